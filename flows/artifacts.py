@@ -1,0 +1,130 @@
+"""What a person finds in Prefect's UI besides states and logs: progress, figures, pictures, the report."""
+
+import base64
+import contextvars
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.logging import get_run_logger
+
+from flows.results import model_rows
+from flows.view import describe_progress
+
+_T = TypeVar("_T")
+
+PROGRESS_INTERVAL_S = 2.0
+
+FIGURES_HINT = "A smaller FD is better; the floor is the distance of real images from real images."
+
+# Markdown artifacts live in Prefect's database: a picture larger than this stays on the disk.
+MAX_PICTURE_BYTES = 400_000
+
+
+class ProgressArtifact:
+    """A stage's live progress, made when the stage first tells one and updated every other second."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._id: UUID | None = None
+        self._sent = -float("inf")
+        self._latest: dict[str, Any] | None = None
+
+    def show(self, state: dict[str, Any]) -> None:
+        """Send a progress file's content, unless one was sent a moment ago."""
+        if not state.get("total"):
+            return
+        self._latest = state
+        if time.monotonic() - self._sent >= PROGRESS_INTERVAL_S:
+            self._send(state)
+
+    def finish(self) -> None:
+        """Send what `show` last held back."""
+        if self._latest is not None:
+            self._send(self._latest)
+
+    def _send(self, state: dict[str, Any]) -> None:
+        self._sent = time.monotonic()
+        self._latest = None
+        percent = 100.0 * state["done"] / state["total"]
+        text = f"{self._stage}: {describe_progress(state)}"
+        if self._id is None:
+            key = f"progress-{slug(self._stage)}"
+            self._id = _tried(lambda: cast("UUID", create_progress_artifact(percent, key=key, description=text)))
+        else:
+            artifact_id = self._id
+            _tried(lambda: update_progress_artifact(artifact_id, percent, description=text))
+
+
+def publish_outputs(workspace: Path, stage: str) -> None:
+    """Make artifacts of what the stage wrote: tables of figures, sample grids, the report's address."""
+    name = stage.partition("@")[2] or stage
+    if stage.startswith("evaluate"):
+        model = "finetuned" if stage == "evaluate-finetuned" else f"trained/{name}"
+        _publish_table(workspace, f"figures-{slug(model)}", only=model)
+        _publish_picture(workspace / "plots" / "evaluated" / model / "samples.png", f"samples-{slug(model)}", model)
+    elif stage == "candidate":
+        _publish_table(workspace, "figures", only=None)
+    elif stage == "generate":
+        _publish_picture(workspace / "samples" / "batch" / "grid.png", "batch", "the generated batch")
+    elif stage == "report":
+        _publish_report(workspace)
+
+
+def slug(name: str) -> str:
+    """A key as Prefect wants it: small letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def thread_in_this_context(target: Callable[[], None]) -> threading.Thread:
+    """A thread that Prefect takes for part of the task run at hand, so that artifacts made there belong to it."""
+    context = contextvars.copy_context()
+    return threading.Thread(target=lambda: context.run(target), daemon=True)
+
+
+def _publish_table(workspace: Path, key: str, only: str | None) -> None:
+    rows = [row for row in model_rows(workspace) if only in (None, row["model"])]
+    if rows:
+        _tried(lambda: create_table_artifact(rows, key=key, description=FIGURES_HINT))
+
+
+def _publish_picture(path: Path, key: str, title: str) -> None:
+    if not path.is_file() or path.stat().st_size > MAX_PICTURE_BYTES:
+        return
+    data = base64.b64encode(path.read_bytes()).decode()
+    markdown = f"### Images from {title}\n\n![{title}](data:image/png;base64,{data})\n\n`{path}`"
+    _tried(lambda: create_markdown_artifact(markdown, key=key, description=f"Images from {title}"))
+
+
+def _publish_report(workspace: Path) -> None:
+    path = workspace / "reports" / "report.html"
+    selection = workspace / "models" / "candidate" / "selection.json"
+    chosen = json.loads(selection.read_text()) if selection.is_file() else {}
+    rows = model_rows(workspace)
+    lines = ["## Report", "", f"Open `{path}` in a browser (a page may not link to a file).", ""]
+    if chosen:
+        lines += [f"Candidate: **{chosen['model']}**. {chosen['reason']}", ""]
+    if rows:
+        lines += ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
+        lines += ["| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows]
+    _tried(lambda: create_markdown_artifact("\n".join(lines), key="report", description="The run's report"))
+
+
+def _tried(make: Callable[[], _T]) -> _T | None:
+    """Artifacts are for looking at: a server that does not answer is no reason to fail a stage that is done."""
+    try:
+        return make()
+    except Exception as error:
+        get_run_logger().warning("an artifact could not be written: %s", error)
+        return None

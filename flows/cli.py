@@ -1,0 +1,179 @@
+"""The command `genai`. Starts quickly: never imports torch, and prefect and dvc only in the commands that need them."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from flows.plan import Plan
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+MOST_REASONS = 3
+
+
+class _Group(click.Group):
+    """Turns the errors that a person can mend into one line and an exit status, instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from genai_core.config import ConfigError
+
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            _fail(str(error), EXIT_USAGE)
+        except Exception as error:
+            if type(error).__name__ in ("GraphError", "DataError", "ServerError"):
+                _fail(str(error), EXIT_USAGE)
+            raise
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="genai-pipeline")
+@click.option(
+    "--workspace",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    help="The checkout to work on.  [default: this folder]",
+)
+@click.pass_context
+def main(context: click.Context, workspace: Path) -> None:
+    """Keep generative image models in production: data, training, evaluation, promotion, generation.
+
+    \b
+    genai data add PATH     bring your images in
+    genai plan              what would run, and why
+    genai run               bring everything up to date
+    """
+    signal.signal(signal.SIGTERM, _raise_exit)
+    context.obj = workspace.resolve()
+
+
+@main.command()
+@click.argument("stages", nargs=-1)
+@click.pass_obj
+def run(workspace: Path, stages: tuple[str, ...]) -> None:
+    """Bring STAGES and all that they depend on up to date (default: the whole pipeline).
+
+    A name such as `train` stands for all its branches (train@gan ...). Reports to the Prefect server in PREFECT_API_URL
+    or the active profile, else to a temporary one. What is up to date is not run again; what failed goes on.
+    """
+    from flows.server import configured_api_url
+
+    plan = _planned(workspace, stages)
+    click.echo(_headline(plan))
+    if plan.nothing_to_do and configured_api_url() is None:
+        _print_results(workspace)
+        return
+    sys.exit(_run_flow(workspace, stages, plan))
+
+
+@main.command()
+@click.argument("stages", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help='Print a list of {"stage", "action", "reasons"}.')
+@click.pass_obj
+def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
+    """Say what `genai run STAGES` would do with each stage, and why. Changes nothing."""
+    result = _planned(workspace, stages)
+    if as_json:
+        entries = [{"stage": s.stage, "action": s.action, "reasons": list(s.reasons)} for s in result.stages]
+        click.echo(json.dumps(entries, indent=2))
+        return
+    width = max(len(entry.stage) for entry in result.stages)
+    colours = {"run": "green", "restore": "cyan", "keep": None}
+    for entry in result.stages:
+        shown = list(entry.reasons[:MOST_REASONS])
+        if len(entry.reasons) > MOST_REASONS:
+            shown.append(f"and {len(entry.reasons) - MOST_REASONS} more (--json lists all)")
+        action = click.style(f"{entry.action:<8}", fg=colours[entry.action])
+        click.echo(f"{entry.stage:<{width}}  {action} {(chr(10) + ' ' * (width + 11)).join(shown)}".rstrip())
+    click.echo(_headline(result))
+
+
+@main.group()
+def data() -> None:
+    """The images: what is tracked, and adding more."""
+
+
+@data.command("add")
+@click.argument("source")
+@click.option("--as", "name", help="Name of the folder below data/raw.  [default: the source's name]")
+@click.pass_obj
+def data_add(workspace: Path, source: str, name: str | None) -> None:
+    """Copy the images of SOURCE into data/raw and track them with DVC.
+
+    SOURCE is a folder (class subfolders, or flat), a zip, tar or tar.gz of one, or builtin:digits.
+    """
+    from flows.data import add
+
+    version = add(workspace, source, name)
+    click.echo(f"data/raw is now version {version.md5} ({version.files:,} files, {version.size_bytes / 1e6:,.1f} MB)")
+
+
+def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
+    from flows.graph import open_repo, read_graph
+    from flows.plan import make_plan
+    from flows.workspace import checked_config, repair_lock_file
+
+    if repaired := repair_lock_file(workspace):
+        click.echo(repaired, err=True)
+    checked_config(workspace)
+    with open_repo(workspace) as repo:
+        return make_plan(repo, read_graph(repo).up_to(stages))
+
+
+def _run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
+    from flows.server import ensure_prefect_api
+    from flows.view import terminal_view
+
+    # The view shows it all; Prefect's console handler would print every line a second time.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    ensure_prefect_api()
+    from flows.pipeline import pipeline
+
+    with terminal_view(plan):
+        state = pipeline(str(workspace), list(stages), return_state=True)
+    if state.is_completed():
+        _print_results(workspace)
+        return 0
+    click.echo(click.style(f"\n{state.message}", fg="red"), err=True)
+    return 128 + signal.SIGINT if state.is_cancelled() else EXIT_FAILED
+
+
+def _print_results(workspace: Path) -> None:
+    """The last figures, and where the report is."""
+    from flows.results import model_rows
+
+    rows = model_rows(workspace)
+    if rows:
+        cells = [list(rows[0])] + [[str(value) for value in row.values()] for row in rows]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+        click.echo()
+        for row in cells:
+            figures = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
+            click.echo("  ".join([row[0].ljust(widths[0]), *figures]))
+    report = workspace / "reports" / "report.html"
+    if report.is_file():
+        click.echo(f"\nReport: {report}")
+
+
+def _headline(plan: "Plan") -> str:
+    parts = [f"{plan.count(action)} to {action}" for action in ("run", "restore", "keep") if plan.count(action)]
+    return f"{len(plan.stages)} stages: {', '.join(parts)}"
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    click.echo(click.style(message, fg="red"), err=True)
+    sys.exit(status)
+
+
+def _raise_exit(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Bringing a user's images under version control: files into data/raw, the folder into DVC."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.process import Processes
+from flows.workspace import RAW_DATA
+
+
+class DataError(RuntimeError):
+    """Data could not be added; the message says why."""
+
+
+@dataclass(frozen=True)
+class DataVersion:
+    """What DVC tracks: the folder's content hash, its files and bytes."""
+
+    md5: str
+    files: int
+    size_bytes: int
+
+
+def add(workspace: Path, source: str, name: str | None) -> DataVersion:
+    """Copy the images of `source` into data/raw and track the folder with DVC; prints what was added.
+
+    source: builtin:digits, a folder, or an archive. Raises DataError; data/raw is then as it was.
+    """
+    location = source if source.startswith("builtin:") else str(Path(source).resolve())
+    command = [sys.executable, "-m", "tasks.ingest", location, "--into", str(RAW_DATA)]
+    _run(workspace, [*command, "--as", name] if name else command, print)
+    said: list[str] = []  # DVC's --quiet would hide its errors as well
+    try:
+        _run(workspace, [sys.executable, "-m", "dvc", "--wait-for-lock", "add", str(RAW_DATA)], said.append)
+    except DataError:
+        raise DataError("\n".join(["DVC could not track data/raw:", *said])) from None
+    return version(workspace)
+
+
+def version(workspace: Path) -> DataVersion:
+    """The version of data/raw as data/raw.dvc has it."""
+    from dvc.utils.serialize import load_yaml
+
+    out = load_yaml(str(workspace / f"{RAW_DATA}.dvc"))["outs"][0]
+    return DataVersion(md5=out["md5"], files=out["nfiles"], size_bytes=out["size"])
+
+
+def _run(workspace: Path, command: list[str], on_line: Callable[[str], None]) -> None:
+    processes = Processes()
+    try:
+        status = processes.run(
+            command,
+            folder=workspace,
+            environment={**os.environ, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"},
+            timeout_s=None,
+            on_line=on_line,
+        )
+    except KeyboardInterrupt:
+        processes.stop()
+        raise
+    if status != 0:
+        raise DataError("nothing was added")

@@ -1,0 +1,128 @@
+"""DVC's graph as plain values: the one file that asks DVC which stages there are and how they hang together."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+
+
+class GraphError(ValueError):
+    """dvc.yaml cannot be compiled, or a stage was asked for that it does not have; the message is one line."""
+
+
+class Needs(BaseModel):
+    """What a stage says under `meta:`: how often it may be retried, how long it may take, what it occupies."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    retries: int = Field(default=0, ge=0, le=100)
+    timeout_s: float | None = Field(default=None, gt=0)
+    cores: int = Field(default=1, ge=1)
+    gpus: int = Field(default=0, ge=0)
+    memory_gb: float = Field(default=0.0, ge=0)
+
+
+@dataclass(frozen=True)
+class StageNode:
+    """One stage. `name` is DVC's address of it (train@gan); a data source (data/raw.dvc) has no command."""
+
+    name: str
+    description: str
+    command: str | None
+    needs: Needs
+    upstream: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The stages, each after all that it depends on."""
+
+    stages: tuple[StageNode, ...]
+
+    def up_to(self, targets: Iterable[str]) -> "Graph":
+        """The targets and all that they depend on; the whole graph without targets.
+
+        A foreach name (train) stands for all its stages (train@gan ...). Raises GraphError for an unknown name.
+        """
+        wanted = {name for target in targets for name in self._matching(target)}
+        if not wanted:
+            return self
+        for stage in reversed(self.stages):
+            if stage.name in wanted:
+                wanted.update(stage.upstream)
+        return Graph(tuple(stage for stage in self.stages if stage.name in wanted))
+
+    def _matching(self, target: str) -> list[str]:
+        names = [stage.name for stage in self.stages if target in (stage.name, stage.name.partition("@")[0])]
+        if not names:
+            known = ", ".join(stage.name for stage in self.stages)
+            raise GraphError(f"dvc.yaml: there is no stage {target!r}; there are: {known}")
+        return names
+
+
+@contextmanager
+def open_repo(workspace: Path) -> Iterator["Repo"]:
+    """DVC's view of a workspace, for reading only: running stages through it is not safe. Raises GraphError."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        repo = Repo(str(workspace))
+    except DvcException as error:
+        raise GraphError(f"{workspace}: {error}") from None
+    try:
+        yield repo
+    except DvcException as error:
+        raise GraphError(" ".join(str(error).split())) from None
+    finally:
+        repo.close()
+
+
+def read_graph(repo: "Repo") -> Graph:
+    """The stages of dvc.yaml and the data sources that they read, in order. Raises GraphError on a wrong `meta:`."""
+    return Graph(tuple(_node(stage, edges) for stage, edges in dvc_stages(repo)))
+
+
+def dvc_stages(repo: "Repo") -> list[tuple["Stage", list["Stage"]]]:
+    """DVC's own stages in dependency order, each with those that it depends on directly.
+
+    The order is the same for every call: first by depth, then as in dvc.yaml.
+    """
+    import networkx as nx
+
+    graph = repo.index.graph
+    position = {stage: number for number, stage in enumerate(repo.index.stages)}
+    layers = nx.topological_generations(graph.reverse(copy=True))
+    ordered = [stage for layer in layers for stage in sorted(layer, key=position.__getitem__)]
+    return [(stage, sorted(graph.successors(stage), key=ordered.index)) for stage in ordered]
+
+
+def _node(stage: "Stage", upstream: list["Stage"]) -> StageNode:
+    return StageNode(
+        name=stage.addressing,
+        description=stage.desc or "",
+        command=_command(stage),
+        needs=_needs(stage.addressing, stage.meta or {}),
+        upstream=tuple(other.addressing for other in upstream),
+    )
+
+
+def _command(stage: "Stage") -> str | None:
+    command = stage.cmd
+    return " && ".join(command) if isinstance(command, list) else command
+
+
+def _needs(name: str, meta: dict[str, Any]) -> Needs:
+    try:
+        return Needs.model_validate(meta)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        raise GraphError(f"dvc.yaml: {name}: meta.{key}: got {fault['input']!r}; {fault['msg']}") from None

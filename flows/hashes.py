@@ -1,0 +1,146 @@
+"""The hashes that DVC will find, on disk now or once stages are restored from the run-cache.
+
+Reads a few of DVC's internals (the run-cache's key and entries have no public reader); tests hold them
+against what `dvc repro` does.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dvc.output import Output
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+
+Files = dict[tuple[str, ...], str]  # path below a folder -> md5; a single file has the empty path
+
+
+class Contents:
+    """What lies, or is going to lie, at the paths of a repo: known from the disk or the run-cache, or unknown."""
+
+    def __init__(self, repo: "Repo") -> None:
+        self._repo = repo
+        self._on_disk: dict[str, str | None] = {}
+        self._restored: dict[Path, Files] = {}
+        self._unknown: set[Path] = set()
+
+    def will_be_made(self, outs: Iterable["Output"]) -> None:
+        """These outputs come of a stage that runs: what they will hold is not known."""
+        self._unknown.update(Path(out.fs_path) for out in outs)
+
+    def is_known(self, dep: "Output") -> bool:
+        return not any(_overlap(Path(dep.fs_path), path) for path in self._unknown)
+
+    def hash_of(self, dep: "Output") -> str | None:
+        """The md5 that DVC will compute for a known dependency; None where there is nothing."""
+        path = Path(dep.fs_path)
+        restored = {out: files for out, files in self._restored.items() if _overlap(path, out)}
+        if not restored:
+            return self._disk_hash(dep)
+        for out, files in restored.items():
+            if path == out or out in path.parents:  # the output itself, or something inside it
+                return _digest(_below(files, path.relative_to(out).parts))
+        files = self._disk_files(dep)
+        for out, restored_files in restored.items():  # a folder that holds outputs
+            prefix = out.relative_to(path).parts
+            files = {key: md5 for key, md5 in files.items() if key[: len(prefix)] != prefix}
+            files.update({prefix + key: md5 for key, md5 in restored_files.items()})
+        return _digest(files)
+
+    def restore(self, stage: "Stage", *, use_recorded: bool) -> bool:
+        """Whether DVC will restore the stage's outputs instead of running it; if so, remember what they hold.
+
+        use_recorded: the inputs are those of dvc.lock, so its outputs count, run-cache entry or not.
+        """
+        from dvc.stage.serialize import to_single_stage_lockfile
+
+        cache = self._repo.stage_cache
+        if use_recorded:
+            entry = to_single_stage_lockfile(stage)
+        else:
+            self._take_current_inputs(stage)
+            entry = self._run_cache_entry(stage)
+        if not entry:
+            return False
+        cached = cache._create_stage(entry, wdir=stage.wdir)
+        if not cached.outs_cached():
+            return False
+        for out in cached.outs:
+            self._restored[Path(out.fs_path)] = _files_of(out)
+        return True
+
+    def restore_source(self, out: "Output") -> bool:
+        """The same for a data source, which has no run-cache: whether the cache holds what was tracked."""
+        if out.changed_cache():
+            return False
+        self._restored[Path(out.fs_path)] = _files_of(out)
+        return True
+
+    def _take_current_inputs(self, stage: "Stage") -> None:
+        """Give the in-memory stage the hashes that its inputs will have, as DVC does before it asks its run-cache."""
+        from dvc.dependency.param import ParamsDependency
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        for dep in stage.deps:
+            if isinstance(dep, ParamsDependency):
+                dep.hash_info = dep.get_hash()
+            else:
+                dep.hash_name = "md5"
+                dep.hash_info = HashInfo("md5", self.hash_of(dep))
+
+    def _run_cache_entry(self, stage: "Stage") -> dict[str, object] | None:
+        from dvc.stage.cache import _get_cache_hash
+        from dvc.stage.serialize import to_single_stage_lockfile
+
+        cache = self._repo.stage_cache
+        key = _get_cache_hash(to_single_stage_lockfile(stage), key=True)
+        folder = Path(cache._get_cache_dir(key))
+        if not folder.is_dir():
+            return None
+        newest = max(folder.iterdir(), key=lambda path: path.stat().st_mtime, default=None)
+        entry: dict[str, object] | None = cache._load_cache(key, newest.name) if newest else None
+        return entry
+
+    def _disk_hash(self, dep: "Output") -> str | None:
+        if dep.fs_path not in self._on_disk:
+            self._on_disk[dep.fs_path] = dep.get_hash().value if dep.exists else None
+        return self._on_disk[dep.fs_path]
+
+    def _disk_files(self, dep: "Output") -> Files:
+        if not dep.exists:
+            return {}
+        _, _, obj = dep._build(dep.local_cache, dep.fs_path, dep.fs, "md5", ignore=dep.dvcignore, dry_run=True)
+        return {key: info.value for key, _, info in obj} if dep.isdir() else {(): obj.hash_info.value}
+
+
+def _files_of(out: "Output") -> Files:
+    """The files of an output by its recorded hash; its folder listing is in the cache."""
+    if not out.hash_info.isdir:
+        return {(): out.hash_info.value}
+    return {key: info.value for key, _, info in out.get_obj()}
+
+
+def _below(files: Files, prefix: tuple[str, ...]) -> Files:
+    return {key[len(prefix) :]: md5 for key, md5 in files.items() if key[: len(prefix)] == prefix}
+
+
+def _digest(files: Files) -> str | None:
+    """DVC's hash of a file or of a folder's listing."""
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    if not files:
+        return None
+    if () in files:
+        return files[()]
+    tree = Tree()  # type: ignore[no-untyped-call]
+    for key, md5 in files.items():
+        tree.add(key, None, HashInfo("md5", md5))
+    tree.digest()
+    assert tree.hash_info is not None
+    return tree.hash_info.value
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one == other or one in other.parents or other in one.parents

@@ -1,0 +1,176 @@
+"""What a run would do and why, before anything starts: DVC's own decision, made in advance and put into words.
+
+DVC decides stage by stage while it runs, and says little of its reasons. The plan walks the same graph, compares the
+same hashes and asks the same run-cache. For a stage that is to be restored its outputs' hashes are known beforehand,
+so that the stages below it can be decided too; below a stage that is to run, nothing is known until it has run.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from flows.graph import Graph, dvc_stages
+from flows.hashes import Contents
+
+if TYPE_CHECKING:
+    from dvc.dependency.base import Dependency
+    from dvc.dependency.param import ParamsDependency
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+
+Action = Literal["run", "restore", "keep"]
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What will happen to one stage. `reasons` is empty exactly when it is kept."""
+
+    stage: str
+    action: Action
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One entry a stage, in the graph's order."""
+
+    stages: tuple[StagePlan, ...]
+
+    def __getitem__(self, stage: str) -> StagePlan:
+        return next(entry for entry in self.stages if entry.stage == stage)
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return all(entry.action == "keep" for entry in self.stages)
+
+    def count(self, action: Action) -> int:
+        return sum(entry.action == action for entry in self.stages)
+
+
+def make_plan(repo: "Repo", graph: Graph) -> Plan:
+    """Decide every stage of `graph`, a part of the repo's that holds all that its stages depend on. Changes nothing."""
+    wanted = {stage.name for stage in graph.stages}
+    contents = Contents(repo)
+    actions: dict[str, Action] = {}
+    plans = []
+    for stage, upstream in dvc_stages(repo):
+        if stage.addressing not in wanted:
+            continue
+        plan = _decide(repo, stage, upstream, contents, actions)
+        actions[plan.stage] = plan.action
+        if plan.action == "run" and not stage.is_data_source:
+            contents.will_be_made(stage.outs)
+        plans.append(plan)
+    return Plan(tuple(plans))
+
+
+def _decide(
+    repo: "Repo", stage: "Stage", upstream: list["Stage"], contents: Contents, actions: Mapping[str, Action]
+) -> StagePlan:
+    name = stage.addressing
+    if stage.is_data_source:
+        return _decide_source(repo, stage, contents)
+    reasons = [*_command_reasons(repo, stage), *_input_reasons(stage, contents)]
+    if not any(out.hash_info for out in stage.outs):
+        reasons = ["never run here"]
+    waits_for = _unknown_inputs(stage, upstream, contents, actions)
+    if waits_for:
+        return StagePlan(name, "run", tuple(reasons + [f"upstream {other} runs" for other in waits_for]))
+    if stage.always_changed:
+        return StagePlan(name, "run", (*reasons, "marked always_changed in dvc.yaml"))
+    inputs_changed = bool(reasons)
+    reasons += [] if inputs_changed else _output_reasons(stage)
+    if not reasons:
+        return StagePlan(name, "keep", ())
+    if contents.restore(stage, use_recorded=not inputs_changed):
+        return StagePlan(name, "restore", tuple(reasons))
+    return StagePlan(name, "run", tuple(reasons))
+
+
+def _decide_source(repo: "Repo", stage: "Stage", contents: Contents) -> StagePlan:
+    """A data source (`dvc add`): new content is recorded, lost content fetched from the cache."""
+    out = stage.outs[0]
+    status = out.status().get(str(out))
+    if status is None:
+        return StagePlan(stage.addressing, "keep", ())
+    if status == "deleted" and contents.restore_source(out):
+        return StagePlan(stage.addressing, "restore", (f"{out} is not in the workspace",))
+    changes = repo.data_status(granular=True, untracked_files="no").get("uncommitted", {})
+    counts = [f"{len(files)} files {kind}" for kind, files in changes.items() if isinstance(files, list) and files]
+    return StagePlan(stage.addressing, "run", (f"{out}: {', '.join(counts) or status}",))
+
+
+def _command_reasons(repo: "Repo", stage: "Stage") -> list[str]:
+    if not stage.changed_stage():
+        return []
+    from dvc.utils.serialize import load_yaml
+
+    lock = load_yaml(str(Path(repo.root_dir) / "dvc.lock"))
+    return [f"command: {lock['stages'][stage.addressing]['cmd']} -> {stage.cmd}"]
+
+
+def _input_reasons(stage: "Stage", contents: Contents) -> list[str]:
+    from dvc.dependency.param import ParamsDependency
+
+    reasons: list[str] = []
+    for dep in stage.deps:
+        if isinstance(dep, ParamsDependency):
+            reasons += _parameter_reasons(dep)
+        elif contents.is_known(dep):
+            reasons += _file_reasons(dep, contents)
+    return reasons
+
+
+def _parameter_reasons(dep: "ParamsDependency") -> Iterator[str]:
+    old, new = dep.hash_info.value or {}, dep.read_params()
+    for key in dep.params or sorted({*old, *new}):
+        for path, before, after in _differences(key, old.get(key, _ABSENT), new.get(key, _ABSENT)):
+            yield f"{dep} {path}: {before} -> {after}"
+
+
+def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
+    """The leaves at which two parameter values differ: (path, old, new)."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {**old, **new}:
+            yield from _differences(f"{path}.{key}", old.get(key, _ABSENT), new.get(key, _ABSENT))
+    elif old != new:
+        yield path, _shown(old), _shown(new)
+
+
+def _file_reasons(dep: "Dependency", contents: Contents) -> Iterator[str]:
+    old, new = dep.hash_info.value, contents.hash_of(dep)
+    if new is None:
+        yield f"{dep}: missing"
+    elif old is None:
+        yield f"{dep}: a new input"
+    elif old != new:
+        yield f"{dep}: {old[:8]} -> {new[:8]}"
+
+
+def _output_reasons(stage: "Stage") -> list[str]:
+    states = {"deleted": "is not in the workspace", "modified": "was changed by hand", "new": "was not recorded"}
+    found = [(out, out.status().get(str(out))) for out in stage.outs]
+    return [f"{out} {states.get(status, 'is ' + status)}" for out, status in found if status]
+
+
+def _unknown_inputs(
+    stage: "Stage", upstream: list["Stage"], contents: Contents, actions: Mapping[str, Action]
+) -> list[str]:
+    """The upstream stages that run first, when this stage's inputs depend on what they will make."""
+    if all(contents.is_known(dep) for dep in stage.deps):
+        return []
+    return [other.addressing for other in upstream if actions.get(other.addressing) == "run"]
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "(absent)"
+
+
+_ABSENT = _Absent()
+
+
+def _shown(value: Any, limit: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."

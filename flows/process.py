@@ -1,0 +1,121 @@
+"""The one place that starts a long process: supervised, its lines streamed, its whole group ended on request."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
+
+# Time for a training stage to write a checkpoint of some hundred MB after it was asked to stop.
+DEFAULT_GRACE_S = 10.0
+
+
+class Stopped(Exception):
+    """The process was ended on request: by Ctrl-C, SIGTERM or a cancelled run."""
+
+
+class TimedOut(Exception):
+    """The process ran longer than it may and was ended."""
+
+
+class Processes:
+    """The processes of one run: `stop` ends those that run and keeps new ones from starting."""
+
+    def __init__(self, grace_s: float = DEFAULT_GRACE_S) -> None:
+        self._grace_s = grace_s
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def stop(self) -> None:
+        """End every process group: an interrupt, then a kill. Returns at once; safe in a signal handler."""
+        self._stopping.set()
+        for process in tuple(self._running):
+            _cut_lifeline(process)
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        timeout_s: float | None,
+        on_line: Callable[[str], None],
+    ) -> int:
+        """Run `command` in `folder` to its end, hand each line of its output on as it comes, return its exit status.
+
+        Raises Stopped when `stop` ended it (or forbade it), TimedOut after `timeout_s`.
+        """
+        process = self._start(command, folder, environment)
+        expired = threading.Event()
+        timer = threading.Timer(timeout_s, _expire, (expired, process)) if timeout_s else None
+        try:
+            if timer:
+                timer.daemon = True
+                timer.start()
+            assert process.stdout is not None
+            for line in process.stdout:
+                on_line(line.rstrip("\n"))
+            status = process.wait()
+        except BaseException:
+            _cut_lifeline(process)
+            process.wait()
+            raise
+        finally:
+            if timer:
+                timer.cancel()
+            self._running.discard(process)
+            _cut_lifeline(process)
+            assert process.stdout is not None
+            process.stdout.close()
+        if expired.is_set():
+            raise TimedOut(f"ended after {timeout_s:g} s, the time it may take (meta: timeout_s)")
+        if self.stopping and status != 0:
+            raise Stopped("ended on request")
+        return status
+
+    def wait_until_stopped(self, timeout_s: float) -> bool:
+        """Wait for every process to end; True when all have."""
+        deadline = time.monotonic() + timeout_s
+        while self._running and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return not self._running
+
+    def _start(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+        with self._lock:
+            if self.stopping:
+                raise Stopped("not started: the run is being stopped")
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(SUPERVISOR), str(self._grace_s), *command],
+                cwd=folder,
+                env=dict(environment),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                bufsize=1,
+                start_new_session=True,
+            )
+            self._running.add(process)
+        if self.stopping:  # asked for between the check and the start, by a signal handler that cannot take the lock
+            _cut_lifeline(process)
+        return process
+
+
+def _expire(expired: threading.Event, process: "subprocess.Popen[str]") -> None:
+    expired.set()
+    _cut_lifeline(process)
+
+
+def _cut_lifeline(process: "subprocess.Popen[str]") -> None:
+    """Close the supervisor's standard input, which it takes as the order to stop."""
+    if process.stdin is not None and not process.stdin.closed:
+        process.stdin.close()

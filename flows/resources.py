@@ -1,0 +1,125 @@
+"""Who may run now: cores and memory counted within a run, GPUs leased between all runs of this user on the machine."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from flows.graph import Needs
+
+POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is to share: cores, memory and the indices of GPUs."""
+
+    cores: int
+    memory_gb: float
+    gpus: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What a stage was given."""
+
+    cores: int
+    gpus: tuple[str, ...]
+
+    def environment(self) -> dict[str, str]:
+        """A stage without a GPU lease must not see one: CUDA_VISIBLE_DEVICES is then empty, not unset."""
+        return {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)}
+
+
+def this_machine(accelerator: str) -> Machine:
+    """The cores that this process may use, the machine's memory, and its GPUs unless `accelerator` is cpu."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    cores = len(affinity(0)) if affinity else (os.cpu_count() or 1)
+    gpus = () if accelerator == "cpu" else _gpu_indices()
+    return Machine(cores=cores, memory_gb=psutil.virtual_memory().total / 2**30, gpus=gpus)
+
+
+class Resources:
+    """Hands out leases. A stage that needs more than the machine has gets all of it, rather than never starting."""
+
+    def __init__(self, machine: Machine, stages_per_gpu: int = 1, lock_folder: Path | None = None) -> None:
+        self._machine = machine
+        self._free_cores = machine.cores
+        self._free_memory_gb = machine.memory_gb
+        self._changed = threading.Condition()
+        folder = lock_folder or Path(tempfile.gettempdir()) / f"genai-gpus-{os.getuid()}"
+        if machine.gpus:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # One lock file a GPU and place on it: a lock dies with its process, so no lease outlives a killed run.
+        self._places = [
+            (gpu, folder / f"{gpu}-{place}.lock") for place in range(stages_per_gpu) for gpu in machine.gpus
+        ]
+
+    @contextmanager
+    def lease(self, needs: Needs, cancelled: Callable[[], bool]) -> Iterator[Lease | None]:
+        """Wait for what `needs` says and hold it for the body. Yields None when `cancelled()` came true first."""
+        cores = min(needs.cores, self._machine.cores)
+        memory_gb = min(needs.memory_gb, self._machine.memory_gb)
+        wanted_gpus = min(needs.gpus, len(self._machine.gpus))
+        taken: list[tuple[str, FileLock]] = []
+        while not cancelled():
+            with self._changed:
+                if self._free_cores >= cores and self._free_memory_gb >= memory_gb:
+                    taken = self._take_gpus(wanted_gpus)
+                    if len(taken) == wanted_gpus:
+                        self._free_cores -= cores
+                        self._free_memory_gb -= memory_gb
+                        break
+                self._changed.wait(POLL_S)
+        else:
+            yield None
+            return
+        try:
+            yield Lease(cores=cores, gpus=tuple(gpu for gpu, _ in taken))
+        finally:
+            with self._changed:
+                self._free_cores += cores
+                self._free_memory_gb += memory_gb
+                for _, lock in taken:
+                    lock.release()
+                self._changed.notify_all()
+
+    def _take_gpus(self, wanted: int) -> list[tuple[str, FileLock]]:
+        """Locks on `wanted` different GPUs, or none of them."""
+        taken: list[tuple[str, FileLock]] = []
+        for gpu, path in self._places:
+            if len(taken) == wanted:
+                break
+            if gpu in (held for held, _ in taken):
+                continue
+            lock = FileLock(path, thread_local=False, is_singleton=False)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            taken.append((gpu, lock))
+        if len(taken) < wanted:
+            for _, lock in taken:
+                lock.release()
+            return []
+        return taken
+
+
+def _gpu_indices() -> tuple[str, ...]:
+    """The GPUs that this process may use, by CUDA_VISIBLE_DEVICES where it is set, else by nvidia-smi."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return tuple(part.strip() for part in visible.split(",") if part.strip() not in ("", "-1"))
+    if shutil.which("nvidia-smi") is None:
+        return ()
+    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return tuple(answer.stdout.split()) if answer.returncode == 0 else ()

@@ -1,0 +1,43 @@
+"""The figures of the last run, read from the metrics files: for the terminal, Prefect's tables and the tests."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+FINETUNED = "finetuned"
+
+
+def model_rows(workspace: Path) -> list[dict[str, Any]]:
+    """One row a measured model of params.yaml, in its order, then the fine-tuned one: figures rounded for reading.
+
+    Columns: model, FD, IS, floor, agreement (share of images that the classifier takes for what was asked), seconds
+    (training and measuring).
+    """
+    from genai_core.config import PARAMS_FILE, load_config
+
+    names = [f"trained/{name}" for name in load_config(workspace / PARAMS_FILE).models]
+    rows = []
+    for name in [*names, FINETUNED]:
+        path = workspace / "metrics" / f"{name}.json"
+        if path.is_file():
+            rows.append(_row(workspace, name, json.loads(path.read_text())))
+    return rows
+
+
+def _row(workspace: Path, name: str, figures: dict[str, Any]) -> dict[str, Any]:
+    model = name.rpartition("/")[2]
+    stages = ["finetune", "evaluate-finetuned"] if name == FINETUNED else [f"train@{model}", f"evaluate@{model}"]
+    agreement = figures.get("label_agreement")
+    return {
+        "model": name,
+        "FD": round(figures["fd_classifier"], 3),
+        "IS": round(figures["is_classifier"], 3),
+        "floor": round(figures["floor_fd_classifier"], 3),
+        "agreement": "" if agreement is None else round(agreement, 3),
+        "seconds": round(sum(_seconds(workspace, stage) for stage in stages), 1),
+    }
+
+
+def _seconds(workspace: Path, stage: str) -> float:
+    path = workspace / "metrics" / "cost" / f"{stage}.json"
+    return float(json.loads(path.read_text())["seconds"]) if path.is_file() else 0.0

@@ -1,0 +1,110 @@
+"""Where a run reports to: the Prefect server that is configured, or a temporary one that ends with the run."""
+
+import atexit
+import os
+import socket
+import sys
+import threading
+import tomllib
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+from flows.process import Processes, Stopped
+
+START_TIMEOUT_S = 60.0
+
+
+class ServerError(RuntimeError):
+    """No Prefect server could be reached or started; the message is one line."""
+
+
+def configured_api_url() -> str | None:
+    """The address of the user's own server, by PREFECT_API_URL or the active profile. Imports no prefect (1.3 s)."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
+    try:
+        profiles = tomllib.loads(path.read_text())
+    except (FileNotFoundError, tomllib.TOMLDecodeError):
+        return None
+    active = os.environ.get("PREFECT_PROFILE", profiles.get("active", ""))
+    url = profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
+    return url if isinstance(url, str) else None
+
+
+def ensure_prefect_api() -> str:
+    """The API's address: the configured server's, or that of a temporary one that lives as long as this process.
+
+    Prefect would start a temporary server by itself, but in our process group and without a lifeline: Ctrl-C would
+    end it before the run could report, and a killed run would leave it behind. Raises ServerError.
+    """
+    url = configured_api_url()
+    if url is not None:
+        return url
+    if "prefect" in sys.modules:
+        raise ServerError("prefect was imported before its temporary server was started")
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    os.environ["PREFECT_API_URL"] = url
+    processes = Processes(grace_s=5.0)
+    lines: list[str] = []
+    thread = threading.Thread(target=_serve, args=(processes, port, lines), daemon=True)
+    thread.start()
+    # Exit handlers run last in, first out: what Prefect registers when it is imported, below, sends the
+    # logs that are still waiting, and must find the server alive.
+    atexit.register(_stop, processes, thread)
+    # Prefect takes more than a second to import: the server comes up meanwhile.
+    import prefect  # noqa: F401
+
+    _wait_until_healthy(url, thread, lines)
+    return url
+
+
+def _stop(processes: Processes, thread: threading.Thread) -> None:
+    processes.stop()
+    thread.join(timeout=10.0)
+
+
+def _serve(processes: Processes, port: int, lines: list[str]) -> None:
+    # What Prefect runs as its temporary server, without the pages and with the usage report off.
+    command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]
+    switches = {
+        "PREFECT_UI_ENABLED": "0",
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    }
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    with suppress(Stopped):
+        processes.run(
+            command, folder=Path.cwd(), environment={**environment, **switches}, timeout_s=None, on_line=lines.append
+        )
+
+
+def _wait_until_healthy(url: str, thread: threading.Thread, lines: list[str]) -> None:
+    waited_s, step_s = 0.0, 0.1
+    while waited_s < START_TIMEOUT_S:
+        with (
+            suppress(urllib.error.URLError, ConnectionError, TimeoutError),
+            urllib.request.urlopen(f"{url}/health", timeout=2.0) as answer,  # noqa: S310 - our own address
+        ):
+            if answer.status == 200:
+                return
+        thread.join(timeout=step_s)
+        if not thread.is_alive():
+            break
+        waited_s += step_s
+    said = " | ".join(lines[-3:]) or "it said nothing"
+    raise ServerError(f"Prefect's temporary server did not start: {said}")
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port

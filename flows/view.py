@@ -1,0 +1,183 @@
+"""What a person at the terminal sees of a run: a live table with bars, or plain lines where there is no terminal."""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
+
+from flows.plan import Plan
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+Outcome = Literal["ran", "restored", "kept", "failed", "stopped", "skipped"]
+
+_MARKS: dict[Outcome, tuple[str, str]] = {
+    "ran": ("✓", "green"),
+    "restored": ("✓", "cyan"),
+    "kept": ("·", "dim"),
+    "failed": ("✗", "red"),
+    "stopped": ("■", "yellow"),
+    "skipped": ("-", "yellow"),
+}
+
+
+class View(Protocol):
+    """Told of everything that happens in a run, from many threads."""
+
+    def started(self, stage: str) -> None: ...
+    def line(self, stage: str, text: str) -> None: ...
+    def progress(self, stage: str, state: dict[str, Any]) -> None: ...
+    def finished(self, stage: str, outcome: Outcome, seconds: float) -> None: ...
+
+
+class SilentView:
+    """For runs that a worker started: Prefect's log has it all."""
+
+    def started(self, stage: str) -> None: ...
+    def line(self, stage: str, text: str) -> None: ...
+    def progress(self, stage: str, state: dict[str, Any]) -> None: ...
+    def finished(self, stage: str, outcome: Outcome, seconds: float) -> None: ...
+
+
+class LineView:
+    """One line an event, each with its stage in front: for logs, pipes and CI."""
+
+    def __init__(self, stream: TextIO, width: int) -> None:
+        self._stream, self._width = stream, width
+        self._lock = threading.Lock()
+
+    def started(self, stage: str) -> None:
+        self._print(stage, "started")
+
+    def line(self, stage: str, text: str) -> None:
+        self._print(stage, f"| {text}")
+
+    def progress(self, stage: str, state: dict[str, Any]) -> None:
+        """The stage prints a line now and then by itself."""
+
+    def finished(self, stage: str, outcome: Outcome, seconds: float) -> None:
+        took = f" in {seconds:.1f} s" if outcome in ("ran", "restored", "failed") else ""
+        self._print(stage, f"{_MARKS[outcome][0]} {outcome}{took}")
+
+    def _print(self, stage: str, text: str) -> None:
+        with self._lock:
+            self._stream.write(f"{stage:<{self._width}} {text}\n")
+            self._stream.flush()
+
+
+class LiveView:
+    """A table of all stages that redraws itself, with bars for those that tell their progress."""
+
+    def __init__(self, stages: Sequence[str]) -> None:
+        self._rows: dict[str, _Row] = {stage: _Row() for stage in stages}
+        self._lock = threading.Lock()
+
+    def started(self, stage: str) -> None:
+        with self._lock:
+            self._rows[stage] = _Row(began=time.monotonic())
+
+    def line(self, stage: str, text: str) -> None:
+        if text.strip():
+            self._rows[stage].last_line = text.strip()
+
+    def progress(self, stage: str, state: dict[str, Any]) -> None:
+        self._rows[stage].progress = state
+
+    def finished(self, stage: str, outcome: Outcome, seconds: float) -> None:
+        row = self._rows[stage]
+        row.outcome, row.seconds = outcome, seconds
+
+    def __rich__(self) -> "RenderableType":
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True, min_width=max(len(stage) for stage in self._rows) + 2)
+        table.add_column(justify="right", min_width=7)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        with self._lock:
+            for stage, row in self._rows.items():
+                table.add_row(*row.cells(stage))
+        return table
+
+
+class _Row:
+    def __init__(self, began: float | None = None) -> None:
+        self.began = began
+        self.outcome: Outcome | None = None
+        self.seconds = 0.0
+        self.progress: dict[str, Any] = {}
+        self.last_line = ""
+
+    def cells(self, stage: str) -> tuple["RenderableType", ...]:
+        from rich.progress_bar import ProgressBar
+        from rich.spinner import Spinner
+        from rich.text import Text
+
+        if self.outcome is not None:
+            mark, style = _MARKS[self.outcome]
+            took = f"{self.seconds:.1f} s" if self.outcome != "kept" else ""
+            return (Text(f"{mark} {stage}", style=style), took, "", Text(self.outcome, style="dim"))
+        if self.began is None:
+            return (Text(f"  {stage}", style="dim"), "", "", "")
+        took = f"{time.monotonic() - self.began:.0f} s"
+        name = Spinner("dots", Text(stage), style="bold")
+        total, done = self.progress.get("total") or 0, self.progress.get("done") or 0
+        if not total:
+            return (name, took, "", Text(self.last_line, style="dim"))
+        bar = ProgressBar(total=total, completed=done, width=24)
+        return (name, took, bar, Text(describe_progress(self.progress)))
+
+
+def describe_progress(state: dict[str, Any]) -> str:
+    """One line for a progress file's content (genai_core/progress.py)."""
+    parts = [f"{state['phase']} {state['done']:,}/{state['total']:,} {state['unit']}"]
+    if state.get("per_second"):
+        parts.append(f"{state['per_second']:,.0f}/s")
+    if state.get("seconds_left"):
+        parts.append(f"{state['seconds_left']:,.0f} s left")
+    parts += [f"{name} {value:.3g}" for name, value in state.get("figures", {}).items()]
+    return "  ".join(parts)
+
+
+_current: ContextVar[View | None] = ContextVar("view", default=None)
+
+
+def current_view() -> View:
+    """The view of the run at hand; silent unless a command line opened one."""
+    return _current.get() or SilentView()
+
+
+@contextmanager
+def terminal_view(plan: Plan) -> Iterator[View]:
+    """The view for this process's standard output, for the length of the body."""
+    stages = [entry.stage for entry in plan.stages]
+    if not sys.stdout.isatty():
+        view: View = LineView(sys.stdout, width=max(map(len, stages)))
+        with _as_current(view):
+            yield view
+        return
+    from rich.live import Live
+
+    live_view = LiveView(stages)
+    with _as_current(live_view), Live(live_view, console=_console(), refresh_per_second=8):
+        yield live_view
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console()
+
+
+@contextmanager
+def _as_current(view: View) -> Iterator[None]:
+    token = _current.set(view)
+    try:
+        yield
+    finally:
+        _current.reset(token)

@@ -1,0 +1,161 @@
+"""Unpacking archives from anywhere: every member is checked before the first byte is written."""
+
+import gzip
+import lzma
+import os
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from genai_core.data.decode import IMAGE_EXTENSIONS
+from genai_core.data.sources import is_litter, printable
+
+ARCHIVE_EXTENSIONS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_CHUNK_BYTES = 1 << 20
+# What zipfile and tarfile let through from below.
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
+
+
+@dataclass(frozen=True)
+class ArchiveLimits:
+    """What an archive may hold. Images hardly shrink when they are packed: a hundredfold is no archive of images."""
+
+    max_members: int = 5_000_000
+    max_total_bytes: int = 512 << 30
+    max_ratio: float = 100.0
+    ratio_free_bytes: int = 64 << 20  # up to this size no ratio is asked for: a few blank pictures shrink a lot
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    bytes: int
+    fault: str | None  # why such a member is refused
+    is_file: bool
+    entry: zipfile.ZipInfo | tarfile.TarInfo
+
+
+def is_archive(path: Path) -> bool:
+    return path.name.lower().endswith(ARCHIVE_EXTENSIONS)
+
+
+def archive_stem(path: Path) -> str:
+    """The archive's name without its extensions: photos.tar.gz is photos."""
+    longest = max((end for end in ARCHIVE_EXTENSIONS if path.name.lower().endswith(end)), key=len)
+    return path.name[: -len(longest)]
+
+
+def unpack_images(archive: Path, folder: Path, limits: ArchiveLimits | None = None) -> None:
+    """Write the image files of a zip or tar archive into the empty `folder`; other files and hidden ones stay out.
+
+    Raises ValueError, before anything is written, when a member leads out of the folder, is a link or a special
+    file, or when the whole is beyond the limits or larger than the free space.
+    """
+    limits = limits or ArchiveLimits()
+    try:
+        with _opened(archive) as opened:
+            wanted = _checked(archive, _members(opened), limits, folder)
+            for name, member in wanted.items():
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write(archive, opened, member, path)
+    except (*_DAMAGED, RuntimeError, FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"{archive}: damaged, or no archive of a kind that is read ({error})") from None
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as opened:
+            yield opened
+    else:
+        with tarfile.open(archive, "r:*") as opened_tar:
+            yield opened_tar
+
+
+def _members(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Member]:
+    """One by one, so that the check can stop in the middle of a tar that would unpack for hours."""
+    if isinstance(opened, zipfile.ZipFile):
+        for item in opened.infolist():
+            fault = "is encrypted" if item.flag_bits & 1 else None
+            # The upper half holds the Unix mode, where there is one.
+            kind = (item.external_attr >> 16) & 0o170000
+            if kind not in (0, 0o100000, 0o040000):
+                fault = "is a link or a special file"
+            yield _Member(item.filename, item.file_size, fault, not item.is_dir(), item)
+    else:
+        for entry in opened:
+            fault = None if entry.isfile() or entry.isdir() else "is a link or a special file"
+            yield _Member(entry.name, entry.size, fault, entry.isfile(), entry)
+
+
+def _checked(archive: Path, members: Iterator[_Member], limits: ArchiveLimits, folder: Path) -> dict[str, _Member]:
+    """The members to write, by the path to write them to. Raises ValueError at the first fault."""
+    packed_bytes = archive.stat().st_size
+    allowed_bytes = min(limits.max_total_bytes, max(limits.ratio_free_bytes, int(packed_bytes * limits.max_ratio)))
+    free_bytes = shutil.disk_usage(folder).free
+    wanted: dict[str, _Member] = {}
+    total_bytes = 0
+    for count, member in enumerate(members, start=1):
+        name = printable(member.name)
+        fault = member.fault or _name_fault(member.name)
+        if fault:
+            raise ValueError(f"{archive}: refused, nothing was unpacked: member {name} {fault}")
+        total_bytes += member.bytes
+        if count > limits.max_members:
+            raise ValueError(f"{archive}: refused, nothing was unpacked: more than {limits.max_members:,} members")
+        if total_bytes > allowed_bytes:
+            raise ValueError(
+                f"{archive}: refused, nothing was unpacked: its {packed_bytes:,} bytes unpack to more than "
+                f"{allowed_bytes:,}; unpack it yourself and add the folder, if you trust it"
+            )
+        if total_bytes > free_bytes:
+            raise ValueError(
+                f"{archive}: nothing was unpacked: it needs more than the {free_bytes:,} bytes that are free"
+            )
+        # "./a/b.png" is how tar names a/b.png when it packs the current folder.
+        parts = [part for part in member.name.split("/") if part not in ("", ".")]
+        if member.is_file and Path(member.name).suffix.lower() in IMAGE_EXTENSIONS and not any(map(is_litter, parts)):
+            path = "/".join(parts)
+            if path in wanted:
+                raise ValueError(f"{archive}: refused, nothing was unpacked: two members are named {name}")
+            wanted[path] = member
+    return wanted
+
+
+def _name_fault(name: str) -> str | None:
+    # A backslash or a drive letter is a way out on Windows.
+    if name.startswith("/") or "\\" in name or name[1:2] == ":":
+        return "has an absolute path or a backslash in its name"
+    if ".." in name.split("/"):
+        return "leads out of the folder"
+    if not name or "\0" in name or any(len(os.fsencode(part)) > 255 for part in name.split("/")):
+        return "has a name that no file can have"
+    return None
+
+
+def _write(archive: Path, opened: zipfile.ZipFile | tarfile.TarFile, member: _Member, path: Path) -> None:
+    source: IO[bytes] | None
+    if isinstance(opened, zipfile.ZipFile):
+        assert isinstance(member.entry, zipfile.ZipInfo)
+        source = opened.open(member.entry)
+    else:
+        assert isinstance(member.entry, tarfile.TarInfo)
+        source = opened.extractfile(member.entry)
+    assert source is not None
+    left = member.bytes
+    with source, path.open("xb") as target:
+        # The size was promised in the header; a member that goes on is cut off here, not on a full disk.
+        while chunk := source.read(_CHUNK_BYTES):
+            left -= len(chunk)
+            if left < 0:
+                raise ValueError(f"{archive}: refused: member {printable(member.name)} is larger than it says")
+            target.write(chunk)
+    if left:
+        raise ValueError(f"{archive}: damaged: member {printable(member.name)} is shorter than it says")

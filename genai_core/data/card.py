@@ -1,0 +1,99 @@
+"""card.md: what is in a dataset, in words and tables, and which images to show in its pictures."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from genai_core.data.dataset import NO_LABEL, SPLITS, Dataset, DatasetInfo
+
+EXAMPLES_FILE = "examples.png"
+REJECTED_FILE = "rejected.csv"
+MAX_ROWS = 20
+LISTED_FILES = 3
+
+
+def prepared_card(
+    dataset: Dataset, *, total_files: int, rejected: pd.DataFrame, skipped: Mapping[str, int], untrained: Sequence[str]
+) -> str:
+    """The card of data/prepared, Markdown.
+
+    rejected: columns source, reason, detail. skipped: kinds of file that were not looked at, with counts. untrained:
+    classes so small that no image of them is for training.
+    """
+    lines = [
+        "# Dataset, prepared",
+        "",
+        *_facts(dataset.info),
+        f"- {total_files:,} image files found, {len(rejected):,} left out",
+        "",
+        f"![Examples of the training images, one row a class]({EXAMPLES_FILE})",
+        "",
+        *_class_table(dataset),
+    ]
+    if untrained:
+        lines += ["", f"Too small, without a training image: {', '.join(untrained)}."]
+    lines += ["", "## Left out", "", *_rejected_lines(rejected)]
+    if skipped:
+        lines += ["", "Not looked at: " + ", ".join(f"{kind} {count:,}" for kind, count in skipped.items()) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def augmented_card(before: Dataset, after: Dataset, settings: Mapping[str, object]) -> str:
+    """The card of data/augmented, Markdown. settings: the `augment` section of params.yaml."""
+    new = after.info.counts["train"] - before.info.counts["train"]
+    lines = [
+        "# Dataset, augmented",
+        "",
+        *_facts(after.info),
+        f"- {new:,} of the training images are changed copies of others; the test split has none",
+        f"- made from the dataset {before.info.fingerprint[:16]}",
+        "",
+    ]
+    if new:
+        lines += [f"![Training images, each with its copy to the right]({EXAMPLES_FILE})", ""]
+    lines += [*_class_table(after), "", "## How", ""]
+    lines += [f"- {name}: {value}" for name, value in settings.items()]
+    return "\n".join(lines) + "\n"
+
+
+def example_rows(rows: pd.DataFrame, columns: int) -> list[pd.DataFrame]:
+    """Rows of a manifest to show: for each class, or once without classes, at most `columns`, chosen by content."""
+    chosen = rows.sort_values("sha256", kind="stable")
+    return [part.head(columns) for _, part in chosen.groupby("label", sort=True)][:MAX_ROWS]
+
+
+def class_names(info: DatasetInfo, rows: Sequence[pd.DataFrame]) -> list[str]:
+    """A caption for each of example_rows; none without classes."""
+    return [info.classes[int(part["label"].iloc[0])] for part in rows] if info.classes else []
+
+
+def _facts(info: DatasetInfo) -> list[str]:
+    kind = {1: "grey", 3: "colour"}[info.channels]
+    moments = ", ".join(f"{mean:.4f} and {std:.4f}" for mean, std in zip(info.mean, info.std, strict=True))
+    return [
+        f"- {info.counts['train']:,} training and {info.counts['test']:,} test images, "
+        f"{info.image_size} x {info.image_size} pixels, {kind}",
+        f"- {len(info.classes) or 'no'} classes",
+        f"- mean and standard deviation of the training pixels, scaled to 0..1, by channel: {moments}",
+        f"- fingerprint {info.fingerprint[:16]}",
+    ]
+
+
+def _class_table(dataset: Dataset) -> list[str]:
+    counts = dataset.manifest.groupby(["label", "split"]).size().unstack(fill_value=0)
+    lines = ["| class | " + " | ".join(SPLITS) + " |", "|---|" + "---:|" * len(SPLITS)]
+    for label, row in counts.iterrows():
+        name = "(none)" if label == NO_LABEL else dataset.info.classes[int(str(label))].replace("|", "\\|")
+        lines.append(f"| {name} | " + " | ".join(f"{int(row.get(split, 0)):,}" for split in SPLITS) + " |")
+    return lines
+
+
+def _rejected_lines(rejected: pd.DataFrame) -> list[str]:
+    if rejected.empty:
+        return ["Nothing."]
+    lines = ["| reason | files |", "|---|---:|"]
+    lines += [f"| {reason} | {count:,} |" for reason, count in rejected["reason"].value_counts(sort=True).items()]
+    lines += ["", f"All of them stand in `{REJECTED_FILE}`; the first of each reason:", ""]
+    first = rejected.groupby("reason", sort=True).head(LISTED_FILES)
+    lines += [f"- `{file.source}`: {file.reason}: {file.detail}" for file in first.itertuples()]
+    return lines

@@ -1,0 +1,206 @@
+"""One image file to square uint8 pixels, or the reason why not. Runs in worker processes (decode_worker.py).
+
+Files come from anywhere, so formats outside the list below are not even tried: Pillow would hand an EPS that is named
+.jpg to Ghostscript. torchvision's decoders are no choice: flipped bits in a PNG end the whole process.
+"""
+
+import hashlib
+import io
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Pillow's formats that are read, with the file names they usually have.
+FORMATS = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "WEBP": (".webp",),
+    "AVIF": (".avif",),
+    "GIF": (".gif",),
+    "BMP": (".bmp", ".dib"),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+}
+IMAGE_EXTENSIONS = frozenset(extension for extensions in FORMATS.values() for extension in extensions)
+
+# Beginnings that tell a damaged image from a file that never was one.
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
+
+MIN_SIDE_PX = 4
+MAX_SIDE_RATIO = 20  # a strip of 1 x 5000 pixels says nothing once it is a square
+
+Reason = Literal[
+    "bad_name",
+    "unreadable",
+    "empty_file",
+    "not_an_image",
+    "corrupt",
+    "too_large",
+    "too_small",
+    "too_narrow",
+    "unsupported_pixels",
+    "decoder_died",
+    "duplicate",
+    "two_labels",
+]
+
+
+@dataclass(frozen=True)
+class DecodeRule:
+    """How files become pixels: the `data` section of params.yaml, as far as decoding goes."""
+
+    image_size: int
+    channels: int
+    fit: str  # "crop" or "pad"
+    background: tuple[int, int, int]
+    max_megapixels: float
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """pixels: (C, image_size, image_size) uint8 in C order; width and height are the file's, upright."""
+
+    pixels: bytes
+    sha256: str
+    width: int
+    height: int
+    flags: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Rejected:
+    reason: Reason
+    detail: str
+
+
+class _RefusedError(Exception):
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.rejected = Rejected(reason, detail)
+
+
+def decode_file(path: Path, rule: DecodeRule) -> Decoded | Rejected:
+    """Decode the whole first frame, upright, on the background, cut or padded to a square, resized with antialias.
+
+    Never raises for what is in the file.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+            if not head:
+                return Rejected("empty_file", "0 bytes")
+            file.seek(0)
+            try:
+                return _decode(file, path.suffix.lower(), rule)
+            except UnidentifiedImageError:
+                if head.startswith(_SIGNATURES):
+                    return Rejected("corrupt", "the header is damaged")
+                return Rejected("not_an_image", f"none of {', '.join(FORMATS)}")
+    except _RefusedError as refusal:
+        return refusal.rejected
+    except OSError as error:
+        # An error with a number comes from the operating system, one without from a decoder.
+        return Rejected("corrupt" if error.errno is None else "unreadable", _one_line(error))
+    except Exception as error:  # whatever Pillow raises on hostile bytes: SyntaxError, struct.error, MemoryError ...
+        return Rejected("corrupt", _one_line(error))
+
+
+def _decode(file: io.BufferedReader, extension: str, rule: DecodeRule) -> Decoded:
+    with Image.open(file, formats=list(FORMATS)) as image:
+        _check_size(image.size, rule.max_megapixels)
+        flags = _flags(image, extension)
+        # Decodes everything: verify() lets half a JPEG pass.
+        image.load()
+        try:
+            upright = ImageOps.exif_transpose(image)
+        except Exception:  # damaged EXIF data are no reason to lose the picture
+            upright = image
+        width, height = upright.size
+        square = _square(_opaque(upright, rule), rule)
+    pixels = b"".join(band.tobytes() for band in square.split())
+    return Decoded(pixels, hashlib.sha256(pixels).hexdigest(), width, height, flags)
+
+
+def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
+    short, long = sorted(size)
+    stated = f"{size[0]} x {size[1]} pixels"
+    if short * long > max_megapixels * 1e6:
+        raise _RefusedError("too_large", f"{stated}; data.max_megapixels is {max_megapixels:g}")
+    if short < MIN_SIDE_PX:
+        raise _RefusedError("too_small", f"{stated}; a side needs {MIN_SIDE_PX}")
+    if long > MAX_SIDE_RATIO * short:
+        raise _RefusedError("too_narrow", f"{stated}; at most {MAX_SIDE_RATIO} to 1")
+
+
+def _flags(image: Image.Image, extension: str) -> tuple[str, ...]:
+    flags = []
+    # MPO: a JPEG with more pictures behind the first, as some cameras and phones write it.
+    form = "JPEG" if image.format == "MPO" else image.format
+    if extension not in FORMATS[form or ""]:
+        flags.append("wrong_extension")
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        flags.append("first_frame")
+    return tuple(flags)
+
+
+def _opaque(image: Image.Image, rule: DecodeRule) -> Image.Image:
+    """The image in mode L or RGB, with what was transparent showing the background."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        # convert("L") would cut at 255 instead of scaling; the half is for rounding, as point() truncates.
+        image = image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
+    elif image.mode in ("I", "F"):
+        # There is no telling which values are black and white.
+        raise _RefusedError("unsupported_pixels", f"mode {image.mode}: 32 bits a channel")
+    elif image.mode == "CMYK":
+        image = _from_cmyk(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        canvas = Image.new("RGBA", image.size, (*rule.background, 255))
+        image = Image.alpha_composite(canvas, image).convert("RGB")
+    mode = "L" if rule.channels == 1 else "RGB"
+    try:
+        return image if image.mode == mode else image.convert(mode)
+    except ValueError:
+        raise _RefusedError("unsupported_pixels", f"mode {image.mode}") from None
+
+
+def _from_cmyk(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    if profile:
+        from PIL import ImageCms  # rarely needed
+
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            converted = None
+        if converted is not None:
+            return converted
+    return image.convert("RGB")
+
+
+def _square(image: Image.Image, rule: DecodeRule) -> Image.Image:
+    """Cut the middle out of the longer side, or add background to the shorter one."""
+    size, (width, height) = rule.image_size, image.size
+    # Bicubic both ways: Pillow widens the filter when it reduces, which is the antialias.
+    bicubic = Image.Resampling.BICUBIC
+    if rule.fit == "crop":
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        # reducing_gap: first reduces large photos by whole factors, in a fraction of the time.
+        return image.resize((size, size), bicubic, (left, top, left + side, top + side), reducing_gap=3.0)
+    scale = size / max(width, height)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = Image.new("RGB", (size, size), rule.background).convert(image.mode)
+    canvas.paste(image.resize(inner, bicubic, reducing_gap=3.0), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    return canvas
+
+
+def _one_line(error: BaseException) -> str:
+    # Without object addresses and absolute paths, which differ from run to run.
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = " ".join(re.sub(r"<[^<>]* at 0x[0-9a-f]+>", "the file", reason).split())
+    return f"{type(error).__name__}: {text}"[:200]

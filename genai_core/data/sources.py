@@ -1,0 +1,111 @@
+"""Which files of a folder are images to take, and which are left out and why; and the class that a path says."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from genai_core.data.decode import IMAGE_EXTENSIONS
+
+# What systems leave between a person's files.
+_LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True)
+class Found:
+    """files: paths of images relative to the folder, with "/", sorted whatever order the file system has."""
+
+    files: tuple[str, ...]
+    bad_names: tuple[str, ...]  # image files whose names cannot be written into tables, made printable
+    skipped: dict[str, int]  # what was left out (links, hidden files, other kinds of file) and how often
+
+
+def find_images(folder: Path) -> Found:
+    """Every image file below `folder`, by name. Links are followed only to files of the same folder.
+
+    Raises NotADirectoryError when it is no folder and ValueError when it holds no image file.
+    """
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: expected a folder of images, there is none")
+    files: list[str] = []
+    bad_names: list[str] = []
+    skipped: Counter[str] = Counter()
+    for path, fault in _walk(folder, folder.resolve()):
+        if fault:
+            skipped[fault] += 1
+        elif Path(path).suffix.lower() not in IMAGE_EXTENSIONS:
+            skipped[f"{Path(printable(path)).suffix.lower() or 'unnamed'} files"] += 1
+        elif is_bad_name(path):
+            bad_names.append(printable(path))
+        else:
+            files.append(path)
+    if not files and not bad_names:
+        raise ValueError(f"{folder}: no image file in it; {accepted_formats()}")
+    return Found(tuple(sorted(files)), tuple(sorted(bad_names)), dict(sorted(skipped.items())))
+
+
+def accepted_formats() -> str:
+    return f"files that end in {', '.join(sorted(IMAGE_EXTENSIONS))} are taken"
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is hidden or a system's own: .git, ._x.jpg, .DS_Store, __MACOSX."""
+    return name.startswith(".") or name in _LITTER
+
+
+def is_bad_name(path: str) -> bool:
+    """Whether a path cannot stand in a table: bytes that are no UTF-8, or control characters such as a line's end."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return True
+    return bool(_CONTROL.search(path))
+
+
+def printable(path: str) -> str:
+    escaped = path.encode("utf-8", "backslashreplace").decode()
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), escaped)
+
+
+def class_of(path: str) -> str | None:
+    """The class of a file of data/raw: NAME/CLASS/.../file has CLASS, NAME/file has none."""
+    parts = path.split("/")
+    return parts[1] if len(parts) > 2 else None
+
+
+def count_classes(paths: Sequence[str]) -> dict[str, int]:
+    """Images by class, sorted by class; unlabelled ones are left out. Paths are those of data/raw."""
+    return dict(sorted(Counter(name for path in paths if (name := class_of(path)) is not None).items()))
+
+
+def _walk(folder: Path, root: Path, above: str = "") -> Iterator[tuple[str, str | None]]:
+    """(path relative to the root, why it is left out or None) of every file, hidden folders as one."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = above + entry.name
+            if is_litter(entry.name):
+                yield path, "hidden files and folders"
+            elif entry.is_symlink():
+                yield path, None if _is_safe_link(Path(entry.path), root) else "links"
+            elif entry.is_dir():
+                yield from _walk(Path(entry.path), root, path + "/")
+            else:
+                yield path, None if entry.is_file() else "special files"
+
+
+def _is_safe_link(link: Path, root: Path) -> bool:
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):  # dangling, or a circle
+        return False
+    return target.is_file() and (target.is_relative_to(root) or _is_cache_object(target))
+
+
+def _is_cache_object(target: Path) -> bool:
+    # DVC with `cache.type symlink` makes every tracked file a link to .../files/md5/ab/cdef...
+    return target.parts[-4:-2] == ("files", "md5") and bool(
+        re.fullmatch(r"[0-9a-f]{2}/[0-9a-f]{30}", "/".join(target.parts[-2:]))
+    )

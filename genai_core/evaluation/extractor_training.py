@@ -1,0 +1,163 @@
+"""Training the extractor on the dataset's own images: by their classes, or by how far they were turned."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from genai_core.config import ExtractorConfig
+from genai_core.data.dataset import Dataset, Split
+from genai_core.evaluation.extractor import ROTATIONS, Extractor, ExtractorDescription, build_extractor
+
+OnProgress = Callable[[int, Mapping[str, float]], None]
+
+# Images a pass when nothing is learned: large enough for speed, small enough for any memory.
+PASS_IMAGES = 500
+WARMUP_SHARE, DECAY_SHARE = 0.1, 0.6
+WEIGHT_DECAY = 0.05
+REPORT_EVERY_STEPS = 20
+
+
+def train_extractor(
+    config: ExtractorConfig, dataset: Dataset, device: torch.device, on_progress: OnProgress
+) -> tuple[Extractor, ExtractorDescription]:
+    """A trained extractor, standardised on the train split, with its accuracy on the test split.
+
+    Raises ValueError when the dataset has no classes to learn, or when training diverges.
+    """
+    info = dataset.info
+    _check_kind(config, info.classes)
+    description = ExtractorDescription(
+        kind=config.kind,
+        width=config.width,
+        feature_dim=config.feature_dim,
+        image_size=info.image_size,
+        channels=info.channels,
+        classes=info.classes,
+        mean=info.mean,
+        std=info.std,
+        test_accuracy=0.0,
+        dataset=info.fingerprint,
+        sha256="",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        extractor = build_extractor(description).to(device)
+    _fit(extractor, config, dataset, device, on_progress)
+    extractor.eval().requires_grad_(False)
+    _standardise(extractor, torch.from_numpy(dataset.images("train")))
+    images, targets = _split(config.kind, dataset, "test")
+    return extractor, replace(description, test_accuracy=_accuracy(extractor, images, targets))
+
+
+def _check_kind(config: ExtractorConfig, classes: tuple[str, ...]) -> None:
+    if config.kind == "classifier" and len(classes) < 2:
+        found = f"only the class {classes[0]!r}" if classes else "no labels"
+        raise ValueError(
+            f"extractor.kind: classifier needs images of two classes or more, this dataset has {found}; set "
+            "extractor.kind to self_supervised and selection.metric to fd_self_supervised in params.yaml"
+        )
+
+
+def _split(kind: str, dataset: Dataset, split: Split) -> tuple[Tensor, Tensor]:
+    """Images (N, C, H, W) uint8 and what is to be learned of them, (N,) int64; turned copies when self-supervised."""
+    images, labels = torch.from_numpy(dataset.images(split)), dataset.labels(split)
+    if kind == "classifier" and labels is not None:
+        return images, torch.from_numpy(labels.copy())
+    turned = torch.cat([torch.rot90(images, turns, (2, 3)) for turns in range(ROTATIONS)])
+    return turned, torch.arange(ROTATIONS).repeat_interleave(len(images))
+
+
+def _fit(
+    extractor: Extractor, config: ExtractorConfig, dataset: Dataset, device: torch.device, on_progress: OnProgress
+) -> None:
+    """AdamW with warm-up and linear decay on randomly shifted images; the embedding's features are kept apart.
+
+    The cross entropy alone lets all images of a class fall onto one point ("neural collapse", Papyan et al. 2020), and
+    then a generator that knows three images a class has nearly the distance of a perfect one. The covariance term of
+    VICReg (Bardes et al. 2022, arXiv 2105.04906, eq. 4) keeps what differs within a class.
+    """
+    size = dataset.info.image_size
+    shift_px = max(1, size // 16)
+    images = _padded(dataset.images("train"), shift_px).to(device)
+    labels = dataset.labels("train")
+    targets = None if config.kind != "classifier" or labels is None else torch.from_numpy(labels.copy()).to(device)
+    steps = max(1, config.total_images // config.batch_images)
+    optimizer = torch.optim.AdamW(
+        extractor.parameters(), lr=config.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
+    )
+    generator = torch.Generator().manual_seed(config.seed)
+    extractor.train()
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * _schedule(step / steps)
+        index = torch.randint(len(images), (config.batch_images,), generator=generator).to(device)
+        batch = _shifted(images, index, shift_px, size, generator)
+        if targets is None:
+            batch, wanted = _turned(batch)
+        else:
+            wanted = targets[index]
+        output = extractor(batch)
+        loss = functional.cross_entropy(output.logits, wanted)
+        loss = loss + config.decorrelation * _off_diagonal(output.embedding)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        if (step + 1) % REPORT_EVERY_STEPS == 0 or step + 1 == steps:
+            value = float(loss.detach())
+            if not np.isfinite(value):
+                raise ValueError(
+                    f"the extractor's loss is {value} after {(step + 1) * config.batch_images} images: "
+                    f"extractor.learning_rate {config.learning_rate} is too high, try a third of it"
+                )
+            on_progress((step + 1) * config.batch_images, {"loss": value})
+
+
+def _schedule(done: float) -> float:
+    """The learning rate's factor when the share `done` of the steps is done."""
+    return min(1.0, (done + 1e-3) / WARMUP_SHARE, (1 - done) / DECAY_SHARE)
+
+
+def _padded(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], shift_px: int) -> Tensor:
+    sides = (shift_px, shift_px)
+    return torch.from_numpy(np.pad(images, ((0, 0), (0, 0), sides, sides), mode="edge"))
+
+
+def _shifted(padded: Tensor, index: Tensor, shift_px: int, size: int, generator: torch.Generator) -> Tensor:
+    """The images at `index`, each moved by up to shift_px in both directions: (B, C, size, size)."""
+    offsets = torch.randint(2 * shift_px + 1, (2, len(index), 1), generator=generator).to(padded.device)
+    rows, columns = offsets + torch.arange(size, device=padded.device)
+    cut = padded[index[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+    return cut.permute(0, 3, 1, 2).contiguous()
+
+
+def _turned(batch: Tensor) -> tuple[Tensor, Tensor]:
+    """Every fourth image turned alike (Gidaris et al. 2018, arXiv 1803.07728), and the number of quarter turns."""
+    groups = [torch.rot90(batch[turns::ROTATIONS], turns, (2, 3)) for turns in range(ROTATIONS)]
+    sizes = torch.tensor([len(group) for group in groups])
+    return torch.cat(groups), torch.arange(ROTATIONS).repeat_interleave(sizes).to(batch.device)
+
+
+def _off_diagonal(embedding: Tensor) -> Tensor:
+    """The squared covariances between different features of a batch (B, D), summed and divided by D."""
+    covariance = embedding.T @ embedding / len(embedding)
+    return (covariance.square().sum() - covariance.diagonal().square().sum()) / embedding.shape[1]
+
+
+def _standardise(extractor: Extractor, images: Tensor) -> None:
+    """Give each feature mean 0 and variance 1 over `images` (N, C, H, W) uint8."""
+    device = extractor.feature_mean.device
+    embedding = torch.cat(
+        [extractor(batch.to(device)).embedding for batch in torch.split(images, PASS_IMAGES)]
+    ).double()
+    extractor.feature_mean.copy_(embedding.mean(0))
+    extractor.feature_std.copy_(embedding.std(0, correction=0).clamp(min=1e-3))
+
+
+def _accuracy(extractor: Extractor, images: Tensor, targets: Tensor) -> float:
+    device = extractor.feature_mean.device
+    logits = torch.cat([extractor(batch.to(device)).logits.cpu() for batch in torch.split(images, PASS_IMAGES)])
+    return round(float((logits.argmax(1) == targets).double().mean()), 4)

@@ -1,0 +1,52 @@
+"""From images to features and logits: one pass, from which every figure is computed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from genai_core.evaluation.extractor import Extractor
+
+
+@dataclass(frozen=True)
+class Features:
+    """features (N, D) and logits (N, K), float32, in the order of the images."""
+
+    features: npt.NDArray[np.float32]
+    logits: npt.NDArray[np.float32]
+
+
+@torch.inference_mode()
+def extract_features(
+    extractor: Extractor,
+    images: npt.NDArray[np.uint8],
+    batch_images: int,
+    on_progress: Callable[[int], None] | None = None,
+) -> Features:
+    """Features of images (N, C, H, W) uint8, in float32; the batch size only changes the speed.
+
+    Raises ValueError when the images are not of the extractor's size and type, or when features are not finite.
+    """
+    expected = (extractor.channels, extractor.image_size, extractor.image_size)
+    if images.dtype != np.uint8 or images.shape[1:] != expected:
+        raise ValueError(
+            f"the extractor takes uint8 images (N, C, H, W) with C, H, W = {expected}, got {images.dtype} "
+            f"{images.shape}; train it again on this dataset version"
+        )
+    if len(images) == 0:
+        raise ValueError("expected images to measure, got none")
+    device = extractor.feature_mean.device
+    features, logits = [], []
+    for begin in range(0, len(images), batch_images):
+        # A copy: torch warns of arrays that cannot be written, such as memory-mapped ones.
+        output = extractor(torch.from_numpy(images[begin : begin + batch_images].copy()).to(device))
+        features.append(output.features.cpu().numpy())
+        logits.append(output.logits.cpu().numpy())
+        if on_progress is not None:
+            on_progress(min(begin + batch_images, len(images)))
+    result = Features(np.concatenate(features), np.concatenate(logits))
+    if not (np.isfinite(result.features).all() and np.isfinite(result.logits).all()):
+        raise ValueError("the extractor gave features that are not finite; train it again with a lower learning rate")
+    return result

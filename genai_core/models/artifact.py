@@ -1,0 +1,217 @@
+"""A trained model on disk: two safetensors files, config.json and card.md. Loading one runs no code from it."""
+
+import hashlib
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from genai_core.config import ModelConfig, ModelRecipe
+from genai_core.models.protocol import GenerativeModel, ImageShape
+
+FORMAT = 1
+WEIGHTS_FILE = "model.safetensors"  # the sampled network, averaged over training
+TRAINING_FILE = "training.safetensors"  # what going on with training needs besides, such as a GAN's discriminator
+CONFIG_FILE = "config.json"
+CARD_FILE = "card.md"
+
+# Not the sampling section: it may change after the training, and then this file would say what is no longer so.
+_RECIPE_KEYS = ("family", "network", "objective", "training")
+_RECIPE: TypeAdapter[ModelRecipe] = TypeAdapter(ModelRecipe)
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What config.json says of a model."""
+
+    config: ModelRecipe
+    shape: ImageShape
+    dataset: str  # fingerprint of the dataset that it was trained on
+    parameters: int  # of the network that draws
+    training_summary: dict[str, Any]
+    sha256: dict[str, str]  # of the weights, by file name
+
+
+def build_model(config: ModelRecipe, shape: ImageShape) -> GenerativeModel:
+    """A model with fresh weights, drawn from torch's global generator."""
+    family = importlib.import_module(f"genai_core.models.{config.family}")
+    return cast(GenerativeModel, family.build(config, shape))
+
+
+def save_model(
+    folder: Path, model: GenerativeModel, config: ModelRecipe, *, dataset: str, training_summary: dict[str, Any]
+) -> None:
+    """Write `model` into the existing `folder`. Equal arguments make equal bytes.
+
+    dataset: fingerprint of the training data. training_summary: JSON values that are the same in every run of the same
+    training (no times).
+    """
+    drawing, rest = _split_state(model)
+    save_file(drawing, folder / WEIGHTS_FILE)
+    save_file(rest, folder / TRAINING_FILE)
+    description = ModelDescription(
+        config=config,
+        shape=model.shape,
+        dataset=dataset,
+        parameters=sum(parameter.numel() for parameter in model.sampled_network().parameters()),
+        training_summary=training_summary,
+        sha256={name: _sha256(folder / name) for name in (WEIGHTS_FILE, TRAINING_FILE)},
+    )
+    (folder / CONFIG_FILE).write_text(json.dumps(_to_json(description), indent=2, allow_nan=False) + "\n")
+    (folder / CARD_FILE).write_text(_card(description))
+
+
+def load_model(folder: Path, device: str = "cpu") -> GenerativeModel:
+    """The model in `folder`, ready to sample. Raises FileNotFoundError or ValueError that say what is wrong with the folder."""
+    description = read_config(folder)
+    model = build_model(description.config, description.shape)
+    _load_weights(model, description, folder, (WEIGHTS_FILE,))
+    return model.to(device).eval().requires_grad_(False)
+
+
+def load_for_training(folder: Path) -> GenerativeModel:
+    """The model in `folder` with all that training goes on from. Raises as load_model does."""
+    description = read_config(folder)
+    model = build_model(description.config, description.shape)
+    _load_weights(model, description, folder, (WEIGHTS_FILE, TRAINING_FILE))
+    return model
+
+
+def read_config(folder: Path) -> ModelDescription:
+    """What config.json in `folder` says. Raises FileNotFoundError or ValueError."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: no model there: expected a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
+    try:
+        values = json.loads(path.read_text())
+        found = values.get("format")
+        if found != FORMAT:
+            raise ValueError(f"expected format {FORMAT}, got {found!r}: made by another version of this project")
+        shape = values["shape"]
+        return ModelDescription(
+            config=_RECIPE.validate_json(json.dumps({name: values[name] for name in _RECIPE_KEYS})),
+            shape=ImageShape(int(shape["image_size"]), int(shape["channels"]), tuple(shape["classes"])),
+            dataset=str(values["dataset"]),
+            parameters=int(values["parameters"]),
+            training_summary=dict(values["training_summary"]),
+            sha256=dict(values["sha256"]),
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise ValueError(f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}; not a model of this version") from None
+    except (AttributeError, KeyError, TypeError, UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"{path}: not the config of a model: {type(error).__name__}: {error}") from None
+
+
+def parse_sampling(family: str, values: dict[str, Any]) -> Any:
+    """`values`, such as those in selection.json, as the sampling section of that family. Raises ValueError."""
+    try:
+        return _sampling_section(family).model_validate(values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise ValueError(f"sampling of {family}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+
+
+def _sampling_section(family: str) -> Any:
+    # ModelConfig is Annotated[A | B | ..., ...]; each member names its family in a Literal.
+    sections = {get_args(member.model_fields["family"].annotation)[0]: member for member in get_args(get_args(ModelConfig)[0])}
+    if family not in sections:
+        raise ValueError(f"there is no model family {family!r}; there are: {', '.join(sections)}")
+    return sections[family].model_fields["sampling"].annotation
+
+
+def _split_state(model: GenerativeModel) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The state of the network that draws, with its own names, and the rest of the model's state."""
+    network = model.sampled_network()
+    prefix = next(name for name, module in model.named_modules() if module is network) + "."
+    # Contiguous: safetensors refuses other memory formats, such as channels_last.
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    drawing = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    return drawing, {name: tensor for name, tensor in state.items() if not name.startswith(prefix)}
+
+
+def _load_weights(model: GenerativeModel, description: ModelDescription, folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder}: {name} is missing; the model was copied or pulled in part")
+        if _sha256(path) != description.sha256.get(name):
+            raise ValueError(f"{path}: its content is not what {CONFIG_FILE} names; damaged, or of another model")
+        expected = _split_state(model)[0 if name == WEIGHTS_FILE else 1]
+        try:
+            found = load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path}: not a safetensors file: {error}") from None
+        _check_same_tensors(path, expected, found)
+        target = model.sampled_network() if name == WEIGHTS_FILE else model
+        target.load_state_dict(found, strict=name == WEIGHTS_FILE)
+
+
+def _check_same_tensors(path: Path, expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing or unknown:
+        raise ValueError(f"{path}: expected the tensors of its config; missing {missing[:3]}, unknown {unknown[:3]}")
+    for name, tensor in expected.items():
+        if found[name].shape != tensor.shape:
+            raise ValueError(f"{path}: {name}: expected shape {tuple(tensor.shape)}, got {tuple(found[name].shape)}")
+
+
+def _to_json(description: ModelDescription) -> dict[str, Any]:
+    config = description.config.model_dump(mode="json")
+    shape = description.shape
+    return {
+        "format": FORMAT,
+        **{name: config[name] for name in _RECIPE_KEYS},
+        "shape": {"image_size": shape.image_size, "channels": shape.channels, "classes": list(shape.classes)},
+        "dataset": description.dataset,
+        "parameters": description.parameters,
+        "training_summary": description.training_summary,
+        "sha256": description.sha256,
+    }
+
+
+def _card(description: ModelDescription) -> str:
+    shape, config = description.shape, description.config.model_dump(mode="json")
+    lines = [
+        f"# A {description.config.family} model of images",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| draws | {shape.image_size} x {shape.image_size} pixels, {'colour' if shape.channels == 3 else 'grey'} |",
+        f"| classes | {', '.join(shape.classes) or 'none: unconditional'} |",
+        f"| parameters | {description.parameters:,} in the network that draws |",
+        f"| dataset | fingerprint `{description.dataset}` |",
+        f"| weights | sha256 `{description.sha256[WEIGHTS_FILE]}` |",
+        "",
+        "## Training",
+        "",
+        *_table(description.training_summary),
+        "",
+        "## Configuration",
+        "",
+    ]
+    for section in _RECIPE_KEYS[1:]:
+        lines += [f"### {section}", "", *_table(config[section]), ""]
+    lines += ["## Use", "", "```python", "from genai_core import load_model", "", 'model = load_model("this folder")', "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _table(values: dict[str, Any]) -> list[str]:
+    return ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in values.items())]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_cell(item)}" for name, item in value.items())
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,100 @@
+"""GAN: relativistic pairing loss with zero-centred gradient penalties on real and generated images, and residual networks
+without normalisation (Huang et al. 2025, "The GAN is dead; long live the GAN!", arXiv 2501.05441)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter, functional
+
+from genai_core.config import GanRecipe, GanSampling
+from genai_core.models.networks.diffaugment import diff_augment
+from genai_core.models.networks.residual import Discriminator, Generator
+from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, seeded_noise, to_uint8
+
+
+def build(config: GanRecipe, shape: ImageShape) -> "Gan":
+    """A GAN with fresh weights."""
+    return Gan(config, shape)
+
+
+class Gan(GenerativeModel):
+    """A generator, and the discriminator that it is trained against."""
+
+    family = "gan"
+    phases = ("discriminator", "generator")
+    preview_sampling = GanSampling(truncation=1.0)
+
+    def __init__(self, config: GanRecipe, shape: ImageShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.objective = config.objective
+        self.latent_dim = config.network.latent_dim
+        sizes = (shape.image_size, shape.channels, len(shape.classes), config.network.width, config.network.depth)
+        self.generator = Generator(*sizes, latent_dim=self.latent_dim).to(memory_format=torch.channels_last)
+        self.discriminator = Discriminator(*sizes).to(memory_format=torch.channels_last)
+
+    def phase_parameters(self, phase: str) -> Sequence[Parameter]:
+        return list((self.discriminator if phase == "discriminator" else self.generator).parameters())
+
+    def sampled_network(self) -> nn.Module:
+        return self.generator
+
+    def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: torch.Generator) -> Loss:
+        latents = torch.randn((len(images), self.latent_dim), generator=generator).to(images.device)
+        if phase == "generator":
+            return self._generator_loss(images, labels, latents, generator)
+        return self._discriminator_loss(images, labels, latents, generator)
+
+    def _generator_loss(
+        self, images: Tensor, labels: Tensor | None, latents: Tensor, generator: torch.Generator
+    ) -> Loss:
+        fake_scores = self.discriminator(self._augmented(self.generator(latents, labels), generator), labels)
+        with torch.no_grad():
+            real_scores = self.discriminator(self._augmented(images, generator), labels)
+        value = relativistic_loss(fake_scores - real_scores)
+        return Loss(value, {"generator_loss": value.detach()})
+
+    def _discriminator_loss(
+        self, images: Tensor, labels: Tensor | None, latents: Tensor, generator: torch.Generator
+    ) -> Loss:
+        with torch.no_grad():
+            fakes = self._augmented(self.generator(latents, labels), generator)
+        reals = self._augmented(images, generator)
+        both = torch.cat([reals, fakes.to(reals)]).contiguous(memory_format=torch.channels_last).requires_grad_()
+        scores = self.discriminator(both, None if labels is None else torch.cat([labels, labels]))
+        real_scores, fake_scores = scores.chunk(2)
+        margin = real_scores - fake_scores
+        # Both penalties in one pass: each score depends on its own image alone.
+        r1, r2 = gradient_penalty(scores, both).chunk(2)
+        value = relativistic_loss(margin)
+        penalty = self.objective.r1_gamma / 2 * (r1.mean() + r2.mean())
+        figures = {"discriminator_loss": value, "score_margin": margin.mean(), "r1": r1.mean(), "r2": r2.mean()}
+        return Loss(value + penalty, {name: figure.detach() for name, figure in figures.items()})
+
+    def _augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return diff_augment(images, self.objective.augment_policy, generator)
+
+    @torch.no_grad()
+    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: GanSampling) -> Tensor:
+        check_labels(labels, self.shape, len(seeds))
+        device = next(self.generator.parameters()).device
+        latents = seeded_noise(seeds, (self.latent_dim,)).to(device) * sampling.truncation
+        return to_uint8(self.generator(latents, None if labels is None else labels.to(device)))
+
+
+def relativistic_loss(margin: Tensor) -> Tensor:
+    """Mean of log(1 + exp(-margin)); margin (B,): how far one side's scores are above their pairs' (Huang et al. 2025, eq. 2).
+
+    The discriminator's margin is real - fake; the generator's is fake - real.
+    """
+    return functional.softplus(-margin).mean()
+
+
+def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
+    """Squared norm of the gradient of each score with respect to its image, (B,): R1 on real images, R2 on generated ones.
+
+    scores (B,), made from images (B, C, H, W) that require a gradient (Mescheder et al. 2018, eq. 9). Differentiable.
+    """
+    (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
+    return gradient.float().square().sum(dim=(1, 2, 3))

@@ -1,0 +1,128 @@
+"""Generator and discriminator of residual blocks without any normalisation (Huang et al. 2025, arXiv 2501.05441)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genai_core.models.networks.resolutions import resolutions, widths
+
+_SLOPE = 0.2  # of the leaky rectifier below zero
+_EXPANSION = 2  # a block's inner channels for each outer one
+_GROUP_CHANNELS = 16  # channels that one group of the 3x3 convolutions sees
+
+
+class Generator(nn.Module):
+    """Maps latents and classes to images.
+
+    image_size, channels: of the images. classes: their number, 0 for unconditional. width: channels of the finest level.
+    depth: residual blocks a level.
+    """
+
+    def __init__(self, image_size: int, channels: int, classes: int, width: int, depth: int, latent_dim: int) -> None:
+        super().__init__()
+        sides = resolutions(image_size)
+        counts = widths(width, len(sides))
+        thin = max(8, width // 4)
+        self.class_embedding = nn.Embedding(classes, latent_dim) if classes else None
+        inputs = latent_dim * (2 if classes else 1)
+        # A basis of feature maps, mixed by the latent: the coarsest level begins with something for every place.
+        self.basis = nn.Parameter(torch.randn(counts[-1], sides[-1], sides[-1]))
+        self.mix = _linear(inputs, counts[-1], gain=1.0)
+        self.levels = nn.ModuleList()
+        for level in reversed(range(len(sides))):
+            before = counts[min(level + 1, len(sides) - 1)]
+            blocks = [Block(counts[level], len(sides) * depth) for _ in range(depth)]
+            change = _conv(before, counts[level], 1, gain=1.0) if before != counts[level] else nn.Identity()
+            self.levels.append(nn.Sequential(change, *blocks))
+        self.head = _conv(width, 4 * thin, 3, gain=1.0)
+        self.output = _conv(thin, channels, 3, gain=1.0)
+
+    def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """latents (B, latent_dim) standard normal, labels (B,) int64 or None -> images (B, C, H, W), about -1 to 1."""
+        if self.class_embedding is not None:
+            latents = torch.cat([latents, self.class_embedding(labels)], dim=1)
+        x = self.basis * self.mix(latents)[:, :, None, None]
+        for level, blocks in enumerate(self.levels):
+            if level:
+                x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = blocks(x)
+        x = functional.pixel_shuffle(self.head(x), 2)
+        images: Tensor = self.output(functional.leaky_relu(x, _SLOPE))
+        return images
+
+
+class Discriminator(nn.Module):
+    """Maps images and classes to one number an image: high for images it takes as real. Sizes as the generator's."""
+
+    def __init__(self, image_size: int, channels: int, classes: int, width: int, depth: int) -> None:
+        super().__init__()
+        sides = resolutions(image_size)
+        counts = widths(width, len(sides))
+        self.stem = _conv(channels, width, 4, gain=1.0, stride=2)
+        self.levels = nn.ModuleList()
+        for level in range(len(sides)):
+            after = counts[min(level + 1, len(sides) - 1)]
+            blocks = [Block(counts[level], len(sides) * depth) for _ in range(depth)]
+            change = _conv(counts[level], after, 1, gain=1.0) if after != counts[level] else nn.Identity()
+            self.levels.append(nn.Sequential(*blocks, change))
+        # Every channel is weighed by place; then a score, or one score a class (the projection of Miyato and Koyama 2018).
+        self.gather = nn.Conv2d(counts[-1], counts[-1], kernel_size=sides[-1], groups=counts[-1], bias=False)
+        nn.init.normal_(self.gather.weight, std=1.0 / sides[-1])
+        self.score = _linear(counts[-1], max(classes, 1), gain=1.0)
+        self.conditional = classes > 0
+
+    def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """images (B, C, H, W), labels (B,) int64 or None -> (B,)."""
+        x = self.stem(images)
+        for level, blocks in enumerate(self.levels):
+            if level:
+                x = functional.avg_pool2d(x, 2)
+            x = blocks(x)
+        scores = self.score(self.gather(x).flatten(1))
+        if labels is not None:
+            return scores.gather(1, labels[:, None])[:, 0]
+        return scores[:, 0]
+
+
+class Block(nn.Module):
+    """Narrow-wide-narrow residual block, without normalisation, at first the identity.
+
+    blocks: of the whole network. What several blocks add must not grow with their number, so the inner layers begin
+    smaller the more there are, and the last at zero (Zhang et al. 2019, Fixup, for blocks of three layers).
+    """
+
+    def __init__(self, channels: int, blocks: int) -> None:
+        super().__init__()
+        inner = channels * _EXPANSION
+        gain = math.sqrt(2 / (1 + _SLOPE**2)) * blocks**-0.25
+        self.expand = _conv(channels, inner, 1, gain)
+        self.convolve = _conv(inner, inner, 3, gain, groups=max(1, inner // _GROUP_CHANNELS))
+        self.reduce = _conv(inner, channels, 1, gain=0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W) -> (B, C, H, W)."""
+        hidden = functional.leaky_relu(self.expand(x), _SLOPE)
+        hidden = functional.leaky_relu(self.convolve(hidden), _SLOPE)
+        result: Tensor = x + self.reduce(hidden)
+        return result
+
+
+def _conv(inputs: int, outputs: int, kernel: int, gain: float, *, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    """A convolution that keeps the variance of its input times gain squared, and the size divided by the stride."""
+    layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=(kernel - 1) // 2, groups=groups)
+    _initialise(layer, inputs // groups * kernel**2, gain)
+    return layer
+
+
+def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    _initialise(layer, inputs, gain)
+    return layer
+
+
+def _initialise(layer: nn.Conv2d | nn.Linear, fan_in: int, gain: float) -> None:
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(fan_in))
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)

@@ -1,0 +1,132 @@
+"""A U-Net that sees noise level and class: from half the image's resolution down, made to be quick on a processor core."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genai_core.models.networks.resolutions import resolutions, widths
+
+_GROUP_CHANNELS = 8  # channels of one normalisation group
+_ATTENTION_SIDE = 7  # attention from this resolution on down: its cost grows with the fourth power of the side
+_FREQUENCIES = 16
+
+
+class UNet(nn.Module):
+    """Maps noisy images, their noise level and their class to images of the same shape.
+
+    image_size, channels: of the images. classes: their number, 0 for unconditional. width: channels of the finest level.
+    depth: residual blocks a level, on the way down and again on the way up.
+    """
+
+    def __init__(self, image_size: int, channels: int, classes: int, width: int, depth: int) -> None:
+        super().__init__()
+        sides = resolutions(image_size)
+        channel_counts = widths(width, len(sides))
+        embedding, thin = 4 * width, max(8, width // 4)
+        self.noise_embedding = NoiseEmbedding(embedding)
+        # One row more than there are classes: the last stands for "no label".
+        self.class_embedding = nn.Embedding(classes + 1, embedding) if classes else None
+        self.stem = nn.Conv2d(channels, width, kernel_size=4, stride=2, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for level, (side, count) in enumerate(zip(sides, channel_counts, strict=True)):
+            before = channel_counts[max(level - 1, 0)]
+            self.down.append(nn.ModuleList(Block(before if i == 0 else count, count, embedding, side) for i in range(depth)))
+            self.up.append(nn.ModuleList(Block(count, before if i == depth - 1 else count, embedding, side) for i in range(depth)))
+        self.middle = Block(channel_counts[-1], channel_counts[-1], embedding, sides[-1])
+        self.head_norm = nn.GroupNorm(width // _GROUP_CHANNELS, width)
+        self.head = nn.Conv2d(width, 4 * thin, kernel_size=3, padding=1)
+        # Fine detail goes round the half-resolution part, in few channels.
+        self.thin = nn.Conv2d(channels, thin, kernel_size=3, padding=1)
+        self.output = _zero(nn.Conv2d(thin, channels, kernel_size=3, padding=1))
+
+    def forward(self, images: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+        """images (B, C, H, W); noise (B,), about -1.5 to 1.5; labels (B,) int64, the number of classes for "no label", or None."""
+        embedding = self.noise_embedding(noise)
+        if self.class_embedding is not None:
+            embedding = embedding + self.class_embedding(labels)
+        embedding = functional.silu(embedding)
+        x = self.stem(images)
+        skips = []
+        for level, blocks in enumerate(self.down):
+            if level:
+                x = functional.avg_pool2d(x, 2)
+            for block in blocks:
+                x = block(x, embedding)
+            skips.append(x)
+        x = self.middle(x, embedding)
+        for level in reversed(range(len(self.up))):
+            # Added, not concatenated: a third fewer operations on the way up.
+            x = (x + skips[level]) * math.sqrt(0.5)
+            for block in self.up[level]:
+                x = block(x, embedding)
+            if level:
+                x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+        x = self.head(functional.silu(self.head_norm(x)))
+        return self.output(functional.silu(functional.pixel_shuffle(x, 2) + self.thin(images)))
+
+
+class NoiseEmbedding(nn.Module):
+    """Fourier features of the noise level, then two layers (Karras et al. 2022, appendix B.6, with fixed frequencies)."""
+
+    frequencies: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", 2.0 ** torch.linspace(-2, 5, _FREQUENCIES), persistent=False)
+        self.layers = nn.Sequential(nn.Linear(2 * _FREQUENCIES, dim), nn.SiLU(), nn.Linear(dim, dim))
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """noise (B,) -> (B, dim)."""
+        angles = noise[:, None] * self.frequencies
+        return self.layers(torch.cat([angles.cos(), angles.sin()], dim=1))
+
+
+class Block(nn.Module):
+    """A residual block whose second normalisation is scaled and shifted by the embedding, with attention at small sides."""
+
+    def __init__(self, inputs: int, outputs: int, embedding: int, side: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(inputs // _GROUP_CHANNELS, inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
+        self.modulation = nn.Linear(embedding, 2 * outputs)
+        self.norm2 = nn.GroupNorm(outputs // _GROUP_CHANNELS, outputs)
+        self.conv2 = _zero(nn.Conv2d(outputs, outputs, kernel_size=3, padding=1))
+        self.skip = nn.Conv2d(inputs, outputs, kernel_size=1) if inputs != outputs else nn.Identity()
+        self.attention = Attention(outputs) if side <= _ATTENTION_SIDE else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """x (B, inputs, H, W), embedding (B, embedding) -> (B, outputs, H, W)."""
+        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
+        hidden = self.conv1(functional.silu(self.norm1(x)))
+        hidden = torch.addcmul(shift, self.norm2(hidden), 1 + scale)
+        result: Tensor = self.attention(self.skip(x) + self.conv2(functional.silu(hidden)))
+        return result
+
+
+class Attention(nn.Module):
+    """Self-attention over the pixels of a feature map, with a residual connection."""
+
+    def __init__(self, channels: int, head_channels: int = 32) -> None:
+        super().__init__()
+        self.heads = max(1, channels // head_channels)
+        self.norm = nn.GroupNorm(channels // _GROUP_CHANNELS, channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, kernel_size=1)
+        self.output = _zero(nn.Conv2d(channels, channels, kernel_size=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W) -> (B, C, H, W)."""
+        batch, channels, height, width = x.shape
+        qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, height * width)
+        query, key, value = qkv.transpose(-1, -2).unbind(dim=1)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        return x + self.output(mixed.transpose(-1, -2).reshape(batch, channels, height, width))
+
+
+def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer with zero weights: what it ends begins as the identity."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

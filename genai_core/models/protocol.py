@@ -1,0 +1,100 @@
+"""What every model family is to the rest of the project."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import Parameter
+
+
+@dataclass(frozen=True)
+class ImageShape:
+    """What a model draws: `channels` x `image_size` x `image_size` pixels; `classes` is empty when it is unconditional."""
+
+    image_size: int
+    channels: int
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of one phase of a step: `value` is a scalar to differentiate, `figures` are scalars to follow."""
+
+    value: Tensor
+    figures: dict[str, Tensor]
+
+
+class GenerativeModel(nn.Module, ABC):
+    """A model family: `genai_core.models.<family>.build(config, shape)` makes one.
+
+    A training step runs the phases in order; each has an optimizer over its own parameters. A GAN has two,
+    ("discriminator", "generator"), a diffusion model one. Pixels are floats in [-1, 1] inside and uint8 outside.
+    """
+
+    family: ClassVar[str]
+    phases: ClassVar[tuple[str, ...]]
+    # How the pictures taken during training are drawn. Fixed: with the config's sampling section, which may change after
+    # the training, two runs of one training would differ, or a change of it would train again.
+    preview_sampling: ClassVar[Any]
+
+    shape: ImageShape
+
+    @abstractmethod
+    def phase_parameters(self, phase: str) -> Sequence[Parameter]:
+        """The parameters that this phase's optimizer updates."""
+
+    @abstractmethod
+    def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:
+        """The loss of `phase` on a batch: images (B, C, H, W) float in [-1, 1], labels (B,) int64 or None.
+
+        All randomness comes from `generator` (a CPU generator), so that a resumed run goes on exactly.
+        """
+
+    @abstractmethod
+    def sampled_network(self) -> nn.Module:
+        """The submodule that draws: its moving average is what is saved, measured and sampled."""
+
+    @abstractmethod
+    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: Any) -> Tensor:
+        """Images (N, C, H, W) uint8 on the model's device, from labels (N,) int64 (None: unconditional) and seeds (N,) int64.
+
+        Image i depends on labels[i] and seeds[i] alone, not on the batch that it is drawn in, up to float rounding.
+        `sampling` is the family's sampling section of the config. Raises ValueError when the labels do not fit.
+        """
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) float in [-1, 1], values beyond are clipped, as uint8."""
+    return (images.float() * 127.5 + 128.0).clamp(0, 255).to(torch.uint8)
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) uint8 as float32 in [-1, 1]."""
+    return images.float() / 127.5 - 1.0
+
+
+def seeded_noise(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal noise (N, *shape) float32 on the CPU; row i comes from seeds[i] alone, seeds (N,) int64.
+
+    One generator an image: with one for the batch, an image would change with its neighbours.
+    """
+    rows = [torch.randn(shape, generator=Generator().manual_seed(seed)) for seed in seeds.tolist()]
+    return torch.stack(rows) if rows else torch.empty((0, *shape))
+
+
+def check_labels(labels: Tensor | None, shape: ImageShape, count: int) -> None:
+    """Raises ValueError when `labels` do not fit a model of this shape, or `count` images."""
+    classes = len(shape.classes)
+    if labels is None:
+        if classes:
+            raise ValueError(f"expected one label an image, from 0 to {classes - 1}, got none: the model has classes")
+        return
+    if not classes:
+        raise ValueError("expected no labels, got some: the model is unconditional")
+    if labels.shape != (count,):
+        raise ValueError(f"expected one label an image, ({count},), got {tuple(labels.shape)}")
+    if count and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"expected labels from 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}")

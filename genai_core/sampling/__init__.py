@@ -1,0 +1,1 @@
+"""Images from models: one seed an image, batches on disk, provenance."""

@@ -1,0 +1,107 @@
+"""A batch of generated images on disk: the pictures, a manifest with one row each, and where they come from."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+
+FORMAT = 1
+IMAGES_FOLDER = "images"
+MANIFEST_FILE = "manifest.parquet"
+PROVENANCE_FILE = "provenance.json"
+# An archive that a worker reads as a whole, and that still fits into a few hundred MB.
+TAR_IMAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Which model drew the images, from what it learned, and how it was sampled."""
+
+    model_sha256: str  # of the weights
+    family: str
+    dataset: str  # fingerprint of the dataset that the model was trained on
+    sampling: Mapping[str, Any]
+    seed: int  # image i is drawn from seed + i
+
+
+def write_batch(
+    folder: Path,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64] | None,
+    seeds: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    form: Literal["png", "tar"],
+    provenance: Provenance,
+) -> None:
+    """Write images (N, C, H, W) uint8 with labels (N,) (None: no classes) and seeds (N,) into the existing `folder`.
+
+    form "png" makes a file an image, images/000000.png; "tar" packs the same files into images-00000.tar and so on.
+    The manifest's columns: archive (empty for png), file, seed, label (-1: none), class_name, sha256 of the file,
+    model_sha256, dataset. Equal arguments make equal bytes. Raises ValueError when the lengths differ.
+    """
+    if not len(images) == len(seeds) == (len(images) if labels is None else len(labels)):
+        raise ValueError(f"expected a seed and a label an image, got {len(images)} images and {len(seeds)} seeds")
+    names = [f"{index:06d}.png" for index in range(len(images))]
+    files = [_png(image) for image in images]
+    if form == "png":
+        (folder / IMAGES_FOLDER).mkdir()
+        for name, content in zip(names, files, strict=True):
+            (folder / IMAGES_FOLDER / name).write_bytes(content)
+        paths, archives = [f"{IMAGES_FOLDER}/{name}" for name in names], [""] * len(names)
+    else:
+        paths, archives = names, [f"images-{index // TAR_IMAGES:05d}.tar" for index in range(len(names))]
+        for begin in range(0, len(names), TAR_IMAGES):
+            part = slice(begin, begin + TAR_IMAGES)
+            _write_tar(folder / archives[begin], names[part], files[part])
+    asked = np.full(len(images), -1) if labels is None else labels
+    manifest = pd.DataFrame(
+        {
+            "archive": archives,
+            "file": paths,
+            "seed": seeds.astype(np.int64),
+            "label": asked.astype(np.int64),
+            "class_name": [classes[label] if label >= 0 else "" for label in asked.tolist()],
+            "sha256": [hashlib.sha256(content).hexdigest() for content in files],
+            "model_sha256": provenance.model_sha256,
+            "dataset": provenance.dataset,
+        }
+    )
+    manifest.to_parquet(folder / MANIFEST_FILE, index=False)
+    values = {
+        "format": FORMAT,
+        "images": len(images),
+        "form": form,
+        "image_size": images.shape[-1],
+        "channels": images.shape[1],
+        "classes": list(classes),
+        "model": {"family": provenance.family, "sha256": provenance.model_sha256},
+        "dataset": provenance.dataset,
+        "sampling": dict(provenance.sampling),
+        "seed": provenance.seed,
+    }
+    (folder / PROVENANCE_FILE).write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def _png(image: npt.NDArray[np.uint8]) -> bytes:
+    pixels = image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _write_tar(path: Path, names: Sequence[str], files: Sequence[bytes]) -> None:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in zip(names, files, strict=True):
+            # TarInfo's defaults are time 0 and no owner, so that equal images make equal archives.
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))

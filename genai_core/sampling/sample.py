@@ -1,0 +1,60 @@
+"""Drawing many images from a model: each from a seed of its own, in batches of any size."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from genai_core.models.protocol import GenerativeModel
+
+# Seeds are stored as int64; numpy's and torch's generators take no negative ones.
+LARGEST_SEED = 2**63 - 1
+
+
+def equal_labels(total: int, classes: int) -> Tensor | None:
+    """Labels (total,) int64 in turn, 0, 1, ..., classes - 1, 0, ..., so any run is balanced; None without classes."""
+    return torch.arange(total) % classes if classes else None
+
+
+def image_seeds(total: int, seed: int) -> Tensor:
+    """Seeds (total,) int64: image i is drawn from seed + i. Raises ValueError beyond int64."""
+    if seed < 0 or seed + total > LARGEST_SEED:
+        raise ValueError(f"seeds must lie between 0 and 2**63 - 1, got {seed} for {total} images")
+    return torch.arange(seed, seed + total)
+
+
+@torch.inference_mode()
+def sample_images(
+    model: GenerativeModel,
+    labels: Tensor | None,
+    seeds: Tensor,
+    sampling: Any,
+    batch_images: int,
+    on_progress: Callable[[int], None] | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Images (N, C, H, W) uint8 on the CPU, from labels (N,) int64 (None: unconditional) and seeds (N,) int64.
+
+    Image i depends on labels[i] and seeds[i] alone; the batch size changes speed and memory. `sampling` is the family's
+    section of the config. Raises ValueError when labels and seeds do not fit, or the model draws another shape.
+    """
+    if labels is not None and labels.shape != seeds.shape:
+        raise ValueError(f"expected one label a seed, got {len(labels)} labels and {len(seeds)} seeds")
+    if len(seeds) == 0:
+        raise ValueError("expected seeds of one image or more, got none")
+    shape = (model.shape.channels, model.shape.image_size, model.shape.image_size)
+    images = np.empty((len(seeds), *shape), dtype=np.uint8)
+    for begin in range(0, len(seeds), batch_images):
+        chosen = slice(begin, begin + batch_images)
+        batch = model.sample(None if labels is None else labels[chosen], seeds[chosen], sampling)
+        expected = (len(seeds[chosen]), *shape)
+        if batch.dtype != torch.uint8 or tuple(batch.shape) != expected:
+            raise ValueError(
+                f"{model.family}: sample must give uint8 {expected}, gave {batch.dtype} {tuple(batch.shape)}"
+            )
+        images[chosen] = batch.cpu().numpy()
+        if on_progress is not None:
+            on_progress(min(begin + batch_images, len(seeds)))
+    return images

@@ -1,0 +1,1 @@
+"""One training loop for all families: batches, phases, moving average, checkpoints, watchfulness."""

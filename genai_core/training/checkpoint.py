@@ -1,0 +1,72 @@
+"""Checkpoints that survive a crash at any moment: written whole or not at all, checked when read, the last ones kept."""
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FORMAT = 1
+_KEPT = 2
+_NAME = re.compile(r"step-(\d{12})-([0-9a-f]{64})\.pt")
+
+
+class Checkpoints:
+    """The checkpoints of one run, in a folder of their own, named after all that shapes the run.
+
+    root: folder of all runs' checkpoints. name: for people, such as the stage. identity: JSON values; a run with another
+    identity has another folder, so that a changed config or dataset never resumes a wrong checkpoint.
+    """
+
+    def __init__(self, root: Path, name: str, identity: dict[str, Any]) -> None:
+        text = json.dumps({"format": FORMAT, "torch": torch.__version__, **identity}, sort_keys=True)
+        self.folder = root / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Write a state of tensors, numbers, texts, lists and dicts; older ones but the last are deleted."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        content = buffer.getvalue()
+        new = self.folder / f".new-{os.getpid()}"
+        with new.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # The name carries the hash: one rename makes file and hash appear together.
+        os.replace(new, self.folder / f"step-{step:012}-{hashlib.sha256(content).hexdigest()}.pt")
+        _fsync_folder(self.folder)
+        for path in self._newest_first()[_KEPT:]:
+            path.unlink(missing_ok=True)
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest state that is whole, on the CPU, or None when there is none."""
+        for path in self._newest_first():
+            content = path.read_bytes()
+            match = _NAME.fullmatch(path.name)
+            if match and hashlib.sha256(content).hexdigest() == match[2]:
+                state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+                return state
+            print(f"{path} is damaged; going on from the checkpoint before it", flush=True)
+        return None
+
+    def delete(self) -> None:
+        """Delete this run's checkpoints: it has ended."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _newest_first(self) -> list[Path]:
+        return sorted((path for path in self.folder.glob("step-*.pt") if _NAME.fullmatch(path.name)), reverse=True)
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make a rename in `folder` last: without this it may be undone by a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,64 @@
+"""A moving average of a network's weights, measured in images, so that the batch size does not change it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+# Early on the average remembers this share of the images seen so far, so that the first weights, which are noise,
+# are soon forgotten (Karras et al. 2022: 5%).
+_WARM_UP_SHARE = 0.05
+
+
+def ema_decay(batch_images: int, images_seen: int, halflife_images: int) -> float:
+    """What is left of the old average after one batch: half of it after `halflife_images`, less while warming up.
+
+    images_seen: before this batch; 0 leaves nothing.
+    """
+    halflife = min(float(halflife_images), images_seen * _WARM_UP_SHARE)
+    return 0.5 ** (batch_images / halflife) if halflife > 0 else 0.0
+
+
+class Ema:
+    """The average of the floating point parameters and buffers of `network`, beginning with their values now."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._current = _float_tensors(network)
+        self._average = {name: tensor.clone() for name, tensor in self._current.items()}
+
+    @torch.no_grad()
+    def update(self, decay: float) -> None:
+        """average = decay * average + (1 - decay) * current."""
+        torch._foreach_lerp_(list(self._average.values()), list(self._current.values()), 1.0 - decay)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self._average
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        for name, tensor in self._average.items():
+            tensor.copy_(state[name])
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The network has the average's weights within the body, and its own again after it."""
+        own = {name: tensor.clone() for name, tensor in self._current.items()}
+        self.write_to_network()
+        try:
+            yield
+        finally:
+            _copy(own, self._current)
+
+    def write_to_network(self) -> None:
+        """Give the network the average's weights, for good."""
+        _copy(self._average, self._current)
+
+
+def _float_tensors(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach() for name, tensor in network.state_dict(keep_vars=True).items() if tensor.is_floating_point()}
+
+
+@torch.no_grad()
+def _copy(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
+    torch._foreach_copy_(list(target.values()), [source[name] for name in target])

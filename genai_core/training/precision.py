@@ -1,0 +1,26 @@
+"""Which number format training calculates in."""
+
+from typing import Literal
+
+import torch
+
+FabricPrecision = Literal["bf16-mixed", "32-true"]
+
+
+def fabric_precision(precision: Literal["auto", "bf16", "fp32"], device: torch.device) -> FabricPrecision:
+    """The precision by the name that Lightning Fabric has for it.
+
+    auto: bf16 where the processor multiplies bf16 in hardware, else fp32. It asks what the processor has and measures
+    nothing: a choice by timing would differ from run to run, and with it every weight.
+    """
+    if precision == "auto":
+        return "bf16-mixed" if _has_bf16(device) else "32-true"
+    return "bf16-mixed" if precision == "bf16" else "32-true"
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Without these instructions bf16 is emulated, and slower than fp32.
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))

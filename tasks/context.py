@@ -1,0 +1,88 @@
+"""What every task has in common: the config, one error line, whole outputs or none, and what the run cost."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from genai_core.config import PARAMS_FILE, Config, ConfigError, load_config
+from genai_core.progress import Progress
+
+PROGRESS_DIR = Path(".genai/progress")
+CHECKPOINTS_DIR = Path(".genai/checkpoints")
+COST_DIR = Path("metrics/cost")
+
+# Errors that a person caused or can mend: their message is the whole answer, a traceback would bury it.
+EXPECTED_ERRORS = (ConfigError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+
+
+class Context:
+    """One run of one task: its stage's name, the config and its progress."""
+
+    def __init__(self, stage: str, config: Config) -> None:
+        self.stage = stage
+        self.config = config
+        self.progress = Progress(PROGRESS_DIR / f"{stage}.json")
+        self.cost: dict[str, Any] = {}
+
+
+@contextmanager
+def running(task: str) -> Iterator[Context]:
+    """Run a task's body in the workspace (the current folder), as the DVC stage that DVC names, else as `task`.
+
+    A fault that a person can mend ends the process with one line and status 1. SIGTERM raises SystemExit, so that
+    `finally` clauses run. On success the cost goes to metrics/cost/<stage>.json.
+    """
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    began = time.monotonic()
+    try:
+        # DVC sets DVC_STAGE to the stage's address, for example train@gan.
+        context = Context(os.environ.get("DVC_STAGE", task), load_config(Path(PARAMS_FILE)))
+        yield context
+    except EXPECTED_ERRORS as error:
+        print(f"{task}: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    _write_cost(context, time.monotonic() - began)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """An empty folder to fill, which becomes `path` when the body ends well and vanishes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    try:
+        yield new
+        if path.exists():
+            shutil.rmtree(path)
+        os.rename(new, path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all; keys keep their order, so that equal values make equal files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    os.replace(new, path)
+
+
+def _write_cost(context: Context, seconds: float) -> None:
+    # The only output that measures time: two runs of one stage agree in every byte but these.
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    cost = {"seconds": round(seconds, 2), "peak_memory_mb": round(peak_kib / 1024), **context.cost}
+    write_json(COST_DIR / f"{context.stage}.json", cost)
+
+
+def _on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)

@@ -1,0 +1,28 @@
+"""Where a task's tensors live, and the settings under which the same run gives the same bytes."""
+
+import os
+
+import torch
+
+from genai_core.config import Config
+
+
+def torch_device(config: Config) -> torch.device:
+    """The device that compute.accelerator names; sets torch's threads and determinism for the whole process.
+
+    Raises ValueError when CUDA is asked for and not there.
+    """
+    torch.set_num_threads(config.compute.cpu_threads)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs a pass over every new tensor
+    wanted, cuda = config.compute.accelerator, torch.cuda.is_available()
+    if wanted == "cuda" and not cuda:
+        raise ValueError("compute.accelerator: got 'cuda', but torch sees no CUDA device; use auto or cpu")
+    if wanted == "cpu" or not cuda:
+        torch.use_deterministic_algorithms(True)
+        return torch.device("cpu")
+    # cuBLAS reads this when its first handle is made: https://docs.nvidia.com/cuda/cublas (results reproducibility).
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Some CUDA kernels have no deterministic form: say so and go on.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # One visible device, whose index the flow put into CUDA_VISIBLE_DEVICES.
+    return torch.device("cuda", 0)

@@ -1,0 +1,94 @@
+"""The stages `evaluate`: draw images from a model and measure them against the real ones.
+
+`python -m tasks.evaluate WHAT`, with WHAT trained/NAME or finetuned, reads models/WHAT, and writes metrics/WHAT.json and
+plots/evaluated/WHAT.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from genai_core.config import Config
+from genai_core.evaluation.evaluate import Evaluation, evaluate_features
+from genai_core.evaluation.extractor import load_extractor
+from genai_core.evaluation.features import extract_features
+from genai_core.evaluation.reference import load_reference
+from genai_core.models.artifact import WEIGHTS_FILE, load_model, parse_sampling, read_config
+from genai_core.reporting.grids import class_grid, save_png
+from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
+from tasks.context import new_folder, running, write_json
+from tasks.device import torch_device
+
+EXTRACTOR = Path("models/extractor")
+REFERENCE = Path("data/reference")
+SELECTION = Path("models/selected/selection.json")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", help="trained/NAME, or finetuned")
+    what = parser.parse_args().what
+    with running("evaluate") as context:
+        config, progress = context.config.evaluation, context.progress
+        folder = Path("models") / what
+        description, device = read_config(folder), torch_device(context.config)
+        sampling = sampling_of(what, context.config)
+        extractor, extractor_description = load_extractor(EXTRACTOR, device)
+        reference = load_reference(REFERENCE)
+
+        labels = equal_labels(config.total_images, len(description.shape.classes))
+        progress.begin("images", total=config.total_images, unit="images")
+        images = sample_images(
+            load_model(folder, str(device)),
+            labels,
+            image_seeds(config.total_images, config.seed),
+            sampling,
+            config.batch_images,
+            progress.update,
+        )
+        context.cost["images_per_second"] = round(progress.per_second(config.total_images), 1)
+        asked = None if labels is None else labels.numpy()
+        features = extract_features(extractor, images, config.batch_images)
+        evaluation = evaluate_features(features, asked, reference, extractor_description, config)
+
+        with new_folder(Path("plots/evaluated") / what) as plots:
+            save_png(plots / "samples.png", class_grid(images, asked, description.shape.classes))
+        model = {
+            "family": description.config.family,
+            "parameters": description.parameters,
+            "sha256": description.sha256[WEIGHTS_FILE],
+        }
+        write_json(
+            Path("metrics") / f"{what}.json",
+            {
+                **evaluation.figures,
+                "model": model,
+                "sampling": sampling.model_dump(mode="json"),
+                "protocol": evaluation.protocol.to_json(),
+            },
+        )
+        show(what, evaluation)
+
+
+def sampling_of(what: str, config: Config) -> Any:
+    """How to sample: as params.yaml says of a trained model; a fine-tuned one as the model that it came from."""
+    if what.startswith("trained/"):
+        return config.model(what.removeprefix("trained/")).sampling
+    if what != "finetuned":
+        raise ValueError(f"expected trained/NAME or finetuned, got {what!r}")
+    selection = json.loads(SELECTION.read_text())
+    return parse_sampling(selection["family"], selection["sampling"])
+
+
+def show(what: str, evaluation: Evaluation) -> None:
+    """One line a model, the headline figures first; warnings apart."""
+    shown = [f"{name} {value:.4g}" for name, value in evaluation.figures.items()]
+    print(f"{what}: " + ", ".join(shown))
+    for warning in evaluation.warnings:
+        print(f"{what}: warning: {warning}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

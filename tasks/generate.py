@@ -1,0 +1,44 @@
+"""The stage `generate`: draw a batch of images with the candidate. Writes samples/batch."""
+
+import json
+from pathlib import Path
+
+from genai_core.models.artifact import WEIGHTS_FILE, load_model, parse_sampling, read_config
+from genai_core.reporting.grids import class_grid, save_png
+from genai_core.sampling.batch import Provenance, write_batch
+from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
+from tasks.context import new_folder, running
+from tasks.device import torch_device
+
+CANDIDATE = Path("models/candidate")
+BATCH = Path("samples/batch")
+
+
+def main() -> None:
+    with running("generate") as context:
+        config, progress = context.config.generate, context.progress
+        description, device = read_config(CANDIDATE), torch_device(context.config)
+        selection = json.loads((CANDIDATE / "selection.json").read_text())
+        sampling = parse_sampling(selection["family"], selection["sampling"])
+        classes = description.shape.classes
+        labels, seeds = equal_labels(config.total_images, len(classes)), image_seeds(config.total_images, config.seed)
+        progress.begin("images", total=config.total_images, unit="images")
+        images = sample_images(
+            load_model(CANDIDATE, str(device)), labels, seeds, sampling, config.batch_images, progress.update
+        )
+        context.cost["images_per_second"] = round(progress.per_second(config.total_images), 1)
+        provenance = Provenance(
+            model_sha256=description.sha256[WEIGHTS_FILE],
+            family=description.config.family,
+            dataset=description.dataset,
+            sampling=selection["sampling"],
+            seed=config.seed,
+        )
+        asked = None if labels is None else labels.numpy()
+        with new_folder(BATCH) as folder:
+            write_batch(folder, images, asked, seeds.numpy(), classes, config.format, provenance)
+            save_png(folder / "grid.png", class_grid(images, asked, classes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Stage prepare: data/raw -> data/prepared, the dataset in one form, split and checked."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from genai_core.data.card import EXAMPLES_FILE, REJECTED_FILE, class_names, example_rows, prepared_card
+from genai_core.data.dataset import Dataset, load_dataset
+from genai_core.data.prepare import prepare
+from genai_core.reporting.grids import image_grid, save_png
+from tasks.context import new_folder, running
+
+RAW = Path("data/raw")
+PREPARED = Path("data/prepared")
+EXAMPLES_A_CLASS = 10
+
+
+def main() -> None:
+    with running("prepare") as context, new_folder(PREPARED) as folder:
+        if not RAW.is_dir():
+            raise FileNotFoundError(
+                f"{RAW}: there are no images yet; add some, for example: genai data add builtin:digits"
+            )
+        begun = itertools.count()
+
+        def on_decoded(done: int, total: int) -> None:
+            if next(begun) == 0:
+                context.progress.begin("decode", total=total, unit="images")
+            context.progress.update(done)
+
+        workers = context.config.compute.cpu_threads
+        prepared = prepare(RAW, folder, context.config.data, workers=workers, on_decoded=on_decoded)
+        dataset = load_dataset(folder)
+        draw_examples(dataset, folder / EXAMPLES_FILE)
+        card = prepared_card(
+            dataset,
+            total_files=prepared.total_files,
+            rejected=pd.read_csv(folder / REJECTED_FILE, keep_default_na=False),
+            skipped=prepared.skipped,
+            untrained=prepared.untrained,
+        )
+        (folder / "card.md").write_text(card, encoding="utf-8")
+        counts = dataset.info.counts
+        print(f"{counts['train']:,} training and {counts['test']:,} test images, {len(prepared.rejected):,} left out")
+        if prepared.untrained:
+            print(f"note: too few images to train on: {', '.join(prepared.untrained)}")
+
+
+def draw_examples(dataset: Dataset, path: Path) -> None:
+    """A picture of some training images: a row a class, or three rows when there are no classes."""
+    rows = example_rows(dataset.rows("train"), EXAMPLES_A_CLASS if dataset.info.classes else 3 * EXAMPLES_A_CLASS)
+    blank = np.full((1, dataset.info.channels, dataset.info.image_size, dataset.info.image_size), 255, dtype=np.uint8)
+    images = []
+    for part in rows:
+        missing = -len(part) % EXAMPLES_A_CLASS
+        images += [dataset.images_at(part), np.repeat(blank, missing, axis=0)]
+    save_png(path, image_grid(np.concatenate(images), EXAMPLES_A_CLASS, row_captions=class_names(dataset.info, rows)))
+
+
+if __name__ == "__main__":
+    main()
