@@ -104,13 +104,22 @@ def dvc_stages(repo: "Repo") -> list[tuple["Stage", list["Stage"]]]:
     return [(stage, sorted(graph.successors(stage), key=ordered.index)) for stage in ordered]
 
 
+def stage_name(stage: "Stage") -> str:
+    """DVC's address of a stage as seen from the repo's root; its own `addressing` changes with the current folder."""
+    path: str = stage.path_in_repo
+    name: str | None = getattr(stage, "name", None)
+    if name is None:
+        return path
+    return name if path == "dvc.yaml" else f"{path}:{name}"
+
+
 def _node(stage: "Stage", upstream: list["Stage"]) -> StageNode:
     return StageNode(
-        name=stage.addressing,
+        name=stage_name(stage),
         description=stage.desc or "",
         command=_command(stage),
-        needs=_needs(stage.addressing, stage.meta or {}),
-        upstream=tuple(other.addressing for other in upstream),
+        needs=_needs(stage_name(stage), stage.meta or {}),
+        upstream=tuple(stage_name(other) for other in upstream),
     )
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from flows.graph import Graph, dvc_stages
+from flows.graph import Graph, dvc_stages, stage_name
 from flows.hashes import Contents
 
 if TYPE_CHECKING:
     from dvc.dependency.base import Dependency
     from dvc.dependency.param import ParamsDependency
+    from dvc.output import Output
     from dvc.repo import Repo
     from dvc.stage import Stage
 
@@ -55,7 +56,7 @@ def make_plan(repo: "Repo", graph: Graph) -> Plan:
     actions: dict[str, Action] = {}
     plans = []
     for stage, upstream in dvc_stages(repo):
-        if stage.addressing not in wanted:
+        if stage_name(stage) not in wanted:
             continue
         plan = _decide(repo, stage, upstream, contents, actions)
         actions[plan.stage] = plan.action
@@ -68,7 +69,7 @@ def make_plan(repo: "Repo", graph: Graph) -> Plan:
 def _decide(
     repo: "Repo", stage: "Stage", upstream: list["Stage"], contents: Contents, actions: Mapping[str, Action]
 ) -> StagePlan:
-    name = stage.addressing
+    name = stage_name(stage)
     if stage.is_data_source:
         return _decide_source(repo, stage, contents)
     reasons = [*_command_reasons(repo, stage), *_input_reasons(stage, contents)]
@@ -93,12 +94,12 @@ def _decide_source(repo: "Repo", stage: "Stage", contents: Contents) -> StagePla
     out = stage.outs[0]
     status = out.status().get(str(out))
     if status is None:
-        return StagePlan(stage.addressing, "keep", ())
+        return StagePlan(stage_name(stage), "keep", ())
     if status == "deleted" and contents.restore_source(out):
-        return StagePlan(stage.addressing, "restore", (f"{out} is not in the workspace",))
+        return StagePlan(stage_name(stage), "restore", (f"{_path(out)} is not in the workspace",))
     changes = repo.data_status(granular=True, untracked_files="no").get("uncommitted", {})
     counts = [f"{len(files)} files {kind}" for kind, files in changes.items() if isinstance(files, list) and files]
-    return StagePlan(stage.addressing, "run", (f"{out}: {', '.join(counts) or status}",))
+    return StagePlan(stage_name(stage), "run", (f"{_path(out)}: {', '.join(counts) or status}",))
 
 
 def _command_reasons(repo: "Repo", stage: "Stage") -> list[str]:
@@ -107,7 +108,7 @@ def _command_reasons(repo: "Repo", stage: "Stage") -> list[str]:
     from dvc.utils.serialize import load_yaml
 
     lock = load_yaml(str(Path(repo.root_dir) / "dvc.lock"))
-    return [f"command: {lock['stages'][stage.addressing]['cmd']} -> {stage.cmd}"]
+    return [f"command: {lock['stages'][stage_name(stage)]['cmd']} -> {stage.cmd}"]
 
 
 def _input_reasons(stage: "Stage", contents: Contents) -> list[str]:
@@ -126,7 +127,7 @@ def _parameter_reasons(dep: "ParamsDependency") -> Iterator[str]:
     old, new = dep.hash_info.value or {}, dep.read_params()
     for key in dep.params or sorted({*old, *new}):
         for path, before, after in _differences(key, old.get(key, _ABSENT), new.get(key, _ABSENT)):
-            yield f"{dep} {path}: {before} -> {after}"
+            yield f"{_path(dep)} {path}: {before} -> {after}"
 
 
 def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
@@ -141,17 +142,17 @@ def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]
 def _file_reasons(dep: "Dependency", contents: Contents) -> Iterator[str]:
     old, new = dep.hash_info.value, contents.hash_of(dep)
     if new is None:
-        yield f"{dep}: missing"
+        yield f"{_path(dep)}: missing"
     elif old is None:
-        yield f"{dep}: a new input"
+        yield f"{_path(dep)}: a new input"
     elif old != new:
-        yield f"{dep}: {old[:8]} -> {new[:8]}"
+        yield f"{_path(dep)}: {old[:8]} -> {new[:8]}"
 
 
 def _output_reasons(stage: "Stage") -> list[str]:
     states = {"deleted": "is not in the workspace", "modified": "was changed by hand", "new": "was not recorded"}
     found = [(out, out.status().get(str(out))) for out in stage.outs]
-    return [f"{out} {states.get(status, 'is ' + status)}" for out, status in found if status]
+    return [f"{_path(out)} {states.get(status, 'is ' + status)}" for out, status in found if status]
 
 
 def _unknown_inputs(
@@ -160,7 +161,12 @@ def _unknown_inputs(
     """The upstream stages that run first, when this stage's inputs depend on what they will make."""
     if all(contents.is_known(dep) for dep in stage.deps):
         return []
-    return [other.addressing for other in upstream if actions.get(other.addressing) == "run"]
+    return [stage_name(other) for other in upstream if actions.get(stage_name(other)) == "run"]
+
+
+def _path(item: "Output") -> str:
+    """Its path from the repo's root: DVC prints it from the current folder."""
+    return Path(item.fs_path).relative_to(item.repo.root_dir).as_posix()
 
 
 class _Absent:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from genai_core.config import PARAMS_FILE, load_config
+
 FINETUNED = "finetuned"
 
 
@@ -11,29 +13,30 @@ def model_rows(workspace: Path) -> list[dict[str, Any]]:
     """One row a measured model of params.yaml, in its order, then the fine-tuned one: figures rounded for reading.
 
     Columns: model, FD, IS, floor, agreement (share of images that the classifier takes for what was asked), seconds
-    (training and measuring).
+    (training and measuring). A figure that was not measured is "-".
     """
-    from genai_core.config import PARAMS_FILE, load_config
-
-    names = [f"trained/{name}" for name in load_config(workspace / PARAMS_FILE).models]
+    config = load_config(workspace / PARAMS_FILE)
+    names = [f"trained/{name}" for name in config.models]
     rows = []
     for name in [*names, FINETUNED]:
         path = workspace / "metrics" / f"{name}.json"
         if path.is_file():
-            rows.append(_row(workspace, name, json.loads(path.read_text())))
+            rows.append(_row(workspace, name, config.extractor.kind, json.loads(path.read_text())))
     return rows
 
 
-def _row(workspace: Path, name: str, figures: dict[str, Any]) -> dict[str, Any]:
+def _row(workspace: Path, name: str, extractor: str, figures: dict[str, Any]) -> dict[str, Any]:
     model = name.rpartition("/")[2]
     stages = ["finetune", "evaluate-finetuned"] if name == FINETUNED else [f"train@{model}", f"evaluate@{model}"]
-    agreement = figures.get("label_agreement")
+    columns = {
+        "FD": f"fd_{extractor}",
+        "IS": f"is_{extractor}",
+        "floor": f"floor_fd_{extractor}",
+        "agreement": "label_agreement",
+    }
     return {
         "model": name,
-        "FD": round(figures["fd_classifier"], 3),
-        "IS": round(figures["is_classifier"], 3),
-        "floor": round(figures["floor_fd_classifier"], 3),
-        "agreement": "" if agreement is None else round(agreement, 3),
+        **{column: round(figures[key], 3) if key in figures else "-" for column, key in columns.items()},
         "seconds": round(sum(_seconds(workspace, stage) for stage in stages), 1),
     }
 

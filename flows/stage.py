@@ -25,9 +25,7 @@ from flows.plan import StagePlan
 from flows.process import Processes, Stopped
 from flows.resources import Resources
 from flows.view import Outcome, View
-
-# Exit status of a task for a fault that a person has to mend: running it again would only fail again.
-NEEDS_A_PERSON = 2
+from genai_core.config import NEEDS_A_PERSON
 
 PROGRESS_POLL_S = 0.5
 LAST_LINES = 25

@@ -15,11 +15,15 @@ from ruamel.yaml.error import YAMLError
 
 PARAMS_FILE = "params.yaml"
 
+# A task's exit status for a fault of its input or config: running it again without a change would only fail again.
+NEEDS_A_PERSON = 2
+
 # Model names become part of a shell command (dvc.yaml: cmd), of paths and of stage names.
 MODEL_NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,31}$"
 
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME_PATTERN)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Level = Annotated[int, Field(ge=0, le=255)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -41,17 +45,11 @@ class DataConfig(Section):
     image_size: int = Field(ge=8, le=256, multiple_of=4, description="pixels a side")
     channels: Literal[1, 3] = Field(description="1 grey, 3 colour")
     fit: Literal["crop", "pad"] = Field(description="how a picture that is not square becomes square")
-    background: tuple[int, int, int] = Field(strict=False, description="RGB under transparency and padding")
+    background: tuple[Level, Level, Level] = Field(strict=False, description="RGB under transparency and padding")
     test_share: float = Field(gt=0.0, lt=1.0, description="share held out from training")
     max_rejected_share: Share = Field(description="more rejected files than this stop the stage")
     max_megapixels: float = Field(gt=0.0, le=1000.0, description="larger files are rejected before decoding")
     shard_images: PositiveInt = Field(description="images a shard file")
-
-    @model_validator(mode="after")
-    def _background_is_a_colour(self) -> "DataConfig":
-        if not all(0 <= value <= 255 for value in self.background):
-            raise ValueError("background must be three numbers from 0 to 255")
-        return self
 
 
 class AugmentConfig(Section):

@@ -13,12 +13,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from genai_core.config import PARAMS_FILE, Config, ConfigError, load_config
+from genai_core.config import NEEDS_A_PERSON, PARAMS_FILE, Config, ConfigError, load_config
 from genai_core.progress import Progress
 
 PROGRESS_DIR = Path(".genai/progress")
 CHECKPOINTS_DIR = Path(".genai/checkpoints")
 COST_DIR = Path("metrics/cost")
+
+# New outputs are filled here, not beside their place: what a killed stage leaves must not lie in a folder that is
+# some other stage's input. It is on the same file system, so that the rename at the end is one step.
+NEW_DIR = Path(".genai/new")
 
 # Errors that a person caused or can mend: their message is the whole answer, a traceback would bury it.
 EXPECTED_ERRORS = (ConfigError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
@@ -38,10 +42,11 @@ class Context:
 def running(task: str) -> Iterator[Context]:
     """Run a task's body in the workspace (the current folder), as the DVC stage that DVC names, else as `task`.
 
-    A fault that a person can mend ends the process with one line and status 1. SIGTERM raises SystemExit, so that
-    `finally` clauses run. On success the cost goes to metrics/cost/<stage>.json.
+    A fault that a person can mend ends the process with one line and status NEEDS_A_PERSON. SIGINT and SIGTERM raise
+    SystemExit, so that `finally` clauses run. On success the cost goes to metrics/cost/<stage>.json.
     """
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _on_stop_signal)
     began = time.monotonic()
     try:
         # DVC sets DVC_STAGE to the stage's address, for example train@gan.
@@ -49,15 +54,14 @@ def running(task: str) -> Iterator[Context]:
         yield context
     except EXPECTED_ERRORS as error:
         print(f"{task}: {error}", file=sys.stderr, flush=True)
-        sys.exit(1)
+        sys.exit(NEEDS_A_PERSON)
     _write_cost(context, time.monotonic() - began)
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """An empty folder to fill, which becomes `path` when the body ends well and vanishes when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
+    new = _new_place(path)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     try:
@@ -71,10 +75,16 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON whole or not at all; keys keep their order, so that equal values make equal files."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
+    new = _new_place(path)
     new.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
     os.replace(new, path)
+
+
+def _new_place(path: Path) -> Path:
+    """Where the new `path` grows until it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    NEW_DIR.mkdir(parents=True, exist_ok=True)
+    return NEW_DIR / "-".join(path.parts)
 
 
 def _write_cost(context: Context, seconds: float) -> None:
@@ -84,5 +94,5 @@ def _write_cost(context: Context, seconds: float) -> None:
     write_json(COST_DIR / f"{context.stage}.json", cost)
 
 
-def _on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)
+def _on_stop_signal(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

@@ -1,7 +1,7 @@
 """The stages `evaluate`: draw images from a model and measure them against the real ones.
 
-`python -m tasks.evaluate WHAT`, with WHAT trained/NAME or finetuned, reads models/WHAT, and writes metrics/WHAT.json and
-plots/evaluated/WHAT.
+`python -m tasks.evaluate WHAT`, with WHAT trained/NAME or finetuned, reads models/WHAT; it writes metrics/WHAT.json
+and plots/evaluated/WHAT.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> None:
         config, progress = context.config.evaluation, context.progress
         folder = Path("models") / what
         description, device = read_config(folder), torch_device(context.config)
-        sampling = sampling_of(what, context.config)
+        sampling = sampling_of(what, description.config.family, context.config)
         extractor, extractor_description = load_extractor(EXTRACTOR, device)
         reference = load_reference(REFERENCE)
 
@@ -72,14 +72,13 @@ def main() -> None:
         show(what, evaluation)
 
 
-def sampling_of(what: str, config: Config) -> Any:
+def sampling_of(what: str, family: str, config: Config) -> Any:
     """How to sample: as params.yaml says of a trained model; a fine-tuned one as the model that it came from."""
     if what.startswith("trained/"):
         return config.model(what.removeprefix("trained/")).sampling
     if what != "finetuned":
         raise ValueError(f"expected trained/NAME or finetuned, got {what!r}")
-    selection = json.loads(SELECTION.read_text())
-    return parse_sampling(selection["family"], selection["sampling"])
+    return parse_sampling(family, json.loads(SELECTION.read_text())["sampling"])
 
 
 def show(what: str, evaluation: Evaluation) -> None:

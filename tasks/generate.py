@@ -19,7 +19,7 @@ def main() -> None:
         config, progress = context.config.generate, context.progress
         description, device = read_config(CANDIDATE), torch_device(context.config)
         selection = json.loads((CANDIDATE / "selection.json").read_text())
-        sampling = parse_sampling(selection["family"], selection["sampling"])
+        sampling = parse_sampling(description.config.family, selection["sampling"])
         classes = description.shape.classes
         labels, seeds = equal_labels(config.total_images, len(classes)), image_seeds(config.total_images, config.seed)
         progress.begin("images", total=config.total_images, unit="images")

@@ -1,15 +1,13 @@
 """Stage prepare: data/raw -> data/prepared, the dataset in one form, split and checked."""
 
-import itertools
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from genai_core.data.card import EXAMPLES_FILE, REJECTED_FILE, class_names, example_rows, prepared_card
+from genai_core.data.card import EXAMPLES_FILE, MAX_ROWS, REJECTED_FILE, example_rows, prepared_card
 from genai_core.data.dataset import Dataset, load_dataset
 from genai_core.data.prepare import prepare
-from genai_core.reporting.grids import image_grid, save_png
+from genai_core.reporting.grids import class_grid, save_png
 from tasks.context import new_folder, running
 
 RAW = Path("data/raw")
@@ -23,12 +21,11 @@ def main() -> None:
             raise FileNotFoundError(
                 f"{RAW}: there are no images yet; add some, for example: genai data add builtin:digits"
             )
-        begun = itertools.count()
-
         def on_decoded(done: int, total: int) -> None:
-            if next(begun) == 0:
+            if done == 0:
                 context.progress.begin("decode", total=total, unit="images")
-            context.progress.update(done)
+            else:
+                context.progress.update(done)
 
         workers = context.config.compute.cpu_threads
         prepared = prepare(RAW, folder, context.config.data, workers=workers, on_decoded=on_decoded)
@@ -49,14 +46,11 @@ def main() -> None:
 
 
 def draw_examples(dataset: Dataset, path: Path) -> None:
-    """A picture of some training images: a row a class, or three rows when there are no classes."""
-    rows = example_rows(dataset.rows("train"), EXAMPLES_A_CLASS if dataset.info.classes else 3 * EXAMPLES_A_CLASS)
-    blank = np.full((1, dataset.info.channels, dataset.info.image_size, dataset.info.image_size), 255, dtype=np.uint8)
-    images = []
-    for part in rows:
-        missing = -len(part) % EXAMPLES_A_CLASS
-        images += [dataset.images_at(part), np.repeat(blank, missing, axis=0)]
-    save_png(path, image_grid(np.concatenate(images), EXAMPLES_A_CLASS, row_captions=class_names(dataset.info, rows)))
+    """A picture of some training images, a row a class."""
+    rows = pd.concat(example_rows(dataset.rows("train"), EXAMPLES_A_CLASS))
+    images = dataset.images_at(rows)
+    labels = rows["label"].to_numpy() if dataset.info.classes else None
+    save_png(path, class_grid(images, labels, dataset.info.classes, most_images=EXAMPLES_A_CLASS * MAX_ROWS))
 
 
 if __name__ == "__main__":

@@ -155,9 +155,16 @@ def _moved(image: torch.Tensor, change: Change) -> torch.Tensor:
     ring = torch.cat([image[:, 0], image[:, -1], image[:, 1:-1, 0], image[:, 1:-1, -1]], dim=1).to(torch.int16)
     colour = ring.median(dim=1, keepdim=True).values
     is_plain = ((ring - colour).abs() <= PLAIN_LEVELS).all(dim=0).float().mean() >= 0.5
-    margin = 0 if is_plain else _margin(image.shape[-1], change)
-    if margin:
-        image = functional.pad_image(image, [margin], padding_mode="reflect")
+    # With pixels beyond the edge to draw from; affine's own fill darkens the seam, as it mixes in black there.
+    margin = _margin(image.shape[-1], change)
+    fill = colour.flatten().float().tolist()
+    if is_plain:
+        image = functional.pad_image(image, [margin], fill=fill, padding_mode="constant")
+    else:
+        # Mirroring cannot give more than the image has; strong changes need more.
+        mirrored = min(margin, image.shape[-1] - 1)
+        image = functional.pad_image(image, [mirrored], padding_mode="reflect")
+        image = functional.pad_image(image, [margin - mirrored], padding_mode="edge")
     moved: torch.Tensor = functional.affine_image(
         image,
         angle=change.angle_degrees,
@@ -165,16 +172,15 @@ def _moved(image: torch.Tensor, change: Change) -> torch.Tensor:
         scale=change.scale,
         shear=[0.0, 0.0],
         interpolation=InterpolationMode.BILINEAR,
-        fill=colour.flatten().float().tolist(),
+        fill=fill,
     )
     return moved[:, margin : moved.shape[1] - margin, margin : moved.shape[2] - margin]
 
 
 def _margin(size: int, change: Change) -> int:
-    """Pixels beyond the edge that a change can bring into view; mirroring cannot give more than size - 1."""
+    """Pixels beyond the edge that a change can bring into view."""
     angle = math.radians(change.angle_degrees)
-    reach = (
-        size / 2 * (abs(math.cos(angle)) + abs(math.sin(angle)))
-        + max(abs(change.shift_x_px), abs(change.shift_y_px)) * 1.5
-    )
-    return max(0, min(size - 1, math.ceil(reach / change.scale - size / 2) + 1))
+    turn = abs(math.cos(angle)) + abs(math.sin(angle))
+    reach = turn * (size / 2 + max(abs(change.shift_x_px), abs(change.shift_y_px))) / change.scale
+    # One more, for bilinear interpolation.
+    return max(0, math.ceil(reach - size / 2) + 1)

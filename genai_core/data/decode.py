@@ -7,6 +7,7 @@ Files come from anywhere, so formats outside the list below are not even tried: 
 import hashlib
 import io
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -101,6 +102,9 @@ def decode_file(path: Path, rule: DecodeRule) -> Decoded | Rejected:
                 return Rejected("not_an_image", f"none of {', '.join(FORMATS)}")
     except _RefusedError as refusal:
         return refusal.rejected
+    except Image.DecompressionBombError:
+        # Pillow's own limit; a worker leaves that to max_megapixels.
+        return Rejected("too_large", "more pixels than Pillow opens")
     except OSError as error:
         # An error with a number comes from the operating system, one without from a decoder.
         return Rejected("corrupt" if error.errno is None else "unreadable", _one_line(error))
@@ -114,12 +118,11 @@ def _decode(file: io.BufferedReader, extension: str, rule: DecodeRule) -> Decode
         flags = _flags(image, extension)
         # Decodes everything: verify() lets half a JPEG pass.
         image.load()
-        try:
-            upright = ImageOps.exif_transpose(image)
-        except Exception:  # damaged EXIF data are no reason to lose the picture
-            upright = image
-        width, height = upright.size
-        square = _square(_opaque(upright, rule), rule)
+        # Damaged EXIF data are no reason to lose the picture.
+        with suppress(Exception):
+            ImageOps.exif_transpose(image, in_place=True)
+        width, height = image.size
+        square = _square(_opaque(image, rule), rule)
     pixels = b"".join(band.tobytes() for band in square.split())
     return Decoded(pixels, hashlib.sha256(pixels).hexdigest(), width, height, flags)
 

@@ -18,6 +18,7 @@ from genai_core.data.decode import Decoded, DecodeRule, Rejected
 from genai_core.data.decode_worker import MAX_SECONDS_A_FILE, receive, send
 
 BATCH_FILES = 32
+WORKER_MODULE = "genai_core.data.decode_worker"
 
 Results = list[Decoded | Rejected]
 
@@ -115,7 +116,7 @@ class _Worker:
         with tempfile.TemporaryFile() as stderr:
             # libtiff and libpng write to it about every bad file; it is read only when the worker cannot start.
             process = self._process = subprocess.Popen(
-                [sys.executable, "-m", "genai_core.data.decode_worker", self._rule],
+                [sys.executable, "-m", WORKER_MODULE, self._rule],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

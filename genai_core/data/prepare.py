@@ -54,7 +54,8 @@ class _Kept:
 def prepare(
     raw: Path, folder: Path, config: DataConfig, *, workers: int, on_decoded: Callable[[int, int], None] | None = None
 ) -> Prepared:
-    """Make the dataset `folder` (there, and empty) of the images below `raw`; on_decoded(done, total) follows.
+    """Make the dataset `folder` (there, and empty) of the images below `raw`; on_decoded(done, total) follows,
+    from 0.
 
     Raises ValueError when the images cannot make a dataset: none, too many rejected, some with a class and some
     without, all but one the same.
@@ -152,6 +153,8 @@ def _decode_to_spool(
     image_bytes = config.channels * config.image_size**2
     results: list[Decoded | Rejected | None] = [None] * len(files)
     done = 0
+    report = on_decoded or (lambda _done, _total: None)
+    report(0, len(files))
     with spool.open("wb") as file:
         for first, batch in decode_files([raw / path for path in files], rule, workers=workers):
             for row, result in enumerate(batch, start=first):
@@ -160,8 +163,7 @@ def _decode_to_spool(
                     result = Decoded(b"", result.sha256, result.width, result.height, result.flags)
                 results[row] = result
             done += len(batch)
-            if on_decoded is not None:
-                on_decoded(done, len(files))
+            report(done, len(files))
         # Rows of rejected files are holes; the last one may be.
         file.truncate(len(files) * image_bytes)
     return [result for result in results if result is not None]

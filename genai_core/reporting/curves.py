@@ -20,9 +20,10 @@ def curve_svg(title: str, images: npt.NDArray[np.floating], values: npt.NDArray[
     """
     finite = np.isfinite(values) & np.isfinite(images)
     x, y = _thinned(images[finite].astype(float)), _thinned(values[finite].astype(float))
+    name = escape(title)
     begin = (
-        f'<svg class="curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" font-size="11" '
-        f'xmlns="http://www.w3.org/2000/svg"><text x="0" y="12" fill="currentColor" font-weight="600">{escape(title)}</text>'
+        f'<svg class="curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}" font-size="11" '
+        f'xmlns="http://www.w3.org/2000/svg"><text y="12" fill="currentColor" font-weight="600">{name}</text>'
     )
     if len(x) == 0:
         return begin + f'<text x="0" y="{HEIGHT / 2}" fill="currentColor" fill-opacity=".6">no values</text></svg>'

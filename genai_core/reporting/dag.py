@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 import networkx as nx
 
@@ -32,10 +33,10 @@ class _Node:
 def dag_svg(edges: Iterable[tuple[str, str]], notes: Mapping[str, str] | None = None) -> str:
     """An SVG of (upstream, downstream) edges; `notes` has a line, such as the seconds, to put below a node's name.
 
-    Text and lines take the page's `currentColor`. The part of a name after an @ (DVC's foreach stages) gets a line of its
-    own. Raises ValueError when the edges have a cycle, or there are none.
+    Text and lines take the page's `currentColor`. The part of a name after an @ (DVC's foreach stages) gets its own
+    line. Raises ValueError when the edges have a cycle, or there are none.
     """
-    graph = nx.DiGraph(sorted(edges))
+    graph: nx.DiGraph[str] = nx.DiGraph(sorted(edges))
     if not graph:
         raise ValueError("a graph needs edges, got none")
     if not nx.is_directed_acyclic_graph(graph):
@@ -53,7 +54,14 @@ def dag_svg(edges: Iterable[tuple[str, str]], notes: Mapping[str, str] | None = 
     return "\n".join([*parts, "</svg>"])
 
 
-def _layered(graph: nx.DiGraph, notes: Mapping[str, str]) -> dict[str, _Node]:
+def in_order(names: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[str]:
+    """`names` with what comes first in the graph first; names that are not in it come last."""
+    graph: nx.DiGraph[str] = nx.DiGraph(sorted(edges))
+    place = {name: index for index, name in enumerate(nx.lexicographical_topological_sort(graph))}
+    return sorted(names, key=lambda name: (place.get(name, len(place)), name))
+
+
+def _layered(graph: "nx.DiGraph[str]", notes: Mapping[str, str]) -> dict[str, _Node]:
     """A node's layer is the longest way to it; a source moves right, next to the first that needs it."""
     layers: dict[str, int] = {}
     for name in nx.lexicographical_topological_sort(graph):
@@ -69,7 +77,7 @@ def _layered(graph: nx.DiGraph, notes: Mapping[str, str]) -> dict[str, _Node]:
     return nodes
 
 
-def _with_bends(graph: nx.DiGraph, nodes: dict[str, _Node]) -> list[list[str]]:
+def _with_bends(graph: "nx.DiGraph[str]", nodes: dict[str, _Node]) -> list[list[str]]:
     """A path a layer at a time for each arrow; adds the bends to `nodes`."""
     paths = []
     for upstream, downstream in sorted(graph.edges):
@@ -84,7 +92,7 @@ def _ordered(nodes: dict[str, _Node], paths: list[list[str]]) -> list[list[str]]
     """Each layer's nodes from top to bottom: few crossings, by sweeps of barycentres (Sugiyama et al. 1981)."""
     neighbours: dict[str, list[str]] = {name: [] for name in nodes}
     for path in paths:
-        for upstream, downstream in zip(path, path[1:], strict=False):
+        for upstream, downstream in pairwise(path):
             neighbours[upstream].append(downstream)
             neighbours[downstream].append(upstream)
     layers: list[list[str]] = [[] for _ in range(1 + max(node.layer for node in nodes.values()))]

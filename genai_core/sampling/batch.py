@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -89,6 +89,39 @@ def write_batch(
         "seed": provenance.seed,
     }
     (folder / PROVENANCE_FILE).write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def read_manifest(folder: Path) -> pd.DataFrame:
+    """One row an image of the batch in `folder`. Raises FileNotFoundError when there is none."""
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: no batch of images there; run `genai run generate`")
+    return pd.read_parquet(path)
+
+
+def read_images(folder: Path, rows: pd.DataFrame) -> npt.NDArray[np.uint8]:
+    """The images (N, C, H, W) uint8 of some of the manifest's rows. Raises ValueError when a file is not as written."""
+    images = []
+    for archive, part in rows.groupby("archive", sort=False):
+        contents = (
+            _from_folder(folder, part["file"]) if archive == "" else _from_tar(folder / str(archive), part["file"])
+        )
+        for row, content in zip(part.itertuples(), contents, strict=True):
+            if hashlib.sha256(content).hexdigest() != row.sha256:
+                raise ValueError(f"{folder}: {row.file} is not the image that {MANIFEST_FILE} names; generate it again")
+            pixels = np.asarray(Image.open(io.BytesIO(content)))
+            images.append(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+    return np.stack(images)
+
+
+def _from_folder(folder: Path, names: Iterable[str]) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in names]
+
+
+def _from_tar(path: Path, names: Iterable[str]) -> list[bytes]:
+    with tarfile.open(path) as archive:
+        files = [archive.extractfile(name) for name in names]
+        return [file.read() for file in files if file is not None]
 
 
 def _png(image: npt.NDArray[np.uint8]) -> bytes:

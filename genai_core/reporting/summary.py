@@ -1,0 +1,120 @@
+"""What the figures say: a row for each model, and the verdict in words."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Times the floor, below which the rounded figure says "1.0 times".
+AS_CLOSE = 1.05
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A line of the table of models. Figures that were not measured are None."""
+
+    name: str
+    family: str
+    fd: float
+    fd_over_floor: float | None
+    inception_score: float | None
+    label_agreement: float | None
+    parameters: int
+    training_s: float | None
+    images_per_s: float | None
+    is_candidate: bool
+    same_protocol: bool  # as the candidate's
+
+
+@dataclass(frozen=True)
+class RealRow:
+    """The same figures of real, held-out images: what a model can reach at best."""
+
+    kind: str  # of the extractor
+    floor_fd: float
+    floor_images: int
+    inception_score: float | None
+    test_accuracy: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All figures of the report, and what they amount to."""
+
+    rows: tuple[ModelRow, ...]
+    real: RealRow
+    protocol: dict[str, Any]
+    verdict: str
+
+    @property
+    def candidate(self) -> ModelRow:
+        """The row of the candidate."""
+        return next(row for row in self.rows if row.is_candidate)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model's name, its metrics file (parsed), and what its training and its measurement cost (parsed, or empty)."""
+
+    name: str
+    metrics: Mapping[str, Any]
+    training_cost: Mapping[str, Any]
+    evaluation_cost: Mapping[str, Any]
+
+
+def summarise(models: Iterable[Measured], candidate_sha256: str) -> Summary:
+    """Rows in the order of `models`; the candidate is the one whose weights have that sha256.
+
+    Raises ValueError when no model has them: then the figures are of another run than the candidate.
+    """
+    models = list(models)
+    found = [model for model in models if model.metrics["model"]["sha256"] == candidate_sha256]
+    if not found:
+        raise ValueError(
+            f"no metrics file is about the candidate's weights, {candidate_sha256[:12]}; run the stage candidate again"
+        )
+    # The last: a fine-tuned model that was trained no further has the weights of the model that it came from.
+    candidate = found[-1]
+    protocol = dict(candidate.metrics["protocol"])
+    kind = protocol["extractor"]
+    real = RealRow(
+        kind=kind,
+        floor_fd=candidate.metrics[f"floor_fd_{kind}"],
+        floor_images=protocol["floor_images"],
+        inception_score=candidate.metrics.get(f"is_{kind}_real"),
+        test_accuracy=protocol["extractor_test_accuracy"],
+    )
+    rows = tuple(_row(model, protocol, model is candidate) for model in models)
+    return Summary(rows, real, protocol, _verdict(next(row for row in rows if row.is_candidate)))
+
+
+def _row(model: Measured, protocol: Mapping[str, Any], is_candidate: bool) -> ModelRow:
+    metrics = model.metrics
+    kind = metrics["protocol"]["extractor"]
+    return ModelRow(
+        name=model.name,
+        family=metrics["model"]["family"],
+        fd=metrics[f"fd_{kind}"],
+        fd_over_floor=metrics.get(f"fd_{kind}_over_floor"),
+        inception_score=metrics.get(f"is_{kind}"),
+        label_agreement=metrics.get("label_agreement"),
+        parameters=metrics["model"]["parameters"],
+        training_s=model.training_cost.get("seconds"),
+        images_per_s=model.evaluation_cost.get("images_per_second"),
+        is_candidate=is_candidate,
+        same_protocol=metrics["protocol"] == protocol,
+    )
+
+
+def _verdict(candidate: ModelRow) -> str:
+    """One sentence: which model, how far from real images, and whether its classes are right."""
+    times = candidate.fd_over_floor
+    if times is None:
+        distance = f"its images are at a Fréchet distance of {candidate.fd:.3g} from the training images"
+    elif times >= AS_CLOSE:
+        distance = f"its images are {times:.1f} times as far from the training images as real ones that were held out"
+    else:
+        distance = "its images are as close to the training images as real ones that were held out"
+    sentence = f"The candidate is {candidate.name}: {distance}"
+    if candidate.label_agreement is None:
+        return f"{sentence}."
+    return f"{sentence}, and {candidate.label_agreement:.1%} of them show the class that was asked for."

@@ -1,0 +1,44 @@
+"""The stage `report`: one HTML page about the whole run. Writes reports/report.html."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from genai_core.data.dataset import load_dataset
+from genai_core.reporting.page import Page, render_page
+from genai_core.reporting.summary import summarise
+from tasks import report_parts as parts
+from tasks.context import new_folder, running
+
+PREPARED, AUGMENTED, REPORTS = Path("data/prepared"), Path("data/augmented"), Path("reports")
+
+
+def main() -> None:
+    with running("report") as context:
+        config = context.config
+        prepared, augmented = load_dataset(PREPARED), load_dataset(AUGMENTED)
+        candidate = parts.read_candidate()
+        models = parts.read_models(list(config.models))
+        summary = summarise([model.measured for model in models], candidate.weights_sha256)
+        real = parts.real_pictures(prepared, augmented, config.report.grid_images)
+        generated = parts.generated_picture(config.report.grid_images)
+        graph = parts.read_graph(list(config.models))
+        page = Page(
+            title=config.report.title,
+            made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+            summary=summary,
+            hero=generated,
+            comparison=(*real, generated),
+            trainings=tuple(parts.read_training(model) for model in models),
+            dag=graph.svg,
+            dag_missing=graph.missing,
+            costs=graph.costs,
+            versions=parts.versions(prepared, augmented, summary, candidate),
+            parameters=config.model_dump(mode="json"),
+        )
+        with new_folder(REPORTS) as folder:
+            (folder / "report.html").write_text(render_page(page), encoding="utf-8")
+        print(f"report: {REPORTS / 'report.html'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The parts of the report, read from what the stages left for the models of params.yaml; others may lie there."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from genai_core.data.dataset import Dataset
+from genai_core.reporting.curves import curve_svg
+from genai_core.reporting.dag import dag_svg, in_order
+from genai_core.reporting.grids import choose_by_class, image_grid, png_bytes, take
+from genai_core.reporting.page import Picture, StageCost, Training, seconds_text
+from genai_core.reporting.summary import Measured, Summary
+from genai_core.sampling.batch import read_images, read_manifest
+from tasks.context import COST_DIR
+from tasks.versions import code_version, stage_edges
+
+METRICS, PLOTS = Path("metrics"), Path("plots")
+CANDIDATE, BATCH = Path("models/candidate"), Path("samples/batch")
+FINETUNED = "finetuned"
+
+
+@dataclass(frozen=True)
+class Model:
+    """`place` is where its files are below metrics/ and plots/: trained/NAME, or finetuned."""
+
+    place: str
+    measured: Measured
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The model that the run ended with."""
+
+    weights_sha256: str
+    dataset: str  # fingerprint of what it was trained on
+    reason: str  # why it was chosen
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The pipeline's picture (None: `missing` says why), and what each stage cost, in the pipeline's order."""
+
+    svg: str | None
+    missing: str
+    costs: tuple[StageCost, ...]
+
+
+def read_candidate() -> Candidate:
+    config, selection = read_json(CANDIDATE / "config.json"), read_json(CANDIDATE / "selection.json")
+    return Candidate(config["sha256"]["model.safetensors"], config["dataset"], selection["reason"])
+
+
+def read_models(names: list[str]) -> list[Model]:
+    """The trained models in the order of params.yaml, then the fine-tuned one."""
+    trained = [
+        Model(
+            f"trained/{name}",
+            Measured(name, _metrics(f"trained/{name}"), cost(f"train@{name}"), cost(f"evaluate@{name}")),
+        )
+        for name in names
+    ]
+    metrics = _metrics(FINETUNED)
+    name = f"{metrics['model']['family']}, fine-tuned"
+    return [*trained, Model(FINETUNED, Measured(name, metrics, cost("finetune"), cost("evaluate-finetuned")))]
+
+
+def real_pictures(prepared: Dataset, augmented: Dataset, most_images: int) -> tuple[Picture, ...]:
+    """Grids of the training images, and of those that augmentation made (none: only the first)."""
+    train, rows = prepared.rows("train"), augmented.rows("train")
+    made = rows[rows["flags"].str.contains("augmented")]
+    pictures = [_dataset_picture("Real", f"from {len(train):,} training images", prepared, train, most_images)]
+    if len(made):
+        note = f"from {len(made):,} that were made of them"
+        pictures.append(_dataset_picture("Augmented", note, augmented, made, most_images))
+    return tuple(pictures)
+
+
+def generated_picture(most_images: int) -> Picture:
+    """A grid of the batch that the candidate drew."""
+    manifest, provenance = read_manifest(BATCH), read_json(BATCH / "provenance.json")
+    classes = provenance["classes"]
+    labels = manifest["label"].to_numpy() if classes else None
+    choice = choose_by_class(labels, len(manifest), classes, most_images)
+    images = take(read_images(BATCH, manifest), choice)
+    grid = image_grid(images, choice.columns, clear_gaps=True)
+    note = f"by the candidate, from {len(manifest):,} drawn with seeds from {provenance['seed']:,} on"
+    return Picture("Generated", png_bytes(grid), note, choice.row_captions)
+
+
+def read_training(model: Model) -> Training:
+    """Curves and pictures of a model's training."""
+    folder = PLOTS / model.place
+    table = pd.read_csv(folder / "curves.csv")
+    images = table["images"].to_numpy()
+    figures = [name for name in table.columns if name != "images"]
+    curves = tuple(curve_svg(name.replace("_", " "), images, table[name].to_numpy(float)) for name in figures)
+    files = {
+        "Samples that were measured": PLOTS / "evaluated" / model.place / "samples.png",
+        "Samples over training, from the same seeds": folder / "samples.png",
+    }
+    pictures = tuple(Picture(title, path.read_bytes()) for title, path in files.items() if path.is_file())
+    return Training(model.measured.name, curves, pictures)
+
+
+def read_graph(names: list[str]) -> Graph:
+    """DVC's graph with the seconds of each stage. Without the graph the costs are in the order of their names."""
+    files = sorted(path.stem for path in COST_DIR.glob("*.json"))
+    # The report is still running: what it cost is what it cost the last time.
+    stages = [stage for stage in files if stage != "report" and stage.partition("@")[2] in ("", *names)]
+    values = {stage: cost(stage) for stage in stages}
+    notes = {stage: seconds_text(value["seconds"]) for stage, value in values.items()}
+    svg, missing = None, ""
+    try:
+        edges = stage_edges()
+        svg, stages = dag_svg(edges, notes), in_order(stages, edges)
+    except ValueError as error:
+        missing = str(error)
+    costs = tuple(StageCost(stage, values[stage]["seconds"], values[stage]["peak_memory_mb"]) for stage in stages)
+    return Graph(svg, missing, costs)
+
+
+def versions(
+    prepared: Dataset, augmented: Dataset, summary: Summary, candidate: Candidate
+) -> dict[str, dict[str, str]]:
+    """Data, model and code: what this run was made from."""
+    info, counts = prepared.info, augmented.info.counts
+    data = {
+        "fingerprint": info.fingerprint,
+        "images": f"{info.image_size} x {info.image_size}, {'colour' if info.channels == 3 else 'grey'}",
+        "classes": f"{len(info.classes)}" if info.classes else "none",
+        "train": f"{info.counts['train']:,}",
+        "test": f"{info.counts['test']:,}",
+        "train, augmented": f"{counts['train']:,}",
+        "fingerprint, augmented": augmented.info.fingerprint,
+    }
+    model = {
+        "name": summary.candidate.name,
+        "family": summary.candidate.family,
+        "weights": candidate.weights_sha256,
+        "trained on": candidate.dataset,
+        "chosen because": candidate.reason,
+    }
+    return {"Data": data, "Candidate": model, "Code": code_version()}
+
+
+def cost(stage: str) -> dict[str, Any]:
+    """What the stage cost the last time that it ran; empty when that is not known."""
+    path = COST_DIR / f"{stage}.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises FileNotFoundError that says what to do."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; run `genai run`, which makes what the report shows")
+    values: dict[str, Any] = json.loads(path.read_text())
+    return values
+
+
+def _metrics(place: str) -> dict[str, Any]:
+    return read_json(METRICS / f"{place}.json")
+
+
+def _dataset_picture(title: str, note: str, dataset: Dataset, rows: pd.DataFrame, most_images: int) -> Picture:
+    labels = rows["label"].to_numpy() if dataset.info.classes else None
+    choice = choose_by_class(labels, len(rows), dataset.info.classes, most_images)
+    # Only what is shown is read from the shards; -1 stands for an empty cell.
+    images = dataset.images_at(rows.iloc[choice.index.clip(min=0)])
+    images[choice.index < 0] = 255
+    return Picture(title, png_bytes(image_grid(images, choice.columns, clear_gaps=True)), note, choice.row_captions)

@@ -1,0 +1,82 @@
+"""Choosing between measured models, and the folder that the chosen one goes on in."""
+
+import json
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.context import new_folder
+
+SELECTION_FILE = "selection.json"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model folder with the figures it was given and the sampling options it was measured with."""
+
+    name: str
+    family: str
+    folder: Path
+    figures: dict[str, float]
+    sampling: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen model, and the sentence that says why."""
+
+    chosen: Measured
+    reason: str
+
+
+def choose(contenders: list[Measured], metric: str) -> Choice:
+    """The contender with the smallest `metric`, a distance; the first of equals.
+
+    Raises ValueError when none has a finite figure.
+    """
+    finite = [entry for entry in contenders if math.isfinite(entry.figures.get(metric, math.nan))]
+    if not finite:
+        names = ", ".join(entry.name for entry in contenders) or "none"
+        raise ValueError(f"no model has a finite {metric} (measured: {names}); look at its training curves")
+    ranked = sorted(finite, key=lambda entry: entry.figures[metric])
+    best, others = ranked[0], ranked[1:]
+    reason = f"{best.name} has the smallest {metric}: {best.figures[metric]:.4g}"
+    if others:
+        reason += ", against " + ", ".join(f"{entry.figures[metric]:.4g} of {entry.name}" for entry in others)
+    return Choice(best, reason)
+
+
+def read_measured(name: str, folder: Path, metrics: Path) -> Measured:
+    """A model folder and its metrics file. Raises FileNotFoundError that names the missing one."""
+    for path in (folder, metrics):
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: missing, so {name} cannot be compared; run its train and evaluate stages")
+    values = json.loads(metrics.read_text())
+    figures = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
+    family = json.loads((folder / "config.json").read_text())["family"]
+    return Measured(name, family, folder, figures, values["sampling"])
+
+
+def write_choice(choice: Choice, metric: str, path: Path, extra_files: dict[str, Any] | None = None) -> None:
+    """Copy the chosen model's folder to `path`; selection.json and `extra_files` (name -> JSON value) go with it."""
+    chosen = choice.chosen
+    selection = {
+        "model": chosen.name,
+        "family": chosen.family,
+        "metric": metric,
+        "figures": chosen.figures,
+        "sampling": chosen.sampling,
+        "reason": choice.reason,
+    }
+    with new_folder(path) as new:
+        shutil.copytree(chosen.folder, new, dirs_exist_ok=True)
+        for name, value in {SELECTION_FILE: selection, **(extra_files or {})}.items():
+            (new / name).write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_choice(folder: Path) -> Measured:
+    """The model in a folder that `write_choice` made."""
+    selection = json.loads((folder / SELECTION_FILE).read_text())
+    return Measured(selection["model"], selection["family"], folder, selection["figures"], selection["sampling"])

@@ -1,0 +1,43 @@
+"""What git and DVC say of the workspace, from child processes: tasks import neither."""
+
+import re
+import subprocess
+import sys
+
+TIME_LIMIT_S = 60
+# What a run itself writes (dvc.lock, metrics) is no change of the code.
+CODE = ("genai_core", "tasks", "flows", "dvc.yaml", "params.yaml")
+
+
+def code_version() -> dict[str, str]:
+    """The commit, and whether code or parameters differ from it; says so where git does not answer."""
+    try:
+        commit = _answer(["git", "rev-parse", "HEAD"]).strip()
+        branch = _answer(["git", "rev-parse", "--abbrev-ref", "HEAD"]).strip()
+        changed = _answer(["git", "status", "--porcelain", "--", *CODE]).splitlines()
+    except ValueError as error:
+        return {"commit": f"unknown: {error}"}
+    state = f"{len(changed)} files changed since" if changed else "as committed"
+    return {"commit": commit, "branch": branch, "state": state}
+
+
+def stage_edges() -> list[tuple[str, str]]:
+    """The (upstream, downstream) edges of DVC's graph. Raises ValueError with DVC's last line when it gives none."""
+    # As a module: the same environment's DVC, whatever is on the PATH.
+    drawn = _answer([sys.executable, "-m", "dvc", "dag", "--dot"])
+    edges = re.findall(r'^\s*"([^"]+)"\s*->\s*"([^"]+)"', drawn, flags=re.MULTILINE)
+    if not edges:
+        raise ValueError("`dvc dag --dot` gave no edges")
+    return edges
+
+
+def _answer(command: list[str]) -> str:
+    """The command's output. Raises ValueError with its last line when it fails or takes too long."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ValueError(f"`{' '.join(command)}`: {error}") from None
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise ValueError(f"`{' '.join(command)}`: {lines[-1]}")
+    return done.stdout

@@ -1,0 +1,28 @@
+"""A decoding process that dies, never ends, or takes too much memory on files of such names. Run by test_decoder_pool.py."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from genai_core.data import decode_worker
+from genai_core.data.decode import Decoded, DecodeRule, Rejected, decode_file
+
+
+def decode_or_die(path: Path, rule: DecodeRule) -> Decoded | Rejected:
+    if "dies" in path.name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    while "endless" in path.name:
+        pass
+    if "memory" in path.name:
+        # As in a decoder: what Pillow raises on it is a MemoryError of the whole process' limit.
+        bytearray(1 << 36)
+    return decode_file(path, rule)
+
+
+if __name__ == "__main__":
+    values = json.loads(sys.argv[1])
+    decode_worker.decode_file = decode_or_die
+    decode_worker.MAX_SECONDS_A_FILE = 1
+    decode_worker.work(DecodeRule(**{**values, "background": tuple(values["background"])}))

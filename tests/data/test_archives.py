@@ -1,0 +1,195 @@
+import io
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genai_core.data.archives import ArchiveLimits, archive_stem, is_archive, unpack_images
+
+PIXELS = np.random.default_rng(0).integers(0, 256, 500, dtype=np.uint8).tobytes()
+
+
+def make_zip(path: Path, members: dict[str, bytes], **options) -> Path:
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, options.get("compression"))
+    return path
+
+
+def make_tar(path: Path, members: dict[str, bytes | tarfile.TarInfo], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:
+        for name, content in members.items():
+            entry = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content) if isinstance(content, bytes) else None)
+    return path
+
+
+def special(kind: bytes, name: str = "a/link.png", target: str = "/etc/passwd") -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, target
+    return entry
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def out(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+MEMBERS = {"a/1.png": PIXELS, "a/b/2.JPG": PIXELS[:7], "3.gif": b"", "a/labels.csv": b"x", "__MACOSX/a/._1.png": b"y"}
+IMAGES = {"a/1.png": PIXELS, "a/b/2.JPG": PIXELS[:7], "3.gif": b""}
+
+
+@pytest.mark.parametrize(
+    ("ending", "mode"), [("tar", "w"), ("tar.gz", "w:gz"), ("tgz", "w:gz"), ("tar.bz2", "w:bz2"), ("tar.xz", "w:xz")]
+)
+def test_images_of_a_tar_are_unpacked_and_nothing_else(ending, mode, tmp_path, out):
+    unpack_images(make_tar(tmp_path / f"x.{ending}", MEMBERS, mode), out)
+    assert files_in(out) == IMAGES
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_images_of_a_zip_are_unpacked_and_nothing_else(compression, tmp_path, out):
+    unpack_images(make_zip(tmp_path / "x.zip", MEMBERS, compression=compression), out)
+    assert files_in(out) == IMAGES
+
+
+def test_names_that_begin_with_a_dot_and_a_slash(tmp_path, out):
+    unpack_images(make_tar(tmp_path / "x.tar", {"./a/1.png": PIXELS, ".//b//2.png": b"2"}), out)
+    assert files_in(out) == {"a/1.png": PIXELS, "b/2.png": b"2"}
+
+
+BAD_NAMES = ["../1.png", "a/../../1.png", "/tmp/1.png", "..\\1.png", "C:/1.png", "C:\\1.png", "a/" + "x" * 300 + ".png"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_names_that_lead_out_are_refused_before_anything_is_written(name, make, tmp_path, out):
+    archive = make(tmp_path / f"x.{make.__name__[5:]}", {"good.png": PIXELS, name: b"bad"})
+    with pytest.raises(ValueError, match=r"x\.(zip|tar): refused, nothing was unpacked: member"):
+        unpack_images(archive, out)
+    assert files_in(tmp_path / "out") == {}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", archive.name]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE])
+def test_links_and_special_files_in_a_tar_are_refused(kind, tmp_path, out):
+    archive = make_tar(tmp_path / "x.tar", {"good.png": PIXELS, "link": special(kind)})
+    with pytest.raises(ValueError, match=r"member a/link\.png is a link or a special file"):
+        unpack_images(archive, out)
+    assert files_in(out) == {}
+
+
+def test_links_in_a_zip_are_refused(tmp_path, out):
+    entry = zipfile.ZipInfo("link.png")
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(entry, "/etc/passwd")
+    with pytest.raises(ValueError, match=r"member link\.png is a link"):
+        unpack_images(tmp_path / "x.zip", out)
+
+
+def test_encrypted_members_are_refused(tmp_path, out):
+    path = make_zip(tmp_path / "x.zip", {"1.png": PIXELS})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"1\.png is encrypted"):
+        unpack_images(path, out)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_two_members_of_one_name_are_refused(make, tmp_path, out):
+    path = make(tmp_path / f"x.{make.__name__[5:]}", {"a/1.png": PIXELS, "a//1.png": b"other"})
+    with pytest.raises(ValueError, match="two members are named"):
+        unpack_images(path, out)
+
+
+def test_file_and_folder_of_one_name_is_an_error(tmp_path, out):
+    path = make_tar(tmp_path / "x.tar", {"a.png": PIXELS, "a.png/1.png": b"other"})
+    with pytest.raises(ValueError, match=r"x\.tar: damaged"):
+        unpack_images(path, out)
+
+
+class TestLimits:
+    def test_members(self, tmp_path, out):
+        path = make_zip(tmp_path / "x.zip", {f"{number}.png": b"" for number in range(4)})
+        with pytest.raises(ValueError, match="more than 3 members"):
+            unpack_images(path, out, ArchiveLimits(max_members=3))
+        unpack_images(path, out, ArchiveLimits(max_members=4))
+
+    @pytest.mark.parametrize("kind", ["zip", "tar"])
+    def test_total_size(self, kind, tmp_path, out):
+        make = {"zip": make_zip, "tar": make_tar}[kind]
+        path = make(tmp_path / f"x.{kind}", {"1.png": PIXELS, "2.png": PIXELS})
+        with pytest.raises(ValueError, match="unpack to more than 999"):
+            unpack_images(path, out, ArchiveLimits(max_total_bytes=999))
+        unpack_images(path, out, ArchiveLimits(max_total_bytes=1000))
+
+    @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+    def test_ratio(self, kind, tmp_path, out):
+        # 80 MB of zeros in less than 100 kB.
+        members = {"zeros.bmp": bytes(80_000_000)}
+        if kind == "zip":
+            path = make_zip(tmp_path / "x.zip", members, compression=zipfile.ZIP_DEFLATED)
+        else:
+            path = make_tar(tmp_path / "x.tar.gz", members, "w:gz")
+        with pytest.raises(ValueError, match=r"unpack to more than [0-9,]+; unpack it yourself"):
+            unpack_images(path, out)
+        assert files_in(out) == {}
+
+    def test_free_space(self, tmp_path, out, monkeypatch):
+        path = make_zip(tmp_path / "x.zip", {"1.png": PIXELS})
+        monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
+        with pytest.raises(ValueError, match="more than the 10 bytes that are free"):
+            unpack_images(path, out)
+
+    def test_member_that_is_larger_than_it_says_ends_there(self, tmp_path, out):
+        path = make_zip(tmp_path / "x.zip", {"1.png": bytes(5000)}, compression=zipfile.ZIP_DEFLATED)
+        content = path.read_bytes()
+        assert content.count((5000).to_bytes(4, "little")) == 2
+        path.write_bytes(content.replace((5000).to_bytes(4, "little"), (50).to_bytes(4, "little")))
+        with pytest.raises(ValueError, match=r"x\.zip: (damaged|refused)"):
+            unpack_images(path, out)
+        assert sum(map(len, files_in(out).values())) <= 50
+
+
+def test_what_is_no_archive_or_a_damaged_one_is_named(tmp_path, out):
+    good_tar = make_tar(tmp_path / "good.tar.gz", {"1.png": PIXELS * 100}, "w:gz").read_bytes()
+    good_zip = make_zip(tmp_path / "good.zip", {"1.png": PIXELS}, compression=zipfile.ZIP_DEFLATED).read_bytes()
+    flipped = bytearray(good_zip)
+    flipped[len("1.png") + 60] ^= 0xFF
+    for name, content in {
+        "html.zip": b"<html>",
+        "html.tar.gz": b"<html>",
+        "empty.tar": b"",
+        "cut.tar.gz": good_tar[: len(good_tar) // 2],
+        "cut.zip": good_zip[: len(good_zip) // 2],
+        "flipped.zip": bytes(flipped),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{name}: damaged"):
+            unpack_images(tmp_path / name, out)
+
+
+def test_names_of_archives():
+    assert is_archive(Path("a/Photos.ZIP"))
+    assert not is_archive(Path("photos.rar"))
+    assert archive_stem(Path("a/photos.v2.tar.gz")) == "photos.v2"
+    assert archive_stem(Path("Photos.ZIP")) == "Photos"
+
+
+def test_real_archive(real_data, out):
+    unpack_images(real_data / "pixel-tiles.zip", out)
+    assert len(files_in(out)) == 3800

@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import psutil
+import pytest
+
+from genai_core.data import decoder_pool
+from genai_core.data.decode import Decoded, DecodeRule, Rejected
+from genai_core.data.decoder_pool import decode_files
+
+RULE = DecodeRule(image_size=8, channels=1, fit="crop", background=(0, 0, 0), max_megapixels=1)
+
+
+def decode_all(paths: list[Path], workers: int) -> list[Decoded | Rejected]:
+    results: list[Decoded | Rejected | None] = [None] * len(paths)
+    for first, batch in decode_files(paths, RULE, workers=workers):
+        results[first : first + len(batch)] = batch
+    return [result for result in results if result is not None]
+
+
+def test_results_are_those_of_one_process_whatever_the_number_of_workers(tmp_path, save_images):
+    paths = [tmp_path / name for name in save_images(tmp_path, 80)]
+    paths.insert(40, tmp_path / "missing.png")
+    results = decode_all(paths, workers=1)
+    assert results == decode_all(paths, workers=3)
+    assert len(results) == 81
+    assert isinstance(results[40], Rejected)
+    assert results[40].reason == "unreadable"
+    assert all(isinstance(result, Decoded) for index, result in enumerate(results) if index != 40)
+
+
+def test_no_files_need_no_worker():
+    assert decode_all([], workers=2) == []
+
+
+@pytest.mark.parametrize("how", ["dies", "endless"])
+def test_file_that_ends_the_worker_is_rejected_and_no_other(how, tmp_path, save_images, monkeypatch):
+    monkeypatch.setattr(decoder_pool, "WORKER_MODULE", "tests.data.dying_worker")
+    paths = [tmp_path / name for name in save_images(tmp_path, 40)]
+    for index in (3, 35):
+        paths[index] = paths[index].rename(tmp_path / f"{how}{index}.png")
+    results = decode_all(paths, workers=2)
+    rejected = {index: result.reason for index, result in enumerate(results) if isinstance(result, Rejected)}
+    assert rejected == {3: "decoder_died", 35: "decoder_died"}
+
+
+def test_file_that_takes_too_much_memory_ends_the_worker_only(tmp_path, save_images, monkeypatch):
+    monkeypatch.setattr(decoder_pool, "WORKER_MODULE", "tests.data.dying_worker")
+    paths = [tmp_path / name for name in save_images(tmp_path, 3)]
+    paths[1] = paths[1].rename(tmp_path / "memory.png")
+    results = decode_all(paths, workers=1)
+    assert [type(result) for result in results] == [Decoded, Rejected, Decoded]
+
+
+def test_worker_that_cannot_start_is_an_error_and_not_a_rejected_file(tmp_path, save_images, monkeypatch):
+    monkeypatch.setattr(decoder_pool, "WORKER_MODULE", "genai_core.data.no_such_module")
+    paths = [tmp_path / name for name in save_images(tmp_path, 3)]
+    with pytest.raises(RuntimeError, match=r"did not start: .*no_such_module"):
+        decode_all(paths, workers=2)
+
+
+def test_caller_may_stop_in_the_middle_and_no_process_stays(tmp_path, save_images):
+    paths = [tmp_path / name for name in save_images(tmp_path, 200)]
+    before = psutil.Process().children()
+    decoding = decode_files(paths, RULE, workers=2)
+    next(decoding)
+    decoding.close()
+    assert psutil.Process().children() == before
+
+
+def test_names_that_are_not_utf8_reach_the_worker(tmp_path, save_images):
+    (name,) = save_images(tmp_path, 1)
+    path = (tmp_path / name).rename(tmp_path / b"\xff.png".decode("utf-8", "surrogateescape"))
+    (result,) = decode_all([path], workers=1)
+    assert isinstance(result, Decoded)
+
+
+def test_pixels_and_flags_survive_the_way_between_processes(tmp_path, save_images):
+    (name,) = save_images(tmp_path, 1)
+    path = (tmp_path / name).rename(tmp_path / "1.jpg")
+    (result,) = decode_all([path], workers=1)
+    assert isinstance(result, Decoded)
+    assert (result.width, result.height, result.flags) == (12, 12, ("wrong_extension",))
+    assert len(result.pixels) == 64

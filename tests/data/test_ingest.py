@@ -1,0 +1,209 @@
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genai_core.data.ingest import add_source
+
+
+@pytest.fixture
+def raw(tmp_path):
+    return tmp_path / "workspace" / "data" / "raw"
+
+
+@pytest.fixture
+def photos(tmp_path, save_images):
+    """Two classes of three and two images."""
+    save_images(tmp_path / "My photos!" / "hat", 3, seed=1)
+    save_images(tmp_path / "My photos!" / "shirt", 2, seed=2)
+    return tmp_path / "My photos!"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+
+
+def nothing_else(raw: Path) -> bool:
+    return [path.name for path in raw.parent.iterdir()] in ([], [raw.name])
+
+
+def test_folder_is_copied_under_a_name_made_of_its_own(photos, raw):
+    added = add_source(str(photos), raw)
+    assert (added.name, added.added_images, added.kept_images) == ("My-photos", 5, 0)
+    assert added.classes == {"hat": 3, "shirt": 2}
+    assert names(raw / "My-photos") == names(photos)
+    for name in names(photos):
+        assert (raw / "My-photos" / name).read_bytes() == (photos / name).read_bytes()
+    assert nothing_else(raw)
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar", "tar.gz"])
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_archive_gives_what_its_folder_gives(ending, wrapped, photos, raw, tmp_path):
+    archive = tmp_path / f"set.{ending}"
+    top = "around/" if wrapped else ""
+    if ending == "zip":
+        with zipfile.ZipFile(archive, "w") as opened:
+            for name in names(photos):
+                opened.write(photos / name, top + name)
+    else:
+        with tarfile.open(archive, "w:gz" if ending == "tar.gz" else "w") as opened:
+            opened.add(photos, top or ".")
+    added = add_source(str(archive), raw)
+    assert added.name == "set"
+    assert added.wrapper == ("around" if wrapped else None)
+    assert names(raw / "set") == names(photos)
+    assert nothing_else(raw)
+
+
+def test_single_class_is_no_wrapper(tmp_path, raw, save_images):
+    save_images(tmp_path / "set" / "hat", 2)
+    assert add_source(str(tmp_path / "set"), raw).classes == {"hat": 2}
+
+
+def test_flat_folder_has_no_classes(tmp_path, raw, save_images):
+    save_images(tmp_path / "faces", 3)
+    added = add_source(str(tmp_path / "faces"), raw)
+    assert added.classes == {}
+    assert len(names(raw / "faces")) == 3
+
+
+def test_builtin_digits_are_the_real_ones(raw):
+    from sklearn.datasets import load_digits
+
+    added = add_source("builtin:digits", raw)
+    assert (added.name, added.added_images) == ("digits", 1797)
+    digits = load_digits()
+    assert added.classes == {str(label): int(count) for label, count in enumerate(np.bincount(digits.target))}
+    for number in (0, 1000, 1796):
+        with Image.open(raw / "digits" / str(digits.target[number]) / f"{number:04d}.png") as image:
+            assert image.mode == "L"
+            assert (np.asarray(image) == np.rint(digits.images[number] * 255 / 16)).all()
+
+
+def test_adding_again_appends_and_keeps_what_is_the_same(photos, raw, save_images):
+    add_source(str(photos), raw)
+    assert add_source(str(photos), raw).kept_images == 5
+    save_images(photos / "hat", 1, seed=9)
+    save_images(photos / "sock", 2, seed=10)
+    added = add_source(str(photos), raw)
+    assert (added.added_images, added.kept_images) == (3, 5)
+    assert names(raw / "My-photos") == names(photos)
+    assert nothing_else(raw)
+
+
+def test_another_content_under_one_name_is_refused_and_as_is_the_way_out(photos, raw, save_images):
+    add_source(str(photos), raw)
+    before = names(raw)
+    (name,) = save_images(photos / "shirt", 1, seed=2, size=13)
+    save_images(photos / "new", 1, seed=11)
+    with pytest.raises(
+        ValueError, match=rf"shirt/{name} is there with other content, nothing was added.*--as My-photos-2"
+    ):
+        add_source(str(photos), raw)
+    assert names(raw) == before
+    assert add_source(str(photos), raw, "My-photos-2").added_images == 6
+    assert nothing_else(raw)
+
+
+def test_failure_while_moving_takes_back_what_was_moved(photos, raw, save_images, monkeypatch):
+    add_source(str(photos), raw)
+    before = names(raw)
+    save_images(photos / "new", 3, seed=11)
+    real_rename, calls = os.rename, []
+
+    def rename(old, new):
+        calls.append(new)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        real_rename(old, new)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(OSError, match="No space left"):
+        add_source(str(photos), raw)
+    assert names(raw) == before
+    assert nothing_else(raw)
+
+
+def test_what_a_killed_run_left_is_no_hindrance(photos, raw):
+    left = raw.with_name(".raw.new") / "images" / "x.png"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    add_source(str(photos), raw)
+    assert len(names(raw)) == 5
+    assert nothing_else(raw)
+
+
+def test_only_images_are_taken_and_the_rest_is_told(photos, raw, tmp_path):
+    (photos / "hat" / "notes.txt").write_text("x")
+    (photos / ".git").mkdir()
+    (photos / "out.png").symlink_to("/etc/hostname")
+    os.mkfifo(photos / "hat" / "pipe.png")
+    (photos / "hat" / "new\nline.png").write_bytes(b"x")
+    added = add_source(str(photos), raw)
+    assert added.added_images == 5
+    assert added.skipped == {".txt files": 1, "hidden files and folders": 1, "links": 1, "special files": 1}
+    assert added.bad_names == ("hat/new\\nline.png",)
+
+
+def test_link_inside_the_source_becomes_a_file_of_its_own(photos, raw):
+    (photos / "hat" / "same.png").symlink_to(photos / "hat" / "01-000.png")
+    add_source(str(photos), raw)
+    copy = raw / "My-photos" / "hat" / "same.png"
+    assert copy.is_file()
+    assert not copy.is_symlink()
+
+
+def test_folders_of_splits_are_pointed_out(tmp_path, raw, save_images):
+    save_images(tmp_path / "set" / "train", 2, seed=1)
+    save_images(tmp_path / "set" / "validation", 1, seed=2)
+    assert add_source(str(tmp_path / "set"), raw).split_folders == ("train", "validation")
+
+
+def test_sources_that_are_none(tmp_path, raw, save_images):
+    (tmp_path / "image.png").write_bytes(b"x")
+    (tmp_path / "empty").mkdir()
+    for source, message in {
+        tmp_path / "missing": "no such folder or archive; built in: builtin:digits",
+        tmp_path / "image.png": "expected a folder, an archive",
+        tmp_path / "empty": "no image file in it; files that end in",
+        "builtin:faces": "no such built-in dataset; there are: builtin:digits",
+        "/": "no name can be made of it",
+    }.items():
+        with pytest.raises((ValueError, OSError), match=message):
+            add_source(str(source), raw)
+    assert not raw.exists()
+    assert nothing_else(raw)
+
+
+def test_folder_cannot_be_added_to_itself(raw, save_images):
+    save_images(raw / "set" / "a", 2)
+    for source in (raw, raw.parent, raw / "set", raw / ".." / ".."):
+        with pytest.raises(ValueError, match="cannot be added to itself"):
+            add_source(str(source), raw, "again")
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "../x", ".hidden", "-x", "a b", "x" * 65, "a\n"])
+def test_names_that_are_no_folder_names_are_refused(name, photos, raw):
+    with pytest.raises(ValueError, match="allowed are letters, digits"):
+        add_source(str(photos), raw, name)
+
+
+def test_dangerous_archive_leaves_nothing(tmp_path, raw):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a/1.png", b"x")
+        archive.writestr("../../evil.png", b"x")
+    with pytest.raises(ValueError, match=r"member \.\./\.\./evil\.png leads out of the folder"):
+        add_source(str(tmp_path / "x.zip"), raw)
+    assert nothing_else(raw)
+    assert not list(tmp_path.rglob("evil.png"))
+
+
+def test_copying_is_followed(photos, raw):
+    seen = []
+    add_source(str(photos), raw, on_copied=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 5) for done in range(1, 6)]

@@ -1,0 +1,67 @@
+"""Choosing between models, and what goes on with the chosen one."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.select import family_code
+from tasks.selection import Measured, choose, read_choice, read_measured, write_choice
+
+
+def measured(name: str, distance: float) -> Measured:
+    return Measured(name, "gan", Path(name), {"fd": distance}, {})
+
+
+def model_folder(root: Path, name: str, **metrics: Any) -> tuple[Path, Path]:
+    folder, figures = root / name, root / f"{name}.json"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"family": "gan"}))
+    (folder / "model.safetensors").write_bytes(name.encode())
+    figures.write_text(json.dumps({"sampling": {"truncation": 0.7}, "protocol": {"n": 3}, **metrics}))
+    return folder, figures
+
+
+def test_the_smallest_distance_wins_and_the_reason_says_so() -> None:
+    choice = choose([measured("a", 3.0), measured("b", 1.5), measured("c", 2.0)], "fd")
+    assert choice.chosen.name == "b"
+    assert choice.reason == "b has the smallest fd: 1.5, against 2 of c, 3 of a"
+
+
+def test_of_equals_the_first_is_taken() -> None:
+    assert choose([measured("a", 1.0), measured("b", 1.0)], "fd").chosen.name == "a"
+
+
+def test_what_has_no_finite_figure_cannot_win() -> None:
+    assert choose([measured("a", float("nan")), measured("b", 9.0)], "fd").chosen.name == "b"
+    with pytest.raises(ValueError, match=r"no model has a finite fd \(measured: a\)"):
+        choose([measured("a", float("inf"))], "fd")
+
+
+def test_the_chosen_model_is_copied_with_its_story(tmp_path: Path) -> None:
+    folder, figures = model_folder(tmp_path, "one", fd=2.0, good=True)
+    entry = read_measured("one", folder, figures)
+    assert entry.figures["fd"] == 2.0
+    target = tmp_path / "selected"
+    write_choice(choose([entry], "fd"), "fd", target, {"code.json": {"sha256": "x"}})
+    assert (target / "model.safetensors").read_bytes() == b"one"
+    assert json.loads((target / "code.json").read_text()) == {"sha256": "x"}
+    assert read_choice(target) == Measured("one", "gan", target, entry.figures, {"truncation": 0.7})
+    write_choice(choose([read_choice(target)], "fd"), "fd", tmp_path / "again")
+    assert read_choice(tmp_path / "again").sampling == {"truncation": 0.7}
+
+
+def test_a_model_that_was_not_measured_is_named(tmp_path: Path) -> None:
+    folder, figures = model_folder(tmp_path, "one", fd=2.0)
+    figures.unlink()
+    with pytest.raises(FileNotFoundError, match=r"one\.json: missing, so one cannot be compared"):
+        read_measured("one", folder, figures)
+
+
+def test_the_familys_code_is_pinned_by_its_hash() -> None:
+    code = family_code("gan")
+    assert code["file"] == "genai_core/models/gan.py"
+    assert code["sha256"] == hashlib.sha256(Path(code["file"]).read_bytes()).hexdigest()
+    assert code["sha256"] != family_code("diffusion")["sha256"]

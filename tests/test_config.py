@@ -1,0 +1,123 @@
+"""params.yaml: what is right loads, what is wrong is one line that names the key, the value and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from genai_core.config import ConfigError, load_config
+from tests.test_rooms import ROOT
+
+PARAMS = (ROOT / "params.yaml").read_text()
+
+
+def load(folder: Path, text: str) -> object:
+    path = folder / "params.yaml"
+    path.write_text(text)
+    return load_config(path)
+
+
+def changed(old: str, new: str) -> str:
+    assert old in PARAMS
+    return PARAMS.replace(old, new, 1)
+
+
+def test_the_projects_own_file_is_right_and_frozen() -> None:
+    config = load_config(ROOT / "params.yaml")
+    assert config.model("gan").family == "gan"
+    with pytest.raises(ValueError, match="frozen"):
+        config.data.image_size = 32  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("image_size: 16", "image_size: 30", "params.yaml: data.image_size: got 30; allowed: a multiple of 4"),
+        ("image_size: 16", "image_size: 4", "params.yaml: data.image_size: got 4; allowed: greater than or equal to 8"),
+        ("image_size: 16", 'image_size: "16"', "params.yaml: data.image_size: got '16'; allowed: a valid integer"),
+        ("image_size: 16", "image_sise: 16", "params.yaml: data.image_sise: unknown key"),
+        ("channels: 1", "channels: 2", "params.yaml: data.channels: got 2; allowed: 1 or 3"),
+        ("fit: crop", "fit: stretch", "params.yaml: data.fit: got 'stretch'; allowed: 'crop' or 'pad'"),
+        (
+            "background: [0, 0, 0]",
+            "background: [0, 0, 256]",
+            "params.yaml: data.background.2: got 256; allowed: less than or equal to 255",
+        ),
+        ("family: gan", "family: gann", "params.yaml: models.gan.family: got 'gann'; allowed: 'diffusion', 'gan'"),
+        ("  gan:\n", "  'x; touch y':\n", "not a usable name"),
+        ("  gan:\n", "  ../gan:\n", "not a usable name"),
+        (
+            "is_splits: 10",
+            "is_splits: 0",
+            "params.yaml: evaluation.is_splits: got 0; allowed: greater than or equal to 1",
+        ),
+        ("test_share: 0.2", "test_share: .nan", "params.yaml: data.test_share: got nan; allowed: a finite number"),
+        ("test_share: 0.2", "test_share: 1.2", "params.yaml: data.test_share: got 1.2; allowed: less than 1"),
+    ],
+)
+def test_a_fault_is_one_clear_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, changed(old, new))
+    lines = str(caught.value).splitlines()
+    assert any(message in line for line in lines), lines
+    assert all(len(line) < 300 for line in lines)
+
+
+def test_each_fault_has_its_line(tmp_path: Path) -> None:
+    text = changed("image_size: 16", "image_size: 30").replace("channels: 1", "channels: 2", 1)
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert [line.split(":")[1].strip() for line in str(caught.value).splitlines()] == [
+        "data.image_size",
+        "data.channels",
+    ]
+
+
+def test_a_key_that_is_left_out_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"params.yaml: data.fit: missing; every key must be written out"):
+        load(tmp_path, "\n".join(line for line in PARAMS.splitlines() if not line.strip().startswith("fit:")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data: [unclosed",
+        "data: {a: 1}\ndata: {a: 2}",
+        "data: !!python/object/apply:os.system ['true']",
+        "- a\n- list",
+        "",
+        "\x00",
+    ],
+)
+def test_what_is_no_mapping_of_plain_values_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"params.yaml"):
+        load(tmp_path, text)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes(b"data: \xff\xfe")
+    with pytest.raises(ConfigError, match=r"params.yaml: not valid YAML"):
+        load_config(tmp_path / "params.yaml")
+
+
+def test_an_alias_bomb_is_refused_quickly(tmp_path: Path) -> None:
+    rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    rows += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    with pytest.raises(ConfigError):
+        load(tmp_path, "\n".join(rows))
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--workspace"):
+        load_config(tmp_path / "params.yaml")
+
+
+def test_an_unknown_model_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"models.vqgan: there is no such model; there are: diffusion, gan"):
+        load_config(ROOT / "params.yaml").model("vqgan")
+
+
+def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    """1e-3 is a number for DVC's parser and a string for PyYAML's: a stage must see what DVC compares."""
+    text = changed("test_share: 0.2", "test_share: 2e-1")
+    config = load(tmp_path, text)
+    assert config.data.test_share == 0.2  # type: ignore[attr-defined]

@@ -1,0 +1,144 @@
+"""dvc.yaml against the code and the config: every stage names the code that it runs and the parameters it reads."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dvc.dependency.param import ParamsDependency
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+
+from genai_core.config import Config, load_config
+from tests.test_rooms import ROOT, imports
+
+# Values are written in params.yaml without exception, so the types that check them cannot change what a stage makes.
+# The packages' own files hold a docstring, and one a lazy import.
+NOT_TRACKED = {"genai_core/config.py"}
+
+# What only says how a run is done, and so is no stage's parameter.
+HOW = {"compute"}
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, PipelineStage]]:
+    """The project's stages as DVC expands them, in a repo of their own."""
+    folder = tmp_path_factory.mktemp("stages")
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, folder)
+    Repo.init(str(folder), no_scm=True).close()
+    with Repo(str(folder)) as repo:
+        yield {stage.name: stage for stage in repo.index.stages}
+
+
+def closure(path: Path) -> set[Path]:
+    """The project's files that importing `path` runs, itself included."""
+    found, waiting = set(), [path]
+    while waiting:
+        current = waiting.pop()
+        if current in found:
+            continue
+        found.add(current)
+        for module in imports(current):
+            candidate = ROOT / Path(*module.split(".")).with_suffix(".py")
+            if candidate.is_file():
+                waiting.append(candidate)
+    return found
+
+
+def declared_code(stage: PipelineStage) -> set[Path]:
+    """The Python files that a stage's deps name, folders opened."""
+    found: set[Path] = set()
+    for dep in stage.deps:
+        path = ROOT / dep.def_path
+        if path.suffix == ".py":
+            found.add(path)
+        elif dep.def_path.startswith(("genai_core", "tasks")):
+            found.update(path.rglob("*.py"))
+            found.update(path.rglob("*.j2"))
+    return found
+
+
+def code_run_by(stage: PipelineStage, config: Config) -> set[Path]:
+    task = stage.cmd.split()[2]
+    code = closure(ROOT / Path(*task.split(".")).with_suffix(".py"))
+    family = stage.name.partition("@")[2]
+    if family:  # models are imported by their family's name (genai_core/models/artifact.py)
+        code |= closure(ROOT / "genai_core" / "models" / f"{config.models[family].family}.py")
+    return {path for path in code if path.name != "__init__.py" and str(path.relative_to(ROOT)) not in NOT_TRACKED}
+
+
+def test_every_stage_names_the_code_that_it_runs(stages: dict[str, PipelineStage]) -> None:
+    config = load_config(ROOT / "params.yaml")
+    for name, stage in stages.items():
+        missing = code_run_by(stage, config) - declared_code(stage)
+        assert sorted(str(path.relative_to(ROOT)) for path in missing) == [], f"{name}: run, but not among its deps"
+
+
+def test_no_stage_names_code_that_it_does_not_run(stages: dict[str, PipelineStage]) -> None:
+    config = load_config(ROOT / "params.yaml")
+    for name, stage in stages.items():
+        if name == "select":
+            continue  # reads the families' files instead of importing them: see the next test
+        code = code_run_by(stage, config)
+        for dep in stage.deps:
+            path = ROOT / dep.def_path
+            if dep.def_path.startswith(("genai_core", "tasks")):
+                used = path in code or any(path in file.parents for file in code)
+                assert used, f"{name}: {dep.def_path} is among its deps, but not run"
+
+
+def test_changing_the_gan_reaches_only_what_comes_of_the_gan(stages: dict[str, PipelineStage]) -> None:
+    gan = "genai_core/models/gan.py"
+    direct = {
+        name
+        for name, stage in stages.items()
+        if any(gan == d.def_path or gan.startswith(f"{d.def_path}/") for d in stage.deps)
+    }
+    # select hashes the chosen family's code into models/selected, on which the stages after it depend
+    assert direct == {"train@gan", "evaluate@gan", "select"}
+
+
+def test_what_follows_the_selection_depends_on_its_familys_code(stages: dict[str, PipelineStage]) -> None:
+    assert "models/selected/code.json" in [dep.def_path for dep in stages["finetune"].deps]
+
+
+def test_parameters_and_config_name_the_same_keys(stages: dict[str, PipelineStage]) -> None:
+    """Each parameter of dvc.yaml is in the config, and each key of the config is some stage's parameter."""
+    values = load_config(ROOT / "params.yaml").model_dump()
+    tracked = {
+        key
+        for stage in stages.values()
+        for dep in stage.deps
+        if isinstance(dep, ParamsDependency)
+        for key in dep.params
+    }
+    for key in tracked:
+        lookup(values, key)
+    leaves = {leaf for leaf in flat(values) if leaf.partition(".")[0] not in HOW}
+    untracked = {leaf for leaf in leaves if not any(leaf == key or leaf.startswith(f"{key}.") for key in tracked)}
+    assert untracked == set()
+    assert not any(key.partition(".")[0] in HOW for key in tracked)
+
+
+def test_every_models_training_and_sampling_are_told_apart(stages: dict[str, PipelineStage]) -> None:
+    """New sampling options are measured again, but train nothing again."""
+    for name in load_config(ROOT / "params.yaml").models:
+        keys = {key for d in stages[f"train@{name}"].deps if isinstance(d, ParamsDependency) for key in d.params}
+        assert f"models.{name}.training" in keys
+        assert not any("sampling" in key for key in keys)
+
+
+def lookup(values: dict[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        values = values[part]
+    return values
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"

@@ -1,0 +1,121 @@
+"""The rooms and the arrows between them: deployments -> flows -> tasks -> genai_core, and the floors inside."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# room -> what it may not import, by the first parts of the module's name
+FORBIDDEN = {
+    "genai_core": {"prefect", "dvc", "tasks", "flows", "deployments"},
+    "genai_core/models": {"genai_core.training", "genai_core.evaluation", "genai_core.sampling", "genai_core.data"},
+    "genai_core/data": {"genai_core.training", "genai_core.evaluation", "genai_core.sampling"},
+    "genai_core/training": {"genai_core.evaluation", "genai_core.sampling", "genai_core.reporting"},
+    "genai_core/evaluation": {"genai_core.training", "genai_core.sampling", "genai_core.reporting"},
+    "genai_core/sampling": {"genai_core.training", "genai_core.evaluation", "genai_core.reporting"},
+    "genai_core/reporting": {
+        "torch",
+        "genai_core.models",
+        "genai_core.training",
+        "genai_core.evaluation",
+        "genai_core.sampling",
+    },
+    "tasks": {"prefect", "dvc", "flows", "deployments"},
+    "flows": {"torch", "torchvision", "lightning", "tasks", "deployments"},
+}
+YAML = {"yaml", "ruamel", "ruamel.yaml"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: a relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def files(room: str) -> list[Path]:
+    found = sorted((ROOT / room).rglob("*.py"))
+    assert found, f"there is no code in {room}"
+    return found
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in files(room)
+        for module in imports(path)
+        for package in FORBIDDEN[room]
+        if is_within(module, package)
+    ]
+    assert wrong == []
+
+
+def test_flows_know_only_the_config_of_the_core() -> None:
+    allowed = {"genai_core", "genai_core.config"}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in files("flows")
+        for module in imports(path)
+        if is_within(module, "genai_core")
+        and not any(module == a or is_within(module, "genai_core.config") for a in allowed)
+    ]
+    assert wrong == []
+
+
+def test_only_the_config_reads_yaml() -> None:
+    readers = {
+        str(path.relative_to(ROOT))
+        for room in ("genai_core", "tasks")
+        for path in files(room)
+        if YAML & set(imports(path))
+    }
+    assert readers == {"genai_core/config.py"}
+
+
+def test_only_one_file_of_flows_starts_stages() -> None:
+    """Processes that run for long are supervised; the others ask git or the driver a question."""
+    starters = {path.name for path in files("flows") if "subprocess.Popen" in path.read_text()}
+    assert starters == {"process.py", "supervisor.py"}
+
+
+def test_no_file_loads_what_could_run_code() -> None:
+    unsafe = ("pickle", "cPickle", "dill", "joblib", "shelve", "marshal")
+    for room in ("genai_core", "tasks", "flows"):
+        for path in files(room):
+            found = [module for module in imports(path) if any(is_within(module, name) for name in unsafe)]
+            assert found == [], path
+            text = path.read_text()
+            assert text.count("torch.load(") == text.count("weights_only=True"), path
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("flows.cli", {"torch", "prefect", "dvc", "pandas", "rich"}),
+        ("genai_core", {"torch", "pandas"}),
+        ("genai_core.config", {"torch", "pandas", "numpy"}),
+        ("tasks.prepare", {"torch", "prefect", "dvc", "sklearn"}),
+        ("tasks.select", {"torch", "pandas", "numpy"}),
+        ("tasks.report", {"torch", "sklearn", "lightning"}),
+        ("tasks.evaluate", {"torchvision", "torchmetrics", "lightning", "sklearn"}),
+        ("tasks.generate", {"torchvision", "torchmetrics", "lightning", "sklearn"}),
+    ],
+)
+def test_starting_costs_only_what_is_needed(module: str, heavy: set[str]) -> None:
+    code = f"import sys, {module}; print(*({heavy!r} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == []
