@@ -1,4 +1,4 @@
-"""The one place that starts a long process: supervised, its lines streamed, its whole group ended on request."""
+"""The one place that starts a long process: supervised, its lines streamed, its whole family ended on request."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ class Processes:
 
     def __init__(self, grace_s: float = DEFAULT_GRACE_S) -> None:
         self._grace_s = grace_s
-        self._running: set[subprocess.Popen[str]] = set()
+        self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
 
@@ -35,7 +35,7 @@ class Processes:
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """End every process group: an interrupt, then a kill. Returns at once; safe in a signal handler."""
+        """End every process and its descendants: an interrupt, then a kill. Returns at once; safe in a signal handler."""
         self._stopping.set()
         for process in tuple(self._running):
             _cut_lifeline(process)
@@ -61,8 +61,8 @@ class Processes:
                 timer.daemon = True
                 timer.start()
             assert process.stdout is not None
-            for line in process.stdout:
-                on_line(line.rstrip("\n"))
+            for line in process.stdout:  # bytes: as text, a carriage return would end a line, and a bar be many lines
+                on_line(line.decode(errors="replace").rstrip("\n"))
             status = process.wait()
         except BaseException:
             _cut_lifeline(process)
@@ -88,7 +88,7 @@ class Processes:
             time.sleep(0.02)
         return not self._running
 
-    def _start(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+    def _start(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         with self._lock:
             if self.stopping:
                 raise Stopped("not started: the run is being stopped")
@@ -99,9 +99,6 @@ class Processes:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                bufsize=1,
                 start_new_session=True,
             )
             self._running.add(process)
@@ -110,12 +107,12 @@ class Processes:
         return process
 
 
-def _expire(expired: threading.Event, process: "subprocess.Popen[str]") -> None:
+def _expire(expired: threading.Event, process: "subprocess.Popen[bytes]") -> None:
     expired.set()
     _cut_lifeline(process)
 
 
-def _cut_lifeline(process: "subprocess.Popen[str]") -> None:
+def _cut_lifeline(process: "subprocess.Popen[bytes]") -> None:
     """Close the supervisor's standard input, which it takes as the order to stop."""
     if process.stdin is not None and not process.stdin.closed:
         process.stdin.close()

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import psutil
@@ -117,7 +118,8 @@ def _gpu_indices() -> tuple[str, ...]:
     """The GPUs that this process may use, by CUDA_VISIBLE_DEVICES where it is set, else by nvidia-smi."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return tuple(part.strip() for part in visible.split(",") if part.strip() not in ("", "-1"))
+        # CUDA takes none of those after the first that is not there.
+        return tuple(takewhile(lambda name: name not in ("", "-1"), map(str.strip, visible.split(","))))
     if shutil.which("nvidia-smi") is None:
         return ()
     command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]

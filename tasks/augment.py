@@ -18,7 +18,8 @@ PAIRS_A_CLASS = 5
 
 def main() -> None:
     with running("augment") as context, new_folder(AUGMENTED_DATA) as folder:
-        torch.set_num_threads(context.config.compute.cpu_threads)
+        # One image at a time is too little work to share: more threads only wait for each other.
+        torch.set_num_threads(1)
         before = load_dataset(PREPARED)
         augment(before, folder, context.config.augment)
         after = load_dataset(folder)

@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from genai_core.config import NEEDS_A_PERSON
 from genai_core.data.ingest import Added, add_source
 
 
@@ -23,7 +24,7 @@ def main() -> None:
         added = add_source(arguments.source, arguments.into, arguments.name, _print_copied)
     except (ValueError, OSError) as error:
         print(f"ingest: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(NEEDS_A_PERSON)
     print("\n".join(summary(added, arguments.into)))
 
 

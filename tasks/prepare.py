@@ -21,6 +21,7 @@ def main() -> None:
             raise FileNotFoundError(
                 f"{RAW}: there are no images yet; add some, for example: genai data add builtin:digits"
             )
+
         def on_decoded(done: int, total: int) -> None:
             if done == 0:
                 context.progress.begin("decode", total=total, unit="images")

@@ -17,7 +17,7 @@ def code_version() -> dict[str, str]:
         changed = _answer(["git", "status", "--porcelain", "--", *CODE]).splitlines()
     except ValueError as error:
         return {"commit": f"unknown: {error}"}
-    state = f"{len(changed)} files changed since" if changed else "as committed"
+    state = f"{len(changed)} file{'s' if len(changed) > 1 else ''} changed since" if changed else "as committed"
     return {"commit": commit, "branch": branch, "state": state}
 
 

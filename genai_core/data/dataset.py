@@ -148,11 +148,10 @@ class DatasetWriter:
 
         ids default to the head of the pixels' sha256. Raises ValueError when a shape or a label does not fit.
         """
-        expected = f"(N, {self._channels}, {self._image_size}, {self._image_size})"
-        if images.dtype != np.uint8 or str(("N", *images.shape[1:])).replace("'", "") != expected:
-            raise ValueError(
-                f"images must be uint8 (N, {self._channels}, {self._image_size}, {self._image_size}), got {images.dtype} {images.shape}"
-            )
+        shape = (self._channels, self._image_size, self._image_size)
+        if images.dtype != np.uint8 or images.shape[1:] != shape:
+            expected = ", ".join(map(str, ("N", *shape)))
+            raise ValueError(f"images must be uint8 ({expected}), got {images.dtype} {images.shape}")
         count = len(images)
         if (labels is None) != (not self._classes):
             raise ValueError("labels must be given exactly when the dataset has classes")

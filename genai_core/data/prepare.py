@@ -62,7 +62,7 @@ def prepare(
     """
     found = find_images(raw)
     labels = [class_of(path) for path in found.files]
-    _check_all_or_none_labelled(found.files, labels)
+    _check_all_or_none_labelled(raw, found.files, labels)
     total_files = len(found.files) + len(found.bad_names)
     rejected = [RejectedFile(name, "bad_name", "no UTF-8, or control characters") for name in found.bad_names]
 
@@ -131,11 +131,11 @@ def split_by_content(hashes: Sequence[str], test_share: float) -> list[Split]:
     return splits
 
 
-def _check_all_or_none_labelled(files: Sequence[str], labels: Sequence[str | None]) -> None:
+def _check_all_or_none_labelled(raw: Path, files: Sequence[str], labels: Sequence[str | None]) -> None:
     without = [file for file, label in zip(files, labels, strict=True) if label is None]
     if without and len(without) < len(files):
         raise ValueError(
-            f"data/raw: {len(files) - len(without):,} images lie in class folders (NAME/CLASS/file), {len(without):,} "
+            f"{raw}: {len(files) - len(without):,} images lie in class folders (NAME/CLASS/file), {len(without):,} "
             f"do not, first {without[0]}; give all of them a class folder, or none"
         )
 

@@ -14,6 +14,7 @@ from genai_core.evaluation.reference import Reference
 from genai_core.evaluation.statistics import feature_stats
 
 SIGNIFICANT_DIGITS = 6
+MARGIN_OVER_CHANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,10 @@ def evaluate_features(
         is_splits=config.is_splits,
     )
     rounded = {name: float(f"{value:.{SIGNIFICANT_DIGITS}g}") for name, value in figures.items()}
-    return Evaluation(rounded, protocol, tuple(_warnings(protocol)))
+    return Evaluation(rounded, protocol, tuple(_warnings(protocol, chance=1 / extractor.outputs)))
 
 
-def _warnings(protocol: Protocol) -> list[str]:
+def _warnings(protocol: Protocol, chance: float) -> list[str]:
     warnings = []
     for what, count in (
         ("generated images", protocol.generated_images),
@@ -98,8 +99,7 @@ def _warnings(protocol: Protocol) -> list[str]:
                 f"{count} {what} for {protocol.feature_dim} features: the Frechet distance is far too large, "
                 "and comparable only with one of as many images"
             )
-    chance = 0.25 if protocol.extractor == "self_supervised" else 0.0
-    if protocol.extractor_test_accuracy < chance + 0.1:
+    if protocol.extractor_test_accuracy < chance + MARGIN_OVER_CHANCE:
         warnings.append(
             f"the extractor's test accuracy is {protocol.extractor_test_accuracy:.3f}, little better than chance: "
             "its figures say little"

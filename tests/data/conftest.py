@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,15 +8,6 @@ from PIL import Image
 from genai_core.config import AugmentConfig, DataConfig, load_config
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """The folder of real images that lies beside the project."""
-    folder = Path(os.environ.get("GENAI_TEST_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no real images: {folder} is missing, and GENAI_TEST_DATA names no other folder")
-    return folder
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A decoding process that dies, never ends, or takes too much memory on files of such names. Run by test_decoder_pool.py."""
+"""A decoding process that dies, never ends, or takes too much memory on files of such names (test_decoder_pool.py)."""
 
 import json
 import os

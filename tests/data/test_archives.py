@@ -190,6 +190,6 @@ def test_names_of_archives():
     assert archive_stem(Path("Photos.ZIP")) == "Photos"
 
 
-def test_real_archive(real_data, out):
-    unpack_images(real_data / "pixel-tiles.zip", out)
+def test_real_archive(test_data, out):
+    unpack_images(test_data / "pixel-tiles.zip", out)
     assert len(files_in(out)) == 3800

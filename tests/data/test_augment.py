@@ -16,6 +16,15 @@ STILL = {
 NO_CHANGE = Change(False, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    # As in the task: images are too small to share.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def noise(count, channels=1, size=12, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, channels, size, size), dtype=np.uint8)
 

@@ -318,9 +318,9 @@ class TestFit:
         assert (values[:, 0, 0] == (9, 99, 199)).all()
 
 
-def test_real_tiles_of_every_mode_are_decoded(real_data, tmp_path):
+def test_real_tiles_of_every_mode_are_decoded(test_data, tmp_path):
     modes = set()
-    with zipfile.ZipFile(real_data / "pixel-tiles.zip") as tiles:
+    with zipfile.ZipFile(test_data / "pixel-tiles.zip") as tiles:
         for name in tiles.namelist()[::25]:
             path = tmp_path / Path(name).name
             path.write_bytes(tiles.read(name))

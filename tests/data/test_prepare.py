@@ -224,11 +224,11 @@ def test_folder_without_images(tmp_path, run):
 
 
 class TestRealData:
-    def test_fashion_mnist_keeps_its_published_moments(self, real_data, tmp_path, run):
+    def test_fashion_mnist_keeps_its_published_moments(self, test_data, tmp_path, run):
         count = 2000
-        with gzip.open(real_data / "fashion-mnist" / "train-images-idx3-ubyte.gz") as file:
+        with gzip.open(test_data / "fashion-mnist" / "train-images-idx3-ubyte.gz") as file:
             images = np.frombuffer(file.read(16 + count * 784)[16:], dtype=np.uint8).reshape(count, 28, 28)
-        with gzip.open(real_data / "fashion-mnist" / "train-labels-idx1-ubyte.gz") as file:
+        with gzip.open(test_data / "fashion-mnist" / "train-labels-idx1-ubyte.gz") as file:
             labels = np.frombuffer(file.read(8 + count)[8:], dtype=np.uint8)
         for number, (image, label) in enumerate(zip(images, labels, strict=True)):
             path = tmp_path / "raw" / "fashion" / str(label) / f"{number}.png"
@@ -242,8 +242,8 @@ class TestRealData:
         for image, source in zip(dataset.images("test"), dataset.rows("test")["source"], strict=True):
             assert (image[0] == images[int(Path(source).stem)]).all()
 
-    def test_tiles_of_every_kind(self, real_data, tmp_path, run):
-        with zipfile.ZipFile(real_data / "pixel-tiles.zip") as tiles:
+    def test_tiles_of_every_kind(self, test_data, tmp_path, run):
+        with zipfile.ZipFile(test_data / "pixel-tiles.zip") as tiles:
             tiles.extractall(tmp_path / "raw")
         prepared, dataset = run(image_size=32, channels=3)
         assert dataset.info.classes == ("dngn", "effect", "item", "misc", "mon", "player")
@@ -251,8 +251,8 @@ class TestRealData:
         assert len(dataset.manifest) + len(prepared.rejected) == prepared.total_files == 3800
         assert dataset.manifest["sha256"].is_unique
 
-    def test_photos_of_every_size(self, real_data, tmp_path, run):
-        with zipfile.ZipFile(real_data / "clothing-photos.zip") as photos:
+    def test_photos_of_every_size(self, test_data, tmp_path, run):
+        with zipfile.ZipFile(test_data / "clothing-photos.zip") as photos:
             names = [name for name in photos.namelist() if "/validation/" in name]
             photos.extractall(tmp_path / "zip", names)
         prepared, dataset = run(image_size=32, channels=3, fit="pad", raw=tmp_path / "zip" / "clothing-photos")

@@ -75,12 +75,12 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """images (B, C, H, W), labels (B,) int64 or None -> (B,)."""
-        x = self.stem(images)
+        x = functional.leaky_relu(self.stem(images), _SLOPE)
         for level, blocks in enumerate(self.levels):
             if level:
                 x = functional.avg_pool2d(x, 2)
-            x = blocks(x)
-        scores = self.score(self.gather(x).flatten(1))
+            x = functional.leaky_relu(blocks(x), _SLOPE)
+        scores = self.score(functional.leaky_relu(self.gather(x).flatten(1), _SLOPE))
         if labels is not None:
             return scores.gather(1, labels[:, None])[:, 0]
         return scores[:, 0]

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+
+from genai_core.config import EvaluationConfig, ExtractorConfig
+from genai_core.data.dataset import DatasetWriter, load_dataset
+from genai_core.evaluation.extractor_training import train_extractor
+
+SIZE = 12
+CLASSES = ("across", "down")
+
+
+def stripes(count, seed=0):
+    """Noisy images (N, 1, 12, 12) uint8 of a bright line across (label 0) or down (label 1), off the middle."""
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, 80, (count, 1, SIZE, SIZE))
+    labels = generator.integers(0, 2, count)
+    for image, label, place in zip(images, labels, generator.integers(1, 5, count), strict=True):
+        line = (0, place) if label == 0 else (0, slice(None), place)
+        image[line] = 255
+    return images.astype(np.uint8), labels.astype(np.int64)
+
+
+def make_dataset(folder, *, labelled=True, train=240, test=80):
+    classes = CLASSES if labelled else ()
+    writer = DatasetWriter(folder, image_size=SIZE, channels=1, classes=classes, shard_images=1000)
+    for split, count, seed in (("train", train, 1), ("test", test, 2)):
+        images, labels = stripes(count, seed)
+        writer.add(split, images, labels if labelled else None)
+    writer.finish()
+    return load_dataset(folder)
+
+
+def extractor_config(**changes):
+    values = {
+        "kind": "classifier",
+        "width": 8,
+        "feature_dim": 8,
+        "total_images": 3000,
+        "batch_images": 60,
+        "learning_rate": 1e-2,
+        "decorrelation": 0.05,
+        "seed": 0,
+    }
+    return ExtractorConfig(**{**values, **changes})
+
+
+def evaluation_config(**changes):
+    return EvaluationConfig(**{"total_images": 100, "batch_images": 30, "seed": 5, "is_splits": 2, **changes})
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("dataset"))
+
+
+@pytest.fixture(scope="session")
+def trained(dataset):
+    """An extractor that knows the stripes, and its description."""
+    return train_extractor(extractor_config(), dataset, torch.device("cpu"), lambda _done, _figures: None)

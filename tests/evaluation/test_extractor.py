@@ -1,0 +1,71 @@
+import json
+
+import pytest
+import torch
+
+from genai_core.evaluation.extractor import Extractor, load_extractor, save_extractor
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    save_extractor(tmp_path, *trained)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("size", "channels"), [(8, 1), (28, 3), (64, 1)])
+def test_any_size_and_colour_gives_features_and_logits(size, channels):
+    extractor = Extractor(
+        width=8, feature_dim=5, outputs=3, image_size=size, mean=(0.5,) * channels, std=(0.0,) * channels
+    )
+    output = extractor(torch.randint(256, (4, channels, size, size), dtype=torch.uint8))
+    assert output.features.shape == (4, 5)
+    assert output.logits.shape == (4, 3)
+    assert output.features.isfinite().all()
+
+
+def test_what_is_loaded_is_what_was_saved(trained, folder, dataset):
+    extractor, description = load_extractor(folder)
+    images = torch.from_numpy(dataset.images("test"))
+    assert torch.equal(extractor(images).features, trained[0](images).features)
+    assert description.classes == ("across", "down")
+    assert description.test_accuracy == trained[1].test_accuracy
+    assert len(description.sha256) == 64
+
+
+def test_saving_twice_gives_the_same_bytes(trained, folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    save_extractor(other, *trained)
+    for name in ("model.safetensors", "config.json"):
+        assert (folder / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_a_missing_extractor_says_which_stage_makes_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run `genai run extractor`"):
+        load_extractor(tmp_path)
+
+
+def test_missing_and_changed_weights_are_told_apart(folder):
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ValueError, match="its content is not what config.json names"):
+        load_extractor(folder)
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match="is missing"):
+        load_extractor(folder)
+
+
+@pytest.mark.parametrize("config", ["{", "[]", '{"format": 99}', '{"format": 1, "kind": "classifier"}'])
+def test_a_damaged_config_is_refused(folder, config):
+    (folder / "config.json").write_text(config)
+    with pytest.raises(ValueError, match="not the config of an extractor"):
+        load_extractor(folder)
+
+
+def test_weights_of_another_shape_are_refused(folder):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "feature_dim": 9}))
+    with pytest.raises(ValueError, match="not the weights of this extractor"):
+        load_extractor(folder)

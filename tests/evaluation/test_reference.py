@@ -1,0 +1,94 @@
+import json
+
+import numpy as np
+import pytest
+
+from genai_core.evaluation.features import Features
+from genai_core.evaluation.metrics import frechet_distance, inception_score
+from genai_core.evaluation.reference import build_reference, load_reference, save_reference
+from genai_core.evaluation.statistics import feature_stats
+from tests.evaluation.conftest import evaluation_config
+
+
+def random_features(count, seed):
+    generator = np.random.default_rng(seed)
+    return Features(generator.normal(size=(count, 5)).astype(np.float32), generator.normal(size=(count, 3)) * 4)
+
+
+def build(kind="classifier", test=40, **changes):
+    features = {"train": random_features(200, 0), "test": random_features(test, 1)}
+    config = evaluation_config(**changes)
+    return features, build_reference(features, config, kind=kind, extractor_sha256="e" * 64, dataset="d" * 64)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_reference(tmp_path, build()[1])
+    return tmp_path
+
+
+def test_the_floor_is_the_distance_of_the_held_out_images():
+    features, reference = build()
+    train = reference.splits["train"]
+    expected = frechet_distance(train.stats, train.root, feature_stats(features["test"].features))
+    assert reference.description.floor_fd == pytest.approx(expected)
+    assert reference.description.counts == {"train": 200, "test": 40}
+
+
+def test_the_floor_takes_no_more_images_than_a_model_is_measured_on():
+    assert build(test=40, total_images=30)[1].description.floor_images == 30
+
+
+def test_the_real_score_has_splits_as_large_as_the_generated_ones():
+    # 100 generated images in 2 splits: 50 a split, so 100 real ones make 2 splits and 40 make one.
+    features, reference = build(test=40)
+    assert reference.description.real_is == pytest.approx(inception_score(features["test"].logits, 1).mean)
+    assert build(test=40)[1].description.real_is_std == 0
+    assert build(test=100)[1].description.real_is_std > 0
+
+
+def test_there_is_no_score_without_a_classifier():
+    description = build(kind="self_supervised")[1].description
+    assert description.real_is is None
+    assert description.real_is_std is None
+
+
+def test_what_is_loaded_is_what_was_saved(folder):
+    saved, loaded = build()[1], load_reference(folder)
+    assert loaded.description == saved.description
+    for split in ("train", "test"):
+        a, b = saved.splits[split], loaded.splits[split]
+        for x, y in ((a.features, b.features), (a.stats.mean, b.stats.mean), (a.root, b.root)):
+            np.testing.assert_array_equal(x, y)
+        np.testing.assert_array_equal(a.stats.covariance, b.stats.covariance)
+        assert a.stats.count == b.stats.count
+
+
+def test_a_missing_reference_says_which_stage_makes_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run `genai run reference`"):
+        load_reference(tmp_path)
+
+
+def test_a_changed_file_is_noticed(folder):
+    path = folder / "train.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"train.safetensors is not what reference.json names.*run the stage reference"
+    ):
+        load_reference(folder)
+
+
+def test_a_missing_file_is_named(folder):
+    (folder / "test.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"test.safetensors is missing; try `dvc checkout`"):
+        load_reference(folder)
+
+
+@pytest.mark.parametrize("change", [{"format": 2}, {"unknown": 1}, {"sha256": {}}])
+def test_a_damaged_description_is_refused(folder, change):
+    path = folder / "reference.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ValueError, match="run the stage reference again"):
+        load_reference(folder)

@@ -1,0 +1,261 @@
+"""Toy workspaces with the real DVC, a real Prefect server, and `genai` started as a user starts it."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from flows.process import Processes, Stopped
+
+ROOT = Path(__file__).parents[2]
+TOY = Path(__file__).with_name("toy")
+SERVER_START_S = 120.0
+
+# DVC 3.67 reads a property that its own dependency pygtrie is about to remove.
+DVC_WARNS = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing of the user's own Prefect, DVC and git is read or written, and no GPU of the machine counts."""
+    folder = tmp_path_factory.mktemp("settings")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("PREFECT", "DVC", "GIT", "TOY"))]:
+            patch.delenv(name)
+        patch.setenv("PREFECT_HOME", str(folder / "prefect"))
+        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        patch.setenv("DVC_SITE_CACHE_DIR", str(folder / "dvc-cache"))
+        patch.setenv("DVC_GLOBAL_CONFIG_DIR", str(folder / "dvc-global"))
+        patch.setenv("DVC_SYSTEM_CONFIG_DIR", str(folder / "dvc-system"))
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+        patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+        for role in ("AUTHOR", "COMMITTER"):
+            patch.setenv(f"GIT_{role}_NAME", "toy")
+            patch.setenv(f"GIT_{role}_EMAIL", "toy@example.org")
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        patch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+        yield
+
+
+@pytest.fixture(scope="session")
+def _template(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy workspace in which nothing has run."""
+    folder = tmp_path_factory.mktemp("template") / "toy"
+    (folder / "data" / "raw").mkdir(parents=True)
+    for number in range(3):
+        (folder / "data" / "raw" / f"{number}.txt").write_text(f"image {number}")
+    shutil.copy(TOY / "pipeline.yaml", folder / "dvc.yaml")
+    shutil.copy(TOY / "work.py", folder)
+    shutil.copy(ROOT / "params.yaml", folder)
+    (folder / ".gitignore").write_text(".genai/\n/data/raw\n/out/\n")
+    shell(folder, "git init -q -b main && dvc init -q")
+    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc")
+    shell(folder, "dvc add -q data/raw && git add -A && git commit -q -m toy")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _done_template(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy workspace that plain `dvc repro` has brought up to date."""
+    folder = tmp_path_factory.mktemp("done") / "toy"
+    shutil.copytree(_template, folder, symlinks=True)
+    shell(folder, "dvc repro -q")
+    return folder
+
+
+@pytest.fixture
+def fresh(_template: Path, tmp_path: Path) -> Path:
+    """A toy workspace in which nothing has run."""
+    return Path(shutil.copytree(_template, tmp_path / "fresh", symlinks=True))
+
+
+@pytest.fixture
+def done(_done_template: Path, tmp_path: Path) -> Path:
+    """A toy workspace in which all is up to date."""
+    return Path(shutil.copytree(_done_template, tmp_path / "done", symlinks=True))
+
+
+def shell(folder: Path, command: str) -> str:
+    """Run a command line to its end and return what it printed; it must succeed."""
+    answer = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert answer.returncode == 0, f"{command}: {answer.stdout}{answer.stderr}"
+    return answer.stdout
+
+
+def edit(path: Path, old: str, new: str, count: int = 1) -> None:
+    """Replace the first `count` occurrences of a text in a file."""
+    text = path.read_text()
+    assert text.count(old) >= count, f"{path}: {old!r} is not there {count} times"
+    path.write_text(text.replace(old, new, count))
+
+
+def diary(workspace: Path, stage: str, what: str = "start") -> list[dict[str, Any]]:
+    """What the toy stage noted of its starts or ends."""
+    path = workspace / ".genai" / "toy" / stage
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return [entry for entry in map(json.loads, lines) if entry["what"] == what]
+
+
+def processes_in(workspace: Path) -> list[str]:
+    """The command lines of live processes that work in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == workspace:
+                found.append(" ".join(process.cmdline()))
+    return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Return when the condition holds; fail after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.05)
+
+
+# --- genai, as a user starts it ---------------------------------------------------------------------------------------
+
+
+def _genai(workspace: Path, arguments: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-m", "flows.cli", "--workspace", str(workspace), *arguments]
+
+
+def _environment(api_url: str | None, toy: dict[str, Any] | None, variables: dict[str, str]) -> dict[str, str]:
+    own = {"PYTHONPATH": str(ROOT), "TOY": json.dumps(toy or {}), **variables}
+    return {**os.environ, **own, **({"PREFECT_API_URL": api_url} if api_url else {})}
+
+
+def genai(
+    workspace: Path,
+    *arguments: str,
+    api_url: str | None = None,
+    toy: dict[str, Any] | None = None,
+    timeout: float = 90.0,
+    **variables: str,
+) -> "subprocess.CompletedProcess[str]":
+    """Run `genai` to its end. toy: how stages behave (toy/work.py)."""
+    return subprocess.run(
+        _genai(workspace, arguments),
+        env=_environment(api_url, toy, variables),
+        cwd=workspace.parent,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@contextmanager
+def started_genai(
+    workspace: Path, *arguments: str, api_url: str | None = None, toy: dict[str, Any] | None = None, **variables: str
+) -> Iterator["subprocess.Popen[str]"]:
+    """`genai` in the background for the length of the body; it is dead afterwards."""
+    process = subprocess.Popen(
+        _genai(workspace, arguments),
+        env=_environment(api_url, toy, variables),
+        cwd=workspace.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ended(process: "subprocess.Popen[str]", seconds: float = 30.0) -> tuple[int, str]:
+    """Exit status and output of a started genai, which must end within so many seconds."""
+    output, _ = process.communicate(timeout=seconds)
+    return process.returncode, output
+
+
+# --- Prefect's server -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Prefect server, asked by HTTP as its pages ask it."""
+
+    url: str
+
+    def post(self, path: str, **body: Any) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=20.0) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def flow_runs(self, workspace: Path) -> list[dict[str, Any]]:
+        """The flow runs in a workspace, oldest first."""
+        runs = self.post("flow_runs/filter", sort="START_TIME_ASC")
+        return [run for run in runs if run["parameters"].get("workspace") == str(workspace)]
+
+    def task_runs(self, flow_run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """A flow run's task runs by name."""
+        runs = self.post("task_runs/filter", flow_runs={"id": {"any_": [flow_run["id"]]}})
+        return {run["name"]: run for run in runs}
+
+    def states(self, flow_run: dict[str, Any]) -> dict[str, str]:
+        return {name: run["state"]["name"] for name, run in self.task_runs(flow_run).items()}
+
+    def logs(self, task_run: dict[str, Any]) -> list[dict[str, Any]]:
+        return list(self.post("logs/filter", logs={"task_run_id": {"any_": [task_run["id"]]}}, sort="TIMESTAMP_ASC"))
+
+    def artifacts(self, flow_run: dict[str, Any]) -> list[dict[str, Any]]:
+        return list(self.post("artifacts/filter", artifacts={"flow_run_id": {"any_": [flow_run["id"]]}}))
+
+
+@pytest.fixture(scope="session")
+def server(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real Prefect server on loopback. It has a lifeline: it ends with the tests, however these end."""
+    home = tmp_path_factory.mktemp("server")
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+    lines: list[str] = []
+    processes = Processes(grace_s=5.0)
+
+    def serve() -> None:
+        environment = {**os.environ, "PREFECT_HOME": str(home)}
+        with suppress(Stopped):
+            processes.run(command, folder=home, environment=environment, timeout_s=None, on_line=lines.append)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{port}/api"
+        deadline = time.monotonic() + SERVER_START_S
+        while not _is_healthy(url):
+            assert time.monotonic() < deadline, "\n".join(lines)
+            assert thread.is_alive(), "\n".join(lines)
+            time.sleep(0.2)
+        yield Server(url)
+    finally:
+        processes.stop()
+        thread.join()
+
+
+def _is_healthy(url: str) -> bool:
+    with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+        with urllib.request.urlopen(f"{url}/health", timeout=2.0) as answer:
+            return bool(answer.status == 200)
+    return False

@@ -1,0 +1,254 @@
+"""Supervised processes: lines as they come, and every descendant ended, whoever dies first."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.process import Processes, Stopped, TimedOut
+from tests.flows.conftest import ROOT, wait_for
+
+GRACE_S = 1.0
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def processes() -> Processes:
+    return Processes(grace_s=GRACE_S)
+
+
+@pytest.fixture
+def run(processes: Processes, tmp_path: Path) -> Run:
+    """Runs a shell script, or Python code, in a folder of its own; lines go to `lines`."""
+
+    def start(script: str, lines: list[str] | None = None, *, python: bool = False, timeout_s: float | None = None) -> int:
+        return processes.run(
+            [sys.executable, "-u", "-c", script] if python else ["sh", "-c", script],
+            folder=tmp_path,
+            environment=os.environ,
+            timeout_s=timeout_s,
+            on_line=(lambda _: None) if lines is None else lines.append,
+        )
+
+    return start
+
+
+def sleepers(folder: Path) -> list[int]:
+    """The processes that wrote their number into files of a folder and are alive."""
+    numbers = [int(path.read_text() or 0) for path in folder.glob("*.pid")]
+    return [number for number in numbers if number and psutil.pid_exists(number)]
+
+
+def in_background(run: Run, *arguments: object, **options: object) -> tuple[threading.Thread, list[object]]:
+    """Run in a thread; the list gets the status or the exception."""
+    outcome: list[object] = []
+
+    def work() -> None:
+        try:
+            outcome.append(run(*arguments, **options))
+        except (Stopped, TimedOut) as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread, outcome
+
+
+# A family of three generations: each notes its number. The script's own `sh` waits for them.
+FAMILY = """
+echo $$ > parent.pid
+sh -c 'echo $$ > child.pid; sleep 600 & echo $! > grandchild.pid; wait' &
+wait
+"""
+
+
+def test_exit_status_and_lines_of_both_streams(run: Run) -> None:
+    lines: list[str] = []
+    assert run("echo one; echo two >&2; printf three; exit 7", lines) == 7
+    assert lines == ["one", "two", "three"]
+
+
+def test_a_command_killed_by_a_signal_has_the_shells_status(run: Run) -> None:
+    assert run("kill -9 $$") == 128 + signal.SIGKILL
+    assert run("kill -11 $$") == 128 + signal.SIGSEGV
+
+
+def test_lines_come_when_they_are_printed(processes: Processes, tmp_path: Path) -> None:
+    arrivals: list[float] = []
+    processes.run(
+        ["sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.4; done"],
+        folder=tmp_path,
+        environment=os.environ,
+        timeout_s=None,
+        on_line=lambda _: arrivals.append(time.monotonic()),
+    )
+    gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False)]
+    assert len(gaps) == 2
+    assert all(gap > 0.2 for gap in gaps), gaps
+
+
+def test_output_that_is_not_utf8_is_replaced(run: Run) -> None:
+    lines: list[str] = []
+    assert run(r"printf 'caf\351 \377\n'; printf 'gr\303\274n\n'", lines) == 0
+    assert lines == ["caf� �", "grün"]
+
+
+def test_output_does_not_depend_on_the_locale(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from flows.process import Processes\n"
+        "lines = []\n"
+        "Processes().run(['printf', r'\\303\\274'], folder=Path(), environment=os.environ,"
+        " timeout_s=None, on_line=lines.append)\n"
+        "print(ascii(lines))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    answer = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == r"['\xfc']"
+
+
+def test_a_progress_bar_is_one_line(run: Run) -> None:
+    """Carriage returns do not end a line: flows.stage keeps what a person would see."""
+    lines: list[str] = []
+    run(r"printf '10%%\r50%%\r100%%\ndone\n'", lines)
+    assert [line.rpartition("\r")[2] for line in lines] == ["100%", "done"]
+
+
+def test_many_lines_are_all_there(run: Run) -> None:
+    lines: list[str] = []
+    run("seq 100000", lines)
+    assert len(lines) == 100_000
+    assert lines[-1] == "100000"
+
+
+def test_the_command_reads_nothing_from_the_terminal(run: Run) -> None:
+    assert run("cat", timeout_s=10) == 0
+
+
+def test_a_time_out_ends_the_whole_family(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(TimedOut, match="1 s, the time it may take"):
+        run(FAMILY, timeout_s=1.0)
+    assert len(list(tmp_path.glob("*.pid"))) == 3
+    wait_for(lambda: not sleepers(tmp_path), 2.0)
+
+
+def test_stop_ends_the_whole_family(run: Run, processes: Processes, tmp_path: Path) -> None:
+    thread, outcome = in_background(run, FAMILY)
+    wait_for(lambda: len(sleepers(tmp_path)) == 3)
+    processes.stop()
+    assert processes.wait_until_stopped(GRACE_S + 2.0)
+    thread.join(5.0)
+    assert isinstance(outcome[0], Stopped)
+    wait_for(lambda: not sleepers(tmp_path), 2.0)
+
+
+def test_stop_gives_time_to_save(run: Run, processes: Processes, tmp_path: Path) -> None:
+    script = (
+        "import time, pathlib\n"
+        "try:\n"
+        "    pathlib.Path('own.pid').write_text(str(__import__('os').getpid())); time.sleep(600)\n"
+        "except KeyboardInterrupt:\n"
+        "    time.sleep(0.5); pathlib.Path('saved').touch()\n"
+    )
+    thread, _ = in_background(run, script, python=True)
+    wait_for(lambda: sleepers(tmp_path))
+    processes.stop()
+    thread.join(5.0)
+    assert (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize("signals", ["INT", "INT TERM"])
+def test_who_ignores_the_interrupt_is_killed_after_the_grace_time(
+    run: Run, processes: Processes, tmp_path: Path, signals: str
+) -> None:
+    thread, outcome = in_background(run, f"trap '' {signals}; {FAMILY}")
+    wait_for(lambda: len(sleepers(tmp_path)) == 3)
+    began = time.monotonic()
+    processes.stop()
+    thread.join(GRACE_S + 5.0)
+    assert GRACE_S * 0.9 <= time.monotonic() - began < GRACE_S + 2.0
+    assert isinstance(outcome[0], Stopped)
+    wait_for(lambda: not sleepers(tmp_path), 2.0)
+
+
+def test_nothing_starts_after_stop(run: Run, processes: Processes, tmp_path: Path) -> None:
+    processes.stop()
+    with pytest.raises(Stopped):
+        run("touch started")
+    assert not (tmp_path / "started").exists()
+
+
+def test_stop_while_many_start(run: Run, processes: Processes) -> None:
+    """None slips through between the check and the start."""
+    started = [in_background(run, "sleep 600") for _ in range(12)]
+    time.sleep(0.03)
+    processes.stop()
+    for thread, outcome in started:
+        thread.join(GRACE_S + 8.0)
+        assert isinstance(outcome[0], Stopped)
+
+
+@pytest.mark.parametrize("trap", ["", "trap '' INT TERM HUP;"])
+def test_a_child_left_behind_does_not_hold_up_the_end(run: Run, tmp_path: Path, trap: str) -> None:
+    lines: list[str] = []
+    began = time.monotonic()
+    assert run(f"{trap} sleep 600 & echo $! > left.pid; echo done; exit 3", lines) == 3
+    assert time.monotonic() - began < GRACE_S + 3.0
+    assert lines == ["done"]
+    wait_for(lambda: not sleepers(tmp_path), 2.0)
+
+
+def test_a_child_that_left_the_group_ends_too(run: Run, tmp_path: Path) -> None:
+    """As a launcher's workers do (setsid): they hold the output open, and with it the run."""
+    began = time.monotonic()
+    assert run("setsid sh -c 'echo $$ > left.pid; exec sleep 600' & sleep 0.3") == 0
+    assert time.monotonic() - began < GRACE_S + 3.0
+    wait_for(lambda: not sleepers(tmp_path), 2.0)
+
+
+def test_who_handles_the_lines_may_fail(processes: Processes, tmp_path: Path) -> None:
+    def fail(_line: str) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        processes.run(
+            ["sh", "-c", "echo line; " + FAMILY], folder=tmp_path, environment=os.environ, timeout_s=None, on_line=fail
+        )
+    wait_for(lambda: not sleepers(tmp_path), 2.0)
+
+
+def test_a_command_that_is_not_there(processes: Processes, tmp_path: Path) -> None:
+    lines: list[str] = []
+    status = processes.run(
+        ["no-such-command"], folder=tmp_path, environment=os.environ, timeout_s=None, on_line=lines.append
+    )
+    assert status != 0
+    assert "no-such-command" in lines[-1]
+
+
+@pytest.mark.parametrize("script", [FAMILY, f"trap '' INT TERM; {FAMILY}"], ids=["obedient", "stubborn"])
+def test_kill_9_of_the_holder_leaves_nobody(tmp_path: Path, script: str) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from flows.process import Processes\n"
+        f"Processes(grace_s={GRACE_S}).run(['sh', '-c', sys.argv[1]], folder=Path(), environment=os.environ,"
+        " timeout_s=None, on_line=print)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    holder = subprocess.Popen([sys.executable, "-c", code, script], env=environment, cwd=tmp_path)
+    try:
+        wait_for(lambda: len(sleepers(tmp_path)) == 3)
+    finally:
+        holder.kill()
+        holder.wait()
+    wait_for(lambda: not sleepers(tmp_path), GRACE_S + 3.0)
+    assert not [p for p in psutil.process_iter(["cmdline"]) if shlex.quote(str(tmp_path)) in (p.info["cmdline"] or [])]

@@ -1,0 +1,34 @@
+"""A generative model without training: image i is noise of its own seed, darker for each label."""
+
+import torch
+
+from genai_core.models.protocol import GenerativeModel, ImageShape
+
+
+class TinyModel(GenerativeModel):
+    family = "tiny"
+    phases = ("only",)
+
+    def __init__(self, classes=("a", "b", "c"), channels=1):
+        super().__init__()
+        self.shape = ImageShape(8, channels, classes)
+        self.batches = []
+
+    def phase_parameters(self, phase):
+        return []
+
+    def loss(self, phase, images, labels, generator):
+        raise NotImplementedError
+
+    def sampled_network(self):
+        return self
+
+    def sample(self, labels, seeds, sampling):
+        self.batches.append(len(seeds))
+        size = (self.shape.channels, self.shape.image_size, self.shape.image_size)
+        images = torch.stack(
+            [torch.randint(100, size, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
+        )
+        if labels is not None:
+            images += 50 * labels.view(-1, 1, 1, 1)
+        return images.to(torch.uint8)

@@ -1,0 +1,51 @@
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genai_core.data.dataset import DatasetWriter, load_dataset
+from tasks import augment
+
+
+def write(folder, classes=("a", "b")):
+    images = np.random.default_rng(0).integers(0, 256, (30, 1, 16, 16), dtype=np.uint8)
+    labels = np.arange(30) % 2 if classes else None
+    writer = DatasetWriter(folder, image_size=16, channels=1, classes=classes, shard_images=100)
+    writer.add("train", images[:24], None if labels is None else labels[:24])
+    writer.add("test", images[24:], None if labels is None else labels[24:])
+    return writer.finish()
+
+
+def set_expand(workspace, value):
+    params = workspace / "params.yaml"
+    params.write_text(re.sub(r"expand: [\d.]+", f"expand: {value}", params.read_text()))
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), ()])
+def test_dataset_grows_and_has_a_card_with_pairs(classes, workspace, capsys):
+    set_expand(workspace, 2.0)
+    write(workspace / "data/prepared", classes)
+    augment.main()
+    folder = workspace / "data/augmented"
+    assert load_dataset(folder).info.counts == {"train": 48, "test": 6}
+    assert "- 24 of the training images are changed copies" in (folder / "card.md").read_text()
+    with Image.open(folder / "examples.png") as picture:
+        # Five pairs a row.
+        assert picture.width >= 10 * 64
+    assert "24 training images became 48" in capsys.readouterr().out
+
+
+def test_without_copies_there_is_no_picture(workspace):
+    set_expand(workspace, 1.0)
+    info = write(workspace / "data/prepared")
+    augment.main()
+    assert load_dataset(workspace / "data/augmented").info == info
+    assert not (workspace / "data/augmented/examples.png").exists()
+
+
+def test_missing_dataset_is_one_line(workspace, capsys):
+    with pytest.raises(SystemExit):
+        augment.main()
+    assert "data/prepared is no dataset" in capsys.readouterr().err
+    assert not list(workspace.glob("data/*augmented*"))

@@ -1,0 +1,32 @@
+import pytest
+
+from genai_core.config import NEEDS_A_PERSON
+from genai_core.evaluation.extractor import load_extractor
+from tasks import extractor
+from tests.tasks.small_run import bytes_below, change_params, small_params, write_datasets
+
+
+def test_it_writes_the_same_extractor_each_time(workspace, capsys):
+    small_params()
+    write_datasets()
+    extractor.main()
+    first = bytes_below("models/extractor")
+    _, description = load_extractor(workspace / "models/extractor")
+    assert f"test accuracy {description.test_accuracy:.4f}" in capsys.readouterr().out
+    assert description.classes == ("across", "down")
+    extractor.main()
+    assert bytes_below("models/extractor") == first
+    assert (workspace / "metrics/cost/extractor.json").is_file()
+
+
+def test_unlabelled_images_need_the_other_kind(workspace, capsys):
+    small_params()
+    write_datasets(labelled=False)
+    with pytest.raises(SystemExit) as stopped:
+        extractor.main()
+    assert stopped.value.code == NEEDS_A_PERSON
+    assert "set extractor.kind to self_supervised" in capsys.readouterr().err
+    assert not (workspace / "models/extractor").exists()
+    change_params(extractor={"kind": "self_supervised"}, selection={"metric": "fd_self_supervised"})
+    extractor.main()
+    assert load_extractor(workspace / "models/extractor")[1].kind == "self_supervised"

@@ -1,0 +1,61 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from genai_core.config import NEEDS_A_PERSON
+from genai_core.data.ingest import Added
+from tasks import ingest
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["tasks.ingest", *arguments])
+    ingest.main()
+
+
+def test_digits_are_added_and_the_person_is_told(workspace, monkeypatch, capsys):
+    run(monkeypatch, "builtin:digits", "--into", "data/raw", "--as", "numbers")
+    assert len(list((workspace / "data/raw/numbers").rglob("*.png"))) == 1797
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "data/raw/numbers: 1,797 images added"
+    assert lines[1].startswith("classes: 0 178, 1 182, ")
+
+
+def test_fault_is_one_line_and_needs_a_person(workspace, monkeypatch, capsys):
+    (workspace / "empty").mkdir()
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, "empty", "--into", "data/raw")
+    assert error.value.code == NEEDS_A_PERSON
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ingest: empty: no image file in it; files that end in")
+
+
+def test_no_torch_is_imported():
+    code = "import sys, tasks.ingest, tasks.prepare; print('torch' in sys.modules)"
+    root = Path(ingest.__file__).parents[1]
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
+
+
+def test_summary_tells_all():
+    added = Added(
+        name="set",
+        added_images=3,
+        kept_images=2,
+        classes={"train": 4, "val": 1},
+        skipped={"links": 1},
+        bad_names=("new\\nline.png",),
+        wrapper="around",
+        split_folders=("train", "val"),
+    )
+    assert ingest.summary(added, Path("data/raw")) == [
+        "data/raw/set: 3 images added, 2 were there before",
+        "classes: train 4, val 1",
+        "the folder around/ around everything was left out of the names",
+        "note: train and val were taken as classes; if they are parts of one set, add them one by one",
+        "left out: links 1",
+        "left out, names that no table can hold: 1, first new\\nline.png",
+    ]
+    flat = Added("set", 3, 0, {}, {}, (), None, ())
+    assert "unconditional" in ingest.summary(flat, Path("data/raw"))[1]

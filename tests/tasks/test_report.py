@@ -1,0 +1,117 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from genai_core.config import NEEDS_A_PERSON
+from tasks import evaluate, extractor, generate, reference, report, report_parts, versions
+from tests.tasks.small_run import small_params, write_datasets, write_model, write_selection
+
+EDGES = [("prepare", "train@small"), ("train@small", "report")]
+
+
+@pytest.fixture
+def finished(workspace, monkeypatch):
+    """A workspace in which all but the report has run."""
+    small_params()
+    write_datasets()
+    extractor.main()
+    reference.main()
+    write_model("models/trained/small")
+    write_selection("models/selected", "models/trained/small", "small")
+    write_model("models/finetuned", seed=1)
+    for what, stage in (("trained/small", "evaluate@small"), ("finetuned", "evaluate-finetuned")):
+        monkeypatch.setattr(sys, "argv", ["evaluate", what])
+        monkeypatch.setenv("DVC_STAGE", stage)
+        evaluate.main()
+        folder = workspace / "plots" / what
+        folder.mkdir(parents=True)
+        (folder / "curves.csv").write_text("images,generator_loss,score\n100,2.0,1\n200,1.5,\n300,1.0,3\n")
+    monkeypatch.delenv("DVC_STAGE")
+    write_selection("models/candidate", "models/finetuned", "finetuned")
+    generate.main()
+    monkeypatch.setattr(report_parts, "stage_edges", lambda: EDGES)
+    return workspace
+
+
+def page(workspace):
+    report.main()
+    return (workspace / "reports/report.html").read_text()
+
+
+def test_the_page_shows_the_run(finished):
+    html = page(finished)
+    for text in (
+        "The candidate is gan, fine-tuned",
+        "generator loss",
+        "evaluate@small",
+        "it is the best",
+        'class="dag"',
+    ):
+        assert text in html
+    # Each grid: the hero and three to compare, and the measured samples of two models.
+    assert html.count("data:image/png") == 5
+
+
+def test_files_of_models_that_are_gone_are_left_out(finished):
+    for path in ("metrics/trained/gone.json", "metrics/cost/train@gone.json"):
+        (finished / path).write_text("{}")
+    assert "gone" not in page(finished)
+
+
+def test_the_report_survives_a_missing_graph_and_says_why(finished, monkeypatch):
+    def no_graph():
+        raise ValueError("`dvc dag --dot`: you are not inside of a DVC repository")
+
+    monkeypatch.setattr(report_parts, "stage_edges", no_graph)
+    html = page(finished)
+    assert "The graph is missing: `dvc dag --dot`: you are not inside" in html
+    assert "evaluate@small" in html
+
+
+def test_missing_metrics_are_named(finished, capsys):
+    (finished / "metrics/trained/small.json").unlink()
+    with pytest.raises(SystemExit) as stopped:
+        report.main()
+    assert stopped.value.code == NEEDS_A_PERSON
+    assert "metrics/trained/small.json is missing" in capsys.readouterr().err
+
+
+def test_the_edges_are_dvcs_even_while_a_stage_runs(workspace):
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], check=True)
+    ask = f'{sys.executable} -c "from tasks.versions import stage_edges; print(stage_edges())" > edges'
+    (workspace / "dvc.yaml").write_text(
+        "stages:\n"
+        "  first: {cmd: echo 1 > one, outs: [one]}\n"
+        f"  second:\n    cmd: {ask!r}\n    deps: [one]\n    outs: [edges]\n"
+    )
+    root = str(report_parts.__file__).rsplit("/tasks/", 1)[0]
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro"],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (workspace / "edges").read_text().strip() == "[('first', 'second')]"
+
+
+def test_no_dvc_repository_is_a_value_error_with_dvcs_own_words(workspace):
+    with pytest.raises(ValueError, match="dvc dag --dot`: .*not inside of a DVC repository"):
+        versions.stage_edges()
+
+
+def test_the_code_version_tells_changed_code_from_committed(workspace):
+    assert versions.code_version()["commit"].startswith("unknown: `git rev-parse HEAD`")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q", "-b", "trunk"], ["add", "params.yaml"], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], check=True)
+    version = versions.code_version()
+    assert (len(version["commit"]), version["branch"], version["state"]) == (40, "trunk", "as committed")
+    (workspace / "metrics").mkdir()
+    (workspace / "dvc.lock").write_text("")
+    assert versions.code_version()["state"] == "as committed"
+    (workspace / "params.yaml").write_text("")
+    assert versions.code_version()["state"] == "1 file changed since"

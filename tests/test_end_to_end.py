@@ -1,0 +1,172 @@
+"""The whole pipeline on real images, as a user runs it: by `genai run`, and by plain `dvc repro`."""
+
+import gzip
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+from genai_core.data.dataset import load_dataset
+from tests.project import change_parameters, dvc, genai, git, new_checkout
+
+STAGES = [
+    "prepare",
+    "augment",
+    "extractor",
+    "reference",
+    "train@diffusion",
+    "train@gan",
+    "evaluate@diffusion",
+    "evaluate@gan",
+    "select",
+    "finetune",
+    "evaluate-finetuned",
+    "candidate",
+    "generate",
+    "report",
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PREFECT_HOME of its own: no profile of the user's, no other run's database."""
+    return str(tmp_path_factory.mktemp("prefect"))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory, home: str) -> Path:
+    """A checkout in which the pipeline ran once on the built-in digits."""
+    folder = new_checkout(tmp_path_factory.mktemp("digits") / "checkout")
+    genai(folder, "data", "add", "builtin:digits")
+    assert actions(folder) == {"data/raw.dvc": "keep", **dict.fromkeys(STAGES, "run")}
+    answer = genai(folder, "run", PREFECT_HOME=home)
+    assert "Report: " in answer.stdout
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "a run")
+    return folder
+
+
+def actions(folder: Path) -> dict[str, str]:
+    return {entry["stage"]: entry["action"] for entry in json.loads(genai(folder, "plan", "--json").stdout)}
+
+
+def lock_file(folder: Path) -> Any:
+    return YAML(typ="safe").load(folder / "dvc.lock")["stages"]
+
+
+def test_every_image_leads_back_to_its_model_and_its_data(digits: Path) -> None:
+    batch = digits / "samples" / "batch"
+    manifest = pd.read_parquet(batch / "manifest.parquet")
+    assert len(manifest) == 20
+    for row in manifest.itertuples():
+        assert hashlib.sha256((batch / row.file).read_bytes()).hexdigest() == row.sha256
+    weights = hashlib.sha256((digits / "models/candidate/model.safetensors").read_bytes()).hexdigest()
+    assert set(manifest["model_sha256"]) == {weights}
+    provenance = json.loads((batch / "provenance.json").read_text())
+    assert (
+        provenance["dataset"] == load_dataset(digits / "data/augmented").info.fingerprint
+        or provenance["dataset"] == load_dataset(digits / "data/prepared").info.fingerprint
+    )
+
+
+def test_the_figures_are_finite_and_the_candidate_is_the_better_one(digits: Path) -> None:
+    figures = {
+        name: json.loads((digits / "metrics" / f"{name}.json").read_text())["fd_classifier"]
+        for name in ("trained/diffusion", "trained/gan", "finetuned")
+    }
+    assert all(np.isfinite(value) and value > 0 for value in figures.values())
+    selected = json.loads((digits / "models/selected/selection.json").read_text())
+    assert selected["figures"]["fd_classifier"] == min(figures["trained/diffusion"], figures["trained/gan"])
+    candidate = json.loads((digits / "models/candidate/selection.json").read_text())
+    assert candidate["figures"]["fd_classifier"] == min(selected["figures"]["fd_classifier"], figures["finetuned"])
+
+
+def test_nothing_runs_twice(digits: Path) -> None:
+    assert set(actions(digits).values()) == {"keep"}
+    answer = genai(digits, "run")
+    assert "15 to keep" in answer.stdout
+    assert dvc(digits, "status").stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_plain_dvc_repro_makes_the_same_bytes(digits: Path, tmp_path: Path) -> None:
+    """All but what measures time: the costs, and the report that shows them."""
+    other = new_checkout(tmp_path / "checkout")
+    genai(other, "data", "add", "builtin:digits")
+    dvc(other, "repro")
+
+    def reproducible(folder: Path) -> Any:
+        stages = lock_file(folder)
+        del stages["report"]
+        for stage in stages.values():
+            stage["outs"] = [out for out in stage["outs"] if not out["path"].startswith("metrics/cost/")]
+        return stages
+
+    assert reproducible(other) == reproducible(digits)
+    assert set(actions(other).values()) == {"keep"}
+
+
+def test_a_changed_parameter_runs_exactly_what_hangs_on_it(digits: Path) -> None:
+    def other_grid(values: Any) -> None:
+        values["generate"]["seed"] += 1
+
+    change_parameters(digits, other_grid)
+    try:
+        planned = {stage for stage, action in actions(digits).items() if action != "keep"}
+        assert planned == {"generate", "report"}
+        entries = json.loads(genai(digits, "plan", "--json").stdout)
+        reasons = {entry["stage"]: entry["reasons"] for entry in entries}
+        assert reasons["generate"] == ["params.yaml generate.seed: 20000 -> 20001"]
+    finally:
+        git(digits, "checkout", "params.yaml")
+
+
+def test_changing_the_gan_runs_only_what_comes_of_the_gan(digits: Path) -> None:
+    path = digits / "genai_core" / "models" / "gan.py"
+    before = path.read_text()
+    path.write_text(f"{before}\n# a change\n")
+    try:
+        changed = {stage for stage, action in actions(digits).items() if action != "keep"}
+    finally:
+        path.write_text(before)
+    assert {"train@gan", "evaluate@gan", "select"} <= changed
+    assert not changed & {"prepare", "augment", "extractor", "reference", "train@diffusion", "evaluate@diffusion"}
+
+
+def test_a_folder_of_fashion_images_with_a_model_of_its_own(test_data: Path, tmp_path: Path, home: str) -> None:
+    """A few thousand files in class folders; a third model is a block in params.yaml and nothing else."""
+    source = tmp_path / "fashion"
+    write_class_folders(test_data / "fashion-mnist", source, images=3_000)
+    folder = new_checkout(tmp_path / "checkout", augment={"expand": 1.0})
+
+    def third_model(values: Any) -> None:
+        values["models"]["gan-two"] = values["models"]["gan"]
+        del values["models"]["gan"]
+
+    change_parameters(folder, third_model)
+    added = genai(folder, "data", "add", str(source))
+    assert "3,000 files" in added.stdout
+    answer = genai(folder, "run", PREFECT_HOME=home)
+    assert "trained/gan-two" in answer.stdout
+    dataset = load_dataset(folder / "data" / "prepared").info
+    assert len(dataset.classes) == 10
+    assert sum(dataset.counts.values()) == pytest.approx(3_000, abs=30)
+    report = (folder / "reports" / "report.html").read_text()
+    assert "gan-two" in report
+
+
+def write_class_folders(idx: Path, target: Path, images: int) -> None:
+    """The first images of Fashion-MNIST's training file as PNG files in a folder a class."""
+    with gzip.open(idx / "train-images-idx3-ubyte.gz") as file:
+        pixels = np.frombuffer(file.read(16 + images * 784), np.uint8)[16:].reshape(-1, 28, 28)
+    with gzip.open(idx / "train-labels-idx1-ubyte.gz") as file:
+        labels = np.frombuffer(file.read(8 + images), np.uint8)[8:]
+    for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+        folder = target / f"class-{label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{number}.png")
