@@ -133,5 +133,5 @@ def _needs(name: str, meta: dict[str, Any]) -> Needs:
         return Needs.model_validate(meta)
     except ValidationError as error:
         fault = error.errors()[0]
-        key = ".".join(str(part) for part in fault["loc"])
-        raise GraphError(f"dvc.yaml: {name}: meta.{key}: got {fault['input']!r}; {fault['msg']}") from None
+        key = ".".join(str(part) for part in ("meta", *fault["loc"]))
+        raise GraphError(f"dvc.yaml: {name}: {key}: got {fault['input']!r}; {fault['msg']}") from None

@@ -4,9 +4,10 @@ Reads a few of DVC's internals (the run-cache's key and entries have no public r
 against what `dvc repro` does.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -55,15 +56,16 @@ class Contents:
         """
         from dvc.stage.serialize import to_single_stage_lockfile
 
-        cache = self._repo.stage_cache
-        if use_recorded:
+        if not _may_be_restored(stage):
+            return False
+        if use_recorded and all(out.hash_info for out in stage.outs):
             entry = to_single_stage_lockfile(stage)
         else:
             self._take_current_inputs(stage)
             entry = self._run_cache_entry(stage)
         if not entry:
             return False
-        cached = cache._create_stage(entry, wdir=stage.wdir)
+        cached = self._recorded_stage(entry, stage)
         if not cached.outs_cached():
             return False
         for out in cached.outs:
@@ -77,6 +79,18 @@ class Contents:
         self._restored[Path(out.fs_path)] = _files_of(out)
         return True
 
+    def changed_files(self, out: "Output") -> Counter[str]:
+        """How many files of a data source were added, deleted or modified; empty when its listing is not in the cache."""
+        if not out.get_obj():
+            return Counter()
+        old, new = _files_of(out), self._disk_files(out)
+        both = old.keys() & new.keys()
+        return +Counter(
+            added=len(new.keys() - both),
+            deleted=len(old.keys() - both),
+            modified=sum(old[key] != new[key] for key in both),
+        )
+
     def _take_current_inputs(self, stage: "Stage") -> None:
         """Give the in-memory stage the hashes that its inputs will have, as DVC does before it asks its run-cache."""
         from dvc.dependency.param import ParamsDependency
@@ -89,7 +103,7 @@ class Contents:
                 dep.hash_name = "md5"
                 dep.hash_info = HashInfo("md5", self.hash_of(dep))
 
-    def _run_cache_entry(self, stage: "Stage") -> dict[str, object] | None:
+    def _run_cache_entry(self, stage: "Stage") -> dict[str, Any] | None:
         from dvc.stage.cache import _get_cache_hash
         from dvc.stage.serialize import to_single_stage_lockfile
 
@@ -99,8 +113,20 @@ class Contents:
         if not folder.is_dir():
             return None
         newest = max(folder.iterdir(), key=lambda path: path.stat().st_mtime, default=None)
-        entry: dict[str, object] | None = cache._load_cache(key, newest.name) if newest else None
+        entry: dict[str, Any] | None = cache._load_cache(key, newest.name) if newest else None
         return entry
+
+    def _recorded_stage(self, entry: dict[str, Any], like: "Stage") -> "Stage":
+        """The stage with the hashes of an entry: StageCache._create_stage, which works in the repo's folder only."""
+        from dvc.stage import PipelineStage, create_stage
+        from dvc.stage.loader import StageLoader
+
+        paths = [out["path"] for out in entry["outs"]]
+        stage = create_stage(
+            PipelineStage, repo=self._repo, path=like.path, cmd=entry["cmd"], wdir=like.wdir, outs=paths
+        )
+        StageLoader.fill_from_lock(stage, entry)
+        return stage
 
     def _disk_hash(self, dep: "Output") -> str | None:
         if dep.fs_path not in self._on_disk:
@@ -112,6 +138,11 @@ class Contents:
             return {}
         _, _, obj = dep._build(dep.local_cache, dep.fs_path, dep.fs, "md5", ignore=dep.dvcignore, dry_run=True)
         return {key: info.value for key, _, info in obj} if dep.isdir() else {(): obj.hash_info.value}
+
+
+def _may_be_restored(stage: "Stage") -> bool:
+    """DVC's own exceptions from the run-cache (StageCache._can_hash), but for those that the plan has dealt with."""
+    return bool(stage.deps and stage.outs) and not any(out.persist or not out.is_in_repo for out in stage.outs)
 
 
 def _files_of(out: "Output") -> Files:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from flows.graph import Graph, dvc_stages, stage_name
+from flows.graph import Graph, GraphError, dvc_stages, stage_name
 from flows.hashes import Contents
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ def _decide(
 ) -> StagePlan:
     name = stage_name(stage)
     if stage.is_data_source:
-        return _decide_source(repo, stage, contents)
+        return _decide_source(stage, contents)
     reasons = [*_command_reasons(repo, stage), *_input_reasons(stage, contents)]
-    if not any(out.hash_info for out in stage.outs):
+    if not any(item.hash_info for item in (*stage.deps, *stage.outs)):
         reasons = ["never run here"]
     waits_for = _unknown_inputs(stage, upstream, contents, actions)
     if waits_for:
@@ -89,17 +89,26 @@ def _decide(
     return StagePlan(name, "run", tuple(reasons))
 
 
-def _decide_source(repo: "Repo", stage: "Stage", contents: Contents) -> StagePlan:
-    """A data source (`dvc add`): new content is recorded, lost content fetched from the cache."""
-    out = stage.outs[0]
+def _decide_source(stage: "Stage", contents: Contents) -> StagePlan:
+    """A data source (`dvc add`): new content is recorded, lost content fetched from the cache.
+
+    Raises GraphError when it is in neither place.
+    """
+    name, out = stage_name(stage), stage.outs[0]
+    if not out.exists:
+        if contents.restore_source(out):
+            return StagePlan(name, "restore", (f"{_path(out)} is not in the workspace",))
+        raise GraphError(
+            f"{_path(out)}: neither in the workspace nor in DVC's cache; "
+            f"fetch it from where it was pushed to (dvc pull {name}), or add the data again"
+        )
     status = out.status().get(str(out))
     if status is None:
-        return StagePlan(stage_name(stage), "keep", ())
-    if status == "deleted" and contents.restore_source(out):
-        return StagePlan(stage_name(stage), "restore", (f"{_path(out)} is not in the workspace",))
-    changes = repo.data_status(granular=True, untracked_files="no").get("uncommitted", {})
-    counts = [f"{len(files)} files {kind}" for kind, files in changes.items() if isinstance(files, list) and files]
-    return StagePlan(stage_name(stage), "run", (f"{_path(out)}: {', '.join(counts) or status}",))
+        return StagePlan(name, "keep", ())
+    counts = [
+        f"{count} {'file' if count == 1 else 'files'} {kind}" for kind, count in contents.changed_files(out).items()
+    ]
+    return StagePlan(name, "run", (f"{_path(out)}: {', '.join(counts) or status}",))
 
 
 def _command_reasons(repo: "Repo", stage: "Stage") -> list[str]:
@@ -115,6 +124,8 @@ def _input_reasons(stage: "Stage", contents: Contents) -> list[str]:
     from dvc.dependency.param import ParamsDependency
 
     reasons: list[str] = []
+    if stage.frozen:  # `dvc freeze`: DVC does not look at its inputs
+        return reasons
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency):
             reasons += _parameter_reasons(dep)
@@ -159,7 +170,7 @@ def _unknown_inputs(
     stage: "Stage", upstream: list["Stage"], contents: Contents, actions: Mapping[str, Action]
 ) -> list[str]:
     """The upstream stages that run first, when this stage's inputs depend on what they will make."""
-    if all(contents.is_known(dep) for dep in stage.deps):
+    if stage.frozen or all(contents.is_known(dep) for dep in stage.deps):
         return []
     return [stage_name(other) for other in upstream if actions.get(stage_name(other)) == "run"]
 

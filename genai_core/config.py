@@ -143,6 +143,8 @@ class GanNetwork(Section):
 
 class GanObjective(Section):
     r1_gamma: float = Field(ge=0.0, description="weight of the R1 and R2 gradient penalties")
+    penalty_share: float = Field(gt=0.0, le=1.0, description="share of each batch that the penalties are taken on")
+    discriminator_rate_factor: float = Field(gt=0.0, le=100.0, description="its learning rate over the generator's")
     augment_policy: tuple[Literal["translation", "cutout", "colour"], ...] = Field(strict=False)
 
 

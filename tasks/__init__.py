@@ -1,1 +1,1 @@
-"""The versioned tasks, one file for each stage of dvc.yaml: read the typed config, call genai_core, write the declared outputs."""
+"""The versioned tasks, one file a stage of dvc.yaml: read the config, call genai_core, write the declared outputs."""

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -56,6 +56,27 @@ def running(task: str) -> Iterator[Context]:
         print(f"{task}: {error}", file=sys.stderr, flush=True)
         sys.exit(NEEDS_A_PERSON)
     _write_cost(context, time.monotonic() - began)
+
+
+@contextmanager
+def stop_deferred() -> Iterator[Callable[[], bool]]:
+    """Within the body SIGINT and SIGTERM end nothing: the function that it yields tells whether one came.
+
+    For work that must finish its step and save its state before it ends. When the body is over, however it ended, the
+    process ends as the signal wanted.
+    """
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if received:
+            raise SystemExit(128 + received[0])
 
 
 @contextmanager

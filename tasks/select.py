@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from tasks.context import running
-from tasks.selection import choose, read_measured, write_choice
+from tasks.selection import CODE_FILE, choose, read_measured, write_choice
 
 TRAINED, METRICS, SELECTED = Path("models/trained"), Path("metrics/trained"), Path("models/selected")
 FAMILIES = Path("genai_core/models")
@@ -18,7 +18,7 @@ def main() -> None:
         metric = context.config.selection.metric
         choice = choose(contenders, metric)
         print(choice.reason)
-        write_choice(choice, metric, SELECTED, extra_files={"code.json": family_code(choice.chosen.family)})
+        write_choice(choice, metric, SELECTED, extra_files={CODE_FILE: family_code(choice.chosen.family)})
 
 
 def family_code(family: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 from tasks.context import new_folder
 
 SELECTION_FILE = "selection.json"
+CODE_FILE = "code.json"
 
 
 @dataclass(frozen=True)

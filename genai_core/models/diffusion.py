@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
 from genai_core.config import DiffusionRecipe, DiffusionSampling
-from genai_core.models.networks.unet import UNet
+from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, seeded_noise, to_uint8
 
 _RHO = 7.0  # of the sampler's noise levels (Karras et al. 2022, table 1)

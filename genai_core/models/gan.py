@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import Parameter, functional
 
 from genai_core.config import GanRecipe, GanSampling
-from genai_core.models.networks.diffaugment import diff_augment
-from genai_core.models.networks.residual import Discriminator, Generator
+from genai_core.models.networks.gan.diffaugment import diff_augment
+from genai_core.models.networks.gan.residual import Discriminator, Generator
 from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, seeded_noise, to_uint8
 
 
@@ -36,6 +36,10 @@ class Gan(GenerativeModel):
 
     def phase_parameters(self, phase: str) -> Sequence[Parameter]:
         return list((self.discriminator if phase == "discriminator" else self.generator).parameters())
+
+    def learning_rate_factor(self, phase: str) -> float:
+        """Two time scales (Heusel et al. 2017): a discriminator that lags behind lets the generator draw one image a class."""
+        return self.objective.discriminator_rate_factor if phase == "discriminator" else 1.0
 
     def sampled_network(self) -> nn.Module:
         return self.generator

@@ -46,6 +46,10 @@ class GenerativeModel(nn.Module, ABC):
     def phase_parameters(self, phase: str) -> Sequence[Parameter]:
         """The parameters that this phase's optimizer updates."""
 
+    def learning_rate_factor(self, phase: str) -> float:  # noqa: ARG002 - families with several phases look at it
+        """What the learning rate is multiplied with in this phase."""
+        return 1.0
+
     @abstractmethod
     def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:
         """The loss of `phase` on a batch: images (B, C, H, W) float in [-1, 1], labels (B,) int64 or None.

@@ -162,7 +162,7 @@ def _step(fabric: Fabric, run: _Run, batch: Batch, config: TrainingConfig, total
         if config.gradient_clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(run.model.phase_parameters(phase), config.gradient_clip_norm, foreach=True)
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * share
+            group["lr"] = config.learning_rate * run.model.learning_rate_factor(phase) * share
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         figures.update(numbers)

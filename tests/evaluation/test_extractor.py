@@ -50,7 +50,7 @@ def test_missing_and_changed_weights_are_told_apart(folder):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(ValueError, match="its content is not what config.json names"):
+    with pytest.raises(ValueError, match=r"its content is not what config.json names"):
         load_extractor(folder)
     weights.unlink()
     with pytest.raises(FileNotFoundError, match="is missing"):

@@ -70,7 +70,7 @@ def test_a_classifier_without_two_classes_says_what_to_do(labelled, tmp_path):
     for split in ("train", "test"):
         writer.add(split, images, labels * 0 if labelled else None)
     writer.finish()
-    with pytest.raises(ValueError, match="set extractor.kind to self_supervised and selection.metric to"):
+    with pytest.raises(ValueError, match=r"set extractor.kind to self_supervised and selection.metric to"):
         train_extractor(extractor_config(), load_dataset(tmp_path), CPU, quiet)
 
 

@@ -230,7 +230,18 @@ def server(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--no-ui",
+    ]
     lines: list[str] = []
     processes = Processes(grace_s=5.0)
 

@@ -30,7 +30,9 @@ def processes() -> Processes:
 def run(processes: Processes, tmp_path: Path) -> Run:
     """Runs a shell script, or Python code, in a folder of its own; lines go to `lines`."""
 
-    def start(script: str, lines: list[str] | None = None, *, python: bool = False, timeout_s: float | None = None) -> int:
+    def start(
+        script: str, lines: list[str] | None = None, *, python: bool = False, timeout_s: float | None = None
+    ) -> int:
         return processes.run(
             [sys.executable, "-u", "-c", script] if python else ["sh", "-c", script],
             folder=tmp_path,

@@ -38,7 +38,11 @@ class Peak:
 def hold(resources: Resources, needs: Needs, peak: Peak, seconds: float) -> None:
     with resources.lease(needs, cancelled=never) as lease:
         assert lease is not None
-        used = {f"gpu {gpu}": 1.0 for gpu in lease.gpus} | {"cores": lease.cores, "memory": needs.memory_gb, "stages": 1.0}
+        used = {f"gpu {gpu}": 1.0 for gpu in lease.gpus} | {
+            "cores": lease.cores,
+            "memory": needs.memory_gb,
+            "stages": 1.0,
+        }
         peak.add(**used)
         time.sleep(seconds)
         peak.add(**{name: -amount for name, amount in used.items()})

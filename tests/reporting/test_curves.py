@@ -22,7 +22,7 @@ def test_a_falling_loss_falls_and_fills_the_axis():
     svg = curve_svg("loss", np.array([0.0, 500, 1000]), np.array([2.0, 1.0, 0.0]))
     assert points(svg)[0] == (LEFT, TOP)
     assert points(svg)[-1][0] == WIDTH - RIGHT
-    xs, ys = zip(*points(svg), strict=True)
+    _, ys = zip(*points(svg), strict=True)
     assert list(ys) == sorted(ys)
     assert "1k" in texts(svg)
     assert texts(svg)[-1] == "0"

@@ -28,7 +28,7 @@ class Parser(HTMLParser):
             self.open.append(tag)
         self.addresses += [value for name, value in attributes if name in ("src", "href", "srcset", "data", "action")]
 
-    def handle_startendtag(self, tag, attributes):
+    def handle_startendtag(self, tag, _attributes):
         self.tags.append(tag)
 
     def handle_endtag(self, tag):

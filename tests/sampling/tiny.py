@@ -14,7 +14,7 @@ class TinyModel(GenerativeModel):
         self.shape = ImageShape(8, channels, classes)
         self.batches = []
 
-    def phase_parameters(self, phase):
+    def phase_parameters(self, _phase):
         return []
 
     def loss(self, phase, images, labels, generator):
@@ -23,7 +23,7 @@ class TinyModel(GenerativeModel):
     def sampled_network(self):
         return self
 
-    def sample(self, labels, seeds, sampling):
+    def sample(self, labels, seeds, _sampling):
         self.batches.append(len(seeds))
         size = (self.shape.channels, self.shape.image_size, self.shape.image_size)
         images = torch.stack(

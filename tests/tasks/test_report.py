@@ -99,7 +99,7 @@ def test_the_edges_are_dvcs_even_while_a_stage_runs(workspace):
 
 
 def test_no_dvc_repository_is_a_value_error_with_dvcs_own_words(workspace):
-    with pytest.raises(ValueError, match="dvc dag --dot`: .*not inside of a DVC repository"):
+    with pytest.raises(ValueError, match=r"dvc dag --dot`: .*not inside of a DVC repository"):
         versions.stage_edges()
 
 

@@ -47,7 +47,9 @@ def work(seconds: float) -> None:
     for step in range(steps):
         time.sleep(seconds / steps)
         state = {"phase": "work", "unit": "steps", "done": step + 1, "total": steps, "per_second": 10.0}
-        write(Path(f".genai/progress/{STAGE}.json"), json.dumps({**state, "seconds_left": 1.0, "figures": {"loss": 0.5}}))
+        write(
+            Path(f".genai/progress/{STAGE}.json"), json.dumps({**state, "seconds_left": 1.0, "figures": {"loss": 0.5}})
+        )
     print(f"{STAGE} did {steps} steps", flush=True)
 
 

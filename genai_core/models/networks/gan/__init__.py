@@ -1,0 +1,1 @@
+"""The GAN family's networks, and the augmentation of what the discriminator sees."""

@@ -1,0 +1,53 @@
+"""The stage `finetune`: train the selected model a little further, on images that are not augmented.
+
+Reads models/selected and data/prepared; writes models/finetuned and plots/finetuned.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from genai_core.config import FinetuneConfig, TrainingConfig
+from genai_core.data.dataset import load_dataset
+from genai_core.models.artifact import WEIGHTS_FILE, load_for_training, read_config
+from tasks.context import running
+from tasks.device import torch_device
+from tasks.training import run_training, shape_of
+
+SELECTED = Path("models/selected")
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    with running("finetune") as context:
+        device = torch_device(context.config)
+        description = read_config(SELECTED)
+        dataset = load_dataset(Path("data/prepared"))
+        if shape_of(dataset) != description.shape:
+            raise ValueError(
+                f"{SELECTED} draws {description.shape}, data/prepared holds {shape_of(dataset)}; run the train stages again"
+            )
+        training = finetuning(description.config.training, context.config.finetune)
+        recipe = description.config.model_copy(update={"training": training})
+        torch.manual_seed(training.seed)
+        run_training(
+            context,
+            load_for_training(SELECTED),
+            recipe,
+            dataset,
+            device,
+            to=Path("finetuned"),
+            origin={"started from": f"weights {description.sha256[WEIGHTS_FILE]}"},
+        )
+
+
+def finetuning(own: TrainingConfig, config: FinetuneConfig) -> TrainingConfig:
+    """The model's own training section with what the finetune section says in its place."""
+    changes = config.model_dump(exclude={"learning_rate_share"})
+    changes["learning_rate"] = own.learning_rate * config.learning_rate_share
+    return own.model_copy(update=changes)
+
+
+if __name__ == "__main__":
+    main()

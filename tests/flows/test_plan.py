@@ -1,0 +1,281 @@
+"""The plan against what `dvc repro` then does, case by case, and its reasons."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from flows.graph import GraphError, open_repo, read_graph
+from flows.plan import Plan, make_plan
+from tests.flows.conftest import DVC_WARNS, edit, genai, shell
+
+pytestmark = DVC_WARNS
+
+STAGES = ["data/raw.dvc", "prepare", "train@diffusion", "train@gan", "select"]
+KEEP_ALL = dict.fromkeys(STAGES, "keep")
+
+SAID_BY_DVC = {
+    "run": re.compile(r"^(?:Running stage|Verifying data sources in stage:) '(.+?)'", re.MULTILINE),
+    "restore": re.compile(r"^Stage '(.+?)' is cached - skipping run, checking out outputs", re.MULTILINE),
+    "keep": re.compile(r"^(?:Stage )?'(.+?)' didn't change, skipping", re.MULTILINE),
+}
+
+
+def planned(workspace: Path, *targets: str) -> Plan:
+    """The plan; making it must have changed nothing in the workspace, DVC's cache included."""
+    before = files_of(workspace)
+    with open_repo(workspace) as repo:
+        plan = make_plan(repo, read_graph(repo).up_to(targets))
+    assert files_of(workspace) == before
+    for entry in plan.stages:
+        assert (entry.action == "keep") == (not entry.reasons), entry
+    return plan
+
+
+def files_of(workspace: Path) -> dict[str, tuple[int, bytes]]:
+    found = (path for path in workspace.rglob("*") if path.is_file() and not path.is_symlink())
+    return {
+        str(path): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in found
+        if workspace / ".dvc" / "tmp" not in path.parents
+    }
+
+
+def actions(plan: Plan) -> dict[str, str]:
+    return {entry.stage: entry.action for entry in plan.stages}
+
+
+def reproduced(workspace: Path) -> dict[str, str]:
+    """What `dvc repro` did with each stage, by its own words."""
+    said = shell(workspace, "dvc repro 2>&1")
+    return {name: action for action, pattern in SAID_BY_DVC.items() for name in pattern.findall(said)}
+
+
+def confirmed(workspace: Path, **expected: str) -> Plan:
+    """The plan, after checking that it says `expected` (else keep), that DVC does so, and that all is kept then."""
+    plan = planned(workspace)
+    wanted = KEEP_ALL | {name.replace("_", "@"): action for name, action in expected.items() if name != "source"}
+    wanted["data/raw.dvc"] = expected.get("source", "keep")
+    assert actions(plan) == wanted, [entry for entry in plan.stages if entry.reasons]
+    if wanted["data/raw.dvc"] == "restore":  # the flow asks `dvc checkout` for it; `dvc repro` would only fail
+        shell(workspace, "dvc checkout -q data/raw.dvc")
+        wanted = {**wanted, "data/raw.dvc": "keep"}
+    assert reproduced(workspace) == wanted
+    assert actions(planned(workspace)) == KEEP_ALL
+    return plan
+
+
+DOWN_FROM_PREPARE = {"prepare": "run", "train_gan": "run", "train_diffusion": "run", "select": "run"}
+
+
+def test_never_run_then_all_kept(fresh: Path) -> None:
+    plan = confirmed(fresh, **DOWN_FROM_PREPARE)
+    assert plan["prepare"].reasons == ("never run here",)
+    assert plan["select"].reasons[0] == "never run here"
+    assert plan.count("run") == 4
+    assert not plan.nothing_to_do
+    assert planned(fresh).nothing_to_do
+    assert actions(planned(fresh, "train@gan")) == dict.fromkeys(["data/raw.dvc", "prepare", "train@gan"], "keep")
+
+
+def test_a_parameter_runs_its_descendants_and_back_restores_them(done: Path) -> None:
+    edit(done / "params.yaml", "total_images: 100_000", "total_images: 50_000", count=2)
+    edit(done / "params.yaml", "total_images: 50_000", "total_images: 100_000")
+    plan = confirmed(done, train_gan="run", select="run")
+    assert plan["train@gan"].reasons == ("params.yaml models.gan.training.total_images: 100000 -> 50000",)
+    assert plan["select"].reasons == ("upstream train@gan runs",)
+
+    edit(done / "params.yaml", "total_images: 50_000", "total_images: 100_000")
+    plan = confirmed(done, train_gan="restore", select="restore")
+    assert plan["train@gan"].reasons == ("params.yaml models.gan.training.total_images: 50000 -> 100000",)
+    (reason,) = plan["select"].reasons
+    assert re.fullmatch(r"out/train: [0-9a-f]{8} -> [0-9a-f]{8}", reason)
+
+
+def test_a_parameter_of_the_first_stage_and_back(done: Path) -> None:
+    edit(done / "params.yaml", "image_size: 16", "image_size: 32")
+    edit(done / "params.yaml", "background: [0, 0, 0]", "background: [0, 0, 9]")
+    plan = confirmed(done, **DOWN_FROM_PREPARE)
+    assert plan["prepare"].reasons == (
+        "params.yaml data.image_size: 16 -> 32",
+        "params.yaml data.background: [0, 0, 0] -> [0, 0, 9]",
+    )
+    edit(done / "params.yaml", "image_size: 32", "image_size: 16")
+    edit(done / "params.yaml", "background: [0, 0, 9]", "background: [0, 0, 0]")
+    confirmed(done, **dict.fromkeys(DOWN_FROM_PREPARE, "restore"))
+
+
+def test_a_restored_stage_beside_one_that_runs(done: Path) -> None:
+    """`select` reads the folder that both write to: one branch is known beforehand, the other is not."""
+    edit(done / "params.yaml", "log_sigma_mean: -1.2", "log_sigma_mean: -1.3")  # of no stage of the toy
+    edit(done / "params.yaml", "precision: auto", "precision: fp32")
+    confirmed(done, train_diffusion="run", select="run")
+    edit(done / "params.yaml", "precision: fp32", "precision: auto")
+    edit(done / "params.yaml", "metric: fd_classifier", "metric: fd_classifier  # as before")
+    text = (done / "params.yaml").read_text()
+    gan = text.index("  gan:")
+    (done / "params.yaml").write_text(text[:gan] + text[gan:].replace("precision: auto", "precision: fp32", 1))
+    plan = confirmed(done, train_diffusion="restore", train_gan="run", select="run")
+    assert plan["select"].reasons == ("upstream train@gan runs",)
+
+
+def test_changed_code_and_a_changed_command(done: Path) -> None:
+    with (done / "work.py").open("a") as file:
+        file.write("# more\n")
+    plan = confirmed(done, **DOWN_FROM_PREPARE)
+    assert re.fullmatch(r"work\.py: [0-9a-f]{8} -> [0-9a-f]{8}", plan["train@gan"].reasons[0])
+    edit(done / "dvc.yaml", "python work.py out/train ", "python -u work.py out/train ")
+    plan = confirmed(done, select="run")
+    (reason,) = plan["select"].reasons
+    assert reason == (
+        "command: python work.py out/train --out out/selected -> python -u work.py out/train --out out/selected"
+    )
+
+
+def test_outputs_deleted_or_changed_by_hand_are_restored(done: Path) -> None:
+    (done / "out" / "train" / "gan").unlink()
+    plan = confirmed(done, train_gan="restore")
+    assert plan["train@gan"].reasons == ("out/train/gan is not in the workspace",)
+
+    (done / "out" / "prepared" / "a").write_text("by hand")
+    (done / "out" / "selected").write_text("by hand")
+    plan = confirmed(done, prepare="restore", select="restore")
+    assert plan["prepare"].reasons == ("out/prepared was changed by hand",)
+    assert plan["select"].reasons == ("out/selected was changed by hand",)
+
+    (done / "metrics" / "gan.json").unlink()  # not in DVC's cache but in its run-cache
+    confirmed(done, train_gan="restore")
+
+    shutil.rmtree(done / "out")
+    confirmed(done, **dict.fromkeys(DOWN_FROM_PREPARE, "restore"))
+
+
+def test_outputs_that_the_cache_has_lost(done: Path) -> None:
+    (done / "out" / "train" / "gan").unlink()
+    shell(done, "dvc gc -q -f -w --not-in-remote 2>/dev/null || true")
+    shutil.rmtree(done / ".dvc" / "cache" / "runs")
+    for path in (done / ".dvc" / "cache" / "files").rglob("*"):
+        if path.is_file() and path.read_bytes().startswith(b"train@gan"):
+            path.unlink()
+    plan = confirmed(done, train_gan="run")
+    assert plan["train@gan"].reasons == ("out/train/gan is not in cache",)
+
+
+def test_without_dvc_lock_all_comes_from_the_run_cache(done: Path) -> None:
+    (done / "dvc.lock").unlink()
+    confirmed(done, **dict.fromkeys(DOWN_FROM_PREPARE, "restore"))
+
+
+def test_a_changed_data_source_counts_its_files(done: Path) -> None:
+    raw = done / "data" / "raw"
+    (raw / "0.txt").write_text("another image")
+    (raw / "2.txt").unlink()
+    for name in ("7.txt", "8.txt"):
+        (raw / name).write_text(name)
+    (done / "out" / "prepared" / "a").write_text("by hand: no file of data/raw")
+    plan = confirmed(done, source="run", **DOWN_FROM_PREPARE)
+    (reason,) = plan["data/raw.dvc"].reasons
+    assert reason == "data/raw: 2 files added, 1 file deleted, 1 file modified"
+    assert plan["prepare"].reasons[0].startswith("data/raw: ")
+
+
+def test_data_that_is_not_there_comes_from_the_cache_or_is_an_error(done: Path) -> None:
+    shutil.rmtree(done / "data" / "raw")
+    plan = confirmed(done, source="restore")
+    assert plan["data/raw.dvc"].reasons == ("data/raw is not in the workspace",)
+
+    shutil.rmtree(done / "data" / "raw")
+    shutil.rmtree(done / ".dvc" / "cache")
+    with pytest.raises(GraphError, match=r"data/raw: neither in the workspace nor in DVC's cache.*dvc pull"):
+        planned(done)
+
+
+def test_data_that_is_tracked_but_not_in_the_cache_is_taken_up_again(done: Path) -> None:
+    shutil.rmtree(done / ".dvc" / "cache")
+    plan = planned(done, "prepare")
+    assert plan["data/raw.dvc"].reasons == ("data/raw: not in cache",)
+    assert actions(plan) == {"data/raw.dvc": "run", "prepare": "run"}
+    shell(done, "dvc repro -q")
+    assert actions(planned(done)) == KEEP_ALL
+
+
+def test_a_frozen_stage_is_left_alone(done: Path) -> None:
+    edit(done / "dvc.yaml", "    desc: Make the raw", "    frozen: true\n    desc: Make the raw")
+    edit(done / "params.yaml", "image_size: 16", "image_size: 32")
+    assert actions(planned(done)) == KEEP_ALL
+    said = shell(done, "dvc repro 2>&1")
+    assert "Running stage" not in said
+
+
+def test_stages_that_the_run_cache_leaves_out(done: Path) -> None:
+    """No inputs, persistent outputs, always_changed: DVC runs these where others would be restored."""
+    (done / "dvc.yaml").write_text(
+        "stages:\n"
+        "  source: {cmd: 'mkdir -p out && date +%N > out/source', outs: [out/source]}\n"
+        "  keeps: {cmd: 'echo x >> out/keeps', deps: [params.yaml], outs: [{out/keeps: {persist: true}}]}\n"
+        "  always: {cmd: 'echo x > out/always', deps: [params.yaml], outs: [out/always], always_changed: true}\n"
+        "  checks: {cmd: 'test -s work.py', deps: [work.py]}\n"
+    )
+    names = ["source", "keeps", "always", "checks"]
+    assert {name: planned(done)[name].action for name in names} == dict.fromkeys(names, "run")
+    shell(done, "dvc repro -q")
+    plan = planned(done)
+    assert {name: plan[name].action for name in names} == {**dict.fromkeys(names, "keep"), "always": "run"}
+    (done / "out" / "source").unlink()
+    (done / "out" / "keeps").unlink()
+    with (done / "work.py").open("a") as file:
+        file.write("# more\n")
+    plan = planned(done)
+    assert {name: plan[name].action for name in names} == dict.fromkeys(names, "run")
+    assert {name: action for name, action in reproduced(done).items() if name in names} == dict.fromkeys(names, "run")
+
+
+def test_an_input_that_is_new_or_missing(done: Path) -> None:
+    edit(done / "dvc.yaml", "deps: [out/train, work.py]", "deps: [out/train, work.py, notes.txt]")
+    assert planned(done)["select"].reasons == ("notes.txt: missing",)
+    (done / "notes.txt").write_text("new")
+    assert confirmed(done, select="run")["select"].reasons == ("notes.txt: a new input",)
+
+
+def test_a_new_model_runs_its_branch_only(done: Path) -> None:
+    text = (done / "params.yaml").read_text()
+    block = text[text.index("  gan:\n") : text.index("\nevaluation:")]
+    edit(done / "params.yaml", "\nevaluation:", block.replace("  gan:", "  more:", 1) + "\nevaluation:")
+    plan = planned(done)
+    assert actions(plan) == {**KEEP_ALL, "train@more": "run", "select": "run"}
+    assert plan["train@more"].reasons == ("never run here",)
+
+
+def test_the_plan_is_the_same_from_any_folder(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit(done / "params.yaml", "image_size: 16", "image_size: 32")
+    (done / "data" / "raw" / "9.txt").write_text("9")
+    before = planned(done)
+    monkeypatch.chdir(done / "data")
+    assert planned(done) == before
+
+
+def test_symlinked_workspace(done: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(done)
+    answer = genai(link, "plan", "--json")
+    assert {entry["action"] for entry in json.loads(answer.stdout)} == {"keep"}
+
+
+def test_json_form_and_text_form(done: Path) -> None:
+    edit(done / "params.yaml", "image_size: 16", "image_size: 32")
+    expected = [{"stage": e.stage, "action": e.action, "reasons": list(e.reasons)} for e in planned(done).stages]
+    before = files_of(done)
+    answer = genai(done, "plan", "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout) == expected
+    answer = genai(done, "plan", "prepare")
+    assert files_of(done) == before
+    assert answer.stdout.splitlines() == [
+        "data/raw.dvc  keep",
+        "prepare       run      params.yaml data.image_size: 16 -> 32",
+        "2 stages: 1 to run, 1 to keep",
+    ]
+    assert os.linesep == "\n"
