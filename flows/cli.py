@@ -89,8 +89,9 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
         shown = list(entry.reasons[:MOST_REASONS])
         if len(entry.reasons) > MOST_REASONS:
             shown.append(f"and {len(entry.reasons) - MOST_REASONS} more (--json lists all)")
-        action = click.style(f"{entry.action:<8}", fg=colours[entry.action])
-        click.echo(f"{entry.stage:<{width}}  {action} {(chr(10) + ' ' * (width + 11)).join(shown)}".rstrip())
+        action = click.style(entry.action.ljust(8 if shown else 0), fg=colours[entry.action])
+        reasons = f"\n{'':<{width + 11}}".join(shown)
+        click.echo(f"{entry.stage:<{width}}  {action}{' ' if shown else ''}{reasons}")
     click.echo(_headline(result))
 
 

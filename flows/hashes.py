@@ -95,6 +95,7 @@ class Contents:
         """Give the in-memory stage the hashes that its inputs will have, as DVC does before it asks its run-cache."""
         from dvc.dependency.param import ParamsDependency
         from dvc_data.hashfile.hash_info import HashInfo
+        from dvc_data.hashfile.meta import Meta
 
         for dep in stage.deps:
             if isinstance(dep, ParamsDependency):
@@ -102,6 +103,8 @@ class Contents:
             else:
                 dep.hash_name = "md5"
                 dep.hash_info = HashInfo("md5", self.hash_of(dep))
+                # What was recorded besides holds the old hash again, and that would win.
+                dep.meta = Meta(isexec=dep.exists and dep.get_meta().isexec)
 
     def _run_cache_entry(self, stage: "Stage") -> dict[str, Any] | None:
         from dvc.stage.cache import _get_cache_hash

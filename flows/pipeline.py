@@ -12,8 +12,9 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
 from flows.graph import Graph, StageNode, open_repo, read_graph
@@ -27,8 +28,18 @@ from flows.workspace import checked_config
 CANCEL_POLL_S = 2.0
 
 
+def _run_name() -> str:
+    """What a person reads in Prefect's list of runs: the checkout, and what was asked for."""
+    parameters = flow_run.parameters
+    stages = ", ".join(parameters["stages"] or []) or "all stages"
+    return f"{Path(parameters['workspace']).resolve().name}: {stages}"
+
+
 # Threads only wait for child processes here: the limit on what runs at once is flows.resources.
-@flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=256), persist_result=False)  # type: ignore[arg-type]
+_THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=256))
+
+
+@flow(name="pipeline", flow_run_name=_run_name, task_runner=_THREADS, persist_result=False)
 def pipeline(workspace: str = ".", stages: list[str] | None = None) -> State[None]:
     """Bring `stages` (default: all) and what they depend on up to date, branches side by side.
 

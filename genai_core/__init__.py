@@ -1,4 +1,4 @@
-"""What generative modelling is here: data, models, training, evaluation, sampling. A pure library, without Prefect or DVC."""
+"""What generative modelling is here: data, models, training, evaluation, sampling. A pure library."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -121,7 +121,7 @@ class DiffusionSampling(Section):
 
 
 class DiffusionRecipe(Section):
-    """EDM (Karras et al. 2022): preconditioned denoiser, log-normal noise levels, Heun sampler. What shapes the weights."""
+    """EDM (Karras et al. 2022): preconditioned denoiser, log-normal noise levels, Heun sampler."""
 
     family: Literal["diffusion"]
     network: DiffusionNetwork
@@ -153,7 +153,7 @@ class GanSampling(Section):
 
 
 class GanRecipe(Section):
-    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2025), DiffAugment (Zhao et al. 2020). What shapes the weights."""
+    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2025), DiffAugment (Zhao et al. 2020)."""
 
     family: Literal["gan"]
     network: GanNetwork

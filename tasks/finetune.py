@@ -24,10 +24,9 @@ def main() -> None:
         device = torch_device(context.config)
         description = read_config(SELECTED)
         dataset = load_dataset(Path("data/prepared"))
-        if shape_of(dataset) != description.shape:
-            raise ValueError(
-                f"{SELECTED} draws {description.shape}, data/prepared holds {shape_of(dataset)}; run the train stages again"
-            )
+        shape = shape_of(dataset)
+        if shape != description.shape:
+            raise ValueError(f"{SELECTED} draws {description.shape}, data/prepared has {shape}; train the models again")
         training = finetuning(description.config.training, context.config.finetune)
         recipe = description.config.model_copy(update={"training": training})
         torch.manual_seed(training.seed)

@@ -24,7 +24,8 @@ def main() -> None:
         dataset = load_dataset(Path("data/augmented"))
         torch.manual_seed(config.training.seed)
         model = build_model(config, shape_of(dataset))
-        run_training(context, model, config, dataset, device, to=Path("trained") / name, origin={"started from": "nothing"})
+        origin = {"started from": "nothing"}
+        run_training(context, model, config, dataset, device, to=Path("trained") / name, origin=origin)
 
 
 if __name__ == "__main__":

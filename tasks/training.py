@@ -10,7 +10,7 @@ import torch
 from genai_core.config import TrainingConfig
 from genai_core.data.dataset import Dataset
 from genai_core.data.loader import ResidentBatches
-from genai_core.models.artifact import save_model
+from genai_core.models.artifact import recipe_values, save_model
 from genai_core.models.protocol import GenerativeModel, ImageShape
 from genai_core.reporting.grids import image_grid, save_png
 from genai_core.training.checkpoint import Checkpoints
@@ -40,14 +40,15 @@ def run_training(
     """
     training: TrainingConfig = recipe.training
     identity = {
-        "recipe": {name: recipe.model_dump(mode="json")[name] for name in ("family", "network", "objective", "training")},
+        "recipe": recipe_values(recipe),
         "dataset": dataset.info.fingerprint,
         "origin": origin,
     }
     checkpoints = Checkpoints(CHECKPOINTS_DIR, context.stage, identity)
-    print(f"{recipe.family}, {_parameters(model)}, on {len(dataset.images('train')):,} images, {device}", flush=True)
+    images = dataset.images("train")
+    print(f"{recipe.family}, {_parameters(model)}, on {len(images):,} images, {device}", flush=True)
     batches = ResidentBatches(
-        dataset.images("train"),
+        images,
         dataset.labels("train"),
         batch_images=training.batch_images,
         seed=training.seed,

@@ -18,7 +18,7 @@ class Batch:
 
 
 class ResidentBatches:
-    """Images (N, C, H, W) uint8 and labels (N,) int64 or None, kept on `device`, dealt out in batches of `batch_images`.
+    """Images (N, C, H, W) uint8 and labels (N,) int64 or None, kept on `device`, dealt out in batches.
 
     Each epoch deals every image once, in an order of its own; a batch may span two epochs. The place in the data is the
     step, so a resumed run needs nothing else. Raises ValueError for no image, or labels that do not fit.
@@ -32,7 +32,8 @@ class ResidentBatches:
         if labels is not None and (len(labels) != len(images) or labels.min() < 0):
             raise ValueError("expected one label, 0 or more, for every training image; label all images or none")
         self._images = torch.from_numpy(images).to(device)
-        self._labels = None if labels is None else torch.from_numpy(labels).to(device)
+        # Copied: a table's column may be read-only, which torch warns of.
+        self._labels = None if labels is None else torch.tensor(labels, device=device)
         self._batch_images = batch_images
         self._seed = seed
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)

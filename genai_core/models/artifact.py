@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from genai_core.config import ModelConfig, ModelRecipe
@@ -38,6 +38,12 @@ class ModelDescription:
     sha256: dict[str, str]  # of the weights, by file name
 
 
+def recipe_values(config: ModelRecipe) -> dict[str, Any]:
+    """What shapes a model's weights, as JSON values: the config without its sampling section."""
+    values = config.model_dump(mode="json")
+    return {name: values[name] for name in _RECIPE_KEYS}
+
+
 def build_model(config: ModelRecipe, shape: ImageShape) -> GenerativeModel:
     """A model with fresh weights, drawn from torch's global generator."""
     family = importlib.import_module(f"genai_core.models.{config.family}")
@@ -53,8 +59,9 @@ def save_model(
     training (no times).
     """
     drawing, rest = _split_state(model)
-    save_file(drawing, folder / WEIGHTS_FILE)
-    save_file(rest, folder / TRAINING_FILE)
+    # Not save_file: the files that it makes are for their owner's eyes only.
+    (folder / WEIGHTS_FILE).write_bytes(save(drawing))
+    (folder / TRAINING_FILE).write_bytes(save(rest))
     description = ModelDescription(
         config=config,
         shape=model.shape,
@@ -68,7 +75,10 @@ def save_model(
 
 
 def load_model(folder: Path, device: str = "cpu") -> GenerativeModel:
-    """The model in `folder`, ready to sample. Raises FileNotFoundError or ValueError that say what is wrong with the folder."""
+    """The model in `folder`, ready to sample.
+
+    Raises FileNotFoundError or ValueError that say what is wrong with the folder.
+    """
     description = read_config(folder)
     model = build_model(description.config, description.shape)
     _load_weights(model, description, folder, (WEIGHTS_FILE,))
@@ -104,7 +114,8 @@ def read_config(folder: Path) -> ModelDescription:
         )
     except ValidationError as error:
         fault = error.errors()[0]
-        raise ValueError(f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}; not a model of this version") from None
+        key = ".".join(map(str, fault["loc"]))
+        raise ValueError(f"{path}: {key}: {fault['msg']}; not a model of this version") from None
     except (AttributeError, KeyError, TypeError, UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{path}: not the config of a model: {type(error).__name__}: {error}") from None
 
@@ -120,10 +131,13 @@ def parse_sampling(family: str, values: dict[str, Any]) -> Any:
 
 def _sampling_section(family: str) -> Any:
     # ModelConfig is Annotated[A | B | ..., ...]; each member names its family in a Literal.
-    sections = {get_args(member.model_fields["family"].annotation)[0]: member for member in get_args(get_args(ModelConfig)[0])}
-    if family not in sections:
-        raise ValueError(f"there is no model family {family!r}; there are: {', '.join(sections)}")
-    return sections[family].model_fields["sampling"].annotation
+    fields = {
+        get_args(member.model_fields["family"].annotation)[0]: member.model_fields
+        for member in get_args(get_args(ModelConfig)[0])
+    }
+    if family not in fields:
+        raise ValueError(f"there is no model family {family!r}; there are: {', '.join(fields)}")
+    return fields[family]["sampling"].annotation
 
 
 def _split_state(model: GenerativeModel) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -163,11 +177,10 @@ def _check_same_tensors(path: Path, expected: dict[str, Tensor], found: dict[str
 
 
 def _to_json(description: ModelDescription) -> dict[str, Any]:
-    config = description.config.model_dump(mode="json")
     shape = description.shape
     return {
         "format": FORMAT,
-        **{name: config[name] for name in _RECIPE_KEYS},
+        **recipe_values(description.config),
         "shape": {"image_size": shape.image_size, "channels": shape.channels, "classes": list(shape.classes)},
         "dataset": description.dataset,
         "parameters": description.parameters,
@@ -177,7 +190,7 @@ def _to_json(description: ModelDescription) -> dict[str, Any]:
 
 
 def _card(description: ModelDescription) -> str:
-    shape, config = description.shape, description.config.model_dump(mode="json")
+    shape, config = description.shape, recipe_values(description.config)
     lines = [
         f"# A {description.config.family} model of images",
         "",
@@ -198,7 +211,8 @@ def _card(description: ModelDescription) -> str:
     ]
     for section in _RECIPE_KEYS[1:]:
         lines += [f"### {section}", "", *_table(config[section]), ""]
-    lines += ["## Use", "", "```python", "from genai_core import load_model", "", 'model = load_model("this folder")', "```"]
+    use = ["from genai_core import load_model", "", 'model = load_model("this folder")']
+    lines += ["## Use", "", "```python", *use, "```"]
     return "\n".join(lines) + "\n"
 
 

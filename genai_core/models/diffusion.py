@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor, nn
@@ -24,7 +25,7 @@ class Diffusion(GenerativeModel):
 
     family = "diffusion"
     phases = ("denoiser",)
-    preview_sampling = DiffusionSampling(steps=12, sigma_min=0.002, sigma_max=80.0, guidance_scale=1.0)
+    preview_sampling = DiffusionSampling(steps=12, sigma_min=0.002, sigma_max=80.0, guidance_scale=1.5)
 
     def __init__(self, config: DiffusionRecipe, shape: ImageShape) -> None:
         super().__init__()
@@ -34,13 +35,13 @@ class Diffusion(GenerativeModel):
         network = UNet(shape.image_size, shape.channels, self.classes, config.network.width, config.network.depth)
         self.network = network.to(memory_format=torch.channels_last)
 
-    def phase_parameters(self, phase: str) -> Sequence[Parameter]:
+    def phase_parameters(self, phase: str) -> Sequence[Parameter]:  # noqa: ARG002 - there is one
         return list(self.network.parameters())
 
     def sampled_network(self) -> nn.Module:
         return self.network
 
-    def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:
+    def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:  # noqa: ARG002
         """Weighted denoising error at log-normal noise levels (Karras et al. 2022, eq. 2 and table 1)."""
         count, objective = len(images), self.objective
         log_sigma = torch.randn(count, generator=generator) * objective.log_sigma_std + objective.log_sigma_mean
@@ -57,12 +58,14 @@ class Diffusion(GenerativeModel):
     def denoise(self, images: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
         """The expected clean images, from images (B, C, H, W) with noise of standard deviation sigma (B,).
 
-        labels (B,) int64, the number of classes for "no label"; None for an unconditional model. (Karras et al. 2022, eq. 7.)
+        labels (B,) int64, the number of classes for "no label"; None for an unconditional model (Karras et al. 2022,
+        eq. 7).
         """
         scale = preconditioning(sigma, self.objective.sigma_data)
         inputs = (column(scale.input) * images).contiguous(memory_format=torch.channels_last)
         output = self.network(inputs, scale.noise, labels).float()
-        return column(scale.skip) * images + column(scale.output) * output
+        denoised: Tensor = column(scale.skip) * images + column(scale.output) * output
+        return denoised
 
     @torch.no_grad()
     def sample(self, labels: Tensor | None, seeds: Tensor, sampling: DiffusionSampling) -> Tensor:
@@ -109,19 +112,20 @@ def preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
 
 
 def noise_levels(steps: int, sigma_min: float, sigma_max: float) -> list[float]:
-    """The sampler's noise levels, from sigma_max down to sigma_min and then 0: steps + 1 numbers (Karras et al. 2022, eq. 5)."""
+    """The sampler's noise levels: `steps` from sigma_max down to sigma_min, then 0 (Karras et al. 2022, eq. 5)."""
     top, bottom = sigma_max ** (1 / _RHO), sigma_min ** (1 / _RHO)
     shares = [step / max(steps - 1, 1) for step in range(steps)]
     return [(top + share * (bottom - top)) ** _RHO for share in shares] + [0.0]
 
 
 def heun(denoise: Callable[[Tensor, float], Tensor], noise: Tensor, levels: Sequence[float]) -> Tensor:
-    """Follow the probability flow from noise (N, C, H, W), of standard deviation 1, to images (Karras et al. 2022, algorithm 1).
+    """Follow the probability flow from noise (N, C, H, W), of standard deviation 1, to images.
 
-    denoise(images, sigma) -> images. Takes 2 n - 1 calls for n steps: the last step, to sigma 0, is Euler's.
+    denoise(images, sigma) -> images. Takes 2 n - 1 calls for n steps: the last step, to sigma 0, is Euler's (Karras et
+    al. 2022, algorithm 1).
     """
     images = noise * levels[0]
-    for sigma, following in zip(levels[:-1], levels[1:], strict=True):
+    for sigma, following in pairwise(levels):
         slope = (images - denoise(images, sigma)) / sigma
         moved = images + (following - sigma) * slope
         if following > 0:

@@ -1,5 +1,7 @@
-"""GAN: relativistic pairing loss with zero-centred gradient penalties on real and generated images, and residual networks
-without normalisation (Huang et al. 2025, "The GAN is dead; long live the GAN!", arXiv 2501.05441)."""
+"""GAN: relativistic pairing loss, gradient penalties on real and generated images, networks without normalisation.
+
+After Huang et al. 2025, "The GAN is dead; long live the GAN!" (R3GAN, arXiv 2501.05441).
+"""
 
 from collections.abc import Sequence
 
@@ -38,7 +40,7 @@ class Gan(GenerativeModel):
         return list((self.discriminator if phase == "discriminator" else self.generator).parameters())
 
     def learning_rate_factor(self, phase: str) -> float:
-        """Two time scales (Heusel et al. 2017): a discriminator that lags behind lets the generator draw one image a class."""
+        """Two time scales (Heusel et al. 2017): against a slow discriminator the generator draws one image a class."""
         return self.objective.discriminator_rate_factor if phase == "discriminator" else 1.0
 
     def sampled_network(self) -> nn.Module:
@@ -67,10 +69,10 @@ class Gan(GenerativeModel):
         reals = self._augmented(images, generator)
         # The penalties, which are differentiated twice, cost the most: a part of the batch estimates them well enough.
         count = max(1, round(len(images) * self.objective.penalty_share))
-        margin, r1, r2 = self._penalised_margin(reals[:count], fakes[:count], None if labels is None else labels[:count])
+        first, last = (None, None) if labels is None else (labels[:count], labels[count:])
+        margin, r1, r2 = self._penalised_margin(reals[:count], fakes[:count], first)
         if count < len(images):
-            rest = self._margin(reals[count:], fakes[count:], None if labels is None else labels[count:])
-            margin = torch.cat([margin, rest])
+            margin = torch.cat([margin, self._margin(reals[count:], fakes[count:], last)])
         value = relativistic_loss(margin)
         penalty = self.objective.r1_gamma / 2 * (r1.mean() + r2.mean())
         figures = {"discriminator_loss": value, "score_margin": margin.mean(), "r1": r1.mean(), "r2": r2.mean()}
@@ -106,17 +108,18 @@ class Gan(GenerativeModel):
 
 
 def relativistic_loss(margin: Tensor) -> Tensor:
-    """Mean of log(1 + exp(-margin)); margin (B,): how far one side's scores are above their pairs' (Huang et al. 2025, eq. 2).
+    """Mean of log(1 + exp(-margin)); margin (B,): how far one side's scores are above their pairs'.
 
-    The discriminator's margin is real - fake; the generator's is fake - real.
+    The discriminator's margin is real - fake; the generator's is fake - real (Huang et al. 2025, eq. 2).
     """
     return functional.softplus(-margin).mean()
 
 
 def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
-    """Squared norm of the gradient of each score with respect to its image, (B,): R1 on real images, R2 on generated ones.
+    """Squared norm of the gradient of each score with respect to its image, (B,).
 
-    scores (B,), made from images (B, C, H, W) that require a gradient (Mescheder et al. 2018, eq. 9). Differentiable.
+    R1 on real images, R2 on generated ones (Mescheder et al. 2018, eq. 9). scores (B,), made from images (B, C, H, W)
+    that require a gradient. Differentiable.
     """
     (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
     return gradient.float().square().sum(dim=(1, 2, 3))

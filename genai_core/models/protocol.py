@@ -12,7 +12,7 @@ from torch.nn import Parameter
 
 @dataclass(frozen=True)
 class ImageShape:
-    """What a model draws: `channels` x `image_size` x `image_size` pixels; `classes` is empty when it is unconditional."""
+    """What a model draws, channels x image_size x image_size; `classes` is empty when it is unconditional."""
 
     image_size: int
     channels: int
@@ -36,8 +36,8 @@ class GenerativeModel(nn.Module, ABC):
 
     family: ClassVar[str]
     phases: ClassVar[tuple[str, ...]]
-    # How the pictures taken during training are drawn. Fixed: with the config's sampling section, which may change after
-    # the training, two runs of one training would differ, or a change of it would train again.
+    # How the pictures taken during training are drawn. Fixed: if the config's sampling section ruled them, changing it
+    # would mean training again.
     preview_sampling: ClassVar[Any]
 
     shape: ImageShape
@@ -63,7 +63,7 @@ class GenerativeModel(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, labels: Tensor | None, seeds: Tensor, sampling: Any) -> Tensor:
-        """Images (N, C, H, W) uint8 on the model's device, from labels (N,) int64 (None: unconditional) and seeds (N,) int64.
+        """Images (N, C, H, W) uint8 on the model's device, from labels (N,) int64, or None, and seeds (N,) int64.
 
         Image i depends on labels[i] and seeds[i] alone, not on the batch that it is drawn in, up to float rounding.
         `sampling` is the family's sampling section of the config. Raises ValueError when the labels do not fit.

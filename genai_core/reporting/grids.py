@@ -74,12 +74,14 @@ class GridChoice:
 def choose_by_class(
     labels: npt.NDArray[np.int64] | None, total: int, classes: Sequence[str], most_images: int = 100
 ) -> GridChoice:
-    """A row for each class, with the first images of it; without labels (None) the first of all `total` images.
+    """A row for each class, with the first images of it; without labels (None) full rows of the first of all images.
 
     labels: (total,) indices into `classes`. At most MOST_COLUMNS columns and MOST_ROWS classes, the first ones.
     """
     if labels is None or not classes:
-        return GridChoice(np.arange(min(total, most_images)), min(MOST_COLUMNS, total), ())
+        count = min(total, most_images)
+        columns = min(MOST_COLUMNS, count)
+        return GridChoice(np.arange(count - count % columns), columns, ())
     shown = [label for label in range(len(classes)) if (labels == label).any()][: min(MOST_ROWS, most_images)]
     columns = min(MOST_COLUMNS, most_images // len(shown))
     index = np.full((len(shown), columns), -1)

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a crash at any moment: written whole or not at all, checked when read, the last ones kept."""
+"""Checkpoints that survive a crash at any moment: written whole or not at all, and checked when they are read."""
 
 import hashlib
 import io
@@ -19,8 +19,8 @@ _NAME = re.compile(r"step-(\d{12})-([0-9a-f]{64})\.pt")
 class Checkpoints:
     """The checkpoints of one run, in a folder of their own, named after all that shapes the run.
 
-    root: folder of all runs' checkpoints. name: for people, such as the stage. identity: JSON values; a run with another
-    identity has another folder, so that a changed config or dataset never resumes a wrong checkpoint.
+    root: folder of all runs' checkpoints. name: for people, such as the stage. identity: JSON values; a run with
+    another identity has another folder, so that a changed config or dataset never resumes a wrong checkpoint.
     """
 
     def __init__(self, root: Path, name: str, identity: dict[str, Any]) -> None:

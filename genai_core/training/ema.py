@@ -56,7 +56,11 @@ class Ema:
 
 
 def _float_tensors(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach() for name, tensor in network.state_dict(keep_vars=True).items() if tensor.is_floating_point()}
+    return {
+        name: tensor.detach()
+        for name, tensor in network.state_dict(keep_vars=True).items()
+        if tensor.is_floating_point()
+    }
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What is followed during training: the alarm for broken losses, the curves, the moments at which pictures are taken."""
+"""What is followed during training: broken losses, the curves, the moments at which pictures are taken."""
 
 import math
 from dataclasses import dataclass

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
+from ruamel.yaml import YAML
 
 from flows.process import Processes, Stopped
 
@@ -61,6 +62,7 @@ def _template(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> 
         (folder / "data" / "raw" / f"{number}.txt").write_text(f"image {number}")
     shutil.copy(TOY / "pipeline.yaml", folder / "dvc.yaml")
     shutil.copy(TOY / "work.py", folder)
+    (folder / "work.py").chmod(0o755)  # DVC records that a file can be executed, too
     shutil.copy(ROOT / "params.yaml", folder)
     (folder / ".gitignore").write_text(".genai/\n/data/raw\n/out/\n")
     shell(folder, "git init -q -b main && dvc init -q")
@@ -102,6 +104,26 @@ def edit(path: Path, old: str, new: str, count: int = 1) -> None:
     text = path.read_text()
     assert text.count(old) >= count, f"{path}: {old!r} is not there {count} times"
     path.write_text(text.replace(old, new, count))
+
+
+def set_parameter(workspace: Path, key: str, value: object) -> Any:
+    """Set a dotted key of params.yaml; returns what it was."""
+    yaml, path = YAML(), workspace / "params.yaml"
+    values = yaml.load(path)
+    section = values
+    *parents, last = key.split(".")
+    for parent in parents:
+        section = section[parent]
+    before, section[last] = section.get(last), value
+    yaml.dump(values, path)
+    return before
+
+
+def parameter(workspace: Path, key: str) -> Any:
+    value = YAML(typ="safe").load(workspace / "params.yaml")
+    for part in key.split("."):
+        value = value[part]
+    return value
 
 
 def diary(workspace: Path, stage: str, what: str = "start") -> list[dict[str, Any]]:

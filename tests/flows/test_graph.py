@@ -7,7 +7,7 @@ import pytest
 from dvc.repo import Repo
 
 from flows.graph import Graph, GraphError, open_repo, read_graph
-from tests.flows.conftest import DVC_WARNS, ROOT, edit
+from tests.flows.conftest import DVC_WARNS, ROOT, edit, parameter, set_parameter
 
 pytestmark = DVC_WARNS
 
@@ -54,7 +54,7 @@ def test_the_projects_graph_is_dvcs(project: Path) -> None:
     assert_equals_dvcs(project)
     stages = {stage.name: stage for stage in compiled(project).stages}
     assert stages["train@gan"].needs.gpus == 1
-    assert stages["train@gan"].needs.cores == 1
+    assert stages["train@gan"].needs.cores == parameter(project, "compute.cpu_threads")
     assert stages["train@gan"].needs.timeout_s
     assert stages["train@gan"].description == "Train gan"
 
@@ -80,9 +80,7 @@ def test_a_stage_of_a_folder_below_has_its_address(fresh: Path) -> None:
 def test_a_model_in_params_yaml_is_a_branch(project: Path, tmp_path: Path) -> None:
     workspace = Path(shutil.copytree(project, tmp_path / "more"))
     before = compiled(workspace)
-    text = (workspace / "params.yaml").read_text()
-    block = text[text.index("  gan:\n") : text.index("\nevaluation:")]
-    edit(workspace / "params.yaml", "\nevaluation:", block.replace("  gan:", "  gan-large:", 1) + "\nevaluation:")
+    set_parameter(workspace, "models.gan-large", parameter(workspace, "models.gan"))
     graph = compiled(workspace)
     assert set(names(graph)) - set(names(before)) == {"train@gan-large", "evaluate@gan-large"}
     assert ("evaluate@gan-large", "train@gan-large") in edges(graph)

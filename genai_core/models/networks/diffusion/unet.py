@@ -1,6 +1,7 @@
-"""A U-Net that sees noise level and class: from half the image's resolution down, made to be quick on a processor core."""
+"""A U-Net that sees noise level and class: from half the image's resolution down, to be quick on a processor core."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,8 @@ _FREQUENCIES = 16
 class UNet(nn.Module):
     """Maps noisy images, their noise level and their class to images of the same shape.
 
-    image_size, channels: of the images. classes: their number, 0 for unconditional. width: channels of the finest level.
-    depth: residual blocks a level, on the way down and again on the way up.
+    image_size, channels: of the images. classes: their number, 0 for unconditional. width: channels of the finest
+    level. depth: residual blocks a level, on the way down and again on the way up.
     """
 
     def __init__(self, image_size: int, channels: int, classes: int, width: int, depth: int) -> None:
@@ -30,10 +31,12 @@ class UNet(nn.Module):
         self.class_embedding = nn.Embedding(classes + 1, embedding) if classes else None
         self.stem = nn.Conv2d(channels, width, kernel_size=4, stride=2, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for level, (side, count) in enumerate(zip(sides, channel_counts, strict=True)):
-            before = channel_counts[max(level - 1, 0)]
-            self.down.append(nn.ModuleList(Block(before if i == 0 else count, count, embedding, side) for i in range(depth)))
-            self.up.append(nn.ModuleList(Block(count, before if i == depth - 1 else count, embedding, side) for i in range(depth)))
+        before = width
+        for side, count in zip(sides, channel_counts, strict=True):
+            down, up = [before] + depth * [count], depth * [count] + [before]
+            self.down.append(Level(*(Block(*pair, embedding, side) for pair in pairwise(down))))
+            self.up.append(Level(*(Block(*pair, embedding, side) for pair in pairwise(up))))
+            before = count
         self.middle = Block(channel_counts[-1], channel_counts[-1], embedding, sides[-1])
         self.head_norm = nn.GroupNorm(width // _GROUP_CHANNELS, width)
         self.head = nn.Conv2d(width, 4 * thin, kernel_size=3, padding=1)
@@ -42,7 +45,7 @@ class UNet(nn.Module):
         self.output = _zero(nn.Conv2d(thin, channels, kernel_size=3, padding=1))
 
     def forward(self, images: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
-        """images (B, C, H, W); noise (B,), about -1.5 to 1.5; labels (B,) int64, the number of classes for "no label", or None."""
+        """images (B, C, H, W), noise (B,) about -1.5 to 1.5, labels as Diffusion.denoise has them -> (B, C, H, W)."""
         embedding = self.noise_embedding(noise)
         if self.class_embedding is not None:
             embedding = embedding + self.class_embedding(labels)
@@ -52,23 +55,32 @@ class UNet(nn.Module):
         for level, blocks in enumerate(self.down):
             if level:
                 x = functional.avg_pool2d(x, 2)
-            for block in blocks:
-                x = block(x, embedding)
+            x = blocks(x, embedding)
             skips.append(x)
         x = self.middle(x, embedding)
         for level in reversed(range(len(self.up))):
             # Added, not concatenated: a third fewer operations on the way up.
             x = (x + skips[level]) * math.sqrt(0.5)
-            for block in self.up[level]:
-                x = block(x, embedding)
+            x = self.up[level](x, embedding)
             if level:
                 x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
         x = self.head(functional.silu(self.head_norm(x)))
-        return self.output(functional.silu(functional.pixel_shuffle(x, 2) + self.thin(images)))
+        result: Tensor = self.output(functional.silu(functional.pixel_shuffle(x, 2) + self.thin(images)))
+        return result
+
+
+class Level(nn.ModuleList):
+    """Blocks at one resolution, one after the other."""
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """x (B, inputs, H, W), embedding (B, embedding) -> (B, outputs, H, W)."""
+        for block in self:
+            x = block(x, embedding)
+        return x
 
 
 class NoiseEmbedding(nn.Module):
-    """Fourier features of the noise level, then two layers (Karras et al. 2022, appendix B.6, with fixed frequencies)."""
+    """Fourier features of the noise level, of fixed frequencies, then two layers."""
 
     frequencies: Tensor
 
@@ -80,11 +92,12 @@ class NoiseEmbedding(nn.Module):
     def forward(self, noise: Tensor) -> Tensor:
         """noise (B,) -> (B, dim)."""
         angles = noise[:, None] * self.frequencies
-        return self.layers(torch.cat([angles.cos(), angles.sin()], dim=1))
+        result: Tensor = self.layers(torch.cat([angles.cos(), angles.sin()], dim=1))
+        return result
 
 
 class Block(nn.Module):
-    """A residual block whose second normalisation is scaled and shifted by the embedding, with attention at small sides."""
+    """A residual block, with attention at small sides; the embedding scales and shifts its second normalisation."""
 
     def __init__(self, inputs: int, outputs: int, embedding: int, side: int) -> None:
         super().__init__()
@@ -121,7 +134,8 @@ class Attention(nn.Module):
         qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, height * width)
         query, key, value = qkv.transpose(-1, -2).unbind(dim=1)
         mixed = functional.scaled_dot_product_attention(query, key, value)
-        return x + self.output(mixed.transpose(-1, -2).reshape(batch, channels, height, width))
+        result: Tensor = x + self.output(mixed.transpose(-1, -2).reshape(batch, channels, height, width))
+        return result
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:

@@ -1,6 +1,7 @@
-"""Differentiable augmentation of what a discriminator sees, real and generated alike (Zhao et al. 2020, arXiv 2006.10738).
+"""Differentiable augmentation of what a discriminator sees, real and generated alike.
 
-With it a discriminator cannot learn a small dataset by heart. All draws come from the generator that is given.
+With it a discriminator cannot learn a small dataset by heart (Zhao et al. 2020, arXiv 2006.10738). All draws come from
+the generator that is given.
 """
 
 from collections.abc import Sequence

@@ -17,8 +17,8 @@ _CLASS_STD = 0.3
 class Generator(nn.Module):
     """Maps latents and classes to images.
 
-    image_size, channels: of the images. classes: their number, 0 for unconditional. width: channels of the finest level.
-    depth: residual blocks a level.
+    image_size, channels: of the images. classes: their number, 0 for unconditional. width: channels of the finest
+    level. depth: residual blocks a level.
     """
 
     def __init__(self, image_size: int, channels: int, classes: int, width: int, depth: int, latent_dim: int) -> None:
@@ -70,7 +70,7 @@ class Discriminator(nn.Module):
             blocks = [Block(counts[level], len(sides) * depth) for _ in range(depth)]
             change = _conv(counts[level], after, 1, gain=1.0) if after != counts[level] else nn.Identity()
             self.levels.append(nn.Sequential(*blocks, change))
-        # Every channel is weighed by place; then a score, or one score a class (the projection of Miyato and Koyama 2018).
+        # Every channel is weighed by place; then one score, or one a class (Miyato and Koyama 2018: projection).
         self.gather = nn.Conv2d(counts[-1], counts[-1], kernel_size=sides[-1], groups=counts[-1], bias=False)
         nn.init.normal_(self.gather.weight, std=1.0 / sides[-1])
         self.score = _linear(counts[-1], max(classes, 1), gain=1.0)
@@ -83,7 +83,7 @@ class Discriminator(nn.Module):
             if level:
                 x = functional.avg_pool2d(x, 2)
             x = functional.leaky_relu(blocks(x), _SLOPE)
-        scores = self.score(functional.leaky_relu(self.gather(x).flatten(1), _SLOPE))
+        scores: Tensor = self.score(functional.leaky_relu(self.gather(x).flatten(1), _SLOPE))
         if labels is not None:
             return scores.gather(1, labels[:, None])[:, 0]
         return scores[:, 0]
@@ -92,9 +92,9 @@ class Discriminator(nn.Module):
 class Block(nn.Module):
     """Two 3x3 convolutions and a residual connection, without normalisation.
 
-    blocks: of the whole network. What several blocks add must not grow with their number, so they begin smaller the more
-    there are (Zhang et al. 2019, Fixup). The last layer begins small, not at zero as there: networks that begin linear
-    match no more than each class's mean at first, and a short training never gets the lost variety back (measured).
+    blocks: of the whole network. What several blocks add must not grow with their number, so they begin smaller the
+    more there are (Zhang et al. 2019, Fixup). The last layer begins small, not at zero as there: networks that begin
+    linear match no more than each class's mean at first, and a short training never gets the lost variety back.
     """
 
     def __init__(self, channels: int, blocks: int) -> None:
@@ -111,7 +111,7 @@ class Block(nn.Module):
 
 
 def _conv(inputs: int, outputs: int, kernel: int, gain: float, *, stride: int = 1) -> nn.Conv2d:
-    """A convolution whose output has the variance of its input times gain squared; the size is divided by the stride."""
+    """A convolution whose output has the variance of its input times gain squared; stride divides the size."""
     layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=(kernel - 1) // 2)
     _initialise(layer, inputs * kernel**2, gain)
     return layer
