@@ -31,6 +31,12 @@ class Picture:
         """The picture as a data URI."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
+    @property
+    def most_px(self) -> int:
+        """The width up to which it may be shown: a grid of few columns is not blown up to the page's."""
+        width_px = int.from_bytes(self.png[16:20], "big")  # in the PNG's first chunk
+        return 2 * width_px
+
 
 @dataclass(frozen=True)
 class Training:

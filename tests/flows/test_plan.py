@@ -95,11 +95,11 @@ def test_a_parameter_runs_its_descendants_and_back_restores_them(done: Path) -> 
 
 def test_a_parameter_of_the_first_stage_and_back(done: Path) -> None:
     size = set_parameter(done, "data.image_size", 64)
-    background = set_parameter(done, "data.background", [0, 0, 9])
+    background = list(set_parameter(done, "data.background", [0, 0, 9]))
     plan = confirmed(done, **DOWN_FROM_PREPARE)
     assert plan["prepare"].reasons == (
         f"params.yaml data.image_size: {size} -> 64",
-        f"params.yaml data.background: {list(background)} -> [0, 0, 9]",
+        f"params.yaml data.background: {background} -> [0, 0, 9]",
     )
     set_parameter(done, "data.image_size", size)
     set_parameter(done, "data.background", background)

@@ -34,8 +34,8 @@ class UNet(nn.Module):
         before = width
         for side, count in zip(sides, channel_counts, strict=True):
             down, up = [before] + depth * [count], depth * [count] + [before]
-            self.down.append(Level(*(Block(*pair, embedding, side) for pair in pairwise(down))))
-            self.up.append(Level(*(Block(*pair, embedding, side) for pair in pairwise(up))))
+            self.down.append(Level(Block(*pair, embedding, side) for pair in pairwise(down)))
+            self.up.append(Level(Block(*pair, embedding, side) for pair in pairwise(up)))
             before = count
         self.middle = Block(channel_counts[-1], channel_counts[-1], embedding, sides[-1])
         self.head_norm = nn.GroupNorm(width // _GROUP_CHANNELS, width)

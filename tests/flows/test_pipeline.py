@@ -1,0 +1,263 @@
+"""The flow on toy workspaces against a real Prefect server: what runs, what it reports, how it fails and goes on."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flows.conftest import (
+    Server,
+    diary,
+    edit,
+    ended,
+    genai,
+    parameter,
+    processes_in,
+    set_parameter,
+    shell,
+    started_genai,
+    wait_for,
+)
+
+CACHED = {name: "Cached" for name in ("data/raw.dvc", "prepare", "train@diffusion", "train@gan", "select")}
+
+
+def upstream_of(task_run: dict[str, Any], task_runs: dict[str, Any]) -> set[str]:
+    """The task runs that one waits for, as Prefect's pages draw it."""
+    names = {run["id"]: name for name, run in task_runs.items()}
+    return {names[item["id"]] for items in task_run["task_inputs"].values() for item in items if "id" in item}
+
+
+def span(workspace: Path, stage: str) -> tuple[float, float]:
+    """When the stage's command began and ended, the last time."""
+    return diary(workspace, stage, "start")[-1]["at"], diary(workspace, stage, "end")[-1]["at"]
+
+
+def test_a_run_and_a_second_one(fresh: Path, done: Path, server: Server) -> None:
+    toy = {"train@gan": {"seconds": 3.0}, "train@diffusion": {"seconds": 3.0}}
+    answer = genai(fresh, "run", api_url=server.url, toy=toy)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+    # What a terminal that is none shows: lines, each with its stage.
+    lines = answer.stdout.splitlines()
+    assert lines[0] == "5 stages: 4 to run, 1 to keep"
+    shown = [line for line in lines if line.startswith("train@gan")]
+    assert shown[0].split() == ["train@gan", "started"]
+    assert "train@gan       | train@gan begins" in shown
+    assert re.fullmatch(r"train@gan +✓ ran in \d+\.\d s", shown[-1])
+    assert not [line for line in lines if "Running stage" in line or "lock file" in line or "git add" in line]
+
+    # The flow makes what `dvc repro` makes, and so do the files.
+    assert (fresh / "dvc.lock").read_text() == (done / "dvc.lock").read_text()
+    assert shell(fresh, "dvc status").strip() == "Data and pipelines are up to date."
+
+    # Branches lie side by side in time, and after what they wait for.
+    (gan_began, gan_ended), (other_began, other_ended) = span(fresh, "train@gan"), span(fresh, "train@diffusion")
+    assert max(gan_began, other_began) < min(gan_ended, other_ended)
+    assert span(fresh, "prepare")[1] < min(gan_began, other_began)
+    assert span(fresh, "select")[0] > max(gan_ended, other_ended)
+    assert diary(fresh, "train@gan")[0]["devices"] == ""
+
+    # What a person finds at the server.
+    (flow_run,) = server.flow_runs(fresh)
+    assert flow_run["state"]["type"] == "COMPLETED"
+    task_runs = server.task_runs(flow_run)
+    assert {name: run["state"]["name"] for name, run in task_runs.items()} == {
+        **dict.fromkeys(CACHED, "Completed"),
+        "data/raw.dvc": "Cached",
+    }
+    waits = {name: upstream_of(run, task_runs) for name, run in task_runs.items()}
+    assert waits == {
+        "data/raw.dvc": set(),
+        "prepare": {"data/raw.dvc"},
+        "train@gan": {"prepare"},
+        "train@diffusion": {"prepare"},
+        "select": {"train@gan", "train@diffusion"},
+    }
+    messages = [entry["message"] for entry in server.logs(task_runs["train@gan"])]
+    assert "because: never run here" in messages
+    assert "train@gan did 30 steps" in messages
+    begins = next(e["timestamp"] for e in server.logs(task_runs["train@gan"]) if e["message"] == "train@gan begins")
+    assert begins < task_runs["train@gan"]["end_time"]
+    progress = {artifact["key"]: artifact for artifact in server.artifacts(flow_run) if artifact["type"] == "progress"}
+    assert {"progress-train-gan", "progress-train-diffusion"} <= progress.keys()
+    assert progress["progress-train-gan"]["data"] == 100.0
+    assert progress["progress-train-gan"]["task_run_id"] == task_runs["train@gan"]["id"]
+
+    # Again: nothing runs, and the server says so.
+    answer = genai(fresh, "run", api_url=server.url)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert answer.stdout.splitlines()[0] == "5 stages: 5 to keep"
+    assert server.states(server.flow_runs(fresh)[-1]) == CACHED
+    assert len(diary(fresh, "train@gan")) == 1
+
+
+def test_restored_stages_and_a_part_of_the_pipeline(done: Path, server: Server) -> None:
+    shutil.rmtree(done / "out")
+    shutil.rmtree(done / "data" / "raw")
+    answer = genai(done, "run", "train@gan", api_url=server.url)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    lines = answer.stdout.splitlines()
+    assert lines[0] == "3 stages: 3 to restore"
+    for stage in ("data/raw.dvc", "prepare", "train@gan"):
+        assert any(re.match(rf"{stage} +✓ restored in", line) for line in lines), lines
+    assert not (done / "out" / "train" / "diffusion").exists()
+    assert (done / "data" / "raw" / "0.txt").exists()
+    (flow_run,) = server.flow_runs(done)
+    task_runs = server.task_runs(flow_run)
+    assert {name: (run["state"]["name"], run["state"]["message"]) for name, run in task_runs.items()} == dict.fromkeys(
+        ("data/raw.dvc", "prepare", "train@gan"), ("Cached", "restored from the cache")
+    )
+
+
+def test_failing_stages(fresh: Path, server: Server) -> None:
+    """One fault that a person has to mend (status 2), one that a retry mends, one time-out; one branch is well."""
+    for model in ("flaky", "slow"):
+        set_parameter(fresh, f"models.{model}", parameter(fresh, "models.gan"))
+    edit(fresh / "dvc.yaml", "timeout_s: 600", "timeout_s: ${item.training.batch_images}")
+    for model in ("gan", "diffusion", "flaky"):
+        set_parameter(fresh, f"models.{model}.training.batch_images", 600)
+    set_parameter(fresh, "models.slow.training.batch_images", 5)
+    toy = {
+        "train@gan": {"exit": 2},
+        "train@flaky": {"exit": 3, "failures": 1},
+        "train@slow": {"seconds": 60.0, "child": True},
+    }
+    answer = genai(fresh, "run", api_url=server.url, toy=toy)
+    assert answer.returncode == 1, answer.stdout + answer.stderr
+    assert "Traceback" not in answer.stdout + answer.stderr
+
+    (flow_run,) = server.flow_runs(fresh)
+    assert server.states(flow_run) == {
+        "data/raw.dvc": "Cached",
+        "prepare": "Completed",
+        "train@diffusion": "Completed",
+        "train@flaky": "Completed",
+        "train@gan": "Failed",
+        "train@slow": "Failed",
+        "select": "NotReady",
+    }
+    assert [len(diary(fresh, f"train@{name}")) for name in ("gan", "flaky", "slow")] == [1, 2, 2]
+    assert processes_in(fresh) == []
+
+    summary = answer.stderr
+    assert summary == flow_run["state"]["message"].join(["\n", "\n"])
+    assert "failed: train@gan, train@slow; not run because of that: select" in summary
+    assert summary.count("train@gan: the reason is clear") == 1
+    assert "stage train@gan failed (status 2)" in summary
+    assert "stage train@slow" in summary
+    assert "5 s, the time it may take" in summary
+    assert "train@slow begins" in summary
+    assert "flaky" not in summary
+    assert any(re.match(r"select +- skipped", line) for line in answer.stdout.splitlines())
+
+    # The next run goes on from there.
+    set_parameter(fresh, "models.slow.training.batch_images", 600)
+    answer = genai(fresh, "run", api_url=server.url)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert answer.stdout.splitlines()[0] == "7 stages: 3 to run, 4 to keep"
+    assert len(diary(fresh, "train@diffusion")) == 1
+
+
+def assert_nothing_left(workspace: Path) -> None:
+    """No process, no output of the stage that was cut short, nothing held."""
+    wait_for(lambda: not processes_in(workspace), 15.0)
+    assert not (workspace / "out" / "train" / "gan").exists()
+
+
+def test_interrupted_runs(fresh: Path, done: Path, server: Server) -> None:
+    """Ctrl-C, SIGTERM, Prefect's cancel, kill -9, one after the other in one workspace; the next run always starts."""
+    toy = {"train@gan": {"seconds": 60.0, "child": True}}
+
+    def busy(times: int) -> bool:
+        return len(diary(fresh, "train@gan")) == times and len(diary(fresh, "train@diffusion", "end")) == 1
+
+    for times, (signal_name, status) in enumerate([("INT", 130), ("TERM", 143)], start=1):
+        with started_genai(fresh, "run", api_url=server.url, toy=toy) as process:
+            wait_for(lambda times=times: busy(times))
+            shell(fresh, f"kill -{signal_name} {process.pid}")
+            assert ended(process, 10.0)[0] == status
+            assert_nothing_left(fresh)
+
+    with started_genai(fresh, "run", api_url=server.url, toy=toy) as process:
+        wait_for(lambda: busy(3))
+        flow_run = server.flow_runs(fresh)[-1]
+        server.post(f"flow_runs/{flow_run['id']}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
+        status, output = ended(process, 15.0)
+        assert status == 130, output
+        assert "stopped on request" in output
+        assert_nothing_left(fresh)
+
+    with started_genai(fresh, "run", api_url=server.url, toy=toy) as process:
+        wait_for(lambda: busy(4))
+        process.kill()
+        # At once, while the killed run's stage may still be saving what it has.
+        answer = genai(fresh, "run", api_url=server.url)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert_nothing_left_running(fresh)
+    assert (fresh / "dvc.lock").read_text() == (done / "dvc.lock").read_text()
+    assert len(diary(fresh, "train@diffusion")) == 1
+
+    states = [run["state"]["type"] for run in server.flow_runs(fresh)]
+    assert states[0] == "CANCELLED"
+    assert states[1] in ("CANCELLED", "CRASHED")
+    assert states[2] == "CANCELLED"
+    assert states[4] == "COMPLETED"
+
+
+def assert_nothing_left_running(workspace: Path) -> None:
+    wait_for(lambda: not processes_in(workspace), 15.0)
+
+
+def test_two_runs_of_one_workspace_at_once(fresh: Path, server: Server) -> None:
+    toy = {"train@gan": {"seconds": 3.0}}
+    with started_genai(fresh, "run", api_url=server.url, toy=toy) as first:
+        wait_for(lambda: diary(fresh, "prepare"))
+        second = genai(fresh, "run", api_url=server.url, toy=toy)
+        assert ended(first)[0] == 0
+    assert second.returncode == 2, second.stdout + second.stderr
+    assert re.search(r"another run is at work here \(process \d+\)", second.stderr)
+    assert len(second.stderr.splitlines()) == 1
+    assert {len(diary(fresh, stage)) for stage in ("prepare", "train@gan", "train@diffusion", "select")} == {1}
+
+
+def test_the_temporary_server(done: Path, tmp_path: Path) -> None:
+    """Without a server of one's own a run works the same, and leaves none behind."""
+    set_parameter(done, "selection.metric", parameter(done, "selection.metric"))
+    edit(done / "dvc.yaml", "python work.py out/train", "python -u work.py out/train")
+    answer = genai(done, "run", PREFECT_HOME=str(tmp_path / "prefect"))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "1 to run, 4 to keep" in answer.stdout
+    assert "select" in answer.stdout
+    assert answer.stderr == ""
+    assert processes_in(done) == processes_in(done.parent) == []
+
+
+def test_nothing_to_do_starts_no_server(done: Path, tmp_path: Path) -> None:
+    home = tmp_path / "prefect"
+    answer = genai(done, "run", PREFECT_HOME=str(home), PYTHONPROFILEIMPORTTIME="1")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == "5 stages: 5 to keep\n"
+    imported = {line.rpartition("|")[2].strip() for line in answer.stderr.splitlines()}
+    assert "dvc.repo" in imported
+    assert not {name for name in imported if name.partition(".")[0] in ("prefect", "torch", "pandas")}
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_an_empty_dvc_lock_is_repaired(done: Path, committed: bool) -> None:
+    before = (done / "dvc.lock").read_bytes()
+    if committed:
+        shell(done, "git add dvc.lock && git commit -q -m lock")
+    (done / "dvc.lock").write_bytes(b"")
+    answer = genai(done, "plan")
+    assert answer.returncode == 0
+    said = "took the committed one" if committed else "removed it"
+    assert answer.stderr.startswith("dvc.lock was empty (an interrupted write)")
+    assert said in answer.stderr
+    assert ("5 to keep" if committed else "4 to restore, 1 to keep") in answer.stdout
+    assert (done / "dvc.lock").exists() == committed
+    if committed:
+        assert (done / "dvc.lock").read_bytes() == before
