@@ -69,6 +69,10 @@ class ProgressArtifact:
 
 def publish_outputs(workspace: Path, stage: str) -> None:
     """Make artifacts of what the stage wrote: tables of figures, sample grids, the report's address."""
+    _tried(lambda: _publish(workspace, stage))
+
+
+def _publish(workspace: Path, stage: str) -> None:
     name = stage.partition("@")[2] or stage
     if stage.startswith("evaluate"):
         model = "finetuned" if stage == "evaluate-finetuned" else f"trained/{name}"

@@ -30,6 +30,8 @@ class _Group(click.Group):
             if type(error).__name__ in ("GraphError", "DataError", "ServerError"):
                 _fail(str(error), EXIT_USAGE)
             raise
+        except KeyboardInterrupt:
+            _fail("interrupted", 128 + signal.SIGINT)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -118,18 +120,20 @@ def data_add(workspace: Path, source: str, name: str | None) -> None:
 def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
     from flows.graph import open_repo, read_graph
     from flows.plan import make_plan
-    from flows.workspace import checked_config, repair_lock_file
+    from flows.workspace import checked_config, repair_locks
 
-    if repaired := repair_lock_file(workspace):
-        click.echo(repaired, err=True)
     checked_config(workspace)
+    for message in repair_locks(workspace):
+        click.echo(message, err=True)
     with open_repo(workspace) as repo:
         return make_plan(repo, read_graph(repo).up_to(stages))
 
 
 def _run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
+    from flows.graph import GraphError
     from flows.server import ensure_prefect_api
     from flows.view import terminal_view
+    from genai_core.config import ConfigError
 
     # The view shows it all; Prefect's console handler would print every line a second time.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -141,6 +145,9 @@ def _run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
     if state.is_completed():
         _print_results(workspace)
         return 0
+    fault = state.result(raise_on_failure=False)
+    if isinstance(fault, (ConfigError, GraphError)):  # what can be found only once the flow has begun
+        raise fault
     click.echo(click.style(f"\n{state.message}", fg="red"), err=True)
     return 128 + signal.SIGINT if state.is_cancelled() else EXIT_FAILED
 

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
@@ -23,7 +24,7 @@ from flows.process import DEFAULT_GRACE_S, Processes
 from flows.resources import Resources, this_machine
 from flows.stage import Run, run_stage
 from flows.view import current_view
-from flows.workspace import checked_config
+from flows.workspace import checked_config, only_run_in, repair_locks
 
 CANCEL_POLL_S = 2.0
 
@@ -48,14 +49,17 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None) -> State[Non
     """
     root = Path(workspace).resolve()
     config = checked_config(root)
-    with open_repo(root) as repo:
-        graph = read_graph(repo).up_to(stages or [])
-        plan = make_plan(repo, graph)
-    machine = this_machine(config.compute.accelerator)
-    run = Run(root, Processes(), Resources(machine, config.compute.stages_per_gpu), current_view())
-    with _stopped_when_cancelled(run.processes):
-        states = _run_all(graph, plan, run)
-    return _summary(graph, states, run)
+    with only_run_in(root) as held:
+        for message in repair_locks(root):
+            get_run_logger().warning(message)
+        with open_repo(root) as repo:
+            graph = read_graph(repo).up_to(stages or [])
+            plan = make_plan(repo, graph)
+        resources = Resources(this_machine(config.compute.accelerator), config.compute.stages_per_gpu)
+        run = Run(root, Processes(keep_open=[held]), resources, current_view())
+        with _stopped_when_cancelled(run.processes):
+            states = _run_all(graph, plan, run)
+    return _summary(graph, states, stopped=run.processes.stopping)
 
 
 def _run_all(graph: Graph, plan: Plan, run: Run) -> dict[str, State[Any]]:
@@ -90,15 +94,15 @@ def _submit(
     return submit(stage, plan, upstream_ran, quote(run), wait_for=upstream)
 
 
-def _summary(graph: Graph, states: Mapping[str, State[Any]], run: Run) -> State[None]:
-    if run.processes.stopping:
+def _summary(graph: Graph, states: Mapping[str, State[Any]], *, stopped: bool) -> State[None]:
+    if stopped:
         return Cancelled(message="stopped on request; the next run goes on from here")
     failed = [name for name, state in states.items() if state.is_failed() or state.is_crashed()]
     if not failed:
         return Completed(message=f"{len(graph.stages)} stages up to date")
     skipped = [name for name, state in states.items() if _never_began(state)]
     after = f"; not run because of that: {', '.join(skipped)}" if skipped else ""
-    reasons = "\n".join(str(failure) for failure in run.failures)
+    reasons = "\n".join(str(states[name].result(raise_on_failure=False)) for name in failed)
     return Failed(message=f"failed: {', '.join(failed)}{after}\n{reasons}".rstrip())
 
 

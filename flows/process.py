@@ -22,10 +22,14 @@ class TimedOut(Exception):
 
 
 class Processes:
-    """The processes of one run: `stop` ends those that run and keeps new ones from starting."""
+    """The processes of one run: `stop` ends those that run and keeps new ones from starting.
 
-    def __init__(self, grace_s: float = DEFAULT_GRACE_S) -> None:
+    keep_open: descriptors that each supervisor holds until its command and all descendants have ended.
+    """
+
+    def __init__(self, grace_s: float = DEFAULT_GRACE_S, keep_open: Sequence[int] = ()) -> None:
         self._grace_s = grace_s
+        self._keep_open = tuple(keep_open)
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -100,6 +104,7 @@ class Processes:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=self._keep_open,
             )
             self._running.add(process)
         if self.stopping:  # asked for between the check and the start, by a signal handler that cannot take the lock

@@ -43,6 +43,7 @@ def ensure_prefect_api() -> str:
     """
     url = configured_api_url()
     if url is not None:
+        _check_answers(url)
         return url
     if "prefect" in sys.modules:
         raise ServerError("prefect was imported before its temporary server was started")
@@ -61,6 +62,20 @@ def ensure_prefect_api() -> str:
 
     _wait_until_healthy(url, thread, lines)
     return url
+
+
+def _check_answers(url: str) -> None:
+    """Raises ServerError when nobody listens there; whatever else is wrong Prefect says itself."""
+    try:
+        urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10.0).close()  # noqa: S310 - the user's own address
+    except urllib.error.HTTPError:
+        pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, (ConnectionError, TimeoutError, socket.gaierror, ValueError)):
+            raise ServerError(
+                f"no Prefect server answers at {url} ({reason}); start it, or unset PREFECT_API_URL for a temporary one"
+            ) from None
 
 
 def _stop(processes: Processes, thread: threading.Thread) -> None:

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from prefect.states import Cancelled, Completed
 from flows import artifacts
 from flows.graph import StageNode
 from flows.plan import StagePlan
-from flows.process import Processes, Stopped
+from flows.process import Processes, Stopped, TimedOut
 from flows.resources import Resources
 from flows.view import Outcome, View
 from genai_core.config import NEEDS_A_PERSON
@@ -33,7 +33,7 @@ LAST_LINES = 25
 # DVC's hints on what to type next, and the ends of its own progress bars: nothing that the stage said.
 _DVC_CHATTER = re.compile(
     r"^(To track the changes with git, run:|To enable auto staging, run:|Use `dvc push`|\tgit add |"
-    r"\tdvc config core.autostage|Updating lock file|Generating lock file|Running stage '|> |Stage '.*' is cached|"
+    r"\tdvc config core.autostage|Updating lock file|Generating lock file|Running stage '|Stage '.*' is cached|"
     r"Stage '.*' didn't change|Stage '.*' is up to date|Verifying data sources|Data and pipelines are up to date|\s*$)"
 )
 _EXIT_STATUS = re.compile(r"failed to run: .*, exited with (\d+)")
@@ -42,11 +42,10 @@ _EXIT_STATUS = re.compile(r"failed to run: .*, exited with (\d+)")
 class StageFailed(RuntimeError):
     """A stage's command failed. `retryable` is False when it says that a person has to mend something."""
 
-    def __init__(self, stage: str, status: int, last_lines: Sequence[str]) -> None:
-        self.stage, self.last_lines = stage, tuple(last_lines)
-        self.retryable = status != NEEDS_A_PERSON
-        said = "\n".join(f"  {line}" for line in last_lines)
-        super().__init__(f"stage {stage} failed (status {status}); its last lines:\n{said}")
+    def __init__(self, stage: str, why: str, last_lines: Sequence[str], *, retryable: bool = True) -> None:
+        self.retryable = retryable
+        said = "".join(f"\n  {line}" for line in last_lines)
+        super().__init__(f"stage {stage} failed ({why}); its last lines:{said or ' none'}")
 
 
 @dataclass
@@ -57,7 +56,6 @@ class Run:
     processes: Processes
     resources: Resources
     view: View
-    failures: list[StageFailed] = field(default_factory=list)
 
 
 def worth_a_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
@@ -78,7 +76,7 @@ def run_stage(stage: StageNode, plan: StagePlan, upstream_ran: bool, run: Run) -
     """Bring one stage up to date. Ends `Cached` when DVC had nothing to run, `Completed` when its command ran.
 
     upstream_ran: whether a stage above it was not simply kept, so that DVC has to look again.
-    Raises StageFailed, flows.process.TimedOut; a stage that was asked to stop ends `Cancelled`.
+    Raises StageFailed; a stage that was asked to stop ends `Cancelled`.
     """
     if plan.action == "keep" and not upstream_ran:
         run.view.finished(stage.name, "kept", 0.0)
@@ -94,7 +92,7 @@ def run_stage(stage: StageNode, plan: StagePlan, upstream_ran: bool, run: Run) -
             logger.info("on GPU %s", ", ".join(lease.gpus))
         run.view.started(stage.name)
         began = time.monotonic()
-        output = _Output(stage.name, run.view, logger)
+        output = _Output(stage, plan, run.view, logger)
         try:
             with _followed_progress(stage.name, run):
                 status = run.processes.run(
@@ -107,30 +105,33 @@ def run_stage(stage: StageNode, plan: StagePlan, upstream_ran: bool, run: Run) -
         except Stopped as stopped:
             run.view.finished(stage.name, "stopped", time.monotonic() - began)
             return Cancelled(message=str(stopped))
-        except Exception:
+        except Exception as error:
             run.view.finished(stage.name, "failed", time.monotonic() - began)
+            if isinstance(error, TimedOut):
+                raise StageFailed(stage.name, str(error), output.last_lines()) from None
             raise
     seconds = time.monotonic() - began
     if status != 0:
-        failure = StageFailed(stage.name, output.command_status or status, output.last_lines())
-        run.failures.append(failure)
         run.view.finished(stage.name, "failed", seconds)
-        raise failure
+        status = output.command_status or status
+        needs_a_person = status == NEEDS_A_PERSON
+        raise StageFailed(stage.name, f"status {status}", output.last_lines(), retryable=not needs_a_person)
     run.view.finished(stage.name, output.outcome, seconds)
     artifacts.publish_outputs(run.workspace, stage.name)
     if output.outcome == "ran":
         return Completed(message=f"ran in {seconds:.1f} s")
-    message = "restored from the run-cache" if output.outcome == "restored" else "up to date"
+    message = "restored from the cache" if output.outcome == "restored" else "up to date"
     return Completed(name="Cached", message=message)
 
 
 class _Output:
     """Reads what DVC and the stage's command print: passes the stage's own lines on, learns from DVC's."""
 
-    def __init__(self, stage: str, view: View, logger: Any) -> None:
+    def __init__(self, stage: StageNode, plan: StagePlan, view: View, logger: Any) -> None:
         self._stage, self._view, self._logger = stage, view, logger
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
-        self.outcome: Outcome = "kept"
+        # Of a data source that is checked out DVC says nothing.
+        self.outcome: Outcome = "restored" if _is_checked_out(stage, plan) else "kept"
         self.command_status: int | None = None
 
     def take(self, raw: str) -> None:
@@ -142,11 +143,11 @@ class _Output:
             self.outcome = "restored"
         if match := _EXIT_STATUS.search(line):
             self.command_status = int(match[1])
-        if _DVC_CHATTER.match(line):
+        if _DVC_CHATTER.match(line) or (line.startswith("> ") and line[2:] in (self._stage.command or "")):
             return
         self._lines.append(line)
         self._logger.info(line)
-        self._view.line(self._stage, line)
+        self._view.line(self._stage.name, line)
 
     def last_lines(self) -> tuple[str, ...]:
         return tuple(self._lines)
@@ -161,7 +162,9 @@ def _followed_progress(stage: str, run: Run) -> Iterator[None]:
     done = threading.Event()
 
     def follow() -> None:
-        while not done.wait(PROGRESS_POLL_S):
+        ended = False
+        while not ended:
+            ended = done.wait(PROGRESS_POLL_S)  # once more after the end: a short stage tells all only then
             with suppress(FileNotFoundError, json.JSONDecodeError):
                 state = json.loads(path.read_text())
                 run.view.progress(stage, state)
@@ -178,10 +181,15 @@ def _followed_progress(stage: str, run: Run) -> Iterator[None]:
 
 
 def _command(stage: StageNode, plan: StagePlan) -> list[str]:
-    dvc = [sys.executable, "-m", "dvc"]
-    if stage.command is None and plan.action == "restore":
+    dvc = [sys.executable, "-m", "dvc", "--wait-for-lock"]
+    if _is_checked_out(stage, plan):
         return [*dvc, "checkout", "--quiet", stage.name]
-    return [*dvc, "--wait-for-lock", "repro", "--single-item", stage.name]
+    return [*dvc, "repro", "--single-item", stage.name]
+
+
+def _is_checked_out(stage: StageNode, plan: StagePlan) -> bool:
+    """A data source that is not there: `dvc repro` would only say so."""
+    return stage.command is None and plan.action == "restore"
 
 
 def _environment(lease: dict[str, str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What a person at the terminal sees of a run: a live table with bars, or plain lines where there is no terminal."""
 
+import io
 import sys
 import threading
 import time
@@ -156,6 +157,8 @@ def current_view() -> View:
 def terminal_view(plan: Plan) -> Iterator[View]:
     """The view for this process's standard output, for the length of the body."""
     stages = [entry.stage for entry in plan.stages]
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not have our marks; a stage must not fail of that
+        sys.stdout.reconfigure(errors="replace")
     if not sys.stdout.isatty():
         view: View = LineView(sys.stdout, width=max(map(len, stages)))
         with _as_current(view):

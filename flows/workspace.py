@@ -1,12 +1,26 @@
 """Is this a workspace in which a run can start? One clear line for what is missing, before any stage begins."""
 
+import fcntl
+import json
+import os
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
+import psutil
+
+from flows.graph import open_repo
+from flows.process import DEFAULT_GRACE_S
 from genai_core.config import PARAMS_FILE, Config, ConfigError, load_config
 
 RAW_DATA = Path("data/raw")
 LOCK_FILE = "dvc.lock"
+
+# As long as the processes of a killed run may take to end.
+LEFTOVERS_S = DEFAULT_GRACE_S + 5.0
 
 
 def checked_config(workspace: Path) -> Config:
@@ -21,21 +35,85 @@ def checked_config(workspace: Path) -> Config:
     return config
 
 
-def repair_lock_file(workspace: Path) -> str | None:
-    """Bring back a dvc.lock that a kill or a full disk cut short. Returns what was done, None if nothing had to be.
+@contextmanager
+def only_run_in(workspace: Path) -> Iterator[int]:
+    """Hold the workspace for the body: two runs in one would take each other's half-made outputs for their own.
 
-    DVC truncates the file and writes it anew. With the committed one back (or none), the run-cache
-    restores the stages that were done since.
+    Yields a file descriptor: whoever inherits it holds the workspace too, so that a run which was killed holds it until
+    its last process has ended; that is waited for. Raises ConfigError when another run is at work.
     """
+    path = workspace / ".genai" / "run.lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a+") as file:
+        deadline = time.monotonic() + LEFTOVERS_S
+        while not _locked(file):
+            file.seek(0)
+            holder = file.read()
+            if _is_alive(holder) or time.monotonic() > deadline:
+                raise ConfigError(f"{workspace}: another run is at work here (process {holder}); wait for it or end it")
+            time.sleep(0.1)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield file.fileno()
+
+
+def repair_locks(workspace: Path) -> list[str]:
+    """Mend those of DVC's files that a kill or a full disk cut short; says what was done. Raises GraphError.
+
+    DVC truncates them and writes them anew, so that a kill in between leaves nothing, and every later command fails.
+    """
+    said = []
+    if _is_empty(workspace / LOCK_FILE):
+        with open_repo(workspace) as repo, repo.lock:  # who writes the file holds this lock
+            if _is_empty(workspace / LOCK_FILE):
+                said.append(_restore_lock_file(workspace))
+    running = workspace / ".dvc" / "tmp" / "rwlock"  # who reads and writes what at the moment
+    if _is_broken_json(running):
+        time.sleep(0.5)  # for one who writes it just now
+        if _is_broken_json(running):
+            running.unlink()
+            said.append(f"{running.relative_to(workspace)} was cut short (an interrupted write); removed it")
+    return said
+
+
+def _restore_lock_file(workspace: Path) -> str:
+    """With the committed dvc.lock back (or none), the run-cache restores the stages that were done since."""
     path = workspace / LOCK_FILE
-    if not path.is_file() or path.read_bytes().strip():
-        return None
     committed = subprocess.run(["git", "show", f"HEAD:./{LOCK_FILE}"], cwd=workspace, capture_output=True, check=False)
     if committed.returncode == 0 and committed.stdout.strip():
         path.write_bytes(committed.stdout)
         return f"{LOCK_FILE} was empty (an interrupted write); took the committed one, finished stages are restored"
     path.unlink()
     return f"{LOCK_FILE} was empty (an interrupted write); removed it, finished stages are restored"
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and not path.read_bytes().strip()
+
+
+def _is_broken_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return True
+    return False
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_alive(number: str) -> bool:
+    with suppress(psutil.NoSuchProcess, ValueError):
+        return bool(psutil.Process(int(number)).status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _check_data(workspace: Path) -> None:

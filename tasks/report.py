@@ -33,8 +33,7 @@ def main() -> None:
             dag_missing=graph.missing,
             costs=graph.costs,
             versions=parts.versions(prepared, augmented, summary, candidate),
-            # How a run is done is no part of what it made, and no input of this stage.
-            parameters=config.model_dump(mode="json", exclude={"compute"}),
+            parameters=parts.parameters(config),
         )
         with new_folder(REPORTS) as folder:
             (folder / "report.html").write_text(render_page(page), encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from genai_core.config import Config
 from genai_core.data.dataset import Dataset
 from genai_core.reporting.curves import curve_svg
 from genai_core.reporting.dag import dag_svg, in_order
@@ -158,6 +159,14 @@ def read_json(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} is missing; run `genai run`, which makes what the report shows")
     values: dict[str, Any] = json.loads(path.read_text())
     return values
+
+
+def parameters(config: Config) -> dict[str, Any]:
+    """The config's sections, each model in one of its own."""
+    # How a run is done (compute) is no part of what it made, and no input of this stage.
+    sections: dict[str, Any] = config.model_dump(mode="json", exclude={"compute"})
+    models = sections.pop("models")
+    return {**sections, **{f"models.{name}": values for name, values in models.items()}}
 
 
 def _metrics(place: str) -> dict[str, Any]:

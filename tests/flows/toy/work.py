@@ -90,4 +90,7 @@ def note(what: str, **more: object) -> None:
         file.write(json.dumps({"what": what, "at": time.time(), "pid": os.getpid(), **more}) + "\n")
 
 
-main()
+try:
+    main()
+except KeyboardInterrupt:
+    sys.exit(130)

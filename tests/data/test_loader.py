@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+
+from genai_core.data.loader import ResidentBatches
+
+CPU = torch.device("cpu")
+
+
+def batches(count=10, batch_images=4, seed=0, labels=True):
+    """Images whose pixels are their own index."""
+    images = np.arange(count, dtype=np.uint8).reshape(count, 1, 1, 1)
+    numbers = np.arange(count, dtype=np.int64) if labels else None
+    return ResidentBatches(images, numbers, batch_images=batch_images, seed=seed, device=CPU)
+
+
+def order(loader, steps):
+    return torch.cat([loader.at(step).images.flatten() for step in range(steps)]).tolist()
+
+
+def test_each_epoch_deals_every_image_once_in_an_order_of_its_own():
+    seen = order(batches(), 10)  # 40 images: four epochs, with batches that span two
+    epochs = [seen[first : first + 10] for first in range(0, 40, 10)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_labels_stay_with_their_images():
+    loader = batches()
+    for step in range(5):
+        batch = loader.at(step)
+        assert torch.equal(batch.images.flatten().long(), batch.labels)
+
+
+def test_a_step_is_the_same_wherever_one_begins():
+    straight, resumed = batches(), batches()
+    first = [straight.at(step).labels.tolist() for step in range(9)]
+    assert [resumed.at(step).labels.tolist() for step in (7, 8)] == first[7:]
+    assert resumed.at(2).labels.tolist() == first[2]
+
+
+def test_the_seed_rules_the_order():
+    assert order(batches(seed=0), 5) == order(batches(seed=0), 5)
+    assert order(batches(seed=0), 5) != order(batches(seed=1), 5)
+    # The second epoch of one seed is not the first of the next.
+    assert order(batches(seed=0, batch_images=10), 2)[10:] != order(batches(seed=1, batch_images=10), 1)
+
+
+def test_a_batch_may_be_larger_than_the_data():
+    batch = batches(count=3, batch_images=7).at(0)
+    assert sorted(batch.labels.tolist()[:3]) == sorted(batch.labels.tolist()[3:6]) == [0, 1, 2]
+
+
+def test_no_labels():
+    assert batches(labels=False).at(0).labels is None
+
+
+def test_data_that_cannot_be_trained_on():
+    with pytest.raises(ValueError, match="no image"):
+        batches(count=0)
+    images = np.zeros((2, 1, 1, 1), dtype=np.uint8)
+    for labels in (np.array([0, -1]), np.array([0])):
+        with pytest.raises(ValueError, match="one label, 0 or more"):
+            ResidentBatches(images, labels, batch_images=1, seed=0, device=CPU)

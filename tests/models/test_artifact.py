@@ -1,0 +1,160 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save
+
+import genai_core
+from genai_core.models.artifact import (
+    CONFIG_FILE,
+    TRAINING_FILE,
+    WEIGHTS_FILE,
+    build_model,
+    load_for_training,
+    load_model,
+    parse_sampling,
+    read_config,
+    recipe_values,
+    save_model,
+)
+from tests.models.tiny import RECIPES, SHAPE
+
+FAMILIES = sorted(RECIPES)
+SUMMARY = {"images": 64, "last figures": {"loss": 0.25}}
+
+
+def saved(folder, family="gan", seed=0):
+    torch.manual_seed(seed)
+    folder.mkdir()
+    model = build_model(RECIPES[family](), SHAPE)
+    save_model(folder, model, RECIPES[family](), dataset="abc", training_summary=SUMMARY)
+    return model
+
+
+@pytest.fixture
+def folder(tmp_path):
+    saved(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_comes_back_as_it_was(tmp_path, family):
+    model = saved(tmp_path / "m", family)
+    loaded, again = load_model(tmp_path / "m"), load_for_training(tmp_path / "m")
+    labels, seeds = torch.tensor([0, 1]), torch.tensor([3, 4])
+    expected = model.eval().sample(labels, seeds, model.preview_sampling)
+    assert torch.equal(loaded.sample(labels, seeds, model.preview_sampling), expected)
+    assert not loaded.training
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_what_config_json_says(folder):
+    description = read_config(folder)
+    assert description.config == RECIPES["gan"]()
+    assert description.shape == SHAPE
+    assert description.dataset == "abc"
+    assert description.training_summary == SUMMARY
+    assert description.parameters == sum(p.numel() for p in load_model(folder).sampled_network().parameters())
+    assert "sampling" not in recipe_values(description.config)
+
+
+def test_equal_models_make_equal_bytes(tmp_path):
+    for name in ("one", "two"):
+        saved(tmp_path / name)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_a_discriminator_is_for_training_alone(tmp_path):
+    saved(tmp_path / "gan")
+    saved(tmp_path / "diffusion", "diffusion")
+    sizes = {name: (tmp_path / name / TRAINING_FILE).stat().st_size for name in ("gan", "diffusion")}
+    assert sizes["gan"] > 1000 > sizes["diffusion"]
+    (tmp_path / "gan" / TRAINING_FILE).unlink()
+    load_model(tmp_path / "gan")
+    with pytest.raises(FileNotFoundError, match=r"training\.safetensors is missing"):
+        load_for_training(tmp_path / "gan")
+
+
+def test_three_lines_from_a_folder_to_images(folder):
+    model = genai_core.load_model(str(folder))
+    assert model.sample(torch.tensor([0]), torch.tensor([0]), model.preview_sampling).shape == (1, 1, 8, 8)
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no model there"):
+        load_model(tmp_path)
+
+
+def test_missing_weights(folder):
+    (folder / WEIGHTS_FILE).unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors is missing"):
+        load_model(folder)
+
+
+def test_damaged_weights(folder):
+    content = bytearray((folder / WEIGHTS_FILE).read_bytes())
+    content[-1] ^= 1
+    (folder / WEIGHTS_FILE).write_bytes(content)
+    with pytest.raises(ValueError, match=r"its content is not what config\.json names"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x04 a pickle", "not a safetensors file"),
+        (save({"basis": torch.zeros(1)}), "expected the tensors of its config; missing"),
+    ],
+)
+def test_foreign_weights_that_the_config_vouches_for(folder, content, message, monkeypatch):
+    (folder / WEIGHTS_FILE).write_bytes(content)
+    monkeypatch.setattr("genai_core.models.artifact._sha256", lambda _path: "same")
+    change_config(folder, sha256={WEIGHTS_FILE: "same"})
+    with pytest.raises(ValueError, match=message):
+        load_model(folder)
+
+
+def test_weights_of_another_size(tmp_path, folder, monkeypatch):
+    torch.manual_seed(0)
+    wide = RECIPES["gan"]().model_copy(update={"network": RECIPES["gan"]().network.model_copy(update={"width": 16})})
+    change_config(folder, network=wide.network.model_dump())
+    with pytest.raises(ValueError, match=r"expected shape \(16,|expected shape \(32,"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "expected format 1, got 2"),
+        ({"family": "vae"}, "vae"),
+        ({"network": {"width": 8}}, r"network.*Field required"),
+        ({"shape": {"image_size": 8}}, "channels"),
+        ({"dataset": None, "shape": 3}, "not the config of a model"),
+    ],
+)
+def test_a_config_that_cannot_be_used(folder, changes, message):
+    change_config(folder, **changes)
+    with pytest.raises(ValueError, match=message):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", "{", "\x00"])
+def test_a_config_that_is_no_config(folder, content):
+    (folder / CONFIG_FILE).write_text(content)
+    with pytest.raises(ValueError, match="not the config of a model"):
+        load_model(folder)
+
+
+def test_sampling_options_are_checked():
+    assert parse_sampling("gan", {"truncation": 0.5}).truncation == 0.5
+    with pytest.raises(ValueError, match=r"sampling of gan: truncation: .*less than or equal to 1"):
+        parse_sampling("gan", {"truncation": 2})
+    with pytest.raises(ValueError, match="no model family 'vae'; there are: diffusion, gan"):
+        parse_sampling("vae", {})
+
+
+def change_config(folder, **changes):
+    values = json.loads((folder / CONFIG_FILE).read_text())
+    (folder / CONFIG_FILE).write_text(json.dumps({**values, **changes}))

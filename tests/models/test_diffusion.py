@@ -1,0 +1,116 @@
+import math
+
+import pytest
+import torch
+
+from genai_core.config import DiffusionSampling
+from genai_core.models.diffusion import build, heun, noise_levels, preconditioning
+from tests.models.tiny import SHAPE, diffusion_recipe
+
+SAMPLING = DiffusionSampling(steps=3, sigma_min=0.01, sigma_max=10.0, guidance_scale=1.0)
+SIGMA_DATA = 0.5
+
+
+def test_preconditioning_keeps_everything_at_unit_variance():
+    sigma = torch.tensor([1e-3, 0.1, 0.5, 2.0, 80.0], dtype=torch.float64)
+    scale = preconditioning(sigma, SIGMA_DATA)
+    torch.testing.assert_close(scale.input**2 * (sigma**2 + SIGMA_DATA**2), torch.ones_like(sigma))
+    # The target of the network, (clean - skip * noisy) / output, for clean and noise of standard deviation
+    # SIGMA_DATA and sigma.
+    target = ((1 - scale.skip) ** 2 * SIGMA_DATA**2 + (scale.skip * sigma) ** 2) / scale.output**2
+    torch.testing.assert_close(target, torch.ones_like(sigma))
+
+
+def test_preconditioning_at_its_limits():
+    scale = preconditioning(torch.tensor([1e-6, 1e6], dtype=torch.float64), SIGMA_DATA)
+    # Without noise the image is its own estimate; where nothing but noise is seen, the network makes it all.
+    torch.testing.assert_close(scale.skip, torch.tensor([1.0, 0.0], dtype=torch.float64), atol=1e-10, rtol=0)
+    torch.testing.assert_close(scale.output, torch.tensor([1e-6, SIGMA_DATA], dtype=torch.float64), rtol=1e-6, atol=0)
+
+
+def test_an_untrained_model_is_the_best_denoiser_of_a_gaussian():
+    """Its network gives 0, so it is c_skip * x: the posterior mean for clean images N(0, sigma_data^2)."""
+    model = build(diffusion_recipe(), SHAPE)
+    images = torch.randn(5, 1, 8, 8)
+    sigma = torch.tensor([0.01, 0.1, 0.5, 1.0, 10.0])
+    expected = images * (SIGMA_DATA**2 / (SIGMA_DATA**2 + sigma**2))[:, None, None, None]
+    torch.testing.assert_close(model.denoise(images, sigma, torch.zeros(5, dtype=torch.int64)), expected)
+
+
+def test_the_weighted_loss_of_the_best_gaussian_denoiser_is_one_at_every_noise_level():
+    for mean in (-3.0, 0.0, 3.0):
+        model = build(diffusion_recipe(log_sigma_mean=mean, log_sigma_std=0.1), SHAPE)
+        images = torch.randn(512, 1, 8, 8) * SIGMA_DATA
+        loss = model.loss("denoiser", images, torch.zeros(512, dtype=torch.int64), torch.Generator().manual_seed(1))
+        assert float(loss.figures["loss"]) == pytest.approx(1.0, rel=0.03)
+
+
+def test_one_image_is_learned_by_heart():
+    model = build(diffusion_recipe(), SHAPE)
+    image = torch.rand(1, 1, 8, 8) * 2 - 1
+    images, labels = image.expand(16, -1, -1, -1), torch.zeros(16, dtype=torch.int64)
+    optimizer, generator = torch.optim.Adam(model.parameters(), lr=1e-2), torch.Generator().manual_seed(0)
+    for _ in range(150):
+        optimizer.zero_grad()
+        model.loss("denoiser", images, labels, generator).value.backward()
+        optimizer.step()
+    drawn = model.eval().sample(labels[:4], torch.arange(4), SAMPLING.model_copy(update={"steps": 8}))
+    difference = (drawn.float() - (image * 127.5 + 127.5)).abs().mean()
+    assert difference < 20  # of 255; any other image is about 85 away
+
+
+def test_noise_levels_fall_from_the_largest_to_nothing():
+    levels = noise_levels(5, 0.01, 80.0)
+    assert levels[0] == pytest.approx(80.0)
+    assert levels[-2] == pytest.approx(0.01)
+    assert levels[-1] == 0.0
+    assert levels == sorted(levels, reverse=True)
+    assert noise_levels(1, 0.01, 80.0) == pytest.approx([80.0, 0.0])
+
+
+def test_heun_finds_the_only_image_there_is():
+    point = torch.full((2, 1, 2, 2), 0.3)
+    drawn = heun(lambda *_: point, torch.randn(2, 1, 2, 2), noise_levels(4, 0.01, 80.0))
+    torch.testing.assert_close(drawn, point, atol=1e-5, rtol=0)
+
+
+def test_heun_on_gaussian_data_converges_to_the_exact_flow_with_second_order():
+    """For data N(0, s^2) the flow keeps x / sqrt(s^2 + sigma^2)."""
+    sigma_max, noise = 10.0, torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    exact = sigma_max * SIGMA_DATA / math.sqrt(SIGMA_DATA**2 + sigma_max**2)
+
+    def error(steps):
+        def denoise(images, sigma):
+            return images * SIGMA_DATA**2 / (SIGMA_DATA**2 + sigma**2)
+
+        return abs(float(heun(denoise, noise, noise_levels(steps, 1e-4, sigma_max))) - exact)
+
+    assert error(128) < 1e-3
+    assert 3.0 < error(32) / error(64) < 5.0  # second order: half the step, a quarter of the error
+
+
+def test_heun_asks_the_denoiser_once_less_than_twice_a_step():
+    calls = []
+    heun(lambda images, sigma: calls.append(sigma) or images, torch.ones(1, 1, 1, 1), noise_levels(5, 0.01, 10.0))
+    assert len(calls) == 9
+
+
+def test_guidance_moves_away_from_the_unconditional_estimate():
+    model = build(diffusion_recipe(), SHAPE).eval()
+    torch.nn.init.normal_(model.network.output.weight)
+    torch.nn.init.normal_(model.network.class_embedding.weight)
+    images, sigma, labels = torch.randn(3, 1, 8, 8), torch.full((3,), 1.0), torch.tensor([0, 1, 2])
+    conditional = model.denoise(images, sigma, labels)
+    unconditional = model.denoise(images, sigma, torch.full((3,), 3))
+    torch.testing.assert_close(model._guided(images, 1.0, labels, 1.0), conditional)
+    torch.testing.assert_close(model._guided(images, 1.0, labels, 0.0), unconditional)
+    torch.testing.assert_close(model._guided(images, 1.0, labels, 3.0), 3 * conditional - 2 * unconditional)
+
+
+def test_labels_are_hidden_as_often_as_asked():
+    model = build(diffusion_recipe(label_dropout=1.0), SHAPE)
+    model.loss(
+        "denoiser", torch.zeros(8, 1, 8, 8), torch.zeros(8, dtype=torch.int64), torch.Generator()
+    ).value.backward()
+    used = model.network.class_embedding.weight.grad.abs().sum(dim=1) > 0
+    assert used[:3].tolist() == [False, False, False]

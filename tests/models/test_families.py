@@ -1,0 +1,105 @@
+"""What holds for every family."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from genai_core.models.artifact import build_model
+from genai_core.models.protocol import ImageShape
+from tests.models.tiny import RECIPES, SHAPE
+
+FAMILIES = sorted(RECIPES)
+
+
+def lively(family, shape=SHAPE):
+    """A model in which nothing is zero, so that every input counts."""
+    model = build_model(RECIPES[family](), shape).eval()
+    for parameter in model.parameters():
+        if parameter.abs().sum() == 0:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("classes", [(), ("a", "b", "c")])
+@pytest.mark.parametrize(("size", "channels"), [(8, 1), (12, 3), (16, 3), (28, 1), (32, 1), (64, 3)])
+def test_trains_and_draws_at_any_size(family, classes, size, channels):
+    model = build_model(RECIPES[family](), ImageShape(size, channels, classes))
+    images = torch.rand(2, channels, size, size) * 2 - 1
+    labels = torch.tensor([0, len(classes) - 1]) if classes else None
+    for phase in model.phases:
+        loss = model.loss(phase, images, labels, torch.Generator().manual_seed(0))
+        loss.value.backward()
+        assert loss.value.shape == ()
+        assert all(not figure.requires_grad and figure.isfinite() for figure in loss.figures.values())
+    drawn = model.eval().sample(
+        labels, torch.tensor([1, 2]), model.preview_sampling.model_copy(update=_few_steps(family))
+    )
+    assert drawn.shape == (2, channels, size, size)
+    assert drawn.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_parameter_belongs_to_one_phase(family):
+    model = build_model(RECIPES[family](), SHAPE)
+    owned = [id(parameter) for phase in model.phases for parameter in model.phase_parameters(phase)]
+    assert sorted(owned) == sorted(id(parameter) for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_image_depends_on_its_seed_and_label_alone(family):
+    model, sampling = lively(family), RECIPES_SAMPLING[family]
+    labels, seeds = torch.arange(12) % 3, torch.arange(12)
+    together = model.sample(labels, seeds, sampling).int()
+    order = torch.randperm(12)
+    shuffled = model.sample(labels[order], seeds[order], sampling).int()
+    alone = torch.cat([model.sample(labels[i : i + 1], seeds[i : i + 1], sampling) for i in range(12)]).int()
+    # Other batch sizes take other ways through the same sums: one grey level of 255 is rounding.
+    assert (shuffled - together[order]).abs().max() <= 1
+    assert (alone - together).abs().max() <= 1
+    assert not torch.equal(together[0], together[3])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_label_counts(family):
+    model, sampling = lively(family), RECIPES_SAMPLING[family]
+    first, second = (model.sample(torch.tensor([label]), torch.tensor([5]), sampling) for label in (0, 1))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_wrong_labels_are_refused(family):
+    model = build_model(RECIPES[family](), SHAPE)
+    with pytest.raises(ValueError, match="labels from 0 to 2"):
+        model.sample(torch.tensor([3]), torch.tensor([0]), model.preview_sampling)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_losses_repeat_with_their_generator(family):
+    model = build_model(RECIPES[family](), SHAPE)
+    images, labels = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])
+    for phase in model.phases:
+        losses = [model.loss(phase, images, labels, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+        first, again, other = (loss.value.detach() for loss in losses)
+        assert first == again != other
+
+
+def test_models_import_neither_lightning_nor_torchvision():
+    code = (
+        "import sys, genai_core; assert 'torch' not in sys.modules;"
+        "import genai_core.models.artifact, genai_core.models.diffusion, genai_core.models.gan;"
+        "heavy = {'lightning', 'torchvision', 'torchmetrics', 'pandas'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def _few_steps(family):
+    return {"steps": 2} if family == "diffusion" else {}
+
+
+RECIPES_SAMPLING = {
+    family: build_model(RECIPES[family](), SHAPE).preview_sampling.model_copy(update=_few_steps(family))
+    for family in FAMILIES
+}

@@ -1,0 +1,51 @@
+"""Recipes of networks as small as they can be."""
+
+from genai_core.config import DiffusionRecipe, GanRecipe, TrainingConfig
+from genai_core.models.protocol import ImageShape
+
+SHAPE = ImageShape(image_size=8, channels=1, classes=("a", "b", "c"))
+
+
+def training_config(**changes):
+    values = {
+        "total_images": 64,
+        "batch_images": 8,
+        "learning_rate": 1e-3,
+        "warmup_images": 16,
+        "decay_share": 0.5,
+        "adam_betas": (0.5, 0.99),
+        "weight_decay": 0.0,
+        "ema_halflife_images": 16,
+        "gradient_clip_norm": 1.0,
+        "precision": "fp32",
+        "seed": 0,
+    }
+    return TrainingConfig(**{**values, **changes})
+
+
+def diffusion_recipe(training=None, **objective):
+    values = {"sigma_data": 0.5, "log_sigma_mean": -0.4, "log_sigma_std": 1.0, "label_dropout": 0.1}
+    return DiffusionRecipe(
+        family="diffusion",
+        network={"width": 8, "depth": 1},
+        objective={**values, **objective},
+        training=training or training_config(),
+    )
+
+
+def gan_recipe(training=None, **objective):
+    values = {
+        "r1_gamma": 0.5,
+        "penalty_share": 0.5,
+        "discriminator_rate_factor": 2.0,
+        "augment_policy": ("translation",),
+    }
+    return GanRecipe(
+        family="gan",
+        network={"width": 8, "depth": 1, "latent_dim": 4},
+        objective={**values, **objective},
+        training=training or training_config(),
+    )
+
+
+RECIPES = {"diffusion": diffusion_recipe, "gan": gan_recipe}

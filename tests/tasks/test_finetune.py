@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from genai_core.config import load_config
+from genai_core.models.artifact import WEIGHTS_FILE, load_for_training, load_model, read_config
+from tasks import finetune
+from tests.tasks.small_run import (
+    PARAMS,
+    bytes_below,
+    change_params,
+    read_json,
+    small_params,
+    write_datasets,
+    write_model,
+    write_selection,
+)
+
+
+@pytest.fixture
+def selected(workspace, monkeypatch):
+    """A workspace with a selected model; the command line of the task is set."""
+    small_params()
+    change_params(finetune={"total_images": 96, "warmup_images": 32, "ema_halflife_images": 64})
+    write_datasets()
+    write_model("models/trained/small")
+    write_selection("models/selected", "models/trained/small", "small")
+    monkeypatch.setattr("sys.argv", ["finetune"])
+    return workspace
+
+
+def test_goes_on_from_the_selected_weights(selected):
+    finetune.main()
+    before, after = load_for_training(selected / "models/selected"), load_for_training(selected / "models/finetuned")
+    pairs = list(zip(before.state_dict().values(), after.state_dict().values(), strict=True))
+    assert any(not torch.equal(one, other) for one, other in pairs)
+    # A little further, not anew: the weights are near where they were.
+    difference = sum(float((one - other).square().sum()) for one, other in pairs)
+    assert difference < 0.01 * sum(float(one.square().sum()) for one, _ in pairs)
+
+    description, own = read_config(selected / "models/finetuned"), load_config(PARAMS).model("small").training
+    training = description.config.training
+    assert (training.total_images, training.seed) == (96, 1)
+    assert training.learning_rate == pytest.approx(0.1 * own.learning_rate)
+    assert training.batch_images == own.batch_images
+    assert description.dataset == read_json("data/prepared/dataset.json")["fingerprint"]
+    origin = read_config(selected / "models/selected").sha256[WEIGHTS_FILE]
+    assert description.training_summary["started from"] == f"weights {origin}"
+    assert load_model(selected / "models/finetuned").shape == description.shape
+    assert sorted(path.name for path in (selected / "plots/finetuned").iterdir()) == ["curves.csv", "samples.png"]
+    assert read_json("metrics/cost/finetune.json")["images"] == 96
+
+
+def test_two_runs_make_equal_bytes(selected):
+    outputs = []
+    for _ in range(2):
+        finetune.main()
+        outputs.append(bytes_below("models/finetuned") | bytes_below("plots/finetuned"))
+    assert outputs[0] == outputs[1]
+
+
+def test_images_of_another_shape_are_refused(selected, capsys):
+    write_model("models/trained/other", labelled=False)
+    for path in (selected / "models/trained/other").iterdir():
+        (selected / "models/selected" / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(SystemExit):
+        finetune.main()
+    assert "train the models again" in capsys.readouterr().err

@@ -1,0 +1,160 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+from genai_core.models.artifact import load_for_training, load_model, read_config
+from tasks import train
+from tests.tasks.conftest import ROOT
+from tests.tasks.small_run import PARAMS, bytes_below, change_params, read_json, write_datasets
+
+STEPS = 60
+TRAIN = [sys.executable, "-m", "tasks.train"]
+
+
+def training_params():
+    """Both models of params.yaml, as small as they can be, trained for 60 steps."""
+    change_params(compute={"accelerator": "cpu", "cpu_threads": 1, "checkpoint_every_s": 1e-6})
+    yaml = YAML()
+    values = yaml.load(PARAMS)
+    for model in values["models"].values():
+        model["network"].update(width=8, depth=1)
+        model["training"].update(total_images=STEPS * 8, batch_images=8, warmup_images=16)
+    yaml.dump(values, PARAMS)
+
+
+def train_here(name, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train", name])
+    train.main()
+
+
+def start(name):
+    return subprocess.Popen(
+        [*TRAIN, name], env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_checkpoint(after_step=0, timeout_s=60):
+    """The step of the newest checkpoint, as soon as it is beyond `after_step`."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        steps = [int(path.name[5:17]) for path in Path(".genai/checkpoints").glob("*/step-*.pt")]
+        if steps and max(steps) > after_step:
+            return max(steps)
+        time.sleep(0.002)
+    raise AssertionError("no checkpoint was written")
+
+
+@pytest.fixture
+def trained(workspace, monkeypatch):
+    """A function: the outputs of an uninterrupted run of that model, which are then out of the way."""
+    write_datasets()
+    training_params()
+
+    def outputs(name):
+        train_here(name, monkeypatch)
+        return take_outputs(name)
+
+    return outputs
+
+
+def take_outputs(name):
+    found = {}
+    for room in ("models", "plots"):
+        folder = Path(room) / "trained" / name
+        found |= bytes_below(folder)
+        folder.rename(folder.with_name("taken"))
+        assert not list(folder.parent.glob(".*"))
+        for path in (folder.with_name("taken")).iterdir():
+            path.unlink()
+        folder.with_name("taken").rmdir()
+    assert not list(Path(".genai/checkpoints").glob("*"))
+    return found
+
+
+@pytest.mark.parametrize("name", ["diffusion", "gan"])
+def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
+    write_datasets()
+    training_params()
+    train_here(name, monkeypatch)
+    folder = workspace / "models/trained" / name
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "card.md",
+        "config.json",
+        "model.safetensors",
+        "training.safetensors",
+    ]
+    description, dataset = read_config(folder), read_json("data/augmented/dataset.json")
+    assert description.config.family == name
+    assert description.dataset == dataset["fingerprint"]
+    assert description.training_summary["images"] == STEPS * 8
+    assert description.dataset in (folder / "card.md").read_text()
+    assert load_model(folder).shape == load_for_training(folder).shape == description.shape
+    rows = (workspace / "plots/trained" / name / "curves.csv").read_text().splitlines()
+    assert rows[0].startswith("images,")
+    assert len(rows) == STEPS + 1
+    assert Image.open(workspace / "plots/trained" / name / "samples.png").width > 200
+    cost = read_json(f"metrics/cost/train@{name}.json")
+    assert cost["images"] == STEPS * 8
+    assert cost["device"] == "cpu"
+    assert cost["images_per_second"] > 0
+    assert not list((workspace / ".genai/checkpoints").glob("*"))
+    assert read_json(f".genai/progress/train@{name}.json")["done"] == STEPS * 8
+
+
+@pytest.mark.parametrize("name", ["diffusion", "gan"])
+def test_killed_runs_end_as_if_nothing_had_happened(trained, monkeypatch, name):
+    expected = trained(name)
+
+    killed = start(name)
+    step = wait_for_checkpoint(after_step=4)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    assert step < STEPS
+
+    asked = start(name)
+    step = wait_for_checkpoint(after_step=step + 4)
+    asked.terminate()
+    output = asked.communicate()[0]
+    assert asked.returncode == 128 + signal.SIGTERM
+    assert "going on from the checkpoint" in output
+    assert not Path("models/trained", name).exists()
+    assert wait_for_checkpoint(after_step=step - 1) < STEPS
+
+    train_here(name, monkeypatch)
+    assert take_outputs(name) == expected
+
+
+def test_a_model_that_does_not_exist(workspace, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        train_here("nobody", monkeypatch)
+    assert "models.nobody: there is no such model" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_no_number_is_one_clear_line(workspace, monkeypatch, capsys):
+    write_datasets()
+    training_params()
+    yaml = YAML()
+    values = yaml.load(PARAMS)
+    values["models"]["gan"]["training"].update(learning_rate=1.0, warmup_images=0)
+    yaml.dump(values, PARAMS)
+    with pytest.raises(SystemExit):
+        train_here("gan", monkeypatch)
+    error = capsys.readouterr().err
+    assert "became" in error
+    assert "learning_rate" in error
+    assert not Path("models/trained/gan").exists()
+
+
+def test_unlabelled_images(workspace, monkeypatch):
+    write_datasets(labelled=False)
+    training_params()
+    train_here("gan", monkeypatch)
+    assert json.loads(Path("models/trained/gan/config.json").read_text())["shape"]["classes"] == []

@@ -1,0 +1,62 @@
+import torch
+
+from genai_core.training.checkpoint import Checkpoints
+
+
+def state(step):
+    return {"step": step, "tensor": torch.arange(3) * step, "rows": [{"loss": 0.5}], "pair": (1, torch.ones(1))}
+
+
+def checkpoints(tmp_path, **identity):
+    return Checkpoints(tmp_path, "train@gan", {"seed": 0, **identity})
+
+
+def test_comes_back_as_it_was(tmp_path):
+    checkpoints(tmp_path).save(3, state(3))
+    loaded = checkpoints(tmp_path).load()
+    assert loaded["step"] == 3
+    assert torch.equal(loaded["tensor"], torch.arange(3) * 3)
+    assert loaded["rows"] == [{"loss": 0.5}]
+
+
+def test_nothing_to_go_on_from(tmp_path):
+    assert checkpoints(tmp_path).load() is None
+
+
+def test_the_last_two_are_kept_and_nothing_else(tmp_path):
+    kept = checkpoints(tmp_path)
+    for step in (5, 9, 100, 20):
+        kept.save(step, state(step))
+    assert sorted(path.name[:17] for path in kept.folder.iterdir()) == ["step-000000000020", "step-000000000100"]
+    assert kept.load()["step"] == 100
+
+
+def test_a_damaged_one_is_passed_over(tmp_path, capsys):
+    kept = checkpoints(tmp_path)
+    for step in (1, 2):
+        kept.save(step, state(step))
+    newest = max(kept.folder.iterdir())
+    newest.write_bytes(newest.read_bytes()[:-10])
+    assert kept.load()["step"] == 1
+    assert "is damaged" in capsys.readouterr().out
+
+
+def test_half_written_files_are_not_seen(tmp_path):
+    kept = checkpoints(tmp_path)
+    kept.save(1, state(1))
+    (kept.folder / ".new-77").write_bytes(b"half")
+    (kept.folder / "step-2.pt").write_bytes(b"foreign")
+    assert kept.load()["step"] == 1
+
+
+def test_another_config_or_dataset_has_others(tmp_path):
+    checkpoints(tmp_path).save(1, state(1))
+    assert checkpoints(tmp_path, dataset="other").load() is None
+
+
+def test_deleted_at_the_end(tmp_path):
+    kept = checkpoints(tmp_path)
+    kept.save(1, state(1))
+    kept.delete()
+    assert not kept.folder.exists()
+    kept.delete()

@@ -1,0 +1,152 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from genai_core.data.loader import ResidentBatches
+from genai_core.models.artifact import build_model
+from genai_core.models.protocol import Loss
+from genai_core.progress import Progress
+from genai_core.training.checkpoint import Checkpoints
+from genai_core.training.loop import TrainingStoppedError, train
+from genai_core.training.watch import DivergedError
+from tests.models.tiny import RECIPES, SHAPE, training_config
+
+CPU = torch.device("cpu")
+FAMILIES = sorted(RECIPES)
+
+
+def model_of(family="gan"):
+    torch.manual_seed(0)
+    return build_model(RECIPES[family](), SHAPE)
+
+
+def run(model, folder, *, checkpoint_every_s=1e9, stop_requested=lambda: False, **changes):
+    config = training_config(**changes)
+    images = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8)).astype(np.uint8)
+    labels = np.arange(20) % 3
+    return train(
+        model,
+        ResidentBatches(images, labels, batch_images=config.batch_images, seed=config.seed, device=CPU),
+        config,
+        device=CPU,
+        checkpoints=Checkpoints(folder, "run", {}),
+        checkpoint_every_s=checkpoint_every_s,
+        progress=Progress(silent=True),
+        stop_requested=stop_requested,
+    )
+
+
+def after(calls):
+    """A stop that is requested from the given call on."""
+    counter = iter(range(10**6))
+    return lambda: next(counter) + 1 >= calls
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_move_and_the_average_is_what_is_left(family, tmp_path):
+    model, first = model_of(family), model_of(family).state_dict()
+    result = run(model, tmp_path)
+    assert (result.images, result.steps) == (64, 8)
+    assert [snapshot.images_seen for snapshot in result.snapshots] == [8, 16, 32, 64]
+    assert all(snapshot.images.shape == (10, 1, 8, 8) for snapshot in result.snapshots)
+    assert [row["images"] for row in result.curves] == list(range(8, 65, 8))
+    moved = [not torch.equal(first[name], tensor) for name, tensor in model.state_dict().items()]
+    assert sum(moved) > 0.9 * len(moved)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("stops", [(3,), (1, 2, 3)])
+def test_a_stopped_run_goes_on_to_the_same_end(family, stops, tmp_path):
+    straight = model_of(family)
+    expected = run(straight, tmp_path / "straight")
+    for steps in stops:
+        with pytest.raises(TrainingStoppedError, match="a checkpoint is saved"):
+            run(model_of(family), tmp_path / "stopped", stop_requested=after(steps))
+    # Other weights at the start: all must come from the checkpoint.
+    torch.manual_seed(99)
+    resumed = build_model(RECIPES[family](), SHAPE)
+    result = run(resumed, tmp_path / "stopped")
+    assert result.curves == expected.curves
+    assert all(
+        np.array_equal(one.images, other.images)
+        for one, other in zip(result.snapshots, expected.snapshots, strict=True)
+    )
+    for name, tensor in straight.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], tensor), name
+
+
+def test_checkpoints_change_nothing_in_the_result(tmp_path):
+    models = [model_of(), model_of()]
+    results = [
+        run(model, tmp_path / str(every), checkpoint_every_s=every)
+        for model, every in zip(models, (1e9, 1e-9), strict=True)
+    ]
+    assert results[0].curves == results[1].curves
+    first, second = (model.state_dict() for model in models)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_stop_after_the_last_step_is_too_late_to_matter(tmp_path):
+    assert run(model_of(), tmp_path, stop_requested=after(8)).steps == 8
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_before_it_reaches_the_weights(value, tmp_path, monkeypatch):
+    model = model_of("diffusion")
+    own, calls = model.loss, []
+
+    def broken(*arguments):
+        calls.append(1)
+        loss = own(*arguments)
+        return Loss(loss.value * value, loss.figures) if len(calls) == 3 else loss
+
+    monkeypatch.setattr(model, "loss", broken)
+    with pytest.raises(DivergedError, match=r"the loss of the denoiser became .* after 24 images"):
+        run(model, tmp_path)
+    assert len(calls) == 3
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+
+
+def test_unlabelled_images(tmp_path):
+    shape = type(SHAPE)(8, 1, ())
+    images = np.zeros((4, 1, 8, 8), dtype=np.uint8)
+    for family in FAMILIES:
+        result = train(
+            build_model(RECIPES[family](), shape),
+            ResidentBatches(images, None, batch_images=4, seed=0, device=CPU),
+            training_config(total_images=8, batch_images=4),
+            device=CPU,
+            checkpoints=Checkpoints(tmp_path, family, {}),
+            checkpoint_every_s=1e9,
+            progress=Progress(silent=True),
+            stop_requested=lambda: False,
+        )
+        assert result.steps == 2
+
+
+def test_bf16_trains_too(tmp_path):
+    result = run(model_of("diffusion"), tmp_path, precision="bf16", total_images=16)
+    assert all(math.isfinite(row["loss"]) for row in result.curves)
+
+
+def test_progress_counts_images(tmp_path):
+    lines = []
+
+    class Recorder(Progress):
+        def update(self, done, figures=None):
+            lines.append((done, sorted(figures)))
+
+    images = np.zeros((4, 1, 8, 8), dtype=np.uint8)
+    train(
+        model_of("diffusion"),
+        ResidentBatches(images, np.zeros(4, dtype=np.int64), batch_images=4, seed=0, device=CPU),
+        training_config(total_images=8, batch_images=4),
+        device=CPU,
+        checkpoints=Checkpoints(tmp_path, "run", {}),
+        checkpoint_every_s=1e9,
+        progress=Recorder(silent=True),
+        stop_requested=lambda: False,
+    )
+    assert lines == [(4, ["loss", "memory_mb"]), (8, ["loss", "memory_mb"])]
