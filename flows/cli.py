@@ -137,6 +137,7 @@ def _run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
 
     # The view shows it all; Prefect's console handler would print every line a second time.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reports usage, unless told not to
     ensure_prefect_api()
     from flows.pipeline import pipeline
 

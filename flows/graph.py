@@ -1,5 +1,6 @@
 """DVC's graph as plain values: the one file that asks DVC which stages there are and how they hang together."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,14 +74,16 @@ def open_repo(workspace: Path) -> Iterator["Repo"]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    # DVC draws a bar for each folder that it hashes, over whatever the terminal shows, unless its log is this quiet.
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
     try:
         repo = Repo(str(workspace))
     except DvcException as error:
-        raise GraphError(f"{workspace}: {error}") from None
+        raise GraphError(f"{workspace}: {_one_line(error)}") from None
     try:
         yield repo
     except DvcException as error:
-        raise GraphError(" ".join(str(error).split())) from None
+        raise GraphError(_one_line(error)) from None
     finally:
         repo.close()
 
@@ -135,3 +138,15 @@ def _needs(name: str, meta: dict[str, Any]) -> Needs:
         fault = error.errors()[0]
         key = ".".join(str(part) for part in ("meta", *fault["loc"]))
         raise GraphError(f"dvc.yaml: {name}: {key}: got {fault['input']!r}; {fault['msg']}") from None
+
+
+def _one_line(error: Exception) -> str:
+    """What DVC says, with what only its own coloured form tells: the faults of a schema, the line of a syntax error."""
+    cause = error.__cause__
+    faults = [str(fault) for fault in getattr(cause, "errors", [])]
+    if mark := getattr(cause, "problem_mark", None):
+        faults.append(f"line {mark.line + 1}: {getattr(cause, 'problem', '')}")
+    message = "; ".join([str(error), *faults])
+    if "dvc.lock'" in message:
+        message += "; take the committed one (git checkout dvc.lock) or remove it: finished stages are restored"
+    return " ".join(message.split())

@@ -80,7 +80,7 @@ class Contents:
         return True
 
     def changed_files(self, out: "Output") -> Counter[str]:
-        """How many files of a data source were added, deleted or modified; empty when its listing is not in the cache."""
+        """How many files of a data source were added, deleted or modified; empty without a listing in the cache."""
         if not out.get_obj():
             return Counter()
         old, new = _files_of(out), self._disk_files(out)

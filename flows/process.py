@@ -39,7 +39,7 @@ class Processes:
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """End every process and its descendants: an interrupt, then a kill. Returns at once; safe in a signal handler."""
+        """End every process and its descendants: an interrupt, then a kill. Returns at once, signal-safe."""
         self._stopping.set()
         for process in tuple(self._running):
             _cut_lifeline(process)

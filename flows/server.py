@@ -8,8 +8,11 @@ import threading
 import tomllib
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from flows.process import Processes, Stopped
 
@@ -24,8 +27,7 @@ def configured_api_url() -> str | None:
     """The address of the user's own server, by PREFECT_API_URL or the active profile. Imports no prefect (1.3 s)."""
     if url := os.environ.get("PREFECT_API_URL"):
         return url
-    home = Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
-    path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH", _prefect_home() / "profiles.toml"))
     try:
         profiles = tomllib.loads(path.read_text())
     except (FileNotFoundError, tomllib.TOMLDecodeError):
@@ -53,15 +55,32 @@ def ensure_prefect_api() -> str:
     processes = Processes(grace_s=5.0)
     lines: list[str] = []
     thread = threading.Thread(target=_serve, args=(processes, port, lines), daemon=True)
-    thread.start()
-    # Exit handlers run last in, first out: what Prefect registers when it is imported, below, sends the
-    # logs that are still waiting, and must find the server alive.
-    atexit.register(_stop, processes, thread)
-    # Prefect takes more than a second to import: the server comes up meanwhile.
-    import prefect  # noqa: F401
+    with _starting_alone():
+        thread.start()
+        # Exit handlers run last in, first out: what Prefect registers when it is imported, below, sends the
+        # logs that are still waiting, and must find the server alive.
+        atexit.register(_stop, processes, thread)
+        # Prefect takes more than a second to import: the server comes up meanwhile.
+        import prefect  # noqa: F401
 
-    _wait_until_healthy(url, thread, lines)
+        _wait_until_healthy(url, thread, lines)
     return url
+
+
+@contextmanager
+def _starting_alone() -> Iterator[None]:
+    """Two temporary servers share a database, and one of them dies when both make its tables at once."""
+    home = _prefect_home()
+    home.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(home / "temporary-server.lock", timeout=2 * START_TIMEOUT_S):
+            yield
+    except Timeout:
+        raise ServerError(f"another run's temporary Prefect server, in {home}, does not come up") from None
+
+
+def _prefect_home() -> Path:
+    return Path(os.environ.get("PREFECT_HOME", Path.home() / ".prefect"))
 
 
 def _check_answers(url: str) -> None:

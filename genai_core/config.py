@@ -26,6 +26,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Level = Annotated[int, Field(ge=0, le=255)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
@@ -87,7 +88,7 @@ class TrainingConfig(Section):
     learning_rate: LearningRate
     warmup_images: int = Field(ge=0, description="the learning rate rises over these")
     decay_share: Share = Field(description="share of the run, at its end, over which the learning rate falls to 0")
-    adam_betas: tuple[Share, Share] = Field(strict=False)
+    adam_betas: tuple[Beta, Beta] = Field(strict=False)
     weight_decay: float = Field(ge=0.0)
     ema_halflife_images: PositiveInt = Field(description="images after which half of the averaged weights is new")
     gradient_clip_norm: float | None = Field(gt=0.0, description="null: no clipping")

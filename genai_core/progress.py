@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Progress:
-    """Counts units done, writes them to `path` at most every `file_interval_s` and prints at most every `line_interval_s`.
+    """Counts units done; writes them to `path` and prints them, each at most once in its interval.
 
     path: the progress file, or None for no file. The file holds
     {"phase", "unit", "done", "total", "per_second", "seconds_left", "figures", "updated_at"}.

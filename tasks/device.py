@@ -13,9 +13,8 @@ def torch_device(config: Config) -> torch.device:
     Raises ValueError when CUDA is asked for and not there.
     """
     torch.set_num_threads(config.compute.cpu_threads)
-    torch.utils.deterministic.fill_uninitialized_memory = (
-        False  # a debugging aid that costs a pass over every new tensor
-    )
+    # A debugging aid that would cost a pass over every new tensor.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     wanted, cuda = config.compute.accelerator, torch.cuda.is_available()
     if wanted == "cuda" and not cuda:
         raise ValueError("compute.accelerator: got 'cuda', but torch sees no CUDA device; use auto or cpu")

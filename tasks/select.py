@@ -22,13 +22,13 @@ def main() -> None:
 
 
 def family_code(family: str) -> dict[str, str]:
-    """The family's file and its hash.
+    """The hashes of the family's file and of its own networks, by path.
 
     Which family's code the stages after this one run is known only now, so dvc.yaml cannot name it: they depend on this
     instead, and a change to another family's code does not reach them.
     """
-    path = FAMILIES / f"{family}.py"
-    return {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    paths = [FAMILIES / f"{family}.py", *sorted((FAMILIES / "networks" / family).glob("*.py"))]
+    return {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 if __name__ == "__main__":

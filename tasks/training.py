@@ -66,7 +66,8 @@ def run_training(
             stop_requested=stop_requested,
         )
     with new_folder(Path("models") / to) as folder:
-        summary = {"images": result.images, "steps": result.steps, **origin, "last figures": result.curves[-1]}
+        figures = {name: value for name, value in result.curves[-1].items() if name != "images"}
+        summary = {"images": result.images, "steps": result.steps, **origin, "last figures": figures}
         save_model(folder, model, recipe, dataset=dataset.info.fingerprint, training_summary=summary)
     with new_folder(Path("plots") / to) as folder:
         _write_plots(folder, result)

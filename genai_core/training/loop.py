@@ -103,7 +103,7 @@ def train(
         now = time.monotonic()
         run.seconds = earlier_seconds + now - began
         progress.update(images, {**figures, "memory_mb": _memory_mb(device)})
-        stop = stop_requested() and run.step < total_steps
+        stop = stop_requested()
         if stop or now - saved >= checkpoint_every_s:
             checkpoints.save(run.step, _state(run))
             saved = time.monotonic()

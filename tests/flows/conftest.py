@@ -288,7 +288,8 @@ def server(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def _is_healthy(url: str) -> bool:
-    with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+    try:
         with urllib.request.urlopen(f"{url}/health", timeout=2.0) as answer:
             return bool(answer.status == 200)
-    return False
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False

@@ -22,7 +22,7 @@ from tests.flows.conftest import (
     wait_for,
 )
 
-CACHED = {name: "Cached" for name in ("data/raw.dvc", "prepare", "train@diffusion", "train@gan", "select")}
+CACHED = dict.fromkeys(("data/raw.dvc", "prepare", "train@diffusion", "train@gan", "select"), "Cached")
 
 
 def upstream_of(task_run: dict[str, Any], task_runs: dict[str, Any]) -> set[str]:
@@ -52,8 +52,13 @@ def test_a_run_and_a_second_one(fresh: Path, done: Path, server: Server) -> None
     shown = [line for line in lines if line.startswith("train@gan")]
     assert shown[0].split() == ["train@gan", "started"]
     assert "train@gan       | train@gan begins" in shown
+    assert "train@gan       | > train@gan quotes somebody" in shown  # as DVC prints commands, and yet the stage's own
     assert re.fullmatch(r"train@gan +✓ ran in \d+\.\d s", shown[-1])
-    assert not [line for line in lines if "Running stage" in line or "lock file" in line or "git add" in line]
+    assert not [
+        line
+        for line in lines
+        if "Running stage" in line or "> python" in line or "lock file" in line or "git add" in line
+    ]
 
     # The flow makes what `dvc repro` makes, and so do the files.
     assert lock_of(fresh) == lock_of(done)
@@ -197,7 +202,7 @@ def test_interrupted_runs(fresh: Path, done: Path, server: Server) -> None:
         assert "stopped on request" in output
         assert_nothing_left(fresh)
 
-    toy["train@gan"]["stubborn"] = True
+    toy["train@gan"]["saves"] = 3.0
     with started_genai(fresh, "run", api_url=server.url, toy=toy) as process:
         wait_for(lambda: busy(4))
         process.kill()
@@ -231,16 +236,19 @@ def test_two_runs_of_one_workspace_at_once(fresh: Path, server: Server) -> None:
     assert {len(diary(fresh, stage)) for stage in ("prepare", "train@gan", "train@diffusion", "select")} == {1}
 
 
-def test_the_temporary_server(done: Path, tmp_path: Path) -> None:
-    """Without a server of one's own a run works the same, and leaves none behind."""
-    set_parameter(done, "selection.metric", parameter(done, "selection.metric"))
+def test_two_temporary_servers_at_once(fresh: Path, done: Path, tmp_path: Path) -> None:
+    """Without a server of one's own a run works the same, leaves none behind, and does not disturb another's."""
+    home = str(tmp_path / "prefect")
     edit(done / "dvc.yaml", "python work.py out/train", "python -u work.py out/train")
-    answer = genai(done, "run", PREFECT_HOME=str(tmp_path / "prefect"))
+    with started_genai(fresh, "run", PREFECT_HOME=home) as other:
+        answer = genai(done, "run", PREFECT_HOME=home)
+        status, output = ended(other, 60.0)
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert "1 to run, 4 to keep" in answer.stdout
-    assert "select" in answer.stdout
+    assert answer.stdout.splitlines()[0] == "5 stages: 1 to run, 4 to keep"
+    assert re.search(r"select +✓ ran in", answer.stdout)
     assert answer.stderr == ""
-    assert processes_in(done) == processes_in(done.parent) == []
+    assert status == 0, output
+    assert processes_in(done) == processes_in(fresh) == processes_in(tmp_path) == []
 
 
 def test_nothing_to_do_starts_no_server(done: Path, tmp_path: Path) -> None:

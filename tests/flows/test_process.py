@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -93,7 +94,7 @@ def test_lines_come_when_they_are_printed(processes: Processes, tmp_path: Path) 
         timeout_s=None,
         on_line=lambda _: arrivals.append(time.monotonic()),
     )
-    gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(arrivals)]
     assert len(gaps) == 2
     assert all(gap > 0.2 for gap in gaps), gaps
 

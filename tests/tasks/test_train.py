@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
+from genai_core.models import gan
 from genai_core.models.artifact import load_for_training, load_model, read_config
 from tasks import train
 from tests.tasks.conftest import ROOT
@@ -52,6 +54,16 @@ def wait_for_checkpoint(after_step=0, timeout_s=60):
     raise AssertionError("no checkpoint was written")
 
 
+def wait_for_first_step(name, timeout_s=60):
+    """Until the run says of itself that it is past its first batch."""
+    progress, end = Path(".genai/progress") / f"train@{name}.json", time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if progress.exists() and 0 < json.loads(progress.read_text())["done"] < STEPS * 8:
+            return
+        time.sleep(0.002)
+    raise AssertionError("the run did not begin")
+
+
 @pytest.fixture
 def trained(workspace, monkeypatch):
     """A function: the outputs of an uninterrupted run of that model, which are then out of the way."""
@@ -76,6 +88,7 @@ def take_outputs(name):
             path.unlink()
         folder.with_name("taken").rmdir()
     assert not list(Path(".genai/checkpoints").glob("*"))
+    Path(".genai/progress", f"train@{name}.json").unlink()
     return found
 
 
@@ -100,7 +113,8 @@ def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
     rows = (workspace / "plots/trained" / name / "curves.csv").read_text().splitlines()
     assert rows[0].startswith("images,")
     assert len(rows) == STEPS + 1
-    assert Image.open(workspace / "plots/trained" / name / "samples.png").width > 200
+    with Image.open(workspace / "plots/trained" / name / "samples.png") as picture:
+        assert picture.width > 200
     cost = read_json(f"metrics/cost/train@{name}.json")
     assert cost["images"] == STEPS * 8
     assert cost["device"] == "cpu"
@@ -110,26 +124,30 @@ def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
 
 
 @pytest.mark.parametrize("name", ["diffusion", "gan"])
-def test_killed_runs_end_as_if_nothing_had_happened(trained, monkeypatch, name):
+def test_a_killed_run_ends_as_if_nothing_had_happened(trained, monkeypatch, name):
     expected = trained(name)
-
-    killed = start(name)
+    process = start(name)
     step = wait_for_checkpoint(after_step=4)
-    killed.kill()
-    assert killed.wait() == -signal.SIGKILL
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     assert step < STEPS
-
-    asked = start(name)
-    step = wait_for_checkpoint(after_step=step + 4)
-    asked.terminate()
-    output = asked.communicate()[0]
-    assert asked.returncode == 128 + signal.SIGTERM
-    assert "going on from the checkpoint" in output
-    assert not Path("models/trained", name).exists()
-    assert wait_for_checkpoint(after_step=step - 1) < STEPS
-
     train_here(name, monkeypatch)
     assert take_outputs(name) == expected
+
+
+def test_sigterm_saves_a_checkpoint_then_ends(trained, monkeypatch):
+    expected = trained("gan")
+    change_params(compute={"checkpoint_every_s": 1e9})
+    process = start("gan")
+    wait_for_first_step("gan")
+    process.terminate()
+    process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not Path("models/trained/gan").exists()
+    assert 0 < wait_for_checkpoint(timeout_s=0.1) < STEPS
+    train_here("gan", monkeypatch)
+    assert take_outputs("gan") == expected
 
 
 def test_a_model_that_does_not_exist(workspace, monkeypatch, capsys):
@@ -141,14 +159,12 @@ def test_a_model_that_does_not_exist(workspace, monkeypatch, capsys):
 def test_a_loss_that_is_no_number_is_one_clear_line(workspace, monkeypatch, capsys):
     write_datasets()
     training_params()
-    yaml = YAML()
-    values = yaml.load(PARAMS)
-    values["models"]["gan"]["training"].update(learning_rate=1.0, warmup_images=0)
-    yaml.dump(values, PARAMS)
+    own = gan.relativistic_loss
+    monkeypatch.setattr(gan, "relativistic_loss", lambda margin: own(margin) * math.nan)
     with pytest.raises(SystemExit):
         train_here("gan", monkeypatch)
     error = capsys.readouterr().err
-    assert "became" in error
+    assert "the loss of the discriminator became nan after 8 images" in error
     assert "learning_rate" in error
     assert not Path("models/trained/gan").exists()
 

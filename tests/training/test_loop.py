@@ -88,8 +88,13 @@ def test_checkpoints_change_nothing_in_the_result(tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_stop_after_the_last_step_is_too_late_to_matter(tmp_path):
-    assert run(model_of(), tmp_path, stop_requested=after(8)).steps == 8
+def test_a_run_stopped_at_its_last_step_has_only_to_be_finished(tmp_path):
+    straight, resumed = model_of(), model_of()
+    run(straight, tmp_path / "straight")
+    with pytest.raises(TrainingStoppedError):
+        run(model_of(), tmp_path / "stopped", stop_requested=after(8))
+    assert run(resumed, tmp_path / "stopped").steps == 8
+    assert all(torch.equal(resumed.state_dict()[name], tensor) for name, tensor in straight.state_dict().items())
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -3,12 +3,12 @@
     python work.py INPUT ... --out OUTPUT ...
 
 The environment variable TOY tells a stage how to behave, by JSON: {"train@gan": {"seconds": 3}}. Keys: seconds; exit (a
-status); failures (exit only so many times); child (leave one sleeping beside it); stubborn (ignore the interrupt).
+status); failures (exit only so many times); child (leave one sleeping beside it); saves (seconds that it takes to end
+when interrupted).
 """
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 STAGE = os.environ["DVC_STAGE"]
+BEHAVIOUR = json.loads(os.environ.get("TOY", "{}")).get(STAGE, {})
 DIARY = Path(".genai/toy") / STAGE  # one line a start and an end; no output of the stage
 
 
@@ -24,14 +25,11 @@ def main() -> None:
     arguments = sys.argv[1:]
     split = arguments.index("--out")
     inputs, outputs = map(Path, arguments[:split]), [Path(path) for path in arguments[split + 1 :]]
-    behaviour = json.loads(os.environ.get("TOY", "{}")).get(STAGE, {})
-    note("start", devices=os.environ["CUDA_VISIBLE_DEVICES"] if "CUDA_VISIBLE_DEVICES" in os.environ else None)
-    if behaviour.get("stubborn"):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if behaviour.get("child"):
+    note("start", devices=os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if BEHAVIOUR.get("child"):
         subprocess.Popen(["sleep", "600"])
-    work(behaviour.get("seconds", 0.0))
-    fail_if_told(behaviour)
+    work(BEHAVIOUR.get("seconds", 0.0))
+    fail_if_told()
     text = "".join(f"{path.name}: {path.read_text()}\n" for folder in inputs for path in files_of(folder))
     for path in outputs:
         write(path, f"{STAGE} {parameters()}\n{text}")
@@ -42,7 +40,7 @@ def main() -> None:
 
 
 def work(seconds: float) -> None:
-    print(f"{STAGE} begins", flush=True)
+    print(f"{STAGE} begins\n> {STAGE} quotes somebody", flush=True)
     steps = max(1, round(seconds * 10))
     for step in range(steps):
         time.sleep(seconds / steps)
@@ -53,10 +51,10 @@ def work(seconds: float) -> None:
     print(f"{STAGE} did {steps} steps", flush=True)
 
 
-def fail_if_told(behaviour: dict[str, int]) -> None:
-    status = behaviour.get("exit", 0)
+def fail_if_told() -> None:
+    status = BEHAVIOUR.get("exit", 0)
     starts = DIARY.read_text().count("start")
-    if status and starts <= behaviour.get("failures", sys.maxsize):
+    if status and starts <= BEHAVIOUR.get("failures", sys.maxsize):
         print(f"{STAGE}: the reason is clear", file=sys.stderr)
         sys.exit(status)
 
@@ -93,4 +91,5 @@ def note(what: str, **more: object) -> None:
 try:
     main()
 except KeyboardInterrupt:
+    time.sleep(BEHAVIOUR.get("saves", 0.0))
     sys.exit(130)

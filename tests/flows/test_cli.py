@@ -1,0 +1,116 @@
+"""The command as a person meets it: quick help, one clear line for each fault, status 2 before any stage starts."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.flows.conftest import ROOT, edit, ended, genai, processes_in, set_parameter, shell, started_genai, wait_for
+
+
+def assert_one_line(answer: "subprocess.CompletedProcess[str]", *said: str) -> None:
+    assert answer.returncode == 2, answer.stdout + answer.stderr
+    assert answer.stdout == ""
+    assert len(answer.stderr.splitlines()) == 1, answer.stderr
+    for text in said:
+        assert text in answer.stderr
+
+
+@pytest.mark.parametrize("arguments", ["--help", "run --help", "plan --help", "data add --help", "--version"])
+def test_help_imports_nothing_slow(arguments: str) -> None:
+    code = (
+        "import sys\nfrom flows.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "slow = {'torch', 'prefect', 'dvc', 'pandas', 'numpy', 'rich', 'networkx', 'matplotlib', 'sklearn'}\n"
+        "print(sorted(slow & sys.modules.keys()), file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, *arguments.split()]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stderr.strip() == "[]"
+    assert "version 0" in answer.stdout if arguments == "--version" else "Usage:" in answer.stdout
+
+
+def test_no_workspace(tmp_path: Path) -> None:
+    workspace = tmp_path / "empty"
+    workspace.mkdir()
+    for command in ("run", "plan"):
+        assert_one_line(genai(workspace, command), "no dvc.yaml here", "--workspace")
+    answer = genai(tmp_path / "none", "run")
+    assert answer.returncode == 2
+    assert "does not exist" in answer.stderr
+
+
+def test_faults_of_a_workspace(fresh: Path) -> None:
+    """Each mends the one before, in one workspace."""
+    params = (fresh / "params.yaml").read_text()
+
+    assert_one_line(genai(fresh, "run", "trian"), "there is no stage 'trian'", "train@gan", "select")
+
+    set_parameter(fresh, "data.image_size", 30)
+    assert_one_line(genai(fresh, "run"), "params.yaml: data.image_size: got 30", "multiple of 4")
+    (fresh / "params.yaml").write_text(params + "surprise: 1\n")
+    assert_one_line(genai(fresh, "plan"), "params.yaml: surprise: unknown key")
+    (fresh / "params.yaml").write_text("data: [\n")
+    assert_one_line(genai(fresh, "run"), "params.yaml: not valid YAML")
+    (fresh / "params.yaml").unlink()
+    assert_one_line(genai(fresh, "run"), "params.yaml: no such file")
+    (fresh / "params.yaml").write_text(params)
+
+    shutil.move(fresh / "dvc.yaml", fresh / "kept.yaml")
+    assert_one_line(genai(fresh, "run"), "no dvc.yaml here")
+    (fresh / "dvc.yaml").write_text((fresh / "kept.yaml").read_text() + "  broken: {comand: x}\n")
+    assert_one_line(genai(fresh, "run"), "dvc.yaml", "not allowed @ data['stages']['broken']['comand']")
+    shutil.move(fresh / "kept.yaml", fresh / "dvc.yaml")
+
+    for path in (fresh / "data" / "raw").iterdir():
+        path.unlink()
+    (fresh / "data" / "raw" / "class-a").mkdir()
+    assert_one_line(genai(fresh, "run"), "data/raw: the folder holds no file", "genai data add")
+    shutil.rmtree(fresh / "data" / "raw")
+    shutil.move(fresh / ".dvc" / "cache", fresh / ".dvc" / "lost")
+    assert_one_line(genai(fresh, "run"), "data/raw: neither in the workspace nor in DVC's cache", "dvc pull")
+    (fresh / "data" / "raw.dvc").unlink()
+    assert_one_line(genai(fresh, "run"), "data/raw: there is no data yet", "genai data add")
+    assert not (fresh / ".genai" / "toy").exists()
+
+
+@pytest.mark.parametrize("rest", ["\n- {", "\n  broken:\n    cmd:\n"], ids=["no YAML", "no entry"])
+def test_a_dvc_lock_that_is_cut_in_the_middle_is_one_line(done: Path, rest: str) -> None:
+    text = (done / "dvc.lock").read_text()
+    (done / "dvc.lock").write_text(text + rest)
+    assert_one_line(genai(done, "plan"), "dvc.lock", "git checkout dvc.lock")
+
+
+def test_a_server_that_does_not_answer(fresh: Path) -> None:
+    answer = genai(fresh, "run", api_url="http://127.0.0.1:9/api")
+    assert answer.returncode == 2
+    assert answer.stderr.splitlines() == [
+        "no Prefect server answers at http://127.0.0.1:9/api ([Errno 111] Connection refused); "
+        "start it, or unset PREFECT_API_URL for a temporary one"
+    ]
+    assert not (fresh / ".genai").exists()
+
+
+def test_ctrl_c_while_the_temporary_server_starts(fresh: Path, tmp_path: Path) -> None:
+    with started_genai(fresh, "run", PREFECT_HOME=str(tmp_path / "prefect")) as process:
+        wait_for(lambda: processes_in(tmp_path))
+        time.sleep(0.7)
+        shell(fresh, f"kill -INT {process.pid}")
+        status, output = ended(process, 15.0)
+    assert status == 130, output
+    assert "Traceback" not in output
+    wait_for(lambda: not processes_in(tmp_path) + processes_in(fresh), 10.0)
+
+
+def test_workspace_of_the_current_folder(done: Path) -> None:
+    edit(done / "dvc.yaml", "python work.py out/train", "python -u work.py out/train")
+    command = [sys.executable, "-m", "flows.cli", "plan"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(command, cwd=done, env=environment, capture_output=True, text=True, check=True)
+    assert re.search(r"select +run +command: python work\.py", answer.stdout)

@@ -1,0 +1,100 @@
+"""One run at a time in a workspace, and DVC's files mended after an interrupted write."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.graph import GraphError, open_repo
+from flows.workspace import only_run_in, repair_locks
+from genai_core.config import ConfigError
+from tests.flows.conftest import DVC_WARNS, ROOT, wait_for
+
+pytestmark = DVC_WARNS
+
+HOLD = (
+    "import os, subprocess, sys, time; from pathlib import Path; from flows.workspace import only_run_in\n"
+    "with only_run_in(Path(sys.argv[1])) as held:\n"
+    "    subprocess.Popen(['sleep', sys.argv[2]], pass_fds=[held])\n"
+    "    print('held', flush=True); time.sleep(600)"
+)
+
+
+def holder(workspace: Path, left_s: float) -> "subprocess.Popen[str]":
+    """A process that holds the workspace, and a child of it that sleeps so long."""
+    command = [sys.executable, "-c", HOLD, str(workspace), str(left_s)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_run_is_told_who_is_at_work(tmp_path: Path) -> None:
+    process = holder(tmp_path, 1.0)
+    try:
+        with pytest.raises(ConfigError, match=rf"another run is at work here \(process {process.pid}\)"):
+            only_run_in(tmp_path).__enter__()
+    finally:
+        process.kill()
+        process.communicate()
+    with only_run_in(tmp_path):
+        assert (tmp_path / ".genai" / "run.lock").read_text() == str(os.getpid())
+    with only_run_in(tmp_path):
+        pass
+
+
+def test_what_a_killed_run_left_is_waited_for(tmp_path: Path) -> None:
+    process = holder(tmp_path, 1.5)
+    began = time.monotonic()
+    process.kill()  # and not reaped: a zombie is not at work
+    wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
+    with only_run_in(tmp_path):
+        assert time.monotonic() - began > 1.0
+    process.communicate()
+
+
+def test_a_sound_workspace_is_left_alone(done: Path) -> None:
+    before = (done / "dvc.lock").read_bytes()
+    assert repair_locks(done) == []
+    assert (done / "dvc.lock").read_bytes() == before
+    (done / "dvc.lock").unlink()
+    assert repair_locks(done) == []
+
+
+def test_a_dvc_lock_that_dvc_is_writing_is_no_fault(done: Path) -> None:
+    """DVC empties the file for a moment, holding its lock."""
+    path, before = done / "dvc.lock", (done / "dvc.lock").read_bytes()
+    with open_repo(done) as repo:
+        repo.lock.lock()
+        path.write_bytes(b"")
+
+        def finish() -> None:
+            path.write_bytes(before)
+            repo.lock.unlock()
+
+        timer = threading.Timer(0.3, finish)
+        timer.start()
+        assert repair_locks(done) == []
+        timer.join()
+    assert path.read_bytes() == before
+
+
+def test_an_empty_dvc_lock_while_dvc_is_busy_for_long(done: Path) -> None:
+    (done / "dvc.lock").write_bytes(b"")
+    with open_repo(done) as repo, repo.lock, pytest.raises(GraphError, match="Unable to acquire lock"):
+        repair_locks(done)
+
+
+@pytest.mark.parametrize("text", ["", '{"write": {"a'])
+def test_a_broken_rwlock_is_removed(done: Path, text: str) -> None:
+    path = done / ".dvc" / "tmp" / "rwlock"
+    path.write_text(text)
+    (said,) = repair_locks(done)
+    assert said.startswith(".dvc/tmp/rwlock was cut short")
+    assert repair_locks(done) == []
+    subprocess.run(["dvc", "repro", "-q"], cwd=done, check=True)
