@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
 
@@ -65,7 +65,7 @@ class LineView:
         self._print(stage, f"{_MARKS[outcome][0]} {outcome}{took}")
 
     def _print(self, stage: str, text: str) -> None:
-        with self._lock:
+        with self._lock, suppress(BrokenPipeError):  # who reads may leave (`| head`): no reason for a stage to fail
             self._stream.write(f"{stage:<{self._width}} {text}\n")
             self._stream.flush()
 

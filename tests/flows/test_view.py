@@ -1,6 +1,7 @@
 """What a terminal shows of a run, and what a pipe gets."""
 
 import io
+import os
 import re
 import sys
 from typing import Any
@@ -110,3 +111,14 @@ def test_a_pipe_that_cannot_take_our_marks(monkeypatch: pytest.MonkeyPatch) -> N
         view.line("a", "grün")
         view.finished("a", "ran", 1.0)
     assert raw.getvalue().splitlines() == [b"a | gr?n", b"a ? ran in 1.0 s"]
+
+
+def test_the_reader_of_a_pipe_may_leave() -> None:
+    reader, writer = os.pipe()
+    stream = os.fdopen(writer, "w")
+    view = LineView(stream, width=5)
+    os.close(reader)
+    view.started("a")
+    view.finished("a", "ran", 1.0)
+    with pytest.raises(BrokenPipeError):
+        stream.close()
