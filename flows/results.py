@@ -12,8 +12,9 @@ FINETUNED = "finetuned"
 def model_rows(workspace: Path) -> list[dict[str, Any]]:
     """One row a measured model of params.yaml, in its order, then the fine-tuned one: figures rounded for reading.
 
-    Columns: model, FD, IS, floor, agreement (share of images that the classifier takes for what was asked), seconds
-    (training and measuring). A figure that was not measured is "-".
+    Columns: model, FD, IS, floor (FD of held-out real images), FD/floor (both from as many images, so not the quotient
+    of the two before it), agreement (share of images that the classifier takes for what was asked), seconds (training
+    and measuring). A figure that was not measured is "-".
     """
     config = load_config(workspace / PARAMS_FILE)
     names = [f"trained/{name}" for name in config.models]
@@ -32,6 +33,7 @@ def _row(workspace: Path, name: str, extractor: str, figures: dict[str, Any]) ->
         "FD": f"fd_{extractor}",
         "IS": f"is_{extractor}",
         "floor": f"floor_fd_{extractor}",
+        "FD/floor": f"fd_{extractor}_over_floor",
         "agreement": "label_agreement",
     }
     return {

@@ -48,7 +48,7 @@ def test_a_row_a_measured_model(workspace: Path) -> None:
     write(workspace / "metrics" / "cost" / "finetune.json", {"seconds": 2.0})
     rows = model_rows(workspace)
     assert [row["model"] for row in rows] == [*(f"trained/{model}" for model in models), "finetuned"]
-    expected = {"FD": 1.235, "IS": 9.0, "floor": 0.5, "agreement": 0.988, "seconds": 11.1}
+    expected = {"FD": 1.235, "IS": 9.0, "floor": 0.5, "FD/floor": 2.47, "agreement": 0.988, "seconds": 11.1}
     assert rows[0] == {"model": f"trained/{models[0]}", **expected}
     assert rows[-1] == {"model": "finetuned", **expected, "FD": 0.9, "seconds": 2.0}
 
