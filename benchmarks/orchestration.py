@@ -58,7 +58,7 @@ def main() -> None:
             if arguments.checkout:
                 cached = median(repeat, lambda: run([*GENAI, "run"], checkout))
                 rows.append(("the same with a server, all stages Cached", cached, "dvc repro", theirs))
-            rows.append(overhead(folder / "chain", repeat, stages=8))
+            rows.append(overhead(folder / "chain", repeat, stages=14))  # as many as the pipeline has
             rows.append(two_branches(folder / "branches", repeat, seconds=10.0))
     show(rows)
 
