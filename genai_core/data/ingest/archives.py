@@ -7,13 +7,12 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from genai_core.data.decode import IMAGE_EXTENSIONS
 from genai_core.data.sources import is_litter, printable
 
 ARCHIVE_EXTENSIONS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -51,8 +50,10 @@ def archive_stem(path: Path) -> str:
     return path.name[: -len(longest)]
 
 
-def unpack_images(archive: Path, folder: Path, limits: ArchiveLimits | None = None) -> None:
-    """Write the image files of a zip or tar archive into the empty `folder`; other files and hidden ones stay out.
+def unpack(archive: Path, folder: Path, is_wanted: Callable[[str], bool], limits: ArchiveLimits | None = None) -> None:
+    """Write those files of a zip or tar archive whose name (without folders) `is_wanted` into the empty `folder`.
+
+    Hidden ones stay out.
 
     Raises ValueError, before anything is written, when a member leads out of the folder, is a link or a special
     file, or when the whole is beyond the limits or larger than the free space.
@@ -60,7 +61,7 @@ def unpack_images(archive: Path, folder: Path, limits: ArchiveLimits | None = No
     limits = limits or ArchiveLimits()
     try:
         with _opened(archive) as opened:
-            wanted = _checked(archive, _members(opened), limits, folder)
+            wanted = _checked(archive, _members(opened), is_wanted, limits, folder)
             for name, member in wanted.items():
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +96,9 @@ def _members(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Member]:
             yield _Member(entry.name, entry.size, fault, entry.isfile(), entry)
 
 
-def _checked(archive: Path, members: Iterator[_Member], limits: ArchiveLimits, folder: Path) -> dict[str, _Member]:
+def _checked(
+    archive: Path, members: Iterator[_Member], is_wanted: Callable[[str], bool], limits: ArchiveLimits, folder: Path
+) -> dict[str, _Member]:
     """The members to write, by the path to write them to. Raises ValueError at the first fault."""
     packed_bytes = archive.stat().st_size
     allowed_bytes = min(limits.max_total_bytes, max(limits.ratio_free_bytes, int(packed_bytes * limits.max_ratio)))
@@ -121,7 +124,7 @@ def _checked(archive: Path, members: Iterator[_Member], limits: ArchiveLimits, f
             )
         # "./a/b.png" is how tar names a/b.png when it packs the current folder.
         parts = [part for part in member.name.split("/") if part not in ("", ".")]
-        if member.is_file and Path(member.name).suffix.lower() in IMAGE_EXTENSIONS and not any(map(is_litter, parts)):
+        if member.is_file and parts and is_wanted(parts[-1]) and not any(map(is_litter, parts)):
             path = "/".join(parts)
             if path in wanted:
                 raise ValueError(f"{archive}: refused, nothing was unpacked: two members are named {name}")
