@@ -93,7 +93,7 @@ def _common_folder(files: Sequence[str]) -> str:
 
 
 def _side_folders(folder: Path, files: Sequence[str]) -> dict[str, Split]:
-    """The folders train, test ... with their sides, if there are such. Raises ValueError when others are beside them."""
+    """The folders train, test ... with their sides, if any. Raises ValueError when others are beside them."""
     tops = sorted({path.split("/", 1)[0] for path in files if "/" in path})
     sides = {top: side for top in tops if (side := side_of(top)) is not None}
     others = [top for top in tops if top not in sides] + [path for path in files if "/" not in path]

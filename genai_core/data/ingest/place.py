@@ -55,7 +55,7 @@ class Placer:
         self._new.append(path)
 
     def note(self, name: str, split: Split | None, origin: Origin | None) -> None:
-        """What source.json is to say of the folder NAME. Raises ValueError when it would change the side of older images."""
+        """What source.json is to say of the folder NAME. Raises ValueError when older images would change sides."""
         folder = self._into / name
         old = read_note(folder)
         if split is not None and folder.is_dir() and old.split != split:
