@@ -85,7 +85,7 @@ def test_bad_files_are_named_and_nothing_is_added(content, message, tmp_path, ad
 
 def test_labels_that_are_too_few_or_alone(tmp_path, add, raw, pixels):
     path = write(tmp_path / "idx", "train", pixels(3), [0, 1])
-    with pytest.raises(ValueError, match="3 images, train-labels-idx1-ubyte[.]gz 2 labels"):
+    with pytest.raises(ValueError, match=r"3 images, train-labels-idx1-ubyte[.]gz 2 labels"):
         add(path)
     path.unlink()
     with pytest.raises(ValueError, match="labels without images"):
