@@ -58,9 +58,7 @@ def _read_pair(images: Path, labels: Path | None) -> Reading:
         with _opened(images) as file:
             # emnist-letters-train: the last word says the side.
             split = side_of(re.split(r"[-._]", stem)[-1])
-            yield from array_items(
-                file, _shape(file, images), names, source=str(images), stem=stem, split=split
-            )
+            yield from array_items(file, _shape(file, images), names, source=str(images), stem=stem, split=split)
             _check_end(file, images)
 
     notes = [] if labels else [f"{images.name}: no labels file beside it, its images have no class"]

@@ -71,9 +71,7 @@ def read_table(path: Path) -> list[Row]:
     ]
 
 
-def match_rows(
-    path: Path, rows: Sequence[Row], images: Sequence[str]
-) -> tuple[dict[str, Labelled], list[Fault]]:
+def match_rows(path: Path, rows: Sequence[Row], images: Sequence[str]) -> tuple[dict[str, Labelled], list[Fault]]:
     """The label of each image, and what is wrong: rows without an image, images without a label or with two.
 
     A row names an image by its path, else by its file name, else by that without its ending, if only one has it. Raises
@@ -169,9 +167,7 @@ def _from_jsonl(text: str) -> tuple[list[str], list[dict[str, Any]]]:
 def _column_of_image_names(columns: Sequence[str], records: Sequence[dict[str, Any]]) -> str | None:
     sample = records[:_SAMPLED_ROWS]
     fitting = [
-        column
-        for column in columns
-        if sample and all(_is_image_name(_text(record.get(column))) for record in sample)
+        column for column in columns if sample and all(_is_image_name(_text(record.get(column))) for record in sample)
     ]
     return fitting[0] if len(fitting) == 1 else None
 

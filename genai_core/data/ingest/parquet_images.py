@@ -72,9 +72,7 @@ def _read_file(path: Path, root: Path) -> Reading:
     return reading
 
 
-def _item(
-    row: dict[str, Any], columns: _Columns, name: str, side: Split | None, faults: list[Fault]
-) -> Item | None:
+def _item(row: dict[str, Any], columns: _Columns, name: str, side: Split | None, faults: list[Fault]) -> Item | None:
     """The image of one row, or None and a fault."""
     value = row[columns.image]
     content = value["bytes"] if columns.in_struct and value is not None else value
