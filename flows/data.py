@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from flows.addresses import AddressError, fetched, is_address, without_secrets
+from flows.addresses import DVC_PREFIX, AddressError, fetched, is_address, without_secrets
 from flows.process import Processes
 from flows.workspace import RAW_DATA
 
@@ -35,7 +35,7 @@ def add(workspace: Path, source: str, name: str | None, *, split_from_folders: b
     options += ["--split-from-folders"] if split_from_folders else []
     if is_address(source):
         try:
-            with fetched(workspace, source, partial(_fetch, workspace, without_secrets(source))) as found:
+            with fetched(workspace, source, partial(_fetch, workspace, source)) as found:
                 options += [f"--origin-address={found.address}"]
                 options += [f"--origin-revision={found.revision}"] if found.revision else []
                 _ingest(workspace, str(found.path), options)
@@ -63,12 +63,14 @@ def _ingest(workspace: Path, location: str, options: list[str]) -> None:
     _run(workspace, [sys.executable, "-m", "tasks.ingest", location, "--into", str(RAW_DATA), *options], print)
 
 
-def _fetch(workspace: Path, shown: str, command: list[str]) -> None:
+def _fetch(workspace: Path, source: str, command: list[str]) -> None:
     said: list[str] = []
+    shown = source if source.startswith(DVC_PREFIX) else without_secrets(source)
     try:
         _run(workspace, command, said.append)
     except DataError:
-        lines = [line for line in said if line.strip()]
+        # DVC repeats the address; a password or a signature in it is nothing for a log.
+        lines = [line.replace(source, shown) for line in said if line.strip()]
         raise DataError("\n".join([f"{shown}: DVC could not fetch it, nothing was added:", *lines])) from None
 
 
