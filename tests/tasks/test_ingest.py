@@ -65,3 +65,19 @@ def test_summary_tells_all():
     ]
     flat = Added(("set",), 3, 0, {}, {}, {}, (), None, (), ())
     assert "unconditional" in ingest.summary(flat, Path("data/raw"))[1]
+
+
+def test_all_that_was_left_out_is_listed(workspace, monkeypatch, capsys):
+    folder = workspace / "flat"
+    folder.mkdir()
+    for number in range(40):
+        (folder / f"{number}.png").write_bytes(b"%d" % number)
+    rows = "".join(f"{number}.png,hat\n" for number in range(39))
+    (folder / "labels.csv").write_text("file,label\n" + rows + "gone.png,hat\n")
+    run(monkeypatch, "flat", "--into", "data/raw")
+    assert (workspace / ".genai/left-out.csv").read_text().splitlines() == [
+        "source,reason,detail",
+        "gone.png,missing_file,labels.csv row 40: no such image",
+        "39.png,no_label,labels.csv has no row for it",
+    ]
+    assert "left out, at fault (all in .genai/left-out.csv): missing_file 1, no_label 1" in capsys.readouterr().out
