@@ -45,6 +45,7 @@ Reason = Literal[
     "unsupported_pixels",
     "decoder_died",
     "duplicate",
+    "in_test",
     "two_labels",
 ]
 

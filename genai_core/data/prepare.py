@@ -18,10 +18,14 @@ from genai_core.data.card import REJECTED_FILE
 from genai_core.data.dataset import DatasetInfo, DatasetWriter, Pixels, Split
 from genai_core.data.decode import Decoded, DecodeRule, Reason, Rejected
 from genai_core.data.decoder_pool import decode_files
+from genai_core.data.source_json import given_splits
 from genai_core.data.sources import class_of, find_images
 
+# Which of several files with the same pixels is kept: what is held out must not be trained on.
+_RANK: dict[Split | None, int] = {"test": 0, "train": 1, None: 2}
+
 # Reasons for which a file is left out although nothing is wrong with it.
-HARMLESS: tuple[Reason, ...] = ("duplicate",)
+HARMLESS: tuple[Reason, ...] = ("duplicate", "in_test")
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class _Kept:
     sha256: str
     flags: str
     spool_row: int
+    given: Split | None = None  # the side that its source says, or None: its content decides
 
 
 def prepare(
@@ -62,6 +67,7 @@ def prepare(
     """
     found = find_images(raw)
     labels = [class_of(path) for path in found.files]
+    given = given_splits(raw, found.files)
     _check_all_or_none_labelled(raw, found.files, labels)
     total_files = len(found.files) + len(found.bad_names)
     rejected = [RejectedFile(name, "bad_name", "no UTF-8, or control characters") for name in found.bad_names]
@@ -73,12 +79,12 @@ def prepare(
         if isinstance(result, Rejected):
             rejected.append(RejectedFile(path, result.reason, result.detail))
         else:
-            decoded.append(_Kept(path, label, result.sha256, " ".join(result.flags), row))
+            decoded.append(_Kept(path, label, result.sha256, " ".join(result.flags), row, given[row]))
     kept, same = drop_duplicates(decoded)
     rejected = sorted(rejected + same, key=lambda file: file.source)
     _check_rejected_share(rejected, total_files, config.max_rejected_share)
 
-    splits = split_by_content([image.sha256 for image in kept], config.test_share)
+    splits = split_by_content([image.sha256 for image in kept], config.test_share, [image.given for image in kept])
     classes = tuple(sorted({image.label for image in kept if image.label is not None}))
     info = _write(folder, spool, kept, splits, classes, config)
     spool.unlink()
@@ -90,13 +96,16 @@ def prepare(
 def drop_duplicates(images: Sequence[_Kept]) -> tuple[list[_Kept], list[RejectedFile]]:
     """Keep the first of several files with the same pixels; none of them when they have different labels.
 
+    One that its source holds out goes before all, one that it gives for training before those without a side.
+
     "The same" is after decoding and resizing, as a model sees them: the same picture saved as PNG and as BMP would
     otherwise stand in train and in test.
     """
     first: dict[str, _Kept] = {}
     labels: dict[str, set[str | None]] = {}
     for image in images:
-        first.setdefault(image.sha256, image)
+        if image.sha256 not in first or _RANK[image.given] < _RANK[first[image.sha256].given]:
+            first[image.sha256] = image
         labels.setdefault(image.sha256, set()).add(image.label)
     kept: list[_Kept] = []
     rejected: list[RejectedFile] = []
@@ -108,14 +117,19 @@ def drop_duplicates(images: Sequence[_Kept]) -> tuple[list[_Kept], list[Rejected
         elif first[image.sha256] is image:
             kept.append(image)
         else:
-            rejected.append(RejectedFile(image.source, "duplicate", f"of {first[image.sha256].source}"))
+            chosen = first[image.sha256]
+            reason: Reason = "in_test" if chosen.given == "test" and image.given == "train" else "duplicate"
+            rejected.append(RejectedFile(image.source, reason, f"of {chosen.source}"))
     return kept, rejected
 
 
-def split_by_content(hashes: Sequence[str], test_share: float) -> list[Split]:
-    """The split of each image, from its sha256 alone: it stays where it is while the dataset grows.
+def split_by_content(
+    hashes: Sequence[str], test_share: float, given: Sequence[Split | None] | None = None
+) -> list[Split]:
+    """The split of each image: the given one, else from its sha256 alone, so that it stays while the dataset grows.
 
-    Only when a side would be empty, the image nearest to it goes there. Raises ValueError below two images.
+    Only when a side would be empty, the image nearest to it goes there, if its side is not given. Raises ValueError
+    below two images, or when a side has none.
     """
     if len(hashes) < 2:
         raise ValueError(
@@ -123,11 +137,19 @@ def split_by_content(hashes: Sequence[str], test_share: float) -> list[Split]:
         )
     # The first 52 bits as a number in 0..1, which is uniform; a float holds them exactly.
     places = [int(sha256[:13], 16) / 16**13 for sha256 in hashes]
-    splits: list[Split] = ["test" if place < test_share else "train" for place in places]
-    if "test" not in splits:
-        splits[places.index(min(places))] = "test"
-    if "train" not in splits:
-        splits[places.index(max(places))] = "train"
+    given = given or [None] * len(hashes)
+    by_content: list[Split] = ["test" if place < test_share else "train" for place in places]
+    splits = [side or by_content[index] for index, side in enumerate(given)]
+    free = [index for index, side in enumerate(given) if side is None]
+    if "test" not in splits and free:
+        splits[min(free, key=places.__getitem__)] = "test"
+    if "train" not in splits and free:
+        splits[max(free, key=places.__getitem__)] = "train"
+    if len(set(splits)) < 2:
+        raise ValueError(
+            f"all {len(hashes):,} images are given for {splits[0]} (data/raw/NAME/source.json: split); add images for "
+            "the other side, or set split to null there"
+        )
     return splits
 
 
