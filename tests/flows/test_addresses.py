@@ -163,13 +163,13 @@ def test_page_instead_of_an_archive(workspace, site):
 
 class TestParsing:
     def test_addresses_are_told_from_paths(self):
-        assert all(map(is_address, ["s3://b/x", "https://h/x.zip", "HTTPS://h/x", "dvc:///home/r#x", "dvc://../r#x"]))
+        assert all(map(is_address, ["s3://b/x", "https://h/x.zip", "HTTPS://h/x", "dvc:///srv/r#x", "dvc://../r#x"]))
         assert not any(map(is_address, ["builtin:digits", "/a/b", "a/b", "C:\\x", "a://"[:2]]))
 
     @pytest.mark.parametrize(
         ("source", "repository", "path", "revision"),
         [
-            ("dvc:///home/r#data/x", "/home/r", "data/x", None),
+            ("dvc:///srv/r#data/x", "/srv/r", "data/x", None),
             ("dvc://https://h/o/r#x@v1.2", "https://h/o/r", "x", "v1.2"),
             ("dvc://git@h:o/r.git#x/", "git@h:o/r.git", "x", None),
         ],
@@ -191,4 +191,4 @@ class TestParsing:
 
     def test_secrets_are_left_out(self):
         assert without_secrets("https://me:pw@h:8/a.zip?X-Amz-Signature=1#x") == "https://h:8/a.zip"
-        assert without_secrets("/home/me@work/r") == "/home/me@work/r"
+        assert without_secrets("/srv/me@work/r") == "/srv/me@work/r"
