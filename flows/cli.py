@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -141,8 +143,9 @@ def _run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
     # The view shows it all; Prefect's console handler would print every line a second time.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reports usage, unless told not to
-    ensure_prefect_api()
-    from flows.pipeline import pipeline
+    with _no_interrupt_lost():
+        ensure_prefect_api()
+        from flows.pipeline import pipeline
 
     with terminal_view(plan):
         state = pipeline(str(workspace), list(stages), return_state=True)
@@ -181,6 +184,25 @@ def _headline(plan: "Plan") -> str:
 def _fail(message: str, status: int) -> NoReturn:
     click.echo(click.style(message, fg="red"), err=True)
     sys.exit(status)
+
+
+@contextmanager
+def _no_interrupt_lost() -> Iterator[None]:
+    """Raise a Ctrl-C again at the body's end, should an `except:` in what is imported there have swallowed it."""
+    came = False
+
+    def remember(_number: int, _frame: object) -> NoReturn:
+        nonlocal came
+        came = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _raise_exit(number: int, _frame: object) -> NoReturn:
