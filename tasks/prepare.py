@@ -6,12 +6,14 @@ import pandas as pd
 
 from genai_core.data.card import EXAMPLES_FILE, MAX_ROWS, REJECTED_FILE, example_rows, prepared_card
 from genai_core.data.dataset import Dataset, load_dataset
+from genai_core.data.pixel_store import previous_dataset
 from genai_core.data.prepare import prepare
 from genai_core.reporting.grids import class_grid, save_png
 from tasks.context import new_folder, running
 
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
+MEMORY = Path(".genai/cache/prepare")
 EXAMPLES_A_CLASS = 10
 
 
@@ -29,7 +31,15 @@ def main() -> None:
                 context.progress.update(done)
 
         workers = context.config.compute.cpu_threads
-        prepared = prepare(RAW, folder, context.config.data, workers=workers, on_decoded=on_decoded)
+        prepared = prepare(
+            RAW,
+            folder,
+            context.config.data,
+            workers=workers,
+            previous=previous_dataset(PREPARED),
+            memory=MEMORY,
+            on_decoded=on_decoded,
+        )
         dataset = load_dataset(folder)
         draw_examples(dataset, folder / EXAMPLES_FILE)
         card = prepared_card(

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genai_core.data.dataset import Labels, Pixels
+from genai_core.data.dataset import Labels
+from genai_core.data.facts import Pixels
 
 
 @dataclass(frozen=True)

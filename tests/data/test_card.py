@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from genai_core.data.card import augmented_card, class_names, example_rows, prepared_card
-from genai_core.data.dataset import DatasetWriter, load_dataset
+from genai_core.data.dataset import load_dataset
+from genai_core.data.writer import DatasetWriter
 
 
 def make(folder, classes=("cat", "do|g"), train=12):
