@@ -105,15 +105,18 @@ def data() -> None:
 @data.command("add")
 @click.argument("source")
 @click.option("--as", "name", help="Name of the folder below data/raw.  [default: the source's name]")
+@click.option("--split-from-folders", is_flag=True, help="Keep the source's separation: train/ and test/, or alike.")
 @click.pass_obj
-def data_add(workspace: Path, source: str, name: str | None) -> None:
+def data_add(workspace: Path, source: str, name: str | None, split_from_folders: bool) -> None:
     """Copy the images of SOURCE into data/raw and track them with DVC.
 
-    SOURCE is a folder (class subfolders, or flat), a zip, tar or tar.gz of one, or builtin:digits.
+    SOURCE is a folder (class subfolders, or flat, with or without a CSV, JSONL or Parquet table of labels), a zip, tar
+    or tar.gz of one, IDX files, .npy or .npz, CIFAR's batches, a Parquet dataset with images, a WebDataset tar,
+    builtin:digits, or an address: https://, s3:// ..., dvc://REPOSITORY#PATH. Adding again appends. See docs/data.md.
     """
     from flows.data import add
 
-    version = add(workspace, source, name)
+    version = add(workspace, source, name, split_from_folders=split_from_folders)
     click.echo(f"data/raw is now version {version.md5} ({version.files:,} files, {version.size_bytes / 1e6:,.1f} MB)")
 
 

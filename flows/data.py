@@ -4,8 +4,10 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from flows.addresses import DVC_PREFIX, AddressError, fetched, is_address, without_secrets
 from flows.process import Processes
 from flows.workspace import RAW_DATA
 
@@ -23,14 +25,24 @@ class DataVersion:
     size_bytes: int
 
 
-def add(workspace: Path, source: str, name: str | None) -> DataVersion:
+def add(workspace: Path, source: str, name: str | None, *, split_from_folders: bool = False) -> DataVersion:
     """Copy the images of `source` into data/raw and track the folder with DVC; prints what was added.
 
-    source: builtin:digits, a folder, or an archive. Raises DataError; data/raw is then as it was.
+    source: builtin:digits, a folder, an archive, a file that holds a dataset, or an address of one (addresses.py).
+    split_from_folders: keep the source's separation of train and test. Raises DataError; data/raw is then as it was.
     """
-    location = source if source.startswith("builtin:") else str(Path(source).resolve())
-    command = [sys.executable, "-m", "tasks.ingest", location, "--into", str(RAW_DATA)]
-    _run(workspace, [*command, "--as", name] if name else command, print)
+    options = [f"--as={name}"] if name else []
+    options += ["--split-from-folders"] if split_from_folders else []
+    if is_address(source):
+        try:
+            with fetched(workspace, source, partial(_fetch, workspace, source)) as found:
+                options += [f"--origin-address={found.address}"]
+                options += [f"--origin-revision={found.revision}"] if found.revision else []
+                _ingest(workspace, str(found.path), options)
+        except AddressError as error:
+            raise DataError(str(error)) from None
+    else:
+        _ingest(workspace, source if source.startswith("builtin:") else str(Path(source).resolve()), options)
     said: list[str] = []  # DVC's --quiet would hide its errors as well
     try:
         _run(workspace, [sys.executable, "-m", "dvc", "--wait-for-lock", "add", str(RAW_DATA)], said.append)
@@ -45,6 +57,21 @@ def version(workspace: Path) -> DataVersion:
 
     out = load_yaml(str(workspace / f"{RAW_DATA}.dvc"))["outs"][0]
     return DataVersion(md5=out["md5"], files=out["nfiles"], size_bytes=out["size"])
+
+
+def _ingest(workspace: Path, location: str, options: list[str]) -> None:
+    _run(workspace, [sys.executable, "-m", "tasks.ingest", location, "--into", str(RAW_DATA), *options], print)
+
+
+def _fetch(workspace: Path, source: str, command: list[str]) -> None:
+    said: list[str] = []
+    shown = source if source.startswith(DVC_PREFIX) else without_secrets(source)
+    try:
+        _run(workspace, command, said.append)
+    except DataError:
+        # DVC repeats the address; a password or a signature in it is nothing for a log.
+        lines = [line.replace(source, shown) for line in said if line.strip()]
+        raise DataError("\n".join([f"{shown}: DVC could not fetch it, nothing was added:", *lines])) from None
 
 
 def _run(workspace: Path, command: list[str], on_line: Callable[[str], None]) -> None:

@@ -4,54 +4,91 @@ No stage of dvc.yaml: it is what `genai data add` runs before DVC tracks data/ra
 """
 
 import argparse
+import csv
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
-from genai_core.config import NEEDS_A_PERSON
-from genai_core.data.ingest import Added, add_source
+from genai_core.config import NEEDS_A_PERSON, PARAMS_FILE, load_config
+from genai_core.data.ingest.add import Added, add_source
+from genai_core.data.source_json import Origin
+
+# Every image and label that the last `genai data add` left out.
+LEFT_OUT_FILE = Path(".genai/left-out.csv")
+PRINT_EVERY_IMAGES = 5_000
+PRINTED_FAULTS = 3
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tasks.ingest", description=__doc__)
-    parser.add_argument("source", help="builtin:digits, a folder of images, or a zip or tar archive of one")
+    parser.add_argument("source", help="builtin:digits, a folder, an archive, or a file that holds a dataset")
     parser.add_argument("--into", type=Path, required=True, help="the raw data's folder, for example data/raw")
     parser.add_argument("--as", dest="name", help="the folder's name below it; by default the source's")
+    parser.add_argument("--split-from-folders", action="store_true", help="keep the source's separation")
+    parser.add_argument("--origin-address", help="where the source was fetched from")
+    parser.add_argument("--origin-revision", help="the commit, or the content's sha256, that was fetched")
     arguments = parser.parse_args()
     # So that what was copied so far is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    origin = Origin(arguments.origin_address, arguments.origin_revision) if arguments.origin_address else None
     try:
-        added = add_source(arguments.source, arguments.into, arguments.name, _print_copied)
+        added = add_source(
+            arguments.source,
+            arguments.into,
+            arguments.name,
+            split_from_folders=arguments.split_from_folders,
+            max_faulty_share=load_config(Path(PARAMS_FILE)).data.max_rejected_share,
+            origin=origin,
+            on_added=_print_progress,
+        )
     except (ValueError, OSError) as error:
         print(f"ingest: {error}", file=sys.stderr)
         sys.exit(NEEDS_A_PERSON)
+    _write_left_out(added)
     print("\n".join(summary(added, arguments.into)))
 
 
 def summary(added: Added, into: Path) -> list[str]:
     """What was added, in lines for people."""
-    lines = [f"{into / added.name}: {added.added_images:,} images added"]
+    lines = [f"{' and '.join(str(into / name) for name in added.names)}: {added.added_images:,} images added"]
     if added.kept_images:
         lines[0] += f", {added.kept_images:,} were there before"
+    if added.splits:
+        lines.append("sides: " + ", ".join(f"{side} {count:,}" for side, count in added.splits.items()))
     if added.classes:
         lines.append("classes: " + ", ".join(f"{name} {count:,}" for name, count in added.classes.items()))
     else:
-        lines.append("no classes: the images lie in no folders of their own, so models will be unconditional")
+        lines.append(
+            "no classes: the images have neither folders of their own nor labels; models will be unconditional"
+        )
     if added.wrapper:
         lines.append(f"the folder {added.wrapper}/ around everything was left out of the names")
-    if added.split_folders:
-        named = " and ".join(added.split_folders)
-        lines.append(f"note: {named} were taken as classes; if they are parts of one set, add them one by one")
+    lines += added.notes
     if added.skipped:
         lines.append("left out: " + ", ".join(f"{kind} {count:,}" for kind, count in added.skipped.items()))
     if added.bad_names:
         lines.append(f"left out, names that no table can hold: {len(added.bad_names):,}, first {added.bad_names[0]}")
+    if added.faults:
+        counts = Counter(fault.reason for fault in added.faults).most_common()
+        listed = ", ".join(f"{reason} {count:,}" for reason, count in counts)
+        lines.append(f"left out, at fault (all in {LEFT_OUT_FILE}): {listed}")
+        lines += [f"  {fault.source}: {fault.reason}: {fault.detail}" for fault in added.faults[:PRINTED_FAULTS]]
     return lines
 
 
-def _print_copied(done: int, total: int) -> None:
-    if done % 5_000 == 0:
-        print(f"copied {done:,} of {total:,}", flush=True)
+def _write_left_out(added: Added) -> None:
+    LEFT_OUT_FILE.parent.mkdir(exist_ok=True)
+    with LEFT_OUT_FILE.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["source", "reason", "detail"])
+        table.writerows((fault.source, fault.reason, fault.detail) for fault in added.faults)
+        table.writerows((name, "bad_name", "no UTF-8, or control characters") for name in added.bad_names)
+
+
+def _print_progress(done: int, total: int) -> None:
+    if done % PRINT_EVERY_IMAGES == 0:
+        print(f"{done:,} of {total:,} images", flush=True)
 
 
 if __name__ == "__main__":

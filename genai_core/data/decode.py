@@ -47,6 +47,7 @@ Reason = Literal[
     "unsupported_pixels",
     "decoder_died",
     "duplicate",
+    "in_test",
     "near_duplicate",
     "two_labels",
 ]

@@ -12,8 +12,8 @@ from genai_core.data.facts import Digests, Indices
 
 @dataclass(frozen=True)
 class Duplicates:
-    """kept: indices of the files to keep, the first of several (N,), in order; of: by index of a left-out file, the
-    kept one with the same pixels; contradicting: files with the same pixels under different labels, none of them kept.
+    """kept: indices of the files to keep (N,), in order; of: by index of a left-out file, the kept one with the same
+    pixels; contradicting: files with the same pixels under different labels, none of them kept.
     """
 
     kept: Indices
@@ -21,25 +21,29 @@ class Duplicates:
     contradicting: tuple[tuple[int, ...], ...]
 
 
-def find_duplicates(digests: Digests, labels: Indices, among: Indices) -> Duplicates:
-    """digests (N, 32) and labels (N,) of all files; among: indices of those that were decoded, in order."""
+def find_duplicates(digests: Digests, labels: Indices, ranks: Indices, among: Indices) -> Duplicates:
+    """Of several files with the same pixels, the one with the lowest rank is kept, then the first.
+
+    digests (N, 32), labels and ranks (N,) of all files; among: indices of those that were decoded, in order.
+    """
     if len(among) == 0:
         return Duplicates(among, {}, ())
+    among = among[np.argsort(ranks[among], kind="stable")]
     pixels, label = np.ascontiguousarray(digests[among]), labels[among]
     # Eight bytes tell images apart, unless somebody has made them collide: that is seen below.
     _, first, group = np.unique(pixels.view("<u8")[:, 0], return_index=True, return_inverse=True)
     if not (pixels == pixels[first[group]]).all():
         raise ValueError("two images have hashes that agree in their first 64 bits; somebody has made them so")
-    is_first = np.zeros(len(among), dtype=np.bool_)
-    is_first[first] = True
     contradicts = np.zeros(len(first), dtype=np.bool_)
-    np.logical_or.at(contradicts, group[~is_first], label[~is_first] != label[first[group[~is_first]]])
-    later = np.flatnonzero(~is_first & ~contradicts[group])
+    np.logical_or.at(contradicts, group, label != label[first[group]])
+    is_kept = np.zeros(len(among), dtype=np.bool_)
+    is_kept[first[~contradicts]] = True
+    later = np.flatnonzero(~is_kept & ~contradicts[group])
     groups: dict[int, list[int]] = {}
     for index in np.flatnonzero(contradicts[group]).tolist():
         groups.setdefault(int(group[index]), []).append(int(among[index]))
     return Duplicates(
-        among[is_first & ~contradicts[group]],
+        np.sort(among[is_kept]),
         dict(zip(among[later].tolist(), among[first[group[later]]].tolist(), strict=True)),
         tuple(map(tuple, groups.values())),
     )

@@ -66,7 +66,7 @@ def stamp_files(raw: Path, files: Sequence[str]) -> Files:
     records = np.zeros(len(files), dtype=FILES_DTYPE)
     root = os.fspath(raw) + "/"
     endings: dict[str, int] = {}
-    stamps = []
+    stamps: list[int] = []
     for file in files:
         ending = file[file.rfind(".") :]
         if ending not in endings:
@@ -74,9 +74,9 @@ def stamp_files(raw: Path, files: Sequence[str]) -> Files:
             endings[ending] = zlib.crc32(ending.lower().encode()) + 1
         try:
             stat = os.stat(root + file)  # noqa: PTH116 - Path.stat takes three times as long
-            stamps.append((stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, endings[ending]))
+            stamps += (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, endings[ending])
         except OSError:
-            stamps.append((0, 0, 0, 0, 0))
+            stamps += (0, 0, 0, 0, 0)
     records["stamp"] = np.array(stamps, dtype=np.int64).reshape(-1, 5)
     return Files(records)
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from genai_core.config import DataConfig
 from genai_core.data.card import REJECTED_FILE
-from genai_core.data.dataset import NO_LABEL, SPLITS, Dataset, DatasetInfo
+from genai_core.data.dataset import NO_LABEL, SPLITS, Dataset, DatasetInfo, Split
 from genai_core.data.decode import Reason
 from genai_core.data.duplicates import Duplicates, find_duplicates
 from genai_core.data.facts import Indices, order_of
@@ -24,12 +24,15 @@ from genai_core.data.layout import OldShard, images_a_shard, shards_to_keep
 from genai_core.data.near_groups import find_near_duplicates, near_flags
 from genai_core.data.pixel_store import OldPixels, Spool
 from genai_core.data.read_files import ReadFiles, read_files
+from genai_core.data.source_json import given_splits
 from genai_core.data.sources import Found, class_of, find_images
 from genai_core.data.split import Sides, is_held_out, train_images_near_test
 from genai_core.data.writer import DatasetWriter
 
 # Reasons for which a file is left out although nothing is wrong with it.
-HARMLESS: tuple[Reason, ...] = ("duplicate", "near_duplicate")
+HARMLESS: tuple[Reason, ...] = ("duplicate", "in_test", "near_duplicate")
+# Which of several files with the same pixels is kept: what is held out must not be trained on.
+RANKS: dict[Split | None, int] = {"test": 0, "train": 1, None: 2}
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def prepare(
     """
     found = find_images(raw)
     labels = [class_of(path) for path in found.files]
+    given = given_splits(raw, found.files)
     _check_all_or_none_labelled(raw, found.files, labels)
     with Spool(folder / ".spool", config.image_size, config.channels) as spool:
         read = read_files(
@@ -90,22 +94,29 @@ def prepare(
             workers=workers,
             on_decoded=on_decoded or (lambda _done, _total: None),
         )
-        return _make(folder, found, labels, read, config, memory)
+        return _make(folder, found, labels, given, read, config, memory)
 
 
 def _make(
-    folder: Path, found: Found, labels: Sequence[str | None], read: ReadFiles, config: DataConfig, memory: Path | None
+    folder: Path,
+    found: Found,
+    labels: Sequence[str | None],
+    given: Sequence[Split | None],
+    read: ReadFiles,
+    config: DataConfig,
+    memory: Path | None,
 ) -> Prepared:
     total_files = len(found.files) + len(found.bad_names)
     codes, names = pd.factorize(np.array(labels, dtype=object))
     decoded = np.flatnonzero(read.files.records["sha256"].any(axis=1))
-    same = find_duplicates(read.files.records["sha256"], codes, decoded)
+    ranks = np.array([RANKS[side] for side in given], dtype=np.int64)
+    same = find_duplicates(read.files.records["sha256"], codes, ranks, decoded)
     faulty = [RejectedFile(name, "bad_name", "no UTF-8, or control characters") for name in found.bad_names]
     faulty += [RejectedFile(found.files[row], r.reason, r.detail) for row, r in read.files.rejected.items()]
-    rejected = faulty + _duplicate_files(found.files, labels, same)
+    rejected = faulty + _duplicate_files(found.files, labels, given, same)
     _check_rejected_share(sorted(rejected, key=lambda file: file.source), total_files, config.max_rejected_share)
 
-    chosen, left_out = _choose(read, same.kept, config, found.files, memory)
+    chosen, left_out = _choose(read, same.kept, given, config, found.files, memory)
     rejected = sorted(rejected + left_out, key=lambda file: file.source)
     classes = tuple(sorted(str(names[code]) for code in np.unique(codes[chosen.files]) if code >= 0))
     numbers = np.array([classes.index(name) if name in classes else NO_LABEL for name in names] + [NO_LABEL])
@@ -128,11 +139,16 @@ def _make(
 
 
 def _choose(
-    read: ReadFiles, kept: Indices, config: DataConfig, names: Sequence[str], memory: Path | None
+    read: ReadFiles,
+    kept: Indices,
+    given: Sequence[Split | None],
+    config: DataConfig,
+    names: Sequence[str],
+    memory: Path | None,
 ) -> tuple[_Chosen, list[RejectedFile]]:
     """The split of the files `kept`, without the training images that look like a test image."""
     records = read.files.records[kept]
-    held_out = is_held_out(records["sha256"], config.test_share)
+    held_out = is_held_out(records["sha256"], config.test_share, [given[row] for row in kept.tolist()])
     if config.near_duplicate_distance is None:
         return _Chosen(kept, held_out, {}), []
     values = config.channels * config.image_size**2
@@ -207,10 +223,11 @@ def _write(
 
 def _flags(read: ReadFiles, chosen: _Chosen) -> list[str]:
     words = [""] * len(chosen.files)
-    if read.files.flags or chosen.near_flags:
-        for index, row in enumerate(chosen.files.tolist()):
-            both = (read.files.flags.get(row, ""), chosen.near_flags.get(row, ""))
-            words[index] = " ".join(word for word in both if word)
+    flagged = np.array(sorted({*read.files.flags, *chosen.near_flags}), dtype=np.int64)
+    for index in np.flatnonzero(np.isin(chosen.files, flagged)).tolist():
+        row = int(chosen.files[index])
+        both = (read.files.flags.get(row, ""), chosen.near_flags.get(row, ""))
+        words[index] = " ".join(word for word in both if word)
     return words
 
 
@@ -220,8 +237,13 @@ def _sizes(read: ReadFiles, rows: Indices) -> tuple[tuple[int, int, int], ...]:
     return tuple(zip((both >> 32).tolist(), (both & 0xFFFFFFFF).tolist(), counts.tolist(), strict=True))
 
 
-def _duplicate_files(names: Sequence[str], labels: Sequence[str | None], same: Duplicates) -> list[RejectedFile]:
-    files = [RejectedFile(names[row], "duplicate", f"of {names[first]}") for row, first in same.of.items()]
+def _duplicate_files(
+    names: Sequence[str], labels: Sequence[str | None], given: Sequence[Split | None], same: Duplicates
+) -> list[RejectedFile]:
+    files = []
+    for row, kept in same.of.items():
+        reason: Reason = "in_test" if (given[kept], given[row]) == ("test", "train") else "duplicate"
+        files.append(RejectedFile(names[row], reason, f"of {names[kept]}"))
     for rows in same.contradicting:
         named = ", ".join(sorted({str(labels[row]) for row in rows}))
         files += [RejectedFile(names[row], "two_labels", f"the same pixels stand under {named}") for row in rows]

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from genai_core.data.dataset import Split
 from genai_core.data.facts import Digests
 
 Sides = npt.NDArray[np.bool_]
 
 
-def is_held_out(digests: Digests, test_share: float, given: Sequence[str | None] | None = None) -> Sides:
-    """Whether each image is for testing, from its sha256 (N, 32) alone; `given` sides (N,) "train" or "test" rule.
+def is_held_out(digests: Digests, test_share: float, given: Sequence[Split | None] | None = None) -> Sides:
+    """Whether each image is for testing: as its source says (`given`, (N,)), else from its sha256 (N, 32) alone.
 
-    Only when a side would be empty, the image nearest to it goes there. Raises ValueError below two images.
+    Only when a side would be empty, the image nearest to it goes there, if its side is not given. Raises ValueError
+    below two images, or when a side has none.
     """
     if len(digests) < 2:
         raise ValueError(
@@ -26,10 +28,15 @@ def is_held_out(digests: Digests, test_share: float, given: Sequence[str | None]
     if given is not None:
         free = np.array([side is None for side in given])
         held_out[~free] = [side == "test" for side in given if side is not None]
+    candidates = np.flatnonzero(free)
     for wanted, extreme in ((True, np.argmin), (False, np.argmax)):
-        candidates = np.flatnonzero(free)
         if not (held_out == wanted).any() and len(candidates):
             held_out[candidates[extreme(places[candidates])]] = wanted
+    if held_out.all() or not held_out.any():
+        raise ValueError(
+            f"all {len(digests):,} images are given for {'test' if held_out[0] else 'train'} (data/raw/NAME/source.json: "
+            "split); add images for the other side, or set split to null there"
+        )
     return held_out
 
 

@@ -1,5 +1,6 @@
 import csv
 import gzip
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 from genai_core.data import decoder_pool
 from genai_core.data.dataset import load_dataset
 from genai_core.data.prepare import prepare
+from genai_core.data.source_json import SourceNote
 
 
 @pytest.fixture
@@ -202,6 +204,50 @@ class TestSplit:
         trained = {dataset.info.classes[label] for label in dataset.labels("train")}
         assert set(prepared.untrained) == set(dataset.info.classes) - trained
         assert prepared.untrained
+
+
+class TestGivenSides:
+    @pytest.fixture
+    def sides(self, tmp_path, save_images):
+        """A source with two sides of ten images, and one whose images' content decides."""
+        for seed, side in enumerate(("train", "test")):
+            save_images(tmp_path / "raw" / f"set.{side}" / "cat", 10, seed=seed)
+            self.note(tmp_path / "raw" / f"set.{side}", side)
+        save_images(tmp_path / "raw" / "free" / "cat", 40, seed=2)
+        return tmp_path / "raw"
+
+    @staticmethod
+    def note(folder: Path, side: str) -> None:
+        (folder / "source.json").write_text(SourceNote(side).to_json())
+
+    @pytest.mark.usefixtures("sides")
+    def test_they_stand_in_the_manifest(self, run):
+        prepared, dataset = run()
+        found = splits_by_source(dataset)
+        assert {found[source] for source in found if source.startswith("set.train/")} == {"train"}
+        assert {found[source] for source in found if source.startswith("set.test/")} == {"test"}
+        assert {found[source] for source in found if source.startswith("free/")} == {"train", "test"}
+        assert len(found) == 60
+        assert prepared.skipped == {}
+
+    def test_image_on_both_sides_is_tested_and_not_trained_on(self, sides, run):
+        shutil.copy(sides / "set.test/cat/01-000.png", sides / "set.train/cat/0-again.png")
+        shutil.copy(sides / "set.test/cat/01-000.png", sides / "free/cat/0-again.png")
+        shutil.copy(sides / "set.train/cat/00-000.png", sides / "free/cat/0-train.png")
+        prepared, dataset = run()
+        assert [(file.source, file.reason, file.detail) for file in prepared.rejected] == [
+            ("free/cat/0-again.png", "duplicate", "of set.test/cat/01-000.png"),
+            ("free/cat/0-train.png", "duplicate", "of set.train/cat/00-000.png"),
+            ("set.train/cat/0-again.png", "in_test", "of set.test/cat/01-000.png"),
+        ]
+        assert splits_by_source(dataset)["set.test/cat/01-000.png"] == "test"
+        assert dataset.manifest["sha256"].is_unique
+
+    def test_whole_source_of_one_side_needs_another(self, tmp_path, run, save_images):
+        save_images(tmp_path / "raw" / "set" / "cat", 10)
+        self.note(tmp_path / "raw" / "set", "train")
+        with pytest.raises(ValueError, match=r"all 10 images are given for train .*source\.json"):
+            run()
 
 
 def test_folder_without_images(tmp_path, run):

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from genai_core.config import NEEDS_A_PERSON
-from genai_core.data.ingest import Added
+from genai_core.data.ingest.add import Added
+from genai_core.data.ingest.items import Fault
 from tasks import ingest
 
 
@@ -40,22 +41,43 @@ def test_no_torch_is_imported():
 
 def test_summary_tells_all():
     added = Added(
-        name="set",
+        names=("set.train", "set.test"),
         added_images=3,
         kept_images=2,
-        classes={"train": 4, "val": 1},
+        classes={"hat": 4, "shirt": 1},
+        splits={"train": 4, "test": 1},
         skipped={"links": 1},
         bad_names=("new\\nline.png",),
         wrapper="around",
-        split_folders=("train", "val"),
+        faults=(Fault("7.png", "missing_file", "labels.csv row 7: no such image"),),
+        notes=("labels: labels.csv",),
     )
     assert ingest.summary(added, Path("data/raw")) == [
-        "data/raw/set: 3 images added, 2 were there before",
-        "classes: train 4, val 1",
+        "data/raw/set.train and data/raw/set.test: 3 images added, 2 were there before",
+        "sides: train 4, test 1",
+        "classes: hat 4, shirt 1",
         "the folder around/ around everything was left out of the names",
-        "note: train and val were taken as classes; if they are parts of one set, add them one by one",
+        "labels: labels.csv",
         "left out: links 1",
         "left out, names that no table can hold: 1, first new\\nline.png",
+        "left out, at fault (all in .genai/left-out.csv): missing_file 1",
+        "  7.png: missing_file: labels.csv row 7: no such image",
     ]
-    flat = Added("set", 3, 0, {}, {}, (), None, ())
+    flat = Added(("set",), 3, 0, {}, {}, {}, (), None, (), ())
     assert "unconditional" in ingest.summary(flat, Path("data/raw"))[1]
+
+
+def test_all_that_was_left_out_is_listed(workspace, monkeypatch, capsys):
+    folder = workspace / "flat"
+    folder.mkdir()
+    for number in range(40):
+        (folder / f"{number}.png").write_bytes(b"%d" % number)
+    rows = "".join(f"{number}.png,hat\n" for number in range(39))
+    (folder / "labels.csv").write_text("file,label\n" + rows + "gone.png,hat\n")
+    run(monkeypatch, "flat", "--into", "data/raw")
+    assert (workspace / ".genai/left-out.csv").read_text().splitlines() == [
+        "source,reason,detail",
+        "gone.png,missing_file,labels.csv row 40: no such image",
+        "39.png,no_label,labels.csv has no row for it",
+    ]
+    assert "left out, at fault (all in .genai/left-out.csv): missing_file 1, no_label 1" in capsys.readouterr().out

@@ -6,7 +6,7 @@ from PIL import Image
 
 from genai_core.config import NEEDS_A_PERSON
 from genai_core.data.dataset import load_dataset
-from genai_core.data.ingest import add_source
+from genai_core.data.ingest.add import add_source
 from tasks import prepare
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genai_core.data.ingest import add_source
+from genai_core.data.ingest.add import add_source
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def nothing_else(raw: Path) -> bool:
 
 def test_folder_is_copied_under_a_name_made_of_its_own(photos, raw):
     added = add_source(str(photos), raw)
-    assert (added.name, added.added_images, added.kept_images) == ("My-photos", 5, 0)
+    assert (added.names, added.added_images, added.kept_images) == (("My-photos",), 5, 0)
     assert added.classes == {"hat": 3, "shirt": 2}
     assert names(raw / "My-photos") == names(photos)
     for name in names(photos):
@@ -54,7 +54,7 @@ def test_archive_gives_what_its_folder_gives(ending, wrapped, photos, raw, tmp_p
         with tarfile.open(archive, "w:gz" if ending == "tar.gz" else "w") as opened:
             opened.add(photos, top or ".")
     added = add_source(str(archive), raw)
-    assert added.name == "set"
+    assert added.names == ("set",)
     assert added.wrapper == ("around" if wrapped else None)
     assert names(raw / "set") == names(photos)
     assert nothing_else(raw)
@@ -76,7 +76,7 @@ def test_builtin_digits_are_the_real_ones(raw):
     from sklearn.datasets import load_digits
 
     added = add_source("builtin:digits", raw)
-    assert (added.name, added.added_images) == ("digits", 1797)
+    assert (added.names, added.added_images) == (("digits",), 1797)
     digits = load_digits()
     assert added.classes == {str(label): int(count) for label, count in enumerate(np.bincount(digits.target))}
     for number in (0, 1000, 1796):
@@ -114,15 +114,15 @@ def test_failure_while_moving_takes_back_what_was_moved(photos, raw, save_images
     add_source(str(photos), raw)
     before = names(raw)
     save_images(photos / "new", 3, seed=11)
-    real_rename, calls = os.rename, []
+    real_replace, calls = os.replace, []
 
-    def rename(old, new):
+    def replace(old, new):
         calls.append(new)
         if len(calls) == 3:
             raise OSError(28, "No space left on device")
-        real_rename(old, new)
+        real_replace(old, new)
 
-    monkeypatch.setattr(os, "rename", rename)
+    monkeypatch.setattr(os, "replace", replace)
     with pytest.raises(OSError, match="No space left"):
         add_source(str(photos), raw)
     assert names(raw) == before
@@ -161,14 +161,16 @@ def test_link_inside_the_source_becomes_a_file_of_its_own(photos, raw):
 def test_folders_of_splits_are_pointed_out(tmp_path, raw, save_images):
     save_images(tmp_path / "set" / "train", 2, seed=1)
     save_images(tmp_path / "set" / "validation", 1, seed=2)
-    assert add_source(str(tmp_path / "set"), raw).split_folders == ("train", "validation")
+    (note,) = add_source(str(tmp_path / "set"), raw).notes
+    assert note.startswith("note: train and validation were taken as classes; ")
+    assert note.endswith("--split-from-folders")
 
 
 def test_sources_that_are_none(tmp_path, raw, save_images):
     (tmp_path / "image.png").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
     for source, message in {
-        tmp_path / "missing": "no such folder or archive; built in: builtin:digits",
+        tmp_path / "missing": "no such folder or file; built in: builtin:digits",
         tmp_path / "image.png": "expected a folder, an archive",
         tmp_path / "empty": "no image file in it; files that end in",
         "builtin:faces": "no such built-in dataset; there are: builtin:digits",
@@ -205,5 +207,5 @@ def test_dangerous_archive_leaves_nothing(tmp_path, raw):
 
 def test_copying_is_followed(photos, raw):
     seen = []
-    add_source(str(photos), raw, on_copied=lambda done, total: seen.append((done, total)))
+    add_source(str(photos), raw, on_added=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 5) for done in range(1, 6)]

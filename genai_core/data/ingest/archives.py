@@ -1,25 +1,29 @@
 """Unpacking archives from anywhere: every member is checked before the first byte is written."""
 
+import errno
 import gzip
 import lzma
 import os
 import shutil
+import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from genai_core.data.decode import IMAGE_EXTENSIONS
 from genai_core.data.sources import is_litter, printable
 
 ARCHIVE_EXTENSIONS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _CHUNK_BYTES = 1 << 20
 # What zipfile and tarfile let through from below.
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError)
+_DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, struct.error),
+    *(ValueError, LookupError, OverflowError, RuntimeError, MemoryError),  # numbers and names that make no sense
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,10 @@ class ArchiveLimits:
     max_total_bytes: int = 512 << 30
     max_ratio: float = 100.0
     ratio_free_bytes: int = 64 << 20  # up to this size no ratio is asked for: a few blank pictures shrink a lot
+
+
+class _RefusedError(ValueError):
+    """What this file itself has to say of an archive."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,10 @@ def archive_stem(path: Path) -> str:
     return path.name[: -len(longest)]
 
 
-def unpack_images(archive: Path, folder: Path, limits: ArchiveLimits | None = None) -> None:
-    """Write the image files of a zip or tar archive into the empty `folder`; other files and hidden ones stay out.
+def unpack(archive: Path, folder: Path, is_wanted: Callable[[str], bool], limits: ArchiveLimits | None = None) -> None:
+    """Write those files of a zip or tar archive whose name (without folders) `is_wanted` into the empty `folder`.
+
+    Hidden ones stay out.
 
     Raises ValueError, before anything is written, when a member leads out of the folder, is a link or a special
     file, or when the whole is beyond the limits or larger than the free space.
@@ -60,12 +70,18 @@ def unpack_images(archive: Path, folder: Path, limits: ArchiveLimits | None = No
     limits = limits or ArchiveLimits()
     try:
         with _opened(archive) as opened:
-            wanted = _checked(archive, _members(opened), limits, folder)
+            wanted = _checked(archive, _members(opened), is_wanted, limits, folder)
             for name, member in wanted.items():
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _write(archive, opened, member, path)
-    except (*_DAMAGED, RuntimeError, FileExistsError, NotADirectoryError) as error:
+    except _RefusedError:
+        raise
+    except (*_DAMAGED, OSError) as error:
+        # An error with a number comes from the system (a full disk), but for two members whose names are in each
+        # other's way and for places that cannot be; one without comes from a decompressor.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EEXIST, errno.ENOTDIR, errno.EINVAL):
+            raise
         raise ValueError(f"{archive}: damaged, or no archive of a kind that is read ({error})") from None
 
 
@@ -88,14 +104,16 @@ def _members(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Member]:
             kind = (item.external_attr >> 16) & 0o170000
             if kind not in (0, 0o100000, 0o040000):
                 fault = "is a link or a special file"
-            yield _Member(item.filename, item.file_size, fault, not item.is_dir(), item)
+            yield _Member(item.filename, item.file_size, fault, not item.filename.endswith("/"), item)
     else:
         for entry in opened:
             fault = None if entry.isfile() or entry.isdir() else "is a link or a special file"
             yield _Member(entry.name, entry.size, fault, entry.isfile(), entry)
 
 
-def _checked(archive: Path, members: Iterator[_Member], limits: ArchiveLimits, folder: Path) -> dict[str, _Member]:
+def _checked(
+    archive: Path, members: Iterator[_Member], is_wanted: Callable[[str], bool], limits: ArchiveLimits, folder: Path
+) -> dict[str, _Member]:
     """The members to write, by the path to write them to. Raises ValueError at the first fault."""
     packed_bytes = archive.stat().st_size
     allowed_bytes = min(limits.max_total_bytes, max(limits.ratio_free_bytes, int(packed_bytes * limits.max_ratio)))
@@ -106,25 +124,25 @@ def _checked(archive: Path, members: Iterator[_Member], limits: ArchiveLimits, f
         name = printable(member.name)
         fault = member.fault or _name_fault(member.name)
         if fault:
-            raise ValueError(f"{archive}: refused, nothing was unpacked: member {name} {fault}")
+            raise _RefusedError(f"{archive}: refused, nothing was unpacked: member {name} {fault}")
         total_bytes += member.bytes
         if count > limits.max_members:
-            raise ValueError(f"{archive}: refused, nothing was unpacked: more than {limits.max_members:,} members")
+            raise _RefusedError(f"{archive}: refused, nothing was unpacked: more than {limits.max_members:,} members")
         if total_bytes > allowed_bytes:
-            raise ValueError(
+            raise _RefusedError(
                 f"{archive}: refused, nothing was unpacked: its {packed_bytes:,} bytes unpack to more than "
                 f"{allowed_bytes:,}; unpack it yourself and add the folder, if you trust it"
             )
         if total_bytes > free_bytes:
-            raise ValueError(
+            raise _RefusedError(
                 f"{archive}: nothing was unpacked: it needs more than the {free_bytes:,} bytes that are free"
             )
         # "./a/b.png" is how tar names a/b.png when it packs the current folder.
         parts = [part for part in member.name.split("/") if part not in ("", ".")]
-        if member.is_file and Path(member.name).suffix.lower() in IMAGE_EXTENSIONS and not any(map(is_litter, parts)):
+        if member.is_file and parts and is_wanted(parts[-1]) and not any(map(is_litter, parts)):
             path = "/".join(parts)
             if path in wanted:
-                raise ValueError(f"{archive}: refused, nothing was unpacked: two members are named {name}")
+                raise _RefusedError(f"{archive}: refused, nothing was unpacked: two members are named {name}")
             wanted[path] = member
     return wanted
 
@@ -155,7 +173,7 @@ def _write(archive: Path, opened: zipfile.ZipFile | tarfile.TarFile, member: _Me
         while chunk := source.read(_CHUNK_BYTES):
             left -= len(chunk)
             if left < 0:
-                raise ValueError(f"{archive}: refused: member {printable(member.name)} is larger than it says")
+                raise _RefusedError(f"{archive}: refused: member {printable(member.name)} is larger than it says")
             target.write(chunk)
     if left:
-        raise ValueError(f"{archive}: damaged: member {printable(member.name)} is shorter than it says")
+        raise _RefusedError(f"{archive}: damaged: member {printable(member.name)} is shorter than it says")

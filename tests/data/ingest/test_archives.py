@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genai_core.data.archives import ArchiveLimits, archive_stem, is_archive, unpack_images
+from genai_core.data.decode import IMAGE_EXTENSIONS
+from genai_core.data.ingest.archives import ArchiveLimits, archive_stem, is_archive, unpack
 
 PIXELS = np.random.default_rng(0).integers(0, 256, 500, dtype=np.uint8).tobytes()
 
@@ -33,6 +34,10 @@ def special(kind: bytes, name: str = "a/link.png", target: str = "/etc/passwd") 
     entry = tarfile.TarInfo(name)
     entry.type, entry.linkname = kind, target
     return entry
+
+
+def unpack_images(archive: Path, folder: Path, limits: ArchiveLimits | None = None) -> None:
+    unpack(archive, folder, lambda name: Path(name).suffix.lower() in IMAGE_EXTENSIONS, limits)
 
 
 def files_in(folder: Path) -> dict[str, bytes]:

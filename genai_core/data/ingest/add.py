@@ -1,0 +1,164 @@
+"""Taking a user's images into data/raw: whatever kind of source it is, it becomes data/raw/NAME/CLASS/file."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from genai_core.data.dataset import SPLITS, Split
+from genai_core.data.ingest.items import Fault, Item, Reading
+from genai_core.data.ingest.names import BUILTIN_PREFIX, checked_name, class_folder, default_name
+from genai_core.data.ingest.place import Placer
+from genai_core.data.ingest.recognise import read_source
+from genai_core.data.source_json import Origin, read_note
+
+
+@dataclass(frozen=True)
+class Added:
+    """What an ingest did."""
+
+    names: tuple[str, ...]  # of the folders below data/raw: NAME, or NAME.train and NAME.test
+    added_images: int
+    kept_images: int  # were there before, with the same bytes or pixels
+    classes: dict[str, int]  # images of this source by class; empty: unlabelled
+    splits: dict[Split, int]  # images by side; empty: no separation is kept
+    skipped: dict[str, int]
+    bad_names: tuple[str, ...]
+    wrapper: str | None  # the folder around everything in the source, which was left out of the names
+    faults: tuple[Fault, ...]  # images and labels that were left out
+    notes: tuple[str, ...]
+
+
+def add_source(
+    source: str,
+    into: Path,
+    name: str | None = None,
+    *,
+    split_from_folders: bool = False,
+    max_faulty_share: float = 0.05,
+    origin: Origin | None = None,
+    on_added: Callable[[int, int], None] | None = None,
+) -> Added:
+    """Bring the images of `source` to into/NAME; all of them or, when anything is wrong, none.
+
+    source: builtin:digits, a folder, an archive or a file that holds a dataset (recognise.py). name: by default the
+    source's. split_from_folders: keep the source's separation, as into/NAME.train and into/NAME.test. max_faulty_share:
+    of images whose label is missing or wrong, and of labels whose image is missing. origin: where it was fetched from.
+    Adding to a NAME that is there appends: an image that is there with the same content is kept. on_added(done, total)
+    follows. Raises ValueError or an OSError that says what to do.
+    """
+    name = checked_name(name) if name is not None else default_name(source)
+    with _staging(into) as staging:
+        reading = read_source(source, into, staging / "source", split_from_folders=split_from_folders)
+        placer = Placer(into, staging / "images")
+        classes, splits = _place_all(source, reading, placer, name, split_from_folders, on_added)
+        placed = sum(classes.values())
+        _check_faults(source, reading.faults, placed, max_faulty_share)
+        # Known once all is read: a reader cannot tell before.
+        if split_from_folders and set(splits) != set(SPLITS):
+            raise ValueError(
+                f"{source}: --split-from-folders: expected images for training and held-out ones (folders train and "
+                "test or validation, files named so, or a column split), "
+                + (f"all of them are for {next(iter(splits))}" if any(splits) else "found no such separation")
+            )
+        names = tuple(f"{name}.{side}" for side in SPLITS) if split_from_folders else (name,)
+        sides: tuple[Split | None, ...] = SPLITS if split_from_folders else (None,)
+        for folder, side in zip(names, sides, strict=True):
+            placer.note(folder, side, origin)
+        placer.move_in()
+    notes = [*reading.notes]
+    if not split_from_folders:
+        if len({side for side in splits if side}) > 1:
+            notes.append("note: the source has a separation into train and test; --split-from-folders would keep it")
+        if (given := read_note(into / name).split) is not None:
+            notes.append(f"note: they are all for {given}, as {into / name}/source.json says")
+    return Added(
+        names=names,
+        added_images=placer.new_images,
+        kept_images=placer.kept_images,
+        classes={label: count for label, count in sorted(classes.items()) if label},
+        splits={side: splits[side] for side in SPLITS} if split_from_folders else {},
+        skipped=reading.skipped,
+        bad_names=reading.bad_names,
+        wrapper=None if source.startswith(BUILTIN_PREFIX) else reading.wrapper,
+        faults=tuple(reading.faults),
+        notes=tuple(notes),
+    )
+
+
+def _place_all(
+    source: str,
+    reading: Reading,
+    placer: Placer,
+    name: str,
+    split_from_folders: bool,
+    on_added: Callable[[int, int], None] | None,
+) -> tuple[Counter[str], Counter[Split | None]]:
+    """Images by class folder ("": none) and by side."""
+    classes: Counter[str] = Counter()
+    splits: Counter[Split | None] = Counter()
+    folders: dict[str, str] = {}
+    for done, item in enumerate(reading.items, start=1):
+        if on_added is not None:
+            on_added(done, reading.total_images)
+        folder = _class_folder(item, folders, reading.faults)
+        if folder is None:
+            continue
+        if split_from_folders and item.split is None:
+            raise ValueError(
+                f"{source}: --split-from-folders: {item.path} stands on no side; expected folders train and test or "
+                "validation, files named so, or a column split; name its side, or add without the option"
+            )
+        top = f"{name}.{item.split}" if split_from_folders else name
+        placer.place(f"{top}/{folder}/{item.path}" if folder else f"{top}/{item.path}", item.content)
+        classes[folder] += 1
+        splits[item.split] += 1
+    for label, folder in folders.items():
+        twins = [other for other in folders if other != label and folders[other] == folder]
+        if twins:
+            raise ValueError(
+                f"{source}: the labels {label!r} and {twins[0]!r} would share the folder {folder}; rename one"
+            )
+    return classes, splits
+
+
+def _class_folder(item: Item, folders: dict[str, str], faults: list[Fault]) -> str | None:
+    """The folder of an item's class, "" without one; None, and a fault, when the label can be no folder."""
+    if item.label is None:
+        return ""
+    if item.label not in folders:
+        try:
+            folders[item.label] = class_folder(item.label)
+        except ValueError as error:
+            faults.append(Fault(item.path, "bad_label", str(error)))
+            return None
+    return folders[item.label]
+
+
+def _check_faults(source: str, faults: Sequence[Fault], placed: int, max_share: float) -> None:
+    total = placed + len(faults)
+    if not total:
+        raise ValueError(f"{source}: holds no image")
+    if placed and len(faults) <= max_share * total:
+        return
+    by_reason = Counter(fault.reason for fault in faults).most_common()
+    counts = ", ".join(f"{reason} {count:,}" for reason, count in by_reason)
+    first = "".join(f"\n  {fault.source}: {fault.reason}: {fault.detail}" for fault in faults[:10])
+    raise ValueError(
+        f"{source}: nothing was added: {len(faults):,} of {total:,} images or labels are at fault, more than "
+        f"data.max_rejected_share ({max_share:g}) allows: {counts}; mend them, or allow more. The first:{first}"
+    )
+
+
+@contextmanager
+def _staging(into: Path) -> Iterator[Path]:
+    """An empty folder beside `into`, on the same file system; one that a killed run left is removed."""
+    folder = into.with_name(f".{into.name}.new")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

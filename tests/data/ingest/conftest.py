@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genai_core.data.ingest.add import add_source
+
+
+@pytest.fixture
+def raw(tmp_path):
+    return tmp_path / "workspace" / "data" / "raw"
+
+
+@pytest.fixture
+def add(raw):
+    """add_source into the test's data/raw."""
+    return lambda source, name="set", **options: add_source(str(source), raw, name, **options)
+
+
+@pytest.fixture
+def pixels():
+    """Different noise images: pixels(3) -> (3, 6, 5) uint8; pixels(3, 3) -> (3, 6, 5, 3)."""
+
+    def make(count: int, *channels: int, seed: int = 0) -> np.ndarray:
+        return np.random.default_rng(seed).integers(0, 256, (count, 6, 5, *channels), dtype=np.uint8)
+
+    return make
+
+
+@pytest.fixture
+def images_in():
+    """What lies below data/raw/NAME: path -> pixels."""
+
+    def read(folder: Path) -> dict[str, np.ndarray]:
+        found = {}
+        for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "source.json"):
+            with Image.open(path) as image:
+                found[str(path.relative_to(folder))] = np.asarray(image)
+        return found
+
+    return read
+
+
+def nothing_was_added(raw: Path) -> bool:
+    return not raw.exists() and (not raw.parent.exists() or not any(raw.parent.iterdir()))

@@ -1,0 +1,234 @@
+import json
+
+import pandas as pd
+import pytest
+
+from tests.data.ingest.conftest import nothing_was_added
+
+
+@pytest.fixture
+def flat(tmp_path, save_images):
+    """Forty flat images 00-000.png ..., of which a table is to be written."""
+    save_images(tmp_path / "flat", 40)
+    return tmp_path / "flat"
+
+
+def rows(count=40, file="file", label="label"):
+    return [{file: f"00-{number:03d}.png", label: "hat" if number % 2 else "shoe"} for number in range(count)]
+
+
+def write_table(path, records):
+    table = pd.DataFrame(records)
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    elif path.suffix == ".parquet":
+        table.to_parquet(path)
+    else:
+        table.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
+
+
+class TestTable:
+    @pytest.mark.parametrize("name", ["labels.csv", "anything.csv", "labels.tsv", "metadata.jsonl", "labels.parquet"])
+    @pytest.mark.parametrize(("file", "label"), [("file", "label"), ("file_name", "class"), ("Image Path", "Category")])
+    def test_every_form_labels_flat_images(self, name, file, label, flat, add, raw, images_in):
+        write_table(flat / name, rows(file=file, label=label))
+        added = add(flat)
+        assert added.classes == {"hat": 20, "shoe": 20}
+        assert added.notes == (f"labels: {name}",)
+        assert "hat/00-001.png" in images_in(raw / "set")
+
+    def test_columns_are_told_by_their_content_when_their_names_say_nothing(self, flat, add):
+        write_table(flat / "labels.csv", rows(file="a", label="b"))
+        assert add(flat).classes == {"hat": 20, "shoe": 20}
+
+    def test_table_above_the_images_and_names_without_ending(self, tmp_path, flat, add, raw, images_in):
+        flat.rename(tmp_path / "whole")
+        (tmp_path / "flat").mkdir()
+        (tmp_path / "whole").rename(tmp_path / "flat" / "images")
+        records = [{"id": record["file"].removesuffix(".png"), "breed": record["label"]} for record in rows()]
+        write_table(tmp_path / "flat" / "labels.csv", records)
+        assert add(tmp_path / "flat").classes == {"hat": 20, "shoe": 20}
+        assert "hat/00-001.png" in images_in(raw / "set")
+
+    def test_semicolons_and_a_byte_order_mark(self, flat, add):
+        lines = "".join(f"{record['file']};{record['label']}\n" for record in rows())
+        (flat / "labels.csv").write_text("\ufefffile;label\n" + lines)
+        assert add(flat).classes == {"hat": 20, "shoe": 20}
+
+    def test_whole_numbers_with_gaps_are_no_fractions(self, flat, add):
+        records = [{"file": record["file"], "label": number % 2} for number, record in enumerate(rows())]
+        records[7]["label"] = None
+        write_table(flat / "labels.parquet", records)
+        added = add(flat)
+        assert added.classes == {"0": 20, "1": 19}
+        assert [(fault.source, fault.reason) for fault in added.faults] == [("00-007.png", "no_label")]
+
+    def test_unknown_columns_are_listed(self, flat, add, raw):
+        write_table(flat / "notes.csv", [{"who": "me", "when": "now", "what": "x"}])
+        with pytest.raises(
+            ValueError, match=r"which column is the file\? It has the columns who, when, what; expected"
+        ):
+            add(flat)
+        write_table(flat / "notes.csv", [{"file": "00-001.png", "when": "now", "what": "x"}])
+        with pytest.raises(ValueError, match=r"which column is the label\? It has the columns file, when, what"):
+            add(flat)
+        assert nothing_was_added(raw)
+
+    def test_two_tables_are_one_too_many(self, flat, add):
+        write_table(flat / "a.csv", rows())
+        write_table(flat / "b.csv", rows())
+        with pytest.raises(ValueError, match=r"which table holds the labels: a\.csv, b\.csv\? Name one labels\.csv"):
+            add(flat)
+        (flat / "b.csv").rename(flat / "labels.csv")
+        assert add(flat).notes == ("labels: labels.csv",)
+
+    def test_faults_are_left_out_and_listed(self, flat, add):
+        records = [*rows(39), {"file": "gone.png", "label": "hat"}, {"file": "00-003.png", "label": "shoe"}]
+        write_table(flat / "labels.csv", records)
+        added = add(flat, max_faulty_share=0.1)
+        assert {(fault.source, fault.reason, fault.detail) for fault in added.faults} == {
+            ("gone.png", "missing_file", "labels.csv row 40: no such image"),
+            ("00-003.png", "two_labels", "labels.csv says hat and shoe"),
+            ("00-039.png", "no_label", "labels.csv has no row for it"),
+        }
+        assert added.added_images == 38
+
+    def test_too_many_faults_stop_with_counts_and_the_first(self, flat, add, raw):
+        write_table(flat / "labels.csv", rows(30))
+        with pytest.raises(ValueError, match=r"nothing was added: 10 of 40 .*\(0\.05\) allows: no_label 10;") as error:
+            add(flat)
+        assert "\n  00-030.png: no_label: labels.csv has no row for it" in str(error.value)
+        assert nothing_was_added(raw)
+
+    def test_no_row_fits(self, flat, add):
+        write_table(flat / "labels.csv", [{"file": "x.png", "label": "1"}])
+        with pytest.raises(ValueError, match=r"none of its 1 rows names an image that is there; the first: x\.png"):
+            add(flat)
+
+    def test_row_that_leads_out_names_nothing(self, flat, add, tmp_path, save_images):
+        (secret,) = save_images(tmp_path / "secret", 1, seed=9)
+        write_table(flat / "labels.csv", [*rows(), {"file": f"../secret/{secret}", "label": "hat"}])
+        assert [fault.reason for fault in add(flat).faults] == ["missing_file"]
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("labels.csv", b"file,label\n\xff\xfe,a\n", "is not UTF-8"),
+            ("labels.csv", b"", "a name for every column"),
+            ("labels.csv", b"file,file\n", "each once"),
+            ("labels.csv", b"file,label\na,b,c\n", "row 1 has more values"),
+            ("labels.jsonl", b"{\n", "damaged, or no table"),
+            ("labels.jsonl", b"[1]\n", "line 1 is no object"),
+            ("labels.jsonl", b"[" * 100_000, "damaged, or no table"),
+            ("labels.parquet", b"<html>", "damaged, or no table"),
+            ("labels.csv", b"file,label,split\n00-001.png,a,maybe\n", "split is 'maybe'; expected train"),
+        ],
+    )
+    def test_damaged_tables(self, name, content, message, flat, add, raw):
+        (flat / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{name}.*{message}"):
+            add(flat)
+        assert nothing_was_added(raw)
+
+    def test_class_folders_win_over_a_table_of_another_name(self, tmp_path, add, save_images):
+        save_images(tmp_path / "set" / "hat", 2)
+        save_images(tmp_path / "set" / "shoe", 2)
+        write_table(tmp_path / "set" / "prices.csv", [{"what": "hat", "price": 3}])
+        added = add(tmp_path / "set")
+        assert added.classes == {"hat": 2, "shoe": 2}
+        assert added.skipped == {".csv files": 1}
+
+
+class TestLabels:
+    @pytest.mark.parametrize("label", ["../x", "a/b", "a\\b"])
+    def test_label_is_one_folder_whatever_it_says(self, label, flat, add, raw):
+        write_table(flat / "labels.csv", [{**record, "label": "ok" + label} for record in rows()])
+        (name,) = add(flat).classes
+        assert [path.name for path in (raw / "set").iterdir()] == [name]
+        assert [path.name for path in raw.iterdir()] == ["set"]
+
+    @pytest.mark.parametrize("label", ["..", ".hidden", "__MACOSX", "new\u2028line", "x" * 300])
+    def test_labels_that_no_folder_can_have_are_faults(self, label, flat, add):
+        records = rows()
+        records[0]["label"] = label
+        write_table(flat / "labels.jsonl", records)
+        assert [(fault.source, fault.reason) for fault in add(flat).faults] == [("00-000.png", "bad_label")]
+
+    def test_two_labels_of_one_folder(self, flat, add, raw):
+        write_table(
+            flat / "labels.csv", [{**record, "label": "a/b" if n else "a-b"} for n, record in enumerate(rows())]
+        )
+        with pytest.raises(ValueError, match=r"the labels 'a.b' and 'a.b' would share the folder a-b"):
+            add(flat)
+        assert nothing_was_added(raw)
+
+    def test_images_beside_class_folders_are_faults(self, tmp_path, add, save_images):
+        save_images(tmp_path / "set" / "hat", 30)
+        save_images(tmp_path / "set" / "shoe", 30)
+        save_images(tmp_path / "set", 1, seed=5)
+        assert [(fault.source, fault.reason) for fault in add(tmp_path / "set").faults] == [("05-000.png", "no_label")]
+
+
+class TestSides:
+    @pytest.mark.parametrize("held_out", ["test", "val", "Validation"])
+    def test_top_folders_are_sides(self, held_out, tmp_path, add, raw, images_in, save_images):
+        save_images(tmp_path / "set" / "train" / "hat", 2)
+        save_images(tmp_path / "set" / held_out / "hat", 1, seed=1)
+        added = add(tmp_path / "set", split_from_folders=True)
+        assert added.splits == {"train": 2, "test": 1}
+        assert list(images_in(raw / "set.test")) == ["hat/01-000.png"]
+
+    def test_test_and_validation_are_both_held_out_and_keep_their_names_apart(
+        self, tmp_path, add, raw, images_in, save_images
+    ):
+        for seed, top in enumerate(("train", "val", "test")):
+            save_images(tmp_path / "set" / top / "hat", 1, seed=seed)
+            next((tmp_path / "set" / top / "hat").iterdir()).rename(tmp_path / "set" / top / "hat" / "1.png")
+        add(tmp_path / "set", split_from_folders=True)
+        assert list(images_in(raw / "set.test")) == ["hat/test/1.png", "hat/val/1.png"]
+
+    def test_flat_sides_with_a_table_each(self, tmp_path, add, save_images):
+        for seed, top in enumerate(("train", "test")):
+            names = save_images(tmp_path / "set" / top, 2, seed=seed)
+            write_table(tmp_path / "set" / top / "labels.csv", [{"file": name, "label": "hat"} for name in names])
+        added = add(tmp_path / "set", split_from_folders=True)
+        assert (added.classes, added.splits) == ({"hat": 4}, {"train": 2, "test": 2})
+
+    def test_column_of_a_table(self, flat, add):
+        records = [{**record, "split": "train" if number < 30 else "val"} for number, record in enumerate(rows())]
+        write_table(flat / "labels.csv", records)
+        assert add(flat, split_from_folders=True).splits == {"train": 30, "test": 10}
+
+    def test_other_folders_beside_are_an_error(self, tmp_path, add, raw, save_images):
+        for top in ("train", "test", "extra"):
+            save_images(tmp_path / "set" / top / "hat", 1)
+        with pytest.raises(ValueError, match=r"beside test, train there is extra \(1 in all\)"):
+            add(tmp_path / "set", split_from_folders=True)
+        assert nothing_was_added(raw)
+
+    @pytest.mark.parametrize("tops", [("hat", "shoe"), ("train",), ("train/hat", "train/shoe")])
+    def test_no_separation_is_an_error(self, tops, tmp_path, add, raw, save_images):
+        for top in tops:
+            save_images(tmp_path / "set" / top, 1)
+        with pytest.raises(ValueError, match=r"--split-from-folders: "):
+            add(tmp_path / "set", split_from_folders=True)
+        assert nothing_was_added(raw)
+
+    def test_adding_again_appends_to_both(self, tmp_path, add, raw, save_images):
+        for seed, top in enumerate(("train", "test")):
+            save_images(tmp_path / "set" / top / "hat", 2, seed=seed)
+        add(tmp_path / "set", split_from_folders=True)
+        before = (raw / "set.test" / "source.json").read_bytes()
+        save_images(tmp_path / "set" / "test" / "hat", 1, seed=7)
+        added = add(tmp_path / "set", split_from_folders=True)
+        assert (added.added_images, added.kept_images) == (1, 4)
+        assert (raw / "set.test" / "source.json").read_bytes() == before
+
+    def test_folder_of_another_meaning_is_not_taken_over(self, tmp_path, add, raw, save_images):
+        save_images(tmp_path / "other" / "hat", 2, seed=5)
+        add(tmp_path / "other", "set.test")
+        for seed, top in enumerate(("train", "test")):
+            save_images(tmp_path / "set" / top / "hat", 2, seed=seed)
+        with pytest.raises(ValueError, match=r"set\.test is there, and its source\.json does not say .* --as set-2"):
+            add(tmp_path / "set", split_from_folders=True)
+        assert [path.name for path in raw.iterdir()] == ["set.test"]

@@ -1,0 +1,108 @@
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data.ingest.conftest import nothing_was_added
+
+
+class Evil:
+    def __reduce__(self):
+        return (Path.touch, (Path("/tmp/evil-was-here"),))
+
+
+@pytest.mark.parametrize("names", [("images", "labels"), ("x", "y"), ("X_train", "y_train"), ("arr_0", "arr_1")])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_images_and_labels_of_one_npz(names, save, tmp_path, add, raw, pixels, images_in):
+    images = pixels(3)
+    save(tmp_path / "a.npz", **dict(zip(names, (images, np.array([[2], [0], [2]])), strict=True)))
+    assert add(tmp_path / "a.npz").classes == {"0": 1, "2": 2}
+    for path, image in images_in(raw / "set").items():
+        assert (image == images[int(path[-10:-4])]).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("first", [True, False])
+def test_channels_may_stand_first_or_last(channels, first, tmp_path, add, raw, pixels, images_in):
+    images = pixels(2, channels)
+    np.save(tmp_path / "a.npy", np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if first else images)
+    add(tmp_path / "a.npy")
+    for index, image in enumerate(images_in(raw / "set").values()):
+        assert (image.reshape(6, 5, channels) == images[index]).all()
+
+
+def test_labels_in_a_second_file(tmp_path, add, raw, pixels):
+    np.save(tmp_path / "train_images.npy", pixels(2))
+    np.save(tmp_path / "train_labels.npy", np.array(["hat", "T-shirt/top"]))
+    np.save(tmp_path / "test_labels.npy", np.array(["no", "no"]))
+    assert add(tmp_path / "train_images.npy").classes == {"T-shirt-top": 1, "hat": 1}
+
+
+def test_sides_of_an_npz(tmp_path, add, raw, pixels):
+    parts = {"train_images": pixels(3), "train_labels": [0, 1, 0], "val_images": pixels(1, seed=1), "val_labels": [1]}
+    np.savez(tmp_path / "a.npz", **parts, test_images=pixels(2, seed=2), test_labels=[1, 0])
+    assert add(tmp_path / "a.npz", split_from_folders=True).splits == {"train": 3, "test": 3}
+
+
+def test_larger_file_of_the_same_name_appends(tmp_path, add, raw, pixels):
+    np.save(tmp_path / "a.npy", pixels(2))
+    add(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.concatenate([pixels(2), pixels(1, seed=4)]))
+    added = add(tmp_path / "a.npy")
+    assert (added.added_images, added.kept_images) == (1, 2)
+
+
+def test_python_objects_are_refused_and_not_run(tmp_path, add, raw, pixels):
+    objects = np.array([Evil()], dtype=object)
+    np.save(tmp_path / "images.npy", objects, allow_pickle=True)
+    np.savez(tmp_path / "a.npz", images=pixels(1), labels=objects)
+    for source in ("images.npy", "a.npz"):
+        with pytest.raises(ValueError, match="Python objects, which are a pickle"):
+            add(tmp_path / source)
+    assert not Path("/tmp/evil-was-here").exists()
+    assert nothing_was_added(raw)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": np.zeros((2, 6, 5))}, r"expected uint8 pixels.*got float64.*\* 255"),
+        ({"images": np.zeros((2, 30), np.uint8)}, r"got the shape \(2, 30\)"),
+        ({"images": np.zeros((2, 6, 5, 2), np.uint8)}, r"got the shape \(2, 6, 5, 2\)"),
+        ({"images": np.zeros((0, 6, 5), np.uint8)}, "holds no image"),
+        ({"images": np.zeros((2, 6, 5), np.uint8), "labels": np.zeros(3, int)}, "2 images, labels 3 labels"),
+        ({"images": np.zeros((2, 6, 5), np.uint8), "labels": np.zeros((2, 4), int)}, "one whole number or text"),
+        ({"images": np.zeros((2, 6, 5), np.uint8), "labels": np.zeros(2)}, "one whole number or text"),
+        ({"a": np.zeros((2, 6, 5), np.uint8), "b": np.zeros(2)}, r"got a \(2, 6, 5\), b \(2,\)"),
+        ({"images": np.zeros((2, 6, 5), np.uint8, order="F")}, "Fortran order"),
+    ],
+)
+def test_what_is_wrong_is_said(arrays, message, tmp_path, add, raw):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        add(tmp_path / "a.npz")
+    assert nothing_was_added(raw)
+
+
+def test_damaged_files(tmp_path, add, raw, pixels):
+    np.savez_compressed(tmp_path / "good.npz", images=pixels(50))
+    good = (tmp_path / "good.npz").read_bytes()
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 0xFF
+    announced = io.BytesIO()
+    np.lib.format.write_array_header_1_0(announced, {"descr": "|u1", "fortran_order": False, "shape": (10**12, 9, 9)})
+    with zipfile.ZipFile(tmp_path / "empty.npz", "w"):
+        pass
+    for name, content in {
+        "cut.npz": good[: len(good) // 2],
+        "flipped.npz": bytes(flipped),
+        "html.npy": b"<html>",
+        "announced.npy": announced.getvalue(),
+        "empty.npz": (tmp_path / "empty.npz").read_bytes(),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=name):
+            add(tmp_path / name)
+    assert nothing_was_added(raw)
