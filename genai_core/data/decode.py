@@ -126,17 +126,14 @@ def _decode(file: IO[bytes], extension: str, rule: DecodeRule) -> Decoded:
         flags = _flags(image, extension)
         # Decodes everything: verify() lets half a JPEG pass.
         image.load()
-        # Most PNG files carry nothing beyond their pixels; to find no orientation in them costs as much as to decode them.
+        # Most PNG files carry nothing beyond their pixels; to find no orientation there costs as much as to decode.
         if image.info or image.format not in _PLAIN_WITHOUT_INFO:
             # Damaged EXIF data are no reason to lose the picture.
             with suppress(Exception):
                 ImageOps.exif_transpose(image, in_place=True)
         width, height = image.size
         square = _square(_opaque(image, rule), rule)
-    if rule.channels == 1:
-        pixels = square.tobytes()
-    else:
-        pixels = b"".join(band.tobytes() for band in square.split())
+    pixels = square.tobytes() if rule.channels == 1 else b"".join(band.tobytes() for band in square.split())
     return Decoded(pixels, hashlib.sha256(pixels).digest(), width, height, flags)
 
 

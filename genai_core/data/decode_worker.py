@@ -1,10 +1,10 @@
 """The process that opens files from anywhere: batches of paths on standard input, results on standard output.
 
 It holds nothing but Pillow, and speaks no pickle: what a hostile file made of it must not reach its parent.
-A message is 8 bytes of length and that many bytes. A batch is a JSON object, {"do": "decode" or "hash", "paths": [...]}.
-The answer to "hash" is one message, a RECORD a file. The answer to "decode" is three: a RECORD a file, the pixels
-of all that were decoded, one after the other, and a JSON object of what few files have: {"flags": {index: [...]},
-"rejected": {index: [reason, detail]}}. When the parent ends, however it ends, the input closes and so does this process.
+A message is 8 bytes of length and that many bytes. A batch is a JSON list of paths; the answer is three messages: a
+RECORD a file, the pixels of all that were decoded, one after the other, and a JSON object of what few files have:
+{"flags": {index: [...]}, "rejected": {index: [reason, detail]}}. When the parent ends, however it ends, the input
+closes and so does this process.
 """
 
 import hashlib
@@ -59,14 +59,10 @@ def work(rule: DecodeRule) -> None:
     batches, answers = sys.stdin.buffer, sys.stdout.buffer
     send(answers, READY)
     while (message := receive(batches)) is not None:
-        batch = json.loads(message)
         # Its signal ends the process, even in the middle of a C library.
         signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS_A_BATCH)
-        if batch["do"] == "hash":
-            send(answers, b"".join(RECORD.pack(hash_file(path), NO_HASH, 0, 0) for path in batch["paths"]))
-        else:
-            for answer in _decode(batch["paths"], rule):
-                send(answers, answer)
+        for answer in _decode(json.loads(message), rule):
+            send(answers, answer)
 
 
 def hash_file(path: str) -> bytes:

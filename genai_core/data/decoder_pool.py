@@ -46,21 +46,12 @@ def decode_files(paths: Sequence[str], rule: DecodeRule, *, workers: int) -> Ite
 
     Raises RuntimeError when a worker cannot even start.
     """
-    return _ask_for_all(paths, rule, workers, "decode")
-
-
-def hash_files(paths: Sequence[str], rule: DecodeRule, *, workers: int) -> Iterator[BatchResult]:
-    """Only the file_sha256 of each file."""
-    return _ask_for_all(paths, rule, workers, "hash")
-
-
-def _ask_for_all(paths: Sequence[str], rule: DecodeRule, workers: int, do: str) -> Iterator[BatchResult]:
     batches: queue.SimpleQueue[int] = queue.SimpleQueue()
     for first in range(0, len(paths), BATCH_FILES):
         batches.put(first)
     # Bounded: results wait for the caller, not in memory.
     results: queue.Queue[BatchResult | BaseException] = queue.Queue(maxsize=2 * workers)
-    pool = [_Worker(rule, do) for _ in range(min(workers, batches.qsize()))]
+    pool = [_Worker(rule) for _ in range(min(workers, batches.qsize()))]
 
     def feed(worker: _Worker) -> None:
         try:
@@ -95,8 +86,8 @@ def _ask_for_all(paths: Sequence[str], rule: DecodeRule, workers: int, do: str) 
 class _Worker:
     """One worker process, started when it is needed and again when it has died. Used by one thread, but for kill()."""
 
-    def __init__(self, rule: DecodeRule, do: str) -> None:
-        self._rule, self._do = rule, do
+    def __init__(self, rule: DecodeRule) -> None:
+        self._rule = rule
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
 
@@ -130,8 +121,8 @@ class _Worker:
         assert process.stdout is not None
         messages: list[bytes | None] = [None]
         with suppress(OSError):
-            send(process.stdin, json.dumps({"do": self._do, "paths": paths}).encode())
-            messages = [receive(process.stdout) for _ in range(3 if self._do == "decode" else 1)]
+            send(process.stdin, json.dumps(paths).encode())
+            messages = [receive(process.stdout) for _ in range(3)]
         if all(message is not None for message in messages):
             return [message for message in messages if message is not None]
         self.close()
@@ -162,8 +153,8 @@ class _Worker:
 
 def _parse(first: int, messages: Sequence[bytes], rule: DecodeRule) -> BatchResult:
     records = np.frombuffer(messages[0], dtype=RECORD_DTYPE)
-    pixels = np.frombuffer(messages[1] if len(messages) > 1 else b"", dtype=np.uint8)
-    rare: dict[str, dict[str, Any]] = json.loads(messages[2]) if len(messages) > 2 else {"flags": {}, "rejected": {}}
+    pixels = np.frombuffer(messages[1], dtype=np.uint8)
+    rare: dict[str, dict[str, Any]] = json.loads(messages[2])
     return BatchResult(
         first,
         records,

@@ -4,10 +4,8 @@ as PNG and as BMP would otherwise stand in train and in test."""
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from genai_core.data.facts import Digests, Indices
-
 
 
 @dataclass(frozen=True)

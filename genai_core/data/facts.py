@@ -51,7 +51,8 @@ def moments(facts: Facts, image_size: int) -> tuple[tuple[float, ...], tuple[flo
     squares = facts["squares"].sum(axis=0, dtype=np.uint64).astype(object)
     mean = [value / (255 * pixels) for value in total]
     # The difference is taken of whole numbers: there is nothing to cancel.
-    variance = [(pixels * square - value**2) / (255 * pixels) ** 2 for square, value in zip(squares, total, strict=True)]
+    spread = [pixels * square - value**2 for square, value in zip(squares, total, strict=True)]
+    variance = [value / (255 * pixels) ** 2 for value in spread]
     return tuple(mean), tuple(float(value**0.5) for value in variance)
 
 

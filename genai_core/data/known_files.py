@@ -142,5 +142,3 @@ def save_known_files(path: Path, files: Files, *, seen_ns: int) -> None:
     for other in path.parent.glob("files-*.npz"):
         if other != path:
             other.unlink(missing_ok=True)
-
-

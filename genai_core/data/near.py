@@ -62,6 +62,8 @@ def near_pairs(
     of the pixels, over the smaller of the two standard deviations; an image of one colour is near to none.
     """
     found = [np.empty((0, 2), dtype=np.int64)]
+    if len(new) == 0:
+        return found[0]
     for pairs in _candidates(hashes, means, deviations, distance, new):
         limit = distance * np.minimum(deviations[pairs[:, 0]], deviations[pairs[:, 1]])
         pairs = pairs[limit > 0]

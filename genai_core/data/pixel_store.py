@@ -4,18 +4,16 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from genai_core.data.dataset import Dataset, Split, load_dataset
 from genai_core.data.facts import Digests, Indices, Pixels, find_digests
 
 
-
 class OldPixels:
     """The images of the version before, those too that it no longer names; empty without one.
 
-    Only shards whose bytes are what their names say: whatever happened to the folder since, nothing wrong is taken over.
+    Only shards whose bytes are what their names say: whatever happened to the folder since, nothing wrong is taken.
     """
 
     def __init__(self, dataset: Dataset | None, image_size: int, channels: int) -> None:

@@ -1,7 +1,7 @@
 """From raw files to a dataset: decode, reject, drop duplicates, split train from test, write shards.
 
-Nothing depends on the order of the file system or of the workers. What the dataset says (its images, their order, labels
-and splits) is a function of the raw files alone; in which shards the images stand follows the version before
+Nothing depends on the order of the file system or of the workers. What the dataset says (its images, their order,
+labels and splits) is a function of the raw files alone; in which shards the images stand follows the version before
 (layout.py), so that a small change of the raw data is a small change of the dataset.
 """
 

@@ -34,8 +34,8 @@ def is_held_out(digests: Digests, test_share: float, given: Sequence[Split | Non
             held_out[candidates[extreme(places[candidates])]] = wanted
     if held_out.all() or not held_out.any():
         raise ValueError(
-            f"all {len(digests):,} images are given for {'test' if held_out[0] else 'train'} (data/raw/NAME/source.json: "
-            "split); add images for the other side, or set split to null there"
+            f"all {len(digests):,} images are given for {'test' if held_out[0] else 'train'} "
+            "(data/raw/NAME/source.json: split); add images for the other side, or set split to null there"
         )
     return held_out
 

@@ -6,7 +6,8 @@ import pytest
 
 from genai_core.data import decoder_pool
 from genai_core.data.decode import Decoded, DecodeRule, Rejected
-from genai_core.data.decoder_pool import decode_files, hash_files
+from genai_core.data.decode_worker import hash_file
+from genai_core.data.decoder_pool import decode_files
 
 RULE = DecodeRule(image_size=8, channels=1, fit="crop", background=(0, 0, 0), max_megapixels=1)
 
@@ -39,11 +40,11 @@ def test_results_are_those_of_one_process_whatever_the_number_of_workers(tmp_pat
 
 def test_files_are_known_by_their_hash(tmp_path, save_images):
     names = [str(tmp_path / name) for name in save_images(tmp_path, 5)] + [str(tmp_path / "missing.png")]
-    for ask in (decode_files, hash_files):
-        (batch,) = ask(names, RULE, workers=1)
-        hashes = [record.tobytes() for record in batch.records["file_sha256"]]
-        assert hashes[:5] == [hashlib.sha256(Path(name).read_bytes()).digest() for name in names[:5]]
-        assert hashes[5] == bytes(32)
+    (batch,) = decode_files(names, RULE, workers=1)
+    hashes = [record.tobytes() for record in batch.records["file_sha256"]]
+    assert hashes[:5] == [hashlib.sha256(Path(name).read_bytes()).digest() for name in names[:5]]
+    assert hashes[5] == bytes(32)
+    assert hashes == [hash_file(name) for name in names]
 
 
 def test_no_files_need_no_worker():
