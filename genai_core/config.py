@@ -231,6 +231,9 @@ class ComputeConfig(Section):
     cpu_threads: int = Field(ge=1, le=1024, description="threads, and so cores, that one stage takes")
     stages_per_gpu: PositiveInt = Field(description="stages that may share one GPU")
     checkpoint_every_s: float = Field(gt=0.0)
+    resident_share: Share = Field(
+        description="of the device's memory; a larger train split is read from disk as it goes"
+    )
 
 
 class Config(Section):
