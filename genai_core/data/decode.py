@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Literal
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 # Pillow's formats that are read, with the file names they usually have.
 FORMATS = {
@@ -27,12 +27,16 @@ FORMATS = {
 }
 IMAGE_EXTENSIONS = frozenset(extension for extensions in FORMATS.values() for extension in extensions)
 _FORMAT_NAMES = list(FORMATS)
+# Orientations by which width and height change places.
+_ON_THE_SIDE = (5, 6, 7, 8)
 _PLAIN_WITHOUT_INFO = ("PNG", "BMP", "PPM")
 
 # Beginnings that tell a damaged image from a file that never was one.
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 
 MIN_SIDE_PX = 4
+# What is reduced by whole factors, quickly, stays this many times as large as the result, which the filter then makes.
+REDUCING_GAP = 3
 MAX_SIDE_RATIO = 20  # a strip of 1 x 5000 pixels says nothing once it is a square
 
 Reason = Literal[
@@ -124,14 +128,18 @@ def _decode(file: IO[bytes], extension: str, rule: DecodeRule) -> Decoded:
     with Image.open(file, formats=_FORMAT_NAMES) as image:
         _check_size(image.size, rule.max_megapixels)
         flags = _flags(image, extension)
+        width, height = image.size
+        # A JPEG's own decoder reduces by 2, 4 or 8 while it decodes; all of the file is read nevertheless.
+        image.draft(None, (REDUCING_GAP * rule.image_size,) * 2)
         # Decodes everything: verify() lets half a JPEG pass.
         image.load()
         # Most PNG files carry nothing beyond their pixels; to find no orientation there costs as much as to decode.
         if image.info or image.format not in _PLAIN_WITHOUT_INFO:
             # Damaged EXIF data are no reason to lose the picture.
             with suppress(Exception):
+                if image.getexif().get(ExifTags.Base.Orientation) in _ON_THE_SIDE:
+                    width, height = height, width
                 ImageOps.exif_transpose(image, in_place=True)
-        width, height = image.size
         square = _square(_opaque(image, rule), rule)
     pixels = square.tobytes() if rule.channels == 1 else b"".join(band.tobytes() for band in square.split())
     return Decoded(pixels, hashlib.sha256(pixels).digest(), width, height, flags)
@@ -206,11 +214,13 @@ def _square(image: Image.Image, rule: DecodeRule) -> Image.Image:
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
         # reducing_gap: first reduces large photos by whole factors, in a fraction of the time.
-        return image.resize((size, size), bicubic, (left, top, left + side, top + side), reducing_gap=3.0)
+        return image.resize((size, size), bicubic, (left, top, left + side, top + side), reducing_gap=REDUCING_GAP)
     scale = size / max(width, height)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))
     canvas = Image.new("RGB", (size, size), rule.background).convert(image.mode)
-    canvas.paste(image.resize(inner, bicubic, reducing_gap=3.0), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    canvas.paste(
+        image.resize(inner, bicubic, reducing_gap=REDUCING_GAP), ((size - inner[0]) // 2, (size - inner[1]) // 2)
+    )
     return canvas
 
 
