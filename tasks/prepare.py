@@ -4,10 +4,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from genai_core.data.card import EXAMPLES_FILE, MAX_ROWS, REJECTED_FILE, example_rows, prepared_card
-from genai_core.data.dataset import Dataset, load_dataset
+from genai_core.data.card import (
+    CLASSES_FILE,
+    EXAMPLES_FILE,
+    MAX_ROWS,
+    REJECTED_FILE,
+    SIZES_FILE,
+    class_counts,
+    example_rows,
+    prepared_card,
+    size_counts,
+)
+from genai_core.data.dataset import SPLITS, Dataset, load_dataset
 from genai_core.data.pixel_store import previous_dataset
 from genai_core.data.prepare import prepare
+from genai_core.reporting.bars import Bar, bar_chart
 from genai_core.reporting.grids import class_grid, save_png
 from tasks.context import new_folder, running
 
@@ -42,6 +53,10 @@ def main() -> None:
         )
         dataset = load_dataset(folder)
         draw_examples(dataset, folder / EXAMPLES_FILE)
+        classes = [Bar(*row) for row in class_counts(dataset)]
+        save_png(folder / CLASSES_FILE, bar_chart("images a class", classes, SPLITS))
+        sizes = [Bar(*row) for row in size_counts(prepared.sizes)]
+        save_png(folder / SIZES_FILE, bar_chart("files by their shorter side, in pixels", sizes, ["files"]))
         card = prepared_card(
             dataset,
             total_files=prepared.total_files,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from genai_core.config import DataConfig
 from genai_core.data.decode import DecodeRule
@@ -79,20 +80,22 @@ def read_files(
         open_rows = np.union1d(open_rows, np.flatnonzero(lost))
     spool_place = np.full(len(names), -1, dtype=np.int64)
     done = len(names) - len(open_rows)
-    for result in decode_files([f"{raw}/{names[row]}" for row in open_rows.tolist()], rule, workers=workers):
-        rows = open_rows[result.first : result.first + len(result.records)]
-        for name in ("file_sha256", "sha256", "width", "height"):
-            files.records[name][rows] = result.records[name]
-        files.flags.update({int(rows[index]): " ".join(flags) for index, flags in result.flags.items()})
-        files.rejected.update({int(rows[index]): rejected for index, rejected in result.rejected.items()})
-        decoded = np.delete(rows, list(result.rejected)) if result.rejected else rows
-        spool_place[decoded] = spool.add(result.pixels)
-        files.records["near_hash"][decoded] = near_hashes(result.pixels)
-        values = result.pixels.astype(np.uint32)
-        files.records["total"][decoded] = values.sum(axis=(1, 2, 3))
-        files.records["squares"][decoded] = np.einsum("nchw,nchw->n", values, values, dtype=np.uint64)
-        done += len(rows)
-        on_decoded(done, len(names))
+    # NumPy's matrix products keep a thread spinning on the core that a decoding process needs.
+    with threadpool_limits(1, user_api="blas"):
+        for result in decode_files([f"{raw}/{names[row]}" for row in open_rows.tolist()], rule, workers=workers):
+            rows = open_rows[result.first : result.first + len(result.records)]
+            for name in ("file_sha256", "sha256", "width", "height"):
+                files.records[name][rows] = result.records[name]
+            files.flags.update({int(rows[index]): " ".join(flags) for index, flags in result.flags.items()})
+            files.rejected.update({int(rows[index]): rejected for index, rejected in result.rejected.items()})
+            decoded = np.delete(rows, list(result.rejected)) if result.rejected else rows
+            spool_place[decoded] = spool.add(result.pixels)
+            files.records["near_hash"][decoded] = near_hashes(result.pixels)
+            values = result.pixels.astype(np.uint32)
+            files.records["total"][decoded] = values.sum(axis=(1, 2, 3))
+            files.records["squares"][decoded] = np.einsum("nchw,nchw->n", values, values, dtype=np.uint64)
+            done += len(rows)
+            on_decoded(done, len(names))
     if done and not len(open_rows):
         on_decoded(done, len(names))
     if remembered is not None:
