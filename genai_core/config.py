@@ -50,7 +50,13 @@ class DataConfig(Section):
     test_share: float = Field(gt=0.0, lt=1.0, description="share held out from training")
     max_rejected_share: Share = Field(description="more rejected files than this stop the stage")
     max_megapixels: float = Field(gt=0.0, le=1000.0, description="larger files are rejected before decoding")
-    shard_images: PositiveInt = Field(description="images a shard file")
+    near_duplicate_distance: float | None = Field(
+        gt=0.0,
+        le=1.0,
+        description="pixel difference over contrast up to which images look the same; null: not looked for",
+    )
+    shard_images: PositiveInt = Field(description="images a shard file at most")
+    max_removed_share: Share = Field(description="a shard with more removed images is written anew; 0: they go at once")
 
 
 class AugmentConfig(Section):
@@ -226,6 +232,9 @@ class ComputeConfig(Section):
     cpu_threads: int = Field(ge=1, le=1024, description="threads, and so cores, that one stage takes")
     stages_per_gpu: PositiveInt = Field(description="stages that may share one GPU")
     checkpoint_every_s: float = Field(gt=0.0)
+    resident_share: Share = Field(
+        description="of the device's memory; a larger train split is read from disk as it goes"
+    )
 
 
 class Config(Section):

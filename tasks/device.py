@@ -2,6 +2,7 @@
 
 import os
 
+import psutil
 import torch
 
 from genai_core.config import Config
@@ -27,3 +28,10 @@ def torch_device(config: Config) -> torch.device:
     torch.use_deterministic_algorithms(True, warn_only=True)
     # One visible device, whose index the flow put into CUDA_VISIBLE_DEVICES.
     return torch.device("cuda", 0)
+
+
+def memory_bytes(device: torch.device) -> int:
+    """The memory of a GPU, or of the machine."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(psutil.virtual_memory().total)

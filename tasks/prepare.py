@@ -4,14 +4,27 @@ from pathlib import Path
 
 import pandas as pd
 
-from genai_core.data.card import EXAMPLES_FILE, MAX_ROWS, REJECTED_FILE, example_rows, prepared_card
-from genai_core.data.dataset import Dataset, load_dataset
+from genai_core.data.card import (
+    CLASSES_FILE,
+    EXAMPLES_FILE,
+    MAX_ROWS,
+    REJECTED_FILE,
+    SIZES_FILE,
+    class_counts,
+    example_rows,
+    prepared_card,
+    size_counts,
+)
+from genai_core.data.dataset import SPLITS, Dataset, load_dataset
+from genai_core.data.pixel_store import previous_dataset
 from genai_core.data.prepare import prepare
+from genai_core.reporting.bars import Bar, bar_chart
 from genai_core.reporting.grids import class_grid, save_png
 from tasks.context import new_folder, running
 
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
+MEMORY = Path(".genai/cache/prepare")
 EXAMPLES_A_CLASS = 10
 
 
@@ -29,9 +42,21 @@ def main() -> None:
                 context.progress.update(done)
 
         workers = context.config.compute.cpu_threads
-        prepared = prepare(RAW, folder, context.config.data, workers=workers, on_decoded=on_decoded)
+        prepared = prepare(
+            RAW,
+            folder,
+            context.config.data,
+            workers=workers,
+            previous=previous_dataset(PREPARED),
+            memory=MEMORY,
+            on_decoded=on_decoded,
+        )
         dataset = load_dataset(folder)
         draw_examples(dataset, folder / EXAMPLES_FILE)
+        classes = [Bar(*row) for row in class_counts(dataset)]
+        save_png(folder / CLASSES_FILE, bar_chart("images a class", classes, SPLITS))
+        sizes = [Bar(*row) for row in size_counts(prepared.sizes)]
+        save_png(folder / SIZES_FILE, bar_chart("files by their shorter side, in pixels", sizes, ["files"]))
         card = prepared_card(
             dataset,
             total_files=prepared.total_files,

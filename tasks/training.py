@@ -9,13 +9,14 @@ import torch
 
 from genai_core.config import TrainingConfig
 from genai_core.data.dataset import Dataset
-from genai_core.data.loader import ResidentBatches
+from genai_core.data.loader import training_batches
 from genai_core.models.artifact import recipe_values, save_model
 from genai_core.models.protocol import GenerativeModel, ImageShape
 from genai_core.reporting.grids import image_grid, save_png
 from genai_core.training.checkpoint import Checkpoints
 from genai_core.training.loop import TrainingResult, train
 from tasks.context import CHECKPOINTS_DIR, Context, new_folder, stop_deferred
+from tasks.device import memory_bytes
 
 
 def shape_of(dataset: Dataset) -> ImageShape:
@@ -45,15 +46,14 @@ def run_training(
         "origin": origin,
     }
     checkpoints = Checkpoints(CHECKPOINTS_DIR, context.stage, identity)
-    images = dataset.images("train")
-    print(f"{recipe.family}, {_parameters(model)}, on {len(images):,} images, {device}", flush=True)
-    batches = ResidentBatches(
-        images,
-        dataset.labels("train"),
+    batches = training_batches(
+        dataset,
         batch_images=training.batch_images,
         seed=training.seed,
         device=device,
+        memory_bytes=int(memory_bytes(device) * context.config.compute.resident_share),
     )
+    print(f"{recipe.family}, {_parameters(model)}, on {len(batches):,} images, {device}", flush=True)
     with stop_deferred() as stop_requested:
         result = train(
             model,

@@ -17,7 +17,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from genai_core.config import AugmentConfig
-from genai_core.data.dataset import Dataset, DatasetInfo, DatasetWriter, Labels, Pixels
+from genai_core.data.dataset import Dataset, DatasetInfo, Labels
+from genai_core.data.facts import Pixels
+from genai_core.data.writer import DatasetWriter
 
 AUGMENTED = "augmented"
 # Balancing gives an image at most this many times the copies that plain expansion would: a class of one image would
@@ -54,7 +56,7 @@ def augment(dataset: Dataset, folder: Path, config: AugmentConfig) -> DatasetInf
         classes=info.classes,
         shard_images=shard_images,
     )
-    writer.keep(dataset)
+    writer.keep(dataset, dataset.manifest)
     copies = plan_copies(train["id"].tolist(), dataset.labels("train"), config)
     origins = np.repeat(np.arange(len(train)), copies)
     numbers = np.concatenate([np.arange(1, count + 1) for count in copies])

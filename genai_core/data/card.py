@@ -7,6 +7,8 @@ import pandas as pd
 from genai_core.data.dataset import NO_LABEL, SPLITS, Dataset, DatasetInfo
 
 EXAMPLES_FILE = "examples.png"
+CLASSES_FILE = "classes.png"
+SIZES_FILE = "sizes.png"
 REJECTED_FILE = "rejected.csv"
 MAX_ROWS = 20
 LISTED_FILES = 3
@@ -28,7 +30,11 @@ def prepared_card(
         "",
         f"![Examples of the training images, one row a class]({EXAMPLES_FILE})",
         "",
+        f"![Images by class and split]({CLASSES_FILE})",
+        "",
         *_class_table(dataset),
+        "",
+        f"![Files by the length of their shorter side, in pixels]({SIZES_FILE})",
     ]
     if untrained:
         lines += ["", f"Too small, without a training image: {', '.join(untrained)}."]
@@ -56,6 +62,33 @@ def augmented_card(before: Dataset, after: Dataset, settings: Mapping[str, objec
     return "\n".join(lines) + "\n"
 
 
+def class_counts(dataset: Dataset) -> list[tuple[str, tuple[int, ...]]]:
+    """Name of each class, in order, and its images by split; one row without classes."""
+    labels = [dataset.rows(split)["label"].to_numpy() for split in SPLITS]
+    names = enumerate(dataset.info.classes) if dataset.info.classes else [(NO_LABEL, "(none)")]
+    return [(name, tuple(int((split == label).sum()) for split in labels)) for label, name in names]
+
+
+def size_counts(sizes: Sequence[tuple[int, int, int]], most_rows: int = 16) -> list[tuple[str, tuple[int, ...]]]:
+    """Files by the length of their shorter side in pixels; sizes: width, height and number of files.
+
+    As they are when they are few, else in steps that grow by half, as what is small matters most.
+    """
+    sides: dict[int, int] = {}
+    for width, height, files in sizes:
+        sides[min(width, height)] = sides.get(min(width, height), 0) + files
+    if len(sides) <= most_rows:
+        return [(str(side), (files,)) for side, files in sorted(sides.items())]
+    rows: list[tuple[str, tuple[int, ...]]] = []
+    begin, largest = min(sides), max(sides)
+    while begin <= largest:
+        end = begin + max(1, begin // 2)
+        files = sum(count for side, count in sides.items() if begin <= side < end)
+        rows.append((f"{begin} to {end - 1}", (files,)))
+        begin = end
+    return rows
+
+
 def example_rows(rows: pd.DataFrame, columns: int) -> list[pd.DataFrame]:
     """Rows of a manifest to show: for each class, or once without classes, at most `columns`, chosen by content."""
     chosen = rows.sort_values("sha256", kind="stable")
@@ -80,11 +113,10 @@ def _facts(info: DatasetInfo) -> list[str]:
 
 
 def _class_table(dataset: Dataset) -> list[str]:
-    counts = dataset.manifest.groupby(["label", "split"]).size().unstack(fill_value=0)
     lines = ["| class | " + " | ".join(SPLITS) + " |", "|---|" + "---:|" * len(SPLITS)]
-    for label, row in counts.iterrows():
-        name = "(none)" if label == NO_LABEL else dataset.info.classes[int(str(label))].replace("|", "\\|")
-        lines.append(f"| {name} | " + " | ".join(f"{int(row.get(split, 0)):,}" for split in SPLITS) + " |")
+    for name, counts in class_counts(dataset):
+        escaped = name.replace("|", "\\|")
+        lines.append(f"| {escaped} | " + " | ".join(f"{count:,}" for count in counts) + " |")
     return lines
 
 

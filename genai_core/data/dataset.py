@@ -1,18 +1,18 @@
 """The dataset form that every later stage reads: a manifest, shards of uint8 pixels, and a description.
 
 A dataset folder holds
-    manifest.parquet    one row an image (see MANIFEST_COLUMNS)
+    dataset.json        the description (DatasetInfo); its fingerprint stands for all that a model learns from
+    manifest.parquet    one row an image, what can change without its pixels: label, split, source, place, flags
     shards/<sha>.npy    uint8 (N, C, H, W), named by the sha256 of the file; a shard holds images of one split
-    dataset.json        the description (DatasetInfo)
+    facts/<sha>.npy     for each image of that shard its hash and sums (facts.py)
 and, from the stages that write it, card.md with pictures.
+
+A shard may hold images that the manifest no longer names: they were removed, and writing the shard anew would have
+cost more than it saves (layout.py).
 """
 
 import dataclasses
-import hashlib
-import io
 import json
-import shutil
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -21,10 +21,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from genai_core.data.facts import Facts, Pixels, facts_dtype, hex_column
+
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 NO_LABEL = -1
 
 MANIFEST_COLUMNS = {
@@ -33,12 +35,13 @@ MANIFEST_COLUMNS = {
     "label": "int64",  # index into classes, or NO_LABEL
     "split": "str",
     "source": "str",  # the file that it came from, relative to the raw data
-    "shard": "str",  # file name below shards/
+    "shard": "str",  # file name below shards/ and facts/
     "row": "int64",  # index in the shard
     "flags": "str",  # words apart by spaces, such as "wrong_extension" or "augmented:<id of the origin>"
 }
+# sha256 is in the facts, and an id that is its head need not be written: an empty one stands for it.
+STORED_COLUMNS = [column for column in MANIFEST_COLUMNS if column != "sha256"]
 
-Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
 
@@ -82,15 +85,26 @@ class Dataset:
         """The images of some of the manifest's rows, uint8 (N, C, H, W), in the order of `rows`."""
         size = self.info.image_size
         images = np.empty((len(rows), self.info.channels, size, size), dtype=np.uint8)
-        shards, index_in_shard = rows["shard"].to_numpy(), rows["row"].to_numpy()
-        for shard in pd.unique(rows["shard"]):
-            wanted = np.flatnonzero(shards == shard)
-            images[wanted] = self._shard(str(shard))[index_in_shard[wanted]]
+        codes, shards = pd.factorize(rows["shard"])
+        index_in_shard = rows["row"].to_numpy()
+        order = np.argsort(codes, kind="stable")
+        ends = np.cumsum(np.bincount(codes, minlength=len(shards)))
+        for shard, wanted in zip(shards, np.split(order, ends)[:-1], strict=True):
+            images[wanted] = self.shard(str(shard))[index_in_shard[wanted]]
         return images
 
-    def _shard(self, name: str) -> Pixels:
+    def shard(self, name: str) -> Pixels:
+        """The pixels of one shard, mapped into memory: read as they are used."""
         pixels: Pixels = np.load(self.folder / "shards" / name, mmap_mode="r", allow_pickle=False)
         return pixels
+
+    def shard_facts(self, name: str) -> Facts:
+        """The facts of one shard, of removed images too."""
+        return _read_facts(self.folder, name, self.info.channels)
+
+    def facts_at(self, rows: pd.DataFrame) -> Facts:
+        """The facts of some of the manifest's rows (N,), in the order of `rows`."""
+        return _facts_at(self.folder, rows, self.info.channels)
 
 
 def load_dataset(folder: Path) -> Dataset:
@@ -105,7 +119,7 @@ def load_dataset(folder: Path) -> Dataset:
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} is damaged ({error}); delete it and run its stage again") from None
     info = _parse_info(folder, values)
-    missing = [column for column in MANIFEST_COLUMNS if column not in manifest.columns]
+    missing = [column for column in STORED_COLUMNS if column not in manifest.columns]
     if missing:
         raise ValueError(f"{folder}/manifest.parquet lacks the columns {', '.join(missing)}; run its stage again")
     lost = [name for name in pd.unique(manifest["shard"]) if not (folder / "shards" / str(name)).is_file()]
@@ -113,132 +127,33 @@ def load_dataset(folder: Path) -> Dataset:
         raise FileNotFoundError(
             f"{folder} is damaged: {len(lost)} shards are missing, first {lost[0]}; try `dvc checkout`"
         )
-    return Dataset(folder, info, manifest)
+    digests = _facts_at(folder, manifest, info.channels)["sha256"]
+    manifest["sha256"] = pd.Series(hex_column(digests), dtype="str")
+    heads = pd.Series(hex_column(digests, digits=16), dtype="str")
+    manifest["id"] = heads.where(manifest["id"] == "", manifest["id"])
+    return Dataset(folder, info, manifest[list(MANIFEST_COLUMNS)])
 
 
-class DatasetWriter:
-    """Writes a dataset into an empty folder: `add` or `keep` images, then `finish`.
-
-    Images get their place in the order in which they are added. Memory: never more than one shard of pixels besides
-    what the caller holds.
-    """
-
-    def __init__(
-        self, folder: Path, *, image_size: int, channels: int, classes: Sequence[str], shard_images: int
-    ) -> None:
-        self._folder = folder
-        self._image_size, self._channels = image_size, channels
-        self._classes = tuple(classes)
-        self._shard_images = shard_images
-        self._parts: list[pd.DataFrame] = []
-        self._train_histogram = np.zeros((channels, 256), dtype=np.int64)
-        (folder / "shards").mkdir(parents=True, exist_ok=True)
-
-    def add(
-        self,
-        split: Split,
-        images: Pixels,
-        labels: Labels | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        sources: Sequence[str] | None = None,
-        flags: Sequence[str] | None = None,
-    ) -> None:
-        """Add images (N, C, H, W) uint8 with labels (N,); labels are None exactly when the dataset has no classes.
-
-        ids default to the head of the pixels' sha256. Raises ValueError when a shape or a label does not fit.
-        """
-        shape = (self._channels, self._image_size, self._image_size)
-        if images.dtype != np.uint8 or images.shape[1:] != shape:
-            expected = ", ".join(map(str, ("N", *shape)))
-            raise ValueError(f"images must be uint8 ({expected}), got {images.dtype} {images.shape}")
-        count = len(images)
-        if (labels is None) != (not self._classes):
-            raise ValueError("labels must be given exactly when the dataset has classes")
-        if labels is None:
-            labels = np.full(count, NO_LABEL, dtype=np.int64)
-        elif len(labels) != count or (count and not 0 <= labels.min() <= labels.max() < len(self._classes)):
-            raise ValueError(f"labels must be {count} numbers from 0 to {len(self._classes) - 1}")
-        hashes = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
-        rows = pd.DataFrame(
-            {
-                "id": [sha256[:16] for sha256 in hashes] if ids is None else list(ids),
-                "sha256": hashes,
-                "label": labels,
-                "split": split,
-                "source": "" if sources is None else list(sources),
-                "shard": "",
-                "row": 0,
-                "flags": "" if flags is None else list(flags),
-            }
-        )
-        for begin in range(0, count, self._shard_images):
-            self._write_shard(images[begin : begin + self._shard_images], rows[begin : begin + self._shard_images])
-
-    def keep(self, dataset: Dataset) -> None:
-        """Take over every image of another dataset of the same shape and classes; its shards stay byte for byte."""
-        for name in pd.unique(dataset.manifest["shard"]):
-            shutil.copyfile(dataset.folder / "shards" / str(name), self._folder / "shards" / str(name))
-        train = dataset.rows("train")
-        for begin in range(0, len(train), self._shard_images):
-            self._count_pixels(dataset.images_at(train[begin : begin + self._shard_images]))
-        self._parts.append(dataset.manifest[list(MANIFEST_COLUMNS)])
-
-    def finish(self) -> DatasetInfo:
-        """Write manifest and description. Raises ValueError when a split is empty."""
-        if not self._parts:
-            raise ValueError("a dataset needs images, got none")
-        manifest = pd.concat(self._parts, ignore_index=True).astype(MANIFEST_COLUMNS)
-        counts: dict[str, int] = {split: int((manifest["split"] == split).sum()) for split in SPLITS}
-        if not all(counts.values()):
-            raise ValueError(f"a dataset needs images in train and in test, got {counts}")
-        mean, std = self._moments()
-        info = DatasetInfo(
-            schema_version=SCHEMA_VERSION,
-            image_size=self._image_size,
-            channels=self._channels,
-            classes=self._classes,
-            counts=counts,
-            mean=mean,
-            std=std,
-            fingerprint=self._fingerprint(manifest),
-        )
-        manifest.to_parquet(self._folder / "manifest.parquet", index=False)
-        (self._folder / "dataset.json").write_text(json.dumps(dataclasses.asdict(info), indent=2) + "\n")
-        return info
-
-    def _write_shard(self, images: Pixels, rows: pd.DataFrame) -> None:
-        if rows["split"].iloc[0] == "train":
-            self._count_pixels(images)
-        file = io.BytesIO()
-        np.save(file, np.ascontiguousarray(images), allow_pickle=False)
-        name = hashlib.sha256(file.getbuffer()).hexdigest() + ".npy"
-        (self._folder / "shards" / name).write_bytes(file.getbuffer())
-        self._parts.append(rows.assign(shard=name, row=np.arange(len(rows))))
-
-    def _count_pixels(self, images: Pixels) -> None:
-        # Whole numbers: the moments come out the same whatever the order and the shard size.
-        for channel in range(self._channels):
-            self._train_histogram[channel] += np.bincount(images[:, channel].ravel(), minlength=256)
-
-    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        value = np.arange(256) / 255
-        weight = self._train_histogram / self._train_histogram.sum(axis=1, keepdims=True)
-        mean = weight @ value
-        std = np.sqrt(np.maximum(weight @ value**2 - mean**2, 0))
-        return tuple(mean.tolist()), tuple(std.tolist())
-
-    def _fingerprint(self, manifest: pd.DataFrame) -> str:
-        digest = hashlib.sha256()
-        digest.update(json.dumps([SCHEMA_VERSION, self._image_size, self._channels, self._classes]).encode())
-        for line in _lines(manifest):
-            digest.update(line.encode())
-        return digest.hexdigest()
+def _facts_at(folder: Path, rows: pd.DataFrame, channels: int) -> Facts:
+    codes, shards = pd.factorize(rows["shard"])
+    parts = [_read_facts(folder, str(name), channels) for name in shards]
+    lengths = np.array([len(part) for part in parts], dtype=np.int64)
+    index = rows["row"].to_numpy()
+    if len(rows) and (index.min() < 0 or (index >= lengths[codes]).any()):
+        raise ValueError(f"{folder}/manifest.parquet names rows that its shards do not have; run its stage again")
+    facts: Facts = np.concatenate([np.empty(0, dtype=facts_dtype(channels)), *parts])
+    place = (np.cumsum(lengths) - lengths)[codes] + index
+    return np.asarray(facts[place])
 
 
-def _lines(manifest: pd.DataFrame) -> Iterator[str]:
-    columns = (manifest[name] for name in ("sha256", "label", "split"))
-    return (f"\n{sha256} {label} {split}" for sha256, label, split in zip(*columns, strict=True))
+def _read_facts(folder: Path, name: str, channels: int) -> Facts:
+    try:
+        facts: Facts = np.load(folder / "facts" / name, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder} is damaged: facts/{name} cannot be read ({error}); try `dvc checkout`") from None
+    if facts.dtype != facts_dtype(channels):
+        raise ValueError(f"{folder} is damaged: facts/{name} has another form; run its stage again")
+    return facts
 
 
 def _parse_info(folder: Path, values: dict[str, object]) -> DatasetInfo:

@@ -6,13 +6,13 @@ Files come from anywhere, so formats outside the list below are not even tried: 
 
 import hashlib
 import io
+import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 # Pillow's formats that are read, with the file names they usually have.
 FORMATS = {
@@ -26,11 +26,17 @@ FORMATS = {
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
 }
 IMAGE_EXTENSIONS = frozenset(extension for extensions in FORMATS.values() for extension in extensions)
+_FORMAT_NAMES = list(FORMATS)
+# Orientations by which width and height change places.
+_ON_THE_SIDE = (5, 6, 7, 8)
+_PLAIN_WITHOUT_INFO = ("PNG", "BMP", "PPM")
 
 # Beginnings that tell a damaged image from a file that never was one.
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 
 MIN_SIDE_PX = 4
+# What is reduced by whole factors, quickly, stays this many times as large as the result, which the filter then makes.
+REDUCING_GAP = 3
 MAX_SIDE_RATIO = 20  # a strip of 1 x 5000 pixels says nothing once it is a square
 
 Reason = Literal[
@@ -46,6 +52,7 @@ Reason = Literal[
     "decoder_died",
     "duplicate",
     "in_test",
+    "near_duplicate",
     "two_labels",
 ]
 
@@ -66,7 +73,7 @@ class Decoded:
     """pixels: (C, image_size, image_size) uint8 in C order; width and height are the file's, upright."""
 
     pixels: bytes
-    sha256: str
+    sha256: bytes
     width: int
     height: int
     flags: tuple[str, ...] = field(default=())
@@ -84,23 +91,17 @@ class _RefusedError(Exception):
         self.rejected = Rejected(reason, detail)
 
 
-def decode_file(path: Path, rule: DecodeRule) -> Decoded | Rejected:
+def decode_file(path: str, rule: DecodeRule, content: bytes | None = None) -> Decoded | Rejected:
     """Decode the whole first frame, upright, on the background, cut or padded to a square, resized with antialias.
 
-    Never raises for what is in the file.
+    content: the file's, where it has been read already. Never raises for what is in the file.
     """
     try:
-        with path.open("rb") as file:
-            head = file.read(16)
-            if not head:
-                return Rejected("empty_file", "0 bytes")
-            file.seek(0)
+        with open(path, "rb") if content is None else io.BytesIO(content) as file:  # noqa: PTH123 - quicker than Path.open
             try:
-                return _decode(file, path.suffix.lower(), rule)
+                return _decode(file, os.path.splitext(path)[1].lower(), rule)  # noqa: PTH122
             except UnidentifiedImageError:
-                if head.startswith(_SIGNATURES):
-                    return Rejected("corrupt", "the header is damaged")
-                return Rejected("not_an_image", f"none of {', '.join(FORMATS)}")
+                return _unidentified(file)
     except _RefusedError as refusal:
         return refusal.rejected
     except Image.DecompressionBombError:
@@ -113,19 +114,35 @@ def decode_file(path: Path, rule: DecodeRule) -> Decoded | Rejected:
         return Rejected("corrupt", _one_line(error))
 
 
-def _decode(file: io.BufferedReader, extension: str, rule: DecodeRule) -> Decoded:
-    with Image.open(file, formats=list(FORMATS)) as image:
+def _unidentified(file: IO[bytes]) -> Rejected:
+    file.seek(0)
+    head = file.read(16)
+    if not head:
+        return Rejected("empty_file", "0 bytes")
+    if head.startswith(_SIGNATURES):
+        return Rejected("corrupt", "the header is damaged")
+    return Rejected("not_an_image", f"none of {', '.join(FORMATS)}")
+
+
+def _decode(file: IO[bytes], extension: str, rule: DecodeRule) -> Decoded:
+    with Image.open(file, formats=_FORMAT_NAMES) as image:
         _check_size(image.size, rule.max_megapixels)
         flags = _flags(image, extension)
+        width, height = image.size
+        # A JPEG's own decoder reduces by 2, 4 or 8 while it decodes; all of the file is read nevertheless.
+        image.draft(None, (REDUCING_GAP * rule.image_size,) * 2)
         # Decodes everything: verify() lets half a JPEG pass.
         image.load()
-        # Damaged EXIF data are no reason to lose the picture.
-        with suppress(Exception):
-            ImageOps.exif_transpose(image, in_place=True)
-        width, height = image.size
+        # Most PNG files carry nothing beyond their pixels; to find no orientation there costs as much as to decode.
+        if image.info or image.format not in _PLAIN_WITHOUT_INFO:
+            # Damaged EXIF data are no reason to lose the picture.
+            with suppress(Exception):
+                if image.getexif().get(ExifTags.Base.Orientation) in _ON_THE_SIDE:
+                    width, height = height, width
+                ImageOps.exif_transpose(image, in_place=True)
         square = _square(_opaque(image, rule), rule)
-    pixels = b"".join(band.tobytes() for band in square.split())
-    return Decoded(pixels, hashlib.sha256(pixels).hexdigest(), width, height, flags)
+    pixels = square.tobytes() if rule.channels == 1 else b"".join(band.tobytes() for band in square.split())
+    return Decoded(pixels, hashlib.sha256(pixels).digest(), width, height, flags)
 
 
 def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
@@ -189,17 +206,21 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
 def _square(image: Image.Image, rule: DecodeRule) -> Image.Image:
     """Cut the middle out of the longer side, or add background to the shorter one."""
     size, (width, height) = rule.image_size, image.size
+    if width == height == size:
+        return image
     # Bicubic both ways: Pillow widens the filter when it reduces, which is the antialias.
     bicubic = Image.Resampling.BICUBIC
     if rule.fit == "crop":
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
         # reducing_gap: first reduces large photos by whole factors, in a fraction of the time.
-        return image.resize((size, size), bicubic, (left, top, left + side, top + side), reducing_gap=3.0)
+        return image.resize((size, size), bicubic, (left, top, left + side, top + side), reducing_gap=REDUCING_GAP)
     scale = size / max(width, height)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))
     canvas = Image.new("RGB", (size, size), rule.background).convert(image.mode)
-    canvas.paste(image.resize(inner, bicubic, reducing_gap=3.0), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    canvas.paste(
+        image.resize(inner, bicubic, reducing_gap=REDUCING_GAP), ((size - inner[0]) // 2, (size - inner[1]) // 2)
+    )
     return canvas
 
 

@@ -1,28 +1,34 @@
 """The process that opens files from anywhere: batches of paths on standard input, results on standard output.
 
 It holds nothing but Pillow, and speaks no pickle: what a hostile file made of it must not reach its parent.
-A message is 8 bytes of length and that many bytes. A batch is a JSON list of paths; the answer is two messages, a
-JSON list of results and the pixels of all that were decoded. When the parent ends, however it ends, the input closes
-and so does this process.
+A message is 8 bytes of length and that many bytes. A batch is a JSON list of paths; the answer is three messages: a
+RECORD a file, the pixels of all that were decoded, one after the other, and a JSON object of what few files have:
+{"flags": {index: [...]}, "rejected": {index: [reason, detail]}}. When the parent ends, however it ends, the input
+closes and so does this process.
 """
 
+import hashlib
 import json
+import os
 import resource
 import signal
 import struct
 import sys
 import warnings
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Any
 
 from PIL import Image
 
-from genai_core.data.decode import Decoded, DecodeRule, Rejected, decode_file
+from genai_core.data.decode import Decoded, DecodeRule, decode_file
 
 # Of processor time, so that a busy machine rejects nothing.
-MAX_SECONDS_A_FILE = 60
+MAX_SECONDS_A_BATCH = 60
 READY = b"ready"
+# sha256 of the file, sha256 of the pixels, width, height: zeros where there is none.
+RECORD = struct.Struct("<32s32sII")
+NO_HASH = bytes(32)
+MAX_BYTES_AT_ONCE = 16 << 20
 
 
 def send(stream: IO[bytes], message: bytes) -> None:
@@ -53,25 +59,47 @@ def work(rule: DecodeRule) -> None:
     batches, answers = sys.stdin.buffer, sys.stdout.buffer
     send(answers, READY)
     while (message := receive(batches)) is not None:
-        results = []
-        for path in json.loads(message):
-            # Its signal ends the process, even in the middle of a C library.
-            signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS_A_FILE)
-            results.append(decode_file(Path(path), rule))
-        send(answers, json.dumps([_header(result) for result in results]).encode())
-        send(answers, b"".join(result.pixels for result in results if isinstance(result, Decoded)))
+        # Its signal ends the process, even in the middle of a C library.
+        signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS_A_BATCH)
+        for answer in _decode(json.loads(message), rule):
+            send(answers, answer)
 
 
-def _header(result: Decoded | Rejected) -> dict[str, Any]:
-    if isinstance(result, Rejected):
-        return {"reason": result.reason, "detail": result.detail}
-    return {
-        "bytes": len(result.pixels),
-        "sha256": result.sha256,
-        "width": result.width,
-        "height": result.height,
-        "flags": result.flags,
-    }
+def hash_file(path: str) -> bytes:
+    """sha256 of what is in a file; NO_HASH when it cannot be read."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - for a million files, Path.open takes longer than the reading
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return NO_HASH
+
+
+def _decode(paths: list[str], rule: DecodeRule) -> tuple[bytes, bytes, bytes]:
+    records: list[bytes] = []
+    pixels: list[bytes] = []
+    rare: dict[str, dict[int, Any]] = {"flags": {}, "rejected": {}}
+    for index, path in enumerate(paths):
+        content = _content(path)
+        digest = hash_file(path) if content is None else hashlib.sha256(content).digest()
+        result = decode_file(path, rule, content)
+        if isinstance(result, Decoded):
+            records.append(RECORD.pack(digest, result.sha256, result.width, result.height))
+            pixels.append(result.pixels)
+            if result.flags:
+                rare["flags"][index] = result.flags
+        else:
+            records.append(RECORD.pack(digest, NO_HASH, 0, 0))
+            rare["rejected"][index] = (result.reason, result.detail)
+    return b"".join(records), b"".join(pixels), json.dumps(rare).encode()
+
+
+def _content(path: str) -> bytes | None:
+    """What is in the file, read once for its hash and its pixels; None when it is large or cannot be read."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            return file.readall() if os.fstat(file.fileno()).st_size <= MAX_BYTES_AT_ONCE else None
+    except OSError:
+        return None
 
 
 def _limit_memory(rule: DecodeRule) -> None:

@@ -13,18 +13,36 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import genai_core
-from genai_core.data.decode import Decoded, DecodeRule, Rejected
-from genai_core.data.decode_worker import MAX_SECONDS_A_FILE, receive, send
+import numpy as np
+import numpy.typing as npt
 
-BATCH_FILES = 32
+import genai_core
+from genai_core.data.decode import DecodeRule, Rejected
+from genai_core.data.decode_worker import MAX_SECONDS_A_BATCH, NO_HASH, RECORD, receive, send
+
+BATCH_FILES = 64
 WORKER_MODULE = "genai_core.data.decode_worker"
 
-Results = list[Decoded | Rejected]
+RECORD_DTYPE = np.dtype([("file_sha256", "u1", (32,)), ("sha256", "u1", (32,)), ("width", "<u4"), ("height", "<u4")])
 
 
-def decode_files(paths: Sequence[Path], rule: DecodeRule, *, workers: int) -> Iterator[tuple[int, Results]]:
-    """Decode files in `workers` processes; yields (index of a batch's first path, its results) as batches end.
+@dataclasses.dataclass(frozen=True)
+class BatchResult:
+    """What became of the files first, first + 1, ... of those that were asked for.
+
+    records: RECORD_DTYPE (n,), zeros where there is nothing. pixels: (m, C, H, W) uint8 of the m files that were
+    decoded, in order. flags and rejected: by index in the batch, for the files that have them.
+    """
+
+    first: int
+    records: npt.NDArray[np.void]
+    pixels: npt.NDArray[np.uint8]
+    flags: dict[int, tuple[str, ...]]
+    rejected: dict[int, Rejected]
+
+
+def decode_files(paths: Sequence[str], rule: DecodeRule, *, workers: int) -> Iterator[BatchResult]:
+    """Decode files in `workers` processes; batches come as they end.
 
     Raises RuntimeError when a worker cannot even start.
     """
@@ -32,14 +50,14 @@ def decode_files(paths: Sequence[Path], rule: DecodeRule, *, workers: int) -> It
     for first in range(0, len(paths), BATCH_FILES):
         batches.put(first)
     # Bounded: results wait for the caller, not in memory.
-    results: queue.Queue[tuple[int, Results] | BaseException] = queue.Queue(maxsize=2 * workers)
+    results: queue.Queue[BatchResult | BaseException] = queue.Queue(maxsize=2 * workers)
     pool = [_Worker(rule) for _ in range(min(workers, batches.qsize()))]
 
     def feed(worker: _Worker) -> None:
         try:
             while True:
                 first = batches.get_nowait()
-                results.put((first, worker.decode(paths[first : first + BATCH_FILES])))
+                results.put(worker.answer(first, paths[first : first + BATCH_FILES]))
         except queue.Empty:
             pass
         except BaseException as error:  # raised again in the caller's thread
@@ -69,18 +87,20 @@ class _Worker:
     """One worker process, started when it is needed and again when it has died. Used by one thread, but for kill()."""
 
     def __init__(self, rule: DecodeRule) -> None:
-        self._rule = json.dumps(dataclasses.asdict(rule))
+        self._rule = rule
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
 
-    def decode(self, paths: Sequence[Path]) -> Results:
+    def answer(self, first: int, paths: Sequence[str]) -> BatchResult:
         """The results of a batch. When the worker dies on it, file by file, to find the one that did it."""
-        results = self._ask(paths)
-        if results is not None:
-            return results
+        messages = self._ask(paths)
+        if messages is not None:
+            return _parse(first, messages, self._rule)
         if len(paths) > 1:
-            return [result for path in paths for result in self.decode([path])]
-        return [Rejected("decoder_died", f"crashed, ran out of memory, or took more than {MAX_SECONDS_A_FILE} s")]
+            return _joined(first, [self.answer(index, [path]) for index, path in enumerate(paths)])
+        died = f"crashed, ran out of memory, or took more than {MAX_SECONDS_A_BATCH} s"
+        empty = [RECORD.pack(NO_HASH, NO_HASH, 0, 0), b"", b'{"flags": {}, "rejected": {}}']
+        return dataclasses.replace(_parse(first, empty, self._rule), rejected={0: Rejected("decoder_died", died)})
 
     def kill(self) -> None:
         """End the process for good; the thread that uses the worker sees that and closes it."""
@@ -94,17 +114,17 @@ class _Worker:
             self._process.communicate()
             self._process = None
 
-    def _ask(self, paths: Sequence[Path]) -> Results | None:
+    def _ask(self, paths: Sequence[str]) -> list[bytes] | None:
         """The worker's answer, or None when it died."""
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
-        header = pixels = None
+        messages: list[bytes | None] = [None]
         with suppress(OSError):
-            send(process.stdin, json.dumps([os.fspath(path) for path in paths]).encode())
-            header, pixels = receive(process.stdout), receive(process.stdout)
-        if header is not None and pixels is not None:
-            return _parse(json.loads(header), pixels)
+            send(process.stdin, json.dumps(paths).encode())
+            messages = [receive(process.stdout) for _ in range(3)]
+        if all(message is not None for message in messages):
+            return [message for message in messages if message is not None]
         self.close()
         if self._killed:
             raise RuntimeError("decoding was stopped")
@@ -116,7 +136,7 @@ class _Worker:
         with tempfile.TemporaryFile() as stderr:
             # libtiff and libpng write to it about every bad file; it is read only when the worker cannot start.
             process = self._process = subprocess.Popen(
-                [sys.executable, "-m", WORKER_MODULE, self._rule],
+                [sys.executable, "-m", WORKER_MODULE, json.dumps(dataclasses.asdict(self._rule))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -131,14 +151,25 @@ class _Worker:
         return process
 
 
-def _parse(answers: list[dict[str, Any]], pixels: bytes) -> Results:
-    results: Results = []
-    begin = 0
-    for answer in answers:
-        if "reason" in answer:
-            results.append(Rejected(**answer))
-        else:
-            end = begin + answer.pop("bytes")
-            results.append(Decoded(pixels[begin:end], **{**answer, "flags": tuple(answer["flags"])}))
-            begin = end
-    return results
+def _parse(first: int, messages: Sequence[bytes], rule: DecodeRule) -> BatchResult:
+    records = np.frombuffer(messages[0], dtype=RECORD_DTYPE)
+    pixels = np.frombuffer(messages[1], dtype=np.uint8)
+    rare: dict[str, dict[str, Any]] = json.loads(messages[2])
+    return BatchResult(
+        first,
+        records,
+        pixels.reshape(-1, rule.channels, rule.image_size, rule.image_size),
+        {int(index): tuple(flags) for index, flags in rare["flags"].items()},
+        {int(index): Rejected(*rejected) for index, rejected in rare["rejected"].items()},
+    )
+
+
+def _joined(first: int, parts: Sequence[BatchResult]) -> BatchResult:
+    """Results of single files as one batch; `first` of each is its index in the batch."""
+    return BatchResult(
+        first,
+        np.concatenate([part.records for part in parts]),
+        np.concatenate([part.pixels for part in parts]),
+        {part.first: part.flags[0] for part in parts if part.flags},
+        {part.first: part.rejected[0] for part in parts if part.rejected},
+    )

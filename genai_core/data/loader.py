@@ -1,12 +1,14 @@
-"""Training batches from images that stay in memory, in an order that depends on the seed and the step alone."""
+"""Training batches, in an order that depends on the seed and the step alone, wherever the images are."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from genai_core.data.dataset import Labels, Pixels
+from genai_core.data.dataset import Dataset, Labels
+from genai_core.data.facts import Pixels
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,11 @@ class ResidentBatches:
     def __init__(
         self, images: Pixels, labels: Labels | None, *, batch_images: int, seed: int, device: torch.device
     ) -> None:
-        if len(images) == 0:
-            raise ValueError("there is no image to train on: the train split is empty")
-        if labels is not None and (len(labels) != len(images) or labels.min() < 0):
-            raise ValueError("expected one label, 0 or more, for every training image; label all images or none")
+        _check(len(images), labels)
         self._images = torch.from_numpy(images).to(device)
         # Copied: a table's column may be read-only, which torch warns of.
         self._labels = None if labels is None else torch.tensor(labels, device=device)
-        self._batch_images = batch_images
-        self._seed = seed
-        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+        self._order = _Order(len(images), batch_images, seed)
 
     def __len__(self) -> int:
         """Images in an epoch."""
@@ -44,15 +41,70 @@ class ResidentBatches:
 
     def at(self, step: int) -> Batch:
         """The batch of that step, from 0 on."""
-        indices = self._indices(step * self._batch_images, (step + 1) * self._batch_images).to(self._images.device)
+        indices = self._order.at(step).to(self._images.device)
         return Batch(self._images[indices], None if self._labels is None else self._labels[indices])
 
-    def _indices(self, first: int, end: int) -> Tensor:
-        """Which images stand at the places `first` to `end` of the endless sequence of epochs."""
+
+class MappedBatches:
+    """The same batches of a dataset's train split, read from its shards as they are needed.
+
+    The shards are mapped into memory: what is used often stays there, and the system takes it back when it needs room.
+    """
+
+    def __init__(self, dataset: Dataset, *, batch_images: int, seed: int, device: torch.device) -> None:
+        rows, labels = dataset.rows("train"), dataset.labels("train")
+        _check(len(rows), labels)
+        codes, names = pd.factorize(rows["shard"])
+        self._shards = [dataset.shard(str(name)) for name in names]
+        self._codes, self._rows = codes, rows["row"].to_numpy()
+        self._labels = None if labels is None else torch.tensor(labels)
+        self._device = device
+        self._order = _Order(len(rows), batch_images, seed)
+
+    def __len__(self) -> int:
+        """Images in an epoch."""
+        return len(self._rows)
+
+    def at(self, step: int) -> Batch:
+        """The batch of that step, from 0 on."""
+        indices = self._order.at(step)
+        codes, rows = self._codes[indices.numpy()], self._rows[indices.numpy()]
+        images = np.empty((len(indices), *self._shards[0].shape[1:]), dtype=np.uint8)
+        for code in np.unique(codes):
+            wanted = np.flatnonzero(codes == code)
+            images[wanted] = self._shards[code][rows[wanted]]
+        labels = None if self._labels is None else self._labels[indices].to(self._device)
+        return Batch(torch.from_numpy(images).to(self._device), labels)
+
+
+Batches = ResidentBatches | MappedBatches
+
+
+def training_batches(
+    dataset: Dataset, *, batch_images: int, seed: int, device: torch.device, memory_bytes: int
+) -> Batches:
+    """The train split in memory on `device` if it takes at most memory_bytes, else mapped: the same batches."""
+    info = dataset.info
+    if info.counts["train"] * info.channels * info.image_size**2 > memory_bytes:
+        return MappedBatches(dataset, batch_images=batch_images, seed=seed, device=device)
+    images, labels = dataset.images("train"), dataset.labels("train")
+    return ResidentBatches(images, labels, batch_images=batch_images, seed=seed, device=device)
+
+
+class _Order:
+    """Which images stand in a batch of the endless sequence of epochs."""
+
+    def __init__(self, images: int, batch_images: int, seed: int) -> None:
+        self._images, self._batch_images, self._seed = images, batch_images, seed
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    def at(self, step: int) -> Tensor:
+        """Indices (batch_images,) int64 of the batch of that step."""
+        first, end = step * self._batch_images, (step + 1) * self._batch_images
         parts = []
         while first < end:
-            epoch, offset = divmod(first, len(self))
-            count = min(end - first, len(self) - offset)
+            epoch, offset = divmod(first, self._images)
+            count = min(end - first, self._images - offset)
             parts.append(self._epoch_order(epoch)[offset : offset + count])
             first += count
         return torch.cat(parts)
@@ -61,6 +113,13 @@ class ResidentBatches:
         if epoch != self._epoch:
             # SeedSequence mixes the two numbers: seed + epoch would give seed 1 the orders of seed 0, one epoch later.
             seed = int(np.random.SeedSequence([self._seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
-            self._order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+            self._order = torch.randperm(self._images, generator=torch.Generator().manual_seed(seed))
             self._epoch = epoch
         return self._order
+
+
+def _check(images: int, labels: Labels | None) -> None:
+    if images == 0:
+        raise ValueError("there is no image to train on: the train split is empty")
+    if labels is not None and (len(labels) != images or labels.min() < 0):
+        raise ValueError("expected one label, 0 or more, for every training image; label all images or none")

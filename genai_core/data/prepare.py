@@ -1,31 +1,38 @@
 """From raw files to a dataset: decode, reject, drop duplicates, split train from test, write shards.
 
-The pixels wait in a file between decoding and writing (the spool), so that memory stays bounded while every image is
-known before the first decision is made. Nothing depends on the order of the file system or of the workers.
+Nothing depends on the order of the file system or of the workers. What the dataset says (its images, their order,
+labels and splits) is a function of the raw files alone; in which shards the images stand follows the version before
+(layout.py), so that a small change of the raw data is a small change of the dataset.
 """
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from genai_core.config import DataConfig
 from genai_core.data.card import REJECTED_FILE
-from genai_core.data.dataset import DatasetInfo, DatasetWriter, Pixels, Split
-from genai_core.data.decode import Decoded, DecodeRule, Reason, Rejected
-from genai_core.data.decoder_pool import decode_files
+from genai_core.data.dataset import NO_LABEL, SPLITS, Dataset, DatasetInfo, Split
+from genai_core.data.decode import Reason
+from genai_core.data.duplicates import Duplicates, find_duplicates
+from genai_core.data.facts import Indices, order_of
+from genai_core.data.layout import OldShard, images_a_shard, shards_to_keep
+from genai_core.data.near_groups import find_near_duplicates, near_flags
+from genai_core.data.pixel_store import OldPixels, Spool
+from genai_core.data.read_files import ReadFiles, read_files
 from genai_core.data.source_json import given_splits
-from genai_core.data.sources import class_of, find_images
-
-# Which of several files with the same pixels is kept: what is held out must not be trained on.
-_RANK: dict[Split | None, int] = {"test": 0, "train": 1, None: 2}
+from genai_core.data.sources import Found, class_of, find_images
+from genai_core.data.split import Sides, is_held_out, train_images_near_test
+from genai_core.data.writer import DatasetWriter
 
 # Reasons for which a file is left out although nothing is wrong with it.
-HARMLESS: tuple[Reason, ...] = ("duplicate", "in_test")
+HARMLESS: tuple[Reason, ...] = ("duplicate", "in_test", "near_duplicate")
+# Which of several files with the same pixels is kept: what is held out must not be trained on.
+RANKS: dict[Split | None, int] = {"test": 0, "train": 1, None: 2}
 
 
 @dataclass(frozen=True)
@@ -44,113 +51,203 @@ class Prepared:
     rejected: tuple[RejectedFile, ...]
     skipped: dict[str, int]  # files that are no images by their name, links, hidden files
     untrained: tuple[str, ...]  # classes so small that none of their images is for training
+    sizes: tuple[tuple[int, int, int], ...]  # width, height and number of the files that are in the dataset
 
 
 @dataclass(frozen=True)
-class _Kept:
-    source: str
-    label: str | None
-    sha256: str
-    flags: str
-    spool_row: int
-    given: Split | None = None  # the side that its source says, or None: its content decides
+class _Chosen:
+    """The files that are in the dataset: indices (N,), whether each is held out, and flags by index."""
+
+    files: Indices
+    held_out: Sides
+    near_flags: dict[int, str]
 
 
 def prepare(
-    raw: Path, folder: Path, config: DataConfig, *, workers: int, on_decoded: Callable[[int, int], None] | None = None
+    raw: Path,
+    folder: Path,
+    config: DataConfig,
+    *,
+    workers: int,
+    previous: Dataset | None = None,
+    memory: Path | None = None,
+    on_decoded: Callable[[int, int], None] | None = None,
 ) -> Prepared:
-    """Make the dataset `folder` (there, and empty) of the images below `raw`; on_decoded(done, total) follows,
-    from 0.
+    """Make the dataset `folder` (there, and empty) of the images below `raw`; on_decoded(done, total) follows, from 0.
 
-    Raises ValueError when the images cannot make a dataset: none, too many rejected, some with a class and some
-    without, all but one the same.
+    previous: the version before, whose shards are kept where they can be. memory: a folder for what the next run need
+    not find out again; it shapes nothing. Raises ValueError when the images cannot make a dataset: none, too many
+    rejected, some with a class and some without, all but one the same.
     """
     found = find_images(raw)
     labels = [class_of(path) for path in found.files]
     given = given_splits(raw, found.files)
     _check_all_or_none_labelled(raw, found.files, labels)
+    with Spool(folder / ".spool", config.image_size, config.channels) as spool:
+        read = read_files(
+            raw,
+            found.files,
+            config,
+            spool=spool,
+            old=OldPixels(previous, config.image_size, config.channels),
+            memory=memory,
+            workers=workers,
+            on_decoded=on_decoded or (lambda _done, _total: None),
+        )
+        return _make(folder, found, labels, given, read, config, memory)
+
+
+def _make(
+    folder: Path,
+    found: Found,
+    labels: Sequence[str | None],
+    given: Sequence[Split | None],
+    read: ReadFiles,
+    config: DataConfig,
+    memory: Path | None,
+) -> Prepared:
     total_files = len(found.files) + len(found.bad_names)
-    rejected = [RejectedFile(name, "bad_name", "no UTF-8, or control characters") for name in found.bad_names]
+    codes, names = pd.factorize(np.array(labels, dtype=object))
+    decoded = np.flatnonzero(read.files.records["sha256"].any(axis=1))
+    ranks = np.array([RANKS[side] for side in given], dtype=np.int64)
+    same = find_duplicates(read.files.records["sha256"], codes, ranks, decoded)
+    faulty = [RejectedFile(name, "bad_name", "no UTF-8, or control characters") for name in found.bad_names]
+    faulty += [RejectedFile(found.files[row], r.reason, r.detail) for row, r in read.files.rejected.items()]
+    rejected = faulty + _duplicate_files(found.files, labels, given, same)
+    _check_rejected_share(sorted(rejected, key=lambda file: file.source), total_files, config.max_rejected_share)
 
-    spool = folder / ".spool"
-    results = _decode_to_spool(raw, found.files, spool, config, workers, on_decoded)
-    decoded = []
-    for row, (path, label, result) in enumerate(zip(found.files, labels, results, strict=True)):
-        if isinstance(result, Rejected):
-            rejected.append(RejectedFile(path, result.reason, result.detail))
-        else:
-            decoded.append(_Kept(path, label, result.sha256, " ".join(result.flags), row, given[row]))
-    kept, same = drop_duplicates(decoded)
-    rejected = sorted(rejected + same, key=lambda file: file.source)
-    _check_rejected_share(rejected, total_files, config.max_rejected_share)
-
-    splits = split_by_content([image.sha256 for image in kept], config.test_share, [image.given for image in kept])
-    classes = tuple(sorted({image.label for image in kept if image.label is not None}))
-    info = _write(folder, spool, kept, splits, classes, config)
-    spool.unlink()
+    chosen, left_out = _choose(read, same.kept, given, config, found.files, memory)
+    rejected = sorted(rejected + left_out, key=lambda file: file.source)
+    classes = tuple(sorted(str(names[code]) for code in np.unique(codes[chosen.files]) if code >= 0))
+    numbers = np.array([classes.index(name) if name in classes else NO_LABEL for name in names] + [NO_LABEL])
+    rows = pd.DataFrame(
+        {
+            "id": "",
+            "label": numbers[codes[chosen.files]],
+            "split": np.where(chosen.held_out, "test", "train"),
+            "source": np.array(found.files, dtype=object)[chosen.files],
+            "shard": "",
+            "row": 0,
+            "flags": _flags(read, chosen),
+        }
+    )
+    info = _write(folder, read, chosen, rows, classes, config)
     _write_rejected(folder / REJECTED_FILE, rejected)
-    trained = {image.label for image, split in zip(kept, splits, strict=True) if split == "train"}
-    return Prepared(info, total_files, tuple(rejected), found.skipped, tuple(c for c in classes if c not in trained))
+    trained = set(rows["label"][rows["split"] == "train"])
+    untrained = tuple(name for number, name in enumerate(classes) if number not in trained)
+    return Prepared(info, total_files, tuple(rejected), found.skipped, untrained, _sizes(read, chosen.files))
 
 
-def drop_duplicates(images: Sequence[_Kept]) -> tuple[list[_Kept], list[RejectedFile]]:
-    """Keep the first of several files with the same pixels; none of them when they have different labels.
+def _choose(
+    read: ReadFiles,
+    kept: Indices,
+    given: Sequence[Split | None],
+    config: DataConfig,
+    names: Sequence[str],
+    memory: Path | None,
+) -> tuple[_Chosen, list[RejectedFile]]:
+    """The split of the files `kept`, without the training images that look like a test image."""
+    records = read.files.records[kept]
+    held_out = is_held_out(records["sha256"], config.test_share, [given[row] for row in kept.tolist()])
+    if config.near_duplicate_distance is None:
+        return _Chosen(kept, held_out, {}), []
+    values = config.channels * config.image_size**2
+    means = records["total"] / values
+    deviations = np.sqrt(values * records["squares"] - records["total"] ** 2) / values
+    pairs = find_near_duplicates(
+        records["sha256"],
+        records["near_hash"],
+        means,
+        deviations,
+        lambda indices: read.pixels_at(kept[indices]),
+        distance=config.near_duplicate_distance,
+        memory=memory,
+    )
+    gone = train_images_near_test(pairs, held_out)
+    stays = np.ones(len(kept), dtype=np.bool_)
+    stays[list(gone)] = False
+    if held_out[stays].all():  # a dataset needs an image to train on, were it the only one
+        return _Chosen(kept, held_out, {}), []
+    left_out = [
+        RejectedFile(names[kept[one]], "near_duplicate", f"looks like {names[kept[other]]}, which is held out")
+        for one, other in gone.items()
+    ]
+    flags = near_flags(pairs[stays[pairs].all(axis=1)], records["sha256"])
+    return _Chosen(kept[stays], held_out[stays], {int(kept[index]): word for index, word in flags.items()}), left_out
 
-    One that its source holds out goes before all, one that it gives for training before those without a side.
 
-    "The same" is after decoding and resizing, as a model sees them: the same picture saved as PNG and as BMP would
-    otherwise stand in train and in test.
-    """
-    first: dict[str, _Kept] = {}
-    labels: dict[str, set[str | None]] = {}
-    for image in images:
-        if image.sha256 not in first or _RANK[image.given] < _RANK[first[image.sha256].given]:
-            first[image.sha256] = image
-        labels.setdefault(image.sha256, set()).add(image.label)
-    kept: list[_Kept] = []
-    rejected: list[RejectedFile] = []
-    for image in images:
-        claimed = labels[image.sha256]
-        if len(claimed) > 1:
-            named = ", ".join(sorted(label for label in claimed if label is not None))
-            rejected.append(RejectedFile(image.source, "two_labels", f"the same pixels stand under {named}"))
-        elif first[image.sha256] is image:
-            kept.append(image)
-        else:
-            chosen = first[image.sha256]
-            reason: Reason = "in_test" if chosen.given == "test" and image.given == "train" else "duplicate"
-            rejected.append(RejectedFile(image.source, reason, f"of {chosen.source}"))
-    return kept, rejected
-
-
-def split_by_content(
-    hashes: Sequence[str], test_share: float, given: Sequence[Split | None] | None = None
-) -> list[Split]:
-    """The split of each image: the given one, else from its sha256 alone, so that it stays while the dataset grows.
-
-    Only when a side would be empty, the image nearest to it goes there, if its side is not given. Raises ValueError
-    below two images, or when a side has none.
-    """
-    if len(hashes) < 2:
-        raise ValueError(
-            f"a dataset needs at least 2 different images, one to train and one to test, got {len(hashes)}"
+def _write(
+    folder: Path, read: ReadFiles, chosen: _Chosen, rows: pd.DataFrame, classes: tuple[str, ...], config: DataConfig
+) -> DatasetInfo:
+    image_bytes = config.channels * config.image_size**2
+    shard_images = images_a_shard(config.shard_images, image_bytes)
+    writer = DatasetWriter(
+        folder,
+        image_size=config.image_size,
+        channels=config.channels,
+        classes=classes,
+        shard_images=shard_images,
+    )
+    digests = read.files.records["sha256"][chosen.files]
+    by_hash = order_of(digests)
+    for split in SPLITS:
+        ours = by_hash[chosen.held_out[by_hash] == (split == "test")]
+        place = read.old.find(digests[ours], split)
+        wanted = np.bincount(read.old.shard_code[place[place >= 0]], minlength=len(read.old.shards))
+        shards = map(OldShard, read.old.shards, read.old.lengths.tolist(), wanted.tolist())
+        names = shards_to_keep(
+            list(shards),
+            split_images=len(ours),
+            shard_images=shard_images,
+            max_removed_share=config.max_removed_share,
         )
-    # The first 52 bits as a number in 0..1, which is uniform; a float holds them exactly.
-    places = [int(sha256[:13], 16) / 16**13 for sha256 in hashes]
-    given = given or [None] * len(hashes)
-    by_content: list[Split] = ["test" if place < test_share else "train" for place in places]
-    splits = [side or by_content[index] for index, side in enumerate(given)]
-    free = [index for index, side in enumerate(given) if side is None]
-    if "test" not in splits and free:
-        splits[min(free, key=places.__getitem__)] = "test"
-    if "train" not in splits and free:
-        splits[max(free, key=places.__getitem__)] = "train"
-    if len(set(splits)) < 2:
-        raise ValueError(
-            f"all {len(hashes):,} images are given for {splits[0]} (data/raw/NAME/source.json: split); add images for "
-            "the other side, or set split to null there"
-        )
-    return splits
+        kept_codes = [read.old.shards.index(name) for name in names]
+        stays = (place >= 0) & np.isin(read.old.shard_code[place] if len(read.old.shards) else place, kept_codes)
+        if read.old.dataset is not None and stays.any():
+            at = place[stays]
+            shard_names = np.array(read.old.shards, dtype=object)[read.old.shard_code[at]]
+            writer.keep(read.old.dataset, rows.iloc[ours[stays]].assign(shard=shard_names, row=read.old.row[at]))
+        new = ours[~stays]
+        for begin in range(0, len(new), shard_images):
+            part = new[begin : begin + shard_images]
+            writer.add(
+                split,
+                read.pixels_at(chosen.files[part]),
+                rows["label"].to_numpy()[part] if classes else None,
+                sources=rows["source"].iloc[part].tolist(),
+                flags=rows["flags"].iloc[part].tolist(),
+                digests=digests[part],
+            )
+    return writer.finish(by_content=True)
+
+
+def _flags(read: ReadFiles, chosen: _Chosen) -> list[str]:
+    words = [""] * len(chosen.files)
+    flagged = np.array(sorted({*read.files.flags, *chosen.near_flags}), dtype=np.int64)
+    for index in np.flatnonzero(np.isin(chosen.files, flagged)).tolist():
+        row = int(chosen.files[index])
+        both = (read.files.flags.get(row, ""), chosen.near_flags.get(row, ""))
+        words[index] = " ".join(word for word in both if word)
+    return words
+
+
+def _sizes(read: ReadFiles, rows: Indices) -> tuple[tuple[int, int, int], ...]:
+    size = read.files.records["width"][rows].astype(np.int64) << 32 | read.files.records["height"][rows]
+    both, counts = np.unique(size, return_counts=True)
+    return tuple(zip((both >> 32).tolist(), (both & 0xFFFFFFFF).tolist(), counts.tolist(), strict=True))
+
+
+def _duplicate_files(
+    names: Sequence[str], labels: Sequence[str | None], given: Sequence[Split | None], same: Duplicates
+) -> list[RejectedFile]:
+    files = []
+    for row, kept in same.of.items():
+        reason: Reason = "in_test" if (given[kept], given[row]) == ("test", "train") else "duplicate"
+        files.append(RejectedFile(names[row], reason, f"of {names[kept]}"))
+    for rows in same.contradicting:
+        named = ", ".join(sorted({str(labels[row]) for row in rows}))
+        files += [RejectedFile(names[row], "two_labels", f"the same pixels stand under {named}") for row in rows]
+    return files
 
 
 def _check_all_or_none_labelled(raw: Path, files: Sequence[str], labels: Sequence[str | None]) -> None:
@@ -160,35 +257,6 @@ def _check_all_or_none_labelled(raw: Path, files: Sequence[str], labels: Sequenc
             f"{raw}: {len(files) - len(without):,} images lie in class folders (NAME/CLASS/file), {len(without):,} "
             f"do not, first {without[0]}; give all of them a class folder, or none"
         )
-
-
-def _decode_to_spool(
-    raw: Path,
-    files: Sequence[str],
-    spool: Path,
-    config: DataConfig,
-    workers: int,
-    on_decoded: Callable[[int, int], None] | None,
-) -> list[Decoded | Rejected]:
-    """Results in the order of `files`, without their pixels: those of file i are row i of the spool."""
-    rule = DecodeRule(config.image_size, config.channels, config.fit, config.background, config.max_megapixels)
-    image_bytes = config.channels * config.image_size**2
-    results: list[Decoded | Rejected | None] = [None] * len(files)
-    done = 0
-    report = on_decoded or (lambda _done, _total: None)
-    report(0, len(files))
-    with spool.open("wb") as file:
-        for first, batch in decode_files([raw / path for path in files], rule, workers=workers):
-            for row, result in enumerate(batch, start=first):
-                if isinstance(result, Decoded):
-                    os.pwrite(file.fileno(), result.pixels, row * image_bytes)
-                    result = Decoded(b"", result.sha256, result.width, result.height, result.flags)
-                results[row] = result
-            done += len(batch)
-            report(done, len(files))
-        # Rows of rejected files are holes; the last one may be.
-        file.truncate(len(files) * image_bytes)
-    return [result for result in results if result is not None]
 
 
 def _check_rejected_share(rejected: Sequence[RejectedFile], total_files: int, max_share: float) -> None:
@@ -201,39 +269,6 @@ def _check_rejected_share(rejected: Sequence[RejectedFile], total_files: int, ma
         f"{len(faulty):,} of {total_files:,} images were rejected, more than data.max_rejected_share "
         f"({max_share:g}) allows: {counts}; mend or remove them, or allow more. The first:{first}"
     )
-
-
-def _write(
-    folder: Path,
-    spool: Path,
-    kept: Sequence[_Kept],
-    splits: Sequence[Split],
-    classes: tuple[str, ...],
-    config: DataConfig,
-) -> DatasetInfo:
-    shape = (-1, config.channels, config.image_size, config.image_size)
-    pixels: Pixels = np.memmap(spool, dtype=np.uint8, mode="r").reshape(shape)
-    writer = DatasetWriter(
-        folder,
-        image_size=config.image_size,
-        channels=config.channels,
-        classes=classes,
-        shard_images=config.shard_images,
-    )
-    index = {name: number for number, name in enumerate(classes)}
-    sides: tuple[Split, Split] = ("train", "test")
-    for side in sides:
-        images = [image for image, split in zip(kept, splits, strict=True) if split == side]
-        for begin in range(0, len(images), config.shard_images):
-            part = images[begin : begin + config.shard_images]
-            writer.add(
-                side,
-                pixels[[image.spool_row for image in part]],
-                np.array([index[image.label] for image in part if image.label is not None]) if classes else None,
-                sources=[image.source for image in part],
-                flags=[image.flags for image in part],
-            )
-    return writer.finish()
 
 
 def _write_rejected(path: Path, rejected: Sequence[RejectedFile]) -> None:

@@ -39,7 +39,7 @@ def image_grid(
     width, height = cells[0].size
     rows = -(-len(cells) // columns)
     grey = images.shape[1] == 1
-    font = _font([*row_captions, *column_captions])
+    font = caption_font([*row_captions, *column_captions])
     captions = [_shortened(text) for text in row_captions]
     left = _captions_width(captions, font)
     top = CAPTION_PX + 2 * CAPTION_MARGIN_PX if column_captions else 0
@@ -163,7 +163,7 @@ def _cell(image: npt.NDArray[np.uint8], cell_px: int) -> Image.Image:
     return picture.resize([side * factor for side in picture.size], Image.Resampling.NEAREST)
 
 
-def _font(texts: Sequence[str]) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def caption_font(texts: Sequence[str]) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own font has no letters beyond ASCII; matplotlib's has Latin, Greek, Cyrillic and more."""
     if all(text.isascii() for text in texts):
         return ImageFont.load_default(size=CAPTION_PX)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from genai_core.config import TrainingConfig
-from genai_core.data.loader import Batch, ResidentBatches
+from genai_core.data.loader import Batch, Batches
 from genai_core.models.protocol import GenerativeModel, to_unit
 from genai_core.progress import Progress
 from genai_core.training.checkpoint import Checkpoints
@@ -67,7 +67,7 @@ class _Run:
 
 def train(
     model: GenerativeModel,
-    batches: ResidentBatches,
+    batches: Batches,
     config: TrainingConfig,
     *,
     device: torch.device,

@@ -10,19 +10,20 @@ from genai_core.data import decode_worker
 from genai_core.data.decode import Decoded, DecodeRule, Rejected, decode_file
 
 
-def decode_or_die(path: Path, rule: DecodeRule) -> Decoded | Rejected:
-    if "dies" in path.name:
+def decode_or_die(path: str, rule: DecodeRule, content: bytes | None) -> Decoded | Rejected:
+    name = Path(path).name
+    if "dies" in name:
         os.kill(os.getpid(), signal.SIGKILL)
-    while "endless" in path.name:
+    while "endless" in name:
         pass
-    if "memory" in path.name:
+    if "memory" in name:
         # As in a decoder: what Pillow raises on it is a MemoryError of the whole process' limit.
         bytearray(1 << 36)
-    return decode_file(path, rule)
+    return decode_file(path, rule, content)
 
 
 if __name__ == "__main__":
     values = json.loads(sys.argv[1])
     decode_worker.decode_file = decode_or_die
-    decode_worker.MAX_SECONDS_A_FILE = 1
+    decode_worker.MAX_SECONDS_A_BATCH = 1
     decode_worker.work(DecodeRule(**{**values, "background": tuple(values["background"])}))

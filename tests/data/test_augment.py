@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from genai_core.data.augment import Change, _changed, augment, augment_images, draw_change, plan_copies, raise_lowest
-from genai_core.data.dataset import DatasetWriter, load_dataset
+from genai_core.data.dataset import load_dataset
+from genai_core.data.writer import DatasetWriter
 
 STILL = {
     "horizontal_flip": False,

@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genai_core.data.card import augmented_card, class_names, example_rows, prepared_card
-from genai_core.data.dataset import DatasetWriter, load_dataset
+from genai_core.data.card import augmented_card, class_counts, class_names, example_rows, prepared_card, size_counts
+from genai_core.data.dataset import load_dataset
+from genai_core.data.writer import DatasetWriter
 
 
 def make(folder, classes=("cat", "do|g"), train=12):
@@ -65,3 +66,17 @@ def test_examples_are_the_same_whatever_the_order_of_the_rows(dataset):
     assert class_names(dataset.info, rows) == ["cat", "do|g"]
     shuffled = example_rows(dataset.rows("train").sample(frac=1, random_state=0), 3)
     assert [part["id"].tolist() for part in rows] == [part["id"].tolist() for part in shuffled]
+
+
+def test_classes_are_counted_by_split_absent_ones_too(dataset, tmp_path):
+    assert class_counts(dataset) == [("cat", (6, 2)), ("do|g", (6, 2))]
+    assert class_counts(make(tmp_path / "none", classes=())) == [("(none)", (12, 4))]
+
+
+def test_sizes_are_listed_when_few_and_grouped_when_many():
+    assert size_counts([(28, 28, 5), (40, 28, 1), (9, 60, 2)]) == [("9", (2,)), ("28", (6,))]
+    many = [(side, 1000, 2) for side in range(20, 401)]
+    rows = size_counts(many)
+    assert len(rows) < 16
+    assert rows[0] == ("20 to 29", (20,))
+    assert sum(files for _, (files,) in rows) == 2 * len(many)

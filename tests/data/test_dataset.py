@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genai_core.data.dataset import MANIFEST_COLUMNS, NO_LABEL, Dataset, DatasetWriter, load_dataset
+from genai_core.data.dataset import MANIFEST_COLUMNS, NO_LABEL, SCHEMA_VERSION, Dataset, load_dataset
+from genai_core.data.writer import DatasetWriter
 
 CLASSES = ("cat", "dog")
 
@@ -107,10 +108,10 @@ def test_equal_datasets_have_equal_bytes(tmp_path):
 def test_keeping_another_dataset_leaves_its_shards_and_moments(tmp_path):
     first = write(tmp_path / "a", noise(9), noise(4, seed=1), shard_images=4)
     writer = DatasetWriter(tmp_path / "b", image_size=8, channels=3, classes=CLASSES, shard_images=4)
-    writer.keep(first)
+    writer.keep(first, first.manifest)
     assert writer.finish() == first.info
     writer = DatasetWriter(tmp_path / "c", image_size=8, channels=3, classes=CLASSES, shard_images=4)
-    writer.keep(first)
+    writer.keep(first, first.manifest)
     writer.add("train", noise(2, seed=5), np.array([0, 1]), ids=["x", "y"], flags=["augmented:z", ""])
     writer.finish()
     both = load_dataset(tmp_path / "c")
@@ -174,8 +175,8 @@ class TestLoadSaysWhatIsWrong:
             load_dataset(folder)
 
     def test_another_version(self, folder):
-        self.change(folder, schema_version=2)
-        with pytest.raises(ValueError, match="has schema version 2, this code reads 1"):
+        self.change(folder, schema_version=SCHEMA_VERSION + 1)
+        with pytest.raises(ValueError, match=f"has schema version {SCHEMA_VERSION + 1}, this code reads"):
             load_dataset(folder)
 
     def test_unknown_key(self, folder):

@@ -20,7 +20,7 @@ def rule(**changes):
 
 def pixels(result, channels=3, size=8):
     assert isinstance(result, Decoded), result
-    assert result.sha256 == hashlib.sha256(result.pixels).hexdigest()
+    assert result.sha256 == hashlib.sha256(result.pixels).digest()
     return np.frombuffer(result.pixels, dtype=np.uint8).reshape(channels, size, size).astype(int)
 
 

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import psutil
@@ -5,6 +6,7 @@ import pytest
 
 from genai_core.data import decoder_pool
 from genai_core.data.decode import Decoded, DecodeRule, Rejected
+from genai_core.data.decode_worker import hash_file
 from genai_core.data.decoder_pool import decode_files
 
 RULE = DecodeRule(image_size=8, channels=1, fit="crop", background=(0, 0, 0), max_megapixels=1)
@@ -12,8 +14,16 @@ RULE = DecodeRule(image_size=8, channels=1, fit="crop", background=(0, 0, 0), ma
 
 def decode_all(paths: list[Path], workers: int) -> list[Decoded | Rejected]:
     results: list[Decoded | Rejected | None] = [None] * len(paths)
-    for first, batch in decode_files(paths, RULE, workers=workers):
-        results[first : first + len(batch)] = batch
+    for batch in decode_files([str(path) for path in paths], RULE, workers=workers):
+        pixels = iter(batch.pixels)
+        for index, record in enumerate(batch.records):
+            if index in batch.rejected:
+                results[batch.first + index] = batch.rejected[index]
+            else:
+                sha256, size = record["sha256"].tobytes(), (int(record["width"]), int(record["height"]))
+                decoded = Decoded(next(pixels).tobytes(), sha256, *size, batch.flags.get(index, ()))
+                results[batch.first + index] = decoded
+        assert next(pixels, None) is None
     return [result for result in results if result is not None]
 
 
@@ -26,6 +36,15 @@ def test_results_are_those_of_one_process_whatever_the_number_of_workers(tmp_pat
     assert isinstance(results[40], Rejected)
     assert results[40].reason == "unreadable"
     assert all(isinstance(result, Decoded) for index, result in enumerate(results) if index != 40)
+
+
+def test_files_are_known_by_their_hash(tmp_path, save_images):
+    names = [str(tmp_path / name) for name in save_images(tmp_path, 5)] + [str(tmp_path / "missing.png")]
+    (batch,) = decode_files(names, RULE, workers=1)
+    hashes = [record.tobytes() for record in batch.records["file_sha256"]]
+    assert hashes[:5] == [hashlib.sha256(Path(name).read_bytes()).digest() for name in names[:5]]
+    assert hashes[5] == bytes(32)
+    assert hashes == [hash_file(name) for name in names]
 
 
 def test_no_files_need_no_worker():
@@ -61,7 +80,7 @@ def test_worker_that_cannot_start_is_an_error_and_not_a_rejected_file(tmp_path, 
 def test_caller_may_stop_in_the_middle_and_no_process_stays(tmp_path, save_images):
     paths = [tmp_path / name for name in save_images(tmp_path, 200)]
     before = psutil.Process().children()
-    decoding = decode_files(paths, RULE, workers=2)
+    decoding = decode_files([str(path) for path in paths], RULE, workers=2)
     next(decoding)
     decoding.close()
     assert psutil.Process().children() == before

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from genai_core.data.loader import ResidentBatches
+from genai_core.data.dataset import load_dataset
+from genai_core.data.loader import MappedBatches, ResidentBatches, training_batches
+from genai_core.data.writer import DatasetWriter
 
 CPU = torch.device("cpu")
 
@@ -62,3 +64,25 @@ def test_data_that_cannot_be_trained_on():
     for labels in (np.array([0, -1]), np.array([0])):
         with pytest.raises(ValueError, match="one label, 0 or more"):
             ResidentBatches(images, labels, batch_images=1, seed=0, device=CPU)
+
+
+@pytest.mark.parametrize("classes", [("cat", "dog"), ()])
+def test_mapped_batches_are_those_of_memory(classes, tmp_path):
+    random = np.random.default_rng(0)
+    writer = DatasetWriter(tmp_path, image_size=8, channels=3, classes=classes, shard_images=7)
+    for split, count in (("train", 50), ("test", 5)):
+        images = random.integers(0, 256, (count, 3, 8, 8), dtype=np.uint8)
+        writer.add(split, images, random.integers(0, 2, count) if classes else None)
+    writer.finish(by_content=True)
+    dataset = load_dataset(tmp_path)
+    size = 50 * 3 * 64
+    same = {"batch_images": 16, "seed": 3, "device": CPU}
+    resident = training_batches(dataset, memory_bytes=size, **same)
+    mapped = training_batches(dataset, memory_bytes=size - 1, **same)
+    assert isinstance(resident, ResidentBatches)
+    assert isinstance(mapped, MappedBatches)
+    assert len(mapped) == len(resident) == 50
+    for step in (0, 1, 2, 3, 9):
+        one, other = resident.at(step), mapped.at(step)
+        assert torch.equal(one.images, other.images)
+        assert one.labels is other.labels is None or torch.equal(one.labels, other.labels)

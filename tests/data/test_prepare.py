@@ -10,7 +10,7 @@ from PIL import Image
 
 from genai_core.data import decoder_pool
 from genai_core.data.dataset import load_dataset
-from genai_core.data.prepare import prepare, split_by_content
+from genai_core.data.prepare import prepare
 from genai_core.data.source_json import SourceNote
 
 
@@ -70,7 +70,7 @@ def test_result_is_the_same_bytes_whatever_workers_shards_of_time_and_file_order
 def test_nothing_but_the_dataset_is_left(raw, run, tmp_path):
     run()
     names = {path.name for path in (tmp_path / "prepared").iterdir()}
-    assert names == {"dataset.json", "manifest.parquet", "rejected.csv", "shards"}
+    assert names == {"dataset.json", "manifest.parquet", "rejected.csv", "shards", "facts"}
 
 
 def test_shards_are_bounded(raw, run):
@@ -178,13 +178,6 @@ class TestDuplicates:
 
 
 class TestSplit:
-    def test_share_is_about_what_was_asked_for(self):
-        hashes = [f"{number:064x}" for number in np.random.default_rng(0).integers(0, 2**63, 10_000)]
-        hashes = [value[-13:] + value[:-13] for value in hashes]
-        share = split_by_content(hashes, 0.2).count("test") / len(hashes)
-        # Four standard deviations of a binomial.
-        assert abs(share - 0.2) < 4 * (0.2 * 0.8 / 10_000) ** 0.5
-
     def test_image_stays_on_its_side_while_the_dataset_grows_and_files_are_renamed(self, raw, run, save_images):
         _, before = run("a")
         save_images(raw / "pets" / "ant", 30, seed=5)
@@ -194,12 +187,6 @@ class TestSplit:
         second["pets/cat/00-003.png"] = second.pop("pets/cat/zebra.png")
         assert first == {source: second[source] for source in first}
         assert {"train", "test"} == set(first.values())
-
-    def test_both_sides_have_an_image(self):
-        low, high = "0" * 64, "f" * 64
-        assert split_by_content([low, "1" + low[1:]], 0.5) == ["test", "train"]
-        assert split_by_content([high, "e" + high[1:]], 0.5) == ["train", "test"]
-        assert split_by_content([high, low], 0.5) == ["train", "test"]
 
     @pytest.mark.parametrize("copies", [1, 2])
     def test_single_image_is_an_error(self, copies, tmp_path, run, save_images):
@@ -262,11 +249,6 @@ class TestGivenSides:
         with pytest.raises(ValueError, match=r"all 10 images are given for train .*source\.json"):
             run()
 
-    def test_sources_side_is_never_changed_to_fill_the_other(self):
-        low, high = "0" * 64, "f" * 64
-        assert split_by_content([low, high, high], 0.5, ["train", None, "train"]) == ["train", "test", "train"]
-        assert split_by_content([low, high], 0.5, ["test", "train"]) == ["test", "train"]
-
 
 def test_folder_without_images(tmp_path, run):
     (tmp_path / "raw").mkdir()
@@ -298,7 +280,7 @@ class TestRealData:
             tiles.extractall(tmp_path / "raw")
         prepared, dataset = run(image_size=32, channels=3)
         assert dataset.info.classes == ("dngn", "effect", "item", "misc", "mon", "player")
-        assert {file.reason for file in prepared.rejected} == {"duplicate", "two_labels"}
+        assert {file.reason for file in prepared.rejected} == {"duplicate", "near_duplicate", "two_labels"}
         assert len(dataset.manifest) + len(prepared.rejected) == prepared.total_files == 3800
         assert dataset.manifest["sha256"].is_unique
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from genai_core.config import EvaluationConfig, ExtractorConfig
-from genai_core.data.dataset import DatasetWriter, load_dataset
+from genai_core.data.dataset import load_dataset
+from genai_core.data.writer import DatasetWriter
 from genai_core.evaluation.extractor_training import train_extractor
 
 SIZE = 12

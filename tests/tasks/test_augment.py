@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genai_core.data.dataset import DatasetWriter, load_dataset
+from genai_core.data.dataset import load_dataset
+from genai_core.data.writer import DatasetWriter
 from tasks import augment
 
 

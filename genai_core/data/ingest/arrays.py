@@ -10,7 +10,8 @@ from typing import IO
 
 import numpy as np
 
-from genai_core.data.dataset import Pixels, Split
+from genai_core.data.dataset import Split
+from genai_core.data.facts import Pixels
 from genai_core.data.ingest.items import Item
 
 CHANNELS = (1, 3, 4)

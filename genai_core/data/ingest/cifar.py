@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from genai_core.data.dataset import Pixels, Split
+from genai_core.data.dataset import Split
+from genai_core.data.facts import Pixels
 from genai_core.data.ingest.arrays import check_label_count, indexed_name
 from genai_core.data.ingest.items import Item, Reading
 from genai_core.data.ingest.pickled_data import read_pickled_data

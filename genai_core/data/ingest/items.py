@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from genai_core.data.dataset import Pixels, Split
+from genai_core.data.dataset import Split
+from genai_core.data.facts import Pixels
 
 FaultReason = Literal["missing_file", "no_label", "two_labels", "bad_label", "no_image", "several_images"]
 

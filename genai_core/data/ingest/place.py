@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from genai_core.data.dataset import Pixels, Split
+from genai_core.data.dataset import Split
+from genai_core.data.facts import Pixels
 from genai_core.data.ingest.png import encode_png
 from genai_core.data.source_json import SOURCE_FILE, Origin, read_note
 

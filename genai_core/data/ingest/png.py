@@ -4,7 +4,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from genai_core.data.dataset import Pixels
+from genai_core.data.facts import Pixels
 
 _LEVEL = 1  # lossless at any level; higher ones take many times as long and save a few per cent
 

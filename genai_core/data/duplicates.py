@@ -1,0 +1,47 @@
+"""Files with the same pixels. "The same" is after decoding and resizing, as a model sees them: the same picture saved
+as PNG and as BMP would otherwise stand in train and in test."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from genai_core.data.facts import Digests, Indices
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """kept: indices of the files to keep (N,), in order; of: by index of a left-out file, the kept one with the same
+    pixels; contradicting: files with the same pixels under different labels, none of them kept.
+    """
+
+    kept: Indices
+    of: dict[int, int]
+    contradicting: tuple[tuple[int, ...], ...]
+
+
+def find_duplicates(digests: Digests, labels: Indices, ranks: Indices, among: Indices) -> Duplicates:
+    """Of several files with the same pixels, the one with the lowest rank is kept, then the first.
+
+    digests (N, 32), labels and ranks (N,) of all files; among: indices of those that were decoded, in order.
+    """
+    if len(among) == 0:
+        return Duplicates(among, {}, ())
+    among = among[np.argsort(ranks[among], kind="stable")]
+    pixels, label = np.ascontiguousarray(digests[among]), labels[among]
+    # Eight bytes tell images apart, unless somebody has made them collide: that is seen below.
+    _, first, group = np.unique(pixels.view("<u8")[:, 0], return_index=True, return_inverse=True)
+    if not (pixels == pixels[first[group]]).all():
+        raise ValueError("two images have hashes that agree in their first 64 bits; somebody has made them so")
+    contradicts = np.zeros(len(first), dtype=np.bool_)
+    np.logical_or.at(contradicts, group, label != label[first[group]])
+    is_kept = np.zeros(len(among), dtype=np.bool_)
+    is_kept[first[~contradicts]] = True
+    later = np.flatnonzero(~is_kept & ~contradicts[group])
+    groups: dict[int, list[int]] = {}
+    for index in np.flatnonzero(contradicts[group]).tolist():
+        groups.setdefault(int(group[index]), []).append(int(among[index]))
+    return Duplicates(
+        np.sort(among[is_kept]),
+        dict(zip(among[later].tolist(), among[first[group[later]]].tolist(), strict=True)),
+        tuple(map(tuple, groups.values())),
+    )

@@ -1,0 +1,74 @@
+"""Near duplicates of a dataset that grows: only pairs with a new image are looked for, the others are remembered."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from genai_core.data import near
+from genai_core.data.facts import Digests, find_digests, order_of
+from genai_core.data.near import Pairs, PixelsAt, near_pairs
+
+
+def find_near_duplicates(
+    digests: Digests,
+    hashes: npt.NDArray[np.uint64],
+    means: npt.NDArray[np.float64],
+    deviations: npt.NDArray[np.float64],
+    pixels_at: PixelsAt,
+    *,
+    distance: float,
+    memory: Path | None,
+) -> Pairs:
+    """All pairs (i, j), i < j, of near duplicates among N images, sorted: (P, 2).
+
+    memory: the folder in which pairs are kept from run to run; None: all are looked for. The result is the same.
+    """
+    path = None if memory is None else memory / f"near-{_code()}.npz"
+    seen, old_pairs = _load(path, distance) if path else (digests[:0], np.empty((0, 2, 32), dtype=np.uint8))
+    new = np.flatnonzero(find_digests(digests, seen) < 0)
+    pairs = near_pairs(hashes, means, deviations, pixels_at, distance=distance, new=new)
+    sides = np.stack([find_digests(old_pairs[:, side], digests) for side in (0, 1)], axis=1)
+    sides = np.sort(sides[(sides >= 0).all(axis=1)], axis=1)
+    pairs = np.unique(np.concatenate([pairs, sides]), axis=0)
+    if path is not None:
+        _save(path, distance, digests, digests[pairs])
+    return pairs
+
+
+def near_flags(pairs: Pairs, digests: Digests) -> dict[int, str]:
+    """By index, the word for each image of `pairs`: it names the partner of the smallest hash."""
+    place = np.empty(len(digests), dtype=np.int64)
+    place[order_of(digests)] = np.arange(len(digests))
+    partner: dict[int, int] = {}
+    for one, other in [*pairs.tolist(), *pairs[:, ::-1].tolist()]:
+        if one not in partner or place[other] < place[partner[one]]:
+            partner[one] = other
+    return {one: f"near_duplicate:{digests[other].tobytes().hex()[:16]}" for one, other in partner.items()}
+
+
+def _code() -> str:
+    return hashlib.sha256(Path(near.__file__).read_bytes()).hexdigest()[:16]
+
+
+def _load(path: Path, distance: float) -> tuple[Digests, Digests]:
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            if float(saved["distance"]) == distance:
+                return saved["digests"].reshape(-1, 32), saved["pairs"].reshape(-1, 2, 32)
+    except (OSError, ValueError, KeyError, EOFError):
+        pass
+    return np.empty((0, 32), dtype=np.uint8), np.empty((0, 2, 32), dtype=np.uint8)
+
+
+def _save(path: Path, distance: float, digests: Digests, pairs: Digests) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    with new.open("wb") as file:
+        np.savez(file, distance=np.float64(distance), digests=digests, pairs=pairs)
+    os.replace(new, path)
+    for other in path.parent.glob("near-*.npz"):
+        if other != path:
+            other.unlink(missing_ok=True)

@@ -1,0 +1,112 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genai_core.data import near, near_groups
+from genai_core.data.facts import digests_of
+from genai_core.data.near import near_hashes, near_pairs
+from genai_core.data.near_groups import find_near_duplicates, near_flags
+
+
+def pictures(count, seed=0, size=24):
+    """Smooth random pictures, as different from each other as photographs are."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 5, 5), dtype=np.uint8)
+    return np.stack([np.asarray(Image.fromarray(image).resize((size, size), 3)) for image in coarse])[:, None]
+
+
+def recompressed(image, quality=80):
+    file = io.BytesIO()
+    Image.fromarray(image[0]).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))[None]
+
+
+def pairs_of(images, distance=0.1, new=None):
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    new = np.arange(len(images)) if new is None else np.asarray(new)
+    found = near_pairs(near_hashes(images), flat.mean(1), flat.std(1), lambda i: images[i], distance=distance, new=new)
+    return {(int(one), int(other)) for one, other in found}
+
+
+def test_recompressed_and_brighter_images_are_found_and_no_others():
+    images = pictures(300)
+    brighter = np.clip(images[7] * 1.02, 0, 255).astype(np.uint8)
+    together = np.concatenate([images, recompressed(images[3])[None], brighter[None]])
+    assert pairs_of(together) == {(3, 300), (7, 301)}
+
+
+def test_search_finds_what_comparing_all_with_all_finds():
+    random = np.random.default_rng(0)
+    images = pictures(40)
+    noisy = [np.clip(images + random.normal(0, level, images.shape), 0, 255).astype(np.uint8) for level in (2, 5, 9)]
+    together = np.concatenate([images, *noisy])
+    hashes, values = near_hashes(together), together.reshape(len(together), -1).astype(np.float64)
+    expected = set()
+    for one in range(len(together)):
+        for other in range(one + 1, len(together)):
+            bits = int(hashes[one] ^ hashes[other]).bit_count()
+            difference = np.sqrt(((values[one] - values[other]) ** 2).mean())
+            if bits <= near.MAX_BITS and difference <= 0.1 * min(values[one].std(), values[other].std()):
+                expected.add((one, other))
+    assert len(expected) > 40
+    assert pairs_of(together) == expected
+    new = [3, 50, 90, 91]
+    assert pairs_of(together, new=new) == {pair for pair in expected if set(pair) & set(new)}
+
+
+def test_result_does_not_depend_on_how_the_work_is_cut(monkeypatch):
+    images = pictures(60)
+    together = np.concatenate([images, np.stack([recompressed(image) for image in images])])
+    expected = pairs_of(together)
+    monkeypatch.setattr(near, "CHUNK_PAIRS", 3)
+    monkeypatch.setattr(near, "CHUNK_VALUES", 1000)
+    assert pairs_of(together) == expected
+    assert (near_hashes(together)[:5] == near_hashes(together[:5])).all()
+
+
+def test_images_of_one_colour_are_near_to_none():
+    flat = np.repeat(np.arange(5, dtype=np.uint8), 64).reshape(5, 1, 8, 8)
+    assert pairs_of(flat, distance=1.0) == set()
+
+
+def test_colours_count():
+    images = pictures(2)
+    red = np.concatenate([images[:1], images[:1] * 0, images[:1] * 0], axis=1)
+    assert pairs_of(np.concatenate([red, red[:, [1, 0, 2]]])) == set()
+
+
+@pytest.mark.parametrize("with_memory", [True, False])
+def test_remembered_pairs_are_those_of_a_whole_search(with_memory, tmp_path, monkeypatch):
+    images = pictures(50)
+    together = np.concatenate([images, np.stack([recompressed(image) for image in images[:10]])])
+    order = np.random.default_rng(0).permutation(len(together))
+    together = together[order]
+
+    def find(rows):
+        part = together[rows]
+        flat = part.reshape(len(part), -1).astype(np.float64)
+        args = (digests_of(part), near_hashes(part), flat.mean(1), flat.std(1), lambda i: part[i])
+        found = find_near_duplicates(*args, distance=0.1, memory=tmp_path if with_memory else None)
+        return {tuple(sorted(rows[pair].tolist())) for pair in found}
+
+    everything = find(np.arange(60))
+    assert len(everything) >= 8
+    for rows in (np.arange(30), np.arange(50), np.arange(10, 60)[::-1], np.arange(60)):
+        assert find(rows) == {pair for pair in everything if set(pair) <= set(rows.tolist())}
+    if with_memory:
+        monkeypatch.setattr(
+            near_groups, "near_pairs", lambda *_, new, **__: np.empty((0, 2), np.int64) if not len(new) else 1 / 0
+        )
+        assert find(np.arange(60)) == everything
+
+
+def test_flags_name_the_partner_of_the_smallest_hash():
+    digests = np.zeros((3, 32), dtype=np.uint8)
+    digests[:, 0] = [3, 1, 2]
+    flags = near_flags(np.array([[0, 1], [0, 2]]), digests)
+    assert flags == {
+        0: "near_duplicate:0100000000000000",
+        1: "near_duplicate:0300000000000000",
+        2: "near_duplicate:0300000000000000",
+    }
