@@ -36,9 +36,11 @@ format: setup    ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock:            ## requirements.lock anew from pyproject.toml (needs uv); pins are kept where they still fit
+lock:            ## both locks anew from pyproject.toml (needs uv); pins are kept where they still fit
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+	uv pip compile pyproject.toml --extra peers --constraint requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --output-file benchmarks/peers.lock
 
 clean:           ## remove .venv and what tools left; data, models and DVC's cache stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .genai
