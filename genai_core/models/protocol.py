@@ -1,7 +1,7 @@
 """What every model family is to the rest of the project."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,7 +31,8 @@ class GenerativeModel(nn.Module, ABC):
     """A model family: `genai_core.models.<family>.build(config, shape)` makes one.
 
     A training step runs the phases in order; each has an optimizer over its own parameters. A GAN has two,
-    ("discriminator", "generator"), a diffusion model one. Pixels are floats in [-1, 1] inside and uint8 outside.
+    ("discriminator", "generator"), a diffusion model one; a VQ-VAE trains its tokenizer first and then its prior, one
+    phase at a time. Pixels are floats in [-1, 1] inside and uint8 outside.
     """
 
     family: ClassVar[str]
@@ -46,6 +47,10 @@ class GenerativeModel(nn.Module, ABC):
     def phase_parameters(self, phase: str) -> Sequence[Parameter]:
         """The parameters that this phase's optimizer updates."""
 
+    def phases_at(self, share: float) -> Sequence[str]:  # noqa: ARG002 - families that train one part after another
+        """The phases of a step, when this share (0 to 1) of the run's images has been seen; some of `phases`."""
+        return self.phases
+
     def learning_rate_factor(self, phase: str) -> float:  # noqa: ARG002 - families with several phases look at it
         """What the learning rate is multiplied with in this phase."""
         return 1.0
@@ -56,6 +61,10 @@ class GenerativeModel(nn.Module, ABC):
 
         All randomness comes from `generator` (a CPU generator), so that a resumed run goes on exactly.
         """
+
+    def alarm(self, figures: Mapping[str, float]) -> str | None:  # noqa: ARG002 - what is alarming is the family's to say
+        """What is wrong when a stretch of training has these mean figures, such as a collapse; None when nothing is."""
+        return None
 
     @abstractmethod
     def sampled_network(self) -> nn.Module:

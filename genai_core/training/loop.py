@@ -149,7 +149,8 @@ def _step(fabric: Fabric, run: _Run, batch: Batch, config: TrainingConfig, total
     )
     images = to_unit(batch.images)
     figures: Row = {}
-    for phase, optimizer in run.optimizers.items():
+    for phase in run.model.phases_at(run.step / total_steps):
+        optimizer = run.optimizers[phase]
         # Only this phase's weights get gradients: the others' would cost time and be thrown away.
         run.model.requires_grad_(False)
         for parameter in run.model.phase_parameters(phase):
