@@ -109,6 +109,7 @@ def test_no_file_loads_what_could_run_code() -> None:
         ("genai_core", {"torch", "pandas"}),
         ("genai_core.config", {"torch", "pandas", "numpy"}),
         ("tasks.prepare", {"torch", "prefect", "dvc", "sklearn"}),
+        ("tasks.augment", {"torch", "torchvision", "sklearn"}),
         ("tasks.select", {"torch", "pandas", "numpy"}),
         ("tasks.report", {"torch", "sklearn", "lightning"}),
         ("tasks.evaluate", {"torchvision", "torchmetrics", "lightning", "sklearn"}),

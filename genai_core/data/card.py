@@ -45,7 +45,7 @@ def prepared_card(
 
 
 def augmented_card(before: Dataset, after: Dataset, settings: Mapping[str, object]) -> str:
-    """The card of data/augmented, Markdown. settings: the `augment` section of params.yaml."""
+    """The card of data/augmented, Markdown. settings: of the `augment` section, what was applied."""
     new = after.info.counts["train"] - before.info.counts["train"]
     lines = [
         "# Dataset, augmented",
@@ -56,10 +56,16 @@ def augmented_card(before: Dataset, after: Dataset, settings: Mapping[str, objec
         "",
     ]
     if new:
-        lines += [f"![Training images, each with its copy to the right]({EXAMPLES_FILE})", ""]
+        lines += [f"![Training images, each with its copies to the right]({EXAMPLES_FILE})", ""]
     lines += [*_class_table(after), "", "## How", ""]
-    lines += [f"- {name}: {value}" for name, value in settings.items()]
+    lines += [f"- {name}: {_setting(value)}" for name, value in settings.items()]
     return "\n".join(lines) + "\n"
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
 
 
 def class_counts(dataset: Dataset) -> list[tuple[str, tuple[int, ...]]]:
