@@ -108,6 +108,7 @@ def test_no_file_loads_what_could_run_code() -> None:
         ("flows.cli", {"torch", "prefect", "dvc", "pandas", "rich"}),
         ("genai_core", {"torch", "pandas"}),
         ("genai_core.config", {"torch", "pandas", "numpy"}),
+        ("tasks.ingest", {"torch", "prefect", "dvc", "sklearn"}),
         ("tasks.prepare", {"torch", "prefect", "dvc", "sklearn"}),
         ("tasks.augment", {"torch", "torchvision", "sklearn"}),
         ("tasks.select", {"torch", "pandas", "numpy"}),
