@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 FOLDER_SUFFIX = ".dir"  # of the hash of a folder: the object is the listing of its files
 
-# From so many objects on, one listing of the remote (a thousand a page in S3) is less work than a question for each.
-LIST_FROM_OBJECTS = 1_000
+# From so many objects on a remote is listed (a thousand a page in S3) instead of asked for each of them: an object that
+# is not there costs five questions.
+LIST_FROM_OBJECTS = 64
 JOBS = 16
 _CHUNK_BYTES = 1 << 20
 
 SHOWN_FAULTS = 5
+MISSING = "missing"
 
 OnProgress = Callable[[int, int], None]  # objects done, of all
 
@@ -71,7 +73,7 @@ class Fault:
 
     oid: str
     path: str
-    what: str  # "missing", "3 bytes instead of 5", "damaged: another content"
+    what: str  # MISSING, "3 bytes instead of 5", "damaged: another content"
 
 
 def needed(
@@ -160,7 +162,7 @@ def sizes_at(remote: "HashFileDB", oids: Iterable[str]) -> dict[str, int]:
 
 def faults_by_size(needs: Needs, cache: "HashFileDB", sizes: Mapping[str, int]) -> list[Fault]:
     """What is missing at a remote or has another size than it should have; sizes: what is there (sizes_at)."""
-    faults = [Fault(oid, path, "missing") for oid, path in needs.paths.items() if oid not in sizes]
+    faults = [Fault(oid, path, MISSING) for oid, path in needs.paths.items() if oid not in sizes]
     faults += [Fault(oid, path, "damaged: no listing") for oid, path in needs.unlisted.items() if oid in sizes]
     unsure = set()  # the size is recorded for the folder as a whole only
     for oid, size in sizes.items():
@@ -209,7 +211,7 @@ def content_hash(store: "HashFileDB", path: str) -> str:
 def unreachable(store: "HashFileDB", error: BaseException) -> RemoteError:
     """The error for a remote that does not answer as it should."""
     said: Any = str(error).strip() or type(error).__name__
-    return RemoteError(f"{store.fs.unstrip_protocol(store.path)}: {' '.join(said.split())} ({type(error).__name__})")
+    return RemoteError(f"{address_of(store)}: {' '.join(said.split())} ({type(error).__name__})")
 
 
 def address_of(store: "HashFileDB") -> str:

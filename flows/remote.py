@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from flows.graph import open_repo
 from flows.objects import (
+    MISSING,
     Fault,
     Needs,
     OnProgress,
@@ -106,7 +107,7 @@ def push(
                 break
             wrong = [fault.oid for fault in faults]
             _refuse_what_is_nowhere(needs, cache, wrong, address)
-            send(cache, store, needs, wrong, on_progress)
+            send(cache, store, needs, faults, on_progress)
             sent.update(wrong)
             faults = faults_by_size(needs, cache, sizes_at(store, needs.paths))
         if faults:
@@ -161,7 +162,7 @@ def pull(
         fetched += fetch(repo, store, absent, needs, on_progress)
         changed = _check_out(repo, cache)
         sizes = {oid: cached_size(cache, oid) for oid in needs.paths}
-        missing = tuple(Fault(oid, needs.paths[oid], "missing") for oid, size in sizes.items() if size is None)
+        missing = tuple(Fault(oid, needs.paths[oid], MISSING) for oid, size in sizes.items() if size is None)
         return Pulled(
             address, len(needs.paths), len(fetched), sum(sizes[oid] or 0 for oid in fetched), tuple(changed), missing
         )
@@ -243,7 +244,9 @@ def _check_out(repo: "Repo", cache: "HashFileDB") -> list[str]:
     if not targets:
         return []
     result = repo.checkout(targets)
-    return sorted(Path(path).as_posix() for kind in ("added", "modified", "deleted") for path in result[kind])
+    changed = [Path(path).resolve() for kind in ("added", "modified", "deleted") for path in result[kind]]
+    root = Path(repo.root_dir).resolve()  # DVC names them from the current folder
+    return sorted(path.relative_to(root).as_posix() for path in changed)
 
 
 def _runs(repo: "Repo", store: "HashFileDB | None") -> list[Needs]:

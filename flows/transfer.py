@@ -1,7 +1,7 @@
 """Objects from DVC's cache to a remote's store and back, each checked where it begins and where it arrives."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from flows.objects import (
     FOLDER_SUFFIX,
     JOBS,
+    MISSING,
     Fault,
     Needs,
     OnProgress,
@@ -28,14 +29,21 @@ if TYPE_CHECKING:
 BATCH_OBJECTS = 128  # are sent, or fetched, checked and taken into the cache, together
 
 
-def send(cache: "HashFileDB", store: "HashFileDB", needs: Needs, oids: list[str], on_progress: OnProgress) -> None:
-    """Files first, and a folder's listing only when all its files are there: DVC takes it as the word that they are."""
-    files = [oid for oid in oids if not oid.endswith(FOLDER_SUFFIX)]
-    _upload(cache, store, needs, files, lambda done, _total: on_progress(done, len(oids)))
+def send(
+    cache: "HashFileDB", store: "HashFileDB", needs: Needs, faults: Iterable[Fault], on_progress: OnProgress
+) -> None:
+    """Send what is at fault: files first, and a folder's listing only when all its files are there.
+
+    DVC takes a listing as the word that they are. Raises RemoteError.
+    """
+    wrong = {fault.oid: fault for fault in faults}
+    replaced = {oid for oid, fault in wrong.items() if fault.what != MISSING}
+    files = [oid for oid in wrong if not oid.endswith(FOLDER_SUFFIX)]
+    _upload(cache, store, needs, files, replaced, lambda done: on_progress(done, len(wrong)))
     there = sizes_at(store, files)
     late = {oid for oid in files if there.get(oid) != cached_size(cache, oid)}
-    whole = [oid for oid in oids if oid in needs.listings and late.isdisjoint(needs.listings[oid].files)]
-    _upload(cache, store, needs, whole, lambda done, _total: on_progress(len(files) + done, len(oids)))
+    whole = [oid for oid in wrong if oid in needs.listings and late.isdisjoint(needs.listings[oid].files)]
+    _upload(cache, store, needs, whole, replaced, lambda done: on_progress(len(files) + done, len(wrong)))
 
 
 def fetch(repo: "Repo", store: "HashFileDB", oids: Iterable[str], needs: Needs, on_progress: OnProgress) -> list[str]:
@@ -78,7 +86,14 @@ def fetch(repo: "Repo", store: "HashFileDB", oids: Iterable[str], needs: Needs, 
     return fetched
 
 
-def _upload(cache: "HashFileDB", store: "HashFileDB", needs: Needs, oids: list[str], on_progress: OnProgress) -> None:
+def _upload(
+    cache: "HashFileDB",
+    store: "HashFileDB",
+    needs: Needs,
+    oids: list[str],
+    replaced: set[str],
+    on_sent: Callable[[int], None],
+) -> None:
     for begin in range(0, len(oids), BATCH_OBJECTS):
         batch = oids[begin : begin + BATCH_OBJECTS]
         sources = [cache.oid_to_path(oid) for oid in batch]
@@ -90,9 +105,7 @@ def _upload(cache: "HashFileDB", store: "HashFileDB", needs: Needs, oids: list[s
                 )
         errors: list[BaseException] = []
         try:
-            for oid in sizes_at(
-                store, batch
-            ):  # of a wrong size, or they would not be sent; DVC leaves them as they are
+            for oid in replaced.intersection(batch):  # DVC leaves what is there as it is
                 store.delete(oid)
             store.add(
                 sources,
@@ -103,13 +116,11 @@ def _upload(cache: "HashFileDB", store: "HashFileDB", needs: Needs, oids: list[s
                 batch_size=JOBS,
                 on_error=partial(_note, errors),
             )
-        except RemoteError:
-            raise
         except Exception as error:
             raise unreachable(store, error) from None
         if errors:
             raise unreachable(store, errors[0])
-        on_progress(begin + len(batch), len(oids))
+        on_sent(begin + len(batch))
 
 
 def _note(errors: list[BaseException], _oid: str, error: BaseException) -> None:
