@@ -54,9 +54,9 @@ def shards_to_measure(before: Dataset, after: Dataset) -> dict[str, list[str]]:
     """The shards that hold what tasks.distance reads; none where there is nothing to measure."""
     if not same_shape(before, after):
         return {"before": [], "after": []}
-    added = added_rows(before, after)["shard"].unique()
-    old = before.rows("train")["shard"].unique() if len(added) else []
-    return {"before": sorted(map(str, old)), "after": sorted(map(str, added))}
+    added = set(added_rows(before, after)["shard"])
+    old = set(before.rows("train")["shard"]) if added else set()
+    return {"before": sorted(old), "after": sorted(added)}
 
 
 if __name__ == "__main__":

@@ -110,8 +110,8 @@ def _class_counts(before: Dataset, after: Dataset, old: pd.DataFrame, new: pd.Da
     counts = [rows["class"].value_counts() for rows in (old, new)]
     names = list(dict.fromkeys([*after.info.classes, *before.info.classes]))
     names += [NO_CLASS] if any(NO_CLASS in count.index for count in counts) else []
-    found = [(name, *(int(count.get(name, 0)) for count in counts)) for name in names]
-    return [ClassCount(name, a, b, a / max(len(old), 1), b / max(len(new), 1)) for name, a, b in found]
+    rows = [(name, int(counts[0].get(name, 0)), int(counts[1].get(name, 0))) for name in names]
+    return [ClassCount(name, a, b, a / max(len(old), 1), b / max(len(new), 1)) for name, a, b in rows]
 
 
 def _examples(
