@@ -106,7 +106,7 @@ def data() -> None:
     """The images: what is tracked, adding more, and the way to and from a remote."""
 
 
-for command in (data_cli.push, data_cli.pull, data_cli.verify):
+for command in (data_cli.status, data_cli.diff, data_cli.push, data_cli.pull, data_cli.verify):
     data.add_command(command)
 
 
