@@ -85,28 +85,26 @@ def _compare(workspace: Path, stores: Stores, a: Version, b: Version, distance: 
     images = _task(workspace, "compare")
     if not distance:
         return DataDiff(a, b, images, None, None, ())
-    figures, said = _distance(workspace, stores, a, b, images, lists)
+    figures, said = _distance(workspace, stores, a, images, lists)
     return DataDiff(a, b, images, figures, None, tuple(said))
 
 
 def _distance(
-    workspace: Path, stores: Stores, a: Version, b: Version, images: dict[str, Any], lists: dict[str, dict[str, str]]
+    workspace: Path, stores: Stores, a: Version, images: dict[str, Any], lists: dict[str, dict[str, str]]
 ) -> tuple[dict[str, Any] | None, list[str]]:
     if images["matched_by"] != "pixels":
         return None, ["no distance: the images have another size or other channels"]
-    if images["added"] < 2:
-        return None, ["no distance: fewer than two new images"] if images["added"] else []
+    if min(images["added"], *images["before"]["splits"].values()) < 2:
+        return None, ["no distance: fewer than two images"] if images["added"] else []
     for side, files in lists.items():
         if lost := stores.lay_out(
             files, [f"shards/{name}" for name in images["shards"][side]], workspace / PLACE / side
         ):
             return None, [f"no distance: {len(lost):,} shards are neither in DVC's cache nor at the remote"]
-    options = []
-    extractor = next((oid for oid in (a.extractor, b.extractor) if oid and _lay_out_all(workspace, stores, oid)), None)
-    if extractor:
-        options = ["--extractor", str(PLACE / "extractor")]
-    figures = _task(workspace, "distance", *options)
-    notes = [] if extractor else ["no extractor in either version: the distance is of pixels averaged to 8 x 8"]
+    # The older version's: it has not seen the new images, as it has not seen the old held-out ones.
+    has_extractor = a.extractor is not None and _lay_out_all(workspace, stores, a.extractor)
+    figures = _task(workspace, "distance", *(["--extractor", str(PLACE / "extractor")] if has_extractor else []))
+    notes = [] if has_extractor else [f"{a.name} has no extractor: the distance is of pixels averaged to 8 x 8"]
     return figures, [*notes, TOO_FEW] if figures["too_few"] else notes
 
 

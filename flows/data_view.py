@@ -159,7 +159,7 @@ def _distance_parts(figures: dict[str, Any]) -> Iterable["RenderableType"]:
     over = figures["over_floor"]
     yield (
         f"distance of the new images from the old train images: {figures['frechet_distance']:.4g}; "
-        f"of old from old: {figures['floor']:.4g} +- {figures['floor_std']:.2g}"
+        f"of old held-out images: {figures['floor']:.4g} +- {figures['floor_std']:.2g}"
         + (f"; {_bold(f'{over:.2f} times the floor')}" if over is not None else "")
     )
     yield (

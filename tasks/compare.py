@@ -55,7 +55,7 @@ def shards_to_measure(before: Dataset, after: Dataset) -> dict[str, list[str]]:
     if not same_shape(before, after):
         return {"before": [], "after": []}
     added = set(added_rows(before, after)["shard"])
-    old = set(before.rows("train")["shard"]) if added else set()
+    old = set(before.manifest["shard"]) if added else set()
     return {"before": sorted(old), "after": sorted(added)}
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from genai_core.config import PARAMS_FILE, load_config
 from genai_core.data.compare import added_rows
-from genai_core.data.dataset import load_dataset
+from genai_core.data.dataset import SPLITS, load_dataset
 from genai_core.evaluation.shift import measure_shift, small_pixels
 from tasks.context import write_json
 from tasks.errors import one_line
@@ -40,11 +40,11 @@ def main() -> None:
         random = np.random.default_rng(SEED)
         features = []
         name, measure = feature(arguments.extractor)
-        for dataset, rows in ((after, added_rows(before, after)), (before, before.rows("train"))):
+        parts = [(after, added_rows(before, after)), *((before, before.rows(split)) for split in SPLITS)]
+        for dataset, rows in parts:
             chosen = np.sort(random.permutation(len(rows))[:MOST_IMAGES])
             features.append(measure(dataset.images_at(rows.iloc[chosen])))
-        new, old = features
-        shift = measure_shift(new, old, seed=SEED)
+        shift = measure_shift(*features, seed=SEED)
         values: dict[str, Any] = dataclasses.asdict(shift)
         write_json(arguments.out, {"feature": name, **values, "too_few": shift.too_few})
 

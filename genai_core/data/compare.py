@@ -69,7 +69,7 @@ def compare_datasets(before: Dataset, after: Dataset) -> DatasetChange:
     key = "sha256" if matched_by == "pixels" else "source"
     old, new = (_described(dataset, key) for dataset in (before, after))
     added, removed = new[~new.index.isin(old.index)], old[~old.index.isin(new.index)]
-    both = old.join(new, how="inner", lsuffix="_before", rsuffix="_after")
+    both = old.add_suffix("_before").join(new.add_suffix("_after"), how="inner")
     relabelled = both[both["class_before"] != both["class_after"]]
     moved = both[both["split_before"] != both["split_after"]]
     renamed = both[both["source_before"] != both["source_after"]]

@@ -9,15 +9,16 @@ from genai_core.evaluation.metrics import frechet_distance
 from genai_core.evaluation.statistics import feature_stats, square_root
 
 SMALL_SIDE = 8
-DRAWS = 5
+DRAWS = 5  # a draw costs one eigenvalue problem
 
 
 @dataclass(frozen=True)
 class Shift:
     """Frechet distances as means over draws; `floor_std` is the floor's standard deviation over them.
 
-    images: taken of the new ones, and as many of the old ones for the floor. reference_images: of the old ones, what
-    both are measured against. over_floor: about 1 where new images are like the old ones; None where the floor is 0.
+    images: taken of the new ones, and as many of the old held-out ones for the floor. reference_images: the old
+    training images, which both are measured against. over_floor: about 1 where new images are like the old ones; None
+    where the floor is 0.
     """
 
     frechet_distance: float
@@ -35,26 +36,34 @@ class Shift:
 
 
 def measure_shift(
-    new: npt.NDArray[np.floating], old: npt.NDArray[np.floating], *, seed: int = 0, draws: int = DRAWS
+    new: npt.NDArray[np.floating],
+    old_train: npt.NDArray[np.floating],
+    old_test: npt.NDArray[np.floating],
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
 ) -> Shift:
-    """The Frechet distance (Heusel et al. 2017, eq. 6) of new images' features (N, D) from those of old ones (M, D).
+    """The Frechet distance (Heusel et al. 2017, eq. 6) of new images' features (N, D) from old training images' (M, D).
 
-    A Frechet distance of few images is too large. So as many old images as there are new ones are held out by chance,
-    and both are measured against the old ones that are left: whatever the number does, it does to both. Where N is
-    more than half of M, only that many new ones are drawn. Raises ValueError when N < 2 or M < 4.
+    The floor is that of old held-out images (K, D), which an extractor that learned from the old training images has
+    not seen either: against images that it has seen, every new one looks far. A distance of few images is too large,
+    so both are taken of min(N, K) images, drawn by chance. Raises ValueError when N, M or K is below 2.
     """
-    if len(new) < 2 or len(old) < 4:
-        raise ValueError(f"a distance takes 2 new images and 4 old ones at least, got {len(new)} and {len(old)}")
-    count = min(len(new), len(old) // 2)
+    count = min(len(new), len(old_test))
+    if count < 2 or len(old_train) < 2:
+        raise ValueError(
+            "a distance takes two new images and two old ones of either split at least, got "
+            f"{len(new)} new, {len(old_train)} for training and {len(old_test)} held out"
+        )
+    reference = feature_stats(old_train)
+    root = square_root(reference.covariance)
     random = np.random.default_rng(seed)
-    distances, floors = [], []
+    distances: list[float] = []
+    floors: list[float] = []
     for _ in range(draws):
-        order = random.permutation(len(old))
-        reference = feature_stats(old[order[count:]])
-        root = square_root(reference.covariance)
-        chosen = random.permutation(len(new))[:count]
-        distances.append(frechet_distance(reference, root, feature_stats(new[chosen])))
-        floors.append(frechet_distance(reference, root, feature_stats(old[order[:count]])))
+        for features, found in ((new, distances), (old_test, floors)):
+            chosen = random.permutation(len(features))[:count]
+            found.append(frechet_distance(reference, root, feature_stats(features[chosen])))
     distance, floor = float(np.mean(distances)), float(np.mean(floors))
     return Shift(
         frechet_distance=distance,
@@ -62,7 +71,7 @@ def measure_shift(
         floor_std=float(np.std(floors)),
         over_floor=distance / floor if floor > 0 else None,
         images=count,
-        reference_images=len(old) - count,
+        reference_images=len(old_train),
         dimension=new.shape[1],
     )
 
