@@ -81,7 +81,10 @@ def _compare(workspace: Path, stores: Stores, a: Version, b: Version, distance: 
                 notes.append(f"{version.name}: data/prepared is neither in DVC's cache nor at the remote")
     if notes:
         notes.append("so the raw files are compared, not the images; genai run prepare, then again, compares images")
-        return DataDiff(a, b, None, None, _compare_raw(stores, a, b), tuple(notes))
+        raw_files = _compare_raw(stores, a, b)
+        if raw_files is None:
+            notes.append("nor are the lists of raw files in DVC's cache or at the remote: genai data pull")
+        return DataDiff(a, b, None, None, raw_files, tuple(notes))
     images = _task(workspace, "compare")
     if not distance:
         return DataDiff(a, b, images, None, None, ())
