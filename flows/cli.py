@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from flows import data_cli
+
 if TYPE_CHECKING:
     from flows.plan import Plan
 
@@ -29,7 +31,7 @@ class _Group(click.Group):
         except ConfigError as error:
             _fail(str(error), EXIT_USAGE)
         except Exception as error:
-            if type(error).__name__ in ("GraphError", "DataError", "ServerError"):
+            if type(error).__name__ in ("GraphError", "DataError", "RemoteError", "ServerError", "VersionError"):
                 _fail(str(error), EXIT_USAGE)
             raise
         except KeyboardInterrupt:
@@ -101,7 +103,11 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
 
 @main.group()
 def data() -> None:
-    """The images: what is tracked, and adding more."""
+    """The images: what is tracked, adding more, and the way to and from a remote."""
+
+
+for command in (data_cli.status, data_cli.diff, data_cli.push, data_cli.pull, data_cli.verify):
+    data.add_command(command)
 
 
 @data.command("add")
