@@ -1,0 +1,227 @@
+"""Packs: the images of data/raw/NAME in a few uncompressed tar files, data/raw/NAME/*.tar, members CLASS/file or file.
+
+DVC looks at every file of data/raw each time, so its cost follows their number: a pack is one. Any program opens it, and
+a tar that a user puts there counts as well. Nothing is ever unpacked: an image is read from its pack by its place
+(places.py), so a member that names another place, a link or a device, can do nothing but be listed as a fault.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from genai_core.data.facts import Indices
+from genai_core.data.sources import is_bad_name, is_image_name, is_litter, kind_of_file, printable
+
+BLOCK_BYTES = 512
+PACK_EXTENSION = ".tar"
+END_OF_PACK = bytes(2 * BLOCK_BYTES)
+# Long names, times and the like; a header that says it is larger is no header.
+_MAX_EXTENDED_BYTES = 1 << 20
+_CHECKED_AT_ONCE = 4096
+_ZERO_BLOCK = bytes(BLOCK_BYTES)
+_FILES, _FOLDER = frozenset(b"0\x007"), ord("5")
+_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"xgLK"
+_KINDS = {ord("1"): "a link", ord("2"): "a link", ord("3"): "a device", ord("4"): "a device", ord("6"): "a pipe"}
+_MAGIC = b"ustar\x00"
+
+
+@dataclass(frozen=True)
+class PackFault:
+    """A member that is not taken. name: printable, as the pack has it."""
+
+    name: str
+    reason: Literal["bad_name", "bad_pack"]
+    detail: str
+
+
+@dataclass(frozen=True)
+class Pack:
+    """What a pack holds, in its order: N images, and what else was found.
+
+    names: (N) CLASS/file or file. starts, offsets, sizes: (N,) in bytes, where an image's headers begin, its content
+    begins, and how long that is. damage: why the pack as a whole cannot be trusted, or None.
+    """
+
+    names: tuple[str, ...]
+    starts: Indices
+    offsets: Indices
+    sizes: Indices
+    faults: tuple[PackFault, ...] = ()
+    skipped: dict[str, int] | None = None  # what is no image by its name, and how often
+    damage: str | None = None
+
+
+class _DamagedError(Exception):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: bytes
+    kind: int
+    start: int
+    offset: int
+    size: int
+
+
+def is_pack(path: str) -> bool:
+    """Whether a path of data/raw is that of a pack: NAME/x.tar."""
+    return path.count("/") == 1 and path.lower().endswith(PACK_EXTENSION)
+
+
+def padded(size: int) -> int:
+    """The bytes that a content of `size` bytes takes in a tar."""
+    return -(-size // BLOCK_BYTES) * BLOCK_BYTES
+
+
+def read_pack(path: Path) -> Pack:
+    """Walk over the headers of a pack. Raises OSError; whatever is wrong in it stands in the result."""
+    names: list[str] = []
+    places: list[tuple[int, int, int]] = []
+    faults: list[PackFault] = []
+    skipped: Counter[str] = Counter()
+    damage = None
+    try:
+        for entry in _entries(path):
+            name = entry.name.decode("utf-8", "surrogateescape")
+            if not _is_clean(name):
+                name = "/".join(part for part in name.split("/") if part not in ("", ".")) if name[:1] != "/" else name
+            if entry.kind == _FOLDER or not name:
+                continue
+            if entry.kind not in _FILES:
+                faults.append(PackFault(printable(name), "bad_pack", f"is {_KINDS.get(entry.kind, 'no file')}"))
+            elif not _is_clean(name) and (name[0] == "/" or ".." in name.split("/")):
+                faults.append(PackFault(printable(name), "bad_name", "leads out of the folder"))
+            elif not _is_clean(name) and any(map(is_litter, name.split("/"))):
+                skipped["hidden files and folders"] += 1
+            elif not is_image_name(name):
+                skipped[kind_of_file(name)] += 1
+            elif is_bad_name(name):
+                faults.append(PackFault(printable(name), "bad_name", "no UTF-8, or control characters"))
+            else:
+                names.append(name)
+                places.append((entry.start, entry.offset, entry.size))
+    except _DamagedError as error:
+        damage = str(error)
+    starts, offsets, sizes = np.array(places, dtype=np.int64).reshape(-1, 3).T.copy()
+    return Pack(tuple(names), starts, offsets, sizes, tuple(faults), dict(sorted(skipped.items())), damage)
+
+
+def _is_clean(name: str) -> bool:
+    """Quickly, that no part of a path is empty, hidden, "..", or a system's own: nearly all."""
+    return not (
+        name[:1] in ("/", ".", "")
+        or "/." in name
+        or "//" in name
+        or "__MACOSX" in name
+        or "Thumbs.db" in name
+        or "desktop.ini" in name
+    )
+
+
+def _entries(path: Path) -> Iterator[_Entry]:
+    """The members of a tar, one after the other, checksums checked. Raises _DamagedError at the first fault.
+
+    The forms that programs write: POSIX with its extended headers (pax), and GNU with its long names. A tar without
+    an end is a damaged one: it may have been cut off between two members.
+    """
+    with path.open("rb", buffering=0) as file:
+        descriptor, total = file.fileno(), os.fstat(file.fileno()).st_size
+        heads: list[bytes] = []
+        found: list[_Entry] = []
+        position = start = 0
+        long_name: bytes | None = None
+        long_size: int | None = None
+        while True:
+            head = os.pread(descriptor, BLOCK_BYTES, position)
+            if head == _ZERO_BLOCK:
+                break
+            if len(head) < BLOCK_BYTES:
+                _check(heads, found)
+                raise _DamagedError(f"it is cut off at byte {total:,}")
+            heads.append(head)
+            kind, size, offset = head[156], _number(head[124:136]), position + BLOCK_BYTES
+            if long_size is not None and kind in _FILES:
+                size = long_size
+            content = 0 if kind in _KINDS or kind == _FOLDER else padded(size)
+            if offset + content > total:
+                _check(heads, found)
+                raise _DamagedError(f"it is cut off at byte {total:,}, in a member of {size:,} bytes")
+            position = offset + content
+            if kind in (_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK):
+                if size > _MAX_EXTENDED_BYTES:
+                    raise _DamagedError(f"a header of {size:,} bytes at byte {offset:,}")
+                block = os.pread(descriptor, size, offset)
+                if kind == _GNU_NAME:
+                    long_name = block.partition(b"\0")[0]
+                elif kind == _PAX:
+                    fields = _pax_fields(block, offset)
+                    long_name = fields.get(b"path", long_name)
+                    if b"size" in fields:
+                        long_size = _decimal(fields[b"size"])
+                    if any(key.startswith(b"GNU.sparse") for key in fields):
+                        raise _DamagedError(f"a sparse file at byte {offset:,}; pack it without holes")
+                continue
+            found.append(_Entry(_name(head) if long_name is None else long_name, kind, start, offset, size))
+            start, long_name, long_size = position, None, None
+            if len(heads) >= _CHECKED_AT_ONCE:
+                _check(heads, found)
+                yield from found
+                heads, found = [], []
+        _check(heads, found)
+        yield from found
+
+
+def _check(heads: list[bytes], found: list[_Entry]) -> None:
+    """The checksums of headers, many at once."""
+    if not heads:
+        return
+    blocks = np.frombuffer(b"".join(heads), dtype=np.uint8).reshape(-1, BLOCK_BYTES)
+    sums = blocks.sum(axis=1, dtype=np.int64) - blocks[:, 148:156].sum(axis=1, dtype=np.int64) + 8 * ord(" ")
+    stored = [_number(head[148:156]) for head in heads]
+    wrong = np.flatnonzero(sums != np.array(stored, dtype=np.int64))
+    if len(wrong):
+        about = printable(_name(heads[wrong[0]]).decode("utf-8", "surrogateescape"))
+        raise _DamagedError(f"no tar, or a damaged one: the checksum of the header of {about or 'a member'} is wrong")
+
+
+def _name(head: bytes) -> bytes:
+    name = head[:100].partition(b"\0")[0]
+    if head[345] and head[257:263] == _MAGIC:
+        return head[345:500].partition(b"\0")[0] + b"/" + name
+    return name
+
+
+def _number(field: bytes) -> int:
+    """A number of a header: octal digits or, where these do not suffice, binary with the first bit set."""
+    try:
+        number = int(field.strip(b" \0") or b"0", 8) if field[0] < 128 else int.from_bytes(field[1:], "big")
+    except ValueError:
+        raise _DamagedError("no tar, or a damaged one: a header holds no number where one should be") from None
+    if not 0 <= number < 1 << 62:
+        raise _DamagedError("no tar, or a damaged one: a header holds an impossible number")
+    return number
+
+
+def _decimal(field: bytes) -> int:
+    if not field.isdigit() or len(field) > 18:
+        raise _DamagedError("an extended header holds no number where one should be")
+    return int(field)
+
+
+def _pax_fields(block: bytes, offset: int) -> dict[bytes, bytes]:
+    """The records `LENGTH KEY=VALUE\\n` of an extended header."""
+    fields = {}
+    while block.strip(b"\0"):
+        length, space, rest = block.partition(b" ")
+        if not space or not length.isdigit() or len(length) > 7 or not len(length) + 1 < int(length) <= len(block):
+            raise _DamagedError(f"a damaged extended header at byte {offset:,}")
+        key, _, value = rest[: int(length) - len(length) - 2].partition(b"=")
+        fields[key] = value
+        block = block[int(length) :]
+    return fields
