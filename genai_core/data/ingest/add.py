@@ -1,9 +1,9 @@
-"""Taking a user's images into data/raw: whatever kind of source it is, it becomes data/raw/NAME/CLASS/file."""
+"""Taking a user's images into data/raw: whatever kind of source it is, it becomes packs of CLASS/file in data/raw/NAME."""
 
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,20 +39,21 @@ def add_source(
     split_from_folders: bool = False,
     max_faulty_share: float = 0.05,
     origin: Origin | None = None,
+    indexes: Path | None = None,
     on_added: Callable[[int, int], None] | None = None,
 ) -> Added:
-    """Bring the images of `source` to into/NAME; all of them or, when anything is wrong, none.
+    """Pack the images of `source` into into/NAME (packs.py); all of them or, when anything is wrong, none.
 
     source: builtin:digits, a folder, an archive or a file that holds a dataset (recognise.py). name: by default the
     source's. split_from_folders: keep the source's separation, as into/NAME.train and into/NAME.test. max_faulty_share:
     of images whose label is missing or wrong, and of labels whose image is missing. origin: where it was fetched from.
+    indexes: the folder in which is kept what is in each pack.
     Adding to a NAME that is there appends: an image that is there with the same content is kept. on_added(done, total)
     follows. Raises ValueError or an OSError that says what to do.
     """
     name = checked_name(name) if name is not None else default_name(source)
-    with _staging(into) as staging:
+    with _staging(into) as staging, closing(Placer(into, staging / "images", indexes)) as placer:
         reading = read_source(source, into, staging / "source", split_from_folders=split_from_folders)
-        placer = Placer(into, staging / "images")
         classes, splits = _place_all(source, reading, placer, name, split_from_folders, on_added)
         placed = sum(classes.values())
         _check_faults(source, reading.faults, placed, max_faulty_share)
