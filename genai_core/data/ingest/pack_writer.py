@@ -38,10 +38,9 @@ class _Open:
 class PackWriter:
     """Writes members into packs in `folder`, a new one when one is full; `finish` gives them their names."""
 
-    def __init__(self, folder: Path, *, first_number: int, max_bytes: int = MAX_PACK_BYTES) -> None:
+    def __init__(self, folder: Path, *, first_number: int) -> None:
         self._folder = folder
         self._number = first_number
-        self._max_bytes = max_bytes
         self._open: _Open | None = None
         self.names: list[str] = []
 
@@ -75,7 +74,7 @@ class PackWriter:
 
     def _begin(self, name: str, size: int) -> _Open:
         header = member_header(name, size)
-        if self._open and self._open.size + len(header) + padded(size) + len(END_OF_PACK) > self._max_bytes:
+        if self._open and self._open.size + len(header) + padded(size) + len(END_OF_PACK) > MAX_PACK_BYTES:
             self._close()
         if self._open is None:
             self._folder.mkdir(parents=True, exist_ok=True)
