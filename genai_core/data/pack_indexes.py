@@ -84,7 +84,7 @@ def _load(index: Path, stamp: PackStamp) -> Pack | None:
         if places.shape != (3, len(names)) or places.dtype != np.int64:
             return None
         faults = tuple(PackFault(**fault) for fault in rare["faults"])
-        return Pack(names, places[0], places[1], places[2], faults, rare["skipped"], rare["damage"])
+        return Pack(names, places[0], places[1], places[2], rare["end"], faults, rare["skipped"], rare["damage"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
 
@@ -94,6 +94,7 @@ def _save(index: Path, pack: Pack, stamp: PackStamp) -> None:
         "stamp": stamp.values,
         "racy": stamp.is_racy,
         "code": _code(),
+        "end": pack.end,
         "faults": [asdict(fault) for fault in pack.faults],
         "skipped": pack.skipped,
         "damage": pack.damage,

@@ -44,13 +44,15 @@ class Pack:
     """What a pack holds, in its order: N images, and what else was found.
 
     names: (N) CLASS/file or file. starts, offsets, sizes: (N,) in bytes, where an image's headers begin, its content
-    begins, and how long that is. damage: why the pack as a whole cannot be trusted, or None.
+    begins, and how long that is. end: where the last member ends, whatever it is. damage: why the pack as a whole cannot
+    be trusted, or None.
     """
 
     names: tuple[str, ...]
     starts: Indices
     offsets: Indices
     sizes: Indices
+    end: int = 0
     faults: tuple[PackFault, ...] = ()
     skipped: dict[str, int] | None = None  # what is no image by its name, and how often
     damage: str | None = None
@@ -67,6 +69,7 @@ class _Entry:
     start: int
     offset: int
     size: int
+    end: int
 
 
 def is_pack(path: str) -> bool:
@@ -86,8 +89,10 @@ def read_pack(path: Path) -> Pack:
     faults: list[PackFault] = []
     skipped: Counter[str] = Counter()
     damage = None
+    end = 0
     try:
         for entry in _entries(path):
+            end = entry.end
             name = entry.name.decode("utf-8", "surrogateescape")
             if not _is_clean(name):
                 name = "/".join(part for part in name.split("/") if part not in ("", ".")) if name[:1] != "/" else name
@@ -109,7 +114,7 @@ def read_pack(path: Path) -> Pack:
     except _DamagedError as error:
         damage = str(error)
     starts, offsets, sizes = np.array(places, dtype=np.int64).reshape(-1, 3).T.copy()
-    return Pack(tuple(names), starts, offsets, sizes, tuple(faults), dict(sorted(skipped.items())), damage)
+    return Pack(tuple(names), starts, offsets, sizes, end, tuple(faults), dict(sorted(skipped.items())), damage)
 
 
 def _is_clean(name: str) -> bool:
@@ -167,7 +172,7 @@ def _entries(path: Path) -> Iterator[_Entry]:
                     if any(key.startswith(b"GNU.sparse") for key in fields):
                         raise _DamagedError(f"a sparse file at byte {offset:,}; pack it without holes")
                 continue
-            found.append(_Entry(_name(head) if long_name is None else long_name, kind, start, offset, size))
+            found.append(_Entry(_name(head) if long_name is None else long_name, kind, start, offset, size, position))
             start, long_name, long_size = position, None, None
             if len(heads) >= _CHECKED_AT_ONCE:
                 _check(heads, found)
