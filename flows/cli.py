@@ -125,7 +125,9 @@ def data_add(workspace: Path, source: str, name: str | None, split_from_folders:
 @data.command("remove")
 @click.argument("name")
 @click.argument("patterns", nargs=-1)
-@click.option("--list", "list_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file with one a line.")
+@click.option(
+    "--list", "list_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file with one a line."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.pass_obj
 def data_remove(workspace: Path, name: str, patterns: tuple[str, ...], list_file: Path | None, dry_run: bool) -> None:

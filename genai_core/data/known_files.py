@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -138,14 +139,14 @@ def known_files_path(folder: Path, rule: DecodeRule) -> Path:
 def load_known_files(path: Path) -> Files:
     """What was saved; nothing when it is not there or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             records = saved["records"]
             rare = json.loads(saved["rare"].tobytes())
         if records.dtype != FILES_DTYPE:
             raise ValueError("another form")
         flags = {int(index): str(flags) for index, flags in rare["flags"].items()}
         rejected = {int(index): Rejected(*value) for index, value in rare["rejected"].items()}
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return Files(np.empty(0, dtype=FILES_DTYPE))
     return Files(records, flags, rejected)
 

@@ -74,7 +74,7 @@ def _code() -> str:
 
 def _load(index: Path, stamp: PackStamp) -> Pack | None:
     try:
-        with np.load(index, allow_pickle=False) as saved:
+        with index.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             rare = json.loads(saved["rare"].tobytes())
             if rare["racy"] or rare["stamp"] != list(stamp.values) or rare["code"] != _code():
                 return None

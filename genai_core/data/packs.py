@@ -70,6 +70,7 @@ class _Entry:
     offset: int
     size: int
     end: int
+    heads: bytes
 
 
 def is_pack(path: str) -> bool:
@@ -136,63 +137,68 @@ def _entries(path: Path) -> Iterator[_Entry]:
     an end is a damaged one: it may have been cut off between two members.
     """
     with path.open("rb", buffering=0) as file:
-        descriptor, total = file.fileno(), os.fstat(file.fileno()).st_size
-        heads: list[bytes] = []
-        found: list[_Entry] = []
-        position = start = 0
-        long_name: bytes | None = None
-        long_size: int | None = None
-        while True:
-            head = os.pread(descriptor, BLOCK_BYTES, position)
-            if head == _ZERO_BLOCK:
+        walk = _walk(file.fileno(), os.fstat(file.fileno()).st_size)
+        fault: _DamagedError | None = None
+        batch: list[_Entry] = []
+        while fault is None:
+            batch = []
+            try:
+                for entry in walk:
+                    batch.append(entry)
+                    if len(batch) == _CHECKED_AT_ONCE:
+                        break
+            except _DamagedError as error:
+                fault = error
+            _check(batch)
+            yield from batch
+            if len(batch) < _CHECKED_AT_ONCE:
                 break
-            if len(head) < BLOCK_BYTES:
-                _check(heads, found)
-                raise _DamagedError(f"it is cut off at byte {total:,}")
-            heads.append(head)
-            kind, size, offset = head[156], _number(head[124:136]), position + BLOCK_BYTES
-            if long_size is not None and kind in _FILES:
-                size = long_size
-            content = 0 if kind in _KINDS or kind == _FOLDER else padded(size)
-            if offset + content > total:
-                _check(heads, found)
-                raise _DamagedError(f"it is cut off at byte {total:,}, in a member of {size:,} bytes")
-            position = offset + content
-            if kind in (_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK):
-                if size > _MAX_EXTENDED_BYTES:
-                    raise _DamagedError(f"a header of {size:,} bytes at byte {offset:,}")
-                block = os.pread(descriptor, size, offset)
-                if kind == _GNU_NAME:
-                    long_name = block.partition(b"\0")[0]
-                elif kind == _PAX:
-                    fields = _pax_fields(block, offset)
-                    long_name = fields.get(b"path", long_name)
-                    if b"size" in fields:
-                        long_size = _decimal(fields[b"size"])
-                    if any(key.startswith(b"GNU.sparse") for key in fields):
-                        raise _DamagedError(f"a sparse file at byte {offset:,}; pack it without holes")
-                continue
-            found.append(_Entry(_name(head) if long_name is None else long_name, kind, start, offset, size, position))
-            start, long_name, long_size = position, None, None
-            if len(heads) >= _CHECKED_AT_ONCE:
-                _check(heads, found)
-                yield from found
-                heads, found = [], []
-        _check(heads, found)
-        yield from found
+        if fault is not None:
+            raise fault
 
 
-def _check(heads: list[bytes], found: list[_Entry]) -> None:
+def _walk(file: int, total: int) -> Iterator[_Entry]:
+    """The same, with checksums as they are."""
+    position = start = 0
+    heads = b""
+    name: bytes | None = None
+    long_size: int | None = None
+    while (head := os.pread(file, BLOCK_BYTES, position)) != _ZERO_BLOCK:
+        if len(head) < BLOCK_BYTES:
+            raise _DamagedError(f"it is cut off at byte {total:,}")
+        heads += head
+        kind, offset = head[156], position + BLOCK_BYTES
+        size = _number(head[124:136]) if long_size is None or kind not in _FILES else long_size
+        position = offset + (0 if kind in _KINDS or kind == _FOLDER else padded(size))
+        if position > total:
+            raise _DamagedError(f"it is cut off at byte {total:,}, in a member of {size:,} bytes")
+        if kind in (_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK):
+            if size > _MAX_EXTENDED_BYTES:
+                raise _DamagedError(f"a header of {size:,} bytes at byte {offset:,}")
+            block = os.pread(file, size, offset)
+            if kind == _GNU_NAME:
+                name = block.partition(b"\0")[0]
+            elif kind == _PAX:
+                fields = _pax_fields(block, offset)
+                name = fields.get(b"path", name)
+                long_size = _decimal(fields[b"size"]) if b"size" in fields else long_size
+                if any(key.startswith(b"GNU.sparse") for key in fields):
+                    raise _DamagedError(f"a sparse file at byte {offset:,}; pack it without holes")
+        else:
+            yield _Entry(_name(head) if name is None else name, kind, start, offset, size, position, heads)
+            start, heads, name, long_size = position, b"", None, None
+
+
+def _check(entries: list[_Entry]) -> None:
     """The checksums of headers, many at once."""
-    if not heads:
-        return
-    blocks = np.frombuffer(b"".join(heads), dtype=np.uint8).reshape(-1, BLOCK_BYTES)
+    heads = b"".join(entry.heads for entry in entries)
+    blocks = np.frombuffer(heads, dtype=np.uint8).reshape(-1, BLOCK_BYTES)
     sums = blocks.sum(axis=1, dtype=np.int64) - blocks[:, 148:156].sum(axis=1, dtype=np.int64) + 8 * ord(" ")
-    stored = [_number(head[148:156]) for head in heads]
+    stored = [_number(heads[place + 148 : place + 156]) for place in range(0, len(heads), BLOCK_BYTES)]
     wrong = np.flatnonzero(sums != np.array(stored, dtype=np.int64))
     if len(wrong):
-        about = printable(_name(heads[wrong[0]]).decode("utf-8", "surrogateescape"))
-        raise _DamagedError(f"no tar, or a damaged one: the checksum of the header of {about or 'a member'} is wrong")
+        raise _DamagedError(f"no tar, or a damaged one: header {wrong[0] + 1:,} of those from byte "
+                            f"{entries[0].start:,} on does not have its checksum")
 
 
 def _name(head: bytes) -> bytes:
