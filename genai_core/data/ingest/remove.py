@@ -40,7 +40,7 @@ def remove_images(
     Raises ValueError when nothing matches, NotADirectoryError when there is no such folder.
     """
     folder = raw / name
-    if "/" in name or not folder.is_dir() or name.startswith("."):
+    if not name or "/" in name or name.startswith(".") or not folder.is_dir():
         known = ", ".join(sorted(path.name for path in raw.glob("[!.]*") if path.is_dir())) or "nothing"
         raise NotADirectoryError(f"{folder}: no such folder; there is {known}")
     packed = PackedImages(folder, indexes)
