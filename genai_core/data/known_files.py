@@ -99,14 +99,9 @@ def stamp_files(images: RawImages) -> Files:
 def _endings(names: Sequence[str]) -> Indices:
     """A number for the ending of each name: a file whose name says another format is flagged, so that the same content
     under another ending is another case."""
-    numbers: dict[str, int] = {}
-    rows = []
-    for name in names:
-        ending = name[name.rfind(".") :]
-        if ending not in numbers:
-            numbers[ending] = zlib.crc32(ending.lower().encode()) + 1
-        rows.append(numbers[ending])
-    return np.array(rows, dtype=np.int64)
+    endings = [name[name.rfind(".") :] for name in names]
+    numbers = {ending: zlib.crc32(ending.lower().encode()) + 1 for ending in set(endings)}
+    return np.fromiter(map(numbers.__getitem__, endings), dtype=np.int64, count=len(endings))
 
 
 def same_stamps(known: Files, files: Files) -> Indices:

@@ -26,7 +26,7 @@ from genai_core.data.pixel_store import OldPixels, Spool
 from genai_core.data.raw_images import RawImages, find_raw_images
 from genai_core.data.read_files import ReadFiles, read_files
 from genai_core.data.source_json import given_splits
-from genai_core.data.sources import class_of
+from genai_core.data.sources import class_of, sorted_runs
 from genai_core.data.split import Sides, is_held_out, train_images_near_test
 from genai_core.data.writer import DatasetWriter
 
@@ -78,11 +78,13 @@ def prepare(
     """Make the dataset `folder` (there, and empty) of the images below `raw`; on_decoded(done, total) follows, from 0.
 
     previous: the version before, whose shards are kept where they can be. memory, indexes: folders for what the next run
-    need not find out again, of images and of packs; they shape nothing. Raises ValueError when the images cannot make a dataset: none, too many
-    rejected, some with a class and some without, all but one the same.
+    need not find out again, of images and of packs; they shape nothing. Raises ValueError when the images cannot make
+    a dataset: none, too many rejected, some with a class and some without, all but one the same.
     """
     found = find_raw_images(raw, indexes)
-    labels = [class_of(path) for path in found.names]
+    labels: list[str | None] = []
+    for begin, end in sorted_runs(found.names, 2):
+        labels += [class_of(found.names[begin])] * (end - begin)
     given = given_splits(raw, found.names)
     _check_all_or_none_labelled(raw, found.names, labels)
     with Spool(folder / ".spool", config.image_size, config.channels) as spool:

@@ -31,16 +31,26 @@ OnDecoded = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ReadFiles:
-    """What is in the files (N), and where the pixels of each stand: in the spool or in the version before, or -1."""
+    """What is in the files (N), and where the pixels of each stand: in the spool or in the version before, or -1.
+
+    lost: rows that are known but whose pixels are nowhere; they are decoded once one of them is asked for.
+    """
 
     files: Files
     spool: Spool
     old: OldPixels
     spool_place: Indices
     old_place: Indices
+    lost: Indices
+    decode: Callable[[Indices], None]
 
     def pixels_at(self, indices: Indices) -> Pixels:
         """The pixels of some of the files, (n, C, H, W)."""
+        if ((self.spool_place[indices] < 0) & (self.old_place[indices] < 0)).any():
+            before = self.files.records["sha256"][self.lost]
+            self.decode(self.lost)
+            if (self.files.records["sha256"][self.lost] != before).any():
+                raise ValueError("images changed while the dataset was made of them; run prepare again")
         in_spool = self.spool_place[indices] >= 0
         new = self.spool.at(self.spool_place[indices[in_spool]])
         if in_spool.all():
@@ -70,37 +80,43 @@ def read_files(
     on_decoded(0, total)
     files = stamp_files(images)
     remembered = None if memory is None else known_files_path(memory, rule)
-    open_rows = np.arange(total)
+    open_rows, lost = np.arange(total), np.empty(0, dtype=np.int64)
     old_place = np.full(total, -1, dtype=np.int64)
     if remembered is not None and len((known := load_known_files(remembered)).records):
         open_rows = _take_known(images, files, known, workers)
         old_place = np.where(files.records["sha256"].any(axis=1), old.find(files.records["sha256"]), -1)
-        lost = files.records["sha256"].any(axis=1) & (old_place < 0)
-        open_rows = np.union1d(open_rows, np.flatnonzero(lost))
+        lost = np.flatnonzero(files.records["sha256"].any(axis=1) & (old_place < 0))
+        if len(open_rows):  # else they may not be needed: the likes of left-out near duplicates, and no process starts
+            open_rows, lost = np.union1d(open_rows, lost), lost[:0]
     spool_place = np.full(total, -1, dtype=np.int64)
     done = total - len(open_rows)
-    open_rows = images.in_storage_order(open_rows)
-    # NumPy's matrix products keep a thread spinning on the core that a decoding process needs.
-    with threadpool_limits(1, user_api="blas"):
-        for result in decode_files(images.places(open_rows.tolist()), rule, workers=workers):
-            rows = open_rows[result.first : result.first + len(result.records)]
-            for name in ("file_sha256", "sha256", "width", "height"):
-                files.records[name][rows] = result.records[name]
-            files.flags.update({int(rows[index]): " ".join(flags) for index, flags in result.flags.items()})
-            files.rejected.update({int(rows[index]): rejected for index, rejected in result.rejected.items()})
-            decoded = np.delete(rows, list(result.rejected)) if result.rejected else rows
-            spool_place[decoded] = spool.add(result.pixels)
-            files.records["near_hash"][decoded] = near_hashes(result.pixels)
-            values = result.pixels.astype(np.uint32)
-            files.records["total"][decoded] = values.sum(axis=(1, 2, 3))
-            files.records["squares"][decoded] = np.einsum("nchw,nchw->n", values, values, dtype=np.uint64)
-            done += len(rows)
-            on_decoded(done, total)
+
+    def decode(wanted: Indices) -> None:
+        nonlocal done
+        wanted = images.in_storage_order(wanted)
+        # NumPy's matrix products keep a thread spinning on the core that a decoding process needs.
+        with threadpool_limits(1, user_api="blas"):
+            for result in decode_files(images.places(wanted.tolist()), rule, workers=workers):
+                rows = wanted[result.first : result.first + len(result.records)]
+                for name in ("file_sha256", "sha256", "width", "height"):
+                    files.records[name][rows] = result.records[name]
+                files.flags.update({int(rows[index]): " ".join(flags) for index, flags in result.flags.items()})
+                files.rejected.update({int(rows[index]): rejected for index, rejected in result.rejected.items()})
+                decoded = np.delete(rows, list(result.rejected)) if result.rejected else rows
+                spool_place[decoded] = spool.add(result.pixels)
+                files.records["near_hash"][decoded] = near_hashes(result.pixels)
+                values = result.pixels.astype(np.uint32)
+                files.records["total"][decoded] = values.sum(axis=(1, 2, 3))
+                files.records["squares"][decoded] = np.einsum("nchw,nchw->n", values, values, dtype=np.uint64)
+                done = min(done + len(rows), total)
+                on_decoded(done, total)
+
+    decode(open_rows)
     if done and not len(open_rows):
         on_decoded(done, total)
     if remembered is not None:
         save_known_files(remembered, files)
-    return ReadFiles(files, spool, old, spool_place, old_place)
+    return ReadFiles(files, spool, old, spool_place, old_place, lost, decode)
 
 
 def _take_known(images: RawImages, files: Files, known: Files, workers: int) -> Indices:

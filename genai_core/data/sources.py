@@ -2,6 +2,7 @@
 
 import os
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,20 @@ def class_of(path: str) -> str | None:
     """The class of a file of data/raw: NAME/CLASS/.../file has CLASS, NAME/file has none."""
     parts = path.split("/")
     return parts[1] if len(parts) > 2 else None
+
+
+def sorted_runs(paths: Sequence[str], depth: int) -> Iterator[tuple[int, int]]:
+    """(begin, end) of the paths that have their first `depth` folders in common; those in fewer folders one by one.
+
+    paths: sorted. Costs as much as there are such folders.
+    """
+    begin = 0
+    while begin < len(paths):
+        parts = paths[begin].split("/", depth)
+        # All that lies in a/b comes before "a/b0": the sign after "/" is "0".
+        end = bisect_left(paths, "/".join(parts[:depth]) + "0", begin) if len(parts) > depth else begin + 1
+        yield begin, end
+        begin = end
 
 
 def count_classes(paths: Sequence[str]) -> dict[str, int]:
