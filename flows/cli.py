@@ -116,7 +116,7 @@ for command in (data_cli.status, data_cli.diff, data_cli.push, data_cli.pull, da
 @click.option("--split-from-folders", is_flag=True, help="Keep the source's separation: train/ and test/, or alike.")
 @click.pass_obj
 def data_add(workspace: Path, source: str, name: str | None, split_from_folders: bool) -> None:
-    """Copy the images of SOURCE into data/raw and track them with DVC.
+    """Pack the images of SOURCE into data/raw and track them with DVC.
 
     SOURCE is a folder (class subfolders, or flat, with or without a CSV, JSONL or Parquet table of labels), a zip, tar
     or tar.gz of one, IDX files, .npy or .npz, CIFAR's batches, a Parquet dataset with images, a WebDataset tar,
@@ -126,6 +126,29 @@ def data_add(workspace: Path, source: str, name: str | None, split_from_folders:
 
     version = add(workspace, source, name, split_from_folders=split_from_folders)
     click.echo(f"data/raw is now version {version.md5} ({version.files:,} files, {version.size_bytes / 1e6:,.1f} MB)")
+
+
+@data.command("remove")
+@click.argument("name")
+@click.argument("patterns", nargs=-1)
+@click.option(
+    "--list", "list_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file with one a line."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.pass_obj
+def data_remove(workspace: Path, name: str, patterns: tuple[str, ...], list_file: Path | None, dry_run: bool) -> None:
+    """Take images out of data/raw/NAME, and track what is left with DVC.
+
+    PATTERNS are names as the manifest has them, CLASS/file, or globs: 'hat/*' is a class ('*' stands for slashes too).
+    Without any, all of NAME goes. --list names a file with one a line. Older versions stay in DVC's cache.
+    """
+    from flows.data import remove
+
+    version = remove(workspace, name, patterns, list_file=list_file, dry_run=dry_run)
+    if version:
+        click.echo(
+            f"data/raw is now version {version.md5} ({version.files:,} files, {version.size_bytes / 1e6:,.1f} MB)"
+        )
 
 
 def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
