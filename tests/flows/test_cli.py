@@ -99,13 +99,13 @@ def test_a_server_that_does_not_answer(fresh: Path) -> None:
 
 def test_ctrl_c_while_the_temporary_server_starts(fresh: Path, tmp_path: Path) -> None:
     with started_genai(fresh, "run", PREFECT_HOME=str(tmp_path / "prefect")) as process:
-        wait_for(lambda: processes_in(tmp_path))
+        wait_for(lambda: any("prefect.server" in line for line in processes_in(tmp_path)), 60.0)
         time.sleep(0.7)
         shell(fresh, f"kill -INT {process.pid}")
-        status, output = ended(process, 15.0)
+        status, output = ended(process)
     assert status == 130, output
     assert "Traceback" not in output
-    wait_for(lambda: not processes_in(tmp_path) + processes_in(fresh), 10.0)
+    wait_for(lambda: not processes_in(tmp_path) + processes_in(fresh))
 
 
 def test_workspace_of_the_current_folder(done: Path) -> None:

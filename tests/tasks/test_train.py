@@ -43,7 +43,7 @@ def start(name):
     )
 
 
-def wait_for_checkpoint(after_step=0, timeout_s=60):
+def wait_for_checkpoint(after_step=0, timeout_s=200):
     """The step of the newest checkpoint, as soon as it is beyond `after_step`."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -54,7 +54,7 @@ def wait_for_checkpoint(after_step=0, timeout_s=60):
     raise AssertionError("no checkpoint was written")
 
 
-def wait_for_first_step(name, timeout_s=60):
+def wait_for_first_step(name, timeout_s=200):
     """Until the run says of itself that it is past its first batch."""
     progress, end = Path(".genai/progress") / f"train@{name}.json", time.monotonic() + timeout_s
     while time.monotonic() < end:
