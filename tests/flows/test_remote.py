@@ -1,17 +1,18 @@
 """Push, pull and verify with the real DVC: a folder as the remote, and an S3 server on loopback."""
 
+import io
 import os
 import shutil
 import signal
 import stat
-import subprocess
-import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from PIL import Image
 
 from flows.graph import GraphError, open_repo
 from flows.objects import RemoteError
@@ -335,14 +336,29 @@ class TestS3:
         assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1), answer.stderr
         assert "credentials" in answer.stderr
 
+    def test_images_are_added_from_a_bucket(self, fresh: Path, s3: "boto3.client", tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+            for name in ("hat/1.png", "hat/2.png", "shoe/1.png"):
+                content = io.BytesIO()
+                Image.new("L", (9, 9), len(archive.namelist()) * 40).save(content, "png")
+                archive.writestr(name, content.getvalue())
+        s3.upload_file(str(tmp_path / "photos.zip"), BUCKET, "in/photos.zip")
+        answer = genai(fresh, "data", "add", f"s3://{BUCKET}/in/photos.zip")
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        assert "3 images added" in answer.stdout
+        assert "hat 2, shoe 1" in answer.stdout
+        assert f"s3://{BUCKET}/in/photos.zip" in (fresh / "data" / "raw" / "photos" / "source.json").read_text()
+
+        answer = genai(fresh, "data", "add", "s3://no-such-bucket/photos.zip")
+        assert answer.returncode == 2
+        assert "s3://no-such-bucket/photos.zip: DVC could not fetch it, nothing was added" in answer.stderr
+        assert "Traceback" not in answer.stderr
+        nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+        answer = genai(fresh, "data", "add", f"s3://{BUCKET}/in/photos.zip", **nobody)
+        assert answer.returncode == 2
+        assert "credentials" in answer.stderr
+        assert "Traceback" not in answer.stderr
+
 
 def oid_of(key: str) -> str:
     return "".join(key.split("/")[-2:])
-
-
-def test_cli_shows_help_without_dvc() -> None:
-    for command in ("push", "pull", "verify"):
-        answer = subprocess.run(
-            [sys.executable, "-m", "flows.cli", "data", command, "--help"], capture_output=True, text=True, check=True
-        )
-        assert "Usage:" in answer.stdout
