@@ -2,13 +2,15 @@
 
     python -m benchmarks.data_packs --data ../shared/data [--rounds 3] [--only add|prepare|tenfold]
 
-In fresh checkouts in a temporary folder; medians of `rounds`. Commands are timed whole, from their start to their end;
-prepare without the interpreter's start, but with that of the decoding processes.
+In fresh checkouts in a temporary folder; medians of `rounds`. Commands are timed whole, from their start to their end,
+with the processor's time of all their processes in brackets, which counts more where others share the machine; prepare
+without the interpreter's start, but with that of the decoding processes.
 """
 
 import argparse
 import os
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -58,56 +61,51 @@ def main() -> None:
 
 def measure_add(arguments: argparse.Namespace, folder: Path) -> None:
     few, many = arguments.images, 10 * arguments.images
-    print(f"\n{NEW_IMAGES:,} new images among                  {few:>9,}  {many:>9,}   ratio")
-    seconds: dict[str, list[float]] = {}
-    for images in (few, many):
-        for what, took in add_and_check(folder / str(images), images, arguments.rounds).items():
-            seconds.setdefault(what, []).append(took)
-    for what, (small, large) in seconds.items():
-        print(f"  {what:38s}  {small:7.2f} s  {large:7.2f} s  {large / small:6.2f}")
-    print(f"\nPlain `dvc` on a folder of files, {arguments.images:,}")
-    for what, took in plain_dvc(folder / "plain", arguments.images).items():
-        print(f"  {what:38s}  {took:7.2f} s")
+    took = {images: add_and_check(folder / str(images), images, arguments.rounds) for images in (few, many)}
+    print(f"\n{NEW_IMAGES:,} new images among              {few:>9,}          {many:>9,}        ratio")
+    for what in took[few]:
+        small, large = took[few][what], took[many][what]
+        ratios = f"{large.seconds / small.seconds:5.2f} ({large.cpu_seconds / small.cpu_seconds:4.2f})"
+        print(f"  {what:32s}  {small}  {large}  {ratios}")
+    print(f"\nPlain `dvc` on a folder of files, {few:,}")
+    for what, plain in plain_dvc(folder / "plain", few).items():
+        print(f"  {what:32s}  {plain}", flush=True)
 
 
-def add_and_check(checkout: Path, images: int, rounds: int) -> dict[str, float]:
+def add_and_check(checkout: Path, images: int, rounds: int) -> "dict[str, Took]":
     new_checkout(checkout)
-    began = time.perf_counter()
     writer = PackWriter(checkout / "data/raw/set", first_number=0)
     for number, content in synthetic_images(images, seed=0):
         writer.add(f"{number % 10}/{number:07d}.png", content)
     writer.finish()
     genai(checkout, "data", "add", "builtin:digits")
-    first = time.perf_counter() - began
-    time.sleep(3)  # what was written just now is not yet known by its times alone
-    took: dict[str, list[float]] = {"genai data add": [], "genai plan, after it": [], "all known": []}
     source = checkout.with_name("source")
+    took: dict[str, list[Took]] = {"genai data add": [], "genai plan, after it": [], "genai data add, all known": []}
     for turn in range(rounds):
         for number, content in synthetic_images(NEW_IMAGES, seed=1 + turn):
             path = source / str(number % 10) / f"new-{turn}-{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        time.sleep(3)
-        took["genai data add"].append(timed(lambda: genai(checkout, "data", "add", str(source), "--as", "set")))
-        took["genai plan, after it"].append(timed(lambda: genai(checkout, "plan", "prepare")))
-        took["all known"].append(timed(lambda: genai(checkout, "data", "add", str(source), "--as", "set")))
+        time.sleep(3)  # what was written just now is not yet known by its times alone
+        took["genai data add"].append(genai(checkout, "data", "add", str(source), "--as", "set"))
+        took["genai plan, after it"].append(genai(checkout, "plan", "prepare"))
+        took["genai data add, all known"].append(genai(checkout, "data", "add", str(source), "--as", "set"))
         shutil.rmtree(source)
-    print(f"  (made and added {images:,} in {first:.0f} s)", file=sys.stderr)
     shutil.rmtree(checkout)
-    return {what: statistics.median(values) for what, values in took.items()}
+    return {what: median(values) for what, values in took.items()}
 
 
-def plain_dvc(checkout: Path, images: int) -> dict[str, float]:
+def plain_dvc(checkout: Path, images: int) -> "dict[str, Took]":
     new_checkout(checkout)
     for number, content in synthetic_images(images, seed=0):
         path = checkout / "data/raw/set" / str(number % 10) / f"{number:07d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    took = {"dvc add, all": timed(lambda: dvc(checkout, "add", "data/raw"))}
+    took = {"dvc add, all": dvc(checkout, "add", "data/raw")}
     for number, content in synthetic_images(NEW_IMAGES, seed=1):
         (checkout / "data/raw/set" / str(number % 10) / f"new-{number}.png").write_bytes(content)
-    took[f"dvc add, {NEW_IMAGES:,} more"] = timed(lambda: dvc(checkout, "add", "data/raw"))
-    took["dvc status"] = timed(lambda: dvc(checkout, "status"))
+    took[f"dvc add, {NEW_IMAGES:,} more"] = dvc(checkout, "add", "data/raw")
+    took["dvc status"] = dvc(checkout, "status")
     shutil.rmtree(checkout)
     return took
 
@@ -216,19 +214,37 @@ def new_checkout(folder: Path) -> None:
         subprocess.run(command, cwd=folder, check=True)
 
 
-def genai(folder: Path, *arguments: str) -> None:
-    command([sys.executable, "-m", "flows.cli", *arguments], folder)
+@dataclass(frozen=True)
+class Took:
+    """Wall-clock and processor's seconds of a command."""
+
+    seconds: float
+    cpu_seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:7.2f} s ({self.cpu_seconds:5.2f})"
 
 
-def dvc(folder: Path, *arguments: str) -> None:
-    command([sys.executable, "-m", "dvc", *arguments], folder)
+def median(values: list[Took]) -> Took:
+    return Took(*(statistics.median(part) for part in zip(*((v.seconds, v.cpu_seconds) for v in values), strict=True)))
 
 
-def command(words: list[str], folder: Path) -> None:
+def genai(folder: Path, *arguments: str) -> Took:
+    return command([sys.executable, "-m", "flows.cli", *arguments], folder)
+
+
+def dvc(folder: Path, *arguments: str) -> Took:
+    return command([sys.executable, "-m", "dvc", *arguments], folder)
+
+
+def command(words: list[str], folder: Path) -> Took:
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
     if done.returncode:
         raise RuntimeError(f"{words} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return Took(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def move(path: Path, old: Path, new: Path) -> None:

@@ -114,7 +114,7 @@ def _make(
     codes, names = pd.factorize(np.array(labels, dtype=object))
     decoded = np.flatnonzero(read.files.records["sha256"].any(axis=1))
     twins = _same_names(found, read, decoded)
-    decoded = np.setdiff1d(decoded, list(twins))
+    decoded = np.setdiff1d(decoded, list(twins)) if twins else decoded
     ranks = np.array([RANKS[side] for side in given], dtype=np.int64)
     same = find_duplicates(read.files.records["sha256"], codes, ranks, decoded)
     faulty = [RejectedFile(fault.source, fault.reason, fault.detail) for fault in found.faults]
@@ -262,7 +262,7 @@ def _same_names(found: RawImages, read: ReadFiles, decoded: Indices) -> dict[int
     """Images that have another one's name but not its pixels, by row: the file counts, then the first pack."""
     digests = read.files.records["sha256"]
     twins: dict[int, RejectedFile] = {}
-    if not found.packs:
+    if not found.packs or len(set(found.names)) == len(found):  # nearly always, and quickly told
         return twins
     first = -1
     for row in decoded.tolist():

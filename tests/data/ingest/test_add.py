@@ -221,3 +221,16 @@ def test_copying_is_followed(photos, raw):
     seen = []
     add_source(str(photos), raw, on_added=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 5) for done in range(1, 6)]
+
+
+def test_two_at_once_are_refused(photos, raw):
+    seen = []
+
+    def add_another(_done, _total):
+        with pytest.raises(ValueError, match="another command adds or removes images here"):
+            add_source(str(photos), raw, "other")
+        seen.append(True)
+
+    assert add_source(str(photos), raw, on_added=add_another).added_images == 5
+    assert len(seen) == 5
+    assert add_source(str(photos), raw, "other").added_images == 5
