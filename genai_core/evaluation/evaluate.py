@@ -8,7 +8,8 @@ import numpy.typing as npt
 from genai_core.config import EvaluationConfig
 from genai_core.evaluation.extractor import ExtractorDescription
 from genai_core.evaluation.features import Features
-from genai_core.evaluation.metrics import frechet_distance, inception_score, label_agreement
+from genai_core.evaluation.figures.frechet import frechet_distance
+from genai_core.evaluation.figures.inception_score import inception_score, label_agreement
 from genai_core.evaluation.protocol import Protocol
 from genai_core.evaluation.reference import Reference
 from genai_core.evaluation.statistics import feature_stats

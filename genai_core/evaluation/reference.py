@@ -14,7 +14,8 @@ from safetensors.numpy import load_file, save_file
 from genai_core.config import EvaluationConfig
 from genai_core.data.dataset import SPLITS, Split
 from genai_core.evaluation.features import Features
-from genai_core.evaluation.metrics import InceptionScore, frechet_distance, inception_score
+from genai_core.evaluation.figures.frechet import frechet_distance
+from genai_core.evaluation.figures.inception_score import InceptionScore, inception_score
 from genai_core.evaluation.statistics import FeatureStats, Float64, feature_stats, square_root
 
 FORMAT = 1

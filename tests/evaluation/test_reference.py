@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from genai_core.evaluation.features import Features
-from genai_core.evaluation.metrics import frechet_distance, inception_score
+from genai_core.evaluation.figures.frechet import frechet_distance
+from genai_core.evaluation.figures.inception_score import inception_score
 from genai_core.evaluation.reference import build_reference, load_reference, save_reference
 from genai_core.evaluation.statistics import feature_stats
 from tests.evaluation.conftest import evaluation_config
