@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from genai_core.config import EvaluationConfig, ExtractorConfig
+from genai_core.config import EvaluationConfig, TrainedExtractorConfig
 from genai_core.data.dataset import load_dataset
 from genai_core.data.writer import DatasetWriter
 from genai_core.evaluation.extractor_training import train_extractor
@@ -43,7 +43,7 @@ def extractor_config(**changes):
         "decorrelation": 0.05,
         "seed": 0,
     }
-    return ExtractorConfig(**{**values, **changes})
+    return TrainedExtractorConfig(**{**values, **changes})
 
 
 def evaluation_config(**changes):
