@@ -67,6 +67,7 @@ class FeatureNetwork(nn.Module):
 
     channels: int | None
     image_size: int | None
+    precision: str = "fp32"
 
     @property
     def device(self) -> torch.device:

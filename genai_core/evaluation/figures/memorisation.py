@@ -28,37 +28,21 @@ class NearCopies:
         return np.argsort(self.distances, kind="stable")[:pairs].astype(np.int64)
 
 
-def near_copies(
-    features: npt.NDArray[np.floating],
-    train: npt.NDArray[np.floating],
-    held_out_distances: Float64,
-    percentile: float,
-) -> NearCopies:
-    """Samples (N, D) that are nearer to a training image (M, D) than real images usually are.
+def within(features: npt.NDArray[np.floating], points: npt.NDArray[np.floating] | None, limit: float) -> NearCopies:
+    """Samples (N, D) within `limit` of a point (M, D); points None: of another sample.
 
-    held_out_distances: of real images that were held out to their nearest training image. Nearer than `percentile` of
-    a hundred of them counts as a near copy; so of images as new as the held-out ones that share counts.
+    To find copies of training images, the points are those and the limit is the threshold of held-out images' distances
+    to them. To find samples that are all the same, the limit is the threshold of real images' distances to each other;
+    nearest neighbours are the closer the more images there are, so of as many.
     """
-    return _closer_than(features, train, threshold(held_out_distances, percentile))
-
-
-def near_identical(features: npt.NDArray[np.floating], real_distances: Float64, percentile: float) -> NearCopies:
-    """Samples (N, D) that are nearer to another sample than real images usually are to each other.
-
-    real_distances: of each of as many real images to its nearest neighbour among them; nearest neighbours are
-    the closer the more images there are. A generator that draws the same few images again and again has them all.
-    """
-    return _closer_than(features, None, threshold(real_distances, percentile))
-
-
-def threshold(real_distances: Float64, percentile: float) -> float:
-    """The distance up to which an image is a near copy. Never 0, so that rounding hides no exact copy."""
-    return max(float(np.percentile(real_distances, percentile)), SAME_SHARE * float(np.median(real_distances)))
-
-
-def _closer_than(
-    features: npt.NDArray[np.floating], points: npt.NDArray[np.floating] | None, limit: float
-) -> NearCopies:
     found = nearest(features, points)
     distances = found.distances[:, 0]
     return NearCopies(distances <= limit, distances, found.index[:, 0], limit)
+
+
+def threshold(real_distances: Float64, percentile: float) -> float:
+    """The distance up to which an image is a near copy: `percentile` of a hundred real images are as near (N,).
+
+    Never 0, so that rounding hides no exact copy.
+    """
+    return max(float(np.percentile(real_distances, percentile)), SAME_SHARE * float(np.median(real_distances)))
