@@ -33,6 +33,7 @@ REFERENCE = Path("data/reference")
 SELECTION = Path("models/selected/selection.json")
 DATASET = Path("data/prepared")
 CLOSEST_PAIRS = 10
+HEADLINES = ("fd", "kid", "precision", "recall", "is", "near_copies", "near_identical")
 
 
 def main() -> None:
@@ -97,8 +98,10 @@ def closest_pairs(images: npt.NDArray[np.uint8], copies: NearCopies) -> Any:
 
 
 def show(what: str, evaluation: Evaluation) -> None:
-    """One line a model, the headline figures first; warnings apart."""
-    shown = [f"{name} {text(figure)}" for name, figure in evaluation.figures.items()]
+    """One line a model, with the headline figures only; warnings apart."""
+    kind = evaluation.protocol.extractor
+    names = [f"{name}_{kind}" for name in HEADLINES] + [f"fd_{kind}_over_floor", "label_agreement"]
+    shown = [f"{name} {text(evaluation.figures[name])}" for name in names if name in evaluation.figures]
     print(f"{what}: " + ", ".join(shown))
     for warning in evaluation.warnings:
         print(f"{what}: warning: {warning}", file=sys.stderr)

@@ -89,9 +89,7 @@ def evaluate_features(
     if extractor.scores_classes and real.real_is is not None:
         figures |= _scores(features, kind, real.real_is, resamples)
     if kind == "classifier" and labels is not None:
-        right = features.logits.argmax(axis=1) == labels
-        assert float(right.mean()) == label_agreement(features.logits, labels)
-        figures["label_agreement"] = resamples.share(right, resamples.weights)
+        figures["label_agreement"] = resamples.share(label_agreement(features.logits, labels), resamples.weights)
     by_class = {}
     if labels is not None and train.labels is not None:
         names = real.classes

@@ -1,7 +1,7 @@
 """Any set of images against any other, without a dataset or a model of ours."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,7 @@ def score_sets(
         figures |= {f"is_{kind}": resamples.figure(score.mean, replicates), f"is_{kind}_std": Figure(score.std)}
     by_class = {}
     if own is not None and others is not None:
-        labelled = sample_set(images.features.features, own, config)
+        labelled = replace(sample, labels=own)
         for name, measure in (("fd", distance_by_class), ("coverage", coverage_by_class)):
             found = measure(labelled, against, Resamples(len(images), own, config), len(classes))
             by_class[f"{name}_{kind}_class"] = {classes[label]: figure for label, figure in found.items()}

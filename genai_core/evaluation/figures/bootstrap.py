@@ -73,7 +73,9 @@ def share_interval(share: float, total: int, confidence: float) -> Interval:
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * np.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return Interval(max(0.0, float(middle - half)), min(1.0, float(middle + half)))
+    # Rounding would leave 1e-18 where the formula gives 0.
+    low = 0.0 if share == 0 else float(middle - half)
+    return Interval(low, 1.0 if share == 1 else float(middle + half))
 
 
 def paired_difference(

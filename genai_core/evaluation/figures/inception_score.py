@@ -43,11 +43,12 @@ def resampled_inception_scores(logits: npt.NDArray[np.floating], weights: Float6
     return scores
 
 
-def label_agreement(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> float:
-    """Share of images whose likeliest class, by logits (N, K), is the one that they were asked for, labels (N,)."""
+def label_agreement(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether each image's likeliest class, by logits (N, K), is the one that was asked for, labels (N,): (N,)."""
     if len(logits) != len(labels):
         raise ValueError(f"expected one label an image, got {len(logits)} images and {len(labels)} labels")
-    return float((logits.argmax(axis=1) == labels).mean())
+    agreed: npt.NDArray[np.bool_] = logits.argmax(axis=1) == labels
+    return agreed
 
 
 def log_softmax(logits: Float64) -> Float64:
