@@ -101,6 +101,37 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
     click.echo(_headline(result))
 
 
+@main.command()
+@click.argument("images", required=False)
+@click.option("--against", help="The real images: a folder, an archive, .npy, or a prepared dataset.")
+@click.option("--split", type=click.Choice(["train", "test"]), help="Their side.  [default: all; of a dataset train]")
+@click.option("--extractor", type=click.Choice(["project", "inception"]), help="[default: project, if there is one]")
+@click.option("--weights", help="Inception's weights file.")
+@click.option("--weights-sha256", help="Its sha256, or the first 8 digits.  [default: the published network's]")
+@click.option("--out", help="A JSON file to write.")
+@click.option("--selfcheck", is_flag=True, help="IMAGES is CIFAR-10: compare with the published figures.")
+@click.pass_obj
+def evaluate(
+    workspace: Path,
+    images: str | None,
+    against: str | None,
+    split: str | None,
+    extractor: str | None,
+    weights: str | None,
+    weights_sha256: str | None,
+    out: str | None,
+    selfcheck: bool,
+) -> None:
+    """Measure IMAGES, from whatever tool, against real ones: FD, KID, precision, recall and more, with intervals.
+
+    Both are folders, archives, .npy, .npz, IDX, Parquet or prepared datasets, of one size. See docs/evaluation.md.
+    """
+    from flows.evaluate import evaluate as run_evaluate
+
+    options = {"against": against, "split": split, "extractor": extractor, "weights": weights, "out": out}
+    sys.exit(run_evaluate(workspace, images, selfcheck=selfcheck, weights_sha256=weights_sha256, **options))
+
+
 @main.group()
 def data() -> None:
     """The images: what is tracked, adding more, and the way to and from a remote."""

@@ -27,6 +27,8 @@ Level = Annotated[int, Field(ge=0, le=255)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
+# The first 8 digits or more: torch's hub names files by as many.
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,64}$")]
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
@@ -143,8 +145,8 @@ STILL: dict[str, Section] = {
 }
 
 
-class ExtractorConfig(Section):
-    """The network whose features FD and IS are measured in; it names the figures, as in fd_classifier."""
+class TrainedExtractorConfig(Section):
+    """A small network that learns this dataset: for images that are nothing like photographs."""
 
     kind: Literal["classifier", "self_supervised"] = Field(description="self_supervised needs no labels")
     width: int = Field(ge=8, le=512)
@@ -154,6 +156,42 @@ class ExtractorConfig(Section):
     learning_rate: LearningRate
     decorrelation: float = Field(ge=0.0, le=10.0, description="weight of the features' covariances in the loss")
     seed: Seed
+
+
+class InceptionExtractorConfig(Section):
+    """The network of the published FID: Inception v3 of December 2015, in torch-fidelity's form."""
+
+    kind: Literal["inception"]
+    weights: str | None = Field(description="torch-fidelity's weights file; null: its own download")
+    weights_sha256: Sha256 = Field(description="of that file; torch-fidelity's own begins with 6726825d")
+    precision: Literal["fp32", "bf16"] = Field(description="fp32 for figures that are reported")
+
+
+class ModuleExtractorConfig(Section):
+    """Any torch.nn.Module that a function returns, of torchvision or of the user. Its code is run as it is."""
+
+    kind: Literal["module"]
+    factory: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] = Field(
+        description="package.module:function, which returns the network"
+    )
+    arguments: dict[str, str | int | float | bool | None] = Field(description="what the function is called with")
+    layer: str | None = Field(description="submodule whose output is the features; null: the network's output")
+    weights: str | None = Field(description="safetensors, or a .pth of plain tensors; null: as the function returns it")
+    weights_sha256: Sha256 | None = Field(description="of that file")
+    resize_px: int | None = Field(ge=8, le=1024, description="images are brought to this side; null: as they are")
+    scaling: Literal["uint8", "imagenet"] = Field(description="uint8 pixels, or 0..1 normalised as ImageNet's are")
+    precision: Literal["fp32", "bf16"]
+
+    @model_validator(mode="after")
+    def _weights_have_a_hash(self) -> "ModuleExtractorConfig":
+        if (self.weights is None) != (self.weights_sha256 is None):
+            raise ValueError("weights and weights_sha256 go together: give both, or null for both")
+        return self
+
+
+# The network whose features FD and IS are measured in; its kind names the figures, as in fd_classifier.
+GivenExtractorConfig = InceptionExtractorConfig | ModuleExtractorConfig
+ExtractorConfig = Annotated[TrainedExtractorConfig | GivenExtractorConfig, Field(discriminator="kind")]
 
 
 class TrainingConfig(Section):
@@ -256,18 +294,26 @@ class EvaluationConfig(Section):
     batch_images: PositiveInt
     seed: Seed = Field(description="image i is drawn from seed + i")
     is_splits: PositiveInt = Field(description="the inception score is the mean over so many parts")
+    precision_neighbours: PositiveInt = Field(description="k of precision and recall")
+    density_neighbours: PositiveInt = Field(description="k of density and coverage")
+    pairwise_images: int = Field(ge=16, description="of each set, at most, for figures that compare all pairs")
+    fd_inf_points: int = Field(ge=2, description="counts of images that the line of FID-infinity goes through")
+    near_copy_percentile: float = Field(gt=0.0, lt=50.0, description="of real images' distances: nearer is a near copy")
+    bootstrap_resamples: int = Field(ge=20, description="resamples for the intervals")
+    confidence: float = Field(gt=0.5, lt=1.0, description="of the intervals")
 
     @model_validator(mode="after")
     def _no_empty_split(self) -> "EvaluationConfig":
         if self.is_splits > self.total_images:
             raise ValueError(f"is_splits: got {self.is_splits}; allowed: at most total_images, {self.total_images}")
+        most = max(self.precision_neighbours, self.density_neighbours)
+        if most >= self.total_images:
+            raise ValueError(f"neighbours: got {most}; allowed: fewer than total_images, {self.total_images}")
         return self
 
 
 class SelectionConfig(Section):
-    metric: Literal["fd_classifier", "fd_self_supervised"] = Field(
-        description="figure by which the best model is chosen"
-    )
+    metric: str = Field(description="distance by which the best model is chosen: the smaller wins")
 
 
 class FinetuneConfig(Section):
@@ -323,11 +369,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _selection_metric_is_measured(self) -> "Config":
-        measured = f"fd_{self.extractor.kind}"
-        if self.selection.metric != measured:
+        kind = self.extractor.kind
+        measured = [f"fd_{kind}", f"fd_{kind}_test", f"fd_inf_{kind}", f"kid_{kind}", f"kid_{kind}_test"]
+        if self.selection.metric not in measured:
             raise ValueError(
-                f"selection.metric: got {self.selection.metric!r}; allowed: {measured}, "
-                f"as extractor.kind is {self.extractor.kind}"
+                f"selection.metric: got {self.selection.metric!r}; allowed: {', '.join(measured)}, "
+                f"as extractor.kind is {kind}"
             )
         return self
 
@@ -363,16 +410,18 @@ def _fault(file: str, item: Any) -> str:
     location = [str(part) for part in item["loc"]]
     if location[:1] == ["models"] and len(location) > 2 and kind != "union_tag_invalid":
         location = location[:2] + location[3:]
+    if location[:1] == ["extractor"] and len(location) > 1 and kind != "union_tag_invalid":
+        location = location[:1] + location[2:]
     key = ".".join(part for part in location if part != "[key]")
     if kind == "missing":
         return f"{file}: {key}: missing; every key must be written out"
     if kind == "extra_forbidden":
         return f"{file}: {key}: unknown key; see genai_core/config.py for the keys there are"
     if kind == "union_tag_invalid":
-        return f"{file}: {key}.family: got {context['tag']!r}; allowed: {context['expected_tags']}"
+        return f"{file}: {key}.{_tag(context)}: got {context['tag']!r}; allowed: {context['expected_tags']}"
     if kind == "union_tag_not_found":
-        return f"{file}: {key}.family: missing; it names the model family"
-    if kind == "string_pattern_mismatch":
+        return f"{file}: {key}.{_tag(context)}: missing; it names the {_tag(context)}"
+    if kind == "string_pattern_mismatch" and location[:1] == ["models"]:
         return f"{file}: {key}: not a usable name; allowed: small letters, digits, _ and -, a letter first, 32 at most"
     value = item["input"]
     if isinstance(value, float) and not math.isfinite(value):
@@ -382,3 +431,8 @@ def _fault(file: str, item: Any) -> str:
         # A rule over a whole section: its values would bury what is wrong.
         return f"{file}: {key}{': ' if key else ''}{allowed}"
     return f"{file}: {key}: got {value!r}; allowed: {allowed}"
+
+
+def _tag(context: Any) -> str:
+    """The key that chooses the branch of a union; pydantic quotes it."""
+    return str(context["discriminator"]).strip("'")

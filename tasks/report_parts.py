@@ -100,6 +100,7 @@ def read_training(model: Model) -> Training:
     curves = tuple(curve_svg(name.replace("_", " "), images, table[name].to_numpy(float)) for name in figures)
     files = {
         "Samples that were measured": PLOTS / "evaluated" / model.place / "samples.png",
+        "Closest to a training image, and that image": PLOTS / "evaluated" / model.place / "closest.png",
         "Samples over training, from the same seeds": folder / "samples.png",
     }
     pictures = tuple(Picture(title, path.read_bytes()) for title, path in files.items() if path.is_file())

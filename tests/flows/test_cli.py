@@ -22,7 +22,8 @@ def assert_one_line(answer: "subprocess.CompletedProcess[str]", *said: str) -> N
 
 
 @pytest.mark.parametrize(
-    "arguments", ["--help", "run --help", "plan --help", "data add --help", "data diff --help", "--version"]
+    "arguments",
+    ["--help", "run --help", "plan --help", "data add --help", "data diff --help", "evaluate --help", "--version"],
 )
 def test_help_imports_nothing_slow(arguments: str) -> None:
     code = (
@@ -116,3 +117,10 @@ def test_workspace_of_the_current_folder(done: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     answer = subprocess.run(command, cwd=done, env=environment, capture_output=True, text=True, check=True)
     assert re.search(r"select +run +command: python work\.py", answer.stdout)
+
+
+def test_evaluate_measures_in_a_child_and_hands_on_its_fault(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    answer = genai(tmp_path, "evaluate", "builtin:digits", "--against", "builtin:digits", TORCH_HOME=str(tmp_path))
+    assert answer.returncode == 2
+    assert "evaluate: no extractor: name Inception's weights with --weights FILE" in answer.stdout
