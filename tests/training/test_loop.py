@@ -9,7 +9,7 @@ from genai_core.models.artifact import build_model
 from genai_core.models.protocol import Loss
 from genai_core.progress import Progress
 from genai_core.training.checkpoint import Checkpoints
-from genai_core.training.loop import TrainingStoppedError, train
+from genai_core.training.loop import Hardware, TrainingStoppedError, train
 from genai_core.training.watch import DivergedError
 from tests.models.tiny import RECIPES, SHAPE, training_config
 
@@ -30,7 +30,7 @@ def run(model, folder, *, checkpoint_every_s=1e9, stop_requested=lambda: False, 
         model,
         ResidentBatches(images, labels, batch_images=config.batch_images, seed=config.seed, device=CPU),
         config,
-        device=CPU,
+        hardware=Hardware(CPU),
         checkpoints=Checkpoints(folder, "run", {}),
         checkpoint_every_s=checkpoint_every_s,
         progress=Progress(silent=True),
@@ -122,7 +122,7 @@ def test_unlabelled_images(tmp_path):
             build_model(RECIPES[family](), shape),
             ResidentBatches(images, None, batch_images=4, seed=0, device=CPU),
             training_config(total_images=8, batch_images=4),
-            device=CPU,
+            hardware=Hardware(CPU),
             checkpoints=Checkpoints(tmp_path, family, {}),
             checkpoint_every_s=1e9,
             progress=Progress(silent=True),
@@ -148,7 +148,7 @@ def test_progress_counts_images(tmp_path):
         model_of("diffusion"),
         ResidentBatches(images, np.zeros(4, dtype=np.int64), batch_images=4, seed=0, device=CPU),
         training_config(total_images=8, batch_images=4),
-        device=CPU,
+        hardware=Hardware(CPU),
         checkpoints=Checkpoints(tmp_path, "run", {}),
         checkpoint_every_s=1e9,
         progress=Recorder(silent=True),
