@@ -175,9 +175,10 @@ class _Loop:
             run.seconds, due_too = self.ranks.from_first(earlier_seconds + now - began, float(due))
             (stops,) = self.ranks.sum_numbers(float(stop_requested()))
             share = budget.share(run.step, run.seconds)
-            self._take_pictures(share, images, follow)
             self._evaluate(images)
-            row = run.curves.add(share, images, figures, last=self._ended_by(budget) is not None)
+            last = self._ended_by(budget) is not None
+            self._take_pictures(share, images, follow, last=last)
+            row = run.curves.add(share, images, figures, last=last)
             if row is not None:
                 self._heed_alarm(row)
             figures["memory_mb"] = _memory_mb(self.device)
@@ -223,10 +224,10 @@ class _Loop:
         if alarm is not None:
             raise AlarmError(f"stopped after {row['images']:,.0f} images: {alarm}")
 
-    def _take_pictures(self, share: float, images: int, follow: Followers) -> None:
+    def _take_pictures(self, share: float, images: int, follow: Followers, *, last: bool) -> None:
         """Draw from the averaged weights, from the seeds that are the same at every moment."""
         run = self.run
-        due = pictures_due(share) > pictures_due(run.pictures_share)
+        due = last or pictures_due(share) > pictures_due(run.pictures_share)
         run.pictures_share = share
         if not due or not self.ranks.is_first:
             return

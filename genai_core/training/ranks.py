@@ -31,7 +31,9 @@ def launch(device: torch.device, precision: FabricPrecision, devices: int, num_n
     several = devices * num_nodes > 1
     options: dict[str, Any] = {"strategy": DDPStrategy(timeout=TIMEOUT)} if several else {}
     fabric = Fabric(accelerator=device.type, devices=devices, num_nodes=num_nodes, precision=precision, **options)
+    threads = torch.get_num_threads()
     fabric.launch()
+    torch.set_num_threads(threads)  # Fabric deals out all cores, whatever the config says
     return fabric
 
 

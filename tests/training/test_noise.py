@@ -20,7 +20,7 @@ def draws(images, generator):
     ]
 
 
-@pytest.mark.parametrize("first, end", [(0, 2), (2, 6), (6, 7), (0, 7)])
+@pytest.mark.parametrize(("first", "end"), [(0, 2), (2, 6), (6, 7), (0, 7)])
 def test_a_part_has_its_part_of_the_whole_batchs_noise(first, end):
     whole_generator, generator = (torch.Generator().manual_seed(5) for _ in range(2))
     expected = draws(WHOLE, whole_generator)
