@@ -222,6 +222,15 @@ class SelectionConfig(Section):
     )
 
 
+class ModelCardConfig(Section):
+    """What the candidate's card says besides what is known by itself. Changing it trains nothing again."""
+
+    licence: str = Field(min_length=1, max_length=200, description="of the weights, such as CC-BY-4.0, or a link to it")
+    intended_use: str = Field(
+        min_length=1, max_length=2000, description="what the model is for, and what it is not for"
+    )
+
+
 class FinetuneConfig(Section):
     """The best model goes on from its weights, at a small learning rate, on images that are not augmented.
 
@@ -273,6 +282,7 @@ class Config(Section):
     evaluation: EvaluationConfig
     selection: SelectionConfig
     finetune: FinetuneConfig
+    model_card: ModelCardConfig
     generate: GenerateConfig
     report: ReportConfig
     compute: ComputeConfig

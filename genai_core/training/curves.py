@@ -16,7 +16,7 @@ class Curves:
 
     rows: list[Row] = field(default_factory=list)
     sums: Row = field(default_factory=dict)
-    steps: int = 0
+    steps: dict[str, int] = field(default_factory=dict)  # that had the figure: a phase may begin within a row
 
     def add(self, share: float, images: int, figures: Row, *, last: bool) -> Row | None:
         """Take the figures of one step; the row that it ends, if it ends one.
@@ -25,12 +25,12 @@ class Curves:
         """
         for name, value in figures.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
-        self.steps += 1
+            self.steps[name] = self.steps.get(name, 0) + 1
         # Rounded: 0.07 * 100 is 7.000000000000001 and 0.29 * 100 is 28.999999999999996.
         if not last and round(share * _ROWS, 6) < len(self.rows) + 1:
             return None
-        self.rows.append({"images": images, **{name: total / self.steps for name, total in self.sums.items()}})
-        self.sums, self.steps = {}, 0
+        self.rows.append({"images": images, **{name: total / self.steps[name] for name, total in self.sums.items()}})
+        self.sums, self.steps = {}, {}
         return self.rows[-1]
 
     def state_dict(self) -> dict[str, Any]:

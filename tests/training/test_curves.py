@@ -23,6 +23,12 @@ def test_a_run_that_ends_early_has_its_last_row():
     assert curves.add(0.002, 20, {"loss": 4.0}, last=True) == {"images": 20, "loss": 3.0}
 
 
+def test_a_figure_that_begins_within_a_row_is_the_mean_of_its_own_steps():
+    curves = Curves()
+    curves.add(0.001, 10, {"tokenizer": 2.0}, last=False)
+    assert curves.add(1.0, 20, {"prior": 4.0}, last=True) == {"images": 20, "tokenizer": 2.0, "prior": 4.0}
+
+
 def test_pictures_are_taken_ever_less_often_and_at_the_end():
     due = [pictures_due(step / 3200) for step in range(3201)]
     assert [step for step in range(1, 3201) if due[step] > due[step - 1]] == [100, 200, 400, 800, 1600, 3200]
