@@ -1,12 +1,12 @@
 """What a model costs: floating point operations an image, counted in a real step and a real sample."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -38,20 +38,29 @@ class Cost:
 
 def count_cost(model: GenerativeModel) -> Cost:
     """Count on a copy: a step may change more than gradients, such as a codebook."""
-    model = copy.deepcopy(model)
-    shape = model.shape
-    images = torch.zeros((_STEP_IMAGES, shape.channels, shape.image_size, shape.image_size))
-    labels = torch.zeros(_STEP_IMAGES, dtype=torch.int64) if shape.classes else None
+    training = {phase: _counted(model, partial(_step_flops, phase=phase)) for phase in model.phases}
     return Cost(
         parameters=sum(parameter.numel() for parameter in model.sampled_network().parameters()),
         training_parameters=sum(parameter.numel() for parameter in model.parameters()),
-        training_flops={phase: _step_flops(model.train(), phase, images, labels) for phase in model.phases},
-        sampling_flops=_sample_flops(model.eval(), None if labels is None else labels[:1]),
+        training_flops=training,
+        sampling_flops=_counted(model, _sample_flops),
     )
 
 
-def _step_flops(model: GenerativeModel, phase: str, images: Tensor, labels: Tensor | None) -> int:
-    model.requires_grad_(False)
+def _counted(model: GenerativeModel, count: Callable[[GenerativeModel], int]) -> int:
+    try:
+        # Tensors without values: shapes are enough to count, and a large network costs no time.
+        return count(copy.deepcopy(model).to("meta"))
+    except (NotImplementedError, RuntimeError):
+        # Not for operations whose result's shape is up to the values.
+        return count(copy.deepcopy(model).to("cpu"))
+
+
+def _step_flops(model: GenerativeModel, phase: str) -> int:
+    shape, device = model.shape, next(model.parameters()).device
+    images = torch.zeros((_STEP_IMAGES, shape.channels, shape.image_size, shape.image_size), device=device)
+    labels = torch.zeros(_STEP_IMAGES, dtype=torch.int64, device=device) if shape.classes else None
+    model.train().requires_grad_(False)
     for parameter in model.phase_parameters(phase):
         parameter.requires_grad_(True)
     counter = _Counter()
@@ -60,10 +69,11 @@ def _step_flops(model: GenerativeModel, phase: str, images: Tensor, labels: Tens
     return counter.flops // _STEP_IMAGES
 
 
-def _sample_flops(model: GenerativeModel, labels: Tensor | None) -> int:
+def _sample_flops(model: GenerativeModel) -> int:
+    seeds = torch.zeros(1, dtype=torch.int64)
     counter = _Counter()
     with counter:
-        model.sample(labels, torch.zeros(1, dtype=torch.int64), model.preview_sampling)
+        model.eval().sample(seeds.clone() if model.shape.classes else None, seeds, model.preview_sampling)
     return counter.flops
 
 

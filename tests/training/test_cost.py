@@ -47,3 +47,21 @@ def test_attention_is_counted():
         assert counter.flops == 2 * (2 * 8 * 8 * 4)
         attended.sum().backward()
     assert counter.flops == 7 * (2 * 8 * 8 * 4)
+
+
+@pytest.mark.parametrize("family", ["diffusion", "gan"])
+def test_values_do_not_matter(family, monkeypatch):
+    """Counted without values, as ever where it can be, and with them: the same, but for attention's kernels."""
+    model = model_of(family)
+    quick = count_cost(model)
+    real_to = type(model).to
+
+    def refuse_meta(self, device):
+        if device == "meta":
+            raise NotImplementedError
+        return real_to(self, device)
+
+    monkeypatch.setattr(type(model), "to", refuse_meta)
+    slow = count_cost(model)
+    assert slow.sampling_flops == quick.sampling_flops
+    assert slow.training_flops == pytest.approx(quick.training_flops, rel=0.02)
