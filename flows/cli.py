@@ -132,6 +132,19 @@ def evaluate(
     sys.exit(run_evaluate(workspace, images, selfcheck=selfcheck, weights_sha256=weights_sha256, **options))
 
 
+@main.command()
+@click.option(
+    "--preset", required=True, metavar="NAME", help="digits, fashion-mnist, cifar10, photos-64 or photos-128."
+)
+@click.option("--force", is_flag=True, help="Overwrite a params.yaml that somebody has changed.")
+@click.pass_obj
+def init(workspace: Path, preset: str, force: bool) -> None:
+    """Write params.yaml for a common kind of data. Its first lines say what it costs and what to expect."""
+    from flows.presets import write_preset
+
+    click.echo(f"{write_preset(workspace, preset, force=force)} is now the preset {preset}")
+
+
 @main.group()
 def data() -> None:
     """The images: what is tracked, adding more, and the way to and from a remote."""

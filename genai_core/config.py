@@ -194,11 +194,31 @@ GivenExtractorConfig = InceptionExtractorConfig | ModuleExtractorConfig
 ExtractorConfig = Annotated[TrainedExtractorConfig | GivenExtractorConfig, Field(discriminator="kind")]
 
 
+class WatchConfig(Section):
+    """When a loss is no number or explodes: back to the last good state, with a smaller learning rate."""
+
+    max_rollbacks: int = Field(ge=0, le=100, description="once more, and the run ends with an error")
+    rollback_rate_factor: float = Field(gt=0.0, le=1.0, description="the learning rate is multiplied with it each time")
+
+
+class EarlyStopConfig(Section):
+    """When a run has converged: evaluations of the averaged weights that bring nothing more."""
+
+    every_images: PositiveInt = Field(description="an evaluation; fewer where they take more than 5% of the time")
+    images: int = Field(ge=2, description="drawn in each, and compared with as many training images")
+    patience: PositiveInt = Field(description="evaluations in a row without improvement that end the run")
+    min_improvement: float = Field(ge=0.0, lt=1.0, description="share of the best distance; less is none")
+
+
 class TrainingConfig(Section):
     """What the training engine does, whatever the family."""
 
     total_images: PositiveInt = Field(description="images seen, with repetition")
+    max_seconds: float | None = Field(gt=0.0, description="ends the run where it comes first; null: no limit")
     batch_images: PositiveInt
+    micro_batch_images: PositiveInt | None = Field(
+        description="images at a time in each process, whose gradients add up to the batch's; null: as many as fit"
+    )
     learning_rate: LearningRate
     warmup_images: int = Field(ge=0, description="the learning rate rises over these")
     decay_share: Share = Field(description="share of the run, at its end, over which the learning rate falls to 0")
@@ -207,6 +227,8 @@ class TrainingConfig(Section):
     ema_halflife_images: PositiveInt = Field(description="images after which half of the averaged weights is new")
     gradient_clip_norm: float | None = Field(gt=0.0, description="null: no clipping")
     precision: Literal["auto", "bf16", "fp32"] = Field(description="auto: bf16 where the processor has it")
+    watch: WatchConfig
+    early_stop: EarlyStopConfig | None = Field(description="null: the run ends with its budget")
     seed: Seed
 
 
@@ -316,6 +338,15 @@ class SelectionConfig(Section):
     metric: str = Field(description="distance by which the best model is chosen: the smaller wins")
 
 
+class ModelCardConfig(Section):
+    """What the candidate's card says besides what is known by itself. Changing it trains nothing again."""
+
+    licence: str = Field(min_length=1, max_length=200, description="of the weights, such as CC-BY-4.0, or a link to it")
+    intended_use: str = Field(
+        min_length=1, max_length=2000, description="what the model is for, and what it is not for"
+    )
+
+
 class FinetuneConfig(Section):
     """The best model goes on from its weights, at a small learning rate, on images that are not augmented.
 
@@ -351,6 +382,10 @@ class ComputeConfig(Section):
     resident_share: Share = Field(
         description="of the device's memory; a larger train split is read from disk as it goes"
     )
+    devices: int = Field(ge=1, le=1024, description="GPUs, or processes on a processor, that train one model together")
+    num_nodes: int = Field(ge=1, le=1024, description="machines, with so many devices each")
+    compile_on_gpu: bool = Field(description="torch.compile for the network that draws; no effect on a processor")
+    follow: tuple[Literal["tensorboard", "wandb", "dvclive"], ...] = Field(strict=False)
 
 
 class Config(Section):
@@ -363,6 +398,7 @@ class Config(Section):
     evaluation: EvaluationConfig
     selection: SelectionConfig
     finetune: FinetuneConfig
+    model_card: ModelCardConfig
     generate: GenerateConfig
     report: ReportConfig
     compute: ComputeConfig

@@ -67,8 +67,17 @@ def read_measured(name: str, folder: Path, metrics: Path) -> Measured:
     return Measured(name, family, folder, figures, values["sampling"], values["protocol"])
 
 
-def write_choice(choice: Choice, metric: str, path: Path, extra_files: dict[str, Any] | None = None) -> None:
-    """Copy the chosen model's folder to `path`; selection.json and `extra_files` (name -> JSON value) go with it."""
+def write_choice(
+    choice: Choice,
+    metric: str,
+    path: Path,
+    extra_files: dict[str, Any] | None = None,
+    card_section: str = "",
+) -> None:
+    """Copy the chosen model's folder to `path`; selection.json and `extra_files` (name -> JSON value) go with it.
+
+    card_section: Markdown that the model's card ends with there.
+    """
     chosen = choice.chosen
     selection = {
         "model": chosen.name,
@@ -83,6 +92,9 @@ def write_choice(choice: Choice, metric: str, path: Path, extra_files: dict[str,
         shutil.copytree(chosen.folder, new, dirs_exist_ok=True)
         for name, value in {SELECTION_FILE: selection, **(extra_files or {})}.items():
             (new / name).write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+        if card_section:
+            card = new / "card.md"
+            card.write_text(card.read_text() + card_section)
 
 
 def read_choice(folder: Path) -> Measured:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from genai_core.config import ModelCardConfig
+from tasks.candidate import card_section
 from tasks.select import family_code
 from tasks.selection import Measured, choose, read_choice, read_measured, write_choice
 
@@ -52,6 +54,18 @@ def test_the_chosen_model_is_copied_with_its_story(tmp_path: Path) -> None:
     assert read_choice(target) == Measured("one", "gan", target, entry.figures, {"truncation": 0.7}, {"n": 3})
     write_choice(choose([read_choice(target)], "fd"), "fd", tmp_path / "again")
     assert read_choice(tmp_path / "again").sampling == {"truncation": 0.7}
+
+
+def test_the_candidates_card_ends_with_licence_and_intended_use(tmp_path: Path) -> None:
+    folder, figures = model_folder(tmp_path, "one", fd=2.0)
+    (folder / "card.md").write_text("# A model\n")
+    choice = choose([read_measured("one", folder, figures)], "fd")
+    section = card_section(ModelCardConfig(licence="CC-BY-4.0", intended_use="Tests."), choice.reason)
+    write_choice(choice, "fd", tmp_path / "candidate", card_section=section)
+    card = (tmp_path / "candidate/card.md").read_text()
+    assert card.startswith("# A model\n\n## Licence\n\nCC-BY-4.0\n\n## Intended use\n\nTests.\n")
+    assert "one has the smallest fd: 2." in card
+    assert (folder / "card.md").read_text() == "# A model\n"
 
 
 def test_a_model_that_was_not_measured_is_named(tmp_path: Path) -> None:
