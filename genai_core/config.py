@@ -110,14 +110,18 @@ class DiffusionNetwork(Section):
 
 
 class DiffusionObjective(Section):
+    kind: Literal["edm", "flow"] = Field(description="edm: preconditioned denoiser; flow: flow matching, linear path")
     sigma_data: float = Field(gt=0.0, description="standard deviation of the images in [-1, 1]")
     log_sigma_mean: float
     log_sigma_std: float = Field(gt=0.0)
     label_dropout: Share = Field(description="share of labels hidden in training, for guidance")
+    augment: tuple[Literal["flip", "translation", "scale"], ...] = Field(strict=False)
+    augment_share: Share = Field(description="probability of each; the network is told, so that it draws none of it")
 
 
 class DiffusionSampling(Section):
-    steps: int = Field(ge=1, le=1000, description="Heun steps; network evaluations are 2 n - 1")
+    sampler: Literal["heun", "euler"]
+    steps: int = Field(ge=1, le=1000, description="network evaluations are 2 n - 1 with heun, n with euler")
     sigma_min: float = Field(gt=0.0, description="the smallest noise level before 0")
     sigma_max: float = Field(gt=0.0, description="the noise level that drawing starts from")
     guidance_scale: float = Field(ge=0.0, le=20.0, description="1.0: no guidance")
@@ -130,7 +134,7 @@ class DiffusionSampling(Section):
 
 
 class DiffusionRecipe(Section):
-    """EDM (Karras et al. 2022): preconditioned denoiser, log-normal noise levels, Heun sampler."""
+    """A denoiser for every noise level, by EDM (Karras et al. 2022) or flow matching (Lipman et al. 2023)."""
 
     family: Literal["diffusion"]
     network: DiffusionNetwork
@@ -155,6 +159,10 @@ class GanObjective(Section):
     penalty_share: float = Field(gt=0.0, le=1.0, description="share of each batch that the penalties are taken on")
     discriminator_rate_factor: float = Field(gt=0.0, le=100.0, description="its learning rate over the generator's")
     augment_policy: tuple[Literal["translation", "cutout", "colour"], ...] = Field(strict=False)
+    ada_target: Share | None = Field(
+        description="how sure the discriminator may be before it sees more augmented images; null: all are augmented"
+    )
+    ada_images: PositiveInt = Field(description="over which the share of augmented images may go from 0 to 1")
 
 
 class GanSampling(Section):
@@ -162,7 +170,7 @@ class GanSampling(Section):
 
 
 class GanRecipe(Section):
-    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2025), DiffAugment (Zhao et al. 2020)."""
+    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2025), DiffAugment (Zhao et al. 2020), ADA (Karras et al. 2020)."""
 
     family: Literal["gan"]
     network: GanNetwork

@@ -24,7 +24,15 @@ def training_config(**changes):
 
 
 def diffusion_recipe(training=None, **objective):
-    values = {"sigma_data": 0.5, "log_sigma_mean": -0.4, "log_sigma_std": 1.0, "label_dropout": 0.1}
+    values = {
+        "kind": "edm",
+        "sigma_data": 0.5,
+        "log_sigma_mean": -0.4,
+        "log_sigma_std": 1.0,
+        "label_dropout": 0.1,
+        "augment": ("flip", "translation"),
+        "augment_share": 0.0,
+    }
     return DiffusionRecipe(
         family="diffusion",
         network={"width": 8, "depth": 1},
@@ -39,6 +47,8 @@ def gan_recipe(training=None, **objective):
         "penalty_share": 0.5,
         "discriminator_rate_factor": 2.0,
         "augment_policy": ("translation",),
+        "ada_target": None,
+        "ada_images": 1000,
     }
     return GanRecipe(
         family="gan",
