@@ -1,7 +1,7 @@
 """Each model family and two peers, trained for the same seconds on the same cores and images, measured alike.
 
-    OMP_WAIT_POLICY=passive python -m benchmarks.quality_race --out FOLDER [--seconds 300] [--families diffusion gan ...]
-        [--peers denoising_diffusion_pytorch diffusers] [--samples 1000]
+    OMP_WAIT_POLICY=passive python -m benchmarks.quality_race --out FOLDER [--seconds 300] [--samples 1000]
+        [--families diffusion gan vae vqvae] [--peers denoising_diffusion_pytorch diffusers]
 
 Fashion-MNIST, padded to 32x32. The extractor is this project's classifier, trained on the train images; every figure is
 against the train split, and the test split serves as the floor alone. Each contestant's weights, samples (a grid too)
@@ -224,9 +224,7 @@ def train_for(folder: Path, network: nn.Module, train: Callable[[], Trained]) ->
     return trained
 
 
-def train_model(
-    model: GenerativeModel, config: Any, batches: ResidentBatches, seconds: float, clock: Clock
-) -> Trained:
+def train_model(model: GenerativeModel, config: Any, batches: ResidentBatches, seconds: float, clock: Clock) -> Trained:
     """The project's training (genai_core/training/loop.py), its schedule by time instead of by images."""
     training = config.training
     bf16 = fabric_precision(training.precision, CPU) == "bf16-mixed"

@@ -170,7 +170,7 @@ class GanSampling(Section):
 
 
 class GanRecipe(Section):
-    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2025), DiffAugment (Zhao et al. 2020), ADA (Karras et al. 2020)."""
+    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2025), DiffAugment (Zhao et al. 2020) and ADA."""
 
     family: Literal["gan"]
     network: GanNetwork

@@ -9,9 +9,9 @@ import torch
 
 from genai_core.config import TrainingConfig
 from genai_core.data.dataset import Dataset
-from genai_core.data.loader import training_batches
+from genai_core.data.loader import Batch, training_batches
 from genai_core.models.artifact import recipe_values, save_model
-from genai_core.models.protocol import GenerativeModel, ImageShape
+from genai_core.models.protocol import GenerativeModel, ImageShape, to_unit
 from genai_core.reporting.grids import image_grid, save_png
 from genai_core.training.checkpoint import Checkpoints
 from genai_core.training.loop import TrainingResult, train
@@ -71,6 +71,7 @@ def run_training(
         save_model(folder, model, recipe, dataset=dataset.info.fingerprint, training_summary=summary)
     with new_folder(Path("plots") / to) as folder:
         _write_plots(folder, result)
+        _write_pictures(folder, model, batches.at(0))
     checkpoints.delete()
     context.cost.update(
         images=result.images,
@@ -81,14 +82,22 @@ def run_training(
 
 
 def _write_plots(folder: Path, result: TrainingResult) -> None:
+    # A family that trains one part after another has other figures later on.
+    names = list(dict.fromkeys(name for row in result.curves for name in row))
     with (folder / "curves.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(result.curves[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=names, lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in result.curves)
     images = np.concatenate([snapshot.images for snapshot in result.snapshots])
     captions = [f"{snapshot.images_seen:,}" for snapshot in result.snapshots]
     columns = len(result.snapshots[0].images)
     save_png(folder / "samples.png", image_grid(images, columns=columns, row_captions=captions))
+
+
+def _write_pictures(folder: Path, model: GenerativeModel, batch: Batch) -> None:
+    for name, grid in model.eval().pictures(to_unit(batch.images), batch.labels).items():
+        images = grid.flatten(0, 1).cpu().numpy()
+        save_png(folder / f"{name}.png", image_grid(images, columns=grid.shape[1]))
 
 
 def _parameters(model: GenerativeModel) -> str:

@@ -1,8 +1,9 @@
 """From images to a map of codes and back."""
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor, channels_last, nn
 from torch.nn import functional
+
+from genai_core.models.networks.resolutions import widths
 
 _GROUP_CHANNELS = 8  # channels of one normalisation group
 
@@ -10,14 +11,14 @@ _GROUP_CHANNELS = 8  # channels of one normalisation group
 class Tokenizer(nn.Module):
     """Encoder and decoder between images and maps of `code_dim` channels, `stride` times smaller.
 
-    channels: of the images. width: channels at half the image's resolution, twice as many below. depth: residual
+    channels: of the images. width: channels at half the image's resolution, doubling below, at most four times. depth: residual
     blocks a resolution. stride: a power of two, 2 or more.
     """
 
     def __init__(self, channels: int, width: int, depth: int, stride: int, code_dim: int) -> None:
         super().__init__()
         halvings = stride.bit_length() - 2  # after the first layer's
-        counts = [width] + [2 * width] * halvings
+        counts = widths(width, halvings + 1)
         thin = max(8, width // 2)
         down: list[nn.Module] = [nn.Conv2d(channels, width, kernel_size=4, stride=2, padding=1)]
         up: list[nn.Module] = [nn.Conv2d(code_dim, counts[-1], kernel_size=3, padding=1)]
@@ -36,7 +37,7 @@ class Tokenizer(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """images (B, C, H, W) -> (B, h, w, code_dim) float32."""
-        encoded: Tensor = self.encoder(images.contiguous(memory_format=torch.channels_last))
+        encoded: Tensor = self.encoder(images.contiguous(memory_format=channels_last))
         return encoded.permute(0, 2, 3, 1).float()
 
     def decode(self, codes: Tensor) -> Tensor:
