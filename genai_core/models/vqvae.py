@@ -111,7 +111,7 @@ class TokenModel(nn.Module):
     def forward(self, uniforms: Tensor, labels: Tensor | None, temperature: float, top_k: int | None) -> Tensor:
         """uniforms (B, tokens of an image) in [0, 1), labels (B,) int64 or None -> images (B, C, H, W)."""
         tokens = self.prior.draw(uniforms, labels, temperature, top_k)
-        return self.tokenizer.decode(self.quantiser.to_codes(tokens.unflatten(1, (self.side, self.side))))
+        return self.tokenizer.decode(self.quantiser.to_codes(tokens.reshape(-1, self.side, self.side)))
 
     def codes(self, images: Tensor) -> Tensor:
         """images (B, C, H, W) -> their rounded codes (B, side, side, levels)."""
@@ -128,4 +128,5 @@ def seeded_uniforms(seeds: Tensor, length: int) -> Tensor:
 def perplexity(counts: Tensor) -> Tensor:
     """exp of the entropy of tokens that were seen counts (K,) times: K when all are as frequent."""
     shares = counts / counts.sum()
-    return torch.special.entr(shares).sum().exp()
+    result: Tensor = torch.special.entr(shares).sum().exp()
+    return result

@@ -7,6 +7,7 @@ from genai_core.config import DiffusionSampling
 from genai_core.models.diffusion import build, flow_preconditioning, noise_levels, preconditioning
 from genai_core.models.networks.diffusion.ode import euler, heun
 from genai_core.models.protocol import to_uint8
+from tests.models.overfit import UNLABELLED, learn, recall
 from tests.models.tiny import SHAPE, diffusion_recipe
 
 SAMPLING = DiffusionSampling(sampler="heun", steps=3, sigma_min=0.01, sigma_max=10.0, guidance_scale=1.0)
@@ -47,18 +48,13 @@ def test_the_weighted_loss_of_the_best_gaussian_denoiser_is_one_at_every_noise_l
         assert float(loss.figures["loss"]) == pytest.approx(1.0, rel=0.03)
 
 
-def test_one_image_is_learned_by_heart():
-    model = build(diffusion_recipe(), SHAPE)
-    image = torch.rand(1, 1, 8, 8) * 2 - 1
-    images, labels = image.expand(16, -1, -1, -1), torch.zeros(16, dtype=torch.int64)
-    optimizer, generator = torch.optim.Adam(model.parameters(), lr=1e-2), torch.Generator().manual_seed(0)
-    for _ in range(150):
-        optimizer.zero_grad()
-        model.loss("denoiser", images, labels, generator).value.backward()
-        optimizer.step()
-    drawn = model.eval().sample(labels[:4], torch.arange(4), SAMPLING.model_copy(update={"steps": 8}))
-    difference = (drawn.float() - (image * 127.5 + 127.5)).abs().mean()
-    assert difference < 20  # of 255; any other image is about 85 away
+@pytest.mark.parametrize("kind", ["edm", "flow"])
+def test_16_images_are_learned_by_heart(kind):
+    model = build(diffusion_recipe(kind=kind, sigma_data=1.0), UNLABELLED)
+    learn(model, learning_rate=1e-2, steps=120, betas=(0.9, 0.99))
+    found = recall(model, SAMPLING.model_copy(update={"steps": 8, "sigma_min": 0.02, "sigma_max": 20.0}))
+    assert found.distance < 0.35
+    assert found.images > 12
 
 
 def test_noise_levels_fall_from_the_largest_to_nothing():

@@ -8,6 +8,7 @@ from genai_core.models.gan import build, gradient_penalty, relativistic_loss
 from genai_core.models.networks.gan.ada import Ada
 from genai_core.models.networks.gan.diffaugment import diff_augment
 from genai_core.models.networks.gan.diversity import diversity
+from tests.models.overfit import UNLABELLED, learn, recall
 from tests.models.tiny import SHAPE, gan_recipe
 
 LABELS = torch.tensor([0, 1, 2, 0])
@@ -193,3 +194,11 @@ def test_a_discriminator_that_has_won_raises_the_alarm():
     message = model.alarm({name: float(value) for name, value in loss.figures.items()})
     assert message is not None
     assert "the discriminator has won" in message
+
+
+def test_16_images_are_learned_by_heart():
+    model = build(gan_recipe(augment_policy=(), r1_gamma=0.1), UNLABELLED)
+    learn(model, learning_rate=5e-3, steps=200, betas=(0.0, 0.99))
+    found = recall(model, GanSampling(truncation=1.0))
+    assert found.distance < 0.75
+    assert found.images > 7

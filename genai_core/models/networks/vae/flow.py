@@ -1,5 +1,7 @@
 """A prior that is learned: a normalising flow of affine couplings (Dinh et al. 2017, arXiv 1605.08803), a class each."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +34,7 @@ class Flow(nn.Module):
         """noise (B, dim) -> latents (B, dim): the inverse."""
         with torch.autocast(noise.device.type, enabled=False):
             for layer in reversed(self.layers):
-                noise = layer.inverse(noise, condition.float())
+                noise = cast(Coupling, layer).inverse(noise, condition.float())
             return noise
 
     def log_density(self, latents: Tensor, condition: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """A causal transformer over the tokens of an image, row by row (Vaswani et al. 2017, arXiv 1706.03762)."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -48,7 +50,7 @@ class TokenPrior(nn.Module):
         for place in range(self.length):
             x = x + self.place[place]
             for layer, cache in zip(self.layers, caches, strict=True):
-                x = layer.step(x, cache, place)
+                x = cast(Layer, layer).step(x, cache, place)
             logits = self.head(self.norm(x[:, 0])).float() / temperature
             tokens = pick(logits, uniforms[:, place], top_k)
             drawn.append(tokens)
@@ -74,20 +76,22 @@ class Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, length, width) -> the same shape; no place sees a later one."""
         query, key, value = self.qkv(self.norm1(x)).chunk(3, dim=-1)
-        attended = functional.scaled_dot_product_attention(*map(self._split, (query, key, value)), is_causal=True)
+        query, key, value = self._split(query), self._split(key), self._split(value)
+        attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         return self._finish(x, attended)
 
     def step(self, x: Tensor, cache: Tensor, place: int) -> Tensor:
         """x (B, 1, width), what stands at `place`; cache (2, B, length, width), keys and values, is written there."""
         query, key, value = self.qkv(self.norm1(x)).chunk(3, dim=-1)
         cache[0, :, place], cache[1, :, place] = key[:, 0], value[:, 0]
-        keys, values = cache[:, :, : place + 1]
-        attended = functional.scaled_dot_product_attention(*map(self._split, (query, keys, values)))
+        keys, values = self._split(cache[0, :, : place + 1]), self._split(cache[1, :, : place + 1])
+        attended = functional.scaled_dot_product_attention(self._split(query), keys, values)
         return self._finish(x, attended)
 
     def _split(self, x: Tensor) -> Tensor:
         """(B, length, width) -> (B, heads, length, width / heads)."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, length, width = x.shape
+        return x.reshape(batch, length, self.heads, width // self.heads).transpose(1, 2)
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
         x = x + self.mix(attended.transpose(1, 2).flatten(2))
