@@ -1,6 +1,8 @@
 """VQ-VAE: images as tokens (van den Oord et al. 2017, arXiv 1711.00937), and a transformer that writes such tokens.
 
-The tokens come from finite scalar quantisation (FSQ) rather than from a codebook.
+The tokens come from finite scalar quantisation (FSQ) rather than from a codebook: measured on Fashion-MNIST beside an EMA
+codebook with revival of dead codes, the error is the same at a lower perplexity, so the prior has less to learn
+(docs/architecture.md has the figures), and nothing can collapse.
 """
 
 from collections.abc import Mapping, Sequence
