@@ -22,7 +22,7 @@ TRAIN = [sys.executable, "-m", "tasks.train"]
 
 
 def training_params():
-    """Both models of params.yaml, as small as they can be, trained for 60 steps."""
+    """The models of params.yaml, as small as they can be, trained for 60 steps."""
     change_params(compute={"accelerator": "cpu", "cpu_threads": 1, "checkpoint_every_s": 1e-6})
     yaml = YAML()
     values = yaml.load(PARAMS)
@@ -92,7 +92,7 @@ def take_outputs(name):
     return found
 
 
-@pytest.mark.parametrize("name", ["diffusion", "gan"])
+@pytest.mark.parametrize("name", ["diffusion", "gan", "vae", "vqvae"])
 def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
     write_datasets()
     training_params()
@@ -125,6 +125,8 @@ def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
     assert len(rows) == STEPS + 1
     with Image.open(workspace / "plots/trained" / name / "samples.png") as picture:
         assert picture.width > 200
+    pictures = {path.stem for path in (workspace / "plots/trained" / name).glob("*.png")} - {"samples"}
+    assert pictures == {"vae": {"reconstructions", "interpolations"}, "vqvae": {"reconstructions"}}.get(name, set())
     cost = read_json(f"metrics/cost/train@{name}.json")
     assert cost["images"] == STEPS * 8
     assert cost["device"] == "cpu"
@@ -136,7 +138,7 @@ def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
     assert read_json(f".genai/progress/train@{name}.json")["done"] == STEPS * 8
 
 
-@pytest.mark.parametrize("name", ["diffusion", "gan"])
+@pytest.mark.parametrize("name", ["diffusion", "gan", "vqvae"])
 def test_a_killed_run_ends_as_if_nothing_had_happened(trained, monkeypatch, name):
     expected = trained(name)
     process = start(name)
