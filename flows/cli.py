@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from flows import data_cli
+
 if TYPE_CHECKING:
     from flows.plan import Plan
 
@@ -29,7 +31,7 @@ class _Group(click.Group):
         except ConfigError as error:
             _fail(str(error), EXIT_USAGE)
         except Exception as error:
-            if type(error).__name__ in ("GraphError", "DataError", "ServerError"):
+            if type(error).__name__ in ("GraphError", "DataError", "RemoteError", "ServerError", "VersionError"):
                 _fail(str(error), EXIT_USAGE)
             raise
         except KeyboardInterrupt:
@@ -99,9 +101,57 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
     click.echo(_headline(result))
 
 
+@main.command()
+@click.argument("images", required=False)
+@click.option("--against", help="The real images: a folder, an archive, .npy, or a prepared dataset.")
+@click.option("--split", type=click.Choice(["train", "test"]), help="Their side.  [default: all; of a dataset train]")
+@click.option("--extractor", type=click.Choice(["project", "inception"]), help="[default: project, if there is one]")
+@click.option("--weights", help="Inception's weights file.")
+@click.option("--weights-sha256", help="Its sha256, or the first 8 digits.  [default: the published network's]")
+@click.option("--out", help="A JSON file to write.")
+@click.option("--selfcheck", is_flag=True, help="IMAGES is CIFAR-10: compare with the published figures.")
+@click.pass_obj
+def evaluate(
+    workspace: Path,
+    images: str | None,
+    against: str | None,
+    split: str | None,
+    extractor: str | None,
+    weights: str | None,
+    weights_sha256: str | None,
+    out: str | None,
+    selfcheck: bool,
+) -> None:
+    """Measure IMAGES, from whatever tool, against real ones: FD, KID, precision, recall and more, with intervals.
+
+    Both are folders, archives, .npy, .npz, IDX, Parquet or prepared datasets, of one size. See docs/evaluation.md.
+    """
+    from flows.evaluate import evaluate as run_evaluate
+
+    options = {"against": against, "split": split, "extractor": extractor, "weights": weights, "out": out}
+    sys.exit(run_evaluate(workspace, images, selfcheck=selfcheck, weights_sha256=weights_sha256, **options))
+
+
+@main.command()
+@click.option(
+    "--preset", required=True, metavar="NAME", help="digits, fashion-mnist, cifar10, photos-64 or photos-128."
+)
+@click.option("--force", is_flag=True, help="Overwrite a params.yaml that somebody has changed.")
+@click.pass_obj
+def init(workspace: Path, preset: str, force: bool) -> None:
+    """Write params.yaml for a common kind of data. Its first lines say what it costs and what to expect."""
+    from flows.presets import write_preset
+
+    click.echo(f"{write_preset(workspace, preset, force=force)} is now the preset {preset}")
+
+
 @main.group()
 def data() -> None:
-    """The images: what is tracked, and adding more."""
+    """The images: what is tracked, adding more, and the way to and from a remote."""
+
+
+for command in (data_cli.status, data_cli.diff, data_cli.push, data_cli.pull, data_cli.verify):
+    data.add_command(command)
 
 
 @data.command("add")

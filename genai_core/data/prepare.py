@@ -50,8 +50,9 @@ class Prepared:
     info: DatasetInfo
     total_files: int  # images found
     rejected: tuple[RejectedFile, ...]
-    skipped: dict[str, int]  # files that are no images by their name, links, hidden files
+    skipped: dict[str, int]  # files that are no images by their name, hidden files
     untrained: tuple[str, ...]  # classes so small that none of their images is for training
+    lost: tuple[str, ...]  # classes of which no image was good
     sizes: tuple[tuple[int, int, int], ...]  # width, height and number of the files that are in the dataset
 
 
@@ -141,7 +142,8 @@ def _make(
     _write_rejected(folder / REJECTED_FILE, rejected)
     trained = set(rows["label"][rows["split"] == "train"])
     untrained = tuple(name for number, name in enumerate(classes) if number not in trained)
-    return Prepared(info, total_files, tuple(rejected), found.skipped, untrained, _sizes(read, chosen.files))
+    lost = tuple(sorted({str(name) for name in names} - set(classes)))
+    return Prepared(info, total_files, tuple(rejected), found.skipped, untrained, lost, _sizes(read, chosen.files))
 
 
 def _choose(

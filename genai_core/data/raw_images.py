@@ -13,7 +13,12 @@ from genai_core.data.facts import Indices
 from genai_core.data.pack_indexes import PackStamp, forget_others, indexed_pack
 from genai_core.data.packs import is_pack
 from genai_core.data.places import Member, Place
-from genai_core.data.sources import accepted_formats, find_images
+from genai_core.data.sources import REFUSED, accepted_formats, find_images
+
+REFUSED_DETAILS: dict[Reason, str] = {
+    "link": "leads out of the folder, to a folder, or nowhere",
+    "special_file": "no regular file; never opened",
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class RawImages:
     offsets: Indices
     sizes: Indices
     faults: tuple[RawFault, ...]
-    skipped: dict[str, int]  # what is no image by its name, links, hidden files, and how often
+    skipped: dict[str, int]  # what is no image by its name, hidden files, and how often
 
     def __len__(self) -> int:
         return len(self.names)
@@ -71,8 +76,9 @@ def find_raw_images(raw: Path, indexes: Path | None = None) -> RawImages:
     """
     found = find_images(raw, is_pack)
     names = list(found.files)
-    skipped = Counter(found.skipped)
+    skipped = Counter({kind: count for kind, count in found.skipped.items() if kind not in REFUSED})
     faults = [RawFault(name, "bad_name", "no UTF-8, or control characters") for name in found.bad_names]
+    faults += [RawFault(name, reason, REFUSED_DETAILS[reason]) for name, reason in found.refused.items()]
     stamps: list[PackStamp] = []
     pack_of = [np.full(len(names), -1, dtype=np.int64)]
     offsets, sizes = [np.zeros(len(names), dtype=np.int64)], [np.zeros(len(names), dtype=np.int64)]

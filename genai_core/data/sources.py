@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from genai_core.data.decode import IMAGE_EXTENSIONS
+from genai_core.data.decode import IMAGE_EXTENSIONS, Reason
 
 # What systems leave between a person's files.
 _LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+# Kinds of file that may stand for an image, and the reason for which they are not opened.
+REFUSED: dict[str, Reason] = {"links": "link", "special files": "special_file"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -22,6 +24,7 @@ class Found:
     files: tuple[str, ...]
     bad_names: tuple[str, ...]  # image files whose names cannot be written into tables, made printable
     skipped: dict[str, int]  # what was left out (links, hidden files, other kinds of file) and how often
+    refused: dict[str, Reason]  # of these the links and special files, by path, made printable
     packs: tuple[str, ...] = ()  # files that hold images, where these are asked for
 
 
@@ -37,9 +40,12 @@ def find_images(folder: Path, is_pack: Callable[[str], bool] = lambda _path: Fal
     bad_names: list[str] = []
     packs: list[str] = []
     skipped: Counter[str] = Counter()
+    refused: dict[str, Reason] = {}
     for path, fault in _walk(folder, folder.resolve()):
         if fault:
             skipped[fault] += 1
+            if fault in REFUSED:
+                refused[printable(path)] = REFUSED[fault]
         elif is_source_note(path):
             pass  # data/raw/NAME/source.json is read by source_json.py
         elif is_image_name(path) and not is_bad_name(path):
@@ -52,7 +58,9 @@ def find_images(folder: Path, is_pack: Callable[[str], bool] = lambda _path: Fal
             skipped[kind_of_file(path)] += 1
     if not files and not bad_names and not packs:
         raise ValueError(f"{folder}: no image file in it; {accepted_formats()}")
-    return Found(tuple(sorted(files)), tuple(sorted(bad_names)), dict(sorted(skipped.items())), tuple(sorted(packs)))
+    return Found(
+        tuple(sorted(files)), tuple(sorted(bad_names)), dict(sorted(skipped.items())), refused, tuple(sorted(packs))
+    )
 
 
 def is_image_name(path: str) -> bool:
