@@ -12,13 +12,11 @@ import os
 import random
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +24,13 @@ import numpy as np
 from benchmarks.data_runs import (
     ROOT,
     WORKERS,
+    Took,
     config_of,
+    cpu_seconds,
     fashion_mnist,
     folder_bytes,
     grown_bytes,
+    median,
     run,
     timed,
     write_png,
@@ -72,7 +73,7 @@ def measure_add(arguments: argparse.Namespace, folder: Path) -> None:
         print(f"  {what:32s}  {plain}", flush=True)
 
 
-def add_and_check(checkout: Path, images: int, rounds: int) -> "dict[str, Took]":
+def add_and_check(checkout: Path, images: int, rounds: int) -> dict[str, Took]:
     new_checkout(checkout)
     writer = PackWriter(checkout / "data/raw/set", first_number=0)
     for number, content in synthetic_images(images, seed=0):
@@ -95,7 +96,7 @@ def add_and_check(checkout: Path, images: int, rounds: int) -> "dict[str, Took]"
     return {what: median(values) for what, values in took.items()}
 
 
-def plain_dvc(checkout: Path, images: int) -> "dict[str, Took]":
+def plain_dvc(checkout: Path, images: int) -> dict[str, Took]:
     new_checkout(checkout)
     for number, content in synthetic_images(images, seed=0):
         path = checkout / "data/raw/set" / str(number % 10) / f"{number:07d}.png"
@@ -117,24 +118,25 @@ def measure_prepare(arguments: argparse.Namespace, folder: Path) -> None:
     images, labels = fashion_mnist(arguments.data, arguments.images)
     write_png(folder / "files", images, labels)
     packing = timed(lambda: add_source(str(folder / "files/fashion"), folder / "packs"))
-    print(f"\nPrepare {len(images):,} PNG images, {WORKERS} cores       seconds  images/s")
-    seconds: dict[str, list[float]] = {"from files": [], "from packs": [], "ImageFolder + DataLoader(2), no check": []}
+    print(f"\nPrepare {len(images):,} PNG images, {WORKERS} cores       seconds (cpu)     images/s")
+    alone = "ImageFolder + DataLoader(2), no check"
+    seconds: dict[str, list[Took]] = {"from files": [], "from packs": [], alone: []}
     for _ in range(arguments.rounds):
         for raw in ("files", "packs"):
             for old in ("memory", "indexes"):
                 shutil.rmtree(folder / old, ignore_errors=True)
             took = run(folder / raw, folder / "full", config, memory=folder / "memory", indexes=folder / "indexes")
-            seconds[f"from {raw}"].append(took.seconds)
-        alone = timed(lambda: image_folder_pass(folder / "files/fashion"))
-        seconds["ImageFolder + DataLoader(2), no check"].append(alone)
+            seconds[f"from {raw}"].append(Took(took.seconds, took.cpu_seconds))
+        before = cpu_seconds()
+        took_seconds = timed(lambda: image_folder_pass(folder / "files/fashion"))
+        seconds[alone].append(Took(took_seconds, cpu_seconds() - before))
     for what, values in seconds.items():
-        print(f"  {what:40s}  {statistics.median(values):9.2f} {len(images) / statistics.median(values):9,.0f}")
-    print(f"  {'(packing the files, once)':40s}  {packing:9.2f} {len(images) / packing:9,.0f}")
-    full = statistics.median(seconds["from packs"])
-    versions(folder, config, full)
+        print(f"  {what:38s}  {median(values)} {len(images) / median(values).seconds:9,.0f}")
+    print(f"  {'(packing the files, once)':38s}  {packing:7.2f} s {len(images) / packing:17,.0f}", flush=True)
+    versions(folder, config, median(seconds["from packs"]))
 
 
-def versions(folder: Path, config: DataConfig, full: float) -> None:
+def versions(folder: Path, config: DataConfig, full: Took) -> None:
     """1% more, 1% less, 1% under other names: each from a prepared dataset."""
     raw, files = folder / "grown", sorted((folder / "files/fashion").rglob("*.png"))
     chosen = random.Random(0).sample(files, len(files) // 50)
@@ -155,7 +157,7 @@ def versions(folder: Path, config: DataConfig, full: float) -> None:
             path.rename(path.with_name(f"new-{path.name}")) for path in renamed(raw, folder / "held_back/fashion")
         ],
     }
-    print("\nOne version to the next, in packs            seconds  of a full run  growth of the cache")
+    print("\nOne version to the next, in packs            seconds (cpu)   of a full run  growth of the cache")
     for name, change in steps.items():
         change()
         time.sleep(3)
@@ -164,7 +166,8 @@ def versions(folder: Path, config: DataConfig, full: float) -> None:
         previous = (folder / "known").rename(before) if (folder / "known").exists() else None
         took = run(raw, folder / "known", config, previous=previous, **kept)
         growth = f"{grown_bytes(before, folder / 'known') / folder_bytes(before):18.2%}" if previous else ""
-        print(f"  {name:40s}  {took.seconds:9.2f}  {took.seconds / full:12.1%}  {growth}", flush=True)
+        share = f"{took.seconds / full.seconds:7.1%} ({took.cpu_seconds / full.cpu_seconds:5.1%})"
+        print(f"  {name:38s}  {Took(took.seconds, took.cpu_seconds)}  {share}  {growth}", flush=True)
 
 
 def renamed(raw: Path, source: Path) -> list[Path]:
@@ -178,7 +181,7 @@ def renamed(raw: Path, source: Path) -> list[Path]:
 def measure_tenfold(arguments: argparse.Namespace, folder: Path) -> None:
     config = config_of(image_size=28)
     images, labels = fashion_mnist(arguments.data, arguments.images)
-    print("\nPrepare from packs                           seconds  images/s  times one  peak MB")
+    print("\nPrepare from packs                           seconds  images/s  times (cpu)  peak MB")
     one = 0.0
     for copies in (1, 10):
         raw = folder / str(copies)
@@ -189,10 +192,10 @@ def measure_tenfold(arguments: argparse.Namespace, folder: Path) -> None:
                 writer.add(f"{label}/{number:06d}.png", encode_png(np.ascontiguousarray(image)))
             writer.finish()
         took = run(raw, folder / "out", config, memory=folder / f"memory{copies}", indexes=folder / f"indexes{copies}")
-        one = one or took.seconds
+        one = one or took.cpu_seconds
         print(
             f"  {copies * len(images):>9,}                                {took.seconds:9.2f} "
-            f"{copies * len(images) / took.seconds:9,.0f} {took.seconds / one:10.1f} {took.peak_mb:8.0f}",
+            f"{copies * len(images) / took.seconds:9,.0f} {took.cpu_seconds / one:10.1f} {took.peak_mb:8.0f}",
             flush=True,
         )
 
@@ -212,21 +215,6 @@ def new_checkout(folder: Path) -> None:
             shutil.copy(ROOT / name, folder / name)
     for command in (["git", "init", "--quiet"], ["git", "add", "--all"]):
         subprocess.run(command, cwd=folder, check=True)
-
-
-@dataclass(frozen=True)
-class Took:
-    """Wall-clock and processor's seconds of a command."""
-
-    seconds: float
-    cpu_seconds: float
-
-    def __str__(self) -> str:
-        return f"{self.seconds:7.2f} s ({self.cpu_seconds:5.2f})"
-
-
-def median(values: list[Took]) -> Took:
-    return Took(*(statistics.median(part) for part in zip(*((v.seconds, v.cpu_seconds) for v in values), strict=True)))
 
 
 def genai(folder: Path, *arguments: str) -> Took:

@@ -1,11 +1,14 @@
 """What the measurements of raw and prepared data share. Without torch, whose own memory would count otherwise."""
 
 import gzip
+import resource
 import shutil
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +23,26 @@ ROOT = Path(__file__).parents[1]
 WORKERS = 2
 
 
-class Run:
-    """One prepare: wall-clock seconds and the peak of memory, children included."""
+@dataclass(frozen=True)
+class Took:
+    """Wall-clock and processor's seconds of a command."""
 
     seconds: float
+    cpu_seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:7.2f} s ({self.cpu_seconds:5.2f})"
+
+
+def median(values: list[Took]) -> Took:
+    return Took(*(statistics.median(part) for part in zip(*((v.seconds, v.cpu_seconds) for v in values), strict=True)))
+
+
+class Run:
+    """One prepare: seconds by the wall's and the processor's clock, and the peak of memory, children included."""
+
+    seconds: float
+    cpu_seconds: float
     peak_mb: float
 
 
@@ -40,10 +59,10 @@ def run(
     out.mkdir(parents=True)
     done = Run()
     with peak_memory(done):
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), cpu_seconds()
         before = previous_dataset(previous) if previous else None
         prepare(raw, out, config, workers=WORKERS, previous=before, memory=memory, indexes=indexes)
-        done.seconds = time.perf_counter() - began
+        done.seconds, done.cpu_seconds = time.perf_counter() - began, cpu_seconds() - began_cpu
     return done
 
 
@@ -88,6 +107,12 @@ def write_png(raw: Path, images: np.ndarray, labels: np.ndarray, source: str = "
 
 def config_of(**changes: object) -> DataConfig:
     return load_config(ROOT / "params.yaml").data.model_copy(update=changes)
+
+
+def cpu_seconds() -> float:
+    """Of the processor, by this process and those of its children that have ended."""
+    parts = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(part.ru_utime + part.ru_stime for part in parts)
 
 
 def timed(work: Callable[[], object]) -> float:

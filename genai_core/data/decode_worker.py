@@ -21,7 +21,7 @@ from typing import IO, Any
 from PIL import Image
 
 from genai_core.data.decode import Decoded, DecodeRule, Rejected, decode_file
-from genai_core.data.places import NO_HASH, PackReader, Place, as_place, hash_place
+from genai_core.data.places import NO_HASH, PackReader, Place, as_place, hash_places
 
 # Of processor time, so that a busy machine rejects nothing.
 MAX_SECONDS_A_BATCH = 60
@@ -88,7 +88,7 @@ def _decoded(place: Place, packs: PackReader, rule: DecodeRule) -> tuple[bytes, 
     """sha256 of what is at a place, and what it shows."""
     if isinstance(place, str):
         content = _content(place)
-        digest = hash_place(place) if content is None else hashlib.sha256(content).digest()
+        digest = hash_places([place]) if content is None else hashlib.sha256(content).digest()
         return digest, decode_file(place, rule, content)
     try:
         content = packs.read(place)

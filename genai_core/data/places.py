@@ -26,18 +26,23 @@ def name_of(place: Place) -> str:
     return place if isinstance(place, str) else place.name
 
 
-def hash_place(place: Place) -> bytes:
-    """sha256 of what is there; NO_HASH when it cannot be read."""
+def hash_places(places: Sequence[Place]) -> bytes:
+    """sha256 of what is at each place, 32 bytes an image; NO_HASH for what cannot be read."""
+    with PackReader() as packs:
+        return b"".join(_hash(place, packs) for place in places)
+
+
+def _hash(place: Place, packs: "PackReader") -> bytes:
     try:
         if isinstance(place, str):
             with open(place, "rb") as file:  # noqa: PTH123 - for a million files, Path.open takes longer than reading
                 return hashlib.file_digest(file, "sha256").digest()
-        digest, done = hashlib.sha256(), 0
-        with PackReader() as packs:
-            while done < place.size:
-                part = place._replace(offset=place.offset + done, size=min(place.size - done, _CHUNK_BYTES))
-                digest.update(packs.read(part))
-                done += part.size
+        if place.size <= _CHUNK_BYTES:
+            return hashlib.sha256(packs.read(place)).digest()
+        digest = hashlib.sha256()
+        for done in range(0, place.size, _CHUNK_BYTES):
+            part = place._replace(offset=place.offset + done, size=min(place.size - done, _CHUNK_BYTES))
+            digest.update(packs.read(part))
         return digest.digest()
     except OSError:
         return NO_HASH

@@ -23,10 +23,11 @@ from genai_core.data.known_files import (
 )
 from genai_core.data.near import near_hashes
 from genai_core.data.pixel_store import OldPixels, Spool
-from genai_core.data.places import hash_place
+from genai_core.data.places import hash_places
 from genai_core.data.raw_images import RawImages
 
 OnDecoded = Callable[[int, int], None]
+HASHED_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,9 @@ def _take_known(images: RawImages, files: Files, known: Files, workers: int) -> 
     files.take(known, here, same[here])
     rows = images.in_storage_order(np.flatnonzero(same < 0))
     # Only read, not looked into: that is safe in this process, and quicker than to start another.
+    batches = [images.places(rows[first : first + HASHED_AT_ONCE].tolist()) for first in range(0, len(rows), HASHED_AT_ONCE)]
     with ThreadPoolExecutor(workers) as threads:
-        digests = b"".join(threads.map(hash_place, images.places(rows.tolist())))
+        digests = b"".join(threads.map(hash_places, batches))
     files.records["file_sha256"][rows] = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)
     same = same_content(known, files, rows)
     files.take(known, rows[same >= 0], same[same >= 0])

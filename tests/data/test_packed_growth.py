@@ -116,8 +116,12 @@ def test_old_packs_are_known_at_once_and_only_new_images_are_read(checkout, monk
     checkout.prepare()
     checkout.add(images(60, 63))
     hashed, decoded, walked = [], [], []
-    hash_place, decode, read_pack = read_files.hash_place, read_files.decode_files, pack_indexes.read_pack
-    monkeypatch.setattr(read_files, "hash_place", lambda place: (hashed.append(place.name), hash_place(place))[1])
+    hash_places, decode, read_pack = read_files.hash_places, read_files.decode_files, pack_indexes.read_pack
+    monkeypatch.setattr(
+        read_files,
+        "hash_places",
+        lambda places: (hashed.extend(place.name for place in places), hash_places(places))[1],
+    )
     monkeypatch.setattr(pack_indexes, "read_pack", lambda path: (walked.append(path.name), read_pack(path))[1])
     monkeypatch.setattr(
         read_files,
