@@ -21,7 +21,9 @@ def assert_one_line(answer: "subprocess.CompletedProcess[str]", *said: str) -> N
         assert text in answer.stderr
 
 
-@pytest.mark.parametrize("arguments", ["--help", "run --help", "plan --help", "data add --help", "--version"])
+@pytest.mark.parametrize(
+    "arguments", ["--help", "run --help", "plan --help", "init --help", "data add --help", "--version"]
+)
 def test_help_imports_nothing_slow(arguments: str) -> None:
     code = (
         "import sys\nfrom flows.cli import main\n"
