@@ -112,7 +112,9 @@ class Stepper:
             names = list(loss.figures)
             # Parts of a mean: their gradients and figures add up to the whole batch's.
             (loss.value * share if share < 1.0 else loss.value).backward()  # type: ignore[no-untyped-call]
-            parts.append(torch.stack([loss.value.detach().float(), *map(torch.Tensor.float, loss.figures.values())]))
+            value = loss.value.detach().float()
+            # A family may have made a figure on the processor.
+            parts.append(torch.stack([value, *(figure.float().to(value.device) for figure in loss.figures.values())]))
             parts[-1] = parts[-1] * share
         return names, torch.stack(parts).sum(dim=0)
 

@@ -23,7 +23,16 @@ def assert_one_line(answer: "subprocess.CompletedProcess[str]", *said: str) -> N
 
 @pytest.mark.parametrize(
     "arguments",
-    ["--help", "run --help", "plan --help", "data add --help", "data diff --help", "evaluate --help", "--version"],
+    [
+        "--help",
+        "run --help",
+        "plan --help",
+        "init --help",
+        "data add --help",
+        "data diff --help",
+        "evaluate --help",
+        "--version",
+    ],
 )
 def test_help_imports_nothing_slow(arguments: str) -> None:
     code = (
