@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from flows import registry_cli
+from flows import lineage_cli, registry_cli
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -20,7 +20,7 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 MOST_REASONS = 3
 
 # By name: importing them would import prefect and dvc.
-EXPECTED_ERRORS = {"GraphError", "DataError", "ServerError", "GitError", "RegistryError", "PushError"}
+EXPECTED_ERRORS = {"GraphError", "DataError", "ServerError", "GitError", "RegistryError", "PushError", "LineageError"}
 
 
 class _Group(click.Group):
@@ -106,6 +106,7 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
 
 for command in (registry_cli.promote, registry_cli.rollback, registry_cli.history, registry_cli.registry):
     main.add_command(command)
+main.add_command(lineage_cli.lineage)
 
 
 @main.group()

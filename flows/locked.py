@@ -14,6 +14,7 @@ from flows.git import GitError, blobs, files_at, git
 from genai_core.config import PARAMS_FILE
 
 LOCK_FILE = "dvc.lock"
+RAW_FILE = "data/raw.dvc"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def lock_at(workspace: Path, commit: str) -> Lock:
 
 def locks_at(workspace: Path, commits: list[str]) -> dict[str, Lock]:
     """The same for many commits: each content is read once."""
-    contents = blobs(workspace, [(c, path) for c in commits for path in (LOCK_FILE, "data/raw.dvc")])
+    contents = blobs(workspace, [(c, path) for c in commits for path in (LOCK_FILE, RAW_FILE)])
     parsed: dict[bytes, Any] = {}
 
     def values(commit: str, path: str) -> Any:
@@ -99,7 +100,7 @@ def locks_at(workspace: Path, commits: list[str]) -> dict[str, Lock]:
             parsed[content] = _yaml(content, f"{path} at {commit[:7]}")
         return parsed[content]
 
-    return {c: Lock(_stages(values(c, LOCK_FILE)), tuple(_sources(values(c, "data/raw.dvc")))) for c in commits}
+    return {c: Lock(_stages(values(c, LOCK_FILE)), tuple(_sources(values(c, RAW_FILE)))) for c in commits}
 
 
 def differences(workspace: Path, commit: str, path: str) -> list[str]:

@@ -14,6 +14,7 @@ class Objects:
     def __init__(self, repo: "Repo") -> None:
         self._cache: Any = repo.cache.local
         self._repo = repo
+        self._listings: dict[str, dict[str, str] | None] = {}
 
     @property
     def remote_name(self) -> str | None:
@@ -32,10 +33,11 @@ class Objects:
         """The files below a folder (relative path -> md5); a single file stands under "". None: no such object."""
         if not md5.endswith(".dir"):
             return {"": md5}
-        content = self.read(md5)
-        if content is None:
-            return None
-        return {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
+        if md5 not in self._listings:
+            content = self.read(md5)
+            entries = None if content is None else json.loads(content)
+            self._listings[md5] = None if entries is None else {entry["relpath"]: entry["md5"] for entry in entries}
+        return self._listings[md5]
 
     def in_cache(self, md5: str) -> bool:
         """Whether the cache has the whole of an output."""
