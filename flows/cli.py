@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from flows import lineage_cli, registry_cli
+from flows import lineage_cli, registry_cli, services_cli
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -20,7 +20,16 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 MOST_REASONS = 3
 
 # By name: importing them would import prefect and dvc.
-EXPECTED_ERRORS = {"GraphError", "DataError", "ServerError", "GitError", "RegistryError", "PushError", "LineageError"}
+EXPECTED_ERRORS = {
+    "GraphError",
+    "DataError",
+    "ServerError",
+    "GitError",
+    "RegistryError",
+    "PushError",
+    "LineageError",
+    "ServicesError",
+}
 
 
 class _Group(click.Group):
@@ -106,7 +115,8 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
 
 for command in (registry_cli.promote, registry_cli.rollback, registry_cli.history, registry_cli.registry):
     main.add_command(command)
-main.add_command(lineage_cli.lineage)
+for command in (lineage_cli.lineage, services_cli.up, services_cli.down, services_cli.doctor):
+    main.add_command(command)
 
 
 @main.group()
