@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flows.git import git
 from flows.locked import LOCK_FILE, RAW_FILE, Item, Lock, LockedStage, locks_at
-from flows.objects import Objects
+from flows.outputs import Outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +30,9 @@ class Run:
 class History:
     """All runs that any commit of any branch or tag knows, the oldest first."""
 
-    def __init__(self, workspace: Path, objects: Objects) -> None:
+    def __init__(self, workspace: Path, held: Outputs) -> None:
         """Reads git's history and, from DVC's cache or remote, lists of files. Raises GitError."""
-        self.objects = objects
+        self.held = held
         paths = (LOCK_FILE, RAW_FILE)
         commits = git(workspace, "log", "--all", "--reverse", "--topo-order", "--format=%H", "--", *paths).split()
         locks = locks_at(workspace, commits)
@@ -68,13 +68,13 @@ class History:
 
     def read(self, folder: Item, name: str) -> bytes | None:
         """A file of an output folder by its name; None when cache and remote do not have it."""
-        md5 = (self.objects.files(folder.md5) or {}).get(name)
-        return self.objects.read(md5) if md5 else None
+        md5 = (self.held.files(folder.md5) or {}).get(name)
+        return self.held.read(md5) if md5 else None
 
     def _index(self, run: Run, out: Item, inside: Iterable[str]) -> None:
         self._add(out, run)
         wanted = list(inside)
-        files = self.objects.files(out.md5) or {} if wanted else {}
+        files = self.held.files(out.md5) or {} if wanted else {}
         for path in wanted:
             md5 = files.get(path[len(out.path) + 1 :])
             if md5:
@@ -97,7 +97,7 @@ class History:
     def _folder_md5(self, folder: str, outs: list[Item]) -> str | None:
         listing = {}
         for out in outs:
-            files = self.objects.files(out.md5)
+            files = self.held.files(out.md5)
             if files is None:
                 return None
             prefix = out.path[len(folder) + 1 :]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from flows import lineage_cli, registry_cli, services_cli
+from flows import data_cli, lineage_cli, registry_cli, services_cli
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -21,14 +21,15 @@ MOST_REASONS = 3
 
 # By name: importing them would import prefect and dvc.
 EXPECTED_ERRORS = {
-    "GraphError",
     "DataError",
-    "ServerError",
     "GitError",
-    "RegistryError",
-    "PushError",
+    "GraphError",
     "LineageError",
+    "RegistryError",
+    "RemoteError",
+    "ServerError",
     "ServicesError",
+    "VersionError",
 }
 
 
@@ -121,7 +122,11 @@ for command in (lineage_cli.lineage, services_cli.up, services_cli.down, service
 
 @main.group()
 def data() -> None:
-    """The images: what is tracked, and adding more."""
+    """The images: what is tracked, adding more, and the way to and from a remote."""
+
+
+for command in (data_cli.status, data_cli.diff, data_cli.push, data_cli.pull, data_cli.verify):
+    data.add_command(command)
 
 
 @data.command("add")

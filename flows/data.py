@@ -59,6 +59,15 @@ def version(workspace: Path) -> DataVersion:
     return DataVersion(md5=out["md5"], files=out["nfiles"], size_bytes=out["size"])
 
 
+def run_task(workspace: Path, module: str, *arguments: str) -> None:
+    """Run a task that is no stage. Raises DataError with what it said when it fails."""
+    said: list[str] = []
+    try:
+        _run(workspace, [sys.executable, "-m", module, *arguments], said.append)
+    except DataError:
+        raise DataError("\n".join(line for line in said if line.strip())) from None
+
+
 def _ingest(workspace: Path, location: str, options: list[str]) -> None:
     _run(workspace, [sys.executable, "-m", "tasks.ingest", location, "--into", str(RAW_DATA), *options], print)
 

@@ -2,9 +2,7 @@
 
 import fcntl
 import json
-import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,8 +16,11 @@ from packaging.requirements import Requirement
 
 from flows.api import Api, ApiError, auth_string
 from flows.git import GitError, git, remote_of
-from flows.registry import read_registry
+from flows.graph import GraphError, open_repo
+from flows.objects import RemoteError
+from flows.registry import RegistryError, read_registry
 from flows.registry_tags import tags_at
+from flows.remote import verify
 from flows.resources import this_machine
 from flows.server import configured_api_url
 from flows.services import ServicesError, deployment_file, read_state, work_pools
@@ -29,7 +30,7 @@ PACKAGE = "genai-pipeline"
 LEAST_FREE_GB, WANTED_FREE_GB = 1.0, 10.0
 # git writes its index within seconds; who left a lock of this age is dead.
 OLD_LOCK_S = 600.0
-DVC_TIMEOUT_S = 120.0
+EXPECTED = (ApiError, ConfigError, GitError, GraphError, OSError, RegistryError, RemoteError, ServicesError)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def examine(workspace: Path) -> list[Check]:
     for name, check in checks:
         try:
             found.append(check(workspace))
-        except (GitError, ApiError, ServicesError, ConfigError, OSError, subprocess.SubprocessError) as error:
+        except EXPECTED as error:
             found.append(Check(name, "fail", " ".join(str(error).split())))
     return found
 
@@ -150,7 +151,8 @@ def _dead_in_rwlock(path: Path) -> str:
 
 
 def _disk(workspace: Path) -> Check:
-    cache = Path(_dvc(workspace, "cache", "dir").strip())
+    with open_repo(workspace) as repo:
+        cache = Path(repo.cache.local.path)
     places = {path: shutil.disk_usage(path).free / 1e9 for path in (workspace, cache) if path.exists()}
     place, free = min(places.items(), key=lambda item: item[1])
     found = f"{free:,.1f} GB free at {place}"
@@ -229,14 +231,16 @@ def _schedule(values: dict[str, Any]) -> str:
 
 
 def _data(workspace: Path) -> Check:
-    if not _dvc(workspace, "remote", "list").strip():
-        todo = "dvc remote add --default NAME URL"
+    with open_repo(workspace) as repo:
+        remote = repo.config["core"].get("remote")
+    if remote is None:
+        todo = "genai data push --to FOLDER, or --to s3://BUCKET/PATH"
         return Check("data pushed", "warn", "no DVC remote: data and models are on this machine only", todo)
-    status = json.loads(_dvc(workspace, "data", "status", "--json", "--not-in-remote") or "{}")
-    missing = status.get("not_in_remote") or []
-    if missing:
-        return Check("data pushed", "warn", f"not at the DVC remote: {', '.join(missing[:5])}", "dvc push")
-    return Check("data pushed", "ok", "all that dvc.lock names is at the DVC remote")
+    checked = verify(workspace)
+    if checked.faults:
+        found = f"{len(checked.faults):,} of {checked.objects:,} objects are not whole at {checked.address}"
+        return Check("data pushed", "warn", found, "genai data push")
+    return Check("data pushed", "ok", f"all {checked.objects:,} objects are at {checked.address}")
 
 
 def _tags(workspace: Path) -> Check:
@@ -260,18 +264,3 @@ def _api(workspace: Path) -> Api | None:
     url, state = configured_api_url(), read_state(workspace)
     found = url or (state.url if state and state.living() else None)
     return Api(found.rstrip("/"), auth_string()) if found else None
-
-
-def _dvc(workspace: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=workspace,
-        capture_output=True,
-        text=True,
-        timeout=DVC_TIMEOUT_S,
-        env={**os.environ, "DVC_NO_ANALYTICS": "1"},
-        check=False,
-    )
-    if done.returncode != 0:
-        raise OSError(f"dvc {' '.join(arguments)}: {done.stderr.strip()[-300:]}")
-    return done.stdout

@@ -167,7 +167,7 @@ class Lineage:
                 md5 = hashlib.md5((path / name).read_bytes(), usedforsecurity=False).hexdigest()
                 for run in reversed(self.history.runs):
                     for out in run.stage.outs:
-                        if (self.history.objects.files(out.md5) or {}).get(name) == md5 and _is_material(out.path):
+                        if (self.history.held.files(out.md5) or {}).get(name) == md5 and _is_material(out.path):
                             return out
         raise LineageError(f"{path}: no model, dataset or batch that git's history knows; was dvc.lock committed?")
 
@@ -186,7 +186,7 @@ class Lineage:
         return None if content is None else json.loads(content)
 
     def _weights(self, item: Item) -> str | None:
-        return (self.history.objects.files(item.md5) or {}).get(WEIGHTS) if item.path.startswith("models/") else None
+        return (self.history.held.files(item.md5) or {}).get(WEIGHTS) if item.path.startswith("models/") else None
 
     def _whole(self, item: Item, maker: Run) -> Item:
         """The output that `item` lies in, or is, or has in it."""

@@ -57,11 +57,11 @@ def _opened(workspace: Path) -> "Iterator[Lineage]":
     from flows.ancestry import History
     from flows.graph import open_repo
     from flows.lineage import Lineage
-    from flows.objects import Objects
+    from flows.outputs import Outputs
     from flows.registry import read_registry
 
     with open_repo(workspace) as repo:
-        yield Lineage(workspace, History(workspace, Objects(repo)), read_registry(workspace))
+        yield Lineage(workspace, History(workspace, Outputs(repo)), read_registry(workspace))
 
 
 def _tree(node: "Node", first: str = "", rest: str = "", shown: "set[tuple[str, str]] | None" = None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from flows.git import commit_of, git, remote_of
 from flows.graph import open_repo
 from flows.locked import Lock, differences, lock_at
-from flows.objects import Objects
+from flows.outputs import Outputs
 from flows.registry import (
     ARTIFACT,
     MODEL,
@@ -25,7 +25,7 @@ from flows.registry import (
 from flows.registry_tags import NewTag, add_tags, newer_tags
 
 # Sends all that the workspace's HEAD names to the DVC remote and verifies it there; raises what says why it could not.
-PushData = Callable[[Path], None]
+PushData = Callable[[Path], object]
 
 # What a version is made of: a change there that is not committed would not be in what the tag names.
 _PARTS = ("dvc.lock", "dvc.yaml", "params.yaml", "data", "genai_core", "tasks", "metrics")
@@ -59,19 +59,19 @@ def promote(workspace: Path, push_data: PushData, *, version: str | None = None,
         newer_tags(workspace, git_remote)
     registry = read_registry(workspace)
     with open_repo(workspace) as repo:
-        objects = Objects(repo)
-        facts = _facts_of(objects, lock)
+        held = Outputs(repo)
+        facts, data_remote = _facts_of(held, lock), held.remote_name
         name = _name_for(registry, commit, facts, version)
-        if objects.remote_name:
-            push_data(workspace)
-            if not objects.at_remote(facts.model):
+        if data_remote is None and not held.in_cache(facts.model):
+            raise RegistryError(f"the model ({facts.model}) is not whole in DVC's cache: `dvc repro` makes it again")
+    if data_remote:
+        push_data(workspace)
+        with open_repo(workspace) as repo:  # anew: what was asked of the remote before the push is no answer after it
+            if not Outputs(repo).at_remote(facts.model):
                 raise RegistryError(
-                    f"the model ({facts.model}) was pushed, but is not whole at the DVC remote {objects.remote_name}; "
+                    f"the model ({facts.model}) was pushed, but is not whole at the DVC remote {data_remote}; "
                     f"look at its storage, then promote again{_unchanged(registry)}"
                 )
-        elif not objects.in_cache(facts.model):
-            raise RegistryError(f"the model ({facts.model}) is not whole in DVC's cache: `dvc repro` makes it again")
-        data_remote = objects.remote_name
     before = registry.production()
     figure = f", {facts.metric} {facts.figures[facts.metric]:.4g}" if facts.metric in facts.figures else ""
     why = why or facts.choice
@@ -135,12 +135,11 @@ def _committed(workspace: Path, commit: str) -> Lock:
     return lock
 
 
-def _facts_of(objects: Objects, lock: Lock) -> ModelFacts:
+def _facts_of(held: Outputs, lock: Lock) -> ModelFacts:
     model = lock.output(MODEL)
     assert model is not None
-    files = objects.files(model.md5)
-    contents = {name: objects.read((files or {}).get(name, "")) for name in ("config.json", "selection.json")}
-    config, selection = contents["config.json"], contents["selection.json"]
+    files = held.files(model.md5) or {}
+    config, selection = (held.read(files[n]) if n in files else None for n in ("config.json", "selection.json"))
     if config is None or selection is None:
         raise RegistryError(
             f"{MODEL} ({model.md5}) is neither in DVC's cache nor at its remote; genai run brings it back"
@@ -184,12 +183,12 @@ def _where_data_is(workspace: Path, target: Version, registry: Registry) -> str 
     if model is None:
         raise RegistryError(f"{target.name}: its commit has no {MODEL}{_unchanged(registry)}")
     with open_repo(workspace) as repo:
-        objects = Objects(repo)
-        if objects.in_cache(model.md5):
-            return objects.remote_name
-        if objects.remote_name and objects.at_remote(model.md5):
-            return objects.remote_name
-    place = f" nor at the DVC remote {objects.remote_name}" if objects.remote_name else ", and there is no DVC remote"
+        held = Outputs(repo)
+        if held.in_cache(model.md5):
+            return held.remote_name
+        if held.remote_name and held.at_remote(model.md5):
+            return held.remote_name
+    place = f" nor at the DVC remote {held.remote_name}" if held.remote_name else ", and there is no DVC remote"
     raise RegistryError(
         f"{target.name}: its model ({model.md5}) is not whole in DVC's cache{place}; choose another version "
         f"(genai registry show){_unchanged(registry)}"

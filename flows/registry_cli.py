@@ -27,9 +27,9 @@ def promote(workspace: Path, version: str | None, reason: str) -> None:
     Its data is pushed to the DVC remote and verified there, then the tags are set: all of it happens, or nothing.
     """
     from flows.promotion import promote as move
-    from flows.push import push_data
+    from flows.remote import push
 
-    _say(move(workspace, push_data, version=version, why=reason, by="genai promote"))
+    _say(move(workspace, push, version=version, why=reason, by="genai promote"))
 
 
 @click.command()

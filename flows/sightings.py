@@ -80,11 +80,11 @@ def _index(workspace: Path, history: History, item: Item, run: Run) -> Path | No
     folder = workspace / KEPT / item.md5.removesuffix(".dir")
     if (folder / "rule.json").is_file():
         return folder
-    files = history.objects.files(item.md5)
+    files = history.held.files(item.md5)
     if files is None:
         return None
     wanted = {name: md5 for name, md5 in files.items() if name in _INDEX_FILES or name.startswith("facts/")}
-    contents = {name: history.objects.read(md5) for name, md5 in wanted.items()}
+    contents = {name: history.held.read(md5) for name, md5 in wanted.items()}
     if None in contents.values():
         return None
     for name, content in contents.items():

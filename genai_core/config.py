@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -59,18 +59,88 @@ class DataConfig(Section):
     max_removed_share: Share = Field(description="a shard with more removed images is written anew; 0: they go at once")
 
 
+class FlipConfig(Section):
+    """Mirrored, each way with a chance of one half."""
+
+    horizontal: bool
+    vertical: bool
+
+
+class MoveConfig(Section):
+    """Turned, shifted and scaled; what comes in at the edge goes on with what is there."""
+
+    rotate_degrees: float = Field(ge=0.0, le=180.0, description="uniform in +- this")
+    translate_share: float = Field(ge=0.0, le=0.5, description="of the image's side, uniform in +- this")
+    zoom_share: float = Field(ge=0.0, lt=1.0, description="scale uniform in 1 +- this")
+
+
+class CropConfig(Section):
+    """A part of the image, resized to the whole."""
+
+    min_area_share: float = Field(gt=0.0, le=1.0, description="of the image; the part's area is uniform in this to 1")
+    max_aspect_ratio: float = Field(ge=1.0, le=4.0, description="of the part: log-uniform in 1 / this to this")
+
+
+class ColourConfig(Section):
+    """Factors uniform in 1 +- the value, in an order that is drawn too; the last two change nothing in grey images."""
+
+    brightness: Share
+    contrast: Share
+    saturation: Share
+    hue: float = Field(ge=0.0, le=0.5, description="of the colour circle, uniform in +- this")
+
+
+class RandAugmentConfig(Section):
+    """Operations drawn from a fixed list of fourteen (Cubuk et al. 2020)."""
+
+    operations: int = Field(ge=1, le=14, description="one after the other for each copy")
+    magnitude: int = Field(ge=1, le=30, description="of the paper's 30 levels")
+
+
+PolicyStep = Literal["flip", "move", "crop", "colour", "randaugment"]
+
+
+def _none_is_empty(value: object) -> object:
+    return () if value == "none" else value
+
+
 class AugmentConfig(Section):
     """The augment stage: new training images from old ones, drawn once, seeded by image."""
 
     expand: float = Field(ge=1.0, le=100.0, description="train images after / before; 1.0 adds none")
     balance_classes: bool = Field(description="rare classes get more of the new images")
-    horizontal_flip: bool
-    rotate_degrees: float = Field(ge=0.0, le=180.0, description="uniform in +- this")
-    translate_share: float = Field(ge=0.0, le=0.5, description="of the image's side, uniform in +- this")
-    zoom_share: float = Field(ge=0.0, lt=1.0, description="scale uniform in 1 +- this")
-    brightness: Share
-    contrast: Share
+    policy: Annotated[tuple[PolicyStep, ...], BeforeValidator(_none_is_empty)] = Field(
+        strict=False, description="what a copy differs by: the sections below that are applied, in this order; or none"
+    )
+    flip: FlipConfig
+    move: MoveConfig
+    crop: CropConfig
+    colour: ColourConfig
+    randaugment: RandAugmentConfig
     seed: Seed
+
+    @model_validator(mode="after")
+    def _policy_makes_sense(self) -> "AugmentConfig":
+        if len(set(self.policy)) < len(self.policy):
+            raise ValueError(f"policy: got {list(self.policy)}; allowed: each name once")
+        for step in self.policy:
+            if getattr(self, step) == STILL.get(step):
+                raise ValueError(f"policy: {step} is listed, but the section {step} changes nothing; leave it out")
+        if self.expand > 1 and not self.policy and not self.balance_classes:
+            raise ValueError(
+                f"policy: got none with expand: {self.expand}, which would only repeat every image; "
+                "allowed: expand: 1.0, balance_classes: true, or a policy"
+            )
+        return self
+
+
+# Sections that, listed in a policy, would do nothing.
+STILL: dict[str, Section] = {
+    "flip": FlipConfig(horizontal=False, vertical=False),
+    "move": MoveConfig(rotate_degrees=0.0, translate_share=0.0, zoom_share=0.0),
+    "crop": CropConfig(min_area_share=1.0, max_aspect_ratio=1.0),
+    "colour": ColourConfig(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0),
+}
 
 
 class ExtractorConfig(Section):

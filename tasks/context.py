@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +27,10 @@ COST_DIR = Path("metrics/cost")
 # some other stage's input. It is on the same file system, so that the rename at the end is one step.
 NEW_DIR = Path(".genai/new")
 
-# Errors that a person caused or can mend: their message is the whole answer, a traceback would bury it.
+# Errors that a person caused or can mend: their message is the whole answer, a traceback would bury it. A ValueError
+# is one only where this project raises it; one from inside a library is a fault of ours, and its traceback is wanted.
 EXPECTED_ERRORS = (ConfigError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+_OWN_ROOMS = tuple(str(Path(__file__).parents[1] / room) + os.sep for room in ("genai_core", "tasks"))
 
 
 class Context:
@@ -55,6 +58,8 @@ def running(task: str) -> Iterator[Context]:
         context = Context(os.environ.get("DVC_STAGE", task), load_config(Path(PARAMS_FILE)))
         yield context
     except EXPECTED_ERRORS as error:
+        if isinstance(error, ValueError) and not _raised_by_us(error):
+            raise
         print(f"{task}: {error}", file=sys.stderr, flush=True)
         sys.exit(NEEDS_A_PERSON)
     _write_cost(context, time.time() - began)
@@ -101,6 +106,12 @@ def write_json(path: Path, value: Any) -> None:
     new = _new_place(path)
     new.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
     os.replace(new, path)
+
+
+def _raised_by_us(error: BaseException) -> bool:
+    """Whether the line that raised `error` is one of this project, and not of a library that it calls."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return frames[-1].filename.startswith(_OWN_ROOMS)
 
 
 def _new_place(path: Path) -> Path:

@@ -25,12 +25,16 @@ from genai_core.data.near_groups import find_near_duplicates, near_flags
 from genai_core.data.pixel_store import OldPixels, Spool
 from genai_core.data.read_files import ReadFiles, read_files
 from genai_core.data.source_json import given_splits
-from genai_core.data.sources import Found, class_of, find_images
+from genai_core.data.sources import REFUSED, Found, class_of, find_images
 from genai_core.data.split import Sides, is_held_out, train_images_near_test
 from genai_core.data.writer import DatasetWriter
 
 # Reasons for which a file is left out although nothing is wrong with it.
 HARMLESS: tuple[Reason, ...] = ("duplicate", "in_test", "near_duplicate")
+REFUSED_DETAILS: dict[Reason, str] = {
+    "link": "leads out of the folder, to a folder, or nowhere",
+    "special_file": "no regular file; never opened",
+}
 # Which of several files with the same pixels is kept: what is held out must not be trained on.
 RANKS: dict[Split | None, int] = {"test": 0, "train": 1, None: 2}
 
@@ -49,8 +53,9 @@ class Prepared:
     info: DatasetInfo
     total_files: int  # image files found
     rejected: tuple[RejectedFile, ...]
-    skipped: dict[str, int]  # files that are no images by their name, links, hidden files
+    skipped: dict[str, int]  # files that are no images by their name, hidden files
     untrained: tuple[str, ...]  # classes so small that none of their images is for training
+    lost: tuple[str, ...]  # classes of which no image was good
     sizes: tuple[tuple[int, int, int], ...]  # width, height and number of the files that are in the dataset
 
 
@@ -106,12 +111,13 @@ def _make(
     config: DataConfig,
     memory: Path | None,
 ) -> Prepared:
-    total_files = len(found.files) + len(found.bad_names)
+    total_files = len(found.files) + len(found.bad_names) + len(found.refused)
     codes, names = pd.factorize(np.array(labels, dtype=object))
     decoded = np.flatnonzero(read.files.records["sha256"].any(axis=1))
     ranks = np.array([RANKS[side] for side in given], dtype=np.int64)
     same = find_duplicates(read.files.records["sha256"], codes, ranks, decoded)
     faulty = [RejectedFile(name, "bad_name", "no UTF-8, or control characters") for name in found.bad_names]
+    faulty += [RejectedFile(name, reason, REFUSED_DETAILS[reason]) for name, reason in found.refused.items()]
     faulty += [RejectedFile(found.files[row], r.reason, r.detail) for row, r in read.files.rejected.items()]
     rejected = faulty + _duplicate_files(found.files, labels, given, same)
     _check_rejected_share(sorted(rejected, key=lambda file: file.source), total_files, config.max_rejected_share)
@@ -135,7 +141,9 @@ def _make(
     _write_rejected(folder / REJECTED_FILE, rejected)
     trained = set(rows["label"][rows["split"] == "train"])
     untrained = tuple(name for number, name in enumerate(classes) if number not in trained)
-    return Prepared(info, total_files, tuple(rejected), found.skipped, untrained, _sizes(read, chosen.files))
+    lost = tuple(sorted({str(name) for name in names} - set(classes)))
+    skipped = {kind: count for kind, count in found.skipped.items() if kind not in REFUSED}
+    return Prepared(info, total_files, tuple(rejected), skipped, untrained, lost, _sizes(read, chosen.files))
 
 
 def _choose(

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from genai_core.data.decode import IMAGE_EXTENSIONS
+from genai_core.data.decode import IMAGE_EXTENSIONS, Reason
 
 # What systems leave between a person's files.
 _LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+# Kinds of file that may stand for an image, and the reason for which they are not opened.
+REFUSED: dict[str, Reason] = {"links": "link", "special files": "special_file"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -21,6 +23,7 @@ class Found:
     files: tuple[str, ...]
     bad_names: tuple[str, ...]  # image files whose names cannot be written into tables, made printable
     skipped: dict[str, int]  # what was left out (links, hidden files, other kinds of file) and how often
+    refused: dict[str, Reason]  # of these the links and special files, by path, made printable
 
 
 def find_images(folder: Path) -> Found:
@@ -33,9 +36,12 @@ def find_images(folder: Path) -> Found:
     files: list[str] = []
     bad_names: list[str] = []
     skipped: Counter[str] = Counter()
+    refused: dict[str, Reason] = {}
     for path, fault in _walk(folder, folder.resolve()):
         if fault:
             skipped[fault] += 1
+            if fault in REFUSED:
+                refused[printable(path)] = REFUSED[fault]
         elif is_source_note(path):
             pass  # data/raw/NAME/source.json is read by source_json.py
         elif os.path.splitext(path)[1].lower() not in IMAGE_EXTENSIONS:  # noqa: PTH122 - a tenth of Path.suffix's time
@@ -46,7 +52,7 @@ def find_images(folder: Path) -> Found:
             files.append(path)
     if not files and not bad_names:
         raise ValueError(f"{folder}: no image file in it; {accepted_formats()}")
-    return Found(tuple(sorted(files)), tuple(sorted(bad_names)), dict(sorted(skipped.items())))
+    return Found(tuple(sorted(files)), tuple(sorted(bad_names)), dict(sorted(skipped.items())), refused)
 
 
 def is_source_note(path: str) -> bool:

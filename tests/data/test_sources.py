@@ -39,6 +39,7 @@ def test_links_lead_nowhere_outside(tmp_path):
     found = find_images(inside)
     assert found.files == ("a/1.png", "same.png")
     assert found.skipped == {"links": 5}
+    assert found.refused == dict.fromkeys(["a/out.png", "out", "around", "dangling.png", "circle.png"], "link")
 
 
 def test_files_that_dvc_links_from_its_cache_are_taken(tmp_path):
@@ -54,6 +55,7 @@ def test_fifo_is_left_out_without_being_opened(tmp_path):
     found = find_images(tmp_path)
     assert found.files == ("1.png",)
     assert found.skipped == {"special files": 1}
+    assert found.refused == {"pipe.png": "special_file"}
 
 
 def test_names_that_no_table_can_hold_are_told_apart(tmp_path):

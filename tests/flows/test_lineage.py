@@ -15,10 +15,10 @@ from PIL import Image
 from flows.ancestry import History
 from flows.graph import open_repo
 from flows.lineage import Lineage, LineageError, Node
-from flows.objects import Objects
+from flows.outputs import Outputs
 from flows.promotion import promote, rollback
-from flows.push import push_data
 from flows.registry import RegistryError, read_registry
+from flows.remote import push as push_data
 from flows.sightings import sightings
 from genai_core.data.dataset import load_dataset
 from tests.flows.conftest import DVC_WARNS, ROOT, genai, set_parameter, shell
@@ -150,7 +150,7 @@ class Story:
 @contextmanager
 def opened(home: Path) -> Iterator[Lineage]:
     with open_repo(home) as repo:
-        yield Lineage(home, History(home, Objects(repo)), read_registry(home))
+        yield Lineage(home, History(home, Outputs(repo)), read_registry(home))
 
 
 @pytest.fixture(scope="module")

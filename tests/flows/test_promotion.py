@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from flows.git import GitError
+from flows.objects import RemoteError
 from flows.promotion import promote, rollback
-from flows.push import PushError, push_data
 from flows.registry import RegistryError, read_registry
 from flows.registry_tags import newer_tags, tags_at
+from flows.remote import push as push_data
 from genai_core import load_model
 from tests.flows.conftest import DVC_WARNS, genai, shell
 from tests.flows.model_home import git_remote, hook, make, new_home, python
@@ -179,7 +180,7 @@ KILLED_AFTER_THE_DATA = """
 import os, signal, sys
 from pathlib import Path
 from flows.promotion import promote
-from flows.push import push_data
+from flows.remote import push as push_data
 
 def push_and_die(workspace):
     push_data(workspace)
@@ -187,8 +188,14 @@ def push_and_die(workspace):
 
 promote(Path(sys.argv[1]), push_and_die)
 """
-KILLED = "import sys; from pathlib import Path; from flows.promotion import promote; from flows.push import push_data\n"
-KILLED += "promote(Path(sys.argv[1]), push_data)"
+KILLED = """
+import sys
+from pathlib import Path
+from flows.promotion import promote
+from flows.remote import push
+
+promote(Path(sys.argv[1]), push)
+"""
 
 
 def test_what_fails_on_the_way_leaves_production_as_it_was(home: Path) -> None:
@@ -205,7 +212,7 @@ def test_what_fails_on_the_way_leaves_production_as_it_was(home: Path) -> None:
     # The data cannot be sent: the storage is no folder.
     shutil.move(storage, storage.with_name("away"))
     storage.write_text("not a folder")
-    with pytest.raises(PushError, match="could not be pushed, production is unchanged"):
+    with pytest.raises(RemoteError, match="storage"):
         promote(home, push_data)
     assert unchanged()
     storage.unlink()

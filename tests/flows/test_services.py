@@ -152,10 +152,10 @@ def test_what_doctor_finds_without_a_server(checkout: Path) -> None:
     assert answer.returncode == 0, answer.stdout
     lines = answer.stdout.splitlines()
     assert {line.split()[0] for line in lines} == {"ok", "warn", "->"}
-    assert "-> dvc remote add --default NAME URL" in answer.stdout
+    assert "-> genai data push --to FOLDER" in answer.stdout
     storage = checkout.parent / "storage"
     shell(checkout, f"dvc remote add -q -d storage {storage} && git commit -q -a -m remote")
-    assert "not at the DVC remote: " in _data(checkout).found
+    assert "objects are not whole at " in _data(checkout).found
     shell(checkout, "dvc push -q")
     assert _data(checkout).status == "ok"
     # A dirty tree, locks of the dead, unknown parameters, a server that is not there, data that is not pushed.

@@ -65,6 +65,14 @@ def test_single_class_is_no_wrapper(tmp_path, raw, save_images):
     assert add_source(str(tmp_path / "set"), raw).classes == {"hat": 2}
 
 
+def test_class_without_an_image_is_told(photos, raw):
+    (photos / "cow").mkdir()
+    (photos / "cow" / "1.heic").write_bytes(b"x")
+    added = add_source(str(photos), raw)
+    assert added.classes == {"hat": 3, "shirt": 2}
+    assert "note: no image in the folders cow" in added.notes
+
+
 def test_flat_folder_has_no_classes(tmp_path, raw, save_images):
     save_images(tmp_path / "faces", 3)
     added = add_source(str(tmp_path / "faces"), raw)
