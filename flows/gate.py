@@ -27,7 +27,7 @@ class ModelFigures:
     distance: float | None  # FD, or whatever selection.metric names
     memorised_share: float | None  # of its images, nearer to a training image than real held-out ones are
     recall: float | None  # share of real images that lie where the model draws
-    class_agreement: Mapping[str, float] = field(default_factory=dict)  # class -> share of images taken for it
+    class_coverage: Mapping[str, float] = field(default_factory=dict)  # class -> share of its real images covered
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def gate(facts: GateFacts, rules: GateConfig) -> Verdict:
             _sharp_enough(facts, rules),
             _not_memorised(facts.candidate.memorised_share, rules.max_memorised_share),
             _not_collapsed(facts, rules.min_recall_share),
-            _no_class_lost(facts, rules.min_class_agreement),
+            _no_class_lost(facts, rules.min_class_coverage),
             _affordable(facts.device_hours, rules.max_device_hours),
         )
     )
@@ -137,13 +137,13 @@ def _not_collapsed(facts: GateFacts, least_share: float) -> Rule:
 def _no_class_lost(facts: GateFacts, least: float) -> Rule:
     if not facts.classes:
         return Rule("no class lost", True, "the images have no classes")
-    shares = facts.candidate.class_agreement
+    shares = facts.candidate.class_coverage
     missing = [name for name in facts.classes if not _is_finite(shares.get(name))]
     if missing:
         return Rule("no class lost", False, f"not measured: {', '.join(missing)}")
     lost = [f"{name} {shares[name]:.1%}" for name in facts.classes if shares[name] < least]
     if lost:
-        return Rule("no class lost", False, f"taken for what was asked, at least {least:.1%}: {', '.join(lost)}")
+        return Rule("no class lost", False, f"covered real images, at least {least:.1%}: {', '.join(lost)}")
     lowest = min(facts.classes, key=lambda name: shares[name])
     return Rule("no class lost", True, f"the lowest is {lowest} {shares[lowest]:.1%}, at least {least:.1%}")
 

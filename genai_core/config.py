@@ -333,7 +333,7 @@ class GateConfig(Section):
     max_worse_share: float = Field(gt=0.0, le=1.0, description="end of the difference's interval over the champion's")
     max_memorised_share: Share = Field(description="of the images that the candidate draws")
     min_recall_share: Share = Field(description="of the recall that held-out real images have")
-    min_class_agreement: Share = Field(description="of each class's images, taken for that class")
+    min_class_coverage: Share = Field(description="of each class's real images, that the model covers")
     max_device_hours: float = Field(gt=0.0, description="that one retraining may take")
 
 

@@ -11,9 +11,9 @@ from flows.gate import GateFacts, Interval, ModelFigures, gate
 from genai_core.config import GateConfig
 
 RULES = GateConfig(
-    max_worse_share=0.3, max_memorised_share=0.02, min_recall_share=0.5, min_class_agreement=0.6, max_device_hours=5.0
+    max_worse_share=0.3, max_memorised_share=0.02, min_recall_share=0.5, min_class_coverage=0.6, max_device_hours=5.0
 )
-GOOD = ModelFigures(distance=1.0, memorised_share=0.01, recall=0.4, class_agreement={"a": 0.9, "b": 0.7})
+GOOD = ModelFigures(distance=1.0, memorised_share=0.01, recall=0.4, class_coverage={"a": 0.9, "b": 0.7})
 FACTS = GateFacts(
     candidate=GOOD,
     champion=replace(GOOD, distance=1.1),
@@ -56,11 +56,11 @@ def candidate(**changes: object) -> dict[str, object]:
         (candidate(recall=0.29), ["not collapsed"]),
         (candidate(recall=None), ["not collapsed"]),
         ({"recall_of_real": None}, ["not collapsed"]),
-        (candidate(class_agreement={"a": 0.9, "b": 0.6}), []),
-        (candidate(class_agreement={"a": 0.9, "b": 0.59}), ["no class lost"]),
-        (candidate(class_agreement={"a": 0.9}), ["no class lost"]),
-        (candidate(class_agreement={"a": 0.9, "b": math.nan}), ["no class lost"]),
-        ({"classes": (), **candidate(class_agreement={})}, []),
+        (candidate(class_coverage={"a": 0.9, "b": 0.6}), []),
+        (candidate(class_coverage={"a": 0.9, "b": 0.59}), ["no class lost"]),
+        (candidate(class_coverage={"a": 0.9}), ["no class lost"]),
+        (candidate(class_coverage={"a": 0.9, "b": math.nan}), ["no class lost"]),
+        ({"classes": (), **candidate(class_coverage={})}, []),
         ({"device_hours": 5.0}, []),
         ({"device_hours": 5.1}, ["affordable"]),
         ({"device_hours": None}, ["affordable"]),
@@ -85,10 +85,10 @@ def test_every_arrangement_of_faults_names_exactly_these() -> None:
         "not worse": {"difference": Interval(0.1, 0.05, 0.2)},
         "not memorised": {"memorised_share": 0.5},
         "not collapsed": {"recall": 0.01},
-        "no class lost": {"class_agreement": {"a": 0.0, "b": 1.0}},
+        "no class lost": {"class_coverage": {"a": 0.0, "b": 1.0}},
         "affordable": {"device_hours": 50.0},
     }
-    own = {"memorised_share", "recall", "class_agreement"}
+    own = {"memorised_share", "recall", "class_coverage"}
     for chosen in itertools.product([False, True], repeat=len(faults)):
         broken = [name for name, is_broken in zip(faults, chosen, strict=True) if is_broken]
         changes = {key: value for name in broken for key, value in faults[name].items()}
@@ -98,8 +98,8 @@ def test_every_arrangement_of_faults_names_exactly_these() -> None:
 
 
 def test_the_verdict_can_be_read() -> None:
-    verdict = gate(replace(FACTS, **candidate(class_agreement={"a": 0.1, "b": 0.7})), RULES)
-    assert verdict.failures == ("no class lost: taken for what was asked, at least 60.0%: a 10.0%",)
+    verdict = gate(replace(FACTS, **candidate(class_coverage={"a": 0.1, "b": 0.7})), RULES)
+    assert verdict.failures == ("no class lost: covered real images, at least 60.0%: a 10.0%",)
     assert verdict.rules[1].figures == (
         "distance 1 against 1.1; difference -0.1, between -0.2 and +0.1: no worse than by chance"
     )
