@@ -196,7 +196,7 @@ def _at_remote(repo: "Repo", stores: Stores) -> AtRemote | None:
         return None
     address = address_of(stores.remote)
     try:
-        needs = needed(repo, None)
+        needs = needed(repo, stores.remote)
         faults = faults_by_size(needs, stores.cache, sizes_at(stores.remote, needs.paths))
     except RemoteError as error:
         return AtRemote(address, 0, 0, {}, str(error))

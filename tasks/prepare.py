@@ -26,6 +26,7 @@ from tasks.context import new_folder, running
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
 MEMORY = Path(".genai/cache/prepare")
+PACK_INDEXES = Path(".genai/cache/raw")
 EXAMPLES_A_CLASS = 10
 
 
@@ -50,6 +51,7 @@ def main() -> None:
             workers=workers,
             previous=previous_dataset(PREPARED),
             memory=MEMORY,
+            indexes=PACK_INDEXES,
             on_decoded=on_decoded,
         )
         dataset = load_dataset(folder)

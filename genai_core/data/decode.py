@@ -56,6 +56,8 @@ Reason = Literal[
     "in_test",
     "near_duplicate",
     "two_labels",
+    "same_name",
+    "bad_pack",
 ]
 
 

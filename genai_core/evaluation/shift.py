@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.evaluation.metrics import frechet_distance
+from genai_core.evaluation.figures.frechet import frechet_distance
 from genai_core.evaluation.statistics import feature_stats, square_root
 
 SMALL_SIDE = 8

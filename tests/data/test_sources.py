@@ -2,8 +2,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from genai_core.data.sources import class_of, count_classes, find_images, is_bad_name, printable
+from genai_core.data.sources import class_of, count_classes, find_images, is_bad_name, printable, sorted_runs
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -86,6 +88,20 @@ def test_folder_without_images_is_one_clear_line(tmp_path):
         find_images(tmp_path)
     with pytest.raises(NotADirectoryError, match="expected a folder"):
         find_images(tmp_path / "notes.txt")
+
+
+PATHS = st.lists(st.text("ab/.0", min_size=1, max_size=6).filter(lambda path: "//" not in path), unique=True)
+
+
+@given(paths=PATHS, depth=st.integers(1, 2))
+def test_runs_of_sorted_paths_are_those_that_share_their_folders(paths, depth):
+    paths = sorted(paths)
+    found = [paths[begin:end] for begin, end in sorted_runs(paths, depth)]
+    assert [path for run in found for path in run] == paths
+    folders = [{tuple(path.split("/", depth)[:-1]) for path in run} for run in found]
+    assert all(len(names) == 1 for names in folders)
+    whole = [next(iter(names)) for names in folders if len(next(iter(names))) == depth]
+    assert len(set(whole)) == len(whole)
 
 
 def test_the_class_is_the_first_folder_below_the_name():

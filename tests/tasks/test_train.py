@@ -22,7 +22,7 @@ TRAIN = [sys.executable, "-m", "tasks.train"]
 
 
 def training_params():
-    """Both models of params.yaml, as small as they can be, trained for 60 steps."""
+    """The models of params.yaml, as small as they can be, trained for 60 steps."""
     change_params(compute={"accelerator": "cpu", "cpu_threads": 1, "checkpoint_every_s": 1e-6})
     yaml = YAML()
     values = yaml.load(PARAMS)
@@ -43,7 +43,7 @@ def start(name):
     )
 
 
-def wait_for_checkpoint(after_step=0, timeout_s=60):
+def wait_for_checkpoint(after_step=0, timeout_s=200):
     """The step of the newest checkpoint, as soon as it is beyond `after_step`."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -54,7 +54,7 @@ def wait_for_checkpoint(after_step=0, timeout_s=60):
     raise AssertionError("no checkpoint was written")
 
 
-def wait_for_first_step(name, timeout_s=60):
+def wait_for_first_step(name, timeout_s=200):
     """Until the run says of itself that it is past its first batch."""
     progress, end = Path(".genai/progress") / f"train@{name}.json", time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -92,7 +92,7 @@ def take_outputs(name):
     return found
 
 
-@pytest.mark.parametrize("name", ["diffusion", "gan"])
+@pytest.mark.parametrize("name", ["diffusion", "gan", "vae", "vqvae"])
 def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
     write_datasets()
     training_params()
@@ -108,22 +108,37 @@ def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
     assert description.config.family == name
     assert description.dataset == dataset["fingerprint"]
     assert description.training_summary["images"] == STEPS * 8
-    assert description.dataset in (folder / "card.md").read_text()
+    card = (folder / "card.md").read_text()
+    for text in (
+        description.dataset,
+        "| ended by | images |",
+        "### curves",
+        "training operations an image",
+        "| seed | 0 |",
+    ):
+        assert text in card
+    # Ten of the rows, from the first to the last.
+    assert [row["images"] for row in description.training_summary["curves"]][::9] == [8, STEPS * 8]
     assert load_model(folder).shape == load_for_training(folder).shape == description.shape
     rows = (workspace / "plots/trained" / name / "curves.csv").read_text().splitlines()
     assert rows[0].startswith("images,")
     assert len(rows) == STEPS + 1
     with Image.open(workspace / "plots/trained" / name / "samples.png") as picture:
         assert picture.width > 200
+    pictures = {path.stem for path in (workspace / "plots/trained" / name).glob("*.png")} - {"samples"}
+    assert pictures == {"vae": {"reconstructions", "interpolations"}, "vqvae": {"reconstructions"}}.get(name, set())
     cost = read_json(f"metrics/cost/train@{name}.json")
     assert cost["images"] == STEPS * 8
     assert cost["device"] == "cpu"
     assert cost["images_per_second"] > 0
+    assert (cost["ended_by"], cost["devices"], cost["rollbacks"]) == ("images", 1, 0)
+    assert cost["sampling_flops_per_image"] > 0
+    assert len(list(Path(".genai/follow/tensorboard").glob(f"train@{name}-*/events*"))) == 1
     assert not list((workspace / ".genai/checkpoints").glob("*"))
     assert read_json(f".genai/progress/train@{name}.json")["done"] == STEPS * 8
 
 
-@pytest.mark.parametrize("name", ["diffusion", "gan"])
+@pytest.mark.parametrize("name", ["diffusion", "gan", "vqvae"])
 def test_a_killed_run_ends_as_if_nothing_had_happened(trained, monkeypatch, name):
     expected = trained(name)
     process = start(name)
@@ -164,7 +179,7 @@ def test_a_loss_that_is_no_number_is_one_clear_line(workspace, monkeypatch, caps
     with pytest.raises(SystemExit):
         train_here("gan", monkeypatch)
     error = capsys.readouterr().err
-    assert "the loss of the discriminator became nan after 8 images" in error
+    assert "the loss of the discriminator became nan after 8 images, for the 4. time" in error
     assert "learning_rate" in error
     assert not Path("models/trained/gan").exists()
 
