@@ -11,13 +11,26 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from flows import data_cli
+from flows import data_cli, lineage_cli, registry_cli, services_cli
 
 if TYPE_CHECKING:
     from flows.plan import Plan
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 MOST_REASONS = 3
+
+# By name: importing them would import prefect and dvc.
+EXPECTED_ERRORS = {
+    "DataError",
+    "GitError",
+    "GraphError",
+    "LineageError",
+    "RegistryError",
+    "RemoteError",
+    "ServerError",
+    "ServicesError",
+    "VersionError",
+}
 
 
 class _Group(click.Group):
@@ -31,7 +44,7 @@ class _Group(click.Group):
         except ConfigError as error:
             _fail(str(error), EXIT_USAGE)
         except Exception as error:
-            if type(error).__name__ in ("GraphError", "DataError", "RemoteError", "ServerError", "VersionError"):
+            if type(error).__name__ in EXPECTED_ERRORS:
                 _fail(str(error), EXIT_USAGE)
             raise
         except KeyboardInterrupt:
@@ -99,6 +112,12 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
         reasons = f"\n{'':<{width + 11}}".join(shown)
         click.echo(f"{entry.stage:<{width}}  {action}{' ' if shown else ''}{reasons}")
     click.echo(_headline(result))
+
+
+for command in (registry_cli.promote, registry_cli.rollback, registry_cli.history, registry_cli.registry):
+    main.add_command(command)
+for command in (lineage_cli.lineage, services_cli.up, services_cli.down, services_cli.doctor):
+    main.add_command(command)
 
 
 @main.command()

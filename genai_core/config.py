@@ -470,6 +470,36 @@ class ComputeConfig(Section):
     follow: tuple[Literal["tensorboard", "wandb", "dvclive"], ...] = Field(strict=False)
 
 
+class RetrainConfig(Section):
+    """When a retraining is worth it (flows/policy.py). No stage of dvc.yaml depends on this section."""
+
+    finetune_changed_share: float = Field(gt=0.0, le=1.0, description="images new or gone from which to fine-tune")
+    train_changed_share: float = Field(gt=0.0, le=1.0, description="from which to train from scratch")
+    finetune_drift_over_floor: float = Field(ge=1.0, description="FD of new against old images over that of old ones")
+    train_drift_over_floor: float = Field(ge=1.0)
+    max_age_days: float | None = Field(gt=0.0, description="an older production is fine-tuned; null: age is no reason")
+    budget_device_hours: float = Field(ge=0.0, description="of all retrainings within budget_days; 0: none")
+    budget_days: float = Field(gt=0.0)
+
+    @model_validator(mode="after")
+    def _training_is_for_more(self) -> "RetrainConfig":
+        for what in ("changed_share", "drift_over_floor"):
+            less, more = getattr(self, f"finetune_{what}"), getattr(self, f"train_{what}")
+            if less > more:
+                raise ValueError(f"train_{what}: got {more}; allowed: at least finetune_{what}, {less}")
+        return self
+
+
+class GateConfig(Section):
+    """What a candidate must reach to replace production (flows/gate.py). No stage of dvc.yaml depends on it."""
+
+    max_worse_share: float = Field(gt=0.0, le=1.0, description="end of the difference's interval over the champion's")
+    max_memorised_share: Share = Field(description="near copies of training images among those that it draws")
+    min_recall_share: Share = Field(description="of the recall that held-out real images have")
+    min_class_coverage: Share = Field(description="of each class's real images, that the model covers")
+    max_device_hours: float = Field(gt=0.0, description="that one retraining may take")
+
+
 class Config(Section):
     """The whole of params.yaml."""
 
@@ -484,6 +514,8 @@ class Config(Section):
     generate: GenerateConfig
     report: ReportConfig
     compute: ComputeConfig
+    retrain: RetrainConfig
+    gate: GateConfig
 
     @model_validator(mode="after")
     def _selection_metric_is_measured(self) -> "Config":
