@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -17,6 +17,8 @@ PARAMS_FILE = "params.yaml"
 
 # A task's exit status for a fault of its input or config: running it again without a change would only fail again.
 NEEDS_A_PERSON = 2
+
+MOST_TOKENS = 65_536  # of a VQ-VAE: its prior has a weight vector for each
 
 # Model names become part of a shell command (dvc.yaml: cmd), of paths and of stage names.
 MODEL_NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,31}$"
@@ -27,6 +29,8 @@ Level = Annotated[int, Field(ge=0, le=255)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
+# The first 8 digits or more: torch's hub names files by as many.
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,64}$")]
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
@@ -59,22 +63,92 @@ class DataConfig(Section):
     max_removed_share: Share = Field(description="a shard with more removed images is written anew; 0: they go at once")
 
 
+class FlipConfig(Section):
+    """Mirrored, each way with a chance of one half."""
+
+    horizontal: bool
+    vertical: bool
+
+
+class MoveConfig(Section):
+    """Turned, shifted and scaled; what comes in at the edge goes on with what is there."""
+
+    rotate_degrees: float = Field(ge=0.0, le=180.0, description="uniform in +- this")
+    translate_share: float = Field(ge=0.0, le=0.5, description="of the image's side, uniform in +- this")
+    zoom_share: float = Field(ge=0.0, lt=1.0, description="scale uniform in 1 +- this")
+
+
+class CropConfig(Section):
+    """A part of the image, resized to the whole."""
+
+    min_area_share: float = Field(gt=0.0, le=1.0, description="of the image; the part's area is uniform in this to 1")
+    max_aspect_ratio: float = Field(ge=1.0, le=4.0, description="of the part: log-uniform in 1 / this to this")
+
+
+class ColourConfig(Section):
+    """Factors uniform in 1 +- the value, in an order that is drawn too; the last two change nothing in grey images."""
+
+    brightness: Share
+    contrast: Share
+    saturation: Share
+    hue: float = Field(ge=0.0, le=0.5, description="of the colour circle, uniform in +- this")
+
+
+class RandAugmentConfig(Section):
+    """Operations drawn from a fixed list of fourteen (Cubuk et al. 2020)."""
+
+    operations: int = Field(ge=1, le=14, description="one after the other for each copy")
+    magnitude: int = Field(ge=1, le=30, description="of the paper's 30 levels")
+
+
+PolicyStep = Literal["flip", "move", "crop", "colour", "randaugment"]
+
+
+def _none_is_empty(value: object) -> object:
+    return () if value == "none" else value
+
+
 class AugmentConfig(Section):
     """The augment stage: new training images from old ones, drawn once, seeded by image."""
 
     expand: float = Field(ge=1.0, le=100.0, description="train images after / before; 1.0 adds none")
     balance_classes: bool = Field(description="rare classes get more of the new images")
-    horizontal_flip: bool
-    rotate_degrees: float = Field(ge=0.0, le=180.0, description="uniform in +- this")
-    translate_share: float = Field(ge=0.0, le=0.5, description="of the image's side, uniform in +- this")
-    zoom_share: float = Field(ge=0.0, lt=1.0, description="scale uniform in 1 +- this")
-    brightness: Share
-    contrast: Share
+    policy: Annotated[tuple[PolicyStep, ...], BeforeValidator(_none_is_empty)] = Field(
+        strict=False, description="what a copy differs by: the sections below that are applied, in this order; or none"
+    )
+    flip: FlipConfig
+    move: MoveConfig
+    crop: CropConfig
+    colour: ColourConfig
+    randaugment: RandAugmentConfig
     seed: Seed
 
+    @model_validator(mode="after")
+    def _policy_makes_sense(self) -> "AugmentConfig":
+        if len(set(self.policy)) < len(self.policy):
+            raise ValueError(f"policy: got {list(self.policy)}; allowed: each name once")
+        for step in self.policy:
+            if getattr(self, step) == STILL.get(step):
+                raise ValueError(f"policy: {step} is listed, but the section {step} changes nothing; leave it out")
+        if self.expand > 1 and not self.policy and not self.balance_classes:
+            raise ValueError(
+                f"policy: got none with expand: {self.expand}, which would only repeat every image; "
+                "allowed: expand: 1.0, balance_classes: true, or a policy"
+            )
+        return self
 
-class ExtractorConfig(Section):
-    """The network whose features FD and IS are measured in; it names the figures, as in fd_classifier."""
+
+# Sections that, listed in a policy, would do nothing.
+STILL: dict[str, Section] = {
+    "flip": FlipConfig(horizontal=False, vertical=False),
+    "move": MoveConfig(rotate_degrees=0.0, translate_share=0.0, zoom_share=0.0),
+    "crop": CropConfig(min_area_share=1.0, max_aspect_ratio=1.0),
+    "colour": ColourConfig(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0),
+}
+
+
+class TrainedExtractorConfig(Section):
+    """A small network that learns this dataset: for images that are nothing like photographs."""
 
     kind: Literal["classifier", "self_supervised"] = Field(description="self_supervised needs no labels")
     width: int = Field(ge=8, le=512)
@@ -84,6 +158,42 @@ class ExtractorConfig(Section):
     learning_rate: LearningRate
     decorrelation: float = Field(ge=0.0, le=10.0, description="weight of the features' covariances in the loss")
     seed: Seed
+
+
+class InceptionExtractorConfig(Section):
+    """The network of the published FID: Inception v3 of December 2015, in torch-fidelity's form."""
+
+    kind: Literal["inception"]
+    weights: str | None = Field(description="torch-fidelity's weights file; null: its own download")
+    weights_sha256: Sha256 = Field(description="of that file; torch-fidelity's own begins with 6726825d")
+    precision: Literal["fp32", "bf16"] = Field(description="fp32 for figures that are reported")
+
+
+class ModuleExtractorConfig(Section):
+    """Any torch.nn.Module that a function returns, of torchvision or of the user. Its code is run as it is."""
+
+    kind: Literal["module"]
+    factory: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] = Field(
+        description="package.module:function, which returns the network"
+    )
+    arguments: dict[str, str | int | float | bool | None] = Field(description="what the function is called with")
+    layer: str | None = Field(description="submodule whose output is the features; null: the network's output")
+    weights: str | None = Field(description="safetensors, or a .pth of plain tensors; null: as the function returns it")
+    weights_sha256: Sha256 | None = Field(description="of that file")
+    resize_px: int | None = Field(ge=8, le=1024, description="images are brought to this side; null: as they are")
+    scaling: Literal["uint8", "imagenet"] = Field(description="uint8 pixels, or 0..1 normalised as ImageNet's are")
+    precision: Literal["fp32", "bf16"]
+
+    @model_validator(mode="after")
+    def _weights_have_a_hash(self) -> "ModuleExtractorConfig":
+        if (self.weights is None) != (self.weights_sha256 is None):
+            raise ValueError("weights and weights_sha256 go together: give both, or null for both")
+        return self
+
+
+# The network whose features FD and IS are measured in; its kind names the figures, as in fd_classifier.
+GivenExtractorConfig = InceptionExtractorConfig | ModuleExtractorConfig
+ExtractorConfig = Annotated[TrainedExtractorConfig | GivenExtractorConfig, Field(discriminator="kind")]
 
 
 class WatchConfig(Section):
@@ -130,14 +240,18 @@ class DiffusionNetwork(Section):
 
 
 class DiffusionObjective(Section):
+    kind: Literal["edm", "flow"] = Field(description="edm: preconditioned denoiser; flow: flow matching, linear path")
     sigma_data: float = Field(gt=0.0, description="standard deviation of the images in [-1, 1]")
     log_sigma_mean: float
     log_sigma_std: float = Field(gt=0.0)
     label_dropout: Share = Field(description="share of labels hidden in training, for guidance")
+    augment: tuple[Literal["flip", "translation", "scale"], ...] = Field(strict=False)
+    augment_share: Share = Field(description="probability of each; the network is told, so that it draws none of it")
 
 
 class DiffusionSampling(Section):
-    steps: int = Field(ge=1, le=1000, description="Heun steps; network evaluations are 2 n - 1")
+    sampler: Literal["heun", "euler"]
+    steps: int = Field(ge=1, le=1000, description="network evaluations are 2 n - 1 with heun, n with euler")
     sigma_min: float = Field(gt=0.0, description="the smallest noise level before 0")
     sigma_max: float = Field(gt=0.0, description="the noise level that drawing starts from")
     guidance_scale: float = Field(ge=0.0, le=20.0, description="1.0: no guidance")
@@ -150,7 +264,7 @@ class DiffusionSampling(Section):
 
 
 class DiffusionRecipe(Section):
-    """EDM (Karras et al. 2022): preconditioned denoiser, log-normal noise levels, Heun sampler."""
+    """A denoiser for every noise level, by EDM (Karras et al. 2022) or flow matching (Lipman et al. 2023)."""
 
     family: Literal["diffusion"]
     network: DiffusionNetwork
@@ -175,6 +289,10 @@ class GanObjective(Section):
     penalty_share: float = Field(gt=0.0, le=1.0, description="share of each batch that the penalties are taken on")
     discriminator_rate_factor: float = Field(gt=0.0, le=100.0, description="its learning rate over the generator's")
     augment_policy: tuple[Literal["translation", "cutout", "colour"], ...] = Field(strict=False)
+    ada_target: Share | None = Field(
+        description="how sure the discriminator may be before it sees more augmented images; null: all are augmented"
+    )
+    ada_images: PositiveInt = Field(description="over which the share of augmented images may go from 0 to 1")
 
 
 class GanSampling(Section):
@@ -182,7 +300,7 @@ class GanSampling(Section):
 
 
 class GanRecipe(Section):
-    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2025), DiffAugment (Zhao et al. 2020)."""
+    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2025), DiffAugment (Zhao et al. 2020) and ADA."""
 
     family: Literal["gan"]
     network: GanNetwork
@@ -196,9 +314,81 @@ class GanConfig(GanRecipe):
     sampling: GanSampling
 
 
+class VaeNetwork(Section):
+    width: int = Field(ge=8, le=1024, multiple_of=8, description="channels of the first level")
+    depth: int = Field(ge=1, le=8, description="residual blocks a level")
+    latent_dim: int = Field(ge=2, le=4096)
+    flow_layers: int = Field(ge=0, le=64, description="of the learned prior; 0: a standard normal one")
+
+
+class VaeObjective(Section):
+    kl_warmup_images: int = Field(ge=0, description="the KL's weight rises from 0 to 1 over these")
+
+
+class VaeSampling(Section):
+    temperature: float = Field(gt=0.0, le=2.0, description="scale of the prior's noise; smaller: safer, less varied")
+
+
+class VaeRecipe(Section):
+    """VAE with a learned output variance (Rybkin et al. 2021) and a flow as its prior."""
+
+    family: Literal["vae"]
+    network: VaeNetwork
+    objective: VaeObjective
+    training: TrainingConfig
+
+
+class VaeConfig(VaeRecipe):
+    """The recipe, and how images are drawn."""
+
+    sampling: VaeSampling
+
+
+class VqvaeNetwork(Section):
+    width: int = Field(ge=8, le=1024, multiple_of=8, description="channels at half the image's resolution")
+    depth: int = Field(ge=1, le=8, description="residual blocks a resolution, of the tokenizer")
+    stride: Literal[2, 4, 8, 16] = Field(description="pixels a token stands for, along a side")
+    levels: tuple[Annotated[int, Field(ge=2, le=64)], ...] = Field(
+        strict=False, min_length=1, max_length=8, description="of each quantised channel; their product: the tokens"
+    )
+    prior_width: int = Field(ge=32, le=4096, multiple_of=32)
+    prior_depth: int = Field(ge=1, le=64, description="layers of the transformer")
+
+    @model_validator(mode="after")
+    def _tokens_are_few(self) -> "VqvaeNetwork":
+        if math.prod(self.levels) > MOST_TOKENS:
+            raise ValueError(f"levels with a product of at most {MOST_TOKENS:,}, got {math.prod(self.levels):,}")
+        return self
+
+
+class VqvaeObjective(Section):
+    tokenizer_share: float = Field(gt=0.0, lt=1.0, description="share of the run, at its beginning, before the prior")
+    prior_rate_factor: float = Field(gt=0.0, le=100.0, description="its learning rate over the tokenizer's")
+
+
+class VqvaeSampling(Section):
+    temperature: float = Field(gt=0.0, le=10.0, description="divides the logits; smaller: safer, less varied")
+    top_k: PositiveInt | None = Field(description="only so many of the likeliest tokens may follow; null: all")
+
+
+class VqvaeRecipe(Section):
+    """VQ-VAE by finite scalar quantisation (Mentzer et al. 2023), and a causal transformer over its tokens."""
+
+    family: Literal["vqvae"]
+    network: VqvaeNetwork
+    objective: VqvaeObjective
+    training: TrainingConfig
+
+
+class VqvaeConfig(VqvaeRecipe):
+    """The recipe, and how images are drawn."""
+
+    sampling: VqvaeSampling
+
+
 # A recipe says how a model's weights come about; a config says besides how its images are drawn.
-ModelRecipe = Annotated[DiffusionRecipe | GanRecipe, Field(discriminator="family")]
-ModelConfig = Annotated[DiffusionConfig | GanConfig, Field(discriminator="family")]
+ModelRecipe = Annotated[DiffusionRecipe | GanRecipe | VaeRecipe | VqvaeRecipe, Field(discriminator="family")]
+ModelConfig = Annotated[DiffusionConfig | GanConfig | VaeConfig | VqvaeConfig, Field(discriminator="family")]
 
 
 class EvaluationConfig(Section):
@@ -208,18 +398,26 @@ class EvaluationConfig(Section):
     batch_images: PositiveInt
     seed: Seed = Field(description="image i is drawn from seed + i")
     is_splits: PositiveInt = Field(description="the inception score is the mean over so many parts")
+    precision_neighbours: PositiveInt = Field(description="k of precision and recall")
+    density_neighbours: PositiveInt = Field(description="k of density and coverage")
+    pairwise_images: int = Field(ge=16, description="of each set, at most, for figures that compare all pairs")
+    fd_inf_points: int = Field(ge=2, description="counts of images that the line of FID-infinity goes through")
+    near_copy_percentile: float = Field(gt=0.0, lt=50.0, description="of real images' distances: nearer is a near copy")
+    bootstrap_resamples: int = Field(ge=20, description="resamples for the intervals")
+    confidence: float = Field(gt=0.5, lt=1.0, description="of the intervals")
 
     @model_validator(mode="after")
     def _no_empty_split(self) -> "EvaluationConfig":
         if self.is_splits > self.total_images:
             raise ValueError(f"is_splits: got {self.is_splits}; allowed: at most total_images, {self.total_images}")
+        most = max(self.precision_neighbours, self.density_neighbours)
+        if most >= self.total_images:
+            raise ValueError(f"neighbours: got {most}; allowed: fewer than total_images, {self.total_images}")
         return self
 
 
 class SelectionConfig(Section):
-    metric: Literal["fd_classifier", "fd_self_supervised"] = Field(
-        description="figure by which the best model is chosen"
-    )
+    metric: str = Field(description="distance by which the best model is chosen: the smaller wins")
 
 
 class ModelCardConfig(Section):
@@ -289,11 +487,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _selection_metric_is_measured(self) -> "Config":
-        measured = f"fd_{self.extractor.kind}"
-        if self.selection.metric != measured:
+        kind = self.extractor.kind
+        measured = [f"fd_{kind}", f"fd_{kind}_test", f"fd_inf_{kind}", f"kid_{kind}", f"kid_{kind}_test"]
+        if self.selection.metric not in measured:
             raise ValueError(
-                f"selection.metric: got {self.selection.metric!r}; allowed: {measured}, "
-                f"as extractor.kind is {self.extractor.kind}"
+                f"selection.metric: got {self.selection.metric!r}; allowed: {', '.join(measured)}, "
+                f"as extractor.kind is {kind}"
             )
         return self
 
@@ -329,16 +528,18 @@ def _fault(file: str, item: Any) -> str:
     location = [str(part) for part in item["loc"]]
     if location[:1] == ["models"] and len(location) > 2 and kind != "union_tag_invalid":
         location = location[:2] + location[3:]
+    if location[:1] == ["extractor"] and len(location) > 1 and kind != "union_tag_invalid":
+        location = location[:1] + location[2:]
     key = ".".join(part for part in location if part != "[key]")
     if kind == "missing":
         return f"{file}: {key}: missing; every key must be written out"
     if kind == "extra_forbidden":
         return f"{file}: {key}: unknown key; see genai_core/config.py for the keys there are"
     if kind == "union_tag_invalid":
-        return f"{file}: {key}.family: got {context['tag']!r}; allowed: {context['expected_tags']}"
+        return f"{file}: {key}.{_tag(context)}: got {context['tag']!r}; allowed: {context['expected_tags']}"
     if kind == "union_tag_not_found":
-        return f"{file}: {key}.family: missing; it names the model family"
-    if kind == "string_pattern_mismatch":
+        return f"{file}: {key}.{_tag(context)}: missing; it names the {_tag(context)}"
+    if kind == "string_pattern_mismatch" and location[:1] == ["models"]:
         return f"{file}: {key}: not a usable name; allowed: small letters, digits, _ and -, a letter first, 32 at most"
     value = item["input"]
     if isinstance(value, float) and not math.isfinite(value):
@@ -348,3 +549,8 @@ def _fault(file: str, item: Any) -> str:
         # A rule over a whole section: its values would bury what is wrong.
         return f"{file}: {key}{': ' if key else ''}{allowed}"
     return f"{file}: {key}: got {value!r}; allowed: {allowed}"
+
+
+def _tag(context: Any) -> str:
+    """The key that chooses the branch of a union; pydantic quotes it."""
+    return str(context["discriminator"]).strip("'")

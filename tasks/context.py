@@ -109,8 +109,13 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON whole or not at all; keys keep their order, so that equal values make equal files."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
     new = _new_place(path)
-    new.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    new.write_text(text)
     os.replace(new, path)
 
 

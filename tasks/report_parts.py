@@ -111,7 +111,10 @@ def read_training(model: Model) -> Training:
     )
     files = {
         "Samples that were measured": PLOTS / "evaluated" / model.place / "samples.png",
+        "Closest to a training image, and that image": PLOTS / "evaluated" / model.place / "closest.png",
         "Samples over training, from the same seeds": folder / "samples.png",
+        "Training images, and what the model makes of them": folder / "reconstructions.png",
+        "From one image to another": folder / "interpolations.png",
     }
     pictures = tuple(Picture(title, path.read_bytes()) for title, path in files.items() if path.is_file())
     return Training(model.measured.name, curves, pictures, _ending(model.measured.training_cost))

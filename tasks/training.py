@@ -12,9 +12,9 @@ import torch
 
 from genai_core.config import EarlyStopConfig, TrainingConfig
 from genai_core.data.dataset import Dataset
-from genai_core.data.loader import training_batches
+from genai_core.data.loader import Batch, training_batches
 from genai_core.models.artifact import recipe_values, save_model
-from genai_core.models.protocol import GenerativeModel, ImageShape
+from genai_core.models.protocol import GenerativeModel, ImageShape, to_unit
 from genai_core.reporting.grids import image_grid, save_png
 from genai_core.training.checkpoint import Checkpoints
 from genai_core.training.cost import Cost, count_cost
@@ -96,6 +96,7 @@ def run_training(
         save_model(folder, model, recipe, dataset=dataset.info.fingerprint, training_summary=summary)
     with new_folder(Path("plots") / to) as folder:
         _write_plots(folder, result)
+        _write_pictures(folder, model, batches.at(0))
     checkpoints.delete()
     context.cost.update(_spent(result, cost, device))
 
@@ -199,3 +200,9 @@ def _in_words(cost: Cost) -> str:
     parameters = f"{cost.parameters:,} parameters" + (f" ({total:,} in training)" if total != cost.parameters else "")
     training, sampling = sum(cost.training_flops.values()) / 1e6, cost.sampling_flops / 1e6
     return f"{parameters}, {training:,.4g} MFLOPs a training image, {sampling:,.4g} a sample"
+
+
+def _write_pictures(folder: Path, model: GenerativeModel, batch: Batch) -> None:
+    for name, grid in model.eval().pictures(to_unit(batch.images), batch.labels).items():
+        images = grid.flatten(0, 1).cpu().numpy()
+        save_png(folder / f"{name}.png", image_grid(images, columns=grid.shape[1]))

@@ -1,14 +1,24 @@
-"""Diffusion: EDM preconditioning, weighting and noise levels, Heun sampler (Karras et al. 2022, arXiv 2206.00364)."""
+"""Diffusion, by one of two objectives on one network.
 
-from collections.abc import Callable, Sequence
+edm: preconditioning, weighting, noise levels and sampler of Karras et al. 2022 (arXiv 2206.00364). flow: flow matching
+on a linear path (Lipman et al. 2023, arXiv 2210.02747; Liu et al. 2023, arXiv 2209.03003) with logit-normal times (Esser
+et al. 2024, arXiv 2403.03206).
+
+The path of a flow from image to noise, (1 - t) x / s + t n for images of deviation s, is that of a diffusion with noise
+level sigma = s t / (1 - t), but for a scale. So both are denoisers of x + sigma n, and differ in how they scale the
+network's input, output and loss, and in the time in which they are drawn. Logit-normal t is log-normal sigma / s.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
 from genai_core.config import DiffusionRecipe, DiffusionSampling
+from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
+from genai_core.models.networks.diffusion.ode import euler, heun
 from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, seeded_noise, to_uint8
 
@@ -25,14 +35,21 @@ class Diffusion(GenerativeModel):
 
     family = "diffusion"
     phases = ("denoiser",)
-    preview_sampling = DiffusionSampling(steps=12, sigma_min=0.002, sigma_max=80.0, guidance_scale=1.5)
+    preview_sampling = DiffusionSampling(sampler="heun", steps=12, sigma_min=0.002, sigma_max=80.0, guidance_scale=1.5)
 
     def __init__(self, config: DiffusionRecipe, shape: ImageShape) -> None:
         super().__init__()
         self.shape = shape
         self.objective = config.objective
         self.classes = len(shape.classes)
-        network = UNet(shape.image_size, shape.channels, self.classes, config.network.width, config.network.depth)
+        network = UNet(
+            shape.image_size,
+            shape.channels,
+            self.classes,
+            config.network.width,
+            config.network.depth,
+            augmentations=PARAMETERS if config.objective.augment_share else 0,
+        )
         self.network = network.to(memory_format=torch.channels_last)
 
     def phase_parameters(self, phase: str) -> Sequence[Parameter]:  # noqa: ARG002 - there is one
@@ -42,7 +59,7 @@ class Diffusion(GenerativeModel):
         return self.network
 
     def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:  # noqa: ARG002
-        """Weighted denoising error at log-normal noise levels (Karras et al. 2022, eq. 2 and table 1)."""
+        """The network's mean squared error, its target scaled to unit variance (Karras et al. 2022, eq. 8)."""
         count, objective = len(images), self.objective
         log_sigma = torch.randn(count, generator=generator) * objective.log_sigma_std + objective.log_sigma_mean
         sigma = log_sigma.exp().to(images.device)
@@ -50,20 +67,30 @@ class Diffusion(GenerativeModel):
         if labels is not None:
             hidden = (torch.rand(count, generator=generator) < objective.label_dropout).to(images.device)
             labels = torch.where(hidden, self.classes, labels)
-        denoised = self.denoise(images + column(sigma) * noise, sigma, labels)
-        weight = (sigma**2 + objective.sigma_data**2) / (sigma * objective.sigma_data) ** 2
-        value = (column(weight) * (denoised - images) ** 2).mean()
+        parameters = None
+        if objective.augment_share:
+            augmented = augment(images, objective.augment, objective.augment_share, generator)
+            images, parameters = augmented.images, augmented.parameters
+        denoised = self.denoise(images + column(sigma) * noise, sigma, labels, parameters)
+        # What the network's own error is multiplied with in the denoiser's.
+        scale = self.preconditioning(sigma).output
+        value = (((denoised - images) / column(scale)) ** 2).mean()
         return Loss(value, {"loss": value.detach()})
 
-    def denoise(self, images: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
+    def preconditioning(self, sigma: Tensor) -> "Preconditioning":
+        """The scales of this model's objective at noise levels sigma (B,)."""
+        scales = flow_preconditioning if self.objective.kind == "flow" else preconditioning
+        return scales(sigma, self.objective.sigma_data)
+
+    def denoise(self, images: Tensor, sigma: Tensor, labels: Tensor | None, augmentation: Tensor | None = None) -> Tensor:
         """The expected clean images, from images (B, C, H, W) with noise of standard deviation sigma (B,).
 
-        labels (B,) int64, the number of classes for "no label"; None for an unconditional model (Karras et al. 2022,
-        eq. 7).
+        labels (B,) int64, the number of classes for "no label"; None for an unconditional model. augmentation (B, 4):
+        what was done to the clean images, None for nothing (Karras et al. 2022, eq. 7).
         """
-        scale = preconditioning(sigma, self.objective.sigma_data)
+        scale = self.preconditioning(sigma)
         inputs = (column(scale.input) * images).contiguous(memory_format=torch.channels_last)
-        output = self.network(inputs, scale.noise, labels).float()
+        output = self.network(inputs, scale.noise, labels, augmentation).float()
         denoised: Tensor = column(scale.skip) * images + column(scale.output) * output
         return denoised
 
@@ -75,10 +102,25 @@ class Diffusion(GenerativeModel):
         noise = seeded_noise(seeds, (self.shape.channels, size, size)).to(device)
         labels = None if labels is None else labels.to(device)
 
-        def denoise(images: Tensor, sigma: float) -> Tensor:
-            return self._guided(images, sigma, labels, sampling.guidance_scale)
+        solve = heun if sampling.sampler == "heun" else euler
+        levels = noise_levels(sampling.steps, sampling.sigma_min, sampling.sigma_max)
+        if self.objective.kind == "edm":
 
-        return to_uint8(heun(denoise, noise, noise_levels(sampling.steps, sampling.sigma_min, sampling.sigma_max)))
+            def slope(images: Tensor, sigma: float) -> Tensor:
+                return (images - self._guided(images, sigma, labels, sampling.guidance_scale)) / sigma
+
+            return to_uint8(solve(slope, noise * levels[0], levels))
+
+        std = self.objective.sigma_data
+        times = [sigma / (sigma + std) for sigma in levels]
+
+        def velocity(images: Tensor, time: float) -> Tensor:
+            sigma = std * time / (1 - time)
+            clean = self._guided(images * (std + sigma), sigma, labels, sampling.guidance_scale) / std
+            return (images - clean) / time
+
+        # At the first time images are nearly noise alone, as with edm.
+        return to_uint8(solve(velocity, noise * times[0], times) * std)
 
     def _guided(self, images: Tensor, sigma: float, labels: Tensor | None, scale: float) -> Tensor:
         """Classifier-free guidance (Ho and Salimans 2022): away from the unconditional estimate by `scale`."""
@@ -118,21 +160,19 @@ def noise_levels(steps: int, sigma_min: float, sigma_max: float) -> list[float]:
     return [(top + share * (bottom - top)) ** _RHO for share in shares] + [0.0]
 
 
-def heun(denoise: Callable[[Tensor, float], Tensor], noise: Tensor, levels: Sequence[float]) -> Tensor:
-    """Follow the probability flow from noise (N, C, H, W), of standard deviation 1, to images.
+def flow_preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
+    """The scales under which the network gives the path's velocity n - x / sigma_data at each noise level sigma (B,).
 
-    denoise(images, sigma) -> images. Takes 2 n - 1 calls for n steps: the last step, to sigma 0, is Euler's (Karras et
-    al. 2022, algorithm 1).
+    With t = sigma / (sigma + sigma_data), the path's image is (x + sigma n) / (sigma + sigma_data), and x / sigma_data is
+    that image less t times the velocity.
     """
-    images = noise * levels[0]
-    for sigma, following in pairwise(levels):
-        slope = (images - denoise(images, sigma)) / sigma
-        moved = images + (following - sigma) * slope
-        if following > 0:
-            slope_there = (moved - denoise(moved, following)) / following
-            moved = images + (following - sigma) * (slope + slope_there) / 2
-        images = moved
-    return images
+    total = sigma + sigma_data
+    return Preconditioning(
+        skip=sigma_data / total,
+        output=-sigma * sigma_data / total,
+        input=1 / total,
+        noise=(sigma / sigma_data).log() / 4,
+    )
 
 
 def column(values: Tensor) -> Tensor:

@@ -3,16 +3,24 @@
 After Huang et al. 2025, "The GAN is dead; long live the GAN!" (R3GAN, arXiv 2501.05441).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter, functional
 
 from genai_core.config import GanRecipe, GanSampling
+from genai_core.models.networks.gan.ada import Ada
 from genai_core.models.networks.gan.diffaugment import diff_augment
+from genai_core.models.networks.gan.diversity import diversity
 from genai_core.models.networks.gan.residual import Discriminator, Generator
 from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, seeded_noise, to_uint8
+
+# A healthy generator's images soon differ by half as much as real ones and more; one that has collapsed draws one image
+# a class, with a distance of a few hundredths.
+_COLLAPSED_DIVERSITY = 0.15
+# Where the discriminator's loss is as small as that, the generator's gradient has vanished.
+_WON_LOSS = 1e-3
 
 
 def build(config: GanRecipe, shape: ImageShape) -> "Gan":
@@ -35,6 +43,8 @@ class Gan(GenerativeModel):
         sizes = (shape.image_size, shape.channels, len(shape.classes), config.network.width, config.network.depth)
         self.generator = Generator(*sizes, latent_dim=self.latent_dim).to(memory_format=torch.channels_last)
         self.discriminator = Discriminator(*sizes).to(memory_format=torch.channels_last)
+        target = config.objective.ada_target
+        self.ada = None if target is None else Ada(target, config.objective.ada_images)
 
     def phase_parameters(self, phase: str) -> Sequence[Parameter]:
         return list((self.discriminator if phase == "discriminator" else self.generator).parameters())
@@ -65,8 +75,8 @@ class Gan(GenerativeModel):
         self, images: Tensor, labels: Tensor | None, latents: Tensor, generator: torch.Generator
     ) -> Loss:
         with torch.no_grad():
-            fakes = self._augmented(self.generator(latents, labels), generator)
-        reals = self._augmented(images, generator)
+            drawn = self.generator(latents, labels)
+        fakes, reals = self._augmented(drawn, generator), self._augmented(images, generator)
         # The penalties, which are differentiated twice, cost the most: a part of the batch estimates them well enough.
         count = max(1, round(len(images) * self.objective.penalty_share))
         first, last = (None, None) if labels is None else (labels[:count], labels[count:])
@@ -76,7 +86,27 @@ class Gan(GenerativeModel):
         value = relativistic_loss(margin)
         penalty = self.objective.r1_gamma / 2 * (r1.mean() + r2.mean())
         figures = {"discriminator_loss": value, "score_margin": margin.mean(), "r1": r1.mean(), "r2": r2.mean()}
+        figures["diversity"] = diversity(drawn, images, labels)
+        if self.ada is not None:
+            self.ada.update(margin)
+            figures["augment_probability"] = self.ada.probability.clone()
         return Loss(value + penalty, {name: figure.detach() for name, figure in figures.items()})
+
+    def alarm(self, figures: Mapping[str, float]) -> str | None:
+        """Collapse: the generator draws nearly one image a class, or the discriminator has won for good."""
+        if figures["diversity"] < _COLLAPSED_DIVERSITY:
+            return (
+                f"the generator has collapsed: its images differ by {figures['diversity']:.3f} of what real ones of a "
+                f"class differ by (a healthy one: above {_COLLAPSED_DIVERSITY}); raise objective.r1_gamma, or lower "
+                "training.learning_rate"
+            )
+        if figures["discriminator_loss"] < _WON_LOSS:
+            return (
+                f"the discriminator has won: its loss is {figures['discriminator_loss']:.2g}, with scores of real images "
+                f"{figures['score_margin']:.3g} above the generated ones', and the generator learns nothing from it; raise "
+                "objective.r1_gamma, lower objective.discriminator_rate_factor, or augment (objective.augment_policy)"
+            )
+        return None
 
     def _margin(self, reals: Tensor, fakes: Tensor, labels: Tensor | None) -> Tensor:
         real_scores, fake_scores = self._scores(torch.cat([reals, fakes]), labels).chunk(2)
@@ -97,7 +127,8 @@ class Gan(GenerativeModel):
         return scores
 
     def _augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return diff_augment(images, self.objective.augment_policy, generator)
+        probability = 1.0 if self.ada is None else float(self.ada.probability)
+        return diff_augment(images, self.objective.augment_policy, generator, probability)
 
     @torch.no_grad()
     def sample(self, labels: Tensor | None, seeds: Tensor, sampling: GanSampling) -> Tensor:

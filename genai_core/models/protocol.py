@@ -78,9 +78,16 @@ class GenerativeModel(nn.Module, ABC):
         `sampling` is the family's sampling section of the config. Raises ValueError when the labels do not fit.
         """
 
+    def pictures(self, images: Tensor, labels: Tensor | None) -> Mapping[str, Tensor]:  # noqa: ARG002 - as alarm
+        """Grids by name, (rows, columns, C, H, W) uint8, that show more than samples do, such as reconstructions.
+
+        From some training images (B, C, H, W) in [-1, 1] with their labels (B,), or None. Drawn at the end of a run.
+        """
+        return {}
+
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) float in [-1, 1], values beyond are clipped, as uint8."""
+    """Images (..., C, H, W) float in [-1, 1], values beyond are clipped, as uint8."""
     return (images.float() * 127.5 + 128.0).clamp(0, 255).to(torch.uint8)
 
 

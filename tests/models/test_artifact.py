@@ -128,7 +128,7 @@ def test_weights_of_another_size(tmp_path, folder, monkeypatch):
     ("changes", "message"),
     [
         ({"format": 2}, "expected format 1, got 2"),
-        ({"family": "vae"}, "vae"),
+        ({"family": "vea"}, "vea"),
         ({"network": {"width": 8}}, r"network.*Field required"),
         ({"shape": {"image_size": 8}}, "channels"),
         ({"dataset": None, "shape": 3}, "not the config of a model"),
@@ -151,8 +151,8 @@ def test_sampling_options_are_checked():
     assert parse_sampling("gan", {"truncation": 0.5}).truncation == 0.5
     with pytest.raises(ValueError, match=r"sampling of gan: truncation: .*less than or equal to 1"):
         parse_sampling("gan", {"truncation": 2})
-    with pytest.raises(ValueError, match="no model family 'vae'; there are: diffusion, gan"):
-        parse_sampling("vae", {})
+    with pytest.raises(ValueError, match="no model family 'vea'; there are: diffusion, gan, vae, vqvae"):
+        parse_sampling("vea", {})
 
 
 def change_config(folder, **changes):

@@ -65,7 +65,8 @@ def test_an_image_depends_on_its_seed_and_label_alone(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_label_counts(family):
     model, sampling = lively(family), RECIPES_SAMPLING[family]
-    first, second = (model.sample(torch.tensor([label]), torch.tensor([5]), sampling) for label in (0, 1))
+    seeds = torch.arange(16)  # one of a VQ-VAE's few tokens may well be the same for both
+    first, second = (model.sample(torch.full((16,), label), seeds, sampling) for label in (0, 1))
     assert not torch.equal(first, second)
 
 
@@ -83,13 +84,15 @@ def test_losses_repeat_with_their_generator(family):
     for phase in model.phases:
         losses = [model.loss(phase, images, labels, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
         first, again, other = (loss.value.detach() for loss in losses)
-        assert first == again != other
+        assert first == again
+        assert (first == other) == (family == "vqvae")  # which draws nothing in training
 
 
 def test_models_import_neither_lightning_nor_torchvision():
     code = (
         "import sys, genai_core; assert 'torch' not in sys.modules;"
         "import genai_core.models.artifact, genai_core.models.diffusion, genai_core.models.gan;"
+        "import genai_core.models.vae, genai_core.models.vqvae;"
         "heavy = {'lightning', 'torchvision', 'torchmetrics', 'pandas'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

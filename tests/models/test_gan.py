@@ -1,9 +1,14 @@
 import math
 
+import pytest
 import torch
 
 from genai_core.config import GanSampling
 from genai_core.models.gan import build, gradient_penalty, relativistic_loss
+from genai_core.models.networks.gan.ada import Ada
+from genai_core.models.networks.gan.diffaugment import diff_augment
+from genai_core.models.networks.gan.diversity import diversity
+from tests.models.overfit import UNLABELLED, learn, recall
 from tests.models.tiny import SHAPE, gan_recipe
 
 LABELS = torch.tensor([0, 1, 2, 0])
@@ -88,3 +93,112 @@ def test_the_discriminator_learns_faster_by_the_factor():
     model = build(gan_recipe(discriminator_rate_factor=3.0), SHAPE)
     assert model.learning_rate_factor("discriminator") == 3.0
     assert model.learning_rate_factor("generator") == 1.0
+
+
+def test_ada_augments_more_while_real_images_are_told_from_generated_ones():
+    ada = Ada(target=0.6, total_images=100)
+    for _ in range(40):
+        ada.update(torch.full((4,), 2.0))
+    # The mean sign is above 0.6 from the ninth step on: 1 - 0.9^9 = 0.61; each step after it adds 4 / 100.
+    assert float(ada.sign) == pytest.approx(1 - 0.9**40)
+    assert float(ada.probability) == pytest.approx(min(1.0, 32 * 0.04))
+    for _ in range(100):
+        ada.update(torch.tensor([1.0, -1.0]))
+    assert float(ada.probability) < 0.1
+
+
+def test_adas_state_is_saved_and_counts():
+    model = build(gan_recipe(ada_target=0.0, ada_images=16), SHAPE)
+    images, labels = torch.rand(3, 1, 8, 8) * 2 - 1, LABELS[:3]  # of three signs the mean is not 0
+    losses = [model.loss("discriminator", images, labels, torch.Generator().manual_seed(0)) for _ in range(3)]
+    probabilities = [float(loss.figures["augment_probability"]) for loss in losses]
+    assert float(model.state_dict()["ada.probability"]) == pytest.approx(probabilities[-1])
+    again = build(gan_recipe(ada_target=0.0, ada_images=16), SHAPE)
+    again.load_state_dict(model.state_dict())
+    assert float(again.ada.sign) == float(model.ada.sign) != 0
+
+
+def test_a_probability_of_a_quarter_augments_every_fourth_image():
+    images = torch.zeros(400, 1, 8, 8)
+    images[:, 0, 4, 4] = 1.0
+    changed = diff_augment(images, ("colour",), torch.Generator().manual_seed(0), probability=0.25)
+    assert (changed != images).flatten(1).any(dim=1).float().mean() == pytest.approx(0.25, abs=0.06)
+
+
+def test_diversity_in_closed_form():
+    reals, labels = torch.randn(64, 1, 4, 4), torch.arange(64) % 4
+    assert float(diversity(reals, reals, labels)) == pytest.approx(1.0)
+    assert float(diversity(0.3 * reals + 1, reals, labels)) == pytest.approx(0.3, rel=1e-3)
+    one_a_class = reals[:4][labels]
+    assert float(diversity(one_a_class, reals, labels)) == pytest.approx(0.0, abs=1e-3)
+    assert float(diversity(one_a_class, reals, None)) > 0.5
+    assert float(diversity(reals[:1], reals[:1], None)) == 1.0
+
+
+def trained(recipe, steps, images):
+    """A GAN after some steps, with the mean figures of the last ten of them."""
+    model, generator = build(recipe, SHAPE), torch.Generator().manual_seed(0)
+    optimizers = {
+        phase: torch.optim.Adam(
+            model.phase_parameters(phase), lr=2e-3 * model.learning_rate_factor(phase), betas=(0.0, 0.99)
+        )
+        for phase in model.phases
+    }
+    labels, means = torch.arange(len(images)) % 3, {}
+    for step in range(steps):
+        for phase in model.phases:
+            loss = model.loss(phase, images, labels, generator)
+            model.zero_grad()
+            loss.value.backward()
+            optimizers[phase].step()
+            if step >= steps - 10:
+                for name, value in loss.figures.items():
+                    means[name] = means.get(name, 0.0) + float(value) / 10
+    return model, means
+
+
+def images_to_learn():
+    """Two-coloured images: each half of a level of its own."""
+    levels = torch.rand((48, 2), generator=torch.Generator().manual_seed(3)) * 2 - 1
+    return levels.repeat_interleave(4, dim=1)[:, None, None, :].expand(-1, 1, 8, -1).contiguous()
+
+
+def test_a_healthy_training_raises_no_alarm_from_its_first_steps_on():
+    for steps in (10, 60):
+        model, figures = trained(gan_recipe(r1_gamma=0.1, augment_policy=()), steps, images_to_learn())
+        assert model.alarm(figures) is None, figures
+
+
+def test_a_collapsed_generator_raises_the_alarm():
+    """A generator that its latent does not reach draws one image a class."""
+    model, images = build(gan_recipe(augment_policy=()), SHAPE), images_to_learn()
+    with torch.no_grad():
+        model.generator.mix.weight[:, : model.latent_dim] = 0
+    loss = model.loss("discriminator", images, torch.arange(48) % 3, torch.Generator().manual_seed(0))
+    message = model.alarm({name: float(value) for name, value in loss.figures.items()})
+    assert message is not None
+    assert "the generator has collapsed" in message
+    assert "r1_gamma" in message
+
+
+def test_a_discriminator_that_has_won_raises_the_alarm():
+    """Without penalties, against a generator that stands still, nothing keeps it back."""
+    model, images = build(gan_recipe(r1_gamma=0.0, augment_policy=()), SHAPE), images_to_learn()
+    optimizer = torch.optim.Adam(model.phase_parameters("discriminator"), lr=1e-2)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(60):
+        loss = model.loss("discriminator", images, torch.arange(48) % 3, generator)
+        model.zero_grad()
+        loss.value.backward()
+        optimizer.step()
+    message = model.alarm({name: float(value) for name, value in loss.figures.items()})
+    assert message is not None
+    assert "the discriminator has won" in message
+
+
+def test_16_images_are_learned_by_heart():
+    model = build(gan_recipe(augment_policy=(), r1_gamma=0.1), UNLABELLED)
+    learn(model, learning_rate=5e-3, steps=200, betas=(0.0, 0.99))
+    found = recall(model, GanSampling(truncation=1.0))
+    assert found.distance < 0.75
+    assert found.images > 7

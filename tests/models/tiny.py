@@ -1,6 +1,6 @@
 """Recipes of networks as small as they can be."""
 
-from genai_core.config import DiffusionRecipe, GanRecipe, TrainingConfig
+from genai_core.config import DiffusionRecipe, GanRecipe, TrainingConfig, VaeRecipe, VqvaeRecipe
 from genai_core.models.protocol import ImageShape
 
 SHAPE = ImageShape(image_size=8, channels=1, classes=("a", "b", "c"))
@@ -28,7 +28,15 @@ def training_config(**changes):
 
 
 def diffusion_recipe(training=None, **objective):
-    values = {"sigma_data": 0.5, "log_sigma_mean": -0.4, "log_sigma_std": 1.0, "label_dropout": 0.1}
+    values = {
+        "kind": "edm",
+        "sigma_data": 0.5,
+        "log_sigma_mean": -0.4,
+        "log_sigma_std": 1.0,
+        "label_dropout": 0.1,
+        "augment": ("flip", "translation"),
+        "augment_share": 0.0,
+    }
     return DiffusionRecipe(
         family="diffusion",
         network={"width": 8, "depth": 1},
@@ -43,6 +51,8 @@ def gan_recipe(training=None, **objective):
         "penalty_share": 0.5,
         "discriminator_rate_factor": 2.0,
         "augment_policy": ("translation",),
+        "ada_target": None,
+        "ada_images": 1000,
     }
     return GanRecipe(
         family="gan",
@@ -52,4 +62,22 @@ def gan_recipe(training=None, **objective):
     )
 
 
-RECIPES = {"diffusion": diffusion_recipe, "gan": gan_recipe}
+def vae_recipe(training=None, **objective):
+    return VaeRecipe(
+        family="vae",
+        network={"width": 8, "depth": 1, "latent_dim": 6, "flow_layers": 2},
+        objective={"kl_warmup_images": 0, **objective},
+        training=training or training_config(),
+    )
+
+
+def vqvae_recipe(training=None, **objective):
+    return VqvaeRecipe(
+        family="vqvae",
+        network={"width": 8, "depth": 1, "stride": 4, "levels": (4, 3), "prior_width": 32, "prior_depth": 1},
+        objective={"tokenizer_share": 0.5, "prior_rate_factor": 1.0, **objective},
+        training=training or training_config(),
+    )
+
+
+RECIPES = {"diffusion": diffusion_recipe, "gan": gan_recipe, "vae": vae_recipe, "vqvae": vqvae_recipe}

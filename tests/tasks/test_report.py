@@ -60,7 +60,7 @@ def test_the_page_shows_the_run(finished):
         assert text in html
     assert html.count('class="mark"') == 2 * 3  # in each chart of both models
     # Each grid: the hero and three to compare, and the measured samples of two models.
-    assert html.count("data:image/png") == 5
+    assert html.count("data:image/png") == 7
 
 
 def test_files_of_models_that_are_gone_are_left_out(finished):

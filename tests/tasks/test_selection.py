@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def test_the_chosen_model_is_copied_with_its_story(tmp_path: Path) -> None:
     write_choice(choose([entry], "fd"), "fd", target, {"code.json": {"sha256": "x"}})
     assert (target / "model.safetensors").read_bytes() == b"one"
     assert json.loads((target / "code.json").read_text()) == {"sha256": "x"}
-    assert read_choice(target) == Measured("one", "gan", target, entry.figures, {"truncation": 0.7})
+    assert read_choice(target) == Measured("one", "gan", target, entry.figures, {"truncation": 0.7}, {"n": 3})
     write_choice(choose([read_choice(target)], "fd"), "fd", tmp_path / "again")
     assert read_choice(tmp_path / "again").sampling == {"truncation": 0.7}
 
@@ -81,3 +82,12 @@ def test_the_familys_code_is_pinned_by_its_hash() -> None:
     assert not any("diffusion" in path for path in code)
     for path, sha256 in code.items():
         assert sha256 == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_figures_of_different_protocols_are_not_compared() -> None:
+    a, b = measured("a", 1.0), measured("b", 2.0)
+    seeds = [replace(entry, protocol={"seed": seed}) for seed, entry in enumerate((a, b))]
+    with pytest.raises(ValueError, match=r"a and b: figures of different protocols cannot be compared: seed 0 and 1"):
+        choose(seeds, "fd")
+    libraries = [replace(entry, protocol={"libraries": {"torch": str(n)}}) for n, entry in enumerate((a, b))]
+    assert choose(libraries, "fd").chosen.name == "a"

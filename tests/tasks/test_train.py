@@ -22,7 +22,7 @@ TRAIN = [sys.executable, "-m", "tasks.train"]
 
 
 def training_params():
-    """Both models of params.yaml, as small as they can be, trained for 60 steps."""
+    """The models of params.yaml, as small as they can be, trained for 60 steps."""
     change_params(compute={"accelerator": "cpu", "cpu_threads": 1, "checkpoint_every_s": 1e-6})
     yaml = YAML()
     values = yaml.load(PARAMS)
@@ -43,7 +43,7 @@ def start(name):
     )
 
 
-def wait_for_checkpoint(after_step=0, timeout_s=60):
+def wait_for_checkpoint(after_step=0, timeout_s=200):
     """The step of the newest checkpoint, as soon as it is beyond `after_step`."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -54,7 +54,7 @@ def wait_for_checkpoint(after_step=0, timeout_s=60):
     raise AssertionError("no checkpoint was written")
 
 
-def wait_for_first_step(name, timeout_s=60):
+def wait_for_first_step(name, timeout_s=200):
     """Until the run says of itself that it is past its first batch."""
     progress, end = Path(".genai/progress") / f"train@{name}.json", time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -92,7 +92,7 @@ def take_outputs(name):
     return found
 
 
-@pytest.mark.parametrize("name", ["diffusion", "gan"])
+@pytest.mark.parametrize("name", ["diffusion", "gan", "vae", "vqvae"])
 def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
     write_datasets()
     training_params()
@@ -125,6 +125,8 @@ def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
     assert len(rows) == STEPS + 1
     with Image.open(workspace / "plots/trained" / name / "samples.png") as picture:
         assert picture.width > 200
+    pictures = {path.stem for path in (workspace / "plots/trained" / name).glob("*.png")} - {"samples"}
+    assert pictures == {"vae": {"reconstructions", "interpolations"}, "vqvae": {"reconstructions"}}.get(name, set())
     cost = read_json(f"metrics/cost/train@{name}.json")
     assert cost["images"] == STEPS * 8
     assert cost["device"] == "cpu"
@@ -136,7 +138,7 @@ def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
     assert read_json(f".genai/progress/train@{name}.json")["done"] == STEPS * 8
 
 
-@pytest.mark.parametrize("name", ["diffusion", "gan"])
+@pytest.mark.parametrize("name", ["diffusion", "gan", "vqvae"])
 def test_a_killed_run_ends_as_if_nothing_had_happened(trained, monkeypatch, name):
     expected = trained(name)
     process = start(name)

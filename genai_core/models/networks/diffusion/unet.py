@@ -18,10 +18,13 @@ class UNet(nn.Module):
     """Maps noisy images, their noise level and their class to images of the same shape.
 
     image_size, channels: of the images. classes: their number, 0 for unconditional. width: channels of the finest
-    level. depth: residual blocks a level, on the way down and again on the way up.
+    level. depth: residual blocks a level, on the way down and again on the way up. augmentations: how many numbers say
+    what was done to an image.
     """
 
-    def __init__(self, image_size: int, channels: int, classes: int, width: int, depth: int) -> None:
+    def __init__(
+        self, image_size: int, channels: int, classes: int, width: int, depth: int, augmentations: int = 0
+    ) -> None:
         super().__init__()
         sides = resolutions(image_size)
         channel_counts = widths(width, len(sides))
@@ -29,6 +32,8 @@ class UNet(nn.Module):
         self.noise_embedding = NoiseEmbedding(embedding)
         # One row more than there are classes: the last stands for "no label".
         self.class_embedding = nn.Embedding(classes + 1, embedding) if classes else None
+        # Without a bias: numbers that are all 0, an image as it was, add nothing.
+        self.augmentation_embedding = nn.Linear(augmentations, embedding, bias=False) if augmentations else None
         self.stem = nn.Conv2d(channels, width, kernel_size=4, stride=2, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         before = width
@@ -44,11 +49,15 @@ class UNet(nn.Module):
         self.thin = nn.Conv2d(channels, thin, kernel_size=3, padding=1)
         self.output = _zero(nn.Conv2d(thin, channels, kernel_size=3, padding=1))
 
-    def forward(self, images: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
-        """images (B, C, H, W), noise (B,) about -1.5 to 1.5, labels as Diffusion.denoise has them -> (B, C, H, W)."""
+    def forward(
+        self, images: Tensor, noise: Tensor, labels: Tensor | None, augmentation: Tensor | None = None
+    ) -> Tensor:
+        """images (B, C, H, W), noise (B,) about -1.5 to 1.5, the others as Diffusion.denoise has them -> (B, C, H, W)."""
         embedding = self.noise_embedding(noise)
         if self.class_embedding is not None:
             embedding = embedding + self.class_embedding(labels)
+        if self.augmentation_embedding is not None and augmentation is not None:
+            embedding = embedding + self.augmentation_embedding(augmentation)
         embedding = functional.silu(embedding)
         x = self.stem(images)
         skips = []

@@ -16,11 +16,21 @@ _TRANSLATION_SHARE = 1 / 8  # of the side; this and the next as in the paper
 _CUTOUT_SHARE = 1 / 2
 
 
-def diff_augment(images: Tensor, policy: Sequence[Augmentation], generator: Generator) -> Tensor:
-    """Images (B, C, H, W) in [-1, 1], each changed by chance in the ways that `policy` names, differentiably."""
+def diff_augment(
+    images: Tensor, policy: Sequence[Augmentation], generator: Generator, probability: float = 1.0
+) -> Tensor:
+    """Images (B, C, H, W) in [-1, 1], each changed by chance in the ways that `policy` names, differentiably.
+
+    probability: of each way, for each image (Karras et al. 2020, arXiv 2006.06676: while it is below 0.8 or so, a generator
+    that draws changed images is found out). 1.0 as in the paper.
+    """
     for name in ("colour", "translation", "cutout"):
         if name in policy:
-            images = _FUNCTIONS[name](images, generator)
+            changed = _FUNCTIONS[name](images, generator)
+            if probability < 1.0:
+                chosen = _uniform(images, generator) < probability
+                changed = torch.where(chosen, changed, images)
+            images = changed
     return images
 
 

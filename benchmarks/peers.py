@@ -1,0 +1,81 @@
+"""What a user would pick instead: two diffusion libraries from the package registry, with the settings they come with.
+
+Install them with `pip install -e .[peers]`, or benchmarks/peers.lock.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+DDIM_STEPS = 50
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A peer's model: what is trained, its loss on images in [-1, 1], and how it draws n images in [-1, 1]."""
+
+    network: nn.Module
+    loss: Callable[[Tensor, Tensor], Tensor]  # images (B, C, H, W), labels (B,)
+    draw: Callable[[Tensor, int], Tensor]  # labels (B,), seed -> images (B, C, H, W)
+    conditional: bool
+
+
+def denoising_diffusion_pytorch(image_size: int) -> Peer:
+    """The library's Unet (dim 32, 2.6 M parameters), v-prediction on its sigmoid schedule; it knows no classes."""
+    from denoising_diffusion_pytorch import GaussianDiffusion, Unet
+
+    network = Unet(dim=32, dim_mults=(1, 2, 4), channels=1)
+    diffusion = GaussianDiffusion(network, image_size=image_size, timesteps=1000, sampling_timesteps=DDIM_STEPS)
+
+    def loss(images: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG001 - unconditional
+        value: Tensor = diffusion((images + 1) / 2)
+        return value
+
+    def draw(labels: Tensor, seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        drawn: Tensor = diffusion.sample(batch_size=len(labels))
+        return drawn * 2 - 1
+
+    return Peer(network, loss, draw, conditional=False)
+
+
+def diffusers_unet(image_size: int, classes: int, widths: tuple[int, ...]) -> Any:
+    """diffusers' UNet2DModel of those widths, attention from 8x8 down, conditioned on the class."""
+    from diffusers import UNet2DModel
+
+    return UNet2DModel(
+        sample_size=image_size,
+        in_channels=1,
+        out_channels=1,
+        layers_per_block=2,
+        block_out_channels=widths,
+        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        num_class_embeds=classes,
+    )
+
+
+def diffusers(image_size: int, classes: int) -> Peer:
+    """UNet2DModel (32, 64, 128; 3.9 M parameters) with the DDPM recipe of diffusers' training example."""
+    from diffusers import DDIMScheduler, DDPMScheduler
+
+    network = diffusers_unet(image_size, classes, (32, 64, 128))
+    training, sampling = DDPMScheduler(num_train_timesteps=1000), DDIMScheduler(num_train_timesteps=1000)
+    sampling.set_timesteps(DDIM_STEPS)
+
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        noise, times = torch.randn_like(images), torch.randint(0, 1000, (len(images),))
+        predicted = network(training.add_noise(images, noise, times), times, class_labels=labels).sample
+        return nn.functional.mse_loss(predicted, noise)
+
+    @torch.inference_mode()
+    def draw(labels: Tensor, seed: int) -> Tensor:
+        images = torch.randn((len(labels), 1, image_size, image_size), generator=torch.Generator().manual_seed(seed))
+        for time in sampling.timesteps:
+            images = sampling.step(network(images, time, class_labels=labels).sample, time, images).prev_sample
+        return images
+
+    return Peer(network, loss, draw, conditional=True)

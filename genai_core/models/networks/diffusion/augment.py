@@ -1,0 +1,58 @@
+"""Augmentation that does not leak: the network is told what was done to an image (Karras et al. 2022, appendix F.2).
+
+When images are drawn it is told that nothing was, so none comes out mirrored, moved or enlarged.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+Operation = Literal["flip", "translation", "scale"]
+
+PARAMETERS = 4  # numbers that say what was done: mirrored, moved right, moved down, enlarged
+_TRANSLATION_SHARE = 1 / 8  # of the side, at most
+_LOG_SCALE_STD = 0.2 * math.log(2)  # as in the paper
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """images (B, C, H, W), and what was done to each, parameters (B, 4); all 0 where nothing was."""
+
+    images: Tensor
+    parameters: Tensor
+
+
+def augment(images: Tensor, operations: Sequence[Operation], share: float, generator: Generator) -> Augmented:
+    """Images (B, C, H, W), each operation done to each image with probability `share`.
+
+    All operations are drawn whatever is asked for, so that one more or less leaves the others' draws as they are. What
+    comes in from outside is the border, repeated.
+    """
+    count, side = len(images), images.shape[-1]
+    chance = torch.rand((count, 3), generator=generator) < share
+    most = round(side * _TRANSLATION_SHARE)
+    # Whole pixels: between two, interpolation would blur the image.
+    moves = torch.randint(-most, most + 1, (count, 2), generator=generator).float() / side
+    log_scale = torch.randn((count, 1), generator=generator) * _LOG_SCALE_STD
+    flip = chance[:, :1] * float("flip" in operations)
+    moves = moves * chance[:, 1:2] * float("translation" in operations)
+    log_scale = log_scale * chance[:, 2:] * float("scale" in operations)
+    # Of a side's length, times 8 and over its deviation: all of them about -1 to 1.
+    parameters = torch.cat([flip, moves / _TRANSLATION_SHARE, log_scale / _LOG_SCALE_STD], dim=1).to(images.device)
+    return Augmented(_warped(images, flip, moves, log_scale), parameters)
+
+
+def _warped(images: Tensor, flip: Tensor, moves: Tensor, log_scale: Tensor) -> Tensor:
+    """flip (B, 1), moves (B, 2) in sides, to the right and down, log_scale (B, 1)."""
+    shrink = (-log_scale).exp()
+    # From a place in the new image, -1 to 1, to the place in the old one that it shows.
+    rows = torch.zeros((len(images), 2, 3))
+    rows[:, 0, 0], rows[:, 1, 1] = ((1 - 2 * flip) * shrink)[:, 0], shrink[:, 0]
+    rows[:, :, 2] = rows.diagonal(dim1=1, dim2=2) * -2 * moves
+    grid = functional.affine_grid(rows, list(images.shape), align_corners=False).to(images)
+    return functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

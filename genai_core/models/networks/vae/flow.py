@@ -1,0 +1,89 @@
+"""A prior that is learned: a normalising flow of affine couplings (Dinh et al. 2017, arXiv 1605.08803), a class each."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+_HIDDEN_FACTOR = 4  # hidden units for each latent dimension
+_MOST_LOG_SCALE = 2.0  # of one coupling, so that no layer stretches without bound
+
+
+class Flow(nn.Module):
+    """An invertible map between latents and standard normal noise; it begins as a fixed permutation.
+
+    With a plain Gaussian prior the encoder fills only a part of it, and noise from the rest draws nothing known
+    (Dai and Wipf 2019, arXiv 1903.05789); the flow learns where the latents are (Chen et al. 2017, arXiv 1611.02731).
+    """
+
+    def __init__(self, dim: int, layers: int, condition_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Coupling(dim, condition_dim) for _ in range(layers))
+
+    def to_noise(self, latents: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """latents (B, dim) -> noise (B, dim) and the logarithm of the volume change (B,)."""
+        # In float32: what one direction rounds, the other would not undo.
+        with torch.autocast(latents.device.type, enabled=False):
+            volume = latents.new_zeros(len(latents))
+            for layer in self.layers:
+                latents, change = layer(latents, condition.float())
+                volume = volume + change
+            return latents, volume
+
+    def to_latents(self, noise: Tensor, condition: Tensor) -> Tensor:
+        """noise (B, dim) -> latents (B, dim): the inverse."""
+        with torch.autocast(noise.device.type, enabled=False):
+            for layer in reversed(self.layers):
+                noise = cast(Coupling, layer).inverse(noise, condition.float())
+            return noise
+
+    def log_density(self, latents: Tensor, condition: Tensor) -> Tensor:
+        """Logarithm of the prior's density at latents (B, dim), (B,)."""
+        noise, volume = self.to_noise(latents, condition)
+        return standard_normal_log_density(noise) + volume
+
+
+class Coupling(nn.Module):
+    """Half of the dimensions is scaled and shifted as the other half and the condition say, after a permutation."""
+
+    order: Tensor
+
+    def __init__(self, dim: int, condition_dim: int) -> None:
+        super().__init__()
+        self.kept = dim // 2
+        changed, hidden = dim - self.kept, _HIDDEN_FACTOR * dim
+        self.register_buffer("order", torch.randperm(dim))
+        self.network = nn.Sequential(
+            nn.Linear(self.kept + condition_dim, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, 2 * changed),
+        )
+        last = self.network[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, dim) -> (B, dim) and the logarithm of the volume change (B,)."""
+        x = x[:, self.order]
+        kept, changed = x[:, : self.kept], x[:, self.kept :]
+        log_scale, shift = self._affine(kept, condition)
+        return torch.cat([kept, changed * log_scale.exp() + shift], dim=1), log_scale.sum(dim=1)
+
+    def inverse(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x (B, dim) -> (B, dim)."""
+        kept, changed = x[:, : self.kept], x[:, self.kept :]
+        log_scale, shift = self._affine(kept, condition)
+        x = torch.cat([kept, (changed - shift) * (-log_scale).exp()], dim=1)
+        return x[:, self.order.argsort()]
+
+    def _affine(self, kept: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        raw, shift = self.network(torch.cat([kept, condition], dim=1)).chunk(2, dim=1)
+        return _MOST_LOG_SCALE * torch.tanh(raw / _MOST_LOG_SCALE), shift
+
+
+def standard_normal_log_density(x: Tensor) -> Tensor:
+    """(B, dim) -> (B,)."""
+    return -0.5 * (x.square() + torch.log(torch.tensor(2 * torch.pi))).sum(dim=1)

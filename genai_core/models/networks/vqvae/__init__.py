@@ -1,0 +1,1 @@
+"""The VQ-VAE family's networks."""

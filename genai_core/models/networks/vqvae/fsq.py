@@ -1,0 +1,51 @@
+"""Finite scalar quantisation (Mentzer et al. 2023, arXiv 2309.15505): every channel is rounded to a few levels."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_MARGIN = 1e-3  # the outermost levels are reached before the bounding function is flat
+
+
+class Fsq(nn.Module):
+    """Between channels, codes and tokens; it has no weights, and so no codebook that could collapse.
+
+    levels: of each channel, 2 or more. A code is a channel's level scaled to [-1, 1]; a token is the number of the
+    combination, from 0 to the product of all levels.
+    """
+
+    levels: Tensor
+    basis: Tensor
+
+    def __init__(self, levels: Sequence[int]) -> None:
+        super().__init__()
+        counts = torch.tensor(levels)
+        self.register_buffer("levels", counts, persistent=False)
+        self.register_buffer("basis", torch.cat([torch.ones(1, dtype=torch.int64), counts[:-1]]).cumprod(0), False)
+        self.tokens = int(counts.prod())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., C) of any size -> codes (..., C); the gradient passes as if nothing had been rounded."""
+        bounded = self._bounded(x)
+        rounded = bounded + (bounded.round() - bounded).detach()
+        return rounded / self._half()
+
+    def to_tokens(self, codes: Tensor) -> Tensor:
+        """codes (..., C) -> tokens (...) int64."""
+        whole = (codes * self._half()).round().long() + self._half()
+        return (whole * self.basis).sum(dim=-1)
+
+    def to_codes(self, tokens: Tensor) -> Tensor:
+        """tokens (...) int64 -> codes (..., C)."""
+        whole = (tokens[..., None] // self.basis) % self.levels
+        return (whole - self._half()) / self._half()
+
+    def _half(self) -> Tensor:
+        return self.levels // 2
+
+    def _bounded(self, x: Tensor) -> Tensor:
+        """Into (-L/2, L/2), moved by a half where L is even, so that L whole numbers lie within (eq. 1 and appendix)."""
+        reach = (self.levels - 1) * (1 + _MARGIN) / 2
+        offset = (1 - self.levels % 2) / 2
+        return (x + (offset / reach).atanh()).tanh() * reach - offset

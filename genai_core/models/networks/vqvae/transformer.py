@@ -1,0 +1,109 @@
+"""A causal transformer over the tokens of an image, row by row (Vaswani et al. 2017, arXiv 1706.03762)."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_HEAD_DIM = 32
+_EMBEDDING_STD = 0.02
+
+
+class TokenPrior(nn.Module):
+    """The distribution of each token given those before it and the class.
+
+    tokens: how many different ones. length: of a sequence. classes: their number, 0 for unconditional.
+    """
+
+    def __init__(self, tokens: int, length: int, classes: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.length = length
+        self.token_embedding = nn.Embedding(tokens, width)
+        # What stands before the first token: the class, or the one thing there is.
+        self.start = nn.Embedding(max(classes, 1), width)
+        self.place = nn.Parameter(torch.empty(length, width))
+        for weight in (self.token_embedding.weight, self.start.weight, self.place):
+            nn.init.normal_(weight, std=_EMBEDDING_STD)
+        self.layers = nn.ModuleList(Layer(width) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, tokens)
+
+    def forward(self, tokens: Tensor, labels: Tensor | None) -> Tensor:
+        """tokens (B, length) int64, labels (B,) int64 or None -> logits (B, length, tokens), of each its own token."""
+        before = self.token_embedding(tokens[:, :-1])
+        x = torch.cat([self._begin(labels, len(tokens)), before], dim=1) + self.place
+        for layer in self.layers:
+            x = layer(x)
+        logits: Tensor = self.head(self.norm(x))
+        return logits
+
+    def draw(self, uniforms: Tensor, labels: Tensor | None, temperature: float, top_k: int | None) -> Tensor:
+        """Tokens (B, length) int64, one after the other; uniforms (B, length) in [0, 1), labels (B,) int64 or None.
+
+        temperature divides the logits; top_k: only so many of the likeliest tokens may follow, None for all. Keys and
+        values of earlier tokens are kept, so that each step computes one token.
+        """
+        count, width = len(uniforms), self.place.shape[1]
+        caches = [uniforms.new_zeros((2, count, self.length, width)) for _ in self.layers]
+        x, drawn = self._begin(labels, count), []
+        for place in range(self.length):
+            x = x + self.place[place]
+            for layer, cache in zip(self.layers, caches, strict=True):
+                x = cast(Layer, layer).step(x, cache, place)
+            logits = self.head(self.norm(x[:, 0])).float() / temperature
+            tokens = pick(logits, uniforms[:, place], top_k)
+            drawn.append(tokens)
+            x = self.token_embedding(tokens)[:, None]
+        return torch.stack(drawn, dim=1)
+
+    def _begin(self, labels: Tensor | None, count: int) -> Tensor:
+        chosen = self.start.weight.expand(count, -1) if labels is None else self.start(labels)
+        return chosen[:, None]
+
+
+class Layer(nn.Module):
+    """Causal self-attention and two dense layers, each after a normalisation and beside a residual connection."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = max(1, width // _HEAD_DIM)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.mix = nn.Linear(width, width)
+        self.dense = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, length, width) -> the same shape; no place sees a later one."""
+        query, key, value = self.qkv(self.norm1(x)).chunk(3, dim=-1)
+        query, key, value = self._split(query), self._split(key), self._split(value)
+        attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return self._finish(x, attended)
+
+    def step(self, x: Tensor, cache: Tensor, place: int) -> Tensor:
+        """x (B, 1, width), what stands at `place`; cache (2, B, length, width), keys and values, is written there."""
+        query, key, value = self.qkv(self.norm1(x)).chunk(3, dim=-1)
+        cache[0, :, place], cache[1, :, place] = key[:, 0], value[:, 0]
+        keys, values = self._split(cache[0, :, : place + 1]), self._split(cache[1, :, : place + 1])
+        attended = functional.scaled_dot_product_attention(self._split(query), keys, values)
+        return self._finish(x, attended)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, length, width) -> (B, heads, length, width / heads)."""
+        batch, length, width = x.shape
+        return x.reshape(batch, length, self.heads, width // self.heads).transpose(1, 2)
+
+    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + self.mix(attended.transpose(1, 2).flatten(2))
+        result: Tensor = x + self.dense(self.norm2(x))
+        return result
+
+
+def pick(logits: Tensor, uniforms: Tensor, top_k: int | None) -> Tensor:
+    """Tokens (B,) int64 with the probabilities that logits (B, K) give, by inversion of uniforms (B,) in [0, 1)."""
+    if top_k is not None and top_k < logits.shape[1]:
+        least = logits.topk(top_k, dim=1).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    shares = logits.double().softmax(dim=1).cumsum(dim=1)
+    # Divided by the last: it is 1 then, and not a little less, so that every number below 1 finds its token.
+    return (shares / shares[:, -1:] <= uniforms.double()[:, None]).sum(dim=1)

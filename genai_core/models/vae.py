@@ -1,0 +1,123 @@
+"""VAE: a Gaussian likelihood with a learned variance, and a learned prior.
+
+The likelihood of a channel's pixels is N(decoded, s^2), with one s a channel: at each step the most likely one for the
+batch, which is the root of the mean squared error (sigma-VAE, Rybkin et al. 2021, arXiv 2006.13202, eq. 8). So nobody
+has to weigh reconstruction against KL. Images are drawn as the likelihood's mean.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import Parameter
+
+from genai_core.config import VaeRecipe, VaeSampling
+from genai_core.models.networks.vae.autoencoder import Autoencoder, Posterior
+from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, seeded_noise, to_uint8
+
+# A deviation below half a grey level of 255 is rounding: without a floor, flat images have an infinite likelihood.
+_SMALLEST_STD = 1 / 255
+_PICTURE_COLUMNS = 10
+
+
+def build(config: VaeRecipe, shape: ImageShape) -> "Vae":
+    """A VAE with fresh weights."""
+    return Vae(config, shape)
+
+
+class Vae(GenerativeModel):
+    """An encoder from images to a Gaussian over latents, a prior of these, and a decoder back."""
+
+    family = "vae"
+    phases = ("autoencoder",)
+    preview_sampling = VaeSampling(temperature=1.0)
+
+    images_seen: Tensor
+
+    def __init__(self, config: VaeRecipe, shape: ImageShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.objective = config.objective
+        network = Autoencoder(
+            shape.image_size,
+            shape.channels,
+            len(shape.classes),
+            config.network.width,
+            config.network.depth,
+            config.network.latent_dim,
+            config.network.flow_layers,
+        )
+        self.network = network.to(memory_format=torch.channels_last)
+        # A buffer, so that a resumed or fine-tuned model goes on with the KL's weight where it was.
+        self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
+
+    def phase_parameters(self, phase: str) -> Sequence[Parameter]:  # noqa: ARG002 - there is one
+        return list(self.network.parameters())
+
+    def sampled_network(self) -> nn.Module:
+        """With the encoder: reconstructions are drawn by the averaged weights too."""
+        return self.network
+
+    def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:  # noqa: ARG002
+        """The negative evidence lower bound in nats a pixel value; the KL's weight rises over kl_warmup_images."""
+        noise = torch.randn((len(images), self.network.latent_dim), generator=generator).to(images.device)
+        condition = self.network.condition(labels, len(images))
+        posterior = self.network.encoder(images.contiguous(memory_format=torch.channels_last), condition)
+        latents = posterior.sample(noise)
+        divergence = (posterior_log_density(posterior, noise) - self.network.prior.log_density(latents, condition)).mean()
+        std = likelihood_std(images, self.network.decoder(latents, condition))
+        weight = self._kl_weight(len(images))
+        # With the most likely s the squared errors over 2 s^2 come to 1/2 a value.
+        value = (std.log() + 0.5 + 0.5 * math.log(2 * math.pi)).mean() + weight * divergence / images[0].numel()
+        figures = {"loss": value, "kl": divergence, "output_std": std.mean()}
+        return Loss(value, {name: figure.detach() for name, figure in figures.items()})
+
+    def _kl_weight(self, batch_images: int) -> float:
+        warmup = self.objective.kl_warmup_images
+        self.images_seen += batch_images
+        return min(1.0, float(self.images_seen) / warmup) if warmup else 1.0
+
+    @torch.no_grad()
+    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: VaeSampling) -> Tensor:
+        check_labels(labels, self.shape, len(seeds))
+        device = next(self.network.parameters()).device
+        noise = seeded_noise(seeds, (self.network.latent_dim,)).to(device) * sampling.temperature
+        return to_uint8(self.network(noise, None if labels is None else labels.to(device)))
+
+    @torch.no_grad()
+    def pictures(self, images: Tensor, labels: Tensor | None) -> Mapping[str, Tensor]:
+        """reconstructions: images above what becomes of them. interpolations: a row from one image to the next.
+
+        The way goes through the prior's noise, in equal steps, where what lies between is as likely as the ends; its
+        class is the first image's.
+        """
+        images = images[: 2 * _PICTURE_COLUMNS]
+        labels = None if labels is None else labels[: len(images)]
+        condition = self.network.condition(labels, len(images))
+        means = self.network.encoder(images, condition).mean
+        decoded = self.network.decoder(means, condition)
+        count = min(_PICTURE_COLUMNS, len(images))
+        first = labels[:-1:2] if labels is not None else None
+        begins, ends = means[:-1:2], means[1::2]
+        begin_condition = self.network.condition(first, len(begins))
+        begins, _ = self.network.prior.to_noise(begins, begin_condition)
+        ends, _ = self.network.prior.to_noise(ends, begin_condition)
+        steps = [
+            self.network(torch.lerp(begins, ends, step / (_PICTURE_COLUMNS - 1)), first)
+            for step in range(_PICTURE_COLUMNS)
+        ]
+        return {
+            "reconstructions": to_uint8(torch.stack([images[:count], decoded[:count]])),
+            "interpolations": torch.stack([to_uint8(step) for step in steps], dim=1),
+        }
+
+
+def likelihood_std(images: Tensor, decoded: Tensor) -> Tensor:
+    """The most likely standard deviation of each channel's pixels, (C,); images and decoded (B, C, H, W)."""
+    return (images - decoded.float()).square().mean(dim=(0, 2, 3)).sqrt().clamp(min=_SMALLEST_STD)
+
+
+def posterior_log_density(posterior: Posterior, noise: Tensor) -> Tensor:
+    """Logarithm of the posterior's density at the latents that noise (B, latent_dim) makes, (B,)."""
+    return -0.5 * (noise.square() + posterior.log_variance + math.log(2 * math.pi)).sum(dim=1)

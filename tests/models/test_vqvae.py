@@ -1,0 +1,129 @@
+import math
+
+import pytest
+import torch
+
+from genai_core.config import VqvaeNetwork, VqvaeSampling
+from genai_core.models.networks.vqvae.fsq import Fsq
+from genai_core.models.networks.vqvae.transformer import TokenPrior, pick
+from genai_core.models.protocol import ImageShape
+from genai_core.models.vqvae import build, perplexity, seeded_uniforms
+from tests.models.overfit import UNLABELLED, learn, recall
+from tests.models.tiny import SHAPE, vqvae_recipe
+
+LEVELS = (8, 5, 2)
+
+
+def test_tokens_and_codes_are_the_same_thing():
+    quantiser = Fsq(LEVELS)
+    tokens = torch.arange(80)
+    codes = quantiser.to_codes(tokens)
+    assert torch.equal(quantiser.to_tokens(codes), tokens)
+    assert len(codes.unique(dim=0)) == 80
+    assert codes.abs().max() == 1
+
+
+def test_every_level_is_reached_and_none_beyond():
+    quantiser = Fsq(LEVELS)
+    codes = quantiser(torch.linspace(-20, 20, 4001)[:, None].expand(-1, 3))
+    for channel, levels in enumerate(LEVELS):
+        assert len(codes[:, channel].unique()) == levels
+    tokens = quantiser.to_tokens(codes)
+    assert int(tokens.min()) == 0
+    assert int(tokens.max()) == 79
+    torch.testing.assert_close(quantiser.to_codes(tokens), codes)
+
+
+def test_a_code_stays_what_it_is_when_it_is_quantised_from_its_own_place():
+    """0 is the middle level's, whether levels are odd or even."""
+    codes = Fsq(LEVELS)(torch.zeros(1, 3))
+    assert codes.tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_rounding_lets_the_gradient_pass():
+    x = torch.zeros((1, 3), requires_grad=True)
+    Fsq(LEVELS)(x).sum().backward()
+    assert (x.grad > 0).all()
+
+
+def test_the_prior_sees_no_token_at_or_after_its_own():
+    prior = TokenPrior(tokens=7, length=6, classes=2, width=32, depth=2)
+    tokens, labels = torch.randint(0, 7, (1, 6)), torch.tensor([1])
+    before = prior(tokens, labels)
+    tokens[0, 3] = (tokens[0, 3] + 1) % 7
+    after = prior(tokens, labels)
+    torch.testing.assert_close(after[:, :4], before[:, :4])
+    assert not torch.allclose(after[:, 4:], before[:, 4:])
+
+
+@pytest.mark.parametrize("top_k", [None, 3])
+def test_drawing_with_a_cache_is_drawing_without_one(top_k):
+    prior = TokenPrior(tokens=7, length=6, classes=2, width=64, depth=2)
+    for parameter in prior.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    uniforms, labels = torch.rand(5, 6), torch.tensor([0, 1, 0, 1, 1])
+    expected = torch.zeros((5, 6), dtype=torch.int64)
+    for place in range(6):
+        logits = prior(expected, labels)[:, place] / 0.8
+        expected[:, place] = pick(logits, uniforms[:, place], top_k)
+    assert torch.equal(prior.draw(uniforms, labels, 0.8, top_k), expected)
+
+
+def test_tokens_are_picked_as_often_as_they_are_likely():
+    shares = torch.tensor([0.1, 0.0, 0.6, 0.3])
+    uniforms = (torch.arange(1000) + 0.5) / 1000
+    picked = pick(shares.log().expand(1000, 4), uniforms, None)
+    assert picked.bincount(minlength=4).tolist() == [100, 0, 600, 300]
+    of_two = pick(shares.log().expand(1000, 4), uniforms, 2)
+    assert of_two.bincount(minlength=4).tolist() == pytest.approx([0, 0, 667, 333], abs=1)
+    # The ends of the range pick a token that can be, too.
+    ends = torch.tensor([0.0, 1 - 2**-24])
+    assert pick(torch.tensor([[-torch.inf, 0.0, -torch.inf]]).expand(2, 3), ends, None).tolist() == [1, 1]
+
+
+def test_perplexity_counts_equally_frequent_tokens():
+    assert float(perplexity(torch.tensor([5, 5, 5, 5]))) == pytest.approx(4)
+    assert float(perplexity(torch.tensor([5, 0, 0, 0]))) == pytest.approx(1)
+
+
+def test_the_prior_is_trained_when_the_tokenizer_has_been():
+    model = build(vqvae_recipe(tokenizer_share=0.4), SHAPE)
+    assert [list(model.phases_at(share)) for share in (0.0, 0.39, 0.4, 0.99)] == [
+        ["tokenizer"],
+        ["tokenizer"],
+        ["prior"],
+        ["prior"],
+    ]
+
+
+def test_an_untrained_prior_finds_all_tokens_about_as_likely():
+    model = build(vqvae_recipe(), SHAPE)
+    images, labels = torch.rand(4, 1, 8, 8) * 2 - 1, torch.tensor([0, 1, 2, 0])
+    loss = model.loss("prior", images, labels, torch.Generator())
+    assert float(loss.figures["prior_loss"]) == pytest.approx(math.log(12), abs=0.6)
+    model.loss("prior", images, labels, torch.Generator()).value.backward()
+    assert all(parameter.grad is None for parameter in model.phase_parameters("tokenizer"))
+
+
+def test_16_images_are_learned_by_heart():
+    model = build(vqvae_recipe(), UNLABELLED)
+    learn(model, learning_rate=1e-2, steps=300, betas=(0.9, 0.99))
+    found = recall(model, VqvaeSampling(temperature=1.0, top_k=None))
+    assert found.distance < 0.35
+    assert found.images > 12
+
+
+def test_uniforms_of_a_seed_do_not_depend_on_its_neighbours():
+    together = seeded_uniforms(torch.tensor([3, 5]), 4)
+    assert torch.equal(together[1], seeded_uniforms(torch.tensor([5]), 4)[0])
+    assert seeded_uniforms(torch.tensor([], dtype=torch.int64), 4).shape == (0, 4)
+
+
+def test_a_stride_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"network\.stride: got 4 for images of 10 pixels"):
+        build(vqvae_recipe(), ImageShape(10, 1, ()))
+
+
+def test_too_many_tokens_are_refused():
+    with pytest.raises(ValueError, match="product of at most 65,536, got 262,144"):
+        VqvaeNetwork(width=8, depth=1, stride=4, levels=(64, 64, 64), prior_width=32, prior_depth=1)
