@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -105,7 +106,7 @@ def printable(path: str) -> str:
 def class_of(path: str) -> str | None:
     """The class of a file of data/raw: NAME/CLASS/.../file has CLASS, NAME/file has none."""
     parts = path.split("/")
-    return parts[1] if len(parts) > 2 else None
+    return sys.intern(parts[1]) if len(parts) > 2 else None  # one string a class, not one an image
 
 
 def sorted_runs(paths: Sequence[str], depth: int) -> Iterator[tuple[int, int]]:
