@@ -8,7 +8,7 @@ import torch
 
 from genai_core.models.artifact import build_model, save_model
 from tests.flows.conftest import shell
-from tests.models.tiny import SHAPE, diffusion_recipe
+from tests.models.tiny import SHAPE, gan_recipe
 
 PIPELINE = """
 artifacts:
@@ -28,7 +28,7 @@ from pathlib import Path
 figure = float(Path("params.yaml").read_text().split("figure:")[1])
 out = Path("models/candidate")
 shutil.copytree("data/raw", out)
-chosen = {"family": "diffusion", "metric": "fd", "figures": {"fd": figure}, "reason": f"fd is {figure:g}"}
+chosen = {"family": "gan", "metric": "fd", "figures": {"fd": figure}, "reason": f"fd is {figure:g}"}
 (out / "selection.json").write_text(json.dumps(chosen))
 """
 
@@ -38,7 +38,7 @@ def new_home(folder: Path) -> Path:
     (folder / "data" / "raw").mkdir(parents=True)
     (folder / "tasks").mkdir()
     torch.manual_seed(0)
-    recipe = diffusion_recipe()
+    recipe = gan_recipe()
     save_model(folder / "data/raw", build_model(recipe, SHAPE), recipe, dataset="d" * 64, training_summary={})
     (folder / "dvc.yaml").write_text(PIPELINE)
     (folder / "tasks" / "candidate.py").write_text(CANDIDATE)

@@ -17,6 +17,7 @@ from flows.registry import RegistryError, read_registry
 from flows.registry_tags import newer_tags, tags_at
 from flows.remote import push as push_data
 from genai_core import load_model
+from genai_core.config import GanSampling
 from tests.flows.conftest import DVC_WARNS, genai, shell
 from tests.flows.model_home import git_remote, hook, make, new_home, python
 
@@ -136,7 +137,9 @@ def test_production_on_another_machine(home: Path, tmp_path: Path) -> None:
     assert (moved.data_remote, moved.git_remote) == ("storage", "origin")
     other = tmp_path / "other"
     shell(tmp_path, f"dvc artifacts get -q {bare} candidate --stage prod -o fetched && git clone -q {bare} other")
-    images = load_model(tmp_path / "fetched").sample(torch.tensor([0, 1]), torch.tensor([5, 6]), _sampling())
+    images = load_model(tmp_path / "fetched").sample(
+        torch.tensor([0, 1]), torch.tensor([5, 6]), GanSampling(truncation=1.0)
+    )
     assert images.shape == (2, 1, 8, 8)
 
     # A second version there, and back, with the first one's data at the remote only: in both clones it is known.
@@ -168,12 +171,6 @@ def test_production_on_another_machine(home: Path, tmp_path: Path) -> None:
     with pytest.raises(GitError, match="origin"):
         rollback(home, to="v0.0.1")
     assert production(home) == "v0.0.2"
-
-
-def _sampling():
-    from genai_core.config import DiffusionSampling
-
-    return DiffusionSampling(steps=2, sigma_min=0.02, sigma_max=20.0, guidance_scale=1.0)
 
 
 KILLED_AFTER_THE_DATA = """
