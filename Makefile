@@ -24,8 +24,10 @@ demo: setup      ## the whole pipeline on the built-in digits, to a report
 	@test -f data/raw.dvc || $(BIN)/genai data add builtin:digits
 	@$(BIN)/genai run
 
+# A file is never cut in two: its tests share servers and trained models. In the order of their names, so that the whole
+# pipeline (test_end_to_end.py), which waits much, lies beside others.
 test: setup lint ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup      ## ruff (rules and format) and mypy --strict
 	$(BIN)/ruff check .

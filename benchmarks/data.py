@@ -8,37 +8,39 @@ process and its children, sampled every 20 ms.
 """
 
 import argparse
-import gzip
 import io
 import random
 import shutil
 import statistics
 import tempfile
-import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from genai_core.config import DataConfig, load_config
+from benchmarks.data_runs import (
+    ROOT,
+    WORKERS,
+    config_of,
+    fashion_mnist,
+    folder_bytes,
+    grown_bytes,
+    run,
+    timed,
+    write_png,
+)
 from genai_core.data.dataset import load_dataset
 from genai_core.data.loader import Batches, MappedBatches, ResidentBatches
-from genai_core.data.pixel_store import previous_dataset
-from genai_core.data.prepare import prepare
 from genai_core.data.writer import DatasetWriter
 
-ROOT = Path(__file__).parents[1]
-WORKERS = 2
 CPU = torch.device("cpu")
 
 
@@ -157,64 +159,6 @@ def measure_loader(arguments: argparse.Namespace, folder: Path) -> None:
         print(f"  {name:40s}  {statistics.median(values):18,.0f}")
 
 
-class Run:
-    """One prepare: wall-clock seconds and the peak of memory, children included."""
-
-    seconds: float
-    peak_mb: float
-
-
-def run(raw: Path, out: Path, config: DataConfig, *, memory: Path | None, previous: Path | None = None) -> Run:
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    done = Run()
-    with peak_memory(done):
-        began = time.perf_counter()
-        before = previous_dataset(previous) if previous else None
-        prepare(raw, out, config, workers=WORKERS, previous=before, memory=memory)
-        done.seconds = time.perf_counter() - began
-    return done
-
-
-@contextmanager
-def peak_memory(done: Run) -> Iterator[None]:
-    over = threading.Event()
-    done.peak_mb = 0.0
-
-    def watch() -> None:
-        process = psutil.Process()
-        while not over.wait(0.02):
-            total = 0
-            for part in (process, *process.children(recursive=True)):
-                try:
-                    total += part.memory_info().rss
-                except psutil.Error:
-                    continue
-            done.peak_mb = max(done.peak_mb, total / 2**20)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-
-
-def fashion_mnist(data: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
-    folder = data / "fashion-mnist"
-    images = np.frombuffer(gzip.decompress(next(folder.glob("train-images*")).read_bytes())[16:], dtype=np.uint8)
-    labels = np.frombuffer(gzip.decompress(next(folder.glob("train-labels*")).read_bytes())[8:], dtype=np.uint8)
-    return images.reshape(-1, 28, 28)[:count], labels[:count]
-
-
-def write_png(raw: Path, images: np.ndarray, labels: np.ndarray, source: str = "fashion") -> None:
-    for label in np.unique(labels):
-        (raw / source / str(label)).mkdir(parents=True)
-    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-        Image.fromarray(image).save(raw / source / str(label) / f"{number:06d}.png")
-
-
 def image_folder_pass(folder: Path) -> None:
     dataset = ImageFolder(str(folder), transform=v2.Compose([v2.Grayscale(), v2.PILToTensor()]))
     for _ in DataLoader(dataset, batch_size=256, num_workers=WORKERS):
@@ -255,30 +199,6 @@ def data_loader_a_second(images: np.ndarray) -> float:
 
     loader = DataLoader(Changed(torch.from_numpy(images)), batch_size=256, shuffle=True, num_workers=WORKERS)
     return len(images) / timed(lambda: [None for _ in loader])
-
-
-def config_of(**changes: object) -> DataConfig:
-    return load_config(ROOT / "params.yaml").data.model_copy(update=changes)
-
-
-def timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def files(folder: Path) -> dict[bytes, int]:
-    """Sizes by content, as DVC's cache holds them."""
-    return {(content := path.read_bytes()): len(content) for path in folder.rglob("*") if path.is_file()}
-
-
-def folder_bytes(folder: Path) -> int:
-    return sum(files(folder).values())
-
-
-def grown_bytes(before: Path, after: Path) -> int:
-    known = files(before)
-    return sum(size for content, size in files(after).items() if content not in known)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,26 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from flows import data_cli, lineage_cli, registry_cli, services_cli
+
 if TYPE_CHECKING:
     from flows.plan import Plan
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 MOST_REASONS = 3
+
+# By name: importing them would import prefect and dvc.
+EXPECTED_ERRORS = {
+    "DataError",
+    "GitError",
+    "GraphError",
+    "LineageError",
+    "RegistryError",
+    "RemoteError",
+    "ServerError",
+    "ServicesError",
+    "VersionError",
+}
 
 
 class _Group(click.Group):
@@ -29,7 +44,7 @@ class _Group(click.Group):
         except ConfigError as error:
             _fail(str(error), EXIT_USAGE)
         except Exception as error:
-            if type(error).__name__ in ("GraphError", "DataError", "ServerError"):
+            if type(error).__name__ in EXPECTED_ERRORS:
                 _fail(str(error), EXIT_USAGE)
             raise
         except KeyboardInterrupt:
@@ -99,9 +114,63 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
     click.echo(_headline(result))
 
 
+for command in (registry_cli.promote, registry_cli.rollback, registry_cli.history, registry_cli.registry):
+    main.add_command(command)
+for command in (lineage_cli.lineage, services_cli.up, services_cli.down, services_cli.doctor):
+    main.add_command(command)
+
+
+@main.command()
+@click.argument("images", required=False)
+@click.option("--against", help="The real images: a folder, an archive, .npy, or a prepared dataset.")
+@click.option("--split", type=click.Choice(["train", "test"]), help="Their side.  [default: all; of a dataset train]")
+@click.option("--extractor", type=click.Choice(["project", "inception"]), help="[default: project, if there is one]")
+@click.option("--weights", help="Inception's weights file.")
+@click.option("--weights-sha256", help="Its sha256, or the first 8 digits.  [default: the published network's]")
+@click.option("--out", help="A JSON file to write.")
+@click.option("--selfcheck", is_flag=True, help="IMAGES is CIFAR-10: compare with the published figures.")
+@click.pass_obj
+def evaluate(
+    workspace: Path,
+    images: str | None,
+    against: str | None,
+    split: str | None,
+    extractor: str | None,
+    weights: str | None,
+    weights_sha256: str | None,
+    out: str | None,
+    selfcheck: bool,
+) -> None:
+    """Measure IMAGES, from whatever tool, against real ones: FD, KID, precision, recall and more, with intervals.
+
+    Both are folders, archives, .npy, .npz, IDX, Parquet or prepared datasets, of one size. See docs/evaluation.md.
+    """
+    from flows.evaluate import evaluate as run_evaluate
+
+    options = {"against": against, "split": split, "extractor": extractor, "weights": weights, "out": out}
+    sys.exit(run_evaluate(workspace, images, selfcheck=selfcheck, weights_sha256=weights_sha256, **options))
+
+
+@main.command()
+@click.option(
+    "--preset", required=True, metavar="NAME", help="digits, fashion-mnist, cifar10, photos-64 or photos-128."
+)
+@click.option("--force", is_flag=True, help="Overwrite a params.yaml that somebody has changed.")
+@click.pass_obj
+def init(workspace: Path, preset: str, force: bool) -> None:
+    """Write params.yaml for a common kind of data. Its first lines say what it costs and what to expect."""
+    from flows.presets import write_preset
+
+    click.echo(f"{write_preset(workspace, preset, force=force)} is now the preset {preset}")
+
+
 @main.group()
 def data() -> None:
-    """The images: what is tracked, and adding more."""
+    """The images: what is tracked, adding more, and the way to and from a remote."""
+
+
+for command in (data_cli.status, data_cli.diff, data_cli.push, data_cli.pull, data_cli.verify):
+    data.add_command(command)
 
 
 @data.command("add")
@@ -110,7 +179,7 @@ def data() -> None:
 @click.option("--split-from-folders", is_flag=True, help="Keep the source's separation: train/ and test/, or alike.")
 @click.pass_obj
 def data_add(workspace: Path, source: str, name: str | None, split_from_folders: bool) -> None:
-    """Copy the images of SOURCE into data/raw and track them with DVC.
+    """Pack the images of SOURCE into data/raw and track them with DVC.
 
     SOURCE is a folder (class subfolders, or flat, with or without a CSV, JSONL or Parquet table of labels), a zip, tar
     or tar.gz of one, IDX files, .npy or .npz, CIFAR's batches, a Parquet dataset with images, a WebDataset tar,
@@ -120,6 +189,29 @@ def data_add(workspace: Path, source: str, name: str | None, split_from_folders:
 
     version = add(workspace, source, name, split_from_folders=split_from_folders)
     click.echo(f"data/raw is now version {version.md5} ({version.files:,} files, {version.size_bytes / 1e6:,.1f} MB)")
+
+
+@data.command("remove")
+@click.argument("name")
+@click.argument("patterns", nargs=-1)
+@click.option(
+    "--list", "list_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file with one a line."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.pass_obj
+def data_remove(workspace: Path, name: str, patterns: tuple[str, ...], list_file: Path | None, dry_run: bool) -> None:
+    """Take images out of data/raw/NAME, and track what is left with DVC.
+
+    PATTERNS are names as the manifest has them, CLASS/file, or globs: 'hat/*' is a class ('*' stands for slashes too).
+    Without any, all of NAME goes. --list names a file with one a line. Older versions stay in DVC's cache.
+    """
+    from flows.data import remove
+
+    version = remove(workspace, name, patterns, list_file=list_file, dry_run=dry_run)
+    if version:
+        click.echo(
+            f"data/raw is now version {version.md5} ({version.files:,} files, {version.size_bytes / 1e6:,.1f} MB)"
+        )
 
 
 def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":

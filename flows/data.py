@@ -1,8 +1,8 @@
-"""Bringing a user's images under version control: files into data/raw, the folder into DVC."""
+"""A user's images under version control: packed into data/raw or taken out of it, the folder tracked by DVC."""
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from flows.workspace import RAW_DATA
 
 
 class DataError(RuntimeError):
-    """Data could not be added; the message says why."""
+    """Data could not be added or removed; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class DataVersion:
 
 
 def add(workspace: Path, source: str, name: str | None, *, split_from_folders: bool = False) -> DataVersion:
-    """Copy the images of `source` into data/raw and track the folder with DVC; prints what was added.
+    """Pack the images of `source` into data/raw and track the folder with DVC; prints what was added.
 
     source: builtin:digits, a folder, an archive, a file that holds a dataset, or an address of one (addresses.py).
     split_from_folders: keep the source's separation of train and test. Raises DataError; data/raw is then as it was.
@@ -43,6 +43,25 @@ def add(workspace: Path, source: str, name: str | None, *, split_from_folders: b
             raise DataError(str(error)) from None
     else:
         _ingest(workspace, source if source.startswith("builtin:") else str(Path(source).resolve()), options)
+    return _track(workspace)
+
+
+def remove(
+    workspace: Path, name: str, patterns: Sequence[str], *, list_file: Path | None = None, dry_run: bool = False
+) -> DataVersion | None:
+    """Take images out of data/raw/NAME, all without patterns, and track what is left; prints what was removed.
+
+    patterns: names CLASS/file, or globs of them; list_file: a file with one a line. dry_run: only say what would be
+    removed, and return None. Raises DataError.
+    """
+    options = [f"--list={list_file.resolve()}"] if list_file else []
+    options += ["--dry-run"] if dry_run else []
+    command = [sys.executable, "-m", "tasks.remove", "--from", str(RAW_DATA), *options, "--", name, *patterns]
+    _run(workspace, command, print, "nothing was removed")
+    return None if dry_run else _track(workspace)
+
+
+def _track(workspace: Path) -> DataVersion:
     said: list[str] = []  # DVC's --quiet would hide its errors as well
     try:
         _run(workspace, [sys.executable, "-m", "dvc", "--wait-for-lock", "add", str(RAW_DATA)], said.append)
@@ -57,6 +76,15 @@ def version(workspace: Path) -> DataVersion:
 
     out = load_yaml(str(workspace / f"{RAW_DATA}.dvc"))["outs"][0]
     return DataVersion(md5=out["md5"], files=out["nfiles"], size_bytes=out["size"])
+
+
+def run_task(workspace: Path, module: str, *arguments: str) -> None:
+    """Run a task that is no stage. Raises DataError with what it said when it fails."""
+    said: list[str] = []
+    try:
+        _run(workspace, [sys.executable, "-m", module, *arguments], said.append)
+    except DataError:
+        raise DataError("\n".join(line for line in said if line.strip())) from None
 
 
 def _ingest(workspace: Path, location: str, options: list[str]) -> None:
@@ -74,7 +102,9 @@ def _fetch(workspace: Path, source: str, command: list[str]) -> None:
         raise DataError("\n".join([f"{shown}: DVC could not fetch it, nothing was added:", *lines])) from None
 
 
-def _run(workspace: Path, command: list[str], on_line: Callable[[str], None]) -> None:
+def _run(
+    workspace: Path, command: list[str], on_line: Callable[[str], None], failed: str = "nothing was added"
+) -> None:
     processes = Processes()
     try:
         status = processes.run(
@@ -88,4 +118,4 @@ def _run(workspace: Path, command: list[str], on_line: Callable[[str], None]) ->
         processes.stop()
         raise
     if status != 0:
-        raise DataError("nothing was added")
+        raise DataError(failed)

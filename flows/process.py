@@ -1,4 +1,4 @@
-"""The one place that starts a long process: supervised, its lines streamed, its whole family ended on request."""
+"""The one place that starts a long process: supervised, its lines streamed, its family ended on request."""
 
 import subprocess
 import sys
@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
+
+# Services that this process started: Python complains of one that is forgotten while it runs.
+_services: "list[subprocess.Popen[bytes]]" = []
 
 # Time for a training stage to write a checkpoint of some hundred MB after it was asked to stop.
 DEFAULT_GRACE_S = 10.0
@@ -121,3 +124,20 @@ def _cut_lifeline(process: "subprocess.Popen[bytes]") -> None:
     """Close the supervisor's standard input, which it takes as the order to stop."""
     if process.stdin is not None and not process.stdin.closed:
         process.stdin.close()
+
+
+def start_service(command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path) -> int:
+    """Start a process that outlives this one, in a session of its own, its output added to `log`; its id."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            list(command),
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _services.append(process)
+    return process.pid

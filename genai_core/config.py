@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -29,6 +29,8 @@ Level = Annotated[int, Field(ge=0, le=255)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
+# The first 8 digits or more: torch's hub names files by as many.
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,64}$")]
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
@@ -61,22 +63,92 @@ class DataConfig(Section):
     max_removed_share: Share = Field(description="a shard with more removed images is written anew; 0: they go at once")
 
 
+class FlipConfig(Section):
+    """Mirrored, each way with a chance of one half."""
+
+    horizontal: bool
+    vertical: bool
+
+
+class MoveConfig(Section):
+    """Turned, shifted and scaled; what comes in at the edge goes on with what is there."""
+
+    rotate_degrees: float = Field(ge=0.0, le=180.0, description="uniform in +- this")
+    translate_share: float = Field(ge=0.0, le=0.5, description="of the image's side, uniform in +- this")
+    zoom_share: float = Field(ge=0.0, lt=1.0, description="scale uniform in 1 +- this")
+
+
+class CropConfig(Section):
+    """A part of the image, resized to the whole."""
+
+    min_area_share: float = Field(gt=0.0, le=1.0, description="of the image; the part's area is uniform in this to 1")
+    max_aspect_ratio: float = Field(ge=1.0, le=4.0, description="of the part: log-uniform in 1 / this to this")
+
+
+class ColourConfig(Section):
+    """Factors uniform in 1 +- the value, in an order that is drawn too; the last two change nothing in grey images."""
+
+    brightness: Share
+    contrast: Share
+    saturation: Share
+    hue: float = Field(ge=0.0, le=0.5, description="of the colour circle, uniform in +- this")
+
+
+class RandAugmentConfig(Section):
+    """Operations drawn from a fixed list of fourteen (Cubuk et al. 2020)."""
+
+    operations: int = Field(ge=1, le=14, description="one after the other for each copy")
+    magnitude: int = Field(ge=1, le=30, description="of the paper's 30 levels")
+
+
+PolicyStep = Literal["flip", "move", "crop", "colour", "randaugment"]
+
+
+def _none_is_empty(value: object) -> object:
+    return () if value == "none" else value
+
+
 class AugmentConfig(Section):
     """The augment stage: new training images from old ones, drawn once, seeded by image."""
 
     expand: float = Field(ge=1.0, le=100.0, description="train images after / before; 1.0 adds none")
     balance_classes: bool = Field(description="rare classes get more of the new images")
-    horizontal_flip: bool
-    rotate_degrees: float = Field(ge=0.0, le=180.0, description="uniform in +- this")
-    translate_share: float = Field(ge=0.0, le=0.5, description="of the image's side, uniform in +- this")
-    zoom_share: float = Field(ge=0.0, lt=1.0, description="scale uniform in 1 +- this")
-    brightness: Share
-    contrast: Share
+    policy: Annotated[tuple[PolicyStep, ...], BeforeValidator(_none_is_empty)] = Field(
+        strict=False, description="what a copy differs by: the sections below that are applied, in this order; or none"
+    )
+    flip: FlipConfig
+    move: MoveConfig
+    crop: CropConfig
+    colour: ColourConfig
+    randaugment: RandAugmentConfig
     seed: Seed
 
+    @model_validator(mode="after")
+    def _policy_makes_sense(self) -> "AugmentConfig":
+        if len(set(self.policy)) < len(self.policy):
+            raise ValueError(f"policy: got {list(self.policy)}; allowed: each name once")
+        for step in self.policy:
+            if getattr(self, step) == STILL.get(step):
+                raise ValueError(f"policy: {step} is listed, but the section {step} changes nothing; leave it out")
+        if self.expand > 1 and not self.policy and not self.balance_classes:
+            raise ValueError(
+                f"policy: got none with expand: {self.expand}, which would only repeat every image; "
+                "allowed: expand: 1.0, balance_classes: true, or a policy"
+            )
+        return self
 
-class ExtractorConfig(Section):
-    """The network whose features FD and IS are measured in; it names the figures, as in fd_classifier."""
+
+# Sections that, listed in a policy, would do nothing.
+STILL: dict[str, Section] = {
+    "flip": FlipConfig(horizontal=False, vertical=False),
+    "move": MoveConfig(rotate_degrees=0.0, translate_share=0.0, zoom_share=0.0),
+    "crop": CropConfig(min_area_share=1.0, max_aspect_ratio=1.0),
+    "colour": ColourConfig(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0),
+}
+
+
+class TrainedExtractorConfig(Section):
+    """A small network that learns this dataset: for images that are nothing like photographs."""
 
     kind: Literal["classifier", "self_supervised"] = Field(description="self_supervised needs no labels")
     width: int = Field(ge=8, le=512)
@@ -88,11 +160,67 @@ class ExtractorConfig(Section):
     seed: Seed
 
 
+class InceptionExtractorConfig(Section):
+    """The network of the published FID: Inception v3 of December 2015, in torch-fidelity's form."""
+
+    kind: Literal["inception"]
+    weights: str | None = Field(description="torch-fidelity's weights file; null: its own download")
+    weights_sha256: Sha256 = Field(description="of that file; torch-fidelity's own begins with 6726825d")
+    precision: Literal["fp32", "bf16"] = Field(description="fp32 for figures that are reported")
+
+
+class ModuleExtractorConfig(Section):
+    """Any torch.nn.Module that a function returns, of torchvision or of the user. Its code is run as it is."""
+
+    kind: Literal["module"]
+    factory: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] = Field(
+        description="package.module:function, which returns the network"
+    )
+    arguments: dict[str, str | int | float | bool | None] = Field(description="what the function is called with")
+    layer: str | None = Field(description="submodule whose output is the features; null: the network's output")
+    weights: str | None = Field(description="safetensors, or a .pth of plain tensors; null: as the function returns it")
+    weights_sha256: Sha256 | None = Field(description="of that file")
+    resize_px: int | None = Field(ge=8, le=1024, description="images are brought to this side; null: as they are")
+    scaling: Literal["uint8", "imagenet"] = Field(description="uint8 pixels, or 0..1 normalised as ImageNet's are")
+    precision: Literal["fp32", "bf16"]
+
+    @model_validator(mode="after")
+    def _weights_have_a_hash(self) -> "ModuleExtractorConfig":
+        if (self.weights is None) != (self.weights_sha256 is None):
+            raise ValueError("weights and weights_sha256 go together: give both, or null for both")
+        return self
+
+
+# The network whose features FD and IS are measured in; its kind names the figures, as in fd_classifier.
+GivenExtractorConfig = InceptionExtractorConfig | ModuleExtractorConfig
+ExtractorConfig = Annotated[TrainedExtractorConfig | GivenExtractorConfig, Field(discriminator="kind")]
+
+
+class WatchConfig(Section):
+    """When a loss is no number or explodes: back to the last good state, with a smaller learning rate."""
+
+    max_rollbacks: int = Field(ge=0, le=100, description="once more, and the run ends with an error")
+    rollback_rate_factor: float = Field(gt=0.0, le=1.0, description="the learning rate is multiplied with it each time")
+
+
+class EarlyStopConfig(Section):
+    """When a run has converged: evaluations of the averaged weights that bring nothing more."""
+
+    every_images: PositiveInt = Field(description="an evaluation; fewer where they take more than 5% of the time")
+    images: int = Field(ge=2, description="drawn in each, and compared with as many training images")
+    patience: PositiveInt = Field(description="evaluations in a row without improvement that end the run")
+    min_improvement: float = Field(ge=0.0, lt=1.0, description="share of the best distance; less is none")
+
+
 class TrainingConfig(Section):
     """What the training engine does, whatever the family."""
 
     total_images: PositiveInt = Field(description="images seen, with repetition")
+    max_seconds: float | None = Field(gt=0.0, description="ends the run where it comes first; null: no limit")
     batch_images: PositiveInt
+    micro_batch_images: PositiveInt | None = Field(
+        description="images at a time in each process, whose gradients add up to the batch's; null: as many as fit"
+    )
     learning_rate: LearningRate
     warmup_images: int = Field(ge=0, description="the learning rate rises over these")
     decay_share: Share = Field(description="share of the run, at its end, over which the learning rate falls to 0")
@@ -101,6 +229,8 @@ class TrainingConfig(Section):
     ema_halflife_images: PositiveInt = Field(description="images after which half of the averaged weights is new")
     gradient_clip_norm: float | None = Field(gt=0.0, description="null: no clipping")
     precision: Literal["auto", "bf16", "fp32"] = Field(description="auto: bf16 where the processor has it")
+    watch: WatchConfig
+    early_stop: EarlyStopConfig | None = Field(description="null: the run ends with its budget")
     seed: Seed
 
 
@@ -268,17 +398,34 @@ class EvaluationConfig(Section):
     batch_images: PositiveInt
     seed: Seed = Field(description="image i is drawn from seed + i")
     is_splits: PositiveInt = Field(description="the inception score is the mean over so many parts")
+    precision_neighbours: PositiveInt = Field(description="k of precision and recall")
+    density_neighbours: PositiveInt = Field(description="k of density and coverage")
+    pairwise_images: int = Field(ge=16, description="of each set, at most, for figures that compare all pairs")
+    fd_inf_points: int = Field(ge=2, description="counts of images that the line of FID-infinity goes through")
+    near_copy_percentile: float = Field(gt=0.0, lt=50.0, description="of real images' distances: nearer is a near copy")
+    bootstrap_resamples: int = Field(ge=20, description="resamples for the intervals")
+    confidence: float = Field(gt=0.5, lt=1.0, description="of the intervals")
 
     @model_validator(mode="after")
     def _no_empty_split(self) -> "EvaluationConfig":
         if self.is_splits > self.total_images:
             raise ValueError(f"is_splits: got {self.is_splits}; allowed: at most total_images, {self.total_images}")
+        most = max(self.precision_neighbours, self.density_neighbours)
+        if most >= self.total_images:
+            raise ValueError(f"neighbours: got {most}; allowed: fewer than total_images, {self.total_images}")
         return self
 
 
 class SelectionConfig(Section):
-    metric: Literal["fd_classifier", "fd_self_supervised"] = Field(
-        description="figure by which the best model is chosen"
+    metric: str = Field(description="distance by which the best model is chosen: the smaller wins")
+
+
+class ModelCardConfig(Section):
+    """What the candidate's card says besides what is known by itself. Changing it trains nothing again."""
+
+    licence: str = Field(min_length=1, max_length=200, description="of the weights, such as CC-BY-4.0, or a link to it")
+    intended_use: str = Field(
+        min_length=1, max_length=2000, description="what the model is for, and what it is not for"
     )
 
 
@@ -317,6 +464,40 @@ class ComputeConfig(Section):
     resident_share: Share = Field(
         description="of the device's memory; a larger train split is read from disk as it goes"
     )
+    devices: int = Field(ge=1, le=1024, description="GPUs, or processes on a processor, that train one model together")
+    num_nodes: int = Field(ge=1, le=1024, description="machines, with so many devices each")
+    compile_on_gpu: bool = Field(description="torch.compile for the network that draws; no effect on a processor")
+    follow: tuple[Literal["tensorboard", "wandb", "dvclive"], ...] = Field(strict=False)
+
+
+class RetrainConfig(Section):
+    """When a retraining is worth it (flows/policy.py). No stage of dvc.yaml depends on this section."""
+
+    finetune_changed_share: float = Field(gt=0.0, le=1.0, description="images new or gone from which to fine-tune")
+    train_changed_share: float = Field(gt=0.0, le=1.0, description="from which to train from scratch")
+    finetune_drift_over_floor: float = Field(ge=1.0, description="FD of new against old images over that of old ones")
+    train_drift_over_floor: float = Field(ge=1.0)
+    max_age_days: float | None = Field(gt=0.0, description="an older production is fine-tuned; null: age is no reason")
+    budget_device_hours: float = Field(ge=0.0, description="of all retrainings within budget_days; 0: none")
+    budget_days: float = Field(gt=0.0)
+
+    @model_validator(mode="after")
+    def _training_is_for_more(self) -> "RetrainConfig":
+        for what in ("changed_share", "drift_over_floor"):
+            less, more = getattr(self, f"finetune_{what}"), getattr(self, f"train_{what}")
+            if less > more:
+                raise ValueError(f"train_{what}: got {more}; allowed: at least finetune_{what}, {less}")
+        return self
+
+
+class GateConfig(Section):
+    """What a candidate must reach to replace production (flows/gate.py). No stage of dvc.yaml depends on it."""
+
+    max_worse_share: float = Field(gt=0.0, le=1.0, description="end of the difference's interval over the champion's")
+    max_memorised_share: Share = Field(description="near copies of training images among those that it draws")
+    min_recall_share: Share = Field(description="of the recall that held-out real images have")
+    min_class_coverage: Share = Field(description="of each class's real images, that the model covers")
+    max_device_hours: float = Field(gt=0.0, description="that one retraining may take")
 
 
 class Config(Section):
@@ -329,17 +510,21 @@ class Config(Section):
     evaluation: EvaluationConfig
     selection: SelectionConfig
     finetune: FinetuneConfig
+    model_card: ModelCardConfig
     generate: GenerateConfig
     report: ReportConfig
     compute: ComputeConfig
+    retrain: RetrainConfig
+    gate: GateConfig
 
     @model_validator(mode="after")
     def _selection_metric_is_measured(self) -> "Config":
-        measured = f"fd_{self.extractor.kind}"
-        if self.selection.metric != measured:
+        kind = self.extractor.kind
+        measured = [f"fd_{kind}", f"fd_{kind}_test", f"fd_inf_{kind}", f"kid_{kind}", f"kid_{kind}_test"]
+        if self.selection.metric not in measured:
             raise ValueError(
-                f"selection.metric: got {self.selection.metric!r}; allowed: {measured}, "
-                f"as extractor.kind is {self.extractor.kind}"
+                f"selection.metric: got {self.selection.metric!r}; allowed: {', '.join(measured)}, "
+                f"as extractor.kind is {kind}"
             )
         return self
 
@@ -375,16 +560,18 @@ def _fault(file: str, item: Any) -> str:
     location = [str(part) for part in item["loc"]]
     if location[:1] == ["models"] and len(location) > 2 and kind != "union_tag_invalid":
         location = location[:2] + location[3:]
+    if location[:1] == ["extractor"] and len(location) > 1 and kind != "union_tag_invalid":
+        location = location[:1] + location[2:]
     key = ".".join(part for part in location if part != "[key]")
     if kind == "missing":
         return f"{file}: {key}: missing; every key must be written out"
     if kind == "extra_forbidden":
         return f"{file}: {key}: unknown key; see genai_core/config.py for the keys there are"
     if kind == "union_tag_invalid":
-        return f"{file}: {key}.family: got {context['tag']!r}; allowed: {context['expected_tags']}"
+        return f"{file}: {key}.{_tag(context)}: got {context['tag']!r}; allowed: {context['expected_tags']}"
     if kind == "union_tag_not_found":
-        return f"{file}: {key}.family: missing; it names the model family"
-    if kind == "string_pattern_mismatch":
+        return f"{file}: {key}.{_tag(context)}: missing; it names the {_tag(context)}"
+    if kind == "string_pattern_mismatch" and location[:1] == ["models"]:
         return f"{file}: {key}: not a usable name; allowed: small letters, digits, _ and -, a letter first, 32 at most"
     value = item["input"]
     if isinstance(value, float) and not math.isfinite(value):
@@ -394,3 +581,8 @@ def _fault(file: str, item: Any) -> str:
         # A rule over a whole section: its values would bury what is wrong.
         return f"{file}: {key}{': ' if key else ''}{allowed}"
     return f"{file}: {key}: got {value!r}; allowed: {allowed}"
+
+
+def _tag(context: Any) -> str:
+    """The key that chooses the branch of a union; pydantic quotes it."""
+    return str(context["discriminator"]).strip("'")

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from genai_core.config import ModelCardConfig
 from tasks.context import running
 from tasks.selection import CODE_FILE, choose, read_choice, read_measured, write_choice
 
@@ -17,7 +18,16 @@ def main() -> None:
         choice = choose(contenders, metric)
         print(choice.reason)
         code = json.loads((SELECTED / CODE_FILE).read_text())  # fine-tuning does not change the family
-        write_choice(choice, metric, CANDIDATE, extra_files={CODE_FILE: code})
+        section = card_section(context.config.model_card, choice.reason)
+        write_choice(choice, metric, CANDIDATE, extra_files={CODE_FILE: code}, card_section=section)
+
+
+def card_section(card: ModelCardConfig, reason: str) -> str:
+    """What the card of a model that may be given away says besides how it came about."""
+    return (
+        f"\n## Licence\n\n{card.licence}\n\n## Intended use\n\n{card.intended_use}\n\n"
+        f"## Why this model\n\n{reason}. Its figures are in `selection.json`.\n"
+    )
 
 
 if __name__ == "__main__":

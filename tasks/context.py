@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,14 +21,19 @@ from genai_core.progress import Progress
 
 PROGRESS_DIR = Path(".genai/progress")
 CHECKPOINTS_DIR = Path(".genai/checkpoints")
+FOLLOW_DIR = Path(".genai/follow")
 COST_DIR = Path("metrics/cost")
 
 # New outputs are filled here, not beside their place: what a killed stage leaves must not lie in a folder that is
 # some other stage's input. It is on the same file system, so that the rename at the end is one step.
 NEW_DIR = Path(".genai/new")
 
-# Errors that a person caused or can mend: their message is the whole answer, a traceback would bury it.
+# Errors that a person caused or can mend: their message is the whole answer, a traceback would bury it. A ValueError
+# is one only where this project raises it; one from inside a library is a fault of ours, and its traceback is wanted.
 EXPECTED_ERRORS = (ConfigError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+# Set by torchrun, by Lightning Fabric for the processes that it starts, and by people who start a node themselves.
+_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK")
+_OWN_ROOMS = tuple(str(Path(__file__).parents[1] / room) + os.sep for room in ("genai_core", "tasks"))
 
 
 class Context:
@@ -36,7 +42,9 @@ class Context:
     def __init__(self, stage: str, config: Config) -> None:
         self.stage = stage
         self.config = config
-        self.progress = Progress(PROGRESS_DIR / f"{stage}.json")
+        # Of several processes that train one model, the first speaks and writes; the others run the same task.
+        self.is_first = all(os.environ.get(name, "0") == "0" for name in _RANKS)
+        self.progress = Progress(PROGRESS_DIR / f"{stage}.json") if self.is_first else Progress(silent=True)
         self.cost: dict[str, Any] = {}
 
 
@@ -55,9 +63,12 @@ def running(task: str) -> Iterator[Context]:
         context = Context(os.environ.get("DVC_STAGE", task), load_config(Path(PARAMS_FILE)))
         yield context
     except EXPECTED_ERRORS as error:
+        if isinstance(error, ValueError) and not _raised_by_us(error):
+            raise
         print(f"{task}: {error}", file=sys.stderr, flush=True)
         sys.exit(NEEDS_A_PERSON)
-    _write_cost(context, time.time() - began)
+    if context.is_first:
+        _write_cost(context, time.time() - began)
 
 
 @contextmanager
@@ -98,9 +109,20 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON whole or not at all; keys keep their order, so that equal values make equal files."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
     new = _new_place(path)
-    new.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    new.write_text(text)
     os.replace(new, path)
+
+
+def _raised_by_us(error: BaseException) -> bool:
+    """Whether the line that raised `error` is one of this project, and not of a library that it calls."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return frames[-1].filename.startswith(_OWN_ROOMS)
 
 
 def _new_place(path: Path) -> Path:

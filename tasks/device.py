@@ -26,8 +26,8 @@ def torch_device(config: Config) -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Some CUDA kernels have no deterministic form: say so and go on.
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # One visible device, whose index the flow put into CUDA_VISIBLE_DEVICES.
-    return torch.device("cuda", 0)
+    # Of the devices that are visible, which the flow put into CUDA_VISIBLE_DEVICES: each process has its own.
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def memory_bytes(device: torch.device) -> int:

@@ -1,7 +1,7 @@
 """The stages `evaluate`: draw images from a model and measure them against the real ones.
 
-`python -m tasks.evaluate WHAT`, with WHAT trained/NAME or finetuned, reads models/WHAT; it writes metrics/WHAT.json
-and plots/evaluated/WHAT.
+`python -m tasks.evaluate WHAT`, with WHAT trained/NAME or finetuned, reads models/WHAT; it writes metrics/WHAT.json,
+metrics/replicates/WHAT.csv and plots/evaluated/WHAT.
 """
 
 import argparse
@@ -10,20 +10,30 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from genai_core.config import Config
+from genai_core.data.dataset import load_dataset
+from genai_core.evaluation.against import Figure
 from genai_core.evaluation.evaluate import Evaluation, evaluate_features
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.features import extract_features
+from genai_core.evaluation.figures.memorisation import NearCopies
+from genai_core.evaluation.metrics_file import metrics_json, replicates_csv
 from genai_core.evaluation.reference import load_reference
 from genai_core.models.artifact import WEIGHTS_FILE, load_model, parse_sampling, read_config
-from genai_core.reporting.grids import class_grid, save_png
+from genai_core.reporting.grids import class_grid, image_grid, save_png
 from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
-from tasks.context import new_folder, running, write_json
+from tasks.context import new_folder, running, write_json, write_text
 from tasks.device import torch_device
 
 EXTRACTOR = Path("models/extractor")
 REFERENCE = Path("data/reference")
 SELECTION = Path("models/selected/selection.json")
+DATASET = Path("data/prepared")
+CLOSEST_PAIRS = 10
+HEADLINES = ("fd", "kid", "precision", "recall", "is", "near_copies", "near_identical")
 
 
 def main() -> None:
@@ -55,6 +65,7 @@ def main() -> None:
 
         with new_folder(Path("plots/evaluated") / what) as plots:
             save_png(plots / "samples.png", class_grid(images, asked, description.shape.classes))
+            save_png(plots / "closest.png", closest_pairs(images, evaluation.copies))
         model = {
             "family": description.config.family,
             "parameters": description.parameters,
@@ -62,13 +73,9 @@ def main() -> None:
         }
         write_json(
             Path("metrics") / f"{what}.json",
-            {
-                **evaluation.figures,
-                "model": model,
-                "sampling": sampling.model_dump(mode="json"),
-                "protocol": evaluation.protocol.to_json(),
-            },
+            {**metrics_json(evaluation), "model": model, "sampling": sampling.model_dump(mode="json")},
         )
+        write_text(Path("metrics/replicates") / f"{what}.csv", replicates_csv(evaluation))
         show(what, evaluation)
 
 
@@ -81,12 +88,29 @@ def sampling_of(what: str, family: str, config: Config) -> Any:
     return parse_sampling(family, json.loads(SELECTION.read_text())["sampling"])
 
 
+def closest_pairs(images: npt.NDArray[np.uint8], copies: NearCopies) -> Any:
+    """Images (N, C, H, W) uint8 that come closest to a training image, above that image, closest first."""
+    closest = copies.closest(CLOSEST_PAIRS)
+    dataset = load_dataset(DATASET)
+    originals = dataset.images_at(dataset.rows("train").iloc[copies.index[closest]])
+    pairs = np.concatenate([images[closest], originals])
+    return image_grid(pairs, columns=len(closest), row_captions=("generated", "nearest real"))
+
+
 def show(what: str, evaluation: Evaluation) -> None:
-    """One line a model, the headline figures first; warnings apart."""
-    shown = [f"{name} {value:.4g}" for name, value in evaluation.figures.items()]
+    """One line a model, with the headline figures only; warnings apart."""
+    kind = evaluation.protocol.extractor
+    names = [f"{name}_{kind}" for name in HEADLINES] + [f"fd_{kind}_over_floor", "label_agreement"]
+    shown = [f"{name} {text(evaluation.figures[name])}" for name in names if name in evaluation.figures]
     print(f"{what}: " + ", ".join(shown))
     for warning in evaluation.warnings:
         print(f"{what}: warning: {warning}", file=sys.stderr)
+
+
+def text(figure: Figure) -> str:
+    """1.234 [1.1, 1.3]"""
+    ends = f" [{figure.interval.low:.3g}, {figure.interval.high:.3g}]" if figure.interval else ""
+    return f"{figure.value:.4g}{ends}"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,18 @@
-"""The stage `extractor`: train the network whose features the figures are measured in. Writes models/extractor."""
+"""The stage `extractor`: the network whose features the figures are measured in. Writes models/extractor.
+
+A network that learns the dataset is trained here; one that was made elsewhere is checked by its hash and copied, as
+safetensors, so that what follows needs neither the file nor a network.
+"""
 
 from pathlib import Path
 
+import torch
+
+from genai_core.config import InceptionExtractorConfig, ModuleExtractorConfig, TrainedExtractorConfig
 from genai_core.data.dataset import load_dataset
-from genai_core.evaluation.extractor import save_extractor
+from genai_core.evaluation.extractor import ExtractorDescription, FeatureNetwork, save_extractor
 from genai_core.evaluation.extractor_training import train_extractor
-from tasks.context import new_folder, running
+from tasks.context import Context, new_folder, running
 from tasks.device import torch_device
 
 DATASET = Path("data/prepared")
@@ -14,14 +21,34 @@ EXTRACTOR = Path("models/extractor")
 
 def main() -> None:
     with running("extractor") as context:
-        config = context.config.extractor
         device = torch_device(context.config)
-        context.progress.begin("extractor", total=config.total_images, unit="images")
-        extractor, description = train_extractor(config, load_dataset(DATASET), device, context.progress.update)
+        extractor, description = make(context, device)
         with new_folder(EXTRACTOR) as folder:
-            save_extractor(folder, extractor, description)
+            described = save_extractor(folder, extractor, description)
+        accuracy = "" if described.test_accuracy is None else f", test accuracy {described.test_accuracy:.4f}"
+        print(f"extractor: {described.kind}, {described.feature_dim} features{accuracy}")
+
+
+def make(context: Context, device: torch.device) -> tuple[FeatureNetwork, ExtractorDescription]:
+    """The network that the config asks for: trained here, or given."""
+    config = context.config.extractor
+    if isinstance(config, TrainedExtractorConfig):
+        context.progress.begin("extractor", total=config.total_images, unit="images")
+        trained = train_extractor(config, load_dataset(DATASET), device, context.progress.update)
         context.cost["images_per_second"] = round(context.progress.per_second(config.total_images))
-        print(f"extractor: {description.kind}, test accuracy {description.test_accuracy:.4f}")
+        return trained
+    return given(config)
+
+
+def given(config: InceptionExtractorConfig | ModuleExtractorConfig) -> tuple[FeatureNetwork, ExtractorDescription]:
+    """The network that was made elsewhere."""
+    if isinstance(config, InceptionExtractorConfig):
+        from genai_core.evaluation.inception import given_inception  # two seconds that other kinds need not pay
+
+        return given_inception(config)
+    from genai_core.evaluation.user_module import given_module
+
+    return given_module(config)
 
 
 if __name__ == "__main__":

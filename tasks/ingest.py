@@ -16,6 +16,7 @@ from genai_core.data.source_json import Origin
 
 # Every image and label that the last `genai data add` left out.
 LEFT_OUT_FILE = Path(".genai/left-out.csv")
+PACK_INDEXES = Path(".genai/cache/raw")
 PRINT_EVERY_IMAGES = 5_000
 PRINTED_FAULTS = 3
 
@@ -40,6 +41,7 @@ def main() -> None:
             split_from_folders=arguments.split_from_folders,
             max_faulty_share=load_config(Path(PARAMS_FILE)).data.max_rejected_share,
             origin=origin,
+            indexes=PACK_INDEXES,
             on_added=_print_progress,
         )
     except (ValueError, OSError) as error:

@@ -12,6 +12,7 @@ from genai_core.data.card import (
     SIZES_FILE,
     class_counts,
     example_rows,
+    look_alikes,
     prepared_card,
     size_counts,
 )
@@ -25,6 +26,7 @@ from tasks.context import new_folder, running
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
 MEMORY = Path(".genai/cache/prepare")
+PACK_INDEXES = Path(".genai/cache/raw")
 EXAMPLES_A_CLASS = 10
 
 
@@ -49,6 +51,7 @@ def main() -> None:
             workers=workers,
             previous=previous_dataset(PREPARED),
             memory=MEMORY,
+            indexes=PACK_INDEXES,
             on_decoded=on_decoded,
         )
         dataset = load_dataset(folder)
@@ -63,12 +66,17 @@ def main() -> None:
             rejected=pd.read_csv(folder / REJECTED_FILE, keep_default_na=False),
             skipped=prepared.skipped,
             untrained=prepared.untrained,
+            lost=prepared.lost,
         )
         (folder / "card.md").write_text(card, encoding="utf-8")
         counts = dataset.info.counts
         print(f"{counts['train']:,} training and {counts['test']:,} test images, {len(prepared.rejected):,} left out")
         if prepared.untrained:
             print(f"note: too few images to train on: {', '.join(prepared.untrained)}")
+        if prepared.lost:
+            print(f"note: classes without a good image, left out: {', '.join(prepared.lost)}")
+        for group in look_alikes(dataset.info.classes):
+            print(f"note: classes whose names differ in capitals or in form only: {', '.join(group)}")
 
 
 def draw_examples(dataset: Dataset, path: Path) -> None:

@@ -1,6 +1,7 @@
 """The parts of the report, read from what the stages left for the models of params.yaml; others may lie there."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,17 +96,28 @@ def read_training(model: Model) -> Training:
     """Curves and pictures of a model's training."""
     folder = PLOTS / model.place
     table = pd.read_csv(folder / "curves.csv")
-    images = table["images"].to_numpy()
-    figures = [name for name in table.columns if name != "images"]
-    curves = tuple(curve_svg(name.replace("_", " "), images, table[name].to_numpy(float)) for name in figures)
+    marks: list[float] = []
+    if "rollbacks" in table:
+        times = table.pop("rollbacks")
+        marks = table["images"][times.diff().fillna(times) > 0].tolist()
+    tables = [table]
+    if (folder / "evaluations.csv").is_file():
+        tables.append(pd.read_csv(folder / "evaluations.csv"))
+    # A figure of one part of a run stands in its rows alone.
+    figures = [(name, rows[["images", name]].dropna()) for rows in tables for name in rows if name != "images"]
+    curves = tuple(
+        curve_svg(str(name).replace("_", " "), rows["images"].to_numpy(float), rows[name].to_numpy(float), marks)
+        for name, rows in figures
+    )
     files = {
         "Samples that were measured": PLOTS / "evaluated" / model.place / "samples.png",
+        "Closest to a training image, and that image": PLOTS / "evaluated" / model.place / "closest.png",
         "Samples over training, from the same seeds": folder / "samples.png",
         "Training images, and what the model makes of them": folder / "reconstructions.png",
         "From one image to another": folder / "interpolations.png",
     }
     pictures = tuple(Picture(title, path.read_bytes()) for title, path in files.items() if path.is_file())
-    return Training(model.measured.name, curves, pictures)
+    return Training(model.measured.name, curves, pictures, _ending(model.measured.training_cost))
 
 
 def read_graph(names: list[str]) -> Graph:
@@ -169,6 +181,21 @@ def parameters(config: Config) -> dict[str, Any]:
     sections: dict[str, Any] = config.model_dump(mode="json", exclude={"compute"})
     models = sections.pop("models")
     return {**sections, **{f"models.{name}": values for name, values in models.items()}}
+
+
+def _ending(cost: Mapping[str, Any]) -> str:
+    """Which rule ended the training, and how often it had to go back."""
+    if "ended_by" not in cost:
+        return ""
+    reasons = {
+        "images": "as the config says",
+        "seconds": "when its time was over",
+        "converged": "when evaluations brought nothing more",
+    }
+    note = f"Ended after {cost['images']:,} images, {reasons[cost['ended_by']]}."
+    if times := cost["rollbacks"]:
+        note += f" Losses broke {times} {'time' if times == 1 else 'times'}: dashed lines show where it went back."
+    return note
 
 
 def _metrics(place: str) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 import json
 import math
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from genai_core.evaluation.protocol import comparable
 from tasks.context import new_folder
 
 SELECTION_FILE = "selection.json"
@@ -22,6 +23,7 @@ class Measured:
     folder: Path
     figures: dict[str, float]
     sampling: dict[str, Any]
+    protocol: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,13 @@ class Choice:
 def choose(contenders: list[Measured], metric: str) -> Choice:
     """The contender with the smallest `metric`, a distance; the first of equals.
 
-    Raises ValueError when none has a finite figure.
+    Raises ValueError when none has a finite figure, or two were measured by different protocols.
     """
+    for other in contenders[1:]:
+        try:
+            comparable({"protocol": contenders[0].protocol}, {"protocol": other.protocol})
+        except ValueError as error:
+            raise ValueError(f"{contenders[0].name} and {other.name}: {error}") from None
     finite = [entry for entry in contenders if math.isfinite(entry.figures.get(metric, math.nan))]
     if not finite:
         names = ", ".join(entry.name for entry in contenders) or "none"
@@ -57,11 +64,20 @@ def read_measured(name: str, folder: Path, metrics: Path) -> Measured:
     values = json.loads(metrics.read_text())
     figures = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
     family = json.loads((folder / "config.json").read_text())["family"]
-    return Measured(name, family, folder, figures, values["sampling"])
+    return Measured(name, family, folder, figures, values["sampling"], values["protocol"])
 
 
-def write_choice(choice: Choice, metric: str, path: Path, extra_files: dict[str, Any] | None = None) -> None:
-    """Copy the chosen model's folder to `path`; selection.json and `extra_files` (name -> JSON value) go with it."""
+def write_choice(
+    choice: Choice,
+    metric: str,
+    path: Path,
+    extra_files: dict[str, Any] | None = None,
+    card_section: str = "",
+) -> None:
+    """Copy the chosen model's folder to `path`; selection.json and `extra_files` (name -> JSON value) go with it.
+
+    card_section: Markdown that the model's card ends with there.
+    """
     chosen = choice.chosen
     selection = {
         "model": chosen.name,
@@ -69,15 +85,26 @@ def write_choice(choice: Choice, metric: str, path: Path, extra_files: dict[str,
         "metric": metric,
         "figures": chosen.figures,
         "sampling": chosen.sampling,
+        "protocol": chosen.protocol,
         "reason": choice.reason,
     }
     with new_folder(path) as new:
         shutil.copytree(chosen.folder, new, dirs_exist_ok=True)
         for name, value in {SELECTION_FILE: selection, **(extra_files or {})}.items():
             (new / name).write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+        if card_section:
+            card = new / "card.md"
+            card.write_text(card.read_text() + card_section)
 
 
 def read_choice(folder: Path) -> Measured:
     """The model in a folder that `write_choice` made."""
     selection = json.loads((folder / SELECTION_FILE).read_text())
-    return Measured(selection["model"], selection["family"], folder, selection["figures"], selection["sampling"])
+    return Measured(
+        name=selection["model"],
+        family=selection["family"],
+        folder=folder,
+        figures=selection["figures"],
+        sampling=selection["sampling"],
+        protocol=selection["protocol"],
+    )

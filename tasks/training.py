@@ -1,22 +1,34 @@
 """What the stages `train` and `finetune` share: train a model on a dataset, then write the model and its pictures."""
 
 import csv
+import hashlib
+import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from genai_core.config import TrainingConfig
+from genai_core.config import EarlyStopConfig, TrainingConfig
 from genai_core.data.dataset import Dataset
 from genai_core.data.loader import Batch, training_batches
 from genai_core.models.artifact import recipe_values, save_model
 from genai_core.models.protocol import GenerativeModel, ImageShape, to_unit
 from genai_core.reporting.grids import image_grid, save_png
 from genai_core.training.checkpoint import Checkpoints
-from genai_core.training.loop import TrainingResult, train
-from tasks.context import CHECKPOINTS_DIR, Context, new_folder, stop_deferred
+from genai_core.training.cost import Cost, count_cost
+from genai_core.training.follow import FollowedRun, open_followers
+from genai_core.training.loop import Evaluate, Hardware, TrainingResult, TrainingStoppedError, train
+from genai_core.training.sliced import SlicedDistance
+from tasks.context import CHECKPOINTS_DIR, FOLLOW_DIR, Context, new_folder, stop_deferred
 from tasks.device import memory_bytes
+
+_ROOT = Path(__file__).parents[1]
+# Rows of the curves that the model's card shows.
+_CARD_ROWS = 10
+# Images drawn at a time in an evaluation: what it takes beside the training must stay small.
+_EVALUATION_BATCH = 100
 
 
 def shape_of(dataset: Dataset) -> ImageShape:
@@ -40,66 +52,157 @@ def run_training(
     recipe: the model's recipe, of any family. origin: where its first weights come from, as JSON values.
     """
     training: TrainingConfig = recipe.training
+    compute = context.config.compute
     identity = {
         "recipe": recipe_values(recipe),
         "dataset": dataset.info.fingerprint,
         "origin": origin,
+        "code": code_hash(recipe.family),
     }
     checkpoints = Checkpoints(CHECKPOINTS_DIR, context.stage, identity)
+    followed = FollowedRun(checkpoints.folder.name, FOLLOW_DIR, identity)
     batches = training_batches(
         dataset,
         batch_images=training.batch_images,
         seed=training.seed,
         device=device,
-        memory_bytes=int(memory_bytes(device) * context.config.compute.resident_share),
+        memory_bytes=int(memory_bytes(device) * compute.resident_share),
     )
-    print(f"{recipe.family}, {_parameters(model)}, on {len(batches):,} images, {device}", flush=True)
+    cost = count_cost(model)
+    if context.is_first:
+        print(f"{recipe.family}, {_in_words(cost)}, on {len(batches):,} images, {device}", flush=True)
     with stop_deferred() as stop_requested:
-        result = train(
-            model,
-            batches,
-            training,
-            device=device,
-            checkpoints=checkpoints,
-            checkpoint_every_s=context.config.compute.checkpoint_every_s,
-            progress=context.progress,
-            stop_requested=stop_requested,
-        )
+        try:
+            result = train(
+                model,
+                batches,
+                training,
+                hardware=Hardware(device, compute.devices, compute.num_nodes, compute.compile_on_gpu),
+                checkpoints=checkpoints,
+                checkpoint_every_s=compute.checkpoint_every_s,
+                progress=context.progress,
+                stop_requested=stop_requested,
+                followers=lambda: open_followers(compute.follow, followed),
+                evaluate=evaluation(dataset, training.early_stop) if training.early_stop else None,
+            )
+        except TrainingStoppedError as stopped:
+            print(stopped, flush=True)
+            # The signal may have come to another process than this one.
+            raise SystemExit(128 + signal.SIGTERM) from None
+    if not result.is_first:
+        return
     with new_folder(Path("models") / to) as folder:
-        figures = {name: value for name, value in result.curves[-1].items() if name != "images"}
-        summary = {"images": result.images, "steps": result.steps, **origin, "last figures": figures}
+        summary = _summary(result, cost, origin)
         save_model(folder, model, recipe, dataset=dataset.info.fingerprint, training_summary=summary)
     with new_folder(Path("plots") / to) as folder:
         _write_plots(folder, result)
         _write_pictures(folder, model, batches.at(0))
     checkpoints.delete()
-    context.cost.update(
-        images=result.images,
-        images_per_second=round(result.images / result.seconds, 1),
-        device=device.type,
-        device_hours=round(result.seconds / 3600, 4),
-    )
+    context.cost.update(_spent(result, cost, device))
+
+
+def code_hash(family: str) -> str:
+    """Hash of the code that makes a model of that family: changed code goes on from no old checkpoint."""
+    core = _ROOT / "genai_core"
+    models = core / "models"
+    paths = [Path(__file__), core / "data/loader.py", models / "protocol.py", models / f"{family}.py"]
+    paths += sorted((core / "training").glob("*.py"))
+    paths += sorted((models / "networks").glob("*.py")) + sorted((models / "networks" / family).rglob("*.py"))
+    hashes = [f"{path.relative_to(_ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def evaluation(dataset: Dataset, config: EarlyStopConfig) -> Evaluate:
+    """A measure of how far a model's images are from some training images, with the same labels and seeds each time."""
+    rows = dataset.rows("train")
+    chosen = rows.sample(min(config.images, len(rows)), random_state=0)
+    distance = SlicedDistance(torch.from_numpy(dataset.images_at(chosen)))
+    labels = torch.tensor(chosen["label"].to_numpy()) if dataset.info.classes else None
+    seeds = torch.arange(len(chosen))
+
+    def evaluate(model: GenerativeModel) -> float:
+        parts = [
+            model.sample(None if labels is None else labels[part], seeds[part], model.preview_sampling).cpu()
+            for part in torch.split(seeds, _EVALUATION_BATCH)
+        ]
+        return distance(torch.cat(parts))
+
+    return evaluate
+
+
+def _summary(result: TrainingResult, cost: Cost, origin: dict[str, Any]) -> dict[str, Any]:
+    """What config.json and the card say of the training: the same in every run of it, so no times."""
+    rows = result.curves
+    shown = sorted({round((len(rows) - 1) * place / (_CARD_ROWS - 1)) for place in range(_CARD_ROWS)})
+    summary = {
+        "images": result.images,
+        "steps": result.steps,
+        "ended by": result.ended_by,
+        **origin,
+        "training operations an image": sum(cost.training_flops.values()),
+        "sampling operations an image": cost.sampling_flops,
+        "last figures": {name: value for name, value in rows[-1].items() if name != "images"},
+        "curves": [rows[place] for place in shown],
+    }
+    if result.evaluations:
+        summary["evaluations"] = result.evaluations
+    if result.rollbacks:
+        summary["rollbacks"] = [asdict(rollback) for rollback in result.rollbacks]
+    return summary
+
+
+def _spent(result: TrainingResult, cost: Cost, device: torch.device) -> dict[str, Any]:
+    """What the training took, for metrics/cost."""
+    spent = {
+        "images": result.images,
+        "images_per_second": round(result.images / result.seconds, 1),
+        "ended_by": result.ended_by,
+        "rollbacks": len(result.rollbacks),
+        "device": device.type,
+        "devices": result.processes,
+        "device_hours": round(result.seconds * result.processes / 3600, 4),
+        "peak_device_memory_mb": round(result.peak_memory_mb),
+        "micro_batch_images": result.micro_batch_images,
+        "parameters": cost.parameters,
+        "training_flops_per_image": cost.training_flops,
+        "sampling_flops_per_image": cost.sampling_flops,
+    }
+    if result.evaluations:
+        spent["evaluation_seconds"] = round(result.evaluation_seconds, 2)
+    return spent
 
 
 def _write_plots(folder: Path, result: TrainingResult) -> None:
-    # A family that trains one part after another has other figures later on.
-    names = list(dict.fromkeys(name for row in result.curves for name in row))
-    with (folder / "curves.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in result.curves)
+    rows = result.curves
+    if result.rollbacks:
+        # How often the run had gone back when it came by: the report marks where the number rises.
+        rows = [{**row, "rollbacks": sum(back.to_images < row["images"] for back in result.rollbacks)} for row in rows]
+    _write_csv(folder / "curves.csv", rows)
+    if result.evaluations:
+        _write_csv(folder / "evaluations.csv", result.evaluations)
     images = np.concatenate([snapshot.images for snapshot in result.snapshots])
     captions = [f"{snapshot.images_seen:,}" for snapshot in result.snapshots]
     columns = len(result.snapshots[0].images)
     save_png(folder / "samples.png", image_grid(images, columns=columns, row_captions=captions))
 
 
+def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:
+    # A family that trains one part after another has other figures later on.
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
+
+
+def _in_words(cost: Cost) -> str:
+    total = cost.training_parameters
+    parameters = f"{cost.parameters:,} parameters" + (f" ({total:,} in training)" if total != cost.parameters else "")
+    training, sampling = sum(cost.training_flops.values()) / 1e6, cost.sampling_flops / 1e6
+    return f"{parameters}, {training:,.4g} MFLOPs a training image, {sampling:,.4g} a sample"
+
+
 def _write_pictures(folder: Path, model: GenerativeModel, batch: Batch) -> None:
     for name, grid in model.eval().pictures(to_unit(batch.images), batch.labels).items():
         images = grid.flatten(0, 1).cpu().numpy()
         save_png(folder / f"{name}.png", image_grid(images, columns=grid.shape[1]))
-
-
-def _parameters(model: GenerativeModel) -> str:
-    drawing, total = (sum(p.numel() for p in part.parameters()) for part in (model.sampled_network(), model))
-    return f"{drawing:,} parameters" + (f" ({total:,} in training)" if total != drawing else "")

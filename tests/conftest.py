@@ -7,6 +7,11 @@ import pytest
 
 from tests.test_rooms import ROOT
 
+# Workers of pytest-xdist share the cores: one thread each, and one for the processes that they start. Set before torch
+# is loaded, which reads it once.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:

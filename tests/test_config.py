@@ -51,6 +51,19 @@ def test_the_projects_own_file_is_right_and_frozen() -> None:
             "params.yaml: evaluation.is_splits: got 0; allowed: greater than or equal to 1",
         ),
         ("test_share: 0.2", "test_share: .nan", "params.yaml: data.test_share: got nan; allowed: a finite number"),
+        ("policy: [move]", "policy: [mirror]", "params.yaml: augment.policy.0: got 'mirror'; allowed: 'flip', 'move'"),
+        ("policy: [move]", "policy: all", "params.yaml: augment.policy: got 'all'; allowed: "),
+        ("policy: [move]", "policy: [move, move]", "params.yaml: augment: policy: got ['move', 'move']; allowed: each"),
+        (
+            "rotate_degrees: 6.0\n    translate_share: 0.05\n    zoom_share: 0.06",
+            "rotate_degrees: 0.0\n    translate_share: 0.0\n    zoom_share: 0.0",
+            "params.yaml: augment: policy: move is listed, but the section move changes nothing; leave it out",
+        ),
+        (
+            "balance_classes: true     # rare classes get more of the new images\n  policy: [move]",
+            "balance_classes: false\n  policy: none",
+            "params.yaml: augment: policy: got none with expand: 2.0, which would only repeat every image",
+        ),
         ("test_share: 0.2", "test_share: 1.2", "params.yaml: data.test_share: got 1.2; allowed: less than 1"),
     ],
 )

@@ -1,5 +1,6 @@
 """card.md: what is in a dataset, in words and tables, and which images to show in its pictures."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -15,12 +16,18 @@ LISTED_FILES = 3
 
 
 def prepared_card(
-    dataset: Dataset, *, total_files: int, rejected: pd.DataFrame, skipped: Mapping[str, int], untrained: Sequence[str]
+    dataset: Dataset,
+    *,
+    total_files: int,
+    rejected: pd.DataFrame,
+    skipped: Mapping[str, int],
+    untrained: Sequence[str],
+    lost: Sequence[str],
 ) -> str:
     """The card of data/prepared, Markdown.
 
     rejected: columns source, reason, detail. skipped: kinds of file that were not looked at, with counts. untrained:
-    classes so small that no image of them is for training.
+    classes so small that no image of them is for training. lost: classes of which no image was good.
     """
     lines = [
         "# Dataset, prepared",
@@ -38,6 +45,10 @@ def prepared_card(
     ]
     if untrained:
         lines += ["", f"Too small, without a training image: {', '.join(untrained)}."]
+    if lost:
+        lines += ["", f"No class any more, as none of its images is good: {', '.join(lost)}."]
+    for group in look_alikes(dataset.info.classes):
+        lines += ["", f"Classes whose names differ in capitals or in form only: {', '.join(group)}."]
     lines += ["", "## Left out", "", *_rejected_lines(rejected)]
     if skipped:
         lines += ["", "Not looked at: " + ", ".join(f"{kind} {count:,}" for kind, count in skipped.items()) + "."]
@@ -45,7 +56,7 @@ def prepared_card(
 
 
 def augmented_card(before: Dataset, after: Dataset, settings: Mapping[str, object]) -> str:
-    """The card of data/augmented, Markdown. settings: the `augment` section of params.yaml."""
+    """The card of data/augmented, Markdown. settings: of the `augment` section, what was applied."""
     new = after.info.counts["train"] - before.info.counts["train"]
     lines = [
         "# Dataset, augmented",
@@ -56,10 +67,16 @@ def augmented_card(before: Dataset, after: Dataset, settings: Mapping[str, objec
         "",
     ]
     if new:
-        lines += [f"![Training images, each with its copy to the right]({EXAMPLES_FILE})", ""]
+        lines += [f"![Training images, each with its copies to the right]({EXAMPLES_FILE})", ""]
     lines += [*_class_table(after), "", "## How", ""]
-    lines += [f"- {name}: {value}" for name, value in settings.items()]
+    lines += [f"- {name}: {_setting(value)}" for name, value in settings.items()]
     return "\n".join(lines) + "\n"
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
 
 
 def class_counts(dataset: Dataset) -> list[tuple[str, tuple[int, ...]]]:
@@ -67,6 +84,17 @@ def class_counts(dataset: Dataset) -> list[tuple[str, tuple[int, ...]]]:
     labels = [dataset.rows(split)["label"].to_numpy() for split in SPLITS]
     names = enumerate(dataset.info.classes) if dataset.info.classes else [(NO_LABEL, "(none)")]
     return [(name, tuple(int((split == label).sum()) for split in labels)) for label, name in names]
+
+
+def look_alikes(classes: Sequence[str]) -> list[list[str]]:
+    """Names that a person, or another system's disk, takes for one: A and a; e with an accent in one sign or in two.
+
+    They stay classes of their own, since a dataset of letters has A and a.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault(unicodedata.normalize("NFKC", name).casefold(), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def size_counts(sizes: Sequence[tuple[int, int, int]], most_rows: int = 16) -> list[tuple[str, tuple[int, ...]]]:

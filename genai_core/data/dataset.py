@@ -107,8 +107,11 @@ class Dataset:
         return _facts_at(self.folder, rows, self.info.channels)
 
 
-def load_dataset(folder: Path) -> Dataset:
-    """Open a dataset folder. Raises FileNotFoundError or ValueError, saying what to do, when it is none or damaged."""
+def load_dataset(folder: Path, *, needs_pixels: bool = True) -> Dataset:
+    """Open a dataset folder; without needs_pixels its shards may be missing.
+
+    Raises FileNotFoundError or ValueError, saying what to do, when it is none or damaged.
+    """
     try:
         values = json.loads((folder / "dataset.json").read_text())
         manifest = pd.read_parquet(folder / "manifest.parquet")
@@ -123,7 +126,7 @@ def load_dataset(folder: Path) -> Dataset:
     if missing:
         raise ValueError(f"{folder}/manifest.parquet lacks the columns {', '.join(missing)}; run its stage again")
     lost = [name for name in pd.unique(manifest["shard"]) if not (folder / "shards" / str(name)).is_file()]
-    if lost:
+    if lost and needs_pixels:
         raise FileNotFoundError(
             f"{folder} is damaged: {len(lost)} shards are missing, first {lost[0]}; try `dvc checkout`"
         )

@@ -41,6 +41,8 @@ MAX_SIDE_RATIO = 20  # a strip of 1 x 5000 pixels says nothing once it is a squa
 
 Reason = Literal[
     "bad_name",
+    "link",
+    "special_file",
     "unreadable",
     "empty_file",
     "not_an_image",
@@ -54,6 +56,8 @@ Reason = Literal[
     "in_test",
     "near_duplicate",
     "two_labels",
+    "same_name",
+    "bad_pack",
 ]
 
 
@@ -170,14 +174,17 @@ def _flags(image: Image.Image, extension: str) -> tuple[str, ...]:
 def _opaque(image: Image.Image, rule: DecodeRule) -> Image.Image:
     """The image in mode L or RGB, with what was transparent showing the background."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        # convert("L") would cut at 255 instead of scaling; the half is for rounding, as point() truncates.
-        image = image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
+        image = _from_16_bit_grey(image)
     elif image.mode in ("I", "F"):
         # There is no telling which values are black and white.
         raise _RefusedError("unsupported_pixels", f"mode {image.mode}: 32 bits a channel")
     elif image.mode == "CMYK":
         image = _from_cmyk(image)
     if image.has_transparency_data:
+        clear = image.info.get("transparency")
+        if image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:
+            # Of 16-bit colours, of which Pillow keeps the upper half.
+            image.info["transparency"] = tuple(value >> 8 for value in clear)
         image = image.convert("RGBA")
         canvas = Image.new("RGBA", image.size, (*rule.background, 255))
         image = Image.alpha_composite(canvas, image).convert("RGB")
@@ -186,6 +193,19 @@ def _opaque(image: Image.Image, rule: DecodeRule) -> Image.Image:
         return image if image.mode == mode else image.convert(mode)
     except ValueError:
         raise _RefusedError("unsupported_pixels", f"mode {image.mode}") from None
+
+
+def _from_16_bit_grey(image: Image.Image) -> Image.Image:
+    clear = image.info.pop("transparency", None)
+    wide = image.convert("I")
+    # convert("L") would cut at 255 instead of scaling; the half is for rounding, as point() truncates.
+    grey = wide.point(lambda value: value * (1 / 257) + 0.5).convert("L")
+    if clear is not None:
+        from PIL import ImageMath  # rarely needed
+
+        # The value that is transparent has 16 bits too.
+        grey.putalpha(ImageMath.lambda_eval(lambda bands: (bands["wide"] != clear) * 255, wide=wide).convert("L"))
+    return grey
 
 
 def _from_cmyk(image: Image.Image) -> Image.Image:

@@ -1,7 +1,7 @@
-"""The process that opens files from anywhere: batches of paths on standard input, results on standard output.
+"""The process that opens files from anywhere: batches of places on standard input, results on standard output.
 
 It holds nothing but Pillow, and speaks no pickle: what a hostile file made of it must not reach its parent.
-A message is 8 bytes of length and that many bytes. A batch is a JSON list of paths; the answer is three messages: a
+A message is 8 bytes of length and that many bytes. A batch is a JSON list of places; the answer is three messages: a
 RECORD a file, the pixels of all that were decoded, one after the other, and a JSON object of what few files have:
 {"flags": {index: [...]}, "rejected": {index: [reason, detail]}}. When the parent ends, however it ends, the input
 closes and so does this process.
@@ -20,14 +20,14 @@ from typing import IO, Any
 
 from PIL import Image
 
-from genai_core.data.decode import Decoded, DecodeRule, decode_file
+from genai_core.data.decode import Decoded, DecodeRule, Rejected, decode_file
+from genai_core.data.places import NO_HASH, PackReader, Place, as_place, hash_places
 
 # Of processor time, so that a busy machine rejects nothing.
 MAX_SECONDS_A_BATCH = 60
 READY = b"ready"
 # sha256 of the file, sha256 of the pixels, width, height: zeros where there is none.
 RECORD = struct.Struct("<32s32sII")
-NO_HASH = bytes(32)
 MAX_BYTES_AT_ONCE = 16 << 20
 
 
@@ -61,27 +61,17 @@ def work(rule: DecodeRule) -> None:
     while (message := receive(batches)) is not None:
         # Its signal ends the process, even in the middle of a C library.
         signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS_A_BATCH)
-        for answer in _decode(json.loads(message), rule):
+        for answer in _decode([as_place(place) for place in json.loads(message)], rule):
             send(answers, answer)
 
 
-def hash_file(path: str) -> bytes:
-    """sha256 of what is in a file; NO_HASH when it cannot be read."""
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - for a million files, Path.open takes longer than the reading
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError:
-        return NO_HASH
-
-
-def _decode(paths: list[str], rule: DecodeRule) -> tuple[bytes, bytes, bytes]:
+def _decode(places: list[Place], rule: DecodeRule) -> tuple[bytes, bytes, bytes]:
     records: list[bytes] = []
     pixels: list[bytes] = []
     rare: dict[str, dict[int, Any]] = {"flags": {}, "rejected": {}}
-    for index, path in enumerate(paths):
-        content = _content(path)
-        digest = hash_file(path) if content is None else hashlib.sha256(content).digest()
-        result = decode_file(path, rule, content)
+    packs = PackReader()
+    for index, place in enumerate(places):
+        digest, result = _decoded(place, packs, rule)
         if isinstance(result, Decoded):
             records.append(RECORD.pack(digest, result.sha256, result.width, result.height))
             pixels.append(result.pixels)
@@ -90,7 +80,23 @@ def _decode(paths: list[str], rule: DecodeRule) -> tuple[bytes, bytes, bytes]:
         else:
             records.append(RECORD.pack(digest, NO_HASH, 0, 0))
             rare["rejected"][index] = (result.reason, result.detail)
+    packs.close()
     return b"".join(records), b"".join(pixels), json.dumps(rare).encode()
+
+
+def _decoded(place: Place, packs: PackReader, rule: DecodeRule) -> tuple[bytes, Decoded | Rejected]:
+    """sha256 of what is at a place, and what it shows."""
+    if isinstance(place, str):
+        content = _content(place)
+        digest = hash_places([place]) if content is None else hashlib.sha256(content).digest()
+        return digest, decode_file(place, rule, content)
+    try:
+        content = packs.read(place)
+    except OSError as error:
+        return NO_HASH, Rejected("unreadable", error.strerror or f"the pack ends before it, {place.size:,} bytes")
+    except MemoryError:
+        return NO_HASH, Rejected("too_large", f"{place.size:,} bytes")
+    return hashlib.sha256(content).digest(), decode_file(place.name, rule, content)
 
 
 def _content(path: str) -> bytes | None:

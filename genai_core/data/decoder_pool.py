@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 import genai_core
 from genai_core.data.decode import DecodeRule, Rejected
-from genai_core.data.decode_worker import MAX_SECONDS_A_BATCH, NO_HASH, RECORD, receive, send
+from genai_core.data.decode_worker import MAX_SECONDS_A_BATCH, RECORD, receive, send
+from genai_core.data.places import NO_HASH, Place
 
 BATCH_FILES = 64
 WORKER_MODULE = "genai_core.data.decode_worker"
@@ -41,13 +42,13 @@ class BatchResult:
     rejected: dict[int, Rejected]
 
 
-def decode_files(paths: Sequence[str], rule: DecodeRule, *, workers: int) -> Iterator[BatchResult]:
-    """Decode files in `workers` processes; batches come as they end.
+def decode_files(places: Sequence[Place], rule: DecodeRule, *, workers: int) -> Iterator[BatchResult]:
+    """Decode images, wherever they are, in `workers` processes; batches come as they end.
 
     Raises RuntimeError when a worker cannot even start.
     """
     batches: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for first in range(0, len(paths), BATCH_FILES):
+    for first in range(0, len(places), BATCH_FILES):
         batches.put(first)
     # Bounded: results wait for the caller, not in memory.
     results: queue.Queue[BatchResult | BaseException] = queue.Queue(maxsize=2 * workers)
@@ -57,7 +58,7 @@ def decode_files(paths: Sequence[str], rule: DecodeRule, *, workers: int) -> Ite
         try:
             while True:
                 first = batches.get_nowait()
-                results.put(worker.answer(first, paths[first : first + BATCH_FILES]))
+                results.put(worker.answer(first, places[first : first + BATCH_FILES]))
         except queue.Empty:
             pass
         except BaseException as error:  # raised again in the caller's thread
@@ -69,7 +70,7 @@ def decode_files(paths: Sequence[str], rule: DecodeRule, *, workers: int) -> Ite
     for thread in threads:
         thread.start()
     try:
-        for _ in range(0, len(paths), BATCH_FILES):
+        for _ in range(0, len(places), BATCH_FILES):
             result = results.get()
             if isinstance(result, BaseException):
                 raise result
@@ -91,13 +92,13 @@ class _Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
 
-    def answer(self, first: int, paths: Sequence[str]) -> BatchResult:
+    def answer(self, first: int, places: Sequence[Place]) -> BatchResult:
         """The results of a batch. When the worker dies on it, file by file, to find the one that did it."""
-        messages = self._ask(paths)
+        messages = self._ask(places)
         if messages is not None:
             return _parse(first, messages, self._rule)
-        if len(paths) > 1:
-            return _joined(first, [self.answer(index, [path]) for index, path in enumerate(paths)])
+        if len(places) > 1:
+            return _joined(first, [self.answer(index, [place]) for index, place in enumerate(places)])
         died = f"crashed, ran out of memory, or took more than {MAX_SECONDS_A_BATCH} s"
         empty = [RECORD.pack(NO_HASH, NO_HASH, 0, 0), b"", b'{"flags": {}, "rejected": {}}']
         return dataclasses.replace(_parse(first, empty, self._rule), rejected={0: Rejected("decoder_died", died)})
@@ -114,14 +115,14 @@ class _Worker:
             self._process.communicate()
             self._process = None
 
-    def _ask(self, paths: Sequence[str]) -> list[bytes] | None:
+    def _ask(self, places: Sequence[Place]) -> list[bytes] | None:
         """The worker's answer, or None when it died."""
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
         messages: list[bytes | None] = [None]
         with suppress(OSError):
-            send(process.stdin, json.dumps(paths).encode())
+            send(process.stdin, json.dumps(places).encode())
             messages = [receive(process.stdout) for _ in range(3)]
         if all(message is not None for message in messages):
             return [message for message in messages if message is not None]

@@ -3,12 +3,14 @@
 It may be deleted at any time, and never changes what prepare makes. A file is known by its path's ending, inode, size
 and times, as in git's index; and where these differ (a fresh checkout, a rename) by its content's hash, which takes a
 tenth of the time of decoding. What was changed less than RACY_NS before it was looked at is not known by its times: it
-may have been changed again within their resolution.
+may have been changed again within their resolution. An image in a pack is known by its pack's times and its own place.
 """
 
 import hashlib
 import json
 import os
+import time
+import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,10 +22,11 @@ import numpy.typing as npt
 from genai_core.data import decode, decode_worker, decoder_pool, near
 from genai_core.data.decode import DecodeRule, Rejected
 from genai_core.data.facts import Indices, find_digests
+from genai_core.data.pack_indexes import RACY_NS
+from genai_core.data.raw_images import RawImages
 
-RACY_NS = 2_000_000_000
-
-# stamp: inode, size, mtime, ctime and the path's ending; zeros are never known.
+# stamp of a file: inode, size, mtime, ctime and the name's ending; of a part of a pack: a hash of the next three, its
+# size, its pack's stamp, where it begins, and the ending. Zeros are never known.
 FILES_DTYPE = np.dtype(
     [
         ("stamp", "<i8", (5,)),
@@ -38,6 +41,8 @@ FILES_DTYPE = np.dtype(
 )
 
 Records = npt.NDArray[np.void]
+# Of Fibonacci hashing (Knuth 1973, section 6.4): 2**64 over the golden ratio.
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass
@@ -61,24 +66,42 @@ class Files:
                     self.rejected[index] = other.rejected[old]
 
 
-def stamp_files(raw: Path, files: Sequence[str]) -> Files:
-    """Nothing but the stamps of files; zeros for one that cannot be looked at."""
-    records = np.zeros(len(files), dtype=FILES_DTYPE)
-    root = os.fspath(raw) + "/"
-    endings: dict[str, int] = {}
-    stamps: list[int] = []
-    for file in files:
-        ending = file[file.rfind(".") :]
-        if ending not in endings:
-            # An image whose name says another format is flagged: the same file under another ending is another case.
-            endings[ending] = zlib.crc32(ending.lower().encode()) + 1
+def stamp_files(images: RawImages) -> Files:
+    """Nothing but the stamps of files; zeros for one that cannot be looked at, or was changed just now."""
+    records = np.zeros(len(images), dtype=FILES_DTYPE)
+    stamps = records["stamp"]
+    endings = _endings(images.names)
+    root, now_ns = os.fspath(images.raw) + "/", time.time_ns()
+    alone = np.flatnonzero(images.pack < 0)
+    values: list[int] = []
+    for row in alone.tolist():
         try:
-            stat = os.stat(root + file)  # noqa: PTH116 - Path.stat takes three times as long
-            stamps += (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, endings[ending])
+            stat = os.stat(root + images.names[row])  # noqa: PTH116 - Path.stat takes three times as long
+            values += (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         except OSError:
-            stamps += (0, 0, 0, 0, 0)
-    records["stamp"] = np.array(stamps, dtype=np.int64).reshape(-1, 5)
+            values += (0, 0, 0, 0)
+    stamps[alone, :4] = np.array(values, dtype=np.int64).reshape(-1, 4)
+    racy = stamps[:, 2:4].max(axis=1, initial=0) > now_ns - RACY_NS
+    packed = np.flatnonzero(images.pack >= 0)
+    if len(packed):
+        keys = np.array([stamp.key for stamp in images.stamps], dtype=np.int64)[images.pack[packed]]
+        offsets = images.offsets[packed]
+        # Spread over 62 bits: files are looked up by the first number of their stamp.
+        mixed = (keys.astype(np.uint64) ^ offsets.astype(np.uint64) * _ODD) * _ODD >> np.uint64(2)
+        parts = (mixed.astype(np.int64) | 1, images.sizes[packed], keys, offsets)
+        stamps[packed, :4] = np.stack(parts, axis=1)
+        racy[packed] = np.array([stamp.is_racy for stamp in images.stamps])[images.pack[packed]]
+    stamps[:, 4] = endings
+    stamps[racy, 0] = 0
     return Files(records)
+
+
+def _endings(names: Sequence[str]) -> Indices:
+    """A number for the ending of each name: a file whose name says another format is flagged, so that the same content
+    under another ending is another case."""
+    endings = [name[name.rfind(".") :] for name in names]
+    numbers = {ending: zlib.crc32(ending.lower().encode()) + 1 for ending in set(endings)}
+    return np.fromiter(map(numbers.__getitem__, endings), dtype=np.int64, count=len(endings))
 
 
 def same_stamps(known: Files, files: Files) -> Indices:
@@ -111,23 +134,22 @@ def known_files_path(folder: Path, rule: DecodeRule) -> Path:
 def load_known_files(path: Path) -> Files:
     """What was saved; nothing when it is not there or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             records = saved["records"]
             rare = json.loads(saved["rare"].tobytes())
         if records.dtype != FILES_DTYPE:
             raise ValueError("another form")
         flags = {int(index): str(flags) for index, flags in rare["flags"].items()}
         rejected = {int(index): Rejected(*value) for index, value in rare["rejected"].items()}
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return Files(np.empty(0, dtype=FILES_DTYPE))
     return Files(records, flags, rejected)
 
 
-def save_known_files(path: Path, files: Files, *, seen_ns: int) -> None:
-    """Remember files that were stamped at `seen_ns` (time.time_ns); those of other rules are forgotten."""
+def save_known_files(path: Path, files: Files) -> None:
+    """Remember files; those of other rules are forgotten."""
     records = files.records.copy()
     stamps = records["stamp"]
-    stamps[np.maximum(stamps[:, 2], stamps[:, 3]) > seen_ns - RACY_NS, 0] = 0
     # A file that ended its decoder, or could not be read, may do better on another day.
     rejected = {i: r for i, r in files.rejected.items() if r.reason not in ("decoder_died", "unreadable")}
     for index in files.rejected.keys() - rejected.keys():

@@ -23,9 +23,10 @@ from genai_core.data.facts import Indices, order_of
 from genai_core.data.layout import OldShard, images_a_shard, shards_to_keep
 from genai_core.data.near_groups import find_near_duplicates, near_flags
 from genai_core.data.pixel_store import OldPixels, Spool
+from genai_core.data.raw_images import RawImages, find_raw_images
 from genai_core.data.read_files import ReadFiles, read_files
 from genai_core.data.source_json import given_splits
-from genai_core.data.sources import Found, class_of, find_images
+from genai_core.data.sources import class_of, sorted_runs
 from genai_core.data.split import Sides, is_held_out, train_images_near_test
 from genai_core.data.writer import DatasetWriter
 
@@ -47,10 +48,11 @@ class Prepared:
     """What was made of the raw data."""
 
     info: DatasetInfo
-    total_files: int  # image files found
+    total_files: int  # images found
     rejected: tuple[RejectedFile, ...]
-    skipped: dict[str, int]  # files that are no images by their name, links, hidden files
+    skipped: dict[str, int]  # files that are no images by their name, hidden files
     untrained: tuple[str, ...]  # classes so small that none of their images is for training
+    lost: tuple[str, ...]  # classes of which no image was good
     sizes: tuple[tuple[int, int, int], ...]  # width, height and number of the files that are in the dataset
 
 
@@ -71,22 +73,24 @@ def prepare(
     workers: int,
     previous: Dataset | None = None,
     memory: Path | None = None,
+    indexes: Path | None = None,
     on_decoded: Callable[[int, int], None] | None = None,
 ) -> Prepared:
     """Make the dataset `folder` (there, and empty) of the images below `raw`; on_decoded(done, total) follows, from 0.
 
-    previous: the version before, whose shards are kept where they can be. memory: a folder for what the next run need
-    not find out again; it shapes nothing. Raises ValueError when the images cannot make a dataset: none, too many
-    rejected, some with a class and some without, all but one the same.
+    previous: the version before, whose shards are kept where they can be. memory, indexes: folders for what the next run
+    need not find out again, of images and of packs; they shape nothing. Raises ValueError when the images cannot make
+    a dataset: none, too many rejected, some with a class and some without, all but one the same.
     """
-    found = find_images(raw)
-    labels = [class_of(path) for path in found.files]
-    given = given_splits(raw, found.files)
-    _check_all_or_none_labelled(raw, found.files, labels)
+    found = find_raw_images(raw, indexes)
+    labels: list[str | None] = []
+    for begin, end in sorted_runs(found.names, 2):
+        labels += [class_of(found.names[begin])] * (end - begin)
+    given = given_splits(raw, found.names)
+    _check_all_or_none_labelled(raw, found.names, labels)
     with Spool(folder / ".spool", config.image_size, config.channels) as spool:
         read = read_files(
-            raw,
-            found.files,
+            found,
             config,
             spool=spool,
             old=OldPixels(previous, config.image_size, config.channels),
@@ -99,24 +103,27 @@ def prepare(
 
 def _make(
     folder: Path,
-    found: Found,
+    found: RawImages,
     labels: Sequence[str | None],
     given: Sequence[Split | None],
     read: ReadFiles,
     config: DataConfig,
     memory: Path | None,
 ) -> Prepared:
-    total_files = len(found.files) + len(found.bad_names)
+    total_files = len(found) + len(found.faults)
     codes, names = pd.factorize(np.array(labels, dtype=object))
     decoded = np.flatnonzero(read.files.records["sha256"].any(axis=1))
+    twins = _same_names(found, read, decoded)
+    decoded = np.setdiff1d(decoded, list(twins)) if twins else decoded
     ranks = np.array([RANKS[side] for side in given], dtype=np.int64)
     same = find_duplicates(read.files.records["sha256"], codes, ranks, decoded)
-    faulty = [RejectedFile(name, "bad_name", "no UTF-8, or control characters") for name in found.bad_names]
-    faulty += [RejectedFile(found.files[row], r.reason, r.detail) for row, r in read.files.rejected.items()]
-    rejected = faulty + _duplicate_files(found.files, labels, given, same)
+    faulty = [RejectedFile(fault.source, fault.reason, fault.detail) for fault in found.faults]
+    faulty += twins.values()
+    faulty += [RejectedFile(found.names[row], r.reason, r.detail) for row, r in read.files.rejected.items()]
+    rejected = faulty + _duplicate_files(found.names, labels, given, same)
     _check_rejected_share(sorted(rejected, key=lambda file: file.source), total_files, config.max_rejected_share)
 
-    chosen, left_out = _choose(read, same.kept, given, config, found.files, memory)
+    chosen, left_out = _choose(read, same.kept, given, config, found.names, memory)
     rejected = sorted(rejected + left_out, key=lambda file: file.source)
     classes = tuple(sorted(str(names[code]) for code in np.unique(codes[chosen.files]) if code >= 0))
     numbers = np.array([classes.index(name) if name in classes else NO_LABEL for name in names] + [NO_LABEL])
@@ -125,7 +132,7 @@ def _make(
             "id": "",
             "label": numbers[codes[chosen.files]],
             "split": np.where(chosen.held_out, "test", "train"),
-            "source": np.array(found.files, dtype=object)[chosen.files],
+            "source": np.array(found.names, dtype=object)[chosen.files],
             "shard": "",
             "row": 0,
             "flags": _flags(read, chosen),
@@ -135,7 +142,8 @@ def _make(
     _write_rejected(folder / REJECTED_FILE, rejected)
     trained = set(rows["label"][rows["split"] == "train"])
     untrained = tuple(name for number, name in enumerate(classes) if number not in trained)
-    return Prepared(info, total_files, tuple(rejected), found.skipped, untrained, _sizes(read, chosen.files))
+    lost = tuple(sorted({str(name) for name in names} - set(classes)))
+    return Prepared(info, total_files, tuple(rejected), found.skipped, untrained, lost, _sizes(read, chosen.files))
 
 
 def _choose(
@@ -248,6 +256,22 @@ def _duplicate_files(
         named = ", ".join(sorted({str(labels[row]) for row in rows}))
         files += [RejectedFile(names[row], "two_labels", f"the same pixels stand under {named}") for row in rows]
     return files
+
+
+def _same_names(found: RawImages, read: ReadFiles, decoded: Indices) -> dict[int, RejectedFile]:
+    """Images that have another one's name but not its pixels, by row: the file counts, then the first pack."""
+    digests = read.files.records["sha256"]
+    twins: dict[int, RejectedFile] = {}
+    if not found.packs or len(set(found.names)) == len(found):  # nearly always, and quickly told
+        return twins
+    first = -1
+    for row in decoded.tolist():
+        if first < 0 or found.names[row] != found.names[first]:
+            first = row
+        elif (digests[row] != digests[first]).any():
+            detail = f"in {found.packs[found.pack[row]]}; another image of this name counts"
+            twins[row] = RejectedFile(found.names[row], "same_name", detail)
+    return twins
 
 
 def _check_all_or_none_labelled(raw: Path, files: Sequence[str], labels: Sequence[str | None]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from genai_core.data.dataset import SPLITS, Split
+from genai_core.data.sources import sorted_runs
 
 SOURCE_FILE = "source.json"
 SCHEMA_VERSION = 1
@@ -61,10 +62,12 @@ def read_note(folder: Path) -> SourceNote:
 
 
 def given_splits(raw: Path, files: Sequence[str]) -> list[Split | None]:
-    """The side that each file's source says, or None. files: relative to `raw`, NAME/...; raises ValueError."""
-    names = {path.split("/", 1)[0] for path in files if "/" in path}
-    splits = {name: read_note(raw / name).split for name in sorted(names)}
-    return [splits.get(path.split("/", 1)[0]) for path in files]
+    """The side that each file's source says, or None. files: relative to `raw`, NAME/..., sorted; raises ValueError."""
+    splits: list[Split | None] = []
+    for begin, end in sorted_runs(files, 1):
+        name, slash, _ = files[begin].partition("/")
+        splits += [read_note(raw / name).split if slash else None] * (end - begin)
+    return splits
 
 
 def _parsed(path: Path, values: Any) -> SourceNote:

@@ -2,15 +2,19 @@
 
 import os
 import re
+import sys
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from genai_core.data.decode import IMAGE_EXTENSIONS
+from genai_core.data.decode import IMAGE_EXTENSIONS, Reason
 
 # What systems leave between a person's files.
 _LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+# Kinds of file that may stand for an image, and the reason for which they are not opened.
+REFUSED: dict[str, Reason] = {"links": "link", "special files": "special_file"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -21,32 +25,52 @@ class Found:
     files: tuple[str, ...]
     bad_names: tuple[str, ...]  # image files whose names cannot be written into tables, made printable
     skipped: dict[str, int]  # what was left out (links, hidden files, other kinds of file) and how often
+    refused: dict[str, Reason]  # of these the links and special files, by path, made printable
+    packs: tuple[str, ...] = ()  # files that hold images, where these are asked for
 
 
-def find_images(folder: Path) -> Found:
+def find_images(folder: Path, is_pack: Callable[[str], bool] = lambda _path: False) -> Found:
     """Every image file below `folder`, by name. Links are followed only to files of the same folder.
 
-    Raises NotADirectoryError when it is no folder and ValueError when it holds no image file.
+    is_pack: tells by its path a file that holds images. Raises NotADirectoryError when it is no folder and ValueError
+    when it holds no image file and no pack.
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: expected a folder of images, there is none")
     files: list[str] = []
     bad_names: list[str] = []
+    packs: list[str] = []
     skipped: Counter[str] = Counter()
+    refused: dict[str, Reason] = {}
     for path, fault in _walk(folder, folder.resolve()):
         if fault:
             skipped[fault] += 1
+            if fault in REFUSED:
+                refused[printable(path)] = REFUSED[fault]
         elif is_source_note(path):
             pass  # data/raw/NAME/source.json is read by source_json.py
-        elif os.path.splitext(path)[1].lower() not in IMAGE_EXTENSIONS:  # noqa: PTH122 - a tenth of Path.suffix's time
-            skipped[f"{Path(printable(path)).suffix.lower() or 'unnamed'} files"] += 1
-        elif is_bad_name(path):
-            bad_names.append(printable(path))
-        else:
+        elif is_image_name(path) and not is_bad_name(path):
             files.append(path)
-    if not files and not bad_names:
+        elif is_image_name(path):
+            bad_names.append(printable(path))
+        elif is_pack(path) and not is_bad_name(path):
+            packs.append(path)
+        else:
+            skipped[kind_of_file(path)] += 1
+    if not files and not bad_names and not packs:
         raise ValueError(f"{folder}: no image file in it; {accepted_formats()}")
-    return Found(tuple(sorted(files)), tuple(sorted(bad_names)), dict(sorted(skipped.items())))
+    return Found(
+        tuple(sorted(files)), tuple(sorted(bad_names)), dict(sorted(skipped.items())), refused, tuple(sorted(packs))
+    )
+
+
+def is_image_name(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() in IMAGE_EXTENSIONS  # noqa: PTH122 - a tenth of Path.suffix's time
+
+
+def kind_of_file(path: str) -> str:
+    """What a file that is no image is counted as: .txt files."""
+    return f"{Path(printable(path)).suffix.lower() or 'unnamed'} files"
 
 
 def is_source_note(path: str) -> bool:
@@ -82,7 +106,21 @@ def printable(path: str) -> str:
 def class_of(path: str) -> str | None:
     """The class of a file of data/raw: NAME/CLASS/.../file has CLASS, NAME/file has none."""
     parts = path.split("/")
-    return parts[1] if len(parts) > 2 else None
+    return sys.intern(parts[1]) if len(parts) > 2 else None  # one string a class, not one an image
+
+
+def sorted_runs(paths: Sequence[str], depth: int) -> Iterator[tuple[int, int]]:
+    """(begin, end) of the paths that have their first `depth` folders in common; those in fewer folders one by one.
+
+    paths: sorted. Costs as much as there are such folders.
+    """
+    begin = 0
+    while begin < len(paths):
+        parts = paths[begin].split("/", depth)
+        # All that lies in a/b comes before "a/b0": the sign after "/" is "0".
+        end = bisect_left(paths, "/".join(parts[:depth]) + "0", begin) if len(parts) > depth else begin + 1
+        yield begin, end
+        begin = end
 
 
 def count_classes(paths: Sequence[str]) -> dict[str, int]:

@@ -110,6 +110,7 @@ class DatasetWriter:
         if not self._rows:
             raise ValueError("a dataset needs images, got none")
         rows, facts = pd.concat(self._rows, ignore_index=True), np.concatenate(self._facts)
+        self._rows, self._facts = [], []  # of a million images they would take hundreds of megabytes
         if by_content:
             order = order_of(facts["sha256"])
             order = order[np.argsort(rows["split"].to_numpy()[order] != SPLITS[0], kind="stable")]

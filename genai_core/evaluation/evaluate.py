@@ -2,47 +2,68 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from genai_core.config import EvaluationConfig
+from genai_core.evaluation.against import (
+    Figure,
+    Labels,
+    Resamples,
+    SampleSet,
+    coverage_by_class,
+    distance_by_class,
+    extrapolated,
+    figures_against,
+    sample_set,
+)
 from genai_core.evaluation.extractor import ExtractorDescription
 from genai_core.evaluation.features import Features
-from genai_core.evaluation.metrics import frechet_distance, inception_score, label_agreement
-from genai_core.evaluation.protocol import Protocol
+from genai_core.evaluation.figures.frechet import frechet_distance
+from genai_core.evaluation.figures.frechet_resamples import resampled_distances
+from genai_core.evaluation.figures.inception_score import inception_score, label_agreement, resampled_inception_scores
+from genai_core.evaluation.figures.memorisation import NearCopies, within
+from genai_core.evaluation.protocol import Protocol, library_versions
 from genai_core.evaluation.reference import Reference
 from genai_core.evaluation.statistics import feature_stats
 
-SIGNIFICANT_DIGITS = 6
 MARGIN_OVER_CHANCE = 0.1
+# Shares of near copies this many times as large as among new real images are worth a warning.
+TOO_MANY_COPIES = 5
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """figures: by their name in the metrics file. warnings: what a reader of the figures must know."""
+    """figures: by their name in the metrics file. by_class: figure -> class -> figure. copies: of training images.
 
-    figures: dict[str, float]
+    warnings: what a reader of the figures must know.
+    """
+
+    figures: dict[str, Figure]
+    by_class: dict[str, dict[str, Figure]]
+    copies: NearCopies
     protocol: Protocol
     warnings: tuple[str, ...]
 
 
 def evaluate_features(
     features: Features,
-    labels: npt.NDArray[np.int64] | None,
+    labels: Labels | None,
     reference: Reference,
     extractor: ExtractorDescription,
     config: EvaluationConfig,
 ) -> Evaluation:
     """Figures of generated images from their features and the labels (N,) that they were asked for (None: no labels).
 
-    fd_K              Frechet distance to the train split, K being the extractor's kind
-    fd_K_test         to the test split, which the model has never seen
-    floor_fd_K        of real test images to the train split
+    With K the extractor's kind and X one of fd, kid, precision, recall, density, coverage:
+
+    X_K, X_K_test     against the train split, and the test split, which the model has never seen
+    floor_X_K         of real test images against the train split
     fd_K_over_floor   distance over floor, both from as many images: 1 is as close as real images are
-    is_K, is_K_std    inception score over the splits; is_K_real that of real test images
+    fd_inf_K          distance to the train split, extrapolated to infinitely many images
+    near_copies_K     share of images nearer to a training image than held-out real ones usually are
+    near_identical_K  share of images nearer to another one than real ones usually are to each other
+    is_K, is_K_std    inception score over the splits; is_K_real that of real test images (class logits only)
     label_agreement   share of images that the classifier gives the label that they were asked for
 
-    The last two lines only where the extractor is a classifier. Raises ValueError when another extractor made the
+    The images' order must be one of chance, or with labels in turn. Raises ValueError when another extractor made the
     reference.
     """
     real = reference.description
@@ -51,43 +72,93 @@ def evaluate_features(
             f"the extractor {real.extractor_sha256[:12]} made the reference, this one is {extractor.sha256[:12]}; "
             "run the stage reference again"
         )
-    train, test = reference.splits["train"], reference.splits["test"]
-    stats = feature_stats(features.features)
-    as_many = feature_stats(features.features[: real.floor_images])
-    fd, score = f"fd_{extractor.kind}", f"is_{extractor.kind}"
-    figures = {
-        fd: frechet_distance(train.stats, train.root, stats),
-        f"{fd}_test": frechet_distance(test.stats, test.root, stats),
-        f"floor_{fd}": real.floor_fd,
-    }
+    kind, train, test = extractor.kind, reference.splits["train"], reference.splits["test"]
+    sample = sample_set(features.features, labels, config)
+    resamples = Resamples(len(sample.features), labels, config)
+    figures: dict[str, Figure] = {}
+    for suffix, split in (("", train), ("_test", test)):
+        figures |= {f"{x}_{kind}{suffix}": figure for x, figure in figures_against(sample, split, resamples).items()}
+    figures |= {f"floor_{x}_{kind}": Figure(value) for x, value in real.floor.items()}
     if real.floor_fd > 0:
-        figures[f"{fd}_over_floor"] = frechet_distance(train.stats, train.root, as_many) / real.floor_fd
-    if extractor.kind == "classifier" and real.real_is is not None:
-        inception = inception_score(features.logits, config.is_splits)
-        figures |= {score: inception.mean, f"{score}_std": inception.std, f"{score}_real": real.real_is}
-        if labels is not None:
-            figures["label_agreement"] = label_agreement(features.logits, labels)
-    protocol = Protocol(
+        figures[f"fd_{kind}_over_floor"] = _over_floor(sample, reference, labels, config)
+    figures[f"fd_inf_{kind}"] = extrapolated(sample, train, resamples)
+    copies = within(features.features, train.features, real.near_copy_distance)
+    same = within(sample.balls.features, None, real.near_identical_distance)
+    figures[f"near_copies_{kind}"] = resamples.share(copies.copied, resamples.weights)
+    figures[f"near_identical_{kind}"] = resamples.share(same.copied, resamples.pairwise, together=2)
+    if extractor.scores_classes and real.real_is is not None:
+        figures |= _scores(features, kind, real.real_is, resamples)
+    if kind == "classifier" and labels is not None:
+        figures["label_agreement"] = resamples.share(label_agreement(features.logits, labels), resamples.weights)
+    by_class = {}
+    if labels is not None and train.labels is not None:
+        names = real.classes
+        for x, measure in (("fd", distance_by_class), ("coverage", coverage_by_class)):
+            found = measure(sample, train, resamples, len(names))
+            by_class[f"{x}_{kind}_class"] = {names[label]: figure for label, figure in found.items()}
+    protocol = _protocol(reference, extractor, len(sample.features), config)
+    warnings = _warnings(protocol, extractor, figures, config)
+    return Evaluation(figures, by_class, copies, protocol, tuple(warnings))
+
+
+def _over_floor(sample: SampleSet, reference: Reference, labels: Labels | None, config: EvaluationConfig) -> Figure:
+    count, train = reference.description.floor_images, reference.splits["train"]
+    features = sample.features[:count]
+    resamples = Resamples(len(features), None if labels is None else labels[:count], config)
+    value = frechet_distance(train.stats, train.root, feature_stats(features))
+    replicates = resampled_distances(features, train.stats, train.root, resamples.weights)
+    floor = reference.description.floor_fd
+    return resamples.figure(value / floor, replicates / floor)
+
+
+def _scores(features: Features, kind: str, real_is: float, resamples: Resamples) -> dict[str, Figure]:
+    score = inception_score(features.logits, resamples.config.is_splits)
+    replicates = resampled_inception_scores(features.logits, resamples.weights)
+    return {
+        f"is_{kind}": resamples.figure(score.mean, replicates),
+        f"is_{kind}_std": Figure(score.std),
+        f"is_{kind}_real": Figure(real_is),
+    }
+
+
+def _protocol(
+    reference: Reference, extractor: ExtractorDescription, generated_images: int, config: EvaluationConfig
+) -> Protocol:
+    real = reference.description
+    return Protocol(
         extractor=extractor.kind,
         extractor_sha256=extractor.sha256,
+        extractor_source_sha256=extractor.source_sha256,
         extractor_test_accuracy=extractor.test_accuracy,
+        precision=extractor.precision,
+        resize=extractor.resize,
         feature_dim=extractor.feature_dim,
-        image_size=extractor.image_size,
-        channels=extractor.channels,
+        image_size=real.image_size,
+        channels=real.channels,
         dataset=real.dataset,
         reference_split="train",
-        reference_images=train.stats.count,
-        test_images=test.stats.count,
+        reference_images=real.counts["train"],
+        test_images=real.counts["test"],
         floor_images=real.floor_images,
-        generated_images=stats.count,
+        generated_images=generated_images,
         seed=config.seed,
         is_splits=config.is_splits,
+        precision_neighbours=config.precision_neighbours,
+        density_neighbours=config.density_neighbours,
+        pairwise_images=config.pairwise_images,
+        fd_inf_points=config.fd_inf_points,
+        near_copy_percentile=config.near_copy_percentile,
+        near_copy_distance=real.near_copy_distance,
+        near_identical_distance=real.near_identical_distance,
+        bootstrap_resamples=config.bootstrap_resamples,
+        confidence=config.confidence,
+        libraries=library_versions(),
     )
-    rounded = {name: float(f"{value:.{SIGNIFICANT_DIGITS}g}") for name, value in figures.items()}
-    return Evaluation(rounded, protocol, tuple(_warnings(protocol, chance=1 / extractor.outputs)))
 
 
-def _warnings(protocol: Protocol, chance: float) -> list[str]:
+def _warnings(
+    protocol: Protocol, extractor: ExtractorDescription, figures: dict[str, Figure], config: EvaluationConfig
+) -> list[str]:
     warnings = []
     for what, count in (
         ("generated images", protocol.generated_images),
@@ -99,9 +170,17 @@ def _warnings(protocol: Protocol, chance: float) -> list[str]:
                 f"{count} {what} for {protocol.feature_dim} features: the Frechet distance is far too large, "
                 "and comparable only with one of as many images"
             )
-    if protocol.extractor_test_accuracy < chance + MARGIN_OVER_CHANCE:
+    accuracy = extractor.test_accuracy
+    if accuracy is not None and accuracy < 1 / extractor.outputs + MARGIN_OVER_CHANCE:
         warnings.append(
-            f"the extractor's test accuracy is {protocol.extractor_test_accuracy:.3f}, little better than chance: "
-            "its figures say little"
+            f"the extractor's test accuracy is {accuracy:.3f}, little better than chance: its figures say little"
         )
+    expected = config.near_copy_percentile / 100
+    for name, what in (("near_copies", "a training image"), ("near_identical", "another generated one")):
+        figure = figures[f"{name}_{extractor.kind}"]
+        if figure.interval is not None and figure.interval.low > TOO_MANY_COPIES * expected:
+            warnings.append(
+                f"{figure.value:.1%} of the images are nearer to {what} than {expected:.1%} of real images are: "
+                + ("copies of training images" if name == "near_copies" else "the same few images again and again")
+            )
     return warnings

@@ -1,14 +1,15 @@
-"""The network whose features the figures are measured in, and its form on disk.
+"""The networks whose features the figures are measured in, and their form on disk.
 
-Photographs have Inception's features; digits, X-rays or pixel art have not. A small residual network that learned
-this dataset's own classes (kind "classifier") or, without labels, by how much a picture was turned (kind
-"self_supervised"), looks at what matters in it.
+Photographs have Inception's features (kind "inception", inception.py). Digits, X-rays or pixel art have not: a small
+residual network that learned this dataset's own classes (kind "classifier") or, without labels, by how much a picture
+was turned (kind "self_supervised"), looks at what matters in it. Kind "module" is any network (user_module.py).
 """
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 # Half turns and quarter turns, counter-clockwise: the classes of the pretext task.
@@ -27,22 +28,29 @@ ROTATIONS = 4
 class ExtractorDescription:
     """What config.json says: how the extractor was made, and how far it can be trusted."""
 
-    kind: str  # "classifier" or "self_supervised"
-    width: int
+    kind: str  # "classifier", "self_supervised", "inception" or "module"
     feature_dim: int
-    image_size: int
-    channels: int
-    classes: tuple[str, ...]  # of the dataset; empty when it has none
-    mean: tuple[float, ...]  # of pixels in 0..1, by channel
-    std: tuple[float, ...]
-    test_accuracy: float  # on the test split; of the pretext task when self-supervised
-    dataset: str  # fingerprint of the dataset that it was trained on
-    sha256: str  # of the weights
+    outputs: int  # logits; 0 when there are none
+    image_size: int | None  # pixels a side; None: any
+    channels: int | None  # None: 1 or 3
+    sha256: str  # of model.safetensors
+    resize: str  # how images come to the network's size
+    precision: str = "fp32"
+    # Of a network that was trained on the dataset:
+    width: int | None = None
+    classes: tuple[str, ...] = ()  # of the dataset; empty when it has none
+    mean: tuple[float, ...] = ()  # of pixels in 0..1, by channel
+    std: tuple[float, ...] = ()
+    test_accuracy: float | None = None  # on the test split; of the pretext task when self-supervised
+    dataset: str = ""  # fingerprint of the dataset that it was trained on
+    # Of a network that was given:
+    source_sha256: str = ""  # of the weights' file
+    settings: dict[str, Any] = field(default_factory=dict)  # of kind "module": factory, arguments, layer ...
 
     @property
-    def outputs(self) -> int:
-        """How many logits the network has."""
-        return len(self.classes) if self.kind == "classifier" else ROTATIONS
+    def scores_classes(self) -> bool:
+        """Whether its logits are of classes, so that they have an inception score."""
+        return self.outputs > 0 and self.kind != "self_supervised"
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,20 @@ class ExtractorOutput:
     embedding: Tensor
 
 
-class Extractor(nn.Module):
+class FeatureNetwork(nn.Module):
+    """Maps images (N, C, H, W) uint8 to an ExtractorOutput. `channels` and `image_size` None: any."""
+
+    channels: int | None
+    image_size: int | None
+    precision: str = "fp32"
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs, and images have to be."""
+        return next(self.parameters()).device
+
+
+class Extractor(FeatureNetwork):
     """A residual CNN with pre-activation (He et al. 2016, arXiv 1603.05027), a standardised embedding, a linear head.
 
     Each feature has mean 0 and variance 1 over the training images, so a Frechet distance has a scale: feature_dim is
@@ -127,7 +148,7 @@ class ResidualBlock(nn.Module):
         return added
 
 
-def save_extractor(folder: Path, extractor: Extractor, description: ExtractorDescription) -> ExtractorDescription:
+def save_extractor(folder: Path, extractor: FeatureNetwork, description: ExtractorDescription) -> ExtractorDescription:
     """Write weights and config.json into `folder`; gives the description with the weights' sha256 filled in."""
     weights = folder / WEIGHTS_FILE
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in extractor.state_dict().items()}, weights)
@@ -151,7 +172,7 @@ def read_description(folder: Path) -> ExtractorDescription:
         raise ValueError(f"{path}: not the config of an extractor ({error}); run the stage extractor again") from None
 
 
-def load_extractor(folder: Path, device: torch.device | str = "cpu") -> tuple[Extractor, ExtractorDescription]:
+def load_extractor(folder: Path, device: torch.device | str = "cpu") -> tuple[FeatureNetwork, ExtractorDescription]:
     """The extractor in `folder`, ready to measure. Raises FileNotFoundError or ValueError with what to do."""
     description = read_description(folder)
     weights = folder / WEIGHTS_FILE
@@ -169,8 +190,21 @@ def load_extractor(folder: Path, device: torch.device | str = "cpu") -> tuple[Ex
     return extractor.to(device).eval().requires_grad_(False), description
 
 
-def build_extractor(description: ExtractorDescription) -> Extractor:
-    """A network of that description with fresh weights, drawn from torch's global generator."""
+def build_extractor(description: ExtractorDescription) -> FeatureNetwork:
+    """A network of that description with fresh weights, drawn from torch's global generator.
+
+    Raises ValueError when the function of a user's module cannot be called.
+    """
+    if description.kind == "inception":
+        from genai_core.evaluation.inception import InceptionNetwork  # half a second that other kinds need not pay
+
+        return InceptionNetwork(description.precision)
+    if description.kind == "module":
+        from genai_core.evaluation.user_module import build_user_network
+
+        return build_user_network(description.settings, description.precision)
+    if description.width is None or description.image_size is None:
+        raise ValueError(f"an extractor of kind {description.kind!r} needs a width and an image_size")
     return Extractor(
         width=description.width,
         feature_dim=description.feature_dim,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genai_core.config import ExtractorConfig
+from genai_core.config import TrainedExtractorConfig
 from genai_core.data.dataset import Dataset, Split
 from genai_core.evaluation.extractor import ROTATIONS, Extractor, ExtractorDescription, build_extractor
 
@@ -22,7 +22,7 @@ REPORT_EVERY_STEPS = 20
 
 
 def train_extractor(
-    config: ExtractorConfig, dataset: Dataset, device: torch.device, on_progress: OnProgress
+    config: TrainedExtractorConfig, dataset: Dataset, device: torch.device, on_progress: OnProgress
 ) -> tuple[Extractor, ExtractorDescription]:
     """A trained extractor, standardised on the train split, with its accuracy on the test split.
 
@@ -34,8 +34,10 @@ def train_extractor(
         kind=config.kind,
         width=config.width,
         feature_dim=config.feature_dim,
+        outputs=len(info.classes) if config.kind == "classifier" else ROTATIONS,
         image_size=info.image_size,
         channels=info.channels,
+        resize="none",
         classes=info.classes,
         mean=info.mean,
         std=info.std,
@@ -46,6 +48,7 @@ def train_extractor(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         extractor = build_extractor(description).to(device)
+    assert isinstance(extractor, Extractor)
     _fit(extractor, config, dataset, device, on_progress)
     extractor.eval().requires_grad_(False)
     _standardise(extractor, torch.from_numpy(dataset.images("train")))
@@ -53,7 +56,7 @@ def train_extractor(
     return extractor, replace(description, test_accuracy=_accuracy(extractor, images, targets))
 
 
-def _check_kind(config: ExtractorConfig, classes: tuple[str, ...]) -> None:
+def _check_kind(config: TrainedExtractorConfig, classes: tuple[str, ...]) -> None:
     if config.kind == "classifier" and len(classes) < 2:
         found = f"only the class {classes[0]!r}" if classes else "no labels"
         raise ValueError(
@@ -72,7 +75,11 @@ def _split(kind: str, dataset: Dataset, split: Split) -> tuple[Tensor, Tensor]:
 
 
 def _fit(
-    extractor: Extractor, config: ExtractorConfig, dataset: Dataset, device: torch.device, on_progress: OnProgress
+    extractor: Extractor,
+    config: TrainedExtractorConfig,
+    dataset: Dataset,
+    device: torch.device,
+    on_progress: OnProgress,
 ) -> None:
     """AdamW with warm-up and linear decay on randomly shifted images; the embedding's features are kept apart.
 

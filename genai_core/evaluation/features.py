@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from genai_core.evaluation.extractor import Extractor
+from genai_core.evaluation.extractor import FeatureNetwork
+from genai_core.evaluation.figures.frechet import frechet_distance
+from genai_core.evaluation.statistics import feature_stats, square_root
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Features:
 
 @torch.inference_mode()
 def extract_features(
-    extractor: Extractor,
+    extractor: FeatureNetwork,
     images: npt.NDArray[np.uint8],
     batch_images: int,
     on_progress: Callable[[int], None] | None = None,
@@ -29,15 +31,10 @@ def extract_features(
 
     Raises ValueError when the images are not of the extractor's size and type, or when features are not finite.
     """
-    expected = (extractor.channels, extractor.image_size, extractor.image_size)
-    if images.dtype != np.uint8 or images.shape[1:] != expected:
-        raise ValueError(
-            f"the extractor takes uint8 images (N, C, H, W) with C, H, W = {expected}, got {images.dtype} "
-            f"{images.shape}; train it again on this dataset version"
-        )
+    check_images(extractor, images)
     if len(images) == 0:
         raise ValueError("expected images to measure, got none")
-    device = extractor.feature_mean.device
+    device = extractor.device
     features, logits = [], []
     for begin in range(0, len(images), batch_images):
         # A copy: torch warns of arrays that cannot be written, such as memory-mapped ones.
@@ -50,3 +47,44 @@ def extract_features(
     if not (np.isfinite(result.features).all() and np.isfinite(result.logits).all()):
         raise ValueError("the extractor gave features that are not finite; train it again with a lower learning rate")
     return result
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What bf16 changes: features' root mean square change over their deviation, and the distance that it makes."""
+
+    images: int
+    relative_change: float
+    frechet_distance: float
+
+
+def bf16_drift(extractor: FeatureNetwork, images: npt.NDArray[np.uint8], batch_images: int = 50) -> Drift:
+    """The same images (N, C, H, W) uint8 in bf16 and in float32. The extractor is left as it was."""
+    found, before = {}, getattr(extractor, "precision", "fp32")
+    try:
+        for precision in ("fp32", "bf16"):
+            extractor.precision = precision
+            found[precision] = extract_features(extractor, images, batch_images).features.astype(np.float64)
+    finally:
+        extractor.precision = before
+    change = np.sqrt(((found["bf16"] - found["fp32"]) ** 2).mean())
+    stats = feature_stats(found["fp32"])
+    distance = frechet_distance(stats, square_root(stats.covariance), feature_stats(found["bf16"]))
+    return Drift(len(images), float(change / found["fp32"].std(axis=0).mean()), distance)
+
+
+def check_images(extractor: FeatureNetwork, images: npt.NDArray[np.uint8]) -> None:
+    """Raises ValueError, saying what to do, unless `extractor` takes such images."""
+    channels, size = extractor.channels, extractor.image_size
+    fits = (
+        images.dtype == np.uint8
+        and images.ndim == 4
+        and (images.shape[1] == channels if channels else images.shape[1] in (1, 3))
+        and (size is None or images.shape[2:] == (size, size))
+    )
+    if not fits:
+        expected = f"{channels or '1 or 3'}, {size or 'any'}, {size or 'any'}"
+        raise ValueError(
+            f"the extractor takes uint8 images (N, C, H, W) with C, H, W = {expected}, got {images.dtype} "
+            f"{images.shape}; use an extractor of this dataset version"
+        )

@@ -2,7 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any
+
+LIBRARIES = ("torch", "numpy", "torch-fidelity", "pillow")
+# They move figures in the last digits only: stated, but no reason to refuse a comparison.
+STATED_ONLY = ("libraries",)
 
 
 @dataclass(frozen=True)
@@ -11,7 +16,10 @@ class Protocol:
 
     extractor: str  # kind
     extractor_sha256: str
-    extractor_test_accuracy: float
+    extractor_source_sha256: str  # of the weights' file that was given; empty for one that was trained here
+    extractor_test_accuracy: float | None
+    precision: str
+    resize: str
     feature_dim: int
     image_size: int
     channels: int
@@ -23,10 +31,25 @@ class Protocol:
     generated_images: int
     seed: int  # image i is drawn from seed + i
     is_splits: int
+    precision_neighbours: int
+    density_neighbours: int
+    pairwise_images: int  # of each set, at most, for figures of all pairs
+    fd_inf_points: int
+    near_copy_percentile: float
+    near_copy_distance: float
+    near_identical_distance: float
+    bootstrap_resamples: int
+    confidence: float
+    libraries: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """The block "protocol" of a metrics file."""
         return asdict(self)
+
+
+def library_versions() -> dict[str, str]:
+    """Of the libraries that computed the figures."""
+    return {name: version(name) for name in LIBRARIES}
 
 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
@@ -43,5 +66,5 @@ def _differences(a: Any, b: Any) -> Iterator[str]:
         yield "a metrics file without a protocol"
         return
     for name in [*a, *(name for name in b if name not in a)]:
-        if a.get(name) != b.get(name):
+        if name not in STATED_ONLY and a.get(name) != b.get(name):
             yield f"{name} {a.get(name)} and {b.get(name)}"

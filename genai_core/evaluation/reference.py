@@ -1,4 +1,4 @@
-"""What generated images are measured against: features and statistics of the real ones, made once a dataset version."""
+"""What images are measured against: features and statistics of the real ones, made once a dataset version."""
 
 import hashlib
 import json
@@ -13,21 +13,17 @@ from safetensors.numpy import load_file, save_file
 
 from genai_core.config import EvaluationConfig
 from genai_core.data.dataset import SPLITS, Split
+from genai_core.evaluation.against import Labels, RealSet, real_set, sample_set, values_against
+from genai_core.evaluation.extractor import ExtractorDescription
 from genai_core.evaluation.features import Features
-from genai_core.evaluation.metrics import InceptionScore, frechet_distance, inception_score
-from genai_core.evaluation.statistics import FeatureStats, Float64, feature_stats, square_root
+from genai_core.evaluation.figures.inception_score import inception_score
+from genai_core.evaluation.figures.manifold import Manifold
+from genai_core.evaluation.figures.memorisation import threshold
+from genai_core.evaluation.figures.neighbours import nearest
+from genai_core.evaluation.statistics import FeatureStats
 
-FORMAT = 1
+FORMAT = 2
 REFERENCE_FILE = "reference.json"
-
-
-@dataclass(frozen=True)
-class SplitReference:
-    """One split: features (N, D) float32, the Gaussian fitted to them, and its covariance's root (D, D)."""
-
-    features: npt.NDArray[np.float32]
-    stats: FeatureStats
-    root: Float64
 
 
 @dataclass(frozen=True)
@@ -37,11 +33,21 @@ class ReferenceDescription:
     kind: str
     extractor_sha256: str
     dataset: str
+    classes: tuple[str, ...]
+    image_size: int
+    channels: int
     counts: dict[str, int]  # images by split
     floor_images: int
-    floor_fd: float  # Frechet distance of that many held-out images to the train split
-    real_is: float | None  # inception score of the same images; None without a classifier
+    floor: dict[str, float]  # each figure of that many held-out images against the train split, by its short name
+    near_copy_distance: float  # to the nearest training image: nearer is a near copy
+    near_identical_distance: float  # to the nearest other image, of as many as a model draws
+    real_is: float | None  # inception score of the same held-out images; None without class logits
     real_is_std: float | None
+
+    @property
+    def floor_fd(self) -> float:
+        """Frechet distance of the held-out images to the train split."""
+        return self.floor["fd"]
 
 
 @dataclass(frozen=True)
@@ -49,32 +55,58 @@ class Reference:
     """The real images, measured."""
 
     description: ReferenceDescription
-    splits: dict[Split, SplitReference]
+    splits: dict[Split, RealSet]
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """What the features are of."""
+
+    dataset: str  # fingerprint
+    classes: tuple[str, ...]
+    image_size: int
+    channels: int
+    labels: dict[Split, Labels | None]
 
 
 def build_reference(
-    features: dict[Split, Features], config: EvaluationConfig, *, kind: str, extractor_sha256: str, dataset: str
+    features: dict[Split, Features], images: RealImages, extractor: ExtractorDescription, config: EvaluationConfig
 ) -> Reference:
-    """Statistics of both splits and the floor: how far held-out real images are from the train split.
+    """Statistics of both splits, the floor, and how near real images are to each other.
 
-    A Frechet distance of few images is too large, so the floor is measured on no more images than a model is.
+    The floor is what held-out real images measure against the train split. A Frechet distance of few images is too
+    large, so it is measured on no more images than a model is. Raises ValueError for fewer images than neighbours.
     """
-    splits = {split: _split_reference(features[split].features) for split in SPLITS}
-    test = features["test"]
+    splits = {split: real_set(features[split].features, images.labels[split], config) for split in SPLITS}
+    test, train = features["test"], features["train"].features
     count = min(len(test.features), config.total_images)
     # Drawn by chance: the manifest's order may be that of the classes.
     chosen = np.random.default_rng(config.seed).permutation(len(test.features))[:count]
-    train = splits["train"]
-    real_is = _real_inception_score(test.logits[chosen], config) if kind == "classifier" else None
+    held_out = sample_set(test.features[chosen], None, config)
+    score = None
+    if extractor.scores_classes:
+        # The score depends on the images a split: take as many as a generated split has.
+        split_images = config.total_images / config.is_splits
+        score = inception_score(test.logits[chosen], max(1, round(count / split_images)))
+    to_train = nearest(test.features[splits["test"].pairwise], train).distances[:, 0]
+    as_many = np.random.default_rng(config.seed).permutation(len(train))[
+        : min(config.total_images, config.pairwise_images)
+    ]
+    among = nearest(train[as_many]).distances[:, 0]
     description = ReferenceDescription(
-        kind=kind,
-        extractor_sha256=extractor_sha256,
-        dataset=dataset,
+        kind=extractor.kind,
+        extractor_sha256=extractor.sha256,
+        dataset=images.dataset,
+        classes=images.classes,
+        image_size=images.image_size,
+        channels=images.channels,
         counts={split: len(features[split].features) for split in SPLITS},
         floor_images=count,
-        floor_fd=frechet_distance(train.stats, train.root, feature_stats(test.features[chosen])),
-        real_is=real_is.mean if real_is else None,
-        real_is_std=real_is.std if real_is else None,
+        floor=values_against(held_out, splits["train"]),
+        near_copy_distance=threshold(to_train, config.near_copy_percentile),
+        near_identical_distance=threshold(among, config.near_copy_percentile),
+        real_is=score.mean if score else None,
+        real_is_std=score.std if score else None,
     )
     return Reference(description, splits)
 
@@ -84,8 +116,20 @@ def save_reference(folder: Path, reference: Reference) -> None:
     sha256 = {}
     for split, part in reference.splits.items():
         path = folder / f"{split}.safetensors"
-        arrays: dict[str, npt.NDArray[Any]] = {"features": part.features, "root": part.root}
-        save_file({**arrays, "mean": part.stats.mean, "covariance": part.stats.covariance}, path)
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "features": part.features,
+            "mean": part.stats.mean,
+            "covariance": part.stats.covariance,
+            "root": part.root,
+            "pairwise": part.pairwise,
+            "precision_radii": part.balls.precision_radii,
+            "density_radii": part.balls.density_radii,
+            "density_neighbours": np.array([part.balls.density_neighbours]),
+            "similarity": np.array([part.similarity]),
+        }
+        if part.labels is not None:
+            arrays["labels"] = part.labels
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
         sha256[split] = _sha256(path)
     values = {"format": FORMAT, **asdict(reference.description), "sha256": sha256}
     (folder / REFERENCE_FILE).write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
@@ -101,33 +145,26 @@ def load_reference(folder: Path) -> Reference:
         found, sha256 = values.pop("format"), values.pop("sha256")
         if found != FORMAT:
             raise ValueError(f"expected format {FORMAT}, got {found!r}")
-        description = ReferenceDescription(**values)
+        description = ReferenceDescription(**{**values, "classes": tuple(values["classes"])})
         splits = {split: _load_split(folder / f"{split}.safetensors", sha256[split]) for split in SPLITS}
     except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise ValueError(f"{folder}: damaged ({error}); delete it and run the stage reference again") from None
     return Reference(description, splits)
 
 
-def _split_reference(features: npt.NDArray[np.float32]) -> SplitReference:
-    stats = feature_stats(features)
-    return SplitReference(features, stats, square_root(stats.covariance))
-
-
-def _real_inception_score(logits: npt.NDArray[np.float32], config: EvaluationConfig) -> InceptionScore:
-    # The score depends on the images a split: take as many as a generated split has.
-    split_images = config.total_images / config.is_splits
-    return inception_score(logits, max(1, round(len(logits) / split_images)))
-
-
-def _load_split(path: Path, sha256: str) -> SplitReference:
+def _load_split(path: Path, sha256: str) -> RealSet:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; try `dvc checkout`, or run the stage reference again")
     if _sha256(path) != sha256:
         raise ValueError(f"{path.name} is not what {REFERENCE_FILE} names")
     arrays = load_file(path)
-    features = arrays["features"]
+    features, pairwise = arrays["features"], arrays["pairwise"]
+    balls = Manifold(
+        features[pairwise], arrays["precision_radii"], arrays["density_radii"], int(arrays["density_neighbours"][0])
+    )
     stats = FeatureStats(len(features), arrays["mean"], arrays["covariance"])
-    return SplitReference(features, stats, arrays["root"])
+    similarity = float(arrays["similarity"][0])
+    return RealSet(features, arrays.get("labels"), stats, arrays["root"], pairwise, balls, similarity)
 
 
 def _sha256(path: Path) -> str:

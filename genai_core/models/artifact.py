@@ -204,7 +204,7 @@ def _card(description: ModelDescription) -> str:
         "",
         "## Training",
         "",
-        *_table(description.training_summary),
+        *_training(description.training_summary),
         "",
         "## Configuration",
         "",
@@ -216,6 +216,17 @@ def _card(description: ModelDescription) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _training(summary: dict[str, Any]) -> list[str]:
+    """The summary's values, then its lists, such as curves, each as a table of its own."""
+    lists = {name: rows for name, rows in summary.items() if rows and isinstance(rows, list)}
+    lines = _table({name: value for name, value in summary.items() if name not in lists})
+    for name, rows in lists.items():
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        lines += ["", f"### {name}", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+        lines += [f"| {' | '.join(_cell(row.get(column, '')) for column in columns)} |" for row in rows]
+    return lines
+
+
 def _table(values: dict[str, Any]) -> list[str]:
     return ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in values.items())]
 
@@ -223,7 +234,9 @@ def _table(values: dict[str, Any]) -> list[str]:
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_cell(item)}" for name, item in value.items())
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 def _sha256(path: Path) -> str:

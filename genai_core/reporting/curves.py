@@ -1,6 +1,7 @@
 """Training curves as small SVG charts, one a figure: a loss and a gradient's norm share no axis."""
 
 import math
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -13,10 +14,16 @@ MOST_POINTS = 240
 SHOWN_SHARE = 0.98
 
 
-def curve_svg(title: str, images: npt.NDArray[np.floating], values: npt.NDArray[np.floating]) -> str:
+def curve_svg(
+    title: str,
+    images: npt.NDArray[np.floating],
+    values: npt.NDArray[np.floating],
+    marks: Sequence[float] = (),
+) -> str:
     """A line chart of `values` (N,) over training `images` seen (N,); values that are not finite are left out.
 
-    Text and lines take the page's `currentColor`, the curve its `--accent`.
+    marks: images at which training went back; a dashed line each. Text and lines take the page's `currentColor`, the
+    curve its `--accent`.
     """
     finite = np.isfinite(values) & np.isfinite(images)
     x, y = _thinned(images[finite].astype(float)), _thinned(values[finite].astype(float))
@@ -45,6 +52,12 @@ def curve_svg(title: str, images: npt.NDArray[np.floating], values: npt.NDArray[
         parts.append(
             f'<text x="{at:.1f}" y="{HEIGHT - 6}" text-anchor="{anchor}" fill="currentColor" fill-opacity=".6">'
             f"{_short(tick)}</text>"
+        )
+    for mark in marks:
+        at = LEFT + mark / x_end * (WIDTH - LEFT - RIGHT)
+        parts.append(
+            f'<path class="mark" d="M{at:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="currentColor" stroke-opacity=".5" '
+            'stroke-dasharray="3 3"/>'
         )
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, down, strict=True))
     parts.append(f'<polyline points="{points}" fill="none" stroke="var(--accent, currentColor)" stroke-width="1.6"/>')

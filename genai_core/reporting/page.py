@@ -40,11 +40,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Training:
-    """How a model was trained: charts (SVG, made by this package) and pictures."""
+    """How a model was trained: charts (SVG, made by this package), pictures, and what ended it."""
 
     name: str
     curves: tuple[str, ...]
     pictures: tuple[Picture, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)

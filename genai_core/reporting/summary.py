@@ -33,7 +33,7 @@ class RealRow:
     floor_fd: float
     floor_images: int
     inception_score: float | None
-    test_accuracy: float
+    test_accuracy: float | None  # None: of a network that was not trained on the dataset
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-FORMAT = 1
+FORMAT = 2
 _KEPT = 2
 _NAME = re.compile(r"step-(\d{12})-([0-9a-f]{64})\.pt")
 
@@ -25,6 +25,7 @@ class Checkpoints:
 
     def __init__(self, root: Path, name: str, identity: dict[str, Any]) -> None:
         text = json.dumps({"format": FORMAT, "torch": torch.__version__, **identity}, sort_keys=True)
+        self._root, self._name = root, name
         self.folder = root / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def save(self, step: int, state: dict[str, Any]) -> None:
@@ -56,8 +57,14 @@ class Checkpoints:
         return None
 
     def delete(self) -> None:
-        """Delete this run's checkpoints: it has ended."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete the checkpoints of all runs of this name, as this one has ended well.
+
+        The others were given up: made with a config, data or code that were changed before the run had ended.
+        """
+        own = re.compile(re.escape(self._name) + "-[0-9a-f]{16}")
+        for folder in self._root.glob("*"):
+            if own.fullmatch(folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _newest_first(self) -> list[Path]:
         return sorted((path for path in self.folder.glob("step-*.pt") if _NAME.fullmatch(path.name)), reverse=True)

@@ -1,35 +1,43 @@
-"""The training loop of all model families: phases, averaged weights, exact resume."""
+"""The training loop of all model families: phases, averaged weights, exact resume, and when to stop."""
 
 import resource
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.fabric import Fabric
-from torch import Tensor
-from torch.optim import AdamW
 
 from genai_core.config import TrainingConfig
-from genai_core.data.loader import Batch, Batches
-from genai_core.models.protocol import GenerativeModel, to_unit
+from genai_core.data.loader import Batches
+from genai_core.models.protocol import GenerativeModel
 from genai_core.progress import Progress
 from genai_core.training.checkpoint import Checkpoints
-from genai_core.training.ema import Ema, ema_decay
+from genai_core.training.curves import Row, pictures_due
+from genai_core.training.follow import Followers
 from genai_core.training.precision import fabric_precision
-from genai_core.training.schedule import learning_rate_share
-from genai_core.training.watch import Curves, Row, check_finite, snapshot_steps
+from genai_core.training.ranks import Ranks, launch
+from genai_core.training.run import Rollback, Run, begin, keep_good_state, restore, roll_back, state_of
+from genai_core.training.schedule import Budget, EndedBy
+from genai_core.training.step import Stepper
+from genai_core.training.watch import BrokenLossError, DivergedError
 
 # The images of every picture taken: few, as they cost time, and the same noise each time, so that they can be compared.
-_SNAPSHOT_IMAGES = 10
+_PICTURE_IMAGES = 10
+
+# How far a model is from the training images; smaller is better. It is given the averaged weights.
+Evaluate = Callable[[GenerativeModel], float]
 
 
 class TrainingStoppedError(Exception):
     """Training was asked to stop, and has saved a checkpoint; the next run goes on from it."""
+
+
+class AlarmError(ValueError):
+    """The model family says that training is going wrong, as when a GAN collapses."""
 
 
 @dataclass(frozen=True)
@@ -42,27 +50,31 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a whole run came to, resumed or not; all but `seconds` is the same in every run."""
+    """What a whole run came to, resumed or not; all but the seconds is the same in every run without max_seconds."""
 
     images: int
     steps: int
+    ended_by: EndedBy
     curves: list[Row]
     snapshots: list[Snapshot]
-    seconds: float  # in the loop, over all processes that worked on the run
+    rollbacks: list[Rollback]
+    evaluations: list[dict[str, float]]  # {"images", "distance"}
+    micro_batch_images: int  # at a time, in each process
+    processes: int
+    is_first: bool  # of the processes: the one that writes what came of it
+    seconds: float  # in the loop, over all attempts at the run
+    evaluation_seconds: float
+    peak_memory_mb: float  # of the device, or of this process on a processor
 
 
-@dataclass
-class _Run:
-    """All that changes during a run; what a checkpoint holds."""
+@dataclass(frozen=True)
+class Hardware:
+    """What a run works on: `devices` on each of `num_nodes` machines; a process each."""
 
-    model: GenerativeModel
-    ema: Ema
-    optimizers: dict[str, AdamW]
-    generator: torch.Generator
-    curves: Curves
-    step: int = 0
-    snapshots: list[tuple[int, Tensor]] = field(default_factory=list)
-    seconds: float = 0.0
+    device: torch.device
+    devices: int = 1
+    num_nodes: int = 1
+    compile_on_gpu: bool = False
 
 
 def train(
@@ -70,141 +82,191 @@ def train(
     batches: Batches,
     config: TrainingConfig,
     *,
-    device: torch.device,
+    hardware: Hardware,
     checkpoints: Checkpoints,
     checkpoint_every_s: float,
     progress: Progress,
     stop_requested: Callable[[], bool],
+    followers: Callable[[], Followers] = Followers,
+    evaluate: Evaluate | None = None,
 ) -> TrainingResult:
     """Train `model` in place, from the last checkpoint if there is one; it ends with the averaged weights, to be saved.
 
-    Raises DivergedError for a loss that is no number and TrainingStoppedError, once a checkpoint is saved, when
+    followers: called in the first process only. evaluate: for config.early_stop, and needed with it.
+    Raises DivergedError when a run breaks once more than it may go back, AlarmError on a family's alarm,
+    DoesNotFitError when the device has too little memory, and TrainingStoppedError, once a checkpoint is saved, when
     `stop_requested` says so. The caller deletes the checkpoints when it has saved the model.
     """
-    fabric = Fabric(accelerator=device.type, devices=1, precision=fabric_precision(config.precision, device))
-    fabric.launch()
-    total_steps = -(-config.total_images // config.batch_images)
-    run = _begin(model.to(device).train(), config, total_steps)
+    precision = fabric_precision(config.precision, hardware.device)
+    fabric = launch(hardware.device, precision, hardware.devices, hardware.num_nodes)
+    ranks = Ranks(fabric)
+    if hardware.compile_on_gpu and hardware.device.type == "cuda":
+        # Only the network that draws: the penalties of a GAN differentiate its discriminator twice, which compiled code
+        # cannot. In place, so that the weights keep their names.
+        model.sampled_network().compile()
+    part = len(ranks.part(config.batch_images))
+    run = begin(model.to(hardware.device).train(), config, min(config.micro_batch_images or part, part))
     state = checkpoints.load()
     if state is not None:
-        _restore(run, state)
-        print(f"going on from the checkpoint at {run.step * config.batch_images:,} images", flush=True)
-    pictures = set(snapshot_steps(total_steps))
-    progress.begin("train", total=total_steps * config.batch_images, unit="images", done=run.step * config.batch_images)
-    began = saved = time.monotonic()
-    earlier_seconds = run.seconds
-    while run.step < total_steps:
-        figures = _step(fabric, run, batches.at(run.step), config, total_steps)
-        run.step += 1
-        images = run.step * config.batch_images
-        run.curves.add(run.step, images, figures)
-        if run.step in pictures:
-            run.snapshots.append((images, _draw(run)))
-        now = time.monotonic()
-        run.seconds = earlier_seconds + now - began
-        progress.update(images, {**figures, "memory_mb": _memory_mb(device)})
-        stop = stop_requested()
-        if stop or now - saved >= checkpoint_every_s:
-            checkpoints.save(run.step, _state(run))
-            saved = time.monotonic()
-        if stop:
-            raise TrainingStoppedError(f"stopped after {images:,} images; a checkpoint is saved")
+        restore(run, state)
+        if ranks.is_first:
+            print(f"going on from the checkpoint at {run.step * config.batch_images:,} images", flush=True)
+    _check_same_step(ranks, run)
+    loop = _Loop(run, batches, config, Stepper(fabric, ranks, config), ranks, hardware.device, evaluate)
+    with followers() if ranks.is_first else Followers() as follow:
+        ended_by = loop.run_to_end(checkpoints, checkpoint_every_s, progress, stop_requested, follow)
+    best = run.early_stop.best_average
+    if ended_by == "converged" and best is not None:
+        run.ema.load_state_dict(best)
     run.ema.write_to_network()
     return TrainingResult(
-        images=total_steps * config.batch_images,
-        steps=total_steps,
+        images=run.step * config.batch_images,
+        steps=run.step,
+        ended_by=ended_by,
         curves=run.curves.rows,
-        snapshots=[Snapshot(images, drawn.numpy()) for images, drawn in run.snapshots],
+        snapshots=[Snapshot(images, drawn.numpy()) for images, drawn in run.pictures],
+        rollbacks=run.rollbacks,
+        evaluations=run.early_stop.evaluations,
+        micro_batch_images=run.micro_batch_images,
+        processes=ranks.count,
+        is_first=ranks.is_first,
         seconds=run.seconds,
+        evaluation_seconds=run.evaluation_seconds,
+        peak_memory_mb=_memory_mb(hardware.device),
     )
 
 
-def _begin(model: GenerativeModel, config: TrainingConfig, total_steps: int) -> _Run:
-    return _Run(
-        model=model,
-        ema=Ema(model.sampled_network()),
-        optimizers={
-            phase: AdamW(
-                model.phase_parameters(phase),
-                lr=config.learning_rate,
-                betas=config.adam_betas,
-                weight_decay=config.weight_decay,
-                fused=True,
+@dataclass
+class _Loop:
+    run: Run
+    batches: Batches
+    config: TrainingConfig
+    stepper: Stepper
+    ranks: Ranks
+    device: torch.device
+    evaluate: Evaluate | None
+
+    def run_to_end(
+        self,
+        checkpoints: Checkpoints,
+        checkpoint_every_s: float,
+        progress: Progress,
+        stop_requested: Callable[[], bool],
+        follow: Followers,
+    ) -> EndedBy:
+        run, config = self.run, self.config
+        budget = Budget(config.total_images, config.batch_images, config.max_seconds)
+        total_images = budget.total_steps * config.batch_images
+        progress.begin("train", total=total_images, unit="images", done=run.step * config.batch_images)
+        began = saved = time.monotonic()
+        earlier_seconds = run.seconds
+        while (ended_by := self._ended_by(budget)) is None:
+            batch, share = self.batches.at(run.step), budget.share(run.step, run.seconds)
+            try:
+                figures = self.stepper.step(run, batch, share)
+            except BrokenLossError as fault:
+                self._go_back(str(fault))
+                continue
+            run.step += 1
+            images = run.step * config.batch_images
+            # Every process goes by the first one's clock, and all stop when one is asked to.
+            now = time.monotonic()
+            due = now - saved >= checkpoint_every_s
+            run.seconds, due_too = self.ranks.from_first(earlier_seconds + now - began, float(due))
+            (stops,) = self.ranks.sum_numbers(float(stop_requested()))
+            share = budget.share(run.step, run.seconds)
+            self._evaluate(images)
+            last = self._ended_by(budget) is not None
+            self._take_pictures(share, images, follow, last=last)
+            row = run.curves.add(share, images, figures, last=last)
+            if row is not None:
+                self._heed_alarm(row)
+            figures["memory_mb"] = _memory_mb(self.device)
+            progress.update(images, figures)
+            follow.scalars(images, figures, last=row is not None)
+            keep_good_state(run, budget.total_steps)
+            if stops or due_too:
+                if self.ranks.is_first:
+                    checkpoints.save(run.step, state_of(run))
+                saved = time.monotonic()
+            if stops:
+                self.ranks.sum_numbers(0.0)  # none ends before the checkpoint is there: the first would be ended too
+                raise TrainingStoppedError(f"stopped after {images:,} images; a checkpoint is saved")
+        return ended_by
+
+    def _ended_by(self, budget: Budget) -> EndedBy | None:
+        if self.config.early_stop is not None and self.run.early_stop.converged(self.config.early_stop):
+            return "converged"
+        return budget.ended_by(self.run.step, self.run.seconds)
+
+    def _go_back(self, fault: str) -> None:
+        run, config = self.run, self.config
+        images = (run.step + 1) * config.batch_images
+        if len(run.rollbacks) >= config.watch.max_rollbacks:
+            tries = f", for the {len(run.rollbacks) + 1}. time" if run.rollbacks else ""
+            raise DivergedError(
+                f"{fault} after {images:,} images{tries}; lower the model's training.learning_rate, set "
+                "training.gradient_clip_norm, or use precision: fp32"
             )
-            for phase in model.phases
-        },
-        generator=torch.Generator().manual_seed(config.seed),
-        curves=Curves(total_steps, rows=[], sums={}),
-    )
+        for optimizer in run.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        roll_back(run, images, config.batch_images, fault)
+        factor = config.watch.rollback_rate_factor ** len(run.rollbacks)
+        if self.ranks.is_first:
+            print(
+                f"{fault} after {images:,} images; going back to {run.rollbacks[-1].to_images:,} images, with "
+                f"{factor:g} of the learning rate",
+                flush=True,
+            )
+
+    def _heed_alarm(self, row: Row) -> None:
+        alarm = self.run.model.alarm({name: value for name, value in row.items() if name != "images"})
+        if alarm is not None:
+            raise AlarmError(f"stopped after {row['images']:,.0f} images: {alarm}")
+
+    def _take_pictures(self, share: float, images: int, follow: Followers, *, last: bool) -> None:
+        """Draw from the averaged weights, from the seeds that are the same at every moment."""
+        run = self.run
+        due = last or pictures_due(share) > pictures_due(run.pictures_share)
+        run.pictures_share = share
+        if not due or not self.ranks.is_first:
+            return
+        model, classes = run.model, len(run.model.shape.classes)
+        labels = torch.arange(_PICTURE_IMAGES) % classes if classes else None
+        with self._averaged():
+            drawn = model.sample(labels, torch.arange(_PICTURE_IMAGES), model.preview_sampling).cpu()
+        run.pictures.append((images, drawn))
+        follow.pictures(images, drawn.numpy())
+
+    def _evaluate(self, images: int) -> None:
+        run, config = self.run, self.config.early_stop
+        if config is None or not run.early_stop.due(config, images, run.evaluation_seconds, run.seconds):
+            return
+        assert self.evaluate is not None, "early_stop needs evaluate"
+        began, distance = time.monotonic(), 0.0
+        if self.ranks.is_first:
+            with self._averaged():
+                distance = self.evaluate(run.model)
+        distance, seconds = self.ranks.from_first(distance, time.monotonic() - began)
+        run.evaluation_seconds += seconds
+        run.early_stop.take(config, images, distance, run.ema.state_dict())
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        self.run.model.eval()
+        with self.run.ema.in_place():
+            yield
+        self.run.model.train()
 
 
-def _step(fabric: Fabric, run: _Run, batch: Batch, config: TrainingConfig, total_steps: int) -> Row:
-    """One batch through all phases, and into the average. The figures of all phases."""
-    seen = run.step * config.batch_images
-    share = learning_rate_share(
-        seen + config.batch_images,
-        total_images=total_steps * config.batch_images,
-        warmup_images=config.warmup_images,
-        decay_share=config.decay_share,
-    )
-    images = to_unit(batch.images)
-    figures: Row = {}
-    for phase in run.model.phases_at(run.step / total_steps):
-        optimizer = run.optimizers[phase]
-        # Only this phase's weights get gradients: the others' would cost time and be thrown away.
-        run.model.requires_grad_(False)
-        for parameter in run.model.phase_parameters(phase):
-            parameter.requires_grad_(True)
-        with fabric.autocast():
-            loss = run.model.loss(phase, images, batch.labels, run.generator)
-        numbers = {name: float(value) for name, value in loss.figures.items()}
-        check_finite(phase, float(loss.value.detach()), seen + config.batch_images)
-        fabric.backward(loss.value)
-        if config.gradient_clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(run.model.phase_parameters(phase), config.gradient_clip_norm, foreach=True)
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * run.model.learning_rate_factor(phase) * share
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        figures.update(numbers)
-    run.ema.update(ema_decay(config.batch_images, seen, config.ema_halflife_images))
-    return figures
-
-
-def _draw(run: _Run) -> Tensor:
-    """What the averaged weights draw at this moment, from the seeds that are the same at every moment."""
-    model, classes = run.model, len(run.model.shape.classes)
-    labels = torch.arange(_SNAPSHOT_IMAGES) % classes if classes else None
-    model.eval()
-    with run.ema.in_place():
-        images = model.sample(labels, torch.arange(_SNAPSHOT_IMAGES), model.preview_sampling)
-    model.train()
-    return images.cpu()
-
-
-def _state(run: _Run) -> dict[str, Any]:
-    return {
-        "step": run.step,
-        "seconds": run.seconds,
-        "model": run.model.state_dict(),
-        "ema": run.ema.state_dict(),
-        "optimizers": {phase: optimizer.state_dict() for phase, optimizer in run.optimizers.items()},
-        "generator": run.generator.get_state(),
-        "curves": {"rows": run.curves.rows, "sums": run.curves.sums, "steps": run.curves.steps},
-        "snapshots": run.snapshots,
-    }
-
-
-def _restore(run: _Run, state: dict[str, Any]) -> None:
-    run.step, run.seconds = state["step"], state["seconds"]
-    run.model.load_state_dict(state["model"])
-    run.ema.load_state_dict(state["ema"])
-    for phase, optimizer in run.optimizers.items():
-        optimizer.load_state_dict(state["optimizers"][phase])
-    run.generator.set_state(state["generator"])
-    curves = state["curves"]
-    run.curves.rows, run.curves.sums, run.curves.steps = curves["rows"], curves["sums"], curves["steps"]
-    run.snapshots = state["snapshots"]
+def _check_same_step(ranks: Ranks, run: Run) -> None:
+    """A machine that does not see the others' checkpoints would begin anew beside them."""
+    (steps,) = ranks.sum_numbers(float(run.step))
+    if steps != run.step * ranks.count:
+        raise ValueError(
+            f"process {ranks.rank} found a checkpoint at step {run.step}, others did not; expected a workspace that "
+            "all machines share"
+        )
 
 
 def _memory_mb(device: torch.device) -> float:

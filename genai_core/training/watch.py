@@ -1,47 +1,53 @@
-"""What is followed during training: broken losses, the curves, the moments at which pictures are taken."""
+"""When a run is broken: a loss that is no number, or one that explodes."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any
 
-Row = dict[str, float]
-
-_CURVE_ROWS = 100
-# Most of what changes happens early: each picture but the first is taken at twice the images of the one before.
-_MOMENTS = 6
+# The rule looks at blocks of steps, as one bad batch is no fault: gradient clipping and Adam get over it.
+BLOCK_STEPS = 16
+_BLOCKS = 16
+# An untrained network has the largest loss that a healthy run sees, so ten times that is no training any more. Real
+# explosions go orders of magnitude beyond; a GAN's losses, which rise and fall in healthy runs, stay well below.
+_TIMES = 10.0
 
 
 class DivergedError(ValueError):
-    """A loss is no number any more; the message says when, and what to change."""
+    """Training broke again and again; the message says when, and what to change."""
 
 
-def check_finite(phase: str, loss: float, images: int) -> None:
-    """Raises DivergedError when the loss is NaN or infinite: each step after it would only spread it."""
-    if not math.isfinite(loss):
-        raise DivergedError(
-            f"the loss of the {phase} became {loss} after {images:,} images; lower the model's training.learning_rate, "
-            "set training.gradient_clip_norm, or use precision: fp32"
-        )
-
-
-def snapshot_steps(total_steps: int) -> list[int]:
-    """After how many steps pictures are taken: at most 6, the last at the end."""
-    return sorted({max(1, round(total_steps / 2**power)) for power in range(_MOMENTS)})
+class BrokenLossError(Exception):
+    """A loss that must not be learned from; the message says what it was."""
 
 
 @dataclass
-class Curves:
-    """Means of the figures over equal stretches of the run, about 100 rows in all. A checkpoint keeps all of it."""
+class LossWatch:
+    """Whether the losses of one phase are those of a healthy run. A checkpoint keeps all of it.
 
-    total_steps: int
-    rows: list[Row]
-    sums: Row
-    steps: int = 0
+    A loss is broken when it is NaN or infinite, or when the median of a block of 16 is above 10 times both the largest
+    size of a loss in the phase's first block, and the usual one: the median over the last 16 blocks.
+    """
 
-    def add(self, step: int, images: int, figures: Row) -> None:
-        """Take the figures of one step (from 1 on); `images` seen with it."""
-        for name, value in figures.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.steps += 1
-        if step % max(1, round(self.total_steps / _CURVE_ROWS)) == 0 or step == self.total_steps:
-            self.rows.append({"images": images, **{name: total / self.steps for name, total in self.sums.items()}})
-            self.sums, self.steps = {}, 0
+    largest_first: float = 0.0
+    block: list[float] = field(default_factory=list)
+    usual: list[float] = field(default_factory=list)  # the medians of the sizes of the last blocks
+
+    def check(self, phase: str, loss: float) -> None:
+        """Take the loss of one step. Raises BrokenLossError."""
+        if not math.isfinite(loss):
+            raise BrokenLossError(f"the loss of the {phase} became {loss}")
+        self.block.append(loss)
+        if len(self.block) < BLOCK_STEPS:
+            return
+        block, self.block = self.block, []
+        if self.usual:
+            expected, level = max(self.largest_first, median(self.usual)), median(block)
+            if level > _TIMES * expected:
+                raise BrokenLossError(f"the loss of the {phase} exploded to {level:.4g}, where {expected:.4g} is usual")
+        else:
+            self.largest_first = max(map(abs, block))
+        self.usual = [*self.usual[1 - _BLOCKS :], median(map(abs, block))]
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)

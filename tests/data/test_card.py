@@ -9,7 +9,7 @@ from genai_core.data.writer import DatasetWriter
 
 def make(folder, classes=("cat", "do|g"), train=12):
     images = np.random.default_rng(0).integers(0, 256, (train + 4, 1, 8, 8), dtype=np.uint8)
-    labels = np.arange(train + 4) % 2 if classes else None
+    labels = np.arange(train + 4) % len(classes) if classes else None
     writer = DatasetWriter(folder, image_size=8, channels=1, classes=classes, shard_images=100)
     writer.add("train", images[:train], None if labels is None else labels[:train])
     writer.add("test", images[train:], None if labels is None else labels[train:])
@@ -22,9 +22,9 @@ def dataset(tmp_path):
     return make(tmp_path / "dataset")
 
 
-def card(dataset, rejected=(), skipped=None, untrained=()):
+def card(dataset, rejected=(), skipped=None, untrained=(), lost=()):
     table = pd.DataFrame(rejected, columns=["source", "reason", "detail"])
-    return prepared_card(dataset, total_files=20, rejected=table, skipped=skipped or {}, untrained=untrained)
+    return prepared_card(dataset, total_files=20, rejected=table, skipped=skipped or {}, untrained=untrained, lost=lost)
 
 
 def test_prepared_card_counts_by_class_and_split(dataset):
@@ -43,6 +43,15 @@ def test_prepared_card_names_what_was_left_out(dataset):
     assert "a/3.png" not in text
     assert "Not looked at: .txt files 2." in text
     assert "without a training image: rare." in text
+
+
+def test_prepared_card_names_classes_that_are_lost_or_look_alike(tmp_path):
+    # The last two are one letter with an accent, in one sign and in two.
+    dataset = make(tmp_path, classes=("A", "a", "\u00e9", "e\u0301"))
+    text = card(dataset, lost=("cow",))
+    assert "none of its images is good: cow." in text
+    assert "in capitals or in form only: A, a." in text
+    assert "in capitals or in form only: \u00e9, e\u0301." in text
 
 
 def test_card_without_classes(tmp_path):

@@ -46,16 +46,32 @@ def noise(width=32, height=32, channels=3, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
+def png_chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(width, height, bits, colour_type, rows, *chunks):
+    """A PNG written by hand, of kinds that Pillow does not write; chunks stand before the pixels."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0))
+    end = png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + end
+
+
 def png_with_header(width, height):
     """A PNG whose header tells of a size that its data do not have."""
+    return png(width, height, 8, 2, b"\0" * 100)
 
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
-    )
+def cmyk_profile(lightness):
+    """A printer's ICC profile (ICC.1:2001-04) by which colours give one grey, 0 to 255, and black gives black."""
+    identity = bytes(range(256))
+    matrix = struct.pack(">9I", *[0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x10000])
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + identity * 4
+    table += bytes([lightness, 128, 128, 0, 128, 128]) * 2**3 + identity * 3
+    tags = struct.pack(">I4sII", 1, b"A2B0", 144, len(table))
+    head = struct.pack(">I4sI4s4s4s", 144 + len(table), b"none", 0x02400000, b"prtr", b"CMYK", b"Lab ")
+    head += struct.pack(">6H4s", 2000, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
+    return head.ljust(128, b"\0") + tags + table
 
 
 def flipped_bits(content, seed):
@@ -86,14 +102,14 @@ BAD_FILES = {
         "lying_size.png": png_with_header(64, 64),
         "riff.webp": b"RIFF\x10\x00\x00\x00WEBPVP8 ",
         "gif.gif": b"GIF89a",
-        "text_bomb.png": PNG[:33]
-        + (lambda text: struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text)))(
-            b"a\0\0" + zlib.compress(bytes(1 << 27))
-        )
-        + PNG[33:],
+        "text_bomb.png": PNG[:33] + png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 27))) + PNG[33:],
     },
-    "too_large": {"bomb.png": png_with_header(65_000, 65_000), "large.png": encoded(Image.new("L", (1001, 1000)))},
-    "too_small": {"dot.png": encoded(Image.new("L", (1, 1)))},
+    "too_large": {
+        "bomb.png": png_with_header(65_000, 65_000),
+        "warned_of.png": png_with_header(13_000, 13_000),  # Pillow itself only warns of 169 megapixels
+        "large.png": encoded(Image.new("L", (1001, 1000))),
+    },
+    "too_small": {"dot.png": encoded(Image.new("L", (1, 1))), "thread.png": encoded(Image.new("L", (1, 5000)))},
     "too_narrow": {"line.png": encoded(Image.new("L", (4, 5000)))},
     "unsupported_pixels": {
         "float.tif": encoded(Image.fromarray(np.full((9, 9), np.nan, dtype=np.float32)), "TIFF"),
@@ -179,6 +195,13 @@ def test_content_decides_and_a_wrong_extension_is_flagged(tmp_path):
     assert result.flags == ("wrong_extension",)
 
 
+def test_script_behind_a_picture_does_not_reach_the_dataset(tmp_path):
+    clean, loaded = tmp_path / "1.jpg", tmp_path / "2.jpg"
+    clean.write_bytes(JPEG)
+    loaded.write_bytes(JPEG + b"<?php system($_GET['c']); ?>")
+    assert decode_file(loaded, rule()) == decode_file(clean, rule())
+
+
 class TestTransparency:
     def test_hidden_pixels_do_not_show(self, tmp_path):
         path = saved(Image.new("RGBA", (9, 9), (255, 0, 0, 0)), tmp_path / "1.png")
@@ -202,6 +225,21 @@ class TestTransparency:
         grey = saved(Image.new("L", (9, 9), 200), tmp_path / "1.png", transparency=200)
         colour = saved(Image.new("RGB", (9, 9), (200, 1, 2)), tmp_path / "2.png", transparency=(200, 1, 2))
         assert colours(decode_file(grey, rule())) == colours(decode_file(colour, rule())) == (10, 20, 30)
+
+
+    @pytest.mark.parametrize(("clear", "expected"), [(0x8000, (10, 20, 30)), (0x0080, (128, 128, 128))])
+    def test_sixteen_bit_grey_with_a_transparent_value(self, clear, expected, tmp_path):
+        # 0x8000 becomes 128, which must not be taken for the 0x0080 that is transparent.
+        rows = (b"\0" + struct.pack(">H", 0x8000) * 9) * 9
+        (tmp_path / "1.png").write_bytes(png(9, 9, 16, 0, rows, png_chunk(b"tRNS", struct.pack(">H", clear))))
+        assert colours(decode_file(tmp_path / "1.png", rule())) == expected
+
+    @pytest.mark.parametrize(("red", "expected"), [(0x8000, (10, 20, 30)), (0x8100, (128, 255, 0))])
+    def test_sixteen_bit_colour_with_a_transparent_value(self, red, expected, tmp_path):
+        rows = (b"\0" + struct.pack(">HHH", 0x8000, 0xFFFF, 0) * 9) * 9
+        chunk = png_chunk(b"tRNS", struct.pack(">HHH", red, 0xFFFF, 0))
+        (tmp_path / "1.png").write_bytes(png(9, 9, 16, 2, rows, chunk))
+        assert colours(decode_file(tmp_path / "1.png", rule())) == expected
 
 
 class TestPixelTypes:
@@ -232,7 +270,20 @@ class TestPixelTypes:
         assert red > 250
         assert max(green, blue) < 5
 
-    def test_cmyk_goes_through_its_profile_and_a_broken_one_is_ignored(self, tmp_path):
+    def test_cmyk_of_a_jpeg(self, tmp_path):
+        path = saved(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), tmp_path / "1.jpg")
+        red, green, blue = colours(decode_file(path, rule()))
+        assert red > 250
+        assert max(green, blue) < 5
+
+    @pytest.mark.parametrize(("lightness", "level"), [(0, 0), (128, 119), (255, 255)])
+    def test_cmyk_goes_through_its_profile(self, lightness, level, tmp_path):
+        # CIE lightness 50 is a luminance of 0.184, which sRGB writes as 119.
+        image = Image.new("CMYK", (9, 9), (0, 255, 255, 0))
+        path = saved(image, tmp_path / "1.tif", icc_profile=cmyk_profile(lightness))
+        assert np.abs(np.array(colours(decode_file(path, rule()))) - level).max() <= 2
+
+    def test_broken_profile_of_cmyk_is_ignored(self, tmp_path):
         image = Image.new("CMYK", (9, 9), (0, 255, 255, 0))
         # A profile for RGB does not fit CMYK pixels: as bad as a damaged one.
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -6,7 +6,7 @@ import pytest
 
 from genai_core.data import decoder_pool
 from genai_core.data.decode import Decoded, DecodeRule, Rejected
-from genai_core.data.decode_worker import hash_file
+from genai_core.data.places import hash_places
 from genai_core.data.decoder_pool import decode_files
 
 RULE = DecodeRule(image_size=8, channels=1, fit="crop", background=(0, 0, 0), max_megapixels=1)
@@ -44,7 +44,7 @@ def test_files_are_known_by_their_hash(tmp_path, save_images):
     hashes = [record.tobytes() for record in batch.records["file_sha256"]]
     assert hashes[:5] == [hashlib.sha256(Path(name).read_bytes()).digest() for name in names[:5]]
     assert hashes[5] == bytes(32)
-    assert hashes == [hash_file(name) for name in names]
+    assert hashes == [hash_places([name]) for name in names]
 
 
 def test_no_files_need_no_worker():

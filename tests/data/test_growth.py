@@ -147,9 +147,10 @@ def test_change_that_keeps_size_and_times_in_the_same_instant_is_seen(versions):
 
 def test_damaged_memory_and_damaged_shards_change_nothing(versions):
     expected = says(versions.next())
-    for path in (versions.folder / "memory").iterdir():
-        path.write_bytes(b"damaged")
-    assert says(versions.next()) == expected
+    for damaged in (b"damaged", b"PK" + bytes(100)):
+        for path in (versions.folder / "memory").iterdir():
+            path.write_bytes(damaged)
+        assert says(versions.next()) == expected
     shard = next((versions.folder / str(versions.count) / "shards").iterdir())
     content = bytearray(shard.read_bytes())
     content[-1] ^= 1

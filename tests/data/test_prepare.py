@@ -1,5 +1,6 @@
 import csv
 import gzip
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -108,8 +109,21 @@ class TestRejected:
         (raw / "pets/cat/page.jpg").write_bytes(b"<html></html>")
         (raw / "pets/dog/half.png").write_bytes((raw / "pets/dog/01-000.png").read_bytes()[:100])
         (raw / "pets/dog/tab\tname.png").write_bytes(b"x")
+        os.close(os.open(os.fsencode(raw) + b"/pets/dog/\xff.png", os.O_CREAT | os.O_WRONLY))
+        (raw / "pets/dog/out.png").symlink_to("/etc/hostname")
+        (raw / "pets/dog/dangling.png").symlink_to("nowhere.png")
+        os.mkfifo(raw / "pets/dog/pipe.png")
+        good = Image.open(raw / "pets/dog/01-000.png").rotate(90)
+        for name in ("\U0001f600 =1+1,\"x\".png", "n" * 250 + ".png"):
+            (raw / "pets/cat/00-000.png").rename(raw / "pets/cat" / name)
+            good.save(raw / "pets/cat/00-000.png")
+            good = good.rotate(90)
         prepared, dataset = run(max_rejected_share=0.1)
         expected = {
+            "pets/dog/\\udcff.png": "bad_name",
+            "pets/dog/out.png": "link",
+            "pets/dog/dangling.png": "link",
+            "pets/dog/pipe.png": "special_file",
             "pets/cat/empty.png": "empty_file",
             "pets/cat/page.jpg": "not_an_image",
             "pets/dog/half.png": "corrupt",
@@ -119,8 +133,12 @@ class TestRejected:
         with (tmp_path / "prepared" / "rejected.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert {row["source"]: row["reason"] for row in rows} == expected
-        assert prepared.total_files == 84
-        assert len(dataset.manifest) == 80
+        assert all(row["detail"] for row in rows)
+        assert prepared.total_files == 90
+        assert prepared.skipped == {}
+        assert len(dataset.manifest) == 82
+        names = set(dataset.manifest["source"])
+        assert {"pets/cat/\U0001f600 =1+1,\"x\".png", "pets/cat/" + "n" * 250 + ".png"} <= names
 
     def test_too_many_stop_the_stage_with_counts_and_the_first(self, raw, run):
         for number in range(8):
@@ -151,7 +169,16 @@ class TestRejected:
     def test_class_without_a_good_image_is_no_class(self, raw, run):
         (raw / "pets/cow").mkdir()
         (raw / "pets/cow/1.png").write_bytes(b"")
-        assert run()[1].info.classes == ("cat", "dog")
+        prepared, dataset = run()
+        assert dataset.info.classes == ("cat", "dog")
+        assert prepared.lost == ("cow",)
+
+    def test_hidden_folder_is_no_class_and_capitals_make_another(self, raw, run, save_images):
+        save_images(raw / "pets" / ".git", 3, seed=8)
+        save_images(raw / "pets" / "Cat", 9, seed=9)
+        prepared, dataset = run()
+        assert dataset.info.classes == ("Cat", "cat", "dog")
+        assert prepared.skipped == {"hidden files and folders": 1}
 
 
 class TestDuplicates:

@@ -27,8 +27,8 @@ def test_sides_of_files_are_their_sources(tmp_path):
     write(tmp_path / "a.test", {"schema_version": 1, "split": "test"})
     write(tmp_path / "b", {"schema_version": 1})
     (tmp_path / "c").mkdir()
-    files = ["a.test/hat/1.png", "b/1.png", "c/hat/1.png", "1.png"]
-    assert given_splits(tmp_path, files) == ["test", None, None, None]
+    files = ["1.png", "a.test/hat/1.png", "a.test/hat/2.png", "b/1.png", "c/hat/1.png"]
+    assert given_splits(tmp_path, files) == [None, "test", "test", None, None]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from genai_core.data.sources import class_of, count_classes, find_images, is_bad_name, printable
+from genai_core.data.sources import class_of, count_classes, find_images, is_bad_name, printable, sorted_runs
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -39,6 +41,7 @@ def test_links_lead_nowhere_outside(tmp_path):
     found = find_images(inside)
     assert found.files == ("a/1.png", "same.png")
     assert found.skipped == {"links": 5}
+    assert found.refused == dict.fromkeys(["a/out.png", "out", "around", "dangling.png", "circle.png"], "link")
 
 
 def test_files_that_dvc_links_from_its_cache_are_taken(tmp_path):
@@ -54,6 +57,7 @@ def test_fifo_is_left_out_without_being_opened(tmp_path):
     found = find_images(tmp_path)
     assert found.files == ("1.png",)
     assert found.skipped == {"special files": 1}
+    assert found.refused == {"pipe.png": "special_file"}
 
 
 def test_names_that_no_table_can_hold_are_told_apart(tmp_path):
@@ -84,6 +88,20 @@ def test_folder_without_images_is_one_clear_line(tmp_path):
         find_images(tmp_path)
     with pytest.raises(NotADirectoryError, match="expected a folder"):
         find_images(tmp_path / "notes.txt")
+
+
+PATHS = st.lists(st.text("ab/.0", min_size=1, max_size=6).filter(lambda path: "//" not in path), unique=True)
+
+
+@given(paths=PATHS, depth=st.integers(1, 2))
+def test_runs_of_sorted_paths_are_those_that_share_their_folders(paths, depth):
+    paths = sorted(paths)
+    found = [paths[begin:end] for begin, end in sorted_runs(paths, depth)]
+    assert [path for run in found for path in run] == paths
+    folders = [{tuple(path.split("/", depth)[:-1]) for path in run} for run in found]
+    assert all(len(names) == 1 for names in folders)
+    whole = [next(iter(names)) for names in folders if len(next(iter(names))) == depth]
+    assert len(set(whole)) == len(whole)
 
 
 def test_the_class_is_the_first_folder_below_the_name():

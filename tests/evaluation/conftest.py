@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from genai_core.config import EvaluationConfig, ExtractorConfig
+from genai_core.config import EvaluationConfig, TrainedExtractorConfig
 from genai_core.data.dataset import load_dataset
 from genai_core.data.writer import DatasetWriter
 from genai_core.evaluation.extractor_training import train_extractor
+from genai_core.evaluation.reference import RealImages
 
 SIZE = 12
 CLASSES = ("across", "down")
@@ -43,11 +44,31 @@ def extractor_config(**changes):
         "decorrelation": 0.05,
         "seed": 0,
     }
-    return ExtractorConfig(**{**values, **changes})
+    return TrainedExtractorConfig(**{**values, **changes})
 
 
 def evaluation_config(**changes):
-    return EvaluationConfig(**{"total_images": 100, "batch_images": 30, "seed": 5, "is_splits": 2, **changes})
+    values = {
+        "total_images": 100,
+        "batch_images": 30,
+        "seed": 5,
+        "is_splits": 2,
+        "precision_neighbours": 3,
+        "density_neighbours": 5,
+        "pairwise_images": 200,
+        "fd_inf_points": 5,
+        "near_copy_percentile": 1.0,
+        "bootstrap_resamples": 40,
+        "confidence": 0.95,
+    }
+    return EvaluationConfig(**{**values, **changes})
+
+
+def real_images(dataset):
+    """What build_reference is told of the images."""
+    info = dataset.info
+    labels = {split: dataset.labels(split) for split in ("train", "test")}
+    return RealImages(info.fingerprint, info.classes, info.image_size, info.channels, labels)
 
 
 @pytest.fixture(autouse=True)

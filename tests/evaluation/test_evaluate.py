@@ -1,12 +1,17 @@
+import io
+import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from genai_core.evaluation.against import Resamples, distance_by_class, sample_set
 from genai_core.evaluation.evaluate import evaluate_features
 from genai_core.evaluation.features import Features, extract_features
+from genai_core.evaluation.metrics_file import metrics_json, replicates_csv
 from genai_core.evaluation.reference import build_reference
-from tests.evaluation.conftest import evaluation_config, stripes
+from tests.evaluation.conftest import evaluation_config, real_images, stripes
 
 
 @pytest.fixture(scope="module")
@@ -14,13 +19,7 @@ def real(trained, dataset):
     """(description, reference): of the stripes."""
     extractor, description = trained
     features = {split: extract_features(extractor, dataset.images(split), 100) for split in ("train", "test")}
-    reference = build_reference(
-        features,
-        evaluation_config(),
-        kind=description.kind,
-        extractor_sha256=description.sha256,
-        dataset=description.dataset,
-    )
+    reference = build_reference(features, real_images(dataset), description, evaluation_config())
     return description, reference
 
 
@@ -29,14 +28,21 @@ def evaluate(trained, real, images, labels, config=None):
     return evaluate_features(features, labels, real[1], real[0], config or evaluation_config())
 
 
+def values(evaluation):
+    return {name: figure.value for name, figure in evaluation.figures.items()}
+
+
+def of_kind(kind):
+    """The names of the figures that every extractor gives."""
+    both = ("fd", "kid", "precision", "recall", "density", "coverage")
+    names = {f"{x}_{kind}{suffix}" for x in both for suffix in ("", "_test")} | {f"floor_{x}_{kind}" for x in both}
+    return names | {f"fd_{kind}_over_floor"} | {f"{x}_{kind}" for x in ("fd_inf", "near_copies", "near_identical")}
+
+
 def test_a_perfect_generator_reaches_the_floor(trained, real):
     images, labels = stripes(100, seed=9)
-    figures = evaluate(trained, real, images, labels).figures
-    assert set(figures) == {
-        "fd_classifier",
-        "fd_classifier_test",
-        "floor_fd_classifier",
-        "fd_classifier_over_floor",
+    figures = values(evaluate(trained, real, images, labels))
+    assert set(figures) == of_kind("classifier") | {
         "is_classifier",
         "is_classifier_std",
         "is_classifier_real",
@@ -49,7 +55,7 @@ def test_a_perfect_generator_reaches_the_floor(trained, real):
 
 def test_noise_is_far_off_and_labels_do_not_show(trained, real):
     noise = np.random.default_rng(0).integers(0, 256, (100, 1, 12, 12), dtype=np.uint8)
-    figures = evaluate(trained, real, noise, np.arange(100) % 2).figures
+    figures = values(evaluate(trained, real, noise, np.arange(100) % 2))
     assert figures["fd_classifier_over_floor"] > 5
     assert figures["label_agreement"] < 0.8
 
@@ -57,7 +63,7 @@ def test_noise_is_far_off_and_labels_do_not_show(trained, real):
 def test_the_train_split_itself_is_at_no_distance(trained, real, dataset):
     images = dataset.images("train")
     config = evaluation_config(total_images=len(images))
-    figures = evaluate(trained, real, images, None, config).figures
+    figures = values(evaluate(trained, real, images, None, config))
     assert figures["fd_classifier"] == pytest.approx(0, abs=1e-6)
     assert figures["fd_classifier_test"] > 0.01
     assert "label_agreement" not in figures
@@ -76,13 +82,8 @@ def test_the_protocol_names_what_decides_the_figures(trained, real):
 def test_a_self_supervised_extractor_names_its_figures_and_scores_no_classes(real):
     description = replace(real[0], kind="self_supervised", test_accuracy=0.9)
     features = Features(real[1].splits["test"].features, np.zeros((80, 4), np.float32))
-    figures = evaluate_features(features, np.zeros(80, np.int64), real[1], description, evaluation_config()).figures
-    assert set(figures) == {
-        "fd_self_supervised",
-        "fd_self_supervised_test",
-        "floor_fd_self_supervised",
-        "fd_self_supervised_over_floor",
-    }
+    figures = values(evaluate_features(features, np.zeros(80, np.int64), real[1], description, evaluation_config()))
+    assert set(figures) == of_kind("self_supervised")
 
 
 def test_the_reference_of_another_extractor_is_refused(trained, real):
@@ -101,3 +102,71 @@ def test_few_images_and_a_poor_extractor_are_warned_of(trained, real):
     assert "little better than chance" in warnings[-1]
     images, labels = stripes(100)
     assert evaluate(trained, real, images, labels).warnings == ()
+
+
+def test_figures_have_intervals_that_hold_them(trained, real):
+    images, labels = stripes(100, seed=9)
+    evaluation = evaluate(trained, real, images, labels)
+    without = {name for name, figure in evaluation.figures.items() if figure.interval is None}
+    assert without == {n for n in evaluation.figures if n.startswith("floor_")} | {
+        "is_classifier_std",
+        "is_classifier_real",
+    }
+    for name, figure in evaluation.figures.items():
+        if figure.interval is not None:
+            assert figure.interval.low <= figure.value <= figure.interval.high, name
+            assert figure.interval.high > figure.interval.low, name
+            assert figure.replicates.shape == (40,), name
+
+
+def test_planted_training_images_are_found(trained, real, dataset):
+    images, labels = stripes(100, seed=9)
+    assert evaluate(trained, real, images, labels).warnings == ()
+    images[::4] = dataset.images("train")[30:55]
+    evaluation = evaluate(trained, real, images, labels)
+    assert evaluation.figures["near_copies_classifier"].value >= 0.25
+    assert set(evaluation.copies.closest(25)) == set(range(0, 100, 4))
+    assert set(evaluation.copies.index[::4]) == set(range(30, 55))
+    assert "copies of training images" in evaluation.warnings[-1]
+
+
+def test_a_planted_collapse_is_found(trained, real):
+    images, labels = stripes(100, seed=9)
+    few = np.resize(images[:5], images.shape)
+    evaluation = evaluate(trained, real, few, labels)
+    assert evaluation.figures["near_identical_classifier"].value == 1
+    assert evaluation.figures["recall_classifier"].value < 0.3
+    assert "the same few images again and again" in evaluation.warnings[-1]
+
+
+def test_a_class_that_is_not_drawn_is_named(trained, real):
+    images, labels = stripes(300, seed=9)
+    images, labels = images[labels == 0][:100], labels[labels == 0][:100]
+    by_class = evaluate(trained, real, images, labels).by_class
+    assert set(by_class["fd_classifier_class"]) == {"across"}
+    covered = by_class["coverage_classifier_class"]
+    assert covered["across"].value > 0.5
+    assert covered["down"].value < 0.1
+
+
+def test_an_unlabelled_set_has_no_figures_a_class(trained, real):
+    images, _ = stripes(100, seed=9)
+    assert evaluate(trained, real, images, None).by_class == {}
+    config = evaluation_config()
+    features = extract_features(trained[0], images, 50).features
+    sample, resamples = sample_set(features, None, config), Resamples(100, None, config)
+    with pytest.raises(ValueError, match="need labels on both sides; the measured images have none"):
+        distance_by_class(sample, real[1].splits["train"], resamples, classes=2)
+
+
+def test_the_metrics_file_is_flat_numbers_with_the_rest_under_keys(trained, real):
+    images, labels = stripes(100, seed=9)
+    evaluation = evaluate(trained, real, images, labels)
+    written = json.loads(json.dumps(metrics_json(evaluation), allow_nan=False))
+    assert written["fd_classifier"] == pytest.approx(evaluation.figures["fd_classifier"].value, rel=1e-5)
+    assert written["interval"]["fd_classifier"]["low"] <= written["fd_classifier"]
+    assert set(written["fd_classifier_class"]) == {"across", "down"}
+    assert written["protocol"]["libraries"]["numpy"] == np.__version__
+    table = pd.read_csv(io.StringIO(replicates_csv(evaluation)))
+    assert len(table) == 40
+    np.testing.assert_allclose(table["fd_classifier"], evaluation.figures["fd_classifier"].replicates, rtol=1e-5)

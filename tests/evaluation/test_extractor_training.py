@@ -4,7 +4,7 @@ import torch
 
 from genai_core.evaluation.extractor_training import train_extractor
 from genai_core.evaluation.features import extract_features
-from genai_core.evaluation.metrics import frechet_distance
+from genai_core.evaluation.figures.frechet import frechet_distance
 from genai_core.evaluation.statistics import feature_stats, square_root
 from tests.evaluation.conftest import extractor_config, make_dataset, stripes
 

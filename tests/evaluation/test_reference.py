@@ -3,9 +3,12 @@ import json
 import numpy as np
 import pytest
 
+from genai_core.evaluation.extractor import ExtractorDescription
 from genai_core.evaluation.features import Features
-from genai_core.evaluation.metrics import frechet_distance, inception_score
-from genai_core.evaluation.reference import build_reference, load_reference, save_reference
+from genai_core.evaluation.figures.frechet import frechet_distance
+from genai_core.evaluation.figures.inception_score import inception_score
+from genai_core.evaluation.figures.neighbours import nearest
+from genai_core.evaluation.reference import RealImages, build_reference, load_reference, save_reference
 from genai_core.evaluation.statistics import feature_stats
 from tests.evaluation.conftest import evaluation_config
 
@@ -15,10 +18,12 @@ def random_features(count, seed):
     return Features(generator.normal(size=(count, 5)).astype(np.float32), generator.normal(size=(count, 3)) * 4)
 
 
-def build(kind="classifier", test=40, **changes):
-    features = {"train": random_features(200, 0), "test": random_features(test, 1)}
-    config = evaluation_config(**changes)
-    return features, build_reference(features, config, kind=kind, extractor_sha256="e" * 64, dataset="d" * 64)
+def build(kind="classifier", test=40, train=200, **changes):
+    features = {"train": random_features(train, 0), "test": random_features(test, 1)}
+    labels = {"train": np.arange(train) % 3, "test": np.arange(test) % 3}
+    images = RealImages("d" * 64, ("a", "b", "c"), 12, 1, labels)
+    extractor = ExtractorDescription(kind, 5, 3, 12, 1, sha256="e" * 64, resize="none")
+    return features, build_reference(features, images, extractor, evaluation_config(**changes))
 
 
 @pytest.fixture
@@ -37,6 +42,22 @@ def test_the_floor_is_the_distance_of_the_held_out_images():
 
 def test_the_floor_takes_no_more_images_than_a_model_is_measured_on():
     assert build(test=40, total_images=30)[1].description.floor_images == 30
+
+
+def test_the_floor_has_every_figure_that_a_model_has():
+    assert set(build()[1].description.floor) == {"fd", "kid", "precision", "recall", "density", "coverage"}
+
+
+def test_new_images_are_near_copies_as_rarely_as_the_percentile_says():
+    features, reference = build(test=150, near_copy_percentile=10.0)
+    distances = nearest(features["test"].features, features["train"].features).distances
+    assert (distances <= reference.description.near_copy_distance).mean() == pytest.approx(0.1, abs=0.01)
+
+
+def test_pairs_are_bounded():
+    reference = build(pairwise_images=30)[1]
+    assert len(reference.splits["train"].balls.features) == 30
+    assert len(set(reference.splits["train"].pairwise)) == 30
 
 
 def test_the_real_score_has_splits_as_large_as_the_generated_ones():
@@ -61,6 +82,9 @@ def test_what_is_loaded_is_what_was_saved(folder):
         for x, y in ((a.features, b.features), (a.stats.mean, b.stats.mean), (a.root, b.root)):
             np.testing.assert_array_equal(x, y)
         np.testing.assert_array_equal(a.stats.covariance, b.stats.covariance)
+        np.testing.assert_array_equal(a.labels, b.labels)
+        np.testing.assert_array_equal(a.balls.density_radii, b.balls.density_radii)
+        assert (a.similarity, a.balls.density_neighbours) == (b.similarity, b.balls.density_neighbours)
         assert a.stats.count == b.stats.count
 
 
@@ -86,7 +110,7 @@ def test_a_missing_file_is_named(folder):
         load_reference(folder)
 
 
-@pytest.mark.parametrize("change", [{"format": 2}, {"unknown": 1}, {"sha256": {}}])
+@pytest.mark.parametrize("change", [{"format": 1}, {"unknown": 1}, {"sha256": {}}])
 def test_a_damaged_description_is_refused(folder, change):
     path = folder / "reference.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))

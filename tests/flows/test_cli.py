@@ -21,7 +21,19 @@ def assert_one_line(answer: "subprocess.CompletedProcess[str]", *said: str) -> N
         assert text in answer.stderr
 
 
-@pytest.mark.parametrize("arguments", ["--help", "run --help", "plan --help", "data add --help", "--version"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--help",
+        "run --help",
+        "plan --help",
+        "init --help",
+        "data add --help",
+        "data diff --help",
+        "evaluate --help",
+        "--version",
+    ],
+)
 def test_help_imports_nothing_slow(arguments: str) -> None:
     code = (
         "import sys\nfrom flows.cli import main\n"
@@ -99,13 +111,13 @@ def test_a_server_that_does_not_answer(fresh: Path) -> None:
 
 def test_ctrl_c_while_the_temporary_server_starts(fresh: Path, tmp_path: Path) -> None:
     with started_genai(fresh, "run", PREFECT_HOME=str(tmp_path / "prefect")) as process:
-        wait_for(lambda: processes_in(tmp_path))
+        wait_for(lambda: any("prefect.server" in line for line in processes_in(tmp_path)), 60.0)
         time.sleep(0.7)
         shell(fresh, f"kill -INT {process.pid}")
-        status, output = ended(process, 15.0)
+        status, output = ended(process)
     assert status == 130, output
     assert "Traceback" not in output
-    wait_for(lambda: not processes_in(tmp_path) + processes_in(fresh), 10.0)
+    wait_for(lambda: not processes_in(tmp_path) + processes_in(fresh))
 
 
 def test_workspace_of_the_current_folder(done: Path) -> None:
@@ -114,3 +126,10 @@ def test_workspace_of_the_current_folder(done: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     answer = subprocess.run(command, cwd=done, env=environment, capture_output=True, text=True, check=True)
     assert re.search(r"select +run +command: python work\.py", answer.stdout)
+
+
+def test_evaluate_measures_in_a_child_and_hands_on_its_fault(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    answer = genai(tmp_path, "evaluate", "builtin:digits", "--against", "builtin:digits", TORCH_HOME=str(tmp_path))
+    assert answer.returncode == 2
+    assert "evaluate: no extractor: name Inception's weights with --weights FILE" in answer.stdout

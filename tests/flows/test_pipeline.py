@@ -174,7 +174,7 @@ def test_failing_stages(fresh: Path, server: Server) -> None:
 
 def assert_nothing_left(workspace: Path) -> None:
     """No process, no output of the stage that was cut short, nothing held."""
-    wait_for(lambda: not processes_in(workspace), 15.0)
+    wait_for(lambda: not processes_in(workspace))
     assert not (workspace / "out" / "train" / "gan").exists()
 
 
@@ -190,14 +190,14 @@ def test_interrupted_runs(fresh: Path, done: Path, server: Server) -> None:
         with started_genai(fresh, "run", api_url=server.url, toy=toy) as process:
             wait_for(lambda times=times: busy(times))
             shell(fresh, f"kill -{signal_name} {process.pid}")
-            assert ended(process, 10.0)[0] == status
+            assert ended(process)[0] == status
             assert_nothing_left(fresh)
 
     with started_genai(fresh, "run", api_url=server.url, toy=toy) as process:
         wait_for(lambda: busy(3))
         flow_run = server.flow_runs(fresh)[-1]
         server.post(f"flow_runs/{flow_run['id']}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
-        status, output = ended(process, 15.0)
+        status, output = ended(process)
         assert status == 130, output
         assert "stopped on request" in output
         assert_nothing_left(fresh)
@@ -221,7 +221,7 @@ def test_interrupted_runs(fresh: Path, done: Path, server: Server) -> None:
 
 
 def assert_nothing_left_running(workspace: Path) -> None:
-    wait_for(lambda: not processes_in(workspace), 15.0)
+    wait_for(lambda: not processes_in(workspace))
 
 
 def test_two_runs_of_one_workspace_at_once(fresh: Path, server: Server) -> None:

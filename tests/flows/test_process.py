@@ -142,17 +142,17 @@ def test_a_time_out_ends_the_whole_family(run: Run, tmp_path: Path) -> None:
     with pytest.raises(TimedOut, match="1 s, the time it may take"):
         run(FAMILY, timeout_s=1.0)
     assert len(list(tmp_path.glob("*.pid"))) == 3
-    wait_for(lambda: not sleepers(tmp_path), 2.0)
+    wait_for(lambda: not sleepers(tmp_path), 10.0)
 
 
 def test_stop_ends_the_whole_family(run: Run, processes: Processes, tmp_path: Path) -> None:
     thread, outcome = in_background(run, FAMILY)
     wait_for(lambda: len(sleepers(tmp_path)) == 3)
     processes.stop()
-    assert processes.wait_until_stopped(GRACE_S + 2.0)
-    thread.join(5.0)
+    assert processes.wait_until_stopped(GRACE_S + 10.0)
+    thread.join(15.0)
     assert isinstance(outcome[0], Stopped)
-    wait_for(lambda: not sleepers(tmp_path), 2.0)
+    wait_for(lambda: not sleepers(tmp_path), 10.0)
 
 
 def test_stop_gives_time_to_save(run: Run, processes: Processes, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_stop_gives_time_to_save(run: Run, processes: Processes, tmp_path: Path)
     thread, _ = in_background(run, script, python=True)
     wait_for(lambda: sleepers(tmp_path))
     processes.stop()
-    thread.join(5.0)
+    thread.join(15.0)
     assert (tmp_path / "saved").exists()
 
 
@@ -178,10 +178,10 @@ def test_who_ignores_the_interrupt_is_killed_after_the_grace_time(
     wait_for(lambda: len(sleepers(tmp_path)) == 3)
     began = time.monotonic()
     processes.stop()
-    thread.join(GRACE_S + 5.0)
-    assert GRACE_S * 0.9 <= time.monotonic() - began < GRACE_S + 2.0
+    thread.join(GRACE_S + 12.0)
+    assert GRACE_S * 0.9 <= time.monotonic() - began < GRACE_S + 10.0
     assert isinstance(outcome[0], Stopped)
-    wait_for(lambda: not sleepers(tmp_path), 2.0)
+    wait_for(lambda: not sleepers(tmp_path), 10.0)
 
 
 def test_nothing_starts_after_stop(run: Run, processes: Processes, tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_stop_while_many_start(run: Run, processes: Processes) -> None:
     time.sleep(0.03)
     processes.stop()
     for thread, outcome in started:
-        thread.join(GRACE_S + 8.0)
+        thread.join(GRACE_S + 12.0)
         assert isinstance(outcome[0], Stopped)
 
 
@@ -206,17 +206,17 @@ def test_a_child_left_behind_does_not_hold_up_the_end(run: Run, tmp_path: Path, 
     lines: list[str] = []
     began = time.monotonic()
     assert run(f"{trap} sleep 600 & echo $! > left.pid; echo done; exit 3", lines) == 3
-    assert time.monotonic() - began < GRACE_S + 3.0
+    assert time.monotonic() - began < GRACE_S + 10.0
     assert lines == ["done"]
-    wait_for(lambda: not sleepers(tmp_path), 2.0)
+    wait_for(lambda: not sleepers(tmp_path), 10.0)
 
 
 def test_a_child_that_left_the_group_ends_too(run: Run, tmp_path: Path) -> None:
     """As a launcher's workers do (setsid): they hold the output open, and with it the run."""
     began = time.monotonic()
     assert run("setsid sh -c 'echo $$ > left.pid; exec sleep 600' & sleep 0.3") == 0
-    assert time.monotonic() - began < GRACE_S + 3.0
-    wait_for(lambda: not sleepers(tmp_path), 2.0)
+    assert time.monotonic() - began < GRACE_S + 10.0
+    wait_for(lambda: not sleepers(tmp_path), 10.0)
 
 
 def test_who_handles_the_lines_may_fail(processes: Processes, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_who_handles_the_lines_may_fail(processes: Processes, tmp_path: Path) ->
         processes.run(
             ["sh", "-c", "echo line; " + FAMILY], folder=tmp_path, environment=os.environ, timeout_s=None, on_line=fail
         )
-    wait_for(lambda: not sleepers(tmp_path), 2.0)
+    wait_for(lambda: not sleepers(tmp_path), 10.0)
 
 
 def test_a_command_that_is_not_there(processes: Processes, tmp_path: Path) -> None:

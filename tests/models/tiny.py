@@ -9,7 +9,9 @@ SHAPE = ImageShape(image_size=8, channels=1, classes=("a", "b", "c"))
 def training_config(**changes):
     values = {
         "total_images": 64,
+        "max_seconds": None,
         "batch_images": 8,
+        "micro_batch_images": None,
         "learning_rate": 1e-3,
         "warmup_images": 16,
         "decay_share": 0.5,
@@ -18,6 +20,8 @@ def training_config(**changes):
         "ema_halflife_images": 16,
         "gradient_clip_norm": 1.0,
         "precision": "fp32",
+        "watch": {"max_rollbacks": 0, "rollback_rate_factor": 0.5},
+        "early_stop": None,
         "seed": 0,
     }
     return TrainingConfig(**{**values, **changes})

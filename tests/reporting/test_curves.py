@@ -56,3 +56,10 @@ def test_a_name_is_escaped():
     svg = curve_svg('<script>"&', np.arange(3.0), np.arange(3.0))
     assert not re.search("<script>", svg)
     assert '<script>"&' in texts(svg)
+
+
+def test_marks_stand_where_training_went_back():
+    svg = curve_svg("loss", np.array([0.0, 500, 1000]), np.array([2.0, 1.0, 0.0]), marks=[500])
+    (mark,) = (e for e in ElementTree.fromstring(svg).iter(f"{NAMESPACE}path") if e.get("class") == "mark")
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    assert mark.get("d").startswith(f"M{middle:.1f} ")

@@ -18,13 +18,14 @@ def write(folder, classes=("a", "b")):
     return writer.finish()
 
 
-def set_expand(workspace, value):
+def set_expand(workspace, value, policy="[move]"):
     params = workspace / "params.yaml"
-    params.write_text(re.sub(r"expand: [\d.]+", f"expand: {value}", params.read_text()))
+    text = re.sub(r"expand: [\d.]+", f"expand: {value}", params.read_text())
+    params.write_text(text.replace("policy: [move]", f"policy: {policy}"))
 
 
 @pytest.mark.parametrize("classes", [("a", "b"), ()])
-def test_dataset_grows_and_has_a_card_with_pairs(classes, workspace, capsys):
+def test_dataset_grows_and_has_a_card_with_versions(classes, workspace, capsys):
     set_expand(workspace, 2.0)
     write(workspace / "data/prepared", classes)
     augment.main()
@@ -32,9 +33,27 @@ def test_dataset_grows_and_has_a_card_with_pairs(classes, workspace, capsys):
     assert load_dataset(folder).info.counts == {"train": 48, "test": 6}
     assert "- 24 of the training images are changed copies" in (folder / "card.md").read_text()
     with Image.open(folder / "examples.png") as picture:
-        # Five pairs a row.
+        # Five originals a row, each with its copy.
         assert picture.width >= 10 * 64
+    assert "policy: move\n- move: rotate_degrees 6.0, " in (folder / "card.md").read_text()
     assert "24 training images became 48" in capsys.readouterr().out
+
+
+def test_every_copy_stands_beside_its_original(workspace, monkeypatch):
+    """With copies that are exact, a group of cells must be one image, whatever class and group."""
+    grids = []
+    monkeypatch.setattr(augment, "image_grid", lambda images, columns, **_: grids.append((images, columns)))
+    monkeypatch.setattr(augment, "save_png", lambda *_: None)
+    set_expand(workspace, 3.0, policy="none")
+    write(workspace / "data/prepared")
+    augment.main()
+    ((images, columns),) = grids
+    # Three originals a row, each with two copies.
+    assert columns == 9
+    groups = images.reshape(-1, 3, 1, 16, 16)
+    assert len(groups) == 6
+    assert (groups == groups[:, :1]).all()
+    assert len({group[0].tobytes() for group in groups}) == 6
 
 
 def test_without_copies_there_is_no_picture(workspace):

@@ -27,7 +27,13 @@ def finished(workspace, monkeypatch):
         evaluate.main()
         folder = workspace / "plots" / what
         folder.mkdir(parents=True)
-        (folder / "curves.csv").write_text("images,generator_loss,score\n100,2.0,1\n200,1.5,\n300,1.0,3\n")
+        (folder / "curves.csv").write_text(
+            "images,generator_loss,score,rollbacks\n100,2.0,1,0\n200,1.5,,1\n300,1.0,3,1\n"
+        )
+        (folder / "evaluations.csv").write_text("images,distance\n200,0.5\n")
+    (workspace / "metrics/cost/train@small.json").write_text(
+        '{"seconds": 1, "peak_memory_mb": 1, "images": 300, "ended_by": "converged", "rollbacks": 1}'
+    )
     monkeypatch.delenv("DVC_STAGE")
     write_selection("models/candidate", "models/finetuned", "finetuned")
     generate.main()
@@ -48,10 +54,13 @@ def test_the_page_shows_the_run(finished):
         "evaluate@small",
         "it is the best",
         'class="dag"',
+        "Ended after 300 images, when evaluations brought nothing more. Losses broke 1 time: dashed",
+        "distance",
     ):
         assert text in html
+    assert html.count('class="mark"') == 2 * 3  # in each chart of both models
     # Each grid: the hero and three to compare, and the measured samples of two models.
-    assert html.count("data:image/png") == 5
+    assert html.count("data:image/png") == 7
 
 
 def test_files_of_models_that_are_gone_are_left_out(finished):

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from genai_core.config import ModelCardConfig
+from tasks.candidate import card_section
 from tasks.select import family_code
 from tasks.selection import Measured, choose, read_choice, read_measured, write_choice
 
@@ -48,9 +51,21 @@ def test_the_chosen_model_is_copied_with_its_story(tmp_path: Path) -> None:
     write_choice(choose([entry], "fd"), "fd", target, {"code.json": {"sha256": "x"}})
     assert (target / "model.safetensors").read_bytes() == b"one"
     assert json.loads((target / "code.json").read_text()) == {"sha256": "x"}
-    assert read_choice(target) == Measured("one", "gan", target, entry.figures, {"truncation": 0.7})
+    assert read_choice(target) == Measured("one", "gan", target, entry.figures, {"truncation": 0.7}, {"n": 3})
     write_choice(choose([read_choice(target)], "fd"), "fd", tmp_path / "again")
     assert read_choice(tmp_path / "again").sampling == {"truncation": 0.7}
+
+
+def test_the_candidates_card_ends_with_licence_and_intended_use(tmp_path: Path) -> None:
+    folder, figures = model_folder(tmp_path, "one", fd=2.0)
+    (folder / "card.md").write_text("# A model\n")
+    choice = choose([read_measured("one", folder, figures)], "fd")
+    section = card_section(ModelCardConfig(licence="CC-BY-4.0", intended_use="Tests."), choice.reason)
+    write_choice(choice, "fd", tmp_path / "candidate", card_section=section)
+    card = (tmp_path / "candidate/card.md").read_text()
+    assert card.startswith("# A model\n\n## Licence\n\nCC-BY-4.0\n\n## Intended use\n\nTests.\n")
+    assert "one has the smallest fd: 2." in card
+    assert (folder / "card.md").read_text() == "# A model\n"
 
 
 def test_a_model_that_was_not_measured_is_named(tmp_path: Path) -> None:
@@ -67,3 +82,12 @@ def test_the_familys_code_is_pinned_by_its_hash() -> None:
     assert not any("diffusion" in path for path in code)
     for path, sha256 in code.items():
         assert sha256 == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_figures_of_different_protocols_are_not_compared() -> None:
+    a, b = measured("a", 1.0), measured("b", 2.0)
+    seeds = [replace(entry, protocol={"seed": seed}) for seed, entry in enumerate((a, b))]
+    with pytest.raises(ValueError, match=r"a and b: figures of different protocols cannot be compared: seed 0 and 1"):
+        choose(seeds, "fd")
+    libraries = [replace(entry, protocol={"libraries": {"torch": str(n)}}) for n, entry in enumerate((a, b))]
+    assert choose(libraries, "fd").chosen.name == "a"

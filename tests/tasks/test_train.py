@@ -43,7 +43,7 @@ def start(name):
     )
 
 
-def wait_for_checkpoint(after_step=0, timeout_s=60):
+def wait_for_checkpoint(after_step=0, timeout_s=200):
     """The step of the newest checkpoint, as soon as it is beyond `after_step`."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -54,7 +54,7 @@ def wait_for_checkpoint(after_step=0, timeout_s=60):
     raise AssertionError("no checkpoint was written")
 
 
-def wait_for_first_step(name, timeout_s=60):
+def wait_for_first_step(name, timeout_s=200):
     """Until the run says of itself that it is past its first batch."""
     progress, end = Path(".genai/progress") / f"train@{name}.json", time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -108,7 +108,17 @@ def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
     assert description.config.family == name
     assert description.dataset == dataset["fingerprint"]
     assert description.training_summary["images"] == STEPS * 8
-    assert description.dataset in (folder / "card.md").read_text()
+    card = (folder / "card.md").read_text()
+    for text in (
+        description.dataset,
+        "| ended by | images |",
+        "### curves",
+        "training operations an image",
+        "| seed | 0 |",
+    ):
+        assert text in card
+    # Ten of the rows, from the first to the last.
+    assert [row["images"] for row in description.training_summary["curves"]][::9] == [8, STEPS * 8]
     assert load_model(folder).shape == load_for_training(folder).shape == description.shape
     rows = (workspace / "plots/trained" / name / "curves.csv").read_text().splitlines()
     assert rows[0].startswith("images,")
@@ -121,6 +131,9 @@ def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
     assert cost["images"] == STEPS * 8
     assert cost["device"] == "cpu"
     assert cost["images_per_second"] > 0
+    assert (cost["ended_by"], cost["devices"], cost["rollbacks"]) == ("images", 1, 0)
+    assert cost["sampling_flops_per_image"] > 0
+    assert len(list(Path(".genai/follow/tensorboard").glob(f"train@{name}-*/events*"))) == 1
     assert not list((workspace / ".genai/checkpoints").glob("*"))
     assert read_json(f".genai/progress/train@{name}.json")["done"] == STEPS * 8
 
@@ -166,7 +179,7 @@ def test_a_loss_that_is_no_number_is_one_clear_line(workspace, monkeypatch, caps
     with pytest.raises(SystemExit):
         train_here("gan", monkeypatch)
     error = capsys.readouterr().err
-    assert "the loss of the discriminator became nan after 8 images" in error
+    assert "the loss of the discriminator became nan after 8 images, for the 4. time" in error
     assert "learning_rate" in error
     assert not Path("models/trained/gan").exists()
 

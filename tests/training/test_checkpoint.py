@@ -54,9 +54,13 @@ def test_another_config_or_dataset_has_others(tmp_path):
     assert checkpoints(tmp_path, dataset="other").load() is None
 
 
-def test_deleted_at_the_end(tmp_path):
-    kept = checkpoints(tmp_path)
-    kept.save(1, state(1))
+def test_deleted_at_the_end_with_those_that_were_given_up(tmp_path):
+    kept, given_up = checkpoints(tmp_path), checkpoints(tmp_path, seed=1)
+    others = [Checkpoints(tmp_path, name, {}) for name in ("train@gan-big", "train@gan-0", "train")]
+    for each in (kept, given_up, *others):
+        each.save(1, state(1))
     kept.delete()
     assert not kept.folder.exists()
+    assert not given_up.folder.exists()
+    assert all(other.load() for other in others)
     kept.delete()

@@ -6,42 +6,13 @@ import torch
 
 from genai_core.data.loader import ResidentBatches
 from genai_core.models.artifact import build_model
-from genai_core.models.protocol import Loss
 from genai_core.progress import Progress
 from genai_core.training.checkpoint import Checkpoints
-from genai_core.training.loop import TrainingStoppedError, train
-from genai_core.training.watch import DivergedError
+from genai_core.training.loop import Hardware, TrainingStoppedError, train
 from tests.models.tiny import RECIPES, SHAPE, training_config
+from tests.training.small_run import CPU, after, model_of, run, same_weights
 
-CPU = torch.device("cpu")
 FAMILIES = sorted(RECIPES)
-
-
-def model_of(family="gan"):
-    torch.manual_seed(0)
-    return build_model(RECIPES[family](), SHAPE)
-
-
-def run(model, folder, *, checkpoint_every_s=1e9, stop_requested=lambda: False, **changes):
-    config = training_config(**changes)
-    images = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8)).astype(np.uint8)
-    labels = np.arange(20) % 3
-    return train(
-        model,
-        ResidentBatches(images, labels, batch_images=config.batch_images, seed=config.seed, device=CPU),
-        config,
-        device=CPU,
-        checkpoints=Checkpoints(folder, "run", {}),
-        checkpoint_every_s=checkpoint_every_s,
-        progress=Progress(silent=True),
-        stop_requested=stop_requested,
-    )
-
-
-def after(calls):
-    """A stop that is requested from the given call on."""
-    counter = iter(range(10**6))
-    return lambda: next(counter) + 1 >= calls
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -65,16 +36,14 @@ def test_a_stopped_run_goes_on_to_the_same_end(family, stops, tmp_path):
         with pytest.raises(TrainingStoppedError, match="a checkpoint is saved"):
             run(model_of(family), tmp_path / "stopped", stop_requested=after(steps))
     # Other weights at the start: all must come from the checkpoint.
-    torch.manual_seed(99)
-    resumed = build_model(RECIPES[family](), SHAPE)
+    resumed = model_of(family, seed=99)
     result = run(resumed, tmp_path / "stopped")
     assert result.curves == expected.curves
     assert all(
         np.array_equal(one.images, other.images)
         for one, other in zip(result.snapshots, expected.snapshots, strict=True)
     )
-    for name, tensor in straight.state_dict().items():
-        assert torch.equal(resumed.state_dict()[name], tensor), name
+    assert same_weights(straight, resumed)
 
 
 def test_checkpoints_change_nothing_in_the_result(tmp_path):
@@ -84,8 +53,7 @@ def test_checkpoints_change_nothing_in_the_result(tmp_path):
         for model, every in zip(models, (1e9, 1e-9), strict=True)
     ]
     assert results[0].curves == results[1].curves
-    first, second = (model.state_dict() for model in models)
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert same_weights(*models)
 
 
 def test_a_run_stopped_at_its_last_step_has_only_to_be_finished(tmp_path):
@@ -94,24 +62,7 @@ def test_a_run_stopped_at_its_last_step_has_only_to_be_finished(tmp_path):
     with pytest.raises(TrainingStoppedError):
         run(model_of(), tmp_path / "stopped", stop_requested=after(8))
     assert run(resumed, tmp_path / "stopped").steps == 8
-    assert all(torch.equal(resumed.state_dict()[name], tensor) for name, tensor in straight.state_dict().items())
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_stops_before_it_reaches_the_weights(value, tmp_path, monkeypatch):
-    model = model_of("diffusion")
-    own, calls = model.loss, []
-
-    def broken(*arguments):
-        calls.append(1)
-        loss = own(*arguments)
-        return Loss(loss.value * value, loss.figures) if len(calls) == 3 else loss
-
-    monkeypatch.setattr(model, "loss", broken)
-    with pytest.raises(DivergedError, match=r"the loss of the denoiser became .* after 24 images"):
-        run(model, tmp_path)
-    assert len(calls) == 3
-    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+    assert same_weights(straight, resumed)
 
 
 def test_unlabelled_images(tmp_path):
@@ -122,7 +73,7 @@ def test_unlabelled_images(tmp_path):
             build_model(RECIPES[family](), shape),
             ResidentBatches(images, None, batch_images=4, seed=0, device=CPU),
             training_config(total_images=8, batch_images=4),
-            device=CPU,
+            hardware=Hardware(CPU),
             checkpoints=Checkpoints(tmp_path, family, {}),
             checkpoint_every_s=1e9,
             progress=Progress(silent=True),
@@ -148,7 +99,7 @@ def test_progress_counts_images(tmp_path):
         model_of("diffusion"),
         ResidentBatches(images, np.zeros(4, dtype=np.int64), batch_images=4, seed=0, device=CPU),
         training_config(total_images=8, batch_images=4),
-        device=CPU,
+        hardware=Hardware(CPU),
         checkpoints=Checkpoints(tmp_path, "run", {}),
         checkpoint_every_s=1e9,
         progress=Recorder(silent=True),

@@ -1,9 +1,8 @@
-"""Taking a user's images into data/raw: whatever kind of source it is, it becomes data/raw/NAME/CLASS/file."""
+"""Taking a user's images into data/raw: whatever kind of source it is, it becomes packs of CLASS/file in data/raw/NAME."""
 
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from genai_core.data.ingest.items import Fault, Item, Reading
 from genai_core.data.ingest.names import BUILTIN_PREFIX, checked_name, class_folder, default_name
 from genai_core.data.ingest.place import Placer
 from genai_core.data.ingest.recognise import read_source
+from genai_core.data.ingest.staging import staging
 from genai_core.data.source_json import Origin, read_note
 
 
@@ -39,20 +39,21 @@ def add_source(
     split_from_folders: bool = False,
     max_faulty_share: float = 0.05,
     origin: Origin | None = None,
+    indexes: Path | None = None,
     on_added: Callable[[int, int], None] | None = None,
 ) -> Added:
-    """Bring the images of `source` to into/NAME; all of them or, when anything is wrong, none.
+    """Pack the images of `source` into into/NAME (packs.py); all of them or, when anything is wrong, none.
 
     source: builtin:digits, a folder, an archive or a file that holds a dataset (recognise.py). name: by default the
     source's. split_from_folders: keep the source's separation, as into/NAME.train and into/NAME.test. max_faulty_share:
     of images whose label is missing or wrong, and of labels whose image is missing. origin: where it was fetched from.
+    indexes: the folder in which is kept what is in each pack.
     Adding to a NAME that is there appends: an image that is there with the same content is kept. on_added(done, total)
     follows. Raises ValueError or an OSError that says what to do.
     """
     name = checked_name(name) if name is not None else default_name(source)
-    with _staging(into) as staging:
-        reading = read_source(source, into, staging / "source", split_from_folders=split_from_folders)
-        placer = Placer(into, staging / "images")
+    with staging(into) as folder, closing(Placer(into, folder / "images", indexes)) as placer:
+        reading = read_source(source, into, folder / "source", split_from_folders=split_from_folders)
         classes, splits = _place_all(source, reading, placer, name, split_from_folders, on_added)
         placed = sum(classes.values())
         _check_faults(source, reading.faults, placed, max_faulty_share)
@@ -65,8 +66,8 @@ def add_source(
             )
         names = tuple(f"{name}.{side}" for side in SPLITS) if split_from_folders else (name,)
         sides: tuple[Split | None, ...] = SPLITS if split_from_folders else (None,)
-        for folder, side in zip(names, sides, strict=True):
-            placer.note(folder, side, origin)
+        for top, side in zip(names, sides, strict=True):
+            placer.note(top, side, origin)
         placer.move_in()
     notes = [*reading.notes]
     if not split_from_folders:
@@ -150,15 +151,3 @@ def _check_faults(source: str, faults: Sequence[Fault], placed: int, max_share: 
         f"{source}: nothing was added: {len(faults):,} of {total:,} images or labels are at fault, more than "
         f"data.max_rejected_share ({max_share:g}) allows: {counts}; mend them, or allow more. The first:{first}"
     )
-
-
-@contextmanager
-def _staging(into: Path) -> Iterator[Path]:
-    """An empty folder beside `into`, on the same file system; one that a killed run left is removed."""
-    folder = into.with_name(f".{into.name}.new")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

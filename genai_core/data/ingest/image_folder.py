@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from genai_core.data.dataset import Split
 from genai_core.data.ingest.items import Fault, Item, Reading, join_readings, side_of
 from genai_core.data.ingest.label_table import find_table, match_rows, read_table
-from genai_core.data.sources import find_images
+from genai_core.data.sources import find_images, is_litter
 
 
 def read_image_folder(folder: Path, *, split_from_folders: bool) -> Reading:
@@ -33,12 +33,18 @@ def read_image_folder(folder: Path, *, split_from_folders: bool) -> Reading:
     reading.bad_names = found.bad_names
     reading.wrapper = wrapper
     tops = {path.split("/", 1)[0] for path in files if "/" in path}
+    if empty := sorted(_folders(root) - tops) if tops else []:
+        reading.notes.append(f"note: no image in the folders {', '.join(empty)}")
     if not split_from_folders and tops and all(map(side_of, tops)):
         named = " and ".join(sorted(tops))
         reading.notes.append(
             f"note: {named} were taken as classes; if they are parts of one set, add it with --split-from-folders"
         )
     return reading
+
+
+def _folders(root: Path) -> set[str]:
+    return {entry.name for entry in root.iterdir() if entry.is_dir() and not is_litter(entry.name)}
 
 
 def _read_part(root: Path, files: Sequence[str], top: str, side: Split | None, *, apart: bool) -> Reading:

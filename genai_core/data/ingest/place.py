@@ -1,4 +1,4 @@
-"""Images on their way into data/raw: written beside it, compared with what is there, moved in together at the end."""
+"""Images on their way into data/raw: packed beside it, compared with what is there, moved in together at the end."""
 
 import filecmp
 import io
@@ -11,49 +11,54 @@ from PIL import Image
 
 from genai_core.data.dataset import Split
 from genai_core.data.facts import Pixels
+from genai_core.data.ingest.pack_writer import PackWriter, next_number
+from genai_core.data.ingest.packed_images import PackedImages
 from genai_core.data.ingest.png import encode_png
+from genai_core.data.places import Member, PackReader
 from genai_core.data.source_json import SOURCE_FILE, Origin, read_note
 
 
 class Placer:
-    """Gathers new files in `staging`, which lies on the same file system as `into`, until move_in."""
+    """Gathers new images in packs in `staging`, which lies on the same file system as `into`, until move_in.
 
-    def __init__(self, into: Path, staging: Path) -> None:
+    indexes: where it is remembered what is in each pack (pack_indexes.py). To be closed, whatever happens.
+    """
+
+    def __init__(self, into: Path, staging: Path, indexes: Path | None = None) -> None:
         self._into = into
         self._staging = staging
-        self._new: list[str] = []
-        self._made: set[Path] = set()
+        self._indexes = indexes
+        self._there: dict[str, PackedImages] = {}
+        self._writers: dict[str, PackWriter] = {}
+        self._placed: set[str] = set()
+        self._notes: list[str] = []
+        self._reader = PackReader()
         self.kept_images = 0
 
     @property
     def new_images(self) -> int:
-        return sum(not path.endswith(f"/{SOURCE_FILE}") for path in self._new)
+        return len(self._placed)
 
     def place(self, path: str, content: Path | bytes | Pixels) -> None:
         """Take one image; path: below `into`, NAME/... Raises ValueError when another one has its place."""
+        name, _, file = path.partition("/")
         target = self._into / path
-        if os.path.lexists(target):
-            if not _is_same(target, content):
-                name = path.split("/", 1)[0]
+        there = self._packed(name).find(file)
+        if there is not None or os.path.lexists(target):
+            if not (_is_same(target, content) if there is None else self._is_packed(there, content)):
                 raise ValueError(
                     f"{target} is there with other content, nothing was added; to keep both, add the source under "
                     f"another name: --as {name.removesuffix('.train').removesuffix('.test')}-2"
                 )
             self.kept_images += 1
             return
-        place = self._staging / path
-        self._make_folder(place.parent)
-        try:
-            if isinstance(content, Path):
-                if place.exists():
-                    raise FileExistsError(place)
-                shutil.copyfile(content, place)
-            else:
-                with place.open("xb") as file:
-                    file.write(content if isinstance(content, bytes) else encode_png(content))
-        except FileExistsError:
-            raise ValueError(f"two images of the source would be {path}, nothing was added; rename one") from None
-        self._new.append(path)
+        if path in self._placed:
+            raise ValueError(f"two images of the source would be {path}, nothing was added; rename one")
+        if name not in self._writers:
+            first_number = next_number(self._packed(name).packs)
+            self._writers[name] = PackWriter(self._staging / name, first_number=first_number)
+        self._writers[name].add(file, content if isinstance(content, (bytes, Path)) else encode_png(content))
+        self._placed.add(path)
 
     def note(self, name: str, split: Split | None, origin: Origin | None) -> None:
         """What source.json is to say of the folder NAME. Raises ValueError when older images would change sides."""
@@ -69,25 +74,26 @@ class Placer:
             new = new.with_origin(origin)
         if new == old:
             return
-        self._make_folder(self._staging / name)
+        (self._staging / name).mkdir(parents=True, exist_ok=True)
         (self._staging / name / SOURCE_FILE).write_text(new.to_json(), encoding="utf-8")
-        self._new.insert(0, f"{name}/{SOURCE_FILE}")
+        self._notes.append(f"{name}/{SOURCE_FILE}")
 
     def move_in(self) -> None:
         """Move all to their places; when that fails in the middle, it is as it was before."""
+        packs = [f"{name}/{pack}" for name, writer in self._writers.items() for pack in writer.finish()]
+        new = [*self._notes, *packs]
         self._into.mkdir(parents=True, exist_ok=True)
         done: list[tuple[Path, bytes | None]] = []  # a file that was moved, and what it replaced
         whole: list[Path] = []
         try:
-            for name in sorted({path.split("/", 1)[0] for path in self._new}):
+            for name in sorted({path.split("/", 1)[0] for path in new}):
                 if not (self._into / name).exists():
                     os.rename(self._staging / name, self._into / name)  # at once, with its source.json
                     whole.append(self._into / name)
                     continue
-                for path in self._new:
+                for path in new:
                     if path.startswith(f"{name}/"):
                         place = self._into / path
-                        place.parent.mkdir(parents=True, exist_ok=True)
                         before = place.read_bytes() if place.name == SOURCE_FILE and place.exists() else None
                         os.replace(self._staging / path, place)
                         done.append((place, before))
@@ -101,10 +107,20 @@ class Placer:
                     place.write_bytes(before)
             raise
 
-    def _make_folder(self, folder: Path) -> None:
-        if folder not in self._made:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._made.add(folder)
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+        self._reader.close()
+
+    def _packed(self, name: str) -> PackedImages:
+        if name not in self._there:
+            self._there[name] = PackedImages(self._into / name, self._indexes)
+        return self._there[name]
+
+    def _is_packed(self, member: Member, content: Path | bytes | Pixels) -> bool:
+        if isinstance(content, Path):
+            return content.stat().st_size == member.size and content.read_bytes() == self._reader.read(member)
+        return _is_same_content(self._reader.read(member), content)
 
 
 def _is_same(target: Path, content: Path | bytes | Pixels) -> bool:
@@ -113,7 +129,10 @@ def _is_same(target: Path, content: Path | bytes | Pixels) -> bool:
         return False
     if isinstance(content, Path):
         return filecmp.cmp(content, target, shallow=False)
-    there = target.read_bytes()
+    return _is_same_content(target.read_bytes(), content)
+
+
+def _is_same_content(there: bytes, content: bytes | Pixels) -> bool:
     if isinstance(content, bytes):
         return there == content
     if there == encode_png(content):

@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from PIL import Image
 
 from genai_core.data.ingest.add import add_source
+from tests.packed import files_in
 
 
 @pytest.fixture
@@ -34,9 +36,9 @@ def images_in():
 
     def read(folder: Path) -> dict[str, np.ndarray]:
         found = {}
-        for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "source.json"):
-            with Image.open(path) as image:
-                found[str(path.relative_to(folder))] = np.asarray(image)
+        for name, content in files_in(folder).items():
+            with Image.open(io.BytesIO(content)) as image:
+                found[name] = np.asarray(image)
         return found
 
     return read

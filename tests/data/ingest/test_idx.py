@@ -1,4 +1,5 @@
 import gzip
+import io
 import struct
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.data.ingest.conftest import nothing_was_added
+from tests.packed import files_in
 
 
 def idx(values: np.ndarray, kind: int = 8) -> bytes:
@@ -102,5 +104,5 @@ def test_real_files(test_data, add, raw):
     assert seen == list(range(1, 10_001))
     content = gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes())
     label = gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes())[8 + 9_999]
-    with Image.open(raw / "t10k" / str(label) / "t10k-009999.png") as image:
+    with Image.open(io.BytesIO(files_in(raw / "t10k")[f"{label}/t10k-009999.png"])) as image:
         assert image.tobytes() == content[-784:]

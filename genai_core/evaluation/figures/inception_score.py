@@ -1,11 +1,11 @@
-"""The figures as pure formulas on arrays."""
+"""Inception score, and whether images show the class that was asked for: figures of a classifier's logits."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.evaluation.statistics import FeatureStats, Float64
+from genai_core.evaluation.statistics import Float64
 
 
 @dataclass(frozen=True)
@@ -14,24 +14,6 @@ class InceptionScore:
 
     mean: float
     std: float
-
-
-def frechet_distance(reference: FeatureStats, reference_root: Float64, other: FeatureStats) -> float:
-    """Squared Frechet distance between two Gaussians (Heusel et al. 2017, arXiv 1706.08500, eq. 6).
-
-    reference_root: (D, D), square_root(reference.covariance). The trace of the root of the covariances' product is
-    the sum of the roots of its eigenvalues, and root @ covariance @ root has the same ones and is symmetric: that takes
-    one symmetric eigenvalue problem, twenty times faster at D = 2048, and holds for singular covariances too.
-    Raises ValueError when D differs.
-    """
-    if reference.mean.shape != other.mean.shape:
-        raise ValueError(f"features must have the same dimension, got {reference.mean.shape} and {other.mean.shape}")
-    eigenvalues = np.linalg.eigvalsh(reference_root @ other.covariance @ reference_root)
-    cross = np.sqrt(np.clip(eigenvalues, 0, None)).sum()
-    difference = reference.mean - other.mean
-    distance = difference @ difference + np.trace(reference.covariance) + np.trace(other.covariance) - 2 * cross
-    # Equal sets come out at about -1e-12.
-    return max(0.0, float(distance))
 
 
 def inception_score(logits: npt.NDArray[np.floating], splits: int) -> InceptionScore:
@@ -46,16 +28,38 @@ def inception_score(logits: npt.NDArray[np.floating], splits: int) -> InceptionS
     return InceptionScore(float(np.mean(scores)), float(np.std(scores)))
 
 
-def label_agreement(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> float:
-    """Share of images whose likeliest class, by logits (N, K), is the one that they were asked for, labels (N,)."""
+def resampled_inception_scores(logits: npt.NDArray[np.floating], weights: Float64) -> Float64:
+    """Inception score over one split of each resample (R,): logits (N, K), weights (R, N) of its images.
+
+    The score is exp(H(mean class distribution) - mean H(class distribution)), two weighted means.
+    """
+    log_p = log_softmax(logits.astype(np.float64))
+    p = np.exp(log_p)
+    shares = weights / weights.sum(axis=1, keepdims=True)
+    marginal = shares @ p
+    # 0 log 0 is 0: a class that no image shows.
+    log_marginal = np.log(marginal, out=np.zeros_like(marginal), where=marginal > 0)
+    scores: Float64 = np.exp(shares @ (p * log_p).sum(axis=1) - (marginal * log_marginal).sum(axis=1))
+    return scores
+
+
+def label_agreement(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether each image's likeliest class, by logits (N, K), is the one that was asked for, labels (N,): (N,)."""
     if len(logits) != len(labels):
         raise ValueError(f"expected one label an image, got {len(logits)} images and {len(labels)} labels")
-    return float((logits.argmax(axis=1) == labels).mean())
+    agreed: npt.NDArray[np.bool_] = logits.argmax(axis=1) == labels
+    return agreed
+
+
+def log_softmax(logits: Float64) -> Float64:
+    """Logarithms of class probabilities (N, K) from logits (N, K)."""
+    normalised: Float64 = logits - _log_sum_exp(logits, axis=1)
+    return normalised
 
 
 def _split_score(logits: Float64) -> float:
     """exp of the mean KL divergence between the classes of an image and the classes of all."""
-    log_p = logits - _log_sum_exp(logits, axis=1)
+    log_p = log_softmax(logits)
     log_marginal = _log_sum_exp(log_p, axis=0) - np.log(len(logits))
     divergence = (np.exp(log_p) * (log_p - log_marginal)).sum(axis=1)
     return float(np.exp(divergence.mean()))

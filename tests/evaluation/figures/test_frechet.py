@@ -3,7 +3,7 @@ import pytest
 import scipy.linalg
 import torch
 
-from genai_core.evaluation.metrics import frechet_distance, inception_score, label_agreement
+from genai_core.evaluation.figures.frechet import frechet_distance, frechet_influence
 from genai_core.evaluation.statistics import FeatureStats, feature_stats, square_root
 
 
@@ -65,53 +65,28 @@ def test_different_dimensions_are_refused():
         distance(random_stats(0, dim=3), random_stats(0, dim=4))
 
 
-def test_uniform_predictions_score_one():
-    assert inception_score(np.zeros((40, 5)), splits=4).mean == pytest.approx(1)
+def test_the_influence_is_the_change_of_the_distance_with_an_images_weight():
+    generator = np.random.default_rng(8)
+    real = feature_stats(generator.normal(size=(300, 4)))
+    root = square_root(real.covariance)
+    features = generator.normal(size=(50, 4)) * 1.3 + 0.2
+
+    def weighted_distance(weights):
+        shares = weights / weights.sum()
+        mean = shares @ features
+        centred = features - mean
+        return frechet_distance(real, root, FeatureStats(50, mean, (centred.T * shares) @ centred * 50 / 49))
+
+    influence = frechet_influence(features, real, root)
+    assert influence.mean() == pytest.approx(0, abs=1e-9)
+    for image in (0, 7, 33):
+        step = np.zeros(50)
+        step[image] = 1e-4
+        slope = (weighted_distance(np.ones(50) + step) - weighted_distance(np.ones(50) - step)) / 2e-4
+        assert influence[image] / 50 == pytest.approx(slope, rel=0.03, abs=1e-3)
 
 
-@pytest.mark.parametrize("scale", [50.0, 1e5])
-def test_confident_balanced_predictions_score_the_number_of_classes(scale):
-    # At 1e5 the other classes' probabilities are 0 in float64: no NaN from 0 * log 0.
-    logits = scale * np.eye(5)[np.arange(50) % 5]
-    score = inception_score(logits, splits=2)
-    assert score.mean == pytest.approx(5)
-    assert score.std == pytest.approx(0, abs=1e-9)
-
-
-def test_the_same_confident_class_for_all_scores_one():
-    assert inception_score(1e4 * np.eye(5)[np.zeros(20, int)], splits=1).mean == pytest.approx(1)
-
-
-def test_the_score_is_the_exponential_of_the_mean_divergence():
-    logits = np.random.default_rng(8).normal(size=(30, 4))
-    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    expected = np.exp((p * (np.log(p) - np.log(p.mean(0)))).sum(1).mean())
-    assert inception_score(logits, splits=1).mean == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.filterwarnings("ignore:Metric `InceptionScore` will save all")
-@pytest.mark.filterwarnings("ignore:std")
-def test_it_agrees_with_torchmetrics_inception_score():
-    from torchmetrics.image.inception import InceptionScore
-
-    class Identity(torch.nn.Module):
-        def forward(self, x):
-            return x
-
-    logits = torch.from_numpy(np.random.default_rng(9).normal(size=(60, 4)) * 3)
-    # It shuffles before it splits: with one split the order is no matter.
-    metric = InceptionScore(feature=Identity(), splits=1)
-    metric.update(logits)
-    assert inception_score(logits.numpy(), splits=1).mean == pytest.approx(float(metric.compute()[0]), rel=1e-6)
-
-
-def test_more_splits_than_images_are_refused():
-    with pytest.raises(ValueError, match="at least one image a split"):
-        inception_score(np.zeros((3, 2)), splits=4)
-
-
-def test_label_agreement_is_the_share_of_right_classes():
-    logits = np.array([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 4.0]])
-    assert label_agreement(logits, np.array([0, 1, 1, 1])) == 0.75
-    with pytest.raises(ValueError, match="one label an image"):
-        label_agreement(logits, np.array([0]))
+def test_the_influence_of_images_in_a_subspace_is_finite():
+    generator = np.random.default_rng(9)
+    real = feature_stats(generator.normal(size=(100, 12)))
+    assert np.isfinite(frechet_influence(generator.normal(size=(5, 12)), real, square_root(real.covariance))).all()

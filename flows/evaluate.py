@@ -1,0 +1,38 @@
+"""`genai evaluate`: measuring images that no stage made, in a child process, as the command line knows no torch."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from flows.process import Processes
+
+# Paths that the user names from where the command is run, not from the workspace.
+PATHS = ("against", "weights", "out")
+
+
+def evaluate(workspace: Path, images: str | None, *, selfcheck: bool, **options: str | None) -> int:
+    """Run tasks.score in `workspace`; options as its own. Prints its lines, gives its exit status."""
+    command = [sys.executable, "-m", "tasks.score"]
+    command += [_absolute(images)] if images else []
+    command += ["--selfcheck"] if selfcheck else []
+    for name, value in options.items():
+        if value is not None:
+            command.append(f"--{name.replace('_', '-')}={_absolute(value) if name in PATHS else value}")
+    processes = Processes()
+    try:
+        return processes.run(
+            command,
+            folder=workspace,
+            environment={**os.environ, "PYTHONUNBUFFERED": "1"},
+            timeout_s=None,
+            on_line=click.echo,
+        )
+    except KeyboardInterrupt:
+        processes.stop()
+        raise
+
+
+def _absolute(place: str) -> str:
+    return place if place.startswith("builtin:") else str(Path(place).resolve())

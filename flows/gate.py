@@ -1,0 +1,166 @@
+"""May a candidate replace the champion? A plain function: figures in, a verdict that lists every rule out."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeGuard
+
+from genai_core.config import GateConfig
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A paired difference, candidate minus champion, of a distance (smaller is better), with its confidence interval.
+
+    Both drawn from the same seeds and measured on the same test images and resamples, so that what they share cancels.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """What was measured of one model. None: not measured."""
+
+    distance: float | None  # FD, or whatever selection.metric names
+    memorised_share: float | None  # of its images, nearer to a training image than real held-out ones are
+    recall: float | None  # share of real images that lie where the model draws
+    class_coverage: Mapping[str, float] = field(default_factory=dict)  # class -> share of its real images covered
+
+
+@dataclass(frozen=True)
+class GateFacts:
+    """Candidate and champion, measured alike. champion and difference are None when nothing is in production."""
+
+    candidate: ModelFigures
+    champion: ModelFigures | None
+    difference: Interval | None
+    same_protocol: bool  # test images, seeds and extractor were the same for both
+    recall_of_real: float | None  # the recall of held-out real images: what a perfect model reaches
+    classes: tuple[str, ...]  # of the dataset; empty: no labels
+    device_hours: float | None  # that the candidate took
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of the gate: whether it was met, and the figures that say so."""
+
+    name: str
+    passed: bool
+    figures: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All rules, in their order. One that fails is enough."""
+
+    rules: tuple[Rule, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(rule.passed for rule in self.rules)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        return tuple(f"{rule.name}: {rule.figures}" for rule in self.rules if not rule.passed)
+
+
+def gate(facts: GateFacts, rules: GateConfig) -> Verdict:
+    """Hold a candidate against every rule. Only finite figures count: what was not measured has not passed."""
+    return Verdict(
+        (
+            _comparable(facts),
+            _not_worse(facts),
+            _sharp_enough(facts, rules),
+            _not_memorised(facts.candidate.memorised_share, rules.max_memorised_share),
+            _not_collapsed(facts, rules.min_recall_share),
+            _no_class_lost(facts, rules.min_class_coverage),
+            _affordable(facts.device_hours, rules.max_device_hours),
+        )
+    )
+
+
+def _comparable(facts: GateFacts) -> Rule:
+    if facts.champion is None:
+        return Rule("comparable", True, "nothing is in production to compare with")
+    how = "the same" if facts.same_protocol else "not the same: measure both anew"
+    return Rule("comparable", facts.same_protocol, f"test images, seeds and extractor of both are {how}")
+
+
+def _not_worse(facts: GateFacts) -> Rule:
+    """Worse is a candidate whose whole interval lies above 0: then chance does not explain it."""
+    if facts.champion is None:
+        own = facts.candidate.distance
+        return Rule("not worse", _is_finite(own), f"distance {_shown(own)}; there is no champion")
+    pair = f"distance {_shown(facts.candidate.distance)} against {_shown(facts.champion.distance)}"
+    difference = facts.difference
+    if difference is None or not _all_finite(
+        difference.value, difference.low, difference.high, facts.candidate.distance, facts.champion.distance
+    ):
+        return Rule("not worse", False, f"{pair}; their difference was not measured")
+    span = f"difference {difference.value:+.4g}, between {difference.low:+.4g} and {difference.high:+.4g}"
+    if difference.low > 0:
+        return Rule("not worse", False, f"{pair}; {span}: worse than by chance")
+    return Rule("not worse", True, f"{pair}; {span}: {'better' if difference.high < 0 else 'no worse than by chance'}")
+
+
+def _sharp_enough(facts: GateFacts, rules: GateConfig) -> Rule:
+    """An interval that is wide has 0 in it whatever the models are; then "no worse than by chance" says nothing."""
+    if facts.champion is None:
+        return Rule("sharp enough", True, "nothing is in production to compare with")
+    difference, distance = facts.difference, facts.champion.distance
+    if difference is None or not _all_finite(difference.low, difference.high) or not _is_finite(distance):
+        return Rule("sharp enough", False, "the difference was not measured")
+    if difference.high < 0:
+        return Rule("sharp enough", True, "the candidate is better, however wide the interval")
+    most = rules.max_worse_share * distance
+    figures = f"at worst {difference.high:+.4g}, allowed {most:+.4g} ({rules.max_worse_share:.0%} of the champion's)"
+    return Rule("sharp enough", difference.high <= most, figures)
+
+
+def _not_memorised(share: float | None, most: float) -> Rule:
+    if not _is_finite(share):
+        return Rule("not memorised", False, "memorisation was not measured")
+    return Rule("not memorised", share <= most, f"{share:.2%} of the images are memorised, allowed {most:.2%}")
+
+
+def _not_collapsed(facts: GateFacts, least_share: float) -> Rule:
+    recall, real = facts.candidate.recall, facts.recall_of_real
+    if not _is_finite(recall) or not _is_finite(real):
+        return Rule("not collapsed", False, "recall was not measured")
+    least = least_share * real
+    return Rule("not collapsed", recall >= least, f"recall {recall:.3f}, at least {least:.3f} (real images {real:.3f})")
+
+
+def _no_class_lost(facts: GateFacts, least: float) -> Rule:
+    if not facts.classes:
+        return Rule("no class lost", True, "the images have no classes")
+    shares = facts.candidate.class_coverage
+    missing = [name for name in facts.classes if not _is_finite(shares.get(name))]
+    if missing:
+        return Rule("no class lost", False, f"not measured: {', '.join(missing)}")
+    lost = [f"{name} {shares[name]:.1%}" for name in facts.classes if shares[name] < least]
+    if lost:
+        return Rule("no class lost", False, f"covered real images, at least {least:.1%}: {', '.join(lost)}")
+    lowest = min(facts.classes, key=lambda name: shares[name])
+    return Rule("no class lost", True, f"the lowest is {lowest} {shares[lowest]:.1%}, at least {least:.1%}")
+
+
+def _affordable(hours: float | None, most: float) -> Rule:
+    if not _is_finite(hours):
+        return Rule("affordable", False, "the cost was not measured")
+    return Rule("affordable", hours <= most, f"{hours:.3f} device hours, allowed {most:g}")
+
+
+def _is_finite(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
+
+
+def _all_finite(*values: float | None) -> bool:
+    return all(_is_finite(value) for value in values)
+
+
+def _shown(value: float | None) -> str:
+    return f"{value:.4g}" if _is_finite(value) else "not measured"

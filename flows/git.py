@@ -1,0 +1,90 @@
+"""Questions to git and the few things that are written there, as child processes: 5 ms each, and no library to load."""
+
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+# For what may ask a server; what is on this disk takes milliseconds.
+NETWORK_TIMEOUT_S = 60.0
+
+
+class GitError(RuntimeError):
+    """git said no; the message has the command and what git said."""
+
+
+def git(workspace: Path, *arguments: str, text: str | None = None, timeout_s: float = NETWORK_TIMEOUT_S) -> str:
+    """What `git ARGUMENTS` printed. `text` goes to its standard input. Raises GitError."""
+    given = None if text is None else text.encode()
+    return _bytes(workspace, arguments, given, timeout_s).decode(errors="surrogateescape")
+
+
+def commit_of(workspace: Path, revision: str = "HEAD") -> str:
+    """The full hash of the commit that a revision names. Raises GitError that says what is wrong with it."""
+    try:
+        return git(workspace, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
+    except GitError:
+        if not _is_repository(workspace):
+            raise GitError(f"{workspace}: no git repository here; the registry lives in git's tags") from None
+        what = "there is no commit yet" if revision == "HEAD" else f"git knows no commit {revision!r}"
+        raise GitError(f"{workspace}: {what}") from None
+
+
+def files_at(workspace: Path, commit: str, paths: Iterable[str]) -> dict[str, bytes]:
+    """The contents of those of `paths` that the commit has as files. One process for all of them."""
+    return {path: content for (_, path), content in blobs(workspace, [(commit, path) for path in paths]).items()}
+
+
+def blobs(workspace: Path, wanted: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], bytes]:
+    """The contents of (commit, path) for those that exist and are files."""
+    asked = list(wanted)
+    lines = "".join(f"{commit}:{path}\n" for commit, path in asked)
+    answer = _bytes(workspace, ("cat-file", "--batch"), lines.encode(), NETWORK_TIMEOUT_S)
+    found: dict[tuple[str, str], bytes] = {}
+    place = 0
+    for item in asked:
+        end = answer.index(b"\n", place)
+        words = answer[place:end].rsplit(b" ", 2)
+        place = end + 1
+        if len(words) == 3 and words[2].isdigit():
+            size = int(words[2])
+            if words[1] == b"blob":
+                found[item] = answer[place : place + size]
+            place += size + 1
+    return found
+
+
+def remote_of(workspace: Path) -> str | None:
+    """The git remote that the registry is shared through: origin, else the only one. Raises GitError for several."""
+    names = git(workspace, "remote").split()
+    if not names or "origin" in names:
+        return "origin" if names else None
+    if len(names) > 1:
+        raise GitError(f"which git remote holds the registry: {', '.join(names)}? Name it origin (git remote rename)")
+    return names[0]
+
+
+def _is_repository(workspace: Path) -> bool:
+    try:
+        git(workspace, "rev-parse", "--git-dir")
+    except GitError:
+        return False
+    return True
+
+
+def _bytes(workspace: Path, arguments: Iterable[str], given: bytes | None, timeout_s: float) -> bytes:
+    command = ["git", *arguments]
+    # No question that nobody is there to answer: a password that is missing is an error.
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            command, cwd=workspace, input=given, capture_output=True, timeout=timeout_s, env=environment, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise GitError(f"`git {command[1]}` gave no answer in {timeout_s:g} s") from None
+    except OSError as error:
+        raise GitError(f"git could not be started: {error}") from None
+    if done.returncode != 0:
+        said = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+        raise GitError(f"`git {command[1]}`: {'; '.join(said[:6]) or f'status {done.returncode}'}")
+    return done.stdout

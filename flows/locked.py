@@ -1,0 +1,185 @@
+"""dvc.lock as it stands at a commit: what each stage was made of, and whether that is what the commit holds."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from flows.git import GitError, blobs, files_at, git
+from genai_core.config import PARAMS_FILE
+
+LOCK_FILE = "dvc.lock"
+RAW_FILE = "data/raw.dvc"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file or a folder with the hash that DVC gave it (a folder's ends in .dir)."""
+
+    path: str
+    md5: str
+
+
+@dataclass(frozen=True)
+class LockedStage:
+    """One stage's entry in dvc.lock."""
+
+    name: str
+    command: str
+    deps: tuple[Item, ...]
+    outs: tuple[Item, ...]
+    params: dict[str, Any]  # of params.yaml, by dotted key
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The stages of a dvc.lock, in its order, and the data sources that *.dvc files track."""
+
+    stages: dict[str, LockedStage]
+    sources: tuple[Item, ...] = ()
+
+    def output(self, path: str) -> Item | None:
+        """The output that is at `path`."""
+        return next((item for stage in self.stages.values() for item in stage.outs if item.path == path), None)
+
+    def maker(self, path: str) -> LockedStage | None:
+        """The stage that has an output at `path`, above it or below it."""
+        makers = self.makers(path)
+        return makers[0] if makers else None
+
+    def makers(self, path: str) -> list[LockedStage]:
+        """The stages whose outputs are at `path`, above it or below it: a dependency may be a folder of outputs."""
+        return [stage for stage in self.stages.values() if any(overlap(item.path, path) for item in stage.outs)]
+
+    def code(self, stage: LockedStage) -> list[Item]:
+        """The dependencies that no stage and no data source makes: what git holds."""
+        return [item for item in stage.deps if not self._is_made(item.path)]
+
+    def data(self, stage: LockedStage) -> list[Item]:
+        """The dependencies that other stages make, or that are data sources."""
+        return [item for item in stage.deps if self._is_made(item.path)]
+
+    def _is_made(self, path: str) -> bool:
+        return bool(self.makers(path)) or any(overlap(item.path, path) for item in self.sources)
+
+    def ancestry(self, path: str) -> list[LockedStage]:
+        """The stages that `path` comes of, the nearest first, each once."""
+        found: dict[str, LockedStage] = {}
+        waiting = [path]
+        while waiting:
+            for stage in self.makers(waiting.pop(0)):
+                if stage.name not in found:
+                    found[stage.name] = stage
+                    waiting += [item.path for item in self.data(stage)]
+        return list(found.values())
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one lies in the other."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
+def lock_at(workspace: Path, commit: str) -> Lock:
+    """dvc.lock and the *.dvc files of data/ at a commit; empty where there is none. Raises GitError."""
+    return locks_at(workspace, [commit])[commit]
+
+
+def locks_at(workspace: Path, commits: list[str]) -> dict[str, Lock]:
+    """The same for many commits: each content is read once."""
+    contents = blobs(workspace, [(c, path) for c in commits for path in (LOCK_FILE, RAW_FILE)])
+    parsed: dict[bytes, Any] = {}
+
+    def values(commit: str, path: str) -> Any:
+        content = contents.get((commit, path), b"")
+        if content not in parsed:
+            parsed[content] = _yaml(content, f"{path} at {commit[:7]}")
+        return parsed[content]
+
+    return {c: Lock(_stages(values(c, LOCK_FILE)), tuple(_sources(values(c, RAW_FILE)))) for c in commits}
+
+
+def differences(workspace: Path, commit: str, path: str) -> list[str]:
+    """What was used to make `path` and is not what the commit holds: one line each; empty when all agrees.
+
+    Code and parameters are compared with the commit's own, data with what dvc.lock says of the stage that made them.
+    """
+    lock = lock_at(workspace, commit)
+    stages = lock.ancestry(path)
+    paths = {item.path for stage in stages for item in lock.code(stage)}
+    files = files_at(workspace, commit, [*paths, PARAMS_FILE])
+    folders = {path: _folder_md5(workspace, commit, path) for path in paths - files.keys()}
+    hashes = {path: hashlib.md5(content, usedforsecurity=False).hexdigest() for path, content in files.items()}
+    hashes.update({path: md5 for path, md5 in folders.items() if md5})
+    params = _yaml(files.get(PARAMS_FILE, b""), PARAMS_FILE) or {}
+    said: list[str] = []
+    for stage in reversed(stages):
+        said += [f"{stage.name}: {item.path}" for item in lock.code(stage) if hashes.get(item.path) != item.md5]
+        said += [
+            f"{stage.name}: {PARAMS_FILE} {key}"
+            for key, value in stage.params.items()
+            if not _is_at(params, key, value)
+        ]
+        made = {item.path: item.md5 for other in stages for item in other.outs}
+        made.update({item.path: item.md5 for item in lock.sources})
+        said += [f"{stage.name}: {item.path}" for item in lock.data(stage) if made.get(item.path, item.md5) != item.md5]
+    return said
+
+
+def _stages(values: Any) -> dict[str, LockedStage]:
+    entries = (values or {}).get("stages") or {}
+    return {
+        name: LockedStage(
+            name=name,
+            command=str(entry.get("cmd", "")),
+            deps=tuple(_items(entry.get("deps"))),
+            outs=tuple(_items(entry.get("outs"))),
+            params=dict((entry.get("params") or {}).get(PARAMS_FILE) or {}),
+        )
+        for name, entry in entries.items()
+    }
+
+
+def _items(entries: Any) -> Iterator[Item]:
+    for entry in entries or []:
+        yield Item(str(entry["path"]), str(entry.get("md5", "")))
+
+
+def _sources(values: Any) -> Iterator[Item]:
+    for entry in (values or {}).get("outs") or []:
+        yield Item(f"data/{entry['path']}", str(entry.get("md5", "")))
+
+
+def _yaml(content: bytes, name: str) -> Any:
+    try:
+        return YAML(typ="safe").load(content) if content else None
+    except (YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise GitError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _is_at(params: Any, key: str, value: Any) -> bool:
+    for part in key.split("."):
+        if not isinstance(params, dict) or part not in params:
+            return False
+        params = params[part]
+    return bool(params == value)
+
+
+def _folder_md5(workspace: Path, commit: str, path: str) -> str | None:
+    """DVC's hash of a folder as the commit has it: the md5 of the JSON list of its files."""
+    names = [
+        name for name in git(workspace, "ls-tree", "-r", "-z", "--name-only", commit, f"{path}/").split("\0") if name
+    ]
+    if not names:
+        return None
+    contents = files_at(workspace, commit, names)
+    listing = [
+        {"md5": hashlib.md5(contents[name], usedforsecurity=False).hexdigest(), "relpath": name[len(path) + 1 :]}
+        for name in sorted(contents)
+    ]
+    text = json.dumps(listing, sort_keys=True).encode()
+    return f"{hashlib.md5(text, usedforsecurity=False).hexdigest()}.dir"

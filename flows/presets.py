@@ -1,0 +1,87 @@
+"""Presets: whole params.yaml files for common datasets, by name.
+
+presets/digits.yaml is whole. The others say in what they differ from it, so that each key and its comment stands in one
+place; what `genai init` writes is whole again.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from genai_core.config import PARAMS_FILE, ConfigError
+
+FOLDER = Path(__file__).parents[1] / "presets"
+BASE = "digits"
+
+
+def preset_names() -> list[str]:
+    """The names there are, the base first."""
+    return sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda name: (name != BASE, name))
+
+
+def preset_text(name: str) -> str:
+    """The params.yaml of a preset. Raises ConfigError that lists the names there are."""
+    if name not in preset_names():
+        raise ConfigError(f"there is no preset {name!r}; there are: {', '.join(preset_names())}")
+    base = (FOLDER / f"{BASE}.yaml").read_text()
+    if name == BASE:
+        return base
+    text = (FOLDER / f"{name}.yaml").read_text()
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.width = 120
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    values = yaml.load(base)
+    _take(values, yaml.load(text), name)
+    written = io.StringIO()
+    yaml.dump(values, written)
+    about = text[: text.index("\n\n")]  # what the preset says of itself: costs, and what to expect
+    return f"{about}\n#\n{written.getvalue()}"
+
+
+def write_preset(workspace: Path, name: str, *, force: bool) -> Path:
+    """Write the workspace's params.yaml. Raises ConfigError rather than lose what somebody wrote, unless `force`."""
+    path, text = workspace / PARAMS_FILE, preset_text(name)
+    if path.exists() and not force and path.read_text() not in map(preset_text, preset_names()):
+        raise ConfigError(f"{path} exists, and is no preset as it was written; --force overwrites it")
+    path.write_text(text)
+    return path
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null as this project does, not as nothing."""
+
+
+_Representer.add_representer(
+    type(None), lambda representer, _value: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+)
+
+
+def _take(values: CommentedMap, changes: CommentedMap, where: str) -> None:
+    """Put `changes` into `values`; a key keeps its comment unless the change has one."""
+    for key, value in changes.items():
+        if key not in values:
+            raise ConfigError(f"presets: {where}.{key}: not a key of presets/{BASE}.yaml")
+        if isinstance(value, CommentedMap) and isinstance(values[key], CommentedMap):
+            _take(values[key], value, f"{where}.{key}")
+            continue
+        values[key] = value
+        comment = _comment(changes, key)
+        if comment is not None:
+            own = _comment(values, key)
+            if own is None:
+                values.yaml_add_eol_comment(comment.value.splitlines()[0].removeprefix("# "), key)
+            else:
+                # The rest of the token is the empty lines before the next section.
+                own.value = comment.value.splitlines()[0] + "\n" + own.value.partition("\n")[2]
+
+
+def _comment(values: CommentedMap, key: Any) -> Any:
+    """ruamel's token of the comment behind a value, or None."""
+    item = values.ca.items.get(key)
+    token = item[2] if item else None
+    return token if token and token.value.strip() else None

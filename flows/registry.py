@@ -1,0 +1,223 @@
+"""The model registry: tags of git in the form that GTO and `dvc artifacts get --stage prod` read.
+
+candidate@v0.0.2 says that a commit's models/candidate is version v0.0.2; candidate#prod#3, the third move, that
+production is the version of that commit. Tags are only ever added, so they are the history too. Read by git alone:
+importing gto costs a second.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from flows.git import git
+
+# The name in dvc.yaml's `artifacts:`, what it names, and the stage of production.
+ARTIFACT, MODEL, STAGE = "candidate", "models/candidate", "prod"
+
+VERSION_PATTERN = re.compile(r"v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+TAG_PATTERN = re.compile(
+    rf"{ARTIFACT}(?:@(?P<version>v[0-9][^!#]*)|#(?P<stage>[^#!]+))(?P<cancel>!?)(?:#(?P<number>\d+))?"
+)
+TAG_REFS = (f"refs/tags/{ARTIFACT}@*", f"refs/tags/{ARTIFACT}#*")
+_FORMAT = "%00".join(
+    ["%(refname:short)", "%(objectname)", "%(*objectname)", "%(taggername)", "%(taggerdate:unix)", "%(contents)", "%00"]
+)
+
+
+class RegistryError(RuntimeError):
+    """The registry cannot do what was asked for; the message says why, what to do, and how production stands."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a version's tag says of its model, so that it can be read without the data."""
+
+    model: str  # DVC's hash of models/candidate
+    weights: str  # sha256 of its model.safetensors
+    family: str
+    dataset: str  # fingerprint of the dataset that it was trained on
+    raw_data: str  # DVC's hash of data/raw
+    metric: str
+    figures: dict[str, float] = field(default_factory=dict)
+    choice: str = ""  # why the pipeline chose this model
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered model. `facts` is None where the tag was made by another tool."""
+
+    name: str
+    commit: str
+    at: datetime
+    by: str
+    why: str
+    facts: ModelFacts | None
+    withdrawn: bool = False  # by `gto deregister`
+
+
+@dataclass(frozen=True)
+class Move:
+    """Production became another version; `ended` when the tag says that the version is no longer there."""
+
+    number: int
+    version: str
+    commit: str
+    at: datetime
+    by: str
+    action: Literal["promote", "rollback"]
+    why: str
+    ended: bool = False
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All versions, the oldest first, and all moves of production in their order."""
+
+    versions: tuple[Version, ...]
+    moves: tuple[Move, ...]
+    tags: dict[str, str]  # name -> hash of the tag
+    newest_at: datetime | None
+
+    def production(self, at: datetime | None = None) -> Move | None:
+        """The move that made production what it is, or was at a time; None when nothing was in production."""
+        standing: dict[str, Move] = {}
+        for move in self.moves:
+            if at is not None and move.at > at:
+                break
+            standing.pop(move.version, None)
+            if not move.ended:
+                standing[move.version] = move
+        return list(standing.values())[-1] if standing else None
+
+    def version(self, name: str) -> Version:
+        """Raises RegistryError that lists the versions there are."""
+        found = next((version for version in self.versions if version.name == name), None)
+        if found is None:
+            known = ", ".join(version.name for version in self.versions) or "none"
+            raise RegistryError(f"there is no version {name}; there are: {known}")
+        return found
+
+    def of_commit(self, commit: str) -> Version | None:
+        return next((version for version in self.versions if version.commit == commit), None)
+
+    def before(self) -> str | None:
+        """The version that a rollback goes to: what was in production before the present one was promoted."""
+        trail: list[str] = []
+        for move in self.moves:
+            if move.ended:
+                trail = [name for name in trail if name != move.version]
+            elif move.action == "rollback" and move.version in trail:
+                del trail[trail.index(move.version) + 1 :]
+            elif not trail or trail[-1] != move.version:
+                trail.append(move.version)
+        withdrawn = {version.name for version in self.versions if version.withdrawn}
+        return next((name for name in reversed(trail[:-1]) if name not in {*withdrawn, trail[-1]}), None)
+
+    def next_version(self) -> str:
+        """The last version with its patch number raised; v0.0.1 is the first."""
+        plain = (VERSION_PATTERN.fullmatch(version.name) for version in self.versions)
+        numbers = [(int(match[1]), int(match[2]), int(match[3])) for match in plain if match]
+        major, minor, patch = max(numbers, default=(0, 0, 0))
+        return f"v{major}.{minor}.{patch + 1}"
+
+    def next_number(self) -> int:
+        """The number of the next move: GTO counts all stages of an artifact together."""
+        found = (TAG_PATTERN.fullmatch(name) for name in self.tags)
+        return max((int(match["number"] or 0) for match in found if match), default=0) + 1
+
+
+def read_registry(workspace: Path) -> Registry:
+    """What this clone's tags say. Raises GitError."""
+    versions: dict[str, Version] = {}
+    withdrawn: set[str] = set()
+    moves: list[Move] = []
+    tags: dict[str, str] = {}
+    newest: datetime | None = None
+    for record in git(workspace, "for-each-ref", f"--format={_FORMAT}", *TAG_REFS).split("\0\0\n"):
+        if not record:
+            continue
+        name, sha, commit, by, seconds, message = record.split("\0", 5)
+        match = TAG_PATTERN.fullmatch(name)
+        if match is None or not commit:  # GTO leaves lightweight tags out, too
+            continue
+        at = datetime.fromtimestamp(int(seconds), UTC)
+        tags[name], newest = sha, max(at, newest or at)
+        fields = read_fields(message)
+        if match["version"] and match["cancel"]:
+            withdrawn.add(match["version"])
+        elif match["version"]:
+            why = fields.get("Why", _title(message))
+            versions[match["version"]] = Version(match["version"], commit, at, by, why, _facts(fields))
+        elif match["stage"] == STAGE:
+            action: Literal["promote", "rollback"] = "rollback" if fields.get("Action") == "rollback" else "promote"
+            why, ended = fields.get("Why", _title(message)), bool(match["cancel"])
+            moves.append(Move(int(match["number"] or 0), "", commit, at, by, action, why, ended))
+    names = {version.commit: version.name for version in versions.values()}
+    return Registry(
+        versions=tuple(
+            replace(version, withdrawn=version.name in withdrawn)
+            for version in sorted(versions.values(), key=lambda version: version.at)
+        ),
+        moves=tuple(
+            replace(move, version=names.get(move.commit, move.commit[:7]))
+            for move in sorted(moves, key=lambda move: (move.at, move.number))
+        ),
+        tags=tags,
+        newest_at=newest,
+    )
+
+
+def tag_message(title: str, fields: dict[str, str]) -> str:
+    """A title for people, then lines that `read_fields` reads. What came in as a text of many lines becomes one."""
+    lines = [f"{name}: {' '.join(value.split())}" for name, value in fields.items() if value.strip()]
+    return "\n".join([" ".join(title.split()), "", *lines]) + "\n"
+
+
+def read_fields(message: str) -> dict[str, str]:
+    """The fields of a tag's message; the first of a name counts."""
+    fields: dict[str, str] = {}
+    for line in message.partition("\n\n")[2].splitlines():
+        name, colon, value = line.partition(": ")
+        if colon and re.fullmatch(r"[A-Z][A-Za-z-]*", name):
+            fields.setdefault(name, value)
+    return fields
+
+
+def fact_fields(facts: ModelFacts) -> dict[str, str]:
+    """The lines that `read_registry` reads a version's facts from."""
+    return {
+        "Choice": facts.choice,
+        "Family": facts.family,
+        "Metric": facts.metric,
+        "Figures": json.dumps(facts.figures, allow_nan=False),
+        "Model": facts.model,
+        "Weights": facts.weights,
+        "Dataset": facts.dataset,
+        "Raw-Data": facts.raw_data,
+    }
+
+
+def _facts(fields: dict[str, str]) -> ModelFacts | None:
+    if "Weights" not in fields:
+        return None
+    try:
+        figures = {str(name): float(value) for name, value in json.loads(fields.get("Figures", "{}")).items()}
+    except (ValueError, AttributeError, TypeError):
+        figures = {}  # somebody else's tag, with a line of that name
+    return ModelFacts(
+        model=fields.get("Model", ""),
+        weights=fields["Weights"],
+        family=fields.get("Family", ""),
+        dataset=fields.get("Dataset", ""),
+        raw_data=fields.get("Raw-Data", ""),
+        metric=fields.get("Metric", ""),
+        figures=figures,
+        choice=fields.get("Choice", ""),
+    )
+
+
+def _title(message: str) -> str:
+    return message.strip().partition("\n")[0]

@@ -1,0 +1,52 @@
+"""Is an image in a dataset? By its pixels and by its source, from the dataset's small files alone: no shard is read."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One row of a dataset that is the image; `reason` where it was left out and what is there instead of it."""
+
+    split: str
+    source: str
+    by: str  # "pixels" or "source"
+    reason: str = ""
+
+
+def look_up(folder: Path, source: str, digest: bytes | None) -> list[Sighting]:
+    """Where the image stands in the dataset whose manifest.parquet, rejected.csv and facts/ lie in `folder`.
+
+    source: its name below the raw data. digest: sha256 of its pixels as this dataset has them, None when the file is not
+    at hand. An image that was left out as a duplicate counts as seen through the one that was kept, which is equal.
+    Raises FileNotFoundError when a file is missing.
+    """
+    manifest = pd.read_parquet(folder / "manifest.parquet")
+    found = [
+        Sighting(str(row.split), str(row.source), "source")
+        for row in manifest[manifest["source"] == source].itertuples()
+    ]
+    if digest is not None:
+        wanted = np.frombuffer(digest, dtype=np.uint8)
+        for shard, rows in manifest.groupby("shard", sort=False):
+            facts = np.load(folder / "facts" / str(shard), allow_pickle=False)
+            same = np.flatnonzero((facts["sha256"] == wanted).all(axis=1))
+            for row in rows[rows["row"].isin(same)].itertuples():
+                if all(sighting.source != row.source for sighting in found):
+                    found.append(Sighting(str(row.split), str(row.source), "pixels"))
+    return found or _through_duplicates(folder, manifest, source)
+
+
+def _through_duplicates(folder: Path, manifest: pd.DataFrame, source: str) -> list[Sighting]:
+    with (folder / "rejected.csv").open(newline="", encoding="utf-8") as file:
+        rejected = [row for row in csv.DictReader(file) if row["source"] == source]
+    found = []
+    for row in rejected:
+        kept = manifest[manifest["source"] == row["detail"].removeprefix("of ")]
+        split = str(kept["split"].iloc[0]) if row["reason"] in ("duplicate", "in_test") and len(kept) else ""
+        found.append(Sighting(split, source, "source", f"left out: {row['reason']} {row['detail']}".rstrip()))
+    return found

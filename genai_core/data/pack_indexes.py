@@ -1,0 +1,111 @@
+"""What is in each pack, remembered: a private file a pack, so that an old pack is known by a look at its times alone.
+
+They may be deleted at any time: the headers of the pack are walked again then. A pack that was changed less than RACY_NS
+before it was read is read again the next time, as it may have changed within the resolution of its times.
+"""
+
+import hashlib
+import json
+import os
+import time
+import zipfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from genai_core.data import packs
+from genai_core.data.packs import Pack, PackFault, read_pack
+
+RACY_NS = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class PackStamp:
+    """inode, size, mtime and ctime in ns, and whether it was changed just before it was looked at."""
+
+    values: tuple[int, int, int, int]
+    is_racy: bool
+
+    @property
+    def key(self) -> int:
+        """62 bits that stand for the values."""
+        return int.from_bytes(hashlib.sha256(repr(self.values).encode()).digest()[:8], "little") >> 2
+
+
+def stamp_pack(path: Path) -> PackStamp:
+    """Raises OSError."""
+    now_ns = time.time_ns()
+    stat = path.stat()
+    values = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return PackStamp(values, max(stat.st_mtime_ns, stat.st_ctime_ns) > now_ns - RACY_NS)
+
+
+def indexed_pack(path: Path, indexes: Path | None) -> tuple[Pack, PackStamp]:
+    """What is in a pack, from its index in the folder `indexes` or else from itself. Raises OSError."""
+    stamp = stamp_pack(path)
+    if indexes is None:
+        return read_pack(path), stamp
+    index = _index_path(path, indexes)
+    pack = _load(index, stamp)
+    if pack is None:
+        pack = read_pack(path)
+        _save(index, pack, stamp)
+    return pack, stamp
+
+
+def forget_others(paths: Iterable[Path], indexes: Path) -> None:
+    """Delete the indexes of packs that are gone."""
+    known = {_index_path(path, indexes).name for path in paths}
+    for other in indexes.glob("*.npz"):
+        if other.name not in known:
+            other.unlink(missing_ok=True)
+
+
+def _index_path(path: Path, indexes: Path) -> Path:
+    place = f"{path.parent.name}/{path.name}"  # NAME/x.tar: the same wherever data/raw lies
+    return indexes / (hashlib.sha256(os.fsencode(place)).hexdigest()[:32] + ".npz")
+
+
+def _code() -> str:
+    return hashlib.sha256(Path(str(packs.__file__)).read_bytes()).hexdigest()
+
+
+def _load(index: Path, stamp: PackStamp) -> Pack | None:
+    try:
+        with index.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+            rare = json.loads(saved["rare"].tobytes())
+            if rare["racy"] or rare["stamp"] != list(stamp.values) or rare["code"] != _code():
+                return None
+            text = saved["names"].tobytes().decode()
+            names = tuple(text.split("\0")) if text else ()
+            places = saved["places"]
+        if places.shape != (3, len(names)) or places.dtype != np.int64:
+            return None
+        faults = tuple(PackFault(**fault) for fault in rare["faults"])
+        return Pack(names, places[0], places[1], places[2], rare["end"], faults, rare["skipped"], rare["damage"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _save(index: Path, pack: Pack, stamp: PackStamp) -> None:
+    rare = {
+        "stamp": stamp.values,
+        "racy": stamp.is_racy,
+        "code": _code(),
+        "end": pack.end,
+        "faults": [asdict(fault) for fault in pack.faults],
+        "skipped": pack.skipped,
+        "damage": pack.damage,
+    }
+    index.parent.mkdir(parents=True, exist_ok=True)
+    new = index.with_suffix(f".{os.getpid()}.new")
+    with new.open("wb") as file:
+        np.savez(
+            file,
+            names=np.frombuffer("\0".join(pack.names).encode(), dtype=np.uint8),
+            places=np.stack([pack.starts, pack.offsets, pack.sizes]),
+            rare=np.frombuffer(json.dumps(rare).encode(), dtype=np.uint8),
+        )
+    os.replace(new, index)

@@ -1,0 +1,121 @@
+"""Every image of data/raw by its name NAME/CLASS/file, whether it is a file of its own or stands in a pack."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from genai_core.data.decode import Reason
+from genai_core.data.facts import Indices
+from genai_core.data.pack_indexes import PackStamp, forget_others, indexed_pack
+from genai_core.data.packs import is_pack
+from genai_core.data.places import Member, Place
+from genai_core.data.sources import REFUSED, accepted_formats, find_images
+
+REFUSED_DETAILS: dict[Reason, str] = {
+    "link": "leads out of the folder, to a folder, or nowhere",
+    "special_file": "no regular file; never opened",
+}
+
+
+@dataclass(frozen=True)
+class RawFault:
+    """Something in data/raw that is no image to take although it should be one. source: its name, printable."""
+
+    source: str
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True)
+class RawImages:
+    """N images, sorted by name whatever order the file system has; those of one name: the file, then pack by pack.
+
+    names: (N) NAME/CLASS/file. packs: paths relative to `raw`, with their stamps. pack: (N,) which of them, or -1 for a
+    file. offsets, sizes: (N,) in the pack.
+    """
+
+    raw: Path
+    names: tuple[str, ...]
+    packs: tuple[str, ...]
+    stamps: tuple[PackStamp, ...]
+    pack: Indices
+    offsets: Indices
+    sizes: Indices
+    faults: tuple[RawFault, ...]
+    skipped: dict[str, int]  # what is no image by its name, hidden files, and how often
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def places(self, rows: Iterable[int]) -> list[Place]:
+        """Where the bytes of these images are."""
+        root = os.fspath(self.raw) + "/"
+        packs = [root + path for path in self.packs]
+        places: list[Place] = []
+        for row in rows:
+            pack = int(self.pack[row])
+            if pack < 0:
+                places.append(root + self.names[row])
+            else:
+                places.append(Member(packs[pack], int(self.offsets[row]), int(self.sizes[row]), self.names[row]))
+        return places
+
+    def in_storage_order(self, rows: Indices) -> Indices:
+        """The same rows, those of a pack together and in its order: so they are read from one end to the other."""
+        return rows[np.lexsort((self.offsets[rows], self.pack[rows]))] if self.packs else rows
+
+
+def find_raw_images(raw: Path, indexes: Path | None = None) -> RawImages:
+    """indexes: the folder in which is kept what is in each pack, so that an old one is not read.
+
+    Raises NotADirectoryError when `raw` is no folder and ValueError when it holds no image.
+    """
+    found = find_images(raw, is_pack)
+    names = list(found.files)
+    skipped = Counter({kind: count for kind, count in found.skipped.items() if kind not in REFUSED})
+    faults = [RawFault(name, "bad_name", "no UTF-8, or control characters") for name in found.bad_names]
+    faults += [RawFault(name, reason, REFUSED_DETAILS[reason]) for name, reason in found.refused.items()]
+    stamps: list[PackStamp] = []
+    pack_of = [np.full(len(names), -1, dtype=np.int64)]
+    offsets, sizes = [np.zeros(len(names), dtype=np.int64)], [np.zeros(len(names), dtype=np.int64)]
+    packs: list[str] = []
+    for path in found.packs:
+        folder = path.partition("/")[0]
+        try:
+            pack, stamp = indexed_pack(raw / path, indexes)
+        except OSError as error:
+            faults.append(RawFault(path, "bad_pack", f"cannot be read: {error.strerror}"))
+            continue
+        faults += [RawFault(f"{folder}/{fault.name}", fault.reason, f"{fault.detail}, in {path}") for fault in pack.faults]
+        skipped.update(pack.skipped)
+        if pack.damage is not None:
+            # Nobody knows what else is missing or wrong in it: none of its images is taken, and all of them count.
+            faults.append(RawFault(path, "bad_pack", pack.damage))
+            faults += [RawFault(f"{folder}/{name}", "bad_pack", f"in {path}, which is damaged") for name in pack.names]
+            continue
+        names += [f"{folder}/{name}" for name in pack.names]
+        pack_of.append(np.full(len(pack.names), len(packs), dtype=np.int64))
+        offsets.append(pack.offsets)
+        sizes.append(pack.sizes)
+        packs.append(path)
+        stamps.append(stamp)
+    if indexes is not None:
+        forget_others([raw / path for path in found.packs], indexes)
+    if not names and not faults:
+        raise ValueError(f"{raw}: no image file in it; {accepted_formats()}")
+    order = np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
+    return RawImages(
+        raw,
+        tuple(names[row] for row in order.tolist()),
+        tuple(packs),
+        tuple(stamps),
+        np.concatenate(pack_of)[order],
+        np.concatenate(offsets)[order],
+        np.concatenate(sizes)[order],
+        tuple(sorted(faults, key=lambda fault: fault.source)),
+        dict(sorted(skipped.items())),
+    )

@@ -1,0 +1,194 @@
+"""The figures of a set of images against one set of real ones, from features that are there already."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from genai_core.config import EvaluationConfig
+from genai_core.evaluation.figures.bootstrap import (
+    Interval,
+    centred_interval,
+    resample_weights,
+    resampled_means,
+    share_interval,
+)
+from genai_core.evaluation.figures.fd_infinity import curve_ends, frechet_curve
+from genai_core.evaluation.figures.frechet import frechet_distance
+from genai_core.evaluation.figures.frechet_resamples import resampled_curves, resampled_distances
+from genai_core.evaluation.figures.kernel import kernel_distance, mean_similarity
+from genai_core.evaluation.figures.manifold import Manifold, manifold, overlap
+from genai_core.evaluation.statistics import FeatureStats, Float64, feature_stats, square_root
+
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with the interval that the chance of its images leaves, and its value in each resample (R,)."""
+
+    value: float
+    interval: Interval | None = None
+    replicates: Float64 | None = None
+
+
+@dataclass(frozen=True)
+class RealSet:
+    """Real images: features (N, D) float32, labels (N,) or None, the Gaussian fitted to the features with its root.
+
+    `pairwise`: the images that figures of all pairs take, by index and with their balls; `similarity` is theirs.
+    """
+
+    features: npt.NDArray[np.float32]
+    labels: Labels | None
+    stats: FeatureStats
+    root: Float64
+    pairwise: npt.NDArray[np.int64]
+    balls: Manifold
+    similarity: float
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """Measured images in an order of chance: features (N, D) float32, labels (N,) or None, the balls of the first."""
+
+    features: npt.NDArray[np.float32]
+    labels: Labels | None
+    balls: Manifold
+
+
+def real_set(features: npt.NDArray[np.float32], labels: Labels | None, config: EvaluationConfig) -> RealSet:
+    """What is computed once for all models. Raises ValueError for fewer images than the figures' neighbours."""
+    count = min(len(features), config.pairwise_images)
+    # By chance: the order may be that of the classes.
+    chosen = np.sort(np.random.default_rng(config.seed).permutation(len(features))[:count]).astype(np.int64)
+    stats = feature_stats(features)
+    balls = manifold(features[chosen], config.precision_neighbours, config.density_neighbours)
+    similarity = mean_similarity(features[chosen])
+    return RealSet(features, labels, stats, square_root(stats.covariance), chosen, balls, similarity)
+
+
+def sample_set(features: npt.NDArray[np.float32], labels: Labels | None, config: EvaluationConfig) -> SampleSet:
+    """Images to measure. Their order must be one of chance. Raises ValueError as real_set does."""
+    first = features[: config.pairwise_images]
+    return SampleSet(features, labels, manifold(first, config.precision_neighbours, config.density_neighbours))
+
+
+class Resamples:
+    """The resamples of a set of images: the same for every figure and every model that is measured alike."""
+
+    def __init__(self, images: int, labels: Labels | None, config: EvaluationConfig) -> None:
+        self.config = config
+        self.weights = resample_weights(images, config.bootstrap_resamples, config.seed, labels)
+        first = min(images, config.pairwise_images)
+        strata = None if labels is None else labels[:first]
+        self.pairwise = (
+            self.weights
+            if first == images
+            else resample_weights(first, config.bootstrap_resamples, config.seed, strata)
+        )
+
+    def figure(self, value: float, replicates: Float64) -> Figure:
+        """With the interval about the replicates' mean."""
+        return Figure(value, centred_interval(value, replicates, self.config.confidence), replicates)
+
+    def mean(self, values: npt.NDArray[np.floating], weights: Float64) -> Figure:
+        """Of a mean over images."""
+        return self.figure(float(values.mean()), resampled_means(values, weights))
+
+    def share(self, flags: npt.NDArray[np.bool_], weights: Float64, together: int = 1) -> Figure:
+        """Of a share of images: Wilson's interval. `together`: images that are flagged at once, as pairs are."""
+        share = float(flags.mean())
+        interval = share_interval(share, len(flags) // together, self.config.confidence)
+        return Figure(share, interval, resampled_means(flags, weights))
+
+
+def values_against(sample: SampleSet, real: RealSet) -> dict[str, float]:
+    """fd, kid, precision, recall, density and coverage of `sample` against `real`, without intervals."""
+    near = overlap(sample.balls, real.balls)
+    kernel = kernel_distance(sample.balls.features, real.balls.features, real.similarity)
+    return {
+        "fd": frechet_distance(real.stats, real.root, feature_stats(sample.features)),
+        "kid": kernel.value,
+        "precision": float(near.precise.mean()),
+        "recall": float(near.recalled.mean()),
+        "density": float(near.density.mean()),
+        "coverage": float(near.covered.mean()),
+    }
+
+
+def figures_against(sample: SampleSet, real: RealSet, resamples: Resamples) -> dict[str, Figure]:
+    """The same with intervals.
+
+    Of fd, kid, precision and density the measured images are resampled; of recall and coverage, which are shares of
+    real images, the real ones.
+    """
+    config = resamples.config
+    near = overlap(sample.balls, real.balls)
+    kernel = kernel_distance(sample.balls.features, real.balls.features, real.similarity)
+    of_real = resample_weights(len(real.pairwise), config.bootstrap_resamples, config.seed)
+    distance = frechet_distance(real.stats, real.root, feature_stats(sample.features))
+    replicates = resampled_distances(sample.features, real.stats, real.root, resamples.weights)
+    return {
+        "fd": _not_negative(resamples.figure(distance, replicates)),
+        "kid": resamples.figure(kernel.value, resampled_means(kernel.influence, resamples.pairwise)),
+        "precision": resamples.share(near.precise, resamples.pairwise),
+        "recall": resamples.share(near.recalled, of_real),
+        "density": _not_negative(resamples.mean(near.density, resamples.pairwise)),
+        "coverage": resamples.share(near.covered, of_real),
+    }
+
+
+def extrapolated(sample: SampleSet, real: RealSet, resamples: Resamples) -> Figure:
+    """The distance at infinitely many images, with the interval that the whole fit has in each resample."""
+    ends = curve_ends(len(sample.features), resamples.config.fd_inf_points)
+    value = frechet_curve(sample.features, ends, real.stats, real.root).at_infinity()
+    curves = resampled_curves(sample.features, ends, real.stats, real.root, resamples.weights)
+    if curves is None:  # too many features to solve each: as uncertain, at least, as the distance itself
+        distances = resampled_distances(sample.features, real.stats, real.root, resamples.weights)
+        return resamples.figure(value, distances)
+    return resamples.figure(value, np.array([curve.at_infinity() for curve in curves]))
+
+
+def distance_by_class(sample: SampleSet, real: RealSet, resamples: Resamples, classes: int) -> dict[int, Figure]:
+    """The distance of each class's images to the real ones of that class; classes with fewer than two are left out.
+
+    Raises ValueError when one of the sets has no labels.
+    """
+    if sample.labels is None or real.labels is None:
+        missing = "the measured images" if sample.labels is None else "the real images"
+        raise ValueError(f"figures a class need labels on both sides; {missing} have none")
+    found = {}
+    for label in range(classes):
+        own, others = np.flatnonzero(sample.labels == label), real.features[real.labels == label]
+        if min(len(own), len(others)) < 2:
+            continue
+        stats = feature_stats(others)
+        root, features = square_root(stats.covariance), sample.features[own]
+        value = frechet_distance(stats, root, feature_stats(features))
+        replicates = resampled_distances(features, stats, root, resamples.weights[:, own])
+        found[label] = _not_negative(resamples.figure(value, replicates))
+    return found
+
+
+def coverage_by_class(sample: SampleSet, real: RealSet, resamples: Resamples, classes: int) -> dict[int, Figure]:
+    """Of the real images of each class the share that is covered: a class that is not drawn has 0.
+
+    Raises ValueError when the real images have no labels.
+    """
+    if real.labels is None:
+        raise ValueError("figures a class need labels; the real images have none")
+    covered, labels = overlap(sample.balls, real.balls).covered, real.labels[real.pairwise]
+    confidence = resamples.config.confidence
+    found = {}
+    for label in range(classes):
+        own = covered[labels == label]
+        if len(own):
+            share = float(own.mean())
+            found[label] = Figure(share, share_interval(share, len(own), confidence))
+    return found
+
+
+def _not_negative(figure: Figure) -> Figure:
+    assert figure.interval is not None
+    return Figure(figure.value, Interval(max(0.0, figure.interval.low), figure.interval.high), figure.replicates)

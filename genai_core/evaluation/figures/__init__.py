@@ -1,0 +1,1 @@
+"""Each figure as a pure formula on float64 arrays, one concept a file."""

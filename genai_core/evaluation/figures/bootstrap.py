@@ -1,0 +1,94 @@
+"""How far a figure may be off by the chance of which images were drawn: resamples, intervals, differences.
+
+Images are drawn again with putting back (Efron 1979). A figure whose expectation depends on the number of different
+images, as the Frechet distance's does, is shifted in every resample by about the same amount; so the resamples are used
+about their own mean: the interval says where the figure would lie on average over other sets of as many images.
+"""
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from genai_core.evaluation.statistics import Float64
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Both ends of a two-sided interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First less second figure, and the interval of that; `beyond_noise` when 0 lies outside it."""
+
+    value: float
+    interval: Interval
+
+    @property
+    def beyond_noise(self) -> bool:
+        """Whether the two figures differ by more than the chance of their images."""
+        return not self.interval.low <= 0 <= self.interval.high
+
+
+def resample_weights(total: int, resamples: int, seed: int, strata: npt.NDArray[np.int64] | None = None) -> Float64:
+    """How often each of `total` images is in each resample: (resamples, total), rows summing to `total`.
+
+    strata: (total,) labels whose shares are fixed by design; each label's images are drawn among themselves. The same
+    arguments give the same weights, so two models measured alike are resampled in pairs.
+    """
+    generator = np.random.default_rng(seed)
+    groups = np.zeros(total, dtype=np.int64) if strata is None else strata
+    weights = np.empty((resamples, total))
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        weights[:, members] = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), resamples)
+    return weights
+
+
+def resampled_means(values: npt.NDArray[np.floating] | npt.NDArray[np.bool_], weights: Float64) -> Float64:
+    """Mean of values (N,) in each resample, weights (R, N): (R,)."""
+    means: Float64 = weights @ values.astype(np.float64) / weights.sum(axis=1)
+    return means
+
+
+def centred_interval(value: float, replicates: Float64, confidence: float) -> Interval:
+    """The basic bootstrap interval (Davison and Hinkley 1997, section 5.2) about the replicates' own mean.
+
+    replicates: (R,), the figure of each resample. Raises ValueError when there are fewer than two.
+    """
+    if len(replicates) < 2:
+        raise ValueError(f"expected two resamples or more, got {len(replicates)}")
+    centred = replicates - replicates.mean()
+    low, high = np.quantile(centred, [(1 + confidence) / 2, (1 - confidence) / 2])
+    return Interval(float(value - low), float(value - high))
+
+
+def share_interval(share: float, total: int, confidence: float) -> Interval:
+    """Wilson's interval (1927) of a share of `total` images: it has a width even when none, or all, were found."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
+    half = z / (1 + z * z / total) * np.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    # Rounding would leave 1e-18 where the formula gives 0.
+    low = 0.0 if share == 0 else float(middle - half)
+    return Interval(low, 1.0 if share == 1 else float(middle + half))
+
+
+def paired_difference(
+    first: float, second: float, first_replicates: Float64, second_replicates: Float64, confidence: float
+) -> Difference:
+    """Of one figure of two models, from resamples of the same images' places: resample r of both has the same seeds.
+
+    What both share, such as the latents of the same seeds, cancels. Raises ValueError when the resamples differ in
+    number.
+    """
+    if first_replicates.shape != second_replicates.shape:
+        raise ValueError(
+            f"expected as many resamples of both, got {len(first_replicates)} and {len(second_replicates)}"
+        )
+    value = first - second
+    return Difference(value, centred_interval(value, first_replicates - second_replicates, confidence))

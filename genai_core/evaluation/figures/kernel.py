@@ -1,0 +1,101 @@
+"""Kernel distance: the unbiased squared maximum mean discrepancy with the cubic kernel (x . y / D + 1)^3.
+
+Binkowski et al. 2018, arXiv 1801.01401; unbiased estimator: Gretton et al. 2012, eq. 3. Unlike the Frechet distance its
+expectation does not depend on the number of images, so it may come out slightly negative.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from genai_core.evaluation.figures.neighbours import chunks
+from genai_core.evaluation.statistics import Float64
+
+
+@dataclass(frozen=True)
+class KernelDistance:
+    """The estimate, and by how much, times N, each of the N images moves it: influence (N,), mean 0."""
+
+    value: float
+    influence: Float64
+
+
+@dataclass(frozen=True)
+class SubsetKernelDistance:
+    """Mean and standard deviation over random subsets: the form in which KID is usually published."""
+
+    mean: float
+    std: float
+
+
+def kernel_distance(
+    features: npt.NDArray[np.floating], real: npt.NDArray[np.floating], real_similarity: float
+) -> KernelDistance:
+    """Of features (N, D) to real ones (M, D), over all pairs, in chunks of bounded memory.
+
+    real_similarity: mean_similarity(real), which is the same for every model. Raises ValueError when N < 2 or D
+    differs.
+    """
+    check_pair(features, real)
+    within = _row_sums(features, features) - _kernel_diagonal(features)
+    within /= len(features) - 1
+    across = _row_sums(features, real) / len(real)
+    value = float(within.mean() - 2 * across.mean() + real_similarity)
+    influence = 2 * (within - across)
+    return KernelDistance(value, influence - influence.mean())
+
+
+def mean_similarity(features: npt.NDArray[np.floating]) -> float:
+    """Mean of the kernel over all pairs of different images of features (N, D). Raises ValueError when N < 2."""
+    if features.ndim != 2 or len(features) < 2:
+        raise ValueError(f"expected features (N, D) of two images or more, got shape {features.shape}")
+    sums = _row_sums(features, features) - _kernel_diagonal(features)
+    return float(sums.mean() / (len(features) - 1))
+
+
+def subset_kernel_distance(
+    features: npt.NDArray[np.floating],
+    real: npt.NDArray[np.floating],
+    *,
+    subsets: int,
+    subset_images: int,
+    seed: int,
+) -> SubsetKernelDistance:
+    """Mean over `subsets` pairs of random subsets of `subset_images` each, drawn without putting back.
+
+    Raises ValueError when a set has fewer images than a subset.
+    """
+    check_pair(features, real)
+    if not 2 <= subset_images <= min(len(features), len(real)):
+        raise ValueError(f"expected subsets of 2 to {min(len(features), len(real))} images, got {subset_images}")
+    generator = np.random.default_rng(seed)
+    values = []
+    for _ in range(subsets):
+        chosen = real[generator.choice(len(real), subset_images, replace=False)]
+        drawn = features[generator.choice(len(features), subset_images, replace=False)]
+        values.append(kernel_distance(drawn, chosen, mean_similarity(chosen)).value)
+    return SubsetKernelDistance(float(np.mean(values)), float(np.std(values)))
+
+
+def check_pair(features: npt.NDArray[np.floating], real: npt.NDArray[np.floating]) -> None:
+    """Raises ValueError unless these are two sets (N, D) and (M, D) of two images or more."""
+    if features.ndim != 2 or real.ndim != 2 or features.shape[1] != real.shape[1]:
+        raise ValueError(f"expected features (N, D) and (M, D) of one dimension, got {features.shape} and {real.shape}")
+    if min(len(features), len(real)) < 2:
+        raise ValueError(f"expected two images or more in each set, got {len(features)} and {len(real)}")
+
+
+def _row_sums(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Float64:
+    """For each row of a (N, D) the sum of its kernel with all rows of b (M, D): (N,)."""
+    other = b.astype(np.float64).T / a.shape[1]
+    parts = [
+        ((a[chunk].astype(np.float64) @ other + 1) ** 3).sum(axis=1) for chunk in chunks(len(a), row_values=len(b))
+    ]
+    return np.concatenate(parts)
+
+
+def _kernel_diagonal(features: npt.NDArray[np.floating]) -> Float64:
+    squares: Float64 = np.einsum("nd,nd->n", features, features, dtype=np.float64)
+    diagonal: Float64 = (squares / features.shape[1] + 1) ** 3
+    return diagonal

@@ -1,0 +1,73 @@
+"""Precision and recall, density and coverage: how two sets of features overlap, by balls around their points."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from genai_core.evaluation.figures.kernel import check_pair
+from genai_core.evaluation.figures.neighbours import nearest, squared_distances
+from genai_core.evaluation.statistics import Float64
+
+# A point on the edge of a ball is inside; its distance, computed twice, differs in the last digits.
+EDGE = 1 + 1e-9
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Manifold:
+    """Features (N, D) and the radius (N,) of each point's ball, for precision and recall and for density and coverage.
+
+    A radius is the distance to the k-th nearest neighbour among the other points; k differs between the two pairs.
+    """
+
+    features: npt.NDArray[np.floating]
+    precision_radii: Float64
+    density_radii: Float64
+    density_neighbours: int
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Image by image, so that a mean is a figure and a resample of it another.
+
+    precise    (N,) the generated image lies in the ball of a real one
+    density    (N,) real balls that it lies in, over k
+    recalled   (M,) the real image lies in the ball of a generated one
+    covered    (M,) a generated image lies in the ball of the real one
+    """
+
+    precise: Flags
+    density: Float64
+    recalled: Flags
+    covered: Flags
+
+
+def manifold(features: npt.NDArray[np.floating], precision_neighbours: int, density_neighbours: int) -> Manifold:
+    """The balls around features (N, D). Raises ValueError when there are no more images than neighbours."""
+    distances = nearest(features, k=max(precision_neighbours, density_neighbours)).distances
+    return Manifold(
+        features, distances[:, precision_neighbours - 1], distances[:, density_neighbours - 1], density_neighbours
+    )
+
+
+def overlap(generated: Manifold, real: Manifold) -> Overlap:
+    """One pass over the distances between both sets.
+
+    Precision and recall: Kynkaanniemi et al. 2019, arXiv 1904.06991, eq. 1 and 2. Density and coverage: Naeem et al.
+    2020, arXiv 2002.09797, eq. 4 and 6; there a point on the edge of a ball is outside, here inside.
+    """
+    check_pair(generated.features, real.features)
+    precise = np.empty(len(generated.features), dtype=bool)
+    density = np.empty(len(generated.features))
+    recalled = np.zeros(len(real.features), dtype=bool)
+    closest = np.full(len(real.features), np.inf)
+    own_squares = EDGE * generated.precision_radii**2
+    precision_squares, density_squares = EDGE * real.precision_radii**2, EDGE * real.density_radii**2
+    for chunk, squared in squared_distances(generated.features, real.features):
+        precise[chunk] = (squared <= precision_squares).any(axis=1)
+        density[chunk] = (squared <= density_squares).sum(axis=1) / real.density_neighbours
+        recalled |= (squared <= own_squares[chunk, None]).any(axis=0)
+        np.minimum(closest, squared.min(axis=0), out=closest)
+    return Overlap(precise, density, recalled, closest <= density_squares)

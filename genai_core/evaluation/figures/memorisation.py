@@ -1,0 +1,48 @@
+"""Copies: of training images (memorisation), and of each other (mode collapse)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from genai_core.evaluation.figures.neighbours import nearest
+from genai_core.evaluation.statistics import Float64
+
+# Of the usual distance: float32 features of the same image in batches of two sizes differ by less.
+SAME_SHARE = 1e-4
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class NearCopies:
+    """For each of N samples: its nearest other image (index and distance), and whether that is within `threshold`."""
+
+    copied: Flags
+    distances: Float64
+    index: npt.NDArray[np.int64]
+    threshold: float
+
+    def closest(self, pairs: int) -> npt.NDArray[np.int64]:
+        """The samples (pairs,) whose nearest image is closest, closest first."""
+        return np.argsort(self.distances, kind="stable")[:pairs].astype(np.int64)
+
+
+def within(features: npt.NDArray[np.floating], points: npt.NDArray[np.floating] | None, limit: float) -> NearCopies:
+    """Samples (N, D) within `limit` of a point (M, D); points None: of another sample.
+
+    To find copies of training images, the points are those and the limit is the threshold of held-out images' distances
+    to them. To find samples that are all the same, the limit is the threshold of real images' distances to each other;
+    nearest neighbours are the closer the more images there are, so of as many.
+    """
+    found = nearest(features, points)
+    distances = found.distances[:, 0]
+    return NearCopies(distances <= limit, distances, found.index[:, 0], limit)
+
+
+def threshold(real_distances: Float64, percentile: float) -> float:
+    """The distance up to which an image is a near copy: `percentile` of a hundred real images are as near (N,).
+
+    Never 0, so that rounding hides no exact copy.
+    """
+    return max(float(np.percentile(real_distances, percentile)), SAME_SHARE * float(np.median(real_distances)))

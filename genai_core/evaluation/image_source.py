@@ -1,0 +1,100 @@
+"""Images from wherever they come, pixel by pixel as they are: to be measured, never resized or cut."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from genai_core.data.dataset import Split, load_dataset
+from genai_core.data.decode import FORMATS
+from genai_core.data.ingest.items import Item
+from genai_core.data.ingest.recognise import read_source
+
+MAX_MEGAPIXELS = 25
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """images (B, C, H, W) uint8, with the name of each one's class, or None."""
+
+    images: npt.NDArray[np.uint8]
+    labels: tuple[str | None, ...]
+
+
+def image_batches(source: str, scratch: Path, batch_images: int, split: Split | None = None) -> Iterator[ImageBatch]:
+    """The images of a prepared dataset, a folder, an archive, .npy, .npz, IDX, CIFAR batches or Parquet, in batches.
+
+    scratch: a folder to make, for what has to be unpacked. split: only that side of the source's separation. Raises
+    ValueError or an OSError, naming the file, when an image cannot be read, or has other sides or channels than
+    the first.
+    """
+    if (Path(source) / "dataset.json").is_file():
+        yield from _of_dataset(Path(source), batch_images, split)
+        return
+    reading = read_source(source, scratch, scratch / "source", split_from_folders=split is not None)
+    first: tuple[str, tuple[int, ...]] | None = None
+    pixels: list[npt.NDArray[np.uint8]] = []
+    labels: list[str | None] = []
+    for item in reading.items:
+        if split is not None and item.split != split:
+            continue
+        image = _pixels(item)
+        first = first or (item.path, image.shape)
+        if image.shape != first[1]:
+            raise ValueError(
+                f"{source}: images of different form: {first[0]} is (C, H, W) {first[1]}, {item.path} {image.shape}; "
+                "bring them all to one size and to grey or colour first: how that is done changes the figures"
+            )
+        pixels.append(image)
+        labels.append(item.label)
+        if len(pixels) == batch_images:
+            yield ImageBatch(np.stack(pixels), tuple(labels))
+            pixels, labels = [], []
+    if pixels:
+        yield ImageBatch(np.stack(pixels), tuple(labels))
+    if first is None:
+        raise ValueError(f"{source}: holds no image" + (f" of the side {split}" if split else ""))
+    if reading.faults:
+        fault = reading.faults[0]
+        raise ValueError(
+            f"{source}: {len(reading.faults)} images or labels are at fault, first {fault.source}: {fault.detail}"
+        )
+
+
+def _of_dataset(folder: Path, batch_images: int, split: Split | None) -> Iterator[ImageBatch]:
+    dataset = load_dataset(folder)
+    rows, classes = dataset.rows(split or "train"), dataset.info.classes
+    for begin in range(0, len(rows), batch_images):
+        part = rows.iloc[begin : begin + batch_images]
+        names = tuple(classes[label] if classes else None for label in part["label"])
+        yield ImageBatch(dataset.images_at(part), names)
+
+
+def _pixels(item: Item) -> npt.NDArray[np.uint8]:
+    """(C, H, W), C 1 or 3; what is transparent is refused, as its colour is anyone's choice."""
+    if isinstance(item.content, np.ndarray):
+        array = item.content if item.content.ndim == 3 else item.content[:, :, None]
+        if array.shape[2] not in (1, 3):
+            raise ValueError(f"{item.path}: expected grey or colour, got {array.shape[2]} channels")
+        return np.ascontiguousarray(array.transpose(2, 0, 1))
+    file = io.BytesIO(item.content) if isinstance(item.content, bytes) else item.content
+    try:
+        with Image.open(file, formats=list(FORMATS)) as image:
+            if image.width * image.height > MAX_MEGAPIXELS * 1e6:
+                raise ValueError(
+                    f"{item.path}: {image.width} x {image.height} pixels; at most {MAX_MEGAPIXELS} million"
+                )
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith(("I", "F")):
+                raise ValueError(f"{item.path}: expected 8 bits a channel, got mode {upright.mode}; convert it first")
+            if upright.mode in ("1", "L"):
+                return np.asarray(upright.convert("L"))[None]
+            if upright.has_transparency_data and np.asarray(upright.convert("RGBA"))[:, :, 3].min() < 255:
+                raise ValueError(f"{item.path}: has transparent pixels; put it on a background first")
+            return np.ascontiguousarray(np.asarray(upright.convert("RGB")).transpose(2, 0, 1))
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"{item.path}: cannot be read as an image ({error})") from None

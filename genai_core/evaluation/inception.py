@@ -1,0 +1,102 @@
+"""The network of the published FID: Inception v3 as TensorFlow had it in December 2015, by torch-fidelity.
+
+Images of any size come to 299 x 299 on TensorFlow 1's grid, bilinear, without antialias: what every published figure
+was measured with. torchmetrics resizes with antialias unless told otherwise, and then has other features.
+"""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+
+from genai_core.config import InceptionExtractorConfig
+from genai_core.evaluation.extractor import ExtractorDescription, ExtractorOutput, FeatureNetwork
+from genai_core.evaluation.given_weights import read_weights
+
+FEATURE_DIM, OUTPUTS = 2048, 1008
+RESIZE = "bilinear to 299 x 299 on TensorFlow 1's grid, no antialias"
+
+
+class InceptionNetwork(FeatureNetwork):
+    """Features (N, 2048) of the last pooling, logits (N, 1008) without the last layer's bias: as figures are published.
+
+    precision "bf16": convolutions only; the resize stays float32, as bfloat16 has not 256 levels of grey.
+    """
+
+    channels, image_size = None, None
+
+    def __init__(self, precision: str) -> None:
+        super().__init__()
+        self.precision = precision
+        self.network = _Unloaded(["2048", "logits_unbiased"])
+
+    def forward(self, images: Tensor) -> ExtractorOutput:
+        """images: (N, C, H, W) uint8, C 1 or 3; grey ones are shown in all three channels."""
+        if images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            features, logits = self.network(images)
+        features, logits = features.float(), logits.float()
+        return ExtractorOutput(features, logits, features)
+
+
+class _Unloaded(FeatureExtractorInceptionV3):  # type: ignore[misc]
+    """The architecture alone. The library's constructor reads a file without `weights_only`: it gets an empty one."""
+
+    _built = False
+
+    def __init__(self, features: list[str]) -> None:
+        nothing = io.BytesIO()
+        torch.save({}, nothing)
+        nothing.seek(0)
+        super().__init__("inception", features, feature_extractor_weights_path=nothing)
+        self._built = True
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Nothing while the constructor runs; then as any module."""
+        return super().load_state_dict(state_dict, strict, assign) if self._built else None
+
+
+def given_inception(config: InceptionExtractorConfig) -> tuple[InceptionNetwork, ExtractorDescription]:
+    """The network with the weights that the config names, checked by their hash, in float32 or bf16.
+
+    weights null: torch-fidelity's download, kept in torch's hub folder. Raises FileNotFoundError or ValueError.
+    """
+    path = Path(config.weights) if config.weights is not None else _downloaded(config.weights_sha256)
+    weights = read_weights(path, config.weights_sha256, "extractor.weights")
+    network = InceptionNetwork(config.precision)
+    try:
+        network.network.load_state_dict(weights.tensors)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(f"{path}: not the weights of torch-fidelity's Inception v3 ({first})") from None
+    description = ExtractorDescription(
+        kind="inception",
+        feature_dim=FEATURE_DIM,
+        outputs=OUTPUTS,
+        image_size=None,
+        channels=None,
+        sha256="",
+        resize=RESIZE,
+        precision=config.precision,
+        source_sha256=weights.sha256,
+    )
+    return network.eval().requires_grad_(False), description
+
+
+def _downloaded(sha256: str) -> Path:
+    path: Path = Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rpartition("/")[2]
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), hash_prefix=sha256, progress=False)
+        except (OSError, RuntimeError) as error:
+            raise ValueError(
+                f"extractor.weights: null, and {URL_INCEPTION_V3} could not be fetched ({error}); fetch it elsewhere "
+                f"and name the file, or put it at {path}"
+            ) from None
+    return path

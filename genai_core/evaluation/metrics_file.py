@@ -1,0 +1,39 @@
+"""How an evaluation is written: a JSON that `dvc metrics diff` reads, and a table of the resamples."""
+
+from typing import Any
+
+import numpy as np
+
+from genai_core.evaluation.against import Figure
+from genai_core.evaluation.evaluate import Evaluation
+
+SIGNIFICANT_DIGITS = 6
+
+
+def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Figures flat by their names, those by class under theirs, {low, high} under "interval", and the protocol."""
+    figures: dict[str, Any] = {name: _rounded(figure.value) for name, figure in evaluation.figures.items()}
+    intervals: dict[str, Any] = {
+        name: _ends(figure) for name, figure in evaluation.figures.items() if figure.interval is not None
+    }
+    for name, classes in evaluation.by_class.items():
+        figures[name] = {label: _rounded(figure.value) for label, figure in classes.items()}
+        intervals[name] = {label: _ends(figure) for label, figure in classes.items()}
+    return {**figures, "interval": intervals, "protocol": evaluation.protocol.to_json()}
+
+
+def replicates_csv(evaluation: Evaluation) -> str:
+    """A column a figure, a row a resample; the same row of two models measured alike holds the same images' places."""
+    columns = {name: figure.replicates for name, figure in evaluation.figures.items() if figure.replicates is not None}
+    rows = np.column_stack(list(columns.values()))
+    lines = [",".join(columns), *(",".join(f"{value:.{SIGNIFICANT_DIGITS}g}" for value in row) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _ends(figure: Figure) -> dict[str, float]:
+    assert figure.interval is not None
+    return {"low": _rounded(figure.interval.low), "high": _rounded(figure.interval.high)}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

@@ -1,0 +1,147 @@
+"""Any set of images against any other, without a dataset or a model of ours."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from genai_core.config import EvaluationConfig
+from genai_core.evaluation.against import (
+    Figure,
+    Labels,
+    Resamples,
+    coverage_by_class,
+    distance_by_class,
+    extrapolated,
+    figures_against,
+    real_set,
+    sample_set,
+)
+from genai_core.evaluation.extractor import ExtractorDescription, FeatureNetwork
+from genai_core.evaluation.features import Features, extract_features
+from genai_core.evaluation.figures.inception_score import inception_score, resampled_inception_scores
+from genai_core.evaluation.figures.memorisation import threshold, within
+from genai_core.evaluation.figures.neighbours import nearest
+from genai_core.evaluation.image_source import ImageBatch
+from genai_core.evaluation.protocol import library_versions
+
+
+@dataclass(frozen=True)
+class MeasuredSet:
+    """Features of a set in an order of chance, the shape of its images (C, H, W), and each one's class or None."""
+
+    features: Features
+    shape: tuple[int, ...]
+    labels: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.features.features)
+
+
+@dataclass(frozen=True)
+class Score:
+    """figures by name, and by class; what a reader must know; all that decides them."""
+
+    figures: dict[str, Figure]
+    by_class: dict[str, dict[str, Figure]]
+    warnings: tuple[str, ...]
+    protocol: dict[str, Any]
+
+
+def measure_set(extractor: FeatureNetwork, batches: Iterable[ImageBatch], batch_images: int, seed: int) -> MeasuredSet:
+    """One pass over the images, of which only a batch is in memory; then put into an order of chance by `seed`.
+
+    Raises ValueError for fewer than two images, or such as the extractor does not take.
+    """
+    parts: list[Features] = []
+    labels: list[str | None] = []
+    shape: tuple[int, ...] = ()
+    for batch in batches:
+        parts.append(extract_features(extractor, batch.images, batch_images))
+        labels += batch.labels
+        shape = batch.images.shape[1:]
+    if len(labels) < 2:
+        raise ValueError(f"expected two images or more to measure, got {len(labels)}")
+    features = np.concatenate([part.features for part in parts])
+    logits = np.concatenate([part.logits for part in parts])
+    order = np.random.default_rng(seed).permutation(len(labels))
+    return MeasuredSet(Features(features[order], logits[order]), shape, tuple(labels[i] for i in order))
+
+
+def score_sets(
+    images: MeasuredSet, real: MeasuredSet, extractor: ExtractorDescription, config: EvaluationConfig
+) -> Score:
+    """The figures of `images` against `real`, with intervals; by class where both have labels.
+
+    near_copies here is the share of images nearer to a real one than real ones usually are to each other. Raises
+    ValueError when the sets' images differ in channels or size, or are fewer than the figures' neighbours.
+    """
+    if images.shape != real.shape:
+        raise ValueError(
+            f"images of (C, H, W) {images.shape} against {real.shape}: bring both to one size and to grey or colour "
+            "first; the figures would measure the resizing"
+        )
+    most = max(config.precision_neighbours, config.density_neighbours)
+    for what, count in (("images", len(images)), ("real images", len(real))):
+        if count <= most:
+            raise ValueError(f"expected more than {most} {what}, the neighbours of precision and density, got {count}")
+    classes = sorted({name for name in (*images.labels, *real.labels) if name is not None})
+    own, others = _indices(images.labels, classes), _indices(real.labels, classes)
+    sample, against = (
+        sample_set(images.features.features, None, config),
+        real_set(real.features.features, others, config),
+    )
+    resamples = Resamples(len(images), None, config)
+    kind = extractor.kind
+    figures = {f"{name}_{kind}": figure for name, figure in figures_against(sample, against, resamples).items()}
+    figures[f"fd_inf_{kind}"] = extrapolated(sample, against, resamples)
+    limit = threshold(nearest(against.balls.features).distances[:, 0], config.near_copy_percentile)
+    copies = within(images.features.features, real.features.features, limit)
+    figures[f"near_copies_{kind}"] = resamples.share(copies.copied, resamples.weights)
+    if extractor.scores_classes and len(images) >= config.is_splits:
+        score = inception_score(images.features.logits, config.is_splits)
+        replicates = resampled_inception_scores(images.features.logits, resamples.weights)
+        figures |= {f"is_{kind}": resamples.figure(score.mean, replicates), f"is_{kind}_std": Figure(score.std)}
+    by_class = {}
+    if own is not None and others is not None:
+        labelled = replace(sample, labels=own)
+        for name, measure in (("fd", distance_by_class), ("coverage", coverage_by_class)):
+            found = measure(labelled, against, Resamples(len(images), own, config), len(classes))
+            by_class[f"{name}_{kind}_class"] = {classes[label]: figure for label, figure in found.items()}
+    warnings = tuple(
+        f"{count} {what} for {extractor.feature_dim} features: the Frechet distance is far too large (its bias "
+        "falls with the number of images), and comparable only with one of as many images"
+        for what, count in (("images", len(images)), ("real images", len(real)))
+        if count <= extractor.feature_dim
+    )
+    return Score(figures, by_class, warnings, _protocol(images, real, extractor, config))
+
+
+def _indices(labels: tuple[str | None, ...], classes: list[str]) -> Labels | None:
+    """Indices (N,) into classes, or None unless every image has a class."""
+    if not classes or None in labels:
+        return None
+    index = {name: i for i, name in enumerate(classes)}
+    found: npt.NDArray[np.int64] = np.array([index[str(name)] for name in labels], dtype=np.int64)
+    return found
+
+
+def _protocol(
+    images: MeasuredSet, real: MeasuredSet, extractor: ExtractorDescription, config: EvaluationConfig
+) -> dict[str, Any]:
+    return {
+        "extractor": extractor.kind,
+        "extractor_sha256": extractor.sha256,
+        "extractor_source_sha256": extractor.source_sha256,
+        "extractor_test_accuracy": extractor.test_accuracy,
+        "precision": extractor.precision,
+        "resize": extractor.resize,
+        "feature_dim": extractor.feature_dim,
+        "image_shape": list(images.shape),
+        "generated_images": len(images),
+        "reference_images": len(real),
+        **config.model_dump(mode="json", exclude={"total_images", "batch_images"}),
+        "libraries": library_versions(),
+    }

@@ -1,0 +1,16 @@
+"""The figures as torchmetrics.Metric: for any feature extractor and any training loop, without the pipeline.
+
+    fd = FrechetDistance(extractor, feature_dim=2048)      # extractor: (N, C, H, W) uint8 -> (N, 2048)
+    fd.update(real_images, real=True)
+    fd.update(generated_images, real=False)
+    fd.compute()
+
+State is float64 whatever the features are, summed or gathered over processes by torchmetrics.
+"""
+
+from genai_core.evaluation.torch_metrics.frechet import FrechetDistance
+from genai_core.evaluation.torch_metrics.inception_score import InceptionScore
+from genai_core.evaluation.torch_metrics.kernel import KernelDistance
+from genai_core.evaluation.torch_metrics.manifold import DensityCoverage, PrecisionRecall
+
+__all__ = ["DensityCoverage", "FrechetDistance", "InceptionScore", "KernelDistance", "PrecisionRecall"]

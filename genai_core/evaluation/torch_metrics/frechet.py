@@ -1,0 +1,80 @@
+"""Frechet distance with flat memory: sums in float64."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from genai_core.evaluation.figures.frechet import frechet_distance
+from genai_core.evaluation.statistics import FeatureStats, square_root
+from genai_core.evaluation.torch_metrics.features import FeatureExtractor, checked_features
+
+
+class FrechetDistance(Metric):
+    """Frechet distance between the Gaussians of two sets of images, in the features of `extractor`.
+
+    extractor: maps images (N, C, H, W) uint8 to features (N, feature_dim). With Inception's pooled features of the
+    standard resize this is FID. With reset_real=False the real images stay over reset(), and their root is kept: each
+    further compute() costs one symmetric eigenvalue problem on the CPU.
+    """
+
+    higher_is_better = False
+    is_differentiable = False
+    full_state_update = False
+
+    real_count: Tensor
+    real_sum: Tensor
+    real_products: Tensor
+    other_count: Tensor
+    other_sum: Tensor
+    other_products: Tensor
+
+    def __init__(self, extractor: FeatureExtractor, feature_dim: int, reset_real: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.extractor = extractor
+        self.feature_dim = feature_dim
+        self.reset_real = reset_real
+        self._root: tuple[FeatureStats, Tensor] | None = None
+        for name in ("real", "other"):
+            self.add_state(f"{name}_count", torch.tensor(0), dist_reduce_fx="sum")
+            self.add_state(f"{name}_sum", torch.zeros(feature_dim, dtype=torch.float64), dist_reduce_fx="sum")
+            products = torch.zeros((feature_dim, feature_dim), dtype=torch.float64)
+            self.add_state(f"{name}_products", products, dist_reduce_fx="sum")
+
+    def update(self, images: Tensor, real: bool) -> None:
+        """images: (N, C, H, W) uint8 of the real set, or of the other one."""
+        features = checked_features(self.extractor, images, self.feature_dim)
+        if real:
+            self.real_count += len(features)
+            self.real_sum += features.sum(dim=0)
+            self.real_products += features.T @ features
+        else:
+            self.other_count += len(features)
+            self.other_sum += features.sum(dim=0)
+            self.other_products += features.T @ features
+
+    def compute(self) -> Tensor:
+        """The squared distance, float64. Raises RuntimeError when a set has fewer than two images."""
+        for name, count in (("real", self.real_count), ("other", self.other_count)):
+            if int(count) < 2:
+                raise RuntimeError(f"expected two {name} images or more, got {int(count)}")
+        real = _stats(self.real_count, self.real_sum, self.real_products)
+        other = _stats(self.other_count, self.other_sum, self.other_products)
+        if self._root is None or self._root[0].count != real.count or (self._root[0].mean != real.mean).any():
+            self._root = (real, torch.from_numpy(square_root(real.covariance)))
+        value = frechet_distance(real, self._root[1].numpy(), other)
+        return torch.tensor(value, dtype=torch.float64, device=self.real_sum.device)
+
+    def reset(self) -> None:
+        """Forget the images, or with reset_real=False all but the real ones."""
+        kept = (self.real_count, self.real_sum, self.real_products)
+        super().reset()
+        if not self.reset_real:
+            self.real_count, self.real_sum, self.real_products = kept
+
+
+def _stats(count: Tensor, total: Tensor, products: Tensor) -> FeatureStats:
+    mean = total / count
+    covariance = (products - count * torch.outer(mean, mean)) / (count - 1)
+    return FeatureStats(int(count), mean.cpu().numpy(), covariance.cpu().numpy())

@@ -1,0 +1,62 @@
+"""Precision and recall, density and coverage."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from genai_core.evaluation.figures.manifold import Overlap, manifold, overlap
+from genai_core.evaluation.torch_metrics.features import FeatureExtractor, FeatureSets
+
+
+class Precision(NamedTuple):
+    """Share of the other images among the real ones, and share of the real ones among the others, float64."""
+
+    precision: Tensor
+    recall: Tensor
+
+
+class Density(NamedTuple):
+    """Real balls that an image lies in over k, and share of the real balls that hold one, float64."""
+
+    density: Tensor
+    coverage: Tensor
+
+
+class PrecisionRecall(FeatureSets):
+    """Improved precision and recall (Kynkaanniemi et al. 2019). extractor: (N, C, H, W) uint8 to features (N, D)."""
+
+    higher_is_better = True
+
+    def __init__(self, extractor: FeatureExtractor, neighbours: int = 3, **kwargs: Any) -> None:
+        super().__init__(extractor, **kwargs)
+        self.neighbours = neighbours
+
+    def compute(self) -> Precision:
+        """Both shares. Raises ValueError when a set has no more images than neighbours."""
+        found = _overlap(self, self.neighbours)
+        return Precision(_mean(found.precise), _mean(found.recalled))
+
+
+class DensityCoverage(FeatureSets):
+    """Density and coverage (Naeem et al. 2020). extractor: (N, C, H, W) uint8 to features (N, D)."""
+
+    higher_is_better = True
+
+    def __init__(self, extractor: FeatureExtractor, neighbours: int = 5, **kwargs: Any) -> None:
+        super().__init__(extractor, **kwargs)
+        self.neighbours = neighbours
+
+    def compute(self) -> Density:
+        """Both figures. Raises ValueError when a set has no more images than neighbours."""
+        found = _overlap(self, self.neighbours)
+        return Density(_mean(found.density), _mean(found.covered))
+
+
+def _overlap(metric: FeatureSets, neighbours: int) -> Overlap:
+    real, other = metric.sets()
+    return overlap(manifold(other, neighbours, neighbours), manifold(real, neighbours, neighbours))
+
+
+def _mean(values: Any) -> Tensor:
+    return torch.tensor(float(values.mean()), dtype=torch.float64)

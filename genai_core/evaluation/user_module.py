@@ -1,0 +1,121 @@
+"""Any network as an extractor: what a function of torchvision or of the user's own returns.
+
+The protocol: `package.module:function`, called with the configured arguments, returns a torch.nn.Module. The module
+gets (N, 3, H, W), uint8 or normalised float32 as configured, and returns features (N, D), or, with `layer`, that
+submodule's output is flattened to the features and the module's own output (N, K) counts as logits.
+
+The function's code is run with the rights of whoever runs the stage, as any code of the project. Name only what you
+trust. The weights' file is read as plain tensors.
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genai_core.config import ModuleExtractorConfig
+from genai_core.evaluation.extractor import ExtractorDescription, ExtractorOutput, FeatureNetwork
+from genai_core.evaluation.given_weights import read_weights
+
+# Of ImageNet's training images, as torchvision's models take them.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PROBE_PX = 64
+
+
+class UserNetwork(FeatureNetwork):
+    """The module with what brings images to it and features out of it."""
+
+    channels, image_size = None, None
+
+    def __init__(self, network: nn.Module, layer: str | None, resize_px: int | None, scaling: str, precision: str):
+        super().__init__()
+        self.network, self.resize_px, self.scaling, self.precision = network, resize_px, scaling, precision
+        self._seen: list[Tensor] = []
+        self._has_layer = layer is not None
+        if layer is not None:
+            network.get_submodule(layer).register_forward_hook(lambda _module, _inputs, out: self._seen.append(out))
+
+    def forward(self, images: Tensor) -> ExtractorOutput:
+        """images: (N, C, H, W) uint8, C 1 or 3."""
+        if images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)
+        prepared = self._prepared(images)
+        self._seen.clear()
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            output = self.network(prepared)
+        raw = self._seen[-1] if self._has_layer else output
+        if not isinstance(raw, Tensor) or raw.ndim < 2 or len(raw) != len(images):
+            shape = tuple(raw.shape) if isinstance(raw, Tensor) else type(raw).__name__
+            raise ValueError(f"extractor.factory: expected features (N, D) for {len(images)} images, got {shape}")
+        features = raw.flatten(1).float()
+        is_logits = self._has_layer and isinstance(output, Tensor) and output.ndim == 2
+        logits = output.float() if is_logits else features.new_zeros((len(features), 0))
+        self._seen.clear()
+        return ExtractorOutput(features, logits, features)
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        if self.resize_px is None and self.scaling == "uint8":
+            return images
+        pixels = images.float()
+        if self.resize_px is not None and pixels.shape[2:] != (self.resize_px, self.resize_px):
+            size = (self.resize_px, self.resize_px)
+            pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
+        if self.scaling == "uint8":
+            return pixels.round().clamp(0, 255).to(torch.uint8)
+        mean = pixels.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
+        return (pixels / 255 - mean) / pixels.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
+
+
+def given_module(config: ModuleExtractorConfig) -> tuple[UserNetwork, ExtractorDescription]:
+    """The configured network with its weights. Raises FileNotFoundError or ValueError that names the key at fault."""
+    settings = config.model_dump(include={"factory", "arguments", "layer", "resize_px", "scaling"})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # a network without weights of its own is the same each time
+        network = build_user_network(settings, config.precision)
+    source = ""
+    if config.weights is not None and config.weights_sha256 is not None:
+        weights = read_weights(Path(config.weights), config.weights_sha256, "extractor.weights")
+        try:
+            network.network.load_state_dict(weights.tensors)
+        except RuntimeError as error:
+            last = str(error).strip().splitlines()[-1].strip()
+            raise ValueError(f"extractor.weights: not the weights of {config.factory} ({last})") from None
+        source = weights.sha256
+    network.eval().requires_grad_(False)
+    side = config.resize_px or PROBE_PX
+    output = network(torch.zeros((2, 3, side, side), dtype=torch.uint8))
+    description = ExtractorDescription(
+        kind="module",
+        feature_dim=output.features.shape[1],
+        outputs=output.logits.shape[1],
+        image_size=None,
+        channels=None,
+        sha256="",
+        resize="none" if config.resize_px is None else f"bilinear with antialias to {config.resize_px} pixels a side",
+        precision=config.precision,
+        source_sha256=source,
+        settings=settings,
+    )
+    return network, description
+
+
+def build_user_network(settings: dict[str, Any], precision: str) -> UserNetwork:
+    """The network that settings["factory"] returns, with its hooks. Raises ValueError when it cannot be called."""
+    module, _, name = settings["factory"].partition(":")
+    try:
+        network = getattr(importlib.import_module(module), name)(**settings["arguments"])
+    except Exception as error:  # whatever the user's code raises
+        raise ValueError(f"extractor.factory: {settings['factory']}: {type(error).__name__}: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise ValueError(
+            f"extractor.factory: {settings['factory']}: expected a torch.nn.Module, got {type(network).__name__}"
+        )
+    if not any(True for _ in network.parameters()):
+        raise ValueError(f"extractor.factory: {settings['factory']}: a network without any parameters")
+    try:
+        return UserNetwork(network, settings["layer"], settings["resize_px"], settings["scaling"], precision)
+    except AttributeError as error:
+        raise ValueError(f"extractor.layer: {settings['factory']} has none of that name ({error})") from None

@@ -1,0 +1,97 @@
+"""What a model costs: floating point operations an image, counted in a real step and a real sample."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from genai_core.models.protocol import GenerativeModel
+
+_aten = torch.ops.aten
+# Attention on a processor has a kernel of its own, which torch's table leaves out; the arguments are the same.
+_FORMULAS = {
+    **flop_registry,
+    _aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[_aten._scaled_dot_product_flash_attention],
+    _aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
+        _aten._scaled_dot_product_flash_attention_backward
+    ],
+}
+
+# Not one: a GAN takes its penalties on a part of each batch.
+_STEP_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Operations: a multiplication and an addition count as two, as torch counts; element-wise ones are left out."""
+
+    parameters: int  # of the network that draws
+    training_parameters: int  # of all networks
+    training_flops: dict[str, int]  # an image and a step of each phase, backward passes included
+    sampling_flops: int  # an image, with the preview's sampling options
+
+
+def count_cost(model: GenerativeModel) -> Cost:
+    """Count on a copy: a step may change more than gradients, such as a codebook."""
+    training = {phase: _counted(model, partial(_step_flops, phase=phase)) for phase in model.phases}
+    return Cost(
+        parameters=sum(parameter.numel() for parameter in model.sampled_network().parameters()),
+        training_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        training_flops=training,
+        sampling_flops=_counted(model, _sample_flops),
+    )
+
+
+def _counted(model: GenerativeModel, count: Callable[[GenerativeModel], int]) -> int:
+    try:
+        # Tensors without values: shapes are enough to count, and a large network costs no time.
+        return count(copy.deepcopy(model).to("meta"))
+    except (NotImplementedError, RuntimeError):
+        # Not for operations whose result's shape is up to the values.
+        return count(copy.deepcopy(model).to("cpu"))
+
+
+def _step_flops(model: GenerativeModel, phase: str) -> int:
+    shape, device = model.shape, next(model.parameters()).device
+    images = torch.zeros((_STEP_IMAGES, shape.channels, shape.image_size, shape.image_size), device=device)
+    labels = torch.zeros(_STEP_IMAGES, dtype=torch.int64, device=device) if shape.classes else None
+    model.train().requires_grad_(False)
+    for parameter in model.phase_parameters(phase):
+        parameter.requires_grad_(True)
+    counter = _Counter()
+    with counter:
+        model.loss(phase, images, labels, torch.Generator().manual_seed(0)).value.backward()  # type: ignore[no-untyped-call]
+    return counter.flops // _STEP_IMAGES
+
+
+def _sample_flops(model: GenerativeModel) -> int:
+    seeds = torch.zeros(1, dtype=torch.int64)
+    counter = _Counter()
+    with counter:
+        model.eval().sample(seeds.clone() if model.shape.classes else None, seeds, model.preview_sampling)
+    return counter.flops
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts with torch's own formulas.
+
+    Not torch's FlopCounterMode: the hooks by which it names modules refuse a gradient that is itself differentiated.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        formula = _FORMULAS.get(func._overloadpacket)
+        if formula is not None:
+            self.flops += int(formula(*args, **(kwargs or {}), out_val=result))
+        return result

@@ -1,0 +1,156 @@
+"""The state of a run: what a checkpoint holds, and the last good state, to which a broken run goes back."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+
+from genai_core.config import TrainingConfig
+from genai_core.models.protocol import GenerativeModel
+from genai_core.training.curves import Curves
+from genai_core.training.early_stop import EarlyStop
+from genai_core.training.ema import Ema
+from genai_core.training.watch import BLOCK_STEPS, LossWatch
+
+State = dict[str, Any]
+
+# A state is good when training went on from it for so long without a fault: broken weights show in the losses within
+# one block, which may begin in the middle of another one.
+_PROBATION_STEPS = 2 * BLOCK_STEPS
+_ANCHORS = 50  # in a run, about: going back costs at most a 50th of it
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A return to the last good state: when, how far, and why."""
+
+    at_images: int
+    to_images: int
+    why: str
+
+
+@dataclass
+class Run:
+    """All that changes during a run."""
+
+    model: GenerativeModel
+    ema: Ema
+    optimizers: dict[str, AdamW]
+    watches: dict[str, LossWatch]
+    curves: Curves = field(default_factory=Curves)
+    early_stop: EarlyStop = field(default_factory=EarlyStop)
+    step: int = 0
+    pictures: list[tuple[int, Tensor]] = field(default_factory=list)  # images seen, what was drawn
+    pictures_share: float = 0.0  # of the run, up to which pictures have been taken
+    # What a rollback leaves as it is:
+    seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    micro_batch_images: int = 0
+    rollbacks: list[Rollback] = field(default_factory=list)
+    good: State | None = None
+    on_probation: State | None = None
+
+
+def begin(model: GenerativeModel, config: TrainingConfig, micro_batch_images: int) -> Run:
+    """A run that has not done a step. Its start is a good state, unless the config wants no rollbacks."""
+    optimizers = {
+        phase: AdamW(
+            model.phase_parameters(phase),
+            lr=config.learning_rate,
+            betas=config.adam_betas,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        for phase in model.phases
+    }
+    watches = {phase: LossWatch() for phase in model.phases}
+    run = Run(model, Ema(model.sampled_network()), optimizers, watches, micro_batch_images=micro_batch_images)
+    if config.watch.max_rollbacks:
+        run.good = _copied(_progress(run))
+    return run
+
+
+def keep_good_state(run: Run, total_steps: int) -> None:
+    """Take a copy of the state now and then; it counts as good once training has gone on from it without a fault.
+
+    At steps that the config alone decides, and kept in the checkpoints: a run that was stopped and resumed goes back to
+    the same state as one that was not. Copies lie in the machine's memory, not in the GPU's.
+    """
+    if run.good is None:
+        return
+    if run.on_probation is not None and run.step - run.on_probation["step"] >= _PROBATION_STEPS:
+        run.good, run.on_probation = run.on_probation, None
+    if run.step % max(2 * _PROBATION_STEPS, total_steps // _ANCHORS) == 0:
+        run.on_probation = _copied(_progress(run))
+
+
+def roll_back(run: Run, images: int, batch_images: int, why: str) -> None:
+    """Go back to the last good state; `images` were seen when it was found broken."""
+    if run.good is None:
+        raise ValueError("there is no state to go back to: training.watch.max_rollbacks is 0")
+    run.rollbacks.append(Rollback(images, run.good["step"] * batch_images, why))
+    run.on_probation = None
+    # Copied: an optimizer goes on in the very tensors that it is given.
+    _set_progress(run, _copied(run.good))
+
+
+def state_of(run: Run) -> State:
+    """The whole run as tensors, numbers, texts, lists and dicts; not copied."""
+    return {
+        "progress": _progress(run),
+        "seconds": run.seconds,
+        "evaluation_seconds": run.evaluation_seconds,
+        "micro_batch_images": run.micro_batch_images,
+        "rollbacks": [vars(rollback) for rollback in run.rollbacks],
+        "good": run.good,
+        "on_probation": run.on_probation,
+    }
+
+
+def restore(run: Run, state: State) -> None:
+    """Go on from what `state_of` gave."""
+    _set_progress(run, state["progress"])
+    run.seconds, run.evaluation_seconds = state["seconds"], state["evaluation_seconds"]
+    run.micro_batch_images = state["micro_batch_images"]
+    run.rollbacks = [Rollback(**values) for values in state["rollbacks"]]
+    run.good, run.on_probation = state["good"], state["on_probation"]
+
+
+def _progress(run: Run) -> State:
+    """What a rollback sets back."""
+    return {
+        "step": run.step,
+        "model": run.model.state_dict(),
+        "ema": run.ema.state_dict(),
+        "optimizers": {phase: optimizer.state_dict() for phase, optimizer in run.optimizers.items()},
+        "watches": {phase: watch.state_dict() for phase, watch in run.watches.items()},
+        "curves": run.curves.state_dict(),
+        "early_stop": run.early_stop.state_dict(),
+        "pictures": list(run.pictures),
+        "pictures_share": run.pictures_share,
+    }
+
+
+def _set_progress(run: Run, state: State) -> None:
+    run.step = state["step"]
+    run.model.load_state_dict(state["model"])
+    run.ema.load_state_dict(state["ema"])
+    for phase, optimizer in run.optimizers.items():
+        optimizer.load_state_dict(state["optimizers"][phase])
+    run.watches = {phase: LossWatch(**values) for phase, values in state["watches"].items()}
+    run.curves = Curves(**state["curves"])
+    run.early_stop = EarlyStop(**state["early_stop"])
+    run.pictures, run.pictures_share = list(state["pictures"]), state["pictures_share"]
+
+
+def _copied(value: Any) -> Any:
+    """A copy that shares nothing with `value`; tensors are copied to the machine's memory."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True, memory_format=torch.preserve_format)
+    if isinstance(value, dict):
+        return {name: _copied(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value

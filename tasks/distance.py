@@ -1,0 +1,66 @@
+"""How far added images are from old ones: `python -m tasks.distance BEFORE AFTER OUT [--extractor FOLDER]`.
+
+No stage of dvc.yaml: `genai data diff` runs it, on dataset folders with the shards that are needed. Writes OUT, JSON.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from genai_core.config import PARAMS_FILE, load_config
+from genai_core.data.compare import added_rows
+from genai_core.data.dataset import SPLITS, load_dataset
+from genai_core.evaluation.shift import measure_shift, small_pixels
+from tasks.context import write_json
+from tasks.errors import one_line
+
+# More add hardly anything to a distance, and features cost time.
+MOST_IMAGES = 20_000
+SEED = 0
+BATCH_IMAGES = 250
+
+Measure = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tasks.distance", description=__doc__)
+    parser.add_argument("before", type=Path)
+    parser.add_argument("after", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--extractor", type=Path, help="without it, the pixels averaged to 8 x 8")
+    arguments = parser.parse_args()
+    with one_line("distance"):
+        before = load_dataset(arguments.before, needs_pixels=False)
+        after = load_dataset(arguments.after, needs_pixels=False)
+        random = np.random.default_rng(SEED)
+        features = []
+        name, measure = feature(arguments.extractor)
+        parts = [(after, added_rows(before, after)), *((before, before.rows(split)) for split in SPLITS)]
+        for dataset, rows in parts:
+            chosen = np.sort(random.permutation(len(rows))[:MOST_IMAGES])
+            features.append(measure(dataset.images_at(rows.iloc[chosen])))
+        shift = measure_shift(*features, seed=SEED)
+        values: dict[str, Any] = dataclasses.asdict(shift)
+        write_json(arguments.out, {"feature": name, **values, "too_few": shift.too_few})
+
+
+def feature(extractor: Path | None) -> tuple[str, Measure]:
+    """The name of the feature, and what computes it from images."""
+    if extractor is None:
+        return "pixels_8x8", small_pixels
+    # torch takes seconds to import: only where it is needed.
+    from genai_core.evaluation.extractor import load_extractor
+    from genai_core.evaluation.features import extract_features
+    from tasks.device import torch_device
+
+    network, description = load_extractor(extractor, torch_device(load_config(Path(PARAMS_FILE))))
+    return description.kind, lambda images: extract_features(network, images, BATCH_IMAGES).features
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""The one-line error of tasks that are no stage, as tasks/context.py has it for stages."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from genai_core.config import NEEDS_A_PERSON
+from tasks.context import EXPECTED_ERRORS
+
+
+@contextmanager
+def one_line(task: str) -> Iterator[None]:
+    """End the process with one line and status NEEDS_A_PERSON on a fault that a person can mend."""
+    try:
+        yield
+    except EXPECTED_ERRORS as error:
+        print(f"{task}: {error}", file=sys.stderr, flush=True)
+        sys.exit(NEEDS_A_PERSON)

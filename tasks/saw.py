@@ -1,0 +1,44 @@
+"""Look an image up in versions of the dataset: `python -m tasks.saw IMAGE FOLDER ...`. What `genai lineage --saw` runs.
+
+Each FOLDER holds a dataset's small files (genai_core/data/lookup.py) and rule.json, the `data` section that it was made
+with. Prints one JSON list a folder; no stage of dvc.yaml.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from genai_core.config import NEEDS_A_PERSON
+from genai_core.data.decode import DecodeRule, Rejected, decode_file
+from genai_core.data.lookup import look_up
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tasks.saw", description=__doc__)
+    parser.add_argument("image", help="a file, or a name below data/raw")
+    parser.add_argument("folders", nargs="+", type=Path)
+    arguments = parser.parse_args()
+    source = Path(arguments.image).as_posix().rpartition("data/raw/")[2]
+    for folder in arguments.folders:
+        try:
+            digest = _digest(arguments.image, folder) if Path(arguments.image).is_file() else None
+        except ValueError as error:
+            print(f"saw: {error}", file=sys.stderr)
+            sys.exit(NEEDS_A_PERSON)
+        print(json.dumps([dataclasses.asdict(sighting) for sighting in look_up(folder, source, digest)]), flush=True)
+
+
+def _digest(image: str, folder: Path) -> bytes:
+    """sha256 of the file's pixels as that dataset would hold them."""
+    values = json.loads((folder / "rule.json").read_text())
+    fields = {field.name: values[field.name] for field in dataclasses.fields(DecodeRule)}
+    decoded = decode_file(image, DecodeRule(**{**fields, "background": tuple(fields["background"])}))
+    if isinstance(decoded, Rejected):
+        raise ValueError(f"{image}: cannot be read as an image: {decoded.reason}, {decoded.detail}")
+    return decoded.sha256
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Measure any images against any others: `python -m tasks.score IMAGES --against REAL [--extractor ...]`.
+
+No stage of dvc.yaml: it is what `genai evaluate` runs.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from genai_core.config import NEEDS_A_PERSON, PARAMS_FILE, Config, InceptionExtractorConfig, load_config
+from genai_core.evaluation.against import Figure
+from genai_core.evaluation.extractor import ExtractorDescription, FeatureNetwork, load_extractor
+from genai_core.evaluation.image_source import image_batches
+from genai_core.evaluation.score import MeasuredSet, Score, measure_set, score_sets
+from tasks.device import torch_device
+from tasks.selfcheck import selfcheck
+
+PROJECT_EXTRACTOR = Path("models/extractor")
+PUBLISHED_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+PUBLISHED_SHA256 = "6726825d"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tasks.score", description=__doc__)
+    parser.add_argument("images", nargs="?", help="a folder, an archive, .npy, .npz, or a prepared dataset")
+    parser.add_argument("--against", help="the real images, of the same forms")
+    parser.add_argument("--split", choices=("train", "test"), help="side of the real images; of a dataset train")
+    parser.add_argument(
+        "--extractor", choices=("project", "inception"), help="by default the project's, if there is one"
+    )
+    parser.add_argument("--weights", help="Inception's weights file")
+    parser.add_argument("--weights-sha256", default=PUBLISHED_SHA256, help="of that file, or its first 8 digits")
+    parser.add_argument("--out", type=Path, help="a JSON file to write")
+    parser.add_argument("--selfcheck", action="store_true", help="CIFAR-10 against its published figures")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        config = load_config(Path(PARAMS_FILE))
+        if arguments.selfcheck:
+            sys.exit(selfcheck(arguments.images, lambda: given_inception(arguments, config), config))
+        if not arguments.images or not arguments.against:
+            raise ValueError("expected IMAGES and --against REAL")
+        extractor, description = choose_extractor(arguments, config)
+        images = measured(arguments.images, None, extractor, config)
+        real = measured(arguments.against, arguments.split, extractor, config)
+        score = score_sets(images, real, description, config.evaluation)
+    except (ValueError, OSError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        sys.exit(NEEDS_A_PERSON)
+    print("\n".join(table(score)))
+    for warning in score.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(as_json(score), indent=2, allow_nan=False) + "\n")
+
+
+def choose_extractor(arguments: argparse.Namespace, config: Config) -> tuple[FeatureNetwork, ExtractorDescription]:
+    """The one that is asked for; else the project's own, else Inception where its weights are at hand."""
+    wanted = arguments.extractor or ("inception" if arguments.weights else None)
+    if wanted is None:
+        published = Path(torch.hub.get_dir()) / "checkpoints" / PUBLISHED_WEIGHTS
+        if PROJECT_EXTRACTOR.is_dir():
+            wanted = "project"
+        elif published.is_file():
+            wanted = "inception"
+        else:
+            raise ValueError(
+                "no extractor: name Inception's weights with --weights FILE, have them fetched with "
+                f"--extractor inception (to {published}), or let the project make one of its dataset with "
+                "`genai run extractor` (models/extractor)"
+            )
+    return (
+        load_extractor(PROJECT_EXTRACTOR, torch_device(config))
+        if wanted == "project"
+        else given_inception(arguments, config)
+    )
+
+
+def given_inception(arguments: argparse.Namespace, config: Config) -> tuple[FeatureNetwork, ExtractorDescription]:
+    """Inception with the weights that the command names, or with those of the published network."""
+    from genai_core.evaluation.inception import given_inception as given
+
+    chosen = InceptionExtractorConfig(
+        kind="inception", weights=arguments.weights, weights_sha256=arguments.weights_sha256, precision="fp32"
+    )
+    network, description = given(chosen)
+    return network.to(torch_device(config)), replace(description, sha256=description.source_sha256)
+
+
+def measured(source: str, split: str | None, extractor: FeatureNetwork, config: Config) -> MeasuredSet:
+    """Features of a source, which is unpacked, if need be, into a folder that is gone afterwards."""
+    side = {"train": "train", "test": "test", None: None}[split]
+    batch = config.evaluation.batch_images
+    with tempfile.TemporaryDirectory(prefix="genai-") as scratch:
+        batches = image_batches(source, Path(scratch), batch, side)  # type: ignore[arg-type]
+        return measure_set(extractor, batches, batch, config.evaluation.seed)
+
+
+def table(score: Score) -> list[str]:
+    """A line a figure: name, value, interval."""
+    confidence = score.protocol["confidence"]
+    width = max(len(name) for name in score.figures)
+    lines = [f"{'':<{width}}  {'value':>10}  {confidence:.0%} interval"]
+    lines += [f"{name:<{width}}  {figure.value:>10.4g}  {_ends(figure)}" for name, figure in score.figures.items()]
+    for name, classes in score.by_class.items():
+        lines.append(f"{name}:")
+        lines += [
+            f"  {label:<{width - 2}}  {figure.value:>10.4g}  {_ends(figure)}" for label, figure in classes.items()
+        ]
+    return lines
+
+
+def as_json(score: Score) -> dict[str, object]:
+    """Figures flat, {low, high} under "interval", and the protocol."""
+    intervals = {
+        name: {"low": figure.interval.low, "high": figure.interval.high}
+        for name, figure in score.figures.items()
+        if figure.interval is not None
+    }
+    by_class = {name: {label: f.value for label, f in classes.items()} for name, classes in score.by_class.items()}
+    figures = {name: figure.value for name, figure in score.figures.items()}
+    return {**figures, **by_class, "interval": intervals, "protocol": score.protocol}
+
+
+def _ends(figure: Figure) -> str:
+    return "" if figure.interval is None else f"{figure.interval.low:.4g} to {figure.interval.high:.4g}"
+
+
+if __name__ == "__main__":
+    main()

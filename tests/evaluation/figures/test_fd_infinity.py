@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from genai_core.evaluation.figures.fd_infinity import Curve, curve_ends, frechet_curve
+from genai_core.evaluation.figures.frechet import frechet_distance
+from genai_core.evaluation.statistics import FeatureStats, feature_stats
+
+GENERATOR = np.random.default_rng(0)
+STANDARD = FeatureStats(10**9, np.zeros(8), np.eye(8))
+
+
+def test_a_curve_is_the_distance_of_each_beginning():
+    features = GENERATOR.normal(size=(90, 8)) + 3
+    curve = frechet_curve(features, [20, 50, 90], STANDARD, np.eye(8))
+    expected = [frechet_distance(STANDARD, np.eye(8), feature_stats(features[:end])) for end in (20, 50, 90)]
+    np.testing.assert_allclose(curve.distances, expected, rtol=1e-10)
+    np.testing.assert_array_equal(curve.counts, [20, 50, 90])
+
+
+def test_a_resample_is_measured_as_its_images_written_out():
+    features = GENERATOR.normal(size=(60, 8))
+    weights = GENERATOR.multinomial(60, np.full(60, 1 / 60)).astype(float)
+    curve = frechet_curve(features, [60], STANDARD, np.eye(8), weights)
+    repeated = np.repeat(features, weights.astype(int), axis=0)
+    expected = frechet_distance(STANDARD, np.eye(8), feature_stats(repeated))
+    assert curve.distances[-1] == pytest.approx(expected, rel=1e-10)
+
+
+def test_the_extrapolation_takes_the_bias_of_few_images_away():
+    true = 8 * 0.2**2 + 8 * 0.1**2
+    few, infinite = [], []
+    for _ in range(40):
+        features = 1.1 * GENERATOR.normal(size=(800, 8)) + 0.2
+        curve = frechet_curve(features, curve_ends(800, 15), STANDARD, np.eye(8))
+        few.append(curve.distances[-1])
+        infinite.append(curve.at_infinity())
+    assert np.mean(few) > true + 0.02
+    assert np.mean(infinite) == pytest.approx(true, abs=0.01)
+
+
+def test_points_on_a_line_give_its_end():
+    counts = np.array([10.0, 20, 40])
+    assert Curve(counts, 3 + 7 / counts).at_infinity() == pytest.approx(3)
+    with pytest.raises(ValueError, match="two counts of images"):
+        Curve(counts[:1], counts[:1]).at_infinity()
+
+
+def test_counts_go_from_a_tenth_to_all():
+    assert curve_ends(50_000, 15)[0] == 5_000
+    assert curve_ends(50_000, 15)[-1] == 50_000
+    assert len(curve_ends(50_000, 15)) == 15
+    assert curve_ends(3, 15) == [2, 3]

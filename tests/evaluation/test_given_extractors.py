@@ -1,0 +1,151 @@
+"""Networks that were made elsewhere: Inception by its weights' file, and any module by its import path."""
+
+import hashlib
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from genai_core.config import InceptionExtractorConfig, ModuleExtractorConfig
+from genai_core.evaluation.extractor import load_extractor, save_extractor
+from genai_core.evaluation.features import bf16_drift, extract_features
+from genai_core.evaluation.given_weights import read_weights
+from genai_core.evaluation.inception import given_inception
+from genai_core.evaluation.user_module import given_module
+from tests.evaluation.inception_weights import photographs, write_random_weights
+
+
+def small_network(width=4, fault=False):
+    if fault:
+        raise RuntimeError("no such width")
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 3))
+
+
+def no_network():
+    return "a string"
+
+
+def module_config(**changes):
+    values = {
+        "kind": "module",
+        "factory": f"{__name__}:small_network",
+        "arguments": {"width": 6},
+        "layer": "1",
+        "weights": None,
+        "weights_sha256": None,
+        "resize_px": 16,
+        "scaling": "imagenet",
+        "precision": "fp32",
+    }
+    return ModuleExtractorConfig(**{**values, **changes})
+
+
+def inception_config(path, sha256, precision="fp32"):
+    return InceptionExtractorConfig(kind="inception", weights=str(path), weights_sha256=sha256, precision=precision)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return write_random_weights(tmp_path_factory.mktemp("weights"))
+
+
+def test_inception_is_kept_as_safetensors_and_needs_its_file_no_more(weights, tmp_path):
+    path, sha256 = weights
+    network, description = given_inception(inception_config(path, sha256[:8]))
+    saved = save_extractor(tmp_path, network, description)
+    assert (saved.source_sha256, saved.feature_dim, saved.outputs) == (sha256, 2048, 1008)
+    loaded, found = load_extractor(tmp_path)
+    assert found == saved
+    images = photographs(2, seed=0)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(images).features, network(images).features)
+
+
+def test_bf16_is_an_option_whose_drift_is_measured():
+    network, description = given_module(module_config(precision="bf16"))
+    images = photographs(30, seed=0).numpy()
+    drift = bf16_drift(network, images)
+    assert (network.precision, description.precision) == ("bf16", "bf16")
+    assert 0 < drift.relative_change < 0.1
+    assert drift.frechet_distance < 0.01
+    exact = extract_features(given_module(module_config())[0], images, 30).features
+    coarse = extract_features(network, images, 30).features
+    change = np.sqrt(((coarse - exact) ** 2).mean()) / exact.std(axis=0).mean()
+    assert drift.relative_change == pytest.approx(change, rel=1e-3)
+
+
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_a_file_with_another_hash_is_refused(tmp_path, ending):
+    path = tmp_path / f"weights{ending}"
+    path.write_bytes(b"something else")
+    with pytest.raises(ValueError, match=r"has the sha256 .*, expected 0123456789: another file, or a damaged one"):
+        read_weights(path, "0123456789", "extractor.weights")
+
+
+class Harmful:
+    def __reduce__(self):
+        return (print, ("this must never be printed",))
+
+
+def test_code_in_a_weights_file_is_not_run(tmp_path, capsys):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(pickle.dumps(Harmful()))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(ValueError, match="no weights that can be read safely"):
+        read_weights(path, sha256, "extractor.weights")
+    assert capsys.readouterr().out == ""
+
+
+def test_weights_of_another_network_and_missing_ones_are_named(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"fc.weight": torch.zeros(3)}, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(ValueError, match="not the weights of torch-fidelity's Inception v3"):
+        given_inception(inception_config(path, sha256))
+    with pytest.raises(FileNotFoundError, match=r"extractor.weights: no file .*gone.pth"):
+        given_inception(inception_config(tmp_path / "gone.pth", sha256))
+
+
+def test_a_users_module_gives_a_layers_output_as_features_and_its_own_as_logits(tmp_path):
+    network, description = given_module(module_config())
+    assert (description.feature_dim, description.outputs) == (6, 3)
+    assert description.resize == "bilinear with antialias to 16 pixels a side"
+    save_extractor(tmp_path, network, description)
+    loaded, _ = load_extractor(tmp_path)
+    images = photographs(5, seed=0).numpy()
+    found, again = extract_features(network, images, 2), extract_features(loaded, images, 5)
+    assert found.features.shape == (5, 6)
+    np.testing.assert_allclose(found.features, again.features, atol=1e-6)
+    np.testing.assert_allclose(found.logits, again.logits, atol=1e-6)
+    assert given_module(module_config(layer=None))[1].outputs == 0
+
+
+def test_torchvisions_models_are_modules_too():
+    config = module_config(
+        factory="torchvision.models:squeezenet1_1", arguments={"weights": None}, layer="features.12", resize_px=32
+    )
+    network, description = given_module(config)
+    assert description.outputs == 1000
+    assert extract_features(network, np.zeros((2, 1, 20, 20), np.uint8), 2).features.shape[1] == description.feature_dim
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"factory": "no_such_package.at_all:build"}, "extractor.factory: .*ModuleNotFoundError"),
+        ({"factory": f"{__name__}:gone"}, "extractor.factory: .*AttributeError"),
+        ({"arguments": {"fault": True}}, "extractor.factory: .*RuntimeError: no such width"),
+        ({"factory": f"{__name__}:no_network", "arguments": {}}, "expected a torch.nn.Module, got str"),
+        ({"layer": "7"}, "extractor.layer"),
+    ],
+)
+def test_what_is_wrong_with_a_users_module_is_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        given_module(module_config(**changes))
+
+
+def test_weights_and_their_hash_go_together():
+    with pytest.raises(ValueError, match="give both, or null for both"):
+        module_config(weights="x.safetensors")

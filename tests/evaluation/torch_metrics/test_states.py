@@ -1,0 +1,142 @@
+"""What every torchmetrics.Metric must keep: batches, order, merging, resetting, several processes."""
+
+import multiprocessing
+import socket
+
+import pytest
+import torch
+
+from genai_core.evaluation.torch_metrics import (
+    DensityCoverage,
+    FrechetDistance,
+    InceptionScore,
+    KernelDistance,
+    PrecisionRecall,
+)
+from tests.evaluation.torch_metrics.two_processes import extract, sync
+
+GENERATOR = torch.Generator().manual_seed(0)
+REAL = torch.randint(0, 200, (40, 1, 4, 4), dtype=torch.uint8, generator=GENERATOR)
+FAKE = torch.randint(60, 256, (40, 1, 4, 4), dtype=torch.uint8, generator=GENERATOR)
+METRICS = {
+    "fd": lambda: FrechetDistance(extract, feature_dim=6),
+    "is": lambda: InceptionScore(extract, classes=6, splits=1),
+    "kid": lambda: KernelDistance(extract, subsets=1, subset_images=40),
+    "pr": lambda: PrecisionRecall(extract),
+    "dc": lambda: DensityCoverage(extract),
+}
+
+
+def feed(metric, real, fake, batch=40):
+    for images, is_real in ((real, True), (fake, False)):
+        for part in images.split(batch):
+            if not isinstance(metric, InceptionScore):
+                metric.update(part, real=is_real)
+            elif not is_real:
+                metric.update(part)
+    return metric
+
+
+def value(metric):
+    found = metric.compute()
+    return torch.stack(list(found)) if isinstance(found, tuple) else found[None]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_batches_and_order_are_no_matter(name):
+    whole = value(feed(METRICS[name](), REAL, FAKE))
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
+    parts = value(feed(METRICS[name](), REAL[order], FAKE[order], batch=7))
+    assert whole.dtype == torch.float64
+    torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_two_halves_merged_are_the_whole(name):
+    first, second = feed(METRICS[name](), REAL[:25], FAKE[:15]), feed(METRICS[name](), REAL[25:], FAKE[15:])
+    first.merge_state(second)
+    torch.testing.assert_close(value(first), value(feed(METRICS[name](), REAL, FAKE)), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_reset_metric_is_as_new(name):
+    metric = feed(METRICS[name](), FAKE, REAL)
+    metric.reset()
+    torch.testing.assert_close(value(feed(metric, REAL, FAKE)), value(feed(METRICS[name](), REAL, FAKE)))
+
+
+def test_the_real_images_can_stay_over_a_reset():
+    metric = feed(FrechetDistance(extract, feature_dim=6, reset_real=False), REAL, FAKE)
+    before = metric.compute()
+    metric.reset()
+    metric.update(FAKE, real=False)
+    assert metric.compute() == before
+
+
+def test_sums_do_not_grow_with_the_images():
+    metric = FrechetDistance(extract, feature_dim=6)
+    metric.update(REAL, real=True)
+    size = sum(state.numel() for state in metric.metric_state.values())
+    metric.update(REAL, real=True)
+    assert sum(state.numel() for state in metric.metric_state.values()) == size
+
+
+def test_what_is_kept_is_bounded_and_says_so():
+    metric = KernelDistance(extract, subsets=1, subset_images=10, max_images=10)
+    metric.update(REAL[:10], real=True)
+    with pytest.warns(UserWarning, match="keeps 10 images of a set"):
+        metric.update(REAL[10:], real=True)
+    assert sum(len(part) for part in metric.real_features) == 10
+
+
+def test_two_processes_give_what_one_gives():
+    """Rank 0 has the even images and rank 1 the odd ones; both get the figure of all."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    workers = [context.Process(target=sync, args=(rank, port, REAL, FAKE, answers)) for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    found = [answers.get(timeout=120) for _ in workers]
+    for worker in workers:
+        worker.join(timeout=30)
+        assert worker.exitcode == 0
+    for values in found:
+        for name, make in METRICS.items():
+            expected = value(feed(make(), REAL, FAKE))
+            torch.testing.assert_close(torch.tensor(values[name], dtype=torch.float64), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (REAL.float() / 255, TypeError, r"expected uint8 images from 0 to 255, got torch.float32; convert them"),
+        (REAL[0], ValueError, r"expected images \(N, C, H, W\)"),
+        (REAL.expand(-1, 2, -1, -1), ValueError, "with C 1 or 3"),
+    ],
+)
+def test_images_of_another_form_are_refused(images, error, message):
+    with pytest.raises(error, match=message):
+        FrechetDistance(extract, feature_dim=6).update(images, real=True)
+
+
+def test_features_that_do_not_fit_or_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match=r"expected features \(40, 7\) of the extractor, got \(40, 6\)"):
+        FrechetDistance(extract, feature_dim=7).update(REAL, real=True)
+    with pytest.raises(ValueError, match="not finite"):
+        FrechetDistance(lambda images: extract(images) * torch.nan, feature_dim=6).update(REAL, real=True)
+
+
+def test_too_few_images_are_named():
+    metric = FrechetDistance(extract, feature_dim=6)
+    metric.update(REAL[:1], real=True)
+    with pytest.raises(RuntimeError, match="expected two real images or more, got 1"):
+        metric.compute()
+    with pytest.raises(RuntimeError, match="no other images yet"):
+        feed(PrecisionRecall(extract), REAL, FAKE[:0]).compute()
+    few = InceptionScore(extract, classes=6, splits=3)
+    few.update(FAKE[:2])
+    with pytest.raises(RuntimeError, match="in each of 3 splits, got 2 images"):
+        few.compute()

@@ -1,0 +1,37 @@
+"""What a task's process says and how it ends, by real processes."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from genai_core.config import NEEDS_A_PERSON
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_body(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
+    """A task whose body is one line, in a folder with the project's params.yaml."""
+    shutil.copy(ROOT / "params.yaml", folder)
+    code = f"from tasks.context import running\nwith running('train@x') as context:\n    {body}\n"
+    command = [sys.executable, "-c", code]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_what_a_person_can_mend_is_one_line(tmp_path: Path) -> None:
+    ended = run_body(
+        tmp_path, "from genai_core.data.sources import find_images; find_images(__import__('pathlib').Path('no'))"
+    )
+    assert ended.returncode == NEEDS_A_PERSON
+    assert ended.stderr.startswith("train@x: no: expected a folder of images")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("fault", ["import numpy; numpy.zeros(2).reshape(3)", "int('x')", "{}['key']"])
+def test_a_fault_of_the_code_shows_where_it_is(tmp_path: Path, fault: str) -> None:
+    ended = run_body(tmp_path, fault)
+    assert ended.returncode == 1
+    assert "Traceback" in ended.stderr

@@ -1,0 +1,61 @@
+import sys
+
+import pytest
+
+from genai_core.config import NEEDS_A_PERSON
+from genai_core.data.ingest.add import add_source
+from tasks import remove
+from tests.packed import files_in
+
+
+@pytest.fixture
+def run(workspace, monkeypatch, capsys):
+    """Runs the task on data/raw/set with two classes of twelve images."""
+    for seed, name in ((1, "hat"), (2, "shirt")):
+        (workspace / "source" / name).mkdir(parents=True)
+        for number in range(12):
+            (workspace / f"source/{name}/{seed:02d}-{number:03d}.png").write_bytes(f"{name} {number}".encode())
+    add_source(str(workspace / "source"), workspace / "data/raw", "set")
+
+    def run_task(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tasks.remove", "--from", "data/raw", *arguments])
+        remove.main()
+        return capsys.readouterr().out.splitlines()
+
+    return run_task
+
+
+def test_list_of_a_removal_request(run, workspace):
+    (workspace / "list.txt").write_text("set/hat/01-003.png\n\n  shirt/02-00*  \nnone.png\n")
+    arguments = ("--list", "list.txt", "set")
+    assert run("--dry-run", *arguments)[0] == "data/raw/set: 11 images would be removed, 13 left"
+    assert len(files_in(workspace / "data/raw/set")) == 24
+    lines = run(*arguments)
+    assert lines[:2] == ["data/raw/set: 11 images removed, 13 left", "  set/hat/01-003.png"]
+    assert lines[-2:] == ["  and 1 more", "names and patterns that no image has: 1, first none.png"]
+    assert len(files_in(workspace / "data/raw/set")) == 13
+
+
+def test_all_of_it(run, workspace):
+    assert run("set")[0] == "data/raw/set: 24 images removed, none left: the folder goes"
+    assert not list((workspace / "data/raw").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["set", "none"], "no image is named none; nothing was removed"),
+        (["other"], "no such folder; there is set"),
+        (["--list", "empty.txt", "set"], "expected a name or a pattern a line, it is empty"),
+        (["--list", "missing.txt", "set"], "No such file"),
+    ],
+)
+def test_faults_are_one_line_and_nothing_is_removed(arguments, message, run, workspace, capsys):
+    (workspace / "empty.txt").write_text("\n")
+    with pytest.raises(SystemExit) as error:
+        run(*arguments)
+    assert error.value.code == NEEDS_A_PERSON
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("remove: ")
+    assert message in line
+    assert len(files_in(workspace / "data/raw/set")) == 24

@@ -1,0 +1,133 @@
+"""`python -m tasks.score`: any images against any others."""
+
+import hashlib
+import json
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genai_core.config import NEEDS_A_PERSON
+from tasks import extractor, score
+from tests.evaluation.conftest import CLASSES, stripes
+from tests.tasks.small_run import small_params, write_datasets
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with an extractor, a dataset, and the same 60 images as .npy, as a zip and as a folder with classes."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        (folder / "params.yaml").write_text((score.Path(__file__).parents[2] / "params.yaml").read_text())
+        small_params()
+        write_datasets()
+        extractor.main()
+        images, labels = stripes(60, seed=4)
+        np.save(folder / "images.npy", images[:, 0])
+        for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+            place = folder / "pictures" / CLASSES[label]
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[0]).save(place / f"{number:03}.png")
+        with zipfile.ZipFile(folder / "images.zip", "w") as archive:
+            for path in sorted((folder / "pictures").rglob("*.png")):
+                archive.write(path, path.relative_to(folder / "pictures"))
+    return folder
+
+
+@pytest.fixture
+def here(made, monkeypatch):
+    monkeypatch.chdir(made)
+    return made
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["score", *map(str, arguments)])
+    score.main()
+
+
+def fails(monkeypatch, capsys, *arguments):
+    with pytest.raises(SystemExit) as stopped:
+        run(monkeypatch, *arguments)
+    assert stopped.value.code == NEEDS_A_PERSON
+    return capsys.readouterr().err
+
+
+def test_the_same_images_measure_alike_in_whatever_form_they_come(here, monkeypatch, capsys):
+    figures = []
+    for source in ("images.npy", "images.zip", "pictures"):
+        run(monkeypatch, source, "--against", "data/prepared", "--out", "out/figures.json")
+        figures.append(json.loads((here / "out/figures.json").read_text()))
+    # The order of chance is another one, as the files have another order: only resamples and splits differ.
+    for name in ("fd_classifier", "precision_classifier", "recall_classifier", "density_classifier", "kid_classifier"):
+        values = [found[name] for found in figures]
+        assert values == pytest.approx([values[0]] * 3, rel=1e-4, abs=1e-6), name
+    assert figures[0]["interval"]["fd_classifier"]["low"] <= figures[0]["fd_classifier"]
+    assert "fd_classifier_class" not in figures[0]
+    assert set(figures[1]["fd_classifier_class"]) == set(CLASSES)
+    assert figures[1]["protocol"]["reference_images"] == 240
+    assert "95% interval" in capsys.readouterr().out
+
+
+def test_planted_training_images_are_near_copies(here, monkeypatch):
+    run(monkeypatch, "data/prepared", "--against", "data/augmented", "--out", "copies.json")
+    found = json.loads((here / "copies.json").read_text())
+    assert found["near_copies_classifier"] == 1
+    assert found["fd_classifier"] == pytest.approx(0, abs=1e-6)
+
+
+def test_few_images_are_warned_of(here, monkeypatch, capsys):
+    np.save("few.npy", stripes(7)[0][:, 0])
+    run(monkeypatch, "few.npy", "--against", "data/prepared", "--split", "test")
+    assert "7 images for 8 features" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((9, 12, 12), np.float32), "expected uint8 pixels from 0 to 255, got float32"),
+        (np.zeros((9, 16, 16), np.uint8), "the extractor takes uint8 images"),
+        (np.zeros((9, 12, 12, 3), np.uint8), "the extractor takes uint8 images"),
+        (np.zeros((1, 12, 12), np.uint8), "two images or more"),
+        (np.zeros((4, 12, 12), np.uint8), "expected more than 5 images"),
+    ],
+)
+def test_images_that_do_not_fit_are_named(here, monkeypatch, capsys, array, message):
+    np.save("wrong.npy", array)
+    assert message in fails(monkeypatch, capsys, "wrong.npy", "--against", "data/prepared")
+
+
+def test_files_of_different_sizes_are_named(here, monkeypatch, capsys, tmp_path):
+    for number, size in enumerate((12, 12, 14)):
+        Image.new("L", (size, size)).save(tmp_path / f"{number}.png")
+    message = fails(monkeypatch, capsys, tmp_path, "--against", "data/prepared")
+    assert "images of different form: 0.png is (C, H, W) (1, 12, 12), 2.png (1, 14, 14)" in message
+
+
+def test_without_an_extractor_the_choices_are_named(here, monkeypatch, capsys, tmp_path):
+    (tmp_path / "params.yaml").write_text((here / "params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    message = fails(monkeypatch, capsys, here / "images.npy", "--against", here / "data/prepared")
+    assert "--weights FILE" in message
+    assert "genai run extractor" in message
+
+
+def test_weights_with_another_hash_are_refused(here, monkeypatch, capsys, tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"no weights")
+    digest = hashlib.sha256(b"no weights").hexdigest()
+    message = fails(monkeypatch, capsys, "images.npy", "--against", "data/prepared", "--weights", path)
+    assert f"has the sha256 {digest}, expected 6726825d" in message
+
+
+def test_the_selfcheck_says_what_it_could_not_check(here, monkeypatch, capsys, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        run(monkeypatch, "--selfcheck", "--weights", tmp_path / "none.pth")
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    assert out.count("not checked") == 3
+    assert "FID of train against test 3.15" in out
+    assert "no weights of Inception" in out

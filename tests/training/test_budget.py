@@ -1,0 +1,118 @@
+"""Which rule ends a run: images, seconds, or nothing more to gain."""
+
+import pytest
+import torch
+
+from genai_core.training.early_stop import EarlyStop
+from genai_core.training.loop import TrainingStoppedError
+from tests.models.tiny import training_config
+from tests.training.small_run import after, model_of, on_call, run, same_weights
+
+EARLY_STOP = {"every_images": 16, "images": 4, "patience": 2, "min_improvement": 0.1}
+MANY = {"total_images": 10**9}
+
+
+class Clock:
+    """A second a batch, whatever the machine does besides."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("genai_core.training.loop.time", clock)
+    return clock
+
+
+def a_second_a_batch(monkeypatch, model, clock):
+    def wait(loss, _call):
+        clock.now += 1.0
+        return loss
+
+    return on_call(monkeypatch, model, wait)
+
+
+def test_the_images_end_it(tmp_path):
+    assert run(model_of(), tmp_path, max_seconds=1e6).ended_by == "images"
+
+
+def test_the_time_ends_it_with_the_learning_rate_at_its_end(tmp_path, monkeypatch, clock):
+    model = model_of()
+    a_second_a_batch(monkeypatch, model, clock)
+    rates = []
+    own = torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda self: (rates.append(self.param_groups[0]["lr"]), own(self))[1]
+    )
+    result = run(model, tmp_path, max_seconds=20, warmup_images=16, **MANY)
+    assert (result.ended_by, result.steps, result.seconds) == ("seconds", 20, 20.0)
+    assert rates[:11] == pytest.approx([0.5e-3] + [1e-3] * 10)
+    assert rates[11:] == pytest.approx([1e-4 * (9 - step) for step in range(9)])
+    # All that a run by images has: rows to its end, and pictures.
+    assert [row["images"] for row in result.curves] == list(range(8, 161, 8))
+    assert [snapshot.images_seen for snapshot in result.snapshots] == [8, 16, 24, 40, 80, 160]
+
+
+def test_a_real_clock_ends_it_too(tmp_path):
+    result = run(model_of(), tmp_path, max_seconds=0.2, **MANY)
+    assert result.ended_by == "seconds"
+    assert 0.2 <= result.seconds < 10
+
+
+def test_a_resumed_run_has_the_time_that_is_left(tmp_path, monkeypatch, clock):
+    first, second = model_of(), model_of()
+    a_second_a_batch(monkeypatch, first, clock)
+    with pytest.raises(TrainingStoppedError):
+        run(first, tmp_path, max_seconds=20, stop_requested=after(12), **MANY)
+    clock.now = 1000.0
+    calls = a_second_a_batch(monkeypatch, second, clock)
+    assert run(second, tmp_path, max_seconds=20, **MANY).seconds == 20.0
+    assert len(calls) == 8
+
+
+def test_a_run_that_gains_nothing_more_ends_with_its_best_weights(tmp_path, clock):
+    distances = iter([5.0, 3.0, 2.9, 2.95, 1.0])  # 2.9 is no improvement of a tenth
+    measured = []
+
+    def evaluate(model):
+        measured.append({name: tensor.clone() for name, tensor in model.sampled_network().state_dict().items()})
+        return next(distances)
+
+    model = model_of()
+    result = run(model, tmp_path, evaluate=evaluate, early_stop=EARLY_STOP, total_images=8000)
+    assert result.ended_by == "converged"
+    assert [evaluation["distance"] for evaluation in result.evaluations] == [5.0, 3.0, 2.9, 2.95]
+    final = model.sampled_network().state_dict()
+    assert all(torch.equal(tensor, measured[1][name]) for name, tensor in final.items())
+    assert result.curves[-1]["images"] == result.images < 8000
+    assert result.snapshots[-1].images_seen == result.images
+
+
+def test_a_run_that_was_stopped_converges_as_one_that_was_not(tmp_path, clock):
+    def distances():
+        values = iter([5.0, 3.0, 2.0, 2.0, 2.0, 1.0])
+        return lambda _model: next(values)
+
+    straight, first, second = model_of(), model_of(), model_of(seed=9)
+    expected = run(straight, tmp_path / "straight", evaluate=distances(), early_stop=EARLY_STOP, total_images=8000)
+    measure = distances()
+    with pytest.raises(TrainingStoppedError):
+        run(first, tmp_path, evaluate=measure, early_stop=EARLY_STOP, total_images=8000, stop_requested=after(5))
+    result = run(second, tmp_path, evaluate=measure, early_stop=EARLY_STOP, total_images=8000)
+    assert result.evaluations == expected.evaluations
+    assert result.ended_by == "converged"
+    assert same_weights(straight, second)
+
+
+def test_evaluations_that_cost_too_much_are_left_out():
+    config = training_config(early_stop=EARLY_STOP).early_stop
+    state = EarlyStop()
+    assert [state.due(config, images, 0.0, 1.0) for images in (8, 16, 24, 32)] == [False, True, False, True]
+    assert not state.due(config, 48, 0.06, 1.0)  # 6% of the time so far
+    assert not state.due(config, 56, 0.06, 2.0)  # not between two intervals
+    assert state.due(config, 64, 0.06, 2.0)

@@ -1,0 +1,67 @@
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from genai_core.training.cost import _Counter, count_cost
+from tests.training.small_run import model_of
+
+
+def test_counts_what_torch_counts():
+    model = model_of("gan")
+    with FlopCounterMode(display=False) as counter:
+        model.sample(torch.tensor([0]), torch.tensor([0]), model.preview_sampling)
+    cost = count_cost(model)
+    assert cost.sampling_flops == counter.get_total_flops() > 0
+    assert cost.parameters == sum(p.numel() for p in model.generator.parameters())
+    assert cost.training_parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_a_backward_pass_costs_twice_the_forward_pass():
+    """Nearly: the first layer needs no gradient of its input."""
+    model = model_of()
+    forward = count_cost(model).sampling_flops / 3 / 2  # two Heun steps are three evaluations, guided: twice each
+    assert 2.7 * forward < count_cost(model).training_flops["denoiser"] < 3.0 * forward
+
+
+def test_gradients_of_gradients_are_counted():
+    one, other = (count_cost(model_of("gan", penalty_share=share)).training_flops for share in (0.25, 1.0))
+    assert other["discriminator"] > 1.3 * one["discriminator"]
+    assert other["generator"] == one["generator"]
+
+
+@pytest.mark.parametrize("family", ["diffusion", "gan"])
+def test_the_model_is_left_as_it_was(family):
+    model = model_of(family)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    count_cost(model)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+
+
+def test_attention_is_counted():
+    """Two products of 8 x 8 x 4, of which backward needs five."""
+    counter, query = _Counter(), torch.randn(1, 1, 8, 4, requires_grad=True)
+    with counter:
+        attended = nn.functional.scaled_dot_product_attention(query, query, query)
+        assert counter.flops == 2 * (2 * 8 * 8 * 4)
+        attended.sum().backward()
+    assert counter.flops == 7 * (2 * 8 * 8 * 4)
+
+
+@pytest.mark.parametrize("family", ["diffusion", "gan"])
+def test_values_do_not_matter(family, monkeypatch):
+    """Counted without values, as ever where it can be, and with them: the same, but for attention's kernels."""
+    model = model_of(family)
+    quick = count_cost(model)
+    real_to = type(model).to
+
+    def refuse_meta(self, device):
+        if device == "meta":
+            raise NotImplementedError
+        return real_to(self, device)
+
+    monkeypatch.setattr(type(model), "to", refuse_meta)
+    slow = count_cost(model)
+    assert slow.sampling_flops == quick.sampling_flops
+    assert slow.training_flops == pytest.approx(quick.training_flops, rel=0.02)

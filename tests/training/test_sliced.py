@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from genai_core.models.protocol import to_uint8
+from genai_core.training.sliced import SlicedDistance
+
+
+def images(count=64, channels=1, size=16, seed=0, **changes):
+    """Soft blobs at random places."""
+    generator = torch.Generator().manual_seed(seed)
+    centre = torch.rand((count, channels, 2, 1, 1), generator=generator) * size
+    across = torch.arange(size).float()
+    squared = (across[None, :] - centre[:, :, 0]) ** 2 + (across[:, None] - centre[:, :, 1]) ** 2
+    blobs = torch.exp(-squared / changes.get("width", 8.0)) * 2 - 1
+    return to_uint8(blobs + changes.get("brightness", 0.0))
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 20), (1, 32)])
+def test_a_set_is_at_no_distance_from_itself_in_any_order(channels, size):
+    reference = images(channels=channels, size=size)
+    distance = SlicedDistance(reference)
+    assert distance(reference) == 0.0
+    assert distance(reference[torch.randperm(64)]) == 0.0
+
+
+def test_like_is_nearer_than_unlike():
+    distance = SlicedDistance(images(seed=0))
+    like = distance(images(seed=1))
+    assert like > 0
+    for unlike in (images(seed=1, brightness=0.3), images(seed=1, width=20.0), images(1, seed=1).repeat(64, 1, 1, 1)):
+        assert distance(unlike) > 2 * like
+    noise = torch.randint(0, 256, (64, 1, 16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    assert distance(noise) > 2 * like
+
+
+def test_a_shift_of_brightness_is_the_mean_of_the_filters_sums():
+    """Every projection moves by the sum of its filter times the shift, so the distance is known."""
+    black, grey = torch.zeros((4, 1, 8, 8), dtype=torch.uint8), torch.full((4, 1, 8, 8), 51, dtype=torch.uint8)
+    distance = SlicedDistance(black)
+    sums = distance._filters.sum(dim=(1, 2, 3)).abs().mean()
+    assert distance(grey) == pytest.approx(float(sums) * 0.4, rel=1e-4)
+
+
+def test_other_counts_are_refused():
+    with pytest.raises(ValueError, match="expected 64 images, as many as in the reference, got 10"):
+        SlicedDistance(images())(images(10))

@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from genai_core.training.loop import TrainingStoppedError
+from genai_core.training.step import DoesNotFitError
+from tests.training.small_run import after, close_weights, model_of, run, same_weights
+
+# The same sums in another order, over 8 steps of Adam.
+ROUNDING = 1e-4
+
+
+def too_large(monkeypatch, model, most_images):
+    """A device on which no more than so many images fit."""
+    own, sizes = model.loss, []
+
+    def loss(phase, images, labels, generator):
+        sizes.append(len(images))
+        if len(images) > most_images:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return own(phase, images, labels, generator)
+
+    monkeypatch.setattr(model, "loss", loss)
+    return sizes
+
+
+@pytest.mark.parametrize("micro", [1, 3])
+@pytest.mark.parametrize(("family", "objective"), [("diffusion", {}), ("gan", {"penalty_share": 1.0})])
+def test_a_batch_in_parts_is_the_same_batch(family, objective, micro, tmp_path):
+    """Noise and losses are those of the whole batch. Not so where a family takes only a share of each part."""
+    models = [model_of(family, **objective), model_of(family, **objective)]
+    whole, parts = (
+        run(model, tmp_path, micro_batch_images=size) for model, size in zip(models, (None, micro), strict=True)
+    )
+    assert close_weights(*models, share=ROUNDING)
+    for one, other in zip(whole.curves, parts.curves, strict=True):
+        assert other == pytest.approx(one, rel=2e-3, abs=1e-5)
+
+
+def test_too_little_memory_halves_what_is_done_at_a_time(tmp_path, monkeypatch, capsys):
+    model, expected = model_of(), model_of()
+    sizes = too_large(monkeypatch, model, most_images=3)
+    result = run(model, tmp_path, total_images=16)
+    assert sizes == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
+    assert result.micro_batch_images == 2
+    assert (
+        "8 images at a time do not fit into the device's memory; going on with 4 at a time" in capsys.readouterr().out
+    )
+    run(expected, tmp_path / "enough", total_images=16)
+    assert close_weights(model, expected, share=ROUNDING)
+
+
+def test_a_resumed_run_knows_what_fits(tmp_path, monkeypatch):
+    straight, first, second = model_of(), model_of(), model_of()
+    too_large(monkeypatch, straight, 3)
+    run(straight, tmp_path / "straight")
+    too_large(monkeypatch, first, 3)
+    with pytest.raises(TrainingStoppedError):
+        run(first, tmp_path, stop_requested=after(2))
+    sizes = too_large(monkeypatch, second, 3)
+    run(second, tmp_path)
+    assert set(sizes) == {2}
+    assert same_weights(straight, second)
+
+
+def test_where_not_one_image_fits_the_error_says_what_to_do(tmp_path, monkeypatch):
+    model = model_of()
+    too_large(monkeypatch, model, 0)
+    with pytest.raises(DoesNotFitError, match=r"not even one image .*Tried to allocate 2\.00 GiB.*smaller"):
+        run(model, tmp_path)
