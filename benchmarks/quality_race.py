@@ -30,15 +30,16 @@ from torch.optim import AdamW
 
 from benchmarks.fashion_mnist import fashion_mnist_split
 from benchmarks.peers import DDIM_STEPS, Peer, denoising_diffusion_pytorch, diffusers
-from genai_core.config import EvaluationConfig, ExtractorConfig, ModelConfig
+from genai_core.config import ModelConfig, TrainedExtractorConfig
 from genai_core.data.dataset import SPLITS, Dataset, load_dataset
 from genai_core.data.loader import ResidentBatches
 from genai_core.data.writer import DatasetWriter
-from genai_core.evaluation.evaluate import evaluate_features
 from genai_core.evaluation.extractor import load_extractor, save_extractor
 from genai_core.evaluation.extractor_training import train_extractor
-from genai_core.evaluation.features import extract_features
-from genai_core.evaluation.reference import Reference, build_reference, load_reference, save_reference
+from genai_core.evaluation.features import Features, extract_features
+from genai_core.evaluation.figures.frechet import frechet_distance
+from genai_core.evaluation.figures.inception_score import label_agreement
+from genai_core.evaluation.statistics import feature_stats, square_root
 from genai_core.models.artifact import build_model
 from genai_core.models.protocol import GenerativeModel, ImageShape, to_uint8, to_unit
 from genai_core.reporting.grids import class_grid, save_png
@@ -56,7 +57,7 @@ PEERS = ("denoising_diffusion_pytorch", "diffusers")
 PEER_BATCH_IMAGES = 32
 # Both libraries' examples say 1e-4, for runs of days; within minutes that learns next to nothing.
 PEER_LEARNING_RATE = 5e-4
-EXTRACTOR = ExtractorConfig(
+EXTRACTOR = TrainedExtractorConfig(
     kind="classifier",
     width=32,
     feature_dim=64,
@@ -136,25 +137,32 @@ class Judge:
     """Measures images of any contestant with one extractor, which is trained when it is not there yet."""
 
     def __init__(self, folder: Path, dataset: Dataset, samples: int) -> None:
-        self.config = EvaluationConfig(total_images=samples, batch_images=250, seed=10_000, is_splits=1)
         if not (folder / "extractor" / "config.json").is_file():
             (folder / "extractor").mkdir(parents=True, exist_ok=True)
             extractor, description = train_extractor(EXTRACTOR, dataset, CPU, lambda *_: None)
             save_extractor(folder / "extractor", extractor, description)
-        self.extractor, self.description = load_extractor(folder / "extractor")
-        self.reference = self._reference(folder / f"reference-{samples}", dataset)
-
-    def _reference(self, folder: Path, dataset: Dataset) -> Reference:
-        if not (folder / "reference.json").is_file():
-            features = {split: extract_features(self.extractor, dataset.images(split), 250) for split in SPLITS}
-            names = {"kind": "classifier", "extractor_sha256": self.description.sha256}
-            folder.mkdir(parents=True, exist_ok=True)
-            save_reference(folder, build_reference(features, self.config, **names, dataset=dataset.info.fingerprint))
-        return load_reference(folder)
+        self.extractor, _ = load_extractor(folder / "extractor")
+        if not (folder / "train.npy").is_file():
+            np.save(folder / "train.npy", self._features(dataset.images("train")).features)
+        self.train = feature_stats(np.load(folder / "train.npy"))
+        self.root = square_root(self.train.covariance)
+        # As many held-out images as a contestant draws: a distance of few is too large.
+        chosen = np.random.default_rng(0).permutation(dataset.info.counts["test"])[:samples]
+        self.floor = self._distance(self._features(dataset.images("test")[chosen]))
 
     def measure(self, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64] | None) -> dict[str, float]:
-        features = extract_features(self.extractor, images, self.config.batch_images)
-        return evaluate_features(features, labels, self.reference, self.description, self.config).figures
+        features = self._features(images)
+        distance = self._distance(features)
+        figures = {"fd_classifier": distance, "fd_classifier_over_floor": distance / self.floor}
+        if labels is not None:
+            figures["label_agreement"] = float(label_agreement(features.logits, labels).mean())
+        return figures
+
+    def _features(self, images: npt.NDArray[np.uint8]) -> Features:
+        return extract_features(self.extractor, images, 250)
+
+    def _distance(self, features: Features) -> float:
+        return frechet_distance(self.train, self.root, feature_stats(features.features))
 
 
 class Clock:
@@ -294,9 +302,7 @@ def train_peer(peer: Peer, batches: ResidentBatches, seconds: float, clock: Cloc
 
 def rate_share(share: float, decay_share: float, warmup: float) -> float:
     """The learning rate's share of its full value, when this share of the time is over."""
-    fall = learning_rate_share(
-        round(share * 1_000_000), total_images=1_000_000, warmup_images=0, decay_share=decay_share
-    )
+    fall = learning_rate_share(share, 0, warmup_images=0, decay_share=decay_share)
     return min(1.0, warmup, fall)
 
 
