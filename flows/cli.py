@@ -280,18 +280,25 @@ def _fail(message: str, status: int) -> NoReturn:
 
 @contextmanager
 def _no_interrupt_lost() -> Iterator[None]:
-    """Raise a Ctrl-C again at the body's end, should an `except:` in what is imported there have swallowed it."""
+    """Raise a Ctrl-C again at the body's end, should an `except:` or a `__del__` of a library have swallowed it."""
     came = False
+    show = sys.unraisablehook
 
     def remember(_number: int, _frame: object) -> NoReturn:
         nonlocal came
         came = True
         raise KeyboardInterrupt
 
+    def show_all_but_that(lost: "sys.UnraisableHookArgs") -> None:
+        if lost.exc_type is not KeyboardInterrupt:
+            show(lost)
+
     before = signal.signal(signal.SIGINT, remember)
+    sys.unraisablehook = show_all_but_that
     try:
         yield
     finally:
+        sys.unraisablehook = show
         signal.signal(signal.SIGINT, before)
     if came:
         raise KeyboardInterrupt

@@ -150,7 +150,7 @@ def test_a_folder_of_fashion_images_with_a_model_of_its_own(test_data: Path, tmp
 
     change_parameters(folder, third_model)
     added = genai(folder, "data", "add", str(source))
-    assert "3,000 files" in added.stdout
+    assert "3,000 images added" in added.stdout
     answer = genai(folder, "run", PREFECT_HOME=home)
     assert "trained/gan-two" in answer.stdout
     dataset = load_dataset(folder / "data" / "prepared").info

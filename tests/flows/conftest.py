@@ -21,6 +21,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.process import Processes, Stopped
+from tests.project import change_parameters
 
 ROOT = Path(__file__).parents[2]
 TOY = Path(__file__).with_name("toy")
@@ -53,6 +54,10 @@ def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+def _two_models(values: Any) -> None:
+    values["models"] = {name: values["models"][name] for name in ("diffusion", "gan")}
+
+
 @pytest.fixture(scope="session")
 def _template(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A toy workspace in which nothing has run."""
@@ -64,6 +69,7 @@ def _template(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> 
     shutil.copy(TOY / "work.py", folder)
     (folder / "work.py").chmod(0o755)  # DVC records that a file can be executed, too
     shutil.copy(ROOT / "params.yaml", folder)
+    change_parameters(folder, _two_models)
     (folder / ".gitignore").write_text(".genai/\n/data/raw\n/out/\n")
     shell(folder, "git init -q -b main && dvc init -q")
     shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc")

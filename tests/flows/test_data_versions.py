@@ -48,15 +48,15 @@ def commit(folder: Path, message: str) -> None:
 def grown(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("grown")
     folder = new_checkout(place / "checkout")
-    save(place / "base", range(BASE), seed=1)
-    (place / "base" / "left" / "no-image.png").write_text("<html>")
-    add(folder, place / "base")
+    raw = folder / "data" / "raw" / "base"  # files of a person, which are changed by hand
+    save(raw, range(BASE), seed=1)
+    (raw / "left" / "no-image.png").write_text("<html>")
+    shell(folder, "dvc add -q data/raw")
     shell(folder, "dvc repro -q prepare extractor")
     commit(folder, "one")
 
     save(place / "more", range(MORE), seed=2, brightness=100)
     add(folder, place / "more")
-    raw = folder / "data" / "raw" / "base"
     shutil.move(raw / "left" / "1-1.png", raw / "right" / "1-1.png")  # another class
     (raw / "left" / "1-3.png").unlink()
     shutil.move(raw / "left" / "1-5.png", raw / "left" / "five.png")  # another name

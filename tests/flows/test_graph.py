@@ -91,7 +91,8 @@ def test_up_to(project: Path) -> None:
     graph = compiled(project)
     assert graph.up_to([]) == graph
     train = graph.up_to(["train"])
-    assert names(train) == ["prepare", "augment", "train@diffusion", "train@gan"]
+    models = ["train@diffusion", "train@gan", "train@vae", "train@vqvae"]
+    assert names(train) == ["prepare", "augment", *models]
     assert names(graph.up_to(["train@gan"])) == ["prepare", "augment", "train@gan"]
     assert "extractor" in names(graph.up_to(["train@gan", "reference"]))
     assert [stage for stage in graph.stages if stage in train.stages] == list(train.stages)

@@ -33,6 +33,8 @@ def test_a_batch_in_parts_is_the_same_batch(family, objective, micro, tmp_path):
     )
     assert close_weights(*models, share=ROUNDING)
     for one, other in zip(whole.curves, parts.curves, strict=True):
+        if family == "gan":
+            del one["diversity"], other["diversity"]  # of pairs within a part: no mean over images
         assert other == pytest.approx(one, rel=2e-3, abs=1e-5)
 
 
