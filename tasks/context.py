@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import psutil
+from threadpoolctl import threadpool_limits
 
 from genai_core.config import NEEDS_A_PERSON, PARAMS_FILE, Config, ConfigError, load_config
 from genai_core.progress import Progress
@@ -61,6 +62,9 @@ def running(task: str) -> Iterator[Context]:
     try:
         # DVC sets DVC_STAGE to the stage's address, for example train@gan.
         context = Context(os.environ.get("DVC_STAGE", task), load_config(Path(PARAMS_FILE)))
+        # NumPy's matrix products take every core of the machine, and spin while they wait: two stages side by side would
+        # hinder each other, whatever cores they were given.
+        threadpool_limits(context.config.compute.cpu_threads, user_api="blas")
         yield context
     except EXPECTED_ERRORS as error:
         if isinstance(error, ValueError) and not _raised_by_us(error):
