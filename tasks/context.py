@@ -62,8 +62,8 @@ def running(task: str) -> Iterator[Context]:
     try:
         # DVC sets DVC_STAGE to the stage's address, for example train@gan.
         context = Context(os.environ.get("DVC_STAGE", task), load_config(Path(PARAMS_FILE)))
-        # NumPy's matrix products take every core of the machine, and spin while they wait: two stages side by side would
-        # hinder each other, whatever cores they were given.
+        # NumPy's matrix products take every core of the machine, and spin while they wait: two stages side by side
+        # would hinder each other, whatever cores they were given.
         threadpool_limits(context.config.compute.cpu_threads, user_api="blas")
         yield context
     except EXPECTED_ERRORS as error:
