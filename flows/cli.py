@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -215,9 +213,12 @@ def data_remove(workspace: Path, name: str, patterns: tuple[str, ...], list_file
 
 
 def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
-    from flows.graph import open_repo, read_graph
-    from flows.plan import make_plan
-    from flows.workspace import checked_config, repair_locks
+    from flows.interrupts import deferred_interrupt
+
+    with deferred_interrupt():
+        from flows.graph import open_repo, read_graph
+        from flows.plan import make_plan
+        from flows.workspace import checked_config, repair_locks
 
     checked_config(workspace)
     for message in repair_locks(workspace):
@@ -228,6 +229,7 @@ def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
 
 def _run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
     from flows.graph import GraphError
+    from flows.interrupts import deferred_interrupt
     from flows.server import ensure_prefect_api
     from flows.view import terminal_view
     from genai_core.config import ConfigError
@@ -235,8 +237,8 @@ def _run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
     # The view shows it all; Prefect's console handler would print every line a second time.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reports usage, unless told not to
-    with _no_interrupt_lost():
-        ensure_prefect_api()
+    ensure_prefect_api()
+    with deferred_interrupt():
         from flows.pipeline import pipeline
 
     with terminal_view(plan):
@@ -276,32 +278,6 @@ def _headline(plan: "Plan") -> str:
 def _fail(message: str, status: int) -> NoReturn:
     click.echo(click.style(message, fg="red"), err=True)
     sys.exit(status)
-
-
-@contextmanager
-def _no_interrupt_lost() -> Iterator[None]:
-    """Raise a Ctrl-C again at the body's end, should an `except:` or a `__del__` of a library have swallowed it."""
-    came = False
-    show = sys.unraisablehook
-
-    def remember(_number: int, _frame: object) -> NoReturn:
-        nonlocal came
-        came = True
-        raise KeyboardInterrupt
-
-    def show_all_but_that(lost: "sys.UnraisableHookArgs") -> None:
-        if lost.exc_type is not KeyboardInterrupt:
-            show(lost)
-
-    before = signal.signal(signal.SIGINT, remember)
-    sys.unraisablehook = show_all_but_that
-    try:
-        yield
-    finally:
-        sys.unraisablehook = show
-        signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt
 
 
 def _raise_exit(number: int, _frame: object) -> NoReturn:

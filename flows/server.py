@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from flows.interrupts import deferred_interrupt
 from flows.process import Processes, Stopped
 
 START_TIMEOUT_S = 60.0
@@ -61,7 +62,8 @@ def ensure_prefect_api() -> str:
         # logs that are still waiting, and must find the server alive.
         atexit.register(_stop, processes, thread)
         # Prefect takes more than a second to import: the server comes up meanwhile.
-        import prefect  # noqa: F401
+        with deferred_interrupt():
+            import prefect  # noqa: F401
 
         _wait_until_healthy(url, thread, lines)
     return url
