@@ -83,7 +83,7 @@ def test_only_the_config_reads_yaml() -> None:
         for path in files(room)
         if YAML & set(imports(path))
     }
-    assert readers == {"genai_core/config.py"}
+    assert readers == {"genai_core/config/load.py"}
 
 
 def test_only_one_file_of_flows_starts_stages() -> None:

@@ -1,0 +1,61 @@
+"""params.yaml as frozen types: the only reader of YAML, and no import of torch, so that flows may use it.
+
+No field has a default. Whatever shaped a model is written in params.yaml, where DVC compares it; a default
+in the code would change what a stage makes without anything that DVC watches having changed.
+"""
+
+from genai_core.config.data import AugmentConfig, CropConfig, DataConfig, FlipConfig, MoveConfig
+from genai_core.config.extractor import InceptionExtractorConfig, ModuleExtractorConfig, TrainedExtractorConfig
+from genai_core.config.load import load_config
+from genai_core.config.models import (
+    DiffusionRecipe,
+    DiffusionSampling,
+    GanRecipe,
+    GanSampling,
+    ModelConfig,
+    ModelRecipe,
+    VaeRecipe,
+    VaeSampling,
+    VqvaeNetwork,
+    VqvaeRecipe,
+    VqvaeSampling,
+)
+from genai_core.config.params import Config
+from genai_core.config.running import GateConfig, RetrainConfig
+from genai_core.config.section import NEEDS_A_PERSON, PARAMS_FILE, ConfigError
+from genai_core.config.stages import EvaluationConfig, FinetuneConfig, ModelCardConfig
+from genai_core.config.training import EarlyStopConfig, TrainingConfig
+
+__all__ = [
+    "NEEDS_A_PERSON",
+    "PARAMS_FILE",
+    "AugmentConfig",
+    "Config",
+    "ConfigError",
+    "CropConfig",
+    "DataConfig",
+    "DiffusionRecipe",
+    "DiffusionSampling",
+    "EarlyStopConfig",
+    "EvaluationConfig",
+    "FinetuneConfig",
+    "FlipConfig",
+    "GanRecipe",
+    "GanSampling",
+    "GateConfig",
+    "InceptionExtractorConfig",
+    "ModelCardConfig",
+    "ModelConfig",
+    "ModelRecipe",
+    "ModuleExtractorConfig",
+    "MoveConfig",
+    "RetrainConfig",
+    "TrainedExtractorConfig",
+    "TrainingConfig",
+    "VaeRecipe",
+    "VaeSampling",
+    "VqvaeNetwork",
+    "VqvaeRecipe",
+    "VqvaeSampling",
+    "load_config",
+]

@@ -1,0 +1,56 @@
+"""The network that figures are measured in: `extractor:`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from genai_core.config.section import LearningRate, PositiveInt, Section, Seed, Sha256
+
+
+class TrainedExtractorConfig(Section):
+    """A small network that learns this dataset: for images that are nothing like photographs."""
+
+    kind: Literal["classifier", "self_supervised"] = Field(description="self_supervised needs no labels")
+    width: int = Field(ge=8, le=512)
+    feature_dim: int = Field(ge=8, le=4096)
+    total_images: PositiveInt = Field(description="training images seen, with repetition")
+    batch_images: PositiveInt
+    learning_rate: LearningRate
+    decorrelation: float = Field(ge=0.0, le=10.0, description="weight of the features' covariances in the loss")
+    seed: Seed
+
+
+class InceptionExtractorConfig(Section):
+    """The network of the published FID: Inception v3 of December 2015, in torch-fidelity's form."""
+
+    kind: Literal["inception"]
+    weights: str | None = Field(description="torch-fidelity's weights file; null: its own download")
+    weights_sha256: Sha256 = Field(description="of that file; torch-fidelity's own begins with 6726825d")
+    precision: Literal["fp32", "bf16"] = Field(description="fp32 for figures that are reported")
+
+
+class ModuleExtractorConfig(Section):
+    """Any torch.nn.Module that a function returns, of torchvision or of the user. Its code is run as it is."""
+
+    kind: Literal["module"]
+    factory: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] = Field(
+        description="package.module:function, which returns the network"
+    )
+    arguments: dict[str, str | int | float | bool | None] = Field(description="what the function is called with")
+    layer: str | None = Field(description="submodule whose output is the features; null: the network's output")
+    weights: str | None = Field(description="safetensors, or a .pth of plain tensors; null: as the function returns it")
+    weights_sha256: Sha256 | None = Field(description="of that file")
+    resize_px: int | None = Field(ge=8, le=1024, description="images are brought to this side; null: as they are")
+    scaling: Literal["uint8", "imagenet"] = Field(description="uint8 pixels, or 0..1 normalised as ImageNet's are")
+    precision: Literal["fp32", "bf16"]
+
+    @model_validator(mode="after")
+    def _weights_have_a_hash(self) -> "ModuleExtractorConfig":
+        if (self.weights is None) != (self.weights_sha256 is None):
+            raise ValueError("weights and weights_sha256 go together: give both, or null for both")
+        return self
+
+
+# The network whose features FD and IS are measured in; its kind names the figures, as in fd_classifier.
+GivenExtractorConfig = InceptionExtractorConfig | ModuleExtractorConfig
+ExtractorConfig = Annotated[TrainedExtractorConfig | GivenExtractorConfig, Field(discriminator="kind")]

@@ -1,0 +1,65 @@
+"""Reading params.yaml: the only reader of YAML, with one line for each fault."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from genai_core.config.params import Config
+from genai_core.config.section import ConfigError
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a params.yaml. Raises ConfigError with one line for each fault."""
+    try:
+        # The parser that DVC reads the file with: with another one, `1e-3` is a number here and a string there.
+        values = YAML(typ="safe").load(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; run genai in a checkout, or name one with --workspace") from None
+    except (YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected sections such as data: and models:, got {type(values).__name__}")
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_fault(path.name, item) for item in error.errors())) from None
+
+
+def _fault(file: str, item: Any) -> str:
+    """One line for one of pydantic's error items: file, key, value, what is allowed."""
+    kind, context = item["type"], item.get("ctx", {})
+    # Pydantic puts the chosen branch of a union into the location; it is no key of the file.
+    location = [str(part) for part in item["loc"]]
+    if location[:1] == ["models"] and len(location) > 2 and kind != "union_tag_invalid":
+        location = location[:2] + location[3:]
+    if location[:1] == ["extractor"] and len(location) > 1 and kind != "union_tag_invalid":
+        location = location[:1] + location[2:]
+    key = ".".join(part for part in location if part != "[key]")
+    if kind == "missing":
+        return f"{file}: {key}: missing; every key must be written out"
+    if kind == "extra_forbidden":
+        return f"{file}: {key}: unknown key; see genai_core/config/ for the keys there are"
+    if kind == "union_tag_invalid":
+        return f"{file}: {key}.{_tag(context)}: got {context['tag']!r}; allowed: {context['expected_tags']}"
+    if kind == "union_tag_not_found":
+        return f"{file}: {key}.{_tag(context)}: missing; it names the {_tag(context)}"
+    if kind == "string_pattern_mismatch" and location[:1] == ["models"]:
+        return f"{file}: {key}: not a usable name; allowed: small letters, digits, _ and -, a letter first, 32 at most"
+    value = item["input"]
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{file}: {key}: got {value}; allowed: a finite number"
+    allowed = re.sub(r"^(Input should be |Value error, )", "", item["msg"])
+    if kind == "value_error" and isinstance(value, dict):
+        # A rule over a whole section: its values would bury what is wrong.
+        return f"{file}: {key}{': ' if key else ''}{allowed}"
+    return f"{file}: {key}: got {value!r}; allowed: {allowed}"
+
+
+def _tag(context: Any) -> str:
+    """The key that chooses the branch of a union; pydantic quotes it."""
+    return str(context["discriminator"]).strip("'")

@@ -1,0 +1,168 @@
+"""The model families: network, objective and sampling of each block of `models:`."""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from genai_core.config.section import PositiveInt, Section, Share
+from genai_core.config.training import TrainingConfig
+
+MOST_TOKENS = 65_536  # of a VQ-VAE: its prior has a weight vector for each
+
+
+class DiffusionNetwork(Section):
+    width: int = Field(ge=8, le=1024, multiple_of=8, description="channels of the first level")
+    depth: int = Field(ge=1, le=8, description="residual blocks a level")
+
+
+class DiffusionObjective(Section):
+    kind: Literal["edm", "flow"] = Field(description="edm: preconditioned denoiser; flow: flow matching, linear path")
+    sigma_data: float = Field(gt=0.0, description="standard deviation of the images in [-1, 1]")
+    log_sigma_mean: float
+    log_sigma_std: float = Field(gt=0.0)
+    label_dropout: Share = Field(description="share of labels hidden in training, for guidance")
+    augment: tuple[Literal["flip", "translation", "scale"], ...] = Field(strict=False)
+    augment_share: Share = Field(description="probability of each; the network is told, so that it draws none of it")
+
+
+class DiffusionSampling(Section):
+    sampler: Literal["heun", "euler"]
+    steps: int = Field(ge=1, le=1000, description="network evaluations are 2 n - 1 with heun, n with euler")
+    sigma_min: float = Field(gt=0.0, description="the smallest noise level before 0")
+    sigma_max: float = Field(gt=0.0, description="the noise level that drawing starts from")
+    guidance_scale: float = Field(ge=0.0, le=20.0, description="1.0: no guidance")
+
+    @model_validator(mode="after")
+    def _levels_go_down(self) -> "DiffusionSampling":
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min below sigma_max, {self.sigma_max}")
+        return self
+
+
+class DiffusionRecipe(Section):
+    """A denoiser for every noise level, by EDM (Karras et al. 2022) or flow matching (Lipman et al. 2023)."""
+
+    family: Literal["diffusion"]
+    network: DiffusionNetwork
+    objective: DiffusionObjective
+    training: TrainingConfig
+
+
+class DiffusionConfig(DiffusionRecipe):
+    """The recipe, and how images are drawn."""
+
+    sampling: DiffusionSampling
+
+
+class GanNetwork(Section):
+    width: int = Field(ge=8, le=1024, multiple_of=8, description="channels of the first level")
+    depth: int = Field(ge=1, le=8, description="residual blocks a level")
+    latent_dim: int = Field(ge=1, le=4096)
+
+
+class GanObjective(Section):
+    r1_gamma: float = Field(ge=0.0, description="weight of the R1 and R2 gradient penalties")
+    penalty_share: float = Field(gt=0.0, le=1.0, description="share of each batch that the penalties are taken on")
+    discriminator_rate_factor: float = Field(gt=0.0, le=100.0, description="its learning rate over the generator's")
+    augment_policy: tuple[Literal["translation", "cutout", "colour"], ...] = Field(strict=False)
+    ada_target: Share | None = Field(
+        description="how sure the discriminator may be before it sees more augmented images; null: all are augmented"
+    )
+    ada_images: PositiveInt = Field(description="over which the share of augmented images may go from 0 to 1")
+
+
+class GanSampling(Section):
+    truncation: float = Field(gt=0.0, le=1.0, description="scale of the latent; smaller: safer, less varied")
+
+
+class GanRecipe(Section):
+    """Relativistic pairing GAN with R1 and R2 (Huang et al. 2025), DiffAugment (Zhao et al. 2020) and ADA."""
+
+    family: Literal["gan"]
+    network: GanNetwork
+    objective: GanObjective
+    training: TrainingConfig
+
+
+class GanConfig(GanRecipe):
+    """The recipe, and how images are drawn."""
+
+    sampling: GanSampling
+
+
+class VaeNetwork(Section):
+    width: int = Field(ge=8, le=1024, multiple_of=8, description="channels of the first level")
+    depth: int = Field(ge=1, le=8, description="residual blocks a level")
+    latent_dim: int = Field(ge=2, le=4096)
+    flow_layers: int = Field(ge=0, le=64, description="of the learned prior; 0: a standard normal one")
+
+
+class VaeObjective(Section):
+    kl_warmup_images: int = Field(ge=0, description="the KL's weight rises from 0 to 1 over these")
+
+
+class VaeSampling(Section):
+    temperature: float = Field(gt=0.0, le=2.0, description="scale of the prior's noise; smaller: safer, less varied")
+
+
+class VaeRecipe(Section):
+    """VAE with a learned output variance (Rybkin et al. 2021) and a flow as its prior."""
+
+    family: Literal["vae"]
+    network: VaeNetwork
+    objective: VaeObjective
+    training: TrainingConfig
+
+
+class VaeConfig(VaeRecipe):
+    """The recipe, and how images are drawn."""
+
+    sampling: VaeSampling
+
+
+class VqvaeNetwork(Section):
+    width: int = Field(ge=8, le=1024, multiple_of=8, description="channels at half the image's resolution")
+    depth: int = Field(ge=1, le=8, description="residual blocks a resolution, of the tokenizer")
+    stride: Literal[2, 4, 8, 16] = Field(description="pixels a token stands for, along a side")
+    levels: tuple[Annotated[int, Field(ge=2, le=64)], ...] = Field(
+        strict=False, min_length=1, max_length=8, description="of each quantised channel; their product: the tokens"
+    )
+    prior_width: int = Field(ge=32, le=4096, multiple_of=32)
+    prior_depth: int = Field(ge=1, le=64, description="layers of the transformer")
+
+    @model_validator(mode="after")
+    def _tokens_are_few(self) -> "VqvaeNetwork":
+        if math.prod(self.levels) > MOST_TOKENS:
+            raise ValueError(f"levels with a product of at most {MOST_TOKENS:,}, got {math.prod(self.levels):,}")
+        return self
+
+
+class VqvaeObjective(Section):
+    tokenizer_share: float = Field(gt=0.0, lt=1.0, description="share of the run, at its beginning, before the prior")
+    prior_rate_factor: float = Field(gt=0.0, le=100.0, description="its learning rate over the tokenizer's")
+
+
+class VqvaeSampling(Section):
+    temperature: float = Field(gt=0.0, le=10.0, description="divides the logits; smaller: safer, less varied")
+    top_k: PositiveInt | None = Field(description="only so many of the likeliest tokens may follow; null: all")
+
+
+class VqvaeRecipe(Section):
+    """VQ-VAE by finite scalar quantisation (Mentzer et al. 2023), and a causal transformer over its tokens."""
+
+    family: Literal["vqvae"]
+    network: VqvaeNetwork
+    objective: VqvaeObjective
+    training: TrainingConfig
+
+
+class VqvaeConfig(VqvaeRecipe):
+    """The recipe, and how images are drawn."""
+
+    sampling: VqvaeSampling
+
+
+# A recipe says how a model's weights come about; a config says besides how its images are drawn.
+ModelRecipe = Annotated[DiffusionRecipe | GanRecipe | VaeRecipe | VqvaeRecipe, Field(discriminator="family")]
+ModelConfig = Annotated[DiffusionConfig | GanConfig | VaeConfig | VqvaeConfig, Field(discriminator="family")]

@@ -1,0 +1,60 @@
+"""All sections together, and the rules between them."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from genai_core.config.data import AugmentConfig, DataConfig
+from genai_core.config.extractor import ExtractorConfig
+from genai_core.config.models import ModelConfig
+from genai_core.config.running import ComputeConfig, GateConfig, RetrainConfig
+from genai_core.config.section import PARAMS_FILE, ConfigError, Section
+from genai_core.config.stages import (
+    EvaluationConfig,
+    FinetuneConfig,
+    GenerateConfig,
+    ModelCardConfig,
+    ReportConfig,
+    SelectionConfig,
+)
+
+# Model names become part of a shell command (dvc.yaml: cmd), of paths and of stage names.
+MODEL_NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,31}$"
+
+ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME_PATTERN)]
+
+
+class Config(Section):
+    """The whole of params.yaml."""
+
+    data: DataConfig
+    augment: AugmentConfig
+    extractor: ExtractorConfig
+    models: dict[ModelName, ModelConfig] = Field(min_length=1)
+    evaluation: EvaluationConfig
+    selection: SelectionConfig
+    finetune: FinetuneConfig
+    model_card: ModelCardConfig
+    generate: GenerateConfig
+    report: ReportConfig
+    compute: ComputeConfig
+    retrain: RetrainConfig
+    gate: GateConfig
+
+    @model_validator(mode="after")
+    def _selection_metric_is_measured(self) -> "Config":
+        kind = self.extractor.kind
+        measured = [f"fd_{kind}", f"fd_{kind}_test", f"fd_inf_{kind}", f"kid_{kind}", f"kid_{kind}_test"]
+        if self.selection.metric not in measured:
+            raise ValueError(
+                f"selection.metric: got {self.selection.metric!r}; allowed: {', '.join(measured)}, "
+                f"as extractor.kind is {kind}"
+            )
+        return self
+
+    def model(self, name: str) -> ModelConfig:
+        """The model of that name. Raises ConfigError that lists the names there are."""
+        if name not in self.models:
+            known = ", ".join(self.models)
+            raise ConfigError(f"{PARAMS_FILE}: models.{name}: there is no such model; there are: {known}")
+        return self.models[name]
