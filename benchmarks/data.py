@@ -30,13 +30,13 @@ from benchmarks.data_runs import (
     ROOT,
     WORKERS,
     config_of,
-    fashion_mnist,
     folder_bytes,
     grown_bytes,
     run,
     timed,
     write_png,
 )
+from benchmarks.fashion_mnist import fashion_mnist_split
 from genai_core.data.dataset import load_dataset
 from genai_core.data.loader import Batches, MappedBatches, ResidentBatches
 from genai_core.data.writer import DatasetWriter
@@ -65,7 +65,7 @@ def main() -> None:
 
 def measure_prepare(arguments: argparse.Namespace, folder: Path) -> None:
     raw, config = folder / "raw", config_of(image_size=28)
-    images, labels = fashion_mnist(arguments.data, arguments.images)
+    images, labels = (part[: arguments.images] for part in fashion_mnist_split(arguments.data, "train"))
     write_png(raw, images, labels)
     seconds, alone = [], []
     for _ in range(arguments.rounds):

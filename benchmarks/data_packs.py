@@ -27,7 +27,6 @@ from benchmarks.data_runs import (
     Took,
     config_of,
     cpu_seconds,
-    fashion_mnist,
     folder_bytes,
     grown_bytes,
     median,
@@ -35,6 +34,7 @@ from benchmarks.data_runs import (
     timed,
     write_png,
 )
+from benchmarks.fashion_mnist import fashion_mnist_split
 from genai_core.config import DataConfig
 from genai_core.data.ingest.add import add_source
 from genai_core.data.ingest.pack_writer import PackWriter
@@ -115,7 +115,7 @@ def measure_prepare(arguments: argparse.Namespace, folder: Path) -> None:
     from benchmarks.data import image_folder_pass
 
     config = config_of(image_size=28)
-    images, labels = fashion_mnist(arguments.data, arguments.images)
+    images, labels = (part[: arguments.images] for part in fashion_mnist_split(arguments.data, "train"))
     write_png(folder / "files", images, labels)
     packing = timed(lambda: add_source(str(folder / "files/fashion"), folder / "packs"))
     print(f"\nPrepare {len(images):,} PNG images, {WORKERS} cores       seconds (cpu)     images/s")
@@ -180,7 +180,7 @@ def renamed(raw: Path, source: Path) -> list[Path]:
 
 def measure_tenfold(arguments: argparse.Namespace, folder: Path) -> None:
     config = config_of(image_size=28)
-    images, labels = fashion_mnist(arguments.data, arguments.images)
+    images, labels = (part[: arguments.images] for part in fashion_mnist_split(arguments.data, "train"))
     print("\nPrepare from packs                           seconds  images/s  times (cpu)  peak MB")
     one = 0.0
     for copies in (1, 10):

@@ -1,6 +1,5 @@
 """What the measurements of raw and prepared data share. Without torch, whose own memory would count otherwise."""
 
-import gzip
 import resource
 import shutil
 import statistics
@@ -89,13 +88,6 @@ def peak_memory(done: Run) -> Iterator[None]:
     finally:
         over.set()
         watcher.join()
-
-
-def fashion_mnist(data: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
-    folder = data / "fashion-mnist"
-    images = np.frombuffer(gzip.decompress(next(folder.glob("train-images*")).read_bytes())[16:], dtype=np.uint8)
-    labels = np.frombuffer(gzip.decompress(next(folder.glob("train-labels*")).read_bytes())[8:], dtype=np.uint8)
-    return images.reshape(-1, 28, 28)[:count], labels[:count]
 
 
 def write_png(raw: Path, images: np.ndarray, labels: np.ndarray, source: str = "fashion") -> None:

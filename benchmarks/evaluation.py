@@ -1,27 +1,24 @@
 """What measuring costs, beside torchmetrics, torch-fidelity and the bare network.
 
-    python benchmarks/evaluation.py solve                      # Frechet distance at 2048 features
-    python benchmarks/evaluation.py inception                  # features a second, against the bare network
-    python benchmarks/evaluation.py classifier --data FOLDER   # 10,000 against 10,000 images of Fashion-MNIST (IDX)
+    python -m benchmarks.evaluation solve        # Frechet distance at 2048 features
+    python -m benchmarks.evaluation inception    # features a second, against the bare network
+    python -m benchmarks.evaluation classifier   # 10,000 against 10,000 images of Fashion-MNIST
 
 Inception has random weights here: neither speed nor agreement depends on what it has learned.
 """
 
 import argparse
-import gzip
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 
+from benchmarks.fashion_mnist import CLASSES, fashion_mnist_dataset
 from genai_core.config import TrainedExtractorConfig, load_config
-from genai_core.data.dataset import Dataset, load_dataset
-from genai_core.data.writer import DatasetWriter
 from genai_core.evaluation.evaluate import evaluate_features
 from genai_core.evaluation.extractor_training import train_extractor
 from genai_core.evaluation.features import Features, extract_features
@@ -32,13 +29,12 @@ from genai_core.evaluation.statistics import feature_stats, square_root
 
 ROOT = Path(__file__).parents[1]
 T = TypeVar("T")
-CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("solve", "inception", "classifier"))
-    parser.add_argument("--data", type=Path, help="folder with Fashion-MNIST's four IDX files")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="the folder of real data")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--total-images", type=int, help="that the classifier is trained on")
     parser.add_argument("--without-torchmetrics", action="store_true", help="solve: leave out what takes a minute")
@@ -102,7 +98,8 @@ def classifier(data: Path, total_images: int | None) -> None:
     if total_images is not None:
         trained = trained.model_copy(update={"total_images": total_images})
     evaluation = config.evaluation.model_copy(update={"total_images": 10_000})
-    with fashion_mnist(data) as dataset:
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = fashion_mnist_dataset(Path(folder), data, 28)
         device = torch.device("cpu")
         (network, description), training_s = timed(
             lambda: train_extractor(trained, dataset, device, lambda _done, _figures: None)
@@ -132,22 +129,6 @@ def classifier(data: Path, total_images: int | None) -> None:
         print(f"| a model in all | {drawn_s + evaluate_s:.1f} s | |")
         for name, figure in found.figures.items():
             print(f"    {name} {figure.value:.4g} {figure.interval or ''}")
-
-
-@contextmanager
-def fashion_mnist(data: Path) -> Iterator[Dataset]:
-    """The four IDX files as a prepared dataset in a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        writer = DatasetWriter(Path(folder), image_size=28, channels=1, classes=CLASSES, shard_images=10_000)
-        for split, name in (("train", "train"), ("test", "t10k")):
-            with gzip.open(data / f"{name}-images-idx3-ubyte.gz") as file:
-                pixels = np.frombuffer(file.read(), np.uint8)[16:].reshape(-1, 1, 28, 28)
-            with gzip.open(data / f"{name}-labels-idx1-ubyte.gz") as file:
-                labels = np.frombuffer(file.read(), np.uint8)[8:].astype(np.int64)
-            order = np.random.default_rng(0).permutation(len(pixels))
-            writer.add(split, pixels[order], labels[order])  # type: ignore[arg-type]
-        writer.finish()
-        yield load_dataset(Path(folder))
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:
