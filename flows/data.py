@@ -1,6 +1,5 @@
 """A user's images under version control: packed into data/raw or taken out of it, the folder tracked by DVC."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from flows.addresses import DVC_PREFIX, AddressError, fetched, is_address, without_secrets
-from flows.process import Processes
+from flows.process import run_command
 from flows.workspace import RAW_DATA
 
 
@@ -105,17 +104,7 @@ def _fetch(workspace: Path, source: str, command: list[str]) -> None:
 def _run(
     workspace: Path, command: list[str], on_line: Callable[[str], None], failed: str = "nothing was added"
 ) -> None:
-    processes = Processes()
-    try:
-        status = processes.run(
-            command,
-            folder=workspace,
-            environment={**os.environ, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"},
-            timeout_s=None,
-            on_line=on_line,
-        )
-    except KeyboardInterrupt:
-        processes.stop()
-        raise
+    environment = {"PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+    status = run_command(command, folder=workspace, environment=environment, on_line=on_line)
     if status != 0:
         raise DataError(failed)

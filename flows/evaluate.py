@@ -1,12 +1,11 @@
 """`genai evaluate`: measuring images that no stage made, in a child process, as the command line knows no torch."""
 
-import os
 import sys
 from pathlib import Path
 
 import click
 
-from flows.process import Processes
+from flows.process import run_command
 
 # Paths that the user names from where the command is run, not from the workspace.
 PATHS = ("against", "weights", "out")
@@ -20,18 +19,7 @@ def evaluate(workspace: Path, images: str | None, *, selfcheck: bool, **options:
     for name, value in options.items():
         if value is not None:
             command.append(f"--{name.replace('_', '-')}={_absolute(value) if name in PATHS else value}")
-    processes = Processes()
-    try:
-        return processes.run(
-            command,
-            folder=workspace,
-            environment={**os.environ, "PYTHONUNBUFFERED": "1"},
-            timeout_s=None,
-            on_line=click.echo,
-        )
-    except KeyboardInterrupt:
-        processes.stop()
-        raise
+    return run_command(command, folder=workspace, environment={"PYTHONUNBUFFERED": "1"}, on_line=click.echo)
 
 
 def _absolute(place: str) -> str:

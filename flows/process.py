@@ -126,6 +126,20 @@ def _cut_lifeline(process: "subprocess.Popen[bytes]") -> None:
         process.stdin.close()
 
 
+def run_command(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    on_line: Callable[[str], None],
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> int:
+    """Run one command as Processes.run does, in this environment and `environment`; it ends when we are interrupted."""
+    return Processes().run(
+        command, folder=folder, environment={**os.environ, **(environment or {})}, timeout_s=timeout_s, on_line=on_line
+    )
+
+
 def start_service(command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path) -> int:
     """Start a process that outlives this one, in a session of its own, its output added to `log`; its id."""
     log.parent.mkdir(parents=True, exist_ok=True)

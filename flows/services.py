@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.api import Api, ApiError, auth_string
-from flows.process import Processes, start_service
+from flows.process import TimedOut, run_command, start_service
 
 STATE, LOGS, HOME = Path(".genai/services.json"), Path(".genai/logs"), Path(".genai/prefect")
 DEPLOYMENTS = Path("deployments/prefect.yaml")
@@ -209,18 +209,13 @@ def _log(workspace: Path, name: str) -> Path:
 def _deploy(workspace: Path, url: str, say: Callable[[str], None]) -> None:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", str(DEPLOYMENTS), "--all"]
     lines: list[str] = []
-    processes = Processes()
+    environment = {**_environment(workspace, url), "NO_COLOR": "1"}
     try:
-        status = processes.run(
-            command,
-            folder=workspace,
-            environment={**_environment(workspace, url), "NO_COLOR": "1"},
-            timeout_s=START_TIMEOUT_S,
-            on_line=lines.append,
+        status = run_command(
+            command, folder=workspace, environment=environment, timeout_s=START_TIMEOUT_S, on_line=lines.append
         )
-    except KeyboardInterrupt:
-        processes.stop()
-        raise
+    except TimedOut:
+        raise ServicesError(f"{DEPLOYMENTS} could not be deployed within {START_TIMEOUT_S:g} s") from None
     if status != 0:
         said = [line for line in lines if line.strip()]
         raise ServicesError("\n".join([f"{DEPLOYMENTS} could not be deployed:", *said[-6:]]))

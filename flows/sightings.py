@@ -1,7 +1,6 @@
 """Which models were trained on an image: for a removal request, over every dataset version that git's history knows."""
 
 import json
-import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 from flows.ancestry import History, Run
 from flows.lineage import Lineage, LineageError, Node
 from flows.locked import Item
-from flows.process import Processes
+from flows.process import run_command
 
 PREPARED = "data/prepared"
 # The small files of each version, kept: private, safe to delete.
@@ -100,19 +99,9 @@ def _looked_up(workspace: Path, image: str, folders: list[Path]) -> list[list[di
     if not folders:
         return []
     lines: list[str] = []
-    processes = Processes()
     path = str(Path(image).resolve()) if Path(image).is_file() else image
-    try:
-        status = processes.run(
-            [sys.executable, "-m", "tasks.saw", path, *map(str, folders)],
-            folder=workspace,
-            environment=dict(os.environ),
-            timeout_s=None,
-            on_line=lines.append,
-        )
-    except KeyboardInterrupt:
-        processes.stop()
-        raise
+    command = [sys.executable, "-m", "tasks.saw", path, *map(str, folders)]
+    status = run_command(command, folder=workspace, on_line=lines.append)
     if status != 0:
         shutil.rmtree(workspace / KEPT, ignore_errors=True)  # whatever is wrong with it, the next time begins anew
         raise LineageError("\n".join(lines[-3:]) or f"tasks.saw ended with status {status}")

@@ -1,6 +1,7 @@
 """How images of every format and kind of pixel become square uint8 images."""
 
 import struct
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
