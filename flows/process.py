@@ -1,5 +1,6 @@
 """The one place that starts a long process: supervised, its lines streamed, its family ended on request."""
 
+import os
 import subprocess
 import sys
 import threading

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +56,10 @@ def _code() -> str:
 
 def _load(path: Path, distance: float) -> tuple[Digests, Digests]:
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             if float(saved["distance"]) == distance:
                 return saved["digests"].reshape(-1, 32), saved["pairs"].reshape(-1, 2, 32)
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass
     return np.empty((0, 32), dtype=np.uint8), np.empty((0, 2, 32), dtype=np.uint8)
 

@@ -101,6 +101,17 @@ def test_remembered_pairs_are_those_of_a_whole_search(with_memory, tmp_path, mon
         assert find(np.arange(60)) == everything
 
 
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut"])
+def test_a_damaged_memory_is_made_anew(content, tmp_path):
+    images = pictures(5)
+    flat = images.reshape(5, -1).astype(np.float64)
+    args = (digests_of(images), near_hashes(images), flat.mean(1), flat.std(1), lambda i: images[i])
+    for _ in range(2):
+        assert len(find_near_duplicates(*args, distance=0.1, memory=tmp_path)) == 0
+        (memory,) = tmp_path.iterdir()
+        memory.write_bytes(content)
+
+
 def test_flags_name_the_partner_of_the_smallest_hash():
     digests = np.zeros((3, 32), dtype=np.uint8)
     digests[:, 0] = [3, 1, 2]
