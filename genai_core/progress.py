@@ -32,13 +32,18 @@ class Progress:
         """Start a phase of `total` units, `done` of which were done by an earlier, interrupted run."""
         self._phase, self._total, self._unit = phase, total, unit
         self._first_done, self._began = done, time.monotonic()
+        self._budget_s: float | None = None
         self._file_written = self._line_written = -float("inf")
         if total:
             self._write_file(done, {})
 
-    def update(self, done: int, figures: Mapping[str, float] | None = None) -> None:
-        """Say that `done` units of the phase are done, with the figures of the moment (losses, images/s ...)."""
+    def update(self, done: int, figures: Mapping[str, float] | None = None, *, budget_s: float | None = None) -> None:
+        """Say that `done` units of the phase are done, with the figures of the moment (losses, images/s ...).
+
+        budget_s: after so many seconds from now the phase ends, whatever is done by then; None: it does not.
+        """
         now = time.monotonic()
+        self._budget_s = budget_s
         if now - self._file_written >= self._file_interval_s or done >= self._total:
             self._write_file(done, figures or {})
             self._file_written = now
@@ -51,6 +56,10 @@ class Progress:
         elapsed_s = time.monotonic() - self._began
         return (done - self._first_done) / elapsed_s if elapsed_s > 0 else 0.0
 
+    def _seconds_left(self, done: int, rate: float) -> float:
+        seconds = (self._total - done) / rate
+        return seconds if self._budget_s is None else max(0.0, min(seconds, self._budget_s))
+
     def _write_file(self, done: int, figures: Mapping[str, float]) -> None:
         if self._path is None:
             return
@@ -61,7 +70,7 @@ class Progress:
             "done": done,
             "total": self._total,
             "per_second": rate,
-            "seconds_left": (self._total - done) / rate if rate > 0 else None,
+            "seconds_left": self._seconds_left(done, rate) if rate > 0 else None,
             "figures": dict(figures),
             "updated_at": time.time(),
         }
@@ -74,6 +83,6 @@ class Progress:
         rate = self.per_second(done)
         parts = [f"{self._phase}: {done:,} of {self._total:,} {self._unit}"]
         if rate > 0 and done < self._total:
-            parts += [f"{rate:,.0f} {self._unit}/s", f"{(self._total - done) / rate:,.0f} s left"]
+            parts += [f"{rate:,.0f} {self._unit}/s", f"{self._seconds_left(done, rate):,.0f} s left"]
         parts += [f"{name} {value:.4g}" for name, value in figures.items()]
         print(", ".join(parts), flush=True)

@@ -182,7 +182,9 @@ class _Loop:
             if row is not None:
                 self._heed_alarm(row)
             figures["memory_mb"] = _memory_mb(self.device)
-            progress.update(images, figures)
+            progress.update(
+                images, figures, budget_s=None if config.max_seconds is None else config.max_seconds - run.seconds
+            )
             follow.scalars(images, figures, last=row is not None)
             keep_good_state(run, budget.total_steps)
             if stops or due_too:
