@@ -21,6 +21,7 @@ from genai_core.config import Config, EvaluationConfig, load_config
 from genai_core.evaluation.against import RealSet
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.features import extract_features
+from genai_core.evaluation.figures import frechet_pairs
 from genai_core.evaluation.figures.bootstrap import Difference, paired_difference, resample_weights
 from genai_core.evaluation.figures.frechet import frechet_distance
 from genai_core.evaluation.figures.frechet_pairs import paired_distances
@@ -57,9 +58,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", help="of each model a trial  [default: as params.yaml says]")
     parser.add_argument("--kept-images", type=int, default=20_000)
     parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--resamples", type=int, default=100)
+    parser.add_argument("--resamples", type=int, default=200)
+    parser.add_argument("--solved", action="store_true", help="solve each resample, as the gate does: 20 times slower")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if not arguments.solved:
+        frechet_pairs.SOLVED_DIM = 0
     config = load_config(arguments.checkout / "params.yaml")
     real = load_reference(arguments.checkout / "data/reference").splits["train"]
     print("| model | images | candidate | its true distance | called different | not worse fails | stopped |")
@@ -111,14 +115,20 @@ def facts(own: float, other: float, difference: Difference) -> GateFacts:
 
 
 def keep(checkout: Path, name: str, total: int, config: Config) -> Kept:
-    """Draw from a trained model and measure its images."""
+    """Draw from a trained model and measure its images; what was kept in an earlier run is taken up."""
     model = load_model(checkout / "models/trained" / name)
     labels = equal_labels(total, len(model.shape.classes))
+    asked = np.zeros(total, dtype=np.int64) if labels is None else labels.numpy()
+    place = checkout / ".genai/gate" / f"{name}-{total}.npy"
+    if place.is_file():
+        return Kept(np.load(place), asked)
     sampling = config.model(name).sampling
     images = sample_images(model, labels, image_seeds(total, 1_000_000), sampling, config.evaluation.batch_images)
     extractor, _ = load_extractor(checkout / "models/extractor")
     features = extract_features(extractor, images, config.evaluation.batch_images).features.astype(np.float64)
-    return Kept(features, np.zeros(total, dtype=np.int64) if labels is None else labels.numpy())
+    place.parent.mkdir(parents=True, exist_ok=True)
+    np.save(place, features)
+    return Kept(features, asked)
 
 
 def moved(kept: Kept, real: RealSet, true: float) -> Kept:
