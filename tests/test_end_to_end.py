@@ -170,3 +170,15 @@ def write_class_folders(idx: Path, target: Path, images: int) -> None:
         folder = target / f"class-{label}"
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{number}.png")
+
+
+def test_two_models_are_compared_and_a_revision_with_itself_does_not_differ(digits: Path) -> None:
+    found = json.loads(genai(digits, "compare", "diffusion", "gan", "--json").stdout)
+    assert (found["a"]["family"], found["b"]["family"]) == ("diffusion", "gan")
+    measured = json.loads((digits / "metrics/trained/gan.json").read_text())
+    assert found["b"]["figures"]["fd_classifier"] == pytest.approx(measured["fd_classifier"], rel=1e-4)
+    assert (digits / ".genai/compare/samples.png").is_file()
+    same = genai(digits, "compare", "HEAD", "candidate", "--out", str(digits / ".genai/same"))
+    assert "no winner" in same.stdout
+    assert "inside the noise" in same.stdout
+    assert not (digits / ".genai/compared-models").exists()

@@ -23,7 +23,7 @@ from genai_core.config.models import (
 from genai_core.config.params import Config
 from genai_core.config.running import GateConfig, RetrainConfig
 from genai_core.config.section import NEEDS_A_PERSON, PARAMS_FILE, ConfigError
-from genai_core.config.stages import EvaluationConfig, FinetuneConfig, ModelCardConfig
+from genai_core.config.stages import EvaluationConfig, FinetuneConfig, ModelCardConfig, RobustnessConfig
 from genai_core.config.training import EarlyStopConfig, TrainingConfig
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "ModuleExtractorConfig",
     "MoveConfig",
     "RetrainConfig",
+    "RobustnessConfig",
     "TrainedExtractorConfig",
     "TrainingConfig",
     "VaeRecipe",
