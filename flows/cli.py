@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from flows import data_cli, lineage_cli, registry_cli, services_cli
+from flows import compare_cli, data_cli, lineage_cli, registry_cli, services_cli
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -19,6 +19,7 @@ MOST_REASONS = 3
 
 # By name: importing them would import prefect and dvc.
 EXPECTED_ERRORS = {
+    "ComparisonError",
     "DataError",
     "GitError",
     "GraphError",
@@ -114,7 +115,7 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
 
 for command in (registry_cli.promote, registry_cli.rollback, registry_cli.history, registry_cli.registry):
     main.add_command(command)
-for command in (lineage_cli.lineage, services_cli.up, services_cli.down, services_cli.doctor):
+for command in (compare_cli.compare, lineage_cli.lineage, services_cli.up, services_cli.down, services_cli.doctor):
     main.add_command(command)
 
 
