@@ -20,9 +20,7 @@ class WatchConfig(Section):
     add: bool = Field(description="add what is new and commit data/raw.dvc; false: only say that there is something")
     settle_s: float = Field(ge=0.0, description="what changed less than so long ago may still be being written")
     repeat_hours: float = Field(gt=0.0, description="the same news is told again while production is not made of it")
-    max_worse_share: float = Field(
-        gt=0.0, description="of production's distance, by which it may be larger on new data"
-    )
+    max_worse_share: float = Field(gt=0.0, description="of its distance, that it may rise by on new data")
 
 
 class EmailConfig(Section):
