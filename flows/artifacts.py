@@ -77,11 +77,11 @@ def _publish(workspace: Path, stage: str) -> None:
     if stage.startswith("evaluate"):
         model = "finetuned" if stage == "evaluate-finetuned" else f"trained/{name}"
         _publish_table(workspace, f"figures-{slug(model)}", only=model)
-        _publish_picture(workspace / "plots" / "evaluated" / model / "samples.png", f"samples-{slug(model)}", model)
+        publish_picture(workspace / "plots" / "evaluated" / model / "samples.png", f"samples-{slug(model)}", model)
     elif stage == "candidate":
         _publish_table(workspace, "figures", only=None)
     elif stage == "generate":
-        _publish_picture(workspace / "samples" / "batch" / "grid.png", "batch", "the generated batch")
+        publish_picture(workspace / "samples" / "batch" / "grid.png", "batch", "the generated batch")
     elif stage == "report":
         _publish_report(workspace)
 
@@ -103,7 +103,8 @@ def _publish_table(workspace: Path, key: str, only: str | None) -> None:
         _tried(lambda: create_table_artifact(rows, key=key, description=FIGURES_HINT))
 
 
-def _publish_picture(path: Path, key: str, title: str) -> None:
+def publish_picture(path: Path, key: str, title: str) -> None:
+    """A picture from the disk into a page, unless it is too large for Prefect's database."""
     if not path.is_file() or path.stat().st_size > MAX_PICTURE_BYTES:
         return
     data = base64.b64encode(path.read_bytes()).decode()
