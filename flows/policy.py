@@ -35,6 +35,10 @@ class Decision:
     action: Action
     reasons: tuple[str, ...]
 
+    @property
+    def sentence(self) -> str:
+        return "; ".join(self.reasons)
+
 
 def decide(facts: RetrainFacts, policy: RetrainConfig) -> Decision:
     """Skip, fine-tune from production, or train from scratch.

@@ -51,7 +51,9 @@ def only_run_in(workspace: Path, what: str = "run") -> Iterator[int]:
             file.seek(0)
             holder = file.read()
             if _is_alive(holder) or time.monotonic() > deadline:
-                raise ConfigError(f"{workspace}: another {what} is at work here (process {holder}); wait for it or end it")
+                raise ConfigError(
+                    f"{workspace}: another {what} is at work here (process {holder}); wait for it or end it"
+                )
             time.sleep(0.1)
         file.truncate(0)
         file.write(str(os.getpid()))
