@@ -120,11 +120,13 @@ def rejected(situation: Situation) -> Decision | None:
     return Decision("skip", (tried, "genai retrain --force tries again"))
 
 
-def decision_of(facts: RetrainFacts, policy: RetrainConfig, *, action: Action | None, goes_on: str) -> Decision:
+def decision_of(
+    facts: RetrainFacts, policy: RetrainConfig, *, action: Action | None, goes_on: Action | None
+) -> Decision:
     """What to do. action: what a person wants; goes_on: what an interrupted retraining of these data was doing."""
     if action is not None:
         return Decision(action, (f"{action} was asked for",))
-    if goes_on == "train" or goes_on == "finetune":
+    if goes_on:
         return Decision(goes_on, (f"a {goes_on} of these data was interrupted, and goes on",))
     return decide(facts, policy)
 

@@ -24,7 +24,7 @@ class Record:
     device_hours: float
     reason: str  # one line
     commit: str = ""
-    at: datetime = datetime.fromtimestamp(0, UTC)
+    at: datetime = datetime.min.replace(tzinfo=UTC)
 
     def message(self, title: str, text: str) -> str:
         """The message of the commit that holds what the retraining made."""
