@@ -45,6 +45,7 @@ def open_checkout(workspace: Path, source: Source, champion: str, today: date) -
         close_checkout(workspace, Worktree(folder, branch, taken_up=True), purpose.base if purpose else None)
     tree = open_worktree(workspace, source.commit, _free_name(workspace, today, source.raw))
     if source.added is not None:
+        (tree.folder / RAW_FILE).parent.mkdir(exist_ok=True)
         (tree.folder / RAW_FILE).write_bytes(source.added)
     write_purpose(tree, wanted)
     return tree, wanted

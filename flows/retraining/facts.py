@@ -116,7 +116,8 @@ def rejected(situation: Situation) -> Decision | None:
     found = rejected_before(situation.records, source.raw, situation.champion, source.commit)
     if found is None:
         return None
-    tried = f"these data were tried on {found.at:%Y-%m-%d} ({found.commit[:7]}) and rejected: {found.reason}"
+    day = f" on {found.at:%Y-%m-%d}" if found.at else ""
+    tried = f"these data were tried{day} ({found.commit[:7]}) and rejected: {found.reason}"
     return Decision("skip", (tried, "genai retrain --force tries again"))
 
 
