@@ -42,7 +42,7 @@ def open_checkout(workspace: Path, source: Source, champion: str, today: date) -
             wanted.champion,
         ):
             return open_worktree(workspace, source.commit, branch), purpose
-        close_checkout(workspace, Worktree(folder, branch, taken_up=True), purpose.base if purpose else None)
+        close_checkout(workspace, Worktree(folder, branch, taken_up=True), purpose.base if purpose else wanted.base)
     tree = open_worktree(workspace, source.commit, _free_name(workspace, today, source.raw))
     if source.added is not None:
         (tree.folder / RAW_FILE).parent.mkdir(exist_ok=True)
