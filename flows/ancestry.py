@@ -54,6 +54,17 @@ class History:
         """The runs that wrote `item`: an output, a file in one, or a folder of several outputs."""
         return self._makers.get(item, [])
 
+    def source_of(self, item: Item) -> Item | None:
+        """The data source that `item` is, or is a file of."""
+        if item in self.sources:
+            return item
+        for source in self.sources:
+            if item.path.startswith(f"{source.path}/"):
+                name = item.path[len(source.path) + 1 :]
+                if (self.held.files(source.md5) or {}).get(name) == item.md5:
+                    return source
+        return None
+
     def upstream(self, run: Run) -> list[tuple[Item, list[Run]]]:
         """What the run read that other runs wrote, each with those runs."""
         return [(item, self.makers(item)) for item in run.stage.deps if self.makers(item)]
