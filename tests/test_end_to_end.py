@@ -1,8 +1,11 @@
 """The whole pipeline on real images, as a user runs it: by `genai run`, and by plain `dvc repro`."""
 
+import csv
 import gzip
 import hashlib
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from genai_core.data.dataset import load_dataset
-from tests.project import change_parameters, dvc, genai, git, new_checkout
+from tests.project import change_parameters, dvc, genai, git, new_checkout, run
 
 STAGES = [
     "prepare",
@@ -170,3 +173,76 @@ def write_class_folders(idx: Path, target: Path, images: int) -> None:
         folder = target / f"class-{label}"
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{number}.png")
+
+
+PRODUCTION = """
+import sys
+from flows.server import ensure_prefect_api
+
+ensure_prefect_api()
+from flows.generate import generate
+from flows.measure import evaluate
+
+flow = {"generate": generate, "evaluate": evaluate}[sys.argv[1]]
+for _ in range(int(sys.argv[2])):
+    print("STATE", (state := flow(return_state=True)).name, state.message)
+"""
+
+
+def states_of(folder: Path, flow: str, times: int, home: str) -> list[str]:
+    answer = run([sys.executable, "-c", PRODUCTION, flow, str(times)], folder, PREFECT_HOME=home)
+    return [line.removeprefix("STATE ") for line in answer.stdout.splitlines() if line.startswith("STATE ")]
+
+
+def test_production_draws_batches_and_falls_when_the_data_become_others(
+    digits: Path, tmp_path: Path, home: str
+) -> None:
+    """Promoted, drawn from twice, measured on data that are others, then over all versions of the data."""
+    folder = Path(shutil.copytree(digits, tmp_path / "checkout", symlinks=True))
+    assert "genai promote" in genai(folder, "backfill", "--revisions", "HEAD~1..HEAD", check=False).stderr
+    git(folder, "config", "user.name", "Test")
+    git(folder, "config", "user.email", "test@example.com")
+    genai(folder, "promote")
+    first, second = states_of(folder, "generate", 2, home)
+    assert first == "Completed 20 images of v0.0.1 in samples/production/v0.0.1-20000"
+    assert second == "Completed 20 images of v0.0.1 in samples/production/v0.0.1-20020"
+    provenance = json.loads((folder / "samples/production/v0.0.1-20020/provenance.json").read_text())
+    assert (provenance["seed"], provenance["production"]["version"]) == (20020, "v0.0.1")
+    weights = hashlib.sha256((folder / "models/candidate/model.safetensors").read_bytes()).hexdigest()
+    assert provenance["model"]["sha256"] == weights
+    # A promoted batch and the pipeline's are the same images where the seeds are.
+    same = [
+        pd.read_parquet(folder / f"samples/{name}/manifest.parquet") for name in ("batch", "production/v0.0.1-20000")
+    ]
+    assert list(same[0]["sha256"]) == list(same[1]["sha256"])
+
+    noise = tmp_path / "noise"
+    numbers = np.random.default_rng(0)
+    for index in range(400):
+        path = noise / str(index % 10) / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(numbers.integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
+    genai(folder, "data", "add", str(noise))
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "noise")
+    before = lock_file(folder)
+    (state,) = states_of(folder, "evaluate", 1, home)
+    assert state.startswith("Fallen v0.0.1: fd_"), state
+    assert lock_file(folder) == before, "nobody's working tree is touched"
+    assert not any((folder / ".genai/worktrees").iterdir())
+
+    answer = genai(folder, "backfill", "--revisions", "HEAD~2..HEAD", PREFECT_HOME=home)
+    with (folder / "backfill/quality.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == ["v0.0.1", "v0.0.1"]
+    assert float(rows[1]["value"]) > 1.3 * float(rows[0]["value"])
+    assert int(rows[1]["test_images"]) > int(rows[0]["test_images"])
+    assert rows[0]["data"][:10] in answer.stdout
+    assert "data:image/png;base64," in (folder / "backfill/quality.html").read_text()
+    # Ended after the first version: only the second one is measured again.
+    kept, made = (next((folder / ".genai/backfill").glob(f"*/{row['data']}.json")) for row in rows)
+    stamp = kept.stat().st_mtime_ns
+    made.unlink()
+    genai(folder, "backfill", "--revisions", "HEAD~2..HEAD", PREFECT_HOME=home)
+    assert made.is_file()
+    assert kept.stat().st_mtime_ns == stamp
