@@ -36,7 +36,7 @@ def checkout(done: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     edit(
         done / "deployments/prefect.yaml",
         'cron: "*/10 * * * *"\n        timezone: UTC\n        active: false',
-        "interval: 10\n        active: true",
+        "interval: 20\n        active: true",
     )
     shell(done, "git add -A && git commit -q -m done")
     monkeypatch.delenv("PREFECT_HOME")
