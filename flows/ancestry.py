@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.git import git
-from flows.locked import LOCK_FILE, RAW_FILE, Item, Lock, LockedStage, locks_at
+from flows.locked import LOCK_FILE, SOURCE_FILES, Item, Lock, LockedStage, locks_at
 from flows.outputs import Outputs
 
 
@@ -33,7 +33,7 @@ class History:
     def __init__(self, workspace: Path, held: Outputs) -> None:
         """Reads git's history and, from DVC's cache or remote, lists of files. Raises GitError."""
         self.held = held
-        paths = (LOCK_FILE, RAW_FILE)
+        paths = (LOCK_FILE, *SOURCE_FILES)
         commits = git(workspace, "log", "--all", "--reverse", "--topo-order", "--format=%H", "--", *paths).split()
         locks = locks_at(workspace, commits)
         self.sources = {item: commit for commit in reversed(commits) for item in locks[commit].sources}

@@ -61,15 +61,15 @@ class ProgressArtifact:
         text = f"{self._stage}: {describe_progress(state)}"
         if self._id is None:
             key = f"progress-{slug(self._stage)}"
-            self._id = _tried(lambda: cast("UUID", create_progress_artifact(percent, key=key, description=text)))
+            self._id = tried(lambda: cast("UUID", create_progress_artifact(percent, key=key, description=text)))
         else:
             artifact_id = self._id
-            _tried(lambda: update_progress_artifact(artifact_id, percent, description=text))
+            tried(lambda: update_progress_artifact(artifact_id, percent, description=text))
 
 
 def publish_outputs(workspace: Path, stage: str) -> None:
     """Make artifacts of what the stage wrote: tables of figures, sample grids, the report's address."""
-    _tried(lambda: _publish(workspace, stage))
+    tried(lambda: _publish(workspace, stage))
 
 
 def _publish(workspace: Path, stage: str) -> None:
@@ -100,7 +100,7 @@ def thread_in_this_context(target: Callable[[], None]) -> threading.Thread:
 def _publish_table(workspace: Path, key: str, only: str | None) -> None:
     rows = [row for row in model_rows(workspace) if only in (None, row["model"])]
     if rows:
-        _tried(lambda: create_table_artifact(rows, key=key, description=FIGURES_HINT))
+        tried(lambda: create_table_artifact(rows, key=key, description=FIGURES_HINT))
 
 
 def publish_picture(path: Path, key: str, title: str) -> None:
@@ -109,7 +109,7 @@ def publish_picture(path: Path, key: str, title: str) -> None:
         return
     data = base64.b64encode(path.read_bytes()).decode()
     markdown = f"### Images from {title}\n\n![{title}](data:image/png;base64,{data})\n\n`{path}`"
-    _tried(lambda: create_markdown_artifact(markdown, key=key, description=f"Images from {title}"))
+    tried(lambda: create_markdown_artifact(markdown, key=key, description=f"Images from {title}"))
 
 
 def _publish_report(workspace: Path) -> None:
@@ -123,10 +123,10 @@ def _publish_report(workspace: Path) -> None:
     if rows:
         lines += ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
         lines += ["| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows]
-    _tried(lambda: create_markdown_artifact("\n".join(lines), key="report", description="The run's report"))
+    tried(lambda: create_markdown_artifact("\n".join(lines), key="report", description="The run's report"))
 
 
-def _tried(make: Callable[[], _T]) -> _T | None:
+def tried(make: Callable[[], _T]) -> _T | None:
     """Artifacts are for looking at: a server that does not answer is no reason to fail a stage that is done."""
     try:
         return make()

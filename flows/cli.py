@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from flows import backfill_cli, data_cli, lineage_cli, registry_cli, services_cli, watch_cli
+from flows import backfill_cli, compare_cli, data_cli, lineage_cli, registry_cli, retrain_cli, services_cli, watch_cli
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -19,6 +19,7 @@ MOST_REASONS = 3
 
 # By name: importing them would import prefect and dvc.
 EXPECTED_ERRORS = {
+    "ComparisonError",
     "DataError",
     "GitError",
     "GraphError",
@@ -26,6 +27,7 @@ EXPECTED_ERRORS = {
     "ProductionError",
     "RegistryError",
     "RemoteError",
+    "RetrainError",
     "ServerError",
     "ServicesError",
     "VersionError",
@@ -116,9 +118,9 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
 
 for command in (registry_cli.promote, registry_cli.rollback, registry_cli.history, registry_cli.registry):
     main.add_command(command)
-for command in (lineage_cli.lineage, services_cli.up, services_cli.down, services_cli.doctor):
+for command in (compare_cli.compare, lineage_cli.lineage, services_cli.up, services_cli.down, services_cli.doctor):
     main.add_command(command)
-for command in (watch_cli.watch, backfill_cli.backfill):
+for command in (watch_cli.watch, retrain_cli.retrain, retrain_cli.approve, backfill_cli.backfill):
     main.add_command(command)
 
 

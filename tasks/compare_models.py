@@ -1,0 +1,179 @@
+"""Measure two models alike: `python -m tasks.compare_models CANDIDATE [--against CHAMPION] --out FOLDER`.
+
+No stage of dvc.yaml: `genai compare` and the gate of a retraining run it in a workspace that has an extractor and a
+reference. FOLDER gets comparison.json (docs/evaluation.md has its keys), samples.png and closest.png. A is the
+champion, B the candidate; every difference is B less A.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from threadpoolctl import threadpool_limits
+
+from genai_core.config import PARAMS_FILE, EvaluationConfig, load_config
+from genai_core.data.dataset import load_dataset
+from genai_core.evaluation.comparison import Comparison, compare_features, recall_of_as_many
+from genai_core.evaluation.evaluate import Evaluation, evaluate_features
+from genai_core.evaluation.extractor import load_extractor
+from genai_core.evaluation.features import extract_features
+from genai_core.evaluation.metrics_file import metrics_json
+from genai_core.evaluation.reference import Reference, load_reference
+from genai_core.models.artifact import WEIGHTS_FILE, load_model
+from genai_core.reporting.grids import class_grid, image_grid, save_png
+from genai_core.reporting.side_by_side import side_by_side
+from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
+from tasks.context import new_folder
+from tasks.device import torch_device
+from tasks.drawn import Contender, Drawn, check_measurable, notes_on, read_contender
+from tasks.errors import one_line
+
+EXTRACTOR, REFERENCE, DATASET = Path("models/extractor"), Path("data/reference"), Path("data/prepared")
+GRID_IMAGES, CLOSEST_PAIRS = 60, 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tasks.compare_models", description=__doc__)
+    parser.add_argument("candidate", type=Path)
+    parser.add_argument("--against", type=Path, help="the champion; without it the candidate alone is measured")
+    parser.add_argument("--out", type=Path, required=True, help="folder below this one, written whole")
+    parser.add_argument("--name", help="what to call the candidate")
+    parser.add_argument("--against-name", help="what to call the champion")
+    arguments = parser.parse_args()
+    with one_line("compare"):
+        config = load_config(Path(PARAMS_FILE))
+        device = torch_device(config)
+        threadpool_limits(config.compute.cpu_threads, user_api="blas")
+        extractor, extractor_description = load_extractor(EXTRACTOR, device)
+        reference = load_reference(REFERENCE)
+        given = [(arguments.name, arguments.candidate)]
+        if arguments.against:
+            given.insert(0, (arguments.against_name, arguments.against))
+        contenders = [read_contender(name or str(folder), folder, config) for name, folder in given]
+        for contender in contenders:
+            check_measurable(contender, reference.description)
+        drawn, features = [], []
+        for contender in contenders:
+            print(f"compare: drawing {config.evaluation.total_images:,} images of {contender.name}", flush=True)
+            drawn.append(draw(contender, str(device), config.evaluation))
+            features.append(extract_features(extractor, drawn[-1].images, config.evaluation.batch_images))
+        print("compare: figures and intervals", flush=True)
+        labels, compared = drawn[-1].labels, None
+        if arguments.against:
+            compared = compare_features(
+                features[0], features[1], labels, reference, extractor_description, config.evaluation
+            )
+            evaluations = [compared.first, compared.second]
+        else:
+            evaluations = [evaluate_features(features[0], labels, reference, extractor_description, config.evaluation)]
+        recalls = [recall_of_as_many(found, labels, reference, config.evaluation) for found in features]
+        values = {
+            **described(contenders, evaluations, compared),
+            "gate": gate_values(evaluations, recalls, compared, reference),
+            "notes": [
+                *notes_on(contenders, reference.description, extractor_description.sha256),
+                *dict.fromkeys(warning for evaluation in evaluations for warning in evaluation.warnings),
+            ],
+            "protocol": evaluations[-1].protocol.to_json(),
+        }
+        with new_folder(arguments.out) as folder:
+            (folder / "comparison.json").write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+            save_png(folder / "samples.png", same_seeds(contenders, drawn, reference))
+            save_png(folder / "closest.png", closest_pairs(drawn[-1], evaluations[-1]))
+
+
+def draw(contender: Contender, device: str, config: EvaluationConfig) -> Drawn:
+    """Image i of every model comes from the same seed and label."""
+    labels = equal_labels(config.total_images, len(contender.description.shape.classes))
+    seeds = image_seeds(config.total_images, config.seed)
+    images = sample_images(load_model(contender.folder, device), labels, seeds, contender.sampling, config.batch_images)
+    return Drawn(images, None if labels is None else labels.numpy())
+
+
+def described(
+    contenders: list[Contender], evaluations: list[Evaluation], compared: Comparison | None
+) -> dict[str, Any]:
+    """The blocks "a", "b", "differences" and "verdict"."""
+    models = []
+    for contender, evaluation in zip(contenders, evaluations, strict=True):
+        figures = metrics_json(evaluation)
+        del figures["protocol"]
+        models.append(
+            {
+                "name": contender.name,
+                "folder": str(contender.folder),
+                "family": contender.description.config.family,
+                "weights_sha256": contender.description.sha256[WEIGHTS_FILE],
+                "dataset": contender.description.dataset,
+                "sampling": contender.sampling.model_dump(mode="json"),
+                "figures": figures,
+            }
+        )
+    differences = {
+        name: {
+            "value": found.value,
+            "low": found.interval.low,
+            "high": found.interval.high,
+            "beyond_noise": found.beyond_noise,
+        }
+        for name, found in (compared.differences if compared else {}).items()
+    }
+    verdict = asdict(compared.verdict) if compared else None
+    return {"a": models[0] if compared else None, "b": models[-1], "differences": differences, "verdict": verdict}
+
+
+def gate_values(
+    evaluations: list[Evaluation], recalls: list[float], compared: Comparison | None, reference: Reference
+) -> dict[str, Any]:
+    """What flows/gate.py asks of both models, by its names."""
+    real = reference.description
+    metric = f"fd_{real.kind}"
+    models = [
+        {
+            "distance": evaluation.figures[metric].value,
+            "memorised_share": evaluation.figures[f"near_copies_{real.kind}"].value,
+            "recall": recall,
+            "class_coverage": {
+                name: figure.value
+                for name, figure in evaluation.by_class.get(f"coverage_{real.kind}_class", {}).items()
+            },
+        }
+        for evaluation, recall in zip(evaluations, recalls, strict=True)
+    ]
+    difference = compared.differences[metric] if compared else None
+    return {
+        "metric": metric,
+        "candidate": models[-1],
+        "champion": models[0] if compared else None,
+        "difference": {"value": difference.value, **asdict(difference.interval)} if difference else None,
+        "same_protocol": True,  # both were drawn and measured by this run
+        "recall_of_real": real.floor["recall"],
+        "recall_images": real.floor_images,
+        "classes": list(real.classes),
+    }
+
+
+def same_seeds(contenders: list[Contender], drawn: list[Drawn], reference: Reference) -> Image.Image:
+    """Grids of the same seeds and labels: a place in both is the same latent."""
+    classes = reference.description.classes
+    grids = [class_grid(found.images, found.labels, classes, GRID_IMAGES) for found in drawn]
+    letters = "AB" if len(contenders) > 1 else "B"
+    titles = [f"{letter}: {contender.name}" for letter, contender in zip(letters, contenders, strict=True)]
+    return side_by_side(grids, titles)
+
+
+def closest_pairs(drawn: Drawn, evaluation: Evaluation) -> Image.Image:
+    """The candidate's images that come closest to a training image, above that image, closest first."""
+    copies, dataset = evaluation.copies, load_dataset(DATASET)
+    closest = copies.closest(CLOSEST_PAIRS)
+    originals = dataset.images_at(dataset.rows("train").iloc[copies.index[closest]])
+    pairs = np.concatenate([drawn.images[closest], originals])
+    return image_grid(pairs, columns=len(closest), row_captions=("generated", "nearest real"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+import sys
+
+import pytest
+from PIL import Image
+
+from flows.comparison import gate_facts
+from genai_core.config import NEEDS_A_PERSON
+from tasks import compare_models, extractor, reference
+from tests.tasks.small_run import bytes_below, change_params, read_json, small_params, write_datasets, write_model
+from tests.tasks.small_run import write_selection as select
+
+
+@pytest.fixture
+def measurable(workspace):
+    """A workspace with an extractor, a reference and two models of other seeds."""
+    small_params()
+    change_params(evaluation={"bootstrap_resamples": 20})
+    write_datasets()
+    write_model("models/trained/small")
+    write_model("models/other", seed=1)
+    select("models/candidate", "models/other", "small")
+    extractor.main()
+    reference.main()
+    return workspace
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["compare_models", *arguments])
+    compare_models.main()
+
+
+def test_two_models_one_alone_and_what_the_gate_reads(measurable, monkeypatch):
+    run(monkeypatch, "models/candidate", "--against=models/trained/small", "--out=both", "--against-name=champion")
+    values = read_json("both/comparison.json")
+    assert (values["a"]["name"], values["b"]["name"]) == ("champion", "models/candidate")
+    for name, difference in values["differences"].items():
+        own, other = (values[side]["figures"][name] for side in "ba")
+        assert difference["value"] == pytest.approx(own - other, abs=1e-4 * max(1, abs(own)))
+        assert difference["low"] <= difference["high"]
+    assert {"fd_classifier", "fd_classifier_test", "kid_classifier", "near_copies_classifier"} <= set(
+        values["differences"]
+    )
+    assert values["verdict"]["winner"] in ("a", "b", None)
+    with Image.open("both/samples.png") as picture:
+        assert picture.width > picture.height
+
+    facts = gate_facts(values, 0.5)
+    assert facts.same_protocol
+    assert facts.difference.value == pytest.approx(facts.candidate.distance - facts.champion.distance)
+    assert set(facts.candidate.class_coverage) == set(facts.classes)
+    assert 0 <= facts.recall_of_real <= 1
+
+    first = bytes_below("both")
+    run(monkeypatch, "models/candidate", "--against=models/trained/small", "--out=both", "--against-name=champion")
+    assert bytes_below("both") == first
+
+    run(monkeypatch, "models/candidate", "--out=alone")
+    alone = read_json("alone/comparison.json")
+    assert (alone["a"], alone["verdict"], alone["differences"]) == (None, None, {})
+    assert gate_facts(alone, None).champion is None
+    assert alone["gate"]["candidate"] == values["gate"]["candidate"]
+
+
+def test_a_model_with_itself_does_not_differ(measurable, monkeypatch):
+    run(monkeypatch, "models/trained/small", "--against=models/trained/small", "--out=same")
+    values = read_json("same/comparison.json")
+    assert all(d["value"] == d["low"] == d["high"] == 0 for d in values["differences"].values())
+    assert values["verdict"]["winner"] is None
+    assert "inside the noise" in values["verdict"]["text"]
+
+
+def test_what_cannot_be_compared_is_refused_and_leaves_nothing(measurable, monkeypatch, capsys):
+    write_model("models/unlabelled", labelled=False)
+    select("models/chosen", "models/unlabelled", "small")
+    for folder, message in (
+        ("models/chosen", "other classes than the reference has"),
+        ("models/none", "no model there"),
+        ("models/other", "nothing says how to sample it"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            run(monkeypatch, folder, "--against=models/trained/small", "--out=both")
+        assert stopped.value.code == NEEDS_A_PERSON
+        assert message in capsys.readouterr().err
+    assert not (measurable / "both").exists()
