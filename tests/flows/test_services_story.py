@@ -53,10 +53,8 @@ class Story:
         self.checkout, self._port = checkout, port
         self.server = Server(f"http://127.0.0.1:{port}/api")
 
-    def up(self, train_s: float) -> None:
-        """`genai up`; what the worker starts trains so long."""
-        toy = {"train@gan": {"seconds": train_s}}
-        answer = genai(self.checkout, "up", "--port", str(self._port), timeout=SLOW, toy=toy)
+    def up(self) -> None:
+        answer = genai(self.checkout, "up", "--port", str(self._port), timeout=SLOW, toy={"train@gan": {"seconds": 8}})
         assert answer.returncode == 0, answer.stderr
 
     def runs(self, flow: str) -> list[dict[str, Any]]:
@@ -77,6 +75,21 @@ class Story:
         shell(self.checkout, "dvc add -q data/raw && git add data/raw.dvc && git commit -q -m grown")
         return shell(self.checkout, "git show HEAD:data/raw.dvc").split("md5: ")[1].split()[0]
 
+    def deployment(self, name: str) -> str:
+        found = {entry["name"]: str(entry["id"]) for entry in self.server.post("deployments/filter")}
+        return found[name]
+
+    def look(self) -> None:
+        """A run of the deployment `watch`, as a person starts it; returns when it has told."""
+        memory = self.checkout / ".genai/watch.json"
+        before = memory.stat().st_mtime_ns if memory.is_file() else 0
+        self.server.post(f"deployments/{self.deployment('watch')}/create_flow_run", state={"type": "SCHEDULED"})
+        wait_for(lambda: memory.is_file() and memory.stat().st_mtime_ns != before, SLOW)
+
+    def is_up(self, name: str) -> bool:
+        state = read_state(self.checkout)
+        return state is not None and any(service.name == name for service in state.living())
+
     def service(self, name: str) -> int:
         state = read_state(self.checkout)
         assert state is not None
@@ -87,7 +100,7 @@ class Story:
 def test_a_week_in_production(checkout: Path) -> None:
     story = Story(checkout, free_port())
     raw = shell(checkout, "git show HEAD:data/raw.dvc").split("md5: ")[1].split()[0]
-    story.up(train_s=0.5)
+    story.up()
 
     # A schedule fires by itself, sees that nothing is in production, and the event starts one retraining.
     (first,) = story.rest("retrain", 1)
@@ -103,15 +116,18 @@ def test_a_week_in_production(checkout: Path) -> None:
     wait_for(lambda: len([run for run in story.runs("watch") if run["state"]["name"] == "Nothing new"]) >= 1, SLOW)
     assert len(story.runs("retrain")) == 1
 
+    # From here on it looks when it is told to.
+    story.server.post(f"deployments/{story.deployment('watch')}/pause_deployment")
+    story.rest("watch", 1)
+
     # The worker and all its processes are killed in the middle: the silence is noticed, and the next run goes on.
-    os.killpg(story.service("worker genai"), signal.SIGKILL)
-    story.up(train_s=120.0)
     api = Api(story.server.url)
     present = find(api)
     assert present is not None
     assert is_as_wanted(present)
     ensure_automation(api, SILENCE_S)
     wanted = story.grow()
+    story.look()
     wait_for(lambda: len(diary(checkout, "train@gan")) == 3, SLOW)  # dvc repro, the first retraining, and this one
     wait_for(lambda: story.states("retrain")[-1] == "RUNNING", SLOW)
     assert story.runs("retrain")[-1]["parameters"]["new_version"] == wanted
@@ -121,17 +137,15 @@ def test_a_week_in_production(checkout: Path) -> None:
     prepared = len(diary(checkout, "prepare"))
 
     # Two events at once, and the server is started anew in the middle: one run, which finishes.
-    story.up(train_s=8.0)
-    deployments = {entry["name"]: entry["id"] for entry in story.server.post("deployments/filter")}
+    story.up()
     before = len(story.runs("retrain"))
     for _ in range(2):
-        (checkout / ".genai/watch.json").unlink(missing_ok=True)
-        story.server.post(f"deployments/{deployments['watch']}/create_flow_run", state={"type": "SCHEDULED"})
-        wait_for(lambda: (checkout / ".genai/watch.json").exists(), SLOW)
+        (checkout / ".genai/watch.json").unlink()
+        story.look()
     wait_for(lambda: len(diary(checkout, "train@gan")) == 4, SLOW)
     psutil.Process(story.service("server")).terminate()
-    wait_for(lambda: not any(service.name == "server" for service in read_state(checkout).living()), SLOW)  # type: ignore[union-attr]
-    story.up(train_s=8.0)
+    wait_for(lambda: not story.is_up("server"), SLOW)
+    story.up()
     runs = story.rest("retrain", before + 2)[before:]
     assert sorted(run["state"]["type"] for run in runs) == ["CANCELLED", "COMPLETED"], [run["state"] for run in runs]
     (cancelled,) = [run for run in runs if run["state"]["type"] == "CANCELLED"]
