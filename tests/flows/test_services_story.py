@@ -127,8 +127,9 @@ def test_a_week_in_production(checkout: Path) -> None:
     assert is_as_wanted(present)
     ensure_automation(api, SILENCE_S)
     wanted = story.grow()
+    trained = len(diary(checkout, "train@gan"))
     story.look()
-    wait_for(lambda: len(diary(checkout, "train@gan")) == 3, SLOW)  # dvc repro, the first retraining, and this one
+    wait_for(lambda: len(diary(checkout, "train@gan")) == trained + 1, SLOW)
     wait_for(lambda: story.states("retrain")[-1] == "RUNNING", SLOW)
     assert story.runs("retrain")[-1]["parameters"]["new_version"] == wanted
     os.killpg(story.service("worker genai"), signal.SIGKILL)
@@ -142,7 +143,7 @@ def test_a_week_in_production(checkout: Path) -> None:
     for _ in range(2):
         (checkout / ".genai/watch.json").unlink()
         story.look()
-    wait_for(lambda: len(diary(checkout, "train@gan")) == 4, SLOW)
+    wait_for(lambda: len(diary(checkout, "train@gan")) == trained + 2, SLOW)
     psutil.Process(story.service("server")).terminate()
     wait_for(lambda: not story.is_up("server"), SLOW)
     story.up()
