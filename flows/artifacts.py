@@ -105,11 +105,17 @@ def _publish_table(workspace: Path, key: str, only: str | None) -> None:
 
 def publish_picture(path: Path, key: str, title: str) -> None:
     """A picture from the disk into a page, unless it is too large for Prefect's database."""
+    picture = picture_in_markdown(path, title)
+    if picture:
+        markdown = f"### Images from {title}\n\n{picture}\n\n`{path}`"
+        tried(lambda: create_markdown_artifact(markdown, key=key, description=f"Images from {title}"))
+
+
+def picture_in_markdown(path: Path, title: str) -> str:
+    """A picture as text of a page; nothing where there is none, or it is too large for Prefect's database."""
     if not path.is_file() or path.stat().st_size > MAX_PICTURE_BYTES:
-        return
-    data = base64.b64encode(path.read_bytes()).decode()
-    markdown = f"### Images from {title}\n\n![{title}](data:image/png;base64,{data})\n\n`{path}`"
-    tried(lambda: create_markdown_artifact(markdown, key=key, description=f"Images from {title}"))
+        return ""
+    return f"![{title}](data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()})"
 
 
 def _publish_report(workspace: Path) -> None:

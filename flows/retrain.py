@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -81,7 +81,7 @@ def _retrain(root: Path, situation: Situation, *, asked: bool, action: Action | 
             return broken(work, state)
         change = compare_data(work)
     facts, gaps = facts_of(root, situation, change, asked=asked)
-    goes_on = work.purpose.action if work else ""
+    goes_on = work.purpose.action if work else None
     decision = known or decision_of(facts, situation.config.retrain, action=action, goes_on=goes_on)
     publish_decision(situation, facts, decision, gaps)
     if plan_only:
@@ -108,5 +108,4 @@ def _retrain(root: Path, situation: Situation, *, asked: bool, action: Action | 
 
 def _run(work: Work, stage: str) -> State[None]:
     """A stage and all that it depends on, in the retraining's checkout."""
-    state: State[None] = pipeline(str(work.tree.folder), [stage], return_state=True)
-    return state
+    return cast("State[None]", pipeline(str(work.tree.folder), [stage], return_state=True))

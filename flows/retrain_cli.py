@@ -59,7 +59,7 @@ def _nothing_to_do(workspace: Path, plan_only: bool) -> bool:
     if decision is None and not situation.same_data and situation.production is not None:
         return False
     facts, gaps = facts_of(workspace, situation, None, asked=False)
-    decision = decision or decision_of(facts, situation.config.retrain, action=None, goes_on="")
+    decision = decision or decision_of(facts, situation.config.retrain, action=None, goes_on=None)
     if decision.action != "skip" and not plan_only:
         return False
     for line in decision_lines(decision, rows(situation, facts), (*situation.notes, *gaps)):

@@ -1,6 +1,7 @@
 """The stage `finetune`: train the selected model, or production's, further, on images that are not augmented.
 
-Reads models/selected or models/champion, as finetune.start says, and data/prepared; writes models/finetuned and plots/finetuned.
+Reads models/selected or models/champion, as finetune.start says, and data/prepared; writes models/finetuned and
+plots/finetuned.
 """
 
 import argparse

@@ -1,11 +1,8 @@
 """What people look at: pages of Prefect, and lines of a terminal."""
 
-import base64
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from flows.artifacts import MAX_PICTURE_BYTES
 from flows.gate import Verdict
 from flows.policy import Decision
 
@@ -38,14 +35,12 @@ def rule_rows(verdict: Verdict) -> list[dict[str, str]]:
 
 
 def approval_page(
-    title: str, verdict: Verdict, comparison: Mapping[str, Any], pictures: Path, facts: Mapping[str, str]
+    title: str, verdict: Verdict, comparison: Mapping[str, Any], picture: str, facts: Mapping[str, str]
 ) -> str:
     """Markdown for the person who has the last word: pictures, differences, rules, and where it comes from."""
     lines = [f"## {title}", ""]
-    picture = pictures / "samples.png"
-    if picture.is_file() and picture.stat().st_size <= MAX_PICTURE_BYTES:
-        data = base64.b64encode(picture.read_bytes()).decode()
-        lines += ["Each pair from the same latent:", "", f"![samples](data:image/png;base64,{data})", ""]
+    if picture:
+        lines += ["Each pair from the same latent:", "", picture, ""]
     lines += [*table(rule_rows(verdict)), ""]
     differences = [
         {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flows.git import GitError, commit_of, git
 from flows.locked import RAW_FILE
+from flows.policy import Action
 from flows.retraining.source import RetrainError, Source
 from flows.worktree import PLACE, Worktree, branch_name, open_worktree, remove_worktree
 from genai_core.config import PARAMS_FILE
@@ -19,12 +20,12 @@ _START = re.compile(r"(?m)(^finetune:.*\n(?:[ #].*\n|\n)*?  start: )(selected|ch
 
 @dataclass(frozen=True)
 class Purpose:
-    """What a worktree was opened for. action: "" until it is decided."""
+    """What a worktree was opened for. action: None until it is decided."""
 
     base: str
     raw: str
     champion: str
-    action: str = ""
+    action: Action | None = None
 
 
 def open_checkout(workspace: Path, source: Source, champion: str, today: date) -> tuple[Worktree, Purpose]:
@@ -44,6 +45,7 @@ def open_checkout(workspace: Path, source: Source, champion: str, today: date) -
         close_checkout(workspace, Worktree(folder, branch, taken_up=True), purpose.base if purpose else None)
     tree = open_worktree(workspace, source.commit, _free_name(workspace, today, source.raw))
     if source.added is not None:
+        (tree.folder / RAW_FILE).parent.mkdir(exist_ok=True)
         (tree.folder / RAW_FILE).write_bytes(source.added)
     write_purpose(tree, wanted)
     return tree, wanted
@@ -67,9 +69,7 @@ def set_start(tree: Worktree, start: str) -> None:
     path = tree.folder / PARAMS_FILE
     text, found = _START.subn(rf"\g<1>{start}", path.read_text())
     if found != 1:
-        raise RetrainError(
-            f"{PARAMS_FILE}: finetune.start is not written on a line of its own; write it as `start: selected`"
-        )
+        raise RetrainError(f"{PARAMS_FILE}: finetune.start has no line of its own; write it as `  start: selected`")
     if text != path.read_text():
         path.write_text(text)
 

@@ -19,7 +19,7 @@ def device_hours_since(folder: Path, commit: str = "HEAD") -> float:
 
 
 def device_hours_at(folder: Path, action: str) -> float | None:
-    """What a retraining of that kind would have taken by the cost files that lie in a checkout; None: there are none."""
+    """What a retraining of that kind would have taken by a checkout's cost files; None: there are none."""
     costs = {path.stem: _hours(path.read_bytes()) for path in sorted((folder / COSTS).glob("*.json"))}
     taken = [
         hours

@@ -18,7 +18,7 @@ class Merged:
 
 
 def merge_into(workspace: Path, branch: str, retrained: str, title: str) -> Merged:
-    """Bring the branch `retrained` into `branch`, on which the workspace is. Forward where that can be, else by a merge.
+    """Bring the branch `retrained` into `branch`, which the workspace is on: forward if that can be, else by a merge.
 
     The working tree follows only where nothing that somebody changed would be lost; else all is left as it was, and
     `said` says what to type. Raises nothing: a promoted model is in production whatever becomes of the branch.
@@ -67,6 +67,6 @@ def _merged(workspace: Path, retrained: str, title: str) -> str:
 def _stage_what_is_equal(workspace: Path, commit: str) -> None:
     """data/raw.dvc that somebody added and did not commit is what the commit has: staged, it is no obstacle."""
     path = workspace / RAW_FILE
-    if path.is_file() and git(workspace, "status", "--porcelain", "--", RAW_FILE):
-        if path.read_bytes() == git(workspace, "show", f"{commit}:./{RAW_FILE}").encode():
-            git(workspace, "add", "--", RAW_FILE)
+    changed = path.is_file() and bool(git(workspace, "status", "--porcelain", "--", RAW_FILE))
+    if changed and path.read_bytes() == git(workspace, "show", f"{commit}:./{RAW_FILE}").encode():
+        git(workspace, "add", "--", RAW_FILE)

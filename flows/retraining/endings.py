@@ -43,7 +43,7 @@ def deliver(work: Work, judged: Judged, decision: Decision) -> State[None]:
     keep_record(work, "promoted", judged.device_hours, decision.sentence, title, _rules(judged))
     notes += _push_batch(work, moved) + deliver_branch(work, title)
     facts = {"version": moved.version, "before": moved.before or "none", "branch": branch}
-    _say_all(work, notes)
+    _say_all(notes)
     tell("promoted", title, "\n".join([why, *notes]), facts, work.situation.config.notify)
     write_last(work.root, {"result": "promoted", "action": purpose.action, "reasons": decision.reasons, **facts})
     _publish(title, judged, notes)
@@ -57,7 +57,7 @@ def reject(work: Work, judged: Judged, reasons: tuple[str, ...]) -> State[None]:
     keep_record(work, "rejected", judged.device_hours, text, title, _rules(judged))
     close_checkout(work.root, work.tree, None)
     notes = [push_branches(work.root, [branch]), f"production is as it was: {champion}"]
-    _say_all(work, notes)
+    _say_all(notes)
     facts = {"version": champion, "branch": branch}
     tell("rejected", title, "\n".join([*reasons, *notes]), facts, work.situation.config.notify)
     write_last(work.root, {"result": "rejected", "action": work.purpose.action, "reasons": reasons, **facts})
@@ -131,7 +131,7 @@ def _push_batch(work: Work, moved: Moved) -> list[str]:
     return [f"data, model and batch are at the DVC remote {moved.data_remote}"]
 
 
-def _say_all(work: Work, notes: list[str]) -> None:
+def _say_all(notes: list[str]) -> None:
     for note in notes:
         say(note)
 

@@ -116,15 +116,18 @@ def rejected(situation: Situation) -> Decision | None:
     found = rejected_before(situation.records, source.raw, situation.champion, source.commit)
     if found is None:
         return None
-    tried = f"these data were tried on {found.at:%Y-%m-%d} ({found.commit[:7]}) and rejected: {found.reason}"
+    day = f" on {found.at:%Y-%m-%d}" if found.at else ""
+    tried = f"these data were tried{day} ({found.commit[:7]}) and rejected: {found.reason}"
     return Decision("skip", (tried, "genai retrain --force tries again"))
 
 
-def decision_of(facts: RetrainFacts, policy: RetrainConfig, *, action: Action | None, goes_on: str) -> Decision:
+def decision_of(
+    facts: RetrainFacts, policy: RetrainConfig, *, action: Action | None, goes_on: Action | None
+) -> Decision:
     """What to do. action: what a person wants; goes_on: what an interrupted retraining of these data was doing."""
     if action is not None:
         return Decision(action, (f"{action} was asked for",))
-    if goes_on == "train" or goes_on == "finetune":
+    if goes_on:
         return Decision(goes_on, (f"a {goes_on} of these data was interrupted, and goes on",))
     return decide(facts, policy)
 

@@ -7,7 +7,7 @@ from prefect.input import RunInput
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 
-from flows.artifacts import tried
+from flows.artifacts import picture_in_markdown, tried
 from flows.retraining.approval import waiting
 from flows.retraining.cards import approval_page
 from flows.retraining.steps import COMPARISON, Judged, Work
@@ -35,7 +35,8 @@ def ask_a_person(work: Work, judged: Judged) -> tuple[str, ...]:
         "device hours": f"{judged.device_hours:.3f}",
     }
     pictures = work.tree.folder / COMPARISON
-    page = approval_page(title, judged.verdict, judged.comparison, pictures, facts)
+    picture = picture_in_markdown(pictures / "samples.png", "samples")
+    page = approval_page(title, judged.verdict, judged.comparison, picture, facts)
     tried(lambda: create_markdown_artifact(page, key="approval", description=title))
     say(f"waiting for `genai approve yes` or `genai approve no`, {gate.approval_timeout_s:,} s at most")
     say(f"pictures: {pictures}")

@@ -24,7 +24,7 @@ class Record:
     device_hours: float
     reason: str  # one line
     commit: str = ""
-    at: datetime = datetime.fromtimestamp(0, UTC)
+    at: datetime | None = None  # None: not committed yet
 
     def message(self, title: str, text: str) -> str:
         """The message of the commit that holds what the retraining made."""
@@ -50,7 +50,7 @@ def read_records(workspace: Path) -> list[Record]:
 
 def spent_device_hours(records: list[Record], days: float, now: datetime) -> float:
     """By the retrainings of the last `days`."""
-    return sum(record.device_hours for record in records if record.at >= now - timedelta(days=days))
+    return sum(record.device_hours for record in records if record.at and record.at >= now - timedelta(days=days))
 
 
 def expected_device_hours(records: list[Record], action: str) -> float | None:

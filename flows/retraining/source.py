@@ -1,4 +1,4 @@
-"""What a retraining starts from: the newest data and the commit that they belong to; and whether it can start at all."""
+"""What a retraining starts from: the newest data and the commit that they belong to; and whether it can start."""
 
 import shutil
 from dataclasses import dataclass
@@ -88,9 +88,7 @@ def _branch(workspace: Path) -> str:
         try:
             git(workspace, "rev-parse", "--git-dir")
         except GitError:
-            raise RetrainError(
-                f"{workspace}: no git repository here; a retraining keeps what it makes in git"
-            ) from None
+            raise RetrainError(f"{workspace}: no git repository here; what a retraining makes lies in git") from None
         raise RetrainError(
             "HEAD is detached, so there is no branch that a promoted model could be merged into: git switch BRANCH"
         ) from None

@@ -66,8 +66,8 @@ def open_tree(root: Path, situation: Situation) -> Work:
     say(f"{'takes up' if tree.taken_up else 'opened'} {tree.branch} in {tree.folder}")
     if not fetch_output(tree.folder, RAW_DATA.as_posix()):
         raise RetrainError(
-            f"data version {situation.source.raw[:10]} is not whole in DVC's cache, nor at a remote; push it from where it "
-            "was added (genai data push), or add it again"
+            f"data version {situation.source.raw[:10]} is whole neither in DVC's cache nor at a remote; push it "
+            "from where it was added (genai data push), or add it again"
         )
     return Work(root, situation, tree, purpose)
 
