@@ -3,11 +3,10 @@
 The retraining is that of a toy workspace (toy/retrain.py): the pipeline is real, its stages only wait.
 """
 
-import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +95,14 @@ class Story:
         return next(service.pid for service in state.living() if service.name == name)
 
 
+def kill_together(process: psutil.Process) -> None:
+    """As when the machine dies: nobody is left who could say that another one has died."""
+    process.suspend()
+    for member in [*process.children(recursive=True), process]:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+
+
 @pytest.mark.timeout(600)
 def test_a_week_in_production(checkout: Path) -> None:
     story = Story(checkout, free_port())
@@ -132,7 +139,7 @@ def test_a_week_in_production(checkout: Path) -> None:
     wait_for(lambda: len(diary(checkout, "train@gan")) == trained + 1, SLOW)
     wait_for(lambda: story.states("retrain")[-1] == "RUNNING", SLOW)
     assert story.runs("retrain")[-1]["parameters"]["new_version"] == wanted
-    os.killpg(story.service("worker genai"), signal.SIGKILL)
+    kill_together(psutil.Process(story.service("worker genai")))
     wait_for(lambda: story.states("retrain")[-1] == "CRASHED", SLOW)
     assert "not heard of for 40 s" in story.runs("retrain")[-1]["state"]["message"]
     prepared = len(diary(checkout, "prepare"))
