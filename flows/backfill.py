@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Protocol
+from typing import Protocol
 
 from filelock import FileLock, Timeout
 from prefect import flow
@@ -15,7 +15,6 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
-from pydantic import Field
 
 from flows.backfill_table import Row, done, keep, place_of, write_table
 from flows.data_tree import prepared_tree
@@ -32,15 +31,16 @@ from genai_core.config import PARAMS_FILE, EvaluationConfig
 
 
 @flow(name="backfill", flow_run_name="backfill {revisions}", persist_result=False)
-def backfill(
-    workspace: Annotated[str, Field(description="The checkout, relative to where the worker runs.")],
-    revisions: Annotated[str, Field(description="A..B: git revisions between which the data changed.")],
-    retrain: Annotated[bool, Field(description="Train on each version, instead of measuring production.")] = False,
-    out: Annotated[str, Field(description="The folder for quality.csv, .png and .html.")] = "backfill",
-) -> State[None]:
+def backfill(workspace: str, revisions: str, retrain: bool = False, out: str = "backfill") -> State[None]:
     """Measure production, or a model trained anew, on each version of the data; goes on where it was ended.
 
     Raises VersionError, ProductionError, GitError or ConfigError.
+
+    Args:
+        workspace: The checkout, relative to where the worker runs.
+        revisions: A..B: git revisions between which the data changed.
+        retrain: Train on each version, instead of measuring production.
+        out: The folder for quality.csv, .png and .html.
     """
     root, logger = Path(workspace).resolve(), get_run_logger()
     config = checked_config(root).evaluation

@@ -25,8 +25,8 @@ from flows.registry_tags import tags_at
 from flows.remote import verify
 from flows.resources import this_machine
 from flows.server import configured_api_url
-from flows.services import read_state, silence_s
-from flows.silence import find, is_as_wanted
+from flows.services import read_state
+from flows.silence import SILENCE_S, find, is_as_wanted
 from flows.worktree import PLACE
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
 
@@ -207,7 +207,7 @@ def _silent_runs(workspace: Path) -> Check:
     if api is None:
         return Check("silent runs", "ok", "no server, none")
     present = find(api)
-    if present is None or not is_as_wanted(present, silence_s()):
+    if present is None or not is_as_wanted(present):
         missing = "there is no automation that marks runs of dead workers as crashed, or it was changed"
         return Check("silent runs", "warn", missing, "genai up makes it")
     running = api.post("flow_runs/filter", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
@@ -218,13 +218,13 @@ def _silent_runs(workspace: Path) -> Check:
         return Check(
             "silent runs", "warn", f"running, and not heard of: {', '.join(old[:3])}", "cancel it in the pages"
         )
-    return Check("silent runs", "ok", f"none; a run counts as crashed after {silence_s():g} s of silence")
+    return Check("silent runs", "ok", f"none; a run counts as crashed after {SILENCE_S:g} s of silence")
 
 
 def _is_old(run: dict[str, Any]) -> bool:
     """Whether a run began so long ago that it must have been heard of."""
     began = datetime.fromisoformat(run["start_time"].replace("Z", "+00:00")) if run.get("start_time") else None
-    return began is not None and (datetime.now(UTC) - began).total_seconds() > 2 * silence_s()
+    return began is not None and (datetime.now(UTC) - began).total_seconds() > 2 * SILENCE_S
 
 
 def _server(workspace: Path) -> Check:

@@ -21,17 +21,18 @@ BATCHES = Path("samples/production")
 
 @flow(name="generate", flow_run_name="generate from production", persist_result=False)
 def generate(
-    workspace: Annotated[str, Field(description="The checkout, relative to where the worker runs.")] = ".",
-    total_images: Annotated[
-        int | None, Field(ge=1, description="How many; by default generate.total_images of params.yaml.")
-    ] = None,
-    seed: Annotated[
-        int | None, Field(ge=0, description="Of the first image; by default none is drawn a second time.")
-    ] = None,
+    workspace: str = ".",
+    total_images: Annotated[int | None, Field(ge=1)] = None,
+    seed: Annotated[int | None, Field(ge=0)] = None,
 ) -> State[None]:
     """Draw images from production's model into samples/production/VERSION-SEED, with manifest and provenance.
 
     By default the seeds go on where this version's last batch ended. Raises ProductionError.
+
+    Args:
+        workspace: The checkout, relative to where the worker runs.
+        total_images: How many; by default generate.total_images of params.yaml.
+        seed: Of the first image; by default none is drawn a second time.
     """
     root, logger = Path(workspace).resolve(), get_run_logger()
     config = load_config(root / PARAMS_FILE).generate

@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
-from pydantic import Field
 
 from flows.data_tree import prepared_tree
 from flows.news import newest_data, production_data
@@ -33,13 +31,14 @@ class Fall:
 
 
 @flow(name="evaluate", flow_run_name="evaluate production", persist_result=False)
-def evaluate(
-    workspace: Annotated[str, Field(description="The checkout, relative to where the worker runs.")] = ".",
-) -> State[None]:
+def evaluate(workspace: str = ".") -> State[None]:
     """Measure production's images against the newest test images, beside those that it was promoted with.
 
     The same images, the same extractor, both test sets: only the data differ. A fall beyond watch.max_worse_share
     becomes an event, genai.production.worse, which starts the deployment `retrain`. Raises ProductionError.
+
+    Args:
+        workspace: The checkout, relative to where the worker runs.
     """
     root, logger = Path(workspace).resolve(), get_run_logger()
     config = load_config(root / PARAMS_FILE)

@@ -11,7 +11,7 @@ from pathlib import Path
 from flows.addresses import is_address
 from flows.git import GitError, commit_of, git, remote_of
 from flows.registry import read_registry
-from flows.versions import version_at
+from flows.versions import WORKING_TREE, version_at
 from flows.workspace import RAW_DATA
 
 REMOTE_TIMEOUT_S = 20.0
@@ -72,6 +72,8 @@ def look(workspace: Path) -> News:
     newest = newest_data(workspace)
     production, old = production_data(workspace)
     faults = (newest.fault,) if newest.fault else ()
+    if here := uncommitted_data(workspace):
+        return News(production, old, here, newest.commit, "the working tree", faults)
     return News(production, old, newest.raw or "", newest.commit, newest.where, faults)
 
 
@@ -101,6 +103,12 @@ def newest_data(workspace: Path) -> Newest:
     except GitError as error:
         fault = f"the git remote could not be asked: {error}"
     return Newest(version_at(workspace, commit, commit).raw, commit, where, fault)
+
+
+def uncommitted_data(workspace: Path) -> str | None:
+    """The hash of data/raw that data/raw.dvc of the working tree has, where that is not HEAD's."""
+    here = version_at(workspace, WORKING_TREE, None).raw
+    return here if here != version_at(workspace, "HEAD", "HEAD").raw else None
 
 
 def look_at(source: str, workspace: Path) -> Folder:

@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Literal, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
-from pydantic import Field
 
 from flows.pipeline import pipeline
 from flows.policy import Action
@@ -33,20 +32,27 @@ from flows.workspace import only_run_in
 
 @flow(name="retrain", flow_run_name="retrain, if it is worth it", persist_result=False)
 def retrain(
-    workspace: Annotated[str, Field(description="The checkout, relative to where the worker runs.")] = ".",
-    reason: Annotated[str, Field(description="Why it was started; it is shown with the decision.")] = "",
-    old_version: Annotated[str, Field(description="The data that production was made of, as the event has it.")] = "",
-    new_version: Annotated[str, Field(description="The data that came, as the event has it.")] = "",
-    asked: Annotated[bool, Field(description="By a person: no change is too small, no rejection too fresh.")] = False,
-    action: Annotated[
-        Literal["train", "finetune"] | None, Field(description="What to do; by default it is decided.")
-    ] = None,
-    plan_only: Annotated[bool, Field(description="Only decide.")] = False,
+    workspace: str = ".",
+    reason: str = "",
+    old_version: str = "",
+    new_version: str = "",
+    asked: bool = False,
+    action: Literal["train", "finetune"] | None = None,
+    plan_only: bool = False,
 ) -> State[None]:
     """Retrain on the newest data if that is worth it, and promote the new model if it passes the gate.
 
     Ends as Completed (promoted), Skipped, Rejected, or Failed; production changes only in the first case.
     Raises RetrainError, ConfigError, GitError, RemoteError.
+
+    Args:
+        workspace: The checkout, relative to where the worker runs.
+        reason: Why it was started; it is shown with the decision.
+        old_version: The data that production was made of, as the event has it.
+        new_version: The data that came, as the event has it.
+        asked: By a person: no change is too small, no rejection too fresh.
+        action: What to do; by default it is decided.
+        plan_only: Only decide.
     """
     root = Path(workspace).resolve()
     with only_run_in(root, "retraining"):

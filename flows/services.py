@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from flows.api import Api, ApiError, auth_string
 from flows.deployment_file import DEPLOYMENTS, ServicesError, check_deployments, deployment_file, work_pools
 from flows.process import TimedOut, run_command, start_service
-from flows.silence import HEARTBEAT_S, SILENCE_S, ensure_automation
+from flows.silence import HEARTBEAT_S, ensure_automation
 
 STATE, LOGS, HOME = Path(".genai/services.json"), Path(".genai/logs"), Path(".genai/prefect")
 START_TIMEOUT_S, STOP_TIMEOUT_S = 120.0, 20.0
@@ -169,21 +169,8 @@ def _environment(workspace: Path, url: str) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         # A run whose process and worker have both died is told by its silence.
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": f"{heartbeat_s():g}",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": f"{HEARTBEAT_S}",
     }
-
-
-def heartbeat_s() -> float:
-    """How often a run says that it lives; PREFECT_FLOWS_HEARTBEAT_FREQUENCY, where somebody has set it."""
-    try:
-        return float(os.environ.get("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", HEARTBEAT_S))
-    except ValueError:
-        return HEARTBEAT_S
-
-
-def silence_s() -> float:
-    """After how long without a heartbeat a run counts as crashed; Prefect looks no closer than 10 s."""
-    return max(10.0, SILENCE_S / HEARTBEAT_S * heartbeat_s())
 
 
 def database_settings(address: str | None) -> dict[str, str]:
@@ -192,7 +179,7 @@ def database_settings(address: str | None) -> dict[str, str]:
         return {}
     scheme, _, rest = address.partition("://")
     if scheme not in ("postgresql", "postgres", "postgresql+asyncpg") or "/" not in rest:
-        shown = f"{scheme}://{rest.rpartition('@')[2]}"
+        shown = f"{scheme}://{rest.rpartition('@')[2]}" if rest else "..."  # no password on the screen
         raise ServicesError(f"--postgres {shown}: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
     return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{rest}"}
 
@@ -227,7 +214,7 @@ def _deploy(workspace: Path, url: str, say: Callable[[str], None]) -> None:
 
 def _mark_the_silent(api: Api) -> None:
     try:
-        ensure_automation(api, silence_s())
+        ensure_automation(api)
     except ApiError as error:
         raise ServicesError(f"the automation for runs that fell silent could not be made: {error}") from None
 

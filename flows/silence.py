@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.api import Api
 
-HEARTBEAT_S = 30.0
+HEARTBEAT_S = 30  # Prefect takes no less
 # Three heartbeats: one may be late, or lost with a server that is restarted.
 SILENCE_S = 90.0
 
@@ -17,7 +17,7 @@ _BEAT, _RUN = "prefect.flow-run.heartbeat", "prefect.flow-run"
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
 
 
-def ensure_automation(api: Api, silence_s: float) -> None:
+def ensure_automation(api: Api, silence_s: float = SILENCE_S) -> None:
     """Bring the server's automation to what it should be. Raises ApiError."""
     wanted, present = automation(silence_s), find(api)
     if present is None:
@@ -32,7 +32,7 @@ def find(api: Api) -> dict[str, Any] | None:
     return next((entry for entry in found if entry["name"] == NAME), None)
 
 
-def is_as_wanted(present: dict[str, Any], silence_s: float) -> bool:
+def is_as_wanted(present: dict[str, Any], silence_s: float = SILENCE_S) -> bool:
     trigger = present["trigger"]
     return bool(present["enabled"]) and float(trigger["within"]) == silence_s and _BEAT in trigger["expect"]
 

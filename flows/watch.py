@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
@@ -10,7 +10,6 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.states import Completed
-from pydantic import Field
 
 from flows.arrivals import Arrivals, arrivals, take
 from flows.news import News, look, read_memory, remember_told
@@ -22,19 +21,16 @@ PRODUCTION_WORSE = "genai.production.worse"
 
 
 @flow(name="watch", flow_run_name="look for new data", persist_result=False)
-def watch(
-    workspace: Annotated[str, Field(description="The checkout to watch, relative to where the worker runs.")] = ".",
-    source: Annotated[
-        str | None, Field(description="A folder or archive that grows, instead of watch.source in params.yaml.")
-    ] = None,
-    add: Annotated[
-        bool | None, Field(description="Take in what is new and commit data/raw.dvc, instead of watch.add.")
-    ] = None,
-) -> State[None]:
+def watch(workspace: str = ".", source: str | None = None, add: bool | None = None) -> State[None]:
     """Compare the newest data with what production was trained on. Downloads nothing.
 
     News become an event, genai.data.new, which starts the deployment `retrain`, and a notification. The same news is
     told once in watch.repeat_hours. Raises ConfigError, GitError or WatchError.
+
+    Args:
+        workspace: The checkout, relative to where the worker runs.
+        source: A folder or archive that grows, instead of watch.source in params.yaml.
+        add: Take in what is new and commit data/raw.dvc, instead of watch.add.
     """
     root = Path(workspace).resolve()
     config = checked_config(root)

@@ -35,6 +35,17 @@ def test_the_projects_own_file_is_right() -> None:
             assert schedule["active"] is False, "a fresh `genai up` trains nothing unasked"
 
 
+def test_every_parameter_is_explained_on_prefects_pages() -> None:
+    """By an `Args:` section: of Annotated[..., Field(description=...)] the pages show nothing."""
+    from prefect.flows import load_flow_from_entrypoint
+
+    for entry in deployment_file(ROOT):
+        file, _, name = entry["entrypoint"].partition(":")
+        flow = load_flow_from_entrypoint(f"{ROOT / file}:{name}")
+        silent = [key for key, value in flow.parameters.properties.items() if not value.get("description")]
+        assert silent == [], entry["name"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

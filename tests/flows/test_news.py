@@ -60,6 +60,10 @@ def test_nothing_new_then_new_data_then_told_once(home: Path) -> None:
     remember_told(home, news)
     assert read_memory(home).is_told(news, 24.0, now + 23 * 3600)
     assert not read_memory(home).is_told(news, 24.0, now + 25 * 3600)
+    (home / "data/raw/another.txt").write_text("not committed yet")
+    shell(home, "dvc add -q data/raw")
+    assert (look(home).is_new, look(home).where) == (True, "the working tree")
+    assert look(home).new not in (news.new, news.old)
     grow(home)  # other news
     assert not read_memory(home).is_told(look(home), 24.0, now)
     (home / ".genai/watch.json").write_text('{"cut')
@@ -73,6 +77,7 @@ def test_nothing_in_production_is_news_and_no_data_is_none(tmp_path: Path) -> No
     assert look(home).is_new
     assert look(home).sentence().endswith("and nothing is in production yet")
     shell(home, "git rm -q --cached data/raw.dvc && git commit -q -m none")
+    (home / "data/raw.dvc").unlink()
     assert (look(home).is_new, look(home).sentence()) == (False, "there is no data yet; genai data add SOURCE")
 
 
