@@ -1,7 +1,8 @@
 """What measuring costs, beside torchmetrics, torch-fidelity and the bare network.
 
     python -m benchmarks.evaluation solve        # Frechet distance at 2048 features
-    python -m benchmarks.evaluation inception    # features a second, against the bare network
+    python -m benchmarks.evaluation inception    # features a second, against the bare network, and bf16's drift
+    python -m benchmarks.evaluation agreement    # FID, KID and IS at 2048 features beside the two libraries
     python -m benchmarks.evaluation classifier   # 10,000 against 10,000 images of Fashion-MNIST
 
 Inception has random weights here: neither speed nor agreement depends on what it has learned.
@@ -18,14 +19,17 @@ import numpy as np
 import torch
 
 from benchmarks.fashion_mnist import CLASSES, fashion_mnist_dataset
-from genai_core.config import TrainedExtractorConfig, load_config
+from genai_core.config import InceptionExtractorConfig, TrainedExtractorConfig, load_config
 from genai_core.evaluation.evaluate import evaluate_features
 from genai_core.evaluation.extractor_training import train_extractor
-from genai_core.evaluation.features import Features, extract_features
+from genai_core.evaluation.features import Features, bf16_drift, extract_features
 from genai_core.evaluation.figures.frechet import frechet_distance
-from genai_core.evaluation.inception import InceptionNetwork
+from genai_core.evaluation.figures.inception_score import inception_score
+from genai_core.evaluation.figures.kernel import kernel_distance, mean_similarity
+from genai_core.evaluation.inception import InceptionNetwork, given_inception
 from genai_core.evaluation.reference import RealImages, build_reference
 from genai_core.evaluation.statistics import feature_stats, square_root
+from tests.evaluation.inception_weights import photographs, write_random_weights
 
 ROOT = Path(__file__).parents[1]
 T = TypeVar("T")
@@ -33,7 +37,7 @@ T = TypeVar("T")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("solve", "inception", "classifier"))
+    parser.add_argument("what", choices=("solve", "inception", "agreement", "classifier"))
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="the folder of real data")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--total-images", type=int, help="that the classifier is trained on")
@@ -44,6 +48,8 @@ def main() -> None:
         solve(with_torchmetrics=not arguments.without_torchmetrics)
     elif arguments.what == "inception":
         inception()
+    elif arguments.what == "agreement":
+        agreement()
     else:
         classifier(arguments.data, arguments.total_images)
 
@@ -71,7 +77,8 @@ def solve(*, with_torchmetrics: bool, dim: int = 2048, images: int = 5_000) -> N
 
 def inception(images: int = 48, batch: int = 16) -> None:
     """Our pass from arrays to features, and the network of torch-fidelity alone on batches that lie ready."""
-    network = InceptionNetwork("fp32").eval().requires_grad_(False)
+    with tempfile.TemporaryDirectory() as folder:
+        network = random_inception(Path(folder))
     pictures = np.random.default_rng(0).integers(0, 256, (images, 3, 32, 32), dtype=np.uint8)
     batches = torch.from_numpy(pictures).split(batch)
 
@@ -83,11 +90,70 @@ def inception(images: int = 48, batch: int = 16) -> None:
     def ours() -> Features:
         return extract_features(network, pictures, batch)
 
-    bare()
-    rounds = [(timed(bare)[1], timed(ours)[1]) for _ in range(3)]
-    bare_s, ours_s = (float(np.median(column)) for column in zip(*rounds, strict=True))
-    print(f"| Inception features, images a second | {images / ours_s:.2f} | bare network {images / bare_s:.2f} |")
-    print(f"| ours over bare | {bare_s / ours_s:.3f} | |")
+    for precision in ("fp32", "bf16"):
+        network.precision = precision
+
+        def bare_in(precision: str = precision) -> None:
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                bare()
+
+        bare_in()
+        rounds = [(timed(bare_in)[1], timed(ours)[1]) for _ in range(3)]
+        bare_s, ours_s = (float(np.median(column)) for column in zip(*rounds, strict=True))
+        print(f"| {precision}, images/s | {images / ours_s:.2f} | bare {images / bare_s:.2f} | {bare_s / ours_s:.3f} |")
+    drift = bf16_drift(network, photographs(images, seed=1).numpy())
+    print(
+        f"| bf16 moves the features of {drift.images} images by | {drift.relative_change:.2%} of their deviation | "
+        f"Frechet distance to float32 {drift.frechet_distance:.3g} | |"
+    )
+
+
+def random_inception(folder: Path) -> InceptionNetwork:
+    """The network with random weights, under which activations keep their size."""
+    path, sha256 = write_random_weights(folder)
+    config = InceptionExtractorConfig(kind="inception", weights=str(path), weights_sha256=sha256, precision="fp32")
+    return given_inception(config)[0]
+
+
+def agreement(images: int = 64) -> None:
+    """Our figures from our features, and those of both libraries from their own networks on the same file."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_isc import isc_features_to_metric
+    from torch_fidelity.metric_kid import kid_features_to_metric
+    from torchmetrics.image.fid import NoTrainInceptionV3, _compute_fid
+
+    real, fake = photographs(images, seed=1), photographs(images, seed=2, brightness=0.4)
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        network = random_inception(Path(folder))
+        path = str(Path(folder) / "inception.pth")
+        theirs = FeatureExtractorInceptionV3("theirs", ["2048", "logits_unbiased"], path)
+        other = NoTrainInceptionV3("inception-v3-compat", ["2048"], path, antialias=False)
+        own = [extract_features(network, part.numpy(), 16) for part in (real, fake)]
+        fidelity = [theirs(part) for part in (real, fake)]
+        metrics = [other(part).double() for part in (real, fake)]
+    a, b = (feature_stats(part.features) for part in own)
+    mine = frechet_distance(a, square_root(a.covariance), b)
+    moments = [moment for part in metrics for moment in (part.mean(0), torch.cov(part.T))]
+    statistics = [fid_features_to_statistics(features) for features, _ in fidelity]
+    rows = [
+        ("FID, torchmetrics", mine, float(_compute_fid(*moments))),
+        ("FID, torch-fidelity", mine, fid_statistics_to_metric(*statistics, False)["frechet_inception_distance"]),
+        (
+            "KID, torch-fidelity",
+            kernel_distance(own[1].features, own[0].features, mean_similarity(own[0].features)).value,
+            kid_features_to_metric(
+                fidelity[1][0], fidelity[0][0], kid_subsets=1, kid_subset_size=images, verbose=False
+            )["kernel_inception_distance_mean"],
+        ),
+        (
+            "IS, torch-fidelity",
+            inception_score(own[0].logits, 1).mean,
+            isc_features_to_metric(fidelity[0][1], splits=1, shuffle=False)["inception_score_mean"],
+        ),
+    ]
+    for name, value, their in rows:
+        print(f"| {name} | {value:.6g} | {their:.6g} | {abs(value / their - 1):.1e} |")
 
 
 def classifier(data: Path, total_images: int | None) -> None:

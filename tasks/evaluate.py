@@ -21,12 +21,14 @@ from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.features import extract_features
 from genai_core.evaluation.figures.memorisation import NearCopies
 from genai_core.evaluation.metrics_file import metrics_json, replicates_csv
-from genai_core.evaluation.reference import load_reference
+from genai_core.evaluation.reference import Reference, load_reference
+from genai_core.evaluation.stability import measure_stability
 from genai_core.models.artifact import WEIGHTS_FILE, load_model, parse_sampling, read_config
 from genai_core.reporting.grids import class_grid, image_grid, save_png
 from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
 from tasks.context import new_folder, running, write_json, write_text
 from tasks.device import torch_device
+from tasks.robustness import write_curves
 
 EXTRACTOR = Path("models/extractor")
 REFERENCE = Path("data/reference")
@@ -65,6 +67,7 @@ def main() -> None:
         with new_folder(Path("plots/evaluated") / what) as plots:
             save_png(plots / "samples.png", class_grid(images, asked, description.shape.classes))
             save_png(plots / "closest.png", closest_pairs(images, evaluation.copies))
+            write_curves(plots, images, asked, (extractor, extractor_description), reference, context.config)
         model = {
             "family": description.config.family,
             "parameters": description.parameters,
@@ -72,10 +75,28 @@ def main() -> None:
         }
         write_json(
             Path("metrics") / f"{what}.json",
-            {**metrics_json(evaluation), "model": model, "sampling": sampling.model_dump(mode="json")},
+            {
+                **metrics_json(evaluation),
+                "stability": stability_values(features.features, reference, config.seed),
+                "model": model,
+                "sampling": sampling.model_dump(mode="json"),
+            },
         )
         write_text(Path("metrics/replicates") / f"{what}.csv", replicates_csv(evaluation))
         show(what, evaluation)
+
+
+def stability_values(features: npt.NDArray[np.float32], reference: Reference, seed: int) -> dict[str, float | int]:
+    """Distances of batches of the model to each other, and of as large ones of training images; few images: empty."""
+    found = measure_stability(features, reference.splits["train"].features, seed)
+    if found is None:
+        return {}
+    values: dict[str, float | int] = {"batch_images": found.images}
+    for name, distances in (("generated", found.generated), ("real", found.real)):
+        if distances is not None:
+            values |= {f"{name}_mean_fd": float(f"{distances.mean():.6g}")}
+            values |= {f"{name}_largest_fd": float(f"{distances.max():.6g}")}
+    return values
 
 
 def sampling_of(what: str, family: str, config: Config) -> Any:

@@ -1,6 +1,11 @@
-"""The stage `reference`: features and statistics of the real images, once a dataset version. Writes data/reference."""
+"""The stage `reference`: features and statistics of the real images, once a dataset version. Writes data/reference.
+
+Besides, plots/evaluated/real: how the figures of held-out images move when they are disturbed.
+"""
 
 from pathlib import Path
+
+import numpy as np
 
 from genai_core.data.dataset import SPLITS, Dataset, load_dataset
 from genai_core.evaluation.extractor import FeatureNetwork, load_extractor
@@ -8,10 +13,12 @@ from genai_core.evaluation.features import bf16_drift, extract_features
 from genai_core.evaluation.reference import RealImages, build_reference, save_reference
 from tasks.context import new_folder, running
 from tasks.device import torch_device
+from tasks.robustness import write_curves
 
 DATASET = Path("data/prepared")
 EXTRACTOR = Path("models/extractor")
 REFERENCE = Path("data/reference")
+PLOTS = Path("plots/evaluated/real")
 DRIFT_IMAGES = 256
 
 
@@ -37,6 +44,12 @@ def main() -> None:
             labels={split: dataset.labels(split) for split in SPLITS},
         )
         reference = build_reference(features, images, description, config)
+        # By chance: the manifest's order may be that of the classes.
+        chosen = np.random.default_rng(config.seed).permutation(info.counts["test"])[: context.config.robustness.images]
+        held_out, labels = dataset.images("test")[chosen], dataset.labels("test")
+        asked = None if labels is None else labels[chosen]
+        with new_folder(PLOTS) as folder:
+            write_curves(folder, held_out, asked, (extractor, description), reference, context.config)
         with new_folder(REFERENCE) as folder:
             save_reference(folder, reference)
         real = reference.description

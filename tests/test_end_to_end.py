@@ -248,3 +248,15 @@ def test_production_draws_batches_and_is_measured_on_other_data(digits: Path, tm
     assert rows[1]["data"][:10] in answer.stdout
     assert made.is_file()
     assert kept.stat().st_mtime_ns == stamp
+
+
+def test_two_models_are_compared_and_a_revision_with_itself_does_not_differ(digits: Path) -> None:
+    found = json.loads(genai(digits, "compare", "diffusion", "gan", "--json").stdout)
+    assert (found["a"]["family"], found["b"]["family"]) == ("diffusion", "gan")
+    measured = json.loads((digits / "metrics/trained/gan.json").read_text())
+    assert found["b"]["figures"]["fd_classifier"] == pytest.approx(measured["fd_classifier"], rel=1e-4)
+    assert (digits / ".genai/compare/samples.png").is_file()
+    same = genai(digits, "compare", "HEAD", "candidate", "--out", str(digits / ".genai/same"))
+    assert "no winner" in same.stdout
+    assert "inside the noise" in same.stdout
+    assert not (digits / ".genai/compared-models").exists()

@@ -15,6 +15,7 @@ from genai_core.config.stages import (
     GenerateConfig,
     ModelCardConfig,
     ReportConfig,
+    RobustnessConfig,
     SelectionConfig,
 )
 from genai_core.config.telling import NotifyConfig, WatchConfig
@@ -33,6 +34,7 @@ class Config(Section):
     extractor: ExtractorConfig
     models: dict[ModelName, ModelConfig] = Field(min_length=1)
     evaluation: EvaluationConfig
+    robustness: RobustnessConfig
     selection: SelectionConfig
     finetune: FinetuneConfig
     model_card: ModelCardConfig

@@ -1,10 +1,13 @@
 """What follows training: `evaluation:`, `selection:`, `finetune:`, `model_card:`, `generate:`, `report:`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from genai_core.config.section import PositiveInt, Section, Seed
+
+PositiveFloat = Annotated[float, Field(gt=0.0, le=100.0)]
+JpegLoss = Annotated[int, Field(ge=1, le=99)]
 
 
 class EvaluationConfig(Section):
@@ -30,6 +33,16 @@ class EvaluationConfig(Section):
         if most >= self.total_images:
             raise ValueError(f"neighbours: got {most}; allowed: fewer than total_images, {self.total_images}")
         return self
+
+
+class RobustnessConfig(Section):
+    """Figures of images that are disturbed: real held-out ones, and those that each model draws."""
+
+    images: int = Field(ge=2, description="of each set, at most")
+    noise: list[PositiveFloat] = Field(description="deviations of Gaussian noise, as a share of 255 grey levels")
+    blur_px: list[PositiveFloat] = Field(description="deviations of a Gaussian blur")
+    jpeg_loss: list[JpegLoss] = Field(description="100 less the quality of JPEG")
+    seed: Seed
 
 
 class SelectionConfig(Section):

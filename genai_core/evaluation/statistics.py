@@ -30,21 +30,6 @@ def feature_stats(features: npt.NDArray[np.floating]) -> FeatureStats:
     return FeatureStats(len(exact), mean, exact.T @ exact / (len(exact) - 1))
 
 
-def weighted_stats(features: npt.NDArray[np.floating], weights: Float64) -> FeatureStats:
-    """The same of a resample: weights (N,), how often each of features (N, D) counts. Images that do not are left out.
-
-    Raises ValueError when fewer than two images count.
-    """
-    drawn = weights > 0
-    times, total = weights[drawn], float(weights.sum())
-    if total < 2:
-        raise ValueError(f"statistics take two images or more, got a resample of {total:g}")
-    exact = features[drawn].astype(np.float64)
-    mean = times @ exact / total
-    exact -= mean
-    return FeatureStats(round(total), mean, exact.T @ (exact * times[:, None]) / (total - 1))
-
-
 def square_root(covariance: Float64) -> Float64:
     """The symmetric square root (D, D) of a covariance (D, D), singular ones included."""
     values, vectors = np.linalg.eigh(covariance)

@@ -49,6 +49,15 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Robustness:
+    """How figures move when a set's images are disturbed (charts, SVG), and how stable it is; `note` may be empty."""
+
+    name: str
+    curves: tuple[str, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class StageCost:
     """What a stage took the last time that it ran."""
 
@@ -67,6 +76,7 @@ class Page:
     hero: Picture
     comparison: tuple[Picture, ...]
     trainings: tuple[Training, ...]
+    robustness: tuple[Robustness, ...]
     dag: str | None
     dag_missing: str
     costs: tuple[StageCost, ...]

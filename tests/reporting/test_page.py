@@ -7,7 +7,7 @@ import pytest
 from genai_core.reporting.curves import curve_svg
 from genai_core.reporting.dag import dag_svg
 from genai_core.reporting.grids import image_grid, png_bytes
-from genai_core.reporting.page import Page, Picture, StageCost, Training, render_page, seconds_text
+from genai_core.reporting.page import Page, Picture, Robustness, StageCost, Training, render_page, seconds_text
 from genai_core.reporting.summary import summarise
 from tests.reporting.test_summary import measured
 
@@ -57,6 +57,7 @@ def page():
         hero=picture,
         comparison=(picture, picture),
         trainings=(Training("one", (curve_svg("loss", np.arange(3.0), np.arange(3.0)),), (picture,)),),
+        robustness=(Robustness("real", (curve_svg("fd, blur", np.arange(3.0), np.arange(3.0)),), "of <all>"),),
         dag=dag_svg([("a", "b")]),
         dag_missing="",
         costs=(StageCost("train", 4.0, 700), StageCost("prepare", 1.0, 100)),

@@ -34,6 +34,12 @@ def test_a_trained_model_gets_figures_protocol_and_a_picture(measurable, monkeyp
     assert values["protocol"]["generated_images"] == 20
     with Image.open("plots/evaluated/trained/small/samples.png") as picture:
         assert picture.width > picture.height
+    for name in ("noise", "blur", "jpeg"):
+        for folder in ("trained/small", "real"):
+            lines = (measurable / f"plots/evaluated/{folder}/robustness-{name}.csv").read_text().splitlines()
+            assert lines[0] == "strength,label_agreement,fd_classifier"
+            assert len(lines) == 6
+    assert values["stability"]["batch_images"] == 5
     assert "trained/small: fd_classifier" in capsys.readouterr().out
     assert read_json("metrics/cost/evaluate.json")["images_per_second"] > 0
 

@@ -56,6 +56,10 @@ def test_the_page_shows_the_run(finished):
         'class="dag"',
         "Ended after 300 images, when evaluations brought nothing more. Losses broke 1 time: dashed",
         "distance",
+        "real images, held out</h3>",
+        "fd classifier, noise",
+        "label agreement, jpeg",
+        "Batches of",
     ):
         assert text in html
     assert html.count('class="mark"') == 2 * 3  # in each chart of both models

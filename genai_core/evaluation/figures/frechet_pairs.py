@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.evaluation.figures.frechet import frechet_distances, frechet_influence
+from genai_core.evaluation.figures.frechet import frechet_influence
 from genai_core.evaluation.figures.frechet_resamples import SOLVED_DIM
-from genai_core.evaluation.statistics import FeatureStats, Float64, feature_stats, square_root, weighted_stats
+from genai_core.evaluation.figures.neighbours import chunks
+from genai_core.evaluation.statistics import FeatureStats, Float64, feature_stats, square_root
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,59 @@ def paired_distances(
     if first.shape[1] > SOLVED_DIM:
         found = [_linearised(features, real, weights, real_weights) for features in (first, second)]
         return PairedDistances(*found)
-    distances = np.array(
-        [_solved((first, second), real, own, of_real) for own, of_real in zip(weights, real_weights, strict=True)]
-    )
-    return PairedDistances(distances[:, 0], distances[:, 1])
+    reference = resampled_stats(real, real_weights)
+    roots = _square_roots(reference.covariances)
+    found = [_distances(reference, roots, resampled_stats(features, weights)) for features in (first, second)]
+    return PairedDistances(*found)
 
 
-def _solved(
-    sets: tuple[npt.NDArray[np.floating], ...], real: npt.NDArray[np.floating], own: Float64, of_real: Float64
-) -> Float64:
-    reference = weighted_stats(real, of_real)
-    fitted = [weighted_stats(features, own) for features in sets]
-    means, covariances = np.stack([s.mean for s in fitted]), np.stack([s.covariance for s in fitted])
-    return frechet_distances(reference, square_root(reference.covariance), means, covariances)
+@dataclass(frozen=True)
+class ResampledStats:
+    """Gaussians fitted to each resample: means (R, D), covariances (R, D, D)."""
+
+    means: Float64
+    covariances: Float64
+
+
+def resampled_stats(features: npt.NDArray[np.floating], weights: Float64) -> ResampledStats:
+    """Of features (N, D), how often each counts in weights (R, N); unbiased.
+
+    Each image's products of features are computed once, and the resamples are matrix products of the weights with
+    them: an order of magnitude faster than R covariances. Raises ValueError for resamples of fewer than two images.
+    """
+    totals = weights.sum(axis=1)
+    if totals.min() < 2:
+        raise ValueError(f"expected two images or more a resample, got {totals.min():g}")
+    dim = features.shape[1]
+    centre = features.mean(axis=0, dtype=np.float64)  # so that taking the means off costs no digits
+    rows, columns = np.triu_indices(dim)
+    means, products = np.zeros((len(weights), dim)), np.zeros((len(weights), len(rows)))
+    for chunk in chunks(len(features), row_values=len(rows)):
+        part = features[chunk].astype(np.float64) - centre
+        means += weights[:, chunk] @ part
+        products += weights[:, chunk] @ (part[:, rows] * part[:, columns])
+    means /= totals[:, None]
+    covariances = np.empty((len(weights), dim, dim))
+    covariances[:, rows, columns] = products
+    covariances[:, columns, rows] = products
+    covariances -= totals[:, None, None] * means[:, :, None] * means[:, None, :]
+    covariances /= totals[:, None, None] - 1
+    return ResampledStats(means + centre, covariances)
+
+
+def _square_roots(covariances: Float64) -> Float64:
+    values, vectors = np.linalg.eigh(covariances)
+    roots: Float64 = (vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]) @ vectors.swapaxes(1, 2)
+    return roots
+
+
+def _distances(reference: ResampledStats, roots: Float64, other: ResampledStats) -> Float64:
+    """As frechet_distances, each resample to its own reference."""
+    eigenvalues = np.linalg.eigvalsh(roots @ other.covariances @ roots)
+    cross = np.sqrt(np.clip(eigenvalues, 0, None)).sum(axis=1)
+    traces = np.trace(reference.covariances + other.covariances, axis1=1, axis2=2)
+    distances: Float64 = ((reference.means - other.means) ** 2).sum(axis=1) + traces - 2 * cross
+    return np.clip(distances, 0, None)
 
 
 def _linearised(

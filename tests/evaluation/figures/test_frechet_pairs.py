@@ -1,25 +1,26 @@
 import numpy as np
 import pytest
 
-from genai_core.evaluation.figures import frechet_pairs
+from genai_core.evaluation.figures import frechet_pairs, neighbours
 from genai_core.evaluation.figures.bootstrap import paired_difference, resample_weights
 from genai_core.evaluation.figures.frechet import frechet_distance
-from genai_core.evaluation.figures.frechet_pairs import paired_distances
-from genai_core.evaluation.statistics import feature_stats, square_root, weighted_stats
+from genai_core.evaluation.figures.frechet_pairs import paired_distances, resampled_stats
+from genai_core.evaluation.statistics import feature_stats, square_root
 
 GENERATOR = np.random.default_rng(0)
 
 
-def test_a_resample_by_weights_is_the_resample_by_images():
-    features = GENERATOR.normal(size=(30, 4))
-    times = resample_weights(30, 1, seed=3)[0]
-    repeated = feature_stats(np.repeat(features, times.astype(int), axis=0))
-    weighted = weighted_stats(features, times)
-    np.testing.assert_allclose(weighted.mean, repeated.mean, atol=1e-12)
-    np.testing.assert_allclose(weighted.covariance, repeated.covariance, atol=1e-12)
-    assert weighted.count == repeated.count
+def test_a_resample_by_weights_is_the_resample_by_images(monkeypatch):
+    monkeypatch.setattr(neighbours, "CHUNK_VALUES", 70)  # seven images at a time
+    features = GENERATOR.normal(size=(30, 4)) + 1000
+    weights = resample_weights(30, 3, seed=3)
+    found = resampled_stats(features, weights)
+    for times, mean, covariance in zip(weights, found.means, found.covariances, strict=True):
+        repeated = feature_stats(np.repeat(features, times.astype(int), axis=0))
+        np.testing.assert_allclose(mean, repeated.mean, rtol=1e-14)
+        np.testing.assert_allclose(covariance, repeated.covariance, atol=1e-10)
     with pytest.raises(ValueError, match="two images or more"):
-        weighted_stats(features, np.eye(30)[0])
+        resampled_stats(features, np.eye(30)[:2])
 
 
 def test_each_resample_takes_the_same_images_of_all():

@@ -1,0 +1,49 @@
+"""How far batches of one model are from each other, beside batches of real images.
+
+A stable model draws batches that differ by no more than chance, whatever their seeds and whenever they are drawn.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from genai_core.evaluation.figures.frechet import frechet_distance
+from genai_core.evaluation.statistics import Float64, feature_stats, square_root
+
+BATCHES = 4
+
+
+@dataclass(frozen=True)
+class Stability:
+    """Frechet distances between pairs of batches of `images` each, (P,); real None: too few real images."""
+
+    images: int
+    generated: Float64
+    real: Float64 | None
+
+
+def measure_stability(
+    features: npt.NDArray[np.floating], real: npt.NDArray[np.floating], seed: int
+) -> Stability | None:
+    """Of BATCHES consecutive batches of features (N, D), each from seeds of its own, and as large ones of real (M, D),
+    drawn by chance, as many pairs as there are. None for fewer than two images a batch.
+
+    Few images make all of these distances large, and alike: compare them with each other only.
+    """
+    images = len(features) // BATCHES
+    if images < 2:
+        return None
+    return Stability(
+        images,
+        _pairs(features, images),
+        _pairs(real[np.random.default_rng(seed).permutation(len(real))], images) if len(real) >= 2 * images else None,
+    )
+
+
+def _pairs(features: npt.NDArray[np.floating], images: int) -> Float64:
+    count = min(BATCHES, len(features) // images)
+    fitted = [feature_stats(features[place * images : (place + 1) * images]) for place in range(count)]
+    roots = [square_root(stats.covariance) for stats in fitted[:-1]]
+    return np.array([frechet_distance(fitted[i], roots[i], fitted[j]) for i, j in combinations(range(count), 2)])

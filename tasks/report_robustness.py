@@ -1,0 +1,54 @@
+"""The report's part on disturbed images and on batches, read from what reference and evaluate left."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from genai_core.reporting.curves import curve_svg
+from genai_core.reporting.page import Robustness
+from tasks.report_parts import PLOTS, Model
+
+KINDS = ("noise", "blur", "jpeg")
+
+
+def read_robustness(models: Sequence[Model]) -> tuple[Robustness, ...]:
+    """Of real held-out images first, then of each model; sets without curves are left out."""
+    found = [_curves("real images, held out", PLOTS / "evaluated" / "real", "")]
+    found += [
+        _curves(model.measured.name, PLOTS / "evaluated" / model.place, _batches(model.measured.metrics))
+        for model in models
+    ]
+    return tuple(robustness for robustness in found if robustness.curves)
+
+
+def _curves(name: str, folder: Path, note: str) -> Robustness:
+    curves = []
+    for kind in KINDS:
+        path = folder / f"robustness-{kind}.csv"
+        if path.is_file():
+            table = pd.read_csv(path)
+            strengths = table.pop("strength").to_numpy(float)
+            curves += [
+                curve_svg(f"{str(figure).replace('_', ' ')}, {kind}", strengths, table[figure].to_numpy(float))
+                for figure in reversed(list(table))
+            ]
+    return Robustness(name, tuple(curves), note)
+
+
+def _batches(metrics: Mapping[str, Any]) -> str:
+    """What the block "stability" says, as a sentence."""
+    values = metrics.get("stability") or {}
+    if not values:
+        return ""
+    text = (
+        f"Batches of {values['batch_images']:,} images from other seeds are {values['generated_mean_fd']:.3g} from "
+        f"each other in the mean, at most {values['generated_largest_fd']:.3g}"
+    )
+    if "real_mean_fd" in values:
+        text += (
+            f"; as large batches of training images {values['real_mean_fd']:.3g}, "
+            f"at most {values['real_largest_fd']:.3g}"
+        )
+    return text + "."

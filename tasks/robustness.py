@@ -1,0 +1,39 @@
+"""Curves of disturbed images as tables for `dvc plots` and the report: a file a disturbance, a line a strength."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from genai_core.config import Config
+from genai_core.evaluation.disturb import disturbed_points
+from genai_core.evaluation.extractor import ExtractorDescription, FeatureNetwork
+from genai_core.evaluation.reference import Reference
+
+
+def write_curves(
+    folder: Path,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64] | None,
+    extractor: tuple[FeatureNetwork, ExtractorDescription],
+    reference: Reference,
+    config: Config,
+) -> None:
+    """robustness-noise.csv, -blur.csv and -jpeg.csv of images (N, C, H, W), in an order of chance, and labels (N,)."""
+    network, description = extractor
+    train = reference.splits["train"]
+    asked = labels if description.kind == "classifier" else None
+    points = disturbed_points(
+        network, images, asked, train.stats, train.root, config.robustness, config.evaluation.batch_images
+    )
+    for kind in dict.fromkeys(point.kind for point in points):
+        rows: list[Sequence[object]] = [
+            ("strength", *([] if asked is None else ["label_agreement"]), f"fd_{description.kind}")
+        ]
+        for point in points:
+            if point.kind == kind:
+                agreed = [] if point.agreement is None else [f"{point.agreement:.6g}"]
+                rows.append((f"{point.strength:g}", *agreed, f"{point.distance:.6g}"))
+        text = "\n".join(",".join(map(str, row)) for row in rows) + "\n"
+        (folder / f"robustness-{kind}.csv").write_text(text)
