@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.git import git
-from flows.locked import LOCK_FILE, RAW_FILE, Item, Lock, LockedStage, locks_at
+from flows.locked import LOCK_FILE, SOURCE_FILES, Item, Lock, LockedStage, locks_at
 from flows.outputs import Outputs
 
 
@@ -33,7 +33,7 @@ class History:
     def __init__(self, workspace: Path, held: Outputs) -> None:
         """Reads git's history and, from DVC's cache or remote, lists of files. Raises GitError."""
         self.held = held
-        paths = (LOCK_FILE, RAW_FILE)
+        paths = (LOCK_FILE, *SOURCE_FILES)
         commits = git(workspace, "log", "--all", "--reverse", "--topo-order", "--format=%H", "--", *paths).split()
         locks = locks_at(workspace, commits)
         self.sources = {item: commit for commit in reversed(commits) for item in locks[commit].sources}
@@ -53,6 +53,17 @@ class History:
     def makers(self, item: Item) -> list[Run]:
         """The runs that wrote `item`: an output, a file in one, or a folder of several outputs."""
         return self._makers.get(item, [])
+
+    def source_of(self, item: Item) -> Item | None:
+        """The data source that `item` is, or is a file of."""
+        if item in self.sources:
+            return item
+        for source in self.sources:
+            if item.path.startswith(f"{source.path}/"):
+                name = item.path[len(source.path) + 1 :]
+                if (self.held.files(source.md5) or {}).get(name) == item.md5:
+                    return source
+        return None
 
     def upstream(self, run: Run) -> list[tuple[Item, list[Run]]]:
         """What the run read that other runs wrote, each with those runs."""

@@ -26,8 +26,15 @@ class Api:
 
     def post(self, path: str, **body: Any) -> Any:
         """Raises ApiError."""
-        content = json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/{path}", content, {"Content-Type": "application/json"})  # noqa: S310
+        return self._send("POST", path, body)
+
+    def put(self, path: str, **body: Any) -> Any:
+        """Raises ApiError."""
+        return self._send("PUT", path, body)
+
+    def _send(self, method: str, path: str, body: dict[str, Any]) -> Any:
+        content, kind = json.dumps(body).encode(), {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/{path}", content, kind, method=method)  # noqa: S310
         return self._ask(request, 10.0)
 
     def _ask(self, request: urllib.request.Request, timeout_s: float) -> Any:

@@ -61,15 +61,15 @@ class ProgressArtifact:
         text = f"{self._stage}: {describe_progress(state)}"
         if self._id is None:
             key = f"progress-{slug(self._stage)}"
-            self._id = _tried(lambda: cast("UUID", create_progress_artifact(percent, key=key, description=text)))
+            self._id = tried(lambda: cast("UUID", create_progress_artifact(percent, key=key, description=text)))
         else:
             artifact_id = self._id
-            _tried(lambda: update_progress_artifact(artifact_id, percent, description=text))
+            tried(lambda: update_progress_artifact(artifact_id, percent, description=text))
 
 
 def publish_outputs(workspace: Path, stage: str) -> None:
     """Make artifacts of what the stage wrote: tables of figures, sample grids, the report's address."""
-    _tried(lambda: _publish(workspace, stage))
+    tried(lambda: _publish(workspace, stage))
 
 
 def _publish(workspace: Path, stage: str) -> None:
@@ -77,11 +77,11 @@ def _publish(workspace: Path, stage: str) -> None:
     if stage.startswith("evaluate"):
         model = "finetuned" if stage == "evaluate-finetuned" else f"trained/{name}"
         _publish_table(workspace, f"figures-{slug(model)}", only=model)
-        _publish_picture(workspace / "plots" / "evaluated" / model / "samples.png", f"samples-{slug(model)}", model)
+        publish_picture(workspace / "plots" / "evaluated" / model / "samples.png", f"samples-{slug(model)}", model)
     elif stage == "candidate":
         _publish_table(workspace, "figures", only=None)
     elif stage == "generate":
-        _publish_picture(workspace / "samples" / "batch" / "grid.png", "batch", "the generated batch")
+        publish_picture(workspace / "samples" / "batch" / "grid.png", "batch", "the generated batch")
     elif stage == "report":
         _publish_report(workspace)
 
@@ -100,15 +100,22 @@ def thread_in_this_context(target: Callable[[], None]) -> threading.Thread:
 def _publish_table(workspace: Path, key: str, only: str | None) -> None:
     rows = [row for row in model_rows(workspace) if only in (None, row["model"])]
     if rows:
-        _tried(lambda: create_table_artifact(rows, key=key, description=FIGURES_HINT))
+        tried(lambda: create_table_artifact(rows, key=key, description=FIGURES_HINT))
 
 
-def _publish_picture(path: Path, key: str, title: str) -> None:
+def publish_picture(path: Path, key: str, title: str) -> None:
+    """A picture from the disk into a page, unless it is too large for Prefect's database."""
+    picture = picture_in_markdown(path, title)
+    if picture:
+        markdown = f"### Images from {title}\n\n{picture}\n\n`{path}`"
+        tried(lambda: create_markdown_artifact(markdown, key=key, description=f"Images from {title}"))
+
+
+def picture_in_markdown(path: Path, title: str) -> str:
+    """A picture as text of a page; nothing where there is none, or it is too large for Prefect's database."""
     if not path.is_file() or path.stat().st_size > MAX_PICTURE_BYTES:
-        return
-    data = base64.b64encode(path.read_bytes()).decode()
-    markdown = f"### Images from {title}\n\n![{title}](data:image/png;base64,{data})\n\n`{path}`"
-    _tried(lambda: create_markdown_artifact(markdown, key=key, description=f"Images from {title}"))
+        return ""
+    return f"![{title}](data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()})"
 
 
 def _publish_report(workspace: Path) -> None:
@@ -122,10 +129,10 @@ def _publish_report(workspace: Path) -> None:
     if rows:
         lines += ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
         lines += ["| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows]
-    _tried(lambda: create_markdown_artifact("\n".join(lines), key="report", description="The run's report"))
+    tried(lambda: create_markdown_artifact("\n".join(lines), key="report", description="The run's report"))
 
 
-def _tried(make: Callable[[], _T]) -> _T | None:
+def tried(make: Callable[[], _T]) -> _T | None:
     """Artifacts are for looking at: a server that does not answer is no reason to fail a stage that is done."""
     try:
         return make()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from flows import compare_cli, data_cli, lineage_cli, registry_cli, services_cli
+from flows import backfill_cli, compare_cli, data_cli, lineage_cli, registry_cli, retrain_cli, services_cli, watch_cli
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -24,11 +24,14 @@ EXPECTED_ERRORS = {
     "GitError",
     "GraphError",
     "LineageError",
+    "ProductionError",
     "RegistryError",
     "RemoteError",
+    "RetrainError",
     "ServerError",
     "ServicesError",
     "VersionError",
+    "WatchError",
 }
 
 
@@ -116,6 +119,8 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
 for command in (registry_cli.promote, registry_cli.rollback, registry_cli.history, registry_cli.registry):
     main.add_command(command)
 for command in (compare_cli.compare, lineage_cli.lineage, services_cli.up, services_cli.down, services_cli.doctor):
+    main.add_command(command)
+for command in (watch_cli.watch, retrain_cli.retrain, retrain_cli.approve, backfill_cli.backfill):
     main.add_command(command)
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ import psutil
 from packaging.requirements import Requirement
 
 from flows.api import Api, ApiError, auth_string
+from flows.deployment_file import DEPLOYMENTS, ServicesError, deployment_file, faults, work_pools
 from flows.git import GitError, git, remote_of
 from flows.graph import GraphError, open_repo
 from flows.objects import RemoteError
@@ -23,13 +25,17 @@ from flows.registry_tags import tags_at
 from flows.remote import verify
 from flows.resources import this_machine
 from flows.server import configured_api_url
-from flows.services import ServicesError, deployment_file, read_state, work_pools
+from flows.services import read_state
+from flows.silence import SILENCE_S, find, is_as_wanted
+from flows.worktree import PLACE
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
 
 PACKAGE = "genai-pipeline"
 LEAST_FREE_GB, WANTED_FREE_GB = 1.0, 10.0
 # git writes its index within seconds; who left a lock of this age is dead.
 OLD_LOCK_S = 600.0
+# No retraining takes so long.
+OLD_WORKTREE_S = 14 * 86400.0
 EXPECTED = (ApiError, ConfigError, GitError, GraphError, OSError, RegistryError, RemoteError, ServicesError)
 
 
@@ -50,11 +56,14 @@ def examine(workspace: Path) -> list[Check]:
         ("params.yaml", _parameters),
         ("git", _git),
         ("locks", _locks),
+        ("worktrees", _worktrees),
         ("disk", _disk),
         ("GPU", _gpu),
+        ("deployments", _deployments),
         ("server", _server),
         ("workers", _workers),
         ("schedules", _schedules),
+        ("silent runs", _silent_runs),
         ("data pushed", _data),
         ("tags pushed", _tags),
     ]
@@ -150,6 +159,19 @@ def _dead_in_rwlock(path: Path) -> str:
     return f"names processes that ended: {', '.join(dead)}" if dead else ""
 
 
+def _worktrees(workspace: Path) -> Check:
+    """Checkouts that runs left: the next one on the same branch takes them up, so an old one is of a run given up."""
+    place = workspace / PLACE
+    left = sorted(path for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
+    old = [path for path in left if time.time() - path.stat().st_mtime > OLD_WORKTREE_S]
+    if old:
+        found = (
+            f"{len(old)} are older than {OLD_WORKTREE_S / 86400:.0f} days: {', '.join(path.name for path in old[:3])}"
+        )
+        return Check("worktrees", "warn", found, f"git worktree remove --force {PLACE}/NAME, when no run needs it")
+    return Check("worktrees", "ok", f"{len(left)} of runs that go on" if left else "none left by runs")
+
+
 def _disk(workspace: Path) -> Check:
     with open_repo(workspace) as repo:
         cache = Path(repo.cache.local.path)
@@ -170,6 +192,39 @@ def _gpu(workspace: Path) -> Check:
     if wanted == "cuda" and not machine.gpus:
         return Check("GPU", "fail", f"{found}, and compute.accelerator is cuda", "set it to auto, or mend the driver")
     return Check("GPU", "ok", found)
+
+
+def _deployments(workspace: Path) -> Check:
+    found = faults(workspace)
+    if found:
+        return Check("deployments", "fail", "; ".join(found), f"mend {DEPLOYMENTS}, then genai up")
+    return Check("deployments", "ok", ", ".join(str(entry["name"]) for entry in deployment_file(workspace)))
+
+
+def _silent_runs(workspace: Path) -> Check:
+    """Runs that are called running though nothing is heard of them, and what would mark them crashed."""
+    api = _api(workspace)
+    if api is None:
+        return Check("silent runs", "ok", "no server, none")
+    present = find(api)
+    if present is None or not is_as_wanted(present):
+        missing = "there is no automation that marks runs of dead workers as crashed, or it was changed"
+        return Check("silent runs", "warn", missing, "genai up makes it")
+    running = api.post("flow_runs/filter", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
+    beats = api.post("events/filter", filter={"event": {"name": ["prefect.flow-run.heartbeat"]}}, limit=50)
+    heard = {event["resource"]["prefect.resource.id"] for event in beats["events"]}
+    old = [run["name"] for run in running if f"prefect.flow-run.{run['id']}" not in heard and _is_old(run)]
+    if old:
+        return Check(
+            "silent runs", "warn", f"running, and not heard of: {', '.join(old[:3])}", "cancel it in the pages"
+        )
+    return Check("silent runs", "ok", f"none; a run counts as crashed after {SILENCE_S:g} s of silence")
+
+
+def _is_old(run: dict[str, Any]) -> bool:
+    """Whether a run began so long ago that it must have been heard of."""
+    began = datetime.fromisoformat(run["start_time"].replace("Z", "+00:00")) if run.get("start_time") else None
+    return began is not None and (datetime.now(UTC) - began).total_seconds() > 2 * SILENCE_S
 
 
 def _server(workspace: Path) -> Check:

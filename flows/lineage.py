@@ -84,18 +84,25 @@ class Lineage:
         """What the run made `item` of. A copied model was made of the model that was copied, not of those beside it."""
         read = [dep for dep in run.stage.deps if _is_material(dep.path)]
         outs = [self._whole(dep, maker) for dep in read for maker in self.history.makers(dep)]
-        outs += [dep for dep in read if dep in self.history.sources]
+        outs += [source for dep in read if (source := self.history.source_of(dep))]
         weights = self._weights(item)
         copied = [out for out in outs if weights and self._weights(out) == weights]
         return list(dict.fromkeys(copied[:1] or outs))
 
     def _sources(self, item: Item) -> list[Item]:
         makers = self.history.makers(item)
-        return self.parts(makers[0], item) if makers else []
+        return self.parts(makers[0], item) if makers else self._promoted_as(item)
+
+    def _promoted_as(self, source: Item) -> list[Item]:
+        """The candidate that a data source models/champion is: the same weights, under another path."""
+        weights = self._weights(source)
+        same = [item for item, _ in self.history.outputs(MODEL) if weights and self._weights(item) == weights]
+        return same[-1:]
 
     def _products(self, item: Item) -> list[Item]:
         outs = [(run, out) for run in self.history.runs for out in run.stage.outs if _is_material(out.path)]
-        return list(dict.fromkeys(out for run, out in outs if item in self.parts(run, out)))
+        found = [source for source in self.history.sources if item in self._promoted_as(source)]
+        return list(dict.fromkeys([*found, *(out for run, out in outs if item in self.parts(run, out))]))
 
     def _node(self, item: Item, neighbours: Callable[[Item], list[Item]]) -> Node:
         links = tuple(self._node(neighbour, neighbours) for neighbour in neighbours(item))

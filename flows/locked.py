@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -15,6 +15,8 @@ from genai_core.config import PARAMS_FILE
 
 LOCK_FILE = "dvc.lock"
 RAW_FILE = "data/raw.dvc"
+CHAMPION_FILE = "models/champion.dvc"  # production's model, where a fine-tuning went on from it
+SOURCE_FILES = (RAW_FILE, CHAMPION_FILE)
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Item:
 
     path: str
     md5: str
+    size_bytes: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class Lock:
 
     stages: dict[str, LockedStage]
     sources: tuple[Item, ...] = ()
+
+    @property
+    def raw_data(self) -> Item | None:
+        return next((item for item in self.sources if f"{item.path}.dvc" == RAW_FILE), None)
 
     def output(self, path: str) -> Item | None:
         """The output that is at `path`."""
@@ -85,13 +92,13 @@ def overlap(one: str, other: str) -> bool:
 
 
 def lock_at(workspace: Path, commit: str) -> Lock:
-    """dvc.lock and the *.dvc files of data/ at a commit; empty where there is none. Raises GitError."""
+    """dvc.lock and the files of data sources at a commit; empty where there is none. Raises GitError."""
     return locks_at(workspace, [commit])[commit]
 
 
 def locks_at(workspace: Path, commits: list[str]) -> dict[str, Lock]:
     """The same for many commits: each content is read once."""
-    contents = blobs(workspace, [(c, path) for c in commits for path in (LOCK_FILE, RAW_FILE)])
+    contents = blobs(workspace, [(c, path) for c in commits for path in (LOCK_FILE, *SOURCE_FILES)])
     parsed: dict[bytes, Any] = {}
 
     def values(commit: str, path: str) -> Any:
@@ -100,7 +107,10 @@ def locks_at(workspace: Path, commits: list[str]) -> dict[str, Lock]:
             parsed[content] = _yaml(content, f"{path} at {commit[:7]}")
         return parsed[content]
 
-    return {c: Lock(_stages(values(c, LOCK_FILE)), tuple(_sources(values(c, RAW_FILE)))) for c in commits}
+    def sources(commit: str) -> tuple[Item, ...]:
+        return tuple(item for path in SOURCE_FILES for item in _sources(values(commit, path), path))
+
+    return {c: Lock(_stages(values(c, LOCK_FILE)), sources(c)) for c in commits}
 
 
 def differences(workspace: Path, commit: str, path: str) -> list[str]:
@@ -146,12 +156,13 @@ def _stages(values: Any) -> dict[str, LockedStage]:
 
 def _items(entries: Any) -> Iterator[Item]:
     for entry in entries or []:
-        yield Item(str(entry["path"]), str(entry.get("md5", "")))
+        yield Item(str(entry["path"]), str(entry.get("md5", "")), int(entry.get("size") or 0))
 
 
-def _sources(values: Any) -> Iterator[Item]:
+def _sources(values: Any, file: str) -> Iterator[Item]:
     for entry in (values or {}).get("outs") or []:
-        yield Item(f"data/{entry['path']}", str(entry.get("md5", "")))
+        path = (PurePosixPath(file).parent / str(entry["path"])).as_posix()
+        yield Item(path, str(entry.get("md5", "")), int(entry.get("size") or 0))
 
 
 def _yaml(content: bytes, name: str) -> Any:

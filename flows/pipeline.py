@@ -46,6 +46,10 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None) -> State[Non
 
     A stage that fails stops those below it; the others finish.
     Raises ConfigError or GraphError before any stage starts.
+
+    Args:
+        workspace: The checkout, relative to where the worker runs.
+        stages: Up to which to run; a name such as train stands for all its branches. None: the whole pipeline.
     """
     root = Path(workspace).resolve()
     config = checked_config(root)

@@ -18,6 +18,7 @@ class RetrainFacts:
     new_images: int  # of these, not in the dataset that production was trained on
     removed_images: int  # in that dataset, and no more
     new_classes: tuple[str, ...]
+    lost_classes: tuple[str, ...]  # that production draws, and no image has any more
     other_shape: bool  # size or channels are not what production draws
     drift_over_floor: float | None  # FD of new against old images, over that of old against old, as many of each
     age_days: float | None  # since production was trained
@@ -33,6 +34,10 @@ class Decision:
 
     action: Action
     reasons: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        return "; ".join(self.reasons)
 
 
 def decide(facts: RetrainFacts, policy: RetrainConfig) -> Decision:
@@ -64,7 +69,8 @@ def _only_training_helps(facts: RetrainFacts) -> tuple[str, ...]:
         return ("nothing is in production yet",)
     shape = ("size or channels of the images are others now",) if facts.other_shape else ()
     classes = (f"new classes: {', '.join(facts.new_classes)}",) if facts.new_classes else ()
-    return shape + classes
+    lost = (f"classes without an image now: {', '.join(facts.lost_classes)}",) if facts.lost_classes else ()
+    return shape + classes + lost
 
 
 def _large_changes(facts: RetrainFacts, policy: RetrainConfig) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from flows.registry_tags import NewTag, add_tags, newer_tags
 PushData = Callable[[Path], object]
 
 # What a version is made of: a change there that is not committed would not be in what the tag names.
-_PARTS = ("dvc.lock", "dvc.yaml", "params.yaml", "data", "genai_core", "tasks", "metrics")
+_PARTS = ("dvc.lock", "dvc.yaml", "params.yaml", "data", "models", "genai_core", "tasks", "metrics")
 MOST_SHOWN = 5
 
 
@@ -124,7 +124,7 @@ def _committed(workspace: Path, commit: str) -> Lock:
         raise RegistryError(
             f"dvc.lock at {commit[:7]} has no {MODEL}: genai run, then git add -A and git commit, then promote"
         )
-    if not lock.sources:
+    if lock.raw_data is None:
         raise RegistryError("data/raw.dvc is not committed: git add data/raw.dvc and git commit, then promote")
     stale = differences(workspace, commit, MODEL)
     if stale:
@@ -150,7 +150,7 @@ def _facts_of(held: Outputs, lock: Lock) -> ModelFacts:
         weights=described["sha256"]["model.safetensors"],
         family=chosen["family"],
         dataset=described["dataset"],
-        raw_data=next((item.md5 for item in lock.sources), ""),
+        raw_data=lock.raw_data.md5 if lock.raw_data else "",
         metric=chosen["metric"],
         figures=chosen["figures"],
         choice=chosen["reason"],

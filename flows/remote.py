@@ -168,6 +168,29 @@ def pull(
         )
 
 
+def fetch_output(workspace: Path, path: str) -> bool:
+    """Bring one output of the workspace's revision into the cache, checked, where it is not; False: nowhere to get it.
+
+    Raises RemoteError.
+    """
+    with open_repo(workspace) as repo:
+        out = next((out for out in repo.index.outs if out.fs_path == str(workspace.resolve() / path)), None)
+        if out is None or not out.hash_info:
+            return False
+        here = Needs()
+        add_output(here, repo.cache.local, None, path, out.hash_info.value, out.meta.size)
+        absent = [oid for oid in here.paths if cached_size(repo.cache.local, oid) is None]
+        if not here.unlisted and not absent:
+            return True
+        if not repo.config["core"].get("remote"):
+            return False
+    with _opened(workspace, None) as (repo, store):
+        cache, needs = repo.cache.local, Needs()
+        add_output(needs, cache, store, path, out.hash_info.value, out.meta.size)
+        absent = [oid for oid in needs.paths if cached_size(cache, oid) is None]
+        return len(fetch(repo, store, absent, needs, ignore_progress)) == len(absent) and not needs.unlisted
+
+
 def add_default_remote(workspace: Path, location: str) -> None:
     """Make a folder or an address the default remote, as `dvc remote add --default` does. Raises RemoteError."""
     with open_repo(workspace) as repo:

@@ -9,27 +9,22 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 import psutil
 from filelock import FileLock, Timeout
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from flows.api import Api, ApiError, auth_string
+from flows.deployment_file import DEPLOYMENTS, ServicesError, check_deployments, deployment_file, work_pools
 from flows.process import TimedOut, run_command, start_service
+from flows.silence import HEARTBEAT_S, ensure_automation
 
 STATE, LOGS, HOME = Path(".genai/services.json"), Path(".genai/logs"), Path(".genai/prefect")
-DEPLOYMENTS = Path("deployments/prefect.yaml")
 START_TIMEOUT_S, STOP_TIMEOUT_S = 120.0, 20.0
-
-
-class ServicesError(RuntimeError):
-    """Something could not be started; the message says what and where its log is."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +55,15 @@ class State:
         return tuple(service for service in self.services if service.process())
 
 
-def up(workspace: Path, host: str, port: int, say: Callable[[str], None]) -> State:
+def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, database: str | None = None) -> State:
     """Start what does not run yet: the server, a worker for each work pool of the file, its deployments; wait for all.
 
-    Raises ServicesError when something does not come up; what this call started is then stopped again.
+    database: address of a PostgreSQL database; None: SQLite below .genai/prefect. Raises ServicesError when
+    something does not come up; what this call started is then stopped again.
     """
     _check_access(host)
-    pools = work_pools(workspace)
+    check_deployments(workspace)
+    pools, on_server = work_pools(workspace), database_settings(database)
     with _alone(workspace):
         state = read_state(workspace)
         before = state.living() if state else ()
@@ -79,7 +76,7 @@ def up(workspace: Path, host: str, port: int, say: Callable[[str], None]) -> Sta
         try:
             if server is None:
                 _check_port(host, port)
-                started.insert(0, _start(workspace, "server", _server_command(host, port), wanted))
+                started.insert(0, _start(workspace, "server", _server_command(host, port), wanted, on_server))
                 _write_state(workspace, State(wanted, tuple(started)))
             _wait("the server", workspace, started[0], lambda: _is_healthy(api))
             for pool in pools:
@@ -91,6 +88,7 @@ def up(workspace: Path, host: str, port: int, say: Callable[[str], None]) -> Sta
                     _write_state(workspace, State(wanted, tuple(started)))
                 _wait(name, workspace, worker, lambda pool=pool: _has_worker(api, pool))  # type: ignore[misc]
             _deploy(workspace, wanted, say)
+            _mark_the_silent(api)
         except BaseException:
             for service in reversed(started):
                 if service not in before:
@@ -118,27 +116,6 @@ def read_state(workspace: Path) -> State | None:
         return State(str(values["url"]), tuple(Service(**entry) for entry in values["services"]))
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-
-
-def deployment_file(workspace: Path) -> list[dict[str, Any]]:
-    """The deployments of deployments/prefect.yaml. Raises ServicesError."""
-    path = workspace / DEPLOYMENTS
-    try:
-        values = YAML(typ="safe").load(path)
-    except FileNotFoundError:
-        raise ServicesError(f"{path}: no such file; run genai in a checkout of the project") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ServicesError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    found = values.get("deployments") if isinstance(values, dict) else None
-    if not isinstance(found, list) or not all(isinstance(entry, dict) and "name" in entry for entry in found):
-        raise ServicesError(f"{path}: expected a list `deployments`, each with a name")
-    return found
-
-
-def work_pools(workspace: Path) -> tuple[str, ...]:
-    """The work pools that the deployments name."""
-    named = [(entry.get("work_pool") or {}).get("name") for entry in deployment_file(workspace)]
-    return tuple(dict.fromkeys(str(name) for name in named if name))
 
 
 def is_loopback(host: str) -> bool:
@@ -192,12 +169,25 @@ def _environment(workspace: Path, url: str) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         # A run whose process and worker have both died is told by its silence.
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": f"{HEARTBEAT_S}",
     }
 
 
-def _start(workspace: Path, name: str, command: list[str], url: str) -> Service:
-    environment = _environment(workspace, url)
+def database_settings(address: str | None) -> dict[str, str]:
+    """The server's environment for a PostgreSQL database. Raises ServicesError for another address."""
+    if address is None:
+        return {}
+    scheme, _, rest = address.partition("://")
+    if scheme not in ("postgresql", "postgres", "postgresql+asyncpg") or "/" not in rest:
+        shown = f"{scheme}://{rest.rpartition('@')[2]}" if rest else "..."  # no password on the screen
+        raise ServicesError(f"--postgres {shown}: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{rest}"}
+
+
+def _start(
+    workspace: Path, name: str, command: list[str], url: str, more: Mapping[str, str] = MappingProxyType({})
+) -> Service:
+    environment = {**_environment(workspace, url), **more}
     pid = start_service(command, folder=workspace, environment=environment, log=_log(workspace, name))
     return Service(name, pid, psutil.Process(pid).create_time())
 
@@ -220,6 +210,13 @@ def _deploy(workspace: Path, url: str, say: Callable[[str], None]) -> None:
         said = [line for line in lines if line.strip()]
         raise ServicesError("\n".join([f"{DEPLOYMENTS} could not be deployed:", *said[-6:]]))
     say(f"deployed: {', '.join(str(entry['name']) for entry in deployment_file(workspace))}")
+
+
+def _mark_the_silent(api: Api) -> None:
+    try:
+        ensure_automation(api)
+    except ApiError as error:
+        raise ServicesError(f"the automation for runs that fell silent could not be made: {error}") from None
 
 
 def _wait(what: str, workspace: Path, service: Service, ready: Callable[[], bool]) -> None:

@@ -12,15 +12,22 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Beyond loopback an auth string has to be set.")
+@click.option(
+    "--postgres",
+    envvar="GENAI_POSTGRES",
+    metavar="URL",
+    help="The server's database, for more than one machine; from GENAI_POSTGRES, too.  [default: SQLite in .genai]",
+)
 @click.pass_obj
-def up(workspace: Path, port: int, host: str) -> None:
+def up(workspace: Path, port: int, host: str, postgres: str | None) -> None:
     """Start Prefect's server, a worker and the deployments of deployments/prefect.yaml, and wait until all are well.
 
-    What runs already is left as it is; deployments are brought to what the file says.
+    What runs already is left as it is; deployments are brought to what the file says. No schedule there is active
+    until you make it so: nothing is trained unasked. URL: postgresql://USER:PASSWORD@HOST:PORT/DATABASE.
     """
     from flows.services import up as start
 
-    state = start(workspace, host, port, click.echo)
+    state = start(workspace, host, port, click.echo, database=postgres)
     for service in state.services:
         click.echo(f"{service.name}: process {service.pid}")
     click.echo(f"\nPrefect is at {state.url.removesuffix('/api')}; for runs from this terminal:")

@@ -171,6 +171,16 @@ def terminal_view(plan: Plan) -> Iterator[View]:
         yield live_view
 
 
+@contextmanager
+def line_view(width: int = 20) -> Iterator[View]:
+    """Lines on standard output whatever it is: for runs whose stages are not known beforehand."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    view = LineView(sys.stdout, width)
+    with _as_current(view):
+        yield view
+
+
 def _console() -> "Console":
     from rich.console import Console
 

@@ -36,13 +36,14 @@ def checked_config(workspace: Path) -> Config:
 
 
 @contextmanager
-def only_run_in(workspace: Path) -> Iterator[int]:
+def only_run_in(workspace: Path, what: str = "run") -> Iterator[int]:
     """Hold the workspace for the body: two runs in one would take each other's half-made outputs for their own.
 
+    what: a run, or a retraining, which runs elsewhere: those hold each other off, too.
     Yields a file descriptor: whoever inherits it holds the workspace too, so that a run which was killed holds it until
     its last process has ended; that is waited for. Raises ConfigError when another run is at work.
     """
-    path = workspace / ".genai" / "run.lock"
+    path = workspace / ".genai" / f"{what}.lock"
     path.parent.mkdir(exist_ok=True)
     with path.open("a+") as file:
         deadline = time.monotonic() + LEFTOVERS_S
@@ -50,7 +51,9 @@ def only_run_in(workspace: Path) -> Iterator[int]:
             file.seek(0)
             holder = file.read()
             if _is_alive(holder) or time.monotonic() > deadline:
-                raise ConfigError(f"{workspace}: another run is at work here (process {holder}); wait for it or end it")
+                raise ConfigError(
+                    f"{workspace}: another {what} is at work here (process {holder}); wait for it or end it"
+                )
             time.sleep(0.1)
         file.truncate(0)
         file.write(str(os.getpid()))

@@ -14,8 +14,8 @@ from flows.git import GitError, commit_of, git
 from flows.graph import open_repo
 
 PLACE = Path(".genai/worktrees")
-# What a run makes and git holds: the rest is DVC's.
-RESULTS = ("dvc.lock", "data", "metrics")
+# What a run makes or sets, and git holds: the rest is DVC's.
+RESULTS = ("dvc.lock", "data", "metrics", "models", "params.yaml")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,63}){0,3}")
 
 

@@ -1,4 +1,8 @@
-"""The candidate stage: the fine-tuned model if it measures better than the selected one, else the selected one."""
+"""The candidate stage: the fine-tuned model if it measures better than the selected one, else the selected one.
+
+One that went on from production is the candidate whatever it measures: production's figures are of other data, and
+the gate compares the two on the same images.
+"""
 
 import json
 from pathlib import Path
@@ -7,17 +11,21 @@ from genai_core.config import ModelCardConfig
 from tasks.context import running
 from tasks.selection import CODE_FILE, choose, read_choice, read_measured, write_choice
 
-SELECTED, FINETUNED, CANDIDATE = Path("models/selected"), Path("models/finetuned"), Path("models/candidate")
+MODELS = Path("models")
+FINETUNED, CANDIDATE = MODELS / "finetuned", MODELS / "candidate"
 METRICS = Path("metrics/finetuned.json")
 
 
 def main() -> None:
     with running("candidate") as context:
         metric = context.config.selection.metric
-        contenders = [read_choice(SELECTED), read_measured("finetuned", FINETUNED, METRICS)]
+        start = context.config.finetune.start
+        contenders = [read_measured("finetuned", FINETUNED, METRICS)]
+        if start == "selected":
+            contenders.insert(0, read_choice(MODELS / start))
         choice = choose(contenders, metric)
         print(choice.reason)
-        code = json.loads((SELECTED / CODE_FILE).read_text())  # fine-tuning does not change the family
+        code = json.loads((MODELS / start / CODE_FILE).read_text())  # fine-tuning does not change the family
         section = card_section(context.config.model_card, choice.reason)
         write_choice(choice, metric, CANDIDATE, extra_files={CODE_FILE: code}, card_section=section)
 

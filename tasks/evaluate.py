@@ -32,7 +32,6 @@ from tasks.robustness import write_curves
 
 EXTRACTOR = Path("models/extractor")
 REFERENCE = Path("data/reference")
-SELECTION = Path("models/selected/selection.json")
 DATASET = Path("data/prepared")
 CLOSEST_PAIRS = 10
 HEADLINES = ("fd", "kid", "precision", "recall", "is", "near_copies", "near_identical")
@@ -106,7 +105,8 @@ def sampling_of(what: str, family: str, config: Config) -> Any:
         return config.model(what.removeprefix("trained/")).sampling
     if what != "finetuned":
         raise ValueError(f"expected trained/NAME or finetuned, got {what!r}")
-    return parse_sampling(family, json.loads(SELECTION.read_text())["sampling"])
+    selection = Path("models") / config.finetune.start / "selection.json"
+    return parse_sampling(family, json.loads(selection.read_text())["sampling"])
 
 
 def closest_pairs(images: npt.NDArray[np.uint8], copies: NearCopies) -> Any:

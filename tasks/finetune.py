@@ -1,6 +1,7 @@
-"""The stage `finetune`: train the selected model a little further, on images that are not augmented.
+"""The stage `finetune`: train the selected model, or production's, further, on images that are not augmented.
 
-Reads models/selected and data/prepared; writes models/finetuned and plots/finetuned.
+Reads models/selected or models/champion, as finetune.start says, and data/prepared; writes models/finetuned and
+plots/finetuned.
 """
 
 import argparse
@@ -15,24 +16,22 @@ from tasks.context import running
 from tasks.device import torch_device
 from tasks.training import run_training, shape_of
 
-SELECTED = Path("models/selected")
-
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     with running("finetune") as context:
-        device = torch_device(context.config)
-        description = read_config(SELECTED)
+        device, start = torch_device(context.config), Path("models") / context.config.finetune.start
+        description = read_config(start)
         dataset = load_dataset(Path("data/prepared"))
         shape = shape_of(dataset)
         if shape != description.shape:
-            raise ValueError(f"{SELECTED} draws {description.shape}, data/prepared has {shape}; train the models again")
+            raise ValueError(f"{start} draws {description.shape}, data/prepared has {shape}; train the models again")
         training = finetuning(description.config.training, context.config.finetune)
         recipe = description.config.model_copy(update={"training": training})
         torch.manual_seed(training.seed)
         run_training(
             context,
-            load_for_training(SELECTED),
+            load_for_training(start),
             recipe,
             dataset,
             device,
@@ -43,7 +42,7 @@ def main() -> None:
 
 def finetuning(own: TrainingConfig, config: FinetuneConfig) -> TrainingConfig:
     """The model's own training section with what the finetune section says in its place."""
-    changes = config.model_dump(exclude={"learning_rate_share"})
+    changes = config.model_dump(exclude={"start", "learning_rate_share"})
     changes["learning_rate"] = own.learning_rate * config.learning_rate_share
     return own.model_copy(update=changes)
 

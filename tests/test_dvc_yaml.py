@@ -19,7 +19,7 @@ from tests.test_rooms import ROOT, imports
 NOT_TRACKED = "genai_core/config"
 
 # What only says how and when a run is done and what becomes of it, and so is no stage's parameter.
-HOW = {"compute", "retrain", "gate"}
+HOW = {"compute", "retrain", "gate", "watch", "notify"}
 
 
 @pytest.fixture(scope="module")

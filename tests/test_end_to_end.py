@@ -1,8 +1,12 @@
 """The whole pipeline on real images, as a user runs it: by `genai run`, and by plain `dvc repro`."""
 
+import csv
 import gzip
 import hashlib
 import json
+import re
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from genai_core.data.dataset import load_dataset
-from tests.project import change_parameters, dvc, genai, git, new_checkout
+from tests.project import change_parameters, dvc, genai, git, new_checkout, run
 
 STAGES = [
     "prepare",
@@ -170,6 +174,80 @@ def write_class_folders(idx: Path, target: Path, images: int) -> None:
         folder = target / f"class-{label}"
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{number}.png")
+
+
+# One process, and so one temporary server, for all of them.
+PRODUCTION = """
+from flows.server import ensure_prefect_api
+
+ensure_prefect_api()
+from flows.backfill import backfill
+from flows.generate import generate
+from flows.measure import evaluate
+
+for flow, given in ((generate, {}), (generate, {}), (evaluate, {}), (backfill, {"revisions": "HEAD~2..HEAD"})):
+    state = flow(".", **given, return_state=True)
+    print("STATE", state.name, state.message)
+"""
+
+
+@pytest.mark.timeout(900)  # it waits for two trainings of another test's checkout, too
+def test_production_draws_batches_and_is_measured_on_other_data(digits: Path, tmp_path: Path, home: str) -> None:
+    """Promoted, drawn from twice, measured on newer data, then over all versions of the data."""
+    folder = Path(shutil.copytree(digits, tmp_path / "checkout", symlinks=True))
+    answer = genai(folder, "backfill", "--revisions", "HEAD~1..HEAD", check=False, PREFECT_HOME=home)
+    assert "nothing is in production yet" in answer.stderr
+    git(folder, "config", "user.name", "Test")
+    git(folder, "config", "user.email", "test@example.com")
+    genai(folder, "promote")
+    noise = tmp_path / "noise"
+    numbers = np.random.default_rng(0)
+    for index in range(400):
+        path = noise / str(index % 10) / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(numbers.integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
+    genai(folder, "data", "add", str(noise))
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "noise")
+    before = lock_file(folder)
+
+    lines = run([sys.executable, "-c", PRODUCTION], folder, PREFECT_HOME=home).stdout.splitlines()
+    first, second, measured, over = [line.removeprefix("STATE ") for line in lines if line.startswith("STATE ")]
+    assert first == "Completed 20 images of v0.0.1 in samples/production/v0.0.1-20000"
+    assert second == "Completed 20 images of v0.0.1 in samples/production/v0.0.1-20020"
+    assert over == "Completed 2 versions of the data, in backfill"
+    provenance = json.loads((folder / "samples/production/v0.0.1-20020/provenance.json").read_text())
+    assert (provenance["seed"], provenance["production"]["version"]) == (20020, "v0.0.1")
+    weights = hashlib.sha256((folder / "models/candidate/model.safetensors").read_bytes()).hexdigest()
+    assert provenance["model"]["sha256"] == weights
+    # The pipeline's own batch, and production's of the same seeds, are the same images.
+    same = [
+        pd.read_parquet(folder / f"samples/{name}/manifest.parquet") for name in ("batch", "production/v0.0.1-20000")
+    ]
+    assert list(same[0]["sha256"]) == list(same[1]["sha256"])
+    # A model of so few steps draws what is near noise: whether it has fallen is for test_measure.py.
+    found = re.fullmatch(
+        r"\w+ v0.0.1: fd_classifier (\S+) \[.+\] on the newest test images, (\S+) on those .*", measured
+    )
+    assert found, measured
+    assert lock_file(folder) == before, "nobody's working tree is touched"
+    assert not any((folder / ".genai/worktrees").iterdir())
+
+    with (folder / "backfill/quality.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == ["v0.0.1", "v0.0.1"]
+    # The same images, features and test images as `evaluate` had.
+    assert [float(row["value"]) for row in rows] == pytest.approx([float(found[2]), float(found[1])], rel=1e-3)
+    assert int(rows[1]["test_images"]) > int(rows[0]["test_images"])
+    assert "data:image/png;base64," in (folder / "backfill/quality.html").read_text()
+    # Ended after the first version: only the second one is measured again.
+    kept, made = (next((folder / ".genai/backfill").glob(f"*/{row['data']}.json")) for row in rows)
+    stamp = kept.stat().st_mtime_ns
+    made.unlink()
+    answer = genai(folder, "backfill", "--revisions", "HEAD~2..HEAD", PREFECT_HOME=home)
+    assert rows[1]["data"][:10] in answer.stdout
+    assert made.is_file()
+    assert kept.stat().st_mtime_ns == stamp
 
 
 def test_two_models_are_compared_and_a_revision_with_itself_does_not_differ(digits: Path) -> None:

@@ -24,9 +24,11 @@ from genai_core.config.params import Config
 from genai_core.config.running import GateConfig, RetrainConfig
 from genai_core.config.section import NEEDS_A_PERSON, PARAMS_FILE, ConfigError
 from genai_core.config.stages import EvaluationConfig, FinetuneConfig, ModelCardConfig, RobustnessConfig
+from genai_core.config.telling import FROM_ENVIRONMENT, EmailConfig, EventKind, NotifyConfig, WatchConfig
 from genai_core.config.training import EarlyStopConfig, TrainingConfig
 
 __all__ = [
+    "FROM_ENVIRONMENT",
     "NEEDS_A_PERSON",
     "PARAMS_FILE",
     "AugmentConfig",
@@ -37,7 +39,9 @@ __all__ = [
     "DiffusionRecipe",
     "DiffusionSampling",
     "EarlyStopConfig",
+    "EmailConfig",
     "EvaluationConfig",
+    "EventKind",
     "FinetuneConfig",
     "FlipConfig",
     "GanRecipe",
@@ -49,6 +53,7 @@ __all__ = [
     "ModelRecipe",
     "ModuleExtractorConfig",
     "MoveConfig",
+    "NotifyConfig",
     "RetrainConfig",
     "RobustnessConfig",
     "TrainedExtractorConfig",
@@ -58,5 +63,6 @@ __all__ = [
     "VqvaeNetwork",
     "VqvaeRecipe",
     "VqvaeSampling",
+    "WatchConfig",
     "load_config",
 ]

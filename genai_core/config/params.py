@@ -18,6 +18,7 @@ from genai_core.config.stages import (
     RobustnessConfig,
     SelectionConfig,
 )
+from genai_core.config.telling import NotifyConfig, WatchConfig
 
 # Model names become part of a shell command (dvc.yaml: cmd), of paths and of stage names.
 MODEL_NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,31}$"
@@ -42,6 +43,8 @@ class Config(Section):
     compute: ComputeConfig
     retrain: RetrainConfig
     gate: GateConfig
+    watch: WatchConfig
+    notify: NotifyConfig
 
     @model_validator(mode="after")
     def _selection_metric_is_measured(self) -> "Config":

@@ -51,3 +51,5 @@ class GateConfig(Section):
     min_recall_share: Share = Field(description="of the recall that held-out real images have")
     min_class_coverage: Share = Field(description="of each class's real images, that the model covers")
     max_device_hours: float = Field(gt=0.0, description="that one retraining may take")
+    approval: Literal["auto", "human"] = Field(description="who has the last word when every rule is met")
+    approval_timeout_s: int = Field(ge=1, description="how long a person has to answer; after that it is a no")

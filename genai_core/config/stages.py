@@ -64,6 +64,9 @@ class FinetuneConfig(Section):
     What is not said here is as in the model's own training section.
     """
 
+    start: Literal["selected", "champion"] = Field(
+        description="which model goes on: the best of those trained here, or models/champion, taken from production"
+    )
     total_images: PositiveInt
     learning_rate_share: float = Field(gt=0.0, le=1.0, description="of the model's own learning rate")
     warmup_images: int = Field(ge=0)

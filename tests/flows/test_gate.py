@@ -11,7 +11,13 @@ from flows.gate import GateFacts, Interval, ModelFigures, gate
 from genai_core.config import GateConfig
 
 RULES = GateConfig(
-    max_worse_share=0.3, max_memorised_share=0.02, min_recall_share=0.5, min_class_coverage=0.6, max_device_hours=5.0
+    max_worse_share=0.3,
+    max_memorised_share=0.02,
+    min_recall_share=0.5,
+    min_class_coverage=0.6,
+    max_device_hours=5.0,
+    approval="auto",
+    approval_timeout_s=60,
 )
 GOOD = ModelFigures(distance=1.0, memorised_share=0.01, recall=0.4, class_coverage={"a": 0.9, "b": 0.7})
 FACTS = GateFacts(

@@ -46,16 +46,17 @@ def test_up_doctor_down(checkout: Path) -> None:
     answer = genai(checkout, "up", "--port", port, timeout=200.0)
     assert answer.returncode == 0, answer.stderr
     assert f"Prefect is at http://127.0.0.1:{port};" in answer.stdout
-    assert "deployed: on-demand" in answer.stdout
+    assert "deployed: on-demand, watch, retrain, generate, evaluate" in answer.stdout
     first = read_state(checkout)
     assert first is not None
     assert [service.name for service in first.living()] == ["server", "worker genai"]
     assert shell(checkout, "git status --porcelain") == ""
 
     found = checks(checkout)
-    assert {name: found[name]["status"] for name in ("server", "workers", "schedules", "locks", "params.yaml")} == (
-        dict.fromkeys(("server", "workers", "schedules", "locks", "params.yaml"), "ok")
-    )
+    assert {
+        name: found[name]["status"]
+        for name in ("server", "workers", "schedules", "silent runs", "deployments", "locks", "params.yaml")
+    } == (dict.fromkeys(("server", "workers", "schedules", "silent runs", "deployments", "locks", "params.yaml"), "ok"))
     # The file says something else than the server.
     edit(
         checkout / "deployments/prefect.yaml",
@@ -78,7 +79,11 @@ def test_up_doctor_down(checkout: Path) -> None:
     # A flow that is not there, and another address: clear, and what ran goes on.
     edit(checkout / "deployments/prefect.yaml", "flows/pipeline.py:pipeline", "flows/pipeline.py:nothing")
     answer = genai(checkout, "up", "--port", port, timeout=200.0)
-    assert (answer.returncode, "could not be deployed" in answer.stderr, "nothing" in answer.stderr) == (2, True, True)
+    assert (
+        answer.returncode,
+        "unknown flow flows/pipeline.py:nothing" in answer.stderr,
+        "has pipeline" in answer.stderr,
+    ) == (2, True, True)
     answer = genai(checkout, "up", "--port", str(free_port()))
     assert (answer.returncode, "runs at" in answer.stderr) == (2, True)
     running = read_state(checkout)
@@ -92,6 +97,18 @@ def test_up_doctor_down(checkout: Path) -> None:
     assert not [member for member in family if member.is_running()]
     assert genai(checkout, "down").stdout == "nothing of this checkout was running\n"
     assert checks(checkout)["server"]["found"].startswith("none is configured")
+
+
+def test_a_postgresql_database_is_the_servers_alone() -> None:
+    address = "postgresql://prefect:secret@db:5432/prefect"
+    assert services.database_settings(None) == {}
+    assert services.database_settings(address) == {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://prefect:secret@db:5432/prefect"
+    }
+    for wrong in ("mysql://u:secret@h/d", "postgresql://u:secret@h", "secret"):
+        with pytest.raises(ServicesError, match="expected postgresql://USER") as error:
+            services.database_settings(wrong)
+        assert "secret@" not in str(error.value)
 
 
 def test_down_ends_no_other_process(tmp_path: Path) -> None:

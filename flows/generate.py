@@ -1,0 +1,68 @@
+"""The flow `generate`: a batch of images from the model in production, so that each leads back to it."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed
+from pydantic import Field
+
+from flows.artifacts import publish_picture
+from flows.production import Production, draw, lay_out_production
+from genai_core.config import PARAMS_FILE, load_config
+
+BATCHES = Path("samples/production")
+
+
+@flow(name="generate", flow_run_name="generate from production", persist_result=False)
+def generate(
+    workspace: str = ".",
+    total_images: Annotated[int | None, Field(ge=1)] = None,
+    seed: Annotated[int | None, Field(ge=0)] = None,
+) -> State[None]:
+    """Draw images from production's model into samples/production/VERSION-SEED, with manifest and provenance.
+
+    By default the seeds go on where this version's last batch ended. Raises ProductionError.
+
+    Args:
+        workspace: The checkout, relative to where the worker runs.
+        total_images: How many; by default generate.total_images of params.yaml.
+        seed: Of the first image; by default none is drawn a second time.
+    """
+    root, logger = Path(workspace).resolve(), get_run_logger()
+    config = load_config(root / PARAMS_FILE).generate
+    production = lay_out_production(root)
+    images = total_images or config.total_images
+    first = seed if seed is not None else next_seed(root / BATCHES, production.version, config.seed)
+    name = f"{production.version}-{first}"
+    if (root / BATCHES / name).exists():
+        return Completed(message=f"{BATCHES / name} is there already: the same seed gives the same images")
+    drawn = draw(root, production.folder, f"samples/{name}", images, first, logger.info)
+    _sign(drawn, production)
+    (root / BATCHES).mkdir(parents=True, exist_ok=True)
+    os.rename(drawn, root / BATCHES / name)
+    publish_picture(root / BATCHES / name / "grid.png", "production-batch", f"production {production.version}")
+    return Completed(message=f"{images:,} images of {production.version} in {BATCHES / name}")
+
+
+def next_seed(batches: Path, version: str, start: int) -> int:
+    """The seed after the last image that a version has drawn; `start` for its first."""
+    ends = [start]
+    for path in batches.glob(f"{version}-*/provenance.json"):
+        values = json.loads(path.read_text())
+        ends.append(values["seed"] + values["images"])
+    return max(ends)
+
+
+def _sign(batch: Path, production: Production) -> None:
+    """Version and commit into provenance.json: the task that drew knows the model's hashes only."""
+    path = batch / "provenance.json"
+    values = json.loads(path.read_text())
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    values["production"] = {"version": production.version, "commit": production.commit, "made_at": made}
+    path.write_text(json.dumps(values, indent=2) + "\n")

@@ -1,0 +1,105 @@
+"""Telling people: Prefect's notification blocks, a plain webhook, e-mail. A message that fails never fails a run."""
+
+import json
+import os
+import smtplib
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from email.message import EmailMessage
+from functools import partial
+
+from genai_core.config import FROM_ENVIRONMENT, EmailConfig, EventKind, NotifyConfig
+
+TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened, for people. facts: figures and versions by name, each a short text."""
+
+    kind: EventKind
+    title: str
+    text: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> str:
+        """As plain text."""
+        facts = "\n".join(f"{name}: {value}" for name, value in self.facts.items())
+        return "\n\n".join(part for part in (self.text, facts) if part) or self.title
+
+
+def notify(event: Event, config: NotifyConfig) -> tuple[str, ...]:
+    """Tell everybody that `config` names. Returns one line for each that could not be told; raises nothing."""
+    if event.kind not in config.kinds:
+        return ()
+    ways: list[tuple[str, Callable[[], None]]] = [(name, partial(_block, event, name)) for name in config.blocks]
+    if config.webhook:
+        ways.append(("webhook", partial(_webhook, event, config.webhook)))
+    if config.email:
+        ways.append((f"e-mail to {', '.join(config.email.to)}", partial(_email, event, config.email)))
+    failures = []
+    for name, tell in ways:
+        try:
+            tell()
+        except Exception as error:  # of any library that a block may use
+            reason = " ".join(str(getattr(error, "reason", None) or error).split()) or type(error).__name__
+            failures.append(f"{name}: {_without_address(reason)}")
+    return tuple(failures)
+
+
+def _block(event: Event, name: str) -> None:
+    import prefect.blocks.notifications  # noqa: F401 - whose types can be loaded by name from then on
+    from prefect.blocks.core import Block
+
+    block = Block.load(name, _sync=True)  # type: ignore[call-arg]
+    tell = getattr(block, "notify", None)
+    if tell is None:
+        raise ValueError(f"a {type(block).__name__} is no notification block")
+    tell(body=event.body(), subject=event.title, _sync=True)
+
+
+def _webhook(event: Event, address: str) -> None:
+    """POST the event as JSON; GENAI_WEBHOOK_TOKEN, where it is set, goes along as a bearer token."""
+    if address == FROM_ENVIRONMENT:
+        address = _secret("GENAI_WEBHOOK_URL")
+        if not address.startswith(("http://", "https://")):
+            raise ValueError("GENAI_WEBHOOK_URL: expected an http(s) address")
+    headers = {"Content-Type": "application/json", "User-Agent": "genai-pipeline"}
+    if token := os.environ.get("GENAI_WEBHOOK_TOKEN"):
+        headers["Authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(address, json.dumps(asdict(event)).encode(), headers)  # noqa: S310 - see above
+    try:
+        urllib.request.urlopen(request, timeout=TIMEOUT_S).close()  # noqa: S310
+    except urllib.error.HTTPError as error:
+        raise RuntimeError(f"status {error.code}") from None
+
+
+def _email(event: Event, config: EmailConfig) -> None:
+    message = EmailMessage()
+    # A line break in a header would begin another header.
+    message["Subject"] = " ".join(f"[genai] {event.title}".split())
+    message["From"], message["To"] = config.sender, ", ".join(config.to)
+    message.set_content(event.body())
+    context = ssl.create_default_context()
+    connect = partial(smtplib.SMTP_SSL, context=context) if config.security == "tls" else smtplib.SMTP
+    with connect(config.host, config.port, timeout=TIMEOUT_S) as server:
+        if config.security == "starttls":
+            server.starttls(context=context)
+        if user := os.environ.get("GENAI_SMTP_USER"):
+            server.login(user, _secret("GENAI_SMTP_PASSWORD"))
+        server.send_message(message)
+
+
+def _secret(name: str) -> str:
+    if value := os.environ.get(name):
+        return value
+    raise ValueError(f"the environment has no {name}")
+
+
+def _without_address(reason: str) -> str:
+    """An error may quote the address, which is a secret."""
+    address = os.environ.get("GENAI_WEBHOOK_URL")
+    return reason.replace(address, "GENAI_WEBHOOK_URL") if address else reason

@@ -1,0 +1,99 @@
+"""The retraining's own checkout: taken up where a killed one left it, made anew for newer data or code."""
+
+import json
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+from flows.git import GitError, commit_of, git
+from flows.locked import RAW_FILE
+from flows.policy import Action
+from flows.retraining.source import RetrainError, Source
+from flows.worktree import PLACE, Worktree, branch_name, open_worktree, remove_worktree
+from genai_core.config import PARAMS_FILE
+
+_NOTE = Path(".genai/retraining.json")  # in the worktree: what it was opened for
+_START = re.compile(r"(?m)(^finetune:.*\n(?:[ #].*\n|\n)*?  start: )(selected|champion)\b")
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a worktree was opened for. action: None until it is decided."""
+
+    base: str
+    raw: str
+    champion: str
+    action: Action | None = None
+
+
+def open_checkout(workspace: Path, source: Source, champion: str, today: date) -> tuple[Worktree, Purpose]:
+    """The worktree of a retraining of these data: as an earlier one left it, else new. Others that were left go.
+
+    Raises GitError or RetrainError.
+    """
+    wanted = Purpose(source.commit, source.raw, champion)
+    for folder, purpose in _left_behind(workspace):
+        branch = git(folder, "symbolic-ref", "--short", "HEAD").strip()
+        if purpose is not None and (purpose.base, purpose.raw, purpose.champion) == (
+            wanted.base,
+            wanted.raw,
+            wanted.champion,
+        ):
+            return open_worktree(workspace, source.commit, branch), purpose
+        close_checkout(workspace, Worktree(folder, branch, taken_up=True), purpose.base if purpose else wanted.base)
+    tree = open_worktree(workspace, source.commit, _free_name(workspace, today, source.raw))
+    if source.added is not None:
+        (tree.folder / RAW_FILE).parent.mkdir(exist_ok=True)
+        (tree.folder / RAW_FILE).write_bytes(source.added)
+    write_purpose(tree, wanted)
+    return tree, wanted
+
+
+def write_purpose(tree: Worktree, purpose: Purpose) -> None:
+    (tree.folder / _NOTE).parent.mkdir(exist_ok=True)
+    (tree.folder / _NOTE).write_text(json.dumps(asdict(purpose)))
+
+
+def close_checkout(workspace: Path, tree: Worktree, base: str | None) -> None:
+    """Remove the worktree, and its branch where nothing was committed to it since `base`. Raises GitError."""
+    bare = base is not None and commit_of(workspace, tree.branch) == base
+    remove_worktree(workspace, tree)
+    if bare:
+        git(workspace, "branch", "--quiet", "-D", tree.branch)
+
+
+def set_start(tree: Worktree, start: str) -> None:
+    """Write finetune.start into the worktree's params.yaml, every other byte kept. Raises RetrainError."""
+    path = tree.folder / PARAMS_FILE
+    text, found = _START.subn(rf"\g<1>{start}", path.read_text())
+    if found != 1:
+        raise RetrainError(f"{PARAMS_FILE}: finetune.start has no line of its own; write it as `  start: selected`")
+    if text != path.read_text():
+        path.write_text(text)
+
+
+def _left_behind(workspace: Path) -> list[tuple[Path, Purpose | None]]:
+    """The worktrees of retrainings that did not end; None: nobody wrote down what for."""
+    found: list[tuple[Path, Purpose | None]] = []
+    for folder in sorted((workspace / PLACE).glob("retrain-*")):
+        try:
+            git(folder, "symbolic-ref", "--short", "HEAD")
+            if Path(git(folder, "rev-parse", "--show-toplevel").strip()) != folder.resolve():
+                raise GitError("a folder, no worktree")
+        except GitError:
+            shutil.rmtree(folder, ignore_errors=True)  # half made, and never registered
+            continue
+        try:
+            found.append((folder, Purpose(**json.loads((folder / _NOTE).read_text()))))
+        except (OSError, ValueError, TypeError):
+            found.append((folder, None))
+    return found
+
+
+def _free_name(workspace: Path, today: date, raw: str) -> str:
+    """A branch that is not there yet: the same data may be tried twice on one day."""
+    name = branch_name(today, raw[:10])
+    taken = set(git(workspace, "for-each-ref", "--format=%(refname:short)", f"refs/heads/{name}*").split())
+    return next(other for other in (name, *(f"{name}-{number}" for number in range(2, 1000))) if other not in taken)

@@ -1,0 +1,71 @@
+"""A repository whose pipeline is a toy, for retrainings: git, DVC, registry and Prefect are the real ones."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tests.flows.conftest import ROOT, TOY, genai, set_parameter, shell
+from tests.project import change_parameters
+
+
+def new_home(folder: Path) -> Path:
+    """The repository with twenty images of two classes committed, and nothing made or promoted."""
+    shutil.copytree(TOY / "retraining" / "tasks", folder / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(TOY / "retraining" / "pipeline.yaml", folder / "dvc.yaml")
+    shutil.copy(ROOT / "params.yaml", folder)
+    change_parameters(folder, _one_model)
+    ignored = "/data/raw", "/data/prepared", "/models/*", "!/models/*.dvc", "/samples/", "/reports/"
+    (folder / ".gitignore").write_text("\n".join([".genai/", "__pycache__/", *ignored, ""]))
+    shell(folder, "git init -q -b main && dvc init -q")
+    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc")
+    put(folder, "first", 20)
+    track(folder)
+    return folder
+
+
+def put(home: Path, name: str, count: int, text: str = "good", classes: tuple[str, ...] = ("cat", "dog")) -> None:
+    """Images into data/raw, not tracked yet."""
+    for number in range(count):
+        path = home / "data/raw" / classes[number % len(classes)] / f"{name}-{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text} {name} {number}")
+
+
+def track(home: Path, *, commit: bool = True) -> None:
+    shell(home, "dvc add -q data/raw")
+    if commit:
+        shell(home, "git add -A && git commit -q -m data")
+
+
+def retrain(home: Path, *options: str, toy: dict[str, float] | None = None, **others: Any) -> tuple[int, str]:
+    """`genai retrain` to its end: exit status, and what it printed."""
+    answer = genai(home, "retrain", *options, **{**variables(home, toy), **others})
+    return answer.returncode, answer.stdout + answer.stderr
+
+
+def variables(home: Path, toy: dict[str, float] | None = None) -> dict[str, Any]:
+    return {"toy": toy or {}, "DIARY": str(home.parent / "diary"), "timeout": 180.0}
+
+
+def started(home: Path) -> list[str]:
+    """The stages that were started since the last call, in any checkout."""
+    diary = home.parent / "diary"
+    lines = diary.read_text().split() if diary.exists() else []
+    diary.unlink(missing_ok=True)
+    return lines
+
+
+def last(home: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((home / ".genai/retrain/last.json").read_text())
+    return values
+
+
+def setting(home: Path, key: str, value: object) -> None:
+    """A parameter, committed."""
+    set_parameter(home, key, value)
+    shell(home, "git commit -q -a -m parameters")
+
+
+def _one_model(values: Any) -> None:
+    values["models"] = {"gan": values["models"]["gan"]}
