@@ -228,8 +228,16 @@ class Server:
         request = urllib.request.Request(
             f"{self.url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=20.0) as answer:
-            return json.loads(answer.read() or b"null")
+        for _ in range(20):
+            try:
+                with urllib.request.urlopen(request, timeout=20.0) as answer:
+                    return json.loads(answer.read() or b"null")
+            except urllib.error.HTTPError as error:
+                # SQLite was busy for long, on a loaded machine; Prefect's own client asks again, too.
+                if error.code != 503:
+                    raise
+                time.sleep(0.5)
+        raise AssertionError(f"{path}: the server has no time")
 
     def flow_runs(self, workspace: Path) -> list[dict[str, Any]]:
         """The flow runs in a workspace, oldest first."""
