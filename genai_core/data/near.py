@@ -88,9 +88,13 @@ def _candidates(
     """Pairs that agree in a band, whose means and deviations may be those of near duplicates, in chunks."""
     all_new = len(new) == len(hashes)
     for band in range(BANDS):
-        key = ((hashes >> np.uint64(16 * band)) & np.uint64(0xFFFF)).astype(np.float64) * 1024
+        bits = (hashes >> np.uint64(16 * band)).astype(np.uint16)
+        key = bits.astype(np.float64) * 1024
         place = key + means  # means are below 256: bands do not overlap, whatever the window
-        order = np.argsort(place, kind="stable")
+        is_asked_for = np.zeros(1 << 16, dtype=np.bool_)
+        is_asked_for[bits[new]] = True
+        listed = np.flatnonzero(is_asked_for[bits])
+        order = listed[np.argsort(place[listed], kind="stable")]
         ordered = place[order]
         window = np.minimum(distance * deviations[new], 255)
         # Where all are new, each is asked only for partners of a larger mean: the other half would be found twice.

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,8 @@ _FILES, _FOLDER = frozenset(b"0\x007"), ord("5")
 _PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"xgLK"
 _KINDS = {ord("1"): "a link", ord("2"): "a link", ord("3"): "a device", ord("4"): "a device", ord("6"): "a pipe"}
 _MAGIC = b"ustar\x00"
+
+Sizes = TypeVar("Sizes", int, Indices)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def is_pack(path: str) -> bool:
     return path.count("/") == 1 and path.lower().endswith(PACK_EXTENSION)
 
 
-def padded(size: int) -> int:
+def padded(size: Sizes) -> Sizes:
     """The bytes that a content of `size` bytes takes in a tar."""
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 

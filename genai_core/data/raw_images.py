@@ -2,7 +2,6 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +34,7 @@ class RawImages:
     """N images, sorted by name whatever order the file system has; those of one name: the file, then pack by pack.
 
     names: (N) NAME/CLASS/file. packs: paths relative to `raw`, with their stamps. pack: (N,) which of them, or -1 for a
-    file. offsets, sizes: (N,) in the pack.
+    file. member: (N,) the image's number in its pack. offsets, sizes: (N,) in bytes, in the pack.
     """
 
     raw: Path
@@ -43,6 +42,7 @@ class RawImages:
     packs: tuple[str, ...]
     stamps: tuple[PackStamp, ...]
     pack: Indices
+    member: Indices
     offsets: Indices
     sizes: Indices
     faults: tuple[RawFault, ...]
@@ -51,18 +51,15 @@ class RawImages:
     def __len__(self) -> int:
         return len(self.names)
 
-    def places(self, rows: Iterable[int]) -> list[Place]:
+    def places(self, rows: Indices) -> list[Place]:
         """Where the bytes of these images are."""
         root = os.fspath(self.raw) + "/"
         packs = [root + path for path in self.packs]
-        places: list[Place] = []
-        for row in rows:
-            pack = int(self.pack[row])
-            if pack < 0:
-                places.append(root + self.names[row])
-            else:
-                places.append(Member(packs[pack], int(self.offsets[row]), int(self.sizes[row]), self.names[row]))
-        return places
+        columns = (rows, self.pack[rows], self.offsets[rows], self.sizes[rows])
+        return [
+            root + self.names[row] if pack < 0 else Member(packs[pack], offset, size, self.names[row])
+            for row, pack, offset, size in zip(*(column.tolist() for column in columns), strict=True)
+        ]
 
     def in_storage_order(self, rows: Indices) -> Indices:
         """The same rows, those of a pack together and in its order: so they are read from one end to the other."""
@@ -81,6 +78,7 @@ def find_raw_images(raw: Path, indexes: Path | None = None) -> RawImages:
     faults += [RawFault(name, reason, REFUSED_DETAILS[reason]) for name, reason in found.refused.items()]
     stamps: list[PackStamp] = []
     pack_of = [np.full(len(names), -1, dtype=np.int64)]
+    members = [np.zeros(len(names), dtype=np.int64)]
     offsets, sizes = [np.zeros(len(names), dtype=np.int64)], [np.zeros(len(names), dtype=np.int64)]
     packs: list[str] = []
     for path in found.packs:
@@ -99,6 +97,7 @@ def find_raw_images(raw: Path, indexes: Path | None = None) -> RawImages:
             continue
         names += [f"{folder}/{name}" for name in pack.names]
         pack_of.append(np.full(len(pack.names), len(packs), dtype=np.int64))
+        members.append(np.arange(len(pack.names)))
         offsets.append(pack.offsets)
         sizes.append(pack.sizes)
         packs.append(path)
@@ -114,6 +113,7 @@ def find_raw_images(raw: Path, indexes: Path | None = None) -> RawImages:
         tuple(packs),
         tuple(stamps),
         np.concatenate(pack_of)[order],
+        np.concatenate(members)[order],
         np.concatenate(offsets)[order],
         np.concatenate(sizes)[order],
         tuple(sorted(faults, key=lambda fault: fault.source)),

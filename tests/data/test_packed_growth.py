@@ -49,7 +49,7 @@ class Checkout:
         return added
 
     def remove(self, *patterns: str, name: str = "set", **options):
-        return remove_images(self.raw, name, patterns, indexes=self.folder / "indexes", **options)
+        return remove_images(self.raw, name, patterns, indexes=self.folder / "indexes", memory=self.folder / "memory", **options)
 
     def prepare(self, *, fresh: bool = False):
         before = previous_dataset(self.folder / str(self.count)) if self.count and not fresh else None
