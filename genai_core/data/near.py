@@ -64,18 +64,32 @@ def near_pairs(
     found = [np.empty((0, 2), dtype=np.int64)]
     if len(new) == 0:
         return found[0]
-    for pairs in _candidates(hashes, means, deviations, distance, new):
+    size = pixels_at(np.empty(0, dtype=np.int64)).shape[1:]
+    step = max(1, CHUNK_VALUES // int(np.prod(size)))
+    for pairs in _gathered(_candidates(hashes, means, deviations, distance, new)):
         limit = distance * np.minimum(deviations[pairs[:, 0]], deviations[pairs[:, 1]])
         pairs = pairs[limit > 0]
         limit = limit[limit > 0]
-        size = pixels_at(np.empty(0, dtype=np.int64)).shape[1:]
-        step = max(1, CHUNK_VALUES // int(np.prod(size)))
         for begin in range(0, len(pairs), step):
             part = pairs[begin : begin + step]
-            first, second = (pixels_at(part[:, side]).astype(np.int16) for side in (0, 1))
-            squares = np.square((first - second).astype(np.float32)).reshape(len(part), -1)
+            images, at = np.unique(part, return_inverse=True)
+            pixels = pixels_at(images).astype(np.int16)
+            at = at.reshape(part.shape)
+            squares = np.square((pixels[at[:, 0]] - pixels[at[:, 1]]).astype(np.float32)).reshape(len(part), -1)
             found.append(part[np.sqrt(squares.mean(axis=1, dtype=np.float64)) <= limit[begin : begin + step]])
     return np.unique(np.concatenate(found), axis=0)
+
+
+def _gathered(parts: Iterator[Pairs]) -> Iterator[Pairs]:
+    """The same pairs, several parts together: fewer looks at the pixels, and none twice for a pair of two bands."""
+    waiting: list[Pairs] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) >= CHUNK_PAIRS:
+            yield np.unique(np.concatenate(waiting), axis=0)
+            waiting = []
+    if waiting:
+        yield np.unique(np.concatenate(waiting), axis=0)
 
 
 def _candidates(
@@ -118,7 +132,7 @@ def _candidates(
             close = np.abs(deviations[left] - deviations[right]) <= distance * smaller
             left, right = left[close], right[close]
             if len(left):
-                yield np.unique(np.sort(np.stack([left, right], axis=1), axis=1), axis=0)
+                yield np.sort(np.stack([left, right], axis=1), axis=1)
             first = last
 
 

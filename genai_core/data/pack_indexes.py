@@ -50,7 +50,7 @@ def indexed_pack(path: Path, indexes: Path | None) -> tuple[Pack, PackStamp]:
     stamp = stamp_pack(path)
     if indexes is None:
         return read_pack(path), stamp
-    index = _index_path(path, indexes)
+    index = index_path(path, indexes)
     saved = _load(index, stamp)
     if saved is None:
         pack = read_pack(path)
@@ -72,7 +72,7 @@ def indexed_pack(path: Path, indexes: Path | None) -> tuple[Pack, PackStamp]:
 def remember_pack(path: Path, pack: Pack, parts: tuple[str, ...], indexes: Path) -> PackStamp:
     """Keep what is in a pack that was written just now. parts: as part_hashes gives them. Raises OSError."""
     stamp = stamp_pack(path)
-    _save(_index_path(path, indexes), pack, stamp, parts)
+    _save(index_path(path, indexes), pack, stamp, parts)
     return PackStamp(stamp.values, is_racy=False)
 
 
@@ -94,13 +94,14 @@ def part_hashes(path: Path) -> tuple[str, ...]:
 
 def forget_others(paths: Iterable[Path], indexes: Path) -> None:
     """Delete the indexes of packs that are gone."""
-    known = {_index_path(path, indexes).name for path in paths}
+    known = {index_path(path, indexes).name for path in paths}
     for other in indexes.glob("*.npz"):
         if other.name not in known:
             other.unlink(missing_ok=True)
 
 
-def _index_path(path: Path, indexes: Path) -> Path:
+def index_path(path: Path, indexes: Path) -> Path:
+    """Where it is kept what is in a pack."""
     place = f"{path.parent.name}/{path.name}"  # NAME/x.tar: the same wherever data/raw lies
     return indexes / (hashlib.sha256(os.fsencode(place)).hexdigest()[:32] + ".npz")
 

@@ -9,6 +9,7 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +20,14 @@ from genai_core.config import DataConfig
 from genai_core.data.card import REJECTED_FILE
 from genai_core.data.dataset import NO_LABEL, SPLITS, DatasetInfo
 from genai_core.data.decode import Reason
+from genai_core.data.decoder_pool import Worker
 from genai_core.data.duplicates import Duplicates, find_duplicates
 from genai_core.data.facts import Digests, Indices, order_of, rows_at
 from genai_core.data.layout import OldShard, images_a_shard, shards_to_keep
 from genai_core.data.near_groups import find_near_duplicates, near_flags
 from genai_core.data.pixel_store import OldPixels, PreviousDataset, Spool
 from genai_core.data.raw_images import RawImages, find_raw_images
-from genai_core.data.read_files import ReadFiles, read_files
+from genai_core.data.read_files import ReadFiles, decode_rule, read_files
 from genai_core.data.source_json import given_sides
 from genai_core.data.sources import class_of, sorted_runs
 from genai_core.data.split import GIVEN, GivenSides, Sides, is_held_out, train_images_near_test
@@ -92,9 +94,18 @@ def prepare(
     need not find out again, of images and of packs; they shape nothing. Raises ValueError when the images cannot make
     a dataset: none, too many rejected, some with a class and some without, all but one the same.
     """
-    with ThreadPoolExecutor(1) as beside, Spool(folder / ".spool", config.image_size, config.channels) as spool:
+    rule = decode_rule(config)
+    started: list[Worker] = []
+
+    def start() -> None:
+        # Images are to be decoded: the first process starts while what is known is looked through.
+        started.append(Worker(rule))
+        started[0].start()
+
+    with ExitStack() as at_the_end, ThreadPoolExecutor(1) as beside, Spool(folder / ".spool", config.image_size, config.channels) as spool:
+        at_the_end.callback(lambda: [*map(Worker.close, started)])
         old = beside.submit(OldPixels, previous, config.image_size, config.channels)
-        found = find_raw_images(raw, indexes)
+        found = find_raw_images(raw, indexes, on_new_pack=start)
         classes = _classes_of(found.names)
         _check_all_or_none_labelled(raw, found.names, classes)
         given = given_sides(raw, found.names)
@@ -105,6 +116,7 @@ def prepare(
             old=old.result(),
             memory=memory,
             workers=workers,
+            started=started,
             on_decoded=on_decoded or (lambda _done, _total: None),
         )
         return _make(folder, found, classes, given, read, config, memory)

@@ -1,6 +1,6 @@
 """The raw files of a dataset, decoded as far as that is needed: the hashes of all, the pixels of those that are new."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from genai_core.config import DataConfig
 from genai_core.data.decode import DecodeRule
-from genai_core.data.decoder_pool import decode_files
+from genai_core.data.decoder_pool import Worker, decode_files
 from genai_core.data.facts import Indices, Pixels, rows_at
 from genai_core.data.known_files import (
     Files,
@@ -63,6 +63,10 @@ class ReadFiles:
         return pixels
 
 
+def decode_rule(config: DataConfig) -> DecodeRule:
+    return DecodeRule(config.image_size, config.channels, config.fit, config.background, config.max_megapixels)
+
+
 def read_files(
     images: RawImages,
     config: DataConfig,
@@ -71,13 +75,15 @@ def read_files(
     old: OldPixels,
     memory: Path | None,
     workers: int,
+    started: Sequence[Worker] = (),
     on_decoded: OnDecoded,
 ) -> ReadFiles:
     """Look at every image's stamp, decode those that earlier runs did not see or whose pixels are nowhere.
 
-    memory: the folder in which is kept what was found; None: every file is decoded.
+    memory: the folder in which is kept what was found; None: every file is decoded. started: decoding
+    processes that are there already.
     """
-    rule = DecodeRule(config.image_size, config.channels, config.fit, config.background, config.max_megapixels)
+    rule = decode_rule(config)
     total = len(images)
     on_decoded(0, total)
     kept = None if memory is None else Memory(memory, rule)
@@ -102,7 +108,7 @@ def read_files(
         wanted = images.in_storage_order(wanted)
         # NumPy's matrix products keep a thread spinning on the core that a decoding process needs.
         with threadpool_limits(1, user_api="blas"):
-            for result in decode_files(images.places(wanted), rule, workers=workers):
+            for result in decode_files(images.places(wanted), rule, workers=workers, started=started):
                 rows = wanted[result.first : result.first + len(result.records)]
                 files.contents[rows] = result.records["file_sha256"]
                 for name in ("sha256", "width", "height"):
