@@ -22,8 +22,8 @@ from genai_core.data.decode_worker import MAX_SECONDS_A_BATCH, RECORD, receive, 
 from genai_core.data.places import NO_HASH, Place
 
 BATCH_FILES = 64
-# A process takes this long to start, and as much of the processor. Of few files that is most of the work, so the second one
-# starts when the first has been at it for as long.
+# A process takes this long to start, and as much of the processor. Of few files that is most of the work, so the second
+# one starts when the first has been at it for as long.
 START_SECONDS = 0.1
 FEW_FILES = 4096
 WORKER_MODULE = "genai_core.data.decode_worker"
@@ -77,7 +77,8 @@ def decode_files(
 
     delay_s = START_SECONDS if len(places) < FEW_FILES else 0.0
     threads = [
-        threading.Thread(target=feed, args=(worker, number * delay_s), daemon=True) for number, worker in enumerate(pool)
+        threading.Thread(target=feed, args=(worker, number * delay_s), daemon=True)
+        for number, worker in enumerate(pool)
     ]
     for thread in threads:
         thread.start()
@@ -137,7 +138,7 @@ class Worker:
         root = str(Path(genai_core.__file__).parent.parent)
         search_path = os.pathsep.join([root, *filter(None, sys.path)])
         # libtiff and libpng write to it about every bad file; it is read only when the worker cannot start.
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is ready, or ends
         self._process = subprocess.Popen(
             [sys.executable, "-S", "-m", WORKER_MODULE, json.dumps(dataclasses.asdict(self._rule))],
             stdin=subprocess.PIPE,

@@ -47,9 +47,9 @@ _FAULTS = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFil
 class Files:
     """What is known of N files, in their order.
 
-    records: RECORDS_DTYPE (N,). contents: (N, 32) sha256 of the files, zeros where it is not known. endings: (N,), a number
-    for the ending of each name. stamps: (N, 4) inode, size, mtime and ctime; zeros are never known. flags and rejected:
-    by index what only few of them have; again: those that are to be decoded again whatever is known of them.
+    records: RECORDS_DTYPE (N,). contents: (N, 32) sha256 of the files, zeros where it is not known. endings: (N,),
+    a number for the ending of each name. stamps: (N, 4) inode, size, mtime and ctime; zeros are never known. flags and
+    rejected: by index what only few of them have; again: those that are to be decoded again whatever is known of them.
     """
 
     records: Records

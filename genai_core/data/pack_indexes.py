@@ -1,8 +1,8 @@
 """What is in each pack, remembered: a private file a pack, so that an old pack is known by a look at its times alone.
 
-They may be deleted at any time: the headers of the pack are walked again then. A pack that was changed less than RACY_NS
-before it was read is read again the next time, as it may have changed within the resolution of its times; unless who
-wrote it left the hashes of its parts, which are compared then: that takes a tenth of the time.
+They may be deleted at any time: the headers of the pack are walked again then. A pack that was changed less than
+RACY_NS before it was read is read again the next time, as it may have changed within the resolution of its times;
+unless who wrote it left the hashes of its parts, which are compared then: that takes a tenth of the time.
 """
 
 import hashlib
@@ -111,7 +111,7 @@ def _code() -> str:
 
 
 def _load(index: Path, stamp: PackStamp) -> tuple[Pack, bool, tuple[str, ...] | None] | None:
-    """The pack, whether it was changed just before it was looked at, and the hashes of its parts where these are kept."""
+    """The pack, whether it was changed just before it was looked at, and the hashes of its parts if they are kept."""
     try:
         with index.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             rare = json.loads(saved["rare"].tobytes())

@@ -1,7 +1,7 @@
 """Packs: the images of data/raw/NAME in a few uncompressed tar files, data/raw/NAME/*.tar, members CLASS/file or file.
 
-DVC looks at every file of data/raw each time, so its cost follows their number: a pack is one. Any program opens it, and
-a tar that a user puts there counts as well. Nothing is ever unpacked: an image is read from its pack by its place
+DVC looks at every file of data/raw each time, so its cost follows their number: a pack is one. Any program opens it,
+and a tar that a user puts there counts as well. Nothing is ever unpacked: an image is read from its pack by its place
 (places.py), so a member that names another place, a link or a device, can do nothing but be listed as a fault.
 """
 
@@ -46,8 +46,8 @@ class Pack:
     """What a pack holds, in its order: N images, and what else was found.
 
     names: (N) CLASS/file or file. starts, offsets, sizes: (N,) in bytes, where an image's headers begin, its content
-    begins, and how long that is. end: where the last member ends, whatever it is. damage: why the pack as a whole cannot
-    be trusted, or None.
+    begins, and how long that is. end: where the last member ends, whatever it is. damage: why the pack as a whole
+    cannot be trusted, or None.
     """
 
     names: tuple[str, ...]
@@ -199,8 +199,10 @@ def _check(entries: list[_Entry]) -> None:
     stored = [_number(heads[place + 148 : place + 156]) for place in range(0, len(heads), BLOCK_BYTES)]
     wrong = np.flatnonzero(sums != np.array(stored, dtype=np.int64))
     if len(wrong):
-        raise _DamagedError(f"no tar, or a damaged one: header {wrong[0] + 1:,} of those from byte "
-                            f"{entries[0].start:,} on does not have its checksum")
+        raise _DamagedError(
+            f"no tar, or a damaged one: header {wrong[0] + 1:,} of those from byte "
+            f"{entries[0].start:,} on does not have its checksum"
+        )
 
 
 def _name(head: bytes) -> bytes:

@@ -27,8 +27,8 @@ class PreviousDataset:
 class OldPixels:
     """The images of the version before, those too that it no longer names; empty without one.
 
-    shards: their names. facts: (M,) of all images; shard_code, row: (M,) where each stands. Only shards whose bytes are what
-    their names say: whatever happened to the folder since, nothing wrong is taken.
+    shards: their names. facts: (M,) of all images; shard_code, row: (M,) where each stands. Only shards whose bytes are
+    what their names say: whatever happened to the folder since, nothing wrong is taken.
     """
 
     def __init__(self, previous: PreviousDataset | None, image_size: int, channels: int) -> None:
@@ -46,7 +46,8 @@ class OldPixels:
         self.lengths = np.array([len(part) for part in parts], dtype=np.int64)
         self.shard_code = np.repeat(np.arange(len(parts)), self.lengths)
         self.row = np.concatenate([np.empty(0, dtype=np.int64), *(np.arange(len(part)) for part in parts)])
-        self.is_train = np.repeat(np.array([split_of[name] == "train" for name in self.shards], dtype=bool), self.lengths)
+        is_train = np.array([split_of[name] == "train" for name in self.shards], dtype=np.bool_)
+        self.is_train = np.repeat(is_train, self.lengths)
 
     def find(self, digests: Digests, split: Split | None = None) -> Indices:
         """For each hash (N, 32) where it stands, in shards of that split or in any, or -1."""

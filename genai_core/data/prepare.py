@@ -90,9 +90,9 @@ def prepare(
 ) -> Prepared:
     """Make the dataset `folder` (there, and empty) of the images below `raw`; on_decoded(done, total) follows, from 0.
 
-    previous: the version before, whose shards are kept where they can be. memory, indexes: folders for what the next run
-    need not find out again, of images and of packs; they shape nothing. Raises ValueError when the images cannot make
-    a dataset: none, too many rejected, some with a class and some without, all but one the same.
+    previous: the version before, whose shards are kept where they can be. memory, indexes: folders for what the next
+    run need not find out again, of images and of packs; they shape nothing. Raises ValueError when the images cannot
+    make a dataset: none, too many rejected, some with a class and some without, all but one the same.
     """
     rule = decode_rule(config)
     started: list[Worker] = []
@@ -102,7 +102,9 @@ def prepare(
         started.append(Worker(rule))
         started[0].start()
 
-    with ExitStack() as at_the_end, ThreadPoolExecutor(1) as beside, Spool(folder / ".spool", config.image_size, config.channels) as spool:
+    with ExitStack() as at_the_end:
+        spool = at_the_end.enter_context(Spool(folder / ".spool", config.image_size, config.channels))
+        beside = at_the_end.enter_context(ThreadPoolExecutor(1))
         at_the_end.callback(lambda: [*map(Worker.close, started)])
         old = beside.submit(OldPixels, previous, config.image_size, config.channels)
         found = find_raw_images(raw, indexes, on_new_pack=start)

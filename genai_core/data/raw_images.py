@@ -94,7 +94,8 @@ def find_raw_images(
         except OSError as error:
             faults.append(RawFault(path, "bad_pack", f"cannot be read: {error.strerror}"))
             continue
-        faults += [RawFault(f"{folder}/{fault.name}", fault.reason, f"{fault.detail}, in {path}") for fault in pack.faults]
+        for fault in pack.faults:
+            faults.append(RawFault(f"{folder}/{fault.name}", fault.reason, f"{fault.detail}, in {path}"))
         skipped.update(pack.skipped)
         if pack.damage is not None:
             # Nobody knows what else is missing or wrong in it: none of its images is taken, and all of them count.

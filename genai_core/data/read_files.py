@@ -172,7 +172,8 @@ def _take_known(images: RawImages, files: Files, kept: Memory, workers: int) -> 
     if not remembered:
         return np.sort(open_rows), to_save
     # Only read, not looked into: that is safe in this process, and quicker than to start another.
-    batches = [images.places(open_rows[first : first + HASHED_AT_ONCE]) for first in range(0, len(open_rows), HASHED_AT_ONCE)]
+    begins = range(0, len(open_rows), HASHED_AT_ONCE)
+    batches = [images.places(open_rows[begin : begin + HASHED_AT_ONCE]) for begin in begins]
     with ThreadPoolExecutor(workers) as threads:
         digests = b"".join(threads.map(hash_places, batches))
     files.contents[open_rows] = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)

@@ -14,7 +14,7 @@ GIVEN: dict[Split | None, int] = {"test": 0, "train": 1, None: 2}
 
 
 def is_held_out(digests: Digests, test_share: float, given: GivenSides | None = None) -> Sides:
-    """Whether each image is for testing: as its source says (`given`, (N,) of GIVEN), else from its sha256 (N, 32) alone.
+    """Whether each image is for testing: as its source says (`given`, (N,)), else from its sha256 (N, 32) alone.
 
     Only when a side would be empty, the image nearest to it goes there, if its side is not given. Raises ValueError
     below two images, or when a side has none.

@@ -28,7 +28,7 @@ from genai_core.data.dataset import (
 )
 from genai_core.data.facts import Digests, Facts, Indices, Pixels, facts_of, hex_column, moments, order_of
 
-# While a dataset is written, names that few rows share stand in dictionaries: numbers, that is, which are quickly sorted.
+# While a dataset is written, names that few rows share stand in dictionaries: as numbers, which are quickly sorted.
 _FEW = pa.dictionary(pa.int32(), pa.large_string())
 ROWS_SCHEMA = pa.schema(
     {
@@ -113,7 +113,7 @@ class DatasetWriter:
         self.keep_rows(dataset.folder, _encoded(table), dataset.facts_at(rows))
 
     def keep_rows(self, folder: Path, rows: pa.Table, facts: Facts) -> None:
-        """The same for images of the dataset in `folder`. rows: ROWS_SCHEMA (N), an empty id for the head of the hash."""
+        """The same of the dataset in `folder`. rows: ROWS_SCHEMA (N); an empty id stands for the head of the hash."""
         for name in pc.unique(rows["shard"]).to_pylist():
             for kind in ("shards", "facts"):
                 _link(folder / kind / name, self._folder / kind / name)

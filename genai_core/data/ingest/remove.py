@@ -44,8 +44,9 @@ def remove_images(
     """Remove the images of raw/NAME that one of the patterns names; the whole of NAME without patterns.
 
     patterns: names CLASS/file (or NAME/CLASS/file), or globs of them, in which * stands for any text, slashes too.
-    indexes, memory: the folders in which is kept what is in each pack and what prepare found there; what is known of the
-    images that stay is carried over. A folder without images goes, with its source.json. When that fails in the middle, no image but those named is gone.
+    indexes, memory: the folders in which is kept what is in each pack and what prepare found there; what is known of
+    the images that stay is carried over. A folder without images goes, with its source.json. When that fails in the
+    middle, no image but those named is gone.
     Raises ValueError when nothing matches, NotADirectoryError when there is no such folder.
     """
     folder = raw / name
@@ -57,7 +58,8 @@ def remove_images(
     wanted, unmatched = _matching({*packed, *alone}, name, patterns)
     if not wanted:
         shown = ", ".join(unmatched[:3]) + (" ..." if len(unmatched) > 3 else "")
-        raise ValueError(f"{folder}: no image is named {shown}; nothing was removed" if unmatched else f"{folder}: empty")
+        why = f"no image is named {shown}; nothing was removed" if unmatched else "empty"
+        raise ValueError(f"{folder}: {why}")
     goes = {file: _rows(pack, wanted) for file, pack in packed.packs.items()}
     total = len(alone) + sum(len(pack.names) for pack in packed.packs.values())
     files = [path for path in alone if path in wanted]
