@@ -116,7 +116,7 @@ def find_raw_images(
     order = np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
     return RawImages(
         raw,
-        tuple(names[row] for row in order.tolist()),
+        tuple(map(names.__getitem__, order.tolist())),
         tuple(packs),
         tuple(stamps),
         np.concatenate(pack_of)[order],
