@@ -152,7 +152,7 @@ def versions(folder: Path, config: DataConfig, full: Took) -> None:
         "first, one pack": lambda: None,
         "nothing changed": lambda: None,
         "1% added": lambda: add_source(str(folder / "held_back/fashion"), raw, "fashion", indexes=kept["indexes"]),
-        "another 1% removed": lambda: remove_images(raw, "fashion", gone, indexes=kept["indexes"]),
+        "another 1% removed": lambda: remove_images(raw, "fashion", gone, **kept),
         "1% under other names": lambda: [
             path.rename(path.with_name(f"new-{path.name}")) for path in renamed(raw, folder / "held_back/fashion")
         ],

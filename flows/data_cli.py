@@ -21,14 +21,15 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON; docs/d
 
 
 @click.command()
+@_REMOTE
 @_JSON
 @click.pass_obj
-def status(workspace: Path, as_json: bool) -> None:
+def status(workspace: Path, remote: str | None, as_json: bool) -> None:
     """Say what data there is: sources, versions, counts, and what is not tracked, committed, prepared or pushed yet."""
     from flows.data_status import status as look
     from flows.data_view import show, status_parts
 
-    found = look(workspace)
+    found = look(workspace, remote=remote)
     if as_json:
         click.echo(json.dumps({**asdict(found), "is_committed": found.is_committed}, indent=2))
     else:
@@ -39,9 +40,10 @@ def status(workspace: Path, as_json: bool) -> None:
 @click.argument("before", metavar="[A]", default="HEAD")
 @click.argument("after", metavar="[B]", required=False)
 @click.option("--distance/--no-distance", default=True, help="Measure how far the new images are from the old ones.")
+@_REMOTE
 @_JSON
 @click.pass_obj
-def diff(workspace: Path, before: str, after: str | None, distance: bool, as_json: bool) -> None:
+def diff(workspace: Path, before: str, after: str | None, distance: bool, remote: str | None, as_json: bool) -> None:
     """Compare two versions of the data: what was added, removed, relabelled, the class balance, the new ones' distance.
 
     A and B are git revisions, or the head of a version of the data: the hash that `data add` prints, or a fingerprint.
@@ -50,7 +52,7 @@ def diff(workspace: Path, before: str, after: str | None, distance: bool, as_jso
     from flows import data_diff
     from flows.data_view import diff_parts, show
 
-    found = data_diff.diff(workspace, before, after, distance=distance)
+    found = data_diff.diff(workspace, before, after, distance=distance, remote=remote)
     if as_json:
         click.echo(json.dumps(data_diff.as_json(found), indent=2))
     else:

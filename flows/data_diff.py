@@ -32,10 +32,18 @@ class DataDiff:
     notes: tuple[str, ...]
 
 
-def diff(workspace: Path, before: str = "HEAD", after: str | None = None, *, distance: bool = True) -> DataDiff:
-    """Compare two versions (versions.py); `after` None is the working tree. Raises VersionError, DataError."""
+def diff(
+    workspace: Path,
+    before: str = "HEAD",
+    after: str | None = None,
+    *,
+    distance: bool = True,
+    remote: str | None = None,
+) -> DataDiff:
+    """Compare two versions (versions.py); `after` None is the working tree. remote: by name, for what the cache lacks;
+    None: the default one. Raises VersionError, DataError, RemoteError."""
     with open_repo(workspace) as repo:
-        stores = Stores(repo)
+        stores = Stores(repo, remote)
         a = resolve(repo, before, stores)
         b = resolve(repo, after, stores) if after else version_at(workspace, WORKING_TREE, None)
         place = workspace / PLACE

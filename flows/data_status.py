@@ -57,7 +57,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class AtRemote:
-    """What the default remote lacks of the objects that the working tree needs; error: why it is not known."""
+    """What a remote lacks of the objects that the working tree needs; error: why it is not known."""
 
     address: str
     objects: int
@@ -84,11 +84,14 @@ class DataStatus:
         return self.head_raw == self.raw.md5
 
 
-def status(workspace: Path) -> DataStatus:
-    """Look at a workspace's data. Raises ConfigError when there is none, GraphError."""
+def status(workspace: Path, *, remote: str | None = None) -> DataStatus:
+    """Look at a workspace's data. remote: by name; None: the default one.
+
+    Raises ConfigError when there is no workspace, GraphError, and RemoteError when there is no such remote.
+    """
     checked_config(workspace)
     with open_repo(workspace) as repo:
-        stores = Stores(repo)
+        stores = Stores(repo, remote)
         raw, head = version(workspace), head_commit(workspace)
         try:
             plan = make_plan(repo, read_graph(repo).up_to([PREPARE]))

@@ -29,6 +29,7 @@ from flows.objects import (
     needed,
     sizes_at,
 )
+from flows.stores import check_remote_name
 from flows.transfer import fetch, send
 from flows.workspace import only_run_in
 
@@ -221,8 +222,7 @@ def _opened(workspace: Path, remote: str | None) -> Iterator[tuple["Repo", "Hash
             if names:
                 raise RemoteError(f"there is no default remote; choose one with -r: {', '.join(names)}")
             raise RemoteError("there is no remote yet; add one: genai data push --to FOLDER, or --to s3://BUCKET/PATH")
-        if remote is not None and remote not in names:
-            raise RemoteError(f"there is no remote {remote!r}; there are: {', '.join(names) or 'none'}")
+        check_remote_name(repo, remote)
         try:
             store = repo.cloud.get_remote_odb(remote, "push")
         except RemoteConfigError as error:

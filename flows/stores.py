@@ -1,7 +1,6 @@
-"""Objects from wherever they are: DVC's cache, and the default remote for what the cache has not."""
+"""Objects from wherever they are: DVC's cache, and a remote for what the cache has not."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,22 +13,31 @@ if TYPE_CHECKING:
 
 
 class Stores:
-    """For reading: nothing is taken into the cache."""
+    """For reading: nothing is taken into the cache.
 
-    def __init__(self, repo: "Repo") -> None:
+    remote: by name; None: the default one, if there is one. Raises RemoteError when there is none of that name.
+    """
+
+    def __init__(self, repo: "Repo", remote: str | None = None) -> None:
+        check_remote_name(repo, remote)
         self._repo = repo
+        self._name = remote
         self.cache: HashFileDB = repo.cache.local
 
     @cached_property
     def remote(self) -> "HashFileDB | None":
-        """The default remote, opened when something is first looked for there."""
+        """The remote, opened when something is first looked for there."""
         from dvc.config import RemoteConfigError
 
-        if self._repo.config["core"].get("remote"):
-            with suppress(RemoteConfigError):  # one that keeps files under their names has no objects
-                store: HashFileDB = self._repo.cloud.get_remote_odb(None, "diff")
-                return store
-        return None
+        if self._name is None and not self._repo.config["core"].get("remote"):
+            return None
+        try:
+            store: HashFileDB = self._repo.cloud.get_remote_odb(self._name, "diff")
+            return store
+        except RemoteConfigError as error:  # one that keeps files under their names has no objects
+            if self._name is not None:
+                raise RemoteError(str(error)) from None
+            return None
 
     def listing(self, oid: str | None) -> dict[str, str] | None:
         """The files of a folder, name -> hash; None where it is nowhere."""
@@ -62,3 +70,10 @@ class Stores:
         if content_hash(self.cache, str(path)) != oid:
             raise RemoteError(f"{path.name} ({oid}): damaged at the remote; send it again (genai data push --content)")
         return True
+
+
+def check_remote_name(repo: "Repo", remote: str | None) -> None:
+    """Raises RemoteError when there is no DVC remote of that name; None is the default one."""
+    names = list(repo.config["remote"])
+    if remote is not None and remote not in names:
+        raise RemoteError(f"there is no remote {remote!r}; there are: {', '.join(names) or 'none'}")

@@ -12,6 +12,8 @@ from genai_core.config import NEEDS_A_PERSON
 from genai_core.data.ingest.remove import Removed, remove_images
 from tasks.ingest import PACK_INDEXES
 
+PREPARE_MEMORY = Path(".genai/cache/prepare")  # as in tasks/prepare.py, which brings in more than is needed here
+
 PRINTED_NAMES = 10
 
 
@@ -28,7 +30,12 @@ def main() -> None:
     try:
         patterns = [*arguments.patterns, *(_listed(arguments.list) if arguments.list else [])]
         removed = remove_images(
-            arguments.raw, arguments.name, patterns, indexes=PACK_INDEXES, dry_run=arguments.dry_run
+            arguments.raw,
+            arguments.name,
+            patterns,
+            indexes=PACK_INDEXES,
+            memory=PREPARE_MEMORY,
+            dry_run=arguments.dry_run,
         )
     except (ValueError, OSError) as error:
         print(f"remove: {error}", file=sys.stderr)

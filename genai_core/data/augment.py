@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from genai_core.config import AugmentConfig
 from genai_core.data.dataset import Dataset, DatasetInfo, Labels
-from genai_core.data.facts import Pixels
 from genai_core.data.writer import DatasetWriter
 
 AUGMENTED = "augmented"

@@ -20,6 +20,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from genai_core.data.facts import Facts, Pixels, facts_dtype, hex_column
 
@@ -100,7 +101,7 @@ class Dataset:
 
     def shard_facts(self, name: str) -> Facts:
         """The facts of one shard, of removed images too."""
-        return _read_facts(self.folder, name, self.info.channels)
+        return read_facts(self.folder, name, self.info.channels)
 
     def facts_at(self, rows: pd.DataFrame) -> Facts:
         """The facts of some of the manifest's rows (N,), in the order of `rows`."""
@@ -113,15 +114,14 @@ def load_dataset(folder: Path, *, needs_pixels: bool = True) -> Dataset:
     Raises FileNotFoundError or ValueError, saying what to do, when it is none or damaged.
     """
     try:
-        values = json.loads((folder / "dataset.json").read_text())
+        info = load_info(folder)
         manifest = pd.read_parquet(folder / "manifest.parquet")
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{folder} is no dataset: {Path(error.filename or '').name} is missing; run `genai run prepare augment`"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, pa.ArrowInvalid) as error:
         raise ValueError(f"{folder} is damaged ({error}); delete it and run its stage again") from None
-    info = _parse_info(folder, values)
     missing = [column for column in STORED_COLUMNS if column not in manifest.columns]
     if missing:
         raise ValueError(f"{folder}/manifest.parquet lacks the columns {', '.join(missing)}; run its stage again")
@@ -137,9 +137,29 @@ def load_dataset(folder: Path, *, needs_pixels: bool = True) -> Dataset:
     return Dataset(folder, info, manifest[list(MANIFEST_COLUMNS)])
 
 
+def load_info(folder: Path) -> DatasetInfo:
+    """The description of a dataset. Raises FileNotFoundError without one, and ValueError when it is damaged."""
+    try:
+        values = json.loads((folder / "dataset.json").read_text())
+    except ValueError as error:
+        raise ValueError(f"{folder} is damaged ({error}); delete it and run its stage again") from None
+    return _parse_info(folder, values)
+
+
+def read_facts(folder: Path, name: str, channels: int) -> Facts:
+    """The facts of one shard. Raises ValueError when they are missing or damaged."""
+    try:
+        facts: Facts = np.load(folder / "facts" / name, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{folder} is damaged: facts/{name} cannot be read ({error}); try `dvc checkout`") from None
+    if facts.dtype != facts_dtype(channels):
+        raise ValueError(f"{folder} is damaged: facts/{name} has another form; run its stage again")
+    return facts
+
+
 def _facts_at(folder: Path, rows: pd.DataFrame, channels: int) -> Facts:
     codes, shards = pd.factorize(rows["shard"])
-    parts = [_read_facts(folder, str(name), channels) for name in shards]
+    parts = [read_facts(folder, str(name), channels) for name in shards]
     lengths = np.array([len(part) for part in parts], dtype=np.int64)
     index = rows["row"].to_numpy()
     if len(rows) and (index.min() < 0 or (index >= lengths[codes]).any()):
@@ -147,16 +167,6 @@ def _facts_at(folder: Path, rows: pd.DataFrame, channels: int) -> Facts:
     facts: Facts = np.concatenate([np.empty(0, dtype=facts_dtype(channels)), *parts])
     place = (np.cumsum(lengths) - lengths)[codes] + index
     return np.asarray(facts[place])
-
-
-def _read_facts(folder: Path, name: str, channels: int) -> Facts:
-    try:
-        facts: Facts = np.load(folder / "facts" / name, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} is damaged: facts/{name} cannot be read ({error}); try `dvc checkout`") from None
-    if facts.dtype != facts_dtype(channels):
-        raise ValueError(f"{folder} is damaged: facts/{name} has another form; run its stage again")
-    return facts
 
 
 def _parse_info(folder: Path, values: dict[str, object]) -> DatasetInfo:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,10 @@ from genai_core.data.decode_worker import MAX_SECONDS_A_BATCH, RECORD, receive, 
 from genai_core.data.places import NO_HASH, Place
 
 BATCH_FILES = 64
+# A process takes this long to start, and as much of the processor. Of few files that is most of the work, so the second
+# one starts when the first has been at it for as long.
+START_SECONDS = 0.1
+FEW_FILES = 4096
 WORKER_MODULE = "genai_core.data.decode_worker"
 
 RECORD_DTYPE = np.dtype([("file_sha256", "u1", (32,)), ("sha256", "u1", (32,)), ("width", "<u4"), ("height", "<u4")])
@@ -42,31 +46,40 @@ class BatchResult:
     rejected: dict[int, Rejected]
 
 
-def decode_files(places: Sequence[Place], rule: DecodeRule, *, workers: int) -> Iterator[BatchResult]:
+def decode_files(
+    places: Sequence[Place], rule: DecodeRule, *, workers: int, started: Sequence["Worker"] = ()
+) -> Iterator[BatchResult]:
     """Decode images, wherever they are, in `workers` processes; batches come as they end.
 
-    Raises RuntimeError when a worker cannot even start.
+    started: workers of the same rule that were started beforehand. Raises RuntimeError when a worker cannot even start.
     """
     batches: queue.SimpleQueue[int] = queue.SimpleQueue()
     for first in range(0, len(places), BATCH_FILES):
         batches.put(first)
     # Bounded: results wait for the caller, not in memory.
     results: queue.Queue[BatchResult | BaseException] = queue.Queue(maxsize=2 * workers)
-    pool = [_Worker(rule) for _ in range(min(workers, batches.qsize()))]
+    pool = [*started, *(Worker(rule) for _ in range(workers - len(started)))][: min(workers, batches.qsize())]
 
-    def feed(worker: _Worker) -> None:
+    all_taken = threading.Event()
+
+    def feed(worker: Worker, delay_s: float) -> None:
         try:
+            all_taken.wait(delay_s)
             while True:
                 first = batches.get_nowait()
                 results.put(worker.answer(first, places[first : first + BATCH_FILES]))
         except queue.Empty:
-            pass
+            all_taken.set()
         except BaseException as error:  # raised again in the caller's thread
             results.put(error)
         finally:
             worker.close()
 
-    threads = [threading.Thread(target=feed, args=(worker,), daemon=True) for worker in pool]
+    delay_s = START_SECONDS if len(places) < FEW_FILES else 0.0
+    threads = [
+        threading.Thread(target=feed, args=(worker, number * delay_s), daemon=True)
+        for number, worker in enumerate(pool)
+    ]
     for thread in threads:
         thread.start()
     try:
@@ -84,12 +97,13 @@ def decode_files(places: Sequence[Place], rule: DecodeRule, *, workers: int) -> 
                 results.get(timeout=0.02)
 
 
-class _Worker:
+class Worker:
     """One worker process, started when it is needed and again when it has died. Used by one thread, but for kill()."""
 
     def __init__(self, rule: DecodeRule) -> None:
         self._rule = rule
         self._process: subprocess.Popen[bytes] | None = None
+        self._stderr: IO[bytes] | None = None  # until the process has said that it is ready
         self._killed = False
 
     def answer(self, first: int, places: Sequence[Place]) -> BatchResult:
@@ -114,10 +128,28 @@ class _Worker:
             self._process.kill()
             self._process.communicate()
             self._process = None
+        if self._stderr is not None:
+            self._stderr.close()
+            self._stderr = None
+
+    def start(self) -> None:
+        """Start the process, without waiting for it to be ready."""
+        # What is found by imports here is found there; without `site`, which takes as long as the interpreter itself.
+        root = str(Path(genai_core.__file__).parent.parent)
+        search_path = os.pathsep.join([root, *filter(None, sys.path)])
+        # libtiff and libpng write to it about every bad file; it is read only when the worker cannot start.
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is ready, or ends
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-m", WORKER_MODULE, json.dumps(dataclasses.asdict(self._rule))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env={**os.environ, "PYTHONPATH": search_path},
+        )
 
     def _ask(self, places: Sequence[Place]) -> list[bytes] | None:
         """The worker's answer, or None when it died."""
-        process = self._process or self._start()
+        process = self._ready()
         assert process.stdin is not None
         assert process.stdout is not None
         messages: list[bytes | None] = [None]
@@ -131,24 +163,22 @@ class _Worker:
             raise RuntimeError("decoding was stopped")
         return None
 
-    def _start(self) -> "subprocess.Popen[bytes]":
-        root = str(Path(genai_core.__file__).parent.parent)
-        search_path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        with tempfile.TemporaryFile() as stderr:
-            # libtiff and libpng write to it about every bad file; it is read only when the worker cannot start.
-            process = self._process = subprocess.Popen(
-                [sys.executable, "-m", WORKER_MODULE, json.dumps(dataclasses.asdict(self._rule))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env={**os.environ, "PYTHONPATH": search_path},
-            )
+    def _ready(self) -> "subprocess.Popen[bytes]":
+        if self._process is None:
+            self.start()
+        assert self._process is not None
+        process = self._process
+        if self._stderr is not None:
             assert process.stdout is not None
             if self._killed or receive(process.stdout) is None:
+                process.kill()
+                process.wait()
+                self._stderr.seek(0)
+                said = self._stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
                 self.close()
-                stderr.seek(0)
-                said = stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
                 raise RuntimeError(f"a decoding process did not start: {said or f'status {process.returncode}'}")
+            self._stderr.close()
+            self._stderr = None
         return process
 
 

@@ -4,8 +4,9 @@ as PNG and as BMP would otherwise stand in train and in test."""
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from genai_core.data.facts import Digests, Indices
+from genai_core.data.facts import Digests, Indices, heads_of
 
 
 @dataclass(frozen=True)
@@ -19,17 +20,22 @@ class Duplicates:
     contradicting: tuple[tuple[int, ...], ...]
 
 
-def find_duplicates(digests: Digests, labels: Indices, ranks: Indices, among: Indices) -> Duplicates:
+def find_duplicates(digests: Digests, labels: Indices, ranks: npt.NDArray[np.integer], among: Indices) -> Duplicates:
     """Of several files with the same pixels, the one with the lowest rank is kept, then the first.
 
     digests (N, 32), labels and ranks (N,) of all files; among: indices of those that were decoded, in order.
     """
-    if len(among) == 0:
-        return Duplicates(among, {}, ())
+    heads = heads_of(digests[among] if len(among) < len(digests) else digests)
+    ordered = np.sort(heads)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    is_alone = ~np.isin(heads, twice) if len(twice) else np.ones(len(among), dtype=np.bool_)
+    alone, among = among[is_alone], among[~is_alone]
+    if len(among) == 0:  # nearly always, and quickly told
+        return Duplicates(alone, {}, ())
     among = among[np.argsort(ranks[among], kind="stable")]
     pixels, label = np.ascontiguousarray(digests[among]), labels[among]
     # Eight bytes tell images apart, unless somebody has made them collide: that is seen below.
-    _, first, group = np.unique(pixels.view("<u8")[:, 0], return_index=True, return_inverse=True)
+    _, first, group = np.unique(heads_of(pixels), return_index=True, return_inverse=True)
     if not (pixels == pixels[first[group]]).all():
         raise ValueError("two images have hashes that agree in their first 64 bits; somebody has made them so")
     contradicts = np.zeros(len(first), dtype=np.bool_)
@@ -41,7 +47,7 @@ def find_duplicates(digests: Digests, labels: Indices, ranks: Indices, among: In
     for index in np.flatnonzero(contradicts[group]).tolist():
         groups.setdefault(int(group[index]), []).append(int(among[index]))
     return Duplicates(
-        np.sort(among[is_kept]),
+        np.sort(np.concatenate([alone, among[is_kept]])),
         dict(zip(among[later].tolist(), among[first[group[later]]].tolist(), strict=True)),
         tuple(map(tuple, groups.values())),
     )

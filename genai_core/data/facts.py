@@ -64,33 +64,59 @@ def hex_column(digests: Digests, digits: int = 64) -> Any:
     return pa.LargeStringArray.from_buffers(len(letters), buffers[1], buffers[2])
 
 
+def rows_at(rows: Digests, indices: Indices) -> Digests:
+    """rows[indices] for hashes (N, 32): each as one piece, which takes a twentieth of the time."""
+    pieces = np.ascontiguousarray(rows).view("V32").ravel()
+    taken: Digests = pieces[indices].view(np.uint8).reshape(-1, 32)
+    return taken
+
+
+def heads_of(digests: Digests) -> npt.NDArray[np.uint64]:
+    """The first eight bytes of hashes (N, 32) as numbers (N,) that sort as the hashes do."""
+    return np.ascontiguousarray(digests[:, :8]).view(">u8").ravel().astype(np.uint64)
+
+
 def order_of(digests: Digests) -> Indices:
     """The order (N,) that sorts hashes (N, 32)."""
-    heads = np.ascontiguousarray(digests[:, :8]).view(">u8").ravel().astype(np.uint64)
-    order = np.argsort(heads, kind="stable")
-    if (heads[order[1:]] != heads[order[:-1]]).all():  # different images, unless somebody has made them collide
+    heads = heads_of(digests)
+    order = np.argsort(heads)
+    ordered = heads[order]
+    if (ordered[1:] != ordered[:-1]).all():  # different images, unless somebody has made them collide
         return order
     words = np.ascontiguousarray(digests).view(">u8").astype(np.uint64)
     return np.lexsort(words.T[::-1])
 
 
 def find_digests(wanted: Digests, among: Digests) -> Indices:
-    """For each hash (N, 32) its index in `among` (M, 32), or -1."""
-    if len(among) == 0:
-        return np.full(len(wanted), -1, dtype=np.int64)
-    heads = np.ascontiguousarray(among[:, :8]).view("<u8").ravel()
-    order = np.argsort(heads, kind="stable")
-    looked_for = np.ascontiguousarray(wanted[:, :8]).view("<u8").ravel()
-    first = np.searchsorted(heads[order], looked_for)
+    """For each hash (N, 32) its index in `among` (M, 32), the first of several, or -1."""
     found = np.full(len(wanted), -1, dtype=np.int64)
+    if len(among) == 0 or len(wanted) == 0:
+        return found
+    heads, looked_for = heads_of(among), heads_of(wanted)
+    candidates = np.arange(len(among))
+    if 8 * len(wanted) < len(among):  # few of many: most of the many need not be sorted
+        few = np.sort(looked_for)
+        candidates = np.flatnonzero(few[np.minimum(np.searchsorted(few, heads), len(few) - 1)] == heads)
+        heads = heads[candidates]
+    order = np.argsort(heads, kind="stable")
+    heads, order = heads[order], candidates[order]
+    # In order, as both sides are then gone through once.
+    by_head = np.argsort(looked_for)
+    first = np.empty(len(wanted), dtype=np.int64)
+    first[by_head] = np.searchsorted(heads, looked_for[by_head])
     # More than one step only when two hashes agree in their first 64 bits.
     open_rows, step = np.arange(len(wanted)), 0
     while len(open_rows):
         place = first[open_rows] + step
         open_rows, place = open_rows[place < len(order)], place[place < len(order)]
-        same_head = heads[order[place]] == looked_for[open_rows]
-        open_rows, candidates = open_rows[same_head], order[place[same_head]]
-        equal = (among[candidates] == wanted[open_rows]).all(axis=1)
-        found[open_rows[equal]] = candidates[equal]
+        same_head = heads[place] == looked_for[open_rows]
+        open_rows, found_at = open_rows[same_head], order[place[same_head]]
+        equal = _are_equal(rows_at(among, found_at), rows_at(wanted, open_rows))
+        found[open_rows[equal]] = found_at[equal]
         open_rows, step = open_rows[~equal], step + 1
     return found
+
+
+def _are_equal(one: Digests, other: Digests) -> npt.NDArray[np.bool_]:
+    same = one.view(np.uint64).reshape(-1, 4) == other.view(np.uint64).reshape(-1, 4)
+    return np.asarray(same[:, 0] & same[:, 1] & same[:, 2] & same[:, 3])

@@ -1,9 +1,10 @@
-"""What earlier runs found in the raw files, so that a file is decoded once: a private file outside DVC's outputs.
+"""What earlier runs found in the raw files, so that a file is decoded once: private files outside DVC's outputs.
 
-It may be deleted at any time, and never changes what prepare makes. A file is known by its path's ending, inode, size
+They may be deleted at any time, and never change what prepare makes. A file is known by its path's ending, inode, size
 and times, as in git's index; and where these differ (a fresh checkout, a rename) by its content's hash, which takes a
 tenth of the time of decoding. What was changed less than RACY_NS before it was looked at is not known by its times: it
-may have been changed again within their resolution. An image in a pack is known by its pack's times and its own place.
+may have been changed again within their resolution. The images of a pack are known together, by the times of the pack,
+and kept in a file of their own: of an old pack nothing is looked up and nothing is written again.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ import os
 import time
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,16 +22,12 @@ import numpy.typing as npt
 
 from genai_core.data import decode, decode_worker, decoder_pool, near
 from genai_core.data.decode import DecodeRule, Rejected
-from genai_core.data.facts import Indices, find_digests
-from genai_core.data.pack_indexes import RACY_NS
+from genai_core.data.facts import Digests, Indices, find_digests, rows_at
+from genai_core.data.pack_indexes import RACY_NS, PackStamp
 from genai_core.data.raw_images import RawImages
 
-# stamp of a file: inode, size, mtime, ctime and the name's ending; of a part of a pack: a hash of the next three, its
-# size, its pack's stamp, where it begins, and the ending. Zeros are never known.
-FILES_DTYPE = np.dtype(
+RECORDS_DTYPE = np.dtype(
     [
-        ("stamp", "<i8", (5,)),
-        ("file_sha256", "u1", (32,)),
         ("sha256", "u1", (32,)),  # of the pixels; zeros: rejected
         ("near_hash", "<u8"),
         ("total", "<u8"),  # the sum of the values of all pixels and channels, and of their squares
@@ -41,62 +38,111 @@ FILES_DTYPE = np.dtype(
 )
 
 Records = npt.NDArray[np.void]
-# Of Fibonacci hashing (Knuth 1973, section 6.4): 2**64 over the golden ratio.
-_ODD = np.uint64(0x9E3779B97F4A7C15)
+# What may do better on another day is asked again: a file that ended its decoder, or could not be read.
+_NOT_REMEMBERED = ("decoder_died", "unreadable")
+_FAULTS = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass
 class Files:
-    """What is known of files, in their order: records FILES_DTYPE (N,), and by index what only few of them have."""
+    """What is known of N files, in their order.
+
+    records: RECORDS_DTYPE (N,). contents: (N, 32) sha256 of the files, zeros where it is not known. endings: (N,),
+    a number for the ending of each name. stamps: (N, 4) inode, size, mtime and ctime; zeros are never known. flags and
+    rejected: by index what only few of them have; again: those that are to be decoded again whatever is known of them.
+    """
 
     records: Records
+    contents: Digests
+    endings: Indices
+    stamps: Indices
     flags: dict[int, str] = field(default_factory=dict)
     rejected: dict[int, Rejected] = field(default_factory=dict)
+    again: tuple[int, ...] = ()
+
+    @classmethod
+    def empty(cls, count: int) -> "Files":
+        return cls(
+            np.zeros(count, dtype=RECORDS_DTYPE),
+            np.zeros((count, 32), dtype=np.uint8),
+            np.zeros(count, dtype=np.int64),
+            np.zeros((count, 4), dtype=np.int64),
+        )
 
     def take(self, other: "Files", here: Indices, there: Indices) -> None:
-        """Take over the rows `there` of `other` into the rows `here`, but not their stamps."""
-        for name in FILES_DTYPE.names or ():
-            if name != "stamp":
-                self.records[name][here] = other.records[name][there]
+        """Take over what was decoded in the rows `there` of `other` into the rows `here`."""
+        self.records[here] = other.records[there]
         if other.flags or other.rejected:
-            for index, old in zip(here.tolist(), there.tolist(), strict=True):
+            rare = np.fromiter(other.flags.keys() | other.rejected.keys(), dtype=np.int64)
+            for at in np.flatnonzero(np.isin(there, rare)).tolist():
+                index, old = int(here[at]), int(there[at])
                 if old in other.flags:
                     self.flags[index] = other.flags[old]
                 if old in other.rejected:
                     self.rejected[index] = other.rejected[old]
 
+    def at(self, rows: Indices) -> "Files":
+        """Some of them, as files of their own."""
+        part = Files(self.records[rows], rows_at(self.contents, rows), self.endings[rows], self.stamps[rows])
+        if self.flags or self.rejected or self.again:
+            place = {row: index for index, row in enumerate(rows.tolist())}
+            part.flags = {place[row]: words for row, words in self.flags.items() if row in place}
+            part.rejected = {place[row]: rejected for row, rejected in self.rejected.items() if row in place}
+            part.again = tuple(place[row] for row in self.again if row in place)
+        return part
 
-def stamp_files(images: RawImages) -> Files:
-    """Nothing but the stamps of files; zeros for one that cannot be looked at, or was changed just now."""
-    records = np.zeros(len(images), dtype=FILES_DTYPE)
-    stamps = records["stamp"]
-    endings = _endings(images.names)
+
+class Memory:
+    """What is kept in a folder for one rule of decoding, and this code.
+
+    `files-RULE.npz` has the files of their own, `files-RULE-KEY.npz` the images of the pack with that stamp.
+    """
+
+    def __init__(self, folder: Path, rule: DecodeRule) -> None:
+        code = b"".join(Path(str(m.__file__)).read_bytes() for m in (decode, decode_worker, decoder_pool, near))
+        self._folder = folder
+        self._name = f"files-{hashlib.sha256(repr(rule).encode() + code).hexdigest()[:16]}"
+
+    def of_files(self) -> Path:
+        return self._folder / f"{self._name}.npz"
+
+    def of_pack(self, stamp: PackStamp) -> Path:
+        return self._folder / (_pack_name(self._name, stamp) + ("-racy.npz" if stamp.is_racy else ".npz"))
+
+    def all(self) -> list[Path]:
+        """Of packs that are gone, too: their images may be in others now."""
+        return sorted(self._folder.glob(f"{self._name}*.npz"))
+
+    def forget_all_but(self, paths: Sequence[Path]) -> None:
+        """Forget packs that are gone, and what was decoded by other rules."""
+        for other in set(self._folder.glob("files-*.npz")) - set(paths):
+            other.unlink(missing_ok=True)
+
+
+def carry_over(folder: Path, old: PackStamp, new: PackStamp, kept: Indices) -> None:
+    """A pack was written anew with only the images `kept` of it: what is known of them stays known."""
+    for path in folder.glob(f"*-{old.key:016x}.npz"):
+        known = load(path)
+        if known is not None and len(known.records) > kept.max(initial=-1):
+            save(path.with_name(_pack_name(path.name.rpartition("-")[0], new) + ".npz"), known.at(kept))
+
+
+def stamp_files(images: RawImages, rows: Indices) -> Indices:
+    """The stamps (n, 4) of some files; zeros for one that cannot be looked at, or was changed just now."""
     root, now_ns = os.fspath(images.raw) + "/", time.time_ns()
-    alone = np.flatnonzero(images.pack < 0)
     values: list[int] = []
-    for row in alone.tolist():
+    for row in rows.tolist():
         try:
             stat = os.stat(root + images.names[row])  # noqa: PTH116 - Path.stat takes three times as long
             values += (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         except OSError:
             values += (0, 0, 0, 0)
-    stamps[alone, :4] = np.array(values, dtype=np.int64).reshape(-1, 4)
-    racy = stamps[:, 2:4].max(axis=1, initial=0) > now_ns - RACY_NS
-    packed = np.flatnonzero(images.pack >= 0)
-    if len(packed):
-        keys = np.array([stamp.key for stamp in images.stamps], dtype=np.int64)[images.pack[packed]]
-        offsets = images.offsets[packed]
-        # Spread over 62 bits: files are looked up by the first number of their stamp.
-        mixed = (keys.astype(np.uint64) ^ offsets.astype(np.uint64) * _ODD) * _ODD >> np.uint64(2)
-        parts = (mixed.astype(np.int64) | 1, images.sizes[packed], keys, offsets)
-        stamps[packed, :4] = np.stack(parts, axis=1)
-        racy[packed] = np.array([stamp.is_racy for stamp in images.stamps])[images.pack[packed]]
-    stamps[:, 4] = endings
-    stamps[racy, 0] = 0
-    return Files(records)
+    stamps = np.array(values, dtype=np.int64).reshape(-1, 4)
+    stamps[stamps[:, 2:].max(axis=1, initial=0) > now_ns - RACY_NS] = 0
+    return stamps
 
 
-def _endings(names: Sequence[str]) -> Indices:
+def endings_of(names: Sequence[str]) -> Indices:
     """A number for the ending of each name: a file whose name says another format is flagged, so that the same content
     under another ending is another case."""
     endings = [name[name.rfind(".") :] for name in names]
@@ -104,63 +150,88 @@ def _endings(names: Sequence[str]) -> Indices:
     return np.fromiter(map(numbers.__getitem__, endings), dtype=np.int64, count=len(endings))
 
 
-def same_stamps(known: Files, files: Files) -> Indices:
-    """For each of `files` the index of the known file with the same stamp, or -1."""
+def same_stamps(known: Files, stamps: Indices, endings: Indices) -> Indices:
+    """For each of the stamps (n, 4) and endings the index of the known file that has them, or -1."""
     if len(known.records) == 0:
-        return np.full(len(files.records), -1, dtype=np.int64)
-    inodes = known.records["stamp"][:, 0]
+        return np.full(len(stamps), -1, dtype=np.int64)
+    inodes = known.stamps[:, 0]
     order = np.argsort(inodes, kind="stable")
-    place = np.minimum(np.searchsorted(inodes[order], files.records["stamp"][:, 0]), len(order) - 1)
+    place = np.minimum(np.searchsorted(inodes[order], stamps[:, 0]), len(order) - 1)
     same = order[place]
-    equal = (known.records["stamp"][same] == files.records["stamp"]).all(axis=1) & (files.records["stamp"][:, 0] > 0)
+    equal = (known.stamps[same] == stamps).all(axis=1) & (stamps[:, 0] > 0) & (known.endings[same] == endings)
     return np.where(equal, same, -1)
 
 
-def same_content(known: Files, files: Files, rows: Indices) -> Indices:
-    """For each of the `rows` of files, by file_sha256 and ending, the index of a known file, or -1."""
-    found = find_digests(files.records["file_sha256"][rows], known.records["file_sha256"])
-    hashed = files.records["file_sha256"][rows].any(axis=1)
-    same_ending = known.records["stamp"][found, 4] == files.records["stamp"][rows, 4] if len(known.records) else hashed
-    return np.where((found >= 0) & hashed & same_ending, found, -1)
+def take_same_content(paths: Sequence[Path], files: Files, rows: Indices) -> Indices:
+    """Fill in those of the rows whose content and ending one of the memories knows; returns the others."""
+    rows = np.asarray(rows)
+    hashed = files.contents[rows].any(axis=1)
+    unknown, rows = rows[~hashed], rows[hashed]
+    for path, contents, endings in _contents(paths):
+        if len(rows) == 0:
+            break
+        found = find_digests(rows_at(files.contents, rows), contents)
+        same = np.where((found >= 0) & (endings[found] == files.endings[rows]), found, -1) if len(endings) else found
+        if (same >= 0).any() and (known := load(path)) is not None:
+            files.take(known, rows[same >= 0], same[same >= 0])
+            rows = rows[same < 0]
+    return np.sort(np.concatenate([rows, unknown]))
 
 
-def known_files_path(folder: Path, rule: DecodeRule) -> Path:
-    """Where files decoded by this rule and this code are remembered."""
-    code = b"".join(Path(str(m.__file__)).read_bytes() for m in (decode, decode_worker, decoder_pool, near))
-    key = hashlib.sha256(repr(rule).encode() + code).hexdigest()[:16]
-    return folder / f"files-{key}.npz"
+def _contents(paths: Sequence[Path]) -> Iterator[tuple[Path, Digests, Indices]]:
+    for path in paths:
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+                yield path, saved["contents"], saved["endings"]
+        except _FAULTS:
+            continue
 
 
-def load_known_files(path: Path) -> Files:
-    """What was saved; nothing when it is not there or damaged."""
+def load(path: Path, *, with_contents: bool = True) -> Files | None:
+    """What was saved; None when it is not there or damaged. Without contents these, endings and stamps are empty."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             records = saved["records"]
             rare = json.loads(saved["rare"].tobytes())
-        if records.dtype != FILES_DTYPE:
-            raise ValueError("another form")
-        flags = {int(index): str(flags) for index, flags in rare["flags"].items()}
-        rejected = {int(index): Rejected(*value) for index, value in rare["rejected"].items()}
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-        return Files(np.empty(0, dtype=FILES_DTYPE))
-    return Files(records, flags, rejected)
+            if records.dtype != RECORDS_DTYPE:
+                return None
+            files = Files.empty(0)
+            if with_contents:
+                files.contents, files.endings, files.stamps = saved["contents"], saved["endings"], saved["stamps"]
+                if not len(files.contents) == len(files.endings) == len(files.stamps) == len(records):
+                    return None
+        files.records = records
+        files.flags = {int(index): str(flags) for index, flags in rare["flags"].items()}
+        files.rejected = {int(index): Rejected(*value) for index, value in rare["rejected"].items()}
+        files.again = tuple(map(int, rare["again"]))
+    except _FAULTS:
+        return None
+    return files
 
 
-def save_known_files(path: Path, files: Files) -> None:
-    """Remember files; those of other rules are forgotten."""
-    records = files.records.copy()
-    stamps = records["stamp"]
-    # A file that ended its decoder, or could not be read, may do better on another day.
-    rejected = {i: r for i, r in files.rejected.items() if r.reason not in ("decoder_died", "unreadable")}
-    for index in files.rejected.keys() - rejected.keys():
-        stamps[index, 0] = 0
-        records["file_sha256"][index] = 0
-    rare = {"flags": files.flags, "rejected": {i: (r.reason, r.detail) for i, r in rejected.items()}}
+def save(path: Path, files: Files) -> None:
+    """Remember files."""
+    again = {index for index, rejected in files.rejected.items() if rejected.reason in _NOT_REMEMBERED}
+    stamps, contents = files.stamps, files.contents
+    if again:
+        stamps, contents = stamps.copy(), contents.copy()
+        stamps[list(again)] = 0
+        contents[list(again)] = 0
+    rejected = {index: (r.reason, r.detail) for index, r in files.rejected.items() if index not in again}
+    rare = {"flags": files.flags, "rejected": rejected, "again": sorted(again | set(files.again))}
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
     with new.open("wb") as file:
-        np.savez(file, records=records, rare=np.frombuffer(json.dumps(rare).encode(), dtype=np.uint8))
+        np.savez(
+            file,
+            records=files.records,
+            contents=contents,
+            endings=files.endings,
+            stamps=stamps,
+            rare=np.frombuffer(json.dumps(rare).encode(), dtype=np.uint8),
+        )
     os.replace(new, path)
-    for other in path.parent.glob("files-*.npz"):
-        if other != path:
-            other.unlink(missing_ok=True)
+
+
+def _pack_name(rule: str, stamp: PackStamp) -> str:
+    return f"{rule}-{stamp.key:016x}"

@@ -21,8 +21,8 @@ class Sighting:
 def look_up(folder: Path, source: str, digest: bytes | None) -> list[Sighting]:
     """Where the image stands in the dataset whose manifest.parquet, rejected.csv and facts/ lie in `folder`.
 
-    source: its name below the raw data. digest: sha256 of its pixels as this dataset has them, None when the file is not
-    at hand. An image that was left out as a duplicate counts as seen through the one that was kept, which is equal.
+    source: its name below the raw data. digest: sha256 of its pixels as this dataset has them, None when the file is
+    not at hand. An image that was left out as a duplicate counts as seen through the one that was kept, which is equal.
     Raises FileNotFoundError when a file is missing.
     """
     manifest = pd.read_parquet(folder / "manifest.parquet")

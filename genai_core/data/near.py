@@ -64,18 +64,32 @@ def near_pairs(
     found = [np.empty((0, 2), dtype=np.int64)]
     if len(new) == 0:
         return found[0]
-    for pairs in _candidates(hashes, means, deviations, distance, new):
+    size = pixels_at(np.empty(0, dtype=np.int64)).shape[1:]
+    step = max(1, CHUNK_VALUES // int(np.prod(size)))
+    for pairs in _gathered(_candidates(hashes, means, deviations, distance, new)):
         limit = distance * np.minimum(deviations[pairs[:, 0]], deviations[pairs[:, 1]])
         pairs = pairs[limit > 0]
         limit = limit[limit > 0]
-        size = pixels_at(np.empty(0, dtype=np.int64)).shape[1:]
-        step = max(1, CHUNK_VALUES // int(np.prod(size)))
         for begin in range(0, len(pairs), step):
             part = pairs[begin : begin + step]
-            first, second = (pixels_at(part[:, side]).astype(np.int16) for side in (0, 1))
-            squares = np.square((first - second).astype(np.float32)).reshape(len(part), -1)
+            images, at = np.unique(part, return_inverse=True)
+            pixels = pixels_at(images).astype(np.int16)
+            at = at.reshape(part.shape)
+            squares = np.square((pixels[at[:, 0]] - pixels[at[:, 1]]).astype(np.float32)).reshape(len(part), -1)
             found.append(part[np.sqrt(squares.mean(axis=1, dtype=np.float64)) <= limit[begin : begin + step]])
     return np.unique(np.concatenate(found), axis=0)
+
+
+def _gathered(parts: Iterator[Pairs]) -> Iterator[Pairs]:
+    """The same pairs, several parts together: fewer looks at the pixels, and none twice for a pair of two bands."""
+    waiting: list[Pairs] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) >= CHUNK_PAIRS:
+            yield np.unique(np.concatenate(waiting), axis=0)
+            waiting = []
+    if waiting:
+        yield np.unique(np.concatenate(waiting), axis=0)
 
 
 def _candidates(
@@ -88,9 +102,13 @@ def _candidates(
     """Pairs that agree in a band, whose means and deviations may be those of near duplicates, in chunks."""
     all_new = len(new) == len(hashes)
     for band in range(BANDS):
-        key = ((hashes >> np.uint64(16 * band)) & np.uint64(0xFFFF)).astype(np.float64) * 1024
+        bits = (hashes >> np.uint64(16 * band)).astype(np.uint16)
+        key = bits.astype(np.float64) * 1024
         place = key + means  # means are below 256: bands do not overlap, whatever the window
-        order = np.argsort(place, kind="stable")
+        is_asked_for = np.zeros(1 << 16, dtype=np.bool_)
+        is_asked_for[bits[new]] = True
+        listed = np.flatnonzero(is_asked_for[bits])
+        order = listed[np.argsort(place[listed], kind="stable")]
         ordered = place[order]
         window = np.minimum(distance * deviations[new], 255)
         # Where all are new, each is asked only for partners of a larger mean: the other half would be found twice.
@@ -114,7 +132,7 @@ def _candidates(
             close = np.abs(deviations[left] - deviations[right]) <= distance * smaller
             left, right = left[close], right[close]
             if len(left):
-                yield np.unique(np.sort(np.stack([left, right], axis=1), axis=1), axis=0)
+                yield np.sort(np.stack([left, right], axis=1), axis=1)
             first = last
 
 

@@ -34,7 +34,7 @@ def find_near_duplicates(
     sides = np.stack([find_digests(old_pairs[:, side], digests) for side in (0, 1)], axis=1)
     sides = np.sort(sides[(sides >= 0).all(axis=1)], axis=1)
     pairs = np.unique(np.concatenate([pairs, sides]), axis=0)
-    if path is not None:
+    if path is not None and (len(new) or len(seen) != len(digests)):
         _save(path, distance, digests, digests[pairs])
     return pairs
 

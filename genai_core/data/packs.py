@@ -1,7 +1,7 @@
 """Packs: the images of data/raw/NAME in a few uncompressed tar files, data/raw/NAME/*.tar, members CLASS/file or file.
 
-DVC looks at every file of data/raw each time, so its cost follows their number: a pack is one. Any program opens it, and
-a tar that a user puts there counts as well. Nothing is ever unpacked: an image is read from its pack by its place
+DVC looks at every file of data/raw each time, so its cost follows their number: a pack is one. Any program opens it,
+and a tar that a user puts there counts as well. Nothing is ever unpacked: an image is read from its pack by its place
 (places.py), so a member that names another place, a link or a device, can do nothing but be listed as a fault.
 """
 
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ _PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"xgLK"
 _KINDS = {ord("1"): "a link", ord("2"): "a link", ord("3"): "a device", ord("4"): "a device", ord("6"): "a pipe"}
 _MAGIC = b"ustar\x00"
 
+Sizes = TypeVar("Sizes", int, Indices)
+
 
 @dataclass(frozen=True)
 class PackFault:
@@ -44,8 +46,8 @@ class Pack:
     """What a pack holds, in its order: N images, and what else was found.
 
     names: (N) CLASS/file or file. starts, offsets, sizes: (N,) in bytes, where an image's headers begin, its content
-    begins, and how long that is. end: where the last member ends, whatever it is. damage: why the pack as a whole cannot
-    be trusted, or None.
+    begins, and how long that is. end: where the last member ends, whatever it is. damage: why the pack as a whole
+    cannot be trusted, or None.
     """
 
     names: tuple[str, ...]
@@ -78,7 +80,7 @@ def is_pack(path: str) -> bool:
     return path.count("/") == 1 and path.lower().endswith(PACK_EXTENSION)
 
 
-def padded(size: int) -> int:
+def padded(size: Sizes) -> Sizes:
     """The bytes that a content of `size` bytes takes in a tar."""
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
@@ -197,8 +199,10 @@ def _check(entries: list[_Entry]) -> None:
     stored = [_number(heads[place + 148 : place + 156]) for place in range(0, len(heads), BLOCK_BYTES)]
     wrong = np.flatnonzero(sums != np.array(stored, dtype=np.int64))
     if len(wrong):
-        raise _DamagedError(f"no tar, or a damaged one: header {wrong[0] + 1:,} of those from byte "
-                            f"{entries[0].start:,} on does not have its checksum")
+        raise _DamagedError(
+            f"no tar, or a damaged one: header {wrong[0] + 1:,} of those from byte "
+            f"{entries[0].start:,} on does not have its checksum"
+        )
 
 
 def _name(head: bytes) -> bytes:

@@ -1,41 +1,53 @@
 """Where prepare finds pixels by their hash: in the version before, or among what was decoded in this run."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from genai_core.data.dataset import Dataset, Split, load_dataset
-from genai_core.data.facts import Digests, Indices, Pixels, find_digests
+from genai_core.data.dataset import DatasetInfo, Split, load_info, read_facts
+from genai_core.data.facts import Digests, Facts, Indices, Pixels, facts_dtype, find_digests
+
+HASHING_THREADS = 2
+
+
+@dataclass(frozen=True)
+class PreviousDataset:
+    """The version before, as far as its pixels are looked for: its description and the split of each of its shards."""
+
+    folder: Path
+    info: DatasetInfo
+    split_of: dict[str, Split]
 
 
 class OldPixels:
     """The images of the version before, those too that it no longer names; empty without one.
 
-    Only shards whose bytes are what their names say: whatever happened to the folder since, nothing wrong is taken.
+    shards: their names. facts: (M,) of all images; shard_code, row: (M,) where each stands. Only shards whose bytes are
+    what their names say: whatever happened to the folder since, nothing wrong is taken.
     """
 
-    def __init__(self, dataset: Dataset | None, image_size: int, channels: int) -> None:
-        if dataset is not None and (dataset.info.image_size, dataset.info.channels) != (image_size, channels):
-            dataset = None
-        self.dataset = dataset
-        self._empty = np.empty((0, channels, image_size, image_size), dtype=np.uint8)
-        split_of: dict[str, Split] = {}
-        if dataset is not None:
-            named = dataset.manifest.drop_duplicates("shard")
-            split_of = {
-                str(name): split
-                for name, split in zip(named["shard"], named["split"], strict=True)
-                if _is_whole(dataset.folder / "shards" / str(name))
-            }
-        self.shards = tuple(split_of)
-        facts = [dataset.shard_facts(name)["sha256"] for name in split_of] if dataset else []
-        self.digests: Digests = np.concatenate([np.empty((0, 32), dtype=np.uint8), *facts])
-        self.lengths = np.array([len(part) for part in facts], dtype=np.int64)
-        self.shard_code = np.repeat(np.arange(len(facts)), self.lengths)
-        self.row = np.concatenate([np.empty(0, dtype=np.int64), *(np.arange(len(part)) for part in facts)])
-        self.is_train = np.repeat(np.array([split == "train" for split in split_of.values()], dtype=bool), self.lengths)
+    def __init__(self, previous: PreviousDataset | None, image_size: int, channels: int) -> None:
+        if previous is not None and (previous.info.image_size, previous.info.channels) != (image_size, channels):
+            previous = None
+        self.folder = None if previous is None else previous.folder
+        self._shape = (channels, image_size, image_size)
+        split_of = {} if previous is None else previous.split_of
+        with ThreadPoolExecutor(HASHING_THREADS) as threads:
+            read = list(threads.map(self._facts_of_whole, split_of))
+        self.shards = tuple(name for name, facts in zip(split_of, read, strict=True) if facts is not None)
+        parts = [facts for facts in read if facts is not None]
+        self.facts: Facts = np.concatenate([np.empty(0, dtype=facts_dtype(channels)), *parts])
+        self.digests: Digests = np.ascontiguousarray(self.facts["sha256"])
+        self.lengths = np.array([len(part) for part in parts], dtype=np.int64)
+        self.shard_code = np.repeat(np.arange(len(parts)), self.lengths)
+        self.row = np.concatenate([np.empty(0, dtype=np.int64), *(np.arange(len(part)) for part in parts)])
+        is_train = np.array([split_of[name] == "train" for name in self.shards], dtype=np.bool_)
+        self.is_train = np.repeat(is_train, self.lengths)
 
     def find(self, digests: Digests, split: Split | None = None) -> Indices:
         """For each hash (N, 32) where it stands, in shards of that split or in any, or -1."""
@@ -47,10 +59,28 @@ class OldPixels:
 
     def at(self, indices: Indices) -> Pixels:
         """The pixels (N, C, H, W) at these places, as `find` gives them."""
-        if self.dataset is None or len(indices) == 0:
-            return self._empty
-        names = np.array(self.shards, dtype=object)[self.shard_code[indices]]
-        return self.dataset.images_at(pd.DataFrame({"shard": names, "row": self.row[indices]}))
+        pixels: Pixels = np.empty((len(indices), *self._shape), dtype=np.uint8)
+        codes = self.shard_code[indices]
+        for code in np.unique(codes).tolist():
+            wanted = np.flatnonzero(codes == code)
+            pixels[wanted] = self._shard(self.shards[code])[self.row[indices[wanted]]]
+        return pixels
+
+    def _facts_of_whole(self, name: str) -> Facts | None:
+        assert self.folder is not None
+        try:
+            with (self.folder / "shards" / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != Path(name).stem:
+                    return None
+            facts = read_facts(self.folder, name, self._shape[0])
+            return facts if self._shard(name).shape == (len(facts), *self._shape) else None
+        except (OSError, ValueError):
+            return None
+
+    def _shard(self, name: str) -> Pixels:
+        assert self.folder is not None
+        pixels: Pixels = np.load(self.folder / "shards" / name, mmap_mode="r", allow_pickle=False)
+        return pixels
 
 
 class Spool:
@@ -87,14 +117,14 @@ class Spool:
         self._path.unlink()
 
 
-def previous_dataset(folder: Path) -> Dataset | None:
+def previous_dataset(folder: Path) -> PreviousDataset | None:
     """The version that a stage made before, if it is there and whole enough to be read."""
     try:
-        return load_dataset(folder)
-    except (FileNotFoundError, ValueError):
+        places = ["shard", "split"]
+        manifest = pq.read_table(folder / "manifest.parquet", columns=places, read_dictionary=places)
+        # A shard holds images of one split.
+        named = manifest.group_by(places, use_threads=False).aggregate([])
+        split_of = dict(zip(named["shard"].to_pylist(), named["split"].to_pylist(), strict=True))
+        return PreviousDataset(folder, load_info(folder), split_of)
+    except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
-
-
-def _is_whole(shard: Path) -> bool:
-    with shard.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == shard.stem

@@ -8,32 +8,33 @@ labels and splits) is a function of the raw files alone; in which shards the ima
 import csv
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
 from genai_core.config import DataConfig
 from genai_core.data.card import REJECTED_FILE
-from genai_core.data.dataset import NO_LABEL, SPLITS, Dataset, DatasetInfo, Split
+from genai_core.data.dataset import NO_LABEL, SPLITS, DatasetInfo
 from genai_core.data.decode import Reason
+from genai_core.data.decoder_pool import Worker
 from genai_core.data.duplicates import Duplicates, find_duplicates
-from genai_core.data.facts import Indices, order_of
+from genai_core.data.facts import Digests, Indices, order_of, rows_at
 from genai_core.data.layout import OldShard, images_a_shard, shards_to_keep
 from genai_core.data.near_groups import find_near_duplicates, near_flags
-from genai_core.data.pixel_store import OldPixels, Spool
+from genai_core.data.pixel_store import OldPixels, PreviousDataset, Spool
 from genai_core.data.raw_images import RawImages, find_raw_images
-from genai_core.data.read_files import ReadFiles, read_files
-from genai_core.data.source_json import given_splits
+from genai_core.data.read_files import ReadFiles, decode_rule, read_files
+from genai_core.data.source_json import given_sides
 from genai_core.data.sources import class_of, sorted_runs
-from genai_core.data.split import Sides, is_held_out, train_images_near_test
-from genai_core.data.writer import DatasetWriter
+from genai_core.data.split import GIVEN, GivenSides, Sides, is_held_out, train_images_near_test
+from genai_core.data.writer import ROWS_SCHEMA, DatasetWriter, dictionary_column, one_text
 
 # Reasons for which a file is left out although nothing is wrong with it.
 HARMLESS: tuple[Reason, ...] = ("duplicate", "in_test", "near_duplicate")
-# Which of several files with the same pixels is kept: what is held out must not be trained on.
-RANKS: dict[Split | None, int] = {"test": 0, "train": 1, None: 2}
 
 
 @dataclass(frozen=True)
@@ -65,105 +66,121 @@ class _Chosen:
     near_flags: dict[int, str]
 
 
+@dataclass(frozen=True)
+class _Classes:
+    """The class that each file's path says: codes (N,) into names, -1 without one."""
+
+    codes: Indices
+    names: tuple[str, ...]
+
+    def of(self, row: int) -> str:
+        return self.names[int(self.codes[row])]
+
+
 def prepare(
     raw: Path,
     folder: Path,
     config: DataConfig,
     *,
     workers: int,
-    previous: Dataset | None = None,
+    previous: PreviousDataset | None = None,
     memory: Path | None = None,
     indexes: Path | None = None,
     on_decoded: Callable[[int, int], None] | None = None,
 ) -> Prepared:
     """Make the dataset `folder` (there, and empty) of the images below `raw`; on_decoded(done, total) follows, from 0.
 
-    previous: the version before, whose shards are kept where they can be. memory, indexes: folders for what the next run
-    need not find out again, of images and of packs; they shape nothing. Raises ValueError when the images cannot make
-    a dataset: none, too many rejected, some with a class and some without, all but one the same.
+    previous: the version before, whose shards are kept where they can be. memory, indexes: folders for what the next
+    run need not find out again, of images and of packs; they shape nothing. Raises ValueError when the images cannot
+    make a dataset: none, too many rejected, some with a class and some without, all but one the same.
     """
-    found = find_raw_images(raw, indexes)
-    labels: list[str | None] = []
-    for begin, end in sorted_runs(found.names, 2):
-        labels += [class_of(found.names[begin])] * (end - begin)
-    given = given_splits(raw, found.names)
-    _check_all_or_none_labelled(raw, found.names, labels)
-    with Spool(folder / ".spool", config.image_size, config.channels) as spool:
+    rule = decode_rule(config)
+    started: list[Worker] = []
+
+    def start() -> None:
+        # Images are to be decoded: the first process starts while what is known is looked through.
+        started.append(Worker(rule))
+        started[0].start()
+
+    with ExitStack() as at_the_end:
+        spool = at_the_end.enter_context(Spool(folder / ".spool", config.image_size, config.channels))
+        beside = at_the_end.enter_context(ThreadPoolExecutor(1))
+        at_the_end.callback(lambda: [*map(Worker.close, started)])
+        old = beside.submit(OldPixels, previous, config.image_size, config.channels)
+        found = find_raw_images(raw, indexes, on_new_pack=start)
+        classes = _classes_of(found.names)
+        _check_all_or_none_labelled(raw, found.names, classes)
+        given = given_sides(raw, found.names)
         read = read_files(
             found,
             config,
             spool=spool,
-            old=OldPixels(previous, config.image_size, config.channels),
+            old=old.result(),
             memory=memory,
             workers=workers,
+            started=started,
             on_decoded=on_decoded or (lambda _done, _total: None),
         )
-        return _make(folder, found, labels, given, read, config, memory)
+        return _make(folder, found, classes, given, read, config, memory)
 
 
 def _make(
     folder: Path,
     found: RawImages,
-    labels: Sequence[str | None],
-    given: Sequence[Split | None],
+    classes: _Classes,
+    given: GivenSides,
     read: ReadFiles,
     config: DataConfig,
     memory: Path | None,
 ) -> Prepared:
     total_files = len(found) + len(found.faults)
-    codes, names = pd.factorize(np.array(labels, dtype=object))
-    decoded = np.flatnonzero(read.files.records["sha256"].any(axis=1))
+    is_decoded = np.ones(len(found), dtype=np.bool_)
+    is_decoded[list(read.files.rejected)] = False
+    decoded = np.flatnonzero(is_decoded)
+    digests = np.ascontiguousarray(read.files.records["sha256"])
     twins = _same_names(found, read, decoded)
     decoded = np.setdiff1d(decoded, list(twins)) if twins else decoded
-    ranks = np.array([RANKS[side] for side in given], dtype=np.int64)
-    same = find_duplicates(read.files.records["sha256"], codes, ranks, decoded)
+    same = find_duplicates(digests, classes.codes, given, decoded)
     faulty = [RejectedFile(fault.source, fault.reason, fault.detail) for fault in found.faults]
     faulty += twins.values()
     faulty += [RejectedFile(found.names[row], r.reason, r.detail) for row, r in read.files.rejected.items()]
-    rejected = faulty + _duplicate_files(found.names, labels, given, same)
+    rejected = faulty + _duplicate_files(found.names, classes, given, same)
     _check_rejected_share(sorted(rejected, key=lambda file: file.source), total_files, config.max_rejected_share)
 
-    chosen, left_out = _choose(read, same.kept, given, config, found.names, memory)
+    chosen, left_out = _choose(read, digests, same.kept, given, config, found.names, memory)
     rejected = sorted(rejected + left_out, key=lambda file: file.source)
-    classes = tuple(sorted(str(names[code]) for code in np.unique(codes[chosen.files]) if code >= 0))
-    numbers = np.array([classes.index(name) if name in classes else NO_LABEL for name in names] + [NO_LABEL])
-    rows = pd.DataFrame(
-        {
-            "id": "",
-            "label": numbers[codes[chosen.files]],
-            "split": np.where(chosen.held_out, "test", "train"),
-            "source": np.array(found.names, dtype=object)[chosen.files],
-            "shard": "",
-            "row": 0,
-            "flags": _flags(read, chosen),
-        }
-    )
-    info = _write(folder, read, chosen, rows, classes, config)
+    codes = classes.codes[chosen.files]
+    images = np.bincount(codes[codes >= 0], minlength=len(classes.names))
+    present = tuple(sorted(name for name, count in zip(classes.names, images.tolist(), strict=True) if count))
+    numbers = np.array([present.index(name) if name in present else NO_LABEL for name in classes.names] + [NO_LABEL])
+    labels = numbers[codes]
+    info = _write(folder, found, read, digests, chosen, labels, present, config)
     _write_rejected(folder / REJECTED_FILE, rejected)
-    trained = set(rows["label"][rows["split"] == "train"])
-    untrained = tuple(name for number, name in enumerate(classes) if number not in trained)
-    lost = tuple(sorted({str(name) for name in names} - set(classes)))
+    trained = np.bincount(labels[~chosen.held_out] + 1, minlength=1 + len(present))[1:]
+    untrained = tuple(name for name, count in zip(present, trained.tolist(), strict=True) if not count)
+    lost = tuple(sorted(set(classes.names) - set(present)))
     return Prepared(info, total_files, tuple(rejected), found.skipped, untrained, lost, _sizes(read, chosen.files))
 
 
 def _choose(
     read: ReadFiles,
+    all_digests: Digests,
     kept: Indices,
-    given: Sequence[Split | None],
+    given: GivenSides,
     config: DataConfig,
     names: Sequence[str],
     memory: Path | None,
 ) -> tuple[_Chosen, list[RejectedFile]]:
     """The split of the files `kept`, without the training images that look like a test image."""
-    records = read.files.records[kept]
-    held_out = is_held_out(records["sha256"], config.test_share, [given[row] for row in kept.tolist()])
+    digests, records = rows_at(all_digests, kept), read.files.records[kept]
+    held_out = is_held_out(digests, config.test_share, given[kept])
     if config.near_duplicate_distance is None:
         return _Chosen(kept, held_out, {}), []
     values = config.channels * config.image_size**2
     means = records["total"] / values
     deviations = np.sqrt(values * records["squares"] - records["total"] ** 2) / values
     pairs = find_near_duplicates(
-        records["sha256"],
+        digests,
         records["near_hash"],
         means,
         deviations,
@@ -180,12 +197,19 @@ def _choose(
         RejectedFile(names[kept[one]], "near_duplicate", f"looks like {names[kept[other]]}, which is held out")
         for one, other in gone.items()
     ]
-    flags = near_flags(pairs[stays[pairs].all(axis=1)], records["sha256"])
+    flags = near_flags(pairs[stays[pairs].all(axis=1)], digests)
     return _Chosen(kept[stays], held_out[stays], {int(kept[index]): word for index, word in flags.items()}), left_out
 
 
 def _write(
-    folder: Path, read: ReadFiles, chosen: _Chosen, rows: pd.DataFrame, classes: tuple[str, ...], config: DataConfig
+    folder: Path,
+    found: RawImages,
+    read: ReadFiles,
+    all_digests: Digests,
+    chosen: _Chosen,
+    labels: Indices,
+    classes: tuple[str, ...],
+    config: DataConfig,
 ) -> DatasetInfo:
     image_bytes = config.channels * config.image_size**2
     shard_images = images_a_shard(config.shard_images, image_bytes)
@@ -196,47 +220,75 @@ def _write(
         classes=classes,
         shard_images=shard_images,
     )
-    digests = read.files.records["sha256"][chosen.files]
+    old, digests = read.old, rows_at(all_digests, chosen.files)
+    sources = pa.array([found.names[row] for row in chosen.files.tolist()], pa.large_string())
+    flags = _flags(read, chosen)
+    old_place = read.old_place[chosen.files]
+    unknown = np.flatnonzero(old_place < 0)
+    old_place[unknown] = old.find(rows_at(digests, unknown))
     by_hash = order_of(digests)
     for split in SPLITS:
         ours = by_hash[chosen.held_out[by_hash] == (split == "test")]
-        place = read.old.find(digests[ours], split)
-        wanted = np.bincount(read.old.shard_code[place[place >= 0]], minlength=len(read.old.shards))
-        shards = map(OldShard, read.old.shards, read.old.lengths.tolist(), wanted.tolist())
+        place = old_place[ours]
+        elsewhere = np.flatnonzero(place >= 0)
+        elsewhere = elsewhere[old.is_train[place[elsewhere]] != (split == "train")]
+        place[elsewhere] = old.find(rows_at(digests, ours[elsewhere]), split)
+        wanted = np.bincount(old.shard_code[place[place >= 0]], minlength=len(old.shards))
+        shards = map(OldShard, old.shards, old.lengths.tolist(), wanted.tolist())
         names = shards_to_keep(
             list(shards),
             split_images=len(ours),
             shard_images=shard_images,
             max_removed_share=config.max_removed_share,
         )
-        kept_codes = [read.old.shards.index(name) for name in names]
-        stays = (place >= 0) & np.isin(read.old.shard_code[place] if len(read.old.shards) else place, kept_codes)
-        if read.old.dataset is not None and stays.any():
-            at = place[stays]
-            shard_names = np.array(read.old.shards, dtype=object)[read.old.shard_code[at]]
-            writer.keep(read.old.dataset, rows.iloc[ours[stays]].assign(shard=shard_names, row=read.old.row[at]))
+        stays = place >= 0
+        stays[stays] = np.isin(old.shard_code[place[stays]], [old.shards.index(name) for name in names])
+        if old.folder is not None and stays.any():
+            rows, at = pa.array(ours[stays]), place[stays]
+            kept = {
+                "id": pa.repeat(pa.scalar("", pa.large_string()), len(at)),
+                "label": pa.array(labels[ours[stays]], pa.int64()),
+                "split": one_text(split, len(at)),
+                "source": sources.take(rows),
+                "shard": dictionary_column(old.shard_code[at], old.shards),
+                "row": pa.array(old.row[at]),
+                "flags": flags.take(rows),
+            }
+            writer.keep_rows(old.folder, pa.table(kept, schema=ROWS_SCHEMA), old.facts[at])
         new = ours[~stays]
         for begin in range(0, len(new), shard_images):
             part = new[begin : begin + shard_images]
             writer.add(
                 split,
                 read.pixels_at(chosen.files[part]),
-                rows["label"].to_numpy()[part] if classes else None,
-                sources=rows["source"].iloc[part].tolist(),
-                flags=rows["flags"].iloc[part].tolist(),
-                digests=digests[part],
+                labels[part] if classes else None,
+                sources=sources.take(pa.array(part)),
+                flags=flags.take(pa.array(part)),
+                digests=rows_at(digests, part),
             )
     return writer.finish(by_content=True)
 
 
-def _flags(read: ReadFiles, chosen: _Chosen) -> list[str]:
-    words = [""] * len(chosen.files)
-    flagged = np.array(sorted({*read.files.flags, *chosen.near_flags}), dtype=np.int64)
+def _classes_of(names: Sequence[str]) -> _Classes:
+    """names: sorted."""
+    codes = np.full(len(names), -1, dtype=np.int64)
+    known: dict[str, int] = {}
+    for begin, end in sorted_runs(names, 2):
+        if (name := class_of(names[begin])) is not None:
+            codes[begin:end] = known.setdefault(name, len(known))
+    return _Classes(codes, tuple(known))
+
+
+def _flags(read: ReadFiles, chosen: _Chosen) -> pa.DictionaryArray:
+    """The words for each of the chosen files."""
+    texts = {"": 0}
+    codes = np.zeros(len(chosen.files), dtype=np.int64)
+    flagged = np.fromiter(read.files.flags.keys() | chosen.near_flags.keys(), dtype=np.int64)
     for index in np.flatnonzero(np.isin(chosen.files, flagged)).tolist():
         row = int(chosen.files[index])
         both = (read.files.flags.get(row, ""), chosen.near_flags.get(row, ""))
-        words[index] = " ".join(word for word in both if word)
-    return words
+        codes[index] = texts.setdefault(" ".join(word for word in both if word), len(texts))
+    return dictionary_column(codes, tuple(texts))
 
 
 def _sizes(read: ReadFiles, rows: Indices) -> tuple[tuple[int, int, int], ...]:
@@ -246,14 +298,15 @@ def _sizes(read: ReadFiles, rows: Indices) -> tuple[tuple[int, int, int], ...]:
 
 
 def _duplicate_files(
-    names: Sequence[str], labels: Sequence[str | None], given: Sequence[Split | None], same: Duplicates
+    names: Sequence[str], classes: _Classes, given: GivenSides, same: Duplicates
 ) -> list[RejectedFile]:
     files = []
     for row, kept in same.of.items():
-        reason: Reason = "in_test" if (given[kept], given[row]) == ("test", "train") else "duplicate"
+        is_in_test = (given[kept], given[row]) == (GIVEN["test"], GIVEN["train"])
+        reason: Reason = "in_test" if is_in_test else "duplicate"
         files.append(RejectedFile(names[row], reason, f"of {names[kept]}"))
     for rows in same.contradicting:
-        named = ", ".join(sorted({str(labels[row]) for row in rows}))
+        named = ", ".join(sorted({classes.of(row) for row in rows}))
         files += [RejectedFile(names[row], "two_labels", f"the same pixels stand under {named}") for row in rows]
     return files
 
@@ -274,12 +327,12 @@ def _same_names(found: RawImages, read: ReadFiles, decoded: Indices) -> dict[int
     return twins
 
 
-def _check_all_or_none_labelled(raw: Path, files: Sequence[str], labels: Sequence[str | None]) -> None:
-    without = [file for file, label in zip(files, labels, strict=True) if label is None]
-    if without and len(without) < len(files):
+def _check_all_or_none_labelled(raw: Path, files: Sequence[str], classes: _Classes) -> None:
+    without = np.flatnonzero(classes.codes < 0)
+    if 0 < len(without) < len(files):
         raise ValueError(
             f"{raw}: {len(files) - len(without):,} images lie in class folders (NAME/CLASS/file), {len(without):,} "
-            f"do not, first {without[0]}; give all of them a class folder, or none"
+            f"do not, first {files[without[0]]}; give all of them a class folder, or none"
         )
 
 

@@ -36,7 +36,7 @@ def _shear(tangent: float) -> float:
 
 # strength: -1 to 1.
 OPERATIONS: dict[str, Operation] = {
-    "identity": lambda image, strength: image,
+    "identity": lambda image, _strength: image,
     "shear_x": lambda image, strength: warp(image, shear_degrees=(_shear(MOST_SHEAR * strength), 0.0)),
     "shear_y": lambda image, strength: warp(image, shear_degrees=(0.0, _shear(MOST_SHEAR * strength))),
     "shift_x": lambda image, strength: warp(image, shift_px=(MOST_SHIFT_SHARE * strength * image.shape[-1], 0.0)),
@@ -48,6 +48,6 @@ OPERATIONS: dict[str, Operation] = {
     "sharpness": lambda image, strength: functional.adjust_sharpness(image, 1 + MOST_FACTOR * strength),
     "posterize": lambda image, strength: functional.posterize(image, 8 - round(MOST_BITS_LOST * abs(strength))),
     "solarize": lambda image, strength: functional.solarize(image, 255 * (1 - abs(strength))),
-    "autocontrast": lambda image, strength: functional.autocontrast(image),
-    "equalize": lambda image, strength: functional.equalize(image),
+    "autocontrast": lambda image, _strength: functional.autocontrast(image),
+    "equalize": lambda image, _strength: functional.equalize(image),
 }

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from genai_core.data.decode import Reason
 from genai_core.data.facts import Indices
-from genai_core.data.pack_indexes import PackStamp, forget_others, indexed_pack
+from genai_core.data.pack_indexes import PackStamp, forget_others, index_path, indexed_pack
 from genai_core.data.packs import is_pack
 from genai_core.data.places import Member, Place
 from genai_core.data.sources import REFUSED, accepted_formats, find_images
@@ -35,7 +35,7 @@ class RawImages:
     """N images, sorted by name whatever order the file system has; those of one name: the file, then pack by pack.
 
     names: (N) NAME/CLASS/file. packs: paths relative to `raw`, with their stamps. pack: (N,) which of them, or -1 for a
-    file. offsets, sizes: (N,) in the pack.
+    file. member: (N,) the image's number in its pack. offsets, sizes: (N,) in bytes, in the pack.
     """
 
     raw: Path
@@ -43,6 +43,7 @@ class RawImages:
     packs: tuple[str, ...]
     stamps: tuple[PackStamp, ...]
     pack: Indices
+    member: Indices
     offsets: Indices
     sizes: Indices
     faults: tuple[RawFault, ...]
@@ -51,36 +52,39 @@ class RawImages:
     def __len__(self) -> int:
         return len(self.names)
 
-    def places(self, rows: Iterable[int]) -> list[Place]:
+    def places(self, rows: Indices) -> list[Place]:
         """Where the bytes of these images are."""
         root = os.fspath(self.raw) + "/"
         packs = [root + path for path in self.packs]
-        places: list[Place] = []
-        for row in rows:
-            pack = int(self.pack[row])
-            if pack < 0:
-                places.append(root + self.names[row])
-            else:
-                places.append(Member(packs[pack], int(self.offsets[row]), int(self.sizes[row]), self.names[row]))
-        return places
+        columns = (rows, self.pack[rows], self.offsets[rows], self.sizes[rows])
+        return [
+            root + self.names[row] if pack < 0 else Member(packs[pack], offset, size, self.names[row])
+            for row, pack, offset, size in zip(*(column.tolist() for column in columns), strict=True)
+        ]
 
     def in_storage_order(self, rows: Indices) -> Indices:
         """The same rows, those of a pack together and in its order: so they are read from one end to the other."""
         return rows[np.lexsort((self.offsets[rows], self.pack[rows]))] if self.packs else rows
 
 
-def find_raw_images(raw: Path, indexes: Path | None = None) -> RawImages:
-    """indexes: the folder in which is kept what is in each pack, so that an old one is not read.
+def find_raw_images(
+    raw: Path, indexes: Path | None = None, *, on_new_pack: Callable[[], None] = lambda: None
+) -> RawImages:
+    """indexes: the folder in which is kept what is in each pack, so that an old one is not read. on_new_pack: is called
+    once, before anything is read, when a pack is none of these.
 
     Raises NotADirectoryError when `raw` is no folder and ValueError when it holds no image.
     """
     found = find_images(raw, is_pack)
+    if any(indexes is None or not index_path(raw / path, indexes).is_file() for path in found.packs):
+        on_new_pack()
     names = list(found.files)
     skipped = Counter({kind: count for kind, count in found.skipped.items() if kind not in REFUSED})
     faults = [RawFault(name, "bad_name", "no UTF-8, or control characters") for name in found.bad_names]
     faults += [RawFault(name, reason, REFUSED_DETAILS[reason]) for name, reason in found.refused.items()]
     stamps: list[PackStamp] = []
     pack_of = [np.full(len(names), -1, dtype=np.int64)]
+    members = [np.zeros(len(names), dtype=np.int64)]
     offsets, sizes = [np.zeros(len(names), dtype=np.int64)], [np.zeros(len(names), dtype=np.int64)]
     packs: list[str] = []
     for path in found.packs:
@@ -90,7 +94,8 @@ def find_raw_images(raw: Path, indexes: Path | None = None) -> RawImages:
         except OSError as error:
             faults.append(RawFault(path, "bad_pack", f"cannot be read: {error.strerror}"))
             continue
-        faults += [RawFault(f"{folder}/{fault.name}", fault.reason, f"{fault.detail}, in {path}") for fault in pack.faults]
+        for fault in pack.faults:
+            faults.append(RawFault(f"{folder}/{fault.name}", fault.reason, f"{fault.detail}, in {path}"))
         skipped.update(pack.skipped)
         if pack.damage is not None:
             # Nobody knows what else is missing or wrong in it: none of its images is taken, and all of them count.
@@ -99,6 +104,7 @@ def find_raw_images(raw: Path, indexes: Path | None = None) -> RawImages:
             continue
         names += [f"{folder}/{name}" for name in pack.names]
         pack_of.append(np.full(len(pack.names), len(packs), dtype=np.int64))
+        members.append(np.arange(len(pack.names)))
         offsets.append(pack.offsets)
         sizes.append(pack.sizes)
         packs.append(path)
@@ -110,10 +116,11 @@ def find_raw_images(raw: Path, indexes: Path | None = None) -> RawImages:
     order = np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
     return RawImages(
         raw,
-        tuple(names[row] for row in order.tolist()),
+        tuple(map(names.__getitem__, order.tolist())),
         tuple(packs),
         tuple(stamps),
         np.concatenate(pack_of)[order],
+        np.concatenate(members)[order],
         np.concatenate(offsets)[order],
         np.concatenate(sizes)[order],
         tuple(sorted(faults, key=lambda fault: fault.source)),

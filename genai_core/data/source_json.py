@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from genai_core.data.dataset import SPLITS, Split
 from genai_core.data.sources import sorted_runs
+from genai_core.data.split import GIVEN, GivenSides
 
 SOURCE_FILE = "source.json"
 SCHEMA_VERSION = 1
@@ -61,13 +64,14 @@ def read_note(folder: Path) -> SourceNote:
     return _parsed(path, values)
 
 
-def given_splits(raw: Path, files: Sequence[str]) -> list[Split | None]:
-    """The side that each file's source says, or None. files: relative to `raw`, NAME/..., sorted; raises ValueError."""
-    splits: list[Split | None] = []
+def given_sides(raw: Path, files: Sequence[str]) -> GivenSides:
+    """The side that each file's source says (N,). files: relative to `raw`, NAME/..., sorted; raises ValueError."""
+    sides = np.full(len(files), GIVEN[None], dtype=np.int8)
     for begin, end in sorted_runs(files, 1):
         name, slash, _ = files[begin].partition("/")
-        splits += [read_note(raw / name).split if slash else None] * (end - begin)
-    return splits
+        if slash:
+            sides[begin:end] = GIVEN[read_note(raw / name).split]
+    return sides
 
 
 def _parsed(path: Path, values: Any) -> SourceNote:

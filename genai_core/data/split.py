@@ -1,17 +1,19 @@
 """Which images are held out. An image is never moved from test to train, however the dataset grows."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
 from genai_core.data.dataset import Split
-from genai_core.data.facts import Digests
+from genai_core.data.facts import Digests, heads_of
 
 Sides = npt.NDArray[np.bool_]
+GivenSides = npt.NDArray[np.int8]
+# What a source says of its images' side; None: each image's content decides. Of several files with the same pixels the
+# one with the lowest number is kept, as what is held out must not be trained on.
+GIVEN: dict[Split | None, int] = {"test": 0, "train": 1, None: 2}
 
 
-def is_held_out(digests: Digests, test_share: float, given: Sequence[Split | None] | None = None) -> Sides:
+def is_held_out(digests: Digests, test_share: float, given: GivenSides | None = None) -> Sides:
     """Whether each image is for testing: as its source says (`given`, (N,)), else from its sha256 (N, 32) alone.
 
     Only when a side would be empty, the image nearest to it goes there, if its side is not given. Raises ValueError
@@ -22,12 +24,12 @@ def is_held_out(digests: Digests, test_share: float, given: Sequence[Split | Non
             f"a dataset needs at least 2 different images, one to train and one to test, got {len(digests)}"
         )
     # The first 52 bits as a number in 0..1, which is uniform; a float holds them exactly.
-    places = (np.ascontiguousarray(digests[:, :8]).view(">u8").ravel() >> np.uint64(12)).astype(np.float64) / 2**52
+    places = (heads_of(digests) >> np.uint64(12)).astype(np.float64) / 2**52
     held_out = places < test_share
     free = np.ones(len(digests), dtype=np.bool_)
     if given is not None:
-        free = np.array([side is None for side in given])
-        held_out[~free] = [side == "test" for side in given if side is not None]
+        free = given == GIVEN[None]
+        held_out[~free] = given[~free] == GIVEN["test"]
     candidates = np.flatnonzero(free)
     for wanted, extreme in ((True, np.argmin), (False, np.argmax)):
         if not (held_out == wanted).any() and len(candidates):

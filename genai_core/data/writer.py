@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genai_core.data.dataset import (
-    MANIFEST_COLUMNS,
     NO_LABEL,
     SCHEMA_VERSION,
     SPLITS,
@@ -25,7 +26,21 @@ from genai_core.data.dataset import (
     Labels,
     Split,
 )
-from genai_core.data.facts import Digests, Facts, Pixels, facts_of, hex_column, moments, order_of
+from genai_core.data.facts import Digests, Facts, Indices, Pixels, facts_of, hex_column, moments, order_of
+
+# While a dataset is written, names that few rows share stand in dictionaries: as numbers, which are quickly sorted.
+_FEW = pa.dictionary(pa.int32(), pa.large_string())
+ROWS_SCHEMA = pa.schema(
+    {
+        "id": pa.large_string(),
+        "label": pa.int64(),
+        "split": _FEW,
+        "source": pa.large_string(),
+        "shard": _FEW,
+        "row": pa.int64(),
+        "flags": _FEW,
+    }
+)
 
 
 class DatasetWriter:
@@ -42,7 +57,7 @@ class DatasetWriter:
         self._image_size, self._channels = image_size, channels
         self._classes = tuple(classes)
         self._shard_images = shard_images
-        self._rows: list[pd.DataFrame] = []
+        self._rows: list[pa.Table] = []
         self._facts: list[Facts] = []
         for name in ("shards", "facts"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -54,8 +69,8 @@ class DatasetWriter:
         labels: Labels | None = None,
         *,
         ids: Sequence[str] | None = None,
-        sources: Sequence[str] | None = None,
-        flags: Sequence[str] | None = None,
+        sources: Sequence[str] | pa.Array | None = None,
+        flags: Sequence[str] | pa.Array | None = None,
         digests: Digests | None = None,
     ) -> None:
         """Add images (N, C, H, W) uint8 with labels (N,); labels are None exactly when the dataset has no classes.
@@ -74,21 +89,19 @@ class DatasetWriter:
             labels = np.full(count, NO_LABEL, dtype=np.int64)
         elif len(labels) != count or (count and not 0 <= labels.min() <= labels.max() < len(self._classes)):
             raise ValueError(f"labels must be {count} numbers from 0 to {len(self._classes) - 1}")
-        rows = pd.DataFrame(
-            {
-                "id": "" if ids is None else list(ids),
-                "label": labels,
-                "split": split,
-                "source": "" if sources is None else list(sources),
-                "flags": "" if flags is None else list(flags),
-            },
-            index=range(count),
-        )
         for begin in range(0, count, self._shard_images):
             part = slice(begin, begin + self._shard_images)
             facts = facts_of(images[part], None if digests is None else digests[part])
-            name = self._write_shard(images[part], facts)
-            self._rows.append(rows[part].assign(shard=name, row=np.arange(len(facts))))
+            rows = {
+                "id": _texts(None if ids is None else ids[part], len(facts)),
+                "label": pa.array(labels[part], pa.int64()),
+                "split": one_text(split, len(facts)),
+                "source": _texts(None if sources is None else sources[part], len(facts)),
+                "shard": one_text(self._write_shard(images[part], facts), len(facts)),
+                "row": pa.array(np.arange(len(facts))),
+                "flags": _texts(None if flags is None else flags[part], len(facts)).dictionary_encode(),
+            }
+            self._rows.append(pa.table(rows, schema=ROWS_SCHEMA))
             self._facts.append(facts)
 
     def keep(self, dataset: Dataset, rows: pd.DataFrame) -> None:
@@ -96,11 +109,16 @@ class DatasetWriter:
 
         rows: some of its manifest; label, split, source and flags may have changed.
         """
-        for name in pd.unique(rows["shard"]):
-            for folder in ("shards", "facts"):
-                _link(dataset.folder / folder / str(name), self._folder / folder / str(name))
-        self._rows.append(rows[STORED_COLUMNS])
-        self._facts.append(dataset.facts_at(rows))
+        table = pa.Table.from_pandas(rows[STORED_COLUMNS], preserve_index=False).replace_schema_metadata(None)
+        self.keep_rows(dataset.folder, _encoded(table), dataset.facts_at(rows))
+
+    def keep_rows(self, folder: Path, rows: pa.Table, facts: Facts) -> None:
+        """The same of the dataset in `folder`. rows: ROWS_SCHEMA (N); an empty id stands for the head of the hash."""
+        for name in pc.unique(rows["shard"]).to_pylist():
+            for kind in ("shards", "facts"):
+                _link(folder / kind / name, self._folder / kind / name)
+        self._rows.append(rows)
+        self._facts.append(facts)
 
     def finish(self, *, by_content: bool = False) -> DatasetInfo:
         """Write manifest and description; by_content: in the order of split and hash instead of that of coming.
@@ -109,17 +127,18 @@ class DatasetWriter:
         """
         if not self._rows:
             raise ValueError("a dataset needs images, got none")
-        rows, facts = pd.concat(self._rows, ignore_index=True), np.concatenate(self._facts)
+        rows = pa.concat_tables(self._rows).unify_dictionaries().combine_chunks()
+        facts = np.concatenate(self._facts)
         self._rows, self._facts = [], []  # of a million images they would take hundreds of megabytes
+        is_train = _is_text(rows["split"], SPLITS[0])
         if by_content:
             order = order_of(facts["sha256"])
-            order = order[np.argsort(rows["split"].to_numpy()[order] != SPLITS[0], kind="stable")]
-            rows, facts = rows.iloc[order].reset_index(drop=True), facts[order]
-        is_split = {split: (rows["split"] == split).to_numpy() for split in SPLITS}
-        counts: dict[str, int] = {split: int(rows_of.sum()) for split, rows_of in is_split.items()}
+            order = np.concatenate([order[is_train[order]], order[~is_train[order]]])
+            rows, facts, is_train = rows.take(pa.array(order)), facts[order], is_train[order]
+        counts: dict[str, int] = {"train": int(is_train.sum()), "test": int((~is_train).sum())}
         if not all(counts.values()):
             raise ValueError(f"a dataset needs images in train and in test, got {counts}")
-        mean, std = moments(facts[is_split["train"]], self._image_size)
+        mean, std = moments(facts[is_train], self._image_size)
         info = DatasetInfo(
             schema_version=SCHEMA_VERSION,
             image_size=self._image_size,
@@ -128,7 +147,7 @@ class DatasetWriter:
             counts=counts,
             mean=mean,
             std=std,
-            fingerprint=self._fingerprint(rows, facts),
+            fingerprint=self._fingerprint(rows["label"].to_numpy(), is_train, facts),
         )
         _write_manifest(self._folder / "manifest.parquet", rows, facts)
         (self._folder / "dataset.json").write_text(json.dumps(dataclasses.asdict(info), indent=2) + "\n")
@@ -142,24 +161,54 @@ class DatasetWriter:
         np.save(self._folder / "facts" / name, facts, allow_pickle=False)
         return name
 
-    def _fingerprint(self, rows: pd.DataFrame, facts: Facts) -> str:
+    def _fingerprint(self, labels: Labels, is_train: npt.NDArray[np.bool_], facts: Facts) -> str:
         digest = hashlib.sha256()
         digest.update(json.dumps([SCHEMA_VERSION, self._image_size, self._channels, self._classes]).encode())
         digest.update(np.ascontiguousarray(facts["sha256"]).tobytes())
-        digest.update(rows["label"].to_numpy(dtype="<i8").tobytes())
-        digest.update((rows["split"] == SPLITS[0]).to_numpy().tobytes())
+        digest.update(labels.astype("<i8").tobytes())
+        digest.update(is_train.tobytes())
         return digest.hexdigest()
 
 
-def _write_manifest(path: Path, rows: pd.DataFrame, facts: Facts) -> None:
+def dictionary_column(codes: Indices, texts: Sequence[str]) -> pa.DictionaryArray:
+    """texts[codes] (N,) as a column."""
+    return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(list(texts), pa.large_string()))
+
+
+def one_text(text: str, count: int) -> pa.DictionaryArray:
+    """The same text `count` times, as a column."""
+    return dictionary_column(np.zeros(count, dtype=np.int64), [text])
+
+
+def _texts(texts: Sequence[str] | pa.Array | None, count: int) -> pa.Array:
+    if texts is None:
+        return pa.repeat(pa.scalar("", pa.large_string()), count)
+    return texts if isinstance(texts, pa.Array) else pa.array(list(texts), pa.large_string())
+
+
+def _encoded(table: pa.Table) -> pa.Table:
+    columns = {}
+    for name, kind in zip(ROWS_SCHEMA.names, ROWS_SCHEMA.types, strict=True):
+        column = table[name].combine_chunks()
+        if kind == _FEW:
+            column = column.cast(pa.large_string()).dictionary_encode()
+        columns[name] = column.cast(kind)
+    return pa.table(columns, schema=ROWS_SCHEMA)
+
+
+def _is_text(column: pa.ChunkedArray, text: str) -> npt.NDArray[np.bool_]:
+    return np.asarray(pc.equal(column, pa.scalar(text, pa.large_string())).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _write_manifest(path: Path, rows: pa.Table, facts: Facts) -> None:
     """Small, since it is written anew whenever one image comes or goes: numbers in few bits, names in dictionaries."""
-    heads = pd.Series(hex_column(facts["sha256"], digits=16), dtype="str")
-    stored = rows[STORED_COLUMNS].astype({name: MANIFEST_COLUMNS[name] for name in STORED_COLUMNS})
-    stored["id"] = stored["id"].where(stored["id"] != heads, "")
-    table = pa.Table.from_pandas(stored, preserve_index=False)
-    # A dictionary of names that are all different only costs.
+    if pc.max(pc.binary_length(rows["id"])).as_py():
+        is_head = pc.equal(rows["id"], hex_column(facts["sha256"], digits=16))
+        ids = pc.if_else(is_head, pa.scalar("", pa.large_string()), rows["id"])
+        rows = rows.set_column(rows.schema.get_field_index("id"), "id", ids)
+    # A dictionary of names that are all different only costs. Without its schema readers see texts, not dictionaries.
     few = [name for name in STORED_COLUMNS if name not in ("id", "source", "row")]
-    pq.write_table(table, path, compression="zstd", use_dictionary=few)
+    pq.write_table(rows.select(STORED_COLUMNS), path, compression="zstd", use_dictionary=few, store_schema=False)
 
 
 def _link(old: Path, new: Path) -> None:

@@ -64,7 +64,8 @@ class TestDataset:
             assert {file.name for file in files} == set(prepared.manifest["shard"])
             assert all(file.samefile(prepared.folder / folder / file.name) for file in files)
 
-    def test_policy_none_balances_by_repeating(self, run, prepared):
+    @pytest.mark.usefixtures("prepared")
+    def test_policy_none_balances_by_repeating(self, run):
         after = run(expand=1.5, policy=())
         new = after.rows("train").iloc[36:]
         origins = after.rows("train").set_index("id").loc[new["flags"].str.removeprefix("augmented:")]
@@ -91,14 +92,16 @@ class TestDataset:
         assert after.info.counts == {"train": 15, "test": 2}
         assert after.labels("train") is None
 
-
     def test_a_copy_stays_the_same_when_the_dataset_grows(self, run, prepared, tmp_path):
         writer = DatasetWriter(tmp_path / "more", image_size=12, channels=1, classes=("cat", "dog"), shard_images=16)
         writer.add("train", noise(9, seed=5), np.array([0, 1, 1] * 3))
         writer.keep(prepared, prepared.manifest)
         writer.finish()
         more = load_dataset(tmp_path / "more")
-        before, after = (run(name, data, expand=2.0, balance_classes=False) for name, data in zip("ab", (prepared, more), strict=True))
+        before, after = (
+            run(name, data, expand=2.0, balance_classes=False)
+            for name, data in zip("ab", (prepared, more), strict=True)
+        )
         old, new = (data.rows("train").set_index("id")["sha256"] for data in (before, after))
         assert len(new) == len(old) + 18
         assert (old == new[old.index]).all()

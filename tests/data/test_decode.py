@@ -3,15 +3,14 @@
 import struct
 import warnings
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from genai_core.data.decode import Decoded, Rejected, decode_file
-from tests.data.image_files import rule, pixels, colours, saved, noise, png_chunk, png, cmyk_profile, JPEG
+from genai_core.data.decode import Decoded, decode_file
+from tests.data.image_files import JPEG, cmyk_profile, colours, noise, pixels, png, png_chunk, rule, saved
 
 FORMS = {
     "PNG": "png",
@@ -77,7 +76,6 @@ class TestTransparency:
         grey = saved(Image.new("L", (9, 9), 200), tmp_path / "1.png", transparency=200)
         colour = saved(Image.new("RGB", (9, 9), (200, 1, 2)), tmp_path / "2.png", transparency=(200, 1, 2))
         assert colours(decode_file(grey, rule())) == colours(decode_file(colour, rule())) == (10, 20, 30)
-
 
     @pytest.mark.parametrize(("clear", "expected"), [(0x8000, (10, 20, 30)), (0x0080, (128, 128, 128))])
     def test_sixteen_bit_grey_with_a_transparent_value(self, clear, expected, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from genai_core.data.decode import Rejected, decode_file
-from tests.data.image_files import rule, encoded, png_chunk, png_with_header, flipped_bits, PNG, JPEG
+from tests.data.image_files import JPEG, PNG, encoded, flipped_bits, png_chunk, png_with_header, rule
 
 BAD_FILES = {
     "empty_file": {"nothing.png": b""},

@@ -6,8 +6,8 @@ import pytest
 
 from genai_core.data import decoder_pool
 from genai_core.data.decode import Decoded, DecodeRule, Rejected
-from genai_core.data.places import hash_places
 from genai_core.data.decoder_pool import decode_files
+from genai_core.data.places import hash_places
 
 RULE = DecodeRule(image_size=8, channels=1, fit="crop", background=(0, 0, 0), max_megapixels=1)
 

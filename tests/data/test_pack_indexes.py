@@ -22,7 +22,7 @@ def pack(tmp_path):
 
 
 def age(path):
-    """As if it had been there for a minute; a change of its times is itself a change of its ctime, so the clock moves."""
+    """As if it had been there for a minute; a change of its times is a change of its ctime, so the clock moves."""
     os.utime(path, ns=(time.time_ns() - 60 * 10**9,) * 2)
 
 

@@ -49,7 +49,8 @@ class Checkout:
         return added
 
     def remove(self, *patterns: str, name: str = "set", **options):
-        return remove_images(self.raw, name, patterns, indexes=self.folder / "indexes", **options)
+        kept = {"indexes": self.folder / "indexes", "memory": self.folder / "memory"}
+        return remove_images(self.raw, name, patterns, **kept, **options)
 
     def prepare(self, *, fresh: bool = False):
         before = previous_dataset(self.folder / str(self.count)) if self.count and not fresh else None
@@ -76,9 +77,9 @@ def says(dataset):
 
 def as_files(checkout: Checkout, folder: Path) -> Checkout:
     """The same images as files."""
-    for name in os.listdir(checkout.raw):
-        for image, content in files_in(checkout.raw / name).items():
-            path = folder / "raw" / name / image
+    for source in checkout.raw.iterdir():
+        for image, content in files_in(source).items():
+            path = folder / "raw" / source.name / image
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
     return Checkout(folder)
@@ -131,6 +132,52 @@ def test_old_packs_are_known_at_once_and_only_new_images_are_read(checkout, monk
     checkout.prepare()
     assert sorted(hashed) == sorted(decoded) == sorted(f"set/{name}" for name in images(60, 63))
     assert [name[:5] for name in walked] == ["0001-"]
+
+
+def test_rewritten_pack_is_known_without_being_walked_or_its_images_read(checkout, monkeypatch):
+    bad = checkout.raw / "set" / "mine.tar"
+    with tarfile.open(bad, "w") as pack:
+        for name, content in (
+            ("cat/zero.png", b""),
+            ("cat/note.txt", b"text"),
+            ("cat/z.pgm", b"P5 12 12 255\n" + bytes(144)),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            pack.addfile(info, io.BytesIO(content))
+    checkout.config = checkout.config.model_copy(update={"max_rejected_share": 0.1})
+    monkeypatch.setattr(pack_indexes, "RACY_NS", 0)
+    checkout.prepare()
+    monkeypatch.undo()
+    checkout.remove("*5.png", "cat/z.pgm")  # just now: the times of the new packs alone prove nothing
+    walked, hashed = [], []
+    read_pack, hash_places = pack_indexes.read_pack, read_files.hash_places
+    monkeypatch.setattr(pack_indexes, "read_pack", lambda path: (walked.append(path), read_pack(path))[1])
+    monkeypatch.setattr(read_files, "hash_places", lambda places: (hashed.extend(places), hash_places(places))[1])
+    monkeypatch.setattr(read_files, "decode_files", lambda places, *_, **__: iter(() if not places else 1 / 0))
+    known = checkout.prepare()
+    assert (walked, hashed) == ([], [])
+    assert "set/cat/zero.png,empty_file" in (known.folder / "rejected.csv").read_text()
+    for path in checkout.raw.rglob("*.tar"):
+        remembered, walked_now = pack_indexes.indexed_pack(path, checkout.folder / "indexes")[0], read_pack(path)
+        assert (remembered.names, remembered.end) == (walked_now.names, walked_now.end)
+        for column in ("starts", "offsets", "sizes"):
+            assert (getattr(remembered, column) == getattr(walked_now, column)).all()
+    monkeypatch.undo()
+    assert says(known) == says(checkout.prepare(fresh=True))
+
+
+def test_rewritten_pack_that_was_changed_since_is_not_believed(checkout):
+    checkout.prepare()
+    checkout.remove("*5.png")
+    (path,) = checkout.raw.rglob("*.tar")
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    content[600] ^= 1
+    with path.open("r+b") as file:
+        file.write(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    checkout.config = checkout.config.model_copy(update={"max_rejected_share": 1.0})
+    assert says(checkout.prepare()) == says(checkout.prepare(fresh=True))
 
 
 def test_adding_what_is_there_writes_nothing(checkout):

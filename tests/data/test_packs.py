@@ -203,7 +203,9 @@ def test_packs_are_bounded_and_named_by_their_content(tmp_path, monkeypatch):
             writer.add(f"cat/{number}.png", tmp_path / "image" if name == "a" else image.tobytes())
         packs.append(writer.finish())
     assert packs[0] == packs[1]
-    assert [pack[:5] for pack in packs[0]] == [f"{number:04d}-" for number in range(7, 13)]  # five images of 1,536 bytes each
+    assert [pack[:5] for pack in packs[0]] == [
+        f"{number:04d}-" for number in range(7, 13)
+    ]  # five images of 1,536 bytes each
     assert max(path.stat().st_size for path in (tmp_path / "a").iterdir()) <= 10_000
     found = {name: content for pack in packs[0] for name, content in contents(tmp_path / "a" / pack).items()}
     assert found == {f"cat/{number}.png": image.tobytes() for number, image in enumerate(images)}

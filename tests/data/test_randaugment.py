@@ -91,7 +91,9 @@ def test_white_ground_stays_white():
 def test_every_operation_is_drawn_equally_often(monkeypatch):
     drawn = []
     for name in OPERATIONS:
-        monkeypatch.setitem(OPERATIONS, name, lambda image, strength, name=name: drawn.append((name, strength)) or image)
+        monkeypatch.setitem(
+            OPERATIONS, name, lambda image, strength, name=name: drawn.append((name, strength)) or image
+        )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         randaugment(torch.zeros(1, 8, 8, dtype=torch.uint8), 2800, 15)

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from genai_core.data.source_json import Origin, SourceNote, given_splits, read_note
+from genai_core.data.source_json import Origin, SourceNote, given_sides, read_note
+from genai_core.data.split import GIVEN
 
 
 def write(folder, content):
@@ -28,7 +29,7 @@ def test_sides_of_files_are_their_sources(tmp_path):
     write(tmp_path / "b", {"schema_version": 1})
     (tmp_path / "c").mkdir()
     files = ["1.png", "a.test/hat/1.png", "a.test/hat/2.png", "b/1.png", "c/hat/1.png"]
-    assert given_splits(tmp_path, files) == [None, "test", "test", None, None]
+    assert given_sides(tmp_path, files).tolist() == [GIVEN[side] for side in (None, "test", "test", None, None)]
 
 
 @pytest.mark.parametrize(
@@ -45,4 +46,4 @@ def test_sides_of_files_are_their_sources(tmp_path):
 def test_faults_are_named(content, message, tmp_path):
     write(tmp_path / "a", content)
     with pytest.raises(ValueError, match=rf"a/source\.json: {message}"):
-        given_splits(tmp_path, ["a/1.png"])
+        given_sides(tmp_path, ["a/1.png"])

@@ -56,8 +56,6 @@ def test_full_picture_is_mirrored_at_its_edge():
 @pytest.mark.parametrize("shear_degrees", [(0.0, 0.0), (17.0, 0.0), (0.0, -17.0)])
 def test_strong_changes_keep_the_size_and_show_no_hole(scale, angle_degrees, shear_degrees):
     image = np.random.default_rng(0).integers(100, 200, (3, 16, 16), dtype=np.uint8)
-    result = warped(
-        image, angle_degrees=angle_degrees, shift_px=(8.0, -8.0), scale=scale, shear_degrees=shear_degrees
-    )
+    result = warped(image, angle_degrees=angle_degrees, shift_px=(8.0, -8.0), scale=scale, shear_degrees=shear_degrees)
     assert result.shape == image.shape
     assert result.min() >= 100

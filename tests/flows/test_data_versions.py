@@ -234,3 +234,12 @@ def test_status_tells_what_has_changed_since(done: Path) -> None:
     remote = status(done).remote
     assert remote is not None
     assert remote.missing == 0
+
+    shell(done, f"dvc remote add -q other {done.parent / 'other'}")
+    elsewhere = status(done, remote="other").remote
+    assert elsewhere is not None
+    assert (elsewhere.missing, elsewhere.address) == (remote.objects, str(done.parent / "other"))
+    with pytest.raises(RemoteError, match=r"no remote 'none'; there are: storage, other"):
+        status(done, remote="none")
+    with pytest.raises(RemoteError, match="no remote 'none'"):
+        diff(done, remote="none")

@@ -91,7 +91,7 @@ def test_progress_counts_images(tmp_path):
     lines = []
 
     class Recorder(Progress):
-        def update(self, done, figures=None, **_):
+        def update(self, done, figures=None, *, budget_s=None):  # noqa: ARG002
             lines.append((done, sorted(figures)))
 
     images = np.zeros((4, 1, 8, 8), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Taking a user's images into data/raw: whatever kind of source it is, it becomes packs of CLASS/file in data/raw/NAME."""
+"""Taking a user's images into data/raw: whatever kind of source it is, it becomes packs of CLASS/file."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
-"""Writing packs (genai_core/data/packs.py): the same images in the same order give the same bytes, and so the same name.
+"""Writing packs (genai_core/data/packs.py): the same images in the same order give the same bytes and the same name.
 
-Members are written in the order in which they come. The readers of sources give a fixed order, so a source that is added
-in two checkouts is the same version in both.
+Members are written in the order in which they come. The readers of sources give a fixed order, so a source that is
+added in two checkouts is the same version in both.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ class PackWriter:
         self.names: list[str] = []
 
     def add(self, name: str, content: bytes | Path) -> None:
-        """Append an image: its bytes, or the file that holds them. Raises ValueError when the file changes meanwhile."""
+        """Append an image: its bytes, or the file that holds them. Raises ValueError when it changes meanwhile."""
         if isinstance(content, bytes):
             self._begin(name, len(content)).write(content)
             size = len(content)

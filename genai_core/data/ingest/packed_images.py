@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
-from genai_core.data.pack_indexes import indexed_pack
+from genai_core.data.pack_indexes import PackStamp, indexed_pack
 from genai_core.data.packs import Pack, is_pack
 from genai_core.data.places import Member
 
@@ -17,6 +17,7 @@ class PackedImages:
 
     def __init__(self, folder: Path, indexes: Path | None) -> None:
         self.packs: dict[str, Pack] = {}
+        self.stamps: dict[str, PackStamp] = {}
         self._folder = folder
         self._first_rows: list[int] = []
         self._rows: dict[str, int] = {}
@@ -24,7 +25,7 @@ class PackedImages:
         self._files = [path.name for path in paths]
         total = 0
         for path in paths:
-            pack, _ = indexed_pack(path, indexes)
+            pack, self.stamps[path.name] = indexed_pack(path, indexes)
             if pack.damage is not None:
                 raise ValueError(
                     f"{path}: {pack.damage}; nothing was changed; bring the pack back (dvc checkout), or remove it"

@@ -13,6 +13,8 @@ from genai_core.data.facts import Indices
 from genai_core.data.ingest.pack_writer import pack_name, pack_number, sync_and_close
 from genai_core.data.ingest.packed_images import PackedImages
 from genai_core.data.ingest.staging import staging
+from genai_core.data.known_files import carry_over
+from genai_core.data.pack_indexes import part_hashes, remember_pack
 from genai_core.data.packs import END_OF_PACK, Pack, padded
 from genai_core.data.sources import find_images
 
@@ -31,12 +33,20 @@ class Removed:
 
 
 def remove_images(
-    raw: Path, name: str, patterns: Sequence[str], *, indexes: Path | None = None, dry_run: bool = False
+    raw: Path,
+    name: str,
+    patterns: Sequence[str],
+    *,
+    indexes: Path | None = None,
+    memory: Path | None = None,
+    dry_run: bool = False,
 ) -> Removed:
     """Remove the images of raw/NAME that one of the patterns names; the whole of NAME without patterns.
 
     patterns: names CLASS/file (or NAME/CLASS/file), or globs of them, in which * stands for any text, slashes too.
-    A folder without images goes, with its source.json. When that fails in the middle, no image but those named is gone.
+    indexes, memory: the folders in which is kept what is in each pack and what prepare found there; what is known of
+    the images that stay is carried over. A folder without images goes, with its source.json. When that fails in the
+    middle, no image but those named is gone.
     Raises ValueError when nothing matches, NotADirectoryError when there is no such folder.
     """
     folder = raw / name
@@ -48,7 +58,8 @@ def remove_images(
     wanted, unmatched = _matching({*packed, *alone}, name, patterns)
     if not wanted:
         shown = ", ".join(unmatched[:3]) + (" ..." if len(unmatched) > 3 else "")
-        raise ValueError(f"{folder}: no image is named {shown}; nothing was removed" if unmatched else f"{folder}: empty")
+        why = f"no image is named {shown}; nothing was removed" if unmatched else "empty"
+        raise ValueError(f"{folder}: {why}")
     goes = {file: _rows(pack, wanted) for file, pack in packed.packs.items()}
     total = len(alone) + sum(len(pack.names) for pack in packed.packs.values())
     files = [path for path in alone if path in wanted]
@@ -61,6 +72,7 @@ def remove_images(
                 os.rename(folder, beside / name)
             else:
                 new = [(file, _without(folder / file, packed.packs[file], goes[file], beside)) for file in kept]
+                parts = [part_hashes(path) for _, path in new] if indexes else []
                 for file, path in new:
                     os.replace(path, folder / path.name)
                     if path.name != file:
@@ -70,6 +82,12 @@ def remove_images(
                 for image in files:
                     (folder / image).unlink()
                     _delete_if_empty((folder / image).parent, folder)
+                for (file, path), hashes in zip(new, parts, strict=bool(indexes)):
+                    assert indexes is not None
+                    pack, rows = _pack_without(packed.packs[file], goes[file])
+                    stamp = remember_pack(folder / path.name, pack, hashes, indexes)
+                    if memory is not None:
+                        carry_over(memory, packed.stamps[file], stamp, rows)
     return Removed(tuple(f"{name}/{image}" for image in sorted(wanted)), left, len(kept) if left else 0, unmatched)
 
 
@@ -117,6 +135,17 @@ def _without(path: Path, pack: Pack, rows: Indices, folder: Path) -> Path:
     number = pack_number(path.name)
     name = path.name if number is None else pack_name(number, digest.hexdigest())
     return new.rename(folder / name)
+
+
+def _pack_without(pack: Pack, rows: Indices) -> tuple[Pack, Indices]:
+    """What is in the new pack, and which of the old one's images these are."""
+    sizes = pack.offsets[rows] + padded(pack.sizes[rows]) - pack.starts[rows]
+    kept = np.setdiff1d(np.arange(len(pack.names)), rows)
+    before = np.concatenate([[0], np.cumsum(sizes)])[np.searchsorted(rows, kept)]
+    names = tuple(pack.names[row] for row in kept.tolist())
+    starts, offsets = pack.starts[kept] - before, pack.offsets[kept] - before
+    end = pack.end - int(sizes.sum())
+    return Pack(names, starts, offsets, pack.sizes[kept], end, pack.faults, pack.skipped, pack.damage), kept
 
 
 def _kept_parts(pack: Pack, rows: Indices) -> Iterator[tuple[int, int]]:

@@ -53,7 +53,7 @@ def test_note_is_as_it_was_when_moving_in_fails(tmp_path, place, monkeypatch):
     placer = Placer(tmp_path / "raw", tmp_path / "new")
     placer.place("set.test/hat/2.png", b"2")
     placer.note("set.test", "test", Origin("https://example.org/a.zip", None))
-    monkeypatch.setattr(os, "rename", lambda old, new: None)  # so that the pack has not its name
+    monkeypatch.setattr(os, "rename", lambda *_: None)  # so that the pack has not its name
     with pytest.raises(FileNotFoundError):
         placer.move_in()
     assert (tmp_path / "raw/set.test/source.json").read_bytes() == before
