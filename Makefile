@@ -40,9 +40,9 @@ format: setup    ## let ruff mend what it can
 
 lock:            ## both locks anew from pyproject.toml (needs uv); pins are kept where they still fit
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+		--no-strip-extras --no-emit-index-url --no-header --no-annotate --output-file requirements.lock
 	uv pip compile pyproject.toml --extra peers --constraint requirements.lock --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate --output-file benchmarks/peers.lock
+		--generate-hashes --no-strip-extras --no-emit-index-url --no-header --no-annotate --output-file benchmarks/peers.lock
 
 clean:           ## remove .venv and what tools left; data, models and DVC's cache stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .genai
