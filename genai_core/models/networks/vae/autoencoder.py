@@ -126,5 +126,3 @@ class Block(nn.Module):
 
 def _blocks(inputs: int, outputs: int, depth: int) -> list[Block]:
     return [Block(inputs if index == 0 else outputs, outputs) for index in range(depth)]
-
-

@@ -60,5 +60,3 @@ class Block(nn.Module):
         hidden = self.conv1(functional.silu(self.norm1(x)))
         result: Tensor = x + self.conv2(functional.silu(self.norm2(hidden)))
         return result
-
-
