@@ -241,14 +241,19 @@ def finish(
 
 def print_table(out: Path) -> None:
     rows = [Contestant(**json.loads(path.read_text())) for path in sorted(out.glob("*/figures.json"))]
-    print("\n| contestant | parameters | s | images/s | evaluations an image | sampled/s | FD | FD/floor | agreement |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    better_peer = min((row.fd for row in rows if row.name in PEERS), default=None)
+    print(
+        "\n| contestant | parameters | s | images/s | evaluations an image | sampled/s | FD | FD/floor "
+        "| FD/better peer's | agreement |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for row in sorted(rows, key=lambda row: row.fd):
         agreement = "" if row.label_agreement is None else f"{row.label_agreement:.3f}"
+        over_peer = "" if better_peer is None else f"{row.fd / better_peer:.2f}"
         print(
             f"| {row.name} | {row.parameters:,} | {row.seconds:.0f} | {row.images / row.seconds:.0f} "
             f"| {row.evaluations} | {row.sampling_per_second:.0f} | {row.fd:.2f} | {row.fd_over_floor:.1f} "
-            f"| {agreement} |"
+            f"| {over_peer} | {agreement} |"
         )
 
 

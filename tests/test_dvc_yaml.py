@@ -75,6 +75,12 @@ def code_run_by(stage: PipelineStage, config: Config) -> set[Path]:
     return {path for path in code if path.name != "__init__.py" and ROOT / NOT_TRACKED not in path.parents}
 
 
+def shared_parts(config: Config) -> set[Path]:
+    """The networks' parts that some family of params.yaml uses, and none owns."""
+    code = set().union(*(closure(ROOT / "genai_core" / "models" / f"{name}.py") for name in known_families(config)))
+    return {path for path in code if path.parent == ROOT / "genai_core" / "models" / "networks"}
+
+
 def known_families(config: Config) -> set[str]:
     return {model.family for model in config.models.values()}
 
@@ -92,6 +98,8 @@ def test_no_stage_names_code_that_it_does_not_run(stages: dict[str, PipelineStag
         if name == "select":
             continue  # reads the families' files instead of importing them: see the next test
         code = code_run_by(stage, config)
+        if "@" in name:  # one list for all families: what they share is named for each, though not all use it
+            code |= shared_parts(config)
         for dep in stage.deps:
             path = ROOT / dep.def_path
             if dep.def_path.startswith(("genai_core", "tasks")):

@@ -27,8 +27,10 @@ class DiffusionObjective(Section):
 
 
 class DiffusionSampling(Section):
-    sampler: Literal["heun", "euler"]
-    steps: int = Field(ge=1, le=1000, description="network evaluations are 2 n - 1 with heun, n with euler")
+    sampler: Literal["heun", "euler", "multistep"]
+    steps: int = Field(
+        ge=1, le=1000, description="network evaluations are 2 n - 1 with heun, else n; with guidance twice as many"
+    )
     sigma_min: float = Field(gt=0.0, description="the smallest noise level before 0")
     sigma_max: float = Field(gt=0.0, description="the noise level that drawing starts from")
     guidance_scale: float = Field(ge=0.0, le=20.0, description="1.0: no guidance")

@@ -18,7 +18,7 @@ from torch.nn import Parameter
 
 from genai_core.config import DiffusionRecipe, DiffusionSampling
 from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
-from genai_core.models.networks.diffusion.ode import euler, heun
+from genai_core.models.networks.diffusion.ode import euler, heun, multistep
 from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, seeded_noise, to_uint8
 
@@ -102,8 +102,17 @@ class Diffusion(GenerativeModel):
         noise = seeded_noise(seeds, (self.shape.channels, size, size)).to(device)
         labels = None if labels is None else labels.to(device)
 
-        solve = heun if sampling.sampler == "heun" else euler
         levels = noise_levels(sampling.steps, sampling.sigma_min, sampling.sigma_max)
+        if sampling.sampler == "multistep":
+            # Of denoisers, whatever their objective: it steps in noise levels.
+            return to_uint8(
+                multistep(
+                    lambda images, sigma: self._guided(images, sigma, labels, sampling.guidance_scale),
+                    noise * levels[0],
+                    levels,
+                )
+            )
+        solve = heun if sampling.sampler == "heun" else euler
         if self.objective.kind == "edm":
 
             def slope(images: Tensor, sigma: float) -> Tensor:

@@ -14,7 +14,7 @@ from genai_core.models.networks.gan.ada import Ada
 from genai_core.models.networks.gan.diffaugment import diff_augment
 from genai_core.models.networks.gan.diversity import diversity
 from genai_core.models.networks.gan.residual import Discriminator, Generator
-from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, seeded_noise, to_uint8
+from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, Part, check_labels, seeded_noise, to_uint8
 
 # A healthy generator's images soon differ by half as much as real ones and more; one that has collapsed draws one image
 # a class, with a distance of a few hundredths.
@@ -77,20 +77,31 @@ class Gan(GenerativeModel):
         with torch.no_grad():
             drawn = self.generator(latents, labels)
         fakes, reals = self._augmented(drawn, generator), self._augmented(images, generator)
-        # The penalties, which are differentiated twice, cost the most: a part of the batch estimates them well enough.
-        count = max(1, round(len(images) * self.objective.penalty_share))
-        first, last = (None, None) if labels is None else (labels[:count], labels[count:])
-        margin, r1, r2 = self._penalised_margin(reals[:count], fakes[:count], first)
-        if count < len(images):
-            margin = torch.cat([margin, self._margin(reals[count:], fakes[count:], last)])
+        # The penalties, which are differentiated twice, cost the most: a share of the batch estimates them well enough.
+        part = self.part or Part(0, len(images), len(images))
+        chosen = penalised(part, self.objective.penalty_share)
+        others = [index for index in range(len(images)) if index not in set(chosen)]
+        margins, squares = [], images.new_zeros(2)
+        if chosen:
+            margin, squares = self._penalised_margin(*_chosen(chosen, reals, fakes, labels))
+            margins.append(margin)
+        if others:
+            margins.append(self._margin(*_chosen(others, reals, fakes, labels)))
+        margin = torch.cat(margins)
         value = relativistic_loss(margin)
-        penalty = self.objective.r1_gamma / 2 * (r1.mean() + r2.mean())
-        figures = {"discriminator_loss": value, "score_margin": margin.mean(), "r1": r1.mean(), "r2": r2.mean()}
+        # Means over the penalised images of the whole batch: the step weighs a part by its share of all images.
+        r1, r2 = squares / penalties(part.whole, self.objective.penalty_share) * (part.whole / len(images))
+        figures = {"discriminator_loss": value, "score_margin": margin.mean(), "r1": r1, "r2": r2}
         figures["diversity"] = diversity(drawn, images, labels)
         if self.ada is not None:
-            self.ada.update(margin)
+            figures["score_sign"] = margin.sign().mean()
             figures["augment_probability"] = self.ada.probability.clone()
+        penalty = self.objective.r1_gamma / 2 * (r1 + r2)
         return Loss(value + penalty, {name: figure.detach() for name, figure in figures.items()})
+
+    def end_step(self, batch_images: int, figures: Mapping[str, float]) -> None:
+        if self.ada is not None:
+            self.ada.update(figures["score_sign"], batch_images)
 
     def alarm(self, figures: Mapping[str, float]) -> str | None:
         """Collapse: the generator draws nearly one image a class, or the discriminator has won for good."""
@@ -112,13 +123,14 @@ class Gan(GenerativeModel):
         real_scores, fake_scores = self._scores(torch.cat([reals, fakes]), labels).chunk(2)
         return real_scores - fake_scores
 
-    def _penalised_margin(self, reals: Tensor, fakes: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _penalised_margin(self, reals: Tensor, fakes: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The margins (B,), and the sums of the penalties on real and on generated images, (2,)."""
         images = torch.cat([reals, fakes]).requires_grad_()
         scores = self._scores(images, labels)
         # Both penalties in one pass: each score depends on its own image alone.
-        r1, r2 = gradient_penalty(scores, images).chunk(2)
+        squares = torch.stack([half.sum() for half in gradient_penalty(scores, images).chunk(2)])
         real_scores, fake_scores = scores.chunk(2)
-        return real_scores - fake_scores, r1, r2
+        return real_scores - fake_scores, squares
 
     def _scores(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """Scores (2 B,) of images (2 B, C, H, W), half of them real and half generated, with the same labels (B,)."""
@@ -138,6 +150,24 @@ class Gan(GenerativeModel):
         return to_uint8(self.generator(latents, None if labels is None else labels.to(device)))
 
 
+def penalties(whole: int, share: float) -> int:
+    """On how many images of a batch of `whole` the gradient penalties are taken."""
+    return max(1, round(whole * share))
+
+
+def penalised(part: Part, share: float) -> list[int]:
+    """Which of the part's images the penalties are taken on, counted from its first.
+
+    Spread evenly over the batch, so that every process has as many; the same ones however the batch is parted.
+    """
+    count, whole = penalties(part.whole, share), part.whole
+    return [
+        index - part.first
+        for index in range(part.first, part.end)
+        if (index + 1) * count // whole > index * count // whole
+    ]
+
+
 def relativistic_loss(margin: Tensor) -> Tensor:
     """Mean of log(1 + exp(-margin)); margin (B,): how far one side's scores are above their pairs'.
 
@@ -154,3 +184,9 @@ def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
     """
     (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
     return gradient.float().square().sum(dim=(1, 2, 3))
+
+
+def _chosen(
+    indices: list[int], reals: Tensor, fakes: Tensor, labels: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    return reals[indices], fakes[indices], None if labels is None else labels[indices]

@@ -27,6 +27,15 @@ class Loss:
     figures: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Part:
+    """Images first to end - 1 of a batch of `whole` images: what `loss` is given when a batch is taken in parts."""
+
+    first: int
+    end: int
+    whole: int
+
+
 class GenerativeModel(nn.Module, ABC):
     """A model family: `genai_core.models.<family>.build(config, shape)` makes one.
 
@@ -42,6 +51,8 @@ class GenerativeModel(nn.Module, ABC):
     preview_sampling: ClassVar[Any]
 
     shape: ImageShape
+    # Set by the training step: which part of the batch the next call of `loss` is given; None is the whole batch.
+    part: Part | None = None
 
     @abstractmethod
     def phase_parameters(self, phase: str) -> Sequence[Parameter]:
@@ -60,6 +71,12 @@ class GenerativeModel(nn.Module, ABC):
         """The loss of `phase` on a batch: images (B, C, H, W) float in [-1, 1], labels (B,) int64 or None.
 
         All randomness comes from `generator` (a CPU generator), so that a resumed run goes on exactly.
+        """
+
+    def end_step(self, batch_images: int, figures: Mapping[str, float]) -> None:  # noqa: B027 - most have nothing to keep
+        """Keep, in buffers, what training goes by beside its weights, such as how many images were seen.
+
+        Called once a step, whatever the number of parts and processes: batch_images and figures are the whole batch's.
         """
 
     def alarm(self, figures: Mapping[str, float]) -> str | None:  # noqa: ARG002 - what is alarming is the family's to say

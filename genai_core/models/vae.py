@@ -67,15 +67,17 @@ class Vae(GenerativeModel):
         latents = posterior.sample(noise)
         divergence = (posterior_log_density(posterior, noise) - self.network.prior.log_density(latents, condition)).mean()
         std = likelihood_std(images, self.network.decoder(latents, condition))
-        weight = self._kl_weight(len(images))
+        weight = self._kl_weight()
         # With the most likely s the squared errors over 2 s^2 come to 1/2 a value.
         value = (std.log() + 0.5 + 0.5 * math.log(2 * math.pi)).mean() + weight * divergence / images[0].numel()
         figures = {"loss": value, "kl": divergence, "output_std": std.mean()}
         return Loss(value, {name: figure.detach() for name, figure in figures.items()})
 
-    def _kl_weight(self, batch_images: int) -> float:
-        warmup = self.objective.kl_warmup_images
+    def end_step(self, batch_images: int, figures: Mapping[str, float]) -> None:  # noqa: ARG002
         self.images_seen += batch_images
+
+    def _kl_weight(self) -> float:
+        warmup = self.objective.kl_warmup_images
         return min(1.0, float(self.images_seen) / warmup) if warmup else 1.0
 
     @torch.no_grad()

@@ -55,33 +55,39 @@ class Vqvae(GenerativeModel):
     def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:  # noqa: ARG002
         """tokenizer: mean squared error. prior: cross-entropy, nats a token.
 
-        codebook_use: share of all tokens that this batch has; codebook_perplexity: of how many tokens, were they equally
-        frequent.
+        codebook_use: share of the channels' levels that this batch has; codebook_perplexity: how many tokens it has, were
+        they equally frequent.
         """
         if phase == "tokenizer":
             codes = self.network.codes(images)
             value = functional.mse_loss(self.network.tokenizer.decode(codes), images)
-            counts = self.network.quantiser.to_tokens(codes.detach()).flatten().bincount(minlength=self.network.tokens)
+            levels = self.network.quantiser.to_levels(codes.detach())
             figures = {
                 "reconstruction_loss": value.detach(),
-                "codebook_use": (counts > 0).float().mean(),
-                "codebook_perplexity": perplexity(counts),
+                "codebook_use": self.network.quantiser.use(levels),
+                "codebook_perplexity": perplexity(self.network.quantiser.to_tokens(levels).flatten().bincount()),
             }
             return Loss(value, figures)
         with torch.no_grad():
-            tokens = self.network.quantiser.to_tokens(self.network.codes(images)).flatten(1)
-        logits = self.network.prior(tokens, labels).float()
-        value = functional.cross_entropy(logits.flatten(0, 1), tokens.flatten())
+            levels = self.network.quantiser.to_levels(self.network.codes(images)).flatten(1, 2)
+        logits = self.network.prior(levels, labels)
+        value = torch.stack(
+            [
+                functional.cross_entropy(channel.float().flatten(0, 1), levels[:, :, index].flatten())
+                for index, channel in enumerate(logits)
+            ]
+        ).sum()
         return Loss(value, {"prior_loss": value.detach()})
 
     @torch.no_grad()
     def sample(self, labels: Tensor | None, seeds: Tensor, sampling: VqvaeSampling) -> Tensor:
         """As the protocol says, but that where a draw falls on the border of two tokens, to the last digits of
-        float32, rounding decides, and another image follows: about one image in ten thousand of 64 tokens.
+        float32, rounding decides, and another image follows: a few images in ten thousand of 64 tokens.
         """
         check_labels(labels, self.shape, len(seeds))
         device = next(self.network.parameters()).device
-        uniforms = seeded_uniforms(seeds, self.network.prior.length).to(device)
+        shape = (self.network.prior.length, len(self.network.levels))
+        uniforms = seeded_uniforms(seeds, shape).to(device)
         labels = None if labels is None else labels.to(device)
         return to_uint8(self.network(uniforms, labels, sampling.temperature, sampling.top_k))
 
@@ -105,15 +111,15 @@ class TokenModel(nn.Module):
                 "allowed: a power of two that divides it"
             )
         self.side = shape.image_size // sizes.stride
+        self.levels = sizes.levels
         self.quantiser = Fsq(sizes.levels)
-        self.tokens = self.quantiser.tokens
         self.tokenizer = Tokenizer(shape.channels, sizes.width, sizes.depth, sizes.stride, len(sizes.levels))
-        self.prior = TokenPrior(self.tokens, self.side**2, classes, sizes.prior_width, sizes.prior_depth)
+        self.prior = TokenPrior(sizes.levels, self.side**2, classes, sizes.prior_width, sizes.prior_depth)
 
     def forward(self, uniforms: Tensor, labels: Tensor | None, temperature: float, top_k: int | None) -> Tensor:
-        """uniforms (B, tokens of an image) in [0, 1), labels (B,) int64 or None -> images (B, C, H, W)."""
-        tokens = self.prior.draw(uniforms, labels, temperature, top_k)
-        return self.tokenizer.decode(self.quantiser.to_codes(tokens.reshape(-1, self.side, self.side)))
+        """uniforms (B, tokens of an image, channels of a token) in [0, 1), labels (B,) int64 or None -> images (B, C, H, W)."""
+        levels = self.prior.draw(uniforms, labels, temperature, top_k)
+        return self.tokenizer.decode(self.quantiser.to_codes(levels.reshape(len(levels), self.side, self.side, -1)))
 
     def codes(self, images: Tensor) -> Tensor:
         """images (B, C, H, W) -> their rounded codes (B, side, side, levels)."""
@@ -121,10 +127,10 @@ class TokenModel(nn.Module):
         return codes
 
 
-def seeded_uniforms(seeds: Tensor, length: int) -> Tensor:
-    """Numbers in [0, 1) (N, length) on the CPU; row i comes from seeds[i] alone, seeds (N,) int64."""
-    rows = [torch.rand(length, generator=Generator().manual_seed(seed)) for seed in seeds.tolist()]
-    return torch.stack(rows) if rows else torch.empty((0, length))
+def seeded_uniforms(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Numbers in [0, 1) (N, *shape) on the CPU; row i comes from seeds[i] alone, seeds (N,) int64."""
+    rows = [torch.rand(shape, generator=Generator().manual_seed(seed)) for seed in seeds.tolist()]
+    return torch.stack(rows) if rows else torch.empty((0, *shape))
 
 
 def perplexity(counts: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genai_core.config import TrainingConfig
 from genai_core.data.loader import Batch
-from genai_core.models.protocol import to_unit
+from genai_core.models.protocol import Part, to_unit
 from genai_core.training.curves import Row
 from genai_core.training.ema import ema_decay
 from genai_core.training.noise import WholeBatchNoise, draw_seed
@@ -64,6 +64,7 @@ class Stepper:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             figures.update(zip(names, values, strict=True))
+        model.end_step(whole, figures)
         ranks.mean_buffers(model)
         run.ema.update(ema_decay(whole, seen, config.ema_halflife_images))
         return figures
@@ -105,6 +106,7 @@ class Stepper:
             end = min(start + run.micro_batch_images, len(images))
             share = (end - start) / whole
             self._generator.manual_seed(seed)
+            run.model.part = Part(first + start, first + end, whole)
             with _noise(first + start, first + end, whole), self._fabric.autocast():
                 loss = run.model.loss(
                     phase, images[start:end], None if labels is None else labels[start:end], self._generator

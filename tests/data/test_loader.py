@@ -1,6 +1,9 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from genai_core.data.dataset import load_dataset
 from genai_core.data.loader import MappedBatches, ResidentBatches, training_batches
@@ -86,3 +89,41 @@ def test_mapped_batches_are_those_of_memory(classes, tmp_path):
         one, other = resident.at(step), mapped.at(step)
         assert torch.equal(one.images, other.images)
         assert one.labels is other.labels is None or torch.equal(one.labels, other.labels)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers how large the largest tensor was that any operation gave."""
+
+    def __init__(self):
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.numbers = max(self.numbers, result.numel())
+        return result
+
+
+def test_no_step_copies_the_dataset(tmp_path):
+    writer = DatasetWriter(tmp_path, image_size=8, channels=3, classes=(), shard_images=200)
+    for split, count in (("train", 400), ("test", 4)):
+        writer.add(split, np.random.default_rng(0).integers(0, 256, (count, 3, 8, 8), dtype=np.uint8), None)
+    writer.finish()
+    dataset, batch = load_dataset(tmp_path), {"batch_images": 4, "seed": 0, "device": CPU}
+    images = dataset.images("train")
+    resident, mapped = ResidentBatches(images, None, **batch), MappedBatches(dataset, **batch)
+    one_batch = 4 * 3 * 8 * 8
+    for loader in (resident, mapped):
+        with LargestTensor() as largest:
+            loader.at(0)  # what is imported and kept for good is not counted
+            tracemalloc.start()
+            for step in range(1, 6):
+                loader.at(step)
+            _, peak = tracemalloc.get_traced_memory()  # of NumPy, which reads the shards
+            tracemalloc.stop()
+        assert largest.numbers == one_batch
+        assert peak < images.nbytes / 4
+    # In memory once: on a processor the batches come from the very array that was given.
+    images[:] = 7
+    assert (resident.at(0).images == 7).all()

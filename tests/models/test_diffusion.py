@@ -5,7 +5,7 @@ import torch
 
 from genai_core.config import DiffusionSampling
 from genai_core.models.diffusion import build, flow_preconditioning, noise_levels, preconditioning
-from genai_core.models.networks.diffusion.ode import euler, heun
+from genai_core.models.networks.diffusion.ode import euler, heun, multistep
 from genai_core.models.protocol import to_uint8
 from tests.models.overfit import UNLABELLED, learn, recall
 from tests.models.tiny import SHAPE, diffusion_recipe
@@ -90,6 +90,27 @@ def test_both_solvers_follow_a_straight_line_exactly():
         torch.testing.assert_close(solve(lambda *_: slope, start, [1.0, 0.7, 0.0]), start - slope)
 
 
+def test_multistep_is_of_second_order_on_gaussian_images():
+    """Of images N(0, s^2) the clean ones expected are s^2 / (s^2 + sigma^2) of the noisy, and the flow ends at a known place."""
+    variance, start = 0.7**2, torch.ones(1, dtype=torch.float64)
+    exact = start * math.sqrt((variance + 0.05**2) / (variance + 20.0**2))
+
+    def error(steps):
+        levels = noise_levels(steps + 1, 0.05, 20.0)[:-1]
+        end = multistep(lambda images, sigma: images * variance / (variance + sigma**2), start, levels)
+        return float((end - exact).abs())
+
+    assert error(20) < 0.3 * error(10)
+    assert error(40) < 0.3 * error(20)
+
+
+def test_multistep_ends_with_what_the_last_step_finds_clean():
+    asked = []
+    end = multistep(lambda images, sigma: asked.append(sigma) or 3 * torch.ones(2), torch.ones(2), [9.0, 1.0, 0.1, 0.0])
+    assert asked == [9.0, 1.0, 0.1]
+    torch.testing.assert_close(end, 3 * torch.ones(2))
+
+
 def test_heun_asks_for_the_slope_once_less_than_twice_a_step():
     for solve, calls in ((heun, 9), (euler, 5)):
         asked = []
@@ -116,7 +137,7 @@ def test_the_flows_loss_is_the_error_of_the_velocity():
 
 
 @pytest.mark.parametrize("kind", ["edm", "flow"])
-@pytest.mark.parametrize("sampler", ["heun", "euler"])
+@pytest.mark.parametrize("sampler", ["heun", "euler", "multistep"])
 def test_the_only_image_there_is_is_drawn_from_any_noise(kind, sampler, monkeypatch):
     model = build(diffusion_recipe(kind=kind), SHAPE).eval()
     point = torch.rand(1, 1, 8, 8) * 2 - 1

@@ -1,13 +1,15 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 
 from genai_core.config import GanSampling
-from genai_core.models.gan import build, gradient_penalty, relativistic_loss
+from genai_core.models.gan import build, gradient_penalty, penalised, penalties, relativistic_loss
 from genai_core.models.networks.gan.ada import Ada
 from genai_core.models.networks.gan.diffaugment import diff_augment
 from genai_core.models.networks.gan.diversity import diversity
+from genai_core.models.protocol import Part
 from tests.models.overfit import UNLABELLED, learn, recall
 from tests.models.tiny import SHAPE, gan_recipe
 
@@ -80,6 +82,16 @@ def test_a_part_of_the_batch_is_enough_for_the_penalty():
     assert figures[0.25]["r1"] != figures[1.0]["r1"]
 
 
+def test_the_penalised_images_are_the_same_however_a_batch_is_parted():
+    whole = penalised(Part(0, 10, 10), 0.3)
+    assert len(whole) == penalties(10, 0.3) == 3
+    for cuts in ([0, 5, 10], [0, 1, 4, 10], list(range(11))):
+        parts = [Part(first, end, 10) for first, end in pairwise(cuts)]
+        assert [part.first + index for part in parts for index in penalised(part, 0.3)] == whole
+    # Spread evenly: two processes have as many.
+    assert [len(penalised(part, 0.25)) for part in (Part(0, 16, 32), Part(16, 32, 32))] == [4, 4]
+
+
 def test_truncation_brings_images_closer_together():
     model = build(gan_recipe(), SHAPE).eval()
     labels, seeds = torch.zeros(16, dtype=torch.int64), torch.arange(16)
@@ -98,21 +110,24 @@ def test_the_discriminator_learns_faster_by_the_factor():
 def test_ada_augments_more_while_real_images_are_told_from_generated_ones():
     ada = Ada(target=0.6, total_images=100)
     for _ in range(40):
-        ada.update(torch.full((4,), 2.0))
+        ada.update(1.0, 4)
     # The mean sign is above 0.6 from the ninth step on: 1 - 0.9^9 = 0.61; each step after it adds 4 / 100.
     assert float(ada.sign) == pytest.approx(1 - 0.9**40)
     assert float(ada.probability) == pytest.approx(min(1.0, 32 * 0.04))
     for _ in range(100):
-        ada.update(torch.tensor([1.0, -1.0]))
+        ada.update(0.0, 2)
     assert float(ada.probability) < 0.1
 
 
 def test_adas_state_is_saved_and_counts():
     model = build(gan_recipe(ada_target=0.0, ada_images=16), SHAPE)
-    images, labels = torch.rand(3, 1, 8, 8) * 2 - 1, LABELS[:3]  # of three signs the mean is not 0
-    losses = [model.loss("discriminator", images, labels, torch.Generator().manual_seed(0)) for _ in range(3)]
-    probabilities = [float(loss.figures["augment_probability"]) for loss in losses]
-    assert float(model.state_dict()["ada.probability"]) == pytest.approx(probabilities[-1])
+    images = torch.rand(3, 1, 8, 8) * 2 - 1
+    figures = model.loss("discriminator", images, LABELS[:3], torch.Generator().manual_seed(0)).figures
+    assert float(figures["score_sign"]) in (-1.0, pytest.approx(-1 / 3), pytest.approx(1 / 3), 1.0)
+    for _ in range(3):
+        model.end_step(3, {"score_sign": 1 / 3})
+    # It rises by 3 / 16 at every step.
+    assert float(model.state_dict()["ada.probability"]) == pytest.approx(9 / 16)
     again = build(gan_recipe(ada_target=0.0, ada_images=16), SHAPE)
     again.load_state_dict(model.state_dict())
     assert float(again.ada.sign) == float(model.ada.sign) != 0

@@ -14,24 +14,38 @@ from tests.models.tiny import SHAPE, vqvae_recipe
 LEVELS = (8, 5, 2)
 
 
-def test_tokens_and_codes_are_the_same_thing():
-    quantiser = Fsq(LEVELS)
-    tokens = torch.arange(80)
-    codes = quantiser.to_codes(tokens)
-    assert torch.equal(quantiser.to_tokens(codes), tokens)
-    assert len(codes.unique(dim=0)) == 80
+def all_levels():
+    return torch.cartesian_prod(*(torch.arange(count) for count in LEVELS))
+
+
+def test_levels_and_codes_are_the_same_thing():
+    quantiser, levels = Fsq(LEVELS), all_levels()
+    codes = quantiser.to_codes(levels)
+    assert torch.equal(quantiser.to_levels(codes), levels)
     assert codes.abs().max() == 1
+
+
+def test_every_combination_of_levels_is_a_token():
+    tokens = Fsq(LEVELS).to_tokens(all_levels())
+    assert sorted(tokens.tolist()) == list(range(80))
 
 
 def test_every_level_is_reached_and_none_beyond():
     quantiser = Fsq(LEVELS)
     codes = quantiser(torch.linspace(-20, 20, 4001)[:, None].expand(-1, 3))
-    for channel, levels in enumerate(LEVELS):
-        assert len(codes[:, channel].unique()) == levels
-    tokens = quantiser.to_tokens(codes)
-    assert int(tokens.min()) == 0
-    assert int(tokens.max()) == 79
-    torch.testing.assert_close(quantiser.to_codes(tokens), codes)
+    for channel, count in enumerate(LEVELS):
+        assert codes[:, channel].unique().shape == (count,)
+    levels = quantiser.to_levels(codes)
+    assert levels.min(dim=0).values.tolist() == [0, 0, 0]
+    assert levels.max(dim=0).values.tolist() == [7, 4, 1]
+    torch.testing.assert_close(quantiser.to_codes(levels), codes)
+
+
+def test_use_is_the_share_of_levels_that_are_there():
+    quantiser = Fsq(LEVELS)
+    assert float(quantiser.use(all_levels())) == 1.0
+    # Of the first channel one level of 8, of the second two of 5, of the third one of 2.
+    assert float(quantiser.use(torch.tensor([[[0, 1, 1], [0, 4, 1]]]))) == pytest.approx(4 / 15)
 
 
 def test_a_code_stays_what_it_is_when_it_is_quantised_from_its_own_place():
@@ -46,26 +60,45 @@ def test_rounding_lets_the_gradient_pass():
     assert (x.grad > 0).all()
 
 
-def test_the_prior_sees_no_token_at_or_after_its_own():
-    prior = TokenPrior(tokens=7, length=6, classes=2, width=32, depth=2)
-    tokens, labels = torch.randint(0, 7, (1, 6)), torch.tensor([1])
-    before = prior(tokens, labels)
-    tokens[0, 3] = (tokens[0, 3] + 1) % 7
-    after = prior(tokens, labels)
-    torch.testing.assert_close(after[:, :4], before[:, :4])
-    assert not torch.allclose(after[:, 4:], before[:, 4:])
-
-
-@pytest.mark.parametrize("top_k", [None, 3])
-def test_drawing_with_a_cache_is_drawing_without_one(top_k):
-    prior = TokenPrior(tokens=7, length=6, classes=2, width=64, depth=2)
+def lively_prior(classes=2):
+    """A prior of tokens of two channels, of 3 and 4 levels."""
+    prior = TokenPrior((3, 4), length=6, classes=classes, width=64, depth=2)
     for parameter in prior.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    uniforms, labels = torch.rand(5, 6), torch.tensor([0, 1, 0, 1, 1])
-    expected = torch.zeros((5, 6), dtype=torch.int64)
+    return prior
+
+
+def test_the_prior_sees_no_level_at_or_after_its_own():
+    prior, labels = lively_prior(), torch.tensor([1])
+    levels = torch.randint(0, 3, (1, 6, 2))
+    for channel in (0, 1):
+        before = prior(levels, labels)
+        changed = levels.clone()
+        changed[0, 3, channel] = (changed[0, 3, channel] + 1) % 3
+        after = prior(changed, labels)
+        for other in (0, 1):
+            # A token's second level is written when its first one is known.
+            unseen = 4 if other <= channel else 3
+            torch.testing.assert_close(after[other][:, :unseen], before[other][:, :unseen])
+            assert (after[other][:, unseen:] != before[other][:, unseen:]).flatten(2).any(dim=2).all()
+
+
+def test_the_class_counts_at_every_place():
+    prior, levels = lively_prior(), torch.zeros((1, 6, 2), dtype=torch.int64)
+    one, other = (prior(levels, torch.tensor([label]))[0] for label in (0, 1))
+    assert (one != other).any(dim=2).all()
+
+
+@pytest.mark.parametrize("top_k", [None, 2])
+@pytest.mark.parametrize("classes", [0, 2])
+def test_drawing_with_a_cache_is_drawing_without_one(top_k, classes):
+    prior = lively_prior(classes)
+    uniforms, labels = torch.rand(5, 6, 2), torch.tensor([0, 1, 0, 1, 1]) if classes else None
+    expected = torch.zeros((5, 6, 2), dtype=torch.int64)
     for place in range(6):
-        logits = prior(expected, labels)[:, place] / 0.8
-        expected[:, place] = pick(logits, uniforms[:, place], top_k)
+        for channel in (0, 1):
+            logits = prior(expected, labels)[channel][:, place] / 0.8
+            expected[:, place, channel] = pick(logits, uniforms[:, place, channel], top_k)
     assert torch.equal(prior.draw(uniforms, labels, 0.8, top_k), expected)
 
 
@@ -114,9 +147,9 @@ def test_16_images_are_learned_by_heart():
 
 
 def test_uniforms_of_a_seed_do_not_depend_on_its_neighbours():
-    together = seeded_uniforms(torch.tensor([3, 5]), 4)
-    assert torch.equal(together[1], seeded_uniforms(torch.tensor([5]), 4)[0])
-    assert seeded_uniforms(torch.tensor([], dtype=torch.int64), 4).shape == (0, 4)
+    together = seeded_uniforms(torch.tensor([3, 5]), (4, 2))
+    assert torch.equal(together[1], seeded_uniforms(torch.tensor([5]), (4, 2))[0])
+    assert seeded_uniforms(torch.tensor([], dtype=torch.int64), (4, 2)).shape == (0, 4, 2)
 
 
 def test_a_stride_that_does_not_fit_is_refused():

@@ -24,13 +24,13 @@ OUTPUTS = Path("models/trained/small"), Path("plots/trained/small")
 
 @pytest.fixture
 def stage(workspace):
-    """One GAN, whose penalties are taken on every image: on a share of each part they would be another estimate."""
+    """One GAN, whose penalties are taken on a share of the batch, and whose augmentation follows ADA."""
     write_datasets()
     yaml = YAML()
     values = yaml.load(PARAMS)
     model = values["models"]["gan"]
     model["network"].update(width=8, depth=1, latent_dim=4)
-    model["objective"].update(penalty_share=1.0)
+    model["objective"].update(penalty_share=0.5, augment_policy=["translation"], ada_target=0.5, ada_images=400)
     model["training"].update(total_images=STEPS * 6, batch_images=6, warmup_images=16)
     values["models"] = {"small": model}
     values["compute"].update(accelerator="cpu", cpu_threads=1, checkpoint_every_s=1e9)

@@ -7,6 +7,8 @@ from tests.training.small_run import after, close_weights, model_of, run, same_w
 
 # The same sums in another order, over 8 steps of Adam.
 ROUNDING = 1e-4
+# Figures of an image beside others of its part, which are no means over images.
+WITHIN_A_PART = ("diversity", "codebook_use", "codebook_perplexity")
 
 
 def too_large(monkeypatch, model, most_images):
@@ -24,18 +26,33 @@ def too_large(monkeypatch, model, most_images):
 
 
 @pytest.mark.parametrize("micro", [1, 3])
-@pytest.mark.parametrize(("family", "objective"), [("diffusion", {}), ("gan", {"penalty_share": 1.0})])
+@pytest.mark.parametrize(
+    ("family", "objective"),
+    [
+        ("diffusion", {}),
+        ("gan", {"penalty_share": 0.4, "ada_target": 0.0, "ada_images": 64}),
+        ("vqvae", {}),
+    ],
+)
 def test_a_batch_in_parts_is_the_same_batch(family, objective, micro, tmp_path):
-    """Noise and losses are those of the whole batch. Not so where a family takes only a share of each part."""
+    """Noise and losses are those of the whole batch, penalties are taken on the same images, and ADA goes as far."""
     models = [model_of(family, **objective), model_of(family, **objective)]
     whole, parts = (
         run(model, tmp_path, micro_batch_images=size) for model, size in zip(models, (None, micro), strict=True)
     )
     assert close_weights(*models, share=ROUNDING)
     for one, other in zip(whole.curves, parts.curves, strict=True):
-        if family == "gan":
-            del one["diversity"], other["diversity"]  # of pairs within a part: no mean over images
+        for row in (one, other):
+            for name in WITHIN_A_PART:
+                row.pop(name, None)
         assert other == pytest.approx(one, rel=2e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("micro", [None, 3])
+def test_the_kls_weight_rises_with_the_images_of_the_batch(micro, tmp_path):
+    model = model_of("vae", kl_warmup_images=128)
+    run(model, tmp_path, micro_batch_images=micro)
+    assert int(model.images_seen) == 64
 
 
 def test_too_little_memory_halves_what_is_done_at_a_time(tmp_path, monkeypatch, capsys):

@@ -1,10 +1,12 @@
 """Solvers of an ordinary differential equation for images, by steps of given times."""
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from torch import Tensor
 
+Denoise = Callable[[Tensor, float], Tensor]  # noisy images (N, C, H, W) and their noise level -> the expected clean ones
 Slope = Callable[[Tensor, float], Tensor]  # images (N, C, H, W) and time -> how they change with time
 
 
@@ -27,4 +29,22 @@ def heun(slope: Slope, images: Tensor, times: Sequence[float]) -> Tensor:
         if following > 0:
             moved = images + (following - time) * (change + slope(moved, following)) / 2
         images = moved
+    return images
+
+
+def multistep(denoise: Denoise, images: Tensor, levels: Sequence[float]) -> Tensor:
+    """From images (N, C, H, W) at the first of the noise levels to the last; one call of `denoise` a step.
+
+    Error of second order, as what the step before has found is used again: DPM-Solver++(2M), Lu et al. 2022 (arXiv
+    2211.01095, algorithm 2), for images with noise added and not scaled. The first step and the last, to 0, are of first
+    order.
+    """
+    earlier, earlier_step = None, 0.0
+    for level, following in pairwise(levels):
+        clean = target = denoise(images, level)
+        step = math.log(level / following) if following > 0 else 0.0
+        if earlier is not None and following > 0:
+            target = clean + (clean - earlier) * (step / (2 * earlier_step))
+        images = target + (following / level) * (images - target)
+        earlier, earlier_step = clean, step
     return images

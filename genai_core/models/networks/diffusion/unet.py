@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genai_core.models.networks.attention import attend
+from genai_core.models.networks.norm import GroupNorm
 from genai_core.models.networks.resolutions import resolutions, widths
 
-_GROUP_CHANNELS = 8  # channels of one normalisation group
 _ATTENTION_SIDE = 7  # attention from this resolution on down: its cost grows with the fourth power of the side
 _FREQUENCIES = 16
 
@@ -43,7 +44,7 @@ class UNet(nn.Module):
             self.up.append(Level(Block(*pair, embedding, side) for pair in pairwise(up)))
             before = count
         self.middle = Block(channel_counts[-1], channel_counts[-1], embedding, sides[-1])
-        self.head_norm = nn.GroupNorm(width // _GROUP_CHANNELS, width)
+        self.head_norm = GroupNorm(width)
         self.head = nn.Conv2d(width, 4 * thin, kernel_size=3, padding=1)
         # Fine detail goes round the half-resolution part, in few channels.
         self.thin = nn.Conv2d(channels, thin, kernel_size=3, padding=1)
@@ -110,10 +111,10 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, embedding: int, side: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(inputs // _GROUP_CHANNELS, inputs)
+        self.norm1 = GroupNorm(inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
         self.modulation = nn.Linear(embedding, 2 * outputs)
-        self.norm2 = nn.GroupNorm(outputs // _GROUP_CHANNELS, outputs)
+        self.norm2 = GroupNorm(outputs)
         self.conv2 = _zero(nn.Conv2d(outputs, outputs, kernel_size=3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, kernel_size=1) if inputs != outputs else nn.Identity()
         self.attention = Attention(outputs) if side <= _ATTENTION_SIDE else nn.Identity()
@@ -133,7 +134,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int, head_channels: int = 32) -> None:
         super().__init__()
         self.heads = max(1, channels // head_channels)
-        self.norm = nn.GroupNorm(channels // _GROUP_CHANNELS, channels)
+        self.norm = GroupNorm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, kernel_size=1)
         self.output = _zero(nn.Conv2d(channels, channels, kernel_size=1))
 
@@ -142,7 +143,7 @@ class Attention(nn.Module):
         batch, channels, height, width = x.shape
         qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, height * width)
         query, key, value = qkv.transpose(-1, -2).unbind(dim=1)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
+        mixed = attend(query, key, value)
         result: Tensor = x + self.output(mixed.transpose(-1, -2).reshape(batch, channels, height, width))
         return result
 

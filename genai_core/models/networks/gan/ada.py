@@ -27,8 +27,8 @@ class Ada(nn.Module):
         self.register_buffer("sign", torch.zeros(()))
 
     @torch.no_grad()
-    def update(self, margin: Tensor) -> None:
-        """margin (B,): the scores of real images less those of their pairs."""
-        self.sign.lerp_(margin.detach().float().sign().mean(), 1 - _MEMORY)
+    def update(self, sign: float, batch_images: int) -> None:
+        """sign: the mean sign, over a batch, of the scores of real images less those of their pairs."""
+        self.sign.lerp_(torch.tensor(sign).to(self.sign), 1 - _MEMORY)
         direction = (self.sign - self._target).sign()
-        self.probability.add_(direction * len(margin) / self._total_images).clamp_(0, 1)
+        self.probability.add_(direction * batch_images / self._total_images).clamp_(0, 1)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genai_core.models.networks.norm import GroupNorm
 from genai_core.models.networks.resolutions import resolutions, widths
 from genai_core.models.networks.vae.flow import Flow
 
-_GROUP_CHANNELS = 8  # channels of one normalisation group
 _CLASS_DIM = 16
 _LOG_VARIANCE_RANGE = (-12.0, 4.0)
 
@@ -71,7 +71,7 @@ class Encoder(nn.Module):
             if level:
                 layers.append(nn.AvgPool2d(2))
             layers += _blocks(before, count, depth)
-        layers += [_norm(counts[-1]), nn.SiLU(), nn.Flatten()]
+        layers += [GroupNorm(counts[-1]), nn.SiLU(), nn.Flatten()]
         self.trunk = nn.Sequential(*layers)
         self.output = nn.Linear(counts[-1] * sides[-1] ** 2 + class_dim, 2 * latent_dim)
 
@@ -97,7 +97,7 @@ class Decoder(nn.Module):
             layers += _blocks(counts[min(level + 1, len(sides) - 1)], counts[level], depth)
             if level:
                 layers.append(nn.Upsample(scale_factor=2.0, mode="nearest"))
-        layers += [_norm(width), nn.SiLU(), nn.Conv2d(width, 4 * thin, kernel_size=3, padding=1), nn.PixelShuffle(2)]
+        layers += [GroupNorm(width), nn.SiLU(), nn.Conv2d(width, 4 * thin, kernel_size=3, padding=1), nn.PixelShuffle(2)]
         self.trunk = nn.Sequential(*layers, nn.SiLU(), nn.Conv2d(thin, channels, kernel_size=3, padding=1))
 
     def forward(self, latents: Tensor, condition: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.norm1, self.norm2 = _norm(inputs), _norm(outputs)
+        self.norm1, self.norm2 = GroupNorm(inputs), GroupNorm(outputs)
         self.conv1 = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
         self.conv2 = nn.Conv2d(outputs, outputs, kernel_size=3, padding=1)
         self.skip = nn.Conv2d(inputs, outputs, kernel_size=1) if inputs != outputs else nn.Identity()
@@ -126,7 +126,3 @@ class Block(nn.Module):
 
 def _blocks(inputs: int, outputs: int, depth: int) -> list[Block]:
     return [Block(inputs if index == 0 else outputs, outputs) for index in range(depth)]
-
-
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(channels // _GROUP_CHANNELS, channels)

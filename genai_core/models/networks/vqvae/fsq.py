@@ -9,7 +9,7 @@ _MARGIN = 1e-3  # the outermost levels are reached before the bounding function 
 
 
 class Fsq(nn.Module):
-    """Between channels, codes and tokens; it has no weights, and so no codebook that could collapse.
+    """Between channels, codes, levels and tokens; it has no weights, and so no codebook that could collapse.
 
     levels: of each channel, 2 or more. A code is a channel's level scaled to [-1, 1]; a token is the number of the
     combination, from 0 to the product of all levels.
@@ -23,7 +23,6 @@ class Fsq(nn.Module):
         counts = torch.tensor(levels)
         self.register_buffer("levels", counts, persistent=False)
         self.register_buffer("basis", torch.cat([torch.ones(1, dtype=torch.int64), counts[:-1]]).cumprod(0), False)
-        self.tokens = int(counts.prod())
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., C) of any size -> codes (..., C); the gradient passes as if nothing had been rounded."""
@@ -31,15 +30,23 @@ class Fsq(nn.Module):
         rounded = bounded + (bounded.round() - bounded).detach()
         return rounded / self._half()
 
-    def to_tokens(self, codes: Tensor) -> Tensor:
-        """codes (..., C) -> tokens (...) int64."""
-        whole = (codes * self._half()).round().long() + self._half()
-        return (whole * self.basis).sum(dim=-1)
+    def to_levels(self, codes: Tensor) -> Tensor:
+        """codes (..., C) -> the numbers of their levels, from 0 on (..., C) int64."""
+        return (codes * self._half()).round().long() + self._half()
 
-    def to_codes(self, tokens: Tensor) -> Tensor:
-        """tokens (...) int64 -> codes (..., C)."""
-        whole = (tokens[..., None] // self.basis) % self.levels
-        return (whole - self._half()) / self._half()
+    def to_codes(self, levels: Tensor) -> Tensor:
+        """levels (..., C) int64 -> codes (..., C)."""
+        return (levels - self._half()) / self._half()
+
+    def to_tokens(self, levels: Tensor) -> Tensor:
+        """levels (..., C) -> tokens (...) int64."""
+        return (levels * self.basis).sum(dim=-1)
+
+    def use(self, levels: Tensor) -> Tensor:
+        """The share of all channels' levels that levels (..., C) int64 have, a scalar."""
+        numbers = torch.arange(int(self.levels.max()), device=levels.device)
+        seen = (levels.flatten(0, -2)[:, :, None] == numbers).any(dim=0)
+        return seen.sum() / self.levels.sum()
 
     def _half(self) -> Tensor:
         return self.levels // 2

@@ -3,9 +3,9 @@
 from torch import Tensor, channels_last, nn
 from torch.nn import functional
 
+from genai_core.models.networks.norm import GroupNorm
 from genai_core.models.networks.resolutions import widths
 
-_GROUP_CHANNELS = 8  # channels of one normalisation group
 
 
 class Tokenizer(nn.Module):
@@ -31,8 +31,8 @@ class Tokenizer(nn.Module):
             if level:
                 change = nn.Conv2d(counts[level], counts[level - 1], kernel_size=1)
                 up += [change, nn.Upsample(scale_factor=2.0, mode="nearest")]
-        self.encoder = nn.Sequential(*down, _norm(counts[-1]), nn.SiLU(), nn.Conv2d(counts[-1], code_dim, 1))
-        head = [_norm(width), nn.SiLU(), nn.Conv2d(width, 4 * thin, kernel_size=3, padding=1), nn.PixelShuffle(2)]
+        self.encoder = nn.Sequential(*down, GroupNorm(counts[-1]), nn.SiLU(), nn.Conv2d(counts[-1], code_dim, 1))
+        head = [GroupNorm(width), nn.SiLU(), nn.Conv2d(width, 4 * thin, kernel_size=3, padding=1), nn.PixelShuffle(2)]
         self.decoder = nn.Sequential(*up, *head, nn.SiLU(), nn.Conv2d(thin, channels, kernel_size=3, padding=1))
 
     def encode(self, images: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class Block(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm1, self.norm2 = _norm(channels), _norm(channels)
+        self.norm1, self.norm2 = GroupNorm(channels), GroupNorm(channels)
         self.conv1 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
 
@@ -60,7 +60,3 @@ class Block(nn.Module):
         hidden = self.conv1(functional.silu(self.norm1(x)))
         result: Tensor = x + self.conv2(functional.silu(self.norm2(hidden)))
         return result
-
-
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(channels // _GROUP_CHANNELS, channels)

@@ -1,10 +1,12 @@
 """A causal transformer over the tokens of an image, row by row (Vaswani et al. 2017, arXiv 1706.03762)."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from genai_core.models.networks.attention import attend
 
 _HEAD_DIM = 32
 _EMBEDDING_STD = 0.02
@@ -13,53 +15,96 @@ _EMBEDDING_STD = 0.02
 class TokenPrior(nn.Module):
     """The distribution of each token given those before it and the class.
 
-    tokens: how many different ones. length: of a sequence. classes: their number, 0 for unconditional.
+    A token is written channel by channel, each level given the token's levels before it. So the number of tokens is not
+    bounded by a row of weights for each, and tokens that are alike in a channel share what is learned of it.
+
+    levels: of each channel. length: of a sequence, in tokens. classes: their number, 0 for unconditional.
     """
 
-    def __init__(self, tokens: int, length: int, classes: int, width: int, depth: int) -> None:
+    def __init__(self, levels: Sequence[int], length: int, classes: int, width: int, depth: int) -> None:
         super().__init__()
         self.length = length
-        self.token_embedding = nn.Embedding(tokens, width)
+        self.token_embedding = LevelEmbedding(levels, width)
+        self.level_embedding = LevelEmbedding(levels, width)  # of the levels of the token that is being written
         # What stands before the first token: the class, or the one thing there is.
         self.start = nn.Embedding(max(classes, 1), width)
         self.place = nn.Parameter(torch.empty(length, width))
-        for weight in (self.token_embedding.weight, self.start.weight, self.place):
+        for weight in (self.start.weight, self.place):
             nn.init.normal_(weight, std=_EMBEDDING_STD)
         self.layers = nn.ModuleList(Layer(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, tokens)
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, count)) for count in levels
+        )
 
-    def forward(self, tokens: Tensor, labels: Tensor | None) -> Tensor:
-        """tokens (B, length) int64, labels (B,) int64 or None -> logits (B, length, tokens), of each its own token."""
-        before = self.token_embedding(tokens[:, :-1])
-        x = torch.cat([self._begin(labels, len(tokens)), before], dim=1) + self.place
+    def forward(self, levels: Tensor, labels: Tensor | None) -> list[Tensor]:
+        """levels (B, length, C) int64, labels (B,) int64 or None -> for each channel logits (B, length, its levels)."""
+        begin = self._begin(labels, len(levels))
+        before = self.token_embedding(levels[:, :-1]).sum(dim=2)
+        # The class stands at every place: to look it up in the first one would have to be learned.
+        x = torch.cat([torch.zeros_like(begin), before], dim=1) + self.place + begin
         for layer in self.layers:
             x = layer(x)
-        logits: Tensor = self.head(self.norm(x))
+        x, written = self.norm(x), self.level_embedding(levels)
+        logits = []
+        for channel, head in enumerate(self.heads):
+            logits.append(head(x))
+            x = x + written[:, :, channel]
         return logits
 
     def draw(self, uniforms: Tensor, labels: Tensor | None, temperature: float, top_k: int | None) -> Tensor:
-        """Tokens (B, length) int64, one after the other; uniforms (B, length) in [0, 1), labels (B,) int64 or None.
+        """Levels (B, length, C) int64, one after the other; uniforms of that shape in [0, 1), labels (B,) int64 or None.
 
-        temperature divides the logits; top_k: only so many of the likeliest tokens may follow, None for all. Keys and
-        values of earlier tokens are kept, so that each step computes one token.
+        temperature divides the logits; top_k: only so many of a channel's likeliest levels may follow, None for all.
+        Keys and values of earlier tokens are kept, so that each step computes one token.
         """
         count, width = len(uniforms), self.place.shape[1]
         caches = [uniforms.new_zeros((2, count, self.length, width)) for _ in self.layers]
-        x, drawn = self._begin(labels, count), []
+        begin = self._begin(labels, count)
+        before, drawn = torch.zeros_like(begin), []
         for place in range(self.length):
-            x = x + self.place[place]
+            x = before + self.place[place] + begin
             for layer, cache in zip(self.layers, caches, strict=True):
                 x = cast(Layer, layer).step(x, cache, place)
-            logits = self.head(self.norm(x[:, 0])).float() / temperature
-            tokens = pick(logits, uniforms[:, place], top_k)
-            drawn.append(tokens)
-            x = self.token_embedding(tokens)[:, None]
+            levels = self._draw_levels(self.norm(x[:, 0]), uniforms[:, place], temperature, top_k)
+            drawn.append(levels)
+            before = self.token_embedding(levels).sum(dim=1, keepdim=True)
         return torch.stack(drawn, dim=1)
+
+    def _draw_levels(self, x: Tensor, uniforms: Tensor, temperature: float, top_k: int | None) -> Tensor:
+        """One token's levels (B, C), from its features x (B, width) and uniforms (B, C)."""
+        levels: list[Tensor] = []
+        for channel, head in enumerate(self.heads):
+            levels.append(pick(head(x).float() / temperature, uniforms[:, channel], top_k))
+            x = x + self.level_embedding.of_channel(channel, levels[-1])
+        return torch.stack(levels, dim=1)
 
     def _begin(self, labels: Tensor | None, count: int) -> Tensor:
         chosen = self.start.weight.expand(count, -1) if labels is None else self.start(labels)
         return chosen[:, None]
+
+
+class LevelEmbedding(nn.Module):
+    """A vector for each level of each channel."""
+
+    first: Tensor
+
+    def __init__(self, levels: Sequence[int], width: int) -> None:
+        super().__init__()
+        counts = torch.tensor(levels)
+        self.register_buffer("first", counts.cumsum(0) - counts, persistent=False)
+        self.table = nn.Embedding(sum(levels), width)
+        nn.init.normal_(self.table.weight, std=_EMBEDDING_STD)
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """levels (..., C) int64 -> (..., C, width)."""
+        vectors: Tensor = self.table(levels + self.first)
+        return vectors
+
+    def of_channel(self, channel: int, levels: Tensor) -> Tensor:
+        """levels (B,) int64 of one channel -> (B, width)."""
+        vectors: Tensor = self.table(levels + self.first[channel])
+        return vectors
 
 
 class Layer(nn.Module):
@@ -77,7 +122,7 @@ class Layer(nn.Module):
         """x (B, length, width) -> the same shape; no place sees a later one."""
         query, key, value = self.qkv(self.norm1(x)).chunk(3, dim=-1)
         query, key, value = self._split(query), self._split(key), self._split(value)
-        attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        attended = attend(query, key, value, is_causal=True)
         return self._finish(x, attended)
 
     def step(self, x: Tensor, cache: Tensor, place: int) -> Tensor:
@@ -85,7 +130,7 @@ class Layer(nn.Module):
         query, key, value = self.qkv(self.norm1(x)).chunk(3, dim=-1)
         cache[0, :, place], cache[1, :, place] = key[:, 0], value[:, 0]
         keys, values = self._split(cache[0, :, : place + 1]), self._split(cache[1, :, : place + 1])
-        attended = functional.scaled_dot_product_attention(self._split(query), keys, values)
+        attended = attend(self._split(query), keys, values)
         return self._finish(x, attended)
 
     def _split(self, x: Tensor) -> Tensor:
@@ -100,7 +145,7 @@ class Layer(nn.Module):
 
 
 def pick(logits: Tensor, uniforms: Tensor, top_k: int | None) -> Tensor:
-    """Tokens (B,) int64 with the probabilities that logits (B, K) give, by inversion of uniforms (B,) in [0, 1)."""
+    """Numbers (B,) int64 with the probabilities that logits (B, K) give, by inversion of uniforms (B,) in [0, 1)."""
     if top_k is not None and top_k < logits.shape[1]:
         least = logits.topk(top_k, dim=1).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
