@@ -147,11 +147,13 @@ def test_a_week_in_production(checkout: Path) -> None:
     prepared = len(diary(checkout, "prepare"))
 
     # Two events at once, and the server is started anew in the middle: one run, which finishes.
-    story.up()
     before = len(story.runs("retrain"))
     for _ in range(2):
         (checkout / ".genai/watch.json").unlink()
-        story.look()
+        answer = genai(checkout, "watch", "--once")
+        assert answer.returncode == 3, answer.stderr
+    wait_for(lambda: len(story.runs("retrain")) == before + 2, SLOW)
+    story.up()
     wait_for(lambda: len(diary(checkout, "train@gan")) == trained + 2, SLOW)
     psutil.Process(story.service("server")).terminate()
     wait_for(lambda: not story.is_up("server"), SLOW)
