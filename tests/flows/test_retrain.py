@@ -101,8 +101,12 @@ def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
     assert "these data were tried" in said
     assert started(home) == []
 
-    assert genai(home, "rollback").returncode == 0
+    assert genai(home, "rollback", "-m", "greyish").returncode == 0
     assert production(home) == "v0.0.1"
+    # The way from the fine-tuned model goes on through the champion to what that was made of.
+    answer = genai(home, "lineage", "v0.0.2")
+    assert "─ model models/champion" in answer.stdout, answer.stderr
+    assert "─ model models/trained/gan" in answer.stdout
 
 
 def test_killed_in_the_middle_and_two_at_once(home: Path, server: Server) -> None:

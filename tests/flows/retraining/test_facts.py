@@ -1,0 +1,118 @@
+"""Facts from what was found, and the order in which a decision is looked for."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.data_diff import DataDiff
+from flows.policy import decide
+from flows.registry import ModelFacts, Move, Registry
+from flows.registry import Version as Registered
+from flows.retraining.champion import Shape
+from flows.retraining.facts import Situation, decision_of, facts_of, rejected
+from flows.retraining.records import Record
+from flows.retraining.source import Source
+from flows.versions import Version
+from genai_core.config import load_config
+from tests.flows.conftest import ROOT, shell
+
+IMAGES = {
+    "added_train": 30,
+    "relabelled": 5,
+    "removed": 2,
+    "after": {"splits": {"train": 100, "test": 20}},
+    "classes": [
+        {"name": "cat", "before": 50, "after": 60},
+        {"name": "dog", "before": 40, "after": 0},
+        {"name": "owl", "before": 0, "after": 60},
+    ],
+}
+
+
+@pytest.fixture
+def situation(tmp_path: Path) -> Situation:
+    shell(tmp_path, "git init -q && git commit -q --allow-empty -m first")
+    commit = shell(tmp_path, "git rev-parse HEAD").strip()
+    move = Move(1, "v0.0.1", commit, datetime.now(UTC), "a test", "promote", "")
+    return Situation(
+        source=Source(commit, "new.dir", "main", "this checkout", None, ()),
+        config=load_config(ROOT / "params.yaml"),
+        registry=Registry((), (move,), {}, None),
+        production=move,
+        production_raw="old.dir",
+        shape=Shape(16, 1, ("cat", "dog"), 80),
+        records=[],
+        notes=(),
+    )
+
+
+def difference(images: dict[str, Any] | None, notes: tuple[str, ...] = ()) -> DataDiff:
+    side = Version("x", None, None, None, None, None)
+    return DataDiff(side, side, images, {"over_floor": 2.5} if images else None, None, notes)
+
+
+def test_what_was_found_becomes_facts(tmp_path: Path, situation: Situation) -> None:
+    facts, notes = facts_of(tmp_path, situation, difference(IMAGES), asked=False)
+    assert notes == ()
+    assert (facts.total_images, facts.new_images, facts.removed_images) == (100, 35, 2)  # another label: another image
+    assert (facts.new_classes, facts.lost_classes, facts.other_shape) == (("owl",), ("dog",), False)
+    assert facts.drift_over_floor == 2.5
+    assert facts.age_days == pytest.approx(0.0, abs=0.1)
+    assert decide(facts, situation.config.retrain).action == "train"
+
+
+def test_data_of_production_that_are_gone_count_as_new(tmp_path: Path, situation: Situation) -> None:
+    facts, notes = facts_of(tmp_path, situation, difference(None, ("v0.0.1: data/prepared is nowhere",)), asked=False)
+    assert facts.new_images == facts.total_images == 80
+    assert notes == ("v0.0.1: data/prepared is nowhere", "so how much is new is not known, and all counts as new")
+
+
+def test_the_same_data_and_other_parameters(tmp_path: Path, situation: Situation) -> None:
+    facts, _ = facts_of(tmp_path, situation, None, asked=False)
+    assert decide(facts, situation.config.retrain).action == "skip"
+    other = replace(situation, shape=Shape(32, 1, ("cat", "dog"), 80))
+    assert facts_of(tmp_path, other, None, asked=False)[0].other_shape
+
+
+def test_hours_of_earlier_ones(tmp_path: Path, situation: Situation) -> None:
+    assert facts_of(tmp_path, situation, None, asked=False)[0].train_device_hours is None
+    record = Record("rejected", "train", "a", "v0.0.1", "b", 1.5, "no", "c" * 40, datetime.now(UTC))
+    facts, _ = facts_of(tmp_path, replace(situation, records=[record]), None, asked=False)
+    assert (facts.spent_device_hours, facts.train_device_hours, facts.finetune_device_hours) == (1.5, 1.5, None)
+
+
+def test_a_persons_word_then_what_was_begun_then_the_policy(tmp_path: Path, situation: Situation) -> None:
+    facts, _ = facts_of(tmp_path, situation, None, asked=False)
+    policy = situation.config.retrain
+    assert decision_of(facts, policy, action="finetune", goes_on="train").action == "finetune"
+    assert decision_of(facts, policy, action=None, goes_on="train").action == "train"
+    assert decision_of(facts, policy, action=None, goes_on=None).action == "skip"
+
+
+def test_what_was_rejected_is_told_with_its_reason(situation: Situation) -> None:
+    assert rejected(situation) is None
+    record = Record("rejected", "train", "new.dir", "v0.0.1", situation.source.commit, 1.0, "not worse: 2 against 1")
+    found = rejected(
+        replace(situation, records=[replace(record, commit="d" * 40, at=datetime(2026, 11, 2, tzinfo=UTC))])
+    )
+    assert found is not None
+    assert found.action == "skip"
+    assert "on 2026-11-02 (ddddddd) and rejected: not worse: 2 against 1" in found.sentence
+
+
+def test_what_was_rolled_back_does_not_come_again_by_itself(situation: Situation) -> None:
+    facts = ModelFacts("m", "w", "gan", "d", "new.dir", "fd")
+    version = Registered("v0.0.2", "c" * 40, datetime.now(UTC), "a test", "", facts)
+    assert situation.production is not None
+    back = replace(situation.production, action="rollback", why="greyish")
+    registry = replace(situation.registry, versions=(version,))
+    found = rejected(replace(situation, registry=registry, production=back))
+    assert found is not None
+    assert found.action == "skip"
+    assert "v0.0.2 was made of these data, and production was rolled back to v0.0.1: greyish" in found.sentence
+    assert rejected(replace(situation, registry=registry)) is None  # promoted, not rolled back
+    other = replace(situation.source, raw="newer.dir")
+    assert rejected(replace(situation, registry=registry, production=back, source=other)) is None
