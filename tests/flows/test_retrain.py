@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.git import git
-from flows.registry import read_registry
+from flows.git import commit_of, git
+from flows.locked import lock_at
+from flows.registry import MODEL, read_registry
 from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, shell, started_genai, wait_for
 from tests.flows.retrain_home import last, new_home, put, retrain, setting, started, track, variables
 
@@ -161,9 +162,9 @@ def test_what_keeps_a_retraining_from_starting(home: Path, server: Server) -> No
     status, said = retrain(home)
     assert (status, "HEAD is detached" in said) == (2, True)
     shell(home, "git checkout -q main")
-    model = shell(home, "git show candidate@v0.0.1:dvc.lock").split("path: models/candidate\n")[1].split("md5: ")[2]
-    md5 = model.split()[0]
-    (home / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
+    model = lock_at(home, commit_of(home, "candidate@v0.0.1")).output(MODEL)
+    assert model is not None
+    (home / ".dvc/cache/files/md5" / model.md5[:2] / model.md5[2:]).unlink()
     status, said = retrain(home, "--force", api_url=server.url)
     assert (status, "genai rollback --to" in said) == (2, True), said
     assert production(home) == "v0.0.1"
