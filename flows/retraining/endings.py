@@ -83,13 +83,13 @@ def broken(work: Work, state: State[None]) -> State[None]:
     return Failed(message=text)
 
 
-@task(name="promote", cache_policy=NO_CACHE, persist_result=False)
+@task(name="promote", task_run_name="promote", cache_policy=NO_CACHE, persist_result=False)
 def promote_candidate(work: Work, why: str) -> Moved:
     """Data and model to the remote, then the tags: all of it, or nothing."""
     return promote(work.tree.folder, push, why=why, by="genai retrain")
 
 
-@task(name="deliver the branch", cache_policy=NO_CACHE, persist_result=False)
+@task(name="deliver the branch", task_run_name="deliver the branch", cache_policy=NO_CACHE, persist_result=False)
 def deliver_branch(work: Work, title: str) -> list[str]:
     """Merge into the branch that people work on, remove the checkout, push both branches. A line each."""
     branch = work.situation.source.branch

@@ -111,8 +111,16 @@ def facts_of(
 
 
 def rejected(situation: Situation) -> Decision | None:
-    """A skip, where these data were tried with this code and rejected against this champion: it would be the same."""
-    source = situation.source
+    """A skip, where somebody or the gate said no to what these data make: another attempt would bring it back.
+
+    Somebody: by rolling back from a model of these data. The gate: with this code, against this champion.
+    """
+    source, standing = situation.source, situation.production
+    if standing is not None and standing.action == "rollback" and not situation.same_data:
+        left = [v.name for v in situation.registry.versions if v.facts and v.facts.raw_data == source.raw]
+        if left:
+            why = f"{left[-1]} was made of these data, and production was rolled back to {standing.version}"
+            return Decision("skip", (f"{why}: {standing.why}", "genai retrain --force tries again"))
     found = rejected_before(situation.records, source.raw, situation.champion, source.commit)
     if found is None:
         return None

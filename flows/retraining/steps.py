@@ -48,7 +48,7 @@ class Judged:
     device_hours: float
 
 
-@task(name="notice", cache_policy=NO_CACHE, persist_result=False)
+@task(name="notice", task_run_name="notice", cache_policy=NO_CACHE, persist_result=False)
 def notice(root: Path) -> Situation:
     """What is in production, and what data there are now."""
     situation = look(root)
@@ -59,7 +59,7 @@ def notice(root: Path) -> Situation:
     return situation
 
 
-@task(name="open a checkout", cache_policy=NO_CACHE, persist_result=False)
+@task(name="open a checkout", task_run_name="open a checkout", cache_policy=NO_CACHE, persist_result=False)
 def open_tree(root: Path, situation: Situation) -> Work:
     """A git worktree on a branch of its own, with the data in reach."""
     tree, purpose = open_checkout(root, situation.source, situation.champion, date.today())
@@ -72,14 +72,14 @@ def open_tree(root: Path, situation: Situation) -> Work:
     return Work(root, situation, tree, purpose)
 
 
-@task(name="compare the data", cache_policy=NO_CACHE, persist_result=False)
+@task(name="compare the data", task_run_name="compare the data", cache_policy=NO_CACHE, persist_result=False)
 def compare_data(work: Work) -> DataDiff:
     """How much is new, and how far it lies from what production was trained on."""
     assert work.situation.production is not None
     return diff(work.tree.folder, work.situation.production.commit)
 
 
-@task(name="decide", cache_policy=NO_CACHE, persist_result=False)
+@task(name="decide", task_run_name="decide", cache_policy=NO_CACHE, persist_result=False)
 def publish_decision(situation: Situation, facts: RetrainFacts, decision: Decision, gaps: tuple[str, ...]) -> None:
     """The decision with its reasons, as a page."""
     notes, table = (*situation.notes, *gaps), rows(situation, facts)
@@ -92,7 +92,7 @@ def publish_decision(situation: Situation, facts: RetrainFacts, decision: Decisi
     say(f"decision: {decision.action}: {decision.sentence}")
 
 
-@task(name="set up", cache_policy=NO_CACHE, persist_result=False)
+@task(name="set up", task_run_name="set up", cache_policy=NO_CACHE, persist_result=False)
 def set_up(work: Work) -> Path | None:
     """Where the training starts from, written into the checkout; the champion's folder."""
     tree, purpose = work.tree, work.purpose
@@ -107,7 +107,12 @@ def set_up(work: Work) -> Path | None:
     return champion
 
 
-@task(name="compare with the champion", cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="compare with the champion",
+    task_run_name="compare with the champion",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def compare_models(work: Work, champion: Path | None) -> Judged:
     """Both on the same test images and seeds, by the extractor of the new data; then every rule of the gate."""
     tree, purpose = work.tree, work.purpose

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.git import git
-from flows.registry import read_registry
+from flows.git import commit_of, git
+from flows.locked import lock_at
+from flows.registry import MODEL, read_registry
 from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, shell, started_genai, wait_for
 from tests.flows.retrain_home import last, new_home, put, retrain, setting, started, track, variables
 
@@ -101,8 +102,12 @@ def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
     assert "these data were tried" in said
     assert started(home) == []
 
-    assert genai(home, "rollback").returncode == 0
+    assert genai(home, "rollback", "-m", "greyish").returncode == 0
     assert production(home) == "v0.0.1"
+    # The way from the fine-tuned model goes on through the champion to what that was made of.
+    answer = genai(home, "lineage", "v0.0.2")
+    assert "─ model models/champion" in answer.stdout, answer.stderr
+    assert "─ model models/trained/gan" in answer.stdout
 
 
 def test_killed_in_the_middle_and_two_at_once(home: Path, server: Server) -> None:
@@ -157,9 +162,9 @@ def test_what_keeps_a_retraining_from_starting(home: Path, server: Server) -> No
     status, said = retrain(home)
     assert (status, "HEAD is detached" in said) == (2, True)
     shell(home, "git checkout -q main")
-    model = shell(home, "git show candidate@v0.0.1:dvc.lock").split("path: models/candidate\n")[1].split("md5: ")[2]
-    md5 = model.split()[0]
-    (home / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
+    model = lock_at(home, commit_of(home, "candidate@v0.0.1")).output(MODEL)
+    assert model is not None
+    (home / ".dvc/cache/files/md5" / model.md5[:2] / model.md5[2:]).unlink()
     status, said = retrain(home, "--force", api_url=server.url)
     assert (status, "genai rollback --to" in said) == (2, True), said
     assert production(home) == "v0.0.1"

@@ -1,6 +1,6 @@
-"""One story with the lasting server: news, events made one, a worker that dies, a server that is started anew.
+"""Two stories with the lasting server: news, events made one, a worker that dies, a server that is started anew.
 
-The retraining is that of a toy workspace (toy/retrain.py): the pipeline is real, its stages only wait.
+In the first the retraining is only the pipeline (toy/retrain.py), of stages that wait; in the second the real one.
 """
 
 import shutil
@@ -14,9 +14,11 @@ import psutil
 import pytest
 
 from flows.api import Api
+from flows.news import look, production_data
 from flows.services import down, read_state
 from flows.silence import ensure_automation, find, is_as_wanted
 from tests.flows.conftest import ROOT, TOY, Server, diary, edit, genai, shell, wait_for
+from tests.flows.retrain_home import new_home, put, track, variables
 from tests.flows.test_services import free_port
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -48,12 +50,12 @@ def checkout(done: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 class Story:
     """The server of a checkout, asked as its pages ask it."""
 
-    def __init__(self, checkout: Path, port: int) -> None:
-        self.checkout, self._port = checkout, port
+    def __init__(self, checkout: Path, port: int, **variables: Any) -> None:
+        self.checkout, self._port, self._variables = checkout, port, variables
         self.server = Server(f"http://127.0.0.1:{port}/api")
 
     def up(self) -> None:
-        answer = genai(self.checkout, "up", "--port", str(self._port), timeout=SLOW, toy={"train@gan": {"seconds": 8}})
+        answer = genai(self.checkout, "up", "--port", str(self._port), timeout=SLOW, **self._variables)
         assert answer.returncode == 0, answer.stderr
 
     def runs(self, flow: str) -> list[dict[str, Any]]:
@@ -105,7 +107,7 @@ def kill_together(process: psutil.Process) -> None:
 
 @pytest.mark.timeout(600)
 def test_a_week_in_production(checkout: Path) -> None:
-    story = Story(checkout, free_port())
+    story = Story(checkout, free_port(), toy={"train@gan": {"seconds": 8}})
     raw = shell(checkout, "git show HEAD:data/raw.dvc").split("md5: ")[1].split()[0]
     story.up()
 
@@ -145,11 +147,13 @@ def test_a_week_in_production(checkout: Path) -> None:
     prepared = len(diary(checkout, "prepare"))
 
     # Two events at once, and the server is started anew in the middle: one run, which finishes.
-    story.up()
     before = len(story.runs("retrain"))
     for _ in range(2):
         (checkout / ".genai/watch.json").unlink()
-        story.look()
+        answer = genai(checkout, "watch", "--once")
+        assert answer.returncode == 3, answer.stderr
+    wait_for(lambda: len(story.runs("retrain")) == before + 2, SLOW)
+    story.up()
     wait_for(lambda: len(diary(checkout, "train@gan")) == trained + 2, SLOW)
     psutil.Process(story.service("server")).terminate()
     wait_for(lambda: not story.is_up("server"), SLOW)
@@ -160,3 +164,51 @@ def test_a_week_in_production(checkout: Path) -> None:
     assert "which takes the newest data" in cancelled["state"]["message"]
     assert len(diary(checkout, "prepare")) == prepared, "what was done before the kill is not done again"
     assert shell(checkout, "dvc status").strip() == "Data and pipelines are up to date."
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A toy repository for retrainings, with all deployments as the project has them."""
+    folder = new_home(tmp_path / "home")
+    (folder / "flows").symlink_to(ROOT / "flows")
+    shutil.copytree(ROOT / "deployments", folder / "deployments")
+    shell(folder, "git add -A && git commit -q -m deployments")
+    monkeypatch.delenv("PREFECT_HOME")
+    yield folder
+    down(folder)
+
+
+@pytest.mark.timeout(600)
+def test_data_arrive_and_a_new_model_is_in_production(home: Path) -> None:
+    told = variables(home)
+    del told["timeout"]
+    story = Story(home, free_port(), **told)
+    story.up()
+    assert story.runs("watch") == story.runs("retrain") == [], "nothing is done unasked"
+    story.look()
+    (first,) = story.rest("retrain", 1)
+    assert first["state"]["name"] == "Completed", first["state"]
+    assert production_data(home)[0] == "v0.0.1"
+    assert "samples/batch" in (home / "dvc.lock").read_text()
+
+    put(home, "second", 4)
+    track(home)
+    story.look()
+    second = story.rest("retrain", 2)[-1]
+    assert second["state"]["name"] == "Completed", second["state"]
+    assert (production_data(home)[0], second["parameters"]["old_version"]) == ("v0.0.2", production_data_of(first))
+
+    put(home, "second", 4, text="bad")
+    put(home, "third", 4, text="bad")
+    track(home)
+    story.look()
+    third = story.rest("retrain", 3)[-1]
+    assert third["state"]["name"] == "Rejected", third["state"]
+    assert "not worse" in third["state"]["message"]
+    assert production_data(home)[0] == "v0.0.2"
+    assert look(home).is_new
+
+
+def production_data_of(run: dict[str, Any]) -> str:
+    """The data that a retraining was started for."""
+    return str(run["parameters"]["new_version"])

@@ -9,7 +9,8 @@ import pytest
 
 from flows.data_diff import DataDiff
 from flows.policy import decide
-from flows.registry import Move, Registry
+from flows.registry import ModelFacts, Move, Registry
+from flows.registry import Version as Registered
 from flows.retraining.champion import Shape
 from flows.retraining.facts import Situation, decision_of, facts_of, rejected
 from flows.retraining.records import Record
@@ -100,3 +101,18 @@ def test_what_was_rejected_is_told_with_its_reason(situation: Situation) -> None
     assert found is not None
     assert found.action == "skip"
     assert "on 2026-11-02 (ddddddd) and rejected: not worse: 2 against 1" in found.sentence
+
+
+def test_what_was_rolled_back_does_not_come_again_by_itself(situation: Situation) -> None:
+    facts = ModelFacts("m", "w", "gan", "d", "new.dir", "fd")
+    version = Registered("v0.0.2", "c" * 40, datetime.now(UTC), "a test", "", facts)
+    assert situation.production is not None
+    back = replace(situation.production, action="rollback", why="greyish")
+    registry = replace(situation.registry, versions=(version,))
+    found = rejected(replace(situation, registry=registry, production=back))
+    assert found is not None
+    assert found.action == "skip"
+    assert "v0.0.2 was made of these data, and production was rolled back to v0.0.1: greyish" in found.sentence
+    assert rejected(replace(situation, registry=registry)) is None  # promoted, not rolled back
+    other = replace(situation.source, raw="newer.dir")
+    assert rejected(replace(situation, registry=registry, production=back, source=other)) is None
