@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from flows.gate import GateFacts, Interval, ModelFigures, gate
+from flows.retraining.gate import GateFacts, Interval, ModelFigures, gate
 from genai_core.config import Config, EvaluationConfig, load_config
 from genai_core.evaluation.against import RealSet
 from genai_core.evaluation.extractor import load_extractor

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from flows.arrivals import arrivals
-from flows.news import remember_taken
-from flows.promotion import promote
+from flows.registry.promotion import promote
+from flows.watching.arrivals import arrivals
+from flows.watching.news import remember_taken
 from tests.flows.model_home import git_remote, make, new_home
 
 ROOT = Path(__file__).parents[1]

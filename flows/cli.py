@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from flows import backfill_cli, compare_cli, data_cli, lineage_cli, registry_cli, retrain_cli, services_cli, watch_cli
+from flows.data import cli as data_cli
+from flows.lineage import cli as lineage_cli
+from flows.measuring import backfill_cli, compare_cli
+from flows.registry import cli as registry_cli
+from flows.retraining import cli as retrain_cli
+from flows.services import cli as services_cli
+from flows.watching import cli as watch_cli
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -83,7 +89,7 @@ def run(workspace: Path, stages: tuple[str, ...]) -> None:
     A name such as `train` stands for all its branches (train@gan ...). Reports to the Prefect server in PREFECT_API_URL
     or the active profile, else to a temporary one. What is up to date is not run again; what failed goes on.
     """
-    from flows.server import configured_api_url
+    from flows.services.server import configured_api_url
 
     plan = _planned(workspace, stages)
     click.echo(_headline(plan))
@@ -149,7 +155,7 @@ def evaluate(
 
     Both are folders, archives, .npy, .npz, IDX, Parquet or prepared datasets, of one size. See docs/evaluation.md.
     """
-    from flows.evaluate import evaluate as run_evaluate
+    from flows.measuring.evaluate import evaluate as run_evaluate
 
     options = {"against": against, "split": split, "extractor": extractor, "weights": weights, "out": out}
     sys.exit(run_evaluate(workspace, images, selfcheck=selfcheck, weights_sha256=weights_sha256, **options))
@@ -189,7 +195,7 @@ def data_add(workspace: Path, source: str, name: str | None, split_from_folders:
     or tar.gz of one, IDX files, .npy or .npz, CIFAR's batches, a Parquet dataset with images, a WebDataset tar,
     builtin:digits, or an address: https://, s3:// ..., dvc://REPOSITORY#PATH. Adding again appends. See docs/data.md.
     """
-    from flows.data import add
+    from flows.data.add import add
 
     version = add(workspace, source, name, split_from_folders=split_from_folders)
     click.echo(f"data/raw is now version {version.md5} ({version.files:,} files, {version.size_bytes / 1e6:,.1f} MB)")
@@ -209,7 +215,7 @@ def data_remove(workspace: Path, name: str, patterns: tuple[str, ...], list_file
     PATTERNS are names as the manifest has them, CLASS/file, or globs: 'hat/*' is a class ('*' stands for slashes too).
     Without any, all of NAME goes. --list names a file with one a line. Older versions stay in DVC's cache.
     """
-    from flows.data import remove
+    from flows.data.add import remove
 
     version = remove(workspace, name, patterns, list_file=list_file, dry_run=dry_run)
     if version:
@@ -236,7 +242,7 @@ def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
 def _run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
     from flows.graph import GraphError
     from flows.interrupts import deferred_interrupt
-    from flows.server import ensure_prefect_api
+    from flows.services.server import ensure_prefect_api
     from flows.view import terminal_view
     from genai_core.config import ConfigError
 

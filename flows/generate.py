@@ -13,7 +13,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.artifacts import publish_picture
-from flows.production import Production, draw, lay_out_production
+from flows.registry.production import Production, draw, lay_out_production
 from genai_core.config import PARAMS_FILE, load_config
 
 BATCHES = Path("samples/production")

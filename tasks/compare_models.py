@@ -129,7 +129,7 @@ def described(
 def gate_values(
     evaluations: list[Evaluation], recalls: list[float], compared: Comparison | None, reference: Reference
 ) -> dict[str, Any]:
-    """What flows/gate.py asks of both models, by its names."""
+    """What flows/retraining/gate.py asks of both models, by its names."""
     real = reference.description
     metric = f"fd_{real.kind}"
     models = [

@@ -178,12 +178,12 @@ def write_class_folders(idx: Path, target: Path, images: int) -> None:
 
 # One process, and so one temporary server, for all of them.
 PRODUCTION = """
-from flows.server import ensure_prefect_api
+from flows.services.server import ensure_prefect_api
 
 ensure_prefect_api()
-from flows.backfill import backfill
+from flows.measuring.backfill import backfill
 from flows.generate import generate
-from flows.measure import evaluate
+from flows.watching.measure import evaluate
 
 for flow, given in ((generate, {}), (generate, {}), (evaluate, {}), (backfill, {"revisions": "HEAD~2..HEAD"})):
     state = flow(".", **given, return_state=True)

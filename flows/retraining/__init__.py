@@ -1,1 +1,1 @@
-"""The parts of a retraining, one file each; flows/retrain.py puts them together."""
+"""The parts of a retraining, one file each; flows/retraining/retrain.py puts them together."""

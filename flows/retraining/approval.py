@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.api import Api, ApiError, auth_string
 from flows.retraining.source import RetrainError
+from flows.services.api import Api, ApiError, auth_string
 
 _FILE = Path(".genai/retrain/waiting.json")
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flows.gate import Verdict
-from flows.policy import Decision
+from flows.retraining.gate import Verdict
+from flows.retraining.policy import Decision
 
 _VERBS = {"skip": "Nothing to do", "finetune": "Fine-tune production", "train": "Train from scratch"}
 

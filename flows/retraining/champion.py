@@ -6,15 +6,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.comparison import ComparisonError, model_of
-from flows.data import run_task
+from flows.data.add import run_task
+from flows.data.stores import Stores
 from flows.graph import open_repo
-from flows.locked import CHAMPION_FILE, lock_at
+from flows.lineage.locked import CHAMPION_FILE, lock_at
+from flows.measuring.comparison import ComparisonError, model_of
 from flows.process import run_command
-from flows.registry import Registry
+from flows.registry.read import Registry
 from flows.retraining.source import RetrainError
-from flows.stores import Stores
-from flows.worktree import Worktree
+from flows.retraining.worktree import Worktree
 
 _PLACE = Path(".genai/champion")  # in the worktree
 

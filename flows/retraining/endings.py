@@ -7,22 +7,22 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.artifacts import tried
+from flows.data.objects import RemoteError
+from flows.data.remote import push
 from flows.git import GitError, git
-from flows.objects import RemoteError
 from flows.pipeline import pipeline
-from flows.policy import Decision
-from flows.promotion import Moved, promote
-from flows.registry import RegistryError
-from flows.remote import push
+from flows.registry.promotion import Moved, promote
+from flows.registry.read import RegistryError
 from flows.retraining.cards import rule_rows, table
 from flows.retraining.checkout import close_checkout
 from flows.retraining.cost import device_hours_since
 from flows.retraining.delivery import merge_into, push_branches
+from flows.retraining.policy import Decision
 from flows.retraining.records import Record, Result, failed_hours, read_records
 from flows.retraining.source import RetrainError
 from flows.retraining.steps import Judged, Work
 from flows.retraining.tell import say, tell, write_last
-from flows.worktree import commit_results
+from flows.retraining.worktree import commit_results
 
 
 def deliver(work: Work, judged: Judged, decision: Decision) -> State[None]:

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.data_diff import DataDiff
+from flows.data.diff import DataDiff
 from flows.git import GitError, git, remote_of
-from flows.locked import lock_at
-from flows.policy import Action, Decision, RetrainFacts, changed_share, decide
-from flows.registry import Move, Registry, read_registry
-from flows.registry_tags import newer_tags
+from flows.lineage.locked import lock_at
+from flows.registry.read import Move, Registry, read_registry
+from flows.registry.write import newer_tags
 from flows.retraining.champion import Shape, shape_of_production
 from flows.retraining.cost import device_hours_at
+from flows.retraining.policy import Action, Decision, RetrainFacts, changed_share, decide
 from flows.retraining.records import (
     Record,
     expected_device_hours,

@@ -9,8 +9,8 @@ from typing import Any
 
 from prefect.logging import get_run_logger
 
-from flows.notify import Event, notify
 from flows.view import current_view
+from flows.watching.notify import Event, notify
 from genai_core.config import EventKind, NotifyConfig
 
 LAST_FILE = Path(".genai/retrain/last.json")

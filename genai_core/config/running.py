@@ -24,7 +24,7 @@ class ComputeConfig(Section):
 
 
 class RetrainConfig(Section):
-    """When a retraining is worth it (flows/policy.py). No stage of dvc.yaml depends on this section."""
+    """When a retraining is worth it (flows/retraining/policy.py). No stage of dvc.yaml depends on this section."""
 
     finetune_changed_share: float = Field(gt=0.0, le=1.0, description="images new or gone from which to fine-tune")
     train_changed_share: float = Field(gt=0.0, le=1.0, description="from which to train from scratch")
@@ -44,7 +44,7 @@ class RetrainConfig(Section):
 
 
 class GateConfig(Section):
-    """What a candidate must reach to replace production (flows/gate.py). No stage of dvc.yaml depends on it."""
+    """What a candidate must reach to replace production (flows/retraining/gate.py). No stage depends on it."""
 
     max_worse_share: float = Field(gt=0.0, le=1.0, description="end of the difference's interval over the champion's")
     max_memorised_share: Share = Field(description="near copies of training images among those that it draws")

@@ -13,7 +13,7 @@ FROM_ENVIRONMENT = "environment"
 
 
 class WatchConfig(Section):
-    """What `genai watch` looks at (flows/watch.py), and when production has fallen (flows/measure.py)."""
+    """What `genai watch` looks at, and when production has fallen (flows/watching)."""
 
     source: str | None = Field(description="a folder that grows, or an archive; null: only git and its remote")
     name: str | None = Field(description="its folder below data/raw; null: the source's own name")
@@ -34,7 +34,7 @@ class EmailConfig(Section):
 
 
 class NotifyConfig(Section):
-    """Who is told of what (flows/notify.py). Secrets come from the environment."""
+    """Who is told of what (flows/watching/notify.py). Secrets come from the environment."""
 
     kinds: tuple[EventKind, ...] = Field(strict=False)
     blocks: tuple[str, ...] = Field(strict=False, description="Prefect's notification blocks: slack-webhook/NAME ...")

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from flows.data_diff import DataDiff
-from flows.policy import decide
-from flows.registry import ModelFacts, Move, Registry
-from flows.registry import Version as Registered
+from flows.data.diff import DataDiff
+from flows.data.versions import Version
+from flows.registry.read import ModelFacts, Move, Registry
+from flows.registry.read import Version as Registered
 from flows.retraining.champion import Shape
 from flows.retraining.facts import Situation, decision_of, facts_of, rejected
+from flows.retraining.policy import decide
 from flows.retraining.records import Record
 from flows.retraining.source import Source
-from flows.versions import Version
 from genai_core.config import load_config
 from tests.flows.conftest import ROOT, shell
 

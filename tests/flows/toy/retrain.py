@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.pipeline import pipeline
-from flows.queued import absorb_queued
+from flows.watching.queued import absorb_queued
 
 
 @flow(name="retrain", persist_result=False)

@@ -1,0 +1,207 @@
+"""What data there is, in which version, and what has changed since it was tracked, committed, prepared and pushed.
+
+Nothing is hashed that DVC knows already, and no image is read: what is known of images stands in data/prepared.
+"""
+
+import csv
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.data.add import DataVersion, version
+from flows.data.objects import RemoteError, address_of, faults_by_size, needed, sizes_at
+from flows.data.stores import Stores
+from flows.data.versions import PREPARE, PREPARED, head_commit, version_at
+from flows.graph import GraphError, open_repo, read_graph
+from flows.plan import make_plan
+from flows.workspace import RAW_DATA, checked_config
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+# What prepare made of each file is known by its source, NAME/CLASS/file.
+_SOURCE_COLUMNS = ["source", "split", "label"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One folder of data/raw. images, rejected: of the last preparation; None when it has not seen the source."""
+
+    name: str
+    files: int | None  # None: new, DVC does not track it yet
+    images: int | None
+    classes: int | None
+    rejected: int
+
+
+@dataclass(frozen=True)
+class ClassSplits:
+    name: str
+    train: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """data/prepared as it lies in the workspace. reasons: what prepare would do it again for; empty: up to date."""
+
+    fingerprint: str
+    image_size: int
+    channels: int
+    splits: dict[str, int]
+    classes: tuple[ClassSplits, ...]
+    rejected: dict[str, int]  # files by reason
+
+
+@dataclass(frozen=True)
+class AtRemote:
+    """What a remote lacks of the objects that the working tree needs; error: why it is not known."""
+
+    address: str
+    objects: int
+    missing: int
+    by_output: dict[str, int]
+    error: str | None
+
+
+@dataclass(frozen=True)
+class DataStatus:
+    """raw_changes: what data/raw has that data/raw.dvc has not. prepare: what the plan says of the stage, and why."""
+
+    raw: DataVersion
+    raw_changes: tuple[str, ...]
+    head_raw: str | None  # the version at git HEAD; None: there is none
+    sources: tuple[Source, ...]
+    prepared: Prepared | None
+    prepare_action: str
+    prepare_reasons: tuple[str, ...]
+    remote: AtRemote | None  # None: no default remote
+
+    @property
+    def is_committed(self) -> bool:
+        return self.head_raw == self.raw.md5
+
+
+def status(workspace: Path, *, remote: str | None = None) -> DataStatus:
+    """Look at a workspace's data. remote: by name; None: the default one.
+
+    Raises ConfigError when there is no workspace, GraphError, and RemoteError when there is no such remote.
+    """
+    checked_config(workspace)
+    with open_repo(workspace) as repo:
+        stores = Stores(repo, remote)
+        raw, head = version(workspace), head_commit(workspace)
+        try:
+            plan = make_plan(repo, read_graph(repo).up_to([PREPARE]))
+            changes, entry = plan[f"{RAW_DATA}.dvc"].reasons, plan[PREPARE]
+            action, reasons = str(entry.action), entry.reasons
+        except GraphError as error:  # the data are nowhere on this machine
+            changes, action, reasons = (str(error),), "run", (str(error),)
+        listing = stores.listing(raw.md5) or {}
+        tables = _Tables(workspace / PREPARED)
+        return DataStatus(
+            raw=raw,
+            raw_changes=changes,
+            head_raw=version_at(workspace, "HEAD", head).raw if head else None,
+            sources=tuple(_sources(workspace, listing, tables)),
+            prepared=tables.prepared(),
+            prepare_action=action,
+            prepare_reasons=reasons,
+            remote=_at_remote(repo, stores),
+        )
+
+
+class _Tables:
+    """What data/prepared says, read once: dataset.json, three columns of the manifest, rejected.csv."""
+
+    def __init__(self, folder: Path) -> None:
+        self._info: dict[str, Any] | None = None
+        self.images: Counter[tuple[str, str, int]] = Counter()  # (NAME, split, label)
+        self.rejected: Counter[tuple[str, str]] = Counter()  # (NAME, reason)
+        if not (folder / "manifest.parquet").is_file() or not (folder / "dataset.json").is_file():
+            return
+        self._info = json.loads((folder / "dataset.json").read_text())
+        self.images.update(_manifest_counts(folder / "manifest.parquet"))
+        with (folder / "rejected.csv").open(newline="", encoding="utf-8") as file:
+            self.rejected.update((row["source"].partition("/")[0], row["reason"]) for row in csv.DictReader(file))
+
+    @property
+    def is_there(self) -> bool:
+        return self._info is not None
+
+    def prepared(self) -> Prepared | None:
+        if self._info is None:
+            return None
+        by_class: Counter[tuple[str, int]] = Counter()
+        by_reason: Counter[str] = Counter()
+        for (_, split, label), count in self.images.items():
+            by_class[split, label] += count
+        for (_, reason), count in self.rejected.items():
+            by_reason[reason] += count
+        return Prepared(
+            fingerprint=self._info["fingerprint"],
+            image_size=self._info["image_size"],
+            channels=self._info["channels"],
+            splits=dict(self._info["counts"]),
+            classes=tuple(
+                ClassSplits(name, by_class["train", label], by_class["test", label])
+                for label, name in enumerate(self._info["classes"])
+            ),
+            rejected=dict(sorted(by_reason.items())),
+        )
+
+
+def _manifest_counts(path: Path) -> dict[tuple[str, str, int], int]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    rows = pq.ParquetFile(path).read(columns=_SOURCE_COLUMNS)  # read_table imports pandas, half a second
+    name = pc.extract_regex(rows["source"], pattern=r"^(?P<name>[^/]*)")
+    table = pa.table(
+        {
+            "name": pc.struct_field(name, "name"),
+            "split": pc.cast(rows["split"], pa.string()),
+            "label": rows["label"],
+        }
+    )
+    counted = table.group_by(table.column_names).aggregate([([], "count_all")]).to_pylist()
+    return {(row["name"], row["split"], row["label"]): row["count_all"] for row in counted}
+
+
+def _sources(workspace: Path, listing: dict[str, str], tables: _Tables) -> list[Source]:
+    """The folders of data/raw: those that DVC tracks, and those that are new on the disk."""
+    files = Counter(name.partition("/")[0] for name in listing if "/" in name)
+    folder = workspace / RAW_DATA
+    on_disk = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
+    found = []
+    for name in sorted({*files, *on_disk}):
+        of_name = {(split, label): n for (source, split, label), n in tables.images.items() if source == name}
+        rejected = sum(n for (source, _), n in tables.rejected.items() if source == name)
+        seen = tables.is_there and bool(of_name or rejected)
+        labels = {label for _, label in of_name if label >= 0}
+        found.append(
+            Source(
+                name=name,
+                files=files.get(name),
+                images=sum(of_name.values()) if seen else None,
+                classes=len(labels) if seen else None,
+                rejected=rejected,
+            )
+        )
+    return found
+
+
+def _at_remote(repo: "Repo", stores: Stores) -> AtRemote | None:
+    if stores.remote is None:
+        return None
+    address = address_of(stores.remote)
+    try:
+        needs = needed(repo, stores.remote)
+        faults = faults_by_size(needs, stores.cache, sizes_at(stores.remote, needs.paths))
+    except RemoteError as error:
+        return AtRemote(address, 0, 0, {}, str(error))
+    outputs = Counter("/".join(Path(fault.path).parts[:2]) for fault in faults)
+    return AtRemote(address, len(needs.paths), len(faults), dict(sorted(outputs.items())), None)

@@ -1,0 +1,131 @@
+"""The command `genai lineage`: where a thing comes from, what became of it, and who saw an image."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from flows.lineage.sightings import Sightings
+    from flows.lineage.trace import Lineage, Node
+
+DIGITS = 12
+
+
+@click.command()
+@click.argument("thing", required=False)
+@click.option(
+    "--saw", metavar="IMAGE", help="Which models were trained on this image: a file, or its name in data/raw."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def lineage(workspace: Path, thing: str | None, saw: str | None, as_json: bool) -> None:
+    """Where THING comes from, and what became of it.
+
+    THING is a generated image (a file, a tar's member as images-00000.tar:000001.png, or the sha256 of one), a model
+    (a version, prod, a folder, the sha256 of its weights) or a dataset (a folder, a fingerprint, a hash of DVC's).
+    """
+    if (thing is None) == (saw is None):
+        raise click.UsageError("name one THING, or an image with --saw")
+    with _opened(workspace) as answers:
+        if saw is not None:
+            from flows.lineage.sightings import sightings
+
+            seen = sightings(workspace, answers.history, answers, saw)
+            click.echo(json.dumps(seen.values(), indent=2)) if as_json else _print_sightings(seen, saw)
+            return
+        from flows.lineage.trace import Node
+
+        assert thing is not None
+        found = answers.find(thing)
+        made_of = found if isinstance(found, Node) else answers.made_of(found)
+        became = None if isinstance(found, Node) else answers.became(found)
+    if as_json:
+        click.echo(json.dumps({"made_of": made_of.values(), "became": became.values() if became else None}, indent=2))
+        return
+    _tree(made_of)
+    if became and became.links:
+        click.echo("\nwhat became of it:")
+        _tree(became)
+
+
+@contextmanager
+def _opened(workspace: Path) -> "Iterator[Lineage]":
+    from flows.graph import open_repo
+    from flows.lineage.ancestry import History
+    from flows.lineage.outputs import Outputs
+    from flows.lineage.trace import Lineage
+    from flows.registry.read import read_registry
+
+    with open_repo(workspace) as repo:
+        yield Lineage(workspace, History(workspace, Outputs(repo)), read_registry(workspace))
+
+
+def _tree(node: "Node", first: str = "", rest: str = "", shown: "set[tuple[str, str]] | None" = None) -> None:
+    """A node, what is known of it, and its neighbours below it; what was shown is named only."""
+    shown = set() if shown is None else shown
+    key = (node.name, str(node.facts.get("md5", "")))
+    click.echo(f"{first}{node.kind} {click.style(node.name, bold=True)}{'  (as above)' if key in shown else ''}")
+    if key in shown:
+        return
+    shown.add(key)
+    bar = f"{rest}{'│  ' if node.links else '   '}"
+    for line in _lines(node.facts):
+        click.echo(f"{bar}{line}")
+    for number, link in enumerate(node.links, 1):
+        last = number == len(node.links)
+        _tree(link, f"{rest}{'└─ ' if last else '├─ '}", f"{rest}{'   ' if last else '│  '}", shown)
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[str]:
+    if "sha256" in facts:
+        yield f"{facts['file']}, seed {facts['seed']}" + (f", class {facts['class']}" if facts["class"] else "")
+        yield f"sha256 {facts['sha256']}"
+    for version, times in [(", ".join(facts.get("versions", [])), facts.get("in_production", []))]:
+        if version:
+            spans = "; ".join(f"{begin[:19]} to {end[:19] if end else 'now'}" for begin, end in times)
+            yield f"version {version}" + (f", in production {spans}" if spans else "")
+    if "family" in facts:
+        yield f"{facts['family']}, weights {facts['weights'][:DIGITS]}, trained on {facts['trained_on'][:DIGITS]}"
+    if "fingerprint" in facts:
+        counts = ", ".join(f"{count:,} {split}" for split, count in facts["images"].items())
+        yield f"fingerprint {facts['fingerprint'][:DIGITS]}, images: {counts}"
+    if "stage" in facts:
+        values = ", ".join(f"{name}={value}" for name, value in _flat(facts["parameters"]))
+        yield f"{facts['stage']}: {facts['command']}"
+        if values:
+            yield f"parameters: {values if len(values) <= 160 else values[:160] + ' ... (--json has all)'}"
+    if "md5" in facts:
+        commit = f", commit {facts['commit'][:DIGITS]} ({facts['committed']})" if "commit" in facts else ""
+        yield f"data {facts['md5'][:DIGITS]}{commit}"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _print_sightings(seen: "Sightings", image: str) -> None:
+    trained = [entry for entry in seen.datasets if entry.trained]
+    by_name = "" if Path(image).is_file() else " (no file here, looked up by its name)"
+    click.echo(
+        f"{image}{by_name}: in the train split of {len(trained)} of {len(seen.datasets)} versions of the dataset"
+    )
+    for entry in seen.datasets:
+        name = f"  dataset {str(entry.dataset.facts.get('fingerprint', entry.dataset.facts['md5']))[:DIGITS]}: "
+        if entry.found is None:
+            click.echo(f"{name}cannot be told, its data is neither in DVC's cache nor at its remote")
+        places = [f"{place['split']} {place['source']} {place['reason']}".strip() for place in entry.found or []]
+        if entry.found is not None:
+            click.echo(f"{name}{'; '.join(places) or 'not in it'}")
+    for title, nodes in (("models trained on it", seen.models), ("images drawn by them", seen.batches)):
+        click.echo(f"{title}: {'none' if not nodes else ''}")
+        for node in nodes:
+            lines = list(_lines(node.facts))
+            click.echo(f"  {node.name}: " + "; ".join([*lines[:2], lines[-1]] if len(lines) > 2 else lines))

@@ -1,0 +1,112 @@
+"""Which models were trained on an image: for a removal request, over every dataset version that git's history knows."""
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.lineage.ancestry import History, Run
+from flows.lineage.locked import Item
+from flows.lineage.trace import Lineage, LineageError, Node
+from flows.process import run_command
+
+PREPARED = "data/prepared"
+# The small files of each version, kept: private, safe to delete.
+KEPT = Path(".genai/cache/lineage")
+_INDEX_FILES = ("dataset.json", "manifest.parquet", "rejected.csv")
+
+
+@dataclass(frozen=True)
+class SeenIn:
+    """A version of the prepared dataset, and where the image stands in it; None when its data is gone."""
+
+    dataset: Node
+    found: list[dict[str, str]] | None
+
+    @property
+    def trained(self) -> bool:
+        return any(entry["split"] == "train" for entry in self.found or [])
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """All dataset versions that were looked through, and the models and batches that came of those with the image."""
+
+    datasets: tuple[SeenIn, ...]
+    models: tuple[Node, ...]
+    batches: tuple[Node, ...]
+
+    def values(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "datasets": [{**_short(seen.dataset), "found": seen.found} for seen in self.datasets],
+            "models": [_short(model) for model in self.models],
+            "batches": [_short(batch) for batch in self.batches],
+        }
+
+
+def sightings(workspace: Path, history: History, lineage: Lineage, image: str) -> Sightings:
+    """Look `image`, a file or a name below data/raw, up in every version of the prepared dataset.
+
+    Seen by training is what stands in the train split, also as the equal image that a duplicate was left out for.
+    Raises LineageError when there is no version, or the file is no image.
+    """
+    versions = dict(history.outputs(PREPARED))
+    if not versions:
+        raise LineageError(f"no commit has a {PREPARED} in its dvc.lock; genai run, then commit dvc.lock")
+    folders = {item: folder for item, run in versions.items() if (folder := _index(workspace, history, item, run))}
+    found = dict(zip(folders, _looked_up(workspace, image, list(folders.values())), strict=True))
+    seen = tuple(SeenIn(lineage.made_of(item), found.get(item)) for item in versions)
+    reached: dict[tuple[str, str], Node] = {}
+    for item, entry in zip(versions, seen, strict=True):
+        if entry.trained:
+            _collect(lineage.became(item), reached)
+    models = {str(node.facts.get("weights")): node for node in reached.values() if node.kind == "model"}
+    batches = tuple(node for node in reached.values() if node.kind == "batch")
+    return Sightings(seen, tuple(models.values()), batches)
+
+
+def _collect(node: Node, found: dict[tuple[str, str], Node]) -> None:
+    for link in node.links:
+        found[link.name, link.facts["md5"]] = link
+        _collect(link, found)
+
+
+def _index(workspace: Path, history: History, item: Item, run: Run) -> Path | None:
+    """A folder with the small files of a dataset version; None when cache and remote do not have them."""
+    folder = workspace / KEPT / item.md5.removesuffix(".dir")
+    if (folder / "rule.json").is_file():
+        return folder
+    files = history.held.files(item.md5)
+    if files is None:
+        return None
+    wanted = {name: md5 for name, md5 in files.items() if name in _INDEX_FILES or name.startswith("facts/")}
+    contents = {name: history.held.read(md5) for name, md5 in wanted.items()}
+    if None in contents.values():
+        return None
+    for name, content in contents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content or b"")
+    # Last: its presence says that the others are whole.
+    (folder / "rule.json").write_text(json.dumps(run.stage.params["data"]))
+    return folder
+
+
+def _looked_up(workspace: Path, image: str, folders: list[Path]) -> list[list[dict[str, str]]]:
+    if not folders:
+        return []
+    lines: list[str] = []
+    path = str(Path(image).resolve()) if Path(image).is_file() else image
+    command = [sys.executable, "-m", "tasks.saw", path, *map(str, folders)]
+    status = run_command(command, folder=workspace, on_line=lines.append)
+    if status != 0:
+        shutil.rmtree(workspace / KEPT, ignore_errors=True)  # whatever is wrong with it, the next time begins anew
+        raise LineageError("\n".join(lines[-3:]) or f"tasks.saw ended with status {status}")
+    return [json.loads(line) for line in lines]
+
+
+def _short(node: Node) -> dict[str, Any]:
+    return {"name": node.name, **node.facts}

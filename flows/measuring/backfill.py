@@ -1,0 +1,181 @@
+"""The flow `backfill`: quality against data version, measured anew for every version of the data."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+from filelock import FileLock, Timeout
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+
+from flows.data.history import DataVersionAt, data_versions
+from flows.data.stores import Stores
+from flows.data.tree import prepared_tree
+from flows.data.versions import WORKING_TREE, VersionError, version_at
+from flows.git import commit_of
+from flows.graph import open_repo
+from flows.measuring.backfill_table import Row, done, keep, place_of, write_table
+from flows.pipeline import pipeline
+from flows.registry.production import (
+    DATASET,
+    EXTRACTOR,
+    Distance,
+    distance,
+    draw,
+    lay_out,
+    lay_out_production,
+    run_task_in,
+)
+from flows.registry.read import MODEL
+from flows.workspace import checked_config
+from genai_core.config import PARAMS_FILE, EvaluationConfig
+
+
+@flow(name="backfill", flow_run_name="backfill {revisions}", persist_result=False)
+def backfill(workspace: str, revisions: str, retrain: bool = False, out: str = "backfill") -> State[None]:
+    """Measure production, or a model trained anew, on each version of the data; goes on where it was ended.
+
+    Raises VersionError, ProductionError, GitError or ConfigError.
+
+    Args:
+        workspace: The checkout, relative to where the worker runs.
+        revisions: A..B: git revisions between which the data changed.
+        retrain: Train on each version, instead of measuring production.
+        out: The folder for quality.csv, .png and .html.
+    """
+    root, logger = Path(workspace).resolve(), get_run_logger()
+    config = checked_config(root).evaluation
+    versions, code = data_versions(root, revisions), commit_of(root)
+    subject: _Subject = _Retrained(root, versions[-1], config) if retrain else _Production(root, config)
+    place = place_of(root, code, subject.name)
+    failed: list[str] = []
+    with _alone(place):
+        for version in subject.order(versions):
+            if done(place, version.raw) is None:
+                with prepared_tree(root, code, version.commit, f"backfill/{place.name}-{version.raw[:10]}") as tree:
+                    state = pipeline(str(tree), list(subject.stages), return_state=True)
+                    if state.is_completed():
+                        keep(place, subject.measure(version, tree, place))
+                    else:
+                        logger.error("data version %s: %s", version.raw[:10], state.message)
+                        failed.append(version.raw[:10])
+        rows = [row for version in versions if (row := done(place, version.raw))]
+        _publish(root, root / out, rows)
+    if failed:
+        return Failed(message=f"{len(rows)} of {len(versions)} versions are measured; failed: {', '.join(failed)}")
+    return Completed(message=f"{len(rows)} versions of the data, in {out}")
+
+
+class _Subject(Protocol):
+    """What is measured on each version."""
+
+    name: str
+    stages: tuple[str, ...]
+
+    def order(self, versions: tuple[DataVersionAt, ...]) -> tuple[DataVersionAt, ...]: ...
+
+    def measure(self, version: DataVersionAt, tree: Path, place: Path) -> Row: ...
+
+
+class _Production:
+    """The same images of production, against each version's test images, in production's own features."""
+
+    stages: tuple[str, ...] = ("prepare",)
+
+    def __init__(self, root: Path, config: EvaluationConfig) -> None:
+        self._root, self._config = root, config
+        self._production = lay_out_production(root, (MODEL, EXTRACTOR))
+        self.name = self._production.version
+
+    def order(self, versions: tuple[DataVersionAt, ...]) -> tuple[DataVersionAt, ...]:
+        return versions
+
+    def measure(self, version: DataVersionAt, tree: Path, place: Path) -> Row:
+        drawn = place / "drawn" / "images"
+        if not drawn.is_dir():
+            shutil.move(_drawn(self._root, self._production.folder, self._config), place / "drawn")
+        found = distance(self._root, self._production.folder, drawn, tree / DATASET, get_run_logger().info)
+        return _row(version, tree, self.name, version.raw, found)
+
+
+class _Retrained:
+    """A candidate trained on each version, against the newest version's test images, in that version's features.
+
+    No test image becomes a training image in a later version, so the newest test images are new to every candidate.
+    """
+
+    stages: tuple[str, ...] = ("candidate",)
+
+    def __init__(self, root: Path, newest: DataVersionAt, config: EvaluationConfig) -> None:
+        self._root, self._newest, self._config = root, newest, config
+        self.name = f"retrained {newest.raw}"
+
+    def order(self, versions: tuple[DataVersionAt, ...]) -> tuple[DataVersionAt, ...]:
+        return tuple(reversed(versions))
+
+    def measure(self, version: DataVersionAt, tree: Path, place: Path) -> Row:
+        frozen = place / "frozen"
+        if version == self._newest:
+            made = version_at(tree, WORKING_TREE, None)
+            with open_repo(tree) as repo:
+                for path, md5 in ((DATASET, made.prepared), (EXTRACTOR, made.extractor)):
+                    if md5 is None:
+                        raise VersionError(f"{path} was not made for data version {version.raw[:10]}")
+                    lay_out(Stores(repo), md5, frozen / path, path)
+            shutil.copy(tree / PARAMS_FILE, frozen)
+        with TemporaryDirectory(dir=place) as scratch:
+            drawn = Path(scratch) / "drawn"
+            shutil.move(_drawn(self._root, tree, self._config), drawn)
+            found = distance(self._root, frozen, drawn / "images", frozen / DATASET, get_run_logger().info)
+        return _row(version, tree, f"trained on {version.raw[:10]}", self._newest.raw, found)
+
+
+def _drawn(root: Path, folder: Path, config: EvaluationConfig) -> Path:
+    out = f".genai/drawn-{os.getpid()}"
+    shutil.rmtree(folder / out, ignore_errors=True)
+    return draw(root, folder, out, config.total_images, config.seed, get_run_logger().info)
+
+
+def _row(version: DataVersionAt, tree: Path, model: str, tested_on: str, found: Distance) -> Row:
+    counts = json.loads((tree / DATASET / "dataset.json").read_text())["counts"]
+    return Row(
+        data=version.raw,
+        commit=version.commit,
+        committed=version.committed,
+        train_images=counts.get("train", 0),
+        test_images=counts.get("test", 0),
+        model=model,
+        tested_on=tested_on,
+        metric=found.metric,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+    )
+
+
+def _publish(root: Path, out: Path, rows: list[Row]) -> None:
+    """Table, picture and page; the picture is drawn by a task, as the flows know no drawing."""
+    if not rows:
+        return
+    write_table(out, rows)
+    run_task_in(root, root, ["tasks.trend", str(out)], get_run_logger().info)
+    create_table_artifact([vars(row) for row in rows], key="backfill", description="Quality against data version")
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """One backfill of a kind at a time."""
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(place / ".lock", timeout=0.0):
+            yield
+    except Timeout:
+        raise VersionError("another backfill of these is at work in this checkout; wait for it") from None

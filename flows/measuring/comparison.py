@@ -1,0 +1,148 @@
+"""Two models measured alike by a child process (flows know no torch), and what the gate reads of it."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.data.stores import Stores
+from flows.git import GitError, commit_of
+from flows.graph import open_repo
+from flows.lineage.locked import lock_at
+from flows.process import run_command
+from flows.registry.read import MODEL, STAGE, read_registry
+from flows.retraining.gate import GateFacts, Interval, ModelFigures
+
+PLACE = Path(".genai/compare")  # below the workspace
+COMPARISON_FILE, CONFIG_FILE = "comparison.json", "config.json"
+_MODELS, _NEW = Path(".genai/compared-models"), Path(".genai/compared")
+
+
+class ComparisonError(RuntimeError):
+    """The models cannot be compared; the message says why."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A model to compare: what a person calls it, and its folder."""
+
+    name: str
+    folder: Path
+
+
+def compare(
+    workspace: Path, a: str, b: str, out: Path | None = None, on_line: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Compare the models that two names stand for (find_model), and write `out`, by default PLACE in the workspace.
+
+    Gives comparison.json (docs/evaluation.md). Raises ComparisonError, GitError or RemoteError.
+    """
+    place = workspace / _MODELS
+    shutil.rmtree(place, ignore_errors=True)  # what a killed run left
+    try:
+        sides = [Side(name, find_model(workspace, name, place / letter)) for letter, name in (("a", a), ("b", b))]
+        return compare_folders(workspace, sides[1], sides[0], out or workspace / PLACE, on_line)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def compare_folders(
+    workspace: Path, candidate: Side, champion: Side | None, out: Path, on_line: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Measure both by the workspace's extractor and reference; without a champion the candidate alone.
+
+    `out` is written whole, or left as it was. Raises ComparisonError with the task's own line.
+    """
+    command = [sys.executable, "-m", "tasks.compare_models", str(candidate.folder), f"--name={candidate.name}"]
+    command += [f"--out={_NEW}"]
+    if champion is not None:
+        command += [f"--against={champion.folder}", f"--against-name={champion.name}"]
+    said: list[str] = []
+
+    def keep(line: str) -> None:
+        said.append(line)
+        on_line(line)
+
+    shutil.rmtree(workspace / _NEW, ignore_errors=True)
+    status = run_command(command, folder=workspace, environment={"PYTHONUNBUFFERED": "1"}, on_line=keep)
+    if status != 0:
+        raise ComparisonError(said[-1] if said else f"tasks.compare_models ended with status {status}")
+    values: dict[str, Any] = json.loads((workspace / _NEW / COMPARISON_FILE).read_text())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = out.with_name(f".{out.name}.new")  # may lie on another file system: copied first, then one rename
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.move(workspace / _NEW, beside)
+    shutil.rmtree(out, ignore_errors=True)
+    os.rename(beside, out)
+    return values
+
+
+def find_model(workspace: Path, name: str, into: Path) -> Path:
+    """The folder of the model that `name` stands for; one of another commit is put below `into`.
+
+    name: a model folder; a model of this workspace (gan, finetuned, candidate); `prod` or a registered version; a git
+    revision, whose models/candidate is taken from DVC's cache, else from the remote. Raises ComparisonError that says
+    what was looked for.
+    """
+    for folder in (Path(name), workspace / name):
+        if (folder / CONFIG_FILE).is_file():
+            return folder.resolve()
+    for place in ("trained/", ""):
+        folder = workspace / "models" / f"{place}{name}"
+        if "/" not in name and (folder / CONFIG_FILE).is_file():
+            return folder
+    return model_of(workspace, name, into)
+
+
+def model_of(workspace: Path, name: str, into: Path) -> Path:
+    """models/candidate of `prod`, a registered version or a git revision, laid out in `into`, which is not there yet.
+
+    The working tree is not touched. Raises ComparisonError, RemoteError.
+    """
+    commit = _commit(workspace, name)
+    model = lock_at(workspace, commit).output(MODEL)
+    if model is None:
+        raise ComparisonError(f"{name}: dvc.lock at {commit[:7]} has no {MODEL}; was it committed after `genai run`?")
+    with open_repo(workspace) as repo:
+        stores = Stores(repo)
+        files = stores.listing(model.md5)
+        lost = None if files is None else stores.lay_out(files, files, into)
+    if files is None or lost:
+        raise ComparisonError(
+            f"{name}: {MODEL} of {commit[:7]} ({model.md5}) is neither in the cache nor at the remote: genai data pull"
+        )
+    return into
+
+
+def gate_facts(comparison: Mapping[str, Any], device_hours: float | None) -> GateFacts:
+    """What flows/retraining/gate.py judges, from a comparison and the hours that the candidate took."""
+    values = comparison["gate"]
+    champion, difference = values["champion"], values["difference"]
+    return GateFacts(
+        candidate=ModelFigures(**values["candidate"]),
+        champion=ModelFigures(**champion) if champion else None,
+        difference=Interval(**difference) if difference else None,
+        same_protocol=values["same_protocol"],
+        recall_of_real=values["recall_of_real"],
+        classes=tuple(values["classes"]),
+        device_hours=device_hours,
+    )
+
+
+def _commit(workspace: Path, name: str) -> str:
+    looked_for = f"{name}: no model folder, no model in models/, no version (genai registry show) and no git revision"
+    try:
+        registry = read_registry(workspace)
+        standing = registry.production()
+        if name == STAGE and standing is not None:
+            return standing.commit
+        if name == STAGE:
+            raise ComparisonError("nothing is in production yet; genai promote")
+        version = next((version for version in registry.versions if version.name == name), None)
+        return version.commit if version else commit_of(workspace, name)
+    except GitError as error:
+        raise ComparisonError(f"{looked_for} ({error})") from None

@@ -1,0 +1,1 @@
+"""Which model is in production, in git's tags: read, written, moved."""

@@ -1,0 +1,121 @@
+"""The model in production, laid out from DVC's cache or remote; drawing from it, and measuring what it draws."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from flows.data.stores import Stores
+from flows.graph import open_repo
+from flows.lineage.locked import lock_at
+from flows.process import run_command
+from flows.registry.read import MODEL, read_registry
+from genai_core.config import PARAMS_FILE, load_config
+
+PLACE = Path(".genai/production")
+EXTRACTOR, DATASET = "models/extractor", "data/prepared"
+
+OnLine = Callable[[str], None]
+
+
+class ProductionError(RuntimeError):
+    """Production cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Production:
+    """A version in a folder of its own, with the workspace's parameters beside it."""
+
+    version: str
+    commit: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Distance:
+    """A Frechet distance with its interval, of which metric."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+
+
+def lay_out_production(workspace: Path, outputs: Iterable[str] = (MODEL,)) -> Production:
+    """The version in production with some of its outputs, as its commit's dvc.lock names them.
+
+    Raises ProductionError when nothing is in production or its data is gone, RemoteError, GitError, ConfigError.
+    """
+    standing = read_registry(workspace).production()
+    if standing is None:
+        raise ProductionError("nothing is in production yet: genai run, commit, then genai promote")
+    load_config(workspace / PARAMS_FILE)
+    lock = lock_at(workspace, standing.commit)
+    folder = workspace / PLACE / standing.version
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / ".lock"), open_repo(workspace) as repo:
+        stores = Stores(repo)
+        for path in outputs:
+            item = lock.output(path)
+            if item is None:
+                raise ProductionError(f"{standing.version}: its commit has no {path}; promote a later version")
+            lay_out(stores, item.md5, folder / path, f"{standing.version}'s {path}")
+        new = folder / ".params.new"
+        shutil.copy(workspace / PARAMS_FILE, new)
+        os.replace(new, folder / PARAMS_FILE)
+    return Production(standing.version, standing.commit, folder)
+
+
+def draw(code: Path, folder: Path, out: str, images: int, seed: int, on_line: OnLine) -> Path:
+    """Draw images from the candidate below `folder` to `out` there. code: the checkout whose tasks do it."""
+    run_task_in(code, folder, ["tasks.draw", out, f"--images={images}", f"--seed={seed}"], on_line)
+    return folder / out
+
+
+def distance(code: Path, folder: Path, images: Path, dataset: Path, on_line: OnLine) -> Distance:
+    """The distance of images from a dataset's test split, in the features of the extractor below `folder`."""
+    out = images.with_name(f"{images.name}.json")
+    arguments = [str(images), f"--against={dataset.resolve()}", "--split=test", "--extractor=project", f"--out={out}"]
+    run_task_in(code, folder, ["tasks.score", *arguments], on_line)
+    figures = json.loads(out.read_text())
+    metric = next(name for name in figures if name.startswith("fd_") and name in figures["interval"])
+    ends = figures["interval"][metric]
+    return Distance(metric, figures[metric], ends["low"], ends["high"])
+
+
+def lay_out(stores: Stores, md5: str, path: Path, what: str) -> None:
+    """Put an output by its hash at `path`, as links into the cache. Raises ProductionError."""
+    mark = path.with_name(f".{path.name}.md5")
+    if mark.is_file() and mark.read_text() == md5 and path.is_dir():
+        return
+    files = stores.listing(md5)
+    if files is None:
+        raise ProductionError(f"{what} ({md5}) is neither in DVC's cache nor at its remote; genai rollback goes back")
+    new = path.with_name(f".{path.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    lost = stores.lay_out(files, files, new)
+    if lost:
+        raise ProductionError(f"{what}: {len(lost)} of {len(files)} files are gone, {lost[0]} for one; genai rollback")
+    shutil.rmtree(path, ignore_errors=True)
+    os.rename(new, path)
+    mark.write_text(md5)
+
+
+def run_task_in(code: Path, folder: Path, command: list[str], on_line: OnLine) -> None:
+    """A task of the checkout `code` in another folder. Raises ProductionError with its last lines."""
+    said: list[str] = []
+
+    def take(line: str) -> None:
+        said.append(line)
+        on_line(line)
+
+    path = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH", "")]))
+    environment = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    status = run_command([sys.executable, "-m", *command], folder=folder, environment=environment, on_line=take)
+    if status != 0:
+        raise ProductionError("\n".join([f"{command[0]} ended with status {status}:", *said[-8:]]))

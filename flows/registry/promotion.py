@@ -1,0 +1,212 @@
+"""Promote and roll back: each one transaction, after which production is the new version, or as it was."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.git import commit_of, git, remote_of
+from flows.graph import open_repo
+from flows.lineage.locked import Lock, differences, lock_at
+from flows.lineage.outputs import Outputs
+from flows.registry.read import (
+    ARTIFACT,
+    MODEL,
+    STAGE,
+    VERSION_PATTERN,
+    ModelFacts,
+    Registry,
+    RegistryError,
+    Version,
+    fact_fields,
+    read_registry,
+    tag_message,
+)
+from flows.registry.write import NewTag, add_tags, newer_tags
+
+# Sends all that the workspace's HEAD names to the DVC remote and verifies it there; raises what says why it could not.
+PushData = Callable[[Path], object]
+
+# What a version is made of: a change there that is not committed would not be in what the tag names.
+_PARTS = ("dvc.lock", "dvc.yaml", "params.yaml", "data", "models", "genai_core", "tasks", "metrics")
+MOST_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What became of production, and who knows."""
+
+    version: str
+    before: str | None
+    commit: str
+    data_remote: str | None  # where the model's data was verified; None: this machine's cache only
+    git_remote: str | None  # where the tags were pushed; None: this clone only
+
+
+def promote(workspace: Path, push_data: PushData, *, version: str | None = None, why: str = "", by: str = "") -> Moved:
+    """Make the model that HEAD's dvc.lock names the production model.
+
+    The data is pushed and verified first, where DVC has a remote; else it has to be whole in the cache. Then both tags,
+    version and stage, are added as one. version: its name; default: the next one. by: what did it, beside git's own
+    user. Raises RegistryError or GitError, or what `push_data` raises; production is then as it was.
+    """
+    if version is not None and not VERSION_PATTERN.fullmatch(version):
+        raise RegistryError(f"version {version!r}: expected three numbers after a v, such as v1.2.0")
+    commit = commit_of(workspace)
+    lock = _committed(workspace, commit)
+    git_remote = remote_of(workspace)
+    if git_remote:
+        newer_tags(workspace, git_remote)
+    registry = read_registry(workspace)
+    with open_repo(workspace) as repo:
+        held = Outputs(repo)
+        facts, data_remote = _facts_of(held, lock), held.remote_name
+        name = _name_for(registry, commit, facts, version)
+        if data_remote is None and not held.in_cache(facts.model):
+            raise RegistryError(f"the model ({facts.model}) is not whole in DVC's cache: `dvc repro` makes it again")
+    if data_remote:
+        push_data(workspace)
+        with open_repo(workspace) as repo:  # anew: what was asked of the remote before the push is no answer after it
+            if not Outputs(repo).at_remote(facts.model):
+                raise RegistryError(
+                    f"the model ({facts.model}) was pushed, but is not whole at the DVC remote {data_remote}; "
+                    f"look at its storage, then promote again{_unchanged(registry)}"
+                )
+    before = registry.production()
+    figure = f", {facts.metric} {facts.figures[facts.metric]:.4g}" if facts.metric in facts.figures else ""
+    why = why or facts.choice
+    tags = []
+    if registry.of_commit(commit) is None:
+        fields = {"Why": why, "By": by, **fact_fields(facts)}
+        tags.append(NewTag(f"{ARTIFACT}@{name}", commit, tag_message(f"{ARTIFACT} {name}{figure}", fields)))
+    tags.append(_move(registry, "promote", name, commit, why, by))
+    add_tags(workspace, registry, tags, git_remote)
+    return Moved(name, before.version if before else None, commit, data_remote, git_remote)
+
+
+def rollback(workspace: Path, *, to: str | None = None, why: str = "", by: str = "") -> Moved:
+    """Make an earlier version the production model again: `to`, or what was there before the present one.
+
+    Nothing is trained or pushed; the version's data has to be whole in the cache or at the DVC remote.
+    Raises RegistryError or GitError; production is then as it was.
+    """
+    git_remote = remote_of(workspace)
+    if git_remote:
+        newer_tags(workspace, git_remote)
+    registry = read_registry(workspace)
+    before = registry.production()
+    if before is None:
+        raise RegistryError("nothing is in production yet, so there is nothing to go back from; see: genai promote")
+    name = to or registry.before()
+    if name is None:
+        raise RegistryError(f"nothing was in production before {before.version}; name a version with --to")
+    target = registry.version(name)
+    if target.name == before.version:
+        raise RegistryError(f"{target.name} is in production already")
+    if target.withdrawn:
+        raise RegistryError(f"{target.name} was withdrawn (gto deregister); choose another: genai registry show")
+    data_remote = _where_data_is(workspace, target, registry)
+    why = why or f"back from {before.version}"
+    add_tags(workspace, registry, [_move(registry, "rollback", target.name, target.commit, why, by)], git_remote)
+    return Moved(target.name, before.version, target.commit, data_remote, git_remote)
+
+
+def _committed(workspace: Path, commit: str) -> Lock:
+    """HEAD's dvc.lock, when the workspace has nothing that differs from it and it says what made the model."""
+    changed = git(workspace, "status", "--porcelain", "--untracked-files=no", "--", *_PARTS).splitlines()
+    if changed:
+        raise RegistryError(
+            f"not committed: {_some([line[3:] for line in changed])}. A version is a commit: "
+            "git commit what the run made, then promote"
+        )
+    lock = lock_at(workspace, commit)
+    if lock.output(MODEL) is None:
+        raise RegistryError(
+            f"dvc.lock at {commit[:7]} has no {MODEL}: genai run, then git add -A and git commit, then promote"
+        )
+    if lock.raw_data is None:
+        raise RegistryError("data/raw.dvc is not committed: git add data/raw.dvc and git commit, then promote")
+    stale = differences(workspace, commit, MODEL)
+    if stale:
+        raise RegistryError(
+            f"{MODEL} was not made of what {commit[:7]} holds; these differ: {_some(stale)}. "
+            "genai run, git commit, then promote"
+        )
+    return lock
+
+
+def _facts_of(held: Outputs, lock: Lock) -> ModelFacts:
+    model = lock.output(MODEL)
+    assert model is not None
+    files = held.files(model.md5) or {}
+    config, selection = (held.read(files[n]) if n in files else None for n in ("config.json", "selection.json"))
+    if config is None or selection is None:
+        raise RegistryError(
+            f"{MODEL} ({model.md5}) is neither in DVC's cache nor at its remote; genai run brings it back"
+        )
+    described, chosen = json.loads(config), json.loads(selection)
+    return ModelFacts(
+        model=model.md5,
+        weights=described["sha256"]["model.safetensors"],
+        family=chosen["family"],
+        dataset=described["dataset"],
+        raw_data=lock.raw_data.md5 if lock.raw_data else "",
+        metric=chosen["metric"],
+        figures=chosen["figures"],
+        choice=chosen["reason"],
+    )
+
+
+def _name_for(registry: Registry, commit: str, facts: ModelFacts, wanted: str | None) -> str:
+    """The version's name. Raises RegistryError when there is nothing to promote, or the name is taken."""
+    standing, own = registry.production(), registry.of_commit(commit)
+    if standing is not None:
+        there = next((version for version in registry.versions if version.commit == standing.commit), None)
+        if standing.commit == commit or (there and there.facts and there.facts.model == facts.model):
+            raise RegistryError(f"nothing to promote: {standing.version}, which is in production, is this very model")
+    if own is not None:
+        if own.withdrawn:
+            raise RegistryError(f"this commit is {own.name}, which was withdrawn (gto deregister)")
+        if wanted not in (None, own.name):
+            raise RegistryError(f"this commit is registered as {own.name} already; leave --as {wanted} out")
+        return own.name
+    taken = next((version for version in registry.versions if version.name == wanted), None)
+    if taken is not None:
+        raise RegistryError(
+            f"{wanted} is the version of another commit, {taken.commit[:7]}; leave --as out for the next one"
+        )
+    return wanted or registry.next_version()
+
+
+def _where_data_is(workspace: Path, target: Version, registry: Registry) -> str | None:
+    model = lock_at(workspace, target.commit).output(MODEL)
+    if model is None:
+        raise RegistryError(f"{target.name}: its commit has no {MODEL}{_unchanged(registry)}")
+    with open_repo(workspace) as repo:
+        held = Outputs(repo)
+        if held.in_cache(model.md5):
+            return held.remote_name
+        if held.remote_name and held.at_remote(model.md5):
+            return held.remote_name
+    place = f" nor at the DVC remote {held.remote_name}" if held.remote_name else ", and there is no DVC remote"
+    raise RegistryError(
+        f"{target.name}: its model ({model.md5}) is not whole in DVC's cache{place}; choose another version "
+        f"(genai registry show){_unchanged(registry)}"
+    )
+
+
+def _move(registry: Registry, action: str, name: str, commit: str, why: str, by: str) -> NewTag:
+    standing = registry.production()
+    title = f"{'Promote' if action == 'promote' else 'Roll back to'} {ARTIFACT} {name}"
+    fields = {"Action": action, "From": standing.version if standing else "", "Why": why, "By": by}
+    return NewTag(f"{ARTIFACT}#{STAGE}#{registry.next_number()}", commit, tag_message(title, fields))
+
+
+def _unchanged(registry: Registry) -> str:
+    standing = registry.production()
+    return f". Production is unchanged: {standing.version if standing else 'none'}"
+
+
+def _some(items: list[str]) -> str:
+    more = len(items) - MOST_SHOWN
+    return ", ".join(items[:MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")

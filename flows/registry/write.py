@@ -1,0 +1,81 @@
+"""Writing to the registry: tags added all at once or none, shared through the git remote where there is one."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows.git import GitError, git
+from flows.registry.read import TAG_PATTERN, TAG_REFS, Registry, RegistryError, read_registry
+
+
+@dataclass(frozen=True)
+class NewTag:
+    """A tag that is to be added."""
+
+    name: str
+    commit: str
+    message: str
+
+
+def newer_tags(workspace: Path, remote: str) -> None:
+    """Take over the tags that the git remote has and this clone has not. Raises GitError, RegistryError on conflict."""
+    theirs = tags_at(workspace, remote)
+    ours = read_registry(workspace).tags
+    other = sorted(name for name in theirs.keys() & ours.keys() if theirs[name] != ours[name])
+    if other:
+        raise RegistryError(
+            f"the tag {other[0]} is one thing here and another at {remote}: two clones that did not know of each "
+            f"other moved production. To take {remote}'s: git tag -d '{other[0]}', then genai registry show"
+        )
+    missing = sorted(theirs.keys() - ours.keys())
+    if missing:
+        git(workspace, "fetch", "--quiet", "--no-tags", remote, *(f"refs/tags/{n}:refs/tags/{n}" for n in missing))
+
+
+def tags_at(workspace: Path, remote: str) -> dict[str, str]:
+    """The registry's tags at a git remote: name -> hash of the tag. Raises GitError."""
+    lines = git(workspace, "ls-remote", "--quiet", "--tags", "--refs", remote, *TAG_REFS).splitlines()
+    pairs = [line.split("\t", 1) for line in lines]
+    found = {name.removeprefix("refs/tags/"): sha for sha, name in pairs}
+    return {name: sha for name, sha in found.items() if TAG_PATTERN.fullmatch(name)}
+
+
+def add_tags(workspace: Path, registry: Registry, new: Iterable[NewTag], remote: str | None) -> None:
+    """Add tags all at once or none: at the git remote first, where there is one, then here.
+
+    The remote decides: of two clones that move production at the same time one is refused. A process killed in between
+    leaves this clone behind the remote, and the next command takes the tags over. Raises GitError, RegistryError.
+    """
+    # DVC and GTO take the tag with the latest time, in whole seconds, for the one that counts.
+    seconds = int(datetime.now(UTC).timestamp())
+    if registry.newest_at is not None:
+        seconds = max(seconds, int(registry.newest_at.timestamp()) + 1)
+    who = git(workspace, "var", "GIT_COMMITTER_IDENT").strip().rsplit(" ", 2)[0]
+    made = {}
+    for tag in new:
+        text = f"object {tag.commit}\ntype commit\ntag {tag.name}\ntagger {who} {seconds} +0000\n\n{tag.message}"
+        made[tag.name] = git(workspace, "mktag", text=text).strip()
+    if remote is not None:
+        _push(workspace, remote, {**registry.tags, **made}, made)
+    steps = [f"create refs/tags/{name} {sha}" for name, sha in made.items()]
+    git(workspace, "update-ref", "--stdin", text="\n".join(["start", *steps, "prepare", "commit"]) + "\n")
+
+
+def _push(workspace: Path, remote: str, tags: dict[str, str], made: dict[str, str]) -> None:
+    # Also the tags from before there was a remote. Without --force git refuses to move a tag that is there.
+    specs = [f"{sha}:refs/tags/{name}" for name, sha in tags.items()]
+    try:
+        git(workspace, "push", "--quiet", "--atomic", "--no-verify", remote, *specs)
+    except GitError as error:
+        try:
+            theirs = tags_at(workspace, remote)
+        except GitError:
+            raise RegistryError(
+                f"{remote} did not confirm the tags ({error}); ask it again: genai registry show"
+            ) from None
+        if any(theirs.get(name) != sha for name, sha in made.items()):
+            taken = next((name for name in made if name in theirs), None)
+            if taken:
+                raise RegistryError(f"somebody else moved production meanwhile ({taken}); see: genai history") from None
+            raise RegistryError(f"{remote} refused the tags: {error}") from None

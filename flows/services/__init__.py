@@ -1,0 +1,1 @@
+"""Prefect's server, its workers and deployments, and what keeps them from working."""

@@ -1,0 +1,276 @@
+"""Prefect's server, workers and deployments on one machine: started, found again and stopped, these and no others.
+
+Which processes they are stands in .genai/services.json, by id and start time: an id alone may long be another's.
+"""
+
+import ipaddress
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import psutil
+from filelock import FileLock, Timeout
+
+from flows.process import TimedOut, run_command, start_service
+from flows.services.api import Api, ApiError, auth_string
+from flows.services.deployment_file import DEPLOYMENTS, ServicesError, check_deployments, deployment_file, work_pools
+from flows.services.silence import HEARTBEAT_S, ensure_automation
+
+STATE, LOGS, HOME = Path(".genai/services.json"), Path(".genai/logs"), Path(".genai/prefect")
+START_TIMEOUT_S, STOP_TIMEOUT_S = 120.0, 20.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process that was started, by what tells it from a later one with the same id."""
+
+    name: str
+    pid: int
+    started: float  # seconds since the epoch, by the kernel
+
+    def process(self) -> psutil.Process | None:
+        """The process while it lives."""
+        with suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            if abs(process.create_time() - self.started) < 0.05 and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        return None
+
+
+@dataclass(frozen=True)
+class State:
+    """What `up` started: the API's address, the server first, then its workers."""
+
+    url: str
+    services: tuple[Service, ...]
+
+    def living(self) -> tuple[Service, ...]:
+        return tuple(service for service in self.services if service.process())
+
+
+def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, database: str | None = None) -> State:
+    """Start what does not run yet: the server, a worker for each work pool of the file, its deployments; wait for all.
+
+    database: address of a PostgreSQL database; None: SQLite below .genai/prefect. Raises ServicesError when
+    something does not come up; what this call started is then stopped again.
+    """
+    _check_access(host)
+    check_deployments(workspace)
+    pools, on_server = work_pools(workspace), database_settings(database)
+    with _alone(workspace):
+        state = read_state(workspace)
+        before = state.living() if state else ()
+        wanted = f"http://{_local(host)}:{port}/api"
+        server = next((service for service in before if service.name == "server"), None)
+        if server and state and state.url != wanted:
+            raise ServicesError(f"a server of this checkout runs at {state.url} already; genai down ends it")
+        api = Api(wanted, auth_string())
+        started = list(before)
+        try:
+            if server is None:
+                _check_port(host, port)
+                started.insert(0, _start(workspace, "server", _server_command(host, port), wanted, on_server))
+                _write_state(workspace, State(wanted, tuple(started)))
+            _wait("the server", workspace, started[0], lambda: _is_healthy(api))
+            for pool in pools:
+                name = f"worker {pool}"
+                worker = next((service for service in started if service.name == name), None)
+                if worker is None:
+                    worker = _start(workspace, name, _worker_command(pool), wanted)
+                    started.append(worker)
+                    _write_state(workspace, State(wanted, tuple(started)))
+                _wait(name, workspace, worker, lambda pool=pool: _has_worker(api, pool))  # type: ignore[misc]
+            _deploy(workspace, wanted, say)
+            _mark_the_silent(api)
+        except BaseException:
+            for service in reversed(started):
+                if service not in before:
+                    _end(service)
+            _write_state(workspace, State(wanted, before))
+            raise
+        return State(wanted, tuple(started))
+
+
+def down(workspace: Path) -> tuple[str, ...]:
+    """Stop what `up` started, workers first; the names of what was still running."""
+    with _alone(workspace):
+        state = read_state(workspace)
+        living = state.living() if state else ()
+        for service in reversed(living):
+            _end(service)
+        (workspace / STATE).unlink(missing_ok=True)
+        return tuple(service.name for service in living)
+
+
+def read_state(workspace: Path) -> State | None:
+    """What was written by the last `up`; None when there is nothing, or nothing that can be read."""
+    try:
+        values = json.loads((workspace / STATE).read_text())
+        return State(str(values["url"]), tuple(Service(**entry) for entry in values["services"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def _check_access(host: str) -> None:
+    auth = os.environ.get("PREFECT_SERVER_API_AUTH_STRING", "")
+    if not is_loopback(host) and ":" not in auth:
+        raise ServicesError(
+            f"--host {host} is open to others, and who reaches the API runs code on the workers: "
+            "set PREFECT_SERVER_API_AUTH_STRING to user:password first"
+        )
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            raise ServicesError(
+                f"port {port} cannot be had on {host} ({error.strerror}); name another with --port"
+            ) from None
+
+
+def _local(host: str) -> str:
+    """Where this machine reaches a server that listens on `host`."""
+    return "127.0.0.1" if host in ("0.0.0.0", "localhost") else host  # noqa: S104
+
+
+def _server_command(host: str, port: int) -> list[str]:
+    return [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
+
+
+def _worker_command(pool: str) -> list[str]:
+    # Without a pool of that name the worker makes one, of its type.
+    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
+
+
+def _environment(workspace: Path, url: str) -> dict[str, str]:
+    home = {"PREFECT_HOME": str(workspace / HOME)} if "PREFECT_HOME" not in os.environ else {}
+    auth = auth_string()
+    return {
+        **os.environ,
+        **home,
+        **({"PREFECT_API_AUTH_STRING": auth} if auth else {}),
+        "PREFECT_API_URL": url,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        # A run whose process and worker have both died is told by its silence.
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": f"{HEARTBEAT_S}",
+    }
+
+
+def database_settings(address: str | None) -> dict[str, str]:
+    """The server's environment for a PostgreSQL database. Raises ServicesError for another address."""
+    if address is None:
+        return {}
+    scheme, _, rest = address.partition("://")
+    if scheme not in ("postgresql", "postgres", "postgresql+asyncpg") or "/" not in rest:
+        shown = f"{scheme}://{rest.rpartition('@')[2]}" if rest else "..."  # no password on the screen
+        raise ServicesError(f"--postgres {shown}: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{rest}"}
+
+
+def _start(
+    workspace: Path, name: str, command: list[str], url: str, more: Mapping[str, str] = MappingProxyType({})
+) -> Service:
+    environment = {**_environment(workspace, url), **more}
+    pid = start_service(command, folder=workspace, environment=environment, log=_log(workspace, name))
+    return Service(name, pid, psutil.Process(pid).create_time())
+
+
+def _log(workspace: Path, name: str) -> Path:
+    return workspace / LOGS / f"{name.replace(' ', '-')}.log"
+
+
+def _deploy(workspace: Path, url: str, say: Callable[[str], None]) -> None:
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", str(DEPLOYMENTS), "--all"]
+    lines: list[str] = []
+    environment = {**_environment(workspace, url), "NO_COLOR": "1"}
+    try:
+        status = run_command(
+            command, folder=workspace, environment=environment, timeout_s=START_TIMEOUT_S, on_line=lines.append
+        )
+    except TimedOut:
+        raise ServicesError(f"{DEPLOYMENTS} could not be deployed within {START_TIMEOUT_S:g} s") from None
+    if status != 0:
+        said = [line for line in lines if line.strip()]
+        raise ServicesError("\n".join([f"{DEPLOYMENTS} could not be deployed:", *said[-6:]]))
+    say(f"deployed: {', '.join(str(entry['name']) for entry in deployment_file(workspace))}")
+
+
+def _mark_the_silent(api: Api) -> None:
+    try:
+        ensure_automation(api)
+    except ApiError as error:
+        raise ServicesError(f"the automation for runs that fell silent could not be made: {error}") from None
+
+
+def _wait(what: str, workspace: Path, service: Service, ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not ready():
+        if not service.process() or time.monotonic() > deadline:
+            log = _log(workspace, service.name)
+            said = log.read_text(errors="replace").strip().splitlines()[-3:] if log.is_file() else []
+            raise ServicesError("\n".join([f"{what} did not come up; see {log}:", *said]))
+        time.sleep(0.2)
+
+
+def _is_healthy(api: Api) -> bool:
+    with suppress(ApiError):
+        return bool(api.get("health", timeout_s=2.0) is True)
+    return False
+
+
+def _has_worker(api: Api, pool: str) -> bool:
+    with suppress(ApiError):
+        return any(worker["status"] == "ONLINE" for worker in api.post(f"work_pools/{pool}/workers/filter"))
+    return False
+
+
+def _end(service: Service) -> None:
+    """Ask a service to end, give it time for what it runs, then end it with all its descendants."""
+    process = service.process()
+    if process is None:
+        return
+    family = [process]
+    with suppress(psutil.Error):
+        family += process.children(recursive=True)
+        process.terminate()
+    _, alive = psutil.wait_procs(family, timeout=STOP_TIMEOUT_S)
+    for member in alive:
+        with suppress(psutil.Error):
+            member.kill()
+    psutil.wait_procs(alive, timeout=5.0)
+
+
+def _write_state(workspace: Path, state: State) -> None:
+    path = workspace / STATE
+    path.parent.mkdir(exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(asdict(state), indent=2))
+    os.replace(new, path)
+
+
+@contextmanager
+def _alone(workspace: Path) -> Iterator[None]:
+    path = workspace / STATE
+    path.parent.mkdir(exist_ok=True)
+    try:
+        with FileLock(path.with_suffix(".lock"), timeout=5.0):
+            yield
+    except Timeout:
+        raise ServicesError("another `genai up` or `genai down` is at work in this checkout; wait for it") from None

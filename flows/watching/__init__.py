@@ -1,0 +1,1 @@
+"""What may start a retraining, and who is told of it."""

@@ -1,0 +1,80 @@
+"""The flow `evaluate`: does production still draw what the newest data look like? Its fall is news."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+
+from flows.data.tree import prepared_tree
+from flows.pipeline import pipeline
+from flows.registry.production import DATASET, EXTRACTOR, Distance, distance, draw, lay_out_production
+from flows.registry.read import MODEL
+from flows.watching.news import newest_data, production_data
+from flows.watching.notify import Event, notify
+from flows.watching.watch import PRODUCTION_WORSE, emit
+from genai_core.config import PARAMS_FILE, load_config
+
+
+@dataclass(frozen=True)
+class Fall:
+    """Production's distance from the test images of its own data, and from those of newer data; is it a fall?"""
+
+    then: Distance
+    now: Distance
+    fell: bool
+    reason: str
+
+
+@flow(name="evaluate", flow_run_name="evaluate production", persist_result=False)
+def evaluate(workspace: str = ".") -> State[None]:
+    """Measure production's images against the newest test images, beside those that it was promoted with.
+
+    The same images, the same extractor, both test sets: only the data differ. A fall beyond watch.max_worse_share
+    becomes an event, genai.production.worse, which starts the deployment `retrain`. Raises ProductionError.
+
+    Args:
+        workspace: The checkout, relative to where the worker runs.
+    """
+    root, logger = Path(workspace).resolve(), get_run_logger()
+    config = load_config(root / PARAMS_FILE)
+    production = lay_out_production(root, (MODEL, EXTRACTOR, DATASET))
+    newest, (_, old) = newest_data(root), production_data(root)
+    if newest.raw is None or newest.raw == old:
+        return Completed(name="Nothing new", message=f"{production.version} was promoted with the newest test images")
+    with prepared_tree(root, newest.commit, newest.commit, f"evaluate/{newest.raw[:10]}") as tree:
+        prepared = pipeline(str(tree), ["prepare"], return_state=True)
+        if not prepared.is_completed():
+            return Failed(message=f"the newest data could not be prepared: {prepared.message}")
+        with TemporaryDirectory(dir=production.folder) as scratch:
+            out = f"{Path(scratch).name}/drawn"
+            images, seed = config.evaluation.total_images, config.evaluation.seed
+            drawn = draw(root, production.folder, out, images, seed, logger.info) / "images"
+            then = distance(root, production.folder, drawn, production.folder / DATASET, logger.info)
+            now = distance(root, production.folder, drawn, tree / DATASET, logger.info)
+    found = judge(then, now, config.watch.max_worse_share)
+    create_table_artifact(
+        [{"test images": name, **vars(figure)} for name, figure in (("at promotion", then), ("newest", now))],
+        key="production",
+        description=f"{production.version}: {found.reason}",
+    )
+    if found.fell:
+        payload = {"workspace": str(root), "old_version": old, "new_version": newest.raw, "reason": found.reason}
+        emit(PRODUCTION_WORSE, root, {**payload, "production": production.version, "commit": newest.commit})
+        for failure in notify(Event("worse", f"{production.version} has fallen", found.reason), config.notify):
+            logger.warning("not told: %s", failure)
+    return Completed(name="Fallen" if found.fell else "Completed", message=f"{production.version}: {found.reason}")
+
+
+def judge(then: Distance, now: Distance, max_worse_share: float) -> Fall:
+    """A fall: farther by more than the share, and farther than noise, the interval wholly above what it was."""
+    limit = then.value * (1.0 + max_worse_share)
+    fell = now.value > limit and now.low > then.value
+    figures = f"{now.metric} {now.value:.4g} [{now.low:.4g}, {now.high:.4g}] on the newest test images"
+    beside = f"{then.value:.4g} on those that it was promoted with; the limit is {limit:.4g}"
+    noise = " (within noise)" if now.value > limit and not fell else ""
+    return Fall(then, now, fell, f"{figures}, {beside}{noise}")

@@ -1,0 +1,223 @@
+"""Is there something that production was not made of? By versions and stamps: nothing is downloaded, nothing hashed."""
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows.data.addresses import is_address
+from flows.data.versions import WORKING_TREE, version_at
+from flows.git import GitError, commit_of, git, remote_of
+from flows.registry.read import read_registry
+from flows.workspace import RAW_DATA
+
+REMOTE_TIMEOUT_S = 20.0
+
+
+class WatchError(ValueError):
+    """What is to be watched is not there or cannot be; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest committed version of the data, DVC's hash of data/raw (None: no data), and the commit that has it."""
+
+    raw: str | None
+    commit: str
+    where: str  # "this checkout", or "origin/main"
+    fault: str = ""  # why the git remote could not be asked
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A watched folder or file at a look: how much is there, what tells it from another state, when it last changed."""
+
+    files: int
+    stamp: str
+    changed_at: float  # seconds since the epoch
+
+
+@dataclass(frozen=True)
+class News:
+    """What production is made of, and what there is now. old, new: DVC's hashes of data/raw, "" where there is none."""
+
+    production: str  # its version; "": nothing is in production
+    old: str
+    new: str
+    commit: str
+    where: str
+    faults: tuple[str, ...] = ()
+
+    @property
+    def is_new(self) -> bool:
+        return bool(self.new) and self.new != self.old
+
+    def sentence(self) -> str:
+        """One line for terminal, state and message."""
+        if not self.new:
+            return "there is no data yet; genai data add SOURCE"
+        found = f"data version {self.new[:10]} ({self.where})"
+        if not self.production:
+            return f"{found}, and nothing is in production yet"
+        if self.is_new:
+            return f"{found}; {self.production}, in production, was made of {self.old[:10] or 'an unknown version'}"
+        return f"nothing new: {self.production}, in production, was made of {found}"
+
+
+def look(workspace: Path) -> News:
+    """Compare what production was trained on with the newest version of the data. Raises GitError."""
+    newest = newest_data(workspace)
+    production, old = production_data(workspace)
+    faults = (newest.fault,) if newest.fault else ()
+    if here := uncommitted_data(workspace):
+        return News(production, old, here, newest.commit, "the working tree", faults)
+    return News(production, old, newest.raw or "", newest.commit, newest.where, faults)
+
+
+def production_data(workspace: Path) -> tuple[str, str]:
+    """The version in production and the hash of data/raw that it was made of; "" for what is not known."""
+    registry = read_registry(workspace)
+    standing = registry.production()
+    if standing is None:
+        return "", ""
+    version = next((entry for entry in registry.versions if entry.commit == standing.commit), None)
+    raw = version.facts.raw_data if version and version.facts else None
+    return standing.version, raw or version_at(workspace, standing.version, standing.commit).raw or ""
+
+
+def newest_data(workspace: Path) -> Newest:
+    """The data of this branch: at the git remote where that is ahead, else of HEAD. Raises GitError.
+
+    The remote is asked for one hash. Only when it names a commit that is not here are git's objects fetched: a few KB,
+    and none of DVC's. A remote that gives no answer is a fault that is told, not an end.
+    """
+    head = commit_of(workspace)
+    commit, where, fault = head, "this checkout", ""
+    try:
+        ahead = _ahead(workspace, head)
+        if ahead:
+            commit, where = ahead
+    except GitError as error:
+        fault = f"the git remote could not be asked: {error}"
+    return Newest(version_at(workspace, commit, commit).raw, commit, where, fault)
+
+
+def uncommitted_data(workspace: Path) -> str | None:
+    """The hash of data/raw that data/raw.dvc of the working tree has, where that is not HEAD's."""
+    here = version_at(workspace, WORKING_TREE, None).raw
+    return here if here != version_at(workspace, "HEAD", "HEAD").raw else None
+
+
+def look_at(source: str, workspace: Path) -> Folder:
+    """The state of a watched folder or file by names, sizes and times of its files. Raises WatchError."""
+    if is_address(source):
+        raise WatchError(f"watch.source: {source}: only a folder or file of this machine can be watched; mount it")
+    path = Path(os.path.normpath(workspace / Path(source).expanduser()))
+    raw = workspace / RAW_DATA
+    if path == raw or raw in path.parents:
+        raise WatchError(f"watch.source: {path} is a part of {RAW_DATA}; name the folder in which images arrive")
+    if not path.exists():
+        raise WatchError(f"watch.source: {path}: no such folder or file; is it mounted?")
+    digest = hashlib.sha256()
+    files, changed_at = 0, path.stat().st_mtime
+    for name, stat in sorted(_files(path)):
+        files += 1
+        changed_at = max(changed_at, stat.st_mtime, stat.st_ctime)
+        digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    return Folder(files, digest.hexdigest(), changed_at)
+
+
+def is_settled(folder: Folder, settle_s: float, now: float) -> bool:
+    """Whether nothing changed there for so long. A time in the future, of another machine's clock, counts as old."""
+    return folder.changed_at > now or now - folder.changed_at >= settle_s
+
+
+# --- what was told and taken already: .genai/watch.json, safe to delete -----------------------------------------------
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the last looks left. taken: stamp of the source when it was last added; told: news by when it was told."""
+
+    taken: dict[str, str]
+    told: dict[str, float]
+
+    def is_told(self, news: News, repeat_hours: float, now: float) -> bool:
+        at = self.told.get(_key(news))
+        return at is not None and 0 <= now - at < repeat_hours * 3600.0
+
+
+def read_memory(workspace: Path) -> Memory:
+    try:
+        values = json.loads(_memory_file(workspace).read_text())
+        taken, told = values["taken"], values["told"]
+        return Memory({str(k): str(v) for k, v in taken.items()}, {str(k): float(v) for k, v in told.items()})
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return Memory({}, {})
+
+
+def remember_taken(workspace: Path, source: str, stamp: str) -> None:
+    memory = read_memory(workspace)
+    _write(workspace, Memory({**memory.taken, source: stamp}, memory.told))
+
+
+def remember_told(workspace: Path, news: News) -> None:
+    memory = read_memory(workspace)
+    _write(workspace, Memory(memory.taken, {_key(news): time.time()}))  # older news are no news any more
+
+
+def describe_time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _key(news: News) -> str:
+    return f"{news.production} {news.old} -> {news.new}"
+
+
+def _memory_file(workspace: Path) -> Path:
+    return workspace / ".genai" / "watch.json"
+
+
+def _write(workspace: Path, memory: Memory) -> None:
+    path = _memory_file(workspace)
+    path.parent.mkdir(exist_ok=True)
+    new = path.with_suffix(f".{os.getpid()}")
+    new.write_text(json.dumps({"taken": memory.taken, "told": memory.told}, indent=2))
+    os.replace(new, path)
+
+
+def _ahead(workspace: Path, head: str) -> tuple[str, str] | None:
+    """The commit of this branch at the remote and its name, when it has commits that HEAD has not."""
+    remote = remote_of(workspace)
+    branch = git(workspace, "rev-parse", "--abbrev-ref", "HEAD").strip()
+    if remote is None or branch == "HEAD":
+        return None
+    answer = git(workspace, "ls-remote", remote, f"refs/heads/{branch}", timeout_s=REMOTE_TIMEOUT_S).split()
+    if not answer or answer[0] == head:
+        return None
+    there = answer[0]
+    try:
+        git(workspace, "cat-file", "-e", f"{there}^{{commit}}")
+    except GitError:
+        git(workspace, "fetch", "--quiet", "--no-tags", remote, f"refs/heads/{branch}")
+    behind = git(workspace, "rev-list", "--count", f"{head}..{there}").strip()
+    return None if behind == "0" else (there, f"{remote}/{branch}")
+
+
+def _files(path: Path) -> list[tuple[str, os.stat_result]]:
+    """Every file below a folder, or the file itself, by its path. Links are not followed."""
+    if path.is_file():
+        return [("", path.stat())]
+    found, folders = [], [(str(path), "")]
+    while folders:
+        folder, prefix = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append((entry.path, f"{prefix}{entry.name}/"))
+                elif entry.is_file():
+                    found.append((f"{prefix}{entry.name}", entry.stat()))
+    return found

@@ -1,0 +1,76 @@
+"""`genai data add` and `genai data remove` with the real DVC, and what a kill in the middle leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from flows.cli import main
+from flows.data.add import version
+from tests.flows.data.test_addresses import make_repository
+from tests.packed import files_in
+from tests.test_rooms import ROOT
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    folder = make_repository(tmp_path / "workspace")
+    (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    return folder
+
+
+def save(folder: Path, *numbers: int) -> Path:
+    for number in numbers:
+        path = folder / ("hat" if number % 2 else "shoe") / f"{number:05d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(f"image {number}".encode())
+    return folder
+
+
+def genai(workspace: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["--workspace", str(workspace), "data", *arguments])
+
+
+def test_removed_images_leave_the_version_that_the_rest_alone_has(workspace, tmp_path):
+    raw = workspace / "data" / "raw"
+    assert genai(workspace, "add", str(save(tmp_path / "rest", *range(6))), "--as", "set").exit_code == 0
+    rest = version(workspace)
+    assert genai(workspace, "add", str(save(tmp_path / "more", 6, 7)), "--as", "set").exit_code == 0
+    assert version(workspace).files == rest.files + 1 == 2  # a pack an addition
+    nothing = genai(workspace, "remove", "set", "none/*")
+    assert nothing.exit_code != 0
+    said = genai(workspace, "remove", "set", "hat/00007.png", "shoe/00006.png")
+    assert said.exit_code == 0, said.output
+    assert f"data/raw is now version {rest.md5} (1 files" in said.output
+    assert version(workspace) == rest
+    assert files_in(raw / "set").keys() == files_in(tmp_path / "rest").keys()
+    before = (workspace / "data" / "raw.dvc").read_bytes()
+    assert genai(workspace, "remove", "set", "hat/*", "--dry-run").exit_code == 0
+    assert (workspace / "data" / "raw.dvc").read_bytes() == before
+    assert genai(workspace, "remove", "set").exit_code == 0
+    assert version(workspace).files == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_kill_in_the_middle_of_adding_leaves_all_as_it_was(how, workspace, tmp_path):
+    raw = workspace / "data" / "raw"
+    command = [sys.executable, "-m", "tasks.ingest", "--into", "data/raw", "--as", "set"]
+    subprocess.run([*command, str(save(tmp_path / "first", *range(4)))], cwd=workspace, check=True)
+    before = {path: path.read_bytes() for path in raw.rglob("*") if path.is_file()}
+    many = str(save(tmp_path / "second", *range(5, 6_000)))
+    with subprocess.Popen([*command, many], cwd=workspace, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not list(raw.with_name(".raw.new").rglob("*.new")) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(process.pid, how)
+    assert {path: path.read_bytes() for path in raw.rglob("*") if path.is_file()} == before
+    subprocess.run([*command, str(save(tmp_path / "third", *range(30_000, 30_004)))], cwd=workspace, check=True)
+    assert len(files_in(raw / "set")) == 8
+    assert not raw.with_name(".raw.new").exists()

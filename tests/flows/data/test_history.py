@@ -1,0 +1,245 @@
+"""`genai data status` and `genai data diff` on a small project whose data grow, by the real DVC and the real stages."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flows.data.diff import as_json, diff
+from flows.data.objects import RemoteError
+from flows.data.remote import add_default_remote, push
+from flows.data.status import status
+from flows.data.stores import Stores
+from flows.data.versions import VersionError, resolve, version_at
+from flows.graph import open_repo
+from tests.flows.conftest import DVC_WARNS, genai, shell
+from tests.project import new_checkout
+
+pytestmark = DVC_WARNS
+
+# Three states of the data, each a commit: the first, one with more images of which some have another class, and one
+# with data/raw changed but not prepared.
+BASE, MORE = 120, 40
+
+
+def save(folder: Path, numbers: range, seed: int, brightness: int = 0) -> None:
+    """Grey images of two classes, all different; brightness moves them away from those of another call."""
+    for number in numbers:
+        pixels = np.random.default_rng([seed, number]).integers(0, 120, (8, 8)) + brightness
+        path = folder / ("left" if number % 2 else "right") / f"{seed}-{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+def add(folder: Path, source: Path) -> None:
+    answer = genai(folder, "data", "add", str(source))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def commit(folder: Path, message: str) -> None:
+    shell(folder, f"git add -A && git commit -q -m {message} && git tag {message}")
+
+
+@pytest.fixture(scope="module")
+def grown(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("grown")
+    folder = new_checkout(place / "checkout")
+    raw = folder / "data" / "raw" / "base"  # files of a person, which are changed by hand
+    save(raw, range(BASE), seed=1)
+    (raw / "left" / "no-image.png").write_text("<html>")
+    shell(folder, "dvc add -q data/raw")
+    shell(folder, "dvc repro -q prepare extractor")
+    commit(folder, "one")
+
+    save(place / "more", range(MORE), seed=2, brightness=100)
+    add(folder, place / "more")
+    shutil.move(raw / "left" / "1-1.png", raw / "right" / "1-1.png")  # another class
+    (raw / "left" / "1-3.png").unlink()
+    shutil.move(raw / "left" / "1-5.png", raw / "left" / "five.png")  # another name
+    shell(folder, "dvc add -q data/raw && dvc repro -q prepare")
+    commit(folder, "two")
+
+    save(place / "late", range(10), seed=3)
+    add(folder, place / "late")
+    commit(folder, "three")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(grown: Path) -> dict[str, Any]:
+    return as_json(diff(grown, "one", "two"))
+
+
+def test_images_of_two_revisions(found: dict[str, Any]) -> None:
+    images = found["images"]
+    assert images["matched_by"] == "pixels"
+    assert (images["before_images"], images["after_images"]) == (BASE, BASE + MORE - 1)
+    assert (images["added"], images["removed"], images["relabelled"]) == (MORE, 1, 1)
+    assert images["moved_between_splits"] == 0
+    assert images["renamed"] == 2
+    assert images["added_share"] == pytest.approx(MORE / (BASE + MORE - 1))
+    assert images["examples"]["relabelled"] == [{"source": "base/right/1-1.png", "before": "left", "after": "right"}]
+    assert images["examples"]["removed"] == [{"source": "base/left/1-3.png", "before": "left", "after": None}]
+    assert {entry["name"]: entry["after"] for entry in images["classes"]} == {"left": 78, "right": 81}
+    assert found["before"]["rejected"] == found["after"]["rejected"] == {"not_an_image": 1}
+    assert sum(found["after"]["splits"].values()) == BASE + MORE - 1
+    assert found["notes"] == []
+
+
+def test_the_distance_is_in_the_older_extractors_features(found: dict[str, Any]) -> None:
+    distance = found["distance"]
+    assert distance["feature"] == "classifier"
+    assert distance["dimension"] == 16
+    assert distance["images"] <= MORE
+    assert distance["frechet_distance"] > distance["floor"] > 0
+    assert distance["over_floor"] > 3, "brighter by 100 of 255"
+
+
+def test_the_json_has_no_more_and_no_fewer_keys(grown: Path, found: dict[str, Any]) -> None:
+    """docs/data.md promises them."""
+    assert list(found) == ["before", "after", "images", "distance", "raw_files", "notes"]
+    assert found["raw_files"] is None
+    printed = genai(grown, "data", "diff", "one", "two", "--json", "--no-distance")
+    assert json.loads(printed.stdout) == {**found, "distance": None}
+
+
+def test_versions_by_the_heads_of_hashes(grown: Path) -> None:
+    with open_repo(grown) as repo:
+        stores = Stores(repo)
+        one = resolve(repo, "one", stores)
+        assert one.raw is not None
+        assert resolve(repo, one.raw[:8], stores).commit == one.commit
+        assert resolve(repo, one.raw, stores).commit == one.commit
+        folder = stores.listing(one.prepared)
+        assert folder is not None
+        [place] = [Path(stores.cache.oid_to_path(md5)) for name, md5 in folder.items() if name == "dataset.json"]
+        fingerprint = json.loads(place.read_text())["fingerprint"]
+        assert resolve(repo, fingerprint[:12], stores).commit == one.commit
+
+        with pytest.raises(VersionError, match=r"neither a git revision nor a version.*\(working tree\).*\(") as error:
+            resolve(repo, "ffffffff", stores)
+        assert str(error.value).count(one.raw[:10]) == 1
+        with pytest.raises(VersionError):
+            resolve(repo, "--all", stores)
+
+
+def test_the_same_version_in_two_commits_is_one(grown: Path) -> None:
+    """Commit `three` changed data/raw only: dvc.lock, and so the prepared version, are those of `two`."""
+    with open_repo(grown) as repo:
+        two, three = (version_at(grown, name, name) for name in ("two", "three"))
+        assert two.prepared == three.prepared
+        assert two.is_prepared
+        assert not three.is_prepared
+        assert three.raw is not None
+        assert resolve(repo, three.raw[:10], Stores(repo)).raw == three.raw
+
+
+def test_what_is_not_prepared_is_compared_by_raw_files(grown: Path) -> None:
+    found = diff(grown, "two")
+    assert found.images is None
+    assert found.raw_files is not None
+    assert found.raw_files["added"] >= 1
+    assert (found.raw_files["removed"], found.raw_files["modified"]) == (0, 0)
+    assert "working tree: data/prepared is of other raw data" in found.notes
+    answer = genai(grown, "data", "diff", "two")
+    assert answer.returncode == 0
+    assert "genai run prepare" in answer.stdout
+
+
+def test_nothing_of_the_working_tree_is_touched(grown: Path) -> None:
+    before = shell(grown, "git status --short && ls -R data | md5sum")
+    diff(grown, "two", "one", distance=False)
+    assert shell(grown, "git status --short && ls -R data | md5sum") == before
+    assert not (grown / ".genai" / "diff").exists()
+
+
+def test_status_of_data_that_were_not_prepared(grown: Path) -> None:
+    found = status(grown)
+    assert {source.name: source.images for source in found.sources} == {"base": BASE - 1, "late": None, "more": MORE}
+    assert [source.rejected for source in found.sources] == [1, 0, 0]
+    assert found.is_committed
+    assert found.raw_changes == ()
+    assert found.prepared is not None
+    assert found.prepared.splits == {
+        split: sum(getattr(entry, split) for entry in found.prepared.classes) for split in ("train", "test")
+    }
+    assert found.prepared.rejected == {"not_an_image": 1}
+    assert found.prepare_action == "run"
+    assert any("data/raw" in reason for reason in found.prepare_reasons)
+    assert found.remote is None
+    printed = genai(grown, "data", "status").stdout
+    assert "out of date" in printed
+    assert "genai data push --to" in printed
+
+
+@pytest.fixture(scope="module")
+def clone(grown: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With nothing in the cache, and all of it at the remote."""
+    place = tmp_path_factory.mktemp("clone")
+    shell(grown, f"git clone -q {grown} {place}/clone && cp -r {grown}/.dvc/cache/files {place}/store")
+    add_default_remote(place / "clone", str(place / "remote"))
+    (place / "remote").mkdir()
+    shutil.move(place / "store", place / "remote" / "files")
+    return place / "clone"
+
+
+def test_in_a_clone_diff_reads_the_remote_and_fills_no_cache(clone: Path, found: dict[str, Any]) -> None:
+    there = as_json(diff(clone, "one", "two"))
+    assert there == found
+    assert not list((clone / ".dvc" / "cache").rglob("*.dir"))
+
+
+def test_in_a_clone_status_says_where_the_data_are(clone: Path) -> None:
+    found = status(clone)
+    assert found.prepared is None
+    assert "genai data pull" in found.raw_changes[0] or "dvc pull" in found.raw_changes[0]
+    assert found.remote is not None
+    assert (found.remote.missing, found.remote.error) == (0, None)
+
+
+def test_what_is_damaged_at_the_remote_is_not_believed(clone: Path) -> None:
+    version = version_at(clone, "one", "one")
+    with open_repo(clone) as repo:
+        stores = Stores(repo)
+        files = stores.listing(version.prepared)
+        assert files is not None
+        assert stores.remote is not None
+        place = Path(stores.remote.oid_to_path(files["manifest.parquet"]))
+    place.chmod(0o644)
+    place.write_bytes(b"x" * place.stat().st_size)
+    with pytest.raises(RemoteError, match=r"manifest\.parquet .* damaged at the remote"):
+        diff(clone, "one", "two")
+
+
+def test_status_tells_what_has_changed_since(done: Path) -> None:
+    """A toy workspace: no dataset is prepared there."""
+    found = status(done)
+    assert (found.raw.files, found.raw_changes, found.is_committed, found.prepared) == (3, (), True, None)
+    (done / "data" / "raw" / "new.txt").write_text("new")
+    assert status(done).raw_changes == ("data/raw: 1 file added",)
+    shell(done, "dvc add -q data/raw")
+    found = status(done)
+    assert (found.raw.files, found.raw_changes, found.is_committed) == (4, (), False)
+
+    add_default_remote(done, str(done.parent / "store"))
+    remote = status(done).remote
+    assert remote is not None
+    assert remote.missing == remote.objects
+    assert remote.by_output["data/raw"] == 5
+    push(done)
+    remote = status(done).remote
+    assert remote is not None
+    assert remote.missing == 0
+
+    shell(done, f"dvc remote add -q other {done.parent / 'other'}")
+    elsewhere = status(done, remote="other").remote
+    assert elsewhere is not None
+    assert (elsewhere.missing, elsewhere.address) == (remote.objects, str(done.parent / "other"))
+    with pytest.raises(RemoteError, match=r"no remote 'none'; there are: storage, other"):
+        status(done, remote="none")
+    with pytest.raises(RemoteError, match="no remote 'none'"):
+        diff(done, remote="none")

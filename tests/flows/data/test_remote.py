@@ -1,0 +1,245 @@
+"""Push, pull and verify with the real DVC and a folder as the remote."""
+
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+
+from flows.data.objects import RemoteError
+from flows.data.remote import add_default_remote, keep_indexes_private, pull, push, verify
+from flows.graph import GraphError, open_repo
+from tests.flows.clones import add_many, contents, fresh_clone
+from tests.flows.conftest import DVC_WARNS, ended, genai, shell, started_genai, wait_for
+
+pytestmark = DVC_WARNS
+
+# Enough that a push can be killed in its middle.
+MANY = 700
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def pushed(done: Path, store: Path) -> Path:
+    """A toy workspace in which all is up to date, committed and pushed to `store`."""
+    add_default_remote(done, str(store))
+    push(done)
+    shell(done, "git add -A && git commit -q -m run")
+    return done
+
+
+def objects_in(folder: Path) -> list[Path]:
+    """The objects in a store or a cache; not the temporary files of a killed copy."""
+    return [path for path in folder.glob("files/md5/??/*") if len(path.name) in (30, 34)]
+
+
+def object_of(store: Path, workspace: Path, path: str) -> Path:
+    """The object at a folder remote that a file of data/raw is."""
+    md5 = shell(workspace, f"md5sum {path}").split()[0]
+    return store / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+def last_line(text: str) -> str:
+    return text.strip().splitlines()[-1]
+
+
+def test_a_fresh_clone_has_the_same_bytes_and_nothing_to_run(pushed: Path, store: Path, tmp_path: Path) -> None:
+    clone = fresh_clone(pushed, tmp_path / "clone")
+    done = pull(clone)
+    assert contents(clone) == contents(pushed)
+    assert done.fetched == done.objects == len(objects_in(store))
+    assert done.missing == ()
+    assert "data/raw" in done.changed
+
+    again = pull(clone)
+    assert (again.fetched, again.changed) == (0, ())
+    answer = genai(clone, "plan")
+    assert last_line(answer.stdout) == "5 stages: 5 to keep", answer.stdout + answer.stderr
+
+
+def test_the_run_cache_brings_earlier_runs_back(pushed: Path, tmp_path: Path) -> None:
+    lock = (pushed / "dvc.lock").read_text()
+    shell(pushed, "sed -i s/fd_classifier/is_classifier/ params.yaml && dvc repro -q && git add -A")
+    shell(pushed, "git commit -q -m second")
+    assert (pushed / "dvc.lock").read_text() != lock
+    assert push(pushed, run_cache=True).runs > 0
+    clone = fresh_clone(pushed, tmp_path / "clone")
+    pull(clone, run_cache=True)
+    shell(clone, "sed -i s/is_classifier/fd_classifier/ params.yaml")
+    assert last_line(genai(clone, "plan").stdout) == "5 stages: 1 to restore, 4 to keep"
+
+
+def test_an_interrupted_and_a_killed_push_go_on(fresh: Path, store: Path) -> None:
+    add_many(fresh, MANY)
+    add_default_remote(fresh, str(store))
+    with started_genai(fresh, "data", "push") as process:
+        wait_for(lambda: len(objects_in(store)) > 20)
+        process.send_signal(signal.SIGINT)
+        status, output = ended(process)
+    assert (status, output.strip()) == (130, "interrupted")
+    before = len(objects_in(store))
+    with started_genai(fresh, "data", "push") as process:
+        wait_for(lambda: len(objects_in(store)) > before)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10.0)
+    there = len(objects_in(store))
+    assert 20 < there < MANY, "the push was not killed in its middle"
+    assert not list(store.glob("files/md5/??/*.dir")), "a listing says that all its files are there"
+    found = verify(fresh)
+    assert len(found.faults) == found.objects - there
+
+    done = push(fresh)
+    assert done.sent == done.objects - there
+    assert verify(fresh, content=True).faults == ()
+    assert len(objects_in(store)) == done.objects
+
+
+def test_what_dvcs_own_interrupted_push_leaves_is_mended(fresh: Path, store: Path) -> None:
+    """Its index says that all is there; so does its own push afterwards."""
+    add_default_remote(fresh, str(store))
+    shell(fresh, "dvc push -q")
+    lost = object_of(store, fresh, "data/raw/1.txt")
+    lost.unlink()
+    assert "up to date" in shell(fresh, "dvc push")
+    assert push(fresh).sent == 1
+    assert lost.read_text() == "image 1"
+
+
+def test_a_lost_object_is_named_and_sent_again(pushed: Path, store: Path) -> None:
+    lost = object_of(store, pushed, "data/raw/1.txt")
+    lost.unlink()
+    short = object_of(store, pushed, "data/raw/2.txt")
+    overwrite(short, b"im")
+    answer = genai(pushed, "data", "verify")
+    assert answer.returncode == 1
+    assert "data/raw/1.txt" in answer.stdout
+    assert "missing" in answer.stdout
+    assert "2 bytes instead of 7" in answer.stdout
+    assert "genai data push" in answer.stdout
+
+    assert push(pushed).sent == 2
+    assert verify(pushed, content=True).faults == ()
+
+
+def test_sizes_are_checked_without_a_cache_too(pushed: Path, store: Path, tmp_path: Path) -> None:
+    clone = fresh_clone(pushed, tmp_path / "clone")
+    assert verify(clone).faults == ()
+    overwrite(object_of(store, pushed, "data/raw/2.txt"), b"im")
+    faults = verify(clone).faults
+    assert [fault.path for fault in faults] == ["data/raw"]
+    assert "16 bytes in all instead of 21" in faults[0].what
+    assert not objects_in(clone / ".dvc" / "cache"), "it only looks"
+
+
+def test_a_damaged_object_never_enters_the_cache(pushed: Path, store: Path, tmp_path: Path) -> None:
+    damaged = object_of(store, pushed, "data/raw/2.txt")
+    overwrite(damaged, b"iMage 2")
+    assert verify(pushed).faults == ()
+    [fault] = verify(pushed, content=True).faults
+    assert (fault.path, fault.what) == ("data/raw/2.txt", "damaged: another content")
+
+    clone = fresh_clone(pushed, tmp_path / "clone")
+    with pytest.raises(RemoteError, match=r"data/raw/2\.txt .* damaged.*push --content"):
+        pull(clone)
+    assert not (clone / "data" / "raw").exists()
+    assert object_of(clone / ".dvc" / "cache", pushed, "data/raw/1.txt").is_file()
+    assert not object_of(clone / ".dvc" / "cache", pushed, "data/raw/2.txt").exists()
+    assert not (clone / ".dvc" / "tmp" / "incoming").exists()
+
+    assert push(pushed, content=True).sent == 1
+    pull(clone)
+    assert contents(clone) == contents(pushed)
+
+
+def test_a_damaged_listing_is_not_believed(pushed: Path, store: Path, tmp_path: Path) -> None:
+    clone = fresh_clone(pushed, tmp_path / "clone")
+    for listing in store.glob("files/md5/??/*.dir"):
+        overwrite(listing, b"[]")
+    assert {fault.what for fault in verify(clone).faults} == {"damaged: no listing"}
+    with pytest.raises(RemoteError, match="damaged"):
+        pull(clone)
+    push(pushed)
+    pull(clone)
+    assert contents(clone) == contents(pushed)
+
+
+def test_what_the_remote_lacks_is_listed_and_the_rest_comes(pushed: Path, store: Path, tmp_path: Path) -> None:
+    object_of(store, pushed, "data/raw/1.txt").unlink()
+    clone = fresh_clone(pushed, tmp_path / "clone")
+    answer = genai(clone, "data", "pull")
+    assert answer.returncode == 1
+    assert "not at the remote: data/raw/1.txt" in answer.stderr
+    assert not (clone / "data" / "raw").exists()
+    assert (clone / "out" / "selected").exists()
+
+
+def test_a_damaged_cache_is_not_sent(fresh: Path, store: Path) -> None:
+    overwrite(object_of(fresh / ".dvc" / "cache", fresh, "data/raw/1.txt"), b"iMage 1")
+    add_default_remote(fresh, str(store))
+    with pytest.raises(RemoteError, match=r"data/raw/1\.txt: damaged in DVC's cache"):
+        push(fresh)
+    object_of(fresh / ".dvc" / "cache", fresh, "data/raw/1.txt").unlink()
+    with pytest.raises(RemoteError, match=r"neither in DVC's cache here nor whole at .*data/raw/1\.txt"):
+        push(fresh)
+
+
+def test_pull_does_not_overwrite_what_is_nowhere_else(pushed: Path) -> None:
+    (pushed / "data" / "raw" / "new.txt").write_text("not yet added")
+    with pytest.raises((RemoteError, GraphError), match=r"new\.txt"):
+        pull(pushed)
+    assert (pushed / "data" / "raw" / "new.txt").read_text() == "not yet added"
+
+
+def test_other_revisions(pushed: Path, store: Path) -> None:
+    (pushed / "data" / "raw" / "0.txt").unlink()
+    shell(pushed, "dvc add -q data/raw && git add -A && git commit -q -m less")
+    push(pushed)
+    object_of(store, pushed, "data/raw/1.txt")
+    for path in objects_in(store):
+        if path.read_bytes() == b"image 0":
+            path.unlink()
+    assert verify(pushed).faults == ()
+    assert [fault.path for fault in verify(pushed, revision="HEAD~1").faults] == ["data/raw/0.txt"]
+    assert [fault.path for fault in verify(pushed, all_commits=True).faults] == ["data/raw/0.txt"]
+    with pytest.raises((RemoteError, GraphError), match="no-such"):
+        verify(pushed, revision="no-such")
+
+
+def test_faults_of_remotes_are_one_line(fresh: Path) -> None:
+    with pytest.raises(RemoteError, match=r"there is no remote yet; .*push --to"):
+        push(fresh)
+    with pytest.raises(RemoteError, match="there is no remote 'x'; there are: none"):
+        push(fresh, "x")
+    shell(fresh, "dvc remote add one /one && dvc remote add two /two")
+    with pytest.raises(RemoteError, match="choose one with -r: one, two"):
+        push(fresh)
+    answer = genai(fresh, "data", "push")
+    assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1)
+
+
+def test_a_location_becomes_the_default_remote(fresh: Path, store: Path) -> None:
+    answer = genai(fresh, "data", "push", "--to", str(store))
+    assert answer.returncode == 0, answer.stderr
+    assert "all 4 objects are there; 4 were sent" in answer.stdout
+    assert shell(fresh, "dvc remote default").strip() == "storage"
+    with pytest.raises(RemoteError, match="there is a remote 'storage' already"):
+        add_default_remote(fresh, "/elsewhere")
+
+
+def test_indexes_are_private(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_indexes_private(fresh)
+    assert not (fresh / ".dvc" / "config.local").exists(), "one is configured, by the environment"
+    monkeypatch.delenv("DVC_SITE_CACHE_DIR")
+    keep_indexes_private(fresh)
+    with open_repo(fresh) as repo:
+        assert Path(repo.site_cache_dir).is_relative_to(fresh / ".dvc" / "tmp" / "site")
+    assert stat.S_IMODE((fresh / ".dvc" / "tmp" / "site").stat().st_mode) == 0o700

@@ -1,0 +1,257 @@
+"""Lineage over a short history: two dataset versions with models and batches, and a third that nothing came of."""
+
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from flows.data.remote import push as push_data
+from flows.graph import open_repo
+from flows.lineage.ancestry import History
+from flows.lineage.outputs import Outputs
+from flows.lineage.sightings import sightings
+from flows.lineage.trace import Lineage, LineageError, Node
+from flows.registry.promotion import promote, rollback
+from flows.registry.read import RegistryError, read_registry
+from genai_core.data.dataset import load_dataset
+from tests.flows.conftest import DVC_WARNS, ROOT, genai, set_parameter, shell
+
+pytestmark = DVC_WARNS
+
+PIPELINE = """
+artifacts:
+  candidate: {path: models/candidate, type: model}
+stages:
+  prepare:
+    cmd: python work.py prepare
+    deps: [data/raw]
+    params: [data]
+    outs: [data/prepared]
+  train:
+    foreach: [one, two]
+    do:
+      cmd: python work.py train ${item}
+      deps: [data/prepared/dataset.json]
+      outs: ["models/trained/${item}"]
+  candidate:
+    cmd: python work.py candidate
+    deps: [models/trained]
+    outs: [models/candidate]
+  generate:
+    cmd: python work.py generate
+    deps: [models/candidate]
+    params: [generate]
+    outs: [samples/batch]
+"""
+
+# The forms that the pipeline writes, without its training.
+WORK = """
+import hashlib, json, shutil, sys
+from pathlib import Path
+
+if sys.argv[1] == "prepare":
+    from genai_core.config import load_config
+    from genai_core.data.prepare import prepare
+
+    config = load_config(Path("params.yaml"))
+    out = Path("data/prepared")
+    out.mkdir()
+    prepare(Path("data/raw"), out, config.data, workers=1, previous=None, memory=Path(".genai/m"), on_decoded=print)
+if sys.argv[1] == "train":
+    out = Path("models/trained") / sys.argv[2]
+    out.mkdir(parents=True)
+    dataset = json.loads(Path("data/prepared/dataset.json").read_text())["fingerprint"]
+    weights = f"{sys.argv[2]} of {dataset}".encode()
+    (out / "model.safetensors").write_bytes(weights)
+    hashes = {"model.safetensors": hashlib.sha256(weights).hexdigest()}
+    (out / "config.json").write_text(json.dumps({"family": "gan", "dataset": dataset, "sha256": hashes}))
+if sys.argv[1] == "candidate":
+    shutil.copytree("models/trained/two", "models/candidate")
+    chosen = {"family": "gan", "metric": "fd", "figures": {"fd": 2.0}, "reason": "two is the better one"}
+    Path("models/candidate/selection.json").write_text(json.dumps(chosen))
+if sys.argv[1] == "generate":
+    import numpy as np
+    from genai_core.sampling.batch import Provenance, write_batch
+
+    out = Path("samples/batch")
+    out.mkdir(parents=True)
+    described = json.loads(Path("models/candidate/config.json").read_text())
+    weights = described["sha256"]["model.safetensors"]
+    images = np.random.default_rng(int(weights[:8], 16)).integers(0, 256, (4, 1, 8, 8), dtype=np.uint8)
+    origin = Provenance(weights, "gan", described["dataset"], {}, 7)
+    write_batch(out, images, None, np.arange(7, 11), [], "tar", origin)
+"""
+
+
+def write_image(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
+
+
+def run(home: Path, message: str, stages: str = "") -> str:
+    shell(home, f"dvc add -q data/raw && dvc repro -q {stages}")
+    shell(home, f"git add -A && git commit -q -m '{message}'")
+    return shell(home, "git rev-parse HEAD").strip()
+
+
+class Story:
+    """What the history was: commits, fingerprints, the image that was taken out."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.commits: list[str] = []
+        self.fingerprints: list[str] = []
+        (home / "dvc.yaml").write_text(PIPELINE)
+        (home / "work.py").write_text(WORK)
+        shutil.copy(ROOT / "params.yaml", home)
+        for key, value in (("data.image_size", 8), ("generate.format", "tar")):
+            set_parameter(home, key, value)
+        (home / ".gitignore").write_text(".genai/\n/data/raw\n/data/prepared\n/models/\n/samples/\n")
+        for number in range(20):
+            write_image(home / f"data/raw/photos/{number:02d}.png", number)
+        shutil.copy(home / "data/raw/photos/00.png", home / "data/raw/photos/00-again.png")
+        shell(home, "git init -q -b main && dvc init -q && dvc config core.autostage false")
+        self.done(run(home, "first data"))
+        self.batch = Path(shutil.copytree(home / "samples/batch", home.parent / "first-batch"))
+        manifest = load_dataset(home / "data/prepared").manifest
+        self.removed, self.kept = manifest[manifest["split"] == "train"]["source"].iloc[[3, 4]]
+        self.held_out = manifest[manifest["split"] == "test"]["source"].iloc[0]
+        promote(home, push_data)
+        shutil.copy(home / "data/raw" / self.removed, home.parent / "removed.png")
+        (home / "data/raw" / self.removed).unlink()
+        self.done(run(home, "one image less"))
+        promote(home, push_data)
+        write_image(home / "data/raw/photos/99.png", 99)
+        self.done(run(home, "new data, nothing trained", "prepare"))
+
+    def done(self, commit: str) -> None:
+        self.commits.append(commit)
+        self.fingerprints.append(load_dataset(self.home / "data/prepared").info.fingerprint)
+
+    def lineage(self, thing: str) -> Any:
+        with opened(self.home) as lineage:
+            found = lineage.find(thing)
+            if isinstance(found, Node):
+                return {"made_of": found.values()}
+            return {"made_of": lineage.made_of(found).values(), "became": lineage.became(found).values()}
+
+    def saw(self, *images: str) -> list[Any]:
+        with opened(self.home) as lineage:
+            return [sightings(self.home, lineage.history, lineage, image).values() for image in images]
+
+
+@contextmanager
+def opened(home: Path) -> Iterator[Lineage]:
+    with open_repo(home) as repo:
+        yield Lineage(home, History(home, Outputs(repo)), read_registry(home))
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    home = tmp_path_factory.mktemp("lineage") / "home"
+    home.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))  # the home has no code of the project
+        yield Story(home)
+
+
+def path_of(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """The node and, as long as there is one below it only, what it was made of."""
+    return [node] + (path_of(node["links"][0]) if len(node["links"]) == 1 else [])
+
+
+def test_from_an_image_to_its_data(story: Story, tmp_path: Path) -> None:
+    """The first batch is in no folder any more: by the file, by an archive's member, by the hash, by the weights."""
+    rows = pd.read_parquet(story.batch / "manifest.parquet")
+    archive = story.batch / rows["archive"][1]
+    with tarfile.open(archive) as opened:
+        opened.extract(rows["file"][1], tmp_path, filter="data")
+    for thing in (str(tmp_path / rows["file"][1]), f"{archive}:{rows['file'][1]}", rows["sha256"][1][:10]):
+        path = path_of(story.lineage(thing)["made_of"])
+        assert [node["kind"] for node in path] == ["image", "batch", "model", "model", "dataset", "data"]
+        image, batch, model, trained, dataset, data = path
+        assert (image["sha256"], image["seed"]) == (rows["sha256"][1], 8)
+        assert batch["parameters"]["generate"]["format"] == "tar"
+        assert model["weights"] == batch["model"] == rows["model_sha256"][1]
+        assert model["versions"] == ["v0.0.1"]
+        assert trained["name"] == "models/trained/two"  # the one that was copied, not the one beside it
+        assert dataset["fingerprint"] == trained["trained_on"] == story.fingerprints[0]
+        assert dataset["parameters"]["data"]["image_size"] == 8
+        assert {node["commit"] for node in (batch, model, trained, dataset, data)} == {story.commits[0]}
+    answer = genai(story.home, "lineage", f"{archive}:{rows['file'][1]}")
+    assert "version v0.0.1, in production" in answer.stdout
+    assert f"commit {story.commits[0][:12]}" in answer.stdout
+
+
+def test_from_a_dataset_to_all_that_was_made_of_it(story: Story) -> None:
+    def below(thing: str) -> list[tuple[str, str]]:
+        def walk(node: dict[str, Any]) -> list[tuple[str, str]]:
+            return [(n["name"], n["commit"]) for n in node["links"]] + [x for n in node["links"] for x in walk(n)]
+
+        return sorted(walk(story.lineage(thing)["became"]))
+
+    names = ["models/candidate", "models/trained/one", "models/trained/two", "samples/batch"]
+    for fingerprint, commit in zip(story.fingerprints[:2], story.commits[:2], strict=True):
+        assert below(fingerprint) == [(name, commit) for name in names]
+    # The third commit's dvc.lock holds the new data beside the old models: these did not come of it.
+    assert story.lineage(story.fingerprints[2])["became"]["links"] == []
+    assert below("v0.0.2") == [("samples/batch", story.commits[1])]
+    assert below(str(story.home / "data/prepared")) == []
+    assert story.lineage("prod")["made_of"]["versions"] == ["v0.0.2"]
+
+
+def test_who_saw_an_image(story: Story) -> None:
+    def seen(found: Any) -> tuple[list[int], set[str]]:
+        fingerprints = [e["fingerprint"] for e in found["datasets"] if any(s["split"] == "train" for s in e["found"])]
+        versions = {name for model in found["models"] for name in model["versions"]}
+        return sorted(story.fingerprints.index(fingerprint) for fingerprint in fingerprints), versions
+
+    removed_file = str(story.home.parent / "removed.png")  # known by its pixels only
+    equals = ("photos/00.png", "photos/00-again.png")
+    names = (story.removed, removed_file, f"data/raw/{story.kept}", story.held_out, *equals)
+    removed, by_pixels, kept, held_out, first, again = story.saw(*names)
+    assert seen(removed) == seen(by_pixels) == ([0], {"v0.0.1"})
+    assert seen(kept) == ([0, 1, 2], {"v0.0.1", "v0.0.2"})
+    assert seen(held_out) == ([], set())
+    # One of two equal files was left out, and seen through the other.
+    (one,), (other,) = first["datasets"][-1]["found"], again["datasets"][-1]["found"]
+    assert one["split"] == other["split"]
+    assert sorted(bool(place["reason"]) for place in (one, other)) == [False, True]
+    assert seen(first) == seen(again)
+    answer = genai(story.home, "lineage", "--saw", story.removed)
+    assert "in the train split of 1 of 3 versions" in answer.stdout
+    assert "version v0.0.1" in answer.stdout
+    assert "images drawn by them" in answer.stdout
+
+
+def test_what_cannot_be_told(story: Story, tmp_path: Path) -> None:
+    write_image(tmp_path / "foreign.png", 1234)
+    (tmp_path / "no.png").write_text("no image")
+    faults = {
+        str(tmp_path / "foreign.png"): "none of the 2 batches in git's history has an image with sha256",
+        "nothing": "6 or more digits of a hash",
+        "0123456789ab": "has a hash that begins so",
+        f"{story.batch / 'images-00000.tar'}:nothing.png": "not found",
+        str(tmp_path): r"was dvc.lock committed\?",
+    }
+    for thing, message in faults.items():
+        with pytest.raises(LineageError, match=message):
+            story.lineage(thing)
+    with pytest.raises(LineageError, match="cannot be read as an image: not_an_image"):
+        story.saw(str(tmp_path / "no.png"))
+    assert "name one THING" in genai(story.home, "lineage").stderr
+    # Data that is gone is said to be gone, and is no "not in it".
+    home = Path(shutil.copytree(story.home, tmp_path / "home", symlinks=True))
+    shutil.rmtree(home / ".dvc/cache")
+    shutil.rmtree(home / ".genai/cache", ignore_errors=True)
+    answer = genai(home, "lineage", "--saw", story.kept)
+    assert answer.stdout.count("cannot be told") == 3
+    with pytest.raises(RegistryError, match="not whole in DVC's cache, and there is no DVC remote"):
+        rollback(home)

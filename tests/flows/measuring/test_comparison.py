@@ -1,0 +1,54 @@
+"""Which model a name stands for, and the command on a repository without a reference."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.measuring.comparison import ComparisonError, find_model, model_of
+from tests.flows.conftest import DVC_WARNS, genai, shell
+from tests.flows.model_home import make, new_home
+
+pytestmark = DVC_WARNS
+
+
+@pytest.fixture(scope="module")
+def home(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two candidates, each a commit; the older one is registered and in production."""
+    folder = new_home(tmp_path_factory.mktemp("home"))
+    make(folder, 3.0)
+    answer = genai(folder, "promote")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    make(folder, 2.0)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["prod", "v0.0.1", "HEAD~1"])
+def test_another_commits_candidate_comes_from_the_cache(home: Path, tmp_path: Path, name: str) -> None:
+    before = shell(home, "git status --porcelain && cat models/candidate/selection.json")
+    found = find_model(home, name, tmp_path / "model")
+    assert '"fd": 3.0' in (found / "selection.json").read_text()
+    assert (found / "model.safetensors").read_bytes() == (home / "data/raw/model.safetensors").read_bytes()
+    assert shell(home, "git status --porcelain && cat models/candidate/selection.json") == before
+
+
+def test_folders_and_names_of_this_workspace_come_first(home: Path, tmp_path: Path) -> None:
+    for name in ("candidate", "models/candidate", str(home / "models/candidate")):
+        assert find_model(home, name, tmp_path / "model") == home / "models/candidate"
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_name_of_nothing_says_what_was_looked_for(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(ComparisonError, match="no model folder, no model in models/, no version"):
+        find_model(home, "v9.9.9", tmp_path / "model")
+    shell(home, "git tag empty $(git commit-tree -m none $(git mktree </dev/null))")
+    with pytest.raises(ComparisonError, match="has no models/candidate"):
+        model_of(home, "empty", tmp_path / "model")
+
+
+def test_the_command_ends_with_the_tasks_line_and_leaves_nothing(home: Path) -> None:
+    shell(home, "cp -r models/candidate models/other")
+    answer = genai(home, "compare", "candidate", "prod")
+    assert answer.returncode == 2
+    assert "compare:" in answer.stderr
+    assert not (home / ".genai/compare").exists()
+    assert not (home / ".genai/compared-models").exists()

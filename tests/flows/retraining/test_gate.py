@@ -1,0 +1,125 @@
+"""The gate: each rule alone at its limit, what was not measured, and an arrangement of all of them."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flows.retraining.gate import GateFacts, Interval, ModelFigures, gate
+from genai_core.config import GateConfig
+
+RULES = GateConfig(
+    max_worse_share=0.3,
+    max_memorised_share=0.02,
+    min_recall_share=0.5,
+    min_class_coverage=0.6,
+    max_device_hours=5.0,
+    approval="auto",
+    approval_timeout_s=60,
+)
+GOOD = ModelFigures(distance=1.0, memorised_share=0.01, recall=0.4, class_coverage={"a": 0.9, "b": 0.7})
+FACTS = GateFacts(
+    candidate=GOOD,
+    champion=replace(GOOD, distance=1.1),
+    difference=Interval(-0.1, -0.2, 0.1),
+    same_protocol=True,
+    recall_of_real=0.6,
+    classes=("a", "b"),
+    device_hours=1.0,
+)
+NAMES = ["comparable", "not worse", "sharp enough", "not memorised", "not collapsed", "no class lost", "affordable"]
+
+
+def candidate(**changes: object) -> dict[str, object]:
+    return {"candidate": replace(GOOD, **changes)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "failing"),
+    [
+        ({}, []),
+        ({"same_protocol": False}, ["comparable"]),
+        ({"difference": Interval(-0.3, -0.5, -0.1)}, []),
+        ({"difference": Interval(0.1, 0.0, 0.2)}, []),  # 0 is in it
+        ({"difference": Interval(0.1, 0.001, 0.2)}, ["not worse"]),
+        ({"difference": Interval(0.0, -0.33, 0.33)}, []),  # 30% of 1.1
+        ({"difference": Interval(0.0, -0.34, 0.34)}, ["sharp enough"]),
+        ({"difference": Interval(-9.0, -20.0, -0.01)}, []),  # wide, and better all the same
+        ({"difference": Interval(5.0, 4.0, 6.0)}, ["not worse", "sharp enough"]),
+        ({"difference": None}, ["not worse", "sharp enough"]),
+        ({"difference": Interval(math.nan, -0.1, 0.1)}, ["not worse"]),
+        ({"difference": Interval(0.0, -math.inf, 0.1)}, ["not worse", "sharp enough"]),
+        ({"champion": replace(GOOD, distance=math.nan)}, ["not worse", "sharp enough"]),
+        (candidate(distance=math.nan), ["not worse"]),
+        (candidate(distance=None), ["not worse"]),
+        (candidate(memorised_share=0.02), []),
+        (candidate(memorised_share=0.021), ["not memorised"]),
+        (candidate(memorised_share=None), ["not memorised"]),
+        (candidate(memorised_share=math.nan), ["not memorised"]),
+        (candidate(recall=0.3), []),
+        (candidate(recall=0.29), ["not collapsed"]),
+        (candidate(recall=None), ["not collapsed"]),
+        ({"recall_of_real": None}, ["not collapsed"]),
+        (candidate(class_coverage={"a": 0.9, "b": 0.6}), []),
+        (candidate(class_coverage={"a": 0.9, "b": 0.59}), ["no class lost"]),
+        (candidate(class_coverage={"a": 0.9}), ["no class lost"]),
+        (candidate(class_coverage={"a": 0.9, "b": math.nan}), ["no class lost"]),
+        ({"classes": (), **candidate(class_coverage={})}, []),
+        ({"device_hours": 5.0}, []),
+        ({"device_hours": 5.1}, ["affordable"]),
+        ({"device_hours": None}, ["affordable"]),
+        # Nothing in production: the rules that need no other model still hold.
+        ({"champion": None, "difference": None, "same_protocol": False}, []),
+        ({"champion": None, "difference": None, **candidate(distance=math.nan)}, ["not worse"]),
+        ({"champion": None, "difference": None, **candidate(recall=0.0)}, ["not collapsed"]),
+    ],
+)
+def test_each_rule_at_its_limit(changes: dict[str, object], failing: list[str]) -> None:
+    verdict = gate(replace(FACTS, **changes), RULES)
+    assert [rule.name for rule in verdict.rules] == NAMES
+    assert [rule.name for rule in verdict.rules if not rule.passed] == failing
+    assert verdict.passed == (not failing)
+    assert all(rule.figures for rule in verdict.rules)
+    assert [sentence.partition(":")[0] for sentence in verdict.failures] == failing
+
+
+def test_every_arrangement_of_faults_names_exactly_these() -> None:
+    faults = {
+        "comparable": {"same_protocol": False},
+        "not worse": {"difference": Interval(0.1, 0.05, 0.2)},
+        "not memorised": {"memorised_share": 0.5},
+        "not collapsed": {"recall": 0.01},
+        "no class lost": {"class_coverage": {"a": 0.0, "b": 1.0}},
+        "affordable": {"device_hours": 50.0},
+    }
+    own = {"memorised_share", "recall", "class_coverage"}
+    for chosen in itertools.product([False, True], repeat=len(faults)):
+        broken = [name for name, is_broken in zip(faults, chosen, strict=True) if is_broken]
+        changes = {key: value for name in broken for key, value in faults[name].items()}
+        model = replace(GOOD, **{key: value for key, value in changes.items() if key in own})
+        facts = replace(FACTS, candidate=model, **{key: value for key, value in changes.items() if key not in own})
+        assert [rule.name for rule in gate(facts, RULES).rules if not rule.passed] == broken
+
+
+def test_the_verdict_can_be_read() -> None:
+    verdict = gate(replace(FACTS, **candidate(class_coverage={"a": 0.1, "b": 0.7})), RULES)
+    assert verdict.failures == ("no class lost: covered real images, at least 60.0%: a 10.0%",)
+    assert verdict.rules[1].figures == (
+        "distance 1 against 1.1; difference -0.1, between -0.2 and +0.1: no worse than by chance"
+    )
+
+
+def test_false_alarms_and_misses_with_intervals_that_are_what_they_say() -> None:
+    """With 95% intervals of a normal difference an equal model fails in 2.5% of trials, one 3.3 sigma worse in 91%."""
+    generator = np.random.default_rng(0)
+    sigma, trials = 0.1, 4_000
+
+    def share_stopped(true_difference: float) -> float:
+        values = generator.normal(true_difference, sigma, trials)
+        differences = (Interval(value, value - 1.96 * sigma, value + 1.96 * sigma) for value in values)
+        return sum(not gate(replace(FACTS, difference=d), RULES).rules[1].passed for d in differences) / trials
+
+    assert share_stopped(0.0) == pytest.approx(0.025, abs=0.008)
+    assert share_stopped(0.33) == pytest.approx(0.91, abs=0.02)

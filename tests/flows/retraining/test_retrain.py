@@ -1,0 +1,171 @@
+"""The retraining on a toy pipeline with the real git, DVC and Prefect: what becomes of production, and why."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from flows.git import commit_of, git
+from flows.lineage.locked import lock_at
+from flows.registry.read import MODEL, read_registry
+from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, shell, started_genai, wait_for
+from tests.flows.retrain_home import last, new_home, put, retrain, setting, started, track, variables
+
+pytestmark = DVC_WARNS
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Path:
+    """A home whose first model was trained and promoted by the retraining itself."""
+    home = new_home(tmp_path_factory.mktemp("retrain") / "home")
+    status, said = retrain(home, api_url=server.url)
+    assert status == 0, said
+    assert "nothing is in production yet" in said
+    assert started(home) == ["prepare", "train@gan", "select", "finetune", "candidate", "generate", "report"]
+    return home
+
+
+@pytest.fixture
+def home(template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(template, tmp_path / "home", symlinks=True))
+
+
+def production(home: Path) -> str | None:
+    move = read_registry(home).production()
+    return move.version if move else None
+
+
+def test_the_first_model(home: Path) -> None:
+    assert production(home) == "v0.0.1"
+    assert last(home)["result"] == "promoted"
+    # The branch that people work on has it; no checkout is left, and nothing of the working tree was touched.
+    assert shell(home, "git log -1 --format=%s").startswith("Retrained: v0.0.1 is in production")
+    assert shell(home, "git status --porcelain") == ""
+    assert list((home / ".genai/worktrees").iterdir()) == []
+    assert not (home / "models").exists()
+    assert "candidate@v0.0.1" in shell(home, "git tag --list")
+    assert "samples/batch" in (home / "dvc.lock").read_text()
+
+
+def test_nothing_new_is_told_without_a_server(home: Path, tmp_path: Path) -> None:
+    prefect_home = tmp_path / "prefect"
+    status, said = retrain(home, PREFECT_HOME=str(prefect_home))
+    assert status == 0
+    assert "nothing to do:\n  the data are those that production was trained on" in said
+    assert not prefect_home.exists()
+    assert started(home) == []
+
+
+def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
+    """One life: fine-tuned and promoted beside a person's changes; rejected; not tried again; rolled back."""
+    put(home, "second", 4)
+    track(home, commit=False)
+    edit(home / "tasks/stage.py", '"""The stages', '"""Somebody is at work here: the stages')
+    status, said = retrain(home, "--plan", api_url=server.url)
+    assert status == 0, said
+    assert "decision: finetune: 21.1% of the images are new or gone" in said
+    assert started(home) == ["prepare"]
+    status, said = retrain(home, api_url=server.url)
+    assert status == 0, said
+    assert "not committed, so not used: tasks/stage.py" in said
+    assert "takes up retrain/" in said
+    assert started(home) == ["finetune", "candidate", "generate"]  # production went on: nothing was trained anew
+    assert production(home) == "v0.0.2"
+    # What the person changed is there, the rest of the branch has come; the data that were added are committed.
+    assert shell(home, "git status --porcelain").split() == ["M", "tasks/stage.py"]
+    assert shell(home, "git log -1 --format=%s").startswith("Retrained: v0.0.2")
+    assert "start: champion" in (home / "params.yaml").read_text()
+    shell(home, "git checkout -q tasks/stage.py")
+
+    put(home, "second", 4, text="bad")
+    put(home, "third", 4, text="bad")
+    track(home)
+    commit = shell(home, "git rev-parse HEAD")
+    status, said = retrain(home, api_url=server.url)
+    assert status == 3, said
+    assert "rejected: not worse: distance 1.286 against 1; difference +0.2857" in said
+    assert "worse than by chance" in said
+    assert "Production is as it was: v0.0.2" in said
+    assert (production(home), shell(home, "git rev-parse HEAD")) == ("v0.0.2", commit)
+    kept = shell(home, f"git log -1 --format=%B {last(home)['branch']}")
+    assert "NO   not worse: distance 1.286 against 1" in kept
+    assert list((home / ".genai/worktrees").iterdir()) == []
+    started(home)
+
+    run = server.flow_runs(home)[-1]
+    assert run["state"]["name"] == "Rejected"
+    pages = {artifact["key"]: artifact for artifact in server.artifacts(run)}
+    assert {"decision", "gate", "retraining"} <= pages.keys()
+
+    status, said = retrain(home, api_url=server.url)
+    assert status == 0
+    assert "these data were tried" in said
+    assert started(home) == []
+
+    assert genai(home, "rollback", "-m", "greyish").returncode == 0
+    assert production(home) == "v0.0.1"
+    # The way from the fine-tuned model goes on through the champion to what that was made of.
+    answer = genai(home, "lineage", "v0.0.2")
+    assert "─ model models/champion" in answer.stdout, answer.stderr
+    assert "─ model models/trained/gan" in answer.stdout
+
+
+def test_killed_in_the_middle_and_two_at_once(home: Path, server: Server) -> None:
+    put(home, "second", 4)
+    track(home)
+    slow = variables(home, {"finetune": 60.0})
+    del slow["timeout"]
+    with started_genai(home, "retrain", api_url=server.url, **slow) as first:
+        diary = home.parent / "diary"
+        wait_for(lambda: diary.exists() and "finetune" in diary.read_text(), 120.0)
+        status, said = retrain(home, api_url=server.url)
+        assert status == 2
+        assert f"another retraining is at work here (process {first.pid})" in said
+        assert len(said.splitlines()) <= 2
+        first.kill()
+    started(home)
+    status, said = retrain(home, api_url=server.url)
+    assert status == 0, said
+    assert "takes up retrain/" in said
+    assert "a finetune of these data was interrupted, and goes on" in said
+    assert started(home) == ["finetune", "candidate", "generate"]
+    assert production(home) == "v0.0.2"
+    assert list((home / ".genai/worktrees").iterdir()) == []
+
+
+def test_a_person_has_the_last_word(home: Path, server: Server) -> None:
+    setting(home, "gate.approval", "human")
+    setting(home, "gate.approval_timeout_s", 120)
+    put(home, "second", 4)
+    track(home)
+    wanted = variables(home)
+    del wanted["timeout"]
+    with started_genai(home, "retrain", api_url=server.url, **wanted) as process:
+        wait_for((home / ".genai/retrain/waiting.json").exists, 120.0)
+        wait_for(lambda: server.flow_runs(home)[-1]["state"]["type"] == "PAUSED", 60.0)
+        answer = genai(home, "approve", "no", "-m", "too grey")
+        assert answer.returncode == 0, answer.stderr
+        status, said = ended(process, 120.0)
+    assert status == 3, said
+    assert "rejected: a person said no: too grey" in said
+    assert production(home) == "v0.0.1"
+    assert genai(home, "approve", "yes").returncode == 2
+
+    setting(home, "gate.approval_timeout_s", 1)
+    status, said = retrain(home, "--force", api_url=server.url)
+    assert status == 3, said
+    assert "nobody answered within 1 s, which means no" in said
+
+
+def test_what_keeps_a_retraining_from_starting(home: Path, server: Server) -> None:
+    shell(home, "git checkout -q --detach")
+    status, said = retrain(home)
+    assert (status, "HEAD is detached" in said) == (2, True)
+    shell(home, "git checkout -q main")
+    model = lock_at(home, commit_of(home, "candidate@v0.0.1")).output(MODEL)
+    assert model is not None
+    (home / ".dvc/cache/files/md5" / model.md5[:2] / model.md5[2:]).unlink()
+    status, said = retrain(home, "--force", api_url=server.url)
+    assert (status, "genai rollback --to" in said) == (2, True), said
+    assert production(home) == "v0.0.1"
+    assert git(home, "status", "--porcelain") == ""

@@ -1,0 +1,73 @@
+"""A run in a checkout of its own: the cache is shared, the working tree untouched, what it made is on a branch."""
+
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from flows.git import GitError, git
+from flows.retraining.worktree import Worktree, branch_name, commit_results, open_worktree, remove_worktree
+from tests.flows.conftest import DVC_WARNS, diary, edit, set_parameter, shell
+
+pytestmark = DVC_WARNS
+
+
+def test_a_run_beside_the_working_tree(done: Path) -> None:
+    shell(done, f"git add -A && git commit -q -m done && dvc remote add -q --local keys {done.parent / 'storage'}")
+    edit(done / "params.yaml", "data:", "# somebody is at work here\ndata:")
+    before = (done / "dvc.lock").read_bytes()
+    branch = branch_name(date(2026, 11, 23), "v0.0.2")
+    assert branch == "retrain/2026-11-23-v0.0.2"
+    tree = open_worktree(done, "HEAD", branch)
+    assert not tree.taken_up
+    assert "keys" in shell(tree.folder, "dvc remote list")
+    assert commit_results(tree, "nothing was made") is None
+    assert "up to date" in shell(done, "dvc status")  # the worktree inside is no part of it
+
+    # All is restored from the shared cache but what hangs on a new parameter.
+    set_parameter(tree.folder, "models.gan.training.seed", 5)
+    shell(tree.folder, "git commit -q -a -m 'another seed' && dvc checkout -q data/raw.dvc && dvc repro -q")
+    stages = ("prepare", "train@diffusion", "train@gan", "select")
+    assert [len(diary(tree.folder, stage)) for stage in stages] == [0, 0, 1, 1]
+    commit = commit_results(tree, "retrained")
+    assert commit is not None
+    title, *files = shell(done, f"git show --name-only --format=%s {commit}").split()
+    assert title == "retrained"
+    assert set(files) <= {"dvc.lock", "metrics/gan.json"}
+    assert "dvc.lock" in files
+
+    # Left behind by a kill, it is taken up with what lies in it; nobody else can have its branch meanwhile.
+    (tree.folder / ".genai").mkdir(exist_ok=True)
+    (tree.folder / ".genai/checkpoint").write_text("half done")
+    again = open_worktree(done, "HEAD", branch)
+    assert again == Worktree(tree.folder, branch, taken_up=True)
+    assert (again.folder / ".genai/checkpoint").read_text() == "half done"
+    with pytest.raises(GitError, match="already"):
+        git(done, "worktree", "add", str(done.parent / "elsewhere"), branch)
+
+    remove_worktree(done, again)
+    assert not tree.folder.exists()
+    assert (done / "dvc.lock").read_bytes() == before
+    assert shell(done, "git status --porcelain").split() == ["M", "params.yaml"]
+    assert shell(done, f"git rev-parse {branch}").strip() == commit
+
+    # The branch goes on where it was, also over the ruins of a worktree that was never whole.
+    tree.folder.mkdir(parents=True)
+    (tree.folder / "ruin").write_text("")
+    third = open_worktree(done, "HEAD", branch)
+    assert shell(third.folder, "git rev-parse HEAD").strip() == commit
+    assert not (third.folder / "ruin").exists()
+    shutil.rmtree(third.folder)  # and when somebody took the folder away
+    assert shell(open_worktree(done, "HEAD", branch).folder, "git rev-parse HEAD").strip() == commit
+
+
+@pytest.mark.parametrize("version", ["", "a b", "../x", "a..b", ".a", "a.", "a.lock", "-a", "a~1", "a:b", "x" * 70])
+def test_names_that_are_none(version: str) -> None:
+    with pytest.raises(ValueError, match="version"):
+        branch_name(date(2026, 11, 23), version)
+
+
+def test_a_commit_that_is_not_there(done: Path) -> None:
+    with pytest.raises(GitError, match="git knows no commit 'nothing'"):
+        open_worktree(done, "nothing", "retrain/x")

@@ -1,0 +1,114 @@
+"""deployments/: the file that `genai up` deploys, and the templates for other machines."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from ruamel.yaml import YAML
+
+from flows.services.deployment_file import ServicesError, check_deployments, deployment_file, faults
+from tests.flows.conftest import ROOT, edit
+
+FILE = "deployments/prefect.yaml"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "deployments", tmp_path / "deployments")
+    (tmp_path / "flows").symlink_to(ROOT / "flows")
+    return tmp_path
+
+
+def test_the_projects_own_file_is_right() -> None:
+    entries = {entry["name"]: entry for entry in deployment_file(ROOT)}
+    assert list(entries) == ["on-demand", "watch", "retrain", "generate", "evaluate"]
+    assert faults(ROOT) == []
+    for entry in entries.values():
+        assert entry["description"]
+        assert entry["concurrency_limit"]["limit"] == 1
+        for schedule in entry.get("schedules", []):
+            ZoneInfo(schedule["timezone"])
+            assert schedule["active"] is False, "a fresh `genai up` trains nothing unasked"
+
+
+def test_every_parameter_is_explained_on_prefects_pages() -> None:
+    """By an `Args:` section: of Annotated[..., Field(description=...)] the pages show nothing."""
+    from prefect.flows import load_flow_from_entrypoint
+
+    for entry in deployment_file(ROOT):
+        file, _, name = entry["entrypoint"].partition(":")
+        flow = load_flow_from_entrypoint(f"{ROOT / file}:{name}")
+        silent = [key for key, value in flow.parameters.properties.items() if not value.get("description")]
+        assert silent == [], entry["name"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("pipeline.py:pipeline", "pipeline.py:nothing", "unknown flow flows/pipeline.py:nothing: .* has pipeline"),
+        ("pipeline.py:pipeline", "none.py:pipeline", "there is no file flows/none.py"),
+        ("pipeline.py:pipeline", "pipeline.py:_summary", "unknown flow flows/pipeline.py:_summary"),
+        ("flows/pipeline.py:pipeline", "pipeline", "expected FILE:FLOW"),
+        ("stages: []", "stage: []", "unknown parameters stage; pipeline takes workspace, stages"),
+        ("name: watch", "name: on-demand", "on-demand: is there twice"),
+    ],
+)
+def test_what_would_fail_only_when_a_run_begins(checkout: Path, old: str, new: str, message: str) -> None:
+    edit(checkout / FILE, old, new)
+    with pytest.raises(ServicesError, match=message):
+        check_deployments(checkout)
+
+
+@pytest.mark.parametrize("name", ["docker", "kubernetes"])
+def test_a_work_pools_template_is_one_that_prefect_takes(name: str) -> None:
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    template = json.loads((ROOT / f"deployments/{name}.json").read_text())
+    pool = WorkPoolCreate(name=name, type=name, base_job_template=template)  # every placeholder has its variable
+    used = _placeholders(template["job_configuration"])
+    assert used == set(template["variables"]["properties"])
+    assert all(value.get("description") for value in template["variables"]["properties"].values())
+    assert pool.base_job_template == template
+
+
+def test_the_kubernetes_job_is_one() -> None:
+    template = json.loads((ROOT / "deployments/kubernetes.json").read_text())
+    job = template["job_configuration"]["job_manifest"]
+    assert (job["apiVersion"], job["kind"], job["spec"]["template"]["spec"]["restartPolicy"]) == (
+        "batch/v1",
+        "Job",
+        "Never",
+    )
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    mounts = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounts == {volume["name"] for volume in job["spec"]["template"]["spec"]["volumes"]}
+    assert job["spec"]["backoffLimit"] == 0, "Prefect and DVC go on where a run ended; Kubernetes would begin it twice"
+
+
+def test_the_compose_file_holds_together() -> None:
+    compose = YAML(typ="safe").load(ROOT / "deployments/compose.yaml")
+    services = compose["services"]
+    assert set(services) == {"database", "server", "worker"}
+    for service in services.values():
+        assert set(service.get("depends_on", {})) <= set(services)
+        named = [
+            mount.partition(":")[0] for mount in service.get("volumes", []) if not mount.startswith((".", "/", "$"))
+        ]
+        assert set(named) <= set(compose["volumes"])
+    # No secret stands in the file, and nothing listens beyond this machine.
+    text = (ROOT / "deployments/compose.yaml").read_text()
+    assert "${POSTGRES_PASSWORD:?" in text
+    assert "${PREFECT_AUTH:?" in text
+    assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", []))
+
+
+def _placeholders(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set().union(*map(_placeholders, value.values())) if value else set()
+    if isinstance(value, list):
+        return set().union(*map(_placeholders, value)) if value else set()
+    return set(re.findall(r"{{ (\w+) }}", value)) if isinstance(value, str) else set()

@@ -1,0 +1,207 @@
+"""`genai up`, `genai down` and `genai doctor` with the real server and worker, on loopback."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from flows.services import local as services
+from flows.services.doctor import _data, examine
+from flows.services.local import Service, ServicesError, State, down, is_loopback, read_state, up, work_pools
+from tests.flows.conftest import ROOT, edit, genai, shell
+
+
+@pytest.fixture
+def checkout(done: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A toy workspace with the project's flows and deployments; whatever came up ends with the test."""
+    (done / "flows").symlink_to(ROOT / "flows")
+    shutil.copytree(ROOT / "deployments", done / "deployments")
+    shell(done, "git add -A && git commit -q -m done")
+    monkeypatch.delenv("PREFECT_HOME")  # a home of its own, in .genai
+    yield done
+    down(done)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def checks(workspace: Path) -> dict[str, Any]:
+    return {check.name: vars(check) for check in examine(workspace)}
+
+
+def test_up_doctor_down(checkout: Path) -> None:
+    port = str(free_port())
+    answer = genai(checkout, "up", "--port", port, timeout=200.0)
+    assert answer.returncode == 0, answer.stderr
+    assert f"Prefect is at http://127.0.0.1:{port};" in answer.stdout
+    assert "deployed: on-demand, watch, retrain, generate, evaluate" in answer.stdout
+    first = read_state(checkout)
+    assert first is not None
+    assert [service.name for service in first.living()] == ["server", "worker genai"]
+    assert shell(checkout, "git status --porcelain") == ""
+
+    found = checks(checkout)
+    assert {
+        name: found[name]["status"]
+        for name in ("server", "workers", "schedules", "silent runs", "deployments", "locks", "params.yaml")
+    } == (dict.fromkeys(("server", "workers", "schedules", "silent runs", "deployments", "locks", "params.yaml"), "ok"))
+    # The file says something else than the server.
+    edit(
+        checkout / "deployments/prefect.yaml",
+        "    tags: [genai]\n",
+        "    tags: [genai]\n    schedules: [{cron: 0 3 * * *}]\n",
+    )
+    assert "the file has ['cron 0 3 * * * UTC'], the server none" in checks(checkout)["schedules"]["found"]
+
+    # Again: the killed worker comes back, the server is left as it is, the schedule is deployed.
+    server, worker = first.services
+    psutil.Process(worker.pid).kill()
+    answer = genai(checkout, "up", "--port", port, timeout=200.0)
+    assert answer.returncode == 0, answer.stderr
+    second = read_state(checkout)
+    assert second is not None
+    assert second.services[0] == server
+    assert second.services[1] != worker
+    assert checks(checkout)["schedules"]["status"] == "ok"
+
+    # A flow that is not there, and another address: clear, and what ran goes on.
+    edit(checkout / "deployments/prefect.yaml", "flows/pipeline.py:pipeline", "flows/pipeline.py:nothing")
+    answer = genai(checkout, "up", "--port", port, timeout=200.0)
+    assert (
+        answer.returncode,
+        "unknown flow flows/pipeline.py:nothing" in answer.stderr,
+        "has pipeline" in answer.stderr,
+    ) == (2, True, True)
+    answer = genai(checkout, "up", "--port", str(free_port()))
+    assert (answer.returncode, "runs at" in answer.stderr) == (2, True)
+    running = read_state(checkout)
+    assert running is not None
+    assert running.living() == second.services
+
+    # All that was started ends, and all that these started.
+    family = [member for s in second.services for member in psutil.Process(s.pid).children(recursive=True)]
+    assert genai(checkout, "down").stdout == "stopped: server, worker genai\n"
+    assert not second.living()
+    assert not [member for member in family if member.is_running()]
+    assert genai(checkout, "down").stdout == "nothing of this checkout was running\n"
+    assert checks(checkout)["server"]["found"].startswith("none is configured")
+
+
+def test_a_postgresql_database_is_the_servers_alone() -> None:
+    address = "postgresql://prefect:secret@db:5432/prefect"
+    assert services.database_settings(None) == {}
+    assert services.database_settings(address) == {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://prefect:secret@db:5432/prefect"
+    }
+    for wrong in ("mysql://u:secret@h/d", "postgresql://u:secret@h", "secret"):
+        with pytest.raises(ServicesError, match="expected postgresql://USER") as error:
+            services.database_settings(wrong)
+        assert "secret@" not in str(error.value)
+
+
+def test_down_ends_no_other_process(tmp_path: Path) -> None:
+    """The id in the file is another process's by now: its start time says so."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
+        try:
+            began = psutil.Process(other.pid).create_time()
+            services._write_state(
+                tmp_path, State("http://127.0.0.1:1/api", (Service("server", other.pid, began - 100.0),))
+            )
+            assert down(tmp_path) == ()
+            assert other.poll() is None
+            services._write_state(tmp_path, State("http://127.0.0.1:1/api", (Service("server", other.pid, began),)))
+            assert down(tmp_path) == ("server",)
+        finally:
+            other.kill()
+    (tmp_path / ".genai" / "services.json").write_text("{cut sho")
+    assert down(tmp_path) == ()
+
+
+def test_who_may_reach_it(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "127.9.9.9")] == [True] * 4
+    assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.2", "example.org", ""))
+    for auth in (None, "", "no colon"):
+        if auth is not None:
+            monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", auth)
+        with pytest.raises(ServicesError, match="set PREFECT_SERVER_API_AUTH_STRING to user:password first"):
+            up(checkout, "0.0.0.0", free_port(), print)
+    assert read_state(checkout) is None
+
+
+def test_what_keeps_it_from_coming_up(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        port = sock.getsockname()[1]
+        with pytest.raises(ServicesError, match=f"port {port} cannot be had on 127.0.0.1"):
+            up(checkout, "127.0.0.1", port, print)
+    # A server that ends at once: its own last words.
+    monkeypatch.setattr(services, "_server_command", lambda *_: [sys.executable, "-c", "raise SystemExit('no disk')"])
+    with pytest.raises(ServicesError, match=r"the server did not come up; see .*server\.log:\nno disk"):
+        up(checkout, "127.0.0.1", free_port(), print)
+    for content, message in (
+        ("a: [", "not valid YAML"),
+        ("[]", "a list `deployments`"),
+        ("deployments: [a]", "a list"),
+    ):
+        (checkout / "deployments/prefect.yaml").write_text(content)
+        with pytest.raises(ServicesError, match=message):
+            work_pools(checkout)
+    shutil.rmtree(checkout / "deployments")
+    with pytest.raises(ServicesError, match="no such file"):
+        up(checkout, "127.0.0.1", free_port(), print)
+
+
+def test_what_doctor_finds_without_a_server(checkout: Path) -> None:
+    answer = genai(checkout, "doctor")
+    assert answer.returncode == 0, answer.stdout
+    lines = answer.stdout.splitlines()
+    assert {line.split()[0] for line in lines} == {"ok", "warn", "->"}
+    assert "-> genai data push --to FOLDER" in answer.stdout
+    storage = checkout.parent / "storage"
+    shell(checkout, f"dvc remote add -q -d storage {storage} && git commit -q -a -m remote")
+    assert "objects are not whole at " in _data(checkout).found
+    shell(checkout, "dvc push -q")
+    assert _data(checkout).status == "ok"
+    # A dirty tree, locks of the dead, unknown parameters, a server that is not there, data that is not pushed.
+    edit(checkout / "params.yaml", "image_size: 16", "image_size: 15")
+    (checkout / ".dvc/tmp").mkdir(exist_ok=True)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    entry = {"/x": {"write": {"pid": gone.pid, "cmd": "dvc repro"}, "read": []}}
+    (checkout / ".dvc/tmp/rwlock").write_text(json.dumps(entry))
+    (checkout / "dvc.lock").write_text("")
+    index = checkout / ".git/index.lock"
+    index.write_text("")
+    os.utime(index, (time.time() - 3600,) * 2)
+    hold = "import fcntl, os, sys, time; f = open(sys.argv[1], 'a+'); fcntl.flock(f, fcntl.LOCK_EX); time.sleep(60)"
+    (checkout / ".genai").mkdir(exist_ok=True)
+    (checkout / ".genai/run.lock").write_text(str(gone.pid))
+    left = subprocess.Popen([sys.executable, "-c", hold, str(checkout / ".genai/run.lock")])
+    try:
+        time.sleep(1.0)
+        answer = genai(checkout, "doctor", "--json", PREFECT_API_URL="http://127.0.0.1:9/api")
+    finally:
+        left.kill()
+        left.wait()
+    assert answer.returncode == 1
+    found = {check["name"]: check for check in json.loads(answer.stdout)}
+    assert found["params.yaml"]["status"] == "fail"
+    assert "image_size: got 15" in found["params.yaml"]["found"]
+    assert found["server"]["status"] == found["workers"]["status"] == "fail"
+    assert found["git"]["status"] == "warn"
+    assert found["locks"]["status"] == "fail"
+    for what in ("run.lock", "dvc.lock is empty", f"names processes that ended: {gone.pid}", "index.lock is older"):
+        assert what in found["locks"]["found"]

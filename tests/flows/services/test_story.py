@@ -1,0 +1,214 @@
+"""Two stories with the lasting server: news, events made one, a worker that dies, a server that is started anew.
+
+In the first the retraining is only the pipeline (toy/retrain.py), of stages that wait; in the second the real one.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from flows.services.api import Api
+from flows.services.local import down, read_state
+from flows.services.silence import ensure_automation, find, is_as_wanted
+from flows.watching.news import look, production_data
+from tests.flows.conftest import ROOT, TOY, Server, diary, edit, genai, shell, wait_for
+from tests.flows.retrain_home import new_home, put, track, variables
+from tests.flows.services.test_local import free_port
+
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+# Longer than the heartbeats' 30 s: the pages' own limit, 90 s, would make the test wait for a minute more.
+SILENCE_S = 40.0
+SLOW = 200.0
+
+
+@pytest.fixture
+def checkout(done: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A toy workspace with all deployments, `watch` on a schedule; whatever came up ends with the test."""
+    (done / "flows").symlink_to(ROOT / "flows")
+    shutil.copytree(ROOT / "deployments", done / "deployments")
+    shutil.copy(TOY / "retrain.py", done / "toy_retrain.py")
+    edit(done / "deployments/prefect.yaml", "flows/retraining/retrain.py:retrain", "toy_retrain.py:retrain")
+    edit(
+        done / "deployments/prefect.yaml",
+        'cron: "*/10 * * * *"\n        timezone: UTC\n        active: false',
+        "interval: 20\n        active: true",
+    )
+    shell(done, "git add -A && git commit -q -m done")
+    monkeypatch.delenv("PREFECT_HOME")
+    # A run that waits for its turn looks again after so long.
+    monkeypatch.setenv("PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS", "2")
+    yield done
+    down(done)
+
+
+class Story:
+    """The server of a checkout, asked as its pages ask it."""
+
+    def __init__(self, checkout: Path, port: int, **variables: Any) -> None:
+        self.checkout, self._port, self._variables = checkout, port, variables
+        self.server = Server(f"http://127.0.0.1:{port}/api")
+
+    def up(self) -> None:
+        answer = genai(self.checkout, "up", "--port", str(self._port), timeout=SLOW, **self._variables)
+        assert answer.returncode == 0, answer.stderr
+
+    def runs(self, flow: str) -> list[dict[str, Any]]:
+        found = self.server.post("flow_runs/filter", flows={"name": {"any_": [flow]}}, sort="EXPECTED_START_TIME_ASC")
+        return [run for run in found if run["state"]["name"] != "Scheduled" or not run["auto_scheduled"]]
+
+    def states(self, flow: str) -> list[str]:
+        return [run["state"]["type"] for run in self.runs(flow)]
+
+    def rest(self, flow: str, count: int) -> list[dict[str, Any]]:
+        """Wait until so many runs of a flow are there and all have ended."""
+        wait_for(lambda: len(self.states(flow)) >= count and set(self.states(flow)) <= set(ENDED), SLOW)
+        return self.runs(flow)
+
+    def grow(self) -> str:
+        """New data, committed."""
+        (self.checkout / "data/raw" / f"{time.time_ns()}.txt").write_text("an image")
+        shell(self.checkout, "dvc add -q data/raw && git add data/raw.dvc && git commit -q -m grown")
+        return shell(self.checkout, "git show HEAD:data/raw.dvc").split("md5: ")[1].split()[0]
+
+    def deployment(self, name: str) -> str:
+        found = {entry["name"]: str(entry["id"]) for entry in self.server.post("deployments/filter")}
+        return found[name]
+
+    def look(self) -> None:
+        """A run of the deployment `watch`, as a person starts it; returns when it has told."""
+        memory = self.checkout / ".genai/watch.json"
+        before = memory.stat().st_mtime_ns if memory.is_file() else 0
+        self.server.post(f"deployments/{self.deployment('watch')}/create_flow_run", state={"type": "SCHEDULED"})
+        wait_for(lambda: memory.is_file() and memory.stat().st_mtime_ns != before, SLOW)
+
+    def is_up(self, name: str) -> bool:
+        state = read_state(self.checkout)
+        return state is not None and any(service.name == name for service in state.living())
+
+    def service(self, name: str) -> int:
+        state = read_state(self.checkout)
+        assert state is not None
+        return next(service.pid for service in state.living() if service.name == name)
+
+
+def kill_together(process: psutil.Process) -> None:
+    """As when the machine dies: nobody is left who could say that another one has died."""
+    process.suspend()
+    for member in [*process.children(recursive=True), process]:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+
+
+@pytest.mark.timeout(600)
+def test_a_week_in_production(checkout: Path) -> None:
+    story = Story(checkout, free_port(), toy={"train@gan": {"seconds": 8}})
+    raw = shell(checkout, "git show HEAD:data/raw.dvc").split("md5: ")[1].split()[0]
+    story.up()
+
+    # A schedule fires by itself, sees that nothing is in production, and the event starts one retraining.
+    (first,) = story.rest("retrain", 1)
+    assert (first["state"]["type"], first["parameters"]["new_version"], first["parameters"]["old_version"]) == (
+        "COMPLETED",
+        raw,
+        "",
+    )
+    assert "nothing is in production yet" in first["parameters"]["reason"]
+    looks = story.runs("watch")
+    assert looks[0]["auto_scheduled"]
+    # The same news is told once, however often it looks.
+    wait_for(lambda: len([run for run in story.runs("watch") if run["state"]["name"] == "Nothing new"]) >= 1, SLOW)
+    assert len(story.runs("retrain")) == 1
+
+    # From here on it looks when it is told to.
+    story.server.post(f"deployments/{story.deployment('watch')}/pause_deployment")
+    story.rest("watch", 1)
+
+    # The worker and all its processes are killed in the middle: the silence is noticed, and the next run goes on.
+    api = Api(story.server.url)
+    present = find(api)
+    assert present is not None
+    assert is_as_wanted(present)
+    ensure_automation(api, SILENCE_S)
+    wanted = story.grow()
+    trained = len(diary(checkout, "train@gan"))
+    story.look()
+    wait_for(lambda: len(diary(checkout, "train@gan")) == trained + 1, SLOW)
+    wait_for(lambda: story.states("retrain")[-1] == "RUNNING", SLOW)
+    assert story.runs("retrain")[-1]["parameters"]["new_version"] == wanted
+    kill_together(psutil.Process(story.service("worker genai")))
+    wait_for(lambda: story.states("retrain")[-1] == "CRASHED", SLOW)
+    assert "not heard of for 40 s" in story.runs("retrain")[-1]["state"]["message"]
+    prepared = len(diary(checkout, "prepare"))
+
+    # Two events at once, and the server is started anew in the middle: one run, which finishes.
+    before = len(story.runs("retrain"))
+    for _ in range(2):
+        (checkout / ".genai/watch.json").unlink()
+        answer = genai(checkout, "watch", "--once")
+        assert answer.returncode == 3, answer.stderr
+    wait_for(lambda: len(story.runs("retrain")) == before + 2, SLOW)
+    story.up()
+    wait_for(lambda: len(diary(checkout, "train@gan")) == trained + 2, SLOW)
+    psutil.Process(story.service("server")).terminate()
+    wait_for(lambda: not story.is_up("server"), SLOW)
+    story.up()
+    runs = story.rest("retrain", before + 2)[before:]
+    assert sorted(run["state"]["type"] for run in runs) == ["CANCELLED", "COMPLETED"], [run["state"] for run in runs]
+    (cancelled,) = [run for run in runs if run["state"]["type"] == "CANCELLED"]
+    assert "which takes the newest data" in cancelled["state"]["message"]
+    assert len(diary(checkout, "prepare")) == prepared, "what was done before the kill is not done again"
+    assert shell(checkout, "dvc status").strip() == "Data and pipelines are up to date."
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A toy repository for retrainings, with all deployments as the project has them."""
+    folder = new_home(tmp_path / "home")
+    (folder / "flows").symlink_to(ROOT / "flows")
+    shutil.copytree(ROOT / "deployments", folder / "deployments")
+    shell(folder, "git add -A && git commit -q -m deployments")
+    monkeypatch.delenv("PREFECT_HOME")
+    yield folder
+    down(folder)
+
+
+@pytest.mark.timeout(600)
+def test_data_arrive_and_a_new_model_is_in_production(home: Path) -> None:
+    told = variables(home)
+    del told["timeout"]
+    story = Story(home, free_port(), **told)
+    story.up()
+    assert story.runs("watch") == story.runs("retrain") == [], "nothing is done unasked"
+    story.look()
+    (first,) = story.rest("retrain", 1)
+    assert first["state"]["name"] == "Completed", first["state"]
+    assert production_data(home)[0] == "v0.0.1"
+    assert "samples/batch" in (home / "dvc.lock").read_text()
+
+    put(home, "second", 4)
+    track(home)
+    story.look()
+    second = story.rest("retrain", 2)[-1]
+    assert second["state"]["name"] == "Completed", second["state"]
+    assert (production_data(home)[0], second["parameters"]["old_version"]) == ("v0.0.2", production_data_of(first))
+
+    put(home, "second", 4, text="bad")
+    put(home, "third", 4, text="bad")
+    track(home)
+    story.look()
+    third = story.rest("retrain", 3)[-1]
+    assert third["state"]["name"] == "Rejected", third["state"]
+    assert "not worse" in third["state"]["message"]
+    assert production_data(home)[0] == "v0.0.2"
+    assert look(home).is_new
+
+
+def production_data_of(run: dict[str, Any]) -> str:
+    """The data that a retraining was started for."""
+    return str(run["parameters"]["new_version"])

@@ -1,0 +1,194 @@
+"""What is new: production's data against this branch's, the git remote's, and a folder that grows."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.git import GitError
+from flows.registry.promotion import promote
+from flows.watching.arrivals import arrivals, take
+from flows.watching.news import (
+    WatchError,
+    is_settled,
+    look,
+    look_at,
+    newest_data,
+    production_data,
+    read_memory,
+    remember_told,
+)
+from tests.flows.conftest import genai, set_parameter, shell
+from tests.flows.model_home import git_remote, make, new_home
+
+
+@pytest.fixture(scope="module")
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a model in production."""
+    home = new_home(tmp_path_factory.mktemp("template") / "home")
+    make(home, 3.0)
+    promote(home, lambda _: None)
+    return home
+
+
+@pytest.fixture
+def home(_home: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(_home, tmp_path / "home", symlinks=True))
+
+
+def grow(home: Path) -> str:
+    """One more raw file, tracked and committed; the new version."""
+    (home / "data/raw/more.txt").write_text(f"more {time.time()}")
+    shell(home, "dvc add -q data/raw && git add -A && git commit -q -m more")
+    return newest_data(home).raw or ""
+
+
+def test_nothing_new_then_new_data_then_told_once(home: Path) -> None:
+    before = look(home)
+    assert (before.production, before.is_new, before.old) == ("v0.0.1", False, before.new)
+    assert before.sentence().startswith("nothing new: v0.0.1, in production, was made of data version")
+    new = grow(home)
+    news = look(home)
+    assert (news.is_new, news.old, news.new) == (True, before.old, new)
+    assert news.sentence() == (
+        f"data version {new[:10]} (this checkout); v0.0.1, in production, was made of {before.old[:10]}"
+    )
+    now = time.time()
+    assert not read_memory(home).is_told(news, 24.0, now)
+    remember_told(home, news)
+    assert read_memory(home).is_told(news, 24.0, now + 23 * 3600)
+    assert not read_memory(home).is_told(news, 24.0, now + 25 * 3600)
+    (home / "data/raw/another.txt").write_text("not committed yet")
+    shell(home, "dvc add -q data/raw")
+    assert (look(home).is_new, look(home).where) == (True, "the working tree")
+    assert look(home).new not in (news.new, news.old)
+    grow(home)  # other news
+    assert not read_memory(home).is_told(look(home), 24.0, now)
+    (home / ".genai/watch.json").write_text('{"cut')
+    assert not read_memory(home).is_told(news, 24.0, now)
+
+
+def test_nothing_in_production_is_news_and_no_data_is_none(tmp_path: Path) -> None:
+    home = new_home(tmp_path / "home")
+    shell(home, "git add -A && git commit -q -m data")
+    assert production_data(home) == ("", "")
+    assert look(home).is_new
+    assert look(home).sentence().endswith("and nothing is in production yet")
+    shell(home, "git rm -q --cached data/raw.dvc && git commit -q -m none")
+    (home / "data/raw.dvc").unlink()
+    assert (look(home).is_new, look(home).sentence()) == (False, "there is no data yet; genai data add SOURCE")
+
+
+def test_new_data_at_the_git_remote_are_seen_and_not_downloaded(home: Path) -> None:
+    git_remote(home)
+    other = home.parent / "other"
+    shell(home.parent, f"git clone -q origin.git {other}")
+    shell(other, f"dvc remote add -q -d nowhere {home.parent / 'nowhere'}")
+    (other / "data/raw").mkdir()
+    (other / "data/raw/new.txt").write_text("new")
+    shell(other, "dvc add -q data/raw && git add -A && git commit -q -m grown && git push -q")
+    objects = sorted(path.name for path in (home / ".dvc/cache").rglob("*"))
+    news = look(home)
+    assert (news.is_new, news.where, news.faults) == (True, "origin/main", ())
+    assert news.new == newest_data(other).raw
+    assert sorted(path.name for path in (home / ".dvc/cache").rglob("*")) == objects
+    # This checkout goes on by itself: the remote is behind, and then both have grown.
+    shell(home, "git pull -q --rebase origin main")
+    mine = grow(home)
+    assert (look(home).new, look(home).where) == (mine, "this checkout")
+
+
+def test_a_remote_out_of_reach_is_told_and_ends_nothing(home: Path) -> None:
+    shell(home, "git remote add origin /nowhere/at-all.git")
+    new = grow(home)
+    news = look(home)
+    assert news.new == new
+    assert len(news.faults) == 1
+    assert news.faults[0].startswith("the git remote could not be asked: `git ls-remote`")
+    with pytest.raises(GitError, match="no git repository"):
+        look(home.parent)
+
+
+def test_a_folder_is_known_by_its_stamps(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / "cat").mkdir(parents=True)
+    (folder / "cat/1.png").write_text("1")
+    first = look_at(str(folder), tmp_path)
+    assert (first.files, look_at("in", tmp_path)) == (1, first)
+    (folder / "cat/2.png").write_text("2")
+    second = look_at("in", tmp_path)
+    assert (second.files, second.stamp != first.stamp) == (2, True)
+    os.utime(folder / "cat/2.png", (0, 0))
+    third = look_at("in", tmp_path)
+    assert third.stamp != second.stamp
+    # A copy that keeps old times has arrived only now: the inode's time says so.
+    assert not is_settled(third, 60.0, time.time())
+    assert is_settled(third, 60.0, third.changed_at + 60.0)
+    assert is_settled(third, 60.0, third.changed_at - 3600.0), "another machine's clock is no reason to wait for ever"
+    (folder / "cat/loop").symlink_to(folder)  # a link to a folder is not followed
+    (folder / "cat/dangling").symlink_to("nowhere")
+    assert look_at("in", tmp_path).files == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("s3://bucket/images", "only a folder or file of this machine can be watched"),
+        ("missing", "no such folder or file; is it mounted?"),
+        ("data/raw/cats", "is a part of data/raw"),
+        ("data/raw", "is a part of data/raw"),
+    ],
+)
+def test_what_cannot_be_watched(tmp_path: Path, source: str, message: str) -> None:
+    with pytest.raises(WatchError, match=message):
+        look_at(source, tmp_path)
+
+
+def test_what_arrives_is_added_and_only_that_is_committed(done: Path, digits_folder: Path) -> None:
+    source = str(digits_folder)
+    shell(done, "git add -A && git commit -q -m done")
+    (done / "dvc.yaml").write_text((done / "dvc.yaml").read_text() + "\n# somebody's work\n")
+    set_parameter(done, "data.image_size", 20)
+    found = arrivals(done, source, 0.0)
+    assert found is not None
+    assert found.can_be_taken
+    said = take(done, found, "digits")
+    assert said.endswith(", committed")
+    assert shell(done, "git show --name-only --format=%s HEAD").split("\n\n") == [
+        f"Data: {source} has grown",
+        "data/raw.dvc\n",
+    ]
+    assert shell(done, "git status --porcelain").split() == ["M", "dvc.yaml", "M", "params.yaml"]
+    again = arrivals(done, source, 0.0)
+    assert again is not None
+    assert not again.can_be_taken
+    assert "as they were when they were last added" in again.sentence()
+    busy = arrivals(done, source, 1e9)
+    assert busy is not None
+    assert not busy.settled
+
+
+def test_the_command_without_a_server(done: Path) -> None:
+    answer = genai(done, "watch", "--once")
+    assert answer.returncode == 3, answer.stderr
+    assert "nothing is in production yet" in answer.stdout
+    assert "no Prefect server is configured or up, so nobody was told" in answer.stdout
+    answer = genai(done, "watch", "--once", "--source", "nowhere")
+    assert answer.returncode == 2
+    assert "no such folder or file" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.fixture(scope="module")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four small images in two classes."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("arrived")
+    for number in range(4):
+        path = folder / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("L", (8, 8), 60 * number).save(path)
+    return folder
