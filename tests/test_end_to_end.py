@@ -182,7 +182,7 @@ from flows.services.server import ensure_prefect_api
 
 ensure_prefect_api()
 from flows.measuring.backfill import backfill
-from flows.generate import generate
+from flows.registry.generate import generate
 from flows.watching.measure import evaluate
 
 for flow, given in ((generate, {}), (generate, {}), (evaluate, {}), (backfill, {"revisions": "HEAD~2..HEAD"})):

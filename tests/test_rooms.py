@@ -76,6 +76,22 @@ def test_flows_know_only_the_config_of_the_core() -> None:
     assert wrong == []
 
 
+def test_the_rooms_of_flows_know_only_those_before_them() -> None:
+    """What runs the graph stands below all; the command line above."""
+    order = ("", "data", "registry", "lineage", "services", "measuring", "watching", "retraining")
+    wrong = []
+    for path in files("flows"):
+        room, *rest = path.relative_to(ROOT / "flows").parts
+        if room == "cli.py":
+            continue
+        own = order.index(room if rest else "")
+        for module in imports(path):
+            _, *names = module.split(".")
+            if is_within(module, "flows") and names and names[0] in order and order.index(names[0]) > own:
+                wrong.append(f"{path.relative_to(ROOT)} imports {module}")
+    assert wrong == []
+
+
 def test_only_the_config_reads_yaml() -> None:
     readers = {
         str(path.relative_to(ROOT))

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.data.outputs import Outputs
 from flows.git import git
-from flows.lineage.locked import LOCK_FILE, SOURCE_FILES, Item, Lock, LockedStage, locks_at
-from flows.lineage.outputs import Outputs
+from flows.locked import LOCK_FILE, SOURCE_FILES, Item, Lock, LockedStage, locks_at
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,9 +54,9 @@ def lineage(workspace: Path, thing: str | None, saw: str | None, as_json: bool) 
 
 @contextmanager
 def _opened(workspace: Path) -> "Iterator[Lineage]":
+    from flows.data.outputs import Outputs
     from flows.graph import open_repo
     from flows.lineage.ancestry import History
-    from flows.lineage.outputs import Outputs
     from flows.lineage.trace import Lineage
     from flows.registry.read import read_registry
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.lineage.ancestry import History, Run
-from flows.lineage.locked import Item
 from flows.lineage.trace import Lineage, LineageError, Node
+from flows.locked import Item
 from flows.process import run_command
 
 PREPARED = "data/prepared"

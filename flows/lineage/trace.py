@@ -12,7 +12,7 @@ from typing import Any
 
 from flows.git import git
 from flows.lineage.ancestry import History, Run
-from flows.lineage.locked import Item, lock_at
+from flows.locked import Item, lock_at
 from flows.registry.read import MODEL, STAGE, Registry
 
 WEIGHTS, BATCH = "model.safetensors", "samples/"

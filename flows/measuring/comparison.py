@@ -1,10 +1,10 @@
-"""Two models measured alike by a child process (flows know no torch), and what the gate reads of it."""
+"""Two models measured alike by a child process (flows know no torch)."""
 
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ from typing import Any
 from flows.data.stores import Stores
 from flows.git import GitError, commit_of
 from flows.graph import open_repo
-from flows.lineage.locked import lock_at
+from flows.locked import lock_at
 from flows.process import run_command
 from flows.registry.read import MODEL, STAGE, read_registry
-from flows.retraining.gate import GateFacts, Interval, ModelFigures
 
 PLACE = Path(".genai/compare")  # below the workspace
 COMPARISON_FILE, CONFIG_FILE = "comparison.json", "config.json"
@@ -116,21 +115,6 @@ def model_of(workspace: Path, name: str, into: Path) -> Path:
             f"{name}: {MODEL} of {commit[:7]} ({model.md5}) is neither in the cache nor at the remote: genai data pull"
         )
     return into
-
-
-def gate_facts(comparison: Mapping[str, Any], device_hours: float | None) -> GateFacts:
-    """What flows/retraining/gate.py judges, from a comparison and the hours that the candidate took."""
-    values = comparison["gate"]
-    champion, difference = values["champion"], values["difference"]
-    return GateFacts(
-        candidate=ModelFigures(**values["candidate"]),
-        champion=ModelFigures(**champion) if champion else None,
-        difference=Interval(**difference) if difference else None,
-        same_protocol=values["same_protocol"],
-        recall_of_real=values["recall_of_real"],
-        classes=tuple(values["classes"]),
-        device_hours=device_hours,
-    )
 
 
 def _commit(workspace: Path, name: str) -> str:

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from flows.data.stores import Stores
 from flows.graph import open_repo
-from flows.lineage.locked import lock_at
+from flows.locked import lock_at
 from flows.process import run_command
 from flows.registry.read import MODEL, read_registry
 from genai_core.config import PARAMS_FILE, load_config

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.data.outputs import Outputs
 from flows.git import commit_of, git, remote_of
 from flows.graph import open_repo
-from flows.lineage.locked import Lock, differences, lock_at
-from flows.lineage.outputs import Outputs
+from flows.locked import Lock, differences, lock_at
 from flows.registry.read import (
     ARTIFACT,
     MODEL,

@@ -9,12 +9,12 @@ from pathlib import Path
 from flows.data.add import run_task
 from flows.data.stores import Stores
 from flows.graph import open_repo
-from flows.lineage.locked import CHAMPION_FILE, lock_at
+from flows.locked import CHAMPION_FILE, lock_at
 from flows.measuring.comparison import ComparisonError, model_of
 from flows.process import run_command
 from flows.registry.read import Registry
 from flows.retraining.source import RetrainError
-from flows.retraining.worktree import Worktree
+from flows.worktree import Worktree
 
 _PLACE = Path(".genai/champion")  # in the worktree
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.git import GitError, commit_of, git, remote_of
-from flows.lineage.locked import RAW_FILE
+from flows.locked import RAW_FILE
 from flows.workspace import only_run_in
 from genai_core.config import ConfigError
 

@@ -22,7 +22,7 @@ from flows.retraining.records import Record, Result, failed_hours, read_records
 from flows.retraining.source import RetrainError
 from flows.retraining.steps import Judged, Work
 from flows.retraining.tell import say, tell, write_last
-from flows.retraining.worktree import commit_results
+from flows.worktree import commit_results
 
 
 def deliver(work: Work, judged: Judged, decision: Decision) -> State[None]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.data.diff import DataDiff
 from flows.git import GitError, git, remote_of
-from flows.lineage.locked import lock_at
+from flows.locked import lock_at
 from flows.registry.read import Move, Registry, read_registry
 from flows.registry.write import newer_tags
 from flows.retraining.champion import Shape, shape_of_production

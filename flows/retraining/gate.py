@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from genai_core.config import GateConfig
 
@@ -79,6 +79,21 @@ def gate(facts: GateFacts, rules: GateConfig) -> Verdict:
             _no_class_lost(facts, rules.min_class_coverage),
             _affordable(facts.device_hours, rules.max_device_hours),
         )
+    )
+
+
+def gate_facts(comparison: Mapping[str, Any], device_hours: float | None) -> GateFacts:
+    """What is judged, from a comparison (docs/evaluation.md) and the hours that the candidate took."""
+    values = comparison["gate"]
+    champion, difference = values["champion"], values["difference"]
+    return GateFacts(
+        candidate=ModelFigures(**values["candidate"]),
+        champion=ModelFigures(**champion) if champion else None,
+        difference=Interval(**difference) if difference else None,
+        same_protocol=values["same_protocol"],
+        recall_of_real=values["recall_of_real"],
+        classes=tuple(values["classes"]),
+        device_hours=device_hours,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from flows.data.versions import WORKING_TREE, version_at
 from flows.git import GitError, git
 from flows.graph import open_repo
-from flows.lineage.locked import RAW_FILE, lock_at
+from flows.locked import RAW_FILE, lock_at
 from flows.watching.news import newest_data
 from genai_core.config import PARAMS_FILE, Config, load_config
 

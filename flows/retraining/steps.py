@@ -12,19 +12,19 @@ from prefect.cache_policies import NO_CACHE
 from flows.artifacts import tried
 from flows.data.diff import DataDiff, diff
 from flows.data.remote import fetch_output
-from flows.measuring.comparison import Side, compare_folders, gate_facts
+from flows.measuring.comparison import Side, compare_folders
 from flows.registry.read import MODEL
 from flows.retraining.cards import decision_page, rule_rows
 from flows.retraining.champion import go_on_from, lay_out_champion
 from flows.retraining.checkout import Purpose, open_checkout, set_start, write_purpose
 from flows.retraining.cost import device_hours_since
 from flows.retraining.facts import Situation, look, rows
-from flows.retraining.gate import Verdict, gate
+from flows.retraining.gate import Verdict, gate, gate_facts
 from flows.retraining.policy import Decision, RetrainFacts
 from flows.retraining.source import RetrainError
 from flows.retraining.tell import say
-from flows.retraining.worktree import Worktree
 from flows.workspace import RAW_DATA
+from flows.worktree import Worktree
 
 COMPARISON = Path(".genai/comparison")  # in the worktree
 

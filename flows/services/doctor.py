@@ -22,12 +22,12 @@ from flows.graph import GraphError, open_repo
 from flows.registry.read import RegistryError, read_registry
 from flows.registry.write import tags_at
 from flows.resources import this_machine
-from flows.retraining.worktree import PLACE
 from flows.services.api import Api, ApiError, auth_string
 from flows.services.deployment_file import DEPLOYMENTS, ServicesError, deployment_file, faults, work_pools
 from flows.services.local import read_state
 from flows.services.server import configured_api_url
 from flows.services.silence import SILENCE_S, find, is_as_wanted
+from flows.worktree import PLACE
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
 
 PACKAGE = "genai-pipeline"

@@ -3,7 +3,7 @@ import sys
 import pytest
 from PIL import Image
 
-from flows.measuring.comparison import gate_facts
+from flows.retraining.gate import gate_facts
 from genai_core.config import NEEDS_A_PERSON
 from tasks import compare_models, extractor, reference
 from tests.tasks.small_run import bytes_below, change_params, read_json, small_params, write_datasets, write_model

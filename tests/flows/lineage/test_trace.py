@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from flows.data.outputs import Outputs
 from flows.data.remote import push as push_data
 from flows.graph import open_repo
 from flows.lineage.ancestry import History
-from flows.lineage.outputs import Outputs
 from flows.lineage.sightings import sightings
 from flows.lineage.trace import Lineage, LineageError, Node
 from flows.registry.promotion import promote, rollback

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.git import commit_of, git
-from flows.lineage.locked import lock_at
+from flows.locked import lock_at
 from flows.registry.read import MODEL, read_registry
 from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, shell, started_genai, wait_for
 from tests.flows.retrain_home import last, new_home, put, retrain, setting, started, track, variables

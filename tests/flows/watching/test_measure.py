@@ -7,10 +7,10 @@ import pytest
 
 from flows.data.history import data_versions
 from flows.data.versions import VersionError
-from flows.generate import next_seed
 from flows.git import GitError
 from flows.measuring.backfill_table import Row, keep, place_of, show, write_table
 from flows.measuring.backfill_table import done as done_row
+from flows.registry.generate import next_seed
 from flows.registry.production import Distance
 from flows.watching.measure import judge
 from tests.flows.conftest import shell
