@@ -84,6 +84,7 @@ def test_up_doctor_down(checkout: Path) -> None:
         "unknown flow flows/pipeline.py:nothing" in answer.stderr,
         "has pipeline" in answer.stderr,
     ) == (2, True, True)
+    edit(checkout / "deployments/prefect.yaml", "flows/pipeline.py:nothing", "flows/pipeline.py:pipeline")
     answer = genai(checkout, "up", "--port", str(free_port()))
     assert (answer.returncode, "runs at" in answer.stderr) == (2, True)
     running = read_state(checkout)
