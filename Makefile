@@ -16,7 +16,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than 3.11; name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
+	@# The lock is all there is to install: without --no-deps an older pip looks for newer versions, which have no hash here.
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip check --disable-pip-version-check
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -40,9 +42,9 @@ format: setup    ## let ruff mend what it can
 
 lock:            ## both locks anew from pyproject.toml (needs uv); pins are kept where they still fit
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-strip-extras --no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+		--no-emit-index-url --no-header --no-annotate --output-file requirements.lock
 	uv pip compile pyproject.toml --extra peers --constraint requirements.lock --universal --python-version 3.11 \
-		--generate-hashes --no-strip-extras --no-emit-index-url --no-header --no-annotate --output-file benchmarks/peers.lock
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --output-file benchmarks/peers.lock
 
 clean:           ## remove .venv and what tools left; data, models and DVC's cache stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .genai
