@@ -41,6 +41,8 @@ class GateFacts:
     recall_of_real: float | None  # the recall of held-out real images: what a perfect model reaches
     classes: tuple[str, ...]  # of the dataset; empty: no labels
     device_hours: float | None  # that the candidate took
+    label_accuracy: float | None = None  # of the classifier that both are measured with, on test images
+    production_label_accuracy: float | None = None  # of the one that production was measured with when it was made
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def gate(facts: GateFacts, rules: GateConfig) -> Verdict:
     return Verdict(
         (
             _comparable(facts),
+            _labels_hold(facts, rules.max_accuracy_drop),
             _not_worse(facts),
             _sharp_enough(facts, rules),
             _not_memorised(facts.candidate.memorised_share, rules.max_memorised_share),
@@ -82,7 +85,9 @@ def gate(facts: GateFacts, rules: GateConfig) -> Verdict:
     )
 
 
-def gate_facts(comparison: Mapping[str, Any], device_hours: float | None) -> GateFacts:
+def gate_facts(
+    comparison: Mapping[str, Any], device_hours: float | None, production_label_accuracy: float | None = None
+) -> GateFacts:
     """What is judged, from a comparison (docs/evaluation.md) and the hours that the candidate took."""
     values = comparison["gate"]
     champion, difference = values["champion"], values["difference"]
@@ -94,6 +99,8 @@ def gate_facts(comparison: Mapping[str, Any], device_hours: float | None) -> Gat
         recall_of_real=values["recall_of_real"],
         classes=tuple(values["classes"]),
         device_hours=device_hours,
+        label_accuracy=comparison.get("protocol", {}).get("extractor_test_accuracy"),
+        production_label_accuracy=production_label_accuracy,
     )
 
 
@@ -102,6 +109,18 @@ def _comparable(facts: GateFacts) -> Rule:
         return Rule("comparable", True, "nothing is in production to compare with")
     how = "the same" if facts.same_protocol else "not the same: measure both anew"
     return Rule("comparable", facts.same_protocol, f"test images, seeds and extractor of both are {how}")
+
+
+def _labels_hold(facts: GateFacts, most: float) -> Rule:
+    """Both are measured against the new data: where these are wrong, the model that imitates them looks better.
+
+    Shuffled or wrong labels are what a classifier cannot learn, however well it did on the data before.
+    """
+    now, before = facts.label_accuracy, facts.production_label_accuracy
+    if not _is_finite(now) or not _is_finite(before):
+        return Rule("labels hold", True, "there is no classifier of both versions of the data")
+    figures = f"test accuracy of the classifier {now:.3f}, with production's data {before:.3f}, may fall by {most:g}"
+    return Rule("labels hold", now >= before - most, figures)
 
 
 def _not_worse(facts: GateFacts) -> Rule:

@@ -23,6 +23,7 @@ from flows.retraining.gate import Verdict, gate, gate_facts
 from flows.retraining.policy import Decision, RetrainFacts
 from flows.retraining.source import RetrainError
 from flows.retraining.tell import say
+from flows.retraining.yardstick import production_label_accuracy
 from flows.workspace import RAW_DATA
 from flows.worktree import Worktree
 
@@ -120,7 +121,8 @@ def compare_models(work: Work, champion: Path | None) -> Judged:
     other = Side(purpose.champion, champion) if champion is not None else None
     comparison = compare_folders(tree.folder, candidate, other, tree.folder / COMPARISON, say)
     hours = device_hours_since(tree.folder, purpose.base)
-    verdict = gate(gate_facts(comparison, hours), work.situation.config.gate)
+    accuracy = production_label_accuracy(tree.folder, work.situation.production)
+    verdict = gate(gate_facts(comparison, hours, accuracy), work.situation.config.gate)
     table = rule_rows(verdict)
     said = "passed" if verdict.passed else "; ".join(verdict.failures)
     tried(lambda: create_table_artifact(table, key="gate", description=f"The gate: {said}"))

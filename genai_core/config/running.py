@@ -46,6 +46,7 @@ class RetrainConfig(Section):
 class GateConfig(Section):
     """What a candidate must reach to replace production (flows/retraining/gate.py). No stage depends on it."""
 
+    max_accuracy_drop: Share = Field(description="of the classifier's test accuracy, since production's data")
     max_worse_share: float = Field(gt=0.0, le=1.0, description="end of the difference's interval over the champion's")
     max_memorised_share: Share = Field(description="near copies of training images among those that it draws")
     min_recall_share: Share = Field(description="of the recall that held-out real images have")

@@ -11,6 +11,7 @@ from flows.retraining.gate import GateFacts, Interval, ModelFigures, gate
 from genai_core.config import GateConfig
 
 RULES = GateConfig(
+    max_accuracy_drop=0.05,
     max_worse_share=0.3,
     max_memorised_share=0.02,
     min_recall_share=0.5,
@@ -29,7 +30,16 @@ FACTS = GateFacts(
     classes=("a", "b"),
     device_hours=1.0,
 )
-NAMES = ["comparable", "not worse", "sharp enough", "not memorised", "not collapsed", "no class lost", "affordable"]
+NAMES = [
+    "comparable",
+    "labels hold",
+    "not worse",
+    "sharp enough",
+    "not memorised",
+    "not collapsed",
+    "no class lost",
+    "affordable",
+]
 
 
 def candidate(**changes: object) -> dict[str, object]:
@@ -41,6 +51,10 @@ def candidate(**changes: object) -> dict[str, object]:
     [
         ({}, []),
         ({"same_protocol": False}, ["comparable"]),
+        ({"label_accuracy": 0.95, "production_label_accuracy": 1.0}, []),
+        ({"label_accuracy": 0.94, "production_label_accuracy": 1.0}, ["labels hold"]),
+        ({"label_accuracy": 0.3, "production_label_accuracy": None}, []),  # nothing to hold it against
+        ({"label_accuracy": None, "production_label_accuracy": 0.9}, []),  # an extractor without labels
         ({"difference": Interval(-0.3, -0.5, -0.1)}, []),
         ({"difference": Interval(0.1, 0.0, 0.2)}, []),  # 0 is in it
         ({"difference": Interval(0.1, 0.001, 0.2)}, ["not worse"]),
@@ -88,6 +102,7 @@ def test_each_rule_at_its_limit(changes: dict[str, object], failing: list[str]) 
 def test_every_arrangement_of_faults_names_exactly_these() -> None:
     faults = {
         "comparable": {"same_protocol": False},
+        "labels hold": {"label_accuracy": 0.5, "production_label_accuracy": 0.9},
         "not worse": {"difference": Interval(0.1, 0.05, 0.2)},
         "not memorised": {"memorised_share": 0.5},
         "not collapsed": {"recall": 0.01},
@@ -106,7 +121,7 @@ def test_every_arrangement_of_faults_names_exactly_these() -> None:
 def test_the_verdict_can_be_read() -> None:
     verdict = gate(replace(FACTS, **candidate(class_coverage={"a": 0.1, "b": 0.7})), RULES)
     assert verdict.failures == ("no class lost: covered real images, at least 60.0%: a 10.0%",)
-    assert verdict.rules[1].figures == (
+    assert verdict.rules[NAMES.index("not worse")].figures == (
         "distance 1 against 1.1; difference -0.1, between -0.2 and +0.1: no worse than by chance"
     )
 
@@ -119,7 +134,8 @@ def test_false_alarms_and_misses_with_intervals_that_are_what_they_say() -> None
     def share_stopped(true_difference: float) -> float:
         values = generator.normal(true_difference, sigma, trials)
         differences = (Interval(value, value - 1.96 * sigma, value + 1.96 * sigma) for value in values)
-        return sum(not gate(replace(FACTS, difference=d), RULES).rules[1].passed for d in differences) / trials
+        place = NAMES.index("not worse")
+        return sum(not gate(replace(FACTS, difference=d), RULES).rules[place].passed for d in differences) / trials
 
     assert share_stopped(0.0) == pytest.approx(0.025, abs=0.008)
     assert share_stopped(0.33) == pytest.approx(0.91, abs=0.02)
