@@ -1,11 +1,15 @@
 """The pause in which a person says yes or no, with a page that shows what there is to say it by."""
 
+from uuid import UUID
+
 from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Running
 
 from flows.artifacts import picture_in_markdown, tried
 from flows.retraining.approval import waiting
@@ -47,6 +51,15 @@ def ask_a_person(work: Work, judged: Judged) -> tuple[str, ...]:
         with waiting(work.root, run_id, name, str(PREFECT_API_URL.value())):
             answer = pause_flow_run(wait_for_input=wanted, timeout=gate.approval_timeout_s, poll_interval=_POLL_S)
     except FlowPauseTimeout:
+        _go_on()
         return (f"nobody answered within {gate.approval_timeout_s:,} s, which means no",)
     said = f": {answer.note}" if answer.note else ""
     return () if answer.promote else (f"a person said no{said}",)
+
+
+def _go_on() -> None:
+    """Out of the pause: the server turns whatever a run becomes after its pause's time into Failed."""
+    run_id = flow_run.get_id()
+    assert run_id is not None
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(UUID(str(run_id)), Running(), force=True)
