@@ -1,0 +1,72 @@
+"""Which files are left out of a dataset and why, whether they are too many, and the list of them."""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from genai_core.data.classes import Classes
+from genai_core.data.decode import Reason
+from genai_core.data.duplicates import Duplicates
+from genai_core.data.facts import Indices
+from genai_core.data.raw_images import RawImages
+from genai_core.data.read_files import ReadFiles
+from genai_core.data.split import GIVEN, GivenSides
+
+# Reasons for which a file is left out although nothing is wrong with it.
+HARMLESS: tuple[Reason, ...] = ("duplicate", "in_test", "near_duplicate")
+
+
+@dataclass(frozen=True)
+class RejectedFile:
+    source: str
+    reason: Reason
+    detail: str
+
+
+def duplicate_files(names: Sequence[str], classes: Classes, given: GivenSides, same: Duplicates) -> list[RejectedFile]:
+    files = []
+    for row, kept in same.of.items():
+        is_in_test = (given[kept], given[row]) == (GIVEN["test"], GIVEN["train"])
+        reason: Reason = "in_test" if is_in_test else "duplicate"
+        files.append(RejectedFile(names[row], reason, f"of {names[kept]}"))
+    for rows in same.contradicting:
+        named = ", ".join(sorted({classes.of(row) for row in rows}))
+        files += [RejectedFile(names[row], "two_labels", f"the same pixels stand under {named}") for row in rows]
+    return files
+
+
+def same_names(found: RawImages, read: ReadFiles, decoded: Indices) -> dict[int, RejectedFile]:
+    """Images that have another one's name but not its pixels, by row: the file counts, then the first pack."""
+    digests = read.files.records["sha256"]
+    twins: dict[int, RejectedFile] = {}
+    if not found.packs or len(set(found.names)) == len(found):  # nearly always, and quickly told
+        return twins
+    first = -1
+    for row in decoded.tolist():
+        if first < 0 or found.names[row] != found.names[first]:
+            first = row
+        elif (digests[row] != digests[first]).any():
+            detail = f"in {found.packs[found.pack[row]]}; another image of this name counts"
+            twins[row] = RejectedFile(found.names[row], "same_name", detail)
+    return twins
+
+
+def check_rejected_share(rejected: Sequence[RejectedFile], total_files: int, max_share: float) -> None:
+    faulty = [file for file in rejected if file.reason not in HARMLESS]
+    if len(faulty) <= max_share * total_files:
+        return
+    counts = ", ".join(f"{reason} {count:,}" for reason, count in Counter(file.reason for file in faulty).most_common())
+    first = "".join(f"\n  {file.source}: {file.reason}: {file.detail}" for file in faulty[:10])
+    raise ValueError(
+        f"{len(faulty):,} of {total_files:,} images were rejected, more than data.max_rejected_share "
+        f"({max_share:g}) allows: {counts}; mend or remove them, or allow more. The first:{first}"
+    )
+
+
+def write_rejected(path: Path, rejected: Sequence[RejectedFile]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["source", "reason", "detail"])
+        table.writerows((item.source, item.reason, item.detail) for item in rejected)
