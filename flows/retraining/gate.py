@@ -99,9 +99,18 @@ def gate_facts(
         recall_of_real=values["recall_of_real"],
         classes=tuple(values["classes"]),
         device_hours=device_hours,
-        label_accuracy=comparison.get("protocol", {}).get("extractor_test_accuracy"),
+        label_accuracy=label_accuracy(comparison.get("protocol", {})),
         production_label_accuracy=production_label_accuracy,
     )
+
+
+def label_accuracy(protocol: Mapping[str, Any]) -> float | None:
+    """How well the extractor tells the dataset's classes, from a protocol block; None: it did not learn them.
+
+    A self-supervised network's accuracy is that of its own task, which has nothing to do with labels.
+    """
+    accuracy = protocol.get("extractor_test_accuracy") if protocol.get("extractor") == "classifier" else None
+    return float(accuracy) if isinstance(accuracy, int | float) else None
 
 
 def _comparable(facts: GateFacts) -> Rule:

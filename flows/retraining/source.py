@@ -4,11 +4,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.data.versions import WORKING_TREE, version_at
 from flows.git import GitError, git
 from flows.graph import open_repo
 from flows.locked import RAW_FILE, lock_at
-from flows.watching.news import newest_data
+from flows.watching.news import newest_data, uncommitted_data
 from genai_core.config import PARAMS_FILE, Config, load_config
 
 
@@ -37,8 +36,7 @@ def find_source(workspace: Path) -> Source:
     newest = newest_data(workspace)
     notes = [newest.fault] if newest.fault else []
     raw, where, added = newest.raw, newest.where, None
-    here = version_at(workspace, WORKING_TREE, None).raw
-    if here is not None and here != version_at(workspace, "HEAD", "HEAD").raw:
+    if here := uncommitted_data(workspace):
         raw, where, added = here, "the working tree", (workspace / RAW_FILE).read_bytes()
         notes.append(f"{RAW_FILE} is not committed; the retraining commits it to its branch (data version {here[:10]})")
     if raw is None:

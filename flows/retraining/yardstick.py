@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flows.git import GitError, git
 from flows.registry.read import Move
+from flows.retraining.gate import label_accuracy
 
 # The candidate's own figures; those of the trained models may be older than a fine-tuning of production.
 _FIGURES = "metrics/finetuned.json"
@@ -16,7 +17,6 @@ def production_label_accuracy(folder: Path, production: Move | None) -> float | 
         return None
     try:
         figures = json.loads(git(folder, "show", f"{production.commit}:./{_FIGURES}"))
-        accuracy = figures["protocol"]["extractor_test_accuracy"]
-    except (GitError, ValueError, KeyError, TypeError):
+        return label_accuracy(figures["protocol"])
+    except (GitError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return float(accuracy) if isinstance(accuracy, int | float) else None

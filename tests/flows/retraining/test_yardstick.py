@@ -14,8 +14,10 @@ from tests.flows.conftest import shell
 @pytest.mark.parametrize(
     ("figures", "expected"),
     [
-        ({"protocol": {"extractor_test_accuracy": 0.99}}, 0.99),
-        ({"protocol": {"extractor_test_accuracy": None}}, None),  # self_supervised, inception
+        ({"protocol": {"extractor": "classifier", "extractor_test_accuracy": 0.99}}, 0.99),
+        ({"protocol": {"extractor": "self_supervised", "extractor_test_accuracy": 0.99}}, None),  # of its own task
+        ({"protocol": {"extractor": "inception", "extractor_test_accuracy": None}}, None),
+        ({"protocol": "none"}, None),
         ({}, None),
         (None, None),
     ],
@@ -28,7 +30,9 @@ def test_it_is_read_from_the_commit_and_not_from_the_files_there(
     if figures is not None:
         (tmp_path / "metrics/finetuned.json").write_text(json.dumps(figures))
     shell(tmp_path, "git init -q && git add -A && git -c user.name=a -c user.email=a@b.c commit -qm figures")
-    (tmp_path / "metrics/finetuned.json").write_text(json.dumps({"protocol": {"extractor_test_accuracy": 0.1}}))
+    (tmp_path / "metrics/finetuned.json").write_text(
+        json.dumps({"protocol": {"extractor": "classifier", "extractor_test_accuracy": 0.1}})
+    )
     production = SimpleNamespace(commit=commit_of(tmp_path))
     assert production_label_accuracy(tmp_path, production) == expected
 
