@@ -45,6 +45,8 @@ def test_two_models_one_alone_and_what_the_gate_reads(measurable, monkeypatch):
         assert picture.width > picture.height
 
     facts = gate_facts(values, 0.5)
+    assert facts.label_accuracy is not None
+    assert facts.label_accuracy == values["protocol"]["extractor_test_accuracy"]
     assert facts.same_protocol
     assert facts.difference.value == pytest.approx(facts.candidate.distance - facts.champion.distance)
     assert set(facts.candidate.class_coverage) == set(facts.classes)
