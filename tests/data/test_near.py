@@ -51,14 +51,15 @@ def test_search_finds_what_comparing_all_with_all_finds():
                 expected.add((one, other))
     assert len(expected) > 40
     assert pairs_of(together) == expected
-    new = [3, 50, 90, 91]
-    assert pairs_of(together, new=new) == {pair for pair in expected if set(pair) & set(new)}
+    for new in ([3, 50, 90, 91], range(0, 160, 2)):  # few and many: other keys
+        assert pairs_of(together, new=new) == {pair for pair in expected if set(pair) & set(new)}
 
 
 def test_result_does_not_depend_on_how_the_work_is_cut(monkeypatch):
     images = pictures(60)
     together = np.concatenate([images, np.stack([recompressed(image) for image in images])])
     expected = pairs_of(together)
+    monkeypatch.setattr(near, "PAIRS_AT_ONCE", 2)
     monkeypatch.setattr(near, "CHUNK_PAIRS", 3)
     monkeypatch.setattr(near, "CHUNK_VALUES", 1000)
     assert pairs_of(together) == expected
