@@ -33,7 +33,7 @@ def main() -> None:
 def _digest(image: str, folder: Path) -> bytes:
     """sha256 of the file's pixels as that dataset would hold them."""
     values = json.loads((folder / "rule.json").read_text())
-    fields = {field.name: values[field.name] for field in dataclasses.fields(DecodeRule)}
+    fields = {name: values[name] for name in DecodeRule._fields}
     decoded = decode_file(image, DecodeRule(**{**fields, "background": tuple(fields["background"])}))
     if isinstance(decoded, Rejected):
         raise ValueError(f"{image}: cannot be read as an image: {decoded.reason}, {decoded.detail}")

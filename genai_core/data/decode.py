@@ -9,8 +9,7 @@ import io
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import IO, Literal
+from typing import IO, Literal, NamedTuple
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
@@ -61,8 +60,10 @@ Reason = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class DecodeRule:
+# Named tuples, not dataclasses: these take as long to import as the rest of the standard library that is used here.
+
+
+class DecodeRule(NamedTuple):
     """How files become pixels: the `data` section of params.yaml, as far as decoding goes."""
 
     image_size: int
@@ -72,19 +73,17 @@ class DecodeRule:
     max_megapixels: float
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(NamedTuple):
     """pixels: (C, image_size, image_size) uint8 in C order; width and height are the file's, upright."""
 
     pixels: bytes
     sha256: bytes
     width: int
     height: int
-    flags: tuple[str, ...] = field(default=())
+    flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Rejected:
+class Rejected(NamedTuple):
     reason: Reason
     detail: str
 
@@ -145,7 +144,7 @@ def _decode(file: IO[bytes], extension: str, rule: DecodeRule) -> Decoded:
                     width, height = height, width
                 ImageOps.exif_transpose(image, in_place=True)
         square = _square(_opaque(image, rule), rule)
-    pixels = square.tobytes() if rule.channels == 1 else b"".join(band.tobytes() for band in square.split())
+    pixels = square.tobytes() if rule.channels == 1 else b"".join(square.tobytes("raw", band) for band in "RGB")
     return Decoded(pixels, hashlib.sha256(pixels).digest(), width, height, flags)
 
 

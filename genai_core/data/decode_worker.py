@@ -58,6 +58,8 @@ def work(rule: DecodeRule) -> None:
     warnings.simplefilter("ignore")
     batches, answers = sys.stdin.buffer, sys.stdout.buffer
     send(answers, READY)
+    # While the parent looks for images: else the first one of them waits for it.
+    Image.preinit()
     while (message := receive(batches)) is not None:
         # Its signal ends the process, even in the middle of a C library.
         signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS_A_BATCH)

@@ -22,10 +22,10 @@ from genai_core.data.decode_worker import MAX_SECONDS_A_BATCH, RECORD, receive, 
 from genai_core.data.places import NO_HASH, Place
 
 BATCH_FILES = 64
-# A process takes this long to start, and as much of the processor. Of few files that is most of the work, so the second
-# one starts when the first has been at it for as long.
+# A process takes this long to start, and as much of the processor: as much as a thousand small images. Of fewer files
+# that is most of the work, so the second one starts when the first has been at it for as long.
 START_SECONDS = 0.1
-FEW_FILES = 4096
+FEW_FILES = 1024
 WORKER_MODULE = "genai_core.data.decode_worker"
 
 RECORD_DTYPE = np.dtype([("file_sha256", "u1", (32,)), ("sha256", "u1", (32,)), ("width", "<u4"), ("height", "<u4")])
@@ -140,7 +140,7 @@ class Worker:
         # libtiff and libpng write to it about every bad file; it is read only when the worker cannot start.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is ready, or ends
         self._process = subprocess.Popen(
-            [sys.executable, "-S", "-m", WORKER_MODULE, json.dumps(dataclasses.asdict(self._rule))],
+            [sys.executable, "-S", "-m", WORKER_MODULE, json.dumps(self._rule._asdict())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

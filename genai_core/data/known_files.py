@@ -14,6 +14,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from genai_core.data import decode, decode_worker, decoder_pool, near
 from genai_core.data.decode import DecodeRule, Rejected
 from genai_core.data.facts import Digests, Indices, find_digests, rows_at
-from genai_core.data.pack_indexes import RACY_NS, PackStamp
+from genai_core.data.pack_indexes import RACY_NS, PackStamp, stamp_pack
 from genai_core.data.raw_images import RawImages
 
 RECORDS_DTYPE = np.dtype(
@@ -108,6 +109,13 @@ class Memory:
 
     def of_pack(self, stamp: PackStamp) -> Path:
         return self._folder / (_pack_name(self._name, stamp) + ("-racy.npz" if stamp.is_racy else ".npz"))
+
+    def lacks_any(self, raw: Path, files: Sequence[str], packs: Sequence[str]) -> bool:
+        """Quickly, whether images are there of which nothing is kept: files, or the images of one of the packs."""
+        with suppress(OSError):  # a pack that is gone holds nothing to decode
+            is_kept = [self.of_pack(stamp_pack(raw / pack)).is_file() for pack in packs]
+            return not all(is_kept) or (len(files) > 0 and not self.of_files().is_file())
+        return False
 
     def all(self) -> list[Path]:
         """Of packs that are gone, too: their images may be in others now."""

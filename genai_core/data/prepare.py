@@ -21,6 +21,7 @@ from genai_core.data.dataset import NO_LABEL, DatasetInfo
 from genai_core.data.decoder_pool import Worker
 from genai_core.data.duplicates import find_duplicates
 from genai_core.data.facts import Digests, Indices, rows_at
+from genai_core.data.known_files import Memory
 from genai_core.data.near_groups import find_near_duplicates, near_flags
 from genai_core.data.pixel_store import OldPixels, PreviousDataset, Spool
 from genai_core.data.raw_images import RawImages, find_raw_images
@@ -63,17 +64,18 @@ def prepare(
     rule = decode_rule(config)
     started: list[Worker] = []
 
-    def start() -> None:
-        # Images are to be decoded: the first process starts while what is known is looked through.
-        started.append(Worker(rule))
-        started[0].start()
+    def start_early(files: Sequence[str], packs: Sequence[str]) -> None:
+        # The first process starts while what is known is looked through.
+        if memory is None or Memory(memory, rule).lacks_any(raw, files, packs):
+            started.append(Worker(rule))
+            started[0].start()
 
     with ExitStack() as at_the_end:
         spool = at_the_end.enter_context(Spool(folder / ".spool", config.image_size, config.channels))
         beside = at_the_end.enter_context(ThreadPoolExecutor(1))
         at_the_end.callback(lambda: [*map(Worker.close, started)])
         old = beside.submit(OldPixels, previous, config.image_size, config.channels)
-        found = find_raw_images(raw, indexes, on_new_pack=start)
+        found = find_raw_images(raw, indexes, on_listed=start_early)
         classes = classes_of(found.names)
         check_all_or_none_labelled(raw, found.names, classes)
         given = given_sides(raw, found.names)

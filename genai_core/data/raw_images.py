@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from genai_core.data.decode import Reason
 from genai_core.data.facts import Indices
-from genai_core.data.pack_indexes import PackStamp, forget_others, index_path, indexed_pack
+from genai_core.data.pack_indexes import PackStamp, forget_others, indexed_pack
 from genai_core.data.packs import is_pack
 from genai_core.data.places import Member, Place
 from genai_core.data.sources import REFUSED, accepted_formats, find_images
@@ -67,17 +67,19 @@ class RawImages:
         return rows[np.lexsort((self.offsets[rows], self.pack[rows]))] if self.packs else rows
 
 
+# Is told the paths of the image files and of the packs, relative to `raw`, before anything is read.
+OnListed = Callable[[Sequence[str], Sequence[str]], None]
+
+
 def find_raw_images(
-    raw: Path, indexes: Path | None = None, *, on_new_pack: Callable[[], None] = lambda: None
+    raw: Path, indexes: Path | None = None, *, on_listed: OnListed = lambda _files, _packs: None
 ) -> RawImages:
-    """indexes: the folder in which is kept what is in each pack, so that an old one is not read. on_new_pack: is called
-    once, before anything is read, when a pack is none of these.
+    """indexes: the folder in which is kept what is in each pack, so that an old one is not read.
 
     Raises NotADirectoryError when `raw` is no folder and ValueError when it holds no image.
     """
     found = find_images(raw, is_pack)
-    if any(indexes is None or not index_path(raw / path, indexes).is_file() for path in found.packs):
-        on_new_pack()
+    on_listed(found.files, found.packs)
     names = list(found.files)
     skipped = Counter({kind: count for kind, count in found.skipped.items() if kind not in REFUSED})
     faults = [RawFault(name, "bad_name", "no UTF-8, or control characters") for name in found.bad_names]
