@@ -131,7 +131,7 @@ def test_old_packs_are_known_at_once_and_only_new_images_are_read(checkout, monk
     )
     checkout.prepare()
     assert sorted(hashed) == sorted(decoded) == sorted(f"set/{name}" for name in images(60, 63))
-    assert [name[:5] for name in walked] == ["0001-"]
+    assert walked == []  # adding them left an index
 
 
 def test_rewritten_pack_is_known_without_being_walked_or_its_images_read(checkout, monkeypatch):

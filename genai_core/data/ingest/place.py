@@ -4,6 +4,7 @@ import filecmp
 import io
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from genai_core.data.facts import Pixels
 from genai_core.data.ingest.pack_writer import PackWriter, next_number
 from genai_core.data.ingest.packed_images import PackedImages
 from genai_core.data.ingest.png import encode_png
+from genai_core.data.pack_indexes import part_hashes, remember_pack
+from genai_core.data.packs import read_pack
 from genai_core.data.places import Member, PackReader
 from genai_core.data.source_json import SOURCE_FILE, Origin, read_note
 
@@ -106,6 +109,11 @@ class Placer:
                 else:
                     place.write_bytes(before)
             raise
+        if self._indexes is not None:
+            with suppress(OSError):  # all is in its place: what is not remembered is read again
+                for path in packs:
+                    pack = self._into / path
+                    remember_pack(pack, read_pack(pack), part_hashes(pack), self._indexes)
 
     def close(self) -> None:
         for writer in self._writers.values():
