@@ -215,7 +215,8 @@ def _link(old: Path, new: Path) -> None:
     """The same file in two folders: neither DVC nor the disk sees a new one. A copy where there are no hard links."""
     if new.exists():
         return
-    old = old.resolve()  # DVC may have made it a link into its cache
+    if old.is_symlink():  # DVC may have made it a link into its cache
+        old = old.resolve()
     try:
         os.link(old, new)
     except OSError:
