@@ -4,7 +4,7 @@
 
 Makes the files of Fashion-MNIST as PNG in a temporary folder, and prints a table a question. Medians of `rounds`. Times
 are wall-clock without the interpreter's start, but with that of the decoding processes; peak memory is the sum over the
-process and its children, sampled every 20 ms.
+process and its children, sampled every 50 ms.
 """
 
 import argparse
@@ -108,7 +108,7 @@ def measure_prepare(arguments: argparse.Namespace, folder: Path) -> None:
         for copy in range(10):  # shifted and mirrored: neither the same nor nearly the same
             changed = np.roll(images, 5 * (copy // 2), axis=2)[:, :, :: 1 - 2 * (copy % 2)]
             write_png(raw, changed, labels, source=f"copy{copy}")
-        done = run(raw, folder / "tenfold", config, memory=folder / "memory10")
+        done = run(raw, folder / "tenfold", config, memory=folder / "memory10", watch_memory=True)
         print("\nTen times the images                         seconds  images/s  times one  peak MB")
         print(
             f"  {10 * len(images):,}                                  {done.seconds:9.2f} "

@@ -191,7 +191,8 @@ def measure_tenfold(arguments: argparse.Namespace, folder: Path) -> None:
             for number, (image, label) in enumerate(zip(changed, labels, strict=True)):
                 writer.add(f"{label}/{number:06d}.png", encode_png(np.ascontiguousarray(image)))
             writer.finish()
-        took = run(raw, folder / "out", config, memory=folder / f"memory{copies}", indexes=folder / f"indexes{copies}")
+        kept = {"memory": folder / f"memory{copies}", "indexes": folder / f"indexes{copies}"}
+        took = run(raw, folder / "out", config, **kept, watch_memory=True)
         one = one or took.cpu_seconds
         print(
             f"  {copies * len(images):>9,}                                {took.seconds:9.2f} "
