@@ -12,9 +12,9 @@ _TOP_PAD_BYTES = 256 * 2**20
 def keep_freed_memory() -> bool:
     """Let this process keep what it frees, instead of giving it back to the system and asking for it again.
 
-    Activations and gradients are freed and wanted again at every step. By default glibc returns them, and the kernel hands
-    out zeroed pages anew, one fault for each: thousands a step. The process then holds on to the most that it ever needed.
-    False, and nothing is done, where the C library is another one.
+    Activations and gradients are freed and wanted again at every step. By default glibc returns them, and the kernel
+    hands out zeroed pages anew, one fault for each: thousands a step. The process then holds on to the most that it
+    ever needed. False, and nothing is done, where the C library is another one.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -22,4 +22,5 @@ def keep_freed_memory() -> bool:
     if mallopt is None:  # musl
         return False
     wanted = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _LARGEST), (_TOP_PAD, _TOP_PAD_BYTES))
-    return all([mallopt(parameter, value) == 1 for parameter, value in wanted])
+    taken = [mallopt(parameter, value) for parameter, value in wanted]
+    return 0 not in taken
