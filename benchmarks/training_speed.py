@@ -19,7 +19,7 @@ from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.training.precision import fabric_precision
 
 IMAGE_SIZE, CLASSES = 32, 10
-OUR_WIDTH = 64
+OUR_WIDTH = 48
 PEER_WIDTHS = (32, 64, 128)
 WARM_UP_STEPS = 2
 # The parameters must be as many, or the comparison says nothing.

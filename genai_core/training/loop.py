@@ -15,6 +15,7 @@ from genai_core.config import TrainingConfig
 from genai_core.data.loader import Batches
 from genai_core.models.protocol import GenerativeModel
 from genai_core.progress import Progress
+from genai_core.training.allocator import keep_freed_memory
 from genai_core.training.checkpoint import Checkpoints
 from genai_core.training.curves import Row, pictures_due
 from genai_core.training.follow import Followers
@@ -97,6 +98,8 @@ def train(
     DoesNotFitError when the device has too little memory, and TrainingStoppedError, once a checkpoint is saved, when
     `stop_requested` says so. The caller deletes the checkpoints when it has saved the model.
     """
+    if hardware.device.type == "cpu":
+        keep_freed_memory()
     precision = fabric_precision(config.precision, hardware.device)
     fabric = launch(hardware.device, precision, hardware.devices, hardware.num_nodes)
     ranks = Ranks(fabric)

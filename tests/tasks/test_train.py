@@ -138,7 +138,7 @@ def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
     assert read_json(f".genai/progress/train@{name}.json")["done"] == STEPS * 8
 
 
-@pytest.mark.parametrize("name", ["diffusion", "gan", "vqvae"])
+@pytest.mark.parametrize("name", ["diffusion", "gan", "vae", "vqvae"])
 def test_a_killed_run_ends_as_if_nothing_had_happened(trained, monkeypatch, name):
     expected = trained(name)
     process = start(name)

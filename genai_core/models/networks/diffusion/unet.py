@@ -28,7 +28,9 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         sides = resolutions(image_size)
-        channel_counts = widths(width, len(sides))
+        *finer, coarsest = widths(width, len(sides))
+        # Half as many more where weights are cheapest: at the coarsest side each meets the fewest pixels.
+        channel_counts = (*finer, coarsest * 3 // 2)
         embedding, thin = 4 * width, max(8, width // 4)
         self.noise_embedding = NoiseEmbedding(embedding)
         # One row more than there are classes: the last stands for "no label".
@@ -133,7 +135,8 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, head_channels: int = 32) -> None:
         super().__init__()
-        self.heads = max(1, channels // head_channels)
+        # As many as divide the channels, each of about head_channels or more.
+        self.heads = next(heads for heads in range(max(1, channels // head_channels), 0, -1) if channels % heads == 0)
         self.norm = GroupNorm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, kernel_size=1)
         self.output = _zero(nn.Conv2d(channels, channels, kernel_size=1))
