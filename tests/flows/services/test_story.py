@@ -198,11 +198,16 @@ def test_data_arrive_and_a_new_model_is_in_production(home: Path) -> None:
     assert second["state"]["name"] == "Completed", second["state"]
     assert (production_data(home)[0], second["parameters"]["old_version"]) == ("v0.0.2", production_data_of(first))
 
+    # What production draws is no longer what the data look like: its fall is measured, and starts a retraining.
     put(home, "second", 4, text="bad")
     put(home, "third", 4, text="bad")
     track(home)
-    story.look()
+    story.server.post(f"deployments/{story.deployment('evaluate')}/create_flow_run", state={"type": "SCHEDULED"})
+    (measured,) = story.rest("evaluate", 1)
+    assert measured["state"]["name"] == "Fallen", measured["state"]
     third = story.rest("retrain", 3)[-1]
+    assert third["parameters"]["asked"] is True
+    assert "to the newest test images" in third["parameters"]["reason"]
     assert third["state"]["name"] == "Rejected", third["state"]
     assert "not worse" in third["state"]["message"]
     assert production_data(home)[0] == "v0.0.2"
