@@ -18,6 +18,7 @@ from flows.registry.read import MODEL, read_registry
 from genai_core.config import PARAMS_FILE, load_config
 
 PLACE = Path(".genai/production")
+BATCHES = Path("samples/production")  # what was drawn from it, a folder VERSION-SEED each
 EXTRACTOR, DATASET = "models/extractor", "data/prepared"
 
 OnLine = Callable[[str], None]
