@@ -6,7 +6,9 @@ PATH is a checkout in which train@MODEL and reference have run. Many images are 
 features kept; each trial takes a champion's and a candidate's images from these, and splits the real images anew into
 as many for training and for testing as the checkout has. The candidate is the same model with other seeds, or one
 whose distance, of all kept images to all real ones, is 1.3 times as large: moved away from the real images, or with
-more images of one class. Then the paired bootstrap and the gate of params.yaml, as a retraining runs them.
+more images of one class. The model `perfect` draws from the Gaussian of all real images' features: nothing is nearer to
+them, so that only false alarms can be counted. Then the paired bootstrap and the gate of params.yaml, as a
+retraining runs them.
 """
 
 import argparse
@@ -71,7 +73,7 @@ class Real:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkout", type=Path, required=True)
-    parser.add_argument("--models", nargs="+", default=["gan", "vae"])
+    parser.add_argument("--models", nargs="+", default=["perfect", "vae", "gan"])
     parser.add_argument("--against", nargs="+", choices=["test", "train"], default=["test", "train"])
     parser.add_argument("--images", type=int, nargs="+", help="of each model a trial  [default: as params.yaml says]")
     parser.add_argument("--kept-images", type=int, default=20_000)
@@ -89,9 +91,11 @@ def main() -> None:
     print("| model | images | against | candidate | its true distance | called different | not worse fails | stopped |")
     print("|---|---|---|---|---|---|---|---|")
     for name in arguments.models:
-        kept = keep(arguments.checkout, name, arguments.kept_images, config)
-        true = distance(real, kept.features)
-        candidates = {"other seeds": kept, "moved away": moved(kept, real, true), "one class more": tilted(kept, real)}
+        perfect = name == "perfect"
+        kept = gaussian(real, arguments) if perfect else keep(arguments.checkout, name, arguments.kept_images, config)
+        true, candidates = distance(real, kept.features), {"other seeds": kept}
+        if not perfect:
+            candidates |= {"moved away": moved(kept, real, true), "one class more": tilted(kept, real)}
         for images in arguments.images or [config.evaluation.total_images]:
             evaluation = config.evaluation.model_copy(
                 update={"total_images": images, "bootstrap_resamples": arguments.resamples}
@@ -130,7 +134,8 @@ def trial(
     found = paired_distances(champion, candidate, split.features, weights, of_real)
     own, other = distance(split, candidate), distance(split, champion)
     difference = paired_difference(own, other, found.second, found.first, evaluation.confidence)
-    verdict = gate(facts(own, other, distance(train, champion), difference), config.gate)
+    scale = max(distance(train, champion), distance(train, test.features))
+    verdict = gate(facts(own, other, scale, difference), config.gate)
     failed = {rule.name for rule in verdict.rules if not rule.passed}
     return difference.beyond_noise, "not worse" in failed, bool(failed)
 
@@ -147,6 +152,12 @@ def facts(own: float, other: float, scale: float, difference: Difference) -> Gat
         classes=(),
         device_hours=0.0,
     )
+
+
+def gaussian(real: Real, arguments: argparse.Namespace) -> Kept:
+    """As many images as are kept of a model, without classes."""
+    normal = np.random.default_rng(0).normal(size=(arguments.kept_images, len(real.root)))
+    return Kept(real.stats.mean + normal @ real.root, np.zeros(len(normal), dtype=np.int64))
 
 
 def keep(checkout: Path, name: str, total: int, config: Config) -> Kept:

@@ -33,7 +33,7 @@ def gate_values(
     models = [
         {
             "distance": measured.figures[metric].value,
-            "scale": measured.figures[f"fd_{real.kind}"].value,
+            "scale": max(measured.figures[f"fd_{real.kind}"].value, real.floor_fd),
             "memorised_share": measured.figures[f"near_copies_{real.kind}"].value,
             "recall": recall_of_as_many(found, images.labels, reference, evaluation),
             "class_coverage": {

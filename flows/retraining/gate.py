@@ -25,7 +25,9 @@ class ModelFigures:
     """What was measured of one model. None: not measured."""
 
     distance: float | None  # FD from the real images that gate.against names
-    scale: float | None  # FD from the training images, the most there are: of a distance it has the least bias
+    # Of which max_worse_share may be lost: FD from the training images, the most and so the least biased, or that
+    # of held-out real images where that is larger: a model that is as near as these leaves nothing to take a share of.
+    scale: float | None
     memorised_share: float | None  # of its images, nearer to a training image than real held-out ones are
     recall: float | None  # share of real images that lie where the model draws
     # Class -> share of its real images covered; without classes the same of groups of alike images.
@@ -163,7 +165,7 @@ def _sharp_enough(facts: GateFacts, rules: GateConfig) -> Rule:
     if difference.high < 0:
         return Rule("sharp enough", True, "the candidate is better, however wide the interval")
     most = rules.max_worse_share * scale
-    figures = f"at worst {difference.high:+.4g}, allowed {most:+.4g} ({rules.max_worse_share:.0%} of the champion's)"
+    figures = f"at worst {difference.high:+.4g}, allowed {most:+.4g} ({rules.max_worse_share:.0%} of {scale:.4g})"
     if difference.high <= most:
         return Rule("sharp enough", True, figures)
     more = "; more images make it sharper: evaluation.total_images, data.test_share" if difference.low <= 0 else ""

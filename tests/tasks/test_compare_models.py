@@ -50,7 +50,10 @@ def test_two_models_one_alone_and_what_the_gate_reads(measurable, monkeypatch):
     assert facts.same_protocol
     assert values["gate"]["metric"] == values["verdict"]["metric"] == "fd_classifier_test"
     assert facts.candidate.distance == pytest.approx(values["b"]["figures"]["fd_classifier_test"], rel=1e-4)
-    assert facts.candidate.scale == pytest.approx(values["b"]["figures"]["fd_classifier"], rel=1e-4)
+    figures = values["b"]["figures"]
+    assert facts.candidate.scale == pytest.approx(
+        max(figures["fd_classifier"], figures["floor_fd_classifier"]), rel=1e-4
+    )
     assert facts.difference.value == pytest.approx(facts.candidate.distance - facts.champion.distance)
     assert set(facts.candidate.class_coverage) == set(facts.classes)
     assert 0 <= facts.recall_of_real <= 1
@@ -73,7 +76,7 @@ def test_the_split_that_the_gate_measures_against_is_a_choice(measurable, monkey
     gate, difference = values["gate"], values["differences"]["fd_classifier"]
     assert gate["metric"] == values["verdict"]["metric"] == "fd_classifier"
     assert gate["difference"]["low"] == pytest.approx(difference["low"])
-    assert gate["candidate"]["distance"] == gate["candidate"]["scale"]
+    assert gate["candidate"]["distance"] == pytest.approx(values["b"]["figures"]["fd_classifier"], rel=1e-4)
 
 
 def test_without_classes_groups_of_alike_images_stand_for_them(workspace, monkeypatch):

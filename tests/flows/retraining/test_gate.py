@@ -138,7 +138,7 @@ def test_the_verdict_can_be_read() -> None:
     )
     wide = gate(replace(FACTS, difference=Interval(0.0, -0.5, 0.5)), RULES).failures
     assert wide == (
-        "sharp enough: at worst +0.5, allowed +0.33 (30% of the champion's); more images make it sharper: "
+        "sharp enough: at worst +0.5, allowed +0.33 (30% of 1.1); more images make it sharper: "
         "evaluation.total_images, data.test_share",
     )
     alone = gate(replace(FACTS, champion=None, difference=None, alone="it draws other classes"), RULES)

@@ -201,7 +201,7 @@ def test_what_doctor_finds_without_a_server(checkout: Path) -> None:
         answer = genai(checkout, "doctor", "--json", PREFECT_API_URL="http://127.0.0.1:9/api")
     finally:
         left.kill()
-        left.wait()
+        left.communicate()
     assert answer.returncode == 1
     found = {check["name"]: check for check in json.loads(answer.stdout)}
     assert found["params.yaml"]["status"] == "fail"
