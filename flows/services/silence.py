@@ -19,6 +19,7 @@ PENDING_S = 900.0
 SILENT, STUCK = "genai: runs that fell silent", "genai: runs that never began"
 _BEAT, _RUN = "prefect.flow-run.heartbeat", "prefect.flow-run"
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
+_TAKEN = ("Pending", "Submitting", "InfrastructurePending")  # a worker's names for it, one after the other
 _AFTER_PENDING = ("Running", "Scheduled", "AwaitingConcurrencySlot", "AwaitingRetry", "Late", "Cancelling", *_ENDS)
 
 
@@ -51,20 +52,20 @@ def automations(silence_s: float, pending_s: float) -> tuple[dict[str, Any], ...
             "Marks a run as crashed that was not heard of",
             "not heard of",
             silence_s,
-            (_BEAT, [_BEAT, *(f"{_RUN}.{end}" for end in _ENDS)]),
+            ([_BEAT], [_BEAT, *(f"{_RUN}.{end}" for end in _ENDS)]),
         ),
         _automation(
             STUCK,
             "Marks a run as crashed that a worker took and did not begin",
             "taken by a worker, and not begun",
             pending_s,
-            (f"{_RUN}.Pending", [f"{_RUN}.{state}" for state in _AFTER_PENDING]),
+            ([f"{_RUN}.{state}" for state in _TAKEN], [f"{_RUN}.{state}" for state in _AFTER_PENDING]),
         ),
     )
 
 
 def _automation(
-    name: str, description: str, what: str, within_s: float, events: tuple[str, list[str]]
+    name: str, description: str, what: str, within_s: float, events: tuple[list[str], list[str]]
 ) -> dict[str, Any]:
     after, expect = events
     return {
@@ -74,7 +75,7 @@ def _automation(
         "trigger": {
             "type": "event",
             "posture": "Proactive",
-            "after": [after],
+            "after": after,
             "expect": expect,
             "match": {"prefect.resource.id": [f"{_RUN}.*"]},
             "for_each": ["prefect.resource.id"],
@@ -99,5 +100,5 @@ def _present(api: Api) -> dict[str, dict[str, Any]]:
 
 def _is_as(present: dict[str, Any], wanted: dict[str, Any]) -> bool:
     trigger, ours = present["trigger"], wanted["trigger"]
-    same = float(trigger["within"]) == ours["within"] and set(trigger["expect"]) == set(ours["expect"])
-    return bool(present["enabled"]) and same
+    same = all(set(trigger[key]) == set(ours[key]) for key in ("after", "expect"))
+    return bool(present["enabled"]) and same and float(trigger["within"]) == ours["within"]

@@ -135,7 +135,7 @@ def test_a_week_in_production(checkout: Path) -> None:
     ensure_automations(api, SILENCE_S, PENDING_S)
     # And a run that a worker took, and that never began, as when that worker died at once.
     flow = story.runs("watch")[0]["flow_id"]
-    taken = story.server.post("flow_runs/", name="taken", flow_id=flow, state={"type": "PENDING", "name": "Pending"})
+    taken = story.server.post("flow_runs/", name="taken", flow_id=flow, state={"type": "PENDING", "name": "Submitting"})
     wanted = story.grow()
     trained = len(diary(checkout, "train@gan"))
     story.look()
