@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from genai_core.config import PARAMS_FILE, EvaluationConfig, load_config
 from genai_core.data.dataset import load_dataset
-from genai_core.evaluation.comparison import Comparison, compare_features, recall_of_as_many
+from genai_core.evaluation.comparison import Comparison, compare_features
 from genai_core.evaluation.evaluate import Evaluation, evaluate_features
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.features import extract_features
@@ -31,6 +31,7 @@ from tasks.context import new_folder
 from tasks.device import torch_device
 from tasks.drawn import Contender, Drawn, check_measurable, notes_on, read_contender
 from tasks.errors import one_line
+from tasks.gate_values import gate_values
 
 EXTRACTOR, REFERENCE, DATASET = Path("models/extractor"), Path("data/reference"), Path("data/prepared")
 GRID_IMAGES, CLOSEST_PAIRS = 60, 10
@@ -40,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tasks.compare_models", description=__doc__)
     parser.add_argument("candidate", type=Path)
     parser.add_argument("--against", type=Path, help="the champion; without it the candidate alone is measured")
+    parser.add_argument("--or-alone", action="store_true", help="where the champion draws other images: without it")
     parser.add_argument("--out", type=Path, required=True, help="folder below this one, written whole")
     parser.add_argument("--name", help="what to call the candidate")
     parser.add_argument("--against-name", help="what to call the champion")
@@ -54,6 +56,10 @@ def main() -> None:
         if arguments.against:
             given.insert(0, (arguments.against_name, arguments.against))
         contenders = [read_contender(name or str(folder), folder, config) for name, folder in given]
+        alone = other_images(contenders[0], reference) if arguments.against and arguments.or_alone else ""
+        if alone:
+            print(f"compare: {alone}", flush=True)
+            del contenders[0]
         for contender in contenders:
             check_measurable(contender, reference.description)
         drawn, features = [], []
@@ -63,17 +69,22 @@ def main() -> None:
             features.append(extract_features(extractor, drawn[-1].images, config.evaluation.batch_images))
         print("compare: figures and intervals", flush=True)
         labels, compared = drawn[-1].labels, None
-        if arguments.against:
+        if len(contenders) > 1:
             compared = compare_features(
-                features[0], features[1], labels, reference, extractor_description, config.evaluation
+                features[0],
+                features[1],
+                labels,
+                reference,
+                extractor_description,
+                config.evaluation,
+                config.gate.against,
             )
             evaluations = [compared.first, compared.second]
         else:
             evaluations = [evaluate_features(features[0], labels, reference, extractor_description, config.evaluation)]
-        recalls = [recall_of_as_many(found, labels, reference, config.evaluation) for found in features]
         values = {
             **described(contenders, evaluations, compared),
-            "gate": gate_values(evaluations, recalls, compared, reference),
+            "gate": {**gate_values(evaluations, drawn, features, compared, reference, config), "alone": alone},
             "notes": [
                 *notes_on(contenders, reference.description, extractor_description.sha256),
                 *dict.fromkeys(warning for evaluation in evaluations for warning in evaluation.warnings),
@@ -84,6 +95,15 @@ def main() -> None:
             (folder / "comparison.json").write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
             save_png(folder / "samples.png", same_seeds(contenders, drawn, reference))
             save_png(folder / "closest.png", closest_pairs(drawn[-1], evaluations[-1]))
+
+
+def other_images(champion: Contender, reference: Reference) -> str:
+    """Why a champion of other data cannot be compared with; "": it can."""
+    try:
+        check_measurable(champion, reference.description)
+    except ValueError as error:
+        return f"production is no measure for the candidate: {error}"
+    return ""
 
 
 def draw(contender: Contender, device: str, config: EvaluationConfig) -> Drawn:
@@ -124,37 +144,6 @@ def described(
     }
     verdict = asdict(compared.verdict) if compared else None
     return {"a": models[0] if compared else None, "b": models[-1], "differences": differences, "verdict": verdict}
-
-
-def gate_values(
-    evaluations: list[Evaluation], recalls: list[float], compared: Comparison | None, reference: Reference
-) -> dict[str, Any]:
-    """What flows/retraining/gate.py asks of both models, by its names."""
-    real = reference.description
-    metric = f"fd_{real.kind}"
-    models = [
-        {
-            "distance": evaluation.figures[metric].value,
-            "memorised_share": evaluation.figures[f"near_copies_{real.kind}"].value,
-            "recall": recall,
-            "class_coverage": {
-                name: figure.value
-                for name, figure in evaluation.by_class.get(f"coverage_{real.kind}_class", {}).items()
-            },
-        }
-        for evaluation, recall in zip(evaluations, recalls, strict=True)
-    ]
-    difference = compared.differences[metric] if compared else None
-    return {
-        "metric": metric,
-        "candidate": models[-1],
-        "champion": models[0] if compared else None,
-        "difference": {"value": difference.value, **asdict(difference.interval)} if difference else None,
-        "same_protocol": True,  # both were drawn and measured by this run
-        "recall_of_real": real.floor["recall"],
-        "recall_images": real.floor_images,
-        "classes": list(real.classes),
-    }
 
 
 def same_seeds(contenders: list[Contender], drawn: list[Drawn], reference: Reference) -> Image.Image:

@@ -29,6 +29,8 @@ PUBLISHED_SHA256 = "6726825d"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tasks.score", description=__doc__)
     parser.add_argument("images", nargs="?", help="a folder, an archive, .npy, .npz, or a prepared dataset")
+    parser.add_argument("--images-split", choices=("train", "test"), help="side of IMAGES; of a dataset train")
+    parser.add_argument("--at-most", type=int, help="so many of IMAGES, taken by chance  [default: all]")
     parser.add_argument("--against", help="the real images, of the same forms")
     parser.add_argument("--split", choices=("train", "test"), help="side of the real images; of a dataset train")
     parser.add_argument(
@@ -47,7 +49,7 @@ def main() -> None:
         if not arguments.images or not arguments.against:
             raise ValueError("expected IMAGES and --against REAL")
         extractor, description = choose_extractor(arguments, config)
-        images = measured(arguments.images, None, extractor, config)
+        images = measured(arguments.images, arguments.images_split, extractor, config).first(arguments.at_most)
         real = measured(arguments.against, arguments.split, extractor, config)
         score = score_sets(images, real, description, config.evaluation)
     except (ValueError, OSError) as error:

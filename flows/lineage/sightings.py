@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.lineage.ancestry import History, Run
-from flows.lineage.trace import Lineage, LineageError, Node
+from flows.lineage.images import LineageError
+from flows.lineage.trace import Lineage, Node
 from flows.locked import Item
 from flows.process import run_command
 
@@ -70,7 +71,7 @@ def sightings(workspace: Path, history: History, lineage: Lineage, image: str) -
 
 def _collect(node: Node, found: dict[tuple[str, str], Node]) -> None:
     for link in node.links:
-        found[link.name, link.facts["md5"]] = link
+        found[link.name, str(link.facts.get("md5", ""))] = link
         _collect(link, found)
 
 

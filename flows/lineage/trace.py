@@ -4,25 +4,23 @@ import hashlib
 import io
 import json
 import re
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.git import git
+from flows.git import GitError, git
 from flows.lineage.ancestry import History, Run
+from flows.lineage.drawn import Drawn, drawn_batch, drawn_batches
+from flows.lineage.images import Held, LineageError, held_image
 from flows.locked import Item, lock_at
+from flows.registry.production import BATCHES
 from flows.registry.read import MODEL, STAGE, Registry
 
 WEIGHTS, BATCH = "model.safetensors", "samples/"
 # What a model or a batch consists of. What it was judged by (features, figures) is no part of it.
 MATERIAL, JUDGES = ("data/", "models/", BATCH), ("data/reference", "models/extractor")
 _HEX = re.compile(r"[0-9a-f]{6,64}")
-
-
-class LineageError(RuntimeError):
-    """The thing that was asked for cannot be found; the message says what was looked through."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,9 @@ class Lineage:
         thing: a file, an archive's member (images-00000.tar:000001.png), a folder, a version, `prod`, or the beginning
         of a hash: of an image, of weights, a dataset's fingerprint, DVC's. Raises LineageError when no commit knows it.
         """
-        path, (archive, _, member) = Path(thing), thing.rpartition(":")
-        if path.is_file():
-            return self._image(hashlib.sha256(path.read_bytes()).hexdigest(), thing)
-        if member and Path(archive).is_file():
-            return self._image(hashlib.sha256(_member(Path(archive), member)).hexdigest(), thing)
+        if held := held_image(thing):
+            return self._image(held, thing)
+        path = Path(thing)
         if path.is_dir():
             return self._folder(path)
         if thing == STAGE and (standing := self._registry.production()):
@@ -78,7 +74,7 @@ class Lineage:
 
     def became(self, item: Item) -> Node:
         """The output with all that was made of it, as far as any commit knows."""
-        return self._node(item, self._products)
+        return self._node(item, self._products, self._draws)
 
     def parts(self, run: Run, item: Item) -> list[Item]:
         """What the run made `item` of. A copied model was made of the model that was copied, not of those beside it."""
@@ -104,9 +100,38 @@ class Lineage:
         found = [source for source in self.history.sources if item in self._promoted_as(source)]
         return list(dict.fromkeys([*found, *(out for run, out in outs if item in self.parts(run, out))]))
 
-    def _node(self, item: Item, neighbours: Callable[[Item], list[Item]]) -> Node:
-        links = tuple(self._node(neighbour, neighbours) for neighbour in neighbours(item))
-        return Node(_kind(item), item.path, self._facts(item), links)
+    def _node(
+        self,
+        item: Item,
+        neighbours: Callable[[Item], list[Item]],
+        ends: Callable[[Item], tuple[Node, ...]] = lambda _: (),
+    ) -> Node:
+        links = tuple(self._node(neighbour, neighbours, ends) for neighbour in neighbours(item))
+        return Node(_kind(item), item.path, self._facts(item), links + ends(item))
+
+    def _draws(self, item: Item) -> tuple[Node, ...]:
+        """The batches that this version of the candidate drew while it was in production."""
+        weights = self._weights(item) if item.path == MODEL else None
+        batches = [batch for batch in drawn_batches(self._workspace) if weights and self._drew(item, batch)]
+        return tuple(Node("batch", self._named(batch), batch.facts()) for batch in batches)
+
+    def _drew(self, item: Item, batch: Drawn) -> bool:
+        config = self._json(item, "config.json")
+        return config is not None and config["sha256"][WEIGHTS] == batch.weights
+
+    def _drawn_node(self, batch: Drawn) -> Node:
+        """The batch with all that its model was made of; the model is found by its commit, else by its weights."""
+        try:
+            model = lock_at(self._workspace, batch.commit).output(MODEL)
+        except GitError:
+            model = None
+        models = [model] if model else [item for item, _ in self.history.outputs(MODEL) if self._drew(item, batch)]
+        facts = {**batch.facts(), "commit": batch.commit}
+        return Node("batch", self._named(batch), facts, tuple(self.made_of(item) for item in models[:1]))
+
+    def _named(self, batch: Drawn) -> str:
+        folder, root = batch.folder.resolve(), self._workspace.resolve()
+        return str(folder.relative_to(root)) if folder.is_relative_to(root) else str(folder)
 
     def _facts(self, item: Item) -> dict[str, Any]:
         facts: dict[str, Any] = {"md5": item.md5}
@@ -136,21 +161,34 @@ class Lineage:
             if move and move.version in versions
         ]
 
-    def _image(self, sha256: str, name: str) -> Node:
-        for batch, _ in self._batches():
-            rows = self._manifest(batch)
-            found = None if rows is None else rows[rows["sha256"] == sha256]
-            if found is not None and len(found):
-                return self._image_node(batch, found.iloc[0], name)
+    def _image(self, image: Held, name: str) -> Node:
+        found = self._row(lambda rows: rows["sha256"] == image.sha256, image.around)
+        if found is not None:
+            return self._image_node(*found, name)
+        looked = len(self._batches()) + len(drawn_batches(self._workspace))
         raise LineageError(
-            f"{name}: none of the {len(self._batches())} batches in git's history has an image with sha256 {sha256}; "
-            "it was changed, or made elsewhere, or its batch is neither in DVC's cache nor at its remote"
+            f"{name}: none of the {looked} batches in git's history and in {BATCHES} has an image with sha256 "
+            f"{image.sha256}; it was changed, or made elsewhere, or its batch is neither in DVC's cache nor at its "
+            "remote"
         )
 
-    def _image_node(self, batch: Item, row: Any, name: str) -> Node:
+    def _row(self, wanted: Callable[[Any], Any], around: Drawn | None = None) -> "tuple[Item | Drawn, Any] | None":
+        """The first batch with such an image, and its row: the one around it first, for it says most."""
+        batches: list[Item | Drawn] = [around] if around else []
+        batches += [item for item, _ in self._batches()]
+        batches += drawn_batches(self._workspace)
+        for batch in batches:
+            rows = batch.images() if isinstance(batch, Drawn) else self._manifest(batch)
+            found = None if rows is None else rows[wanted(rows)]
+            if found is not None and len(found):
+                return batch, found.iloc[0]
+        return None
+
+    def _image_node(self, batch: Item | Drawn, row: Any, name: str) -> Node:
         place = f"{row['archive']}:{row['file']}" if row["archive"] else row["file"]
         facts = {"sha256": row["sha256"], "file": place, "seed": int(row["seed"]), "class": row["class_name"] or None}
-        return Node("image", name, facts, (self.made_of(batch),))
+        made_of = self._drawn_node(batch) if isinstance(batch, Drawn) else self.made_of(batch)
+        return Node("image", name, facts, (made_of,))
 
     def _by_hash(self, digits: str) -> Item | Node:
         for item in [out for run in reversed(self.history.runs) for out in run.stage.outs if _is_material(out.path)]:
@@ -160,15 +198,15 @@ class Lineage:
         for source in self.history.sources:
             if source.md5.startswith(digits):
                 return source
-        for batch, _ in self._batches():
-            rows = self._manifest(batch)
-            found = None if rows is None else rows[rows["sha256"].str.startswith(digits)]
-            if found is not None and len(found):
-                return self._image_node(batch, found.iloc[0], str(found.iloc[0]["file"]))
+        found = self._row(lambda rows: rows["sha256"].str.startswith(digits))
+        if found is not None:
+            return self._image_node(*found, str(found[1]["file"]))
         raise LineageError(f"{digits}: no image, model or dataset that git's history knows has a hash that begins so")
 
-    def _folder(self, path: Path) -> Item:
+    def _folder(self, path: Path) -> Item | Node:
         """The version of an output that lies in a folder, by the files that say what it is."""
+        if batch := drawn_batch(path):
+            return self._drawn_node(batch)
         for name in ("config.json", "dataset.json", "provenance.json"):
             if (path / name).is_file():
                 md5 = hashlib.md5((path / name).read_bytes(), usedforsecurity=False).hexdigest()
@@ -215,14 +253,3 @@ def _kind(item: Item) -> str:
 
 def _is_material(path: str) -> bool:
     return path.startswith(MATERIAL) and not path.startswith(JUDGES)
-
-
-def _member(archive: Path, name: str) -> bytes:
-    try:
-        with tarfile.open(archive) as opened:
-            file = opened.extractfile(name)
-            if file is not None:
-                return file.read()
-    except (tarfile.TarError, KeyError, OSError) as error:
-        raise LineageError(f"{archive}:{name}: {error}") from None
-    raise LineageError(f"{archive}:{name}: no file of that name in the archive")

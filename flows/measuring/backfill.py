@@ -28,7 +28,9 @@ from flows.registry.production import (
     DATASET,
     EXTRACTOR,
     Distance,
+    count_tests,
     distance,
+    distance_of_tests,
     draw,
     lay_out,
     lay_out_production,
@@ -86,7 +88,10 @@ class _Subject(Protocol):
 
 
 class _Production:
-    """The same images of production, against each version's test images, in production's own features."""
+    """The same images of production, against each version's test images, in production's own features.
+
+    As many test images of each as the first one has that is measured, the oldest: more alone would bring it nearer.
+    """
 
     stages: tuple[str, ...] = ("prepare",)
 
@@ -102,7 +107,13 @@ class _Production:
         drawn = place / "drawn" / "images"
         if not drawn.is_dir():
             shutil.move(_drawn(self._root, self._production.folder, self._config), place / "drawn")
-        found = distance(self._root, self._production.folder, drawn, tree / DATASET, get_run_logger().info)
+        kept, there = place / "test-images", count_tests(tree / DATASET)
+        if not kept.is_file():
+            kept.write_text(str(there))
+        count = min(there, int(kept.read_text()))
+        found = distance_of_tests(
+            self._root, self._production.folder, drawn, tree / DATASET, count, get_run_logger().info
+        )
         return _row(version, tree, self.name, version.raw, found)
 
 

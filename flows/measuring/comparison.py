@@ -50,16 +50,24 @@ def compare(
 
 
 def compare_folders(
-    workspace: Path, candidate: Side, champion: Side | None, out: Path, on_line: Callable[[str], None] = print
+    workspace: Path,
+    candidate: Side,
+    champion: Side | None,
+    out: Path,
+    on_line: Callable[[str], None] = print,
+    *,
+    or_alone: bool = False,
 ) -> dict[str, Any]:
     """Measure both by the workspace's extractor and reference; without a champion the candidate alone.
 
+    or_alone: so, too, where the champion draws other classes or sizes than the workspace's data have.
     `out` is written whole, or left as it was. Raises ComparisonError with the task's own line.
     """
     command = [sys.executable, "-m", "tasks.compare_models", str(candidate.folder), f"--name={candidate.name}"]
     command += [f"--out={_NEW}"]
     if champion is not None:
         command += [f"--against={champion.folder}", f"--against-name={champion.name}"]
+        command += ["--or-alone"] if or_alone else []
     said: list[str] = []
 
     def keep(line: str) -> None:

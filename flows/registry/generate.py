@@ -13,10 +13,8 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.artifacts import publish_picture
-from flows.registry.production import Production, draw, lay_out_production
+from flows.registry.production import BATCHES, Production, draw, lay_out_production
 from genai_core.config import PARAMS_FILE, load_config
-
-BATCHES = Path("samples/production")
 
 
 @flow(name="generate", flow_run_name="generate from production", persist_result=False)
@@ -43,7 +41,7 @@ def generate(
     if (root / BATCHES / name).exists():
         return Completed(message=f"{BATCHES / name} is there already: the same seed gives the same images")
     drawn = draw(root, production.folder, f"samples/{name}", images, first, logger.info)
-    _sign(drawn, production)
+    sign(drawn, production)
     (root / BATCHES).mkdir(parents=True, exist_ok=True)
     os.rename(drawn, root / BATCHES / name)
     publish_picture(root / BATCHES / name / "grid.png", "production-batch", f"production {production.version}")
@@ -59,7 +57,7 @@ def next_seed(batches: Path, version: str, start: int) -> int:
     return max(ends)
 
 
-def _sign(batch: Path, production: Production) -> None:
+def sign(batch: Path, production: Production) -> None:
     """Version and commit into provenance.json: the task that drew knows the model's hashes only."""
     path = batch / "provenance.json"
     values = json.loads(path.read_text())

@@ -18,6 +18,7 @@ from flows.registry.read import MODEL, read_registry
 from genai_core.config import PARAMS_FILE, load_config
 
 PLACE = Path(".genai/production")
+BATCHES = Path("samples/production")  # what was drawn from it, a folder VERSION-SEED each
 EXTRACTOR, DATASET = "models/extractor", "data/prepared"
 
 OnLine = Callable[[str], None]
@@ -78,14 +79,28 @@ def draw(code: Path, folder: Path, out: str, images: int, seed: int, on_line: On
 
 
 def distance(code: Path, folder: Path, images: Path, dataset: Path, on_line: OnLine) -> Distance:
-    """The distance of images from a dataset's test split, in the features of the extractor below `folder`."""
-    out = images.with_name(f"{images.name}.json")
-    arguments = [str(images), f"--against={dataset.resolve()}", "--split=test", "--extractor=project", f"--out={out}"]
-    run_task_in(code, folder, ["tasks.score", *arguments], on_line)
-    figures = json.loads(out.read_text())
-    metric = next(name for name in figures if name.startswith("fd_") and name in figures["interval"])
-    ends = figures["interval"][metric]
-    return Distance(metric, figures[metric], ends["low"], ends["high"])
+    """The distance of images from a dataset's test split, in the features of the extractor below `folder`.
+
+    The interval is the chance of which images were drawn: for different images against one test split.
+    """
+    return _score(code, folder, images, [str(images), f"--against={dataset.resolve()}", "--split=test"], on_line)
+
+
+def distance_of_tests(
+    code: Path, folder: Path, images: Path, dataset: Path, test_images: int, on_line: OnLine
+) -> Distance:
+    """The same distance read from the other side: for the same images against different test splits.
+
+    The interval is the chance of which test images there are. A distance of fewer images is larger by bias, so test
+    splits compare only by as many of each: `test_images`, taken by chance.
+    """
+    arguments = [str(dataset.resolve()), "--images-split=test", f"--at-most={test_images}", f"--against={images}"]
+    return _score(code, folder, images, arguments, on_line)
+
+
+def count_tests(dataset: Path) -> int:
+    """Images in the test split of a prepared dataset."""
+    return int(json.loads((dataset / "dataset.json").read_text())["counts"].get("test", 0))
 
 
 def lay_out(stores: Stores, md5: str, path: Path, what: str) -> None:
@@ -119,3 +134,12 @@ def run_task_in(code: Path, folder: Path, command: list[str], on_line: OnLine) -
     status = run_command([sys.executable, "-m", *command], folder=folder, environment=environment, on_line=take)
     if status != 0:
         raise ProductionError("\n".join([f"{command[0]} ended with status {status}:", *said[-8:]]))
+
+
+def _score(code: Path, folder: Path, images: Path, arguments: list[str], on_line: OnLine) -> Distance:
+    out = images.with_name(f"{images.name}.json")
+    run_task_in(code, folder, ["tasks.score", *arguments, "--extractor=project", f"--out={out}"], on_line)
+    figures = json.loads(out.read_text())
+    metric = next(name for name in figures if name.startswith("fd_") and name in figures["interval"])
+    ends = figures["interval"][metric]
+    return Distance(metric, figures[metric], ends["low"], ends["high"])

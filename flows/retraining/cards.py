@@ -40,7 +40,8 @@ def approval_page(
     """Markdown for the person who has the last word: pictures, differences, rules, and where it comes from."""
     lines = [f"## {title}", ""]
     if picture:
-        lines += ["Each pair from the same latent:", "", picture, ""]
+        pairs = "A place in both grids is the same latent:" if comparison.get("differences") else "What it draws:"
+        lines += [pairs, "", picture, ""]
     lines += [*table(rule_rows(verdict)), ""]
     differences = [
         {
@@ -52,7 +53,9 @@ def approval_page(
     ]
     lines += [*table(differences), ""] if differences else []
     lines += table([{"what": name, "is": value} for name, value in facts.items()])
-    return "\n".join([*lines, "", "Answer here (Resume), or with `genai approve yes` or `genai approve no`."])
+    return "\n".join(
+        [*lines, "", "Answer on the run's page (Resume), or with `genai approve yes` or `genai approve no`."]
+    )
 
 
 def table(rows: list[dict[str, str]]) -> list[str]:

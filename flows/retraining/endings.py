@@ -34,7 +34,7 @@ def deliver(work: Work, judged: Judged, decision: Decision) -> State[None]:
         moved = promote_candidate(work, why)
     except (GitError, RegistryError, RemoteError) as error:
         raise RetrainError(
-            f"the candidate passed, but could not be promoted: {error}. It is kept on {branch}: "
+            f"the candidate passed, but could not be promoted: {str(error).rstrip('.')}. It is kept on {branch}: "
             "genai retrain goes on from here"
         ) from error
     say(f"{moved.version} is in production, before it {moved.before or 'nothing'}")

@@ -148,8 +148,10 @@ def rows(situation: Situation, facts: RetrainFacts) -> list[dict[str, str]]:
         "production": facts.production or "nothing yet",
         "data of production": old or "not known",
         "newest data": f"{new} ({situation.source.where})",
-        "images to train on": f"{facts.total_images:,}",
-        "new or relabelled, gone": f"{facts.new_images:,}, {facts.removed_images:,} ({share:.1%})",
+        "images to train on": f"{facts.total_images:,}" if facts.production else "known when they are prepared",
+        "new or relabelled, gone": (
+            f"{facts.new_images:,}, {facts.removed_images:,} ({share:.1%})" if facts.production else "all of them"
+        ),
         "new classes": ", ".join(facts.new_classes) or "none",
         "lost classes": ", ".join(facts.lost_classes) or "none",
         "drift of new images": _shown(facts.drift_over_floor, " floors"),

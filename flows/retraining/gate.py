@@ -24,15 +24,19 @@ class Interval:
 class ModelFigures:
     """What was measured of one model. None: not measured."""
 
-    distance: float | None  # FD, or whatever selection.metric names
+    distance: float | None  # FD from the real images that gate.against names
+    # Of which max_worse_share may be lost: FD from the training images, the most and so the least biased, or that
+    # of held-out real images where that is larger: a model that is as near as these leaves nothing to take a share of.
+    scale: float | None
     memorised_share: float | None  # of its images, nearer to a training image than real held-out ones are
     recall: float | None  # share of real images that lie where the model draws
-    class_coverage: Mapping[str, float] = field(default_factory=dict)  # class -> share of its real images covered
+    # Class -> share of its real images covered; without classes the same of groups of alike images.
+    class_coverage: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class GateFacts:
-    """Candidate and champion, measured alike. champion and difference are None when nothing is in production."""
+    """Candidate and champion, measured alike. champion and difference are None when there is none to compare with."""
 
     candidate: ModelFigures
     champion: ModelFigures | None
@@ -43,6 +47,7 @@ class GateFacts:
     device_hours: float | None  # that the candidate took
     label_accuracy: float | None = None  # of the classifier that both are measured with, on test images
     production_label_accuracy: float | None = None  # of the one that production was measured with when it was made
+    alone: str = ""  # why production cannot be compared with: it draws other classes, or images of another size
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def gate(facts: GateFacts, rules: GateConfig) -> Verdict:
             _sharp_enough(facts, rules),
             _not_memorised(facts.candidate.memorised_share, rules.max_memorised_share),
             _not_collapsed(facts, rules.min_recall_share),
-            _no_class_lost(facts, rules.min_class_coverage),
+            _no_class_lost(facts, rules),
             _affordable(facts.device_hours, rules.max_device_hours),
         )
     )
@@ -101,6 +106,7 @@ def gate_facts(
         device_hours=device_hours,
         label_accuracy=label_accuracy(comparison.get("protocol", {})),
         production_label_accuracy=production_label_accuracy,
+        alone=values.get("alone", ""),
     )
 
 
@@ -115,7 +121,7 @@ def label_accuracy(protocol: Mapping[str, Any]) -> float | None:
 
 def _comparable(facts: GateFacts) -> Rule:
     if facts.champion is None:
-        return Rule("comparable", True, "nothing is in production to compare with")
+        return Rule("comparable", True, facts.alone or "nothing is in production to compare with")
     how = "the same" if facts.same_protocol else "not the same: measure both anew"
     return Rule("comparable", facts.same_protocol, f"test images, seeds and extractor of both are {how}")
 
@@ -153,14 +159,17 @@ def _sharp_enough(facts: GateFacts, rules: GateConfig) -> Rule:
     """An interval that is wide has 0 in it whatever the models are; then "no worse than by chance" says nothing."""
     if facts.champion is None:
         return Rule("sharp enough", True, "nothing is in production to compare with")
-    difference, distance = facts.difference, facts.champion.distance
-    if difference is None or not _all_finite(difference.low, difference.high) or not _is_finite(distance):
+    difference, scale = facts.difference, facts.champion.scale
+    if difference is None or not _all_finite(difference.low, difference.high) or not _is_finite(scale):
         return Rule("sharp enough", False, "the difference was not measured")
     if difference.high < 0:
         return Rule("sharp enough", True, "the candidate is better, however wide the interval")
-    most = rules.max_worse_share * distance
-    figures = f"at worst {difference.high:+.4g}, allowed {most:+.4g} ({rules.max_worse_share:.0%} of the champion's)"
-    return Rule("sharp enough", difference.high <= most, figures)
+    most = rules.max_worse_share * scale
+    figures = f"at worst {difference.high:+.4g}, allowed {most:+.4g} ({rules.max_worse_share:.0%} of {scale:.4g})"
+    if difference.high <= most:
+        return Rule("sharp enough", True, figures)
+    more = "; more images make it sharper: evaluation.total_images, data.test_share" if difference.low <= 0 else ""
+    return Rule("sharp enough", False, figures + more)
 
 
 def _not_memorised(share: float | None, most: float) -> Rule:
@@ -177,18 +186,25 @@ def _not_collapsed(facts: GateFacts, least_share: float) -> Rule:
     return Rule("not collapsed", recall >= least, f"recall {recall:.3f}, at least {least:.3f} (real images {real:.3f})")
 
 
-def _no_class_lost(facts: GateFacts, least: float) -> Rule:
-    if not facts.classes:
+def _no_class_lost(facts: GateFacts, rules: GateConfig) -> Rule:
+    """Lost is what is hardly drawn, or much less than by production. Groups have no least share: some are odd ones."""
+    own, before = facts.candidate.class_coverage, facts.champion.class_coverage if facts.champion else {}
+    names = facts.classes or tuple(before)
+    if not names:
         return Rule("no class lost", True, "the images have no classes")
-    shares = facts.candidate.class_coverage
-    missing = [name for name in facts.classes if not _is_finite(shares.get(name))]
+    missing = [name for name in names if not _is_finite(own.get(name))]
     if missing:
         return Rule("no class lost", False, f"not measured: {', '.join(missing)}")
-    lost = [f"{name} {shares[name]:.1%}" for name in facts.classes if shares[name] < least]
-    if lost:
-        return Rule("no class lost", False, f"covered real images, at least {least:.1%}: {', '.join(lost)}")
-    lowest = min(facts.classes, key=lambda name: shares[name])
-    return Rule("no class lost", True, f"the lowest is {lowest} {shares[lowest]:.1%}, at least {least:.1%}")
+    absolute = rules.min_class_coverage if facts.classes else 0.0
+    least = {name: max(absolute, rules.min_class_share * before.get(name, 0.0)) for name in names}
+    lost = [name for name in names if own[name] < least[name]]
+    shown = lost or [min(names, key=lambda name: own[name] - least[name])]
+    figures = ", ".join(
+        f"{name} {own[name]:.1%}, at least {least[name]:.1%}"
+        + (f" (production {before[name]:.1%})" if name in before else "")
+        for name in shown
+    )
+    return Rule("no class lost", not lost, f"covered real images{'' if lost else ', the nearest to it'}: {figures}")
 
 
 def _affordable(hours: float | None, most: float) -> Rule:

@@ -1,5 +1,6 @@
 """The pause in which a person says yes or no, with a page that shows what there is to say it by."""
 
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from prefect.artifacts import create_markdown_artifact
@@ -29,8 +30,9 @@ class Approval(RunInput):
 
 def ask_a_person(work: Work, judged: Judged) -> tuple[str, ...]:
     """Wait for an answer; the reasons against a promotion, empty after a yes. No answer in time is a no."""
-    gate, champion = work.situation.config.gate, work.situation.champion or "nothing"
-    title = f"May the candidate replace {champion}?"
+    gate, champion = work.situation.config.gate, work.situation.champion
+    title = f"May the candidate replace {champion}?" if champion else "May the candidate be the first in production?"
+    until = datetime.now().astimezone() + timedelta(seconds=gate.approval_timeout_s)
     facts = {
         "data": f"{work.purpose.raw[:10]}, production has {work.situation.production_raw[:10] or 'none'}",
         "made by": f"{work.purpose.action}, from commit {work.purpose.base[:7]}",
@@ -44,9 +46,14 @@ def ask_a_person(work: Work, judged: Judged) -> tuple[str, ...]:
     tried(lambda: create_markdown_artifact(page, key="approval", description=title))
     say(f"waiting for `genai approve yes` or `genai approve no`, {gate.approval_timeout_s:,} s at most")
     say(f"pictures: {pictures}")
-    tell("waiting", title, "genai approve yes, or genai approve no", facts, work.situation.config.notify)
-    wanted = Approval.with_initial_data(description=page, promote=False, note="")
     run_id, name = str(flow_run.get_id()), str(flow_run.get_name())
+    answer_at = (
+        f"Answer until {until:%Y-%m-%d %H:%M %Z}, or it is a no: `genai approve yes` or `genai approve no` in the "
+        f"checkout {work.root}, or Resume at {flow_run.ui_url}"
+    )
+    rules = [f"{rule.name}: {rule.figures}" for rule in judged.verdict.rules]
+    tell("waiting", title, "\n".join([answer_at, "", *rules]), facts, work.situation.config.notify)
+    wanted = Approval.with_initial_data(description=page, promote=False, note="")
     try:
         with waiting(work.root, run_id, name, str(PREFECT_API_URL.value())):
             answer = pause_flow_run(wait_for_input=wanted, timeout=gate.approval_timeout_s, poll_interval=_POLL_S)

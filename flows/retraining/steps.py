@@ -119,7 +119,7 @@ def compare_models(work: Work, champion: Path | None) -> Judged:
     tree, purpose = work.tree, work.purpose
     candidate = Side("candidate", tree.folder / MODEL)
     other = Side(purpose.champion, champion) if champion is not None else None
-    comparison = compare_folders(tree.folder, candidate, other, tree.folder / COMPARISON, say)
+    comparison = compare_folders(tree.folder, candidate, other, tree.folder / COMPARISON, say, or_alone=True)
     hours = device_hours_since(tree.folder, purpose.base)
     accuracy = production_label_accuracy(tree.folder, work.situation.production)
     verdict = gate(gate_facts(comparison, hours, accuracy), work.situation.config.gate)

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from flows.process import TimedOut, run_command, start_service
 from flows.services.api import Api, ApiError, auth_string
 from flows.services.deployment_file import DEPLOYMENTS, ServicesError, check_deployments, deployment_file, work_pools
-from flows.services.silence import HEARTBEAT_S, ensure_automation
+from flows.services.silence import HEARTBEAT_S, ensure_automations
 
 STATE, LOGS, HOME = Path(".genai/services.json"), Path(".genai/logs"), Path(".genai/prefect")
 START_TIMEOUT_S, STOP_TIMEOUT_S = 120.0, 20.0
@@ -214,9 +214,9 @@ def _deploy(workspace: Path, url: str, say: Callable[[str], None]) -> None:
 
 def _mark_the_silent(api: Api) -> None:
     try:
-        ensure_automation(api)
+        ensure_automations(api)
     except ApiError as error:
-        raise ServicesError(f"the automation for runs that fell silent could not be made: {error}") from None
+        raise ServicesError(f"the automations for runs that fell silent could not be made: {error}") from None
 
 
 def _wait(what: str, workspace: Path, service: Service, ready: Callable[[], bool]) -> None:

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from flows.interrupts import deferred_interrupt
 from flows.process import Processes, Stopped
+from flows.services.silence import HEARTBEAT_S
 
 START_TIMEOUT_S = 60.0
 
@@ -44,6 +45,8 @@ def ensure_prefect_api() -> str:
     Prefect would start a temporary server by itself, but in our process group and without a lifeline: Ctrl-C would
     end it before the run could report, and a killed run would leave it behind. Raises ServerError.
     """
+    # Prefect's own pulse is slower than the silence after which `genai up` has a run marked as crashed.
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", f"{HEARTBEAT_S}")
     url = configured_api_url()
     if url is not None:
         _check_answers(url)

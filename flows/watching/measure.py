@@ -1,5 +1,6 @@
 """The flow `evaluate`: does production still draw what the newest data look like? Its fall is news."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,15 @@ from prefect.states import Completed, Failed
 
 from flows.data.tree import prepared_tree
 from flows.pipeline import pipeline
-from flows.registry.production import DATASET, EXTRACTOR, Distance, distance, draw, lay_out_production
+from flows.registry.production import (
+    DATASET,
+    EXTRACTOR,
+    Distance,
+    count_tests,
+    distance_of_tests,
+    draw,
+    lay_out_production,
+)
 from flows.registry.read import MODEL
 from flows.watching.news import newest_data, production_data
 from flows.watching.notify import Event, notify
@@ -22,7 +31,7 @@ from genai_core.config import PARAMS_FILE, load_config
 
 @dataclass(frozen=True)
 class Fall:
-    """Production's distance from the test images of its own data, and from those of newer data; is it a fall?"""
+    """Production's distance from test images of its own data, and from as many of newer data; is it a fall?"""
 
     then: Distance
     now: Distance
@@ -34,8 +43,9 @@ class Fall:
 def evaluate(workspace: str = ".") -> State[None]:
     """Measure production's images against the newest test images, beside those that it was promoted with.
 
-    The same images, the same extractor, both test sets: only the data differ. A fall beyond watch.max_worse_share
-    becomes an event, genai.production.worse, which starts the deployment `retrain`. Raises ProductionError.
+    The same images, the same extractor, as many test images of both: only the data differ. A fall beyond
+    watch.max_worse_share becomes an event, genai.production.worse, which starts the deployment `retrain`. Raises
+    ProductionError.
 
     Args:
         workspace: The checkout, relative to where the worker runs.
@@ -54,11 +64,17 @@ def evaluate(workspace: str = ".") -> State[None]:
             out = f"{Path(scratch).name}/drawn"
             images, seed = config.evaluation.total_images, config.evaluation.seed
             drawn = draw(root, production.folder, out, images, seed, logger.info) / "images"
-            then = distance(root, production.folder, drawn, production.folder / DATASET, logger.info)
-            now = distance(root, production.folder, drawn, tree / DATASET, logger.info)
+            tests = [production.folder / DATASET, tree / DATASET]
+            count = min(count_tests(dataset) for dataset in tests)
+            then, now = (
+                distance_of_tests(root, production.folder, drawn, dataset, count, logger.info) for dataset in tests
+            )
     found = judge(then, now, config.watch.max_worse_share)
     create_table_artifact(
-        [{"test images": name, **vars(figure)} for name, figure in (("at promotion", then), ("newest", now))],
+        [
+            {"test images": f"{count:,} {name}", **vars(figure)}
+            for name, figure in (("that it was promoted with", then), ("of the newest", now))
+        ],
         key="production",
         description=f"{production.version}: {found.reason}",
     )
@@ -71,10 +87,15 @@ def evaluate(workspace: str = ".") -> State[None]:
 
 
 def judge(then: Distance, now: Distance, max_worse_share: float) -> Fall:
-    """A fall: farther by more than the share, and farther than noise, the interval wholly above what it was."""
+    """A fall: farther by more than the share, and by more than the chance of which test images both sets have.
+
+    Each interval is that chance alone. Both sets count as drawn apart, though a data set that grew keeps its old
+    images: so the noise is rather too large than too small.
+    """
     limit = then.value * (1.0 + max_worse_share)
-    fell = now.value > limit and now.low > then.value
-    figures = f"{now.metric} {now.value:.4g} [{now.low:.4g}, {now.high:.4g}] on the newest test images"
-    beside = f"{then.value:.4g} on those that it was promoted with; the limit is {limit:.4g}"
-    noise = " (within noise)" if now.value > limit and not fell else ""
-    return Fall(then, now, fell, f"{figures}, {beside}{noise}")
+    noise = math.hypot(now.value - now.low, then.high - then.value)
+    fell = now.value > limit and now.value - then.value > noise
+    figures = f"{now.metric} {now.value:.4g} [{now.low:.4g}, {now.high:.4g}] to the newest test images"
+    beside = f"{then.value:.4g} [{then.low:.4g}, {then.high:.4g}] to as many of those that it was promoted with"
+    within = " (within noise)" if now.value > limit and not fell else ""
+    return Fall(then, now, fell, f"{figures}, {beside}; the limit is {limit:.4g}{within}")

@@ -47,10 +47,12 @@ class GateConfig(Section):
     """What a candidate must reach to replace production (flows/retraining/gate.py). No stage depends on it."""
 
     max_accuracy_drop: Share = Field(description="of the classifier's test accuracy, since production's data")
+    against: Literal["test", "train"] = Field(description="the split of the new data that both are measured against")
     max_worse_share: float = Field(gt=0.0, le=1.0, description="end of the difference's interval over the champion's")
     max_memorised_share: Share = Field(description="near copies of training images among those that it draws")
     min_recall_share: Share = Field(description="of the recall that held-out real images have")
     min_class_coverage: Share = Field(description="of each class's real images, that the model covers")
+    min_class_share: Share = Field(description="of what the champion covers of a class, or of a group of alike images")
     max_device_hours: float = Field(gt=0.0, description="that one retraining may take")
     approval: Literal["auto", "human"] = Field(description="who has the last word when every rule is met")
     approval_timeout_s: int = Field(ge=1, description="how long a person has to answer; after that it is a no")

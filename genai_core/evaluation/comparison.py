@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genai_core.config import EvaluationConfig
+from genai_core.data.dataset import Split
 from genai_core.evaluation.against import Labels, Resamples, SampleSet, sample_set
 from genai_core.evaluation.evaluate import Evaluation, evaluate_features
 from genai_core.evaluation.extractor import ExtractorDescription
@@ -45,11 +46,13 @@ def compare_features(
     reference: Reference,
     extractor: ExtractorDescription,
     config: EvaluationConfig,
+    against: Split = "test",
 ) -> Comparison:
     """Compare images that two models drew from the same seeds and labels (N,), from their features.
 
     Each resample takes the same seeds of both models (labels kept in their shares) and, for the distances, the same
-    real images. Raises ValueError as evaluate_features does, and when the sets differ in size.
+    real images. The verdict is on the distance from the split `against`. Raises ValueError as evaluate_features does,
+    and when the sets differ in size.
     """
     if len(first.features) != len(second.features):
         raise ValueError(f"expected as many images of both, got {len(first.features)} and {len(second.features)}")
@@ -68,8 +71,13 @@ def compare_features(
     for name in (f"fd_inf_{kind}", f"near_copies_{kind}", f"near_identical_{kind}", f"is_{kind}", "label_agreement"):
         if name in a.figures:
             differences[name] = _difference(name, a, b, config)
-    metric = f"fd_{kind}"
+    metric = distance_name(kind, against)
     return Comparison(a, b, differences, judge(metric, differences[metric], config.confidence))
+
+
+def distance_name(kind: str, against: Split) -> str:
+    """The distance from a split in the features of an extractor's kind."""
+    return f"fd_{kind}{'_test' if against == 'test' else ''}"
 
 
 def judge(metric: str, difference: Difference, confidence: float) -> Verdict:

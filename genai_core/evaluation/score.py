@@ -39,6 +39,15 @@ class MeasuredSet:
     def __len__(self) -> int:
         return len(self.features.features)
 
+    def first(self, count: int | None) -> "MeasuredSet":
+        """The first `count` images, which are some by chance; None: all. Raises ValueError when there are fewer."""
+        if count is None:
+            return self
+        if not 2 <= count <= len(self):
+            raise ValueError(f"expected from 2 to all {len(self)} images, got {count}")
+        part = Features(self.features.features[:count], self.features.logits[:count])
+        return MeasuredSet(part, self.shape, self.labels[:count])
+
 
 @dataclass(frozen=True)
 class Score:

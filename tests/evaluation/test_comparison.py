@@ -28,7 +28,9 @@ def test_a_worse_model_loses_whichever_comes_first(trained, real):
     (good, labels), (bad, _) = drawn(trained, 9), drawn(trained, 9, noise=150)
     for first, second, winner in ((good, bad, "a"), (bad, good, "b")):
         found = compare_features(first, second, labels, real[1], real[0], CONFIG)
-        assert found.verdict.winner == winner
+        assert (found.verdict.winner, found.verdict.metric) == (winner, "fd_classifier_test")
+        found = compare_features(first, second, labels, real[1], real[0], CONFIG, "train")
+        assert (found.verdict.winner, found.verdict.metric) == (winner, "fd_classifier")
         difference = found.differences["fd_classifier_test"]
         figures = [evaluation.figures["fd_classifier_test"].value for evaluation in (found.second, found.first)]
         assert difference.value == pytest.approx(figures[0] - figures[1])

@@ -230,7 +230,7 @@ class Server:
         )
         for _ in range(20):
             try:
-                with urllib.request.urlopen(request, timeout=20.0) as answer:
+                with urllib.request.urlopen(request, timeout=120.0) as answer:
                     return json.loads(answer.read() or b"null")
             except urllib.error.HTTPError as error:
                 # SQLite was busy for long, on a loaded machine; Prefect's own client asks again, too.

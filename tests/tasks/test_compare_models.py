@@ -48,6 +48,12 @@ def test_two_models_one_alone_and_what_the_gate_reads(measurable, monkeypatch):
     assert facts.label_accuracy is not None
     assert facts.label_accuracy == values["protocol"]["extractor_test_accuracy"]
     assert facts.same_protocol
+    assert values["gate"]["metric"] == values["verdict"]["metric"] == "fd_classifier_test"
+    assert facts.candidate.distance == pytest.approx(values["b"]["figures"]["fd_classifier_test"], rel=1e-4)
+    figures = values["b"]["figures"]
+    assert facts.candidate.scale == pytest.approx(
+        max(figures["fd_classifier"], figures["floor_fd_classifier"]), rel=1e-4
+    )
     assert facts.difference.value == pytest.approx(facts.candidate.distance - facts.champion.distance)
     assert set(facts.candidate.class_coverage) == set(facts.classes)
     assert 0 <= facts.recall_of_real <= 1
@@ -61,6 +67,31 @@ def test_two_models_one_alone_and_what_the_gate_reads(measurable, monkeypatch):
     assert (alone["a"], alone["verdict"], alone["differences"]) == (None, None, {})
     assert gate_facts(alone, None).champion is None
     assert alone["gate"]["candidate"] == values["gate"]["candidate"]
+
+
+def test_the_split_that_the_gate_measures_against_is_a_choice(measurable, monkeypatch):
+    change_params(gate={"against": "train"})
+    run(monkeypatch, "models/candidate", "--against=models/trained/small", "--out=both")
+    values = read_json("both/comparison.json")
+    gate, difference = values["gate"], values["differences"]["fd_classifier"]
+    assert gate["metric"] == values["verdict"]["metric"] == "fd_classifier"
+    assert gate["difference"]["low"] == pytest.approx(difference["low"])
+    assert gate["candidate"]["distance"] == pytest.approx(values["b"]["figures"]["fd_classifier"], rel=1e-4)
+
+
+def test_without_classes_groups_of_alike_images_stand_for_them(workspace, monkeypatch):
+    small_params()
+    change_params(evaluation={"bootstrap_resamples": 20}, extractor={"kind": "self_supervised"})
+    change_params(selection={"metric": "fd_self_supervised"})
+    write_datasets(labelled=False)
+    write_model("models/trained/small", labelled=False)
+    extractor.main()
+    reference.main()
+    run(monkeypatch, "models/trained/small", "--against=models/trained/small", "--out=both")
+    gate = read_json("both/comparison.json")["gate"]
+    assert gate["classes"] == []
+    assert list(gate["candidate"]["class_coverage"]) == [f"group {number}" for number in range(1, 5)]
+    assert gate["candidate"]["class_coverage"] == gate["champion"]["class_coverage"]
 
 
 def test_a_model_with_itself_does_not_differ(measurable, monkeypatch):
@@ -84,3 +115,8 @@ def test_what_cannot_be_compared_is_refused_and_leaves_nothing(measurable, monke
         assert stopped.value.code == NEEDS_A_PERSON
         assert message in capsys.readouterr().err
     assert not (measurable / "both").exists()
+    # A retraining must go on where the data have other classes than production draws.
+    run(monkeypatch, "models/candidate", "--against=models/chosen", "--or-alone", "--out=both")
+    facts = gate_facts(read_json("both/comparison.json"), None)
+    assert facts.champion is None
+    assert "other classes than the reference has" in facts.alone

@@ -71,6 +71,28 @@ def test_the_same_images_measure_alike_in_whatever_form_they_come(here, monkeypa
     assert "95% interval" in capsys.readouterr().out
 
 
+def test_a_test_split_that_grew_is_as_far_as_before_by_as_many_images(here, monkeypatch, capsys):
+    """More images of one kind are nearer by bias alone; as many of each are as far."""
+    for count in (60, 600):
+        np.save(here / f"{count}.npy", stripes(count, seed=count)[0][:, 0])
+    found = {}
+    for source, options in (("60", ()), ("600", ()), ("600", ("--at-most", "60"))):
+        arguments = (f"{source}.npy", *options, "--against", "images.npy", "--out", "out/tests.json")
+        run(monkeypatch, *arguments)
+        found[source, *options] = json.loads((here / "out/tests.json").read_text())
+    few, many, as_many = found.values()
+    assert as_many["protocol"]["generated_images"] == 60
+    ends = few["interval"]["fd_classifier"]
+    assert ends["low"] <= as_many["fd_classifier"] <= ends["high"]
+    assert many["fd_classifier"] < min(few["fd_classifier"], as_many["fd_classifier"])
+    assert "from 2 to all 60 images, got 61" in fails(
+        monkeypatch, capsys, "60.npy", "--at-most", "61", "--against", "images.npy"
+    )
+    run(monkeypatch, "data/prepared", "--images-split", "test", "--against", "data/prepared", "--out", "out/split.json")
+    protocol = json.loads((here / "out/split.json").read_text())["protocol"]
+    assert (protocol["generated_images"], protocol["reference_images"]) == (80, 240)
+
+
 def test_planted_training_images_are_near_copies(here, monkeypatch):
     run(monkeypatch, "data/prepared", "--against", "data/augmented", "--out", "copies.json")
     found = json.loads((here / "copies.json").read_text())

@@ -16,11 +16,15 @@ from flows.data.outputs import Outputs
 from flows.data.remote import push as push_data
 from flows.graph import open_repo
 from flows.lineage.ancestry import History
+from flows.lineage.images import LineageError
 from flows.lineage.sightings import sightings
-from flows.lineage.trace import Lineage, LineageError, Node
+from flows.lineage.trace import Lineage, Node
+from flows.registry.generate import sign
+from flows.registry.production import Production
 from flows.registry.promotion import promote, rollback
 from flows.registry.read import RegistryError, read_registry
 from genai_core.data.dataset import load_dataset
+from genai_core.sampling.batch import Provenance, write_batch
 from tests.flows.conftest import DVC_WARNS, ROOT, genai, set_parameter, shell
 
 pytestmark = DVC_WARNS
@@ -207,6 +211,48 @@ def test_from_a_dataset_to_all_that_was_made_of_it(story: Story) -> None:
     assert story.lineage("prod")["made_of"]["versions"] == ["v0.0.2"]
 
 
+def test_what_production_drew_beside_all_commits(story: Story, tmp_path: Path) -> None:
+    """A batch of samples/production: from each of its images, also where it was moved to, and from model and data."""
+    home = Path(shutil.copytree(story.home, tmp_path / "home", symlinks=True))
+    version = next(v for v in read_registry(home).versions if v.name == "v0.0.1")
+    with opened(home) as lineage:
+        model = lineage.find("v0.0.1")
+        assert not isinstance(model, Node)
+        described = lineage.made_of(model).facts
+    batch = home / "samples/production/v0.0.1-50"
+    batch.mkdir(parents=True)
+    images = np.random.default_rng(50).integers(0, 256, (3, 1, 8, 8), dtype=np.uint8)
+    origin = Provenance(described["weights"], "gan", described["trained_on"], {}, 50)
+    write_batch(batch, images, None, np.arange(50, 53), [], "png", origin)
+    sign(batch, Production(version.name, version.commit, home))
+
+    moved = Path(shutil.copytree(batch, tmp_path / "elsewhere"))
+    sha256 = str(pd.read_parquet(batch / "manifest.parquet")["sha256"][2])
+    with opened(home) as lineage:
+        for thing in (str(batch / "images/000002.png"), str(moved / "images/000002.png"), sha256[:12]):
+            found = lineage.find(thing)
+            assert isinstance(found, Node)
+            path = path_of(found.values())
+            assert [node["kind"] for node in path] == ["image", "batch", "model", "model", "dataset", "data"]
+            assert (path[0]["seed"], path[1]["drawn_from"], path[1]["commit"]) == (52, "v0.0.1", story.commits[0])
+            assert (path[2]["versions"], path[2]["weights"]) == (["v0.0.1"], path[1]["model"])
+            assert path[4]["fingerprint"] == story.fingerprints[0] == path[1]["trained_on"]
+        assert lineage.find(str(batch)) == found.links[0]
+        drew = [node.name for node in lineage.became(model).links]
+        assert drew == ["samples/batch", "samples/production/v0.0.1-50"]
+        seen = sightings(home, lineage.history, lineage, story.removed)
+        assert "samples/production/v0.0.1-50" in [node.name for node in seen.batches]
+    shown = genai(home, "lineage", str(batch / "images/000002.png")).stdout
+    assert "drawn from production v0.0.1 at 20" in shown
+    assert "version v0.0.1, in production" in shown
+    shutil.rmtree(batch)
+    with (
+        opened(home) as lineage,
+        pytest.raises(LineageError, match="no image, model or dataset that git's history knows"),
+    ):
+        lineage.find(sha256)
+
+
 def test_who_saw_an_image(story: Story) -> None:
     def seen(found: Any) -> tuple[list[int], set[str]]:
         fingerprints = [e["fingerprint"] for e in found["datasets"] if any(s["split"] == "train" for s in e["found"])]
@@ -235,7 +281,9 @@ def test_what_cannot_be_told(story: Story, tmp_path: Path) -> None:
     write_image(tmp_path / "foreign.png", 1234)
     (tmp_path / "no.png").write_text("no image")
     faults = {
-        str(tmp_path / "foreign.png"): "none of the 2 batches in git's history has an image with sha256",
+        str(
+            tmp_path / "foreign.png"
+        ): "none of the 2 batches in git's history and in samples/production has an image with sha256",
         "nothing": "6 or more digits of a hash",
         "0123456789ab": "has a hash that begins so",
         f"{story.batch / 'images-00000.tar'}:nothing.png": "not found",

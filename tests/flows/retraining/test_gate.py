@@ -12,18 +12,20 @@ from genai_core.config import GateConfig
 
 RULES = GateConfig(
     max_accuracy_drop=0.05,
+    against="test",
     max_worse_share=0.3,
     max_memorised_share=0.02,
     min_recall_share=0.5,
     min_class_coverage=0.6,
+    min_class_share=0.8,
     max_device_hours=5.0,
     approval="auto",
     approval_timeout_s=60,
 )
-GOOD = ModelFigures(distance=1.0, memorised_share=0.01, recall=0.4, class_coverage={"a": 0.9, "b": 0.7})
+GOOD = ModelFigures(distance=1.5, scale=1.0, memorised_share=0.01, recall=0.4, class_coverage={"a": 0.9, "b": 0.7})
 FACTS = GateFacts(
     candidate=GOOD,
-    champion=replace(GOOD, distance=1.1),
+    champion=replace(GOOD, distance=1.6, scale=1.1),
     difference=Interval(-0.1, -0.2, 0.1),
     same_protocol=True,
     recall_of_real=0.6,
@@ -65,7 +67,9 @@ def candidate(**changes: object) -> dict[str, object]:
         ({"difference": None}, ["not worse", "sharp enough"]),
         ({"difference": Interval(math.nan, -0.1, 0.1)}, ["not worse"]),
         ({"difference": Interval(0.0, -math.inf, 0.1)}, ["not worse", "sharp enough"]),
-        ({"champion": replace(GOOD, distance=math.nan)}, ["not worse", "sharp enough"]),
+        ({"champion": replace(GOOD, distance=math.nan)}, ["not worse"]),
+        ({"champion": replace(GOOD, scale=math.nan)}, ["sharp enough"]),
+        ({"champion": replace(GOOD, scale=None)}, ["sharp enough"]),
         (candidate(distance=math.nan), ["not worse"]),
         (candidate(distance=None), ["not worse"]),
         (candidate(memorised_share=0.02), []),
@@ -80,12 +84,20 @@ def candidate(**changes: object) -> dict[str, object]:
         (candidate(class_coverage={"a": 0.9, "b": 0.59}), ["no class lost"]),
         (candidate(class_coverage={"a": 0.9}), ["no class lost"]),
         (candidate(class_coverage={"a": 0.9, "b": math.nan}), ["no class lost"]),
-        ({"classes": (), **candidate(class_coverage={})}, []),
+        ({"champion": replace(GOOD, class_coverage={"a": 0.9, "b": 0.874})}, []),  # 80% of it
+        ({"champion": replace(GOOD, class_coverage={"a": 0.9, "b": 0.88})}, ["no class lost"]),
+        ({"champion": replace(GOOD, class_coverage={"a": 0.9})}, []),  # a class that production does not draw
+        ({"classes": (), **candidate(class_coverage={})}, ["no class lost"]),  # groups that nobody measured
+        ({"classes": (), "champion": None, "difference": None, **candidate(class_coverage={})}, []),
+        # Groups of alike images are held against production's alone.
+        ({"classes": (), **candidate(class_coverage={"a": 0.75, "b": 0.56})}, []),
+        ({"classes": (), **candidate(class_coverage={"a": 0.71, "b": 0.56})}, ["no class lost"]),
         ({"device_hours": 5.0}, []),
         ({"device_hours": 5.1}, ["affordable"]),
         ({"device_hours": None}, ["affordable"]),
         # Nothing in production: the rules that need no other model still hold.
         ({"champion": None, "difference": None, "same_protocol": False}, []),
+        ({"champion": None, "difference": None, "alone": "it draws other classes"}, []),
         ({"champion": None, "difference": None, **candidate(distance=math.nan)}, ["not worse"]),
         ({"champion": None, "difference": None, **candidate(recall=0.0)}, ["not collapsed"]),
     ],
@@ -120,10 +132,17 @@ def test_every_arrangement_of_faults_names_exactly_these() -> None:
 
 def test_the_verdict_can_be_read() -> None:
     verdict = gate(replace(FACTS, **candidate(class_coverage={"a": 0.1, "b": 0.7})), RULES)
-    assert verdict.failures == ("no class lost: covered real images, at least 60.0%: a 10.0%",)
+    assert verdict.failures == ("no class lost: covered real images: a 10.0%, at least 72.0% (production 90.0%)",)
     assert verdict.rules[NAMES.index("not worse")].figures == (
-        "distance 1 against 1.1; difference -0.1, between -0.2 and +0.1: no worse than by chance"
+        "distance 1.5 against 1.6; difference -0.1, between -0.2 and +0.1: no worse than by chance"
     )
+    wide = gate(replace(FACTS, difference=Interval(0.0, -0.5, 0.5)), RULES).failures
+    assert wide == (
+        "sharp enough: at worst +0.5, allowed +0.33 (30% of 1.1); more images make it sharper: "
+        "evaluation.total_images, data.test_share",
+    )
+    alone = gate(replace(FACTS, champion=None, difference=None, alone="it draws other classes"), RULES)
+    assert alone.rules[0].figures == "it draws other classes"
 
 
 def test_false_alarms_and_misses_with_intervals_that_are_what_they_say() -> None:

@@ -1,5 +1,6 @@
 """The retraining on a toy pipeline with the real git, DVC and Prefect: what becomes of production, and why."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from flows.locked import lock_at
 from flows.registry.read import MODEL, read_registry
 from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, shell, started_genai, wait_for
 from tests.flows.retrain_home import last, new_home, put, retrain, setting, started, track, variables
+from tests.flows.watching.test_notify import web_server
 
 pytestmark = DVC_WARNS
 
@@ -136,22 +138,31 @@ def test_killed_in_the_middle_and_two_at_once(home: Path, server: Server) -> Non
 def test_a_person_has_the_last_word(home: Path, server: Server) -> None:
     setting(home, "gate.approval", "human")
     setting(home, "gate.approval_timeout_s", 120)
+    setting(home, "notify.webhook", "environment")
     put(home, "second", 4)
     track(home)
     wanted = variables(home)
     del wanted["timeout"]
-    with started_genai(home, "retrain", api_url=server.url, **wanted) as process:
-        wait_for((home / ".genai/retrain/waiting.json").exists, 120.0)
-        wait_for(lambda: server.flow_runs(home)[-1]["state"]["type"] == "PAUSED", 60.0)
-        answer = genai(home, "approve", "no", "-m", "too grey")
-        assert answer.returncode == 0, answer.stderr
-        status, said = ended(process, 120.0)
+    with web_server() as (port, got):
+        wanted["GENAI_WEBHOOK_URL"] = f"http://127.0.0.1:{port}"
+        with started_genai(home, "retrain", api_url=server.url, **wanted) as process:
+            wait_for((home / ".genai/retrain/waiting.json").exists, 120.0)
+            wait_for(lambda: server.flow_runs(home)[-1]["state"]["type"] == "PAUSED", 60.0)
+            answer = genai(home, "approve", "no", "-m", "too grey")
+            assert answer.returncode == 0, answer.stderr
+            status, said = ended(process, 120.0)
     assert status == 3, said
+    waiting, rejected = (json.loads(body) for _, body in got)
+    assert (waiting["kind"], waiting["title"]) == ("waiting", "May the candidate replace v0.0.1?")
+    for part in ("Answer until 20", "genai approve yes", str(home), "not worse: distance 1 against 1"):
+        assert part in waiting["text"]
+    assert (rejected["kind"], rejected["facts"]["version"]) == ("rejected", "v0.0.1")
     assert "rejected: a person said no: too grey" in said
     assert production(home) == "v0.0.1"
     assert genai(home, "approve", "yes").returncode == 2
 
     setting(home, "gate.approval_timeout_s", 1)
+    setting(home, "notify.webhook", None)
     status, said = retrain(home, "--force", api_url=server.url)
     assert status == 3, said
     assert "nobody answered within 1 s, which means no" in said

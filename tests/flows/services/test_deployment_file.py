@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.services.deployment_file import ServicesError, check_deployments, deployment_file, faults
-from tests.flows.conftest import ROOT, edit
+from tests.flows.conftest import ROOT, edit, shell
 
 FILE = "deployments/prefect.yaml"
 
@@ -103,6 +103,10 @@ def test_the_compose_file_holds_together() -> None:
     text = (ROOT / "deployments/compose.yaml").read_text()
     assert "${POSTGRES_PASSWORD:?" in text
     assert "${PREFECT_AUTH:?" in text
+    shell(ROOT, "git check-ignore -q deployments/.env")
+    for name in ("database", "server"):
+        assert services[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+    assert compose["services"]["server"]["depends_on"] == {"database": {"condition": "service_healthy"}}
     assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", []))
 
 

@@ -187,16 +187,21 @@ def test_what_doctor_finds_without_a_server(checkout: Path) -> None:
     index = checkout / ".git/index.lock"
     index.write_text("")
     os.utime(index, (time.time() - 3600,) * 2)
-    hold = "import fcntl, os, sys, time; f = open(sys.argv[1], 'a+'); fcntl.flock(f, fcntl.LOCK_EX); time.sleep(60)"
-    (checkout / ".genai").mkdir(exist_ok=True)
-    (checkout / ".genai/run.lock").write_text(str(gone.pid))
-    left = subprocess.Popen([sys.executable, "-c", hold, str(checkout / ".genai/run.lock")])
+    held = [".genai/run.lock", ".genai/retraining.lock", ".genai/worktrees/retrain-x/.genai/run.lock"]
+    for path in held:
+        (checkout / path).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / path).write_text(str(gone.pid))
+    hold = "import fcntl, sys, time; f = [open(p, 'a+') for p in sys.argv[1:]]; [fcntl.flock(x, 2) for x in f]; "
+    hold += "print(flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", hold, *(str(checkout / path) for path in held)]
+    left = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
-        time.sleep(1.0)
+        assert left.stdout
+        left.stdout.readline()
         answer = genai(checkout, "doctor", "--json", PREFECT_API_URL="http://127.0.0.1:9/api")
     finally:
         left.kill()
-        left.wait()
+        left.communicate()
     assert answer.returncode == 1
     found = {check["name"]: check for check in json.loads(answer.stdout)}
     assert found["params.yaml"]["status"] == "fail"
@@ -204,5 +209,7 @@ def test_what_doctor_finds_without_a_server(checkout: Path) -> None:
     assert found["server"]["status"] == found["workers"]["status"] == "fail"
     assert found["git"]["status"] == "warn"
     assert found["locks"]["status"] == "fail"
-    for what in ("run.lock", "dvc.lock is empty", f"names processes that ended: {gone.pid}", "index.lock is older"):
+    for path in held:
+        assert f"still holds {path}: process {left.pid}" in found["locks"]["found"]
+    for what in ("dvc.lock is empty", f"names processes that ended: {gone.pid}", "index.lock is older"):
         assert what in found["locks"]["found"]

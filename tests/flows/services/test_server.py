@@ -1,10 +1,12 @@
 """Which Prefect server a run reports to, without importing prefect."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from flows.services.server import ServerError, configured_api_url, ensure_prefect_api
+from flows.services.silence import SILENCE_S
 
 PROFILES = """
 active = "office"
@@ -52,5 +54,9 @@ def test_a_profiles_file_somewhere_else(home: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/api", "http://no-such-host.invalid/api", "not an address"])
 def test_a_server_that_is_not_there(home: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PREFECT_API_URL", url)
+    monkeypatch.delenv("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", raising=False)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
     with pytest.raises(ServerError, match="no Prefect server answers at"):
         ensure_prefect_api()
+    # Prefect's own pulse, 180 s, would have a run of the command line called dead by `genai up`'s automation.
+    assert float(os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) < SILENCE_S / 2

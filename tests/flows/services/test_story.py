@@ -15,7 +15,7 @@ import pytest
 
 from flows.services.api import Api
 from flows.services.local import down, read_state
-from flows.services.silence import ensure_automation, find, is_as_wanted
+from flows.services.silence import ensure_automations, not_as_wanted
 from flows.watching.news import look, production_data
 from tests.flows.conftest import ROOT, TOY, Server, diary, edit, genai, shell, wait_for
 from tests.flows.retrain_home import new_home, put, track, variables
@@ -23,7 +23,7 @@ from tests.flows.services.test_local import free_port
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 # Longer than the heartbeats' 30 s: the pages' own limit, 90 s, would make the test wait for a minute more.
-SILENCE_S = 40.0
+SILENCE_S, PENDING_S = 40.0, 20.0
 SLOW = 200.0
 
 
@@ -131,10 +131,11 @@ def test_a_week_in_production(checkout: Path) -> None:
 
     # The worker and all its processes are killed in the middle: the silence is noticed, and the next run goes on.
     api = Api(story.server.url)
-    present = find(api)
-    assert present is not None
-    assert is_as_wanted(present)
-    ensure_automation(api, SILENCE_S)
+    assert not_as_wanted(api) == ()
+    ensure_automations(api, SILENCE_S, PENDING_S)
+    # And a run that a worker took, and that never began, as when that worker died at once.
+    flow = story.runs("watch")[0]["flow_id"]
+    taken = story.server.post("flow_runs/", name="taken", flow_id=flow, state={"type": "PENDING", "name": "Submitting"})
     wanted = story.grow()
     trained = len(diary(checkout, "train@gan"))
     story.look()
@@ -144,6 +145,9 @@ def test_a_week_in_production(checkout: Path) -> None:
     kill_together(psutil.Process(story.service("worker genai")))
     wait_for(lambda: story.states("retrain")[-1] == "CRASHED", SLOW)
     assert "not heard of for 40 s" in story.runs("retrain")[-1]["state"]["message"]
+    (stuck,) = story.server.post("flow_runs/filter", flow_runs={"id": {"any_": [taken["id"]]}})
+    assert stuck["state"]["type"] == "CRASHED"
+    assert "not begun for 20 s" in stuck["state"]["message"]
     prepared = len(diary(checkout, "prepare"))
 
     # Two events at once, and the server is started anew in the middle: one run, which finishes.
@@ -198,11 +202,16 @@ def test_data_arrive_and_a_new_model_is_in_production(home: Path) -> None:
     assert second["state"]["name"] == "Completed", second["state"]
     assert (production_data(home)[0], second["parameters"]["old_version"]) == ("v0.0.2", production_data_of(first))
 
+    # What production draws is no longer what the data look like: its fall is measured, and starts a retraining.
     put(home, "second", 4, text="bad")
     put(home, "third", 4, text="bad")
     track(home)
-    story.look()
+    story.server.post(f"deployments/{story.deployment('evaluate')}/create_flow_run", state={"type": "SCHEDULED"})
+    (measured,) = story.rest("evaluate", 1)
+    assert measured["state"]["name"] == "Fallen", measured["state"]
     third = story.rest("retrain", 3)[-1]
+    assert third["parameters"]["asked"] is True
+    assert "to the newest test images" in third["parameters"]["reason"]
     assert third["state"]["name"] == "Rejected", third["state"]
     assert "not worse" in third["state"]["message"]
     assert production_data(home)[0] == "v0.0.2"

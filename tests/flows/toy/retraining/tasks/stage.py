@@ -41,6 +41,7 @@ def prepare() -> None:
         "counts": {"train": len(train), "test": len(images) - len(train)},
     }
     write("data/prepared", {"dataset.json": info, "images.json": images})
+    write("models/extractor", {"config.json": {}})
 
 
 def learn(folder: Path, how: str) -> None:

@@ -1,0 +1,63 @@
+"""Batches drawn from production (flows/registry/generate.py): no commit has them, they say where they are from."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.registry.production import BATCHES
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A batch's folder, and what its provenance.json says."""
+
+    folder: Path
+    says: dict[str, Any]
+
+    @property
+    def weights(self) -> str:
+        return str(self.says["model"]["sha256"])
+
+    @property
+    def commit(self) -> str:
+        """Of the version that drew it."""
+        return str(self.says["production"]["commit"])
+
+    def images(self) -> Any:
+        """The manifest, one row an image."""
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / "manifest.parquet")
+
+    def facts(self) -> dict[str, Any]:
+        """As lineage shows them."""
+        return {
+            "drawn_from": self.says["production"]["version"],
+            "drawn_at": self.says["production"]["made_at"],
+            "images": self.says["images"],
+            "first_seed": self.says["seed"],
+            "sampling": self.says["sampling"],
+            "model": self.weights,
+            "trained_on": self.says["dataset"],
+        }
+
+
+def drawn_batches(workspace: Path) -> list[Drawn]:
+    """Those below samples/production."""
+    found = (drawn_batch(path.parent) for path in sorted((workspace / BATCHES).glob("*/provenance.json")))
+    return [batch for batch in found if batch is not None]
+
+
+def batch_around(file: Path) -> Drawn | None:
+    """The batch that an image or an archive lies in, wherever somebody has moved it."""
+    return next((batch for folder in list(file.resolve().parents)[:2] if (batch := drawn_batch(folder))), None)
+
+
+def drawn_batch(folder: Path) -> Drawn | None:
+    """The batch in a folder; None: it is no batch, or none of production's."""
+    try:
+        says = json.loads((folder / "provenance.json").read_text())
+        return Drawn(folder, says) if says["production"]["commit"] and (folder / "manifest.parquet").is_file() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
