@@ -13,7 +13,7 @@ from tests.test_rooms import ROOT
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
-# A job in the background of a script is started with Ctrl-C ignored, and so would be what the tests start and interrupt.
+# A job in the background of a script begins with Ctrl-C ignored, and so would what the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
