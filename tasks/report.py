@@ -8,6 +8,7 @@ from genai_core.reporting.page import Page, render_page
 from genai_core.reporting.summary import summarise
 from tasks import report_parts as parts
 from tasks.context import new_folder, running
+from tasks.report_lineage import lineage_svg
 from tasks.report_robustness import read_robustness
 
 PREPARED, AUGMENTED, REPORTS = Path("data/prepared"), Path("data/augmented"), Path("reports")
@@ -31,6 +32,7 @@ def main() -> None:
             comparison=(*real, generated),
             trainings=tuple(parts.read_training(model) for model in models),
             robustness=read_robustness(models),
+            lineage=lineage_svg(prepared, augmented, models),
             dag=graph.svg,
             dag_missing=graph.missing,
             costs=graph.costs,

@@ -1,4 +1,4 @@
-"""The pipeline's graph as an SVG: layers from left to right, arrows that another path implies left out."""
+"""A graph, such as the pipeline's, as an SVG: layers from left to right, arrows that another path implies left out."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -30,8 +30,12 @@ class _Node:
     height: float = BEND_PX
 
 
-def dag_svg(edges: Iterable[tuple[str, str]], notes: Mapping[str, str] | None = None) -> str:
-    """An SVG of (upstream, downstream) edges; `notes` has a line, such as the seconds, to put below a node's name.
+def dag_svg(
+    edges: Iterable[tuple[str, str]],
+    notes: Mapping[str, str] | None = None,
+    label: str = "The stages and what each needs",
+) -> str:
+    """An SVG of (upstream, downstream) edges; `notes` has lines, such as the seconds, to put below a node's name.
 
     Text and lines take the page's `currentColor`. The part of a name after an @ (DVC's foreach stages) gets its own
     line. Raises ValueError when the edges have a cycle, or there are none.
@@ -47,7 +51,7 @@ def dag_svg(edges: Iterable[tuple[str, str]], notes: Mapping[str, str] | None = 
     width, height = _place(_ordered(nodes, paths), nodes)
     parts = [
         f'<svg class="dag" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" role="img" '
-        f'xmlns="http://www.w3.org/2000/svg" aria-label="The stages and what each needs" font-size="{FONT_PX}">'
+        f'xmlns="http://www.w3.org/2000/svg" aria-label="{escape(label)}" font-size="{FONT_PX}">'
     ]
     parts += [_arrow([nodes[name] for name in path]) for path in paths]
     parts += [_box(node) for node in nodes.values() if node.lines]
@@ -71,7 +75,7 @@ def _layered(graph: "nx.DiGraph[str]", notes: Mapping[str, str]) -> dict[str, _N
             layers[name] = min(layers[downstream] for downstream in graph.successors(name)) - 1
     nodes = {}
     for name in graph:
-        lines = tuple(name.split("@", 1)) + ((notes[name],) if name in notes else ())
+        lines = tuple(name.split("@", 1)) + tuple(notes.get(name, "").splitlines())
         width = max(map(len, lines)) * LETTER_PX + 2 * PADDING_PX
         nodes[name] = _Node(layers[name], lines, width=width, height=len(lines) * LINE_PX + PADDING_PX)
     return nodes

@@ -77,6 +77,7 @@ class Page:
     comparison: tuple[Picture, ...]
     trainings: tuple[Training, ...]
     robustness: tuple[Robustness, ...]
+    lineage: str  # an SVG too
     dag: str | None
     dag_missing: str
     costs: tuple[StageCost, ...]

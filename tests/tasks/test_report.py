@@ -1,11 +1,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from genai_core.config import NEEDS_A_PERSON
+from genai_core.data.dataset import load_dataset
 from tasks import evaluate, extractor, generate, reference, report, report_parts, versions
+from tasks.report_parts import read_json
 from tests.tasks.small_run import small_params, write_datasets, write_model, write_selection
 
 EDGES = [("prepare", "train@small"), ("train@small", "report")]
@@ -128,3 +131,14 @@ def test_the_code_version_tells_changed_code_from_committed(workspace):
     assert versions.code_version()["state"] == "as committed"
     (workspace / "params.yaml").write_text("")
     assert versions.code_version()["state"] == "1 file changed since"
+
+
+def test_the_way_back_from_the_images_is_drawn(finished):
+    html = page(finished)
+    drawn = html[html.index("Where the images came from") :]
+    drawn = drawn[: drawn.index("</svg>")]
+    weights = read_json(Path("models/candidate/config.json"))["sha256"]["model.safetensors"]
+    fingerprint = load_dataset(Path("data/augmented")).info.fingerprint
+    for text in ("data/raw", "data/prepared", "data/augmented", fingerprint[:10], f"weights {weights[:10]}", "seeds "):
+        assert text in drawn
+    assert drawn.count("<rect") == 6  # with the dataset, unknown here, that the candidate says it was trained on
