@@ -7,7 +7,7 @@ from tasks.report_parts import BATCH, CANDIDATE, Model, read_json
 
 RAW, PREPARED, AUGMENTED = "data/raw", "data/prepared", "data/augmented"
 DIGITS = 10  # of a hash: enough for `genai lineage` to find it by
-_STARTED_FROM = "weights "
+_STARTED_FROM = "weights "  # as tasks/finetune.py writes it, before their sha256
 
 
 def lineage_svg(prepared: Dataset, augmented: Dataset, models: list[Model]) -> str:

@@ -234,15 +234,26 @@ def _square(image: Image.Image, rule: DecodeRule) -> Image.Image:
     if rule.fit == "crop":
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
-        # reducing_gap: first reduces large photos by whole factors, in a fraction of the time.
-        return image.resize((size, size), bicubic, (left, top, left + side, top + side), reducing_gap=REDUCING_GAP)
+        box = (left, top, left + side, top + side)
+        return image.resize((size, size), bicubic, box, reducing_gap=_reducing_gap(side / size))
     scale = size / max(width, height)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))
     canvas = Image.new("RGB", (size, size), rule.background).convert(image.mode)
-    canvas.paste(
-        image.resize(inner, bicubic, reducing_gap=REDUCING_GAP), ((size - inner[0]) // 2, (size - inner[1]) // 2)
-    )
+    resized = image.resize(inner, bicubic, reducing_gap=_reducing_gap(1 / scale))
+    canvas.paste(resized, ((size - inner[0]) // 2, (size - inner[1]) // 2))
     return canvas
+
+
+def _reducing_gap(scale: float) -> float | None:
+    """With it Pillow first takes means of 2 x 2, 4 x 4, ... pixels, while REDUCING_GAP times the result is left.
+
+    Not of 3 or 5: of fine stripes an odd number leaves some, which the filter would make into coarse ones.
+    """
+    factor = 1
+    while 2 * factor * REDUCING_GAP <= scale:
+        factor *= 2
+    # Pillow reduces by the whole part of scale / gap.
+    return scale / (factor + 0.5) if factor > 1 else None
 
 
 def _one_line(error: BaseException) -> str:
