@@ -111,8 +111,9 @@ class Lineage:
 
     def _draws(self, item: Item) -> tuple[Node, ...]:
         """The batches that this version of the candidate drew while it was in production."""
-        weights = self._weights(item) if item.path == MODEL else None
-        batches = [batch for batch in drawn_batches(self._workspace) if weights and self._drew(item, batch)]
+        if item.path != MODEL:
+            return ()
+        batches = [batch for batch in drawn_batches(self._workspace) if self._drew(item, batch)]
         return tuple(Node("batch", self._named(batch), batch.facts()) for batch in batches)
 
     def _drew(self, item: Item, batch: Drawn) -> bool:
