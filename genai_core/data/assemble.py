@@ -46,7 +46,7 @@ def assemble(
         shard_images=shard_images,
     )
     old, digests = read.old, rows_at(all_digests, chosen.files)
-    sources = pa.array([found.names[row] for row in chosen.files.tolist()], pa.large_string())
+    sources = found.names.at(chosen.files).column
     flags = _flags(read, chosen)
     old_place = read.old_place[chosen.files]
     unknown = np.flatnonzero(old_place < 0)

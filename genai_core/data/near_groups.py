@@ -1,8 +1,6 @@
 """Near duplicates of a dataset that grows: only pairs with a new image are looked for, the others are remembered."""
 
 import hashlib
-import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ import numpy.typing as npt
 
 from genai_core.data import near
 from genai_core.data.facts import Digests, find_digests, order_of
+from genai_core.data.kept_arrays import KEPT_EXTENSION, NotKeptError, forget_kept, read_kept, write_kept
 from genai_core.data.near import Pairs, PixelsAt, near_pairs
 
 
@@ -27,7 +26,7 @@ def find_near_duplicates(
 
     memory: the folder in which pairs are kept from run to run; None: all are looked for. The result is the same.
     """
-    path = None if memory is None else memory / f"near-{_code()}.npz"
+    path = None if memory is None else memory / f"near-{_code()}{KEPT_EXTENSION}"
     seen, old_pairs = _load(path, distance) if path else (digests[:0], np.empty((0, 2, 32), dtype=np.uint8))
     new = np.flatnonzero(find_digests(digests, seen) < 0)
     pairs = near_pairs(hashes, means, deviations, pixels_at, distance=distance, new=new)
@@ -56,20 +55,14 @@ def _code() -> str:
 
 def _load(path: Path, distance: float) -> tuple[Digests, Digests]:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-            if float(saved["distance"]) == distance:
-                return saved["digests"].reshape(-1, 32), saved["pairs"].reshape(-1, 2, 32)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays, kept_distance = read_kept(path, {"digests": np.uint8, "pairs": np.uint8})
+        if kept_distance == distance:
+            return arrays["digests"], arrays["pairs"]
+    except NotKeptError:
         pass
     return np.empty((0, 32), dtype=np.uint8), np.empty((0, 2, 32), dtype=np.uint8)
 
 
 def _save(path: Path, distance: float, digests: Digests, pairs: Digests) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    with new.open("wb") as file:
-        np.savez(file, distance=np.float64(distance), digests=digests, pairs=pairs)
-    os.replace(new, path)
-    for other in path.parent.glob("near-*.npz"):
-        if other != path:
-            other.unlink(missing_ok=True)
+    write_kept(path, {"digests": digests, "pairs": pairs}, distance)
+    forget_kept(path.parent, "near-", [path])

@@ -6,10 +6,8 @@ unless who wrote it left the hashes of its parts, which are compared then: that 
 """
 
 import hashlib
-import json
 import os
 import time
-import zipfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -18,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from genai_core.data import packs
+from genai_core.data.kept_arrays import KEPT_EXTENSION, NotKeptError, forget_kept, read_kept, write_kept
+from genai_core.data.names import Names
 from genai_core.data.packs import Pack, PackFault, read_pack
 
 RACY_NS = 2_000_000_000
@@ -94,16 +94,13 @@ def part_hashes(path: Path) -> tuple[str, ...]:
 
 def forget_others(paths: Iterable[Path], indexes: Path) -> None:
     """Delete the indexes of packs that are gone."""
-    known = {index_path(path, indexes).name for path in paths}
-    for other in indexes.glob("*.npz"):
-        if other.name not in known:
-            other.unlink(missing_ok=True)
+    forget_kept(indexes, "", [index_path(path, indexes) for path in paths])
 
 
 def index_path(path: Path, indexes: Path) -> Path:
     """Where it is kept what is in a pack."""
     place = f"{path.parent.name}/{path.name}"  # NAME/x.tar: the same wherever data/raw lies
-    return indexes / (hashlib.sha256(os.fsencode(place)).hexdigest()[:32] + ".npz")
+    return indexes / (hashlib.sha256(os.fsencode(place)).hexdigest()[:32] + KEPT_EXTENSION)
 
 
 def _code() -> str:
@@ -113,19 +110,16 @@ def _code() -> str:
 def _load(index: Path, stamp: PackStamp) -> tuple[Pack, bool, tuple[str, ...] | None] | None:
     """The pack, whether it was changed just before it was looked at, and the hashes of its parts if they are kept."""
     try:
-        with index.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-            rare = json.loads(saved["rare"].tobytes())
-            if rare["stamp"] != list(stamp.values) or rare["code"] != _code():
-                return None
-            text = saved["names"].tobytes().decode()
-            names = tuple(text.split("\0")) if text else ()
-            places = saved["places"]
-        if places.shape != (3, len(names)) or places.dtype != np.int64:
+        arrays, rare = read_kept(index, {"names": np.uint8, "ends": np.int64, "places": np.int64})
+        if rare["stamp"] != list(stamp.values) or rare["code"] != _code():
+            return None
+        names, places = Names.from_text(arrays["names"], arrays["ends"]), arrays["places"]
+        if places.shape != (3, len(names)):
             return None
         faults = tuple(PackFault(**fault) for fault in rare["faults"])
         pack = Pack(names, places[0], places[1], places[2], rare["end"], faults, rare["skipped"], rare["damage"])
         return pack, bool(rare["racy"]), tuple(rare["parts"]) if rare["parts"] is not None else None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except (NotKeptError, KeyError, TypeError):
         return None
 
 
@@ -140,13 +134,5 @@ def _save(index: Path, pack: Pack, stamp: PackStamp, parts: tuple[str, ...] | No
         "skipped": pack.skipped,
         "damage": pack.damage,
     }
-    index.parent.mkdir(parents=True, exist_ok=True)
-    new = index.with_suffix(f".{os.getpid()}.new")
-    with new.open("wb") as file:
-        np.savez(
-            file,
-            names=np.frombuffer("\0".join(pack.names).encode(), dtype=np.uint8),
-            places=np.stack([pack.starts, pack.offsets, pack.sizes]),
-            rare=np.frombuffer(json.dumps(rare).encode(), dtype=np.uint8),
-        )
-    os.replace(new, index)
+    text, ends = pack.names.to_text()
+    write_kept(index, {"names": text, "ends": ends, "places": np.stack([pack.starts, pack.offsets, pack.sizes])}, rare)

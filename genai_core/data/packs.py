@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from genai_core.data.facts import Indices
+from genai_core.data.names import Names
 from genai_core.data.sources import is_bad_name, is_image_name, is_litter, kind_of_file, printable
 
 BLOCK_BYTES = 512
@@ -50,7 +51,7 @@ class Pack:
     cannot be trusted, or None.
     """
 
-    names: tuple[str, ...]
+    names: Names
     starts: Indices
     offsets: Indices
     sizes: Indices
@@ -117,7 +118,7 @@ def read_pack(path: Path) -> Pack:
     except _DamagedError as error:
         damage = str(error)
     starts, offsets, sizes = np.array(places, dtype=np.int64).reshape(-1, 3).T.copy()
-    return Pack(tuple(names), starts, offsets, sizes, end, tuple(faults), dict(sorted(skipped.items())), damage)
+    return Pack(Names.of(names), starts, offsets, sizes, end, tuple(faults), dict(sorted(skipped.items())), damage)
 
 
 def _is_clean(name: str) -> bool:

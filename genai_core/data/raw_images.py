@@ -10,6 +10,7 @@ import numpy as np
 
 from genai_core.data.decode import Reason
 from genai_core.data.facts import Indices
+from genai_core.data.names import Names
 from genai_core.data.pack_indexes import PackStamp, forget_others, indexed_pack
 from genai_core.data.packs import is_pack
 from genai_core.data.places import Member, Place
@@ -39,7 +40,7 @@ class RawImages:
     """
 
     raw: Path
-    names: tuple[str, ...]
+    names: Names
     packs: tuple[str, ...]
     stamps: tuple[PackStamp, ...]
     pack: Indices
@@ -56,10 +57,12 @@ class RawImages:
         """Where the bytes of these images are."""
         root = os.fspath(self.raw) + "/"
         packs = [root + path for path in self.packs]
-        columns = (rows, self.pack[rows], self.offsets[rows], self.sizes[rows])
+        columns = (self.pack[rows], self.offsets[rows], self.sizes[rows])
         return [
-            root + self.names[row] if pack < 0 else Member(packs[pack], offset, size, self.names[row])
-            for row, pack, offset, size in zip(*(column.tolist() for column in columns), strict=True)
+            root + name if pack < 0 else Member(packs[pack], offset, size, name)
+            for name, pack, offset, size in zip(
+                self.names.at(rows), *(column.tolist() for column in columns), strict=True
+            )
         ]
 
     def in_storage_order(self, rows: Indices) -> Indices:
@@ -80,14 +83,14 @@ def find_raw_images(
     """
     found = find_images(raw, is_pack)
     on_listed(found.files, found.packs)
-    names = list(found.files)
+    names = [Names.of(found.files)]
     skipped = Counter({kind: count for kind, count in found.skipped.items() if kind not in REFUSED})
     faults = [RawFault(name, "bad_name", "no UTF-8, or control characters") for name in found.bad_names]
     faults += [RawFault(name, reason, REFUSED_DETAILS[reason]) for name, reason in found.refused.items()]
     stamps: list[PackStamp] = []
-    pack_of = [np.full(len(names), -1, dtype=np.int64)]
-    members = [np.zeros(len(names), dtype=np.int64)]
-    offsets, sizes = [np.zeros(len(names), dtype=np.int64)], [np.zeros(len(names), dtype=np.int64)]
+    pack_of = [np.full(len(found.files), -1, dtype=np.int64)]
+    members = [np.zeros(len(found.files), dtype=np.int64)]
+    offsets, sizes = [np.zeros(len(found.files), dtype=np.int64)], [np.zeros(len(found.files), dtype=np.int64)]
     packs: list[str] = []
     for path in found.packs:
         folder = path.partition("/")[0]
@@ -104,7 +107,7 @@ def find_raw_images(
             faults.append(RawFault(path, "bad_pack", pack.damage))
             faults += [RawFault(f"{folder}/{name}", "bad_pack", f"in {path}, which is damaged") for name in pack.names]
             continue
-        names += [f"{folder}/{name}" for name in pack.names]
+        names.append(pack.names.below(folder))
         pack_of.append(np.full(len(pack.names), len(packs), dtype=np.int64))
         members.append(np.arange(len(pack.names)))
         offsets.append(pack.offsets)
@@ -113,12 +116,13 @@ def find_raw_images(
         stamps.append(stamp)
     if indexes is not None:
         forget_others([raw / path for path in found.packs], indexes)
-    if not names and not faults:
+    joined = Names.joined(names)
+    if not joined and not faults:
         raise ValueError(f"{raw}: no image file in it; {accepted_formats()}")
-    order = np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
+    order = joined.order()
     return RawImages(
         raw,
-        tuple(map(names.__getitem__, order.tolist())),
+        joined.at(order),
         tuple(packs),
         tuple(stamps),
         np.concatenate(pack_of)[order],

@@ -41,7 +41,7 @@ def same_names(found: RawImages, read: ReadFiles, decoded: Indices) -> dict[int,
     """Images that have another one's name but not its pixels, by row: the file counts, then the first pack."""
     digests = read.files.records["sha256"]
     twins: dict[int, RejectedFile] = {}
-    if not found.packs or len(set(found.names)) == len(found):  # nearly always, and quickly told
+    if not found.packs or not found.names.has_twins():  # nearly always, and quickly told
         return twins
     first = -1
     for row in decoded.tolist():

@@ -142,10 +142,11 @@ def _pack_without(pack: Pack, rows: Indices) -> tuple[Pack, Indices]:
     sizes = pack.offsets[rows] + padded(pack.sizes[rows]) - pack.starts[rows]
     kept = np.setdiff1d(np.arange(len(pack.names)), rows)
     before = np.concatenate([[0], np.cumsum(sizes)])[np.searchsorted(rows, kept)]
-    names = tuple(pack.names[row] for row in kept.tolist())
     starts, offsets = pack.starts[kept] - before, pack.offsets[kept] - before
     end = pack.end - int(sizes.sum())
-    return Pack(names, starts, offsets, pack.sizes[kept], end, pack.faults, pack.skipped, pack.damage), kept
+    return Pack(
+        pack.names.at(kept), starts, offsets, pack.sizes[kept], end, pack.faults, pack.skipped, pack.damage
+    ), kept
 
 
 def _kept_parts(pack: Pack, rows: Indices) -> Iterator[tuple[int, int]]:

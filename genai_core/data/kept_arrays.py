@@ -1,0 +1,90 @@
+"""A private file of a few arrays, written as a whole and read in parts at the speed of memory.
+
+NumPy's .npz copies each array several times on its way. Here every array has its own checksum, so that of a damaged
+file, one cut off or one of another form nothing is taken.
+
+    8 bytes MAGIC, 8 bytes length of the header, 4 bytes its CRC-32 (little-endian)
+    header: JSON {"rare": anything, "arrays": {name: [dtype, shape, bytes, CRC-32]}}
+    the arrays, in the header's order, in C order
+"""
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+KEPT_EXTENSION = ".kept"
+_MAGIC = b"genai k1"
+_UNFINISHED = ".new"
+_MAX_HEADER_BYTES = 1 << 30
+_HEAD = struct.Struct("<8sQI")
+
+Array = npt.NDArray[Any]
+
+
+class NotKeptError(Exception):
+    """The file is not there, damaged, or of another form."""
+
+
+def write_kept(path: Path, arrays: Mapping[str, Array], rare: object) -> None:
+    """Write a file anew, folders too; whoever reads it sees the old or the new one. rare: what JSON can hold."""
+    blocks = {name: np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for name, array in arrays.items()}
+    forms = {
+        name: [str(array.dtype), array.shape, len(blocks[name]), zlib.crc32(blocks[name])]
+        for name, array in arrays.items()
+    }
+    header = json.dumps({"rare": rare, "arrays": forms}).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(f".{os.getpid()}{_UNFINISHED}")
+    with new.open("wb") as file:
+        file.write(_HEAD.pack(_MAGIC, len(header), zlib.crc32(header)) + header)
+        for block in blocks.values():
+            file.write(block)
+    os.replace(new, path)
+
+
+def read_kept(path: Path, wanted: Mapping[str, npt.DTypeLike]) -> tuple[dict[str, Array], Any]:
+    """The arrays `wanted`, by name with the type that each must have, read-only; and what is rare.
+
+    Raises NotKeptError.
+    """
+    arrays: dict[str, Array] = {}
+    try:
+        with path.open("rb") as file:
+            magic, length, check = _HEAD.unpack(file.read(_HEAD.size))
+            if magic != _MAGIC:
+                raise NotKeptError(path)
+            header = json.loads(_checked(file.read(min(length, _MAX_HEADER_BYTES)), check))
+            place = file.tell()
+            for name, (kind, shape, size, check) in header["arrays"].items():
+                if name in wanted:
+                    dtype = np.dtype(wanted[name])
+                    if kind != str(dtype):
+                        raise NotKeptError(path)
+                    file.seek(place)
+                    arrays[name] = np.frombuffer(_checked(file.read(size), check), np.uint8).view(dtype).reshape(shape)
+                place += size
+            if arrays.keys() != wanted.keys():
+                raise NotKeptError(path)
+            return arrays, header["rare"]
+    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        raise NotKeptError(path) from error
+
+
+def forget_kept(folder: Path, beginning: str, but: Collection[Path]) -> None:
+    """Delete the files of a folder whose names begin so, but some, and but what another process writes just now."""
+    for other in folder.glob(f"{beginning}*"):
+        if other not in but and other.suffix != _UNFINISHED:
+            other.unlink(missing_ok=True)
+
+
+def _checked(block: bytes, check: int) -> bytes:
+    if zlib.crc32(block) != check:
+        raise ValueError("damaged")
+    return block
