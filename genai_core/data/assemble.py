@@ -79,7 +79,7 @@ def assemble(
                 "row": pa.array(old.row[at]),
                 "flags": flags.take(rows),
             }
-            writer.keep_rows(old.folder, pa.table(kept, schema=ROWS_SCHEMA), old.facts[at])
+            writer.keep_rows(old.folder, pa.table(kept, schema=ROWS_SCHEMA), rows_at(old.facts, at))
         new = ours[~stays]
         for begin in range(0, len(new), shard_images):
             part = new[begin : begin + shard_images]

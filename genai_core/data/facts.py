@@ -6,7 +6,8 @@ makes smaller, must not be there.
 """
 
 import hashlib
-from typing import Any
+import math
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ Pixels = npt.NDArray[np.uint8]
 Facts = npt.NDArray[np.void]
 Digests = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
+Rows = TypeVar("Rows", bound=npt.NDArray[Any])
 
 
 def facts_dtype(channels: int) -> np.dtype[Any]:
@@ -64,11 +66,15 @@ def hex_column(digests: Digests, digits: int = 64) -> Any:
     return pa.LargeStringArray.from_buffers(len(letters), buffers[1], buffers[2])
 
 
-def rows_at(rows: Digests, indices: Indices) -> Digests:
-    """rows[indices] for hashes (N, 32): each as one piece, which takes a twentieth of the time."""
-    pieces = np.ascontiguousarray(rows).view("V32").ravel()
-    taken: Digests = pieces[indices].view(np.uint8).reshape(-1, 32)
-    return taken
+def pieces_of(rows: npt.NDArray[Any]) -> npt.NDArray[np.void]:
+    """The same memory as (N,), each row (N, ...) one piece: NumPy moves fields one by one, in twenty times the time."""
+    row_bytes = rows.dtype.itemsize * math.prod(rows.shape[1:])
+    return np.asarray(rows.view(f"V{row_bytes}").reshape(len(rows)))
+
+
+def rows_at(rows: Rows, indices: Indices) -> Rows:
+    """rows[indices] for hashes (N, 32) and structured rows (N,), as pieces."""
+    return cast(Rows, pieces_of(rows)[indices].view(rows.dtype).reshape(-1, *rows.shape[1:]))
 
 
 def heads_of(digests: Digests) -> npt.NDArray[np.uint64]:

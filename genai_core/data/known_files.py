@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from genai_core.data import decode, decode_worker, decoder_pool, near
 from genai_core.data.decode import DecodeRule, Rejected
-from genai_core.data.facts import Digests, Indices, find_digests, rows_at
+from genai_core.data.facts import Digests, Indices, find_digests, pieces_of, rows_at
 from genai_core.data.pack_indexes import RACY_NS, PackStamp, stamp_pack
 from genai_core.data.raw_images import RawImages
 
@@ -72,7 +72,7 @@ class Files:
 
     def take(self, other: "Files", here: Indices, there: Indices) -> None:
         """Take over what was decoded in the rows `there` of `other` into the rows `here`."""
-        self.records[here] = other.records[there]
+        pieces_of(self.records)[here] = pieces_of(other.records)[there]
         if other.flags or other.rejected:
             rare = np.fromiter(other.flags.keys() | other.rejected.keys(), dtype=np.int64)
             for at in np.flatnonzero(np.isin(there, rare)).tolist():
@@ -84,7 +84,7 @@ class Files:
 
     def at(self, rows: Indices) -> "Files":
         """Some of them, as files of their own."""
-        part = Files(self.records[rows], rows_at(self.contents, rows), self.endings[rows], self.stamps[rows])
+        part = Files(rows_at(self.records, rows), rows_at(self.contents, rows), self.endings[rows], self.stamps[rows])
         if self.flags or self.rejected or self.again:
             place = {row: index for index, row in enumerate(rows.tolist())}
             part.flags = {place[row]: words for row, words in self.flags.items() if row in place}

@@ -140,7 +140,7 @@ def _choose(
     memory: Path | None,
 ) -> tuple[Chosen, list[RejectedFile]]:
     """The split of the files `kept`, without the training images that look like a test image."""
-    digests, records = rows_at(all_digests, kept), read.files.records[kept]
+    digests, records = rows_at(all_digests, kept), rows_at(read.files.records, kept)
     held_out = is_held_out(digests, config.test_share, given[kept])
     if config.near_duplicate_distance is None:
         return Chosen(kept, held_out, {}), []

@@ -26,7 +26,7 @@ from genai_core.data.dataset import (
     Labels,
     Split,
 )
-from genai_core.data.facts import Digests, Facts, Indices, Pixels, facts_of, hex_column, moments, order_of
+from genai_core.data.facts import Digests, Facts, Indices, Pixels, facts_of, hex_column, moments, order_of, rows_at
 
 # While a dataset is written, names that few rows share stand in dictionaries: as numbers, which are quickly sorted.
 _FEW = pa.dictionary(pa.int32(), pa.large_string())
@@ -134,7 +134,7 @@ class DatasetWriter:
         if by_content:
             order = order_of(facts["sha256"])
             order = np.concatenate([order[is_train[order]], order[~is_train[order]]])
-            rows, facts, is_train = rows.take(pa.array(order)), facts[order], is_train[order]
+            rows, facts, is_train = rows.take(pa.array(order)), rows_at(facts, order), is_train[order]
         counts: dict[str, int] = {"train": int(is_train.sum()), "test": int((~is_train).sum())}
         if not all(counts.values()):
             raise ValueError(f"a dataset needs images in train and in test, got {counts}")
