@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from genai_core.data import near
-from genai_core.data.facts import Digests, find_digests, order_of
+from genai_core.data.digest_index import DigestIndex
+from genai_core.data.facts import Digests, rows_at
 from genai_core.data.near import Pairs, PixelsAt, near_pairs
+
+_NOTHING = (np.empty((0, 32), dtype=np.uint8), np.empty((0, 2, 32), dtype=np.uint8))
 
 
 def find_near_duplicates(
-    digests: Digests,
+    index: DigestIndex,
     hashes: npt.NDArray[np.uint64],
     means: npt.NDArray[np.float64],
     deviations: npt.NDArray[np.float64],
@@ -23,31 +26,31 @@ def find_near_duplicates(
     distance: float,
     memory: Path | None,
 ) -> Pairs:
-    """All pairs (i, j), i < j, of near duplicates among N images, sorted: (P, 2).
+    """All pairs (i, j), i < j, of near duplicates among N images, sorted: (P, 2). index: of their hashes.
 
     memory: the folder in which pairs are kept from run to run; None: all are looked for. The result is the same.
     """
     path = None if memory is None else memory / f"near-{_code()}.npz"
-    seen, old_pairs = _load(path, distance) if path else (digests[:0], np.empty((0, 2, 32), dtype=np.uint8))
-    new = np.flatnonzero(find_digests(digests, seen) < 0)
+    seen, old_pairs = _load(path, distance) if path else _NOTHING
+    new = np.flatnonzero(DigestIndex(seen, np.arange(len(seen))).find(index) < 0)
     pairs = near_pairs(hashes, means, deviations, pixels_at, distance=distance, new=new)
-    sides = np.stack([find_digests(old_pairs[:, side], digests) for side in (0, 1)], axis=1)
+    sides = np.stack([index.find(DigestIndex(old_pairs[:, side])) for side in (0, 1)], axis=1)
     sides = np.sort(sides[(sides >= 0).all(axis=1)], axis=1)
     pairs = np.unique(np.concatenate([pairs, sides]), axis=0)
-    if path is not None and (len(new) or len(seen) != len(digests)):
-        _save(path, distance, digests, digests[pairs])
+    if path is not None and (len(new) or len(seen) != len(index)):
+        _save(path, distance, rows_at(index.digests, index.order), index.digests[pairs])
     return pairs
 
 
-def near_flags(pairs: Pairs, digests: Digests) -> dict[int, str]:
+def near_flags(pairs: Pairs, index: DigestIndex) -> dict[int, str]:
     """By index, the word for each image of `pairs`: it names the partner of the smallest hash."""
-    place = np.empty(len(digests), dtype=np.int64)
-    place[order_of(digests)] = np.arange(len(digests))
+    place = np.empty(len(index), dtype=np.int64)
+    place[index.order] = np.arange(len(index))
     partner: dict[int, int] = {}
     for one, other in [*pairs.tolist(), *pairs[:, ::-1].tolist()]:
         if one not in partner or place[other] < place[partner[one]]:
             partner[one] = other
-    return {one: f"near_duplicate:{digests[other].tobytes().hex()[:16]}" for one, other in partner.items()}
+    return {one: f"near_duplicate:{index.digests[other].tobytes().hex()[:16]}" for one, other in partner.items()}
 
 
 def _code() -> str:
@@ -58,17 +61,17 @@ def _load(path: Path, distance: float) -> tuple[Digests, Digests]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             if float(saved["distance"]) == distance:
-                return saved["digests"].reshape(-1, 32), saved["pairs"].reshape(-1, 2, 32)
+                return saved["in_order"].reshape(-1, 32), saved["pairs"].reshape(-1, 2, 32)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass
-    return np.empty((0, 32), dtype=np.uint8), np.empty((0, 2, 32), dtype=np.uint8)
+    return _NOTHING
 
 
-def _save(path: Path, distance: float, digests: Digests, pairs: Digests) -> None:
+def _save(path: Path, distance: float, in_order: Digests, pairs: Digests) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
     with new.open("wb") as file:
-        np.savez(file, distance=np.float64(distance), digests=digests, pairs=pairs)
+        np.savez(file, distance=np.float64(distance), in_order=in_order, pairs=pairs)
     os.replace(new, path)
     for other in path.parent.glob("near-*.npz"):
         if other != path:

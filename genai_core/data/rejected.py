@@ -4,6 +4,8 @@ import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
+from operator import eq
 from pathlib import Path
 
 from genai_core.data.classes import Classes
@@ -39,9 +41,10 @@ def duplicate_files(names: Sequence[str], classes: Classes, given: GivenSides, s
 
 def same_names(found: RawImages, read: ReadFiles, decoded: Indices) -> dict[int, RejectedFile]:
     """Images that have another one's name but not its pixels, by row: the file counts, then the first pack."""
-    digests = read.files.records["sha256"]
+    digests = read.index.digests
     twins: dict[int, RejectedFile] = {}
-    if not found.packs or len(set(found.names)) == len(found):  # nearly always, and quickly told
+    # Nearly always, and quickly told: the names are sorted.
+    if not found.packs or not any(map(eq, found.names, islice(found.names, 1, None))):
         return twins
     first = -1
     for row in decoded.tolist():

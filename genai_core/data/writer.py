@@ -26,7 +26,8 @@ from genai_core.data.dataset import (
     Labels,
     Split,
 )
-from genai_core.data.facts import Digests, Facts, Indices, Pixels, facts_of, hex_column, moments, order_of, rows_at
+from genai_core.data.digest_index import DigestIndex
+from genai_core.data.facts import Digests, Facts, Indices, Pixels, facts_of, hex_column, moments, rows_at
 
 # While a dataset is written, names that few rows share stand in dictionaries: as numbers, which are quickly sorted.
 _FEW = pa.dictionary(pa.int32(), pa.large_string())
@@ -132,7 +133,7 @@ class DatasetWriter:
         self._rows, self._facts = [], []  # of a million images they would take hundreds of megabytes
         is_train = _is_text(rows["split"], SPLITS[0])
         if by_content:
-            order = order_of(facts["sha256"])
+            order = DigestIndex(facts["sha256"]).order
             order = np.concatenate([order[is_train[order]], order[~is_train[order]]])
             rows, facts, is_train = rows.take(pa.array(order)), rows_at(facts, order), is_train[order]
         counts: dict[str, int] = {"train": int(is_train.sum()), "test": int((~is_train).sum())}
