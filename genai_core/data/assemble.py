@@ -47,8 +47,6 @@ def assemble(
     )
     old, index = read.old, read.index.at(chosen.files)
     sources = pa.array(found.names, pa.large_string())
-    if len(chosen.files) < len(found):
-        sources = sources.take(pa.array(chosen.files))
     flags = _flags(read, chosen)
     old_place = read.old_place[chosen.files]
     unknown = np.flatnonzero(old_place < 0)
@@ -75,7 +73,7 @@ def assemble(
                 "id": pa.repeat(pa.scalar("", pa.large_string()), len(at)),
                 "label": pa.array(labels[ours[stays]], pa.int64()),
                 "split": one_text(split, len(at)),
-                "source": sources.take(rows),
+                "source": sources.take(pa.array(chosen.files[ours[stays]])),
                 "shard": dictionary_column(old.shard_code[at], old.shards),
                 "row": pa.array(old.row[at]),
                 "flags": flags.take(rows),
@@ -88,7 +86,7 @@ def assemble(
                 split,
                 read.pixels_at(chosen.files[part]),
                 labels[part] if classes else None,
-                sources=sources.take(pa.array(part)),
+                sources=sources.take(pa.array(chosen.files[part])),
                 flags=flags.take(pa.array(part)),
                 digests=rows_at(index.digests, part),
             )

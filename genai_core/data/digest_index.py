@@ -54,6 +54,17 @@ def heads_of(digests: Digests) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(digests[:, :8]).view(">u8").ravel().astype(np.uint64)
 
 
+def may_be_in(many: Digests, few: Digests) -> Indices:
+    """Of hashes (N, 32) the indices of those that begin as one of a few does: the others need not be sorted."""
+    is_begin = np.zeros(1 << 16, dtype=np.bool_)
+    is_begin[_begins(few)] = True
+    return np.flatnonzero(is_begin[_begins(many)])
+
+
+def _begins(digests: Digests) -> npt.NDArray[np.uint16]:
+    return np.ascontiguousarray(digests[:, :2]).view(np.uint16).ravel()
+
+
 def _order_of(digests: Digests, heads: npt.NDArray[np.uint64]) -> Indices:
     order = np.argsort(heads, kind="stable")  # which goes quickly through what is in order in parts
     ordered = heads[order]

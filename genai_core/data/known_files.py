@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from genai_core.data import decode, decode_worker, decoder_pool, near
 from genai_core.data.decode import DecodeRule, Rejected
-from genai_core.data.digest_index import DigestIndex
+from genai_core.data.digest_index import DigestIndex, may_be_in
 from genai_core.data.facts import Digests, Indices, pieces_of, rows_at
 from genai_core.data.pack_indexes import RACY_NS, PackStamp, stamp_pack
 from genai_core.data.raw_images import RawImages
@@ -179,7 +179,10 @@ def take_same_content(paths: Sequence[Path], files: Files, rows: Indices) -> Ind
     for path, contents, endings in _contents(paths):
         if len(rows) == 0:
             break
-        found = DigestIndex(contents).find(DigestIndex(rows_at(files.contents, rows)))
+        wanted = rows_at(files.contents, rows)
+        among = may_be_in(contents, wanted)
+        found = DigestIndex(rows_at(contents, among)).find(DigestIndex(wanted))
+        found[found >= 0] = among[found[found >= 0]]
         same = np.where((found >= 0) & (endings[found] == files.endings[rows]), found, -1) if len(endings) else found
         if (same >= 0).any() and (known := load(path)) is not None:
             files.take(known, rows[same >= 0], same[same >= 0])

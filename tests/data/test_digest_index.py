@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from genai_core.data.digest_index import DigestIndex
+from genai_core.data.digest_index import DigestIndex, may_be_in
 from genai_core.data.facts import Digests
 
 
@@ -38,3 +38,12 @@ def test_a_part_is_in_order_without_sorting_again():
     assert (part.digests == whole.digests).all()
     assert part.order.tolist() == whole.order.tolist()
     assert (part.heads == whole.heads).all()
+
+
+def test_what_may_be_in_a_few_is_all_that_is():
+    many, few = np.random.default_rng(0).integers(0, 256, (2, 500, 32), dtype=np.uint8)
+    many[::50] = few[:10]
+    found = may_be_in(many, few[:20])
+    assert set(range(0, 500, 50)) <= set(found.tolist())
+    assert len(found) < 20
+    assert len(may_be_in(many, few[:0])) == len(may_be_in(many[:0], few)) == 0
