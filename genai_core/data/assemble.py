@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from genai_core.config import DataConfig
 from genai_core.data.dataset import SPLITS, DatasetInfo
-from genai_core.data.facts import Digests, Indices, order_of, rows_at
+from genai_core.data.digest_index import DigestIndex
+from genai_core.data.facts import Indices, rows_at
 from genai_core.data.layout import OldShard, images_a_shard, shards_to_keep
 from genai_core.data.raw_images import RawImages
 from genai_core.data.read_files import ReadFiles
@@ -29,7 +30,6 @@ def assemble(
     folder: Path,
     found: RawImages,
     read: ReadFiles,
-    all_digests: Digests,
     chosen: Chosen,
     labels: Indices,
     classes: tuple[str, ...],
@@ -45,19 +45,17 @@ def assemble(
         classes=classes,
         shard_images=shard_images,
     )
-    old, digests = read.old, rows_at(all_digests, chosen.files)
-    sources = found.names.at(chosen.files).column
+    old, index = read.old, read.index.at(chosen.files)
     flags = _flags(read, chosen)
     old_place = read.old_place[chosen.files]
     unknown = np.flatnonzero(old_place < 0)
-    old_place[unknown] = old.find(rows_at(digests, unknown))
-    by_hash = order_of(digests)
+    old_place[unknown] = old.find(DigestIndex(rows_at(index.digests, unknown)))
     for split in SPLITS:
-        ours = by_hash[chosen.held_out[by_hash] == (split == "test")]
+        ours = index.order[chosen.held_out[index.order] == (split == "test")]
         place = old_place[ours]
         elsewhere = np.flatnonzero(place >= 0)
         elsewhere = elsewhere[old.is_train[place[elsewhere]] != (split == "train")]
-        place[elsewhere] = old.find(rows_at(digests, ours[elsewhere]), split)
+        place[elsewhere] = old.find(DigestIndex(rows_at(index.digests, ours[elsewhere])), split)
         wanted = np.bincount(old.shard_code[place[place >= 0]], minlength=len(old.shards))
         shards = map(OldShard, old.shards, old.lengths.tolist(), wanted.tolist())
         names = shards_to_keep(
@@ -74,12 +72,12 @@ def assemble(
                 "id": pa.repeat(pa.scalar("", pa.large_string()), len(at)),
                 "label": pa.array(labels[ours[stays]], pa.int64()),
                 "split": one_text(split, len(at)),
-                "source": sources.take(rows),
+                "source": found.names.at(chosen.files[ours[stays]]).column,
                 "shard": dictionary_column(old.shard_code[at], old.shards),
                 "row": pa.array(old.row[at]),
                 "flags": flags.take(rows),
             }
-            writer.keep_rows(old.folder, pa.table(kept, schema=ROWS_SCHEMA), old.facts[at])
+            writer.keep_rows(old.folder, pa.table(kept, schema=ROWS_SCHEMA), rows_at(old.facts, at))
         new = ours[~stays]
         for begin in range(0, len(new), shard_images):
             part = new[begin : begin + shard_images]
@@ -87,9 +85,9 @@ def assemble(
                 split,
                 read.pixels_at(chosen.files[part]),
                 labels[part] if classes else None,
-                sources=sources.take(pa.array(part)),
+                sources=found.names.at(chosen.files[part]).column,
                 flags=flags.take(pa.array(part)),
-                digests=rows_at(digests, part),
+                digests=rows_at(index.digests, part),
             )
     return writer.finish(by_content=True)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.data.facts import Digests, Indices, heads_of
+from genai_core.data.digest_index import DigestIndex, heads_of
+from genai_core.data.facts import Indices, rows_at
 
 
 @dataclass(frozen=True)
@@ -20,20 +21,21 @@ class Duplicates:
     contradicting: tuple[tuple[int, ...], ...]
 
 
-def find_duplicates(digests: Digests, labels: Indices, ranks: npt.NDArray[np.integer], among: Indices) -> Duplicates:
+def find_duplicates(index: DigestIndex, labels: Indices, ranks: npt.NDArray[np.integer], among: Indices) -> Duplicates:
     """Of several files with the same pixels, the one with the lowest rank is kept, then the first.
 
-    digests (N, 32), labels and ranks (N,) of all files; among: indices of those that were decoded, in order.
+    index: N hashes, labels and ranks (N,) of all files; among: indices of those that were decoded, in order.
     """
-    heads = heads_of(digests[among] if len(among) < len(digests) else digests)
-    ordered = np.sort(heads)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    is_alone = ~np.isin(heads, twice) if len(twice) else np.ones(len(among), dtype=np.bool_)
+    decoded = index.at(among)
+    same = decoded.heads[1:] == decoded.heads[:-1]
+    is_alone = np.ones(len(among), dtype=np.bool_)
+    is_alone[decoded.order[1:][same]] = False
+    is_alone[decoded.order[:-1][same]] = False
     alone, among = among[is_alone], among[~is_alone]
     if len(among) == 0:  # nearly always, and quickly told
         return Duplicates(alone, {}, ())
     among = among[np.argsort(ranks[among], kind="stable")]
-    pixels, label = np.ascontiguousarray(digests[among]), labels[among]
+    pixels, label = rows_at(index.digests, among), labels[among]
     # Eight bytes tell images apart, unless somebody has made them collide: that is seen below.
     _, first, group = np.unique(heads_of(pixels), return_index=True, return_inverse=True)
     if not (pixels == pixels[first[group]]).all():
@@ -44,8 +46,8 @@ def find_duplicates(digests: Digests, labels: Indices, ranks: npt.NDArray[np.int
     is_kept[first[~contradicts]] = True
     later = np.flatnonzero(~is_kept & ~contradicts[group])
     groups: dict[int, list[int]] = {}
-    for index in np.flatnonzero(contradicts[group]).tolist():
-        groups.setdefault(int(group[index]), []).append(int(among[index]))
+    for place in np.flatnonzero(contradicts[group]).tolist():
+        groups.setdefault(int(group[place]), []).append(int(among[place]))
     return Duplicates(
         np.sort(np.concatenate([alone, among[is_kept]])),
         dict(zip(among[later].tolist(), among[first[group[later]]].tolist(), strict=True)),

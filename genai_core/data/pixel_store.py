@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genai_core.data.dataset import DatasetInfo, Split, load_info, read_facts
-from genai_core.data.facts import Digests, Facts, Indices, Pixels, facts_dtype, find_digests
+from genai_core.data.digest_index import DigestIndex
+from genai_core.data.facts import Facts, Indices, Pixels, facts_dtype
 
 HASHING_THREADS = 2
 
@@ -42,19 +43,19 @@ class OldPixels:
         self.shards = tuple(name for name, facts in zip(split_of, read, strict=True) if facts is not None)
         parts = [facts for facts in read if facts is not None]
         self.facts: Facts = np.concatenate([np.empty(0, dtype=facts_dtype(channels)), *parts])
-        self.digests: Digests = np.ascontiguousarray(self.facts["sha256"])
+        self._index = DigestIndex(self.facts["sha256"])
         self.lengths = np.array([len(part) for part in parts], dtype=np.int64)
         self.shard_code = np.repeat(np.arange(len(parts)), self.lengths)
         self.row = np.concatenate([np.empty(0, dtype=np.int64), *(np.arange(len(part)) for part in parts)])
         is_train = np.array([split_of[name] == "train" for name in self.shards], dtype=np.bool_)
         self.is_train = np.repeat(is_train, self.lengths)
 
-    def find(self, digests: Digests, split: Split | None = None) -> Indices:
-        """For each hash (N, 32) where it stands, in shards of that split or in any, or -1."""
+    def find(self, wanted: DigestIndex, split: Split | None = None) -> Indices:
+        """For each of the hashes where it stands, in shards of that split or in any, or -1."""
         if split is None:
-            return find_digests(digests, self.digests)
+            return self._index.find(wanted)
         among = np.flatnonzero(self.is_train == (split == "train"))
-        found = find_digests(digests, self.digests[among])
+        found = self._index.at(among).find(wanted)
         return np.where(found >= 0, among[found], -1) if len(among) else found
 
     def at(self, indices: Indices) -> Pixels:

@@ -20,7 +20,7 @@ from genai_core.data.classes import Classes, check_all_or_none_labelled, classes
 from genai_core.data.dataset import NO_LABEL, DatasetInfo
 from genai_core.data.decoder_pool import Worker
 from genai_core.data.duplicates import find_duplicates
-from genai_core.data.facts import Digests, Indices, rows_at
+from genai_core.data.facts import Indices, rows_at
 from genai_core.data.known_files import Memory
 from genai_core.data.near_groups import find_near_duplicates, near_flags
 from genai_core.data.pixel_store import OldPixels, PreviousDataset, Spool
@@ -105,24 +105,23 @@ def _make(
     is_decoded = np.ones(len(found), dtype=np.bool_)
     is_decoded[list(read.files.rejected)] = False
     decoded = np.flatnonzero(is_decoded)
-    digests = np.ascontiguousarray(read.files.records["sha256"])
     twins = same_names(found, read, decoded)
     decoded = np.setdiff1d(decoded, list(twins)) if twins else decoded
-    same = find_duplicates(digests, classes.codes, given, decoded)
+    same = find_duplicates(read.index, classes.codes, given, decoded)
     faulty = [RejectedFile(fault.source, fault.reason, fault.detail) for fault in found.faults]
     faulty += twins.values()
     faulty += [RejectedFile(found.names[row], r.reason, r.detail) for row, r in read.files.rejected.items()]
     rejected = faulty + duplicate_files(found.names, classes, given, same)
     check_rejected_share(sorted(rejected, key=lambda file: file.source), total_files, config.max_rejected_share)
 
-    chosen, left_out = _choose(read, digests, same.kept, given, config, found.names, memory)
+    chosen, left_out = _choose(read, same.kept, given, config, found.names, memory)
     rejected = sorted(rejected + left_out, key=lambda file: file.source)
     codes = classes.codes[chosen.files]
     images = np.bincount(codes[codes >= 0], minlength=len(classes.names))
     present = tuple(sorted(name for name, count in zip(classes.names, images.tolist(), strict=True) if count))
     numbers = np.array([present.index(name) if name in present else NO_LABEL for name in classes.names] + [NO_LABEL])
     labels = numbers[codes]
-    info = assemble(folder, found, read, digests, chosen, labels, present, config)
+    info = assemble(folder, found, read, chosen, labels, present, config)
     write_rejected(folder / REJECTED_FILE, rejected)
     trained = np.bincount(labels[~chosen.held_out] + 1, minlength=1 + len(present))[1:]
     untrained = tuple(name for name, count in zip(present, trained.tolist(), strict=True) if not count)
@@ -132,7 +131,6 @@ def _make(
 
 def _choose(
     read: ReadFiles,
-    all_digests: Digests,
     kept: Indices,
     given: GivenSides,
     config: DataConfig,
@@ -140,15 +138,15 @@ def _choose(
     memory: Path | None,
 ) -> tuple[Chosen, list[RejectedFile]]:
     """The split of the files `kept`, without the training images that look like a test image."""
-    digests, records = rows_at(all_digests, kept), read.files.records[kept]
-    held_out = is_held_out(digests, config.test_share, given[kept])
+    index, records = read.index.at(kept), rows_at(read.files.records, kept)
+    held_out = is_held_out(index.digests, config.test_share, given[kept])
     if config.near_duplicate_distance is None:
         return Chosen(kept, held_out, {}), []
     values = config.channels * config.image_size**2
     means = records["total"] / values
     deviations = np.sqrt(values * records["squares"] - records["total"] ** 2) / values
     pairs = find_near_duplicates(
-        digests,
+        index,
         records["near_hash"],
         means,
         deviations,
@@ -165,7 +163,7 @@ def _choose(
         RejectedFile(names[kept[one]], "near_duplicate", f"looks like {names[kept[other]]}, which is held out")
         for one, other in gone.items()
     ]
-    flags = near_flags(pairs[stays[pairs].all(axis=1)], digests)
+    flags = near_flags(pairs[stays[pairs].all(axis=1)], index)
     return Chosen(kept[stays], held_out[stays], {int(kept[index]): word for index, word in flags.items()}), left_out
 
 

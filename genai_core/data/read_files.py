@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from genai_core.config import DataConfig
 from genai_core.data.decode import DecodeRule
 from genai_core.data.decoder_pool import Worker, decode_files
+from genai_core.data.digest_index import DigestIndex
 from genai_core.data.facts import Indices, Pixels, rows_at
 from genai_core.data.known_files import (
     Files,
@@ -35,10 +36,12 @@ HASHED_AT_ONCE = 256
 class ReadFiles:
     """What is in the files (N), and where the pixels of each stand: in the spool or in the version before, or -1.
 
+    index: of the hashes of their pixels, zeros for what is rejected.
     lost: rows that are known but whose pixels are nowhere; they are decoded once one of them is asked for.
     """
 
     files: Files
+    index: DigestIndex
     spool: Spool
     old: OldPixels
     spool_place: Indices
@@ -96,7 +99,8 @@ def read_files(
     is_known[list(files.rejected)] = False
     old_place = np.full(total, -1, dtype=np.int64)
     known_rows = np.flatnonzero(is_known)
-    old_place[known_rows] = old.find(rows_at(files.records["sha256"], known_rows))
+    known = DigestIndex(rows_at(files.records["sha256"], known_rows))
+    old_place[known_rows] = old.find(known)
     lost = known_rows[old_place[known_rows] < 0]
     if len(open_rows):  # else they may not be needed: the likes of left-out near duplicates, and no process starts
         open_rows, lost = np.union1d(open_rows, lost), lost[:0]
@@ -131,7 +135,8 @@ def read_files(
         for path, rows in to_save.items():
             save(path, files.at(rows))
         kept.forget_all_but([kept.of_files(), *map(kept.of_pack, images.stamps)])
-    return ReadFiles(files, spool, old, spool_place, old_place, lost, decode)
+    index = known if len(known) == total else DigestIndex(files.records["sha256"])
+    return ReadFiles(files, index, spool, old, spool_place, old_place, lost, decode)
 
 
 def _take_known(images: RawImages, files: Files, kept: Memory, workers: int) -> tuple[Indices, dict[Path, Indices]]:

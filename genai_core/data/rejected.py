@@ -39,7 +39,7 @@ def duplicate_files(names: Sequence[str], classes: Classes, given: GivenSides, s
 
 def same_names(found: RawImages, read: ReadFiles, decoded: Indices) -> dict[int, RejectedFile]:
     """Images that have another one's name but not its pixels, by row: the file counts, then the first pack."""
-    digests = read.files.records["sha256"]
+    digests = read.index.digests
     twins: dict[int, RejectedFile] = {}
     if not found.packs or not found.names.has_twins():  # nearly always, and quickly told
         return twins

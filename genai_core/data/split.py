@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from genai_core.data.dataset import Split
-from genai_core.data.facts import Digests, heads_of
+from genai_core.data.digest_index import heads_of
+from genai_core.data.facts import Digests
 
 Sides = npt.NDArray[np.bool_]
 GivenSides = npt.NDArray[np.int8]

@@ -26,7 +26,8 @@ from genai_core.data.dataset import (
     Labels,
     Split,
 )
-from genai_core.data.facts import Digests, Facts, Indices, Pixels, facts_of, hex_column, moments, order_of
+from genai_core.data.digest_index import DigestIndex
+from genai_core.data.facts import Digests, Facts, Indices, Pixels, facts_of, hex_column, moments, rows_at
 
 # While a dataset is written, names that few rows share stand in dictionaries: as numbers, which are quickly sorted.
 _FEW = pa.dictionary(pa.int32(), pa.large_string())
@@ -132,9 +133,10 @@ class DatasetWriter:
         self._rows, self._facts = [], []  # of a million images they would take hundreds of megabytes
         is_train = _is_text(rows["split"], SPLITS[0])
         if by_content:
-            order = order_of(facts["sha256"])
+            order = DigestIndex(facts["sha256"]).order
             order = np.concatenate([order[is_train[order]], order[~is_train[order]]])
-            rows, facts, is_train = rows.take(pa.array(order)), facts[order], is_train[order]
+            if (order[1:] < order[:-1]).any():  # else all of them are old, and came in order
+                rows, facts, is_train = rows.take(pa.array(order)), rows_at(facts, order), is_train[order]
         counts: dict[str, int] = {"train": int(is_train.sum()), "test": int((~is_train).sum())}
         if not all(counts.values()):
             raise ValueError(f"a dataset needs images in train and in test, got {counts}")
@@ -208,7 +210,15 @@ def _write_manifest(path: Path, rows: pa.Table, facts: Facts) -> None:
         rows = rows.set_column(rows.schema.get_field_index("id"), "id", ids)
     # A dictionary of names that are all different only costs. Without its schema readers see texts, not dictionaries.
     few = [name for name in STORED_COLUMNS if name not in ("id", "source", "row")]
-    pq.write_table(rows.select(STORED_COLUMNS), path, compression="zstd", use_dictionary=few, store_schema=False)
+    # Nobody asks for a part of it, for which least and greatest values would be.
+    pq.write_table(
+        rows.select(STORED_COLUMNS),
+        path,
+        compression="zstd",
+        use_dictionary=few,
+        store_schema=False,
+        write_statistics=False,
+    )
 
 
 def _link(old: Path, new: Path) -> None:

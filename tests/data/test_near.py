@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from genai_core.data import near, near_groups
+from genai_core.data.digest_index import DigestIndex
 from genai_core.data.facts import digests_of
 from genai_core.data.near import near_hashes, near_pairs
 from genai_core.data.near_groups import find_near_duplicates, near_flags
@@ -87,7 +88,7 @@ def test_remembered_pairs_are_those_of_a_whole_search(with_memory, tmp_path, mon
     def find(rows):
         part = together[rows]
         flat = part.reshape(len(part), -1).astype(np.float64)
-        args = (digests_of(part), near_hashes(part), flat.mean(1), flat.std(1), lambda i: part[i])
+        args = (DigestIndex(digests_of(part)), near_hashes(part), flat.mean(1), flat.std(1), lambda i: part[i])
         found = find_near_duplicates(*args, distance=0.1, memory=tmp_path if with_memory else None)
         return {tuple(sorted(rows[pair].tolist())) for pair in found}
 
@@ -106,7 +107,7 @@ def test_remembered_pairs_are_those_of_a_whole_search(with_memory, tmp_path, mon
 def test_a_damaged_memory_is_made_anew(content, tmp_path):
     images = pictures(5)
     flat = images.reshape(5, -1).astype(np.float64)
-    args = (digests_of(images), near_hashes(images), flat.mean(1), flat.std(1), lambda i: images[i])
+    args = (DigestIndex(digests_of(images)), near_hashes(images), flat.mean(1), flat.std(1), lambda i: images[i])
     for _ in range(2):
         assert len(find_near_duplicates(*args, distance=0.1, memory=tmp_path)) == 0
         (memory,) = tmp_path.iterdir()
@@ -116,7 +117,7 @@ def test_a_damaged_memory_is_made_anew(content, tmp_path):
 def test_flags_name_the_partner_of_the_smallest_hash():
     digests = np.zeros((3, 32), dtype=np.uint8)
     digests[:, 0] = [3, 1, 2]
-    flags = near_flags(np.array([[0, 1], [0, 2]]), digests)
+    flags = near_flags(np.array([[0, 1], [0, 2]]), DigestIndex(digests))
     assert flags == {
         0: "near_duplicate:0100000000000000",
         1: "near_duplicate:0300000000000000",
