@@ -36,7 +36,8 @@ def find_near_duplicates(
     sides = np.stack([index.find(DigestIndex(old_pairs[:, side])) for side in (0, 1)], axis=1)
     sides = np.sort(sides[(sides >= 0).all(axis=1)], axis=1)
     pairs = np.unique(np.concatenate([pairs, sides]), axis=0)
-    if path is not None and (len(new) or len(seen) != len(index)):
+    # Whatever was seen together has its pairs there, were half of it gone: nothing is wrong when it comes back.
+    if path is not None and (len(new) or len(seen) > 2 * len(index)):
         _save(path, distance, rows_at(index.digests, index.order), index.digests[pairs])
     return pairs
 

@@ -94,12 +94,14 @@ def test_remembered_pairs_are_those_of_a_whole_search(with_memory, tmp_path, mon
 
     everything = find(np.arange(60))
     assert len(everything) >= 8
-    for rows in (np.arange(30), np.arange(50), np.arange(10, 60)[::-1], np.arange(60)):
+    gone = (np.arange(55), np.arange(25), np.arange(40), np.arange(5, 60))
+    for rows in (np.arange(30), np.arange(50), np.arange(10, 60)[::-1], np.arange(60), *gone, np.arange(60)):
         assert find(rows) == {pair for pair in everything if set(pair) <= set(rows.tolist())}
     if with_memory:
         monkeypatch.setattr(
             near_groups, "near_pairs", lambda *_, new, **__: np.empty((0, 2), np.int64) if not len(new) else 1 / 0
         )
+        assert find(np.arange(45)) < everything
         assert find(np.arange(60)) == everything
 
 
