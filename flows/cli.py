@@ -228,15 +228,13 @@ def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
     from flows.interrupts import deferred_interrupt
 
     with deferred_interrupt():
-        from flows.graph import open_repo, read_graph
-        from flows.plan import make_plan
+        from flows.plan import plan_of
         from flows.workspace import checked_config, repair_locks
 
     checked_config(workspace)
     for message in repair_locks(workspace):
         click.echo(message, err=True)
-    with open_repo(workspace) as repo:
-        return make_plan(repo, read_graph(repo).up_to(stages))
+    return plan_of(workspace, stages)
 
 
 def _run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:

@@ -5,13 +5,15 @@ same hashes and asks the same run-cache. For a stage that is to be restored its 
 so that the stages below it can be decided too; below a stage that is to run, nothing is known until it has run.
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from flows.graph import Graph, GraphError, dvc_stages, stage_name
+from flows.graph import Graph, GraphError, dvc_stages, open_repo, read_graph, stage_name
 from flows.hashes import Contents
+from flows.locked import LOCK_FILE
 
 if TYPE_CHECKING:
     from dvc.dependency.base import Dependency
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 Action = Literal["run", "restore", "keep"]
+
+_WRITING_S = 0.5  # DVC takes milliseconds to write dvc.lock anew
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,25 @@ class Plan:
 
     def count(self, action: Action) -> int:
         return sum(entry.action == action for entry in self.stages)
+
+
+def plan_of(workspace: Path, stages: Iterable[str]) -> Plan:
+    """What a run of the workspace would do now. Changes nothing. Raises GraphError.
+
+    A dvc.lock that cannot be read is read once more a moment later: a run beside this one may be writing it.
+    """
+    try:
+        return _plan_of(workspace, stages)
+    except GraphError as error:
+        if LOCK_FILE not in str(error):
+            raise
+        time.sleep(_WRITING_S)
+        return _plan_of(workspace, stages)
+
+
+def _plan_of(workspace: Path, stages: Iterable[str]) -> Plan:
+    with open_repo(workspace) as repo:
+        return make_plan(repo, read_graph(repo).up_to(stages))
 
 
 def make_plan(repo: "Repo", graph: Graph) -> Plan:

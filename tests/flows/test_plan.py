@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.graph import GraphError, open_repo, read_graph
-from flows.plan import Plan, make_plan
+from flows.plan import Plan, make_plan, plan_of
 from tests.flows.conftest import DVC_WARNS, edit, genai, parameter, set_parameter, shell
 
 pytestmark = DVC_WARNS
@@ -158,6 +158,19 @@ def test_outputs_that_the_cache_has_lost(done: Path) -> None:
     assert plan["train@gan"].reasons == ("out/train/gan is not in cache",)
     assert actions(plan) == {**KEEP_ALL, "train@gan": "run", "select": "run"}
     assert reproduced(done) == {**KEEP_ALL, "train@gan": "run"}  # it made the same again, which no plan can know
+
+
+def test_a_dvc_lock_that_is_written_just_now_is_read_once_more(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, lock = (done / "dvc.lock").read_text(), done / "dvc.lock"
+    half = whole.replace("schema: '2.0'\n", "", 1)
+    assert half != whole
+    lock.write_text(half)
+    monkeypatch.setattr("flows.plan.time.sleep", lambda _seconds: lock.write_text(whole))
+    assert actions(plan_of(done, [])) == KEEP_ALL
+    lock.write_text(half)
+    monkeypatch.setattr("flows.plan.time.sleep", lambda _seconds: None)
+    with pytest.raises(GraphError, match=r"dvc\.lock"):
+        plan_of(done, [])
 
 
 def test_without_dvc_lock_all_comes_from_the_run_cache(done: Path) -> None:
