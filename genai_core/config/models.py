@@ -34,19 +34,11 @@ class DiffusionSampling(Section):
     sigma_min: float = Field(gt=0.0, description="the smallest noise level before 0")
     sigma_max: float = Field(gt=0.0, description="the noise level that drawing starts from")
     guidance_scale: float = Field(ge=0.0, le=20.0, description="1.0: no guidance")
-    # The one key that may be missing: versions promoted before it was there say without it how they are drawn.
-    churn: float = Field(0.0, ge=0.0, le=1000.0, description="with heun, fresh noise in each step; 0.0: none")
 
     @model_validator(mode="after")
     def _levels_go_down(self) -> "DiffusionSampling":
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min below sigma_max, {self.sigma_max}")
-        return self
-
-    @model_validator(mode="after")
-    def _churn_is_heuns(self) -> "DiffusionSampling":
-        if self.churn and self.sampler != "heun":
-            raise ValueError(f"churn 0.0 with the sampler {self.sampler}; it is heun's")
         return self
 
 

@@ -18,9 +18,9 @@ from torch.nn import Parameter
 
 from genai_core.config import DiffusionRecipe, DiffusionSampling
 from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
-from genai_core.models.networks.diffusion.ode import euler, heun, multistep, stochastic_heun
+from genai_core.models.networks.diffusion.ode import euler, heun, multistep
 from genai_core.models.networks.diffusion.unet import UNet
-from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, SeededNoise, check_labels, to_uint8
+from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, seeded_noise, to_uint8
 
 _RHO = 7.0  # of the sampler's noise levels (Karras et al. 2022, table 1)
 
@@ -99,27 +99,24 @@ class Diffusion(GenerativeModel):
         check_labels(labels, self.shape, len(seeds))
         device = next(self.network.parameters()).device
         size = self.shape.image_size
-        source = SeededNoise(seeds, (self.shape.channels, size, size))
-        noise = source.draw().to(device)
+        noise = seeded_noise(seeds, (self.shape.channels, size, size)).to(device)
         labels = None if labels is None else labels.to(device)
+
         levels = noise_levels(sampling.steps, sampling.sigma_min, sampling.sigma_max)
-
-        def denoise(images: Tensor, sigma: float) -> Tensor:
-            return self._guided(images, sigma, labels, sampling.guidance_scale)
-
-        # These two are of denoisers, whatever their objective: they step in noise levels.
         if sampling.sampler == "multistep":
-            return to_uint8(multistep(denoise, noise * levels[0], levels))
-        if sampling.churn:
-            images = noise * levels[0]
+            # Of denoisers, whatever their objective: it steps in noise levels.
             return to_uint8(
-                stochastic_heun(denoise, images, levels, sampling.churn, lambda: source.draw().to(device))
+                multistep(
+                    lambda images, sigma: self._guided(images, sigma, labels, sampling.guidance_scale),
+                    noise * levels[0],
+                    levels,
+                )
             )
         solve = heun if sampling.sampler == "heun" else euler
         if self.objective.kind == "edm":
 
             def slope(images: Tensor, sigma: float) -> Tensor:
-                return (images - denoise(images, sigma)) / sigma
+                return (images - self._guided(images, sigma, labels, sampling.guidance_scale)) / sigma
 
             return to_uint8(solve(slope, noise * levels[0], levels))
 
@@ -128,7 +125,7 @@ class Diffusion(GenerativeModel):
 
         def velocity(images: Tensor, time: float) -> Tensor:
             sigma = std * time / (1 - time)
-            clean = denoise(images * (std + sigma), sigma) / std
+            clean = self._guided(images * (std + sigma), sigma, labels, sampling.guidance_scale) / std
             return (images - clean) / time
 
         # At the first time images are nearly noise alone, as with edm.

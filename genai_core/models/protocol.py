@@ -118,20 +118,8 @@ def seeded_noise(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
 
     One generator an image: with one for the batch, an image would change with its neighbours.
     """
-    return SeededNoise(seeds, shape).draw()
-
-
-class SeededNoise:
-    """The same, and other noise at every further draw."""
-
-    def __init__(self, seeds: Tensor, shape: tuple[int, ...]) -> None:
-        self._generators = [Generator().manual_seed(seed) for seed in seeds.tolist()]
-        self._shape = shape
-
-    def draw(self) -> Tensor:
-        """(N, *shape) float32 on the CPU."""
-        rows = [torch.randn(self._shape, generator=generator) for generator in self._generators]
-        return torch.stack(rows) if rows else torch.empty((0, *self._shape))
+    rows = [torch.randn(shape, generator=Generator().manual_seed(seed)) for seed in seeds.tolist()]
+    return torch.stack(rows) if rows else torch.empty((0, *shape))
 
 
 def check_labels(labels: Tensor | None, shape: ImageShape, count: int) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from genai_core.config import DiffusionSampling
 from genai_core.models.diffusion import build, flow_preconditioning, noise_levels, preconditioning
-from genai_core.models.networks.diffusion.ode import euler, heun, multistep, stochastic_heun
+from genai_core.models.networks.diffusion.ode import euler, heun, multistep
 from genai_core.models.protocol import to_uint8
 from tests.models.overfit import UNLABELLED, learn, recall
 from tests.models.tiny import SHAPE, diffusion_recipe
@@ -109,68 +109,6 @@ def test_multistep_ends_with_what_the_last_step_finds_clean():
     end = multistep(lambda images, sigma: asked.append(sigma) or 3 * torch.ones(2), torch.ones(2), [9.0, 1.0, 0.1, 0.0])
     assert asked == [9.0, 1.0, 0.1]
     torch.testing.assert_close(end, 3 * torch.ones(2))
-
-
-def gaussian_denoiser(images, sigma):
-    """The best one for clean images N(0, SIGMA_DATA^2)."""
-    return images * SIGMA_DATA**2 / (SIGMA_DATA**2 + sigma**2)
-
-
-def drawn_with_churn(churn, levels):
-    """(the noise that drawing began with, what was drawn), 20,000 numbers each."""
-    noise = torch.Generator().manual_seed(0)
-    start = torch.randn(20_000, generator=noise)
-    fresh = lambda: torch.randn(20_000, generator=noise)  # noqa: E731
-    return start, stochastic_heun(gaussian_denoiser, start * levels[0], levels, churn, fresh)
-
-
-def test_without_churn_stochastic_heun_is_heun():
-    levels = noise_levels(6, 0.002, 20.0)
-    start, drawn = drawn_with_churn(0.0, levels)
-    slope = lambda images, sigma: (images - gaussian_denoiser(images, sigma)) / sigma  # noqa: E731
-    torch.testing.assert_close(drawn, heun(slope, start * levels[0], levels))
-
-
-@pytest.mark.parametrize("churn", [2.0, 8.0])
-def test_churn_keeps_the_distribution_and_forgets_where_it_began(churn):
-    """Exact are images N(0, SIGMA_DATA^2), and after each raise of the noise a known rest of what was before it."""
-    steps = 200
-    levels = noise_levels(steps, 0.002, 20.0)
-    start, drawn = drawn_with_churn(churn, levels)
-    assert float(drawn.std()) == pytest.approx(SIGMA_DATA, rel=0.02)
-    assert float(drawn.mean()) == pytest.approx(0.0, abs=0.015)
-    kept = 1.0
-    for level in levels[:-1]:
-        kept *= (SIGMA_DATA**2 + level**2) / (SIGMA_DATA**2 + (level * (1 + churn / steps)) ** 2)
-    correlation = float(torch.corrcoef(torch.stack([start, drawn]))[0, 1])
-    assert correlation == pytest.approx(math.sqrt(kept), abs=0.03)
-
-
-def test_no_step_adds_more_noise_than_there_is():
-    asked = []
-    stochastic_heun(
-        lambda images, sigma: asked.append(sigma) or images, torch.ones(1), [4.0, 0.0], 1e3, lambda: torch.zeros(1)
-    )
-    assert asked == pytest.approx([4.0 * math.sqrt(2)])
-
-
-@pytest.mark.parametrize("kind", ["edm", "flow"])
-def test_churn_draws_each_image_from_its_own_seed(kind):
-    model = build(diffusion_recipe(kind=kind), SHAPE).eval()
-    torch.nn.init.normal_(model.network.output.weight, std=0.1)
-    sampling, seeds = SAMPLING.model_copy(update={"churn": 1.0}), torch.tensor([3, 4, 5])
-    together = model.sample(torch.tensor([0, 1, 2]), seeds, sampling)
-    alone = model.sample(torch.tensor([1]), torch.tensor([4]), sampling)
-    assert (together[1].int() - alone[0].int()).abs().max() <= 1
-    assert not torch.equal(together, model.sample(torch.tensor([0, 1, 2]), seeds, SAMPLING))
-
-
-def test_churn_is_heuns_alone_and_may_be_missing():
-    values = SAMPLING.model_dump()
-    with pytest.raises(ValueError, match="churn 0.0 with the sampler euler"):
-        DiffusionSampling.model_validate({**values, "sampler": "euler", "churn": 1.0})
-    del values["churn"]
-    assert DiffusionSampling.model_validate(values) == SAMPLING
 
 
 def test_heun_asks_for_the_slope_once_less_than_twice_a_step():

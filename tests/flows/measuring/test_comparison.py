@@ -31,7 +31,10 @@ def test_another_commits_candidate_comes_from_the_cache(home: Path, tmp_path: Pa
     assert shell(home, "git status --porcelain && cat models/candidate/selection.json") == before
 
 
-def test_folders_and_names_of_this_workspace_come_first(home: Path, tmp_path: Path) -> None:
+def test_folders_and_names_of_this_workspace_come_first(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a checkout in which the demo has run has a models/candidate, too
     for name in ("candidate", "models/candidate", str(home / "models/candidate")):
         assert find_model(home, name, tmp_path / "model") == home / "models/candidate"
     assert not (tmp_path / "model").exists()

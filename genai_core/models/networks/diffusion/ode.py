@@ -1,4 +1,4 @@
-"""Solvers of the differential equations that images are drawn by, in steps of given times or noise levels."""
+"""Solvers of an ordinary differential equation for images, by steps of given times."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,8 +8,6 @@ from torch import Tensor
 
 Denoise = Callable[[Tensor, float], Tensor]  # noisy images (N, C, H, W) and their noise level -> the expected clean ones
 Slope = Callable[[Tensor, float], Tensor]  # images (N, C, H, W) and time -> how they change with time
-
-MOST_CHURN = math.sqrt(2) - 1  # of a noise level: no step adds more variance than there is
 
 
 def euler(slope: Slope, images: Tensor, times: Sequence[float]) -> Tensor:
@@ -31,27 +29,6 @@ def heun(slope: Slope, images: Tensor, times: Sequence[float]) -> Tensor:
         if following > 0:
             moved = images + (following - time) * (change + slope(moved, following)) / 2
         images = moved
-    return images
-
-
-def stochastic_heun(
-    denoise: Denoise, images: Tensor, levels: Sequence[float], churn: float, fresh_noise: Callable[[], Tensor]
-) -> Tensor:
-    """As heun, from noise level to noise level, but each step first adds fresh noise, and then takes it away as well.
-
-    So errors of earlier steps are forgotten, for more steps in all (Karras et al. 2022, algorithm 2, with noise at all
-    levels and none inflated). churn: by how much noise grows, summed over the steps as a share of its level; a step adds
-    at most MOST_CHURN. fresh_noise: standard normal (N, C, H, W), other at every call. 2 n - 1 calls of `denoise`.
-    """
-    share = min(churn / (len(levels) - 1), MOST_CHURN)
-
-    def slope(images: Tensor, level: float) -> Tensor:
-        return (images - denoise(images, level)) / level
-
-    for level, following in pairwise(levels):
-        raised = level * (1 + share)
-        images = images + math.sqrt(raised**2 - level**2) * fresh_noise()
-        images = heun(slope, images, (raised, following))
     return images
 
 
