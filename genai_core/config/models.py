@@ -26,19 +26,30 @@ class DiffusionObjective(Section):
     augment_share: Share = Field(description="probability of each; the network is told, so that it draws none of it")
 
 
+NoiseLevel = Annotated[float, Field(ge=0.0)]
+
+
 class DiffusionSampling(Section):
     sampler: Literal["heun", "euler", "multistep"]
     steps: int = Field(
-        ge=1, le=1000, description="network evaluations are 2 n - 1 with heun, else n; with guidance twice as many"
+        ge=1, le=1000, description="network evaluations are 2 n - 1 with heun, else n; twice where guidance acts"
     )
     sigma_min: float = Field(gt=0.0, description="the smallest noise level before 0")
+    # Drawing starts from noise alone, as if it hid everything. The mean of an image is what it hides last: sigma_max
+    # over the side has to be several times what the images' means differ by.
     sigma_max: float = Field(gt=0.0, description="the noise level that drawing starts from")
     guidance_scale: float = Field(ge=0.0, le=20.0, description="1.0: no guidance")
+    guidance_interval: tuple[NoiseLevel, NoiseLevel] = Field(
+        strict=False, description="the lowest and the highest noise level at which guidance acts"
+    )
 
     @model_validator(mode="after")
-    def _levels_go_down(self) -> "DiffusionSampling":
+    def _levels_are_in_order(self) -> "DiffusionSampling":
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min below sigma_max, {self.sigma_max}")
+        lowest, highest = self.guidance_interval
+        if lowest > highest:
+            raise ValueError(f"guidance_interval from the lower level to the higher, not [{lowest}, {highest}]")
         return self
 
 

@@ -10,7 +10,9 @@ from genai_core.models.protocol import to_uint8
 from tests.models.overfit import UNLABELLED, learn, recall
 from tests.models.tiny import SHAPE, diffusion_recipe
 
-SAMPLING = DiffusionSampling(sampler="heun", steps=3, sigma_min=0.01, sigma_max=10.0, guidance_scale=1.0)
+SAMPLING = DiffusionSampling(
+    sampler="heun", steps=3, sigma_min=0.01, sigma_max=10.0, guidance_scale=1.0, guidance_interval=(0.5, 2.0)
+)
 SIGMA_DATA = 0.5
 
 
@@ -182,9 +184,27 @@ def test_guidance_moves_away_from_the_unconditional_estimate():
     images, sigma, labels = torch.randn(3, 1, 8, 8), torch.full((3,), 1.0), torch.tensor([0, 1, 2])
     conditional = model.denoise(images, sigma, labels)
     unconditional = model.denoise(images, sigma, torch.full((3,), 3))
-    torch.testing.assert_close(model._guided(images, 1.0, labels, 1.0), conditional)
-    torch.testing.assert_close(model._guided(images, 1.0, labels, 0.0), unconditional)
-    torch.testing.assert_close(model._guided(images, 1.0, labels, 3.0), 3 * conditional - 2 * unconditional)
+    for scale, expected in ((1.0, conditional), (0.0, unconditional), (3.0, 3 * conditional - 2 * unconditional)):
+        sampling = SAMPLING.model_copy(update={"guidance_scale": scale})
+        torch.testing.assert_close(model._guided(images, 1.0, labels, sampling), expected)
+
+
+def test_guidance_acts_at_the_noise_levels_of_its_interval_alone(monkeypatch):
+    model = build(diffusion_recipe(), SHAPE).eval()
+    asked = []  # (noise level, whether for no label)
+    denoise = model.denoise
+    monkeypatch.setattr(
+        model,
+        "denoise",
+        lambda images, sigma, labels: asked.append((float(sigma[0]), int(labels[0]) == 3)) or denoise(images, sigma, labels),
+    )
+    sampling = SAMPLING.model_copy(update={"sampler": "multistep", "steps": 8, "guidance_scale": 2.0})
+    model.sample(torch.tensor([1]), torch.tensor([3]), sampling)
+    levels = [sigma for sigma, unlabelled in asked if not unlabelled]
+    guided = [sigma for sigma, unlabelled in asked if unlabelled]
+    assert levels == pytest.approx(noise_levels(8, 0.01, 10.0)[:-1])
+    assert guided == [sigma for sigma in levels if 0.5 <= sigma <= 2.0]
+    assert 0 < len(guided) < len(levels)
 
 
 def test_labels_are_hidden_as_often_as_asked():
