@@ -1,7 +1,7 @@
 """Each model family and two peers, trained for the same seconds on the same cores and images, measured alike.
 
     OMP_WAIT_POLICY=passive python -m benchmarks.quality_race --out FOLDER [--seconds 300] [--samples 1000]
-        [--families diffusion gan vae vqvae] [--peers denoising_diffusion_pytorch diffusers]
+        [--families diffusion gan vae vqvae] [--peers denoising_diffusion_pytorch diffusers] [--processes 2]
 
 Fashion-MNIST, padded to 32x32. The extractor is this project's classifier, trained on the train images; every figure is
 against the train split, and the test split serves as the floor alone. Each contestant's weights, samples (a grid too)
@@ -10,6 +10,7 @@ and figures stay in FOLDER: a second call does what is missing, and prints the t
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -68,12 +69,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=1, help="that train one family, the threads shared out to them")
     parser.add_argument("--families", nargs="*", choices=FAMILIES, default=FAMILIES)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--recipes", type=Path, default=ROOT / "benchmarks" / "fashion_mnist.yaml")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    if arguments.processes > 1 and (len(arguments.families) != 1 or arguments.peers):
+        parser.error("--processes: give one family and no peers, `--families NAME --peers`")
+    torch.set_num_threads(arguments.threads // arguments.processes)
     dataset = fashion_mnist_dataset(arguments.out / "data", arguments.data, IMAGE_SIZE)
     judge = Judge(arguments.out / "judge", dataset, arguments.samples)
     recipes = YAML(typ="safe").load(arguments.recipes)
@@ -97,7 +101,12 @@ def run_family(
     torch.manual_seed(config.training.seed)
     model = build_model(config, ImageShape(IMAGE_SIZE, 1, CLASSES))
     batches = resident(dataset, config.training.batch_images)
-    trained = train_for(folder, model, lambda: train_model(model, config.training, batches, arguments.seconds, folder))
+    trained = train_for(
+        folder,
+        model,
+        lambda: train_model(model, config.training, batches, arguments.seconds, folder, arguments.processes),
+    )
+    torch.set_num_threads(arguments.threads)
     model.eval()
     labels = equal_labels(arguments.samples, len(CLASSES))
     began = time.monotonic()
@@ -167,21 +176,31 @@ def train_for(folder: Path, network: nn.Module, train: Callable[[], Trained]) ->
 
 
 def train_model(
-    model: GenerativeModel, training: TrainingConfig, batches: ResidentBatches, seconds: float, folder: Path
+    model: GenerativeModel,
+    training: TrainingConfig,
+    batches: ResidentBatches,
+    seconds: float,
+    folder: Path,
+    processes: int,
 ) -> Trained:
-    """The project's own training, with a budget of seconds; killed, the next call goes on from its checkpoint."""
+    """The project's own training, with a budget of seconds; killed, the next call goes on from its checkpoint.
+
+    Of several processes, which the training starts, all but the first end here.
+    """
     budget = training.model_copy(update={"total_images": NO_LIMIT, "max_seconds": seconds})
     checkpoints = Checkpoints(folder / "checkpoints", model.family, {"seconds": seconds})
     result = train(
         model,
         batches,
         budget,
-        hardware=Hardware(CPU),
+        hardware=Hardware(CPU, devices=processes),
         checkpoints=checkpoints,
         checkpoint_every_s=60.0,
-        progress=Progress(folder / "progress.json"),
+        progress=Progress(silent=True) if os.environ.get("LOCAL_RANK", "0") != "0" else Progress(folder / "progress.json"),
         stop_requested=lambda: False,
     )
+    if not result.is_first:
+        raise SystemExit
     return Trained(result.images, result.seconds)
 
 
