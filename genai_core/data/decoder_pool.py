@@ -92,9 +92,11 @@ def decode_files(
         # After an error, or when the caller wants no more: threads end with their process, or at a full queue.
         for worker in pool:
             worker.kill()
-        while any(thread.is_alive() for thread in threads):
-            with suppress(queue.Empty):
-                results.get(timeout=0.02)
+        for thread in threads:
+            while thread.is_alive():
+                with suppress(queue.Empty):
+                    results.get_nowait()
+                thread.join(0.001)
 
 
 class Worker:

@@ -39,13 +39,12 @@ class DigestIndex:
         place = np.searchsorted(self.heads, heads)
         # More than one step only when two hashes agree in their first 64 bits.
         while len(rows):
-            fits = self.heads[np.minimum(place, len(self) - 1)] == heads
-            fits &= place < len(self)
-            rows, heads, place = rows[fits], heads[fits], place[fits]
-            at = self.order[place]
+            inside = np.minimum(place, len(self) - 1)
+            at = self.order[inside]
             equal = _are_equal(rows_at(self.digests, at), rows_at(wanted.digests, rows))
-            found[rows[equal]] = at[equal]
-            rows, heads, place = rows[~equal], heads[~equal], place[~equal] + 1
+            found[rows] = np.where(equal, at, -1)
+            others = np.flatnonzero(~equal & (place == inside) & (self.heads[inside] == heads))
+            rows, heads, place = rows[others], heads[others], place[others] + 1
         return found
 
 
