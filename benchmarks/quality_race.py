@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--processes", type=int, default=1, help="that train one family, the threads shared out to them")
+    parser.add_argument("--processes", type=int, default=1, help="that train a family and share the threads")
     parser.add_argument("--families", nargs="*", choices=FAMILIES, default=FAMILIES)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument("--samples", type=int, default=1000)
@@ -189,6 +189,7 @@ def train_model(
     """
     budget = training.model_copy(update={"total_images": NO_LIMIT, "max_seconds": seconds})
     checkpoints = Checkpoints(folder / "checkpoints", model.family, {"seconds": seconds})
+    is_first = os.environ.get("LOCAL_RANK", "0") == "0"
     result = train(
         model,
         batches,
@@ -196,7 +197,7 @@ def train_model(
         hardware=Hardware(CPU, devices=processes),
         checkpoints=checkpoints,
         checkpoint_every_s=60.0,
-        progress=Progress(silent=True) if os.environ.get("LOCAL_RANK", "0") != "0" else Progress(folder / "progress.json"),
+        progress=Progress(folder / "progress.json") if is_first else Progress(silent=True),
         stop_requested=lambda: False,
     )
     if not result.is_first:
