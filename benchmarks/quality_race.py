@@ -77,7 +77,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.processes > 1 and (len(arguments.families) != 1 or arguments.peers):
         parser.error("--processes: give one family and no peers, `--families NAME --peers`")
-    torch.set_num_threads(arguments.threads // arguments.processes)
+    torch.set_num_threads(max(1, arguments.threads // arguments.processes))
     dataset = fashion_mnist_dataset(arguments.out / "data", arguments.data, IMAGE_SIZE)
     judge = Judge(arguments.out / "judge", dataset, arguments.samples)
     recipes = YAML(typ="safe").load(arguments.recipes)

@@ -66,11 +66,11 @@ def test_the_projects_own_file_is_right_and_frozen() -> None:
         ),
         ("test_share: 0.2", "test_share: 1.2", "params.yaml: data.test_share: got 1.2; allowed: less than 1"),
         (
-            "guidance_interval: [0.0, 100.0]",
+            "guidance_interval: null",
             "guidance_interval: [3.0, 1.0]",
             "guidance_interval from the lower level to the higher, not [3.0, 1.0]",
         ),
-        ("guidance_interval: [0.0, 100.0]", "guidance_interval: [-1.0, 3.0]", "guidance_interval.0: got -1.0; "),
+        ("guidance_interval: null", "guidance_interval: [-1.0, 3.0]", "guidance_interval.0: got -1.0; "),
     ],
 )
 def test_a_fault_is_one_clear_line(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -27,6 +27,7 @@ class DiffusionObjective(Section):
 
 
 NoiseLevel = Annotated[float, Field(ge=0.0)]
+NoiseLevels = Annotated[tuple[NoiseLevel, NoiseLevel], Field(strict=False)]
 
 
 class DiffusionSampling(Section):
@@ -39,17 +40,16 @@ class DiffusionSampling(Section):
     # over the side has to be several times what the images' means differ by.
     sigma_max: float = Field(gt=0.0, description="the noise level that drawing starts from")
     guidance_scale: float = Field(ge=0.0, le=20.0, description="1.0: no guidance")
-    guidance_interval: tuple[NoiseLevel, NoiseLevel] = Field(
-        strict=False, description="the lowest and the highest noise level at which guidance acts"
+    guidance_interval: NoiseLevels | None = Field(
+        description="the lowest and the highest noise level at which guidance acts; null: at all"
     )
 
     @model_validator(mode="after")
     def _levels_are_in_order(self) -> "DiffusionSampling":
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min below sigma_max, {self.sigma_max}")
-        lowest, highest = self.guidance_interval
-        if lowest > highest:
-            raise ValueError(f"guidance_interval from the lower level to the higher, not [{lowest}, {highest}]")
+        if self.guidance_interval is not None and self.guidance_interval[0] > self.guidance_interval[1]:
+            raise ValueError(f"guidance_interval from the lower level to the higher, not {[*self.guidance_interval]}")
         return self
 
 

@@ -122,8 +122,10 @@ def read_config(folder: Path) -> ModelDescription:
 
 def parse_sampling(family: str, values: dict[str, Any]) -> Any:
     """`values`, such as those in selection.json, as the sampling section of that family. Raises ValueError."""
+    # Diffusion models that were promoted before there was an interval are drawn as they were: guided at all levels.
+    earlier = {"guidance_interval": None} if family == "diffusion" else {}
     try:
-        return _sampling_section(family).model_validate(values)
+        return _sampling_section(family).model_validate(earlier | values)
     except ValidationError as error:
         fault = error.errors()[0]
         raise ValueError(f"sampling of {family}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None

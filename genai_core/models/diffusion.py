@@ -36,7 +36,7 @@ class Diffusion(GenerativeModel):
     family = "diffusion"
     phases = ("denoiser",)
     preview_sampling = DiffusionSampling(
-        sampler="heun", steps=12, sigma_min=0.002, sigma_max=80.0, guidance_scale=1.5, guidance_interval=(0.0, 100.0)
+        sampler="heun", steps=12, sigma_min=0.002, sigma_max=80.0, guidance_scale=1.5, guidance_interval=None
     )
 
     def __init__(self, config: DiffusionRecipe, shape: ImageShape) -> None:
@@ -141,8 +141,9 @@ class Diffusion(GenerativeModel):
         """
         sigmas = images.new_full((len(images),), sigma)
         conditional = self.denoise(images, sigmas, labels)
-        scale, (lowest, highest) = sampling.guidance_scale, sampling.guidance_interval
-        if labels is None or scale == 1.0 or not lowest <= sigma <= highest:
+        scale, interval = sampling.guidance_scale, sampling.guidance_interval
+        outside = interval is not None and not interval[0] <= sigma <= interval[1]
+        if labels is None or scale == 1.0 or outside:
             return conditional
         unconditional = self.denoise(images, sigmas, torch.full_like(labels, self.classes))
         return unconditional + scale * (conditional - unconditional)

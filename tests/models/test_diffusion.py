@@ -205,6 +205,9 @@ def test_guidance_acts_at_the_noise_levels_of_its_interval_alone(monkeypatch):
     assert levels == pytest.approx(noise_levels(8, 0.01, 10.0)[:-1])
     assert guided == [sigma for sigma in levels if 0.5 <= sigma <= 2.0]
     assert 0 < len(guided) < len(levels)
+    asked.clear()
+    model.sample(torch.tensor([1]), torch.tensor([3]), sampling.model_copy(update={"guidance_interval": None}))
+    assert [sigma for sigma, unlabelled in asked if unlabelled] == levels
 
 
 def test_labels_are_hidden_as_often_as_asked():
