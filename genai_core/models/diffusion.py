@@ -20,9 +20,10 @@ from genai_core.config import DiffusionRecipe, DiffusionSampling
 from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
 from genai_core.models.networks.diffusion.ode import euler, heun, multistep
 from genai_core.models.networks.diffusion.unet import UNet
-from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, seeded_noise, to_uint8
+from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, Part, check_labels, seeded_noise, to_uint8
 
 _RHO = 7.0  # of the sampler's noise levels (Karras et al. 2022, table 1)
+_TAIL = 1e-9  # of the normal distribution, beyond which no noise level is drawn: its ends are infinite
 
 
 def build(config: DiffusionRecipe, shape: ImageShape) -> "Diffusion":
@@ -63,7 +64,7 @@ class Diffusion(GenerativeModel):
     def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:  # noqa: ARG002
         """The network's mean squared error, its target scaled to unit variance (Karras et al. 2022, eq. 8)."""
         count, objective = len(images), self.objective
-        log_sigma = torch.randn(count, generator=generator) * objective.log_sigma_std + objective.log_sigma_mean
+        log_sigma = self._spread_normal(count, generator) * objective.log_sigma_std + objective.log_sigma_mean
         sigma = log_sigma.exp().to(images.device)
         noise = torch.randn(images.shape, generator=generator).to(images.device)
         if labels is not None:
@@ -78,6 +79,19 @@ class Diffusion(GenerativeModel):
         scale = self.preconditioning(sigma).output
         value = (((denoised - images) / column(scale)) ** 2).mean()
         return Loss(value, {"loss": value.detach()})
+
+    def _spread_normal(self, count: int, generator: Generator) -> Tensor:
+        """Standard normal numbers (count,): the batch has one in each of as many equally likely intervals as images.
+
+        So every batch has all noise levels, and its gradient varies less (Kingma et al. 2021, arXiv 2107.00630, appendix
+        I.1). Each number alone is normal, as if drawn freely.
+        """
+        part = self.part or Part(0, count, count)
+        interval = torch.randperm(part.whole, generator=generator)[part.first : part.end]
+        within = torch.rand(count, generator=generator, dtype=torch.float64)
+        quantile = (interval + within) / part.whole
+        normal: Tensor = torch.special.ndtri(quantile.clamp(_TAIL, 1.0 - _TAIL)).float()
+        return normal
 
     def preconditioning(self, sigma: Tensor) -> "Preconditioning":
         """The scales of this model's objective at noise levels sigma (B,)."""

@@ -2,11 +2,13 @@ import math
 
 import pytest
 import torch
+from torch.distributions import Normal
 
 from genai_core.config import DiffusionSampling
 from genai_core.models.diffusion import build, flow_preconditioning, noise_levels, preconditioning
 from genai_core.models.networks.diffusion.ode import euler, heun, multistep
-from genai_core.models.protocol import to_uint8
+from genai_core.models.protocol import Part, to_uint8
+from genai_core.training.noise import WholeBatchNoise
 from tests.models.overfit import UNLABELLED, learn, recall
 from tests.models.tiny import SHAPE, diffusion_recipe
 
@@ -48,6 +50,25 @@ def test_the_weighted_loss_of_the_best_gaussian_denoiser_is_one_at_every_noise_l
         images = torch.randn(512, 1, 8, 8) * SIGMA_DATA
         loss = model.loss("denoiser", images, torch.zeros(512, dtype=torch.int64), torch.Generator().manual_seed(1))
         assert float(loss.figures["loss"]) == pytest.approx(1.0, rel=0.03)
+
+
+def test_a_batch_has_one_noise_level_of_each_equally_likely_interval(monkeypatch):
+    recipe = diffusion_recipe()
+    model = build(recipe, SHAPE)
+    images, labels = torch.zeros(64, 1, 8, 8), torch.zeros(64, dtype=torch.int64)
+    drawn, denoise = [], model.denoise
+    monkeypatch.setattr(model, "denoise", lambda *given: drawn.append(given[1]) or denoise(*given))
+    for seed in (0, 1):
+        model.loss("denoiser", images, labels, torch.Generator().manual_seed(seed))
+    levels = Normal(recipe.objective.log_sigma_mean, recipe.objective.log_sigma_std)
+    for sigma in drawn:
+        assert sorted((levels.cdf(sigma.log()) * 64).floor().tolist()) == list(range(64))
+    assert not torch.equal(drawn[0], drawn[1])
+    # A part of a batch has the part's noise levels of the whole.
+    model.part = Part(16, 48, 64)
+    with WholeBatchNoise(16, 48, 64):
+        model.loss("denoiser", images[16:48], labels[16:48], torch.Generator().manual_seed(1))
+    torch.testing.assert_close(drawn[2], drawn[1][16:48])
 
 
 @pytest.mark.parametrize("kind", ["edm", "flow"])
