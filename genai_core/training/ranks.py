@@ -63,11 +63,13 @@ class Ranks:
         """Every gradient becomes the sum over the processes."""
         if self.count == 1:
             return
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
-        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+        # In the order of memory, and left where they were summed: putting channels_last gradients into the usual order
+        # and back would cost more than half of what the sum does. Autograd's gradients have no gaps.
+        pairs = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
+        sizes = [gradient.numel() for _, gradient in pairs]
+        flat = self.sum(torch.cat([gradient.as_strided((gradient.numel(),), (1,)) for _, gradient in pairs]))
+        for (parameter, gradient), part in zip(pairs, torch.split(flat, sizes), strict=True):
+            parameter.grad = part.as_strided(gradient.shape, gradient.stride(), part.storage_offset())
 
     def mean_buffers(self, model: nn.Module) -> None:
         """Every floating point buffer, such as a running mean, becomes the mean over the processes."""
