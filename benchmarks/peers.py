@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from genai_core.data.loader import ResidentBatches
 from genai_core.models.protocol import to_unit
+from genai_core.training.checkpoint import Checkpoints
 from genai_core.training.ema import Ema, ema_decay
+from genai_core.training.loop import TrainingStoppedError
 from genai_core.training.schedule import learning_rate_share
 
 DDIM_STEPS = 50
@@ -98,13 +100,25 @@ def diffusers(image_size: int, classes: int) -> Peer:
     return Peer(network, loss, draw, conditional=True)
 
 
-def train_peer(peer: Peer, batches: ResidentBatches, seconds: float) -> Trained:
-    """The usual loop, with our schedule: a short rise, and a linear fall over the second half."""
+def train_peer(
+    peer: Peer, batches: ResidentBatches, seconds: float, checkpoints: Checkpoints, stop_requested: Callable[[], bool]
+) -> Trained:
+    """The usual loop, with our schedule: a short rise, and a linear fall over the second half.
+
+    Raises TrainingStoppedError, once a checkpoint is saved, when `stop_requested` says so; the next call goes on.
+    """
     optimizer = torch.optim.Adam(peer.network.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99))
     ema = Ema(peer.network)
+    step, spent = 0, 0.0
+    state = checkpoints.load()
+    if state is not None:
+        peer.network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        ema.load_state_dict(state["ema"])
+        torch.set_rng_state(state["random"])
+        step, spent = state["step"], state["seconds"]
     peer.network.train()
-    step, spent, told = 0, 0.0, 0.0
-    began = time.monotonic()
+    told, began = spent, time.monotonic() - spent
     while spent < seconds:
         batch = batches.at(step)
         assert batch.labels is not None
@@ -121,5 +135,13 @@ def train_peer(peer: Peer, batches: ResidentBatches, seconds: float) -> Trained:
         if spent - told > 20:
             told = spent
             print(f"  {spent:.0f} s, {step * BATCH_IMAGES:,} images: loss {float(loss.detach()):.3g}", flush=True)
+        if stop_requested():
+            networks = {
+                "network": peer.network.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "ema": ema.state_dict(),
+            }
+            checkpoints.save(step, {**networks, "random": torch.get_rng_state(), "step": step, "seconds": spent})
+            raise TrainingStoppedError(f"stopped after {step * BATCH_IMAGES:,} images; a checkpoint is saved")
     ema.write_to_network()
     return Trained(step * BATCH_IMAGES, spent)

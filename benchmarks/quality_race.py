@@ -1,19 +1,24 @@
 """Each model family and two peers, trained for the same seconds on the same cores and images, measured alike.
 
     OMP_WAIT_POLICY=passive python -m benchmarks.quality_race --out FOLDER [--seconds 300] [--samples 1000]
-        [--families diffusion gan vae vqvae] [--peers denoising_diffusion_pytorch diffusers] [--processes 2]
+        [--families diffusion gan vae vqvae] [--peers denoising_diffusion_pytorch diffusers] [--processes 2] [--turn 90]
 
 Fashion-MNIST, padded to 32x32. The extractor is this project's classifier, trained on the train images; every figure is
 against the train split, and the test split serves as the floor alone. Each contestant's weights, samples (a grid too)
 and figures stay in FOLDER: a second call does what is missing, and prints the table of all.
+
+--turn: every call trains each contestant for so many seconds more and ends. In calls by turns a machine that is quicker
+at times than at others is the same for all of them.
 """
 
 import argparse
 import json
+import math
 import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +42,7 @@ from genai_core.progress import Progress
 from genai_core.reporting.grids import class_grid, save_png
 from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
 from genai_core.training.checkpoint import Checkpoints
-from genai_core.training.loop import Hardware, train
+from genai_core.training.loop import Hardware, TrainingStoppedError, train
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -45,6 +50,19 @@ IMAGE_SIZE = 32
 FAMILIES = ("diffusion", "gan", "vae", "vqvae")
 PEERS = ("denoising_diffusion_pytorch", "diffusers")
 NO_LIMIT = 10**9  # images: the seconds end a training
+
+
+class Turn:
+    """The seconds for which a contestant may train in this call, from its first step on; None: to its end."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = math.inf if seconds is None else seconds
+        self._ends: float | None = None
+
+    def is_over(self) -> bool:
+        if self._ends is None:
+            self._ends = time.monotonic() + self._seconds
+        return time.monotonic() >= self._ends
 
 
 @dataclass(frozen=True)
@@ -70,6 +88,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--processes", type=int, default=1, help="that train a family and share the threads")
+    parser.add_argument("--turn", type=float, help="seconds that a contestant trains in this call; the next goes on")
     parser.add_argument("--families", nargs="*", choices=FAMILIES, default=FAMILIES)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument("--samples", type=int, default=1000)
@@ -79,7 +98,7 @@ def main() -> None:
         parser.error("--processes: give one family and no peers, `--families NAME --peers`")
     torch.set_num_threads(max(1, arguments.threads // arguments.processes))
     dataset = fashion_mnist_dataset(arguments.out / "data", arguments.data, IMAGE_SIZE)
-    judge = Judge(arguments.out / "judge", dataset, arguments.samples)
+    judge = cache(lambda: Judge(arguments.out / "judge", dataset, arguments.samples))
     recipes = YAML(typ="safe").load(arguments.recipes)
     runs: dict[str, Callable[[], None]] = {}
     for family in arguments.families:
@@ -89,12 +108,15 @@ def main() -> None:
     for name, run in runs.items():
         if not (arguments.out / name / "figures.json").is_file():
             print(f"{name} ...", flush=True)
-            run()
+            try:
+                run()
+            except TrainingStoppedError as stopped:
+                print(f"{name}: {stopped}", flush=True)
     print_table(arguments.out)
 
 
 def run_family(
-    family: str, values: dict[str, Any], arguments: argparse.Namespace, dataset: Dataset, judge: Judge
+    family: str, values: dict[str, Any], arguments: argparse.Namespace, dataset: Dataset, judge: Callable[[], Judge]
 ) -> None:
     config: Any = TypeAdapter(ModelConfig).validate_python(values)
     folder = arguments.out / family
@@ -104,7 +126,9 @@ def run_family(
     trained = train_for(
         folder,
         model,
-        lambda: train_model(model, config.training, batches, arguments.seconds, folder, arguments.processes),
+        lambda: train_model(
+            model, config.training, batches, arguments.seconds, folder, arguments.processes, Turn(arguments.turn)
+        ),
     )
     torch.set_num_threads(arguments.threads)
     model.eval()
@@ -121,7 +145,7 @@ def run_family(
         family,
         images,
         labels.numpy(),
-        judge,
+        judge(),
         trained,
         seconds,
         parameters,
@@ -130,7 +154,7 @@ def run_family(
     )
 
 
-def run_peer(name: str, arguments: argparse.Namespace, dataset: Dataset, judge: Judge) -> None:
+def run_peer(name: str, arguments: argparse.Namespace, dataset: Dataset, judge: Callable[[], Judge]) -> None:
     torch.manual_seed(0)
     peer = (
         denoising_diffusion_pytorch(IMAGE_SIZE)
@@ -139,7 +163,11 @@ def run_peer(name: str, arguments: argparse.Namespace, dataset: Dataset, judge: 
     )
     folder = arguments.out / name
     batches = resident(dataset, BATCH_IMAGES)
-    trained = train_for(folder, peer.network, lambda: train_peer(peer, batches, arguments.seconds))
+    checkpoints = Checkpoints(folder / "checkpoints", name, {"seconds": arguments.seconds})
+    is_over = Turn(arguments.turn).is_over
+    trained = train_for(
+        folder, peer.network, lambda: train_peer(peer, batches, arguments.seconds, checkpoints, is_over)
+    )
     peer.network.eval()
     labels = equal_labels(arguments.samples, len(CLASSES))
     assert labels is not None
@@ -153,7 +181,7 @@ def run_peer(name: str, arguments: argparse.Namespace, dataset: Dataset, judge: 
         name,
         images,
         labels.numpy(),
-        judge,
+        judge(),
         trained,
         seconds,
         parameters,
@@ -182,25 +210,31 @@ def train_model(
     seconds: float,
     folder: Path,
     processes: int,
+    turn: Turn,
 ) -> Trained:
     """The project's own training, with a budget of seconds; killed, the next call goes on from its checkpoint.
 
-    Of several processes, which the training starts, all but the first end here.
+    Of several processes, which the training starts, all but the first end here. Raises TrainingStoppedError when the
+    turn is over.
     """
     budget = training.model_copy(update={"total_images": NO_LIMIT, "max_seconds": seconds})
     checkpoints = Checkpoints(folder / "checkpoints", model.family, {"seconds": seconds})
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"
-    result = train(
-        model,
-        batches,
-        budget,
-        hardware=Hardware(CPU, devices=processes),
-        checkpoints=checkpoints,
-        checkpoint_every_s=60.0,
-        progress=Progress(folder / "progress.json") if is_first else Progress(silent=True),
-        stop_requested=lambda: False,
-    )
-    if not result.is_first:
+    try:
+        result = train(
+            model,
+            batches,
+            budget,
+            hardware=Hardware(CPU, devices=processes),
+            checkpoints=checkpoints,
+            checkpoint_every_s=60.0,
+            progress=Progress(folder / "progress.json") if is_first else Progress(silent=True),
+            stop_requested=turn.is_over,
+        )
+    except TrainingStoppedError:
+        if is_first:
+            raise
+    if not is_first:
         raise SystemExit
     return Trained(result.images, result.seconds)
 
