@@ -21,7 +21,7 @@ from genai_core.data.classes import Classes, check_all_or_none_labelled, classes
 from genai_core.data.dataset import NO_LABEL, DatasetInfo
 from genai_core.data.decoder_pool import Worker
 from genai_core.data.duplicates import find_duplicates
-from genai_core.data.facts import Indices, rows_at
+from genai_core.data.facts import Indices
 from genai_core.data.known_files import Memory
 from genai_core.data.near_groups import NearMemory, find_near_duplicates, near_flags
 from genai_core.data.pixel_store import DamagedShardError, OldPixels, PreviousDataset, Spool
@@ -163,16 +163,17 @@ def _choose(
     near: NearMemory,
 ) -> tuple[Chosen, list[RejectedFile]]:
     """The split of the files `kept`, without the training images that look like a test image."""
-    index, records = read.index.at(kept), rows_at(read.files.records, kept)
+    index = read.index.at(kept)
     held_out = is_held_out(index.digests, config.test_share, given[kept])
     if config.near_duplicate_distance is None:
         return Chosen(kept, held_out, {}), []
     values = config.channels * config.image_size**2
-    means = records["total"] / values
-    deviations = np.sqrt(values * records["squares"] - records["total"] ** 2) / values
+    near_hashes, totals, squares = (read.files.records[name][kept] for name in ("near_hash", "total", "squares"))
+    means = totals / values
+    deviations = np.sqrt(values * squares - totals**2) / values
     pairs = find_near_duplicates(
         index,
-        records["near_hash"],
+        near_hashes,
         means,
         deviations,
         lambda indices: read.pixels_at(kept[indices]),
