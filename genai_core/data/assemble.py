@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from genai_core.config import DataConfig
 from genai_core.data.dataset import SPLITS, DatasetInfo
 from genai_core.data.digest_index import DigestIndex
-from genai_core.data.facts import Indices, rows_at
+from genai_core.data.facts import Indices, facts_dtype, pieces_of, rows_at
 from genai_core.data.layout import OldShard, images_a_shard, shards_to_keep
+from genai_core.data.pixel_store import OldPixels
 from genai_core.data.raw_images import RawImages
 from genai_core.data.read_files import ReadFiles
 from genai_core.data.split import Sides
@@ -56,40 +58,48 @@ def assemble(
         elsewhere = np.flatnonzero(place >= 0)
         elsewhere = elsewhere[old.is_train[place[elsewhere]] != (split == "train")]
         place[elsewhere] = old.find(DigestIndex(rows_at(index.digests, ours[elsewhere])), split)
-        wanted = np.bincount(old.shard_code[place[place >= 0]], minlength=len(old.shards))
-        shards = map(OldShard, old.shards, old.lengths.tolist(), wanted.tolist())
-        names = shards_to_keep(
-            list(shards),
-            split_images=len(ours),
-            shard_images=shard_images,
-            max_removed_share=config.max_removed_share,
-        )
-        stays = place >= 0
-        stays[stays] = np.isin(old.shard_code[place[stays]], [old.shards.index(name) for name in names])
-        if old.folder is not None and stays.any():
-            rows, at = pa.array(ours[stays]), place[stays]
-            kept = {
-                "id": pa.repeat(pa.scalar("", pa.large_string()), len(at)),
-                "label": pa.array(labels[ours[stays]], pa.int64()),
-                "split": one_text(split, len(at)),
-                "source": found.names.at(chosen.files[ours[stays]]).column,
-                "shard": dictionary_column(old.shard_code[at], old.shards),
-                "row": pa.array(old.row[at]),
-                "flags": flags.take(rows),
-            }
-            writer.keep_rows(old.folder, pa.table(kept, schema=ROWS_SCHEMA), rows_at(old.facts, at))
-        new = ours[~stays]
+        stays = _stays(old, place, shard_images, config)
+        shard_code, row = np.empty((2, len(ours)), dtype=np.int64)
+        facts = np.empty(len(ours), dtype=facts_dtype(config.channels))
+        if old.folder is not None:
+            at = place[stays]
+            shard_code[stays], row[stays] = old.shard_code[at], old.row[at]
+            pieces_of(facts)[stays] = pieces_of(rows_at(old.facts, at))
+            writer.link_shards(old.folder, [old.shards[code] for code in np.unique(shard_code[stays]).tolist()])
+        shard_names = list(old.shards)
+        new = np.flatnonzero(~stays)
         for begin in range(0, len(new), shard_images):
             part = new[begin : begin + shard_images]
-            writer.add(
-                split,
-                read.pixels_at(chosen.files[part]),
-                labels[part] if classes else None,
-                sources=found.names.at(chosen.files[part]).column,
-                flags=flags.take(pa.array(part)),
-                digests=rows_at(index.digests, part),
-            )
-    return writer.finish(by_content=True)
+            pixels = read.pixels_at(chosen.files[ours[part]])
+            name, facts[part] = writer.write_shard(pixels, rows_at(index.digests, ours[part]))
+            shard_code[part], row[part] = len(shard_names), np.arange(len(part))
+            shard_names.append(name)
+        rows = {
+            "id": pa.repeat(pa.scalar("", pa.large_string()), len(ours)),
+            "label": pa.array(labels[ours], pa.int64()),
+            "split": one_text(split, len(ours)),
+            "source": found.names.at(chosen.files[ours]).column,
+            "shard": dictionary_column(shard_code, shard_names),
+            "row": pa.array(row),
+            "flags": flags.take(pa.array(ours)),
+        }
+        writer.place(pa.table(rows, schema=ROWS_SCHEMA), facts)
+    return writer.finish()
+
+
+def _stays(old: OldPixels, place: Indices, shard_images: int, config: DataConfig) -> npt.NDArray[np.bool_]:
+    """Which of a split's images stay in their shards. place (N,): of each among the old ones, or -1."""
+    wanted = np.bincount(old.shard_code[place[place >= 0]], minlength=len(old.shards))
+    shards = map(OldShard, old.shards, old.lengths.tolist(), wanted.tolist())
+    names = shards_to_keep(
+        list(shards),
+        split_images=len(place),
+        shard_images=shard_images,
+        max_removed_share=config.max_removed_share,
+    )
+    stays = place >= 0
+    stays[stays] = np.isin(old.shard_code[place[stays]], [old.shards.index(name) for name in names])
+    return stays
 
 
 def _flags(read: ReadFiles, chosen: Chosen) -> pa.DictionaryArray:

@@ -117,6 +117,6 @@ def _limit_memory(rule: DecodeRule) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-if __name__ == "__main__":
+def main() -> None:
     values = json.loads(sys.argv[1])
     work(DecodeRule(**{**values, "background": tuple(values["background"])}))

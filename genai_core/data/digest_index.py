@@ -7,16 +7,21 @@ from genai_core.data.facts import Digests, Indices, rows_at
 
 
 class DigestIndex:
-    """Hashes (N, 32) and the order (N,) that sorts them, equal ones as they come.
+    """Hashes (N, 32) and the order (M,) that sorts them, or those of some rows, equal ones as they come.
 
-    heads: (N,) the beginnings of the hashes as numbers, in that order.
+    heads: (M,) the beginnings of the hashes as numbers, in that order.
     """
 
     def __init__(self, digests: Digests, order: Indices | None = None) -> None:
         self.digests: Digests = np.ascontiguousarray(digests)
         heads = heads_of(self.digests)
-        self.order = _order_of(self.digests, heads) if order is None else order
+        self.order = _order_of(self.digests, heads, np.arange(len(heads))) if order is None else order
         self.heads = heads[self.order]
+
+    @classmethod
+    def of_rows(cls, digests: Digests, rows: Indices) -> "DigestIndex":
+        """Of these rows alone; the others are as if they were not there. Quick for rows that are sorted in parts."""
+        return cls(digests, _order_of(digests, heads_of(digests), rows))
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -33,13 +38,13 @@ class DigestIndex:
     def find(self, wanted: "DigestIndex") -> Indices:
         """For each of the `wanted` (M, 32) its index in these, the first of several, or -1."""
         found = np.full(len(wanted), -1, dtype=np.int64)
-        if len(self) == 0:
+        if len(self.order) == 0:
             return found
         rows, heads = wanted.order, wanted.heads
         place = np.searchsorted(self.heads, heads)
         # More than one step only when two hashes agree in their first 64 bits.
         while len(rows):
-            inside = np.minimum(place, len(self) - 1)
+            inside = np.minimum(place, len(self.order) - 1)
             at = self.order[inside]
             equal = _are_equal(rows_at(self.digests, at), rows_at(wanted.digests, rows))
             found[rows] = np.where(equal, at, -1)
@@ -50,7 +55,7 @@ class DigestIndex:
 
 def heads_of(digests: Digests) -> npt.NDArray[np.uint64]:
     """The first eight bytes of hashes (N, 32) as numbers (N,) that sort as the hashes do."""
-    return np.ascontiguousarray(digests[:, :8]).view(">u8").ravel().astype(np.uint64)
+    return np.ascontiguousarray(digests).view(">u8").reshape(-1, 4)[:, 0].astype(np.uint64)
 
 
 def may_be_in(many: Digests, few: Digests) -> Indices:
@@ -64,15 +69,15 @@ def _begins(digests: Digests) -> npt.NDArray[np.uint16]:
     return np.ascontiguousarray(digests[:, :2]).view(np.uint16).ravel()
 
 
-def _order_of(digests: Digests, heads: npt.NDArray[np.uint64]) -> Indices:
-    order = np.argsort(heads, kind="stable")  # which goes quickly through what is in order in parts
+def _order_of(digests: Digests, heads: npt.NDArray[np.uint64], rows: Indices) -> Indices:
+    order = rows[np.argsort(heads[rows], kind="stable")]  # which goes quickly through what is in order in parts
     ordered = heads[order]
     same = ordered[1:] == ordered[:-1]
     if not same.any():  # different images, unless somebody has made them collide
         return order
     tied = np.flatnonzero(np.concatenate([[False], same]) | np.concatenate([same, [False]]))
     words = rows_at(digests, order[tied]).view(">u8").astype(np.uint64)
-    order[tied] = order[tied][np.lexsort(words.T[::-1])]
+    order[tied] = order[tied][np.lexsort((order[tied], *words.T[::-1]))]
     return order
 
 

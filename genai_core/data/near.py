@@ -23,7 +23,7 @@ MAX_BITS = 3
 BANDS = MAX_BITS + 2
 FEW_BANDS = MAX_BITS + 1
 FEW_NEW = 8
-# A key and a mean in one number (`place` below) leave the mean at least this exact.
+# A key and a mean in one number (`_placed`) leave the mean at least this exact.
 ROUNDING = 1e-3
 FREQUENCIES = 8
 # Candidates looked at together: as many as the processor's cache holds; of those that are left, as many as memory may.
@@ -112,13 +112,11 @@ def _candidates(
     all_new = len(new) == len(hashes)
     few_new = FEW_NEW * len(new) < len(hashes)
     for key in _keys(hashes, FEW_BANDS if few_new else BANDS):
-        place = key * 1024.0 + means  # means are below 256: keys do not overlap, whatever the window
         listed = _with_keys(key, key[new]) if few_new else np.arange(len(hashes))
-        order = listed[np.argsort(place[listed])]
-        asked = order if all_new else new[np.argsort(place[new])]
         # All in the order of their places: whatever is looked up lies together in memory.
-        ordered, ordered_hashes = place[order], hashes[order]
-        asked_place, asked_hashes = place[asked], hashes[asked]
+        order, ordered = _placed(key, means, listed)
+        asked, asked_place = (order, ordered) if all_new else _placed(key, means, new)
+        ordered_hashes, asked_hashes = hashes[order], hashes[asked]
         window = np.minimum(distance * deviations[asked], 255) + ROUNDING
         # Where all are new, each is asked only for those behind it: the others would be found twice.
         begin = np.arange(1, len(order) + 1) if all_new else np.searchsorted(ordered, asked_place - window, side="left")
@@ -154,6 +152,15 @@ def _keys(hashes: Hashes, bands: int) -> Iterator[npt.NDArray[np.int64]]:
     ]
     for chosen in combinations(held, bands - MAX_BITS):
         yield reduce(lambda key, band: key << 13 | band, chosen)
+
+
+def _placed(
+    key: npt.NDArray[np.int64], means: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """These rows in the order of their places, which are key and mean in one number, and the places."""
+    place = key[rows] * 1024.0 + means[rows]  # means are below 256: keys do not overlap, whatever the window
+    order = np.argsort(place)
+    return rows[order], place[order]
 
 
 def _with_keys(key: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """Near duplicates of a dataset that grows: only pairs with a new image are looked for, the others are remembered."""
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,37 @@ from genai_core.data.facts import Digests, rows_at
 from genai_core.data.kept_arrays import KEPT_EXTENSION, NotKeptError, forget_kept, read_kept, write_kept
 from genai_core.data.near import Pairs, PixelsAt, near_pairs
 
-_NOTHING = (np.empty((0, 32), dtype=np.uint8), np.empty((0, 2, 32), dtype=np.uint8))
+
+class NearMemory:
+    """What earlier runs found. seen: the hashes of all images that were searched together; pairs: (P, 2, 32).
+
+    folder: in which it is kept from run to run; None: nothing is known, and nothing kept.
+    """
+
+    def __init__(self, folder: Path | None, distance: float | None) -> None:
+        code = hashlib.sha256(Path(near.__file__).read_bytes()).hexdigest()[:16]
+        self._path = None if folder is None else folder / f"near-{code}{KEPT_EXTENSION}"
+        self._distance = distance
+        seen, self.pairs = self._load()
+        self.seen = DigestIndex(seen, np.arange(len(seen)))
+        self.is_seen = np.empty(0, dtype=np.bool_)
+
+    def look_up(self, known: DigestIndex) -> None:
+        """Find out beforehand which of N images were seen, is_seen (N,), as far as their hashes are known."""
+        self.is_seen = self.seen.find(known) >= 0
+
+    def save(self, in_order: Digests, pairs: Digests) -> None:
+        if self._path is not None:
+            write_kept(self._path, {"in_order": in_order, "pairs": pairs}, self._distance)
+            forget_kept(self._path.parent, "near-", [self._path])
+
+    def _load(self) -> tuple[Digests, Digests]:
+        if self._path is not None and self._distance is not None:
+            with suppress(NotKeptError):
+                arrays, distance = read_kept(self._path, {"in_order": np.uint8, "pairs": np.uint8})
+                if distance == self._distance:
+                    return arrays["in_order"], arrays["pairs"]
+        return np.empty((0, 32), dtype=np.uint8), np.empty((0, 2, 32), dtype=np.uint8)
 
 
 def find_near_duplicates(
@@ -23,22 +54,23 @@ def find_near_duplicates(
     pixels_at: PixelsAt,
     *,
     distance: float,
-    memory: Path | None,
+    memory: NearMemory,
+    is_seen: npt.NDArray[np.bool_] | None = None,
 ) -> Pairs:
     """All pairs (i, j), i < j, of near duplicates among N images, sorted: (P, 2). index: of their hashes.
 
-    memory: the folder in which pairs are kept from run to run; None: all are looked for. The result is the same.
+    is_seen: (N,) those that the memory is known to have, where some were looked up already; it changes nothing.
     """
-    path = None if memory is None else memory / f"near-{_code()}{KEPT_EXTENSION}"
-    seen, old_pairs = _load(path, distance) if path else _NOTHING
-    new = np.flatnonzero(DigestIndex(seen, np.arange(len(seen))).find(index) < 0)
+    maybe_new = np.arange(len(index)) if is_seen is None else np.flatnonzero(~is_seen)
+    found = memory.seen.find(index if is_seen is None else DigestIndex(rows_at(index.digests, maybe_new)))
+    new = maybe_new[found < 0]
     pairs = near_pairs(hashes, means, deviations, pixels_at, distance=distance, new=new)
-    sides = np.stack([index.find(DigestIndex(old_pairs[:, side])) for side in (0, 1)], axis=1)
+    sides = np.stack([index.find(DigestIndex(memory.pairs[:, side])) for side in (0, 1)], axis=1)
     sides = np.sort(sides[(sides >= 0).all(axis=1)], axis=1)
     pairs = np.unique(np.concatenate([pairs, sides]), axis=0)
     # Whatever was seen together has its pairs there, were half of it gone: nothing is wrong when it comes back.
-    if path is not None and (len(new) or len(seen) > 2 * len(index)):
-        _save(path, distance, rows_at(index.digests, index.order), index.digests[pairs])
+    if len(new) or len(memory.seen) > 2 * len(index):
+        memory.save(rows_at(index.digests, index.order), index.digests[pairs])
     return pairs
 
 
@@ -51,22 +83,3 @@ def near_flags(pairs: Pairs, index: DigestIndex) -> dict[int, str]:
         if one not in partner or place[other] < place[partner[one]]:
             partner[one] = other
     return {one: f"near_duplicate:{index.digests[other].tobytes().hex()[:16]}" for one, other in partner.items()}
-
-
-def _code() -> str:
-    return hashlib.sha256(Path(near.__file__).read_bytes()).hexdigest()[:16]
-
-
-def _load(path: Path, distance: float) -> tuple[Digests, Digests]:
-    try:
-        arrays, kept_distance = read_kept(path, {"in_order": np.uint8, "pairs": np.uint8})
-        if kept_distance == distance:
-            return arrays["in_order"], arrays["pairs"]
-    except NotKeptError:
-        pass
-    return _NOTHING
-
-
-def _save(path: Path, distance: float, in_order: Digests, pairs: Digests) -> None:
-    write_kept(path, {"in_order": in_order, "pairs": pairs}, distance)
-    forget_kept(path.parent, "near-", [path])

@@ -1,7 +1,8 @@
 """Where prepare finds pixels by their hash: in the version before, or among what was decoded in this run."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,8 @@ import pyarrow.parquet as pq
 
 from genai_core.data.dataset import DatasetInfo, Split, load_info, read_facts
 from genai_core.data.digest_index import DigestIndex
-from genai_core.data.facts import Facts, Indices, Pixels, facts_dtype
-
-HASHING_THREADS = 2
+from genai_core.data.facts import Facts, Indices, Pixels, facts_dtype, rows_at
+from genai_core.data.whole_shards import WholeShard, forget_whole_shards, whole_shards
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,34 @@ class PreviousDataset:
     split_of: dict[str, Split]
 
 
+class DamagedShardError(ValueError):
+    """A shard of the version before has other pixels than it had when it was written."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"shard {name} of the version before is damaged; delete that version and run prepare again")
+
+
 class OldPixels:
     """The images of the version before, those too that it no longer names; empty without one.
 
     shards: their names. facts: (M,) of all images; shard_code, row: (M,) where each stands. Only shards whose bytes are
-    what their names say: whatever happened to the folder since, nothing wrong is taken.
+    what their names say: whatever happened to the folder since, nothing wrong is taken. memory: the folder in which it
+    is kept which were.
     """
 
-    def __init__(self, previous: PreviousDataset | None, image_size: int, channels: int) -> None:
+    def __init__(
+        self, previous: PreviousDataset | None, image_size: int, channels: int, memory: Path | None = None
+    ) -> None:
         if previous is not None and (previous.info.image_size, previous.info.channels) != (image_size, channels):
             previous = None
         self.folder = None if previous is None else previous.folder
         self._shape = (channels, image_size, image_size)
         split_of = {} if previous is None else previous.split_of
-        with ThreadPoolExecutor(HASHING_THREADS) as threads:
-            read = list(threads.map(self._facts_of_whole, split_of))
-        self.shards = tuple(name for name, facts in zip(split_of, read, strict=True) if facts is not None)
-        parts = [facts for facts in read if facts is not None]
+        whole = {} if self.folder is None else whole_shards(self.folder / "shards", tuple(split_of), memory)
+        read = {name: self._facts_of(name, whole[name]) for name in split_of if name in whole}
+        self.shards = tuple(name for name, facts in read.items() if facts is not None)
+        self._whole, self._memory = whole, memory
+        parts = [facts for facts in read.values() if facts is not None]
         self.facts: Facts = np.concatenate([np.empty(0, dtype=facts_dtype(channels)), *parts])
         self._index = DigestIndex(self.facts["sha256"])
         self.lengths = np.array([len(part) for part in parts], dtype=np.int64)
@@ -52,36 +63,47 @@ class OldPixels:
 
     def find(self, wanted: DigestIndex, split: Split | None = None) -> Indices:
         """For each of the hashes where it stands, in shards of that split or in any, or -1."""
-        if split is None:
+        if split is None or len(wanted) == 0:
             return self._index.find(wanted)
         among = np.flatnonzero(self.is_train == (split == "train"))
         found = self._index.at(among).find(wanted)
         return np.where(found >= 0, among[found], -1) if len(among) else found
 
     def at(self, indices: Indices) -> Pixels:
-        """The pixels (N, C, H, W) at these places, as `find` gives them."""
+        """The pixels (N, C, H, W) at these places, as `find` gives them.
+
+        Raises DamagedShardError when they are others than their hashes say: a shard that is known by its time alone was
+        damaged since. All of them are hashed the next time.
+        """
         pixels: Pixels = np.empty((len(indices), *self._shape), dtype=np.uint8)
         codes = self.shard_code[indices]
         for code in np.unique(codes).tolist():
             wanted = np.flatnonzero(codes == code)
-            pixels[wanted] = self._shard(self.shards[code])[self.row[indices[wanted]]]
+            content = self._read(self.shards[code], indices[wanted])
+            pixels[wanted] = np.frombuffer(content, np.uint8).reshape(-1, *self._shape)
         return pixels
 
-    def _facts_of_whole(self, name: str) -> Facts | None:
+    def _read(self, name: str, indices: Indices) -> bytes:
+        """The pixels of one shard at these places. Not mapped: that takes ten times as long for a few of many."""
+        assert self.folder is not None
+        image_bytes = math.prod(self._shape)
+        begin = self._whole[name].size - self._whole[name].shape[0] * image_bytes
+        with (self.folder / "shards" / name).open("rb", buffering=0) as file:
+            rows = self.row[indices].tolist()
+            parts = [os.pread(file.fileno(), image_bytes, begin + row * image_bytes) for row in rows]
+        digests = b"".join(hashlib.sha256(part).digest() for part in parts)
+        if digests != rows_at(self.facts, indices)["sha256"].tobytes():
+            forget_whole_shards(self._memory)
+            raise DamagedShardError(name)
+        return b"".join(parts)
+
+    def _facts_of(self, name: str, shard: WholeShard) -> Facts | None:
         assert self.folder is not None
         try:
-            with (self.folder / "shards" / name).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != Path(name).stem:
-                    return None
             facts = read_facts(self.folder, name, self._shape[0])
-            return facts if self._shard(name).shape == (len(facts), *self._shape) else None
-        except (OSError, ValueError):
+        except ValueError:
             return None
-
-    def _shard(self, name: str) -> Pixels:
-        assert self.folder is not None
-        pixels: Pixels = np.load(self.folder / "shards" / name, mmap_mode="r", allow_pickle=False)
-        return pixels
+        return facts if shard.shape == (len(facts), *self._shape) else None
 
 
 class Spool:

@@ -5,6 +5,7 @@ labels and splits) is a function of the raw files alone; in which shards the ima
 (layout.py), so that a small change of the raw data is a small change of the dataset.
 """
 
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,10 +21,10 @@ from genai_core.data.classes import Classes, check_all_or_none_labelled, classes
 from genai_core.data.dataset import NO_LABEL, DatasetInfo
 from genai_core.data.decoder_pool import Worker
 from genai_core.data.duplicates import find_duplicates
-from genai_core.data.facts import Indices, rows_at
+from genai_core.data.facts import Indices
 from genai_core.data.known_files import Memory
-from genai_core.data.near_groups import find_near_duplicates, near_flags
-from genai_core.data.pixel_store import OldPixels, PreviousDataset, Spool
+from genai_core.data.near_groups import NearMemory, find_near_duplicates, near_flags
+from genai_core.data.pixel_store import DamagedShardError, OldPixels, PreviousDataset, Spool
 from genai_core.data.raw_images import RawImages, find_raw_images
 from genai_core.data.read_files import ReadFiles, decode_rule, read_files
 from genai_core.data.rejected import RejectedFile, check_rejected_share, duplicate_files, same_names, write_rejected
@@ -61,6 +62,28 @@ def prepare(
     run need not find out again, of images and of packs; they shape nothing. Raises ValueError when the images cannot
     make a dataset: none, too many rejected, some with a class and some without, all but one the same.
     """
+
+    def make() -> Prepared:
+        return _prepare(raw, folder, config, workers, previous, memory, indexes, on_decoded)
+
+    try:
+        return make()
+    except DamagedShardError:  # from now on every shard is hashed: none of the damaged one is taken
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return make()
+
+
+def _prepare(
+    raw: Path,
+    folder: Path,
+    config: DataConfig,
+    workers: int,
+    previous: PreviousDataset | None,
+    memory: Path | None,
+    indexes: Path | None,
+    on_decoded: Callable[[int, int], None] | None,
+) -> Prepared:
     rule = decode_rule(config)
     started: list[Worker] = []
 
@@ -74,7 +97,8 @@ def prepare(
         spool = at_the_end.enter_context(Spool(folder / ".spool", config.image_size, config.channels))
         beside = at_the_end.enter_context(ThreadPoolExecutor(1))
         at_the_end.callback(lambda: [*map(Worker.close, started)])
-        old = beside.submit(OldPixels, previous, config.image_size, config.channels)
+        old = beside.submit(OldPixels, previous, config.image_size, config.channels, memory)
+        near = beside.submit(NearMemory, memory, config.near_duplicate_distance)
         found = find_raw_images(raw, indexes, on_listed=start_early)
         classes = classes_of(found.names)
         check_all_or_none_labelled(raw, found.names, classes)
@@ -83,13 +107,14 @@ def prepare(
             found,
             config,
             spool=spool,
-            old=old.result(),
+            old=old.result,
             memory=memory,
             workers=workers,
             started=started,
             on_decoded=on_decoded or (lambda _done, _total: None),
+            on_known=lambda known: near.result().look_up(known),
         )
-        return _make(folder, found, classes, given, read, config, memory)
+        return _make(folder, found, classes, given, read, config, near.result())
 
 
 def _make(
@@ -99,7 +124,7 @@ def _make(
     given: GivenSides,
     read: ReadFiles,
     config: DataConfig,
-    memory: Path | None,
+    near: NearMemory,
 ) -> Prepared:
     total_files = len(found) + len(found.faults)
     is_decoded = np.ones(len(found), dtype=np.bool_)
@@ -114,7 +139,7 @@ def _make(
     rejected = faulty + duplicate_files(found.names, classes, given, same)
     check_rejected_share(sorted(rejected, key=lambda file: file.source), total_files, config.max_rejected_share)
 
-    chosen, left_out = _choose(read, same.kept, given, config, found.names, memory)
+    chosen, left_out = _choose(read, same.kept, given, config, found.names, near)
     rejected = sorted(rejected + left_out, key=lambda file: file.source)
     codes = classes.codes[chosen.files]
     images = np.bincount(codes[codes >= 0], minlength=len(classes.names))
@@ -135,24 +160,26 @@ def _choose(
     given: GivenSides,
     config: DataConfig,
     names: Sequence[str],
-    memory: Path | None,
+    near: NearMemory,
 ) -> tuple[Chosen, list[RejectedFile]]:
     """The split of the files `kept`, without the training images that look like a test image."""
-    index, records = read.index.at(kept), rows_at(read.files.records, kept)
+    index = read.index.at(kept)
     held_out = is_held_out(index.digests, config.test_share, given[kept])
     if config.near_duplicate_distance is None:
         return Chosen(kept, held_out, {}), []
     values = config.channels * config.image_size**2
-    means = records["total"] / values
-    deviations = np.sqrt(values * records["squares"] - records["total"] ** 2) / values
+    near_hashes, totals, squares = (read.files.records[name][kept] for name in ("near_hash", "total", "squares"))
+    means = totals / values
+    deviations = np.sqrt(values * squares - totals**2) / values
     pairs = find_near_duplicates(
         index,
-        records["near_hash"],
+        near_hashes,
         means,
         deviations,
         lambda indices: read.pixels_at(kept[indices]),
         distance=config.near_duplicate_distance,
-        memory=memory,
+        memory=near,
+        is_seen=near.is_seen[kept],
     )
     gone = train_images_near_test(pairs, held_out)
     stays = np.ones(len(kept), dtype=np.bool_)

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from genai_core.config import DataConfig
 from genai_core.data.decode import DecodeRule
-from genai_core.data.decoder_pool import Worker, decode_files
+from genai_core.data.decoder_pool import Worker
+from genai_core.data.decoding import Decoding, OnDecoded
 from genai_core.data.digest_index import DigestIndex
 from genai_core.data.facts import Indices, Pixels, rows_at
 from genai_core.data.known_files import (
@@ -23,12 +24,10 @@ from genai_core.data.known_files import (
     stamp_files,
     take_same_content,
 )
-from genai_core.data.near import near_hashes
 from genai_core.data.pixel_store import OldPixels, Spool
 from genai_core.data.places import hash_places
 from genai_core.data.raw_images import RawImages
 
-OnDecoded = Callable[[int, int], None]
 HASHED_AT_ONCE = 256
 
 
@@ -36,34 +35,39 @@ HASHED_AT_ONCE = 256
 class ReadFiles:
     """What is in the files (N), and where the pixels of each stand: in the spool or in the version before, or -1.
 
-    index: of the hashes of their pixels, zeros for what is rejected.
-    lost: rows that are known but whose pixels are nowhere; they are decoded once one of them is asked for.
+    index: of the hashes of their pixels, zeros for what is rejected. What is known but whose pixels are nowhere is
+    decoded once one of it is asked for, since it may not be needed: the likes of left-out near duplicates.
     """
 
     files: Files
     index: DigestIndex
     spool: Spool
     old: OldPixels
-    spool_place: Indices
     old_place: Indices
-    lost: Indices
-    decode: Callable[[Indices], None]
+    decoding: Decoding
 
     def pixels_at(self, indices: Indices) -> Pixels:
         """The pixels of some of the files, (n, C, H, W)."""
-        if ((self.spool_place[indices] < 0) & (self.old_place[indices] < 0)).any():
-            before = self.files.records["sha256"][self.lost]
-            self.decode(self.lost)
-            if (self.files.records["sha256"][self.lost] != before).any():
-                raise ValueError("images changed while the dataset was made of them; run prepare again")
-        in_spool = self.spool_place[indices] >= 0
-        new = self.spool.at(self.spool_place[indices[in_spool]])
+        spool_place = self.decoding.spool_place
+        if ((spool_place[indices] < 0) & (self.old_place[indices] < 0)).any():
+            self._decode_lost()
+        in_spool = spool_place[indices] >= 0
+        new = self.spool.at(spool_place[indices[in_spool]])
         if in_spool.all():
             return new
         old = self.old.at(self.old_place[indices[~in_spool]])
         pixels = np.empty((len(indices), *old.shape[1:]), dtype=np.uint8)
         pixels[in_spool], pixels[~in_spool] = new, old
         return pixels
+
+    def _decode_lost(self) -> None:
+        is_lost = (self.decoding.spool_place < 0) & (self.old_place < 0)
+        is_lost[list(self.files.rejected)] = False
+        lost = np.flatnonzero(is_lost)
+        before = self.files.records["sha256"][lost]
+        self.decoding.decode(lost)
+        if (self.files.records["sha256"][lost] != before).any():
+            raise ValueError("images changed while the dataset was made of them; run prepare again")
 
 
 def decode_rule(config: DataConfig) -> DecodeRule:
@@ -75,16 +79,18 @@ def read_files(
     config: DataConfig,
     *,
     spool: Spool,
-    old: OldPixels,
+    old: Callable[[], OldPixels],
     memory: Path | None,
     workers: int,
     started: Sequence[Worker] = (),
     on_decoded: OnDecoded,
+    on_known: Callable[[DigestIndex], None],
 ) -> ReadFiles:
     """Look at every image's stamp, decode those that earlier runs did not see or whose pixels are nowhere.
 
-    memory: the folder in which is kept what was found; None: every file is decoded. started: decoding
-    processes that are there already.
+    old: waits for the version before, which is asked for while images are decoded. memory: the folder in which is kept
+    what was found; None: every file is decoded. started: decoding processes that are there already. on_known: is told
+    the hashes that are known, those of the other images being as if they were not there, while these are decoded.
     """
     rule = decode_rule(config)
     total = len(images)
@@ -97,46 +103,29 @@ def read_files(
     is_known = np.ones(total, dtype=np.bool_)
     is_known[open_rows] = False
     is_known[list(files.rejected)] = False
-    old_place = np.full(total, -1, dtype=np.int64)
-    known_rows = np.flatnonzero(is_known)
-    known = DigestIndex(rows_at(files.records["sha256"], known_rows))
-    old_place[known_rows] = old.find(known)
-    lost = known_rows[old_place[known_rows] < 0]
-    if len(open_rows):  # else they may not be needed: the likes of left-out near duplicates, and no process starts
-        open_rows, lost = np.union1d(open_rows, lost), lost[:0]
-    spool_place = np.full(total, -1, dtype=np.int64)
-    done = total - len(open_rows)
+    digests = np.ascontiguousarray(files.records["sha256"])
 
-    def decode(wanted: Indices) -> None:
-        nonlocal done
-        wanted = images.in_storage_order(wanted)
-        # NumPy's matrix products keep a thread spinning on the core that a decoding process needs.
-        with threadpool_limits(1, user_api="blas"):
-            for result in decode_files(images.places(wanted), rule, workers=workers, started=started):
-                rows = wanted[result.first : result.first + len(result.records)]
-                files.contents[rows] = result.records["file_sha256"]
-                for name in ("sha256", "width", "height"):
-                    files.records[name][rows] = result.records[name]
-                files.flags.update({int(rows[index]): " ".join(flags) for index, flags in result.flags.items()})
-                files.rejected.update({int(rows[index]): rejected for index, rejected in result.rejected.items()})
-                decoded = np.delete(rows, list(result.rejected)) if result.rejected else rows
-                spool_place[decoded] = spool.add(result.pixels)
-                files.records["near_hash"][decoded] = near_hashes(result.pixels)
-                values = result.pixels.astype(np.uint32)
-                files.records["total"][decoded] = values.sum(axis=(1, 2, 3))
-                files.records["squares"][decoded] = np.einsum("nchw,nchw->n", values, values, dtype=np.uint64)
-                done = min(done + len(rows), total)
-                on_decoded(done, total)
+    @cache
+    def look_up() -> tuple[OldPixels, DigestIndex, Indices]:
+        known = DigestIndex.of_rows(digests, np.flatnonzero(is_known))
+        before = old()
+        places = before.find(known)
+        on_known(known)
+        return before, known, places
 
-    decode(open_rows)
-    if done and not len(open_rows):
-        on_decoded(done, total)
+    decoding = Decoding(images, files, spool, rule, workers=workers, started=started, on_decoded=on_decoded)
+    decoding.decode(open_rows, meanwhile=look_up)
+    if len(open_rows) == 0:
+        on_decoded(total, total)
     if kept is not None:
         for path, rows in to_save.items():
             save(path, files.at(rows))
         kept.forget_all_but([kept.of_files(), *map(kept.of_pack, images.stamps)])
-    index = known if len(known) == total else DigestIndex(files.records["sha256"])
-    return ReadFiles(files, index, spool, old, spool_place, old_place, lost, decode)
+    before, known, old_place = look_up()
+    others = np.flatnonzero(~is_known)
+    digests[others] = files.records["sha256"][others]
+    index = DigestIndex.of_rows(digests, np.concatenate([known.order, others]))
+    return ReadFiles(files, index, spool, before, old_place, decoding)
 
 
 def _take_known(images: RawImages, files: Files, kept: Memory, workers: int) -> tuple[Indices, dict[Path, Indices]]:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,7 @@ from genai_core.data.dataset import (
     Labels,
     Split,
 )
-from genai_core.data.digest_index import DigestIndex
-from genai_core.data.facts import Digests, Facts, Indices, Pixels, facts_of, hex_column, moments, rows_at
+from genai_core.data.facts import Digests, Facts, Indices, Pixels, facts_of, hex_column, moments
 
 # While a dataset is written, names that few rows share stand in dictionaries: as numbers, which are quickly sorted.
 _FEW = pa.dictionary(pa.int32(), pa.large_string())
@@ -92,18 +92,17 @@ class DatasetWriter:
             raise ValueError(f"labels must be {count} numbers from 0 to {len(self._classes) - 1}")
         for begin in range(0, count, self._shard_images):
             part = slice(begin, begin + self._shard_images)
-            facts = facts_of(images[part], None if digests is None else digests[part])
+            name, facts = self.write_shard(images[part], None if digests is None else digests[part])
             rows = {
                 "id": _texts(None if ids is None else ids[part], len(facts)),
                 "label": pa.array(labels[part], pa.int64()),
                 "split": one_text(split, len(facts)),
                 "source": _texts(None if sources is None else sources[part], len(facts)),
-                "shard": one_text(self._write_shard(images[part], facts), len(facts)),
+                "shard": one_text(name, len(facts)),
                 "row": pa.array(np.arange(len(facts))),
                 "flags": _texts(None if flags is None else flags[part], len(facts)).dictionary_encode(),
             }
-            self._rows.append(pa.table(rows, schema=ROWS_SCHEMA))
-            self._facts.append(facts)
+            self.place(pa.table(rows, schema=ROWS_SCHEMA), facts)
 
     def keep(self, dataset: Dataset, rows: pd.DataFrame) -> None:
         """Take over images of another dataset of the same shape, whose shards stay as they are.
@@ -111,37 +110,54 @@ class DatasetWriter:
         rows: some of its manifest; label, split, source and flags may have changed.
         """
         table = pa.Table.from_pandas(rows[STORED_COLUMNS], preserve_index=False).replace_schema_metadata(None)
-        self.keep_rows(dataset.folder, _encoded(table), dataset.facts_at(rows))
+        encoded = _encoded(table)
+        self.link_shards(dataset.folder, pc.unique(encoded["shard"]).to_pylist())
+        self.place(encoded, dataset.facts_at(rows))
 
-    def keep_rows(self, folder: Path, rows: pa.Table, facts: Facts) -> None:
-        """The same of the dataset in `folder`. rows: ROWS_SCHEMA (N); an empty id stands for the head of the hash."""
-        for name in pc.unique(rows["shard"]).to_pylist():
+    def write_shard(self, images: Pixels, digests: Digests | None = None) -> tuple[str, Facts]:
+        """A new shard of images (N, C, H, W) uint8: its name and their facts. Its images are still to be placed."""
+        facts = facts_of(images, digests)
+        file = io.BytesIO()
+        np.save(file, np.ascontiguousarray(images), allow_pickle=False)
+        name = hashlib.sha256(file.getbuffer()).hexdigest() + ".npy"
+        (self._folder / "shards" / name).write_bytes(file.getbuffer())
+        np.save(self._folder / "facts" / name, facts, allow_pickle=False)
+        return name, facts
+
+    def link_shards(self, folder: Path, names: Sequence[str]) -> None:
+        """Shards of the dataset in `folder`, as they are. Their images are still to be placed."""
+        for name in names:
             for kind in ("shards", "facts"):
                 _link(folder / kind / name, self._folder / kind / name)
+
+    def place(self, rows: pa.Table, facts: Facts) -> None:
+        """Images of shards that are there. rows: ROWS_SCHEMA (N); an empty id stands for the head of the hash."""
         self._rows.append(rows)
         self._facts.append(facts)
 
-    def finish(self, *, by_content: bool = False) -> DatasetInfo:
-        """Write manifest and description; by_content: in the order of split and hash instead of that of coming.
-
-        Raises ValueError when a split is empty.
-        """
+    def finish(self) -> DatasetInfo:
+        """Write manifest and description. Raises ValueError when a split is empty."""
         if not self._rows:
             raise ValueError("a dataset needs images, got none")
         rows = pa.concat_tables(self._rows).unify_dictionaries().combine_chunks()
         facts = np.concatenate(self._facts)
         self._rows, self._facts = [], []  # of a million images they would take hundreds of megabytes
         is_train = _is_text(rows["split"], SPLITS[0])
-        if by_content:
-            order = DigestIndex(facts["sha256"]).order
-            order = np.concatenate([order[is_train[order]], order[~is_train[order]]])
-            if (order[1:] < order[:-1]).any():  # else all of them are old, and came in order
-                rows, facts, is_train = rows.take(pa.array(order)), rows_at(facts, order), is_train[order]
         counts: dict[str, int] = {"train": int(is_train.sum()), "test": int((~is_train).sum())}
         if not all(counts.values()):
             raise ValueError(f"a dataset needs images in train and in test, got {counts}")
+        with ThreadPoolExecutor(1) as beside:  # writing is half of the work, and leaves a core free
+            written = beside.submit(_write_manifest, self._folder / "manifest.parquet", rows, facts)
+            info = self._info(rows["label"].to_numpy(), is_train, facts, counts)
+            written.result()
+        (self._folder / "dataset.json").write_text(json.dumps(dataclasses.asdict(info), indent=2) + "\n")
+        return info
+
+    def _info(
+        self, labels: Labels, is_train: npt.NDArray[np.bool_], facts: Facts, counts: dict[str, int]
+    ) -> DatasetInfo:
         mean, std = moments(facts[is_train], self._image_size)
-        info = DatasetInfo(
+        return DatasetInfo(
             schema_version=SCHEMA_VERSION,
             image_size=self._image_size,
             channels=self._channels,
@@ -149,19 +165,8 @@ class DatasetWriter:
             counts=counts,
             mean=mean,
             std=std,
-            fingerprint=self._fingerprint(rows["label"].to_numpy(), is_train, facts),
+            fingerprint=self._fingerprint(labels, is_train, facts),
         )
-        _write_manifest(self._folder / "manifest.parquet", rows, facts)
-        (self._folder / "dataset.json").write_text(json.dumps(dataclasses.asdict(info), indent=2) + "\n")
-        return info
-
-    def _write_shard(self, images: Pixels, facts: Facts) -> str:
-        file = io.BytesIO()
-        np.save(file, np.ascontiguousarray(images), allow_pickle=False)
-        name = hashlib.sha256(file.getbuffer()).hexdigest() + ".npy"
-        (self._folder / "shards" / name).write_bytes(file.getbuffer())
-        np.save(self._folder / "facts" / name, facts, allow_pickle=False)
-        return name
 
     def _fingerprint(self, labels: Labels, is_train: npt.NDArray[np.bool_], facts: Facts) -> str:
         digest = hashlib.sha256()

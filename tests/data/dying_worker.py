@@ -1,9 +1,7 @@
 """A decoding process that dies, never ends, or takes too much memory on files of such names (test_decoder_pool.py)."""
 
-import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 from genai_core.data import decode_worker
@@ -22,8 +20,7 @@ def decode_or_die(path: str, rule: DecodeRule, content: bytes | None) -> Decoded
     return decode_file(path, rule, content)
 
 
-if __name__ == "__main__":
-    values = json.loads(sys.argv[1])
+def main() -> None:
     decode_worker.decode_file = decode_or_die
     decode_worker.MAX_SECONDS_A_BATCH = 1
-    decode_worker.work(DecodeRule(**{**values, "background": tuple(values["background"])}))
+    decode_worker.main()

@@ -19,7 +19,7 @@ def write(folder, images, classes=("cat", "dog"), size=4):
         chosen = {seed: entry for seed, entry in images.items() if entry[1] == split}
         labels = np.array([classes.index(entry[0]) for entry in chosen.values()]) if classes else None
         writer.add(split, pixels(*chosen, size=size), labels, sources=[entry[2] for entry in chosen.values()])
-    writer.finish(by_content=True)
+    writer.finish()
     return load_dataset(folder)
 
 

@@ -86,6 +86,14 @@ def test_caller_may_stop_in_the_middle_and_no_process_stays(tmp_path, save_image
     assert psutil.Process().children() == before
 
 
+def test_what_is_done_meanwhile_may_fail_and_no_process_stays(tmp_path, save_images):
+    paths = [str(tmp_path / name) for name in save_images(tmp_path, 200)]
+    before = psutil.Process().children()
+    with pytest.raises(ZeroDivisionError):
+        list(decode_files(paths, RULE, workers=2, meanwhile=lambda: 1 / 0))
+    assert psutil.Process().children() == before
+
+
 def test_names_that_are_not_utf8_reach_the_worker(tmp_path, save_images):
     (name,) = save_images(tmp_path, 1)
     path = (tmp_path / name).rename(tmp_path / b"\xff.png".decode("utf-8", "surrogateescape"))

@@ -40,6 +40,20 @@ def test_a_part_is_in_order_without_sorting_again():
     assert (part.heads == whole.heads).all()
 
 
+def test_rows_alone_are_in_order_and_the_others_are_not_there():
+    made = digests(60, seed=4)
+    rows = np.random.default_rng(0).permutation(60)[:40]
+    index = DigestIndex.of_rows(made, rows)
+    assert index.order.tolist() == sorted(rows.tolist(), key=lambda row: (made[row].tobytes(), row))
+    there = DigestIndex(digests(60, seed=5))
+    everywhere = there.find(DigestIndex(made))
+    expected = np.full(60, -1)
+    expected[rows] = everywhere[rows]
+    assert there.find(index).tolist() == expected.tolist()
+    first = {made[row].tobytes(): row for row in sorted(rows.tolist(), reverse=True)}
+    assert index.find(there).tolist() == [first.get(one.tobytes(), -1) for one in there.digests]
+
+
 def test_what_may_be_in_a_few_is_all_that_is():
     many, few = np.random.default_rng(0).integers(0, 256, (2, 500, 32), dtype=np.uint8)
     many[::50] = few[:10]

@@ -1,5 +1,6 @@
 """A dataset that grows and shrinks: what it says follows the files alone, what is written follows the change."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from genai_core.config import load_config
-from genai_core.data import read_files
+from genai_core.data import decoding, whole_shards
 from genai_core.data.dataset import load_dataset
 from genai_core.data.pixel_store import previous_dataset
 from genai_core.data.prepare import prepare
@@ -110,7 +111,7 @@ def test_renamed_files_rebuild_nothing_but_the_manifest_and_are_not_decoded(vers
     first = versions.next()
     for path in sorted((versions.folder / "raw/set/cat").iterdir())[::2]:
         path.rename(path.with_name(f"z{path.name}"))
-    monkeypatch.setattr(read_files, "decode_files", lambda paths, *_, **__: iter(() if not paths else 1 / 0))
+    monkeypatch.setattr(decoding, "decode_files", lambda paths, *_, **__: iter(() if not paths else 1 / 0))
     second = versions.next()
     assert second.info == first.info
     assert shards(second) == shards(first)
@@ -119,9 +120,9 @@ def test_renamed_files_rebuild_nothing_but_the_manifest_and_are_not_decoded(vers
 
 def test_only_new_and_changed_files_are_decoded(versions, monkeypatch):
     versions.next()
-    decoded, decode = [], read_files.decode_files
+    decoded, decode = [], decoding.decode_files
     monkeypatch.setattr(
-        read_files,
+        decoding,
         "decode_files",
         lambda paths, *a, **k: (decoded.extend(Path(p).name for p in paths), decode(paths, *a, **k))[1],
     )
@@ -157,6 +158,25 @@ def test_damaged_memory_and_damaged_shards_change_nothing(versions):
     shard.unlink()
     shard.write_bytes(content)
     assert says(versions.next()) == expected
+
+
+def test_shard_that_was_damaged_under_its_old_time_is_found_out_when_it_is_read(versions, monkeypatch):
+    monkeypatch.setattr(whole_shards, "RACY_NS", 0)
+    versions.next()
+    second = versions.next()  # by now every shard is known by its time
+    name, rows = max(second.manifest.groupby("shard"), key=lambda group: len(group[1]))
+    path = second.folder / "shards" / name
+    stat = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([np.load(path).flat[-1] ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    for source in rows.sort_values("row")["source"].iloc[:12]:  # of a shard of 16: the other images are moved
+        (versions.folder / "raw" / source).unlink()
+    third = versions.next()
+    assert name not in shards(third)
+    assert says(third) == says(versions.next(memory=False, previous=False))
+    assert not (third.folder / ".spool").exists()
 
 
 def test_other_parameters_take_nothing_from_the_version_before(versions):

@@ -8,7 +8,7 @@ from genai_core.data import near, near_groups
 from genai_core.data.digest_index import DigestIndex
 from genai_core.data.facts import digests_of
 from genai_core.data.near import near_hashes, near_pairs
-from genai_core.data.near_groups import find_near_duplicates, near_flags
+from genai_core.data.near_groups import NearMemory, find_near_duplicates, near_flags
 
 
 def pictures(count, seed=0, size=24):
@@ -78,8 +78,18 @@ def test_colours_count():
     assert pairs_of(np.concatenate([red, red[:, [1, 0, 2]]])) == set()
 
 
+def nothing(_memory, _index):
+    return None
+
+
+def every_second(memory, index):
+    memory.look_up(DigestIndex.of_rows(index.digests, np.arange(0, len(index), 2)))
+    return memory.is_seen
+
+
+@pytest.mark.parametrize("looked_up", [nothing, every_second])
 @pytest.mark.parametrize("with_memory", [True, False])
-def test_remembered_pairs_are_those_of_a_whole_search(with_memory, tmp_path, monkeypatch):
+def test_remembered_pairs_are_those_of_a_whole_search(looked_up, with_memory, tmp_path, monkeypatch):
     images = pictures(50)
     together = np.concatenate([images, np.stack([recompressed(image) for image in images[:10]])])
     order = np.random.default_rng(0).permutation(len(together))
@@ -89,7 +99,8 @@ def test_remembered_pairs_are_those_of_a_whole_search(with_memory, tmp_path, mon
         part = together[rows]
         flat = part.reshape(len(part), -1).astype(np.float64)
         args = (DigestIndex(digests_of(part)), near_hashes(part), flat.mean(1), flat.std(1), lambda i: part[i])
-        found = find_near_duplicates(*args, distance=0.1, memory=tmp_path if with_memory else None)
+        memory = NearMemory(tmp_path if with_memory else None, 0.1)
+        found = find_near_duplicates(*args, distance=0.1, memory=memory, is_seen=looked_up(memory, args[0]))
         return {tuple(sorted(rows[pair].tolist())) for pair in found}
 
     everything = find(np.arange(60))
@@ -111,7 +122,7 @@ def test_a_damaged_memory_is_made_anew(content, tmp_path):
     flat = images.reshape(5, -1).astype(np.float64)
     args = (DigestIndex(digests_of(images)), near_hashes(images), flat.mean(1), flat.std(1), lambda i: images[i])
     for _ in range(2):
-        assert len(find_near_duplicates(*args, distance=0.1, memory=tmp_path)) == 0
+        assert len(find_near_duplicates(*args, distance=0.1, memory=NearMemory(tmp_path, 0.1))) == 0
         (memory,) = tmp_path.iterdir()
         memory.write_bytes(content)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from genai_core.config import load_config
-from genai_core.data import pack_indexes, read_files
+from genai_core.data import decoding, pack_indexes, read_files
 from genai_core.data.dataset import load_dataset
 from genai_core.data.ingest.add import add_source
 from genai_core.data.ingest.remove import remove_images
@@ -108,7 +108,7 @@ def test_files_that_are_packed_later_change_nothing_but_where_they_lie(checkout,
     first = alone.prepare()
     shutil.rmtree(alone.raw)
     shutil.copytree(checkout.raw, alone.raw)
-    monkeypatch.setattr(read_files, "decode_files", lambda places, *_, **__: iter(() if not places else 1 / 0))
+    monkeypatch.setattr(decoding, "decode_files", lambda places, *_, **__: iter(() if not places else 1 / 0))
     assert says(alone.prepare()) == says(first)
 
 
@@ -117,7 +117,7 @@ def test_old_packs_are_known_at_once_and_only_new_images_are_read(checkout, monk
     checkout.prepare()
     checkout.add(images(60, 63))
     hashed, decoded, walked = [], [], []
-    hash_places, decode, read_pack = read_files.hash_places, read_files.decode_files, pack_indexes.read_pack
+    hash_places, decode, read_pack = read_files.hash_places, decoding.decode_files, pack_indexes.read_pack
     monkeypatch.setattr(
         read_files,
         "hash_places",
@@ -125,7 +125,7 @@ def test_old_packs_are_known_at_once_and_only_new_images_are_read(checkout, monk
     )
     monkeypatch.setattr(pack_indexes, "read_pack", lambda path: (walked.append(path.name), read_pack(path))[1])
     monkeypatch.setattr(
-        read_files,
+        decoding,
         "decode_files",
         lambda places, *a, **k: (decoded.extend(place.name for place in places), decode(places, *a, **k))[1],
     )
@@ -154,7 +154,7 @@ def test_rewritten_pack_is_known_without_being_walked_or_its_images_read(checkou
     read_pack, hash_places = pack_indexes.read_pack, read_files.hash_places
     monkeypatch.setattr(pack_indexes, "read_pack", lambda path: (walked.append(path), read_pack(path))[1])
     monkeypatch.setattr(read_files, "hash_places", lambda places: (hashed.extend(places), hash_places(places))[1])
-    monkeypatch.setattr(read_files, "decode_files", lambda places, *_, **__: iter(() if not places else 1 / 0))
+    monkeypatch.setattr(decoding, "decode_files", lambda places, *_, **__: iter(() if not places else 1 / 0))
     known = checkout.prepare()
     assert (walked, hashed) == ([], [])
     assert "set/cat/zero.png,empty_file" in (known.folder / "rejected.csv").read_text()
@@ -210,7 +210,7 @@ def test_fresh_checkout_decodes_nothing_again_and_builds_its_indexes(checkout, m
     shutil.rmtree(checkout.raw)
     copy.rename(checkout.raw)
     shutil.rmtree(checkout.folder / "indexes")
-    monkeypatch.setattr(read_files, "decode_files", lambda places, *_, **__: iter(() if not places else 1 / 0))
+    monkeypatch.setattr(decoding, "decode_files", lambda places, *_, **__: iter(() if not places else 1 / 0))
     assert says(checkout.prepare()) == says(first)
     assert len(list((checkout.folder / "indexes").iterdir())) == 1
 
