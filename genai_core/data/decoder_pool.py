@@ -26,6 +26,8 @@ BATCH_FILES = 64
 # that is most of the work, so the second one starts when the first has been at it for as long.
 START_SECONDS = 0.1
 FEW_FILES = 1024
+# A batch of small images is answered sooner, the start of its process included; large ones need all processes at once.
+ANSWER_SECONDS = 0.3
 WORKER_MODULE = "genai_core.data.decode_worker"
 # Quicker than -m; and what imports make stays, so that a look for garbage among it is in vain.
 _START = "import gc; gc.disable(); from {} import main; gc.freeze(); gc.enable(); main()"
@@ -72,8 +74,7 @@ def decode_files(
 
     def feed(worker: Worker, delay_s: float) -> None:
         try:
-            if delay_s:
-                has_answered.wait()
+            if delay_s and has_answered.wait(ANSWER_SECONDS):
                 all_taken.wait(delay_s)
             while True:
                 first = batches.get_nowait()

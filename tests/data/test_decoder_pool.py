@@ -1,4 +1,5 @@
 import hashlib
+import threading
 from pathlib import Path
 
 import psutil
@@ -92,6 +93,21 @@ def test_what_is_done_meanwhile_may_fail_and_no_process_stays(tmp_path, save_ima
     with pytest.raises(ZeroDivisionError):
         list(decode_files(paths, RULE, workers=2, meanwhile=lambda: 1 / 0))
     assert psutil.Process().children() == before
+
+
+def test_the_second_process_does_not_wait_for_a_first_that_is_slow(tmp_path, save_images, monkeypatch):
+    """Few large images: neither process is let to answer before both are asked."""
+    monkeypatch.setattr(decoder_pool, "BATCH_FILES", 1)
+    monkeypatch.setattr(decoder_pool, "ANSWER_SECONDS", 0.01)
+    both, answer = threading.Barrier(2), decoder_pool.Worker.answer
+
+    def slow(worker, first, places):
+        both.wait(timeout=60)
+        return answer(worker, first, places)
+
+    monkeypatch.setattr(decoder_pool.Worker, "answer", slow)
+    paths = [tmp_path / name for name in save_images(tmp_path, 2)]
+    assert all(isinstance(result, Decoded) for result in decode_all(paths, workers=2))
 
 
 def test_names_that_are_not_utf8_reach_the_worker(tmp_path, save_images):
