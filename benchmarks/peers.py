@@ -42,12 +42,13 @@ class Peer:
     conditional: bool
 
 
-def denoising_diffusion_pytorch(image_size: int) -> Peer:
+def denoising_diffusion_pytorch(image_size: int, device: torch.device) -> Peer:
     """The library's Unet (dim 32, 2.6 M parameters), v-prediction on its sigmoid schedule; it knows no classes."""
     from denoising_diffusion_pytorch import GaussianDiffusion, Unet
 
     network = Unet(dim=32, dim_mults=(1, 2, 4), channels=1)
     diffusion = GaussianDiffusion(network, image_size=image_size, timesteps=1000, sampling_timesteps=DDIM_STEPS)
+    diffusion.to(device)
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG001 - unconditional
         value: Tensor = diffusion((images + 1) / 2)
@@ -61,38 +62,45 @@ def denoising_diffusion_pytorch(image_size: int) -> Peer:
     return Peer(network, loss, draw, conditional=False)
 
 
-def diffusers_unet(image_size: int, classes: int, widths: tuple[int, ...]) -> Any:
-    """diffusers' UNet2DModel of those widths, attention from 8x8 down, conditioned on the class."""
+def diffusers_unet(
+    image_size: int,
+    classes: int,
+    widths: tuple[int, ...],
+    channels: int = 1,
+    down_blocks: tuple[str, ...] = ("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+) -> Any:
+    """diffusers' UNet2DModel of those widths and blocks, mirrored on the way up, conditioned on the class."""
     from diffusers import UNet2DModel
 
     return UNet2DModel(
         sample_size=image_size,
-        in_channels=1,
-        out_channels=1,
+        in_channels=channels,
+        out_channels=channels,
         layers_per_block=2,
         block_out_channels=widths,
-        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        down_block_types=down_blocks,
+        up_block_types=tuple(block.replace("Down", "Up") for block in reversed(down_blocks)),
         num_class_embeds=classes,
     )
 
 
-def diffusers(image_size: int, classes: int) -> Peer:
+def diffusers(image_size: int, classes: int, device: torch.device) -> Peer:
     """UNet2DModel (32, 64, 128; 3.9 M parameters) with the DDPM recipe of diffusers' training example."""
     from diffusers import DDIMScheduler, DDPMScheduler
 
-    network = diffusers_unet(image_size, classes, (32, 64, 128))
+    network = diffusers_unet(image_size, classes, (32, 64, 128)).to(device)
     training, sampling = DDPMScheduler(num_train_timesteps=1000), DDIMScheduler(num_train_timesteps=1000)
     sampling.set_timesteps(DDIM_STEPS)
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
-        noise, times = torch.randn_like(images), torch.randint(0, 1000, (len(images),))
+        noise, times = torch.randn_like(images), torch.randint(0, 1000, (len(images),), device=device)
         predicted = network(training.add_noise(images, noise, times), times, class_labels=labels).sample
         return nn.functional.mse_loss(predicted, noise)
 
     @torch.inference_mode()
     def draw(labels: Tensor, seed: int) -> Tensor:
         images = torch.randn((len(labels), 1, image_size, image_size), generator=torch.Generator().manual_seed(seed))
+        images, labels = images.to(device), labels.to(device)
         for moment in sampling.timesteps:
             images = sampling.step(network(images, moment, class_labels=labels).sample, moment, images).prev_sample
         return images
@@ -101,7 +109,12 @@ def diffusers(image_size: int, classes: int) -> Peer:
 
 
 def train_peer(
-    peer: Peer, batches: ResidentBatches, seconds: float, checkpoints: Checkpoints, stop_requested: Callable[[], bool]
+    peer: Peer,
+    batches: ResidentBatches,
+    batch_images: int,
+    seconds: float,
+    checkpoints: Checkpoints,
+    stop_requested: Callable[[], bool],
 ) -> Trained:
     """The usual loop, with our schedule: a short rise, and a linear fall over the second half.
 
@@ -130,11 +143,11 @@ def train_peer(
             group["lr"] = LEARNING_RATE * min(1.0, step / 30, fall)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        ema.update(ema_decay(BATCH_IMAGES, step * BATCH_IMAGES, 4_000))
+        ema.update(ema_decay(batch_images, step * batch_images, 4_000))
         step, spent = step + 1, time.monotonic() - began
         if spent - told > 20:
             told = spent
-            print(f"  {spent:.0f} s, {step * BATCH_IMAGES:,} images: loss {float(loss.detach()):.3g}", flush=True)
+            print(f"  {spent:.0f} s, {step * batch_images:,} images: loss {float(loss.detach()):.3g}", flush=True)
         if stop_requested():
             networks = {
                 "network": peer.network.state_dict(),
@@ -142,6 +155,6 @@ def train_peer(
                 "ema": ema.state_dict(),
             }
             checkpoints.save(step, {**networks, "random": torch.get_rng_state(), "step": step, "seconds": spent})
-            raise TrainingStoppedError(f"stopped after {step * BATCH_IMAGES:,} images; a checkpoint is saved")
+            raise TrainingStoppedError(f"stopped after {step * batch_images:,} images; a checkpoint is saved")
     ema.write_to_network()
-    return Trained(step * BATCH_IMAGES, spent)
+    return Trained(step * batch_images, spent)

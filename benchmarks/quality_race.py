@@ -2,6 +2,7 @@
 
     OMP_WAIT_POLICY=passive python -m benchmarks.quality_race --out FOLDER [--seconds 300] [--samples 1000]
         [--families diffusion gan vae vqvae] [--peers denoising_diffusion_pytorch diffusers] [--processes 2] [--turn 90]
+        [--device cuda --recipes benchmarks/fashion_mnist_gpu.yaml --peer-batch 128]
 
 Fashion-MNIST, padded to 32x32. The extractor is this project's classifier, trained on the train images; every figure is
 against the train split, and the test split serves as the floor alone. Each contestant's weights, samples (a grid too)
@@ -45,7 +46,6 @@ from genai_core.training.checkpoint import Checkpoints
 from genai_core.training.loop import Hardware, TrainingStoppedError, train
 
 ROOT = Path(__file__).parents[1]
-CPU = torch.device("cpu")
 IMAGE_SIZE = 32
 FAMILIES = ("diffusion", "gan", "vae", "vqvae")
 PEERS = ("denoising_diffusion_pytorch", "diffusers")
@@ -92,13 +92,15 @@ def main() -> None:
     parser.add_argument("--families", nargs="*", choices=FAMILIES, default=FAMILIES)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--peer-batch", type=int, default=BATCH_IMAGES, help="images a step of the peers")
     parser.add_argument("--recipes", type=Path, default=ROOT / "benchmarks" / "fashion_mnist.yaml")
     arguments = parser.parse_args()
     if arguments.processes > 1 and (len(arguments.families) != 1 or arguments.peers):
         parser.error("--processes: give one family and no peers, `--families NAME --peers`")
     torch.set_num_threads(max(1, arguments.threads // arguments.processes))
     dataset = fashion_mnist_dataset(arguments.out / "data", arguments.data, IMAGE_SIZE)
-    judge = cache(lambda: Judge(arguments.out / "judge", dataset, arguments.samples))
+    judge = cache(lambda: Judge(arguments.out / "judge", dataset, arguments.samples, arguments.device))
     recipes = YAML(typ="safe").load(arguments.recipes)
     runs: dict[str, Callable[[], None]] = {}
     for family in arguments.families:
@@ -121,13 +123,19 @@ def run_family(
     config: Any = TypeAdapter(ModelConfig).validate_python(values)
     folder = arguments.out / family
     torch.manual_seed(config.training.seed)
-    model = build_model(config, ImageShape(IMAGE_SIZE, 1, CLASSES))
-    batches = resident(dataset, config.training.batch_images)
+    model = build_model(config, ImageShape(IMAGE_SIZE, 1, CLASSES)).to(arguments.device)
+    batches = resident(dataset, config.training.batch_images, arguments.device)
     trained = train_for(
         folder,
         model,
         lambda: train_model(
-            model, config.training, batches, arguments.seconds, folder, arguments.processes, Turn(arguments.turn)
+            model,
+            config.training,
+            batches,
+            arguments.seconds,
+            folder,
+            Hardware(arguments.device, devices=arguments.processes),
+            Turn(arguments.turn),
         ),
     )
     torch.set_num_threads(arguments.threads)
@@ -157,22 +165,25 @@ def run_family(
 def run_peer(name: str, arguments: argparse.Namespace, dataset: Dataset, judge: Callable[[], Judge]) -> None:
     torch.manual_seed(0)
     peer = (
-        denoising_diffusion_pytorch(IMAGE_SIZE)
+        denoising_diffusion_pytorch(IMAGE_SIZE, arguments.device)
         if name == "denoising_diffusion_pytorch"
-        else diffusers(IMAGE_SIZE, len(CLASSES))
+        else diffusers(IMAGE_SIZE, len(CLASSES), arguments.device)
     )
     folder = arguments.out / name
-    batches = resident(dataset, BATCH_IMAGES)
+    batches = resident(dataset, arguments.peer_batch, arguments.device)
     checkpoints = Checkpoints(folder / "checkpoints", name, {"seconds": arguments.seconds})
     is_over = Turn(arguments.turn).is_over
     trained = train_for(
-        folder, peer.network, lambda: train_peer(peer, batches, arguments.seconds, checkpoints, is_over)
+        folder,
+        peer.network,
+        lambda: train_peer(peer, batches, arguments.peer_batch, arguments.seconds, checkpoints, is_over),
     )
     peer.network.eval()
     labels = equal_labels(arguments.samples, len(CLASSES))
     assert labels is not None
     began = time.monotonic()
-    parts = [peer.draw(part, seed) for seed, part in enumerate(labels.split(125))]
+    at_once = 1000 if arguments.device.type == "cuda" else 125
+    parts = [peer.draw(part, seed).cpu() for seed, part in enumerate(labels.split(at_once))]
     images = to_uint8(torch.cat(parts)).numpy()
     seconds = time.monotonic() - began
     parameters = sum(parameter.numel() for parameter in peer.network.parameters())
@@ -209,7 +220,7 @@ def train_model(
     batches: ResidentBatches,
     seconds: float,
     folder: Path,
-    processes: int,
+    hardware: Hardware,
     turn: Turn,
 ) -> Trained:
     """The project's own training, with a budget of seconds; killed, the next call goes on from its checkpoint.
@@ -225,7 +236,7 @@ def train_model(
             model,
             batches,
             budget,
-            hardware=Hardware(CPU, devices=processes),
+            hardware=hardware,
             checkpoints=checkpoints,
             checkpoint_every_s=60.0,
             progress=Progress(folder / "progress.json") if is_first else Progress(silent=True),
@@ -239,9 +250,9 @@ def train_model(
     return Trained(result.images, result.seconds)
 
 
-def resident(dataset: Dataset, batch_images: int) -> ResidentBatches:
+def resident(dataset: Dataset, batch_images: int, device: torch.device) -> ResidentBatches:
     images, labels = dataset.images("train"), dataset.labels("train")
-    return ResidentBatches(images, labels, batch_images=batch_images, seed=0, device=CPU)
+    return ResidentBatches(images, labels, batch_images=batch_images, seed=0, device=device)
 
 
 class EvaluationCounter:

@@ -30,12 +30,12 @@ EXTRACTOR = TrainedExtractorConfig(
 class Judge:
     """Measures images of any contestant with one extractor, which is trained when it is not there yet."""
 
-    def __init__(self, folder: Path, dataset: Dataset, samples: int) -> None:
+    def __init__(self, folder: Path, dataset: Dataset, samples: int, device: torch.device) -> None:
         if not (folder / "extractor" / "config.json").is_file():
             (folder / "extractor").mkdir(parents=True, exist_ok=True)
-            extractor, description = train_extractor(EXTRACTOR, dataset, torch.device("cpu"), lambda *_: None)
+            extractor, description = train_extractor(EXTRACTOR, dataset, device, lambda *_: None)
             save_extractor(folder / "extractor", extractor, description)
-        self.extractor, _ = load_extractor(folder / "extractor")
+        self.extractor, _ = load_extractor(folder / "extractor", device)
         if not (folder / "train.npy").is_file():
             np.save(folder / "train.npy", self._features(dataset.images("train")).features)
         self.train = feature_stats(np.load(folder / "train.npy"))

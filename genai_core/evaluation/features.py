@@ -1,6 +1,7 @@
 """From images to features and logits: one pass, from which every figure is computed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,17 +37,33 @@ def extract_features(
         raise ValueError("expected images to measure, got none")
     device = extractor.device
     features, logits = [], []
-    for begin in range(0, len(images), batch_images):
-        # A copy: torch warns of arrays that cannot be written, such as memory-mapped ones.
-        output = extractor(torch.from_numpy(images[begin : begin + batch_images].copy()).to(device))
-        features.append(output.features.cpu().numpy())
-        logits.append(output.logits.cpu().numpy())
-        if on_progress is not None:
-            on_progress(min(begin + batch_images, len(images)))
+    with float32_convolutions():
+        for begin in range(0, len(images), batch_images):
+            # A copy: torch warns of arrays that cannot be written, such as memory-mapped ones.
+            output = extractor(torch.from_numpy(images[begin : begin + batch_images].copy()).to(device))
+            features.append(output.features.cpu().numpy())
+            logits.append(output.logits.cpu().numpy())
+            if on_progress is not None:
+                on_progress(min(begin + batch_images, len(images)))
     result = Features(np.concatenate(features), np.concatenate(logits))
     if not (np.isfinite(result.features).all() and np.isfinite(result.logits).all()):
         raise ValueError("the extractor gave features that are not finite; train it again with a lower learning rate")
     return result
+
+
+@contextmanager
+def float32_convolutions() -> Iterator[None]:
+    """Within it a GPU convolves float32 in float32.
+
+    By default torch lets it round to TF32, with 10 bits of mantissa, which moves Inception's features by 4% of their
+    deviation (an H100); without it they are the processor's to 2e-6.
+    """
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @dataclass(frozen=True)

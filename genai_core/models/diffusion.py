@@ -66,9 +66,10 @@ class Diffusion(GenerativeModel):
         count, objective = len(images), self.objective
         log_sigma = self._spread_normal(count, generator) * objective.log_sigma_std + objective.log_sigma_mean
         sigma = log_sigma.exp().to(images.device)
-        noise = torch.randn(images.shape, generator=generator).to(images.device)
+        noise = torch.randn(images.shape, generator=generator, device=generator.device).to(images.device)
         if labels is not None:
-            hidden = (torch.rand(count, generator=generator) < objective.label_dropout).to(images.device)
+            chance = torch.rand(count, generator=generator, device=generator.device)
+            hidden = (chance < objective.label_dropout).to(images.device)
             labels = torch.where(hidden, self.classes, labels)
         parameters = None
         if objective.augment_share:
@@ -87,8 +88,9 @@ class Diffusion(GenerativeModel):
         I.1). Each number alone is normal, as if drawn freely.
         """
         part = self.part or Part(0, count, count)
-        interval = torch.randperm(part.whole, generator=generator)[part.first : part.end]
-        within = torch.rand(count, generator=generator, dtype=torch.float64)
+        device = generator.device
+        interval = torch.randperm(part.whole, generator=generator, device=device)[part.first : part.end]
+        within = torch.rand(count, generator=generator, dtype=torch.float64, device=device)
         quantile = (interval + within) / part.whole
         normal: Tensor = torch.special.ndtri(quantile.clamp(_TAIL, 1.0 - _TAIL)).float()
         return normal

@@ -57,7 +57,8 @@ class Gan(GenerativeModel):
         return self.generator
 
     def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: torch.Generator) -> Loss:
-        latents = torch.randn((len(images), self.latent_dim), generator=generator).to(images.device)
+        latents = torch.randn((len(images), self.latent_dim), generator=generator, device=generator.device)
+        latents = latents.to(images.device)
         if phase == "generator":
             return self._generator_loss(images, labels, latents, generator)
         return self._discriminator_loss(images, labels, latents, generator)

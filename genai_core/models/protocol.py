@@ -70,7 +70,7 @@ class GenerativeModel(nn.Module, ABC):
     def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:
         """The loss of `phase` on a batch: images (B, C, H, W) float in [-1, 1], labels (B,) int64 or None.
 
-        All randomness comes from `generator` (a CPU generator), so that a resumed run goes on exactly.
+        All randomness comes from `generator`, drawn on its device, so that a resumed run goes on exactly.
         """
 
     def end_step(self, batch_images: int, figures: Mapping[str, float]) -> None:  # noqa: B027 - most have nothing to keep

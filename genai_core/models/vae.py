@@ -61,7 +61,8 @@ class Vae(GenerativeModel):
 
     def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:  # noqa: ARG002
         """The negative evidence lower bound in nats a pixel value; the KL's weight rises over kl_warmup_images."""
-        noise = torch.randn((len(images), self.network.latent_dim), generator=generator).to(images.device)
+        noise = torch.randn((len(images), self.network.latent_dim), generator=generator, device=generator.device)
+        noise = noise.to(images.device)
         condition = self.network.condition(labels, len(images))
         posterior = self.network.encoder(images.contiguous(memory_format=torch.channels_last), condition)
         latents = posterior.sample(noise)

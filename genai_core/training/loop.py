@@ -17,6 +17,7 @@ from genai_core.models.protocol import GenerativeModel
 from genai_core.progress import Progress
 from genai_core.training.allocator import keep_freed_memory
 from genai_core.training.checkpoint import Checkpoints
+from genai_core.training.compiling import compiled, uncompiled
 from genai_core.training.curves import Row, pictures_due
 from genai_core.training.follow import Followers
 from genai_core.training.precision import fabric_precision
@@ -103,10 +104,6 @@ def train(
     precision = fabric_precision(config.precision, hardware.device)
     fabric = launch(hardware.device, precision, hardware.devices, hardware.num_nodes)
     ranks = Ranks(fabric)
-    if hardware.compile_on_gpu and hardware.device.type == "cuda":
-        # Only the network that draws: the penalties of a GAN differentiate its discriminator twice, which compiled code
-        # cannot. In place, so that the weights keep their names.
-        model.sampled_network().compile()
     part = len(ranks.part(config.batch_images))
     run = begin(model.to(hardware.device).train(), config, min(config.micro_batch_images or part, part))
     state = checkpoints.load()
@@ -116,7 +113,8 @@ def train(
             print(f"going on from the checkpoint at {run.step * config.batch_images:,} images", flush=True)
     _check_same_step(ranks, run)
     loop = _Loop(run, batches, config, Stepper(fabric, ranks, config), ranks, hardware.device, evaluate)
-    with followers() if ranks.is_first else Followers() as follow:
+    compiles = hardware.compile_on_gpu and hardware.device.type == "cuda"
+    with compiled(model.sampled_network(), compiles), followers() if ranks.is_first else Followers() as follow:
         ended_by = loop.run_to_end(checkpoints, checkpoint_every_s, progress, stop_requested, follow)
     best = run.early_stop.best_average
     if ended_by == "converged" and best is not None:
@@ -259,7 +257,7 @@ class _Loop:
     @contextmanager
     def _averaged(self) -> Iterator[None]:
         self.run.model.eval()
-        with self.run.ema.in_place():
+        with self.run.ema.in_place(), uncompiled():
             yield
         self.run.model.train()
 

@@ -26,7 +26,8 @@ class Stepper:
 
     def __init__(self, fabric: Fabric, ranks: Ranks, config: TrainingConfig) -> None:
         self._fabric, self._ranks, self._config = fabric, ranks, config
-        self._generator = torch.Generator()
+        # On the GPU: noise drawn by the processor would take longer than a step of a small network.
+        self._generator = torch.Generator(fabric.device)
 
     def step(self, run: Run, batch: Batch, share: float) -> Row:
         """Learn from one batch; `share` of the run was over before it. The figures of all phases.

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from genai_core.evaluation.features import extract_features
 
@@ -25,6 +26,17 @@ def test_progress_counts_images(trained, dataset):
 def test_images_of_another_kind_are_refused(trained, images):
     with pytest.raises(ValueError, match=r"the extractor takes uint8 images \(N, C, H, W\)"):
         extract_features(trained[0], images, 10)
+
+
+def test_a_gpu_measures_in_float32(trained, dataset):
+    seen = []
+    hook = trained[0].register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    before = torch.backends.cudnn.allow_tf32
+    extract_features(trained[0], dataset.images("test"), 50)
+    hook.remove()
+    assert before  # torch's default, for all else
+    assert seen == [False, False]
+    assert torch.backends.cudnn.allow_tf32
 
 
 def test_no_images_are_refused(trained):

@@ -33,12 +33,12 @@ def augment(images: Tensor, operations: Sequence[Operation], share: float, gener
     All operations are drawn whatever is asked for, so that one more or less leaves the others' draws as they are. What
     comes in from outside is the border, repeated.
     """
-    count, side = len(images), images.shape[-1]
-    chance = torch.rand((count, 3), generator=generator) < share
+    count, side, device = len(images), images.shape[-1], generator.device
+    chance = torch.rand((count, 3), generator=generator, device=device) < share
     most = round(side * _TRANSLATION_SHARE)
     # Whole pixels: between two, interpolation would blur the image.
-    moves = torch.randint(-most, most + 1, (count, 2), generator=generator).float() / side
-    log_scale = torch.randn((count, 1), generator=generator) * _LOG_SCALE_STD
+    moves = torch.randint(-most, most + 1, (count, 2), generator=generator, device=device).float() / side
+    log_scale = torch.randn((count, 1), generator=generator, device=device) * _LOG_SCALE_STD
     flip = chance[:, :1] * float("flip" in operations)
     moves = moves * chance[:, 1:2] * float("translation" in operations)
     log_scale = log_scale * chance[:, 2:] * float("scale" in operations)
@@ -51,7 +51,7 @@ def _warped(images: Tensor, flip: Tensor, moves: Tensor, log_scale: Tensor) -> T
     """flip (B, 1), moves (B, 2) in sides, to the right and down, log_scale (B, 1)."""
     shrink = (-log_scale).exp()
     # From a place in the new image, -1 to 1, to the place in the old one that it shows.
-    rows = torch.zeros((len(images), 2, 3))
+    rows = torch.zeros((len(images), 2, 3), device=flip.device)
     rows[:, 0, 0], rows[:, 1, 1] = ((1 - 2 * flip) * shrink)[:, 0], shrink[:, 0]
     rows[:, :, 2] = rows.diagonal(dim1=1, dim2=2) * -2 * moves
     grid = functional.affine_grid(rows, list(images.shape), align_corners=False).to(images)

@@ -47,7 +47,10 @@ def _colour(images: Tensor, generator: Generator) -> Tensor:
 def _translation(images: Tensor, generator: Generator) -> Tensor:
     """Moved by whole pixels; what comes in from outside is 0, mid-grey."""
     most = round(images.shape[2] * _TRANSLATION_SHARE)
-    down, right = (torch.randint(-most, most + 1, (len(images),), generator=generator) for _ in range(2))
+    device = generator.device
+    down, right = (
+        torch.randint(-most, most + 1, (len(images),), generator=generator, device=device) for _ in range(2)
+    )
     # As products with shifted unit matrices: gathering by index has a backward pass that is slow where it is exact.
     rows = _shift_matrices(images.shape[2], down).to(images)
     columns = _shift_matrices(images.shape[3], right).to(images)
@@ -56,7 +59,7 @@ def _translation(images: Tensor, generator: Generator) -> Tensor:
 
 def _shift_matrices(side: int, shifts: Tensor) -> Tensor:
     """(B, side, side) such that the product with a column moves it down by shifts (B,)."""
-    places = torch.arange(side)
+    places = torch.arange(side, device=shifts.device)
     return (places[None, :, None] - shifts[:, None, None] == places[None, None, :]).float()
 
 
@@ -66,14 +69,15 @@ def _cutout(images: Tensor, generator: Generator) -> Tensor:
     inside = []
     for side in (height, width):
         half = side * _CUTOUT_SHARE / 2
-        centre = torch.randint(0, side + 1, (len(images), 1), generator=generator)
-        inside.append(((torch.arange(side) + 0.5 - centre).abs() < half).float())
+        centre = torch.randint(0, side + 1, (len(images), 1), generator=generator, device=generator.device)
+        places = torch.arange(side, device=generator.device)
+        inside.append(((places + 0.5 - centre).abs() < half).float())
     hole = inside[0][:, None, :, None] * inside[1][:, None, None, :]
     return images * (1 - hole).to(images)
 
 
 def _uniform(images: Tensor, generator: Generator) -> Tensor:
-    return torch.rand((len(images), 1, 1, 1), generator=generator).to(images)
+    return torch.rand((len(images), 1, 1, 1), generator=generator, device=generator.device).to(images)
 
 
 _FUNCTIONS = {"colour": _colour, "translation": _translation, "cutout": _cutout}

@@ -1,0 +1,150 @@
+"""Training images/s on a GPU: this project's whole training step beside diffusers' UNet2DModel of as many parameters.
+
+    python -m benchmarks.gpu_speed [--batch 512] [--steps 30]
+
+Both at 32x32 with three channels and ten classes, in bf16 by autocast, eager and compiled. Ours is the diffusion model
+of presets/cifar10.yaml in the training engine's own step: draws, noise, loss, gradient clipping, AdamW, average and
+all. Theirs has the blocks of the DDPM paper's CIFAR-10 network, widened: forward, backward and a fused AdamW step on a
+batch that is there. Medians; the matrix peak is a product of 8192 x 8192 in the same run.
+"""
+
+import argparse
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+from ruamel.yaml import YAML
+from torch import Tensor
+
+from benchmarks.peers import diffusers_unet
+from benchmarks.training_speed import MOST_DIFFERENCE, step_of
+from genai_core.config import ModelConfig
+from genai_core.data.loader import ResidentBatches
+from genai_core.models.artifact import build_model
+from genai_core.models.protocol import ImageShape
+from genai_core.training.compiling import compiled
+from genai_core.training.cost import count_cost
+from genai_core.training.ranks import Ranks, launch
+from genai_core.training.run import begin
+from genai_core.training.step import Stepper
+
+ROOT = Path(__file__).parents[1]
+DEVICE = torch.device("cuda")
+SHAPE = ImageShape(32, 3, tuple("0123456789"))
+PEER_WIDTHS = (160, 320, 320, 320)
+PEER_BLOCKS = ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D")
+WARM_UP_STEPS = 5
+MATRIX_SIDE = 8192
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=30)
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore", message=".*deterministic.*")
+    torch.manual_seed(0)
+    recipe = preset_recipe(arguments.batch)
+    model = build_model(recipe, SHAPE)
+    theirs = diffusers_unet(32, 10, PEER_WIDTHS, channels=3, down_blocks=PEER_BLOCKS).to(DEVICE)
+    counts = [sum(parameter.numel() for parameter in network.parameters()) for network in (model.network, theirs)]
+    if abs(counts[0] - counts[1]) > MOST_DIFFERENCE * counts[1]:
+        raise ValueError(f"expected networks of as many parameters, got {counts[0]:,} and {counts[1]:,}")
+    flops = sum(count_cost(model).training_flops.values())
+    peak = matrix_peak()
+    print(
+        f"{torch.cuda.get_device_name()}; {peak / 1e12:.0f} TFLOP/s in a bf16 product of {MATRIX_SIDE} x {MATRIX_SIDE}"
+    )
+    print(f"ours: {flops / 1e9:.1f} GFLOPs a training image\n")
+    print("| network | parameters | images/s | of the matrix peak | peak memory |\n|---|---|---|---|---|")
+
+    def row(name: str, count: int, step: Callable[[], object], flops: int | None) -> None:
+        torch.cuda.reset_peak_memory_stats()
+        speed = arguments.batch / median_seconds(step, arguments.steps)
+        share = "" if flops is None else f"{speed * flops / peak:.1%}"
+        memory = torch.cuda.max_memory_allocated() / 2**20
+        print(f"| {name} | {count:,} | {speed:,.0f} | {share} | {memory:,.0f} MB |", flush=True)
+
+    step = engine_step(model, recipe, arguments.batch)
+    row("ours", counts[0], step, flops)
+    # As the pipeline's stages run, so that the same run gives the same bytes.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    row("ours, deterministic", counts[0], step, flops)
+    with compiled(model.sampled_network()):
+        row("ours, deterministic, compiled", counts[0], step, flops)
+    torch.use_deterministic_algorithms(False)
+    images = torch.randn((arguments.batch, 3, 32, 32), device=DEVICE)
+    times = torch.rand(arguments.batch, device=DEVICE) * 1000
+    labels = torch.randint(0, 10, (arguments.batch,), device=DEVICE)
+
+    def their_output() -> Tensor:
+        with torch.autocast("cuda", torch.bfloat16):
+            output: Tensor = theirs(images, times, class_labels=labels).sample
+        return output
+
+    their_step = step_of(theirs, their_output)
+    row("diffusers UNet2DModel", counts[1], their_step, None)
+    theirs.to(memory_format=torch.channels_last)
+    images = images.contiguous(memory_format=torch.channels_last)
+    their_step = step_of(theirs, their_output)  # its optimizer's moments must lie as the weights do
+    row("diffusers UNet2DModel, channels_last", counts[1], their_step, None)
+    with compiled(theirs):
+        row("diffusers UNet2DModel, channels_last, compiled", counts[1], their_step, None)
+
+
+def preset_recipe(batch_images: int) -> Any:
+    """The diffusion model of presets/cifar10.yaml over the defaults, in batches of that size."""
+    yaml = YAML(typ="safe")
+    values = yaml.load(ROOT / "params.yaml")["models"]["diffusion"]
+    preset = yaml.load(ROOT / "presets" / "cifar10.yaml")["models"]["diffusion"]
+    for section, items in preset.items():
+        values[section].update(items)
+    values["training"]["batch_images"] = batch_images
+    return TypeAdapter(ModelConfig).validate_python({"family": "diffusion", **values})
+
+
+def engine_step(model: Any, recipe: Any, batch_images: int) -> Callable[[], object]:
+    """The step that genai_core.training takes, on images that lie on the GPU."""
+    images = np.random.default_rng(0).integers(0, 256, (10_000, 3, 32, 32), dtype=np.uint8)
+    labels = np.arange(len(images)) % len(SHAPE.classes)
+    batches = ResidentBatches(images, labels, batch_images=batch_images, seed=0, device=DEVICE)
+    fabric = launch(DEVICE, "bf16-mixed", 1, 1)
+    stepper = Stepper(fabric, Ranks(fabric), recipe.training)
+    run = begin(model.to(DEVICE).train(), recipe.training, batch_images)
+
+    def step() -> None:
+        stepper.step(run, batches.at(run.step), share=0.1)
+        run.step += 1
+
+    return step
+
+
+def median_seconds(step: Callable[[], object], steps: int) -> float:
+    """The median of five stretches of steps, each over its number of steps: the GPU works ahead of the processor."""
+    for _ in range(WARM_UP_STEPS):
+        step()
+    torch.cuda.synchronize()
+    taken = []
+    for _ in range(5):
+        began = time.monotonic()
+        for _ in range(steps // 5):
+            step()
+        torch.cuda.synchronize()
+        taken.append((time.monotonic() - began) / (steps // 5))
+    return statistics.median(taken)
+
+
+def matrix_peak() -> float:
+    """Operations a second of a large bf16 product."""
+    left, right = (torch.randn((MATRIX_SIDE, MATRIX_SIDE), device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
+    return 2 * MATRIX_SIDE**3 / median_seconds(lambda: left @ right, 50)
+
+
+if __name__ == "__main__":
+    main()
