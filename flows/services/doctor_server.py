@@ -7,9 +7,9 @@ from typing import Any
 from flows.services.api import Api, ApiError, auth_string
 from flows.services.check import Check
 from flows.services.deployment_file import deployment_file, work_pools
-from flows.services.local import read_state
 from flows.services.server import configured_api_url
 from flows.services.silence import PENDING_S, SILENCE_S, not_as_wanted
+from flows.services.started import read_state
 
 
 def check_server(workspace: Path) -> Check:

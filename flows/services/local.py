@@ -1,58 +1,25 @@
-"""Prefect's server, workers and deployments on one machine: started, found again and stopped, these and no others.
-
-Which processes they are stands in .genai/services.json, by id and start time: an id alone may long be another's.
-"""
+"""Prefect's server, workers and deployments on one machine: started, found again and stopped, these and no others."""
 
 import ipaddress
-import json
 import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
 import psutil
-from filelock import FileLock, Timeout
 
 from flows.process import TimedOut, run_command, start_service
 from flows.services.api import Api, ApiError, auth_string
 from flows.services.deployment_file import DEPLOYMENTS, ServicesError, check_deployments, deployment_file, work_pools
 from flows.services.silence import HEARTBEAT_S, ensure_automations
+from flows.services.started import STATE, Service, State, alone, end, read_state, write_state
 
-STATE, LOGS, HOME = Path(".genai/services.json"), Path(".genai/logs"), Path(".genai/prefect")
-START_TIMEOUT_S, STOP_TIMEOUT_S = 120.0, 20.0
-
-
-@dataclass(frozen=True)
-class Service:
-    """A process that was started, by what tells it from a later one with the same id."""
-
-    name: str
-    pid: int
-    started: float  # seconds since the epoch, by the kernel
-
-    def process(self) -> psutil.Process | None:
-        """The process while it lives."""
-        with suppress(psutil.Error):
-            process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.started) < 0.05 and process.status() != psutil.STATUS_ZOMBIE:
-                return process
-        return None
-
-
-@dataclass(frozen=True)
-class State:
-    """What `up` started: the API's address, the server first, then its workers."""
-
-    url: str
-    services: tuple[Service, ...]
-
-    def living(self) -> tuple[Service, ...]:
-        return tuple(service for service in self.services if service.process())
+LOGS, HOME = Path(".genai/logs"), Path(".genai/prefect")
+START_TIMEOUT_S = 120.0
 
 
 def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, database: str | None = None) -> State:
@@ -64,7 +31,7 @@ def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, dat
     _check_access(host)
     check_deployments(workspace)
     pools, on_server = work_pools(workspace), database_settings(database)
-    with _alone(workspace):
+    with alone(workspace):
         state = read_state(workspace)
         before = state.living() if state else ()
         wanted = f"http://{_local(host)}:{port}/api"
@@ -77,7 +44,7 @@ def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, dat
             if server is None:
                 _check_port(host, port)
                 started.insert(0, _start(workspace, "server", _server_command(host, port), wanted, on_server))
-                _write_state(workspace, State(wanted, tuple(started)))
+                write_state(workspace, State(wanted, tuple(started)))
             _wait("the server", workspace, started[0], lambda: _is_healthy(api))
             for pool in pools:
                 name = f"worker {pool}"
@@ -85,37 +52,28 @@ def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, dat
                 if worker is None:
                     worker = _start(workspace, name, _worker_command(pool), wanted)
                     started.append(worker)
-                    _write_state(workspace, State(wanted, tuple(started)))
+                    write_state(workspace, State(wanted, tuple(started)))
                 _wait(name, workspace, worker, lambda pool=pool: _has_worker(api, pool))  # type: ignore[misc]
             _deploy(workspace, wanted, say)
             _mark_the_silent(api)
         except BaseException:
             for service in reversed(started):
                 if service not in before:
-                    _end(service)
-            _write_state(workspace, State(wanted, before))
+                    end(service)
+            write_state(workspace, State(wanted, before))
             raise
         return State(wanted, tuple(started))
 
 
 def down(workspace: Path) -> tuple[str, ...]:
     """Stop what `up` started, workers first; the names of what was still running."""
-    with _alone(workspace):
+    with alone(workspace):
         state = read_state(workspace)
         living = state.living() if state else ()
         for service in reversed(living):
-            _end(service)
+            end(service)
         (workspace / STATE).unlink(missing_ok=True)
         return tuple(service.name for service in living)
-
-
-def read_state(workspace: Path) -> State | None:
-    """What was written by the last `up`; None when there is nothing, or nothing that can be read."""
-    try:
-        values = json.loads((workspace / STATE).read_text())
-        return State(str(values["url"]), tuple(Service(**entry) for entry in values["services"]))
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
 
 
 def is_loopback(host: str) -> bool:
@@ -239,38 +197,3 @@ def _has_worker(api: Api, pool: str) -> bool:
     with suppress(ApiError):
         return any(worker["status"] == "ONLINE" for worker in api.post(f"work_pools/{pool}/workers/filter"))
     return False
-
-
-def _end(service: Service) -> None:
-    """Ask a service to end, give it time for what it runs, then end it with all its descendants."""
-    process = service.process()
-    if process is None:
-        return
-    family = [process]
-    with suppress(psutil.Error):
-        family += process.children(recursive=True)
-        process.terminate()
-    _, alive = psutil.wait_procs(family, timeout=STOP_TIMEOUT_S)
-    for member in alive:
-        with suppress(psutil.Error):
-            member.kill()
-    psutil.wait_procs(alive, timeout=5.0)
-
-
-def _write_state(workspace: Path, state: State) -> None:
-    path = workspace / STATE
-    path.parent.mkdir(exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(asdict(state), indent=2))
-    os.replace(new, path)
-
-
-@contextmanager
-def _alone(workspace: Path) -> Iterator[None]:
-    path = workspace / STATE
-    path.parent.mkdir(exist_ok=True)
-    try:
-        with FileLock(path.with_suffix(".lock"), timeout=5.0):
-            yield
-    except Timeout:
-        raise ServicesError("another `genai up` or `genai down` is at work in this checkout; wait for it") from None

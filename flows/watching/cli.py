@@ -52,8 +52,8 @@ def _announce(workspace: Path) -> None:
     """Send the event, where a server is there to take it: the look is repeated by the flow, as on a schedule."""
     import os
 
-    from flows.services.local import read_state
     from flows.services.server import configured_api_url
+    from flows.services.started import read_state
 
     state = read_state(workspace)
     url = configured_api_url() or (state.url if state and state.living() else None)

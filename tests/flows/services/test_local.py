@@ -16,7 +16,8 @@ import pytest
 
 from flows.services import local as services
 from flows.services.doctor import _data, examine
-from flows.services.local import Service, ServicesError, State, down, is_loopback, read_state, up, work_pools
+from flows.services.local import ServicesError, down, is_loopback, up, work_pools
+from flows.services.started import read_state
 from tests.flows.conftest import ROOT, edit, genai, shell
 
 
@@ -110,24 +111,6 @@ def test_a_postgresql_database_is_the_servers_alone() -> None:
         with pytest.raises(ServicesError, match="expected postgresql://USER") as error:
             services.database_settings(wrong)
         assert "secret@" not in str(error.value)
-
-
-def test_down_ends_no_other_process(tmp_path: Path) -> None:
-    """The id in the file is another process's by now: its start time says so."""
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
-        try:
-            began = psutil.Process(other.pid).create_time()
-            services._write_state(
-                tmp_path, State("http://127.0.0.1:1/api", (Service("server", other.pid, began - 100.0),))
-            )
-            assert down(tmp_path) == ()
-            assert other.poll() is None
-            services._write_state(tmp_path, State("http://127.0.0.1:1/api", (Service("server", other.pid, began),)))
-            assert down(tmp_path) == ("server",)
-        finally:
-            other.kill()
-    (tmp_path / ".genai" / "services.json").write_text("{cut sho")
-    assert down(tmp_path) == ()
 
 
 def test_who_may_reach_it(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 from flows.services.api import Api
-from flows.services.local import down, read_state
+from flows.services.local import down
 from flows.services.silence import ensure_automations, not_as_wanted
+from flows.services.started import read_state
 from flows.watching.news import look, production_data
 from tests.flows.conftest import ROOT, TOY, Server, diary, edit, genai, shell, wait_for
 from tests.flows.retrain_home import new_home, put, track, variables
