@@ -19,7 +19,8 @@ from genai_core.reporting.grids import image_grid, save_png
 from genai_core.training.checkpoint import Checkpoints
 from genai_core.training.cost import Cost, count_cost
 from genai_core.training.follow import FollowedRun, open_followers
-from genai_core.training.loop import Evaluate, Hardware, TrainingResult, TrainingStoppedError, train
+from genai_core.training.loop import Evaluate, Hardware, TrainingStoppedError, train
+from genai_core.training.result import TrainingResult
 from genai_core.training.sliced import SlicedDistance
 from tasks.context import CHECKPOINTS_DIR, FOLLOW_DIR, Context, new_folder, stop_deferred
 from tasks.device import memory_bytes

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from genai_core.config import TrainingConfig
@@ -22,7 +20,8 @@ from genai_core.training.curves import Row, pictures_due
 from genai_core.training.follow import Followers
 from genai_core.training.precision import fabric_precision
 from genai_core.training.ranks import Ranks, launch
-from genai_core.training.run import Rollback, Run, begin, keep_good_state, restore, roll_back, state_of
+from genai_core.training.result import Snapshot, TrainingResult
+from genai_core.training.run import Run, begin, keep_good_state, restore, roll_back, state_of
 from genai_core.training.schedule import Budget, EndedBy
 from genai_core.training.step import Stepper
 from genai_core.training.watch import BrokenLossError, DivergedError
@@ -40,33 +39,6 @@ class TrainingStoppedError(Exception):
 
 class AlarmError(ValueError):
     """The model family says that training is going wrong, as when a GAN collapses."""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What the averaged weights drew at one moment: images (10, C, H, W) uint8."""
-
-    images_seen: int
-    images: npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a whole run came to, resumed or not; all but the seconds is the same in every run without max_seconds."""
-
-    images: int
-    steps: int
-    ended_by: EndedBy
-    curves: list[Row]
-    snapshots: list[Snapshot]
-    rollbacks: list[Rollback]
-    evaluations: list[dict[str, float]]  # {"images", "distance"}
-    micro_batch_images: int  # at a time, in each process
-    processes: int
-    is_first: bool  # of the processes: the one that writes what came of it
-    seconds: float  # in the loop, over all attempts at the run
-    evaluation_seconds: float
-    peak_memory_mb: float  # of the device, or of this process on a processor
 
 
 @dataclass(frozen=True)
