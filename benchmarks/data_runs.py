@@ -15,7 +15,6 @@ import psutil
 from PIL import Image
 
 from genai_core.config import DataConfig, load_config
-from genai_core.data.pixel_store import previous_dataset
 from genai_core.data.prepare import prepare
 
 ROOT = Path(__file__).parents[1]
@@ -62,8 +61,7 @@ def run(
     done = Run()
     with peak_memory(done) if watch_memory else nullcontext():
         began, began_cpu = time.perf_counter(), cpu_seconds()
-        before = previous_dataset(previous) if previous else None
-        prepare(raw, out, config, workers=WORKERS, previous=before, memory=memory, indexes=indexes)
+        prepare(raw, out, config, workers=WORKERS, previous=previous, memory=memory, indexes=indexes)
         done.seconds, done.cpu_seconds = time.perf_counter() - began, cpu_seconds() - began_cpu
     return done
 

@@ -33,16 +33,15 @@ class DamagedShardError(ValueError):
 
 
 class OldPixels:
-    """The images of the version before, those too that it no longer names; empty without one.
+    """The images of the version before, those too that it no longer names; empty without one that can be read.
 
     shards: their names. facts: (M,) of all images; shard_code, row: (M,) where each stands. Only shards whose bytes are
     what their names say: whatever happened to the folder since, nothing wrong is taken. memory: the folder in which it
     is kept which were.
     """
 
-    def __init__(
-        self, previous: PreviousDataset | None, image_size: int, channels: int, memory: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path | None, image_size: int, channels: int, memory: Path | None = None) -> None:
+        previous = None if folder is None else previous_dataset(folder)
         if previous is not None and (previous.info.image_size, previous.info.channels) != (image_size, channels):
             previous = None
         self.folder = None if previous is None else previous.folder
