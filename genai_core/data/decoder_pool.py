@@ -46,8 +46,8 @@ def decode_files(
 ) -> Iterator[BatchResult]:
     """Decode images, wherever they are, in `workers` processes; batches come as they end.
 
-    started: workers of the same rule that were started beforehand; who did waits for their end. meanwhile: is done once the workers are at it.
-    Raises RuntimeError when a worker cannot even start.
+    started: workers of the same rule that were started beforehand; who did waits for their end. meanwhile: is done once
+    the workers are at it. Raises RuntimeError when a worker cannot even start.
     """
     batches: queue.SimpleQueue[int] = queue.SimpleQueue()
     for first in range(0, len(places), BATCH_FILES):

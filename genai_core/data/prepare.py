@@ -119,7 +119,8 @@ def _prepare(
             on_decoded=on_decoded or (lambda _done, _total: None),
             on_known=lambda known: beside.submit(near).result().look_up(known),
         )
-        return _make(folder, found, classes, given, read, config, near())
+        with near() as near_memory:
+            return _make(folder, found, classes, given, read, config, near_memory)
 
 
 def _make(

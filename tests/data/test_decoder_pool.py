@@ -148,5 +148,5 @@ def test_processes_end_when_the_one_that_started_them_does(tmp_path):
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
     numbers = [int(number) for number in said.split()]
     assert len(numbers) == 3  # the two, and the one that forked them
-    gone, alive = psutil.wait_procs([psutil.Process(n) for n in numbers if psutil.pid_exists(n)], timeout=60)
+    _gone, alive = psutil.wait_procs([psutil.Process(n) for n in numbers if psutil.pid_exists(n)], timeout=60)
     assert not alive
