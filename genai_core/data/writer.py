@@ -183,7 +183,7 @@ class DatasetWriter:
     def _fingerprint(self, labels: Labels, is_train: npt.NDArray[np.bool_], facts: Facts) -> str:
         digest = hashlib.sha256()
         digest.update(json.dumps([SCHEMA_VERSION, self._image_size, self._channels, self._classes]).encode())
-        digest.update(np.ascontiguousarray(facts["sha256"]).tobytes())
+        digest.update(np.ascontiguousarray(facts["sha256"]).data)
         digest.update(labels.astype("<i8").tobytes())
         digest.update(is_train.tobytes())
         return digest.hexdigest()
