@@ -17,7 +17,6 @@ from genai_core.data.card import (
     size_counts,
 )
 from genai_core.data.dataset import SPLITS, Dataset, load_dataset
-from genai_core.data.pixel_store import previous_dataset
 from genai_core.data.prepare import prepare
 from genai_core.reporting.bars import Bar, bar_chart
 from genai_core.reporting.grids import class_grid, save_png
@@ -49,7 +48,7 @@ def main() -> None:
             folder,
             context.config.data,
             workers=workers,
-            previous=previous_dataset(PREPARED),
+            previous=PREPARED,
             memory=MEMORY,
             indexes=PACK_INDEXES,
             on_decoded=on_decoded,

@@ -1,6 +1,8 @@
 """The chosen images in shards: those of the version before stay in theirs where they can, others go into new ones."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pyarrow as pa
 from genai_core.config import DataConfig
 from genai_core.data.dataset import SPLITS, DatasetInfo
 from genai_core.data.digest_index import DigestIndex
-from genai_core.data.facts import Indices, facts_dtype, pieces_of, rows_at
+from genai_core.data.facts import Facts, Indices, facts_dtype, pieces_of, rows_at
 from genai_core.data.layout import OldShard, images_a_shard, shards_to_keep
 from genai_core.data.pixel_store import OldPixels
 from genai_core.data.raw_images import RawImages
@@ -59,21 +61,20 @@ def assemble(
         elsewhere = elsewhere[old.is_train[place[elsewhere]] != (split == "train")]
         place[elsewhere] = old.find(DigestIndex(rows_at(index.digests, ours[elsewhere])), split)
         stays = _stays(old, place, shard_images, config)
+        at = place[stays]
         shard_code, row = np.empty((2, len(ours)), dtype=np.int64)
-        facts = np.empty(len(ours), dtype=facts_dtype(config.channels))
+        shard_code[stays], row[stays] = old.shard_code[at], old.row[at]
         if old.folder is not None:
-            at = place[stays]
-            shard_code[stays], row[stays] = old.shard_code[at], old.row[at]
-            pieces_of(facts)[stays] = pieces_of(rows_at(old.facts, at))
             writer.link_shards(old.folder, [old.shards[code] for code in np.unique(shard_code[stays]).tolist()])
-        shard_names = list(old.shards)
+        shard_names, new_facts = list(old.shards), [np.empty(0, dtype=facts_dtype(config.channels))]
         new = np.flatnonzero(~stays)
         for begin in range(0, len(new), shard_images):
             part = new[begin : begin + shard_images]
             pixels = read.pixels_at(chosen.files[ours[part]])
-            name, facts[part] = writer.write_shard(pixels, rows_at(index.digests, ours[part]))
+            name, facts = writer.write_shard(pixels, rows_at(index.digests, ours[part]))
             shard_code[part], row[part] = len(shard_names), np.arange(len(part))
             shard_names.append(name)
+            new_facts.append(facts)
         rows = {
             "id": pa.repeat(pa.scalar("", pa.large_string()), len(ours)),
             "label": pa.array(labels[ours], pa.int64()),
@@ -83,8 +84,16 @@ def assemble(
             "row": pa.array(row),
             "flags": flags.take(pa.array(ours)),
         }
-        writer.place(pa.table(rows, schema=ROWS_SCHEMA), facts)
+        writer.place(pa.table(rows, schema=ROWS_SCHEMA), partial(_facts, old, stays, at, new_facts))
     return writer.finish()
+
+
+def _facts(old: OldPixels, stays: npt.NDArray[np.bool_], at: Indices, new: Sequence[Facts]) -> Facts:
+    """Of a split's images (N,): the old ones of those that stay, from their places `at`, and the new ones in order."""
+    facts = np.empty(len(stays), dtype=old.facts.dtype)
+    pieces_of(facts)[stays] = pieces_of(rows_at(old.facts, at))
+    pieces_of(facts)[~stays] = pieces_of(np.concatenate(new))
+    return facts
 
 
 def _stays(old: OldPixels, place: Indices, shard_images: int, config: DataConfig) -> npt.NDArray[np.bool_]:

@@ -1,10 +1,11 @@
-"""The process that opens files from anywhere: batches of places on standard input, results on standard output.
+"""The processes that open files from anywhere: batches of places come through one pipe, results go through another.
 
-It holds nothing but Pillow, and speaks no pickle: what a hostile file made of it must not reach its parent.
+They hold nothing but Pillow, and speak no pickle: what a hostile file made of one must not reach its parent. The one
+that is started (decoder_processes.py) opens no file itself: it forks one for each pair of pipes, and kills them when
+its input ends. When the parent ends, however it ends, that input and the pipes close, and so do all these processes.
 A message is 8 bytes of length and that many bytes. A batch is a JSON list of places; the answer is three messages: a
 RECORD a file, the pixels of all that were decoded, one after the other, and a JSON object of what few files have:
-{"flags": {index: [...]}, "rejected": {index: [reason, detail]}}. When the parent ends, however it ends, the input
-closes and so does this process.
+{"flags": {index: [...]}, "rejected": {index: [reason, detail]}}.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import signal
 import struct
 import sys
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Any
 
@@ -48,18 +50,9 @@ def receive(stream: IO[bytes]) -> bytes | None:
     return message if len(message) == length else None
 
 
-def work(rule: DecodeRule) -> None:
-    """Answer batches until the input ends."""
-    # The terminal's Ctrl-C goes to the parent too, which ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _limit_memory(rule)
-    # Sizes are checked against the rule before anything is decoded.
-    Image.MAX_IMAGE_PIXELS = None
-    warnings.simplefilter("ignore")
-    batches, answers = sys.stdin.buffer, sys.stdout.buffer
+def work(rule: DecodeRule, batches: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer batches until there are no more."""
     send(answers, READY)
-    # While the parent looks for images: else the first one of them waits for it.
-    Image.preinit()
     while (message := receive(batches)) is not None:
         # Its signal ends the process, even in the middle of a C library.
         signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS_A_BATCH)
@@ -117,6 +110,40 @@ def _limit_memory(rule: DecodeRule) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
+def _fork(rule: DecodeRule, batches: int, answers: int, others: Sequence[int]) -> int:
+    """A process of its own for a pair of pipes: its number. others: pipes that are not its, and must not stay open."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        for pipe in others:
+            os.close(pipe)
+        work(rule, os.fdopen(batches, "rb"), os.fdopen(answers, "wb"))
+    finally:
+        os._exit(0)
+
+
 def main() -> None:
-    values = json.loads(sys.argv[1])
-    work(DecodeRule(**{**values, "background": tuple(values["background"])}))
+    size, channels, fit, background, max_megapixels = json.loads(sys.argv[1])
+    rule = DecodeRule(size, channels, fit, tuple(background), max_megapixels)
+    pipes = [int(pipe) for pipe in sys.argv[2:]]
+    # The terminal's Ctrl-C goes to the parent too, which ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _limit_memory(rule)
+    # Sizes are checked against the rule before anything is decoded.
+    Image.MAX_IMAGE_PIXELS = None
+    warnings.simplefilter("ignore")
+    # Once for all, not with the first image of each.
+    Image.preinit()
+    children = []
+    while pipes:
+        batches, answers, *pipes = pipes
+        children.append(_fork(rule, batches, answers, pipes))
+        os.close(batches)
+        os.close(answers)
+    sys.stdin.buffer.read()
+    for child in children:
+        os.kill(child, signal.SIGKILL)  # is there until it is waited for, were it dead
+    for child in children:
+        os.waitpid(child, 0)
+    os._exit(0)  # nothing is left to clear away, which would take as long as all imports

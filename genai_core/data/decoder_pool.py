@@ -2,35 +2,21 @@
 
 import dataclasses
 import json
-import os
 import queue
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-import genai_core
 from genai_core.data.decode import DecodeRule, Rejected
 from genai_core.data.decode_worker import MAX_SECONDS_A_BATCH, RECORD, receive, send
+from genai_core.data.decoder_processes import Channel, DecoderProcesses
 from genai_core.data.places import NO_HASH, Place
 
 BATCH_FILES = 64
-# A process takes this long to start, and as much of the processor: as much as a thousand small images. Of fewer files
-# that is most of the work, so the second one starts when the first has been at it for as long.
-START_SECONDS = 0.1
-FEW_FILES = 1024
-# A batch of small images is answered sooner, the start of its process included; large ones need all processes at once.
-ANSWER_SECONDS = 0.3
-WORKER_MODULE = "genai_core.data.decode_worker"
-# Quicker than -m; and what imports make stays, so that a look for garbage among it is in vain.
-_START = "import gc; gc.disable(); from {} import main; gc.freeze(); gc.enable(); main()"
 
 RECORD_DTYPE = np.dtype([("file_sha256", "u1", (32,)), ("sha256", "u1", (32,)), ("width", "<u4"), ("height", "<u4")])
 
@@ -60,40 +46,29 @@ def decode_files(
 ) -> Iterator[BatchResult]:
     """Decode images, wherever they are, in `workers` processes; batches come as they end.
 
-    started: workers of the same rule that were started beforehand. meanwhile: is done once the workers are at it.
-    Raises RuntimeError when a worker cannot even start.
+    started: workers of the same rule that were started beforehand; who did waits for their end. meanwhile: is done once
+    the workers are at it. Raises RuntimeError when a worker cannot even start.
     """
     batches: queue.SimpleQueue[int] = queue.SimpleQueue()
     for first in range(0, len(places), BATCH_FILES):
         batches.put(first)
     # Bounded: results wait for the caller, not in memory.
     results: queue.Queue[BatchResult | BaseException] = queue.Queue(maxsize=2 * workers)
-    pool = [*started, *(Worker(rule) for _ in range(workers - len(started)))][: min(workers, batches.qsize())]
+    pool = [*started] or start_workers(rule, min(workers, batches.qsize()))
 
-    has_answered, all_taken = threading.Event(), threading.Event()
-
-    def feed(worker: Worker, delay_s: float) -> None:
+    def feed(worker: Worker) -> None:
         try:
-            if delay_s and has_answered.wait(ANSWER_SECONDS):
-                all_taken.wait(delay_s)
             while True:
                 first = batches.get_nowait()
-                result = worker.answer(first, places[first : first + BATCH_FILES])
-                has_answered.set()
-                results.put(result)
+                results.put(worker.answer(first, places[first : first + BATCH_FILES]))
         except queue.Empty:
-            all_taken.set()
+            pass
         except BaseException as error:  # raised again in the caller's thread
             results.put(error)
         finally:
-            has_answered.set()
             worker.close()
 
-    delay_s = START_SECONDS if len(places) < FEW_FILES else 0.0
-    threads = [
-        threading.Thread(target=feed, args=(worker, number * delay_s), daemon=True)
-        for number, worker in enumerate(pool)
-    ]
+    threads = [threading.Thread(target=feed, args=(worker,), daemon=True) for worker in pool]
     for thread in threads:
         thread.start()
     try:
@@ -112,15 +87,20 @@ def decode_files(
                 with suppress(queue.Empty):
                     results.get_nowait()
                 thread.join(0.001)
+        if not started:
+            for worker in pool:
+                worker.wait()
 
 
 class Worker:
-    """One worker process, started when it is needed and again when it has died. Used by one thread, but for kill()."""
+    """One worker process, and another one when it has died. Used by one thread, but for kill()."""
 
-    def __init__(self, rule: DecodeRule) -> None:
+    def __init__(self, rule: DecodeRule, processes: DecoderProcesses, channel: Channel) -> None:
         self._rule = rule
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stderr: IO[bytes] | None = None  # until the process has said that it is ready
+        self._first = self._processes = processes
+        self._channel = channel
+        self._is_ready = False
+        self._is_open = True
         self._killed = False
 
     def answer(self, first: int, places: Sequence[Place]) -> BatchResult:
@@ -135,68 +115,58 @@ class Worker:
         return dataclasses.replace(_parse(first, empty, self._rule), rejected={0: Rejected("decoder_died", died)})
 
     def kill(self) -> None:
-        """End the process for good; the thread that uses the worker sees that and closes it."""
+        """End the process for good, and those that were started with it; the thread that uses the worker sees that."""
         self._killed = True
-        if self._process is not None:
-            self._process.kill()
+        self._processes.kill()
 
     def close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
-        if self._stderr is not None:
-            self._stderr.close()
-            self._stderr = None
+        """End the process, without waiting for that."""
+        if self._is_open:
+            self._is_open = False
+            self._processes.give_back(self._channel)
 
-    def start(self) -> None:
-        """Start the process, without waiting for it to be ready."""
-        # What is found by imports here is found there; without `site`, which takes as long as the interpreter itself.
-        root = str(Path(genai_core.__file__).parent.parent)
-        search_path = os.pathsep.join([root, *filter(None, sys.path)])
-        # libtiff and libpng write to it about every bad file; it is read only when the worker cannot start.
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is ready, or ends
-        self._process = subprocess.Popen(
-            [sys.executable, "-S", "-c", _START.format(WORKER_MODULE), json.dumps(self._rule._asdict())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env={**os.environ, "PYTHONPATH": search_path},
-        )
+    def wait(self) -> None:
+        """Until the process has ended, which was closed, and those that were started with it, which were too."""
+        self._first.wait()
+        self._processes.wait()
 
     def _ask(self, places: Sequence[Place]) -> list[bytes] | None:
         """The worker's answer, or None when it died."""
-        process = self._ready()
-        assert process.stdin is not None
-        assert process.stdout is not None
+        self._make_ready()
         messages: list[bytes | None] = [None]
         with suppress(OSError):
-            send(process.stdin, json.dumps(places).encode())
-            messages = [receive(process.stdout) for _ in range(3)]
+            send(self._channel.batches, json.dumps(places).encode())
+            messages = [receive(self._channel.answers) for _ in range(3)]
         if all(message is not None for message in messages):
             return [message for message in messages if message is not None]
         self.close()
-        if self._killed:
-            raise RuntimeError("decoding was stopped")
+        self._raise_if_killed()
         return None
 
-    def _ready(self) -> "subprocess.Popen[bytes]":
-        if self._process is None:
-            self.start()
-        assert self._process is not None
-        process = self._process
-        if self._stderr is not None:
-            assert process.stdout is not None
-            if self._killed or receive(process.stdout) is None:
-                process.kill()
-                process.wait()
-                self._stderr.seek(0)
-                said = self._stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
-                self.close()
-                raise RuntimeError(f"a decoding process did not start: {said or f'status {process.returncode}'}")
-            self._stderr.close()
-            self._stderr = None
-        return process
+    def _make_ready(self) -> None:
+        if not self._is_open:
+            if self._processes is not self._first:
+                self._processes.wait()
+            self._processes = DecoderProcesses(self._rule, 1)
+            (self._channel,) = self._processes.channels
+            self._is_ready, self._is_open = False, True
+        self._raise_if_killed()
+        if not self._is_ready:
+            if receive(self._channel.answers) is None:
+                raise RuntimeError(f"a decoding process did not start: {self._processes.why_not_started()}")
+            self._is_ready = True
+
+    def _raise_if_killed(self) -> None:
+        if self._killed:
+            raise RuntimeError("decoding was stopped")
+
+
+def start_workers(rule: DecodeRule, count: int) -> list[Worker]:
+    """Start so many processes, without waiting for them to be ready."""
+    if count == 0:
+        return []
+    processes = DecoderProcesses(rule, count)
+    return [Worker(rule, processes, channel) for channel in processes.channels]
 
 
 def _parse(first: int, messages: Sequence[bytes], rule: DecodeRule) -> BatchResult:

@@ -70,10 +70,12 @@ class Files:
             np.zeros((count, 4), dtype=np.int64),
         )
 
-    def take(self, other: "Files", here: Indices, there: Indices) -> None:
-        """Take over what was decoded in the rows `there` of `other` into the rows `here`."""
-        pieces_of(self.records)[here] = pieces_of(other.records)[there]
+    def take(self, other: "Files", here: Indices, there: Indices | None = None) -> None:
+        """Take over what was decoded in the rows `there` of `other`, or in all of them, into the rows `here`."""
+        records = pieces_of(other.records)
+        pieces_of(self.records)[here] = records if there is None else records[there]
         if other.flags or other.rejected:
+            there = np.arange(len(here)) if there is None else there
             rare = np.fromiter(other.flags.keys() | other.rejected.keys(), dtype=np.int64)
             for at in np.flatnonzero(np.isin(there, rare)).tolist():
                 index, old = int(here[at]), int(there[at])

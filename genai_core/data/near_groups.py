@@ -1,6 +1,7 @@
 """Near duplicates of a dataset that grows: only pairs with a new image are looked for, the others are remembered."""
 
 import hashlib
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from genai_core.data.near import Pairs, PixelsAt, near_pairs
 class NearMemory:
     """What earlier runs found. seen: the hashes of all images that were searched together; pairs: (P, 2, 32).
 
-    folder: in which it is kept from run to run; None: nothing is known, and nothing kept.
+    folder: in which it is kept from run to run; None: nothing is known, and nothing kept. A context: what is saved is
+    written beside what the caller does, until its end.
     """
 
     def __init__(self, folder: Path | None, distance: float | None) -> None:
@@ -27,15 +29,30 @@ class NearMemory:
         seen, self.pairs = self._load()
         self.seen = DigestIndex(seen, np.arange(len(seen)))
         self.is_seen = np.empty(0, dtype=np.bool_)
+        self._beside = ThreadPoolExecutor(1)
+        self._saved: Future[None] | None = None
 
     def look_up(self, known: DigestIndex) -> None:
         """Find out beforehand which of N images were seen, is_seen (N,), as far as their hashes are known."""
         self.is_seen = self.seen.find(known) >= 0
 
-    def save(self, in_order: Digests, pairs: Digests) -> None:
+    def save(self, index: DigestIndex, pairs: Pairs) -> None:
+        """Keep that all images of the index were searched together, and the pairs (P, 2) of them."""
         if self._path is not None:
-            write_kept(self._path, {"in_order": in_order, "pairs": pairs}, self._distance)
-            forget_kept(self._path.parent, "near-", [self._path])
+            self._saved = self._beside.submit(self._save, self._path, index, pairs)
+
+    def __enter__(self) -> "NearMemory":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._beside.shutdown()
+        if self._saved is not None:
+            self._saved.result()
+
+    def _save(self, path: Path, index: DigestIndex, pairs: Pairs) -> None:
+        arrays = {"in_order": rows_at(index.digests, index.order), "pairs": index.digests[pairs]}
+        write_kept(path, arrays, self._distance)
+        forget_kept(path.parent, "near-", [path])
 
     def _load(self) -> tuple[Digests, Digests]:
         if self._path is not None and self._distance is not None:
@@ -70,7 +87,7 @@ def find_near_duplicates(
     pairs = np.unique(np.concatenate([pairs, sides]), axis=0)
     # Whatever was seen together has its pairs there, were half of it gone: nothing is wrong when it comes back.
     if len(new) or len(memory.seen) > 2 * len(index):
-        memory.save(rows_at(index.digests, index.order), index.digests[pairs])
+        memory.save(index, pairs)
     return pairs
 
 

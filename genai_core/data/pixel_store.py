@@ -33,16 +33,15 @@ class DamagedShardError(ValueError):
 
 
 class OldPixels:
-    """The images of the version before, those too that it no longer names; empty without one.
+    """The images of the version before, those too that it no longer names; empty without one that can be read.
 
     shards: their names. facts: (M,) of all images; shard_code, row: (M,) where each stands. Only shards whose bytes are
     what their names say: whatever happened to the folder since, nothing wrong is taken. memory: the folder in which it
     is kept which were.
     """
 
-    def __init__(
-        self, previous: PreviousDataset | None, image_size: int, channels: int, memory: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path | None, image_size: int, channels: int, memory: Path | None = None) -> None:
+        previous = None if folder is None else previous_dataset(folder)
         if previous is not None and (previous.info.image_size, previous.info.channels) != (image_size, channels):
             previous = None
         self.folder = None if previous is None else previous.folder
@@ -144,10 +143,13 @@ def previous_dataset(folder: Path) -> PreviousDataset | None:
     """The version that a stage made before, if it is there and whole enough to be read."""
     try:
         places = ["shard", "split"]
-        manifest = pq.read_table(folder / "manifest.parquet", columns=places, read_dictionary=places)
+        # In this thread and in numbers: to spread the work, and to group texts, takes longer than all the rest.
+        manifest = pq.ParquetFile(folder / "manifest.parquet", read_dictionary=places).read(places, use_threads=False)
+        shard, split = (manifest[name].unify_dictionaries().combine_chunks() for name in places)
+        shards, splits = shard.dictionary.to_pylist(), split.dictionary.to_pylist()
         # A shard holds images of one split.
-        named = manifest.group_by(places, use_threads=False).aggregate([])
-        split_of = dict(zip(named["shard"].to_pylist(), named["split"].to_pylist(), strict=True))
+        both = np.bincount(shard.indices.to_numpy().astype(np.int64) * len(splits) + split.indices.to_numpy())
+        split_of = {shards[code // len(splits)]: splits[code % len(splits)] for code in np.flatnonzero(both).tolist()}
         return PreviousDataset(folder, load_info(folder), split_of)
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None

@@ -7,6 +7,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 _CHUNK_BYTES = 1 << 20
+# What is small and follows at once in its pack is read together with what comes behind it.
+_AHEAD_BYTES, _GAP_BYTES = 1 << 16, 1 << 12
 NO_HASH = bytes(32)
 
 
@@ -60,6 +62,8 @@ class PackReader:
     def __init__(self) -> None:
         self._path: str | None = None
         self._file = -1
+        self._ahead, self._ahead_from = b"", 0
+        self._read_to = 0
 
     def read(self, member: Member) -> bytes:
         """Raises OSError, also when the pack has become too short, and MemoryError."""
@@ -67,6 +71,16 @@ class PackReader:
             self.close()
             self._file = os.open(member.pack, os.O_RDONLY | os.O_CLOEXEC)
             self._path = member.pack
+            self._ahead, self._read_to = b"", -_GAP_BYTES - 1
+        follows = 0 <= member.offset - self._read_to <= _GAP_BYTES
+        self._read_to = member.offset + member.size
+        begin = member.offset - self._ahead_from
+        if not 0 <= begin <= len(self._ahead) - member.size:
+            goes_ahead = follows and member.size < _AHEAD_BYTES
+            self._ahead = os.pread(self._file, _AHEAD_BYTES, member.offset) if goes_ahead else b""
+            self._ahead_from, begin = member.offset, 0
+        if member.size <= len(self._ahead):
+            return self._ahead[begin : begin + member.size]
         parts, done = [], 0
         while done < member.size:  # once, but for more than 2 GiB
             part = os.pread(self._file, member.size - done, member.offset + done)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,12 @@ from genai_core.data.assemble import Chosen, assemble
 from genai_core.data.card import REJECTED_FILE
 from genai_core.data.classes import Classes, check_all_or_none_labelled, classes_of
 from genai_core.data.dataset import NO_LABEL, DatasetInfo
-from genai_core.data.decoder_pool import Worker
+from genai_core.data.decoder_pool import Worker, start_workers
 from genai_core.data.duplicates import find_duplicates
 from genai_core.data.facts import Indices
 from genai_core.data.known_files import Memory
 from genai_core.data.near_groups import NearMemory, find_near_duplicates, near_flags
-from genai_core.data.pixel_store import DamagedShardError, OldPixels, PreviousDataset, Spool
+from genai_core.data.pixel_store import DamagedShardError, OldPixels, Spool
 from genai_core.data.raw_images import RawImages, find_raw_images
 from genai_core.data.read_files import ReadFiles, decode_rule, read_files
 from genai_core.data.rejected import RejectedFile, check_rejected_share, duplicate_files, same_names, write_rejected
@@ -51,16 +52,17 @@ def prepare(
     config: DataConfig,
     *,
     workers: int,
-    previous: PreviousDataset | None = None,
+    previous: Path | None = None,
     memory: Path | None = None,
     indexes: Path | None = None,
     on_decoded: Callable[[int, int], None] | None = None,
 ) -> Prepared:
     """Make the dataset `folder` (there, and empty) of the images below `raw`; on_decoded(done, total) follows, from 0.
 
-    previous: the version before, whose shards are kept where they can be. memory, indexes: folders for what the next
-    run need not find out again, of images and of packs; they shape nothing. Raises ValueError when the images cannot
-    make a dataset: none, too many rejected, some with a class and some without, all but one the same.
+    previous: the folder of the version before, if it is there: its shards are kept where they can be. memory, indexes:
+    folders for what the next run need not find out again, of images and of packs; they shape nothing. Raises ValueError
+    when the images cannot make a dataset: none, too many rejected, some with a class and some without, all but one the
+    same.
     """
 
     def make() -> Prepared:
@@ -79,27 +81,30 @@ def _prepare(
     folder: Path,
     config: DataConfig,
     workers: int,
-    previous: PreviousDataset | None,
+    previous: Path | None,
     memory: Path | None,
     indexes: Path | None,
     on_decoded: Callable[[int, int], None] | None,
 ) -> Prepared:
     rule = decode_rule(config)
     started: list[Worker] = []
+    beside = ThreadPoolExecutor(1)
+    old = cache(lambda: OldPixels(previous, config.image_size, config.channels, memory))
+    near = cache(lambda: NearMemory(memory, config.near_duplicate_distance))
 
     def start_early(files: Sequence[str], packs: Sequence[str]) -> None:
-        # The first process starts while what is known is looked through.
+        # The processes start while what is known is looked through; where there are none, a core is free for this.
         if memory is None or Memory(memory, rule).lacks_any(raw, files, packs):
-            started.append(Worker(rule))
-            started[0].start()
+            started.extend(start_workers(rule, workers))
+        else:
+            beside.submit(old)
+            beside.submit(near)
 
     with ExitStack() as at_the_end:
-        spool = at_the_end.enter_context(Spool(folder / ".spool", config.image_size, config.channels))
-        beside = at_the_end.enter_context(ThreadPoolExecutor(1))
-        at_the_end.callback(lambda: [*map(Worker.close, started)])
-        old = beside.submit(OldPixels, previous, config.image_size, config.channels, memory)
-        near = beside.submit(NearMemory, memory, config.near_duplicate_distance)
+        at_the_end.enter_context(beside)
+        at_the_end.callback(lambda: [*map(Worker.close, started), *map(Worker.wait, started)])
         found = find_raw_images(raw, indexes, on_listed=start_early)
+        spool = at_the_end.enter_context(Spool(folder / ".spool", config.image_size, config.channels))
         classes = classes_of(found.names)
         check_all_or_none_labelled(raw, found.names, classes)
         given = given_sides(raw, found.names)
@@ -107,14 +112,15 @@ def _prepare(
             found,
             config,
             spool=spool,
-            old=old.result,
+            old=lambda: beside.submit(old).result(),
             memory=memory,
             workers=workers,
             started=started,
             on_decoded=on_decoded or (lambda _done, _total: None),
-            on_known=lambda known: near.result().look_up(known),
+            on_known=lambda known: beside.submit(near).result().look_up(known),
         )
-        return _make(folder, found, classes, given, read, config, near.result())
+        with near() as near_memory:
+            return _make(folder, found, classes, given, read, config, near_memory)
 
 
 def _make(

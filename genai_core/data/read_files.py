@@ -28,7 +28,7 @@ from genai_core.data.pixel_store import OldPixels, Spool
 from genai_core.data.places import hash_places
 from genai_core.data.raw_images import RawImages
 
-HASHED_AT_ONCE = 256
+HASHED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,13 @@ def _take_known(images: RawImages, files: Files, kept: Memory, workers: int) -> 
             open_parts.append(rows)
             to_save[path] = rows
             continue
-        files.take(known, rows, np.arange(len(rows)))
+        files.take(known, rows)
         if known.again and (whole := load(path)) is not None:
             files.contents[rows], files.endings[rows] = whole.contents, whole.endings
             open_parts.append(rows[list(whole.again)])
             to_save[path] = rows
     if len(alone):
-        stamps, endings = stamp_files(images, alone), endings_of([images.names[row] for row in alone.tolist()])
+        stamps, endings = stamp_files(images, alone), endings_of(images.names.at(alone))
         files.stamps[alone], files.endings[alone] = stamps, endings
         known = load(kept.of_files()) or Files.empty(0)
         same = same_stamps(known, stamps, endings)
@@ -161,7 +161,7 @@ def _take_known(images: RawImages, files: Files, kept: Memory, workers: int) -> 
         if (same < 0).any() or len(known.records) != len(alone):
             to_save[kept.of_files()] = alone
     open_rows = images.in_storage_order(np.concatenate([np.empty(0, dtype=np.int64), *open_parts]))
-    files.endings[open_rows] = endings_of([images.names[row] for row in open_rows.tolist()])
+    files.endings[open_rows] = endings_of(images.names.at(open_rows))
     remembered = kept.all()
     if not remembered:
         return np.sort(open_rows), to_save

@@ -6,8 +6,9 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,8 @@ class DatasetWriter:
         self._classes = tuple(classes)
         self._shard_images = shard_images
         self._rows: list[pa.Table] = []
-        self._facts: list[Facts] = []
+        self._facts: list[Callable[[], Facts]] = []
+        self._links: list[tuple[Path, str]] = []
         for name in ("shards", "facts"):
             (folder / name).mkdir(parents=True, exist_ok=True)
 
@@ -102,7 +104,7 @@ class DatasetWriter:
                 "row": pa.array(np.arange(len(facts))),
                 "flags": _texts(None if flags is None else flags[part], len(facts)).dictionary_encode(),
             }
-            self.place(pa.table(rows, schema=ROWS_SCHEMA), facts)
+            self.place(pa.table(rows, schema=ROWS_SCHEMA), partial(np.asarray, facts))
 
     def keep(self, dataset: Dataset, rows: pd.DataFrame) -> None:
         """Take over images of another dataset of the same shape, whose shards stay as they are.
@@ -112,7 +114,7 @@ class DatasetWriter:
         table = pa.Table.from_pandas(rows[STORED_COLUMNS], preserve_index=False).replace_schema_metadata(None)
         encoded = _encoded(table)
         self.link_shards(dataset.folder, pc.unique(encoded["shard"]).to_pylist())
-        self.place(encoded, dataset.facts_at(rows))
+        self.place(encoded, partial(dataset.facts_at, rows))
 
     def write_shard(self, images: Pixels, digests: Digests | None = None) -> tuple[str, Facts]:
         """A new shard of images (N, C, H, W) uint8: its name and their facts. Its images are still to be placed."""
@@ -125,13 +127,14 @@ class DatasetWriter:
         return name, facts
 
     def link_shards(self, folder: Path, names: Sequence[str]) -> None:
-        """Shards of the dataset in `folder`, as they are. Their images are still to be placed."""
-        for name in names:
-            for kind in ("shards", "facts"):
-                _link(folder / kind / name, self._folder / kind / name)
+        """Shards of the dataset in `folder`, as they are at the end. Their images are still to be placed."""
+        self._links += [(folder, name) for name in names]
 
-    def place(self, rows: pa.Table, facts: Facts) -> None:
-        """Images of shards that are there. rows: ROWS_SCHEMA (N); an empty id stands for the head of the hash."""
+    def place(self, rows: pa.Table, facts: Callable[[], Facts]) -> None:
+        """Images of shards that are there. rows: ROWS_SCHEMA (N); an empty id stands for the head of the hash.
+
+        facts: gives those of these images (N,). It is asked at the end, while the manifest is written.
+        """
         self._rows.append(rows)
         self._facts.append(facts)
 
@@ -140,18 +143,27 @@ class DatasetWriter:
         if not self._rows:
             raise ValueError("a dataset needs images, got none")
         rows = pa.concat_tables(self._rows).unify_dictionaries().combine_chunks()
-        facts = np.concatenate(self._facts)
-        self._rows, self._facts = [], []  # of a million images they would take hundreds of megabytes
+        self._rows = []  # of a million images they would take hundreds of megabytes, as the facts
         is_train = _is_text(rows["split"], SPLITS[0])
         counts: dict[str, int] = {"train": int(is_train.sum()), "test": int((~is_train).sum())}
         if not all(counts.values()):
             raise ValueError(f"a dataset needs images in train and in test, got {counts}")
         with ThreadPoolExecutor(1) as beside:  # writing is half of the work, and leaves a core free
-            written = beside.submit(_write_manifest, self._folder / "manifest.parquet", rows, facts)
+            ids_facts = self._all_facts() if pc.max(pc.binary_length(rows["id"])).as_py() else None
+            written = beside.submit(_write_manifest, self._folder / "manifest.parquet", rows, ids_facts)
+            for folder, name in self._links:
+                for kind in ("shards", "facts"):
+                    _link(folder / kind / name, self._folder / kind / name)
+            facts = self._all_facts() if ids_facts is None else ids_facts
             info = self._info(rows["label"].to_numpy(), is_train, facts, counts)
             written.result()
         (self._folder / "dataset.json").write_text(json.dumps(dataclasses.asdict(info), indent=2) + "\n")
         return info
+
+    def _all_facts(self) -> Facts:
+        facts = np.concatenate([part() for part in self._facts])
+        self._facts = []
+        return facts
 
     def _info(
         self, labels: Labels, is_train: npt.NDArray[np.bool_], facts: Facts, counts: dict[str, int]
@@ -171,7 +183,7 @@ class DatasetWriter:
     def _fingerprint(self, labels: Labels, is_train: npt.NDArray[np.bool_], facts: Facts) -> str:
         digest = hashlib.sha256()
         digest.update(json.dumps([SCHEMA_VERSION, self._image_size, self._channels, self._classes]).encode())
-        digest.update(np.ascontiguousarray(facts["sha256"]).tobytes())
+        digest.update(np.ascontiguousarray(facts["sha256"]).data)
         digest.update(labels.astype("<i8").tobytes())
         digest.update(is_train.tobytes())
         return digest.hexdigest()
@@ -207,14 +219,17 @@ def _is_text(column: pa.ChunkedArray, text: str) -> npt.NDArray[np.bool_]:
     return np.asarray(pc.equal(column, pa.scalar(text, pa.large_string())).to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _write_manifest(path: Path, rows: pa.Table, facts: Facts) -> None:
-    """Small, since it is written anew whenever one image comes or goes: numbers in few bits, names in dictionaries."""
-    if pc.max(pc.binary_length(rows["id"])).as_py():
+def _write_manifest(path: Path, rows: pa.Table, facts: Facts | None) -> None:
+    """Small, since it is written anew whenever one image comes or goes: numbers in few bits, names in dictionaries.
+
+    facts: of the rows, where some have an id; none is written that is the head of its hash.
+    """
+    if facts is not None:
         is_head = pc.equal(rows["id"], hex_column(facts["sha256"], digits=16))
         ids = pc.if_else(is_head, pa.scalar("", pa.large_string()), rows["id"])
         rows = rows.set_column(rows.schema.get_field_index("id"), "id", ids)
     # A dictionary of names that are all different only costs. Without its schema readers see texts, not dictionaries.
-    few = [name for name in STORED_COLUMNS if name not in ("id", "source", "row")]
+    few = [name for name in STORED_COLUMNS if name not in ("id", "source")]
     # Nobody asks for a part of it, for which least and greatest values would be.
     pq.write_table(
         rows.select(STORED_COLUMNS),

@@ -61,6 +61,15 @@ def test_some_rows_in_any_order(tmp_path):
     assert dataset.images_at(dataset.rows("train").head(0)).shape == (0, 3, 8, 8)
 
 
+def test_facts_are_read_whoever_wrote_their_head(tmp_path):
+    dataset = write(tmp_path, noise(3), noise(2, seed=1))
+    file = next((tmp_path / "facts").iterdir())
+    facts = dataset.shard_facts(file.name)
+    with file.open("wb") as written:
+        np.lib.format.write_array(written, facts, version=(2, 0))
+    assert (dataset.shard_facts(file.name) == facts).all()
+
+
 def test_without_classes_there_are_no_labels(tmp_path):
     dataset = write(tmp_path, noise(3), noise(2, seed=1), classes=())
     assert dataset.labels("train") is None
@@ -172,6 +181,19 @@ class TestLoadSaysWhatIsWrong:
     def test_missing_shard(self, folder):
         next((folder / "shards").iterdir()).unlink()
         with pytest.raises(FileNotFoundError, match=r"1 shards are missing.*dvc checkout"):
+            load_dataset(folder)
+
+    @pytest.mark.parametrize("left", [0, 100, 192, -1])
+    def test_facts_that_were_cut_off(self, left, folder):
+        file = next((folder / "facts").iterdir())
+        file.write_bytes(file.read_bytes()[:left])
+        with pytest.raises(ValueError, match=rf"is damaged: facts/{file.name} cannot be read"):
+            load_dataset(folder)
+
+    def test_facts_of_another_form(self, folder):
+        file = next((folder / "facts").iterdir())
+        np.save(file, np.zeros(5))
+        with pytest.raises(ValueError, match=rf"is damaged: facts/{file.name} has another form"):
             load_dataset(folder)
 
     def test_another_version(self, folder):

@@ -1,11 +1,13 @@
 import hashlib
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import psutil
 import pytest
 
-from genai_core.data import decoder_pool
+from genai_core.data import decoder_pool, decoder_processes
 from genai_core.data.decode import Decoded, DecodeRule, Rejected
 from genai_core.data.decoder_pool import decode_files
 from genai_core.data.places import hash_places
@@ -54,7 +56,7 @@ def test_no_files_need_no_worker():
 
 @pytest.mark.parametrize("how", ["dies", "endless"])
 def test_file_that_ends_the_worker_is_rejected_and_no_other(how, tmp_path, save_images, monkeypatch):
-    monkeypatch.setattr(decoder_pool, "WORKER_MODULE", "tests.data.dying_worker")
+    monkeypatch.setattr(decoder_processes, "WORKER_MODULE", "tests.data.dying_worker")
     paths = [tmp_path / name for name in save_images(tmp_path, 40)]
     for index in (3, 35):
         paths[index] = paths[index].rename(tmp_path / f"{how}{index}.png")
@@ -64,7 +66,7 @@ def test_file_that_ends_the_worker_is_rejected_and_no_other(how, tmp_path, save_
 
 
 def test_file_that_takes_too_much_memory_ends_the_worker_only(tmp_path, save_images, monkeypatch):
-    monkeypatch.setattr(decoder_pool, "WORKER_MODULE", "tests.data.dying_worker")
+    monkeypatch.setattr(decoder_processes, "WORKER_MODULE", "tests.data.dying_worker")
     paths = [tmp_path / name for name in save_images(tmp_path, 3)]
     paths[1] = paths[1].rename(tmp_path / "memory.png")
     results = decode_all(paths, workers=1)
@@ -72,7 +74,7 @@ def test_file_that_takes_too_much_memory_ends_the_worker_only(tmp_path, save_ima
 
 
 def test_worker_that_cannot_start_is_an_error_and_not_a_rejected_file(tmp_path, save_images, monkeypatch):
-    monkeypatch.setattr(decoder_pool, "WORKER_MODULE", "genai_core.data.no_such_module")
+    monkeypatch.setattr(decoder_processes, "WORKER_MODULE", "genai_core.data.no_such_module")
     paths = [tmp_path / name for name in save_images(tmp_path, 3)]
     with pytest.raises(RuntimeError, match=r"did not start: .*no_such_module"):
         decode_all(paths, workers=2)
@@ -98,7 +100,6 @@ def test_what_is_done_meanwhile_may_fail_and_no_process_stays(tmp_path, save_ima
 def test_the_second_process_does_not_wait_for_a_first_that_is_slow(tmp_path, save_images, monkeypatch):
     """Few large images: neither process is let to answer before both are asked."""
     monkeypatch.setattr(decoder_pool, "BATCH_FILES", 1)
-    monkeypatch.setattr(decoder_pool, "ANSWER_SECONDS", 0.01)
     both, answer = threading.Barrier(2), decoder_pool.Worker.answer
 
     def slow(worker, first, places):
@@ -124,3 +125,28 @@ def test_pixels_and_flags_survive_the_way_between_processes(tmp_path, save_image
     assert isinstance(result, Decoded)
     assert (result.width, result.height, result.flags) == (12, 12, ("wrong_extension",))
     assert len(result.pixels) == 64
+
+
+def test_processes_that_are_not_used_end_with_those_that_are(tmp_path, save_images):
+    paths = [str(tmp_path / name) for name in save_images(tmp_path, 3)]
+    before = psutil.Process().children(recursive=True)
+    started = decoder_pool.start_workers(RULE, 3)
+    (batch,) = decode_files(paths, RULE, workers=3, started=started)
+    assert len(batch.pixels) == 3
+    for worker in started:
+        worker.wait()
+    assert psutil.Process().children(recursive=True) == before
+
+
+def test_processes_end_when_the_one_that_started_them_does(tmp_path):
+    """However it ends: here it has no time to say so."""
+    code = (
+        "import os; from genai_core.data.decode import DecodeRule; from genai_core.data.decoder_pool import *; "
+        "two = start_workers(DecodeRule(8, 1, 'crop', (0, 0, 0), 1), 2); [worker._make_ready() for worker in two]; "
+        "import psutil; print(*[p.pid for p in psutil.Process().children(recursive=True)], flush=True); os._exit(0)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    numbers = [int(number) for number in said.split()]
+    assert len(numbers) == 3  # the two, and the one that forked them
+    _gone, alive = psutil.wait_procs([psutil.Process(n) for n in numbers if psutil.pid_exists(n)], timeout=60)
+    assert not alive

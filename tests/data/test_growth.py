@@ -13,7 +13,6 @@ from PIL import Image
 from genai_core.config import load_config
 from genai_core.data import decoding, whole_shards
 from genai_core.data.dataset import load_dataset
-from genai_core.data.pixel_store import previous_dataset
 from genai_core.data.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +35,7 @@ class Versions:
         return path
 
     def next(self, *, memory: bool = True, previous: bool = True):
-        before = previous_dataset(self.folder / str(self.count)) if previous and self.count else None
+        before = self.folder / str(self.count) if previous and self.count else None
         self.count += 1
         out = self.folder / str(self.count)
         out.mkdir()

@@ -99,8 +99,8 @@ def test_remembered_pairs_are_those_of_a_whole_search(looked_up, with_memory, tm
         part = together[rows]
         flat = part.reshape(len(part), -1).astype(np.float64)
         args = (DigestIndex(digests_of(part)), near_hashes(part), flat.mean(1), flat.std(1), lambda i: part[i])
-        memory = NearMemory(tmp_path if with_memory else None, 0.1)
-        found = find_near_duplicates(*args, distance=0.1, memory=memory, is_seen=looked_up(memory, args[0]))
+        with NearMemory(tmp_path if with_memory else None, 0.1) as memory:
+            found = find_near_duplicates(*args, distance=0.1, memory=memory, is_seen=looked_up(memory, args[0]))
         return {tuple(sorted(rows[pair].tolist())) for pair in found}
 
     everything = find(np.arange(60))
@@ -122,9 +122,20 @@ def test_a_damaged_memory_is_made_anew(content, tmp_path):
     flat = images.reshape(5, -1).astype(np.float64)
     args = (DigestIndex(digests_of(images)), near_hashes(images), flat.mean(1), flat.std(1), lambda i: images[i])
     for _ in range(2):
-        assert len(find_near_duplicates(*args, distance=0.1, memory=NearMemory(tmp_path, 0.1))) == 0
-        (memory,) = tmp_path.iterdir()
-        memory.write_bytes(content)
+        with NearMemory(tmp_path, 0.1) as memory:
+            assert len(find_near_duplicates(*args, distance=0.1, memory=memory)) == 0
+        (kept,) = tmp_path.iterdir()
+        kept.write_bytes(content)
+
+
+def test_what_cannot_be_kept_is_an_error(tmp_path):
+    """Although it is written beside the rest."""
+    images = pictures(5)
+    flat = images.reshape(5, -1).astype(np.float64)
+    args = (DigestIndex(digests_of(images)), near_hashes(images), flat.mean(1), flat.std(1), lambda i: images[i])
+    (tmp_path / "no folder").touch()
+    with pytest.raises(FileExistsError), NearMemory(tmp_path / "no folder", 0.1) as memory:
+        find_near_duplicates(*args, distance=0.1, memory=memory)
 
 
 def test_flags_name_the_partner_of_the_smallest_hash():

@@ -18,7 +18,6 @@ from genai_core.data import decoding, pack_indexes, read_files
 from genai_core.data.dataset import load_dataset
 from genai_core.data.ingest.add import add_source
 from genai_core.data.ingest.remove import remove_images
-from genai_core.data.pixel_store import previous_dataset
 from genai_core.data.prepare import prepare
 from tests.packed import files_in
 
@@ -53,7 +52,7 @@ class Checkout:
         return remove_images(self.raw, name, patterns, **kept, **options)
 
     def prepare(self, *, fresh: bool = False):
-        before = previous_dataset(self.folder / str(self.count)) if self.count and not fresh else None
+        before = self.folder / str(self.count) if self.count and not fresh else None
         self.count += 1
         out = self.folder / str(self.count)
         out.mkdir()

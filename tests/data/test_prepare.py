@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genai_core.data import decoder_pool
+from genai_core.data import decoder_pool, decoder_processes
 from genai_core.data.dataset import load_dataset
 from genai_core.data.prepare import prepare
 from genai_core.data.source_json import SourceNote
@@ -156,7 +156,7 @@ class TestRejected:
         run(max_rejected_share=0.2)
 
     def test_file_that_kills_its_process_is_rejected(self, raw, run, monkeypatch):
-        monkeypatch.setattr(decoder_pool, "WORKER_MODULE", "tests.data.dying_worker")
+        monkeypatch.setattr(decoder_processes, "WORKER_MODULE", "tests.data.dying_worker")
         (raw / "pets/cat/00-000.png").rename(raw / "pets/cat/dies.png")
         prepared, dataset = run(max_rejected_share=0.1)
         assert [(file.source, file.reason) for file in prepared.rejected] == [("pets/cat/dies.png", "decoder_died")]
