@@ -10,8 +10,9 @@ import torch
 
 from genai_core.config import InceptionExtractorConfig, ModuleExtractorConfig, TrainedExtractorConfig
 from genai_core.data.dataset import load_dataset
-from genai_core.evaluation.extractor import ExtractorDescription, FeatureNetwork, save_extractor
+from genai_core.evaluation.extractor import save_extractor
 from genai_core.evaluation.extractor_training import train_extractor
+from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
 from tasks.context import Context, new_folder, running
 from tasks.device import torch_device
 

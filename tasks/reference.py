@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from genai_core.data.dataset import SPLITS, Dataset, load_dataset
-from genai_core.evaluation.extractor import FeatureNetwork, load_extractor
+from genai_core.evaluation.extractor import load_extractor
+from genai_core.evaluation.feature_network import FeatureNetwork
 from genai_core.evaluation.features import bf16_drift, extract_features
 from genai_core.evaluation.reference import RealImages, build_reference, save_reference
 from tasks.context import new_folder, running

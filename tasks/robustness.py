@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from genai_core.config import Config
 from genai_core.evaluation.disturb import disturbed_points
-from genai_core.evaluation.extractor import ExtractorDescription, FeatureNetwork
+from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
 from genai_core.evaluation.reference import Reference
 
 

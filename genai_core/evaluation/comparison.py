@@ -8,7 +8,7 @@ from genai_core.config import EvaluationConfig
 from genai_core.data.dataset import Split
 from genai_core.evaluation.against import Labels, Resamples, SampleSet, sample_set
 from genai_core.evaluation.evaluate import Evaluation, evaluate_features
-from genai_core.evaluation.extractor import ExtractorDescription
+from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.features import Features
 from genai_core.evaluation.figures.bootstrap import Difference, paired_difference, resample_weights
 from genai_core.evaluation.figures.frechet_pairs import paired_distances

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from genai_core.config import RobustnessConfig
-from genai_core.evaluation.extractor import FeatureNetwork
+from genai_core.evaluation.feature_network import FeatureNetwork
 from genai_core.evaluation.features import extract_features
 from genai_core.evaluation.figures.frechet import frechet_distance
 from genai_core.evaluation.figures.inception_score import label_agreement

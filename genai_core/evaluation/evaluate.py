@@ -14,7 +14,7 @@ from genai_core.evaluation.against import (
     figures_against,
     sample_set,
 )
-from genai_core.evaluation.extractor import ExtractorDescription
+from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.features import Features
 from genai_core.evaluation.figures.frechet import frechet_distance
 from genai_core.evaluation.figures.frechet_resamples import resampled_distances

@@ -10,7 +10,9 @@ from torch.nn import functional
 
 from genai_core.config import TrainedExtractorConfig
 from genai_core.data.dataset import Dataset, Split
-from genai_core.evaluation.extractor import ROTATIONS, Extractor, ExtractorDescription, build_extractor
+from genai_core.evaluation.extractor import build_extractor
+from genai_core.evaluation.feature_network import ExtractorDescription
+from genai_core.evaluation.trained_network import Extractor
 
 OnProgress = Callable[[int, Mapping[str, float]], None]
 
@@ -19,6 +21,8 @@ PASS_IMAGES = 500
 WARMUP_SHARE, DECAY_SHARE = 0.1, 0.6
 WEIGHT_DECAY = 0.05
 REPORT_EVERY_STEPS = 20
+# Half turns and quarter turns, counter-clockwise: the classes of the pretext task.
+ROTATIONS = 4
 
 
 def train_extractor(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from genai_core.evaluation.extractor import FeatureNetwork
+from genai_core.evaluation.feature_network import FeatureNetwork
 from genai_core.evaluation.figures.frechet import frechet_distance
 from genai_core.evaluation.statistics import feature_stats, square_root
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
 from genai_core.config import InceptionExtractorConfig
-from genai_core.evaluation.extractor import ExtractorDescription, ExtractorOutput, FeatureNetwork
+from genai_core.evaluation.feature_network import ExtractorDescription, ExtractorOutput, FeatureNetwork
 from genai_core.evaluation.given_weights import read_weights
 
 FEATURE_DIM, OUTPUTS = 2048, 1008

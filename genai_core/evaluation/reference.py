@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from genai_core.config import EvaluationConfig
 from genai_core.data.dataset import SPLITS, Split
 from genai_core.evaluation.against import Labels, RealSet, real_set, sample_set, values_against
-from genai_core.evaluation.extractor import ExtractorDescription
+from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.features import Features
 from genai_core.evaluation.figures.inception_score import inception_score
 from genai_core.evaluation.figures.manifold import Manifold

@@ -19,7 +19,7 @@ from genai_core.evaluation.against import (
     real_set,
     sample_set,
 )
-from genai_core.evaluation.extractor import ExtractorDescription, FeatureNetwork
+from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
 from genai_core.evaluation.features import Features, extract_features
 from genai_core.evaluation.figures.inception_score import inception_score, resampled_inception_scores
 from genai_core.evaluation.figures.memorisation import threshold, within

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genai_core.config import ModuleExtractorConfig
-from genai_core.evaluation.extractor import ExtractorDescription, ExtractorOutput, FeatureNetwork
+from genai_core.evaluation.feature_network import ExtractorDescription, ExtractorOutput, FeatureNetwork
 from genai_core.evaluation.given_weights import read_weights
 
 # Of ImageNet's training images, as torchvision's models take them.

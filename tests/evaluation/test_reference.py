@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from genai_core.evaluation.extractor import ExtractorDescription
+from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.features import Features
 from genai_core.evaluation.figures.frechet import frechet_distance
 from genai_core.evaluation.figures.inception_score import inception_score
