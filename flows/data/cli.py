@@ -76,11 +76,12 @@ def push(workspace: Path, remote: str | None, location: str | None, content: boo
     What is sent is what data/raw.dvc and dvc.lock name. A push that was interrupted is simply given again.
     """
     from flows.data import remote as remotes
+    from flows.data.opened import add_default_remote
 
     if location is not None:
         if remote is not None:
             raise click.UsageError("--to adds the default remote, -r chooses another one: give one of them")
-        remotes.add_default_remote(workspace, location)
+        add_default_remote(workspace, location)
     with _bar("send") as on_progress:
         done = remotes.push(workspace, remote, content=content, run_cache=run_cache, on_progress=on_progress)
     click.echo(

@@ -5,10 +5,7 @@ a remote has. Here each object is looked at: a push ends when everything that th
 what a pull fetches is hashed before it enters the cache.
 """
 
-import os
-import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +25,7 @@ from flows.data.objects import (
     needed,
     sizes_at,
 )
-from flows.data.stores import check_remote_name
+from flows.data.opened import opened_remote
 from flows.data.transfer import fetch, send
 from flows.graph import open_repo
 from flows.workspace import only_run_in
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
 
-DEFAULT_NAME = "storage"
 ATTEMPTS = 2
 
 
@@ -91,7 +87,7 @@ def push(
     content: read what is at the remote too, and send again what is damaged. run_cache: send earlier runs' outputs too.
     Raises RemoteError when something is neither in the cache nor at the remote, or is still missing at the end.
     """
-    with _opened(workspace, remote) as (repo, store):
+    with opened_remote(workspace, remote) as (repo, store):
         cache, address = repo.cache.local, address_of(store)
         needs = needed(repo, store)
         if run_cache:
@@ -131,7 +127,7 @@ def verify(
 
     content: read them all and compare hashes too. Changes nothing.
     """
-    with _opened(workspace, remote) as (repo, store):
+    with opened_remote(workspace, remote) as (repo, store):
         needs = needed(repo, store, revisions=[revision] if revision else (), all_commits=all_commits)
         sizes = sizes_at(store, needs.paths)
         faults = faults_by_size(needs, repo.cache.local, sizes)
@@ -148,7 +144,7 @@ def pull(
 
     Raises RemoteError when an object at the remote is damaged; what is whole has then come, and is not checked out.
     """
-    with only_run_in(workspace), _opened(workspace, remote) as (repo, store):
+    with only_run_in(workspace), opened_remote(workspace, remote) as (repo, store):
         cache, address = repo.cache.local, address_of(store)
         here = needed(repo, None)
         fetched = fetch(repo, store, here.unlisted, here, ignore_progress)  # listings say what else is needed
@@ -185,65 +181,11 @@ def fetch_output(workspace: Path, path: str) -> bool:
             return True
         if not repo.config["core"].get("remote"):
             return False
-    with _opened(workspace, None) as (repo, store):
+    with opened_remote(workspace, None) as (repo, store):
         cache, needs = repo.cache.local, Needs()
         add_output(needs, cache, store, path, out.hash_info.value, out.meta.size)
         absent = [oid for oid in needs.paths if cached_size(cache, oid) is None]
         return len(fetch(repo, store, absent, needs, ignore_progress)) == len(absent) and not needs.unlisted
-
-
-def add_default_remote(workspace: Path, location: str) -> None:
-    """Make a folder or an address the default remote, as `dvc remote add --default` does. Raises RemoteError."""
-    with open_repo(workspace) as repo:
-        if "://" not in location:
-            folder = Path(location).expanduser()
-            location = str(folder if folder.is_absolute() else Path.cwd() / folder)
-        known = repo.config["remote"]
-        names = [name for name, settings in known.items() if settings.get("url") == location]
-        name = names[0] if names else DEFAULT_NAME
-        if name in known and not names:
-            raise RemoteError(f"there is a remote {name!r} already ({known[name]['url']}); choose it with -r {name}")
-        with repo.config.edit() as settings:
-            settings["remote"].setdefault(name, {})["url"] = location
-            settings["core"]["remote"] = name
-
-
-@contextmanager
-def _opened(workspace: Path, remote: str | None) -> Iterator[tuple["Repo", "HashFileDB"]]:
-    """The repo and the remote's store, with no index that could be half true."""
-    from dvc.config import RemoteConfigError
-
-    keep_indexes_private(workspace)
-    with open_repo(workspace) as repo:
-        # Half written by an interrupted push, it makes a later one say that all is there while objects are missing.
-        shutil.rmtree(Path(repo.site_cache_dir) / "index", ignore_errors=True)
-        names = list(repo.config["remote"])
-        if remote is None and not repo.config["core"].get("remote"):
-            if names:
-                raise RemoteError(f"there is no default remote; choose one with -r: {', '.join(names)}")
-            raise RemoteError("there is no remote yet; add one: genai data push --to FOLDER, or --to s3://BUCKET/PATH")
-        check_remote_name(repo, remote)
-        try:
-            store = repo.cloud.get_remote_odb(remote, "push")
-        except RemoteConfigError as error:
-            raise RemoteError(str(error)) from None
-        yield repo, store
-
-
-def keep_indexes_private(workspace: Path) -> None:
-    """Give this checkout a folder of its own for DVC's indexes, unless one is configured.
-
-    By default they lie in one that every user of the machine may write to, and hold pickles.
-    """
-    from dvc import env
-
-    with open_repo(workspace) as repo:
-        if os.environ.get(env.DVC_SITE_CACHE_DIR) or repo.config["core"].get("site_cache_dir"):
-            return
-        folder = Path(repo.tmp_dir) / "site"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        with repo.config.edit("local") as settings:
-            settings["core"]["site_cache_dir"] = str(folder)
 
 
 def _refuse_what_is_nowhere(needs: Needs, cache: "HashFileDB", oids: Iterable[str], address: str) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from flows.lineage.node import Node
     from flows.lineage.sightings import Sightings
-    from flows.lineage.trace import Lineage, Node
+    from flows.lineage.trace import Lineage
 
 DIGITS = 12
 
@@ -37,7 +38,7 @@ def lineage(workspace: Path, thing: str | None, saw: str | None, as_json: bool) 
             seen = sightings(workspace, answers.history, answers, saw)
             click.echo(json.dumps(seen.values(), indent=2)) if as_json else _print_sightings(seen, saw)
             return
-        from flows.lineage.trace import Node
+        from flows.lineage.node import Node
 
         assert thing is not None
         found = answers.find(thing)

@@ -9,7 +9,8 @@ from typing import Any
 
 from flows.lineage.ancestry import History, Run
 from flows.lineage.images import LineageError
-from flows.lineage.trace import Lineage, Node
+from flows.lineage.node import Node
+from flows.lineage.trace import Lineage
 from flows.locked import Item
 from flows.process import run_command
 

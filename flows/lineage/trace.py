@@ -5,7 +5,6 @@ import io
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +12,13 @@ from flows.git import GitError, git
 from flows.lineage.ancestry import History, Run
 from flows.lineage.drawn import Drawn, drawn_batch, drawn_batches
 from flows.lineage.images import Held, LineageError, held_image
+from flows.lineage.node import BATCH, Node, is_material, kind_of
 from flows.locked import Item, lock_at
 from flows.registry.production import BATCHES
 from flows.registry.read import MODEL, STAGE, Registry
 
-WEIGHTS, BATCH = "model.safetensors", "samples/"
-# What a model or a batch consists of. What it was judged by (features, figures) is no part of it.
-MATERIAL, JUDGES = ("data/", "models/", BATCH), ("data/reference", "models/extractor")
+WEIGHTS = "model.safetensors"
 _HEX = re.compile(r"[0-9a-f]{6,64}")
-
-
-@dataclass(frozen=True)
-class Node:
-    """A thing, what is known of it, and its neighbours: what it was made of, or looking forward, what became of it."""
-
-    kind: str  # image, batch, model, dataset or data
-    name: str
-    facts: dict[str, Any]
-    links: tuple["Node", ...] = ()
-
-    def values(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {"kind": self.kind, "name": self.name, **self.facts, "links": [node.values() for node in self.links]}
 
 
 class Lineage:
@@ -78,7 +62,7 @@ class Lineage:
 
     def parts(self, run: Run, item: Item) -> list[Item]:
         """What the run made `item` of. A copied model was made of the model that was copied, not of those beside it."""
-        read = [dep for dep in run.stage.deps if _is_material(dep.path)]
+        read = [dep for dep in run.stage.deps if is_material(dep.path)]
         outs = [self._whole(dep, maker) for dep in read for maker in self.history.makers(dep)]
         outs += [source for dep in read if (source := self.history.source_of(dep))]
         weights = self._weights(item)
@@ -96,7 +80,7 @@ class Lineage:
         return same[-1:]
 
     def _products(self, item: Item) -> list[Item]:
-        outs = [(run, out) for run in self.history.runs for out in run.stage.outs if _is_material(out.path)]
+        outs = [(run, out) for run in self.history.runs for out in run.stage.outs if is_material(out.path)]
         found = [source for source in self.history.sources if item in self._promoted_as(source)]
         return list(dict.fromkeys([*found, *(out for run, out in outs if item in self.parts(run, out))]))
 
@@ -107,7 +91,7 @@ class Lineage:
         ends: Callable[[Item], tuple[Node, ...]] = lambda _: (),
     ) -> Node:
         links = tuple(self._node(neighbour, neighbours, ends) for neighbour in neighbours(item))
-        return Node(_kind(item), item.path, self._facts(item), links + ends(item))
+        return Node(kind_of(item), item.path, self._facts(item), links + ends(item))
 
     def _draws(self, item: Item) -> tuple[Node, ...]:
         """The batches that this version of the candidate drew while it was in production."""
@@ -138,13 +122,13 @@ class Lineage:
         facts: dict[str, Any] = {"md5": item.md5}
         runs = self.history.makers(item)
         commit = runs[0].commit if runs else self.history.sources.get(item)
-        if _kind(item) == "model" and (config := self._json(item, "config.json")):
+        if kind_of(item) == "model" and (config := self._json(item, "config.json")):
             facts |= {"family": config["family"], "weights": config["sha256"][WEIGHTS], "trained_on": config["dataset"]}
             facts |= {"versions": [v.name for v in self._registry.versions if v.facts and v.facts.model == item.md5]}
             facts |= {"in_production": self._times_in_production(facts["versions"])}
-        elif _kind(item) == "dataset" and (info := self._json(item, "dataset.json")):
+        elif kind_of(item) == "dataset" and (info := self._json(item, "dataset.json")):
             facts |= {"fingerprint": info["fingerprint"], "images": info["counts"]}
-        elif _kind(item) == "batch" and (batch := self._json(item, "provenance.json")):
+        elif kind_of(item) == "batch" and (batch := self._json(item, "provenance.json")):
             facts |= {"images": batch["images"], "model": batch["model"]["sha256"], "trained_on": batch["dataset"]}
         if runs:
             facts |= {"stage": runs[0].stage.name, "command": runs[0].stage.command, "parameters": runs[0].stage.params}
@@ -192,7 +176,7 @@ class Lineage:
         return Node("image", name, facts, (made_of,))
 
     def _by_hash(self, digits: str) -> Item | Node:
-        for item in [out for run in reversed(self.history.runs) for out in run.stage.outs if _is_material(out.path)]:
+        for item in [out for run in reversed(self.history.runs) for out in run.stage.outs if is_material(out.path)]:
             facts = self._facts(item)
             if any(str(facts.get(key, "")).startswith(digits) for key in ("md5", "weights", "fingerprint")):
                 return item
@@ -213,7 +197,7 @@ class Lineage:
                 md5 = hashlib.md5((path / name).read_bytes(), usedforsecurity=False).hexdigest()
                 for run in reversed(self.history.runs):
                     for out in run.stage.outs:
-                        if (self.history.held.files(out.md5) or {}).get(name) == md5 and _is_material(out.path):
+                        if (self.history.held.files(out.md5) or {}).get(name) == md5 and is_material(out.path):
                             return out
         raise LineageError(f"{path}: no model, dataset or batch that git's history knows; was dvc.lock committed?")
 
@@ -244,13 +228,3 @@ class Lineage:
         if commit not in self._subjects:
             self._subjects[commit] = git(self._workspace, "log", "-1", "--format=%cI %an: %s", commit).strip()
         return self._subjects[commit]
-
-
-def _kind(item: Item) -> str:
-    if item.path.startswith(BATCH):
-        return "batch"
-    return "model" if item.path.startswith("models/") else "data" if item.path == "data/raw" else "dataset"
-
-
-def _is_material(path: str) -> bool:
-    return path.startswith(MATERIAL) and not path.startswith(JUDGES)

@@ -11,7 +11,8 @@ from PIL import Image
 
 from flows.data.diff import as_json, diff
 from flows.data.objects import RemoteError
-from flows.data.remote import add_default_remote, push
+from flows.data.opened import add_default_remote
+from flows.data.remote import push
 from flows.data.status import status
 from flows.data.stores import Stores
 from flows.data.versions import VersionError, resolve, version_at

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from flows.data.objects import RemoteError
-from flows.data.remote import add_default_remote, keep_indexes_private, pull, push, verify
+from flows.data.opened import add_default_remote, keep_indexes_private
+from flows.data.remote import pull, push, verify
 from flows.graph import GraphError, open_repo
 from tests.flows.clones import add_many, contents, fresh_clone
 from tests.flows.conftest import DVC_WARNS, ended, genai, shell, started_genai, wait_for

@@ -14,7 +14,8 @@ from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from flows.data.objects import RemoteError
-from flows.data.remote import add_default_remote, pull, push, verify
+from flows.data.opened import add_default_remote
+from flows.data.remote import pull, push, verify
 from tests.flows.clones import add_many, contents, fresh_clone
 from tests.flows.conftest import DVC_WARNS, genai, started_genai, wait_for
 

@@ -17,8 +17,9 @@ from flows.data.remote import push as push_data
 from flows.graph import open_repo
 from flows.lineage.ancestry import History
 from flows.lineage.images import LineageError
+from flows.lineage.node import Node
 from flows.lineage.sightings import sightings
-from flows.lineage.trace import Lineage, Node
+from flows.lineage.trace import Lineage
 from flows.registry.generate import sign
 from flows.registry.production import Production
 from flows.registry.promotion import promote, rollback

@@ -1,0 +1,72 @@
+"""A checkout's DVC remote: the default one, and the store of one that is opened."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.data.objects import RemoteError
+from flows.data.stores import check_remote_name
+from flows.graph import open_repo
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc_data.hashfile.db import HashFileDB
+
+DEFAULT_NAME = "storage"
+
+
+def add_default_remote(workspace: Path, location: str) -> None:
+    """Make a folder or an address the default remote, as `dvc remote add --default` does. Raises RemoteError."""
+    with open_repo(workspace) as repo:
+        if "://" not in location:
+            folder = Path(location).expanduser()
+            location = str(folder if folder.is_absolute() else Path.cwd() / folder)
+        known = repo.config["remote"]
+        names = [name for name, settings in known.items() if settings.get("url") == location]
+        name = names[0] if names else DEFAULT_NAME
+        if name in known and not names:
+            raise RemoteError(f"there is a remote {name!r} already ({known[name]['url']}); choose it with -r {name}")
+        with repo.config.edit() as settings:
+            settings["remote"].setdefault(name, {})["url"] = location
+            settings["core"]["remote"] = name
+
+
+@contextmanager
+def opened_remote(workspace: Path, remote: str | None) -> Iterator[tuple["Repo", "HashFileDB"]]:
+    """The repo and the remote's store, with no index that could be half true. Raises RemoteError."""
+    from dvc.config import RemoteConfigError
+
+    keep_indexes_private(workspace)
+    with open_repo(workspace) as repo:
+        # Half written by an interrupted push, it makes a later one say that all is there while objects are missing.
+        shutil.rmtree(Path(repo.site_cache_dir) / "index", ignore_errors=True)
+        names = list(repo.config["remote"])
+        if remote is None and not repo.config["core"].get("remote"):
+            if names:
+                raise RemoteError(f"there is no default remote; choose one with -r: {', '.join(names)}")
+            raise RemoteError("there is no remote yet; add one: genai data push --to FOLDER, or --to s3://BUCKET/PATH")
+        check_remote_name(repo, remote)
+        try:
+            store = repo.cloud.get_remote_odb(remote, "push")
+        except RemoteConfigError as error:
+            raise RemoteError(str(error)) from None
+        yield repo, store
+
+
+def keep_indexes_private(workspace: Path) -> None:
+    """Give this checkout a folder of its own for DVC's indexes, unless one is configured.
+
+    By default they lie in one that every user of the machine may write to, and hold pickles.
+    """
+    from dvc import env
+
+    with open_repo(workspace) as repo:
+        if os.environ.get(env.DVC_SITE_CACHE_DIR) or repo.config["core"].get("site_cache_dir"):
+            return
+        folder = Path(repo.tmp_dir) / "site"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with repo.config.edit("local") as settings:
+            settings["core"]["site_cache_dir"] = str(folder)

@@ -1,0 +1,36 @@
+"""A thing on the way from data to images, and what kinds of things there are."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flows.locked import Item
+
+BATCH = "samples/"
+# What a model or a batch consists of. What it was judged by (features, figures) is no part of it.
+MATERIAL, JUDGES = ("data/", "models/", BATCH), ("data/reference", "models/extractor")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A thing, what is known of it, and its neighbours: what it was made of, or looking forward, what became of it."""
+
+    kind: str  # image, batch, model, dataset or data
+    name: str
+    facts: dict[str, Any]
+    links: tuple["Node", ...] = ()
+
+    def values(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"kind": self.kind, "name": self.name, **self.facts, "links": [node.values() for node in self.links]}
+
+
+def kind_of(item: Item) -> str:
+    """What an output is: batch, model, data or dataset."""
+    if item.path.startswith(BATCH):
+        return "batch"
+    return "model" if item.path.startswith("models/") else "data" if item.path == "data/raw" else "dataset"
+
+
+def is_material(path: str) -> bool:
+    """Whether models or batches are made of what stands there."""
+    return path.startswith(MATERIAL) and not path.startswith(JUDGES)
