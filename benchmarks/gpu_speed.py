@@ -10,6 +10,7 @@ batch that is there. Medians; the matrix peak is a product of 8192 x 8192 in the
 
 import argparse
 import statistics
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -18,13 +19,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter
-from ruamel.yaml import YAML
 from torch import Tensor
 
 from benchmarks.peers import diffusers_unet
-from benchmarks.training_speed import MOST_DIFFERENCE, step_of
-from genai_core.config import ModelConfig
+from benchmarks.training_speed import as_many_parameters, step_of
+from flows.presets import write_preset
+from genai_core.config import load_config
 from genai_core.data.loader import ResidentBatches
 from genai_core.models.artifact import build_model
 from genai_core.models.protocol import ImageShape
@@ -34,7 +34,6 @@ from genai_core.training.ranks import Ranks, launch
 from genai_core.training.run import begin
 from genai_core.training.step import Stepper
 
-ROOT = Path(__file__).parents[1]
 DEVICE = torch.device("cuda")
 SHAPE = ImageShape(32, 3, tuple("0123456789"))
 PEER_WIDTHS = (160, 320, 320, 320)
@@ -53,9 +52,7 @@ def main() -> None:
     recipe = preset_recipe(arguments.batch)
     model = build_model(recipe, SHAPE)
     theirs = diffusers_unet(32, 10, PEER_WIDTHS, channels=3, down_blocks=PEER_BLOCKS).to(DEVICE)
-    counts = [sum(parameter.numel() for parameter in network.parameters()) for network in (model.network, theirs)]
-    if abs(counts[0] - counts[1]) > MOST_DIFFERENCE * counts[1]:
-        raise ValueError(f"expected networks of as many parameters, got {counts[0]:,} and {counts[1]:,}")
+    counts = as_many_parameters(model.network, theirs)
     flops = sum(count_cost(model).training_flops.values())
     peak = matrix_peak()
     print(
@@ -99,14 +96,11 @@ def main() -> None:
 
 
 def preset_recipe(batch_images: int) -> Any:
-    """The diffusion model of presets/cifar10.yaml over the defaults, in batches of that size."""
-    yaml = YAML(typ="safe")
-    values = yaml.load(ROOT / "params.yaml")["models"]["diffusion"]
-    preset = yaml.load(ROOT / "presets" / "cifar10.yaml")["models"]["diffusion"]
-    for section, items in preset.items():
-        values[section].update(items)
-    values["training"]["batch_images"] = batch_images
-    return TypeAdapter(ModelConfig).validate_python({"family": "diffusion", **values})
+    """The diffusion model of presets/cifar10.yaml, in batches of that size."""
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = load_config(write_preset(Path(folder), "cifar10", force=False)).model("diffusion")
+    training = recipe.training.model_copy(update={"batch_images": batch_images})
+    return recipe.model_copy(update={"training": training})
 
 
 def engine_step(model: Any, recipe: Any, batch_images: int) -> Callable[[], object]:

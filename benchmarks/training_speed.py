@@ -37,9 +37,7 @@ def main() -> None:
     torch.manual_seed(0)
     ours = UNet(IMAGE_SIZE, 1, CLASSES, OUR_WIDTH, depth=1).to(memory_format=torch.channels_last)
     theirs = diffusers_unet(IMAGE_SIZE, CLASSES, PEER_WIDTHS)
-    counts = [sum(parameter.numel() for parameter in network.parameters()) for network in (ours, theirs)]
-    if abs(counts[0] - counts[1]) > MOST_DIFFERENCE * counts[1]:
-        raise ValueError(f"expected networks of as many parameters, got {counts[0]:,} and {counts[1]:,}")
+    counts = as_many_parameters(ours, theirs)
     bf16 = fabric_precision("auto", torch.device("cpu")) == "bf16-mixed"
     images = torch.randn(arguments.batch, 1, IMAGE_SIZE, IMAGE_SIZE)
     times, labels = torch.rand(arguments.batch), torch.randint(0, CLASSES, (arguments.batch,))
@@ -66,6 +64,14 @@ def main() -> None:
     for name, count, speed in zip(("ours", "diffusers UNet2DModel"), counts, speeds, strict=True):
         print(f"| {name} | {count:,} | {speed:.1f} |")
     print(f"\nours over diffusers': {speeds[0] / speeds[1]:.1f}; ours in {'bf16' if bf16 else 'float32'}")
+
+
+def as_many_parameters(ours: nn.Module, theirs: nn.Module) -> tuple[int, int]:
+    """How many parameters each has. Raises ValueError unless they are about as many."""
+    counts = [sum(parameter.numel() for parameter in network.parameters()) for network in (ours, theirs)]
+    if abs(counts[0] - counts[1]) > MOST_DIFFERENCE * counts[1]:
+        raise ValueError(f"expected networks of as many parameters, got {counts[0]:,} and {counts[1]:,}")
+    return counts[0], counts[1]
 
 
 def step_of(network: nn.Module, output: Callable[[], Tensor]) -> Callable[[], None]:
