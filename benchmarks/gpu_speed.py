@@ -68,7 +68,9 @@ def main() -> None:
         memory = torch.cuda.max_memory_allocated() / 2**20
         print(f"| {name} | {count:,} | {speed:,.0f} | {share} | {memory:,.0f} MB |", flush=True)
 
-    step = engine_step(model, recipe, arguments.batch)
+    plain = engine_step(model, SHAPE, recipe, records=False)
+    row("ours, not recorded", counts[0], plain, flops)
+    step = engine_step(model, SHAPE, recipe)
     row("ours", counts[0], step, flops)
     # As the pipeline's stages run, so that the same run gives the same bytes.
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -103,17 +105,21 @@ def preset_recipe(batch_images: int) -> Any:
     return recipe.model_copy(update={"training": training})
 
 
-def engine_step(model: Any, recipe: Any, batch_images: int) -> Callable[[], object]:
-    """The step that genai_core.training takes, on images that lie on the GPU."""
-    images = np.random.default_rng(0).integers(0, 256, (10_000, 3, 32, 32), dtype=np.uint8)
-    labels = np.arange(len(images)) % len(SHAPE.classes)
+def engine_step(
+    model: Any, shape: ImageShape, recipe: Any, *, share: float = 0.1, records: bool = True
+) -> Callable[[], object]:
+    """The step that genai_core.training takes when `share` of a run is over, on images that lie on the GPU."""
+    side, batch_images = shape.image_size, recipe.training.batch_images
+    images = np.random.default_rng(0).integers(0, 256, (10_000, shape.channels, side, side), dtype=np.uint8)
+    labels = np.arange(len(images)) % len(shape.classes)
     batches = ResidentBatches(images, labels, batch_images=batch_images, seed=0, device=DEVICE)
     fabric = launch(DEVICE, "bf16-mixed", 1, 1)
     stepper = Stepper(fabric, Ranks(fabric), recipe.training)
+    stepper.records = records
     run = begin(model.to(DEVICE).train(), recipe.training, batch_images)
 
     def step() -> None:
-        stepper.step(run, batches.at(run.step), share=0.1)
+        stepper.step(run, batches.at(run.step), share=share)
         run.step += 1
 
     return step

@@ -4,6 +4,7 @@ After Huang et al. 2025, "The GAN is dead; long live the GAN!" (R3GAN, arXiv 250
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -140,7 +141,7 @@ class Gan(GenerativeModel):
         return scores
 
     def _augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        probability = 1.0 if self.ada is None else float(self.ada.probability)
+        probability = None if self.ada is None else self.ada.probability
         return diff_augment(images, self.objective.augment_policy, generator, probability)
 
     @torch.no_grad()
@@ -190,4 +191,11 @@ def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
 def _chosen(
     indices: list[int], reals: Tensor, fakes: Tensor, labels: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    return reals[indices], fakes[indices], None if labels is None else labels[indices]
+    places = _on_device(tuple(indices), reals.device)
+    return reals[places], fakes[places], None if labels is None else labels[places]
+
+
+@cache
+def _on_device(indices: tuple[int, ...], device: torch.device) -> Tensor:
+    """Kept: a step that is recorded on a GPU copies nothing to it."""
+    return torch.tensor(indices, device=device)

@@ -77,9 +77,9 @@ class Vae(GenerativeModel):
     def end_step(self, batch_images: int, figures: Mapping[str, float]) -> None:  # noqa: ARG002
         self.images_seen += batch_images
 
-    def _kl_weight(self) -> float:
+    def _kl_weight(self) -> Tensor | float:
         warmup = self.objective.kl_warmup_images
-        return min(1.0, float(self.images_seen) / warmup) if warmup else 1.0
+        return (self.images_seen / warmup).clamp(max=1.0) if warmup else 1.0
 
     @torch.no_grad()
     def sample(self, labels: Tensor | None, seeds: Tensor, sampling: VaeSampling) -> Tensor:

@@ -65,7 +65,7 @@ class Vqvae(GenerativeModel):
             figures = {
                 "reconstruction_loss": value.detach(),
                 "codebook_use": self.network.quantiser.use(levels),
-                "codebook_perplexity": perplexity(self.network.quantiser.to_tokens(levels).flatten().bincount()),
+                "codebook_perplexity": perplexity(self.network.quantiser.to_tokens(levels)),
             }
             return Loss(value, figures)
         with torch.no_grad():
@@ -133,8 +133,13 @@ def seeded_uniforms(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
     return torch.stack(rows) if rows else torch.empty((0, *shape))
 
 
-def perplexity(counts: Tensor) -> Tensor:
-    """exp of the entropy of tokens that were seen counts (K,) times: K when all are as frequent."""
-    shares = counts / counts.sum()
-    result: Tensor = torch.special.entr(shares).sum().exp()
+def perplexity(tokens: Tensor) -> Tensor:
+    """exp of the entropy of tokens (...) int64, a scalar: how many there are when all are as frequent.
+
+    Each token's frequency is looked up among the sorted ones: to count them by number, the processor would have to wait
+    for the GPU to say how many numbers there are.
+    """
+    ordered = tokens.flatten().sort().values
+    counts = torch.searchsorted(ordered, ordered, right=True) - torch.searchsorted(ordered, ordered)
+    result: Tensor = (counts / len(ordered)).log().mean().neg().exp()
     return result

@@ -1,20 +1,26 @@
 """One step of training: a batch through all phases, in parts where it does not fit, and into the average."""
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor
+from torch.nn import Parameter
 
 from genai_core.config import TrainingConfig
 from genai_core.data.loader import Batch
-from genai_core.models.protocol import Part, to_unit
+from genai_core.models.protocol import GenerativeModel, Part, to_unit
 from genai_core.training.curves import Row
 from genai_core.training.ema import ema_decay
 from genai_core.training.noise import WholeBatchNoise, draw_seed
 from genai_core.training.ranks import Ranks
+from genai_core.training.recording import Recording
 from genai_core.training.run import Run
 from genai_core.training.schedule import learning_rate_share
+
+Learn = Callable[[Tensor, Tensor | None], Tensor]  # images and labels -> the loss and the figures; leaves gradients
 
 
 class DoesNotFitError(ValueError):
@@ -28,6 +34,9 @@ class Stepper:
         self._fabric, self._ranks, self._config = fabric, ranks, config
         # On the GPU: noise drawn by the processor would take longer than a step of a small network.
         self._generator = torch.Generator(fabric.device)
+        self.records = fabric.device.type == "cuda"
+        self._recordings: dict[tuple[str, Part], Recording] = {}
+        self._names: dict[str, list[str]] = {}  # of each phase's figures
 
     def step(self, run: Run, batch: Batch, share: float) -> Row:
         """Learn from one batch; `share` of the run was over before it. The figures of all phases.
@@ -84,6 +93,7 @@ class Stepper:
                 tried, reason = min(run.micro_batch_images, len(images)), str(error).partition("\n")[0]
             # Outside of the handler: within it the traceback still holds the tensors that did not fit.
             run.optimizers[phase].zero_grad(set_to_none=True)
+            self._recordings.clear()
             if tried == 1:
                 raise DoesNotFitError(
                     f"not even one image at a time fits into the device's memory ({reason}); make the model's network "
@@ -101,26 +111,54 @@ class Stepper:
     def _accumulate(
         self, run: Run, phase: str, images: Tensor, labels: Tensor | None, *, first: int, whole: int, seed: int
     ) -> tuple[list[str], Tensor]:
-        names: list[str] = []
         parts = []
         for start in range(0, len(images), run.micro_batch_images):
             end = min(start + run.micro_batch_images, len(images))
-            share = (end - start) / whole
+            part = Part(first + start, first + end, whole)
+            inputs = (images[start:end], None if labels is None else labels[start:end])
+            learn: Learn = partial(self._learn, run.model, phase, part)
+            # Parts are not recorded: their gradients are added up, and a replay's are overwritten by the next one.
+            if self.records and end - start == len(images):
+                learn = self._recorded(learn, phase, part, inputs, run.model.phase_parameters(phase))
             self._generator.manual_seed(seed)
-            run.model.part = Part(first + start, first + end, whole)
-            with _noise(first + start, first + end, whole), self._fabric.autocast():
-                loss = run.model.loss(
-                    phase, images[start:end], None if labels is None else labels[start:end], self._generator
-                )
-            names = list(loss.figures)
-            # Parts of a mean: their gradients and figures add up to the whole batch's.
-            (loss.value * share if share < 1.0 else loss.value).backward()  # type: ignore[no-untyped-call]
-            value = loss.value.detach().float()
-            # A family may have made a figure on the processor.
-            parts.append(torch.stack([value, *(figure.float().to(value.device) for figure in loss.figures.values())]))
-            parts[-1] = parts[-1] * share
-        return names, torch.stack(parts).sum(dim=0)
+            parts.append(learn(*inputs))
+        return self._names[phase], torch.stack(parts).sum(dim=0)
+
+    def _recorded(
+        self,
+        learn: Learn,
+        phase: str,
+        part: Part,
+        inputs: tuple[Tensor, Tensor | None],
+        parameters: Sequence[Parameter],
+    ) -> Learn:
+        """`learn` to be replayed on the GPU; itself, where it cannot be recorded."""
+        if (phase, part) not in self._recordings:
+            try:
+                recording = Recording(learn, inputs, parameters, self._generator, beside=self._recordings.values())
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                print(f"a step cannot be recorded on this GPU ({error}); going on without, which is slower", flush=True)
+                self.records = False
+                return learn
+            self._recordings[phase, part] = recording
+        return self._recordings[phase, part].replay
+
+    def _learn(self, model: GenerativeModel, phase: str, part: Part, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Leave the part's gradient; its loss and the figures, each times its share of the batch."""
+        share = (part.end - part.first) / part.whole
+        model.part = part
+        with _noise(part), self._fabric.autocast():
+            loss = model.loss(phase, images, labels, self._generator)
+        # Parts of a mean: their gradients and figures add up to the whole batch's.
+        (loss.value * share if share < 1.0 else loss.value).backward()  # type: ignore[no-untyped-call]
+        self._names[phase] = list(loss.figures)
+        value = loss.value.detach().float()
+        # A family may have made a figure on the processor.
+        return torch.stack([value, *(figure.float().to(value.device) for figure in loss.figures.values())]) * share
 
 
-def _noise(first: int, end: int, whole: int) -> AbstractContextManager[object]:
-    return nullcontext() if end - first == whole else WholeBatchNoise(first, end, whole)
+def _noise(part: Part) -> AbstractContextManager[object]:
+    is_whole = part.end - part.first == part.whole
+    return nullcontext() if is_whole else WholeBatchNoise(part.first, part.end, part.whole)

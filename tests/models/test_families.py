@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from genai_core.models.artifact import build_model
 from genai_core.models.protocol import ImageShape
@@ -39,6 +40,38 @@ def test_trains_and_draws_at_any_size(family, classes, size, channels):
     )
     assert drawn.shape == (2, channels, size, size)
     assert drawn.dtype == torch.uint8
+
+
+class NothingWaits(TorchDispatchMode):
+    """Refuses what on a GPU makes the processor wait, or copies from it: a step with that cannot be recorded there."""
+
+    WAITS = ("_local_scalar_dense", "nonzero", "bincount", "masked_select", "lift_fresh", "equal")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        by_mask = name.startswith("index") and any(
+            index is not None and index.dtype == torch.bool for index in args[1] if isinstance(args[1], list | tuple)
+        )
+        assert name not in self.WAITS and not by_mask, f"{name} waits"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("family", "objective"),
+    [
+        ("diffusion", {"augment_share": 0.5}),
+        ("gan", {"ada_target": 0.0, "augment_policy": ("colour", "translation", "cutout")}),
+        ("vae", {"kl_warmup_images": 10}),
+        ("vqvae", {}),
+    ],
+)
+def test_a_loss_waits_for_no_number(family, objective):
+    model = build_model(RECIPES[family](**objective), SHAPE)
+    images, labels = torch.rand(4, 1, 8, 8), torch.arange(4) % 3
+    for phase in model.phases:
+        model.loss(phase, images, labels, torch.Generator().manual_seed(0))  # what is made once and kept
+        with NothingWaits():
+            model.loss(phase, images, labels, torch.Generator().manual_seed(0)).value.backward()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -136,7 +136,7 @@ def test_adas_state_is_saved_and_counts():
 def test_a_probability_of_a_quarter_augments_every_fourth_image():
     images = torch.zeros(400, 1, 8, 8)
     images[:, 0, 4, 4] = 1.0
-    changed = diff_augment(images, ("colour",), torch.Generator().manual_seed(0), probability=0.25)
+    changed = diff_augment(images, ("colour",), torch.Generator().manual_seed(0), probability=torch.tensor(0.25))
     assert (changed != images).flatten(1).any(dim=1).float().mean() == pytest.approx(0.25, abs=0.06)
 
 

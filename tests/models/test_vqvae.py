@@ -115,8 +115,10 @@ def test_tokens_are_picked_as_often_as_they_are_likely():
 
 
 def test_perplexity_counts_equally_frequent_tokens():
-    assert float(perplexity(torch.tensor([5, 5, 5, 5]))) == pytest.approx(4)
-    assert float(perplexity(torch.tensor([5, 0, 0, 0]))) == pytest.approx(1)
+    assert float(perplexity(torch.tensor([[3, 0, 7, 9], [9, 7, 3, 0]]))) == pytest.approx(4)
+    assert float(perplexity(torch.tensor([5, 5, 5, 5]))) == pytest.approx(1)
+    # Shares of 3/4 and 1/4.
+    assert float(perplexity(torch.tensor([2, 2, 1, 2]))) == pytest.approx(4 / 3**0.75)
 
 
 def test_the_prior_is_trained_when_the_tokenizer_has_been():

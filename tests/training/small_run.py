@@ -22,15 +22,25 @@ def model_of(family="diffusion", seed=0, **objective):
     return model
 
 
-def run(model, folder, *, checkpoint_every_s=1e9, stop_requested=lambda: False, evaluate=None, **changes):
+def run(
+    model,
+    folder,
+    *,
+    checkpoint_every_s=1e9,
+    stop_requested=lambda: False,
+    evaluate=None,
+    device=CPU,
+    compile_on_gpu=False,
+    **changes,
+):
     config = training_config(**changes)
     images = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8)).astype(np.uint8)
     labels = np.arange(20) % 3
     return train(
         model,
-        ResidentBatches(images, labels, batch_images=config.batch_images, seed=config.seed, device=CPU),
+        ResidentBatches(images, labels, batch_images=config.batch_images, seed=config.seed, device=device),
         config,
-        hardware=Hardware(CPU),
+        hardware=Hardware(device, compile_on_gpu=compile_on_gpu),
         checkpoints=Checkpoints(folder, "run", {}),
         checkpoint_every_s=checkpoint_every_s,
         progress=Progress(silent=True),

@@ -17,17 +17,17 @@ _CUTOUT_SHARE = 1 / 2
 
 
 def diff_augment(
-    images: Tensor, policy: Sequence[Augmentation], generator: Generator, probability: float = 1.0
+    images: Tensor, policy: Sequence[Augmentation], generator: Generator, probability: Tensor | None = None
 ) -> Tensor:
     """Images (B, C, H, W) in [-1, 1], each changed by chance in the ways that `policy` names, differentiably.
 
-    probability: of each way, for each image (Karras et al. 2020, arXiv 2006.06676: while it is below 0.8 or so, a generator
-    that draws changed images is found out). 1.0 as in the paper.
+    probability: of each way, for each image, a scalar (Karras et al. 2020, arXiv 2006.06676: while it is below 0.8 or so, a
+    generator that draws changed images is found out). None: all are changed, as in the paper.
     """
     for name in ("colour", "translation", "cutout"):
         if name in policy:
             changed = _FUNCTIONS[name](images, generator)
-            if probability < 1.0:
+            if probability is not None:
                 chosen = _uniform(images, generator) < probability
                 changed = torch.where(chosen, changed, images)
             images = changed

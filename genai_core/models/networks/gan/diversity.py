@@ -14,5 +14,8 @@ def diversity(fakes: Tensor, reals: Tensor, labels: Tensor | None) -> Tensor:
     pairs = ~torch.eye(len(fakes), dtype=torch.bool, device=fakes.device)
     if labels is not None:
         pairs &= labels[:, None] == labels
-    drawn, real = (torch.cdist(flat, flat)[pairs].sum() for flat in (fakes.float().flatten(1), reals.float().flatten(1)))
+    drawn, real = (
+        torch.where(pairs, torch.cdist(flat, flat), 0.0).sum()
+        for flat in (fakes.float().flatten(1), reals.float().flatten(1))
+    )
     return torch.where(real > 0, drawn / real, 1.0)

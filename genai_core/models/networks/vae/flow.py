@@ -1,5 +1,6 @@
 """A prior that is learned: a normalising flow of affine couplings (Dinh et al. 2017, arXiv 1605.08803), a class each."""
 
+import math
 from typing import cast
 
 import torch
@@ -86,4 +87,4 @@ class Coupling(nn.Module):
 
 def standard_normal_log_density(x: Tensor) -> Tensor:
     """(B, dim) -> (B,)."""
-    return -0.5 * (x.square() + torch.log(torch.tensor(2 * torch.pi))).sum(dim=1)
+    return -0.5 * (x.square() + math.log(2 * math.pi)).sum(dim=1)

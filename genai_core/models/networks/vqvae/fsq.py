@@ -20,6 +20,7 @@ class Fsq(nn.Module):
 
     def __init__(self, levels: Sequence[int]) -> None:
         super().__init__()
+        self._most = max(levels)
         counts = torch.tensor(levels)
         self.register_buffer("levels", counts, persistent=False)
         self.register_buffer("basis", torch.cat([torch.ones(1, dtype=torch.int64), counts[:-1]]).cumprod(0), False)
@@ -44,7 +45,7 @@ class Fsq(nn.Module):
 
     def use(self, levels: Tensor) -> Tensor:
         """The share of all channels' levels that levels (..., C) int64 have, a scalar."""
-        numbers = torch.arange(int(self.levels.max()), device=levels.device)
+        numbers = torch.arange(self._most, device=levels.device)
         seen = (levels.flatten(0, -2)[:, :, None] == numbers).any(dim=0)
         return seen.sum() / self.levels.sum()
 

@@ -7,7 +7,6 @@ from genai_core.models.networks.norm import GroupNorm
 from genai_core.models.networks.resolutions import widths
 
 
-
 class Tokenizer(nn.Module):
     """Encoder and decoder between images and maps of `code_dim` channels, `stride` times smaller.
 
