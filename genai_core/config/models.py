@@ -1,6 +1,7 @@
 """The model families: network, objective and sampling of each block of `models:`."""
 
 import math
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -9,6 +10,12 @@ from genai_core.config.section import PositiveInt, Section, Share
 from genai_core.config.training import TrainingConfig
 
 MOST_TOKENS = 65_536  # of a VQ-VAE: its prior has a weight vector for each
+
+
+NotNegative = Annotated[float, Field(ge=0.0)]
+NoiseLevel = Annotated[float, Field(gt=0.0)]
+Interval = Annotated[tuple[NotNegative, NotNegative], Field(strict=False)]
+NoiseLevels = Annotated[tuple[NoiseLevel, ...], Field(strict=False)]
 
 
 class DiffusionNetwork(Section):
@@ -26,10 +33,6 @@ class DiffusionObjective(Section):
     augment_share: Share = Field(description="probability of each; the network is told, so that it draws none of it")
 
 
-NoiseLevel = Annotated[float, Field(ge=0.0)]
-NoiseLevels = Annotated[tuple[NoiseLevel, NoiseLevel], Field(strict=False)]
-
-
 class DiffusionSampling(Section):
     sampler: Literal["heun", "euler", "multistep"]
     steps: int = Field(
@@ -39,8 +42,11 @@ class DiffusionSampling(Section):
     # Drawing starts from noise alone, as if it hid everything. The mean of an image is what it hides last: sigma_max
     # over the side has to be several times what the images' means differ by.
     sigma_max: float = Field(gt=0.0, description="the noise level that drawing starts from")
+    noise_levels: NoiseLevels | None = Field(
+        description="the levels themselves, as many as steps, the largest first; null: spaced between the two above"
+    )
     guidance_scale: float = Field(ge=0.0, le=20.0, description="1.0: no guidance")
-    guidance_interval: NoiseLevels | None = Field(
+    guidance_interval: Interval | None = Field(
         description="the lowest and the highest noise level at which guidance acts; null: at all"
     )
 
@@ -48,6 +54,9 @@ class DiffusionSampling(Section):
     def _levels_are_in_order(self) -> "DiffusionSampling":
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min below sigma_max, {self.sigma_max}")
+        levels = self.noise_levels
+        if levels is not None and (len(levels) != self.steps or any(a <= b for a, b in pairwise(levels))):
+            raise ValueError(f"noise_levels of {self.steps} numbers, as steps says, each below the one before, or null")
         if self.guidance_interval is not None and self.guidance_interval[0] > self.guidance_interval[1]:
             raise ValueError(f"guidance_interval from the lower level to the higher, not {[*self.guidance_interval]}")
         return self

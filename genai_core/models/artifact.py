@@ -122,8 +122,8 @@ def read_config(folder: Path) -> ModelDescription:
 
 def parse_sampling(family: str, values: dict[str, Any]) -> Any:
     """`values`, such as those in selection.json, as the sampling section of that family. Raises ValueError."""
-    # Diffusion models that were promoted before there was an interval are drawn as they were: guided at all levels.
-    earlier = {"guidance_interval": None} if family == "diffusion" else {}
+    # Diffusion models that were promoted before there were these options are drawn as they were.
+    earlier = {"guidance_interval": None, "noise_levels": None} if family == "diffusion" else {}
     try:
         return _sampling_section(family).model_validate(earlier | values)
     except ValidationError as error:

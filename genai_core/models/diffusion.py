@@ -37,7 +37,13 @@ class Diffusion(GenerativeModel):
     family = "diffusion"
     phases = ("denoiser",)
     preview_sampling = DiffusionSampling(
-        sampler="heun", steps=12, sigma_min=0.002, sigma_max=80.0, guidance_scale=1.5, guidance_interval=None
+        sampler="heun",
+        steps=12,
+        sigma_min=0.002,
+        sigma_max=80.0,
+        noise_levels=None,
+        guidance_scale=1.5,
+        guidance_interval=None,
     )
 
     def __init__(self, config: DiffusionRecipe, shape: ImageShape) -> None:
@@ -121,6 +127,8 @@ class Diffusion(GenerativeModel):
         labels = None if labels is None else labels.to(device)
 
         levels = noise_levels(sampling.steps, sampling.sigma_min, sampling.sigma_max)
+        if sampling.noise_levels is not None:
+            levels = [*sampling.noise_levels, 0.0]
         if sampling.sampler == "multistep":
             # Of denoisers, whatever their objective: it steps in noise levels.
             return to_uint8(

@@ -155,9 +155,10 @@ def test_sampling_options_are_checked():
         parse_sampling("vea", {})
 
 
-def test_sampling_options_of_before_there_was_an_interval_of_guidance():
+def test_sampling_options_of_before_there_were_levels_and_an_interval_of_guidance():
     earlier = {"sampler": "heun", "steps": 7, "sigma_min": 0.02, "sigma_max": 20.0, "guidance_scale": 1.5}
     assert parse_sampling("diffusion", earlier).guidance_interval is None
+    assert parse_sampling("diffusion", earlier).noise_levels is None
     assert parse_sampling("diffusion", {**earlier, "guidance_interval": [1.0, 2.0]}).guidance_interval == (1.0, 2.0)
 
 

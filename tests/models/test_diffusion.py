@@ -13,7 +13,13 @@ from tests.models.overfit import UNLABELLED, learn, recall
 from tests.models.tiny import SHAPE, diffusion_recipe
 
 SAMPLING = DiffusionSampling(
-    sampler="heun", steps=3, sigma_min=0.01, sigma_max=10.0, guidance_scale=1.0, guidance_interval=(0.5, 2.0)
+    sampler="heun",
+    steps=3,
+    sigma_min=0.01,
+    sigma_max=10.0,
+    noise_levels=None,
+    guidance_scale=1.0,
+    guidance_interval=(0.5, 2.0),
 )
 SIGMA_DATA = 0.5
 
@@ -229,6 +235,20 @@ def test_guidance_acts_at_the_noise_levels_of_its_interval_alone(monkeypatch):
     asked.clear()
     model.sample(torch.tensor([1]), torch.tensor([3]), sampling.model_copy(update={"guidance_interval": None}))
     assert [sigma for sigma, unlabelled in asked if unlabelled] == levels
+
+
+@pytest.mark.parametrize("kind", ["edm", "flow"])
+@pytest.mark.parametrize("sampler", ["heun", "euler", "multistep"])
+def test_noise_levels_stand_in_place_of_those_between_the_ends(kind, sampler):
+    model, labels, seeds = build(diffusion_recipe(kind=kind), SHAPE).eval(), torch.tensor([1]), torch.tensor([3])
+    torch.nn.init.normal_(model.network.output.weight, std=0.1)
+    own = SAMPLING.model_copy(update={"sampler": sampler})
+    ends = {"sigma_min": 0.1, "sigma_max": 1.0}
+    same = own.model_copy(update={**ends, "noise_levels": tuple(noise_levels(3, 0.01, 10.0)[:-1])})
+    other = own.model_copy(update={"noise_levels": (10.0, 4.0, 0.01)})
+    drawn = model.sample(labels, seeds, own)
+    assert torch.equal(model.sample(labels, seeds, same), drawn)
+    assert not torch.equal(model.sample(labels, seeds, other), drawn)
 
 
 def test_labels_are_hidden_as_often_as_asked():
