@@ -41,7 +41,7 @@ def main() -> None:
                 batch / median_seconds(engine_step(model, SHAPE, recipe, share=share, records=records), steps)
                 for records in (False, True)
             )
-            name = f"{family}, {model.phases_at(share)[0]}"
+            name = f"{family}, {' and '.join(model.phases_at(share))}"
             print(f"| {name} | {batch} | {plain:,.0f} | {recorded:,.0f} | {recorded / plain:.1f} |", flush=True)
 
 

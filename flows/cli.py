@@ -1,7 +1,6 @@
 """The command `genai`. Starts quickly: never imports torch, and prefect and dvc only in the commands that need them."""
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -15,12 +14,13 @@ from flows.measuring import backfill_cli, compare_cli
 from flows.registry import cli as registry_cli
 from flows.retraining import cli as retrain_cli
 from flows.services import cli as services_cli
+from flows.terminal import headline, print_results, run_flow
 from flows.watching import cli as watch_cli
 
 if TYPE_CHECKING:
     from flows.plan import Plan
 
-EXIT_FAILED, EXIT_USAGE = 1, 2
+EXIT_USAGE = 2
 MOST_REASONS = 3
 
 # By name: importing them would import prefect and dvc.
@@ -92,11 +92,11 @@ def run(workspace: Path, stages: tuple[str, ...]) -> None:
     from flows.services.server import configured_api_url
 
     plan = _planned(workspace, stages)
-    click.echo(_headline(plan))
+    click.echo(headline(plan))
     if plan.nothing_to_do and configured_api_url() is None:
-        _print_results(workspace)
+        print_results(workspace, plan)
         return
-    sys.exit(_run_flow(workspace, stages, plan))
+    sys.exit(run_flow(workspace, stages, plan))
 
 
 @main.command()
@@ -119,7 +119,7 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
         action = click.style(entry.action.ljust(8 if shown else 0), fg=colours[entry.action])
         reasons = f"\n{'':<{width + 11}}".join(shown)
         click.echo(f"{entry.stage:<{width}}  {action}{' ' if shown else ''}{reasons}")
-    click.echo(_headline(result))
+    click.echo(headline(result))
 
 
 for command in (registry_cli.promote, registry_cli.rollback, registry_cli.history, registry_cli.registry):
@@ -235,54 +235,6 @@ def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
     for message in repair_locks(workspace):
         click.echo(message, err=True)
     return plan_of(workspace, stages)
-
-
-def _run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
-    from flows.graph import GraphError
-    from flows.interrupts import deferred_interrupt
-    from flows.services.server import ensure_prefect_api
-    from flows.view import terminal_view
-    from genai_core.config import ConfigError
-
-    # The view shows it all; Prefect's console handler would print every line a second time.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reports usage, unless told not to
-    ensure_prefect_api()
-    with deferred_interrupt():
-        from flows.pipeline import pipeline
-
-    with terminal_view(plan):
-        state = pipeline(str(workspace), list(stages), return_state=True)
-    if state.is_completed():
-        _print_results(workspace)
-        return 0
-    fault = state.result(raise_on_failure=False)
-    if isinstance(fault, (ConfigError, GraphError)):  # what can be found only once the flow has begun
-        raise fault
-    click.echo(click.style(f"\n{state.message}", fg="red"), err=True)
-    return 128 + signal.SIGINT if state.is_cancelled() else EXIT_FAILED
-
-
-def _print_results(workspace: Path) -> None:
-    """The last figures, and where the report is."""
-    from flows.results import model_rows
-
-    rows = model_rows(workspace)
-    if rows:
-        cells = [list(rows[0])] + [[str(value) for value in row.values()] for row in rows]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-        click.echo()
-        for row in cells:
-            figures = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
-            click.echo("  ".join([row[0].ljust(widths[0]), *figures]))
-    report = workspace / "reports" / "report.html"
-    if report.is_file():
-        click.echo(f"\nReport: {report}")
-
-
-def _headline(plan: "Plan") -> str:
-    parts = [f"{plan.count(action)} to {action}" for action in ("run", "restore", "keep") if plan.count(action)]
-    return f"{len(plan.stages)} stages: {', '.join(parts)}"
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -6,10 +6,10 @@ so that the stages below it can be decided too; below a stage that is to run, no
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from flows.graph import Graph, GraphError, dvc_stages, open_repo, read_graph, stage_name
 from flows.hashes import Contents
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 Action = Literal["run", "restore", "keep"]
+Read = TypeVar("Read")
 
 _WRITING_S = 0.5  # DVC takes milliseconds to write dvc.lock anew
 
@@ -54,22 +55,24 @@ class Plan:
 
 
 def plan_of(workspace: Path, stages: Iterable[str]) -> Plan:
-    """What a run of the workspace would do now. Changes nothing. Raises GraphError.
+    """What a run of the workspace would do now. Changes nothing. Raises GraphError."""
 
-    A dvc.lock that cannot be read is read once more a moment later: a run beside this one may be writing it.
-    """
+    def plan() -> Plan:
+        with open_repo(workspace) as repo:
+            return make_plan(repo, read_graph(repo).up_to(stages))
+
+    return read_twice(plan)
+
+
+def read_twice(read: Callable[[], Read]) -> Read:
+    """What `read` finds; once more a moment later when it cannot read dvc.lock: a run beside this one may write it."""
     try:
-        return _plan_of(workspace, stages)
+        return read()
     except GraphError as error:
         if LOCK_FILE not in str(error):
             raise
         time.sleep(_WRITING_S)
-        return _plan_of(workspace, stages)
-
-
-def _plan_of(workspace: Path, stages: Iterable[str]) -> Plan:
-    with open_repo(workspace) as repo:
-        return make_plan(repo, read_graph(repo).up_to(stages))
+        return read()
 
 
 def make_plan(repo: "Repo", graph: Graph) -> Plan:

@@ -26,9 +26,14 @@ def model_rows(workspace: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def measured_by(name: str) -> str:
+    """The stage that measures the model of that name in a row."""
+    return "evaluate-finetuned" if name == FINETUNED else f"evaluate@{name.rpartition('/')[2]}"
+
+
 def _row(workspace: Path, name: str, extractor: str, figures: dict[str, Any]) -> dict[str, Any]:
     model = name.rpartition("/")[2]
-    stages = ["finetune", "evaluate-finetuned"] if name == FINETUNED else [f"train@{model}", f"evaluate@{model}"]
+    stages = ["finetune" if name == FINETUNED else f"train@{model}", measured_by(name)]
     columns = {
         "FD": f"fd_{extractor}",
         "IS": f"is_{extractor}",

@@ -15,7 +15,7 @@ from flows.data.objects import RemoteError, address_of, faults_by_size, needed, 
 from flows.data.stores import Stores
 from flows.data.versions import PREPARE, PREPARED, head_commit, version_at
 from flows.graph import GraphError, open_repo, read_graph
-from flows.plan import make_plan
+from flows.plan import make_plan, read_twice
 from flows.workspace import RAW_DATA, checked_config
 
 if TYPE_CHECKING:
@@ -90,6 +90,10 @@ def status(workspace: Path, *, remote: str | None = None) -> DataStatus:
     Raises ConfigError when there is no workspace, GraphError, and RemoteError when there is no such remote.
     """
     checked_config(workspace)
+    return read_twice(lambda: _status(workspace, remote))
+
+
+def _status(workspace: Path, remote: str | None) -> DataStatus:
     with open_repo(workspace) as repo:
         stores = Stores(repo, remote)
         raw, head = version(workspace), head_commit(workspace)

@@ -216,6 +216,13 @@ def test_what_is_damaged_at_the_remote_is_not_believed(clone: Path) -> None:
         diff(clone, "one", "two")
 
 
+def test_status_beside_a_run_that_writes_dvc_lock(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, lock = (done / "dvc.lock").read_text(), done / "dvc.lock"
+    lock.write_text(whole.replace("schema: '2.0'\n", "", 1))
+    monkeypatch.setattr("flows.plan.time.sleep", lambda _seconds: lock.write_text(whole))
+    assert status(done).raw.files == 3
+
+
 def test_status_tells_what_has_changed_since(done: Path) -> None:
     """A toy workspace: no dataset is prepared there."""
     found = status(done)

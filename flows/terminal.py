@@ -1,0 +1,67 @@
+"""A run at a terminal: what it will do, how it goes, and what came of it. Imports prefect only when a run begins."""
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from flows.plan import Plan
+
+EXIT_FAILED = 1
+
+
+def run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
+    """Do what the plan says, while a person looks on; the exit status.
+
+    Raises ConfigError and GraphError for what can be found only once the flow has begun.
+    """
+    from flows.graph import GraphError
+    from flows.interrupts import deferred_interrupt
+    from flows.services.server import ensure_prefect_api
+    from flows.view import terminal_view
+    from genai_core.config import ConfigError
+
+    # The view shows it all; Prefect's console handler would print every line a second time.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reports usage, unless told not to
+    ensure_prefect_api()
+    with deferred_interrupt():
+        from flows.pipeline import pipeline
+
+    with terminal_view(plan):
+        state = pipeline(str(workspace), list(stages), return_state=True)
+    if state.is_completed():
+        print_results(workspace, plan)
+        return 0
+    fault = state.result(raise_on_failure=False)
+    if isinstance(fault, (ConfigError, GraphError)):
+        raise fault
+    click.echo(click.style(f"\n{state.message}", fg="red"), err=True)
+    return 128 + signal.SIGINT if state.is_cancelled() else EXIT_FAILED
+
+
+def print_results(workspace: Path, plan: "Plan") -> None:
+    """The figures of the models that the plan's stages measure, and where the report is if it is one of them."""
+    from flows.results import measured_by, model_rows
+
+    stages = {entry.stage for entry in plan.stages}
+    rows = [row for row in model_rows(workspace) if measured_by(row["model"]) in stages]
+    if rows:
+        cells = [list(rows[0])] + [[str(value) for value in row.values()] for row in rows]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+        click.echo()
+        for row in cells:
+            figures = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
+            click.echo("  ".join([row[0].ljust(widths[0]), *figures]))
+    report = workspace / "reports" / "report.html"
+    if "report" in stages and report.is_file():
+        click.echo(f"\nReport: {report}")
+
+
+def headline(plan: "Plan") -> str:
+    """How many stages there are, and what becomes of them."""
+    parts = [f"{plan.count(action)} to {action}" for action in ("run", "restore", "keep") if plan.count(action)]
+    return f"{len(plan.stages)} stages: {', '.join(parts)}"
