@@ -44,11 +44,13 @@ class Recording:
         self._graph = torch.cuda.CUDAGraph()
         self._graph.register_generator_state(generator)
         pool = next((other._graph.pool() for other in beside), None)
-        # Another thread may use the GPU meanwhile.
-        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
-            self._result = work(*self._inputs)
-        self._gradients = [parameter.grad for parameter in parameters]
-        self._forget_gradients()
+        try:
+            # Another thread may use the GPU meanwhile.
+            with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
+                self._result = work(*self._inputs)
+            self._gradients = [parameter.grad for parameter in parameters]
+        finally:
+            self._forget_gradients()  # nothing has been calculated yet
 
     def replay(self, *inputs: Tensor | None) -> Tensor:
         """The result for these inputs, which the next replay overwrites; so does it the gradients."""
