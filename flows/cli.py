@@ -14,7 +14,7 @@ from flows.measuring import backfill_cli, compare_cli
 from flows.registry import cli as registry_cli
 from flows.retraining import cli as retrain_cli
 from flows.services import cli as services_cli
-from flows.terminal import headline, print_results, run_flow
+from flows.terminal import headline, print_results, quiet_prefect, run_flow
 from flows.watching import cli as watch_cli
 
 if TYPE_CHECKING:
@@ -89,13 +89,15 @@ def run(workspace: Path, stages: tuple[str, ...]) -> None:
     A name such as `train` stands for all its branches (train@gan ...). Reports to the Prefect server in PREFECT_API_URL
     or the active profile, else to a temporary one. What is up to date is not run again; what failed goes on.
     """
-    from flows.services.server import configured_api_url
+    from flows.services.server import configured_api_url, ensure_prefect_api
 
     plan = _planned(workspace, stages)
     click.echo(headline(plan))
     if plan.nothing_to_do and configured_api_url() is None:
         print_results(workspace, plan)
         return
+    quiet_prefect()
+    ensure_prefect_api()
     sys.exit(run_flow(workspace, stages, plan))
 
 

@@ -13,21 +13,23 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 
 
-def run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
-    """Do what the plan says, while a person looks on; the exit status.
-
-    Raises ConfigError and GraphError for what can be found only once the flow has begun.
-    """
-    from flows.graph import GraphError
-    from flows.interrupts import deferred_interrupt
-    from flows.services.server import ensure_prefect_api
-    from flows.view import terminal_view
-    from genai_core.config import ConfigError
-
+def quiet_prefect() -> None:
+    """To be called before prefect is imported, which reads its settings once."""
     # The view shows it all; Prefect's console handler would print every line a second time.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reports usage, unless told not to
-    ensure_prefect_api()
+
+
+def run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
+    """Do what the plan says, while a person looks on; the exit status.
+
+    Prefect's API is known by then. Raises ConfigError and GraphError for what is found only once the flow has begun.
+    """
+    from flows.graph import GraphError
+    from flows.interrupts import deferred_interrupt
+    from flows.view import terminal_view
+    from genai_core.config import ConfigError
+
     with deferred_interrupt():
         from flows.pipeline import pipeline
 
