@@ -71,11 +71,15 @@ def test_the_projects_own_file_is_right_and_frozen() -> None:
             "guidance_interval from the lower level to the higher, not [3.0, 1.0]",
         ),
         ("guidance_interval: null", "guidance_interval: [-1.0, 3.0]", "guidance_interval.0: got -1.0; "),
-        ("noise_levels: null", "noise_levels: [20.0, 1.0]", "noise_levels of 7 numbers, as steps says, each below"),
+        (
+            "noise_levels: null",
+            "noise_levels: [20.0, 1.0]",
+            "noise_levels null or 7 numbers, as many as steps, each below the one before; not [20.0, 1.0]",
+        ),
         (
             "noise_levels: null",
             "noise_levels: [20.0, 9.0, 4.0, 2.0, 2.0, 1.0, 0.1]",
-            "noise_levels of 7 numbers, as steps says, each below the one before, or null",
+            "noise_levels null or 7 numbers, as many as steps, each below the one before; not [20.0, 9.0, ",
         ),
         ("noise_levels: null", "noise_levels: [20.0, 0.0]", "noise_levels.1: got 0.0; "),
     ],
