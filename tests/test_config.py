@@ -74,12 +74,12 @@ def test_the_projects_own_file_is_right_and_frozen() -> None:
         (
             "noise_levels: null",
             "noise_levels: [20.0, 1.0]",
-            "noise_levels null or 7 numbers, as many as steps, each below the one before; not [20.0, 1.0]",
+            "noise_levels null, or as many as steps, 7, each below the one before; not [20.0, 1.0]",
         ),
         (
             "noise_levels: null",
             "noise_levels: [20.0, 9.0, 4.0, 2.0, 2.0, 1.0, 0.1]",
-            "noise_levels null or 7 numbers, as many as steps, each below the one before; not [20.0, 9.0, ",
+            "noise_levels null, or as many as steps, 7, each below the one before; not [20.0, 9.0, ",
         ),
         ("noise_levels: null", "noise_levels: [20.0, 0.0]", "noise_levels.1: got 0.0; "),
     ],

@@ -57,7 +57,7 @@ class DiffusionSampling(Section):
         levels = self.noise_levels
         if levels is not None and (len(levels) != self.steps or any(a <= b for a, b in pairwise(levels))):
             raise ValueError(
-                f"noise_levels null or {self.steps} numbers, as many as steps, each below the one before; not {[*levels]}"
+                f"noise_levels null, or as many as steps, {self.steps}, each below the one before; not {[*levels]}"
             )
         if self.guidance_interval is not None and self.guidance_interval[0] > self.guidance_interval[1]:
             raise ValueError(f"guidance_interval from the lower level to the higher, not {[*self.guidance_interval]}")

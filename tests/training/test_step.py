@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from genai_core.training import loop, step
 from genai_core.training.loop import TrainingStoppedError
-from genai_core.training.step import DoesNotFitError
+from genai_core.training.step import DoesNotFitError, Stepper
 from tests.training.small_run import after, close_weights, model_of, run, same_weights
 
 # The same sums in another order, over 8 steps of Adam.
@@ -86,3 +87,85 @@ def test_where_not_one_image_fits_the_error_says_what_to_do(tmp_path, monkeypatc
     too_large(monkeypatch, model, 0)
     with pytest.raises(DoesNotFitError, match=r"not even one image .*Tried to allocate 2\.00 GiB.*smaller"):
         run(model, tmp_path)
+
+
+class Repeated:
+    """A recording as a processor can have it: tried a few times, then done again for what each replay is given."""
+
+    def __init__(self, work, inputs, parameters, generator, beside):
+        self.work, self.parameters, self.inputs = work, parameters, [tensor.clone() for tensor in inputs]
+        self.beside = list(beside)
+        for _ in range(2):
+            work(*self.inputs)
+            for parameter in parameters:
+                parameter.grad = None
+        generator.manual_seed(99)
+
+    def replay(self, *inputs):
+        for kept, tensor in zip(self.inputs, inputs, strict=True):
+            kept.copy_(tensor)
+        return self.work(*self.inputs)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """What is recorded in a training that follows, which then records as on a GPU."""
+    made = []
+
+    class Recorder(Stepper):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.records = True
+
+    monkeypatch.setattr(
+        step, "Recording", lambda *given, **options: made.append(Repeated(*given, **options)) or made[-1]
+    )
+    monkeypatch.setattr(loop, "Stepper", Recorder)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("family", "objective", "recordings"),
+    [
+        ("diffusion", {"augment_share": 0.5}, 1),
+        ("gan", {"ada_target": 0.0, "ada_images": 64}, 2),
+        ("vae", {"kl_warmup_images": 48}, 1),
+        ("vqvae", {}, 2),
+    ],
+)
+def test_a_phase_is_recorded_once_and_that_changes_nothing(
+    family, objective, recordings, tmp_path, monkeypatch, recorded
+):
+    model, plain = model_of(family, **objective), model_of(family, **objective)
+    result = run(model, tmp_path / "recorded")
+    assert len(recorded) == recordings
+    assert [len(recording.beside) for recording in recorded] == list(range(recordings))
+    monkeypatch.undo()
+    expected = run(plain, tmp_path / "plain")
+    assert same_weights(model, plain)
+    assert result.curves == expected.curves
+
+
+def test_where_a_recording_does_not_fit_parts_are_done_without(tmp_path, monkeypatch, recorded, capsys):
+    model, expected = model_of(), model_of()
+    sizes = too_large(monkeypatch, model, most_images=5)
+    run(model, tmp_path, total_images=16)
+    assert sizes == [8, 4, 4, 4, 4]
+    assert recorded == []
+    assert "going on with 4 at a time" in capsys.readouterr().out
+    monkeypatch.undo()
+    run(expected, tmp_path / "enough", total_images=16)
+    assert close_weights(model, expected, share=ROUNDING)
+
+
+def test_what_cannot_be_recorded_is_done_without(tmp_path, monkeypatch, recorded, capsys):
+    def refused(*_given, **_options):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    model, expected = model_of(), model_of()
+    monkeypatch.setattr(step, "Recording", refused)
+    run(model, tmp_path)
+    assert capsys.readouterr().out.count("cannot be recorded on this GPU (operation not permitted") == 1
+    monkeypatch.undo()
+    run(expected, tmp_path / "plain")
+    assert same_weights(model, expected)
