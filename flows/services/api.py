@@ -3,14 +3,20 @@
 import base64
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
+# Prefect's server answers so when another request holds its SQLite; it has undone what it began. Its own client asks
+# again, too.
+_BUSY = 503
+_BUSY_WAITS_S = (0.25, 0.5, 1.0, 2.0, 4.0, 4.0)
+
 
 class ApiError(RuntimeError):
-    """The server did not answer, or refused; the message is one line."""
+    """The server did not answer, refused, or was busy for some seconds; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +46,19 @@ class Api:
     def _ask(self, request: urllib.request.Request, timeout_s: float) -> Any:
         if self.auth:
             request.add_header("Authorization", f"Basic {base64.b64encode(self.auth.encode()).decode()}")
-        try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
-                return json.loads(answer.read() or b"null")
-        except urllib.error.HTTPError as error:
-            hint = "; set PREFECT_API_AUTH_STRING to the server's" if error.code == 401 else ""
-            raise ApiError(f"{self.url}: status {error.code} for {request.selector}{hint}") from None
-        except (OSError, ValueError) as error:
-            raise ApiError(f"{self.url}: {getattr(error, 'reason', error)}") from None
+        waits = iter(_BUSY_WAITS_S)
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
+                    return json.loads(answer.read() or b"null")
+            except urllib.error.HTTPError as error:
+                if error.code == _BUSY and (wait_s := next(waits, None)) is not None:
+                    time.sleep(wait_s)
+                    continue
+                hint = "; set PREFECT_API_AUTH_STRING to the server's" if error.code == 401 else ""
+                raise ApiError(f"{self.url}: status {error.code} for {request.selector}{hint}") from None
+            except (OSError, ValueError) as error:
+                raise ApiError(f"{self.url}: {getattr(error, 'reason', error)}") from None
 
 
 def auth_string() -> str | None:
