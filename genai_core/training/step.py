@@ -34,7 +34,7 @@ class Stepper:
         self._fabric, self._ranks, self._config = fabric, ranks, config
         # On the GPU: noise drawn by the processor would take longer than a step of a small network.
         self._generator = torch.Generator(fabric.device)
-        self.records = fabric.device.type == "cuda"
+        self.records = fabric.device.type == "cuda"  # benchmarks compare with steps that are not recorded
         self._recordings: dict[tuple[str, Part], Recording] = {}
         self._names: dict[str, list[str]] = {}  # of each phase's figures
 

@@ -30,7 +30,6 @@ def run(
     stop_requested=lambda: False,
     evaluate=None,
     device=CPU,
-    compile_on_gpu=False,
     **changes,
 ):
     config = training_config(**changes)
@@ -40,7 +39,7 @@ def run(
         model,
         ResidentBatches(images, labels, batch_images=config.batch_images, seed=config.seed, device=device),
         config,
-        hardware=Hardware(device, compile_on_gpu=compile_on_gpu),
+        hardware=Hardware(device),
         checkpoints=Checkpoints(folder, "run", {}),
         checkpoint_every_s=checkpoint_every_s,
         progress=Progress(silent=True),
