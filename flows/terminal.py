@@ -31,7 +31,7 @@ def run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
     from genai_core.config import ConfigError
 
     with deferred_interrupt():
-        from flows.pipeline import pipeline
+        from flows.runs.pipeline import pipeline
 
     with terminal_view(plan):
         state = pipeline(str(workspace), list(stages), return_state=True)

@@ -5,8 +5,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flows.git import GitError, git
+from flows.runs.checkout import open_worktree, remove_worktree
 from flows.workspace import RAW_DATA
-from flows.worktree import open_worktree, remove_worktree
 
 
 @contextmanager

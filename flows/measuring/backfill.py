@@ -23,7 +23,6 @@ from flows.data.versions import WORKING_TREE, VersionError, version_at
 from flows.git import commit_of
 from flows.graph import open_repo
 from flows.measuring.backfill_table import Row, done, keep, place_of, write_table
-from flows.pipeline import pipeline
 from flows.registry.production import (
     DATASET,
     EXTRACTOR,
@@ -37,6 +36,7 @@ from flows.registry.production import (
     run_task_in,
 )
 from flows.registry.read import MODEL
+from flows.runs.pipeline import pipeline
 from flows.workspace import checked_config
 from genai_core.config import PARAMS_FILE, EvaluationConfig
 

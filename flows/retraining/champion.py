@@ -14,7 +14,7 @@ from flows.measuring.comparison import ComparisonError, model_of
 from flows.process import run_command
 from flows.registry.read import Registry
 from flows.retraining.source import RetrainError
-from flows.worktree import Worktree
+from flows.runs.checkout import Worktree
 
 _PLACE = Path(".genai/champion")  # in the worktree
 

@@ -11,7 +11,7 @@ from flows.git import GitError, commit_of, git
 from flows.locked import RAW_FILE
 from flows.retraining.policy import Action
 from flows.retraining.source import RetrainError, Source
-from flows.worktree import PLACE, Worktree, branch_name, open_worktree, remove_worktree
+from flows.runs.checkout import PLACE, Worktree, branch_name, open_worktree, remove_worktree
 from genai_core.config import PARAMS_FILE
 
 _NOTE = Path(".genai/retraining.json")  # in the worktree: what it was opened for

@@ -10,7 +10,6 @@ from flows.artifacts import tried
 from flows.data.objects import RemoteError
 from flows.data.remote import push
 from flows.git import GitError, git
-from flows.pipeline import pipeline
 from flows.registry.promotion import Moved, promote
 from flows.registry.read import RegistryError
 from flows.retraining.cards import rule_rows, table
@@ -22,7 +21,8 @@ from flows.retraining.records import Record, Result, failed_hours, read_records
 from flows.retraining.source import RetrainError
 from flows.retraining.steps import Judged, Work
 from flows.retraining.tell import say, tell, write_last
-from flows.worktree import commit_results
+from flows.runs.checkout import commit_results
+from flows.runs.pipeline import pipeline
 
 
 def deliver(work: Work, judged: Judged, decision: Decision) -> State[None]:

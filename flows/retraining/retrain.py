@@ -8,7 +8,6 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.pipeline import pipeline
 from flows.registry.read import MODEL
 from flows.retraining.checkout import close_checkout
 from flows.retraining.endings import broken, deliver, reject
@@ -26,6 +25,7 @@ from flows.retraining.steps import (
     set_up,
 )
 from flows.retraining.tell import say, tell, write_last
+from flows.runs.pipeline import pipeline
 from flows.watching.queued import absorb_queued
 from flows.workspace import only_run_in
 

@@ -24,8 +24,8 @@ from flows.retraining.policy import Decision, RetrainFacts
 from flows.retraining.source import RetrainError
 from flows.retraining.tell import say
 from flows.retraining.yardstick import production_label_accuracy
+from flows.runs.checkout import Worktree
 from flows.workspace import RAW_DATA
-from flows.worktree import Worktree
 
 COMPARISON = Path(".genai/comparison")  # in the worktree
 

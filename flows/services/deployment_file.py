@@ -59,7 +59,7 @@ def _faults_of(workspace: Path, entry: dict[str, Any]) -> list[str]:
     entrypoint = str(entry.get("entrypoint") or "")
     file, colon, name = entrypoint.rpartition(":")
     if not (colon and file and name):
-        return [f"entrypoint {entrypoint!r}; expected FILE:FLOW, such as flows/pipeline.py:pipeline"]
+        return [f"entrypoint {entrypoint!r}; expected FILE:FLOW, such as flows/runs/pipeline.py:pipeline"]
     path = workspace / file
     if not path.is_file():
         return [f"unknown flow {entrypoint}: there is no file {file}"]

@@ -16,12 +16,12 @@ from flows.graph import GraphError, open_repo
 from flows.registry.read import RegistryError, read_registry
 from flows.registry.write import tags_at
 from flows.resources import this_machine
+from flows.runs.checkout import PLACE
 from flows.services.api import ApiError
 from flows.services.check import Check
 from flows.services.deployment_file import DEPLOYMENTS, ServicesError, deployment_file, faults
 from flows.services.doctor_locks import check_locks
 from flows.services.doctor_server import check_schedules, check_server, check_silent_runs, check_workers
-from flows.worktree import PLACE
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
 
 PACKAGE = "genai-pipeline"

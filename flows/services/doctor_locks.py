@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 
 from flows.git import git
+from flows.runs.checkout import PLACE
 from flows.services.check import Check
-from flows.worktree import PLACE
 
 # git writes its index within seconds; who left a lock of this age is dead.
 OLD_LOCK_S = 600.0

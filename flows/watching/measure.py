@@ -12,7 +12,6 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from flows.data.tree import prepared_tree
-from flows.pipeline import pipeline
 from flows.registry.production import (
     DATASET,
     EXTRACTOR,
@@ -23,6 +22,7 @@ from flows.registry.production import (
     lay_out_production,
 )
 from flows.registry.read import MODEL
+from flows.runs.pipeline import pipeline
 from flows.watching.news import newest_data, production_data
 from flows.watching.notify import Event, notify
 from flows.watching.watch import PRODUCTION_WORSE, emit

@@ -121,7 +121,7 @@ def test_output_does_not_depend_on_the_locale(tmp_path: Path) -> None:
 
 
 def test_a_progress_bar_is_one_line(run: Run) -> None:
-    """Carriage returns do not end a line: flows.stage keeps what a person would see."""
+    """Carriage returns do not end a line: flows.runs.stage keeps what a person would see."""
     lines: list[str] = []
     run(r"printf '10%%\r50%%\r100%%\ndone\n'", lines)
     assert [line.rpartition("\r")[2] for line in lines] == ["100%", "done"]

@@ -8,7 +8,7 @@ import pytest
 from flows.retraining.checkout import set_start
 from flows.retraining.cost import device_hours_at, device_hours_since
 from flows.retraining.source import RetrainError
-from flows.worktree import Worktree
+from flows.runs.checkout import Worktree
 from genai_core.config import load_config
 from tests.flows.conftest import ROOT, shell
 

@@ -78,14 +78,14 @@ def test_up_doctor_down(checkout: Path) -> None:
     assert checks(checkout)["schedules"]["status"] == "ok"
 
     # A flow that is not there, and another address: clear, and what ran goes on.
-    edit(checkout / "deployments/prefect.yaml", "flows/pipeline.py:pipeline", "flows/pipeline.py:nothing")
+    edit(checkout / "deployments/prefect.yaml", "flows/runs/pipeline.py:pipeline", "flows/runs/pipeline.py:nothing")
     answer = genai(checkout, "up", "--port", port, timeout=200.0)
     assert (
         answer.returncode,
-        "unknown flow flows/pipeline.py:nothing" in answer.stderr,
+        "unknown flow flows/runs/pipeline.py:nothing" in answer.stderr,
         "has pipeline" in answer.stderr,
     ) == (2, True, True)
-    edit(checkout / "deployments/prefect.yaml", "flows/pipeline.py:nothing", "flows/pipeline.py:pipeline")
+    edit(checkout / "deployments/prefect.yaml", "flows/runs/pipeline.py:nothing", "flows/runs/pipeline.py:pipeline")
     answer = genai(checkout, "up", "--port", str(free_port()))
     assert (answer.returncode, "runs at" in answer.stderr) == (2, True)
     running = read_state(checkout)

@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.pipeline import pipeline
+from flows.runs.pipeline import pipeline
 from flows.watching.queued import absorb_queued
 
 

@@ -22,7 +22,7 @@ from flows.graph import Graph, StageNode, open_repo, read_graph
 from flows.plan import Plan, StagePlan, make_plan
 from flows.process import DEFAULT_GRACE_S, Processes
 from flows.resources import Resources, this_machine
-from flows.stage import Run, run_stage
+from flows.runs.stage import Run, run_stage
 from flows.view import current_view
 from flows.workspace import checked_config, only_run_in, repair_locks
 

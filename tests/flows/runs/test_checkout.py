@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.git import GitError, git
-from flows.worktree import Worktree, branch_name, commit_results, open_worktree, remove_worktree
+from flows.runs.checkout import Worktree, branch_name, commit_results, open_worktree, remove_worktree
 from tests.flows.conftest import DVC_WARNS, diary, edit, set_parameter, shell
 
 pytestmark = DVC_WARNS
