@@ -13,10 +13,16 @@ class GitError(RuntimeError):
     """git said no; the message has the command and what git said."""
 
 
-def git(workspace: Path, *arguments: str, text: str | None = None, timeout_s: float = NETWORK_TIMEOUT_S) -> str:
-    """What `git ARGUMENTS` printed. `text` goes to its standard input. Raises GitError."""
-    given = None if text is None else text.encode()
-    return _bytes(workspace, arguments, given, timeout_s).decode(errors="surrogateescape")
+def git(
+    workspace: Path,
+    *arguments: str,
+    text: str | None = None,
+    timeout_s: float = NETWORK_TIMEOUT_S,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """What `git ARGUMENTS` printed. `text` is its standard input, `environment` adds variables. Raises GitError."""
+    given = None if text is None else text.encode(errors="surrogateescape")
+    return _bytes(workspace, arguments, given, timeout_s, environment).decode(errors="surrogateescape")
 
 
 def commit_of(workspace: Path, revision: str = "HEAD") -> str:
@@ -72,10 +78,16 @@ def _is_repository(workspace: Path) -> bool:
     return True
 
 
-def _bytes(workspace: Path, arguments: Iterable[str], given: bytes | None, timeout_s: float) -> bytes:
+def _bytes(
+    workspace: Path,
+    arguments: Iterable[str],
+    given: bytes | None,
+    timeout_s: float,
+    variables: Mapping[str, str] | None = None,
+) -> bytes:
     command = ["git", *arguments]
     # No question that nobody is there to answer: a password that is missing is an error.
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(variables or {})}
     try:
         done = subprocess.run(
             command, cwd=workspace, input=given, capture_output=True, timeout=timeout_s, env=environment, check=False

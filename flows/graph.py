@@ -69,15 +69,18 @@ class Graph:
 
 
 @contextmanager
-def open_repo(workspace: Path) -> Iterator["Repo"]:
-    """DVC's view of a workspace, for reading only: running stages through it is not safe. Raises GraphError."""
+def open_repo(workspace: Path, *, wait_for_lock: bool = False) -> Iterator["Repo"]:
+    """DVC's view of a workspace; it is not safe in two threads at once. Raises GraphError.
+
+    wait_for_lock: taking DVC's lock waits for another command that holds it, instead of failing.
+    """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     # DVC draws a bar for each folder that it hashes, over whatever the terminal shows, unless its log is this quiet.
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
     try:
-        repo = Repo(str(workspace))
+        repo = Repo(str(workspace), _wait_for_lock=wait_for_lock)
     except DvcException as error:
         raise GraphError(f"{workspace}: {_one_line(error)}") from None
     try:

@@ -5,7 +5,7 @@ against what `dvc repro` does.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,16 +56,16 @@ class Contents:
         """
         from dvc.stage.serialize import to_single_stage_lockfile
 
-        if not _may_be_restored(stage):
+        if not may_be_restored(stage):
             return False
         if use_recorded and all(out.hash_info for out in stage.outs):
             entry = to_single_stage_lockfile(stage)
         else:
             self._take_current_inputs(stage)
-            entry = self._run_cache_entry(stage)
+            entry = run_cache_entry(stage)
         if not entry:
             return False
-        cached = self._recorded_stage(entry, stage)
+        cached = recorded_stage(entry, stage)
         if not cached.outs_cached():
             return False
         for out in cached.outs:
@@ -106,31 +106,6 @@ class Contents:
                 # What was recorded besides holds the old hash again, and that would win.
                 dep.meta = Meta(isexec=dep.exists and dep.get_meta().isexec)
 
-    def _run_cache_entry(self, stage: "Stage") -> dict[str, Any] | None:
-        from dvc.stage.cache import _get_cache_hash
-        from dvc.stage.serialize import to_single_stage_lockfile
-
-        cache = self._repo.stage_cache
-        key = _get_cache_hash(to_single_stage_lockfile(stage), key=True)
-        folder = Path(cache._get_cache_dir(key))
-        if not folder.is_dir():
-            return None
-        newest = max(folder.iterdir(), key=lambda path: path.stat().st_mtime, default=None)
-        entry: dict[str, Any] | None = cache._load_cache(key, newest.name) if newest else None
-        return entry
-
-    def _recorded_stage(self, entry: dict[str, Any], like: "Stage") -> "Stage":
-        """The stage with the hashes of an entry: StageCache._create_stage, which works in the repo's folder only."""
-        from dvc.stage import PipelineStage, create_stage
-        from dvc.stage.loader import StageLoader
-
-        paths = [out["path"] for out in entry["outs"]]
-        stage = create_stage(
-            PipelineStage, repo=self._repo, path=like.path, cmd=entry["cmd"], wdir=like.wdir, outs=paths
-        )
-        StageLoader.fill_from_lock(stage, entry)
-        return stage
-
     def _disk_hash(self, dep: "Output") -> str | None:
         if dep.fs_path not in self._on_disk:
             self._on_disk[dep.fs_path] = dep.get_hash().value if dep.exists else None
@@ -143,7 +118,40 @@ class Contents:
         return {key: info.value for key, _, info in obj} if dep.isdir() else {(): obj.hash_info.value}
 
 
-def _may_be_restored(stage: "Stage") -> bool:
+def run_cache_entry(stage: "Stage") -> dict[str, Any] | None:
+    """What DVC's run-cache knows of a stage with the inputs that it holds in memory; the newest, if several."""
+    from dvc.stage.cache import _get_cache_hash
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    cache = stage.repo.stage_cache
+    key = _get_cache_hash(to_single_stage_lockfile(stage), key=True)
+    folder = Path(cache._get_cache_dir(key))
+    if not folder.is_dir():
+        return None
+    newest = max(folder.iterdir(), key=lambda path: path.stat().st_mtime, default=None)
+    entry: dict[str, Any] | None = cache._load_cache(key, newest.name) if newest else None
+    return entry
+
+
+def save_to_run_cache(stage: "Stage") -> None:
+    """Remember what the inputs in memory make: StageCache.save, from any folder."""
+    cache = stage.repo.stage_cache
+    cache._create_stage = lambda entry, wdir=None: recorded_stage(entry, stage)
+    cache.save(stage)
+
+
+def recorded_stage(entry: Mapping[str, Any], like: "Stage") -> "Stage":
+    """The stage with the hashes of an entry: StageCache._create_stage, which works in the repo's folder only."""
+    from dvc.stage import PipelineStage, create_stage
+    from dvc.stage.loader import StageLoader
+
+    paths = [out["path"] for out in entry["outs"]]
+    stage = create_stage(PipelineStage, repo=like.repo, path=like.path, cmd=entry["cmd"], wdir=like.wdir, outs=paths)
+    StageLoader.fill_from_lock(stage, dict(entry))
+    return stage
+
+
+def may_be_restored(stage: "Stage") -> bool:
     """DVC's own exceptions from the run-cache (StageCache._can_hash), but for those that the plan has dealt with."""
     return bool(stage.deps and stage.outs) and not any(out.persist or not out.is_in_repo for out in stage.outs)
 

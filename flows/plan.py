@@ -7,7 +7,7 @@ so that the stages below it can be decided too; below a stage that is to run, no
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -30,11 +30,22 @@ _WRITING_S = 0.5  # DVC takes milliseconds to write dvc.lock anew
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What will happen to one stage. `reasons` is empty exactly when it is kept."""
+    """What will happen to one stage. `reasons` is empty exactly when it is kept.
+
+    inputs: the hashes of its dependencies, by path, as far as they are known before anything runs.
+    outputs: of what lies at its outputs' paths now.
+    """
 
     stage: str
     action: Action
     reasons: tuple[str, ...]
+    inputs: Mapping[str, str | None] = field(default_factory=dict, compare=False, repr=False)
+    outputs: Mapping[str, str | None] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def is_source(self) -> bool:
+        """Data that a *.dvc file tracks, and no stage makes."""
+        return self.stage.endswith(".dvc")
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,9 @@ def make_plan(repo: "Repo", graph: Graph) -> Plan:
         if stage_name(stage) not in wanted:
             continue
         plan = _decide(repo, stage, upstream, contents, actions)
+        if plan.action != "keep" and not stage.is_data_source:
+            there = {_path(out): out.get_hash().value if out.exists else None for out in stage.outs}
+            plan = replace(plan, inputs=_known_inputs(stage, contents), outputs=there)
         actions[plan.stage] = plan.action
         if plan.action == "run" and not stage.is_data_source:
             contents.will_be_made(stage.outs)
@@ -158,6 +172,13 @@ def _input_reasons(stage: "Stage", contents: Contents) -> list[str]:
         elif contents.is_known(dep):
             reasons += _file_reasons(dep, contents)
     return reasons
+
+
+def _known_inputs(stage: "Stage", contents: Contents) -> dict[str, str | None]:
+    from dvc.dependency.param import ParamsDependency
+
+    files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+    return {_path(dep): contents.hash_of(dep) for dep in files if contents.is_known(dep)}
 
 
 def _parameter_reasons(dep: "ParamsDependency") -> Iterator[str]:

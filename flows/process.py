@@ -6,7 +6,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
@@ -56,12 +59,15 @@ class Processes:
         environment: Mapping[str, str],
         timeout_s: float | None,
         on_line: Callable[[str], None],
+        keep_open: Sequence[int] = (),
     ) -> int:
         """Run `command` in `folder` to its end, hand each line of its output on as it comes, return its exit status.
 
-        Raises Stopped when `stop` ended it (or forbade it), TimedOut after `timeout_s`.
+        keep_open: descriptors that its supervisor holds besides. Raises Stopped when `stop` ended it (or forbade it),
+        TimedOut after `timeout_s`.
         """
-        process = self._start(command, folder, environment)
+        process = self._start(command, folder, environment, keep_open)
+        threading.Thread(target=_end_what_it_left, args=(process,), daemon=True).start()
         expired = threading.Event()
         timer = threading.Timer(timeout_s, _expire, (expired, process)) if timeout_s else None
         try:
@@ -96,7 +102,9 @@ class Processes:
             time.sleep(0.02)
         return not self._running
 
-    def _start(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    def _start(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], keep_open: Sequence[int]
+    ) -> "subprocess.Popen[bytes]":
         with self._lock:
             if self.stopping:
                 raise Stopped("not started: the run is being stopped")
@@ -108,12 +116,22 @@ class Processes:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=self._keep_open,
+                pass_fds=(*self._keep_open, *keep_open),
             )
             self._running.add(process)
         if self.stopping:  # asked for between the check and the start, by a signal handler that cannot take the lock
             _cut_lifeline(process)
         return process
+
+
+def _end_what_it_left(supervisor: "subprocess.Popen[bytes]") -> None:
+    """When a supervisor was itself killed, nobody but us ends its command, which is in its session."""
+    if supervisor.wait() >= 0:
+        return
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == supervisor.pid:
+                process.kill()
 
 
 def _expire(expired: threading.Event, process: "subprocess.Popen[bytes]") -> None:
@@ -138,6 +156,17 @@ def run_command(
     """Run one command as Processes.run does, in this environment and `environment`; it ends when we are interrupted."""
     return Processes().run(
         command, folder=folder, environment={**os.environ, **(environment or {})}, timeout_s=timeout_s, on_line=on_line
+    )
+
+
+def start_keeper(script: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+    """Start a small script that outlives this process for as long as it takes to tidy up after it.
+
+    It learns of our end by that of its standard input, and is in a session of its own, out of reach of a Ctrl-C.
+    """
+    command = [sys.executable, "-I", "-S", str(script), *arguments]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
 
 

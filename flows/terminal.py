@@ -3,7 +3,7 @@
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,8 +20,8 @@ def quiet_prefect() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reports usage, unless told not to
 
 
-def run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
-    """Do what the plan says, while a person looks on; the exit status.
+def run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan", resume: str | None = None) -> int:
+    """Do what the plan says, or go on with a run, while a person looks on; the exit status.
 
     Prefect's API is known by then. Raises ConfigError and GraphError for what is found only once the flow has begun.
     """
@@ -31,26 +31,33 @@ def run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan") -> int:
     from genai_core.config import ConfigError
 
     with deferred_interrupt():
+        from flows.git import GitError
         from flows.runs.pipeline import pipeline
+        from flows.runs.record import RunError, read_runs
 
     with terminal_view(plan):
-        state = pipeline(str(workspace), list(stages), return_state=True)
+        state = pipeline(str(workspace), list(stages), resume, return_state=True)
     if state.is_completed():
-        print_results(workspace, plan)
+        own = [run for run in read_runs(workspace) if run.pid == os.getpid()]
+        print_results(workspace, plan, own[-1].figures if own else None)
         return 0
     fault = state.result(raise_on_failure=False)
-    if isinstance(fault, (ConfigError, GraphError)):
+    if isinstance(fault, (ConfigError, GraphError, GitError, RunError)):
         raise fault
     click.echo(click.style(f"\n{state.message}", fg="red"), err=True)
     return 128 + signal.SIGINT if state.is_cancelled() else EXIT_FAILED
 
 
-def print_results(workspace: Path, plan: "Plan") -> None:
-    """The figures of the models that the plan's stages measure, and where the report is if it is one of them."""
+def print_results(workspace: Path, plan: "Plan", measured: "tuple[dict[str, Any], ...] | None" = None) -> None:
+    """The figures of the models that the plan's stages measure, and where the report is if it is one of them.
+
+    measured: a run's own; None: those of the workspace.
+    """
     from flows.results import measured_by, model_rows
 
     stages = {entry.stage for entry in plan.stages}
-    rows = [row for row in model_rows(workspace) if measured_by(row["model"]) in stages]
+    known = measured if measured is not None else tuple(model_rows(workspace))
+    rows = [row for row in known if measured_by(row["model"]) in stages]
     if rows:
         cells = [list(rows[0])] + [[str(value) for value in row.values()] for row in rows]
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]

@@ -33,6 +33,7 @@ class View(Protocol):
     def line(self, stage: str, text: str) -> None: ...
     def progress(self, stage: str, state: dict[str, Any]) -> None: ...
     def finished(self, stage: str, outcome: Outcome, seconds: float) -> None: ...
+    def note(self, text: str) -> None: ...
 
 
 class SilentView:
@@ -42,6 +43,7 @@ class SilentView:
     def line(self, stage: str, text: str) -> None: ...
     def progress(self, stage: str, state: dict[str, Any]) -> None: ...
     def finished(self, stage: str, outcome: Outcome, seconds: float) -> None: ...
+    def note(self, text: str) -> None: ...
 
 
 class LineView:
@@ -64,9 +66,12 @@ class LineView:
         took = f" in {seconds:.1f} s" if outcome in ("ran", "restored", "failed") else ""
         self._print(stage, f"{_MARKS[outcome][0]} {outcome}{took}")
 
+    def note(self, text: str) -> None:
+        self._print("", text)
+
     def _print(self, stage: str, text: str) -> None:
         with self._lock, suppress(BrokenPipeError):  # who reads may leave (`| head`): no reason for a stage to fail
-            self._stream.write(f"{stage:<{self._width}} {text}\n")
+            self._stream.write(f"{stage:<{self._width}} {text}\n" if stage else f"{text}\n")
             self._stream.flush()
 
 
@@ -75,6 +80,7 @@ class LiveView:
 
     def __init__(self, stages: Sequence[str]) -> None:
         self._rows: dict[str, _Row] = {stage: _Row() for stage in stages}
+        self._notes: list[str] = []
         self._lock = threading.Lock()
 
     def started(self, stage: str) -> None:
@@ -83,17 +89,27 @@ class LiveView:
 
     def line(self, stage: str, text: str) -> None:
         if text.strip():
-            self._rows[stage].last_line = text.strip()
+            self._row(stage).last_line = text.strip()
 
     def progress(self, stage: str, state: dict[str, Any]) -> None:
-        self._rows[stage].progress = state
+        self._row(stage).progress = state
 
     def finished(self, stage: str, outcome: Outcome, seconds: float) -> None:
-        row = self._rows[stage]
+        row = self._row(stage)
         row.outcome, row.seconds = outcome, seconds
 
+    def note(self, text: str) -> None:
+        with self._lock:
+            self._notes.append(text)
+
+    def _row(self, stage: str) -> "_Row":
+        with self._lock:  # dvc.yaml may have been edited since the table was begun
+            return self._rows.setdefault(stage, _Row())
+
     def __rich__(self) -> "RenderableType":
+        from rich.console import Group
         from rich.table import Table
+        from rich.text import Text
 
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(no_wrap=True, min_width=max(len(stage) for stage in self._rows) + 2)
@@ -103,7 +119,8 @@ class LiveView:
         with self._lock:
             for stage, row in self._rows.items():
                 table.add_row(*row.cells(stage))
-        return table
+            notes = [Text(note) for note in self._notes]
+        return Group(*notes[:1], table, *notes[1:])
 
 
 class _Row:

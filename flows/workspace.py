@@ -21,6 +21,8 @@ LOCK_FILE = "dvc.lock"
 
 # As long as the processes of a killed run may take to end.
 LEFTOVERS_S = DEFAULT_GRACE_S + 5.0
+# As long as adding much data may take.
+CHANGING_S = 3600.0
 
 
 def checked_config(workspace: Path) -> Config:
@@ -37,24 +39,45 @@ def checked_config(workspace: Path) -> Config:
 
 @contextmanager
 def only_run_in(workspace: Path, what: str = "run") -> Iterator[int]:
-    """Hold the workspace for the body: two runs in one would take each other's half-made outputs for their own.
+    """Hold a checkout for the body: two runs in one would take each other's half-made outputs for their own.
 
     what: a run, or a retraining, which runs elsewhere: those hold each other off, too.
-    Yields a file descriptor: whoever inherits it holds the workspace too, so that a run which was killed holds it until
+    Yields a file descriptor: whoever inherits it holds the checkout too, so that a run which was killed holds it until
     its last process has ended; that is waited for. Raises ConfigError when another run is at work.
     """
-    path = workspace / ".genai" / f"{what}.lock"
+    with _held(workspace / ".genai" / f"{what}.lock", LEFTOVERS_S, for_the_living=False) as held:
+        if isinstance(held, str):
+            raise ConfigError(f"{workspace}: another {what} is at work here (process {held}); wait for it or end it")
+        yield held
+
+
+@contextmanager
+def changing(workspace: Path, what: str) -> Iterator[None]:
+    """Hold what the workspace's files say for the body: nobody else adds data, takes a snapshot or accepts results.
+
+    Not for long, but for adding data. Waits; raises ConfigError after CHANGING_S.
+    """
+    with _held(workspace / ".genai" / "change.lock", CHANGING_S, for_the_living=True) as held:
+        if isinstance(held, str):
+            raise ConfigError(
+                f"{workspace}: cannot {what} while process {held} changes files here; wait for it or end it"
+            )
+        yield
+
+
+@contextmanager
+def _held(path: Path, wait_s: float, *, for_the_living: bool) -> Iterator[int | str]:
+    """A lock file, by its descriptor; or the process that holds it, after waiting for it to end."""
     path.parent.mkdir(exist_ok=True)
     with path.open("a+") as file:
-        deadline = time.monotonic() + LEFTOVERS_S
+        deadline = time.monotonic() + wait_s
         while not _locked(file):
             file.seek(0)
             holder = file.read()
-            if _is_alive(holder) or time.monotonic() > deadline:
-                raise ConfigError(
-                    f"{workspace}: another {what} is at work here (process {holder}); wait for it or end it"
-                )
-            time.sleep(0.1)
+            if (not for_the_living and _is_alive(holder)) or time.monotonic() > deadline:
+                yield holder
+                return
+            time.sleep(0.05)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

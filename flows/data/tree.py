@@ -1,24 +1,22 @@
 """A version of the data in a checkout of its own, under the code and parameters of another commit."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from flows.git import GitError, git
-from flows.runs.checkout import open_worktree, remove_worktree
+from flows.git import git
+from flows.runs.checkout import PLACE, open_detached, remove_worktree
 from flows.workspace import RAW_DATA
 
 
 @contextmanager
-def prepared_tree(workspace: Path, commit: str, data_commit: str, branch: str) -> Iterator[Path]:
-    """A worktree at `commit` with data/raw.dvc of `data_commit`; gone, and its branch too, when the body ends well.
+def prepared_tree(workspace: Path, commit: str, data_commit: str, name: str) -> Iterator[Path]:
+    """A checkout of `commit` with data/raw.dvc of `data_commit`; gone when the body ends well.
 
-    When the body fails or is killed the worktree stays, and is taken up by the next one of that branch.
-    Raises GitError.
+    When the body fails or is killed it stays, and is taken up by the next one of that name. Raises GitError.
     """
-    tree = open_worktree(workspace, commit, branch)
-    git(tree.folder, "checkout", "--quiet", data_commit, "--", f"{RAW_DATA}.dvc")
-    yield tree.folder
-    remove_worktree(workspace, tree)
-    with suppress(GitError):
-        git(workspace, "branch", "--quiet", "-D", branch)
+    folder = workspace / PLACE / name.replace("/", "-")
+    tree = open_detached(workspace, commit, folder)
+    git(tree, "checkout", "--quiet", data_commit, "--", f"{RAW_DATA}.dvc")
+    yield tree
+    remove_worktree(workspace, folder)

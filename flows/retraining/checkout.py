@@ -59,7 +59,7 @@ def write_purpose(tree: Worktree, purpose: Purpose) -> None:
 def close_checkout(workspace: Path, tree: Worktree, base: str | None) -> None:
     """Remove the worktree, and its branch where nothing was committed to it since `base`. Raises GitError."""
     bare = base is not None and commit_of(workspace, tree.branch) == base
-    remove_worktree(workspace, tree)
+    remove_worktree(workspace, tree.folder)
     if bare:
         git(workspace, "branch", "--quiet", "-D", tree.branch)
 

@@ -1,7 +1,7 @@
-"""A checkout of its own for a run: a git worktree at a commit, DVC's cache shared, its results kept on a branch.
+"""Checkouts of the workspace's repository: git worktrees that share DVC's cache, settings and what training remembers.
 
-Nobody's working tree is touched, and two runs cannot meet. A run that was killed leaves its worktree, checkpoints and
-all, and the next one on the same branch takes it up.
+Stages work there, never in somebody's working tree. A run works in a detached one of its own; a retraining in one on a
+branch, where its results are committed.
 """
 
 import re
@@ -16,7 +16,14 @@ from flows.graph import open_repo
 PLACE = Path(".genai/worktrees")
 # What a run makes or sets, and git holds: the rest is DVC's.
 RESULTS = ("dvc.lock", "data", "metrics", "models", "params.yaml")
+# Caches and checkpoints are named after all that shapes them, so that runs of other contents may share the folders.
+SHARED = ("cache", "checkpoints", "follow")
+# Linked, not copied, unless the user's `cache.type` says otherwise: nobody edits files there.
+_LINKS = ["reflink", "hardlink", "symlink", "copy"]
+_HOME = Path(".genai/home")  # written last: whose checkout it is, and that it is whole
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,63}){0,3}")
+# A hook of the user's (`dvc install` sets some) would check data out there, or fail.
+_NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,12 @@ class Worktree:
     folder: Path
     branch: str
     taken_up: bool
+
+
+def home_of(folder: Path) -> Path | None:
+    """The workspace that a checkout was made for; None for a checkout of the user's own."""
+    path = folder / _HOME
+    return Path(path.read_text()) if path.is_file() else None
 
 
 def branch_name(day: date, version: str) -> str:
@@ -38,24 +51,37 @@ def branch_name(day: date, version: str) -> str:
 def open_worktree(workspace: Path, commit: str, branch: str) -> Worktree:
     """The worktree of `branch`: as it was left, else new at `commit`, or at the branch's end when it has one.
 
-    Raises GitError, also when the branch is checked out elsewhere.
+    Raises GitError, also when the branch is checked out elsewhere, does not come of `commit`, or somebody is in the
+    middle of a rebase there.
     """
     start = commit_of(workspace, commit)
     folder = workspace / PLACE / branch.replace("/", "-")
-    if _is_on(folder, branch):
-        return Worktree(folder, branch, taken_up=True)
-    shutil.rmtree(folder, ignore_errors=True)  # half made: git had not registered it
-    git(workspace, "worktree", "prune")
     known = git(workspace, "for-each-ref", "--format=%(refname)", f"refs/heads/{branch}").strip()
-    git(
-        workspace,
-        "worktree",
-        "add",
-        "--quiet",
-        *([str(folder), branch] if known else ["-b", branch, str(folder), start]),
-    )
-    _share_cache(workspace, folder)
+    if known and git(workspace, "merge-base", start, known).strip() != start:
+        raise GitError(
+            f"the branch {branch} does not come of {start[:7]}; remove it (git branch -D {branch}) or rename it"
+        )
+    if home_of(folder) is not None and is_worktree(folder):
+        if head_branch(folder) != branch:
+            raise GitError(
+                f"{folder} is not on {branch}: somebody works there (a rebase?). Finish that, or remove it: "
+                f"git worktree remove --force {folder}"
+            )
+        return Worktree(folder, branch, taken_up=True)
+    _add(workspace, folder, [str(folder), branch] if known else ["-b", branch, str(folder), start])
     return Worktree(folder, branch, taken_up=False)
+
+
+def open_detached(workspace: Path, commit: str, folder: Path) -> Path:
+    """A checkout of `commit` in `folder`, on no branch: as it was left, else new; returns the workspace in it.
+
+    Raises GitError.
+    """
+    start, inside = commit_of(workspace, commit), git(workspace, "rev-parse", "--show-prefix").strip()
+    if home_of(folder / inside) is not None and is_worktree(folder) and commit_of(folder) == start:
+        return folder / inside
+    _add(workspace, folder, ["--detach", str(folder), start], inside)
+    return folder / inside
 
 
 def commit_results(worktree: Worktree, message: str) -> str | None:
@@ -71,30 +97,53 @@ def commit_results(worktree: Worktree, message: str) -> str | None:
     return commit_of(worktree.folder)
 
 
-def remove_worktree(workspace: Path, worktree: Worktree) -> None:
-    """Remove the checkout with all that was not committed; branch and cache keep what was. Raises GitError."""
-    git(workspace, "worktree", "remove", "--force", str(worktree.folder))
+def remove_worktree(workspace: Path, folder: Path) -> None:
+    """Remove a checkout with all that was not committed; branch and cache keep what was. Raises GitError."""
+    if is_worktree(folder):
+        git(workspace, "worktree", "remove", "--force", "--force", str(folder))
+    shutil.rmtree(folder, ignore_errors=True)  # half made: git had not registered it
+    git(workspace, "worktree", "prune")
 
 
-def _is_on(folder: Path, branch: str) -> bool:
-    """Whether a whole worktree lies there; the local config is the last thing that is written."""
-    if not (folder / ".dvc" / "config.local").is_file():
-        return False
+def is_worktree(folder: Path) -> bool:
+    """Whether git knows a checkout there, and not only one that it lies in."""
     try:
-        return git(folder, "symbolic-ref", "--short", "HEAD").strip() == branch
+        return Path(git(folder, "rev-parse", "--show-toplevel").strip()) == folder.resolve()
     except GitError:
         return False
 
 
-def _share_cache(workspace: Path, folder: Path) -> None:
-    """The workspace's cache and local settings (keys of a remote, for one) for the worktree."""
+def head_branch(folder: Path) -> str | None:
+    """The branch that a checkout is on; None when HEAD is detached, as in a rebase."""
+    try:
+        return git(folder, "symbolic-ref", "--quiet", "--short", "HEAD").strip()
+    except GitError:
+        return None
+
+
+def _add(workspace: Path, folder: Path, arguments: list[str], inside: str = "") -> None:
+    remove_worktree(workspace, folder)  # whatever is there was never whole, or is of another commit
+    git(workspace, *_NO_HOOKS, "worktree", "add", "--quiet", *arguments)
+    _share(workspace, folder / inside)
+    (folder / inside / _HOME).write_text(str(workspace))
+
+
+def _share(workspace: Path, folder: Path) -> None:
+    """The workspace's cache and local settings (keys of a remote, for one) for a checkout, and what lies in .genai."""
     from dvc.config import Config
 
     with open_repo(workspace) as repo:
-        cache, site = str(Path(repo.cache.local.path).parents[1]), repo.config["core"].get("site_cache_dir")
-        settings = repo.config.load_one("local")
+        cache = str(Path(repo.cache.local.path).parents[1])
+        settings, set_by_user = repo.config.load_one("local"), "type" in repo.config["cache"]
     settings.setdefault("cache", {})["dir"] = cache
-    if site:
-        settings.setdefault("core", {})["site_cache_dir"] = site
+    if not set_by_user:
+        settings["cache"]["type"] = _LINKS
+    # DVC's own index of hashes: in the checkout, so that it goes with it.
+    settings.setdefault("core", {})["site_cache_dir"] = str(folder / ".dvc" / "tmp" / "site")
     with Config(str(folder / ".dvc")).edit("local") as own:
         own.update(settings)
+    (folder / ".genai").mkdir(exist_ok=True)
+    for name in SHARED:
+        (workspace / ".genai" / name).mkdir(parents=True, exist_ok=True)
+        if not (folder / ".genai" / name).exists():
+            (folder / ".genai" / name).symlink_to(workspace / ".genai" / name)

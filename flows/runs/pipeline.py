@@ -1,9 +1,11 @@
 """The main flow: DVC's graph, compiled into Prefect task runs that wait for each other as DVC's stages do."""
 
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,15 +20,22 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
-from flows.graph import Graph, StageNode, open_repo, read_graph
-from flows.plan import Plan, StagePlan, make_plan
-from flows.process import DEFAULT_GRACE_S, Processes
+from flows.graph import Graph, GraphError, StageNode
+from flows.plan import Plan, StagePlan, plan_of
+from flows.process import DEFAULT_GRACE_S, Processes, run_command
 from flows.resources import Resources, this_machine
+from flows.runs.checkout import home_of
+from flows.runs.job import Result
+from flows.runs.record import STOP
+from flows.runs.snapshot import MOST_NEW_BYTES, take_snapshot
 from flows.runs.stage import Run, run_stage
+from flows.runs.started import Decided, Started, decide, decide_in_place, finish, start, start_in_place
+from flows.runs.started import resume as resumed
 from flows.view import current_view
-from flows.workspace import checked_config, only_run_in, repair_locks
+from flows.workspace import changing, checked_config, only_run_in, repair_locks
 
 CANCEL_POLL_S = 2.0
+STOP_POLL_S = 0.5
 
 
 def _run_name() -> str:
@@ -41,29 +50,113 @@ _THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_worke
 
 
 @flow(name="pipeline", flow_run_name=_run_name, task_runner=_THREADS, persist_result=False)
-def pipeline(workspace: str = ".", stages: list[str] | None = None) -> State[None]:
+def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str | None = None) -> State[None]:
     """Bring `stages` (default: all) and what they depend on up to date, branches side by side.
 
-    A stage that fails stops those below it; the others finish.
-    Raises ConfigError or GraphError before any stage starts.
+    A run works on a snapshot of the workspace, which may be edited meanwhile. A stage that fails stops those below it;
+    the others finish. Raises ConfigError, GraphError, GitError or RunError before any stage starts.
 
     Args:
         workspace: The checkout, relative to where the worker runs.
         stages: Up to which to run; a name such as train stands for all its branches. None: the whole pipeline.
+        resume: The id of a run that did not end well, to go on with, instead.
     """
     root = Path(workspace).resolve()
     config = checked_config(root)
-    with only_run_in(root) as held:
+    home = home_of(root)
+    resources = Resources(this_machine(config.compute.accelerator), config.compute.stages_per_gpu)
+    with ExitStack() as stack:
+        held = [stack.enter_context(only_run_in(root))] if home else []
         for message in repair_locks(root):
             get_run_logger().warning(message)
-        with open_repo(root) as repo:
-            graph = read_graph(repo).up_to(stages or [])
-            plan = make_plan(repo, graph)
-        resources = Resources(this_machine(config.compute.accelerator), config.compute.stages_per_gpu)
-        run = Run(root, Processes(keep_open=[held]), resources, current_view())
-        with _stopped_when_cancelled(run.processes):
-            states = _run_all(graph, plan, run)
-    return _summary(graph, states, stopped=run.processes.stopping)
+        sources = _record_sources(root, stages or [])
+        started: Started | None = None
+        if resume is not None:
+            started, decided = stack.enter_context(resumed(root, resume))
+        elif home is not None:
+            decided = decide_in_place(root, stages or [], take_snapshot(root))
+            if decided.snapshot is not None:
+                started = stack.enter_context(start_in_place(home, root, decided, stages or []))
+        else:
+            decided = decide(root, stages or [])
+            if decided.snapshot is not None:
+                started = stack.enter_context(start(root, decided, stages or []))
+        processes = Processes(keep_open=[*held, *(started.held if started else ())])
+        run = _run(root, started, decided, processes, resources, sources)
+        if started is not None:
+            _say_begin(started, decided)
+        state: State[None] = Cancelled(message="ended by a signal; the next run goes on from here")
+        try:
+            with _stopped_when_cancelled(processes, started):
+                states = _run_all(decided.graph, decided.plan, run)
+            state = _summary(decided.graph, states, stopped=processes.stopping)
+        finally:
+            if started is not None:
+                _say_end(started, state)
+        return state
+
+
+def _run(
+    root: Path,
+    started: Started | None,
+    decided: Decided,
+    processes: Processes,
+    resources: Resources,
+    sources: frozenset[str],
+) -> Run:
+    snapshot = decided.snapshot
+    variables = {}
+    if started is not None and snapshot is not None:
+        # What a report says of the code: a snapshot is on no branch.
+        variables = {"GENAI_BRANCH": snapshot.branch or "", "GENAI_CHANGED": str(len(snapshot.changed))}
+    return Run(
+        id=started.id if started else "",
+        snapshot=snapshot.commit if snapshot else "",
+        home=root,
+        place=started.place if started else None,
+        processes=processes,
+        resources=resources,
+        view=current_view(),
+        recorder=started.recorder if started else None,
+        accept=started.acceptance.offer if started and started.acceptance else _stays,
+        variables=variables,
+        sources=sources,
+    )
+
+
+def _stays(_result: Result) -> None:
+    """What is made in a place of its own is where it belongs already."""
+
+
+def _record_sources(root: Path, stages: list[str]) -> frozenset[str]:
+    """Record data sources whose files were changed by hand, before the snapshot is taken; their names."""
+    with changing(root, "record what was added by hand"):
+        changed = [entry.stage for entry in plan_of(root, stages).stages if entry.is_source and entry.action == "run"]
+        for name in changed:
+            said: list[str] = []
+            command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
+            if run_command(command, folder=root, environment={"DVC_NO_ANALYTICS": "1"}, on_line=said.append) != 0:
+                raise GraphError("\n".join([f"{name}: DVC could not record what is there:", *said[-8:]]))
+    return frozenset(changed)
+
+
+def _say_begin(started: Started, decided: Decided) -> None:
+    snapshot, view = decided.snapshot, current_view()
+    assert snapshot is not None
+    differs = f", {len(snapshot.changed)} files not committed" if snapshot.changed else ""
+    view.note(f"run {started.id} works on a snapshot of {snapshot.branch or snapshot.commit[:7]}{differs}")
+    for name in snapshot.left_out:
+        view.note(f"not in the snapshot, as it is new and larger than {MOST_NEW_BYTES / 1e6:.0f} MB: {name}")
+
+
+def _say_end(started: Started, state: State[None]) -> None:
+    names = {StateType.COMPLETED: "completed", StateType.CANCELLED: "stopped"}
+    record = finish(started, names.get(state.type, "failed"), (state.message or "").partition("\n")[0])
+    left = {name: stage.left for name, stage in record.stages.items() if stage.left}
+    for name, reason in left.items():
+        current_view().note(f"{name}: only in DVC's cache, not in this checkout: {reason}")
+    if left:
+        current_view().note("`genai plan` restores them when those inputs come back")
 
 
 def _run_all(graph: Graph, plan: Plan, run: Run) -> dict[str, State[Any]]:
@@ -84,7 +177,7 @@ def _run_all(graph: Graph, plan: Plan, run: Run) -> dict[str, State[Any]]:
             raise  # Prefect knows whether a worker cancelled the run or the machine is going away
     for stage in graph.stages:
         if stage.name in futures and _never_began(futures[stage.name].state) and not run.processes.stopping:
-            run.view.finished(stage.name, "skipped", 0.0)
+            run.finished(stage.name, "skipped", 0.0)
     return {name: future.state for name, future in futures.items()}
 
 
@@ -116,17 +209,25 @@ def _never_began(state: State[Any]) -> bool:
 
 
 @contextmanager
-def _stopped_when_cancelled(processes: Processes) -> Iterator[None]:
-    """End the processes when the flow run is cancelled on the server: for a run without a worker nobody else would."""
+def _stopped_when_cancelled(processes: Processes, started: Started | None) -> Iterator[None]:
+    """End the processes when the run is cancelled on the server, or by `genai runs stop`: nobody else would."""
     context = FlowRunContext.get()
     assert context is not None
     assert context.flow_run is not None
     flow_run_id = context.flow_run.id
+    stop_file = started.recorder.folder / STOP if started else None
     done = threading.Event()
 
     def watch() -> None:
+        asked = time.monotonic()
         with get_client(sync_client=True) as client:
-            while not done.wait(CANCEL_POLL_S):
+            while not done.wait(STOP_POLL_S):
+                if stop_file is not None and stop_file.exists():
+                    processes.stop()
+                    return
+                if time.monotonic() - asked < CANCEL_POLL_S:
+                    continue
+                asked = time.monotonic()
                 try:
                     state = client.read_flow_run(flow_run_id).state
                 except Exception:  # noqa: S112 - a server that is away for a while must not end the work

@@ -1,13 +1,12 @@
-"""The one Prefect task that runs a versioned task: a stage of dvc.yaml, by `dvc repro` in a supervised process."""
+"""The one Prefect task that runs a versioned task: a stage of dvc.yaml, as a supervised process in the run's place."""
 
 import json
 import os
-import re
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
+from prefect.runtime import task_run
 from prefect.states import Cancelled, Completed
 
 from flows import artifacts
@@ -24,19 +24,15 @@ from flows.graph import StageNode
 from flows.plan import StagePlan
 from flows.process import Processes, Stopped, TimedOut
 from flows.resources import Resources
+from flows.runs.job import Job, LockEntry, Result
+from flows.runs.one_at_a_time import only_one_doing
+from flows.runs.place import Place, PlaceError, command_line, stage_variables
+from flows.runs.record import LOGS, Recorder
 from flows.view import Outcome, View
 from genai_core.config import NEEDS_A_PERSON
 
 PROGRESS_POLL_S = 0.5
 LAST_LINES = 25
-
-# DVC's hints on what to type next, and the ends of its own progress bars: nothing that the stage said.
-_DVC_CHATTER = re.compile(
-    r"^(To track the changes with git, run:|To enable auto staging, run:|Use `dvc push`|\tgit add |"
-    r"\tdvc config core.autostage|Updating lock file|Generating lock file|Running stage '|Stage '.*' is cached|"
-    r"Stage '.*' didn't change|Stage '.*' is up to date|Verifying data sources|Data and pipelines are up to date|\s*$)"
-)
-_EXIT_STATUS = re.compile(r"failed to run: .*, exited with (\d+)")
 
 
 class StageFailed(RuntimeError):
@@ -50,12 +46,33 @@ class StageFailed(RuntimeError):
 
 @dataclass
 class Run:
-    """What the stages of one flow run share."""
+    """What the stages of one flow run share.
 
-    workspace: Path
+    home: the user's checkout, where data sources are checked out. place: where stages work; None where nothing runs.
+    accept: takes what a stage made into `home`. sources: data sources that this run has recorded anew.
+    """
+
+    id: str
+    snapshot: str
+    home: Path
+    place: Place | None
     processes: Processes
     resources: Resources
     view: View
+    recorder: Recorder | None
+    accept: Callable[[Result], None]
+    variables: dict[str, str]
+    sources: frozenset[str] = frozenset()
+
+    def started(self, stage: str) -> None:
+        self.view.started(stage)
+        if self.recorder:
+            self.recorder.stage(stage, outcome="running")
+
+    def finished(self, stage: str, outcome: Outcome, seconds: float) -> None:
+        self.view.finished(stage, outcome, seconds)
+        if self.recorder:
+            self.recorder.stage(stage, outcome=outcome, seconds=round(seconds, 2))
 
 
 def worth_a_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
@@ -64,7 +81,7 @@ def worth_a_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
         state.result()
     except StageFailed as failure:
         return failure.retryable
-    except Stopped:
+    except (Stopped, PlaceError):
         return False
     except Exception:
         return True
@@ -73,81 +90,133 @@ def worth_a_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
 
 @task(cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=2, retry_condition_fn=worth_a_retry)
 def run_stage(stage: StageNode, plan: StagePlan, upstream_ran: bool, run: Run) -> State[None]:
-    """Bring one stage up to date. Ends `Cached` when DVC had nothing to run, `Completed` when its command ran.
+    """Bring one stage up to date. Ends `Cached` when nothing had to run, `Completed` when its command ran.
 
-    upstream_ran: whether a stage above it was not simply kept, so that DVC has to look again.
-    Raises StageFailed; a stage that was asked to stop ends `Cancelled`.
+    upstream_ran: whether a stage above it was not simply kept, so that its inputs may be others.
+    Raises StageFailed or PlaceError; a stage that was asked to stop ends `Cancelled`.
     """
+    if stage.name in run.sources:
+        run.finished(stage.name, "ran", 0.0)
+        return Completed(message="recorded what is there")
     if plan.action == "keep" and not upstream_ran:
-        run.view.finished(stage.name, "kept", 0.0)
+        run.finished(stage.name, "kept", 0.0)
         return Completed(name="Cached", message="up to date")
-    logger = get_run_logger()
-    with run.resources.lease(stage.needs, cancelled=lambda: run.processes.stopping) as lease:
-        if lease is None:
-            run.view.finished(stage.name, "stopped", 0.0)
-            return Cancelled(message="the run was stopped before this stage began")
-        for reason in plan.reasons:
-            logger.info("because: %s", reason)
-        if lease.gpus:
-            logger.info("on GPU %s", ", ".join(lease.gpus))
-        run.view.started(stage.name)
-        began = time.monotonic()
-        output = _Output(stage, plan, run.view, logger)
-        try:
-            with _followed_progress(stage.name, run):
-                status = run.processes.run(
-                    _command(stage, plan),
-                    folder=run.workspace,
-                    environment=_environment(lease.environment()),
-                    timeout_s=stage.needs.timeout_s,
-                    on_line=output.take,
-                )
-        except Stopped as stopped:
-            run.view.finished(stage.name, "stopped", time.monotonic() - began)
-            return Cancelled(message=str(stopped))
-        except Exception as error:
-            run.view.finished(stage.name, "failed", time.monotonic() - began)
-            if isinstance(error, TimedOut):
-                raise StageFailed(stage.name, str(error), output.last_lines()) from None
-            raise
-    seconds = time.monotonic() - began
-    if status != 0:
-        run.view.finished(stage.name, "failed", seconds)
-        status = output.command_status or status
-        needs_a_person = status == NEEDS_A_PERSON
-        raise StageFailed(stage.name, f"status {status}", output.last_lines(), retryable=not needs_a_person)
-    run.view.finished(stage.name, output.outcome, seconds)
-    artifacts.publish_outputs(run.workspace, stage.name)
-    if output.outcome == "ran":
+    began = time.monotonic()
+    try:
+        if stage.command is None:
+            return _check_out_source(stage, run)
+        return _bring_up_to_date(stage, plan, run)
+    except Stopped as stopped:
+        run.finished(stage.name, "stopped", time.monotonic() - began)
+        return Cancelled(message=str(stopped))
+    except Exception:
+        run.finished(stage.name, "failed", time.monotonic() - began)
+        raise
+
+
+def _bring_up_to_date(stage: StageNode, plan: StagePlan, run: Run) -> State[None]:
+    assert run.place is not None
+    began = time.monotonic()
+    job = run.place.job(run.id, run.snapshot, stage.name, plan.inputs, attempt=task_run.run_count or 1)
+    with only_one_doing(job, run.home, cancelled=lambda: run.processes.stopping) as held:
+        entry = run.place.restore(job)
+        if entry is not None:
+            run.accept(Result(job, entry, ran=False, seconds=time.monotonic() - began))
+            there = all((run.home / out["path"]).exists() for out in entry.get("outs", []))
+            outcome: Outcome = "restored" if plan.action == "restore" or not there else "kept"
+            run.finished(stage.name, outcome, time.monotonic() - began)
+            return Completed(
+                name="Cached", message="restored from the cache" if outcome == "restored" else "up to date"
+            )
+        with run.resources.lease(stage.needs, cancelled=lambda: run.processes.stopping) as lease:
+            if lease is None:
+                raise Stopped("the run was stopped before this stage began")
+            began = time.monotonic()
+            entry = _run_command(stage, plan, job, run, lease.gpus, lease.environment(), held)
+        seconds = time.monotonic() - began
+        run.accept(Result(job, entry, ran=True, seconds=seconds))
+        run.finished(stage.name, "ran", seconds)
+        artifacts.publish_outputs(run.place.folder, stage.name)
         return Completed(message=f"ran in {seconds:.1f} s")
-    message = "restored from the cache" if output.outcome == "restored" else "up to date"
-    return Completed(name="Cached", message=message)
+
+
+def _run_command(
+    stage: StageNode,
+    plan: StagePlan,
+    job: Job,
+    run: Run,
+    gpus: tuple[str, ...],
+    leased: dict[str, str],
+    held: int,
+) -> LockEntry:
+    """Run the stage's command in the place, and record what it made."""
+    assert run.place is not None
+    logger, place = get_run_logger(), run.place
+    for reason in plan.reasons:
+        logger.info("because: %s", reason)
+    if gpus:
+        logger.info("on GPU %s", ", ".join(gpus))
+    run.started(stage.name)
+    place.make_room(job)
+    with _Output(stage, run, logger) as output, _followed_progress(stage.name, run):
+        try:
+            status = run.processes.run(
+                command_line(str(stage.command)),
+                folder=place.folder,
+                environment=_environment({**stage_variables(place.folder, stage.name), **run.variables, **leased}),
+                timeout_s=stage.needs.timeout_s,
+                on_line=output.take,
+                keep_open=[held],
+            )
+        except TimedOut as error:
+            raise StageFailed(stage.name, str(error), output.last_lines()) from None
+        if status != 0:
+            retryable = status != NEEDS_A_PERSON
+            raise StageFailed(stage.name, f"status {status}", output.last_lines(), retryable=retryable)
+    return place.record(job)
+
+
+def _check_out_source(stage: StageNode, run: Run) -> State[None]:
+    """A data source that is in the cache and not in the workspace."""
+    run.started(stage.name)
+    began = time.monotonic()
+    said: list[str] = []
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "checkout", "--quiet", stage.name]
+    status = run.processes.run(
+        command, folder=run.home, environment=_environment({}), timeout_s=stage.needs.timeout_s, on_line=said.append
+    )
+    if status != 0:
+        raise StageFailed(stage.name, f"status {status}", said[-LAST_LINES:])
+    run.finished(stage.name, "restored", time.monotonic() - began)
+    return Completed(name="Cached", message="restored from the cache")
 
 
 class _Output:
-    """Reads what DVC and the stage's command print: passes the stage's own lines on, learns from DVC's."""
+    """Passes a stage's lines on: to Prefect's log, to the view, to the run's log; the last ones for an error."""
 
-    def __init__(self, stage: StageNode, plan: StagePlan, view: View, logger: Any) -> None:
-        self._stage, self._view, self._logger = stage, view, logger
+    def __init__(self, stage: StageNode, run: Run, logger: Any) -> None:
+        self._stage, self._view, self._logger = stage, run.view, logger
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
-        # Of a data source that is checked out DVC says nothing.
-        self.outcome: Outcome = "restored" if _is_checked_out(stage, plan) else "kept"
-        self.command_status: int | None = None
+        folder = run.recorder.folder / LOGS if run.recorder else None
+        self._file = (folder / f"{stage.name}.log").open("a", buffering=1) if folder else None
+
+    def __enter__(self) -> "_Output":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._file:
+            self._file.close()
 
     def take(self, raw: str) -> None:
         # A progress bar rewrites its line: what stands after the last carriage return is what a person would see.
         line = raw.rstrip().rpartition("\r")[2]
-        if line.startswith(("Running stage '", "Verifying data sources")):
-            self.outcome = "ran"
-        elif "is cached - skipping run, checking out outputs" in line:
-            self.outcome = "restored"
-        if match := _EXIT_STATUS.search(line):
-            self.command_status = int(match[1])
-        if _DVC_CHATTER.match(line) or (line.startswith("> ") and line[2:] in (self._stage.command or "")):
+        if not line:
             return
         self._lines.append(line)
         self._logger.info(line)
         self._view.line(self._stage.name, line)
+        if self._file:
+            self._file.write(f"{line}\n")
 
     def last_lines(self) -> tuple[str, ...]:
         return tuple(self._lines)
@@ -156,7 +225,8 @@ class _Output:
 @contextmanager
 def _followed_progress(stage: str, run: Run) -> Iterator[None]:
     """Read the stage's progress file while the body runs, for the view and for Prefect's progress artifact."""
-    path = run.workspace / ".genai" / "progress" / f"{stage}.json"
+    assert run.place is not None
+    path = run.place.folder / ".genai" / "progress" / f"{stage}.json"
     path.unlink(missing_ok=True)
     artifact = artifacts.ProgressArtifact(stage)
     done = threading.Event()
@@ -180,19 +250,7 @@ def _followed_progress(stage: str, run: Run) -> Iterator[None]:
         artifact.finish()
 
 
-def _command(stage: StageNode, plan: StagePlan) -> list[str]:
-    dvc = [sys.executable, "-m", "dvc", "--wait-for-lock"]
-    if _is_checked_out(stage, plan):
-        return [*dvc, "checkout", "--quiet", stage.name]
-    return [*dvc, "repro", "--single-item", stage.name]
-
-
-def _is_checked_out(stage: StageNode, plan: StagePlan) -> bool:
-    """A data source that is not there: `dvc repro` would only say so."""
-    return stage.command is None and plan.action == "restore"
-
-
-def _environment(lease: dict[str, str]) -> dict[str, str]:
+def _environment(own: dict[str, str]) -> dict[str, str]:
     # Stages say `python`: that must be the interpreter of this installation, wherever the command was called from.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1", **lease}
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1", **own}

@@ -140,11 +140,11 @@ def diary(workspace: Path, stage: str, what: str = "start") -> list[dict[str, An
 
 
 def processes_in(workspace: Path) -> list[str]:
-    """The command lines of live processes that work in a folder."""
+    """The command lines of live processes that work in a folder or below it."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == workspace:
+            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()).is_relative_to(workspace):
                 found.append(" ".join(process.cmdline()))
     return found
 
@@ -164,8 +164,11 @@ def _genai(workspace: Path, arguments: tuple[str, ...]) -> list[str]:
     return [sys.executable, "-m", "flows.cli", "--workspace", str(workspace), *arguments]
 
 
-def _environment(api_url: str | None, toy: dict[str, Any] | None, variables: dict[str, str]) -> dict[str, str]:
+def _environment(
+    workspace: Path, api_url: str | None, toy: dict[str, Any] | None, variables: dict[str, str]
+) -> dict[str, str]:
     own = {"PYTHONPATH": str(ROOT), "TOY": json.dumps(toy or {}), **variables}
+    own.setdefault("TOY_DIARY", str(workspace / ".genai" / "toy"))
     return {**os.environ, **own, **({"PREFECT_API_URL": api_url} if api_url else {})}
 
 
@@ -180,7 +183,7 @@ def genai(
     """Run `genai` to its end. toy: how stages behave (toy/work.py)."""
     return subprocess.run(
         _genai(workspace, arguments),
-        env=_environment(api_url, toy, variables),
+        env=_environment(workspace, api_url, toy, variables),
         cwd=workspace.parent,
         capture_output=True,
         text=True,
@@ -196,7 +199,7 @@ def started_genai(
     """`genai` in the background for the length of the body; it is dead afterwards."""
     process = subprocess.Popen(
         _genai(workspace, arguments),
-        env=_environment(api_url, toy, variables),
+        env=_environment(workspace, api_url, toy, variables),
         cwd=workspace.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -46,7 +46,7 @@ def test_a_run_beside_the_working_tree(done: Path) -> None:
     with pytest.raises(GitError, match="already"):
         git(done, "worktree", "add", str(done.parent / "elsewhere"), branch)
 
-    remove_worktree(done, again)
+    remove_worktree(done, again.folder)
     assert not tree.folder.exists()
     assert (done / "dvc.lock").read_bytes() == before
     assert shell(done, "git status --porcelain").split() == ["M", "params.yaml"]

@@ -18,7 +18,8 @@ import yaml
 
 STAGE = os.environ["DVC_STAGE"]
 BEHAVIOUR = json.loads(os.environ.get("TOY", "{}")).get(STAGE, {})
-DIARY = Path(".genai/toy") / STAGE  # one line a start and an end; no output of the stage
+# One line for a start and one for an end; no output of the stage. Not in the folder where it works, which may be gone.
+DIARY = Path(os.environ.get("TOY_DIARY", ".genai/toy")) / STAGE
 
 
 def main() -> None:

@@ -1,0 +1,137 @@
+"""What a run made, brought into the workspace, where its own inputs are still the run's and nothing would be lost.
+
+The workspace is written here and nowhere else while stages run. What is left out stays in DVC's cache and run-cache, so
+that `genai plan` restores it when the inputs come back.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.graph import GraphError, dvc_stages, open_repo, stage_name
+from flows.runs.job import Result, changed_inputs, inputs_of
+from flows.workspace import changing
+
+if TYPE_CHECKING:
+    from dvc.output import Output
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+
+MOST_NAMED = 3
+
+# The hash of what lay at an output's path when the run was planned, by path; None: nothing.
+Before = Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a stage's result is in the workspace now. reason: why it is not."""
+
+    stage: str
+    reason: str | None
+
+
+def accept(workspace: Path, place: Path, results: Iterable[tuple[Result, Before]]) -> list[Verdict]:
+    """Bring results into the workspace, each or not, in their order; those that hang on others after these.
+
+    place: the checkout in which they were made, for what DVC does not cache. Raises nothing that a user could mend:
+    a workspace that cannot be read, in the middle of an edit, gets nothing.
+    """
+    verdicts: list[Verdict] = []
+    try:
+        with changing(workspace, "accept what a run made"), open_repo(workspace, wait_for_lock=True) as repo, repo.lock:
+            stages = {stage_name(stage): stage for stage, _ in dvc_stages(repo)}
+            for result, before in results:
+                verdicts.append(_accept(repo, stages, place, result, before))
+    except GraphError as error:
+        done = {verdict.stage for verdict in verdicts}
+        left = [result.job.stage for result, _ in results if result.job.stage not in done]
+        verdicts += [Verdict(stage, f"this checkout cannot be read: {error}") for stage in left]
+    return verdicts
+
+
+def _accept(repo: "Repo", stages: Mapping[str, "Stage"], place: Path, result: Result, before: Before) -> Verdict:
+    name = result.job.stage
+    stage = stages.get(name)
+    if stage is None:
+        return Verdict(name, "dvc.yaml has no such stage any more")
+    recorded = {_path(out): out.hash_info.value for out in stage.outs}
+    if reason := _other_inputs(stage, result) or _other_outputs(stage, result, before, recorded):
+        return Verdict(name, reason)
+    from dvc.stage.loader import StageLoader
+
+    StageLoader.fill_from_lock(stage, dict(result.entry))
+    stage.cmd_changed = False
+    for out in stage.outs:
+        if out.use_cache:
+            out.ignore()
+            out.checkout(force=True)
+        else:
+            _copy(place / _path(out), Path(out.fs_path))
+    _write_entry(repo, stage)
+    return Verdict(name, None)
+
+
+def _other_inputs(stage: "Stage", result: Result) -> str | None:
+    """How the workspace's inputs of the stage differ from those of the result."""
+    from dvc.exceptions import DvcException
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    try:
+        stage.save_deps()
+        changed = changed_inputs(result.entry, inputs_of(to_single_stage_lockfile(stage)))
+    except DvcException as error:
+        return " ".join(str(error).split())
+    if sorted(_path(out) for out in stage.outs) != sorted(out["path"] for out in result.entry.get("outs", [])):
+        changed.append("its outputs in dvc.yaml")
+    return f"{_listed(changed)} changed here since" if changed else None
+
+
+def _other_outputs(stage: "Stage", result: Result, before: Before, recorded: Before) -> str | None:
+    """What lies at the outputs' paths, put there by somebody since the run began: it is not ours to overwrite."""
+    made = {out["path"]: out.get("md5") for out in result.entry.get("outs", [])}
+    for out in stage.outs:
+        path = _path(out)
+        now = out.get_hash().value if out.exists else None
+        if now not in (None, made[path], before.get(path), recorded.get(path)):
+            return f"{path} was changed by hand since"
+    return None
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A small file or folder that git keeps, whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new = target.with_name(f".{target.name}.new")
+    if source.is_dir():
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.copytree(source, new)
+        shutil.rmtree(target, ignore_errors=True)
+    else:
+        shutil.copyfile(source, new)
+    os.replace(new, target)
+
+
+def _write_entry(repo: "Repo", stage: "Stage") -> None:
+    """dvc.lock, whole or not at all: DVC truncates it and writes it anew, and a kill in between would leave nothing."""
+    from dvc.dvcfile import Lockfile
+
+    path = Path(stage.path).with_suffix(".lock")
+    with tempfile.TemporaryDirectory(dir=repo.tmp_dir) as folder:
+        new = Path(folder) / path.name
+        if path.is_file():
+            shutil.copyfile(path, new)
+        Lockfile(repo, str(new)).dump(stage)
+        os.replace(new, path)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+def _path(out: "Output") -> str:
+    return Path(os.path.relpath(out.fs_path, out.repo.root_dir)).as_posix()

@@ -1,0 +1,53 @@
+"""What is to be done and what came of it, as plain data: the same whoever does it, and wherever."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# One stage's entry in dvc.lock, as DVC writes it: cmd, deps, params, outs.
+LockEntry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage of a run. inputs: cmd, deps and params of its lock entry, as they were before it began."""
+
+    run: str
+    snapshot: str  # the commit
+    stage: str
+    inputs: LockEntry
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a job: the lock entry, which names every input and output by its hash, and whether it ran for it."""
+
+    job: Job
+    entry: LockEntry
+    ran: bool
+    seconds: float = field(default=0.0, compare=False)
+
+
+def inputs_of(entry: LockEntry) -> dict[str, Any]:
+    """What a lock entry says that the stage was made of."""
+    return {name: entry[name] for name in ("cmd", "deps", "params") if name in entry}
+
+
+def changed_inputs(before: LockEntry, after: LockEntry) -> list[str]:
+    """What differs between the inputs of two entries: paths, and dotted keys of parameters."""
+    said = ["the command"] if before.get("cmd") != after.get("cmd") else []
+    one, other = (_by_path(entry) for entry in (before, after))
+    return said + sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
+
+
+def input_hashes(inputs: LockEntry) -> dict[str, str]:
+    """The md5 of each dependency, by its path."""
+    return {item["path"]: item["md5"] for item in inputs.get("deps", [])}
+
+
+def _by_path(entry: LockEntry) -> dict[str, Any]:
+    parameters = {
+        f"{file} {key}": value for file, values in entry.get("params", {}).items() for key, value in values.items()
+    }
+    return {**input_hashes(entry), **parameters}

@@ -1,0 +1,58 @@
+"""Two runs that have the same thing to do: one does it, the other waits and takes it from the cache."""
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from flows.process import Stopped
+from flows.runs.job import Job
+
+FOLDER = Path(".genai/jobs")
+POLL_S = 0.2
+
+
+@contextmanager
+def only_one_doing(job: Job, home: Path, cancelled: Callable[[], bool]) -> Iterator[int]:
+    """Hold the job for the body, among all runs of the workspace; yields a descriptor for whoever must hold it, too.
+
+    They would write the same checkpoints. Raises Stopped when `cancelled()` came true first.
+    """
+    key = hashlib.sha256(json.dumps([job.stage, job.inputs], sort_keys=True, default=str).encode()).hexdigest()
+    path = home / FOLDER / key[:32]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while not cancelled():
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        if _locked(descriptor, path):
+            try:
+                yield descriptor
+            finally:
+                path.unlink(missing_ok=True)  # while it is held: who waits sees that its file is another
+                os.close(descriptor)
+            return
+        os.close(descriptor)
+        time.sleep(POLL_S)
+    raise Stopped("the run was stopped before this stage began")
+
+
+def remove_unheld(home: Path) -> None:
+    """Remove the files that killed runs left."""
+    for path in (home / FOLDER).glob("*"):
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDWR)
+            if _locked(descriptor, path):
+                path.unlink()
+            os.close(descriptor)
+
+
+def _locked(descriptor: int, path: Path) -> bool:
+    """Whether the lock is ours, on the file that is at `path` now."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(descriptor).st_ino == path.stat().st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False

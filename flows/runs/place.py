@@ -1,0 +1,210 @@
+"""A place: a checkout in which stages work. What DVC knows there of a stage: its inputs, its outputs, its record.
+
+A stage's command is run by us and recorded by DVC: hash the inputs, run, hash them again, compare, and only then write.
+`dvc repro` hashes inputs after the command alone, and so records whatever they were edited to meanwhile.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.graph import dvc_stages, open_repo, stage_name
+from flows.hashes import may_be_restored, recorded_stage, run_cache_entry, save_to_run_cache
+from flows.runs.job import Job, LockEntry, changed_inputs, input_hashes, inputs_of
+
+if TYPE_CHECKING:
+    from dvc.output import Output
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+
+
+class PlaceError(RuntimeError):
+    """A stage cannot work in a place, or what it made cannot be recorded; the message says why and what to do."""
+
+
+class Place:
+    """A checkout with its DVC repo. Methods may be called from many threads; DVC's own objects are not made for that.
+
+    workspace: the user's checkout that this one is a snapshot of; None where a place stands for itself.
+    """
+
+    def __init__(self, folder: Path, repo: "Repo", workspace: Path | None = None) -> None:
+        from dvc.stage.serialize import to_single_stage_lockfile
+
+        self.folder = folder
+        self._workspace = workspace
+        self._repo = repo
+        self._lock = threading.Lock()
+        stages = dvc_stages(repo)
+        self._stages = {stage_name(stage): stage for stage, _ in stages}
+        self._upstream = {stage_name(stage): [stage_name(other) for other in upstream] for stage, upstream in stages}
+        self._recorded: dict[str, LockEntry] = {
+            name: to_single_stage_lockfile(stage)
+            for name, stage in self._stages.items()
+            if stage.cmd and all(item.hash_info for item in (*stage.deps, *stage.outs))
+        }
+        self._laid_out: set[str] = set()
+
+    def job(self, run: str, snapshot: str, stage: str, planned: Mapping[str, str | None], attempt: int = 1) -> Job:
+        """The stage as it stands now, its inputs laid out and hashed.
+
+        planned: what the plan knew of its inputs. Raises PlaceError when an input is missing or is another by now.
+        """
+        from dvc.exceptions import DvcException
+        from dvc.stage.serialize import to_single_stage_lockfile
+
+        with self._lock, self._repo.lock:
+            found = self._stages[stage]
+            self._lay_out_inputs(stage)
+            try:
+                found.save_deps()
+            except DvcException as error:
+                raise PlaceError(f"{stage}: {_one_line(error)}") from None
+            inputs = inputs_of(to_single_stage_lockfile(found))
+            hashes = input_hashes(inputs)
+            if changed := sorted(path for path in planned if planned[path] != hashes.get(path)):
+                raise PlaceError(
+                    f"{stage}: {', '.join(changed)} in {self.folder} is not what the run was planned with; run again"
+                )
+            return Job(run, snapshot, stage, inputs, attempt)
+
+    def restore(self, job: Job) -> LockEntry | None:
+        """Lay the stage's outputs out from DVC's cache, where it knows what these inputs make; the entry then.
+
+        None: the stage has to run.
+        """
+        with self._lock, self._repo.lock:
+            stage = self._stages[job.stage]
+            if stage.always_changed or stage.frozen:
+                return None
+            entry = self._recorded.get(job.stage)
+            if entry is None or inputs_of(entry) != job.inputs:
+                entry = run_cache_entry(stage) if may_be_restored(stage) else None
+            if entry is None:
+                return None
+            cached = recorded_stage(entry, stage)
+            if not cached.outs_cached():
+                return None
+            cached.checkout(force=True)
+            self._take(job.stage, entry)
+            return entry
+
+    def make_room(self, job: Job) -> None:
+        """Remove the stage's old outputs, as DVC does; of what persists, lay out the version before."""
+        with self._lock, self._repo.lock:
+            stage = self._stages[job.stage]
+            if stage.frozen:
+                raise PlaceError(f"{job.stage} is frozen and its outputs are lost: dvc unfreeze {job.stage}")
+            for out in stage.outs:
+                if not out.persist:
+                    out.remove(ignore_remove=False)
+                elif out.hash_info and not out.exists and not out.changed_cache():
+                    out.checkout(force=True)
+
+    def record(self, job: Job) -> LockEntry:
+        """Hash what the stage made, take it into the cache, write its entry. Raises PlaceError.
+
+        When an input is no longer what it was when the stage began, nothing is recorded anywhere.
+        """
+        from dvc.exceptions import DvcException
+        from dvc.stage.serialize import to_single_stage_lockfile
+
+        with self._lock, self._repo.lock:
+            stage = self._stages[job.stage]
+            try:
+                stage.save(run_cache=False)
+                entry: dict[str, Any] = to_single_stage_lockfile(stage)
+                if changed := changed_inputs(job.inputs, entry):
+                    raise PlaceError(
+                        f"{', '.join(changed)} changed in {self.folder} while {job.stage} ran, so what it made is "
+                        "recorded nowhere. Leave that folder alone, and run again"
+                    )
+                if _enters_run_cache(stage):
+                    save_to_run_cache(stage)
+                stage.commit()
+            except DvcException as error:
+                raise PlaceError(f"{job.stage}: {_one_line(error)}") from None
+            self._take(job.stage, entry)
+            return entry
+
+    def _take(self, name: str, entry: LockEntry) -> None:
+        """Make it the stage's record, in memory and in the place's dvc.lock."""
+        from dvc.stage.loader import StageLoader
+
+        stage = self._stages[name]
+        StageLoader.fill_from_lock(stage, dict(entry))
+        stage.cmd_changed = False
+        stage.dump(update_pipeline=False)
+        self._recorded[name] = entry
+        self._laid_out.add(name)
+
+    def _lay_out_inputs(self, stage: str) -> None:
+        """All that the stages above it made, as a task may read more than it declares; and its own data sources."""
+        for name in self._above(stage):
+            other = self._stages[name]
+            if name in self._laid_out or (other.is_data_source and name not in self._upstream[stage]):
+                continue
+            for out in other.outs:
+                if out.use_cache and out.hash_info and (not out.exists or out.changed_checksum()):
+                    if out.changed_cache():
+                        self._take_from_workspace(name, out)
+                    out.checkout(force=True)
+            self._laid_out.add(name)
+
+    def _take_from_workspace(self, name: str, out: "Output") -> None:
+        """Back into the cache with an output that is lost there and whole in the workspace. Raises PlaceError."""
+        if self._workspace is not None:
+            with open_repo(self._workspace) as repo:
+                stages = [stage for stage, _ in dvc_stages(repo) if stage_name(stage) == name]
+                for other in (other for stage in stages for other in stage.outs if _path(other) == _path(out)):
+                    if other.exists and not other.changed_checksum():
+                        other.commit(relink=False)
+        if out.changed_cache():
+            raise PlaceError(
+                f"{_path(out)} is whole neither in DVC's cache nor here: genai data pull, or make it again"
+            )
+
+    def _above(self, stage: str) -> list[str]:
+        found: dict[str, None] = {}
+        waiting = list(self._upstream[stage])
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found[name] = None
+                waiting += self._upstream[name]
+        return list(found)
+
+
+@contextmanager
+def open_place(folder: Path, workspace: Path | None = None) -> Iterator[Place]:
+    """The place in a checkout; see Place. Raises GraphError."""
+    with open_repo(folder, wait_for_lock=True) as repo:
+        yield Place(folder, repo, workspace)
+
+
+def command_line(command: str) -> list[str]:
+    """How DVC runs a stage's command: by the user's shell, without its settings."""
+    from dvc.stage.run import _make_cmd, get_executable
+
+    return list(_make_cmd(get_executable(), command))
+
+
+def stage_variables(folder: Path, stage: str) -> dict[str, str]:
+    """What DVC tells a stage's command of itself."""
+    return {"DVC_ROOT": str(folder), "DVC_STAGE": stage, "DVC_NO_ANALYTICS": "1"}
+
+
+def _enters_run_cache(stage: "Stage") -> bool:
+    """DVC's own rule (Stage.run): a file outside the cache that is neither metric nor plot cannot be restored."""
+    return all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
+
+
+def _path(item: "Output") -> str:
+    return Path(os.path.relpath(item.fs_path, item.repo.root_dir)).as_posix()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,177 @@
+"""What is known of each run: a small JSON file in .genai/runs/ID, beside its lock, its logs and its checkout."""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from flows.git import GitError, git
+from flows.runs.snapshot import REFS, forget_snapshot
+
+RUNS = Path(".genai/runs")
+CHECKOUT, LOCK, STOP, LOGS = "checkout", "lock", "stop", "logs"
+MOST_REMEMBERED = 20
+
+State = Literal["running", "completed", "failed", "stopped", "killed"]
+
+
+class RunError(RuntimeError):
+    """A run that is asked for is not there, or not in a state for what is asked; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What became of a stage. left: why its result is not in the workspace, where it is only in DVC's cache."""
+
+    outcome: str  # running, ran, restored, kept, failed, stopped, skipped
+    began: str
+    seconds: float = 0.0
+    left: str | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run. place: the checkout that it works in, for one that no `genai run` started. stages: as asked for."""
+
+    id: str
+    snapshot: str
+    base: str | None
+    branch: str | None
+    changed: tuple[str, ...]
+    asked: tuple[str, ...]
+    began: str
+    place: str
+    pid: int
+    state: State = "running"
+    ended: str | None = None
+    message: str = ""
+    planned: tuple[str, ...] = ()
+    stages: dict[str, StageRecord] = field(default_factory=dict)
+    figures: tuple[dict[str, Any], ...] = ()
+
+
+class Recorder:
+    """Writes the record of a run that is at work, from many threads."""
+
+    def __init__(self, folder: Path, record: RunRecord) -> None:
+        self.folder = folder
+        self._record = record
+        self._lock = threading.Lock()
+        self._write()
+
+    @property
+    def record(self) -> RunRecord:
+        return self._record
+
+    def stage(self, name: str, **values: Any) -> None:
+        """Set values of a stage's record."""
+        with self._lock:
+            before = self._record.stages.get(name)
+            known = asdict(before) if before else {"outcome": "running", "began": now()}
+            stages = {**self._record.stages, name: StageRecord(**{**known, **values})}
+            self._set(stages=stages)
+
+    def set(self, **values: Any) -> None:
+        with self._lock:
+            self._set(**values)
+
+    def _set(self, **values: Any) -> None:
+        kept = {name: getattr(self._record, name) for name in RunRecord.__dataclass_fields__}
+        self._record = RunRecord(**{**kept, **values})
+        self._write()
+
+    def _write(self) -> None:
+        new = self.folder / ".run.json.new"
+        new.write_text(json.dumps(asdict(self._record), indent=1))
+        os.replace(new, self.folder / "run.json")
+
+
+@contextmanager
+def run_folder(home: Path, run: str) -> Iterator[tuple[Path, int]]:
+    """The folder of a run and the descriptor of its lock, which says that the run lives: whoever inherits it holds it.
+
+    Raises RunError when the run is at work.
+    """
+    folder = home / RUNS / run
+    (folder / LOGS).mkdir(parents=True, exist_ok=True)
+    (folder / STOP).unlink(missing_ok=True)
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"run {run} is at work: genai status; genai runs stop {run}") from None
+        yield folder, file.fileno()
+
+
+def new_id() -> str:
+    """Sorted by time, and no two alike."""
+    return f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def read_runs(home: Path) -> list[RunRecord]:
+    """All runs that are remembered, the oldest first."""
+    found = [read_run(folder) for folder in sorted((home / RUNS).glob("*")) if folder.is_dir()]
+    return [record for record in found if record is not None]
+
+
+def find_run(home: Path, name: str) -> RunRecord:
+    """The run with that id, or whose id alone begins or ends so. Raises RunError."""
+    runs = read_runs(home)
+    found = [run for run in runs if run.id == name] or [
+        run for run in runs if run.id.startswith(name) or run.id.endswith(name)
+    ]
+    if len(found) != 1:
+        what = "there is no run" if not found else f"there are {len(found)} runs"
+        raise RunError(f"{what} {name!r}; genai runs lists them")
+    return found[0]
+
+
+def read_run(folder: Path) -> RunRecord | None:
+    """The record in a run's folder; one that says `running` and that no process holds was killed."""
+    try:
+        values = json.loads((folder / "run.json").read_text())
+        stages = {name: StageRecord(**entry) for name, entry in values.pop("stages").items()}
+        values.update({name: tuple(values[name]) for name in ("changed", "asked", "planned", "figures")})
+        record = RunRecord(**values, stages=stages)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    if record.state == "running" and not is_held(folder):
+        return RunRecord(**{**vars(record), "state": "killed"})
+    return record
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process of the run lives."""
+    with suppress(FileNotFoundError), (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def forget_old_runs(home: Path) -> None:
+    """Keep the last runs, and all that live."""
+    folders = [folder for folder in sorted((home / RUNS).glob("*")) if folder.is_dir()]
+    for folder in folders[:-MOST_REMEMBERED]:
+        if not is_held(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(GitError):
+                forget_snapshot(home, folder.name)
+    known = {folder.name for folder in folders}
+    with suppress(GitError):
+        for ref in git(home, "for-each-ref", "--format=%(refname)", REFS).split():
+            if ref.removeprefix(REFS) not in known:
+                git(home, "update-ref", "-d", ref)

@@ -1,0 +1,129 @@
+"""A snapshot: a commit, on no branch, of what the workspace holds now. A run works on it, whatever is edited meanwhile.
+
+Nothing of the workspace is changed, its index included: the snapshot is made with an index of its own.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.git import GitError, commit_of, git
+
+REFS = "refs/genai/runs/"
+
+# New files that git does not know yet: code and settings are small. What is larger, or lies among the data, belongs to
+# `genai data add` or `dvc add`; taking it in would copy it into git's objects.
+MOST_NEW_BYTES = 10_000_000
+_DATA = "data/"
+_TRACKED_BY_DVC = (".dvc", ".gitignore")
+
+# The time and the author are those of the commit below, or fixed: the same contents make the same commit.
+_NOBODY = {"GIT_AUTHOR_NAME": "genai", "GIT_AUTHOR_EMAIL": "genai@localhost"}
+_NOBODY |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in _NOBODY.items()}
+_EPOCH = "1970-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a run works on.
+
+    commit: HEAD itself when nothing differs from it. base: HEAD, None before the first commit. branch: None when
+    HEAD is detached. changed: paths that differ from `base`. left_out: new files that are too large for git.
+    """
+
+    commit: str
+    tree: str
+    base: str | None
+    branch: str | None
+    changed: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def take_snapshot(workspace: Path) -> Snapshot:
+    """Commit all that is tracked, or new and not ignored. Raises GitError, also where there is no git repository."""
+    base = _head(workspace)
+    new, left_out = _new_files(workspace)
+    with _own_index(workspace) as index:
+        git(workspace, "add", "--update", ":/", environment=index)
+        if new:
+            git(workspace, "update-index", "--add", "-z", "--stdin", text="\0".join(new) + "\0", environment=index)
+        tree = git(workspace, "write-tree", environment=index).strip()
+    branch = _branch(workspace)
+    if base is not None and git(workspace, "rev-parse", f"{base}^{{tree}}").strip() == tree:
+        return Snapshot(base, tree, base, branch, (), left_out)
+    return Snapshot(_commit(workspace, tree, base), tree, base, branch, _changed(workspace, base, tree), left_out)
+
+
+def keep_snapshot(workspace: Path, run: str, snapshot: Snapshot) -> None:
+    """Keep the commit from git's garbage collection for as long as the run is remembered. Raises GitError."""
+    git(workspace, "update-ref", f"{REFS}{run}", snapshot.commit)
+
+
+def forget_snapshot(workspace: Path, run: str) -> None:
+    """Let git collect the commit, unless something else names it. Raises GitError."""
+    git(workspace, "update-ref", "-d", f"{REFS}{run}")
+
+
+def _head(workspace: Path) -> str | None:
+    try:
+        return commit_of(workspace)
+    except GitError:
+        try:
+            git(workspace, "rev-parse", "--git-dir")
+        except GitError:
+            raise GitError(
+                f"{workspace}: no git repository here, and a run works on a commit of what is there; "
+                "make it one: git init"
+            ) from None
+        return None  # before the first commit
+
+
+def _branch(workspace: Path) -> str | None:
+    try:
+        return git(workspace, "symbolic-ref", "--quiet", "--short", "HEAD").strip()
+    except GitError:
+        return None
+
+
+def _new_files(workspace: Path) -> tuple[list[str], tuple[str, ...]]:
+    """Untracked files that belong into a snapshot, and those that are too large for one."""
+    listed = git(workspace, "ls-files", "--others", "--exclude-standard", "-z", "--", ".", f":(exclude){_DATA}**")
+    names = [name for name in listed.split("\0") if name and not name.endswith("/")]  # "x/" is another repository
+    names += [
+        path.relative_to(workspace).as_posix()
+        for path in (workspace / _DATA).glob("*")
+        if path.name.endswith(_TRACKED_BY_DVC)
+    ]
+    sizes = {name: (workspace / os.fsencode(name).decode(errors="surrogateescape")).lstat().st_size for name in names}
+    left_out = tuple(name for name, size in sizes.items() if size > MOST_NEW_BYTES)
+    return [name for name in names if name not in left_out], left_out
+
+
+@contextmanager
+def _own_index(workspace: Path) -> Iterator[Mapping[str, str]]:
+    """A copy of git's index, which knows the times of unchanged files, so that only changed ones are read."""
+    index = Path(git(workspace, "rev-parse", "--path-format=absolute", "--git-path", "index").strip())
+    with tempfile.TemporaryDirectory(prefix="genai-snapshot-") as folder:
+        copy = Path(folder) / "index"
+        if index.is_file():
+            shutil.copyfile(index, copy)
+        yield {"GIT_INDEX_FILE": str(copy)}
+
+
+def _commit(workspace: Path, tree: str, base: str | None) -> str:
+    when = git(workspace, "show", "--no-patch", "--format=%cI", base).strip() if base else _EPOCH
+    dates = {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
+    parents = ["-p", base] if base else []
+    message = "Snapshot of a workspace, for a run"
+    return git(workspace, "commit-tree", tree, *parents, "-m", message, environment={**_NOBODY, **dates}).strip()
+
+
+def _changed(workspace: Path, base: str | None, tree: str) -> tuple[str, ...]:
+    if base is None:
+        return ()
+    listed = git(workspace, "diff-tree", "-r", "-z", "--name-only", "--no-renames", base, tree)
+    return tuple(name for name in listed.split("\0") if name)

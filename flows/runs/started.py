@@ -1,0 +1,221 @@
+"""The beginning and the end of a run: what it works on, decided in one moment; where; and what is said of it later."""
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import SimpleQueue
+
+from flows.graph import Graph, open_repo, read_graph
+from flows.plan import Plan, make_plan
+from flows.process import start_keeper
+from flows.results import model_rows
+from flows.runs.acceptance import accept
+from flows.runs.checkout import open_detached, remove_worktree
+from flows.runs.job import Result
+from flows.runs.one_at_a_time import remove_unheld
+from flows.runs.place import Place, open_place
+from flows.runs.record import (
+    CHECKOUT,
+    RUNS,
+    Recorder,
+    RunError,
+    RunRecord,
+    find_run,
+    forget_old_runs,
+    is_held,
+    new_id,
+    now,
+    run_folder,
+)
+from flows.runs.snapshot import Snapshot, keep_snapshot, take_snapshot
+from flows.workspace import changing
+from genai_core.config import PARAMS_FILE, ConfigError, load_config
+
+KEEPER = Path(__file__).with_name("keeper.py")
+_MOST_LOOKS = 5
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a run is going to do, and of which contents. snapshot: None where nothing has to be done."""
+
+    graph: Graph
+    plan: Plan
+    snapshot: Snapshot | None
+
+
+@dataclass
+class Started:
+    """A run at work. held: descriptors that say so, for all that it starts."""
+
+    id: str
+    place: Place
+    recorder: Recorder
+    acceptance: "Acceptance | None"
+    held: tuple[int, ...]
+
+
+def decide(workspace: Path, stages: Iterable[str]) -> Decided:
+    """The plan of a user's checkout and the snapshot that it is of. Raises GraphError, GitError or ConfigError.
+
+    Somebody may edit between the two: then both are made again.
+    """
+    with changing(workspace, "start a run"):
+        before = take_snapshot(workspace)
+        for _ in range(_MOST_LOOKS):
+            with open_repo(workspace) as repo:
+                graph = read_graph(repo).up_to(stages)
+                plan = make_plan(repo, graph)
+            snapshot = take_snapshot(workspace)
+            if snapshot.tree == before.tree:
+                return Decided(graph, plan, None if plan.nothing_to_do else snapshot)
+            before = snapshot
+    raise ConfigError(
+        f"{workspace}: files change all the time here, so that no run can start; wait for what writes them"
+    )
+
+
+def decide_in_place(folder: Path, stages: Iterable[str], snapshot: Snapshot) -> Decided:
+    """The plan of a checkout in which nobody edits. Raises GraphError."""
+    with open_repo(folder) as repo:
+        graph = read_graph(repo).up_to(stages)
+        plan = make_plan(repo, graph)
+    return Decided(graph, plan, None if plan.nothing_to_do else snapshot)
+
+
+@contextmanager
+def start(workspace: Path, decided: Decided, asked: Iterable[str]) -> Iterator[Started]:
+    """A run of a snapshot of the workspace, in a checkout of its own that is gone afterwards. Raises GitError."""
+    assert decided.snapshot is not None
+    sweep(workspace)
+    run = new_id()
+    with run_folder(workspace, run) as (folder, lock):
+        keep_snapshot(workspace, run, decided.snapshot)
+        record = _new_record(run, decided, asked, "")
+        with _working(workspace, folder, lock, record, decided) as started:
+            yield started
+
+
+@contextmanager
+def resume(workspace: Path, name: str) -> Iterator[tuple[Started, Decided]]:
+    """The same run again, of the same snapshot: what is done is taken from the cache. Raises RunError, GitError."""
+    sweep(workspace)
+    before = find_run(workspace, name)
+    if before.place:
+        raise RunError(f"{before.id} is a part of what works in {before.place}, which goes on by itself when run again")
+    with run_folder(workspace, before.id) as (folder, lock):
+        snapshot = Snapshot(before.snapshot, "", before.base, before.branch, before.changed, ())
+        checkout = open_detached(workspace, before.snapshot, folder / CHECKOUT)
+        decided = decide_in_place(checkout, before.asked, snapshot)
+        record = replace(before, state="running", ended=None, message="", pid=os.getpid(), stages={})
+        with _working(workspace, folder, lock, record, decided) as started:
+            yield started, decided
+
+
+@contextmanager
+def start_in_place(home: Path, folder: Path, decided: Decided, asked: Iterable[str]) -> Iterator[Started]:
+    """A run in a checkout that was made for it: what it makes stays there."""
+    run = new_id()
+    with run_folder(home, run) as (records, lock), open_place(folder) as place:
+        record = _new_record(run, decided, asked, folder.relative_to(home).as_posix())
+        yield Started(run, place, Recorder(records, record), None, (lock,))
+
+
+def sweep(home: Path) -> None:
+    """Remove what killed runs left, and forget the oldest runs."""
+    for folder in (home / RUNS).glob("*"):
+        if (folder / CHECKOUT).exists() and not is_held(folder):
+            remove_worktree(home, folder / CHECKOUT)
+    remove_unheld(home)
+    forget_old_runs(home)
+
+
+def finish(started: Started, state: str, message: str) -> RunRecord:
+    """Wait until all that can be accepted is, and write down what came of the run."""
+    recorder = started.recorder
+    if started.acceptance is not None:
+        for stage, reason in started.acceptance.close().items():
+            recorder.stage(stage, left=reason)
+    rows = model_rows(started.place.folder) if (started.place.folder / PARAMS_FILE).is_file() else []
+    recorder.set(state=state, message=message, ended=now(), figures=tuple(rows))
+    return recorder.record
+
+
+class Acceptance:
+    """Brings results into the workspace, one after another in a thread of its own: the stages do not wait for it."""
+
+    def __init__(self, workspace: Path, place: Path, plan: Plan) -> None:
+        self._workspace, self._place = workspace, place
+        self._before = {entry.stage: entry.outputs for entry in plan.stages}
+        self._queue: SimpleQueue[Result | None] = SimpleQueue()
+        self._left: dict[str, tuple[Result, str]] = {}
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def offer(self, result: Result) -> None:
+        self._queue.put(result)
+
+    def close(self) -> dict[str, str]:
+        """Wait for all; what did not reach the workspace, by stage, and why."""
+        self._queue.put(None)
+        self._thread.join()
+        if self._left:  # an edit may have been taken back meanwhile
+            self._try([result for result, _ in self._left.values()])
+        return {stage: reason for stage, (_, reason) in self._left.items()}
+
+    def _work(self) -> None:
+        while (result := self._queue.get()) is not None:
+            self._try([result])
+
+    def _try(self, results: list[Result]) -> None:
+        by_stage = {result.job.stage: result for result in results}
+        pairs = [(result, self._before.get(stage, {})) for stage, result in by_stage.items()]
+        for verdict in accept(self._workspace, self._place, pairs):
+            self._left.pop(verdict.stage, None)
+            if verdict.reason is not None:
+                self._left[verdict.stage] = (by_stage[verdict.stage], verdict.reason)
+
+
+@contextmanager
+def _working(workspace: Path, folder: Path, lock: int, record: RunRecord, decided: Decided) -> Iterator[Started]:
+    """The checkout of a run, for as long as it is at work; a keeper removes it when we are killed."""
+    keeper = start_keeper(KEEPER, str(workspace), str(folder))
+    with ExitStack() as stack:
+        stack.callback(keeper.wait)
+        assert keeper.stdin is not None
+        stack.callback(keeper.stdin.close)
+        stack.callback(remove_worktree, workspace, folder / CHECKOUT)
+        checkout = open_detached(workspace, record.snapshot, folder / CHECKOUT)
+        _link_weights(workspace, checkout)
+        place = stack.enter_context(open_place(checkout, workspace))
+        recorder = Recorder(folder, record)
+        acceptance = Acceptance(workspace, checkout, decided.plan)
+        yield Started(record.id, place, recorder, acceptance, (lock,))
+
+
+def _new_record(run: str, decided: Decided, asked: Iterable[str], place: str) -> RunRecord:
+    snapshot = decided.snapshot
+    assert snapshot is not None
+    return RunRecord(
+        id=run,
+        snapshot=snapshot.commit,
+        base=snapshot.base,
+        branch=snapshot.branch,
+        changed=snapshot.changed,
+        asked=tuple(asked),
+        began=now(),
+        place=place,
+        pid=os.getpid(),
+        planned=tuple(entry.stage for entry in decided.plan.stages if entry.action != "keep"),
+    )
+
+
+def _link_weights(workspace: Path, checkout: Path) -> None:
+    """Weights at a path that params.yaml names: neither git nor DVC has them, and their hash is a parameter."""
+    path = getattr(load_config(checkout / PARAMS_FILE).extractor, "weights", None)
+    if path and not Path(path).is_absolute() and (workspace / path).is_file() and not (checkout / path).exists():
+        (checkout / path).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / path).symlink_to((workspace / path).resolve())
