@@ -13,6 +13,7 @@ from flows.lineage import cli as lineage_cli
 from flows.measuring import backfill_cli, compare_cli
 from flows.registry import cli as registry_cli
 from flows.retraining import cli as retrain_cli
+from flows.runs import cli as runs_cli
 from flows.services import cli as services_cli
 from flows.terminal import headline, print_results, quiet_prefect, run_flow
 from flows.watching import cli as watch_cli
@@ -34,6 +35,7 @@ EXPECTED_ERRORS = {
     "RegistryError",
     "RemoteError",
     "RetrainError",
+    "RunError",
     "ServerError",
     "ServicesError",
     "VersionError",
@@ -128,8 +130,29 @@ for command in (registry_cli.promote, registry_cli.rollback, registry_cli.histor
     main.add_command(command)
 for command in (compare_cli.compare, lineage_cli.lineage, services_cli.up, services_cli.down, services_cli.doctor):
     main.add_command(command)
+for command in (runs_cli.runs, runs_cli.status, runs_cli.logs):
+    main.add_command(command)
 for command in (watch_cli.watch, retrain_cli.retrain, retrain_cli.approve, backfill_cli.backfill):
     main.add_command(command)
+
+
+@runs_cli.runs.command("resume")
+@click.argument("run_id", metavar="ID")
+@click.pass_obj
+def resume(workspace: Path, run_id: str) -> None:
+    """Go on with a run on its own snapshot: what is done is taken from the cache, trainings go on from checkpoints.
+
+    Results reach this checkout where its inputs are still those of the run. The end of an ID is enough.
+    """
+    from flows.plan import Plan, StagePlan
+    from flows.runs.record import find_run
+    from flows.services.server import ensure_prefect_api
+
+    found = find_run(workspace, run_id)
+    quiet_prefect()
+    ensure_prefect_api()
+    plan = Plan(tuple(StagePlan(name, "run", ("resumed",)) for name in found.planned))
+    sys.exit(run_flow(workspace, found.asked, plan, found.id))
 
 
 @main.command()

@@ -136,7 +136,7 @@ def run_cache_entry(stage: "Stage") -> dict[str, Any] | None:
 def save_to_run_cache(stage: "Stage") -> None:
     """Remember what the inputs in memory make: StageCache.save, from any folder."""
     cache = stage.repo.stage_cache
-    cache._create_stage = lambda entry, wdir=None: recorded_stage(entry, stage)
+    cache._create_stage = lambda entry, **_kwargs: recorded_stage(entry, stage)
     cache.save(stage)
 
 
