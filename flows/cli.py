@@ -14,8 +14,8 @@ from flows.measuring import backfill_cli, compare_cli
 from flows.registry import cli as registry_cli
 from flows.retraining import cli as retrain_cli
 from flows.runs import cli as runs_cli
+from flows.runs.terminal import headline, print_results, quiet_prefect, run_flow
 from flows.services import cli as services_cli
-from flows.terminal import headline, print_results, quiet_prefect, run_flow
 from flows.watching import cli as watch_cli
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ class Place:
         self._recorded: dict[str, LockEntry] = {
             name: to_single_stage_lockfile(stage)
             for name, stage in self._stages.items()
-            if stage.cmd and all(item.hash_info for item in (*stage.deps, *stage.outs))
+            if stage.cmd and not stage.changed_stage() and all(item.hash_info for item in (*stage.deps, *stage.outs))
         }
         self._laid_out: set[str] = set()
 

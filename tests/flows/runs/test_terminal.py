@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.plan import Plan, StagePlan
-from flows.terminal import headline, print_results
+from flows.runs.terminal import headline, print_results
 from tests.flows.conftest import ROOT
 from tests.flows.test_results import FIGURES, write
 

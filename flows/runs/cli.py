@@ -1,0 +1,202 @@
+"""The commands about runs: `genai runs`, `genai status`, `genai logs`."""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from flows.runs.record import RunRecord, StageRecord
+
+_FOLLOW_POLL_S = 0.3
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print all that is known, as JSON.")
+@click.pass_context
+def runs(context: click.Context, as_json: bool) -> None:
+    """List runs: when, state, stages, figures, and what differed from the branch.
+
+    \b
+    genai runs show ID      one run, stage by stage
+    genai runs resume ID    go on with a run that was stopped, killed or failed, on its own snapshot
+    genai runs stop ID      stop a run that is at work; what it has done is kept
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from flows.runs.record import read_runs
+
+    found = read_runs(context.obj)
+    if as_json:
+        click.echo(json.dumps([_values(run) for run in found], indent=2))
+        return
+    if not found:
+        click.echo("no run is remembered here; genai run starts one")
+        return
+    _print_table(["id", "began", "state", "stages", "smallest FD", "snapshot of"], [_row(run) for run in found])
+
+
+@runs.command("show")
+@click.argument("run_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print all that is known, as JSON.")
+@click.pass_obj
+def show(workspace: Path, run_id: str, as_json: bool) -> None:
+    """Show one run: its snapshot, its stages, its figures. The end of an ID is enough."""
+    from flows.runs.record import find_run
+
+    run = find_run(workspace, run_id)
+    if as_json:
+        click.echo(json.dumps(_values(run), indent=2))
+        return
+    click.echo(f"run {run.id}: {run.state}{f', {run.message}' if run.message else ''}")
+    click.echo(f"began {run.began}{f', ended {run.ended}' if run.ended else ''}")
+    click.echo(f"snapshot {run.snapshot[:10]} of {_source(run)}: git show {run.snapshot[:10]}")
+    for path in run.changed:
+        click.echo(f"  differs: {path}")
+    if run.stages:
+        click.echo()
+        _print_table(["stage", "", "seconds", ""], [_stage_row(name, stage) for name, stage in run.stages.items()])
+    if run.figures:
+        click.echo()
+        _print_table(list(run.figures[0]), [[str(value) for value in row.values()] for row in run.figures])
+
+
+@runs.command("stop")
+@click.argument("run_id", metavar="ID")
+@click.pass_obj
+def stop(workspace: Path, run_id: str) -> None:
+    """Stop a run: its stages save what they have and end; `genai runs resume ID` goes on."""
+    from flows.runs.record import RUNS, STOP, RunError, find_run, is_held
+
+    run = find_run(workspace, run_id)
+    folder = workspace / RUNS / run.id
+    if run.state != "running":
+        raise RunError(f"run {run.id} is not at work: {run.state}")
+    (folder / STOP).touch()
+    deadline = time.monotonic() + 30.0
+    while is_held(folder):
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"run {run.id} (process {run.pid}) was asked to stop and has not ended yet; see genai status"
+            )
+        time.sleep(0.1)
+    click.echo(f"stopped {run.id}; genai runs resume {run.id} goes on")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.pass_obj
+def status(workspace: Path, as_json: bool) -> None:
+    """Say what is running in this workspace, since when, and how far it is."""
+    from flows.runs.record import read_runs
+
+    found = read_runs(workspace)
+    alive = [run for run in found if run.state == "running"]
+    if as_json:
+        click.echo(json.dumps([{**_values(run), "progress": _progress_of(workspace, run)} for run in alive], indent=2))
+        return
+    for run in alive:
+        click.echo(f"run {run.id}: at work for {_since(run.began)} (process {run.pid}), on {_source(run)}")
+        done = [name for name, stage in run.stages.items() if stage.outcome not in ("running", "failed", "stopped")]
+        click.echo(f"  {len(set(done) & set(run.planned))} of {len(run.planned)} stages done")
+        progress = _progress_of(workspace, run)
+        for name, stage in run.stages.items():
+            if stage.outcome == "running":
+                click.echo(f"  {name}: for {_since(stage.began)}{_told(progress.get(name))}")
+    if not alive:
+        click.echo("nothing is running here")
+        if found:
+            last = found[-1]
+            click.echo(f"the last run, {last.id}: {last.state}{f', {last.message}' if last.message else ''}")
+
+
+@click.command()
+@click.argument("stage", required=False)
+@click.option("--run", "run_id", metavar="ID", help="[default: the last run]")
+@click.option("-f", "--follow", is_flag=True, help="Go on printing while the run is at work.")
+@click.pass_obj
+def logs(workspace: Path, stage: str | None, run_id: str | None, follow: bool) -> None:
+    """Print what the stages of a run said: of STAGE, or of all."""
+    from flows.runs.record import LOGS, RUNS, RunError, find_run, is_held, read_runs
+
+    if run_id is None and not (found := read_runs(workspace)):
+        raise RunError("no run is remembered here; genai run starts one")
+    run = find_run(workspace, run_id) if run_id is not None else found[-1]
+    folder = workspace / RUNS / run.id
+    known = sorted(path.stem for path in (folder / LOGS).glob("*.log"))
+    if stage is not None and stage not in known and not (follow and is_held(folder)):
+        raise RunError(f"run {run.id} has no log of {stage!r}; there are: {', '.join(known) or 'none'}")
+    told: dict[str, int] = {}
+    while True:
+        alive = is_held(folder)
+        for path in sorted((folder / LOGS).glob(f"{stage or '*'}.log"), key=lambda path: path.stat().st_mtime):
+            with path.open(errors="replace") as file:
+                file.seek(told.get(path.stem, 0))
+                for line in file:
+                    click.echo(line.rstrip("\n") if stage else f"{path.stem:<18} {line.rstrip()}")
+                told[path.stem] = file.tell()
+        if not (follow and alive):
+            return
+        time.sleep(_FOLLOW_POLL_S)
+
+
+def _values(run: "RunRecord") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(run)
+
+
+def _row(run: "RunRecord") -> list[str]:
+    outcomes = [stage.outcome for stage in run.stages.values()]
+    counted = [f"{outcomes.count(name)} {name}" for name in ("ran", "restored", "failed") if name in outcomes]
+    distances = [row["FD"] for row in run.figures if isinstance(row.get("FD"), float)]
+    left = sum(stage.left is not None for stage in run.stages.values())
+    counted += [f"{left} only in the cache"] if left else []
+    return [run.id, run.began[:16], run.state, ", ".join(counted), str(min(distances, default="")), _source(run)]
+
+
+def _source(run: "RunRecord") -> str:
+    where = run.place or run.branch or run.snapshot[:7]
+    if not run.changed:
+        return where
+    more = f" and {len(run.changed) - 2} more" if len(run.changed) > 2 else ""
+    return f"{where}, and not committed: {', '.join(run.changed[:2])}{more}"
+
+
+def _stage_row(name: str, stage: "StageRecord") -> list[str]:
+    left = f"only in DVC's cache: {stage.left}" if stage.left else ""
+    return [name, stage.outcome, f"{stage.seconds:.1f}" if stage.seconds else "", left]
+
+
+def _progress_of(workspace: Path, run: "RunRecord") -> dict[str, Any]:
+    from flows.runs.record import CHECKOUT, RUNS
+
+    place = workspace / run.place if run.place else workspace / RUNS / run.id / CHECKOUT
+    found = {}
+    for path in (place / ".genai" / "progress").glob("*.json"):
+        try:
+            found[path.stem] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def _told(state: dict[str, Any] | None) -> str:
+    from flows.view import describe_progress
+
+    return f", {describe_progress(state)}" if state and state.get("total") else ""
+
+
+def _since(moment: str) -> str:
+    seconds = int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+def _print_table(head: list[str], rows: list[list[str]]) -> None:
+    widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
+    for row in [head, *rows]:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
