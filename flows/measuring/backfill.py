@@ -14,7 +14,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from flows.data.history import DataVersionAt, data_versions
 from flows.data.stores import Stores
@@ -64,6 +64,8 @@ def backfill(workspace: str, revisions: str, retrain: bool = False, out: str = "
             if done(place, version.raw) is None:
                 with prepared_tree(root, code, version.commit, f"backfill/{place.name}-{version.raw[:10]}") as tree:
                     state = pipeline(str(tree), list(subject.stages), return_state=True)
+                    if state.is_cancelled():
+                        return Cancelled(message=f"stopped at data version {version.raw[:10]}; the next goes on")
                     if state.is_completed():
                         keep(place, subject.measure(version, tree, place))
                     else:

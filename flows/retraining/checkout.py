@@ -2,16 +2,24 @@
 
 import json
 import re
-import shutil
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from flows.git import GitError, commit_of, git
+from flows.git import commit_of, git
 from flows.locked import RAW_FILE
 from flows.retraining.policy import Action
 from flows.retraining.source import RetrainError, Source
-from flows.runs.checkout import PLACE, Worktree, branch_name, open_worktree, remove_worktree
+from flows.runs.checkout import (
+    PLACE,
+    Worktree,
+    branch_name,
+    head_branch,
+    home_of,
+    is_worktree,
+    open_worktree,
+    remove_worktree,
+)
 from genai_core.config import PARAMS_FILE
 
 _NOTE = Path(".genai/retraining.json")  # in the worktree: what it was opened for
@@ -35,7 +43,7 @@ def open_checkout(workspace: Path, source: Source, champion: str, today: date) -
     """
     wanted = Purpose(source.commit, source.raw, champion)
     for folder, purpose in _left_behind(workspace):
-        branch = git(folder, "symbolic-ref", "--short", "HEAD").strip()
+        branch = str(head_branch(folder))
         if purpose is not None and (purpose.base, purpose.raw, purpose.champion) == (
             wanted.base,
             wanted.raw,
@@ -78,13 +86,11 @@ def _left_behind(workspace: Path) -> list[tuple[Path, Purpose | None]]:
     """The worktrees of retrainings that did not end; None: nobody wrote down what for."""
     found: list[tuple[Path, Purpose | None]] = []
     for folder in sorted((workspace / PLACE).glob("retrain-*")):
-        try:
-            git(folder, "symbolic-ref", "--short", "HEAD")
-            if Path(git(folder, "rev-parse", "--show-toplevel").strip()) != folder.resolve():
-                raise GitError("a folder, no worktree")
-        except GitError:
-            shutil.rmtree(folder, ignore_errors=True)  # half made, and never registered
+        if home_of(folder) is None or not is_worktree(folder):
+            remove_worktree(workspace, folder)  # half made
             continue
+        if head_branch(folder) is None:
+            continue  # somebody is in the middle of a rebase there
         try:
             found.append((folder, Purpose(**json.loads((folder / _NOTE).read_text()))))
         except (OSError, ValueError, TypeError):

@@ -103,9 +103,12 @@ def run_folder(home: Path, run: str) -> Iterator[tuple[Path, int]]:
     folder = home / RUNS / run
     (folder / LOGS).mkdir(parents=True, exist_ok=True)
     (folder / STOP).unlink(missing_ok=True)
-    with (folder / LOCK).open("a") as file:
+    with (folder / LOCK).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
         except BlockingIOError:
             raise RunError(f"run {run} is at work: genai status; genai runs stop {run}") from None
         yield folder, file.fileno()

@@ -11,6 +11,7 @@ import psutil
 
 from flows.git import git
 from flows.runs.checkout import PLACE
+from flows.runs.record import LOCK, RUNS
 from flows.services.check import Check
 
 # git writes its index within seconds; who left a lock of this age is dead.
@@ -44,8 +45,9 @@ def check_locks(workspace: Path) -> Check:
 
 def _own_locks(workspace: Path) -> list[Path]:
     """Of runs and retrainings in this checkout, and of what these run in checkouts of their own."""
-    own = [workspace / ".genai" / f"{what}.lock" for what in ("run", "retraining")]
-    return own + sorted((workspace / PLACE).glob("*/.genai/run.lock"))
+    own = [workspace / ".genai" / f"{what}.lock" for what in ("change", "retraining")]
+    own += sorted((workspace / PLACE).glob("*/.genai/run.lock"))
+    return own + sorted((workspace / RUNS).glob(f"*/{LOCK}"))
 
 
 def _held_by_leftovers(path: Path) -> str:

@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from flows.data.tree import prepared_tree
 from flows.registry.production import (
@@ -58,6 +58,8 @@ def evaluate(workspace: str = ".") -> State[None]:
         return Completed(name="Nothing new", message=f"{production.version} was promoted with the newest test images")
     with prepared_tree(root, newest.commit, newest.commit, f"evaluate/{newest.raw[:10]}") as tree:
         prepared = pipeline(str(tree), ["prepare"], return_state=True)
+        if prepared.is_cancelled():
+            return Cancelled(message="stopped on request")
         if not prepared.is_completed():
             return Failed(message=f"the newest data could not be prepared: {prepared.message}")
         with TemporaryDirectory(dir=production.folder) as scratch:

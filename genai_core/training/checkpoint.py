@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 FORMAT = 2
 _KEPT = 2
+_GIVEN_UP_S = 14 * 24 * 3600.0
 _NAME = re.compile(r"step-(\d{12})-([0-9a-f]{64})\.pt")
 
 
@@ -57,13 +59,14 @@ class Checkpoints:
         return None
 
     def delete(self) -> None:
-        """Delete the checkpoints of all runs of this name, as this one has ended well.
+        """Delete this run's checkpoints, as it has ended well, and those of its name that nobody has touched for long.
 
-        The others were given up: made with a config, data or code that were changed before the run had ended.
+        Another run of this name, with another config, data or code, may be at work or go on later.
         """
-        own = re.compile(re.escape(self._name) + "-[0-9a-f]{16}")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        same_name = re.compile(re.escape(self._name) + "-[0-9a-f]{16}")
         for folder in self._root.glob("*"):
-            if own.fullmatch(folder.name):
+            if same_name.fullmatch(folder.name) and time.time() - folder.stat().st_mtime > _GIVEN_UP_S:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _newest_first(self) -> list[Path]:

@@ -1,3 +1,6 @@
+import os
+import time
+
 import torch
 
 from genai_core.training.checkpoint import Checkpoints
@@ -55,12 +58,16 @@ def test_another_config_or_dataset_has_others(tmp_path):
 
 
 def test_deleted_at_the_end_with_those_that_were_given_up(tmp_path):
-    kept, given_up = checkpoints(tmp_path), checkpoints(tmp_path, seed=1)
+    kept, given_up, at_work = checkpoints(tmp_path), checkpoints(tmp_path, seed=1), checkpoints(tmp_path, seed=2)
     others = [Checkpoints(tmp_path, name, {}) for name in ("train@gan-big", "train@gan-0", "train")]
-    for each in (kept, given_up, *others):
+    for each in (kept, given_up, at_work, *others):
         each.save(1, state(1))
+    long_ago = time.time() - 15 * 24 * 3600
+    for each in (given_up, *others):
+        os.utime(each.folder, (long_ago, long_ago))
     kept.delete()
     assert not kept.folder.exists()
     assert not given_up.folder.exists()
+    assert at_work.load()  # another run of this name may go on
     assert all(other.load() for other in others)
     kept.delete()

@@ -170,7 +170,7 @@ def test_what_doctor_finds_without_a_server(checkout: Path) -> None:
     index = checkout / ".git/index.lock"
     index.write_text("")
     os.utime(index, (time.time() - 3600,) * 2)
-    held = [".genai/run.lock", ".genai/retraining.lock", ".genai/worktrees/retrain-x/.genai/run.lock"]
+    held = [".genai/runs/x/lock", ".genai/retraining.lock", ".genai/worktrees/retrain-x/.genai/run.lock"]
     for path in held:
         (checkout / path).parent.mkdir(parents=True, exist_ok=True)
         (checkout / path).write_text(str(gone.pid))
