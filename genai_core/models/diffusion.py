@@ -1,8 +1,8 @@
 """Diffusion, by one of two objectives on one network.
 
-edm: preconditioning, weighting, noise levels and sampler of Karras et al. 2022 (arXiv 2206.00364). flow: flow matching
-on a linear path (Lipman et al. 2023, arXiv 2210.02747; Liu et al. 2023, arXiv 2209.03003) with logit-normal times (Esser
-et al. 2024, arXiv 2403.03206).
+edm: preconditioning, weighting, noise levels and sampler of Karras et al. 2022 (arXiv 2206.00364). flow: flow
+matching on a linear path (Lipman et al. 2023, arXiv 2210.02747; Liu et al. 2023, arXiv 2209.03003) with logit-normal
+times (Esser et al. 2024, arXiv 2403.03206).
 
 The path of a flow from image to noise, (1 - t) x / s + t n for images of deviation s, is that of a diffusion with noise
 level sigma = s t / (1 - t), but for a scale. So both are denoisers of x + sigma n, and differ in how they scale the
@@ -90,8 +90,8 @@ class Diffusion(GenerativeModel):
     def _spread_normal(self, count: int, generator: Generator) -> Tensor:
         """Standard normal numbers (count,): the batch has one in each of as many equally likely intervals as images.
 
-        So every batch has all noise levels, and its gradient varies less (Kingma et al. 2021, arXiv 2107.00630, appendix
-        I.1). Each number alone is normal, as if drawn freely.
+        So every batch has all noise levels, and its gradient varies less (Kingma et al. 2021, arXiv 2107.00630,
+        appendix I.1). Each number alone is normal, as if drawn freely.
         """
         part = self.part or Part(0, count, count)
         device = generator.device
@@ -106,7 +106,9 @@ class Diffusion(GenerativeModel):
         scales = flow_preconditioning if self.objective.kind == "flow" else preconditioning
         return scales(sigma, self.objective.sigma_data)
 
-    def denoise(self, images: Tensor, sigma: Tensor, labels: Tensor | None, augmentation: Tensor | None = None) -> Tensor:
+    def denoise(
+        self, images: Tensor, sigma: Tensor, labels: Tensor | None, augmentation: Tensor | None = None
+    ) -> Tensor:
         """The expected clean images, from images (B, C, H, W) with noise of standard deviation sigma (B,).
 
         labels (B,) int64, the number of classes for "no label"; None for an unconditional model. augmentation (B, 4):
@@ -160,8 +162,8 @@ class Diffusion(GenerativeModel):
     def _guided(self, images: Tensor, sigma: float, labels: Tensor | None, sampling: DiffusionSampling) -> Tensor:
         """Classifier-free guidance (Ho and Salimans 2022): away from the unconditional estimate, by `guidance_scale`.
 
-        Outside `guidance_interval` the conditional estimate alone: at high noise guidance costs variety, at low noise it
-        changes little (Kynkäänniemi et al. 2024, arXiv 2404.07724), and the network is asked once instead of twice.
+        Outside `guidance_interval` the conditional estimate alone: at high noise guidance costs variety, at low noise
+        it changes little (Kynkäänniemi et al. 2024, arXiv 2404.07724), and the network is asked once instead of twice.
         """
         sigmas = images.new_full((len(images),), sigma)
         conditional = self.denoise(images, sigmas, labels)
@@ -204,8 +206,8 @@ def noise_levels(steps: int, sigma_min: float, sigma_max: float) -> list[float]:
 def flow_preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
     """The scales under which the network gives the path's velocity n - x / sigma_data at each noise level sigma (B,).
 
-    With t = sigma / (sigma + sigma_data), the path's image is (x + sigma n) / (sigma + sigma_data), and x / sigma_data is
-    that image less t times the velocity.
+    With t = sigma / (sigma + sigma_data), the path's image is (x + sigma n) / (sigma + sigma_data), and x / sigma_data
+    is that image less t times the velocity.
     """
     total = sigma + sigma_data
     return Preconditioning(

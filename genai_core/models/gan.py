@@ -115,9 +115,10 @@ class Gan(GenerativeModel):
             )
         if figures["discriminator_loss"] < _WON_LOSS:
             return (
-                f"the discriminator has won: its loss is {figures['discriminator_loss']:.2g}, with scores of real images "
-                f"{figures['score_margin']:.3g} above the generated ones', and the generator learns nothing from it; raise "
-                "objective.r1_gamma, lower objective.discriminator_rate_factor, or augment (objective.augment_policy)"
+                f"the discriminator has won: its loss is {figures['discriminator_loss']:.2g}, with scores of real "
+                f"images {figures['score_margin']:.3g} above the generated ones', and the generator learns nothing "
+                "from it; raise objective.r1_gamma, lower objective.discriminator_rate_factor, or augment "
+                "(objective.augment_policy)"
             )
         return None
 

@@ -73,7 +73,7 @@ class GenerativeModel(nn.Module, ABC):
         All randomness comes from `generator`, drawn on its device, so that a resumed run goes on exactly.
         """
 
-    def end_step(self, batch_images: int, figures: Mapping[str, float]) -> None:  # noqa: B027 - most have nothing to keep
+    def end_step(self, batch_images: int, figures: Mapping[str, float]) -> None:
         """Keep, in buffers, what training goes by beside its weights, such as how many images were seen.
 
         Called once a step, whatever the number of parts and processes: batch_images and figures are the whole batch's.

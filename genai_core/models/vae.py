@@ -66,7 +66,8 @@ class Vae(GenerativeModel):
         condition = self.network.condition(labels, len(images))
         posterior = self.network.encoder(images.contiguous(memory_format=torch.channels_last), condition)
         latents = posterior.sample(noise)
-        divergence = (posterior_log_density(posterior, noise) - self.network.prior.log_density(latents, condition)).mean()
+        prior_log_density = self.network.prior.log_density(latents, condition)
+        divergence = (posterior_log_density(posterior, noise) - prior_log_density).mean()
         std = likelihood_std(images, self.network.decoder(latents, condition))
         weight = self._kl_weight()
         # With the most likely s the squared errors over 2 s^2 come to 1/2 a value.

@@ -1,7 +1,7 @@
 """VQ-VAE: images as tokens (van den Oord et al. 2017, arXiv 1711.00937), and a transformer that writes such tokens.
 
-The tokens come from finite scalar quantisation (FSQ) rather than from a codebook: measured on Fashion-MNIST beside an EMA
-codebook with revival of dead codes, the error is the same at a lower perplexity, so the prior has less to learn
+The tokens come from finite scalar quantisation (FSQ) rather than from a codebook: measured on Fashion-MNIST beside an
+EMA codebook with revival of dead codes, the error is the same at a lower perplexity, so the prior has less to learn
 (docs/architecture.md has the figures), and nothing can collapse.
 """
 
@@ -55,8 +55,8 @@ class Vqvae(GenerativeModel):
     def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:  # noqa: ARG002
         """tokenizer: mean squared error. prior: cross-entropy, nats a token.
 
-        codebook_use: share of the channels' levels that this batch has; codebook_perplexity: how many tokens it has, were
-        they equally frequent.
+        codebook_use: share of the channels' levels that this batch has; codebook_perplexity: how many tokens it has,
+        were they equally frequent.
         """
         if phase == "tokenizer":
             codes = self.network.codes(images)
@@ -117,7 +117,7 @@ class TokenModel(nn.Module):
         self.prior = TokenPrior(sizes.levels, self.side**2, classes, sizes.prior_width, sizes.prior_depth)
 
     def forward(self, uniforms: Tensor, labels: Tensor | None, temperature: float, top_k: int | None) -> Tensor:
-        """uniforms (B, tokens of an image, channels of a token) in [0, 1), labels (B,) int64 or None -> images (B, C, H, W)."""
+        """uniforms (B, tokens, channels of a token) in [0, 1), labels (B,) int64 or None -> images (B, C, H, W)."""
         levels = self.prior.draw(uniforms, labels, temperature, top_k)
         return self.tokenizer.decode(self.quantiser.to_codes(levels.reshape(len(levels), self.side, self.side, -1)))
 

@@ -1,4 +1,4 @@
-"""A prior that is learned: a normalising flow of affine couplings (Dinh et al. 2017, arXiv 1605.08803), a class each."""
+"""A learned prior: a normalising flow of affine couplings (Dinh et al. 2017, arXiv 1605.08803) that knows the class."""
 
 import math
 from typing import cast
