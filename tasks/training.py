@@ -69,7 +69,7 @@ def run_training(
         device=device,
         memory_bytes=int(memory_bytes(device) * compute.resident_share),
     )
-    cost = count_cost(model)
+    cost = count_cost(model, training.batch_images)
     if context.is_first:
         print(f"{recipe.family}, {_in_words(cost)}, on {len(batches):,} images, {device}", flush=True)
     with stop_deferred() as stop_requested:
