@@ -174,8 +174,8 @@ def relativistic_loss(margin: Tensor) -> Tensor:
 def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
     """Squared norm of the gradient of the scores with respect to each image, (B,); 0 where no score comes from it.
 
-    R1 on real images, R2 on generated ones (Mescheder et al. 2018, eq. 9). scores (S,), made of images (B, C, H, W) that
-    require a gradient, each of one image at most. Differentiable.
+    R1 on real images, R2 on generated ones (Mescheder et al. 2018, eq. 9). scores (S,), each made of one of the images
+    (B, C, H, W), which require a gradient. Differentiable.
     """
     (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
     return gradient.float().square().sum(dim=(1, 2, 3))

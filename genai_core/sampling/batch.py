@@ -108,7 +108,8 @@ def read_images(folder: Path, rows: pd.DataFrame) -> npt.NDArray[np.uint8]:
         raise ValueError(f"{folder}: expected one row of {MANIFEST_FILE} or more, got none")
     images: list[npt.NDArray[np.uint8] | None] = [None] * len(rows)
     # Each archive is opened once, wherever its images stand among the rows.
-    for archive, places in rows.groupby("archive", sort=False).indices.items():
+    for archive in rows["archive"].unique():
+        places = np.flatnonzero(rows["archive"] == archive)
         part = rows.iloc[places]
         contents = (
             _from_folder(folder, part["file"]) if archive == "" else _from_tar(folder / str(archive), part["file"])

@@ -54,10 +54,20 @@ def test_a_code_stays_what_it_is_when_it_is_quantised_from_its_own_place():
     assert codes.tolist() == [[0.0, 0.0, 0.0]]
 
 
-def test_rounding_lets_the_gradient_pass():
-    x = torch.zeros((1, 3), requires_grad=True)
-    Fsq(LEVELS)(x).sum().backward()
-    assert (x.grad > 0).all()
+def test_rounding_lets_the_gradient_pass_whatever_the_number_of_levels():
+    """Before rounding a code is about as wide as the levels are apart, and x about as wide as a standard normal."""
+    counts = range(2, 65)
+    x = torch.zeros((1, len(counts)), requires_grad=True)
+    Fsq(counts)(x).sum().backward()
+    assert x.grad.min() > 0.3
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 8])
+def test_a_standard_normal_input_reaches_the_levels_between_the_outermost_and_either_of_two(count):
+    quantiser, x = Fsq((count,)), torch.randn((10_000, 1))
+    shares = quantiser.to_levels(quantiser(x)).flatten().bincount(minlength=count) / len(x)
+    assert (shares[1:-1] > 0.02).all()
+    assert count > 2 or shares.tolist() == pytest.approx([0.5, 0.5], abs=0.02)
 
 
 def lively_prior(classes=2):

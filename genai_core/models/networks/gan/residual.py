@@ -84,7 +84,7 @@ class Discriminator(nn.Module):
             if level:
                 x = functional.avg_pool2d(x, 2)
             x = functional.leaky_relu(blocks(x), _SLOPE)
-        # What counts is the difference of two scores: in bf16, with its 8 bits, most pairs would soon have the same few.
+        # What counts is the difference of two scores: in bf16, with its 8 bits, only a few differences would be left.
         with full_precision(x.device):
             scores: Tensor = self.score(functional.leaky_relu(self.gather(x.float()).flatten(1), _SLOPE))
         if labels is not None:
