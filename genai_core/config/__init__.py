@@ -16,7 +16,6 @@ from genai_core.config.models import (
     ModelRecipe,
     VaeRecipe,
     VaeSampling,
-    VqvaeNetwork,
     VqvaeRecipe,
     VqvaeSampling,
 )
@@ -60,7 +59,6 @@ __all__ = [
     "TrainingConfig",
     "VaeRecipe",
     "VaeSampling",
-    "VqvaeNetwork",
     "VqvaeRecipe",
     "VqvaeSampling",
     "WatchConfig",

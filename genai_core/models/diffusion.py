@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
 from genai_core.config import DiffusionRecipe, DiffusionSampling
+from genai_core.config.models import NO_GUIDANCE
 from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
 from genai_core.models.networks.diffusion.ode import euler, heun, multistep
 from genai_core.models.networks.diffusion.unet import UNet
@@ -51,6 +52,8 @@ class Diffusion(GenerativeModel):
         self.shape = shape
         self.objective = config.objective
         self.classes = len(shape.classes)
+        if not config.objective.label_dropout:
+            self.preview_sampling = self.preview_sampling.model_copy(update={"guidance_scale": NO_GUIDANCE})
         network = UNet(
             shape.image_size,
             shape.channels,
@@ -122,7 +125,13 @@ class Diffusion(GenerativeModel):
 
     @torch.no_grad()
     def sample(self, labels: Tensor | None, seeds: Tensor, sampling: DiffusionSampling) -> Tensor:
+        """As the protocol says. Raises ValueError for guidance of a model that was trained with all labels, too."""
         check_labels(labels, self.shape, len(seeds))
+        if labels is not None and sampling.guidance_scale != NO_GUIDANCE and not self.objective.label_dropout:
+            raise ValueError(
+                f"sampling.guidance_scale: got {sampling.guidance_scale}; allowed: {NO_GUIDANCE}, as this model was "
+                "trained with objective.label_dropout 0 and knows no image without its label"
+            )
         device = next(self.network.parameters()).device
         size = self.shape.image_size
         noise = seeded_noise(seeds, (self.shape.channels, size, size)).to(device)
@@ -169,7 +178,7 @@ class Diffusion(GenerativeModel):
         conditional = self.denoise(images, sigmas, labels)
         scale, interval = sampling.guidance_scale, sampling.guidance_interval
         outside = interval is not None and not interval[0] <= sigma <= interval[1]
-        if labels is None or scale == 1.0 or outside:
+        if labels is None or scale == NO_GUIDANCE or outside:
             return conditional
         unconditional = self.denoise(images, sigmas, torch.full_like(labels, self.classes))
         return unconditional + scale * (conditional - unconditional)

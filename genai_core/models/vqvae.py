@@ -15,7 +15,7 @@ from genai_core.config import VqvaeRecipe, VqvaeSampling
 from genai_core.models.networks.vqvae.fsq import Fsq
 from genai_core.models.networks.vqvae.tokenizer import Tokenizer
 from genai_core.models.networks.vqvae.transformer import TokenPrior
-from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, to_uint8
+from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, generator_of, to_uint8
 
 _PICTURE_COLUMNS = 10
 
@@ -128,8 +128,11 @@ class TokenModel(nn.Module):
 
 
 def seeded_uniforms(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Numbers in [0, 1) (N, *shape) on the CPU; row i comes from seeds[i] alone, seeds (N,) int64."""
-    rows = [torch.rand(shape, generator=Generator().manual_seed(seed)) for seed in seeds.tolist()]
+    """Numbers in [0, 1) (N, *shape) on the CPU; row i comes from seeds[i] alone, seeds (N,) int64.
+
+    Raises as generator_of.
+    """
+    rows = [torch.rand(shape, generator=generator_of(seed)) for seed in seeds.tolist()]
     return torch.stack(rows) if rows else torch.empty((0, *shape))
 
 

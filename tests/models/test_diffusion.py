@@ -217,6 +217,16 @@ def test_guidance_moves_away_from_the_unconditional_estimate():
         torch.testing.assert_close(model._guided(images, 1.0, labels, sampling), expected)
 
 
+def test_a_model_that_was_shown_every_label_is_drawn_without_guidance():
+    """It has learned nothing of images without a label, from which guidance would lead away."""
+    model = build(diffusion_recipe(label_dropout=0.0), SHAPE).eval()
+    labels, seeds = torch.tensor([1]), torch.tensor([3])
+    with pytest.raises(ValueError, match=r"guidance_scale: got 2\.0; allowed: 1\.0, .*label_dropout 0"):
+        model.sample(labels, seeds, SAMPLING.model_copy(update={"guidance_scale": 2.0}))
+    for sampling in (model.preview_sampling, SAMPLING.model_copy(update={"guidance_scale": 1.0})):
+        assert model.sample(labels, seeds, sampling).shape == (1, 1, 8, 8)
+
+
 def test_guidance_acts_at_the_noise_levels_of_its_interval_alone(monkeypatch):
     model = build(diffusion_recipe(), SHAPE).eval()
     asked = []  # (noise level, whether for no label)

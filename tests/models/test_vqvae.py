@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from genai_core.config import VqvaeNetwork, VqvaeSampling
+from genai_core.config import VqvaeSampling
 from genai_core.models.networks.vqvae.fsq import Fsq
 from genai_core.models.networks.vqvae.transformer import TokenPrior, pick
 from genai_core.models.protocol import ImageShape
@@ -169,6 +169,9 @@ def test_a_stride_that_does_not_fit_is_refused():
         build(vqvae_recipe(), ImageShape(10, 1, ()))
 
 
-def test_too_many_tokens_are_refused():
-    with pytest.raises(ValueError, match="product of at most 65,536, got 262,144"):
-        VqvaeNetwork(width=8, depth=1, stride=4, levels=(64, 64, 64), prior_width=32, prior_depth=1)
+def test_the_number_of_tokens_costs_no_weights():
+    """262,144 tokens: the prior has a row of weights for each of their 192 levels."""
+    recipe = vqvae_recipe()
+    model = build(recipe.model_copy(update={"network": recipe.network.model_copy(update={"levels": (64,) * 3})}), SHAPE)
+    assert sum(parameter.numel() for parameter in model.parameters()) < 100_000
+    assert model.sample(torch.tensor([0]), torch.tensor([1]), model.preview_sampling).shape == (1, 1, 8, 8)
