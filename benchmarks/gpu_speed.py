@@ -53,7 +53,7 @@ def main() -> None:
     model = build_model(recipe, SHAPE)
     theirs = diffusers_unet(32, 10, PEER_WIDTHS, channels=3, down_blocks=PEER_BLOCKS).to(DEVICE)
     counts = as_many_parameters(model.network, theirs)
-    flops = sum(count_cost(model).training_flops.values())
+    flops = sum(count_cost(model, arguments.batch).training_flops.values())
     peak = matrix_peak()
     print(
         f"{torch.cuda.get_device_name()}; {peak / 1e12:.0f} TFLOP/s in a bf16 product of {MATRIX_SIDE} x {MATRIX_SIDE}"

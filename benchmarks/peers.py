@@ -143,7 +143,8 @@ def train_peer(
             group["lr"] = LEARNING_RATE * min(1.0, step / 30, fall)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        ema.update(ema_decay(batch_images, step * batch_images, 4_000))
+        # Few images fit into the time: of a young average a twentieth of them (Karras et al. 2022).
+        ema.update(ema_decay(batch_images, min(4_000, step * batch_images / 20)))
         step, spent = step + 1, time.monotonic() - began
         if spent - told > 20:
             told = spent

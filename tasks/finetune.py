@@ -37,6 +37,7 @@ def main() -> None:
             device,
             to=Path("finetuned"),
             origin={"started from": f"weights {description.sha256[WEIGHTS_FILE]}"},
+            from_average=True,
         )
 
 

@@ -24,8 +24,8 @@ def main() -> None:
         dataset = load_dataset(Path("data/augmented"))
         torch.manual_seed(config.training.seed)
         model = build_model(config, shape_of(dataset))
-        origin = {"started from": "nothing"}
-        run_training(context, model, config, dataset, device, to=Path("trained") / name, origin=origin)
+        origin, to = {"started from": "nothing"}, Path("trained") / name
+        run_training(context, model, config, dataset, device, to=to, origin=origin, from_average=False)
 
 
 if __name__ == "__main__":

@@ -47,10 +47,12 @@ def run_training(
     *,
     to: Path,
     origin: dict[str, Any],
+    from_average: bool,
 ) -> None:
     """Train `model` on the train split as recipe.training says; write models/`to` and plots/`to`.
 
-    recipe: the model's recipe, of any family. origin: where its first weights come from, as JSON values.
+    recipe: the model's recipe, of any family. origin: where its first weights come from, as JSON values. from_average:
+    whether they were loaded, and so are an average.
     """
     training: TrainingConfig = recipe.training
     compute = context.config.compute
@@ -69,7 +71,7 @@ def run_training(
         device=device,
         memory_bytes=int(memory_bytes(device) * compute.resident_share),
     )
-    cost = count_cost(model)
+    cost = count_cost(model, training.batch_images)
     if context.is_first:
         print(f"{recipe.family}, {_in_words(cost)}, on {len(batches):,} images, {device}", flush=True)
     with stop_deferred() as stop_requested:
@@ -85,6 +87,7 @@ def run_training(
                 stop_requested=stop_requested,
                 followers=lambda: open_followers(compute.follow, followed),
                 evaluate=evaluation(dataset, training.early_stop) if training.early_stop else None,
+                from_average=from_average,
             )
         except TrainingStoppedError as stopped:
             print(stopped, flush=True)

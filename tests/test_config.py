@@ -82,6 +82,12 @@ def test_the_projects_own_file_is_right_and_frozen() -> None:
             "noise_levels null, or as many as steps, 7, each below the one before; not [20.0, 9.0, ",
         ),
         ("noise_levels: null", "noise_levels: [20.0, 0.0]", "noise_levels.1: got 0.0; "),
+        (
+            "label_dropout: 0.1",
+            "label_dropout: 0.0",
+            "params.yaml: models.diffusion: objective.label_dropout: got 0.0; allowed: above 0, as "
+            "sampling.guidance_scale is 1.5",
+        ),
     ],
 )
 def test_a_fault_is_one_clear_line(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -90,6 +96,11 @@ def test_a_fault_is_one_clear_line(tmp_path: Path, old: str, new: str, message: 
     lines = str(caught.value).splitlines()
     assert any(message in line for line in lines), lines
     assert all(len(line) < 300 for line in lines)
+
+
+def test_without_guidance_every_label_may_be_shown(tmp_path: Path) -> None:
+    text = changed("label_dropout: 0.1", "label_dropout: 0.0").replace("guidance_scale: 1.5", "guidance_scale: 1.0", 1)
+    load(tmp_path, text)
 
 
 def test_each_fault_has_its_line(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """params.yaml as frozen types: the only reader of YAML, and no import of torch, so that flows may use it.
 
-No field has a default. Whatever shaped a model is written in params.yaml, where DVC compares it; a default
-in the code would change what a stage makes without anything that DVC watches having changed.
+No field has a default. Every setting is written in params.yaml, where DVC compares it; a default in the code would
+change what a stage makes without anything that DVC watches having changed.
 """
 
 from genai_core.config.data import AugmentConfig, CropConfig, DataConfig, FlipConfig, MoveConfig
@@ -16,7 +16,6 @@ from genai_core.config.models import (
     ModelRecipe,
     VaeRecipe,
     VaeSampling,
-    VqvaeNetwork,
     VqvaeRecipe,
     VqvaeSampling,
 )
@@ -60,7 +59,6 @@ __all__ = [
     "TrainingConfig",
     "VaeRecipe",
     "VaeSampling",
-    "VqvaeNetwork",
     "VqvaeRecipe",
     "VqvaeSampling",
     "WatchConfig",

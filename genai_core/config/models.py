@@ -1,6 +1,5 @@
 """The model families: network, objective and sampling of each block of `models:`."""
 
-import math
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -9,8 +8,7 @@ from pydantic import Field, model_validator
 from genai_core.config.section import PositiveInt, Section, Share
 from genai_core.config.training import TrainingConfig
 
-MOST_TOKENS = 65_536  # of a VQ-VAE: its prior has a weight vector for each
-
+NO_GUIDANCE = 1.0
 
 NotNegative = Annotated[float, Field(ge=0.0)]
 NoiseLevel = Annotated[float, Field(gt=0.0)]
@@ -45,7 +43,9 @@ class DiffusionSampling(Section):
     noise_levels: NoiseLevels | None = Field(
         description="the levels themselves, as many as steps, the largest first; null: spaced between the two above"
     )
-    guidance_scale: float = Field(ge=0.0, le=20.0, description="1.0: no guidance")
+    guidance_scale: float = Field(
+        ge=0.0, le=20.0, description="1.0: no guidance; others need objective.label_dropout above 0"
+    )
     guidance_interval: Interval | None = Field(
         description="the lowest and the highest noise level at which guidance acts; null: at all"
     )
@@ -77,6 +77,15 @@ class DiffusionConfig(DiffusionRecipe):
     """The recipe, and how images are drawn."""
 
     sampling: DiffusionSampling
+
+    @model_validator(mode="after")
+    def _guidance_was_trained_for(self) -> "DiffusionConfig":
+        if self.sampling.guidance_scale != NO_GUIDANCE and not self.objective.label_dropout:
+            raise ValueError(
+                f"objective.label_dropout: got {self.objective.label_dropout}; allowed: above 0, as "
+                f"sampling.guidance_scale is {self.sampling.guidance_scale} (with {NO_GUIDANCE} there is no guidance)"
+            )
+        return self
 
 
 class GanNetwork(Section):
@@ -150,16 +159,13 @@ class VqvaeNetwork(Section):
     depth: int = Field(ge=1, le=8, description="residual blocks a resolution, of the tokenizer")
     stride: Literal[2, 4, 8, 16] = Field(description="pixels a token stands for, along a side")
     levels: tuple[Annotated[int, Field(ge=2, le=64)], ...] = Field(
-        strict=False, min_length=1, max_length=8, description="of each quantised channel; their product: the tokens"
+        strict=False,
+        min_length=1,
+        max_length=8,
+        description="of each quantised channel; their product is how many tokens there are",
     )
     prior_width: int = Field(ge=32, le=4096, multiple_of=32)
     prior_depth: int = Field(ge=1, le=64, description="layers of the transformer")
-
-    @model_validator(mode="after")
-    def _tokens_are_few(self) -> "VqvaeNetwork":
-        if math.prod(self.levels) > MOST_TOKENS:
-            raise ValueError(f"levels with a product of at most {MOST_TOKENS:,}, got {math.prod(self.levels):,}")
-        return self
 
 
 class VqvaeObjective(Section):
@@ -169,7 +175,9 @@ class VqvaeObjective(Section):
 
 class VqvaeSampling(Section):
     temperature: float = Field(gt=0.0, le=10.0, description="divides the logits; smaller: safer, less varied")
-    top_k: PositiveInt | None = Field(description="only so many of the likeliest tokens may follow; null: all")
+    top_k: PositiveInt | None = Field(
+        description="only so many of a channel's likeliest levels may be drawn, of 64 at most; null: all"
+    )
 
 
 class VqvaeRecipe(Section):

@@ -70,7 +70,9 @@ class FinetuneConfig(Section):
     total_images: PositiveInt
     learning_rate_share: float = Field(gt=0.0, le=1.0, description="of the model's own learning rate")
     warmup_images: int = Field(ge=0)
-    ema_halflife_images: PositiveInt
+    ema_halflife_images: PositiveInt = Field(
+        description="after so many images half of the average that was loaded is left"
+    )
     seed: Seed
 
 

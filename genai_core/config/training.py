@@ -37,7 +37,9 @@ class TrainingConfig(Section):
     decay_share: Share = Field(description="share of the run, at its end, over which the learning rate falls to 0")
     adam_betas: tuple[Beta, Beta] = Field(strict=False)
     weight_decay: float = Field(ge=0.0)
-    ema_halflife_images: PositiveInt = Field(description="images after which half of the averaged weights is new")
+    ema_halflife_images: PositiveInt = Field(
+        description="half of the saved average comes from the run's last so many images (docs/training.md)"
+    )
     gradient_clip_norm: float | None = Field(gt=0.0, description="null: no clipping")
     precision: Literal["auto", "bf16", "fp32"] = Field(description="auto: bf16 where the processor has it")
     watch: WatchConfig

@@ -39,9 +39,9 @@ class ResidentBatches:
         """Images in an epoch."""
         return len(self._images)
 
-    def at(self, step: int) -> Batch:
-        """The batch of that step, from 0 on."""
-        indices = self._order.at(step).to(self._images.device)
+    def at(self, step: int, part: range | None = None) -> Batch:
+        """The batch of that step, from 0 on; of it the places in `part` alone, None for all."""
+        indices = self._order.at(step, part).to(self._images.device)
         return Batch(self._images[indices], None if self._labels is None else self._labels[indices])
 
 
@@ -65,9 +65,9 @@ class MappedBatches:
         """Images in an epoch."""
         return len(self._rows)
 
-    def at(self, step: int) -> Batch:
-        """The batch of that step, from 0 on."""
-        indices = self._order.at(step)
+    def at(self, step: int, part: range | None = None) -> Batch:
+        """The batch of that step, from 0 on; of it the places in `part` alone, None for all."""
+        indices = self._order.at(step, part)
         codes, rows = self._codes[indices.numpy()], self._rows[indices.numpy()]
         images = np.empty((len(indices), *self._shards[0].shape[1:]), dtype=np.uint8)
         for code in np.unique(codes):
@@ -98,9 +98,10 @@ class _Order:
         self._images, self._batch_images, self._seed = images, batch_images, seed
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
-    def at(self, step: int) -> Tensor:
-        """Indices (batch_images,) int64 of the batch of that step."""
-        first, end = step * self._batch_images, (step + 1) * self._batch_images
+    def at(self, step: int, part: range | None) -> Tensor:
+        """Indices int64 of the batch of that step, (batch_images,), or of a part of its places."""
+        places = range(self._batch_images) if part is None else part
+        first, end = (step * self._batch_images + place for place in (places.start, places.stop))
         parts = []
         while first < end:
             epoch, offset = divmod(first, self._images)

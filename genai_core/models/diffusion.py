@@ -1,8 +1,8 @@
 """Diffusion, by one of two objectives on one network.
 
-edm: preconditioning, weighting, noise levels and sampler of Karras et al. 2022 (arXiv 2206.00364). flow: flow matching
-on a linear path (Lipman et al. 2023, arXiv 2210.02747; Liu et al. 2023, arXiv 2209.03003) with logit-normal times (Esser
-et al. 2024, arXiv 2403.03206).
+edm: preconditioning, weighting, noise levels and sampler of Karras et al. 2022 (arXiv 2206.00364). flow: flow
+matching on a linear path (Lipman et al. 2023, arXiv 2210.02747; Liu et al. 2023, arXiv 2209.03003) with logit-normal
+times (Esser et al. 2024, arXiv 2403.03206).
 
 The path of a flow from image to noise, (1 - t) x / s + t n for images of deviation s, is that of a diffusion with noise
 level sigma = s t / (1 - t), but for a scale. So both are denoisers of x + sigma n, and differ in how they scale the
@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
 from genai_core.config import DiffusionRecipe, DiffusionSampling
+from genai_core.config.models import NO_GUIDANCE
 from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
 from genai_core.models.networks.diffusion.ode import euler, heun, multistep
 from genai_core.models.networks.diffusion.unet import UNet
@@ -51,6 +52,8 @@ class Diffusion(GenerativeModel):
         self.shape = shape
         self.objective = config.objective
         self.classes = len(shape.classes)
+        if not config.objective.label_dropout:
+            self.preview_sampling = self.preview_sampling.model_copy(update={"guidance_scale": NO_GUIDANCE})
         network = UNet(
             shape.image_size,
             shape.channels,
@@ -90,8 +93,8 @@ class Diffusion(GenerativeModel):
     def _spread_normal(self, count: int, generator: Generator) -> Tensor:
         """Standard normal numbers (count,): the batch has one in each of as many equally likely intervals as images.
 
-        So every batch has all noise levels, and its gradient varies less (Kingma et al. 2021, arXiv 2107.00630, appendix
-        I.1). Each number alone is normal, as if drawn freely.
+        So every batch has all noise levels, and its gradient varies less (Kingma et al. 2021, arXiv 2107.00630,
+        appendix I.1). Each number alone is normal, as if drawn freely.
         """
         part = self.part or Part(0, count, count)
         device = generator.device
@@ -106,7 +109,9 @@ class Diffusion(GenerativeModel):
         scales = flow_preconditioning if self.objective.kind == "flow" else preconditioning
         return scales(sigma, self.objective.sigma_data)
 
-    def denoise(self, images: Tensor, sigma: Tensor, labels: Tensor | None, augmentation: Tensor | None = None) -> Tensor:
+    def denoise(
+        self, images: Tensor, sigma: Tensor, labels: Tensor | None, augmentation: Tensor | None = None
+    ) -> Tensor:
         """The expected clean images, from images (B, C, H, W) with noise of standard deviation sigma (B,).
 
         labels (B,) int64, the number of classes for "no label"; None for an unconditional model. augmentation (B, 4):
@@ -120,7 +125,13 @@ class Diffusion(GenerativeModel):
 
     @torch.no_grad()
     def sample(self, labels: Tensor | None, seeds: Tensor, sampling: DiffusionSampling) -> Tensor:
+        """As the protocol says. Raises ValueError for guidance of a model that was trained with all labels, too."""
         check_labels(labels, self.shape, len(seeds))
+        if labels is not None and sampling.guidance_scale != NO_GUIDANCE and not self.objective.label_dropout:
+            raise ValueError(
+                f"sampling.guidance_scale: got {sampling.guidance_scale}; allowed: {NO_GUIDANCE}, as this model was "
+                "trained with objective.label_dropout 0 and knows no image without its label"
+            )
         device = next(self.network.parameters()).device
         size = self.shape.image_size
         noise = seeded_noise(seeds, (self.shape.channels, size, size)).to(device)
@@ -160,14 +171,14 @@ class Diffusion(GenerativeModel):
     def _guided(self, images: Tensor, sigma: float, labels: Tensor | None, sampling: DiffusionSampling) -> Tensor:
         """Classifier-free guidance (Ho and Salimans 2022): away from the unconditional estimate, by `guidance_scale`.
 
-        Outside `guidance_interval` the conditional estimate alone: at high noise guidance costs variety, at low noise it
-        changes little (Kynkäänniemi et al. 2024, arXiv 2404.07724), and the network is asked once instead of twice.
+        Outside `guidance_interval` the conditional estimate alone: at high noise guidance costs variety, at low noise
+        it changes little (Kynkäänniemi et al. 2024, arXiv 2404.07724), and the network is asked once instead of twice.
         """
         sigmas = images.new_full((len(images),), sigma)
         conditional = self.denoise(images, sigmas, labels)
         scale, interval = sampling.guidance_scale, sampling.guidance_interval
         outside = interval is not None and not interval[0] <= sigma <= interval[1]
-        if labels is None or scale == 1.0 or outside:
+        if labels is None or scale == NO_GUIDANCE or outside:
             return conditional
         unconditional = self.denoise(images, sigmas, torch.full_like(labels, self.classes))
         return unconditional + scale * (conditional - unconditional)
@@ -204,8 +215,8 @@ def noise_levels(steps: int, sigma_min: float, sigma_max: float) -> list[float]:
 def flow_preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
     """The scales under which the network gives the path's velocity n - x / sigma_data at each noise level sigma (B,).
 
-    With t = sigma / (sigma + sigma_data), the path's image is (x + sigma n) / (sigma + sigma_data), and x / sigma_data is
-    that image less t times the velocity.
+    With t = sigma / (sigma + sigma_data), the path's image is (x + sigma n) / (sigma + sigma_data), and x / sigma_data
+    is that image less t times the velocity.
     """
     total = sigma + sigma_data
     return Preconditioning(

@@ -1,6 +1,7 @@
 """GAN: relativistic pairing loss, gradient penalties on real and generated images, networks without normalisation.
 
-After Huang et al. 2025, "The GAN is dead; long live the GAN!" (R3GAN, arXiv 2501.05441).
+After Huang et al. 2025, "The GAN is dead; long live the GAN!" (R3GAN, arXiv 2501.05441). As in their published training
+code, the penalties are those of the images before augmentation: it is a part of what is differentiated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -78,17 +79,21 @@ class Gan(GenerativeModel):
     ) -> Loss:
         with torch.no_grad():
             drawn = self.generator(latents, labels)
-        fakes, reals = self._augmented(drawn, generator), self._augmented(images, generator)
         # The penalties, which are differentiated twice, cost the most: a share of the batch estimates them well enough.
         part = self.part or Part(0, len(images), len(images))
         chosen = penalised(part, self.objective.penalty_share)
         others = [index for index in range(len(images)) if index not in set(chosen)]
+        both = torch.cat([images, drawn]).requires_grad_(bool(chosen))
+        clean_reals, clean_fakes = both.chunk(2)
+        fakes, reals = self._augmented(clean_fakes, generator), self._augmented(clean_reals, generator)
         margins, squares = [], images.new_zeros(2)
         if chosen:
-            margin, squares = self._penalised_margin(*_chosen(chosen, reals, fakes, labels))
-            margins.append(margin)
+            scores = self._scores(*_chosen(chosen, reals, fakes, labels))
+            # Both penalties in one pass: each score depends on its own image alone.
+            squares = torch.stack([half.sum() for half in gradient_penalty(scores.flatten(), both).chunk(2)])
+            margins.append(_margin(scores))
         if others:
-            margins.append(self._margin(*_chosen(others, reals, fakes, labels)))
+            margins.append(_margin(self._scores(*_chosen(others, reals.detach(), fakes.detach(), labels))))
         margin = torch.cat(margins)
         value = relativistic_loss(margin)
         # Means over the penalised images of the whole batch: the step weighs a part by its share of all images.
@@ -115,30 +120,18 @@ class Gan(GenerativeModel):
             )
         if figures["discriminator_loss"] < _WON_LOSS:
             return (
-                f"the discriminator has won: its loss is {figures['discriminator_loss']:.2g}, with scores of real images "
-                f"{figures['score_margin']:.3g} above the generated ones', and the generator learns nothing from it; raise "
-                "objective.r1_gamma, lower objective.discriminator_rate_factor, or augment (objective.augment_policy)"
+                f"the discriminator has won: its loss is {figures['discriminator_loss']:.2g}, with scores of real "
+                f"images {figures['score_margin']:.3g} above the generated ones', and the generator learns nothing "
+                "from it; raise objective.r1_gamma, lower objective.discriminator_rate_factor, or augment "
+                "(objective.augment_policy)"
             )
         return None
 
-    def _margin(self, reals: Tensor, fakes: Tensor, labels: Tensor | None) -> Tensor:
-        real_scores, fake_scores = self._scores(torch.cat([reals, fakes]), labels).chunk(2)
-        return real_scores - fake_scores
-
-    def _penalised_margin(self, reals: Tensor, fakes: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The margins (B,), and the sums of the penalties on real and on generated images, (2,)."""
-        images = torch.cat([reals, fakes]).requires_grad_()
-        scores = self._scores(images, labels)
-        # Both penalties in one pass: each score depends on its own image alone.
-        squares = torch.stack([half.sum() for half in gradient_penalty(scores, images).chunk(2)])
-        real_scores, fake_scores = scores.chunk(2)
-        return real_scores - fake_scores, squares
-
-    def _scores(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Scores (2 B,) of images (2 B, C, H, W), half of them real and half generated, with the same labels (B,)."""
-        labels = None if labels is None else torch.cat([labels, labels])
-        scores: Tensor = self.discriminator(images.contiguous(memory_format=torch.channels_last), labels)
-        return scores
+    def _scores(self, reals: Tensor, fakes: Tensor, labels: Tensor | None) -> Tensor:
+        """Scores (2, B) of real and of generated images, (B, C, H, W) each, with the same labels (B,)."""
+        images = torch.cat([reals, fakes]).contiguous(memory_format=torch.channels_last)
+        scores: Tensor = self.discriminator(images, None if labels is None else torch.cat([labels, labels]))
+        return scores.reshape(2, -1)
 
     def _augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
         probability = None if self.ada is None else self.ada.probability
@@ -179,13 +172,18 @@ def relativistic_loss(margin: Tensor) -> Tensor:
 
 
 def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
-    """Squared norm of the gradient of each score with respect to its image, (B,).
+    """Squared norm of the gradient of the scores with respect to each image, (B,); 0 where no score comes from it.
 
-    R1 on real images, R2 on generated ones (Mescheder et al. 2018, eq. 9). scores (B,), made from images (B, C, H, W)
-    that require a gradient. Differentiable.
+    R1 on real images, R2 on generated ones (Mescheder et al. 2018, eq. 9). scores (S,), each made of one of the images
+    (B, C, H, W), which require a gradient. Differentiable.
     """
     (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
     return gradient.float().square().sum(dim=(1, 2, 3))
+
+
+def _margin(scores: Tensor) -> Tensor:
+    """How far real images' scores are above their pairs', (B,); scores (2, B), the real ones first."""
+    return scores[0] - scores[1]
 
 
 def _chosen(

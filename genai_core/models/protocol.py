@@ -9,6 +9,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
+# Torch's generator for processors uses the lowest 32 bits of a seed: beyond them, two seeds would draw the same image.
+LARGEST_SEED = 2**32 - 1
+
 
 @dataclass(frozen=True)
 class ImageShape:
@@ -46,9 +49,9 @@ class GenerativeModel(nn.Module, ABC):
 
     family: ClassVar[str]
     phases: ClassVar[tuple[str, ...]]
-    # How the pictures taken during training are drawn. Fixed: if the config's sampling section ruled them, changing it
-    # would mean training again.
-    preview_sampling: ClassVar[Any]
+    # How the pictures taken during training are drawn. The recipe alone may rule it: if the config's sampling section
+    # did, changing that would mean training again.
+    preview_sampling: Any
 
     shape: ImageShape
     # Set by the training step: which part of the batch the next call of `loss` is given; None is the whole batch.
@@ -73,7 +76,7 @@ class GenerativeModel(nn.Module, ABC):
         All randomness comes from `generator`, drawn on its device, so that a resumed run goes on exactly.
         """
 
-    def end_step(self, batch_images: int, figures: Mapping[str, float]) -> None:  # noqa: B027 - most have nothing to keep
+    def end_step(self, batch_images: int, figures: Mapping[str, float]) -> None:
         """Keep, in buffers, what training goes by beside its weights, such as how many images were seen.
 
         Called once a step, whatever the number of parts and processes: batch_images and figures are the whole batch's.
@@ -92,7 +95,7 @@ class GenerativeModel(nn.Module, ABC):
         """Images (N, C, H, W) uint8 on the model's device, from labels (N,) int64, or None, and seeds (N,) int64.
 
         Image i depends on labels[i] and seeds[i] alone, not on the batch that it is drawn in, up to float rounding.
-        `sampling` is the family's sampling section of the config. Raises ValueError when the labels do not fit.
+        `sampling` is the family's sampling section of the config. Raises ValueError when labels or seeds do not fit.
         """
 
     def pictures(self, images: Tensor, labels: Tensor | None) -> Mapping[str, Tensor]:  # noqa: ARG002 - as alarm
@@ -116,10 +119,17 @@ def to_unit(images: Tensor) -> Tensor:
 def seeded_noise(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Standard normal noise (N, *shape) float32 on the CPU; row i comes from seeds[i] alone, seeds (N,) int64.
 
-    One generator an image: with one for the batch, an image would change with its neighbours.
+    One generator an image: with one for the batch, an image would change with its neighbours. Raises as generator_of.
     """
-    rows = [torch.randn(shape, generator=Generator().manual_seed(seed)) for seed in seeds.tolist()]
+    rows = [torch.randn(shape, generator=generator_of(seed)) for seed in seeds.tolist()]
     return torch.stack(rows) if rows else torch.empty((0, *shape))
+
+
+def generator_of(seed: int) -> Generator:
+    """The random numbers of one image, on the CPU. Raises ValueError for a seed that another one stands for."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f"expected a seed from 0 to 2**32 - 1, got {seed}: the generator uses 32 bits of it")
+    return Generator().manual_seed(seed)
 
 
 def check_labels(labels: Tensor | None, shape: ImageShape, count: int) -> None:

@@ -1,7 +1,7 @@
 """VQ-VAE: images as tokens (van den Oord et al. 2017, arXiv 1711.00937), and a transformer that writes such tokens.
 
-The tokens come from finite scalar quantisation (FSQ) rather than from a codebook: measured on Fashion-MNIST beside an EMA
-codebook with revival of dead codes, the error is the same at a lower perplexity, so the prior has less to learn
+The tokens come from finite scalar quantisation (FSQ) rather than from a codebook: measured on Fashion-MNIST beside an
+EMA codebook with revival of dead codes, the error is the same at a lower perplexity, so the prior has less to learn
 (docs/architecture.md has the figures), and nothing can collapse.
 """
 
@@ -15,7 +15,7 @@ from genai_core.config import VqvaeRecipe, VqvaeSampling
 from genai_core.models.networks.vqvae.fsq import Fsq
 from genai_core.models.networks.vqvae.tokenizer import Tokenizer
 from genai_core.models.networks.vqvae.transformer import TokenPrior
-from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, to_uint8
+from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, generator_of, to_uint8
 
 _PICTURE_COLUMNS = 10
 
@@ -55,8 +55,8 @@ class Vqvae(GenerativeModel):
     def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:  # noqa: ARG002
         """tokenizer: mean squared error. prior: cross-entropy, nats a token.
 
-        codebook_use: share of the channels' levels that this batch has; codebook_perplexity: how many tokens it has, were
-        they equally frequent.
+        codebook_use: share of the channels' levels that this batch has; codebook_perplexity: how many tokens it has,
+        were they equally frequent.
         """
         if phase == "tokenizer":
             codes = self.network.codes(images)
@@ -117,7 +117,7 @@ class TokenModel(nn.Module):
         self.prior = TokenPrior(sizes.levels, self.side**2, classes, sizes.prior_width, sizes.prior_depth)
 
     def forward(self, uniforms: Tensor, labels: Tensor | None, temperature: float, top_k: int | None) -> Tensor:
-        """uniforms (B, tokens of an image, channels of a token) in [0, 1), labels (B,) int64 or None -> images (B, C, H, W)."""
+        """uniforms (B, tokens, channels of a token) in [0, 1), labels (B,) int64 or None -> images (B, C, H, W)."""
         levels = self.prior.draw(uniforms, labels, temperature, top_k)
         return self.tokenizer.decode(self.quantiser.to_codes(levels.reshape(len(levels), self.side, self.side, -1)))
 
@@ -128,8 +128,11 @@ class TokenModel(nn.Module):
 
 
 def seeded_uniforms(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Numbers in [0, 1) (N, *shape) on the CPU; row i comes from seeds[i] alone, seeds (N,) int64."""
-    rows = [torch.rand(shape, generator=Generator().manual_seed(seed)) for seed in seeds.tolist()]
+    """Numbers in [0, 1) (N, *shape) on the CPU; row i comes from seeds[i] alone, seeds (N,) int64.
+
+    Raises as generator_of.
+    """
+    rows = [torch.rand(shape, generator=generator_of(seed)) for seed in seeds.tolist()]
     return torch.stack(rows) if rows else torch.empty((0, *shape))
 
 

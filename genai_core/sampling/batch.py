@@ -100,18 +100,26 @@ def read_manifest(folder: Path) -> pd.DataFrame:
 
 
 def read_images(folder: Path, rows: pd.DataFrame) -> npt.NDArray[np.uint8]:
-    """The images (N, C, H, W) uint8 of some of the manifest's rows. Raises ValueError when a file is not as written."""
-    images = []
-    for archive, part in rows.groupby("archive", sort=False):
+    """The images (N, C, H, W) uint8 of some of the manifest's rows, in the order of `rows`.
+
+    Raises ValueError when a file is not as written, or there is no row.
+    """
+    if len(rows) == 0:
+        raise ValueError(f"{folder}: expected one row of {MANIFEST_FILE} or more, got none")
+    images: list[npt.NDArray[np.uint8] | None] = [None] * len(rows)
+    # Each archive is opened once, wherever its images stand among the rows.
+    for archive in rows["archive"].unique():
+        places = np.flatnonzero(rows["archive"] == archive)
+        part = rows.iloc[places]
         contents = (
             _from_folder(folder, part["file"]) if archive == "" else _from_tar(folder / str(archive), part["file"])
         )
-        for row, content in zip(part.itertuples(), contents, strict=True):
+        for place, row, content in zip(places.tolist(), part.itertuples(), contents, strict=True):
             if hashlib.sha256(content).hexdigest() != row.sha256:
                 raise ValueError(f"{folder}: {row.file} is not the image that {MANIFEST_FILE} names; generate it again")
             pixels = np.asarray(Image.open(io.BytesIO(content)))
-            images.append(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
-    return np.stack(images)
+            images[place] = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return np.stack([image for image in images if image is not None])
 
 
 def _from_folder(folder: Path, names: Iterable[str]) -> list[bytes]:

@@ -8,10 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from genai_core.models.protocol import GenerativeModel
-
-# Seeds are stored as int64; numpy's and torch's generators take no negative ones.
-LARGEST_SEED = 2**63 - 1
+from genai_core.models.protocol import LARGEST_SEED, GenerativeModel
 
 
 def equal_labels(total: int, classes: int) -> Tensor | None:
@@ -20,9 +17,9 @@ def equal_labels(total: int, classes: int) -> Tensor | None:
 
 
 def image_seeds(total: int, seed: int) -> Tensor:
-    """Seeds (total,) int64: image i is drawn from seed + i. Raises ValueError beyond int64."""
-    if seed < 0 or seed + total > LARGEST_SEED:
-        raise ValueError(f"seeds must lie between 0 and 2**63 - 1, got {seed} for {total} images")
+    """Seeds (total,) int64: image i is drawn from seed + i. Raises ValueError when one is beyond LARGEST_SEED."""
+    if seed < 0 or seed + total - 1 > LARGEST_SEED:
+        raise ValueError(f"seeds must lie between 0 and 2**32 - 1, got {seed} for {total} images")
     return torch.arange(seed, seed + total)
 
 

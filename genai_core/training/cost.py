@@ -22,9 +22,6 @@ _FORMULAS = {
     ],
 }
 
-# Not one: a GAN takes its penalties on a part of each batch.
-_STEP_IMAGES = 4
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -36,9 +33,13 @@ class Cost:
     sampling_flops: int  # an image, with the preview's sampling options
 
 
-def count_cost(model: GenerativeModel) -> Cost:
-    """Count on a copy: a step may change more than gradients, such as a codebook."""
-    training = {phase: _counted(model, partial(_step_flops, phase=phase)) for phase in model.phases}
+def count_cost(model: GenerativeModel, batch_images: int) -> Cost:
+    """Count on a copy: a step may change more than gradients, such as a running mean.
+
+    batch_images: of a training step. An image's share is up to it: a GAN's penalties fall on whole images of a batch.
+    """
+    step = partial(_step_flops, batch_images=batch_images)
+    training = {phase: _counted(model, partial(step, phase=phase)) for phase in model.phases}
     return Cost(
         parameters=sum(parameter.numel() for parameter in model.sampled_network().parameters()),
         training_parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -56,17 +57,17 @@ def _counted(model: GenerativeModel, count: Callable[[GenerativeModel], int]) ->
         return count(copy.deepcopy(model).to("cpu"))
 
 
-def _step_flops(model: GenerativeModel, phase: str) -> int:
+def _step_flops(model: GenerativeModel, phase: str, batch_images: int) -> int:
     shape, device = model.shape, next(model.parameters()).device
-    images = torch.zeros((_STEP_IMAGES, shape.channels, shape.image_size, shape.image_size), device=device)
-    labels = torch.zeros(_STEP_IMAGES, dtype=torch.int64, device=device) if shape.classes else None
+    images = torch.zeros((batch_images, shape.channels, shape.image_size, shape.image_size), device=device)
+    labels = torch.zeros(batch_images, dtype=torch.int64, device=device) if shape.classes else None
     model.train().requires_grad_(False)
     for parameter in model.phase_parameters(phase):
         parameter.requires_grad_(True)
     counter = _Counter()
     with counter:
         model.loss(phase, images, labels, torch.Generator().manual_seed(0)).value.backward()  # type: ignore[no-untyped-call]
-    return counter.flops // _STEP_IMAGES
+    return counter.flops // batch_images
 
 
 def _sample_flops(model: GenerativeModel) -> int:

@@ -25,13 +25,17 @@ class EarlyStop:
     without_improvement: int = 0
     intervals: int = 0  # of every_images, that are over
 
-    def due(self, config: EarlyStopConfig, images: int, spent_s: float, run_s: float) -> bool:
-        """Whether to evaluate now. spent_s: on evaluations, of the run's run_s seconds."""
+    def due(self, config: EarlyStopConfig, images: int, spent_s: float, run_s: float, *, complete: bool) -> bool:
+        """Whether to evaluate now. spent_s: on evaluations, of the run's run_s seconds.
+
+        complete: whether what draws is being trained as a whole, and not one part of it before another. Before that,
+        images say nothing of how far the run is.
+        """
         intervals = images // config.every_images
         if intervals == self.intervals:
             return False
         self.intervals = intervals
-        return spent_s <= _MOST_SHARE * run_s
+        return complete and spent_s <= _MOST_SHARE * run_s
 
     def take(self, config: EarlyStopConfig, images: int, distance: float, average: dict[str, Tensor]) -> None:
         """Take the distance that was measured; `average` is copied if it is the best."""

@@ -1,4 +1,7 @@
-"""A moving average of a network's weights, measured in images, so that the batch size does not change it."""
+"""A moving average of a network's weights, measured in images, so that the batch size does not change it.
+
+docs/training.md, "Averaged weights", has the rule.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,18 +9,21 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-# Early on the average remembers this share of the images seen so far, so that the first weights, which are noise,
-# are soon forgotten (Karras et al. 2022: 5%).
-_WARM_UP_SHARE = 0.05
+
+def ema_decay(batch_images: int, halflife_images: float) -> float:
+    """What is left of the old average after one batch: half of it after `halflife_images`, nothing where that is 0."""
+    return 0.5 ** (batch_images / halflife_images) if halflife_images > 0 else 0.0
 
 
-def ema_decay(batch_images: int, images_seen: int, halflife_images: int) -> float:
-    """What is left of the old average after one batch: half of it after `halflife_images`, less while warming up.
+def ema_decay_from_scratch(batch_images: int, halflife_images: int, *, images_seen: int, share: float) -> float:
+    """What is left of the old average after one batch of a run that began with random weights.
 
-    images_seen: before this batch; 0 leaves nothing.
+    These are noise, so a young average must be short: the half-life grows with the run, and is `halflife_images` at its
+    end. Weights then count by a power of the time at which they were learned (Karras et al. 2024, arXiv 2312.02696).
+    images_seen and share: of the run, before this batch. A half-life that is too long for the run gives no more than
+    the mean of all weights so far.
     """
-    halflife = min(float(halflife_images), images_seen * _WARM_UP_SHARE)
-    return 0.5 ** (batch_images / halflife) if halflife > 0 else 0.0
+    return min(ema_decay(batch_images, halflife_images * share), images_seen / (images_seen + batch_images))
 
 
 class Ema:

@@ -63,10 +63,12 @@ def train(
     stop_requested: Callable[[], bool],
     followers: Callable[[], Followers] = Followers,
     evaluate: Evaluate | None = None,
+    from_average: bool = False,
 ) -> TrainingResult:
     """Train `model` in place, from the last checkpoint if there is one; it ends with the averaged weights, to be saved.
 
-    followers: called in the first process only. evaluate: for config.early_stop, and needed with it.
+    followers: called in the first process only. evaluate: for config.early_stop, and needed with it. from_average: the
+    model was loaded, so its weights are an average, and the one that is saved begins with them.
     Raises DivergedError when a run breaks once more than it may go back, AlarmError on a family's alarm,
     DoesNotFitError when the device has too little memory, and TrainingStoppedError, once a checkpoint is saved, when
     `stop_requested` says so. The caller deletes the checkpoints when it has saved the model.
@@ -76,15 +78,16 @@ def train(
     precision = fabric_precision(config.precision, hardware.device)
     fabric = launch(hardware.device, precision, hardware.devices, hardware.num_nodes)
     ranks = Ranks(fabric)
-    part = len(ranks.part(config.batch_images))
-    run = begin(model.to(hardware.device).train(), config, min(config.micro_batch_images or part, part))
+    part = ranks.part(config.batch_images)
+    run = begin(model.to(hardware.device).train(), config, min(config.micro_batch_images or len(part), len(part)))
     state = checkpoints.load()
     if state is not None:
         restore(run, state)
         if ranks.is_first:
             print(f"going on from the checkpoint at {run.step * config.batch_images:,} images", flush=True)
     _check_same_step(ranks, run)
-    loop = _Loop(run, batches, config, Stepper(fabric, ranks, config), ranks, hardware.device, evaluate)
+    stepper = Stepper(fabric, ranks, config, from_average)
+    loop = _Loop(run, batches, part, config, stepper, ranks, hardware.device, evaluate)
     compiles = hardware.compile_on_gpu and hardware.device.type == "cuda"
     with compiled(model.sampled_network(), compiles), followers() if ranks.is_first else Followers() as follow:
         ended_by = loop.run_to_end(checkpoints, checkpoint_every_s, progress, stop_requested, follow)
@@ -113,6 +116,7 @@ def train(
 class _Loop:
     run: Run
     batches: Batches
+    part: range  # of each batch: this process's places
     config: TrainingConfig
     stepper: Stepper
     ranks: Ranks
@@ -134,7 +138,8 @@ class _Loop:
         began = saved = time.monotonic()
         earlier_seconds = run.seconds
         while (ended_by := self._ended_by(budget)) is None:
-            batch, share = self.batches.at(run.step), budget.share(run.step, run.seconds)
+            batch, share = self.batches.at(run.step, self.part), budget.share(run.step, run.seconds)
+            phases = run.model.phases_at(share)
             try:
                 figures = self.stepper.step(run, batch, share)
             except BrokenLossError as fault:
@@ -148,7 +153,8 @@ class _Loop:
             run.seconds, due_too = self.ranks.from_first(earlier_seconds + now - began, float(due))
             (stops,) = self.ranks.sum_numbers(float(stop_requested()))
             share = budget.share(run.step, run.seconds)
-            self._evaluate(images)
+            # Of a family that trains one part after another the last phases are those that end what draws.
+            self._evaluate(images, complete=phases == run.model.phases_at(1.0))
             last = self._ended_by(budget) is not None
             self._take_pictures(share, images, follow, last=last)
             row = run.curves.add(share, images, figures, last=last)
@@ -213,9 +219,11 @@ class _Loop:
         run.pictures.append((images, drawn))
         follow.pictures(images, drawn.numpy())
 
-    def _evaluate(self, images: int) -> None:
+    def _evaluate(self, images: int, *, complete: bool) -> None:
         run, config = self.run, self.config.early_stop
-        if config is None or not run.early_stop.due(config, images, run.evaluation_seconds, run.seconds):
+        if config is None:
+            return
+        if not run.early_stop.due(config, images, run.evaluation_seconds, run.seconds, complete=complete):
             return
         assert self.evaluate is not None, "early_stop needs evaluate"
         began, distance = time.monotonic(), 0.0

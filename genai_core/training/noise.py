@@ -13,7 +13,8 @@ def draw_seed(seed: int, step: int, phase: int, rollbacks: int) -> int:
     """The seed of one phase of one step.
 
     A function of the place in the run alone, so that a resumed run, another process and a repeated attempt draw the
-    same noise. After a rollback it differs: the noise that broke a run is not met again.
+    same noise. After a rollback it differs: the noise that broke a run is not met again. Of its 63 bits a processor's
+    generator uses 32: among 100,000 steps about one pair has the same noise, which no training notices.
     """
     return int(np.random.SeedSequence([seed, step, phase, rollbacks]).generate_state(1, np.uint64)[0] >> 1)
 

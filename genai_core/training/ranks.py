@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, distributed, nn
 from torch.nn import Parameter
@@ -30,7 +32,17 @@ def launch(device: torch.device, precision: FabricPrecision, devices: int, num_n
     """
     several = devices * num_nodes > 1
     options: dict[str, Any] = {"strategy": DDPStrategy(timeout=TIMEOUT)} if several else {}
-    fabric = Fabric(accelerator=device.type, devices=devices, num_nodes=num_nodes, precision=precision, **options)
+    # Said, not guessed: Fabric would warn wherever there is an `srun`, and take any process in a Slurm, LSF or MPI job
+    # for one of the job's tasks, though the stage is one process that starts the others.
+    environment = TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=devices,
+        num_nodes=num_nodes,
+        precision=precision,
+        plugins=[environment],
+        **options,
+    )
     threads = torch.get_num_threads()
     fabric.launch()
     torch.set_num_threads(threads)  # Fabric deals out all cores, whatever the config says

@@ -13,7 +13,7 @@ from genai_core.config import TrainingConfig
 from genai_core.data.loader import Batch
 from genai_core.models.protocol import GenerativeModel, Part, to_unit
 from genai_core.training.curves import Row
-from genai_core.training.ema import ema_decay
+from genai_core.training.ema import ema_decay, ema_decay_from_scratch
 from genai_core.training.noise import WholeBatchNoise, draw_seed
 from genai_core.training.ranks import Ranks
 from genai_core.training.recording import Recording
@@ -28,10 +28,13 @@ class DoesNotFitError(ValueError):
 
 
 class Stepper:
-    """Takes the steps of one run on one process."""
+    """Takes the steps of one run on one process.
 
-    def __init__(self, fabric: Fabric, ranks: Ranks, config: TrainingConfig) -> None:
-        self._fabric, self._ranks, self._config = fabric, ranks, config
+    from_average: whether the run began with an average, which goes into its own, instead of with random weights.
+    """
+
+    def __init__(self, fabric: Fabric, ranks: Ranks, config: TrainingConfig, from_average: bool = False) -> None:
+        self._fabric, self._ranks, self._config, self._from_average = fabric, ranks, config, from_average
         # On the GPU: noise drawn by the processor would take longer than a step of a small network.
         self._generator = torch.Generator(fabric.device)
         self.records = fabric.device.type == "cuda"  # benchmarks compare with steps that are not recorded
@@ -41,14 +44,13 @@ class Stepper:
     def step(self, run: Run, batch: Batch, share: float) -> Row:
         """Learn from one batch; `share` of the run was over before it. The figures of all phases.
 
-        Raises BrokenLossError for a loss that must not be learned from, and DoesNotFitError.
+        batch: this process's part of it. Raises BrokenLossError for a loss that must not be learned from, and
+        DoesNotFitError.
         """
         config, model, ranks = self._config, run.model, self._ranks
-        whole = len(batch.images)
-        part = ranks.part(whole)
-        images = to_unit(batch.images[part.start : part.stop])
-        labels = None if batch.labels is None else batch.labels[part.start : part.stop]
-        seen = run.step * config.batch_images
+        whole, images, labels = config.batch_images, to_unit(batch.images), batch.labels
+        first = ranks.part(whole).start
+        seen = run.step * whole
         rate = config.learning_rate * config.watch.rollback_rate_factor ** len(run.rollbacks)
         rate *= learning_rate_share(
             share, seen + whole, warmup_images=config.warmup_images, decay_share=config.decay_share
@@ -61,7 +63,7 @@ class Stepper:
             for parameter in parameters:
                 parameter.requires_grad_(True)
             seed = draw_seed(config.seed, run.step, index, len(run.rollbacks))
-            names, sums = self._gradients(run, phase, images, labels, first=part.start, whole=whole, seed=seed)
+            names, sums = self._gradients(run, phase, images, labels, first=first, whole=whole, seed=seed)
             # The one place of a phase where the processor waits for the GPU.
             loss, *values = ranks.sum(sums).tolist()
             run.watches[phase].check(phase, loss)
@@ -76,8 +78,14 @@ class Stepper:
             figures.update(zip(names, values, strict=True))
         model.end_step(whole, figures)
         ranks.mean_buffers(model)
-        run.ema.update(ema_decay(whole, seen, config.ema_halflife_images))
+        run.ema.update(self._decay(seen, share))
         return figures
+
+    def _decay(self, seen: int, share: float) -> float:
+        batch_images, halflife_images = self._config.batch_images, self._config.ema_halflife_images
+        if self._from_average:
+            return ema_decay(batch_images, halflife_images)
+        return ema_decay_from_scratch(batch_images, halflife_images, images_seen=seen, share=share)
 
     def _gradients(
         self, run: Run, phase: str, images: Tensor, labels: Tensor | None, *, first: int, whole: int, seed: int

@@ -57,6 +57,16 @@ def test_a_batch_may_be_larger_than_the_data():
     assert sorted(batch.labels.tolist()[:3]) == sorted(batch.labels.tolist()[3:6]) == [0, 1, 2]
 
 
+def test_a_part_of_a_batch_is_that_part_of_it():
+    loader = batches(count=10, batch_images=7)
+    for step in range(5):  # the second one spans two epochs
+        whole = loader.at(step)
+        parts = [loader.at(step, part) for part in (range(2), range(2, 3), range(3, 7))]
+        assert [len(part.images) for part in parts] == [2, 1, 4]
+        assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
+        assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
+
+
 def test_no_labels():
     assert batches(labels=False).at(0).labels is None
 
@@ -92,6 +102,9 @@ def test_mapped_batches_are_those_of_memory(classes, tmp_path):
         one, other = resident.at(step), mapped.at(step)
         assert torch.equal(one.images, other.images)
         assert one.labels is other.labels is None or torch.equal(one.labels, other.labels)
+        with LargestTensor() as largest:
+            assert torch.equal(mapped.at(step, range(3, 5)).images, one.images[3:5])
+        assert largest.numbers == 2 * 3 * 64  # nothing but the part was read
 
 
 class LargestTensor(TorchDispatchMode):

@@ -40,6 +40,16 @@ def test_each_is_whole_and_valid_and_says_what_it_costs(name: str, tmp_path: Pat
         assert ": null" in text
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_averages_of_each_fit_its_trainings(name: str, tmp_path: Path) -> None:
+    """Half of what is saved is of the last tenth of a training or less; of a loaded average a sixteenth is left."""
+    config = load_config(write_preset(tmp_path, name, force=False))
+    for training in (model.training for model in config.models.values()):
+        assert 10 * training.ema_halflife_images <= training.total_images
+        assert training.batch_images < training.ema_halflife_images
+    assert 4 * config.finetune.ema_halflife_images <= config.finetune.total_images
+
+
 def test_nothing_that_somebody_wrote_is_lost(tmp_path: Path) -> None:
     path = write_preset(tmp_path, "digits", force=False)
     write_preset(tmp_path, "cifar10", force=False)  # from preset to preset nothing is lost

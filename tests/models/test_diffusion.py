@@ -120,7 +120,7 @@ def test_both_solvers_follow_a_straight_line_exactly():
 
 
 def test_multistep_is_of_second_order_on_gaussian_images():
-    """Of images N(0, s^2) the clean ones expected are s^2 / (s^2 + sigma^2) of the noisy, and the flow ends at a known place."""
+    """Of images N(0, s^2) the expected clean ones are s^2 / (s^2 + sigma^2) of the noisy: the flow's end is known."""
     variance, start = 0.7**2, torch.ones(1, dtype=torch.float64)
     exact = start * math.sqrt((variance + 0.05**2) / (variance + 20.0**2))
 
@@ -135,7 +135,8 @@ def test_multistep_is_of_second_order_on_gaussian_images():
 
 def test_multistep_ends_with_what_the_last_step_finds_clean():
     asked = []
-    end = multistep(lambda images, sigma: asked.append(sigma) or 3 * torch.ones(2), torch.ones(2), [9.0, 1.0, 0.1, 0.0])
+    levels = [9.0, 1.0, 0.1, 0.0]
+    end = multistep(lambda _images, sigma: asked.append(sigma) or 3 * torch.ones(2), torch.ones(2), levels)
     assert asked == [9.0, 1.0, 0.1]
     torch.testing.assert_close(end, 3 * torch.ones(2))
 
@@ -216,6 +217,16 @@ def test_guidance_moves_away_from_the_unconditional_estimate():
         torch.testing.assert_close(model._guided(images, 1.0, labels, sampling), expected)
 
 
+def test_a_model_that_was_shown_every_label_is_drawn_without_guidance():
+    """It has learned nothing of images without a label, from which guidance would lead away."""
+    model = build(diffusion_recipe(label_dropout=0.0), SHAPE).eval()
+    labels, seeds = torch.tensor([1]), torch.tensor([3])
+    with pytest.raises(ValueError, match=r"guidance_scale: got 2\.0; allowed: 1\.0, .*label_dropout 0"):
+        model.sample(labels, seeds, SAMPLING.model_copy(update={"guidance_scale": 2.0}))
+    for sampling in (model.preview_sampling, SAMPLING.model_copy(update={"guidance_scale": 1.0})):
+        assert model.sample(labels, seeds, sampling).shape == (1, 1, 8, 8)
+
+
 def test_guidance_acts_at_the_noise_levels_of_its_interval_alone(monkeypatch):
     model = build(diffusion_recipe(), SHAPE).eval()
     asked = []  # (noise level, whether for no label)
@@ -223,7 +234,9 @@ def test_guidance_acts_at_the_noise_levels_of_its_interval_alone(monkeypatch):
     monkeypatch.setattr(
         model,
         "denoise",
-        lambda images, sigma, labels: asked.append((float(sigma[0]), int(labels[0]) == 3)) or denoise(images, sigma, labels),
+        lambda images, sigma, labels: (
+            asked.append((float(sigma[0]), int(labels[0]) == 3)) or denoise(images, sigma, labels)
+        ),
     )
     sampling = SAMPLING.model_copy(update={"sampler": "multistep", "steps": 8, "guidance_scale": 2.0})
     model.sample(torch.tensor([1]), torch.tensor([3]), sampling)

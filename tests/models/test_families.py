@@ -52,7 +52,8 @@ class NothingWaits(TorchDispatchMode):
         by_mask = name.startswith("index") and any(
             index is not None and index.dtype == torch.bool for index in args[1] if isinstance(args[1], list | tuple)
         )
-        assert name not in self.WAITS and not by_mask, f"{name} waits"
+        assert name not in self.WAITS, f"{name} waits"
+        assert not by_mask, f"{name} waits for the mask"
         return func(*args, **(kwargs or {}))
 
 

@@ -82,6 +82,46 @@ def test_a_part_of_the_batch_is_enough_for_the_penalty():
     assert figures[0.25]["r1"] != figures[1.0]["r1"]
 
 
+class LinearScore(torch.nn.Module):
+    """A discriminator whose gradient is the same everywhere: its weights."""
+
+    def __init__(self, weights):
+        super().__init__()
+        self.weights = torch.nn.Parameter(weights)
+
+    def forward(self, images, _labels):
+        return (images * self.weights).sum(dim=(1, 2, 3))
+
+
+def test_penalties_are_those_of_the_images_before_augmentation():
+    """What a cutout hides from the discriminator cannot change the score, so it adds nothing to the gradient."""
+    recipe = gan_recipe(penalty_share=0.5, augment_policy=("cutout",))
+    model, weights, images = build(recipe, SHAPE), torch.randn(1, 8, 8), torch.rand(4, 1, 8, 8)
+    model.discriminator = LinearScore(weights)
+    figures = model.loss("discriminator", images, LABELS, torch.Generator().manual_seed(0)).figures
+    generator, ones = torch.Generator().manual_seed(0), torch.ones(4, 1, 8, 8)
+    torch.randn((4, model.latent_dim), generator=generator)
+    seen_fakes, seen_reals = (diff_augment(ones, ("cutout",), generator) for _ in range(2))
+    chosen = penalised(Part(0, 4, 4), 0.5)
+    for name, seen in (("r1", seen_reals), ("r2", seen_fakes)):
+        squares = (seen * weights).square().sum(dim=(1, 2, 3))
+        torch.testing.assert_close(figures[name], squares[chosen].mean())
+        assert (squares < weights.square().sum()).all()
+
+
+def test_scores_keep_their_precision_under_autocast():
+    """bf16 has 256 numbers between 1 and 2: of scores that are near each other hardly any two would differ."""
+    model = build(gan_recipe(), SHAPE)
+    with torch.no_grad():
+        model.discriminator.score.bias += 1.5
+    images = torch.rand(256, 1, 8, 8) * 0.1
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = model.discriminator(images, torch.zeros(256, dtype=torch.int64))
+        value = model.loss("discriminator", images, torch.zeros(256, dtype=torch.int64), torch.Generator()).value
+    assert scores.dtype == value.dtype == torch.float32
+    assert len(scores.unique()) > 200
+
+
 def test_the_penalised_images_are_the_same_however_a_batch_is_parted():
     whole = penalised(Part(0, 10, 10), 0.3)
     assert len(whole) == penalties(10, 0.3) == 3

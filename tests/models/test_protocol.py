@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from genai_core.models.protocol import ImageShape, check_labels, seeded_noise, to_uint8, to_unit
+from genai_core.models.protocol import LARGEST_SEED, ImageShape, check_labels, seeded_noise, to_uint8, to_unit
 
 LABELLED = ImageShape(8, 1, ("a", "b"))
 UNLABELLED = ImageShape(8, 1, ())
@@ -23,6 +23,16 @@ def test_noise_of_a_seed_does_not_depend_on_its_neighbours():
     assert torch.equal(together[1], seeded_noise(torch.tensor([5]), (2, 4, 4))[0])
     assert not torch.equal(together[0], together[1])
     assert seeded_noise(torch.tensor([], dtype=torch.int64), (2,)).shape == (0, 2)
+
+
+def test_a_seed_beyond_32_bits_would_be_another_ones_twin_and_is_refused():
+    twins = [torch.randn(8, generator=torch.Generator().manual_seed(seed)) for seed in (5, 5 + 2**32)]
+    assert torch.equal(*twins)
+    for seed in (-1, 2**32, 5 + 2**32):
+        with pytest.raises(ValueError, match=rf"from 0 to 2\*\*32 - 1, got {seed}"):
+            seeded_noise(torch.tensor([seed]), (2,))
+    last, before = seeded_noise(torch.tensor([LARGEST_SEED, LARGEST_SEED - 1]), (8,))
+    assert not torch.equal(last, before)
 
 
 def test_noise_is_standard_normal():

@@ -6,7 +6,7 @@ import torch
 from genai_core.config import VaeSampling
 from genai_core.models.networks.vae.autoencoder import Posterior
 from genai_core.models.networks.vae.flow import Flow, standard_normal_log_density
-from genai_core.models.vae import build, likelihood_std, posterior_log_density
+from genai_core.models.vae import build, likelihood_std, posterior_log_density, slerp
 from tests.models.overfit import UNLABELLED, learn, recall, sixteen_images
 from tests.models.tiny import SHAPE, vae_recipe
 
@@ -118,6 +118,26 @@ def test_pictures_begin_and_end_with_reconstructions():
     assert rows.shape == ways[:2].shape == (2, 10, 1, 8, 8)
     assert (ways[0, 0].int() - rows[1, 0].int()).abs().max() <= 1
     assert (ways[0, -1].int() - rows[1, 1].int()).abs().max() <= 1
+
+
+def test_an_arc_keeps_its_distance_from_the_middle():
+    begins, ends = torch.tensor([[3.0, 0.0, 0.0]]), torch.tensor([[0.0, 0.0, 3.0]])
+    for share in (0.0, 1 / 3, 0.5, 1.0):
+        angle = math.pi / 2 * share
+        expected = torch.tensor([[3 * math.cos(angle), 0.0, 3 * math.sin(angle)]])
+        torch.testing.assert_close(slerp(begins, ends, share), expected, atol=1e-6, rtol=0)
+    draws = torch.randn((2, 100, 64))
+    norms = slerp(*draws, 0.5).norm(dim=1)
+    assert 7.5 < norms.mean() < 8.5  # the root of 64, as of any draw; on a straight line 5.7
+    assert torch.lerp(*draws, 0.5).norm(dim=1).mean() < 6
+
+
+def test_where_there_is_no_arc_the_way_is_straight():
+    begins = torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 0.0]])
+    ends = torch.tensor([[3.0, 6.0], [-1.0, -2.0], [1.0, 0.0]])
+    expected = torch.tensor([[2.0, 4.0], [0.0, 0.0]])
+    torch.testing.assert_close(slerp(begins, ends, 0.5)[:2], expected)
+    assert slerp(begins, ends, 0.5).isfinite().all()
 
 
 def test_a_low_temperature_brings_images_closer_together():

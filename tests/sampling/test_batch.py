@@ -31,6 +31,20 @@ def test_images_come_back_as_they_were(tmp_path, form, channels, monkeypatch):
     np.testing.assert_array_equal(read_images(tmp_path, manifest[3:4]), images[3:4])
 
 
+@pytest.mark.parametrize("form", ["png", "tar"])
+def test_images_come_in_the_order_of_the_rows(tmp_path, form, monkeypatch):
+    """Though each archive is opened once: the rows go back and forth between them."""
+    monkeypatch.setattr(batch, "TAR_IMAGES", 2)
+    images, order = write(tmp_path, form), [4, 0, 2, 1, 3, 0]
+    np.testing.assert_array_equal(read_images(tmp_path, read_manifest(tmp_path).iloc[order]), images[order])
+
+
+def test_no_row_has_no_image(tmp_path):
+    write(tmp_path)
+    with pytest.raises(ValueError, match=r"expected one row of manifest.parquet or more"):
+        read_images(tmp_path, read_manifest(tmp_path)[:0])
+
+
 def test_the_manifest_has_a_row_an_image(tmp_path):
     write(tmp_path)
     manifest = read_manifest(tmp_path)

@@ -13,11 +13,12 @@ def test_labels_come_in_turn_and_any_run_is_balanced():
 
 def test_image_i_has_seed_plus_i():
     assert image_seeds(3, 10).tolist() == [10, 11, 12]
-    assert image_seeds(1, 2**62).dtype == torch.int64
+    assert image_seeds(2, 2**32 - 2).tolist() == [2**32 - 2, 2**32 - 1]
+    assert image_seeds(1, 2**32 - 1).dtype == torch.int64
 
 
-@pytest.mark.parametrize("seed", [-1, 2**63 - 2])
-def test_seeds_beyond_int64_are_refused(seed):
+@pytest.mark.parametrize("seed", [-1, 2**32 - 4, 2**63 - 2])
+def test_seeds_that_would_draw_an_image_twice_are_refused(seed):
     with pytest.raises(ValueError, match="between 0 and"):
         image_seeds(5, seed)
 

@@ -50,6 +50,18 @@ def test_goes_on_from_the_selected_weights(selected):
     assert read_json("metrics/cost/finetune.json")["images"] == 96
 
 
+def test_the_average_that_was_loaded_is_the_beginning_of_the_new_one(selected):
+    """With a half-life of many runs nothing but it is left; with one of an image, nothing of it."""
+    loaded, drawn = load_model(selected / "models/selected").sampled_network().state_dict(), {}
+    for halflife_images in (10**12, 1):
+        change_params(finetune={"ema_halflife_images": halflife_images})
+        finetune.main()
+        drawn[halflife_images] = load_model(selected / "models/finetuned").sampled_network().state_dict()
+    for name, tensor in loaded.items():
+        torch.testing.assert_close(drawn[10**12][name], tensor)
+    assert any(not torch.allclose(drawn[1][name], tensor) for name, tensor in loaded.items())
+
+
 def test_two_runs_make_equal_bytes(selected):
     outputs = []
     for _ in range(2):

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from genai_core.models.artifact import load_for_training
 from tasks import train as task
+from tests.slurm import in_a_slurm_job
 from tests.tasks.conftest import ROOT
 from tests.tasks.small_run import PARAMS, bytes_below, change_params, read_json, write_datasets
 
@@ -23,8 +24,9 @@ OUTPUTS = Path("models/trained/small"), Path("plots/trained/small")
 
 
 @pytest.fixture
-def stage(workspace):
-    """One GAN, whose penalties are taken on a share of the batch, and whose augmentation follows ADA."""
+def stage(workspace, monkeypatch, tmp_path_factory):
+    """One GAN, whose penalties are taken on a share of the batch, with ADA; in a Slurm job."""
+    in_a_slurm_job(monkeypatch, tmp_path_factory.mktemp("slurm"), tasks=4)
     write_datasets()
     yaml = YAML()
     values = yaml.load(PARAMS)

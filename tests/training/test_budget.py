@@ -112,7 +112,28 @@ def test_a_run_that_was_stopped_converges_as_one_that_was_not(tmp_path, clock):
 def test_evaluations_that_cost_too_much_are_left_out():
     config = training_config(early_stop=EARLY_STOP).early_stop
     state = EarlyStop()
-    assert [state.due(config, images, 0.0, 1.0) for images in (8, 16, 24, 32)] == [False, True, False, True]
-    assert not state.due(config, 48, 0.06, 1.0)  # 6% of the time so far
-    assert not state.due(config, 56, 0.06, 2.0)  # not between two intervals
-    assert state.due(config, 64, 0.06, 2.0)
+
+    def due(images, spent_s, run_s):
+        return state.due(config, images, spent_s, run_s, complete=True)
+
+    assert [due(images, 0.0, 1.0) for images in (8, 16, 24, 32)] == [False, True, False, True]
+    assert not due(48, 0.06, 1.0)  # 6% of the time so far
+    assert not due(56, 0.06, 2.0)  # not between two intervals
+    assert due(64, 0.06, 2.0)
+
+
+def test_a_run_is_not_over_while_a_part_of_what_draws_is_untrained(tmp_path, clock):
+    """A VQ-VAE's prior draws nothing known while the tokenizer is trained: that it gets no better says nothing."""
+    measured = []
+
+    def evaluate(_model):
+        measured.append(1)
+        return 1.0
+
+    model = model_of("vqvae", tokenizer_share=0.5)
+    before = {name: tensor.clone() for name, tensor in model.network.prior.state_dict().items()}
+    result = run(model, tmp_path, evaluate=evaluate, early_stop=EARLY_STOP, total_images=320)
+    # The tokenizer's 160 images, then the evaluation that is the best one and two that are no better.
+    assert [evaluation["images"] for evaluation in result.evaluations] == [176, 192, 208]
+    assert (result.ended_by, len(measured)) == ("converged", 3)
+    assert any(not torch.equal(before[name], tensor) for name, tensor in model.network.prior.state_dict().items())

@@ -4,14 +4,17 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from genai_core.training.cost import _Counter, count_cost
+from tests.models.tiny import RECIPES
 from tests.training.small_run import model_of
+
+FAMILIES = sorted(RECIPES)
 
 
 def test_counts_what_torch_counts():
     model = model_of("gan")
     with FlopCounterMode(display=False) as counter:
         model.sample(torch.tensor([0]), torch.tensor([0]), model.preview_sampling)
-    cost = count_cost(model)
+    cost = count_cost(model, 4)
     assert cost.sampling_flops == counter.get_total_flops() > 0
     assert cost.parameters == sum(p.numel() for p in model.generator.parameters())
     assert cost.training_parameters == sum(p.numel() for p in model.parameters())
@@ -20,21 +23,30 @@ def test_counts_what_torch_counts():
 def test_a_backward_pass_costs_twice_the_forward_pass():
     """Nearly: the first layer needs no gradient of its input."""
     model = model_of()
-    forward = count_cost(model).sampling_flops / 3 / 2  # two Heun steps are three evaluations, guided: twice each
-    assert 2.7 * forward < count_cost(model).training_flops["denoiser"] < 3.0 * forward
+    forward = count_cost(model, 4).sampling_flops / 3 / 2  # two Heun steps are three evaluations, guided: twice each
+    assert 2.7 * forward < count_cost(model, 4).training_flops["denoiser"] < 3.0 * forward
 
 
 def test_gradients_of_gradients_are_counted():
-    one, other = (count_cost(model_of("gan", penalty_share=share)).training_flops for share in (0.25, 1.0))
+    one, other = (count_cost(model_of("gan", penalty_share=share), 4).training_flops for share in (0.25, 1.0))
     assert other["discriminator"] > 1.3 * one["discriminator"]
     assert other["generator"] == one["generator"]
 
 
-@pytest.mark.parametrize("family", ["diffusion", "gan"])
+def test_a_share_of_a_batch_is_counted_as_that_share():
+    """What the penalties add is proportional to the images that they are taken on: 2, 4 and 8 of 32."""
+    two, four, eight = (
+        count_cost(model_of("gan", penalty_share=count / 32), 32).training_flops["discriminator"] for count in (2, 4, 8)
+    )
+    assert four - two == pytest.approx((eight - four) / 2, rel=0.01)
+    assert two < four
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_model_is_left_as_it_was(family):
     model = model_of(family)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    count_cost(model)
+    count_cost(model, 4)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
 
@@ -49,19 +61,23 @@ def test_attention_is_counted():
     assert counter.flops == 7 * (2 * 8 * 8 * 4)
 
 
-@pytest.mark.parametrize("family", ["diffusion", "gan"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_values_do_not_matter(family, monkeypatch):
     """Counted without values, as ever where it can be, and with them: the same, but for attention's kernels."""
     model = model_of(family)
-    quick = count_cost(model)
-    real_to = type(model).to
+    real_to, devices = type(model).to, []
 
     def refuse_meta(self, device):
-        if device == "meta":
+        devices.append(device)
+        if device == "meta" and refuses:
             raise NotImplementedError
         return real_to(self, device)
 
     monkeypatch.setattr(type(model), "to", refuse_meta)
-    slow = count_cost(model)
+    refuses = False
+    quick = count_cost(model, 4)
+    assert set(devices) == {"meta"}
+    refuses = True
+    slow = count_cost(model, 4)
     assert slow.sampling_flops == quick.sampling_flops
     assert slow.training_flops == pytest.approx(quick.training_flops, rel=0.02)

@@ -1,25 +1,54 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from genai_core.training.ema import Ema, ema_decay
+from genai_core.training.ema import Ema, ema_decay, ema_decay_from_scratch
 
 
 def test_half_of_the_old_average_is_left_after_the_halflife():
-    decay, old = ema_decay(batch_images=10, images_seen=10**9, halflife_images=1000), 1.0
+    decay, old = ema_decay(batch_images=10, halflife_images=1000), 1.0
     for _ in range(100):
         old *= decay
     assert old == pytest.approx(0.5)
 
 
 def test_the_batch_size_does_not_change_how_fast_it_forgets():
-    assert ema_decay(64, 10**9, 1000) == pytest.approx(ema_decay(16, 10**9, 1000) ** 4)
+    assert ema_decay(64, 1000) == pytest.approx(ema_decay(16, 1000) ** 4)
 
 
-def test_the_beginning_is_forgotten_faster():
-    assert ema_decay(10, 0, 1000) == 0.0
-    assert ema_decay(10, 200, 1000) == pytest.approx(0.5)  # 5% of 200 images
-    assert ema_decay(10, 20_000, 1000) == ema_decay(10, 10**9, 1000)
+def shares_of_the_average(steps, halflife_images, batch_images=10):
+    """How much the weights after each step of a run from scratch make up of the average at its end."""
+    shares = []
+    for step in range(steps):
+        decay = ema_decay_from_scratch(
+            batch_images, halflife_images, images_seen=step * batch_images, share=step / steps
+        )
+        shares = [share * decay for share in shares] + [1 - decay]
+    return shares
+
+
+@pytest.mark.parametrize("halflife_share", [0.01, 0.05, 0.1])
+def test_half_of_the_average_at_the_end_is_of_the_last_halflife(halflife_share):
+    """A power of time: of the last share h of the run 1 - (1 - h)^(ln 2 / h), which is half for a small h."""
+    steps = 2000
+    shares = shares_of_the_average(steps, round(halflife_share * steps * 10))
+    assert sum(shares) == pytest.approx(1.0)
+    last = sum(shares[-round(halflife_share * steps) :])
+    assert last == pytest.approx(1 - (1 - halflife_share) ** (math.log(2) / halflife_share), abs=0.01)
+    assert last == pytest.approx(0.5, abs=0.03)
+    # Of what was noise nothing is left.
+    assert sum(shares[: steps // 10]) < 1e-6
+
+
+def test_the_first_weights_are_not_averaged_with_those_before_training():
+    assert ema_decay_from_scratch(10, 1000, images_seen=0, share=0.0) == 0.0
+    assert ema_decay_from_scratch(10, 1000, images_seen=10, share=0.9) == 0.5
+
+
+def test_a_halflife_beyond_the_run_gives_the_mean():
+    assert shares_of_the_average(50, 10**9) == pytest.approx([1 / 50] * 50)
 
 
 def test_update_is_the_weighted_mean():

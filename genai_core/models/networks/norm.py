@@ -11,8 +11,8 @@ class GroupNorm(nn.GroupNorm):
     """Group normalisation (Wu and He 2018, arXiv 1803.08494), in groups of 8 channels.
 
     On a processor calculated in float32, whatever autocast says: for maps in channels_last the bf16 kernel takes more
-    than three times as long. Measured beside it, with a U-Net on 12,800 images: layer normalisation of each pixel, and of
-    the whole map, are a little quicker still, but learn less from each image.
+    than three times as long. Measured beside it, with a U-Net on 12,800 images: layer normalisation of each pixel, and
+    of the whole map, are a little quicker still, but learn less from each image.
     """
 
     def __init__(self, channels: int) -> None:

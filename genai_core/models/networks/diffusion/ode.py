@@ -6,12 +6,12 @@ from itertools import pairwise
 
 from torch import Tensor
 
-Denoise = Callable[[Tensor, float], Tensor]  # noisy images (N, C, H, W) and their noise level -> the expected clean ones
+Denoise = Callable[[Tensor, float], Tensor]  # noisy images (N, C, H, W) and their noise level -> expected clean ones
 Slope = Callable[[Tensor, float], Tensor]  # images (N, C, H, W) and time -> how they change with time
 
 
 def euler(slope: Slope, images: Tensor, times: Sequence[float]) -> Tensor:
-    """From images (N, C, H, W) at the first of `times` to the last; one call of `slope` a step. Error of first order."""
+    """From images (N, C, H, W) at the first of `times` to the last; one call of `slope` a step. First order."""
     for time, following in pairwise(times):
         images = images + (following - time) * slope(images, time)
     return images
@@ -36,8 +36,8 @@ def multistep(denoise: Denoise, images: Tensor, levels: Sequence[float]) -> Tens
     """From images (N, C, H, W) at the first of the noise levels to the last; one call of `denoise` a step.
 
     Error of second order, as what the step before has found is used again: DPM-Solver++(2M), Lu et al. 2022 (arXiv
-    2211.01095, algorithm 2), for images with noise added and not scaled. The first step and the last, to 0, are of first
-    order.
+    2211.01095, algorithm 2), for images with noise added and not scaled. The first step and the last, to 0, are of
+    first order.
     """
     earlier, earlier_step = None, 0.0
     for level, following in pairwise(levels):

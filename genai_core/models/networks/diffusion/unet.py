@@ -55,7 +55,7 @@ class UNet(nn.Module):
     def forward(
         self, images: Tensor, noise: Tensor, labels: Tensor | None, augmentation: Tensor | None = None
     ) -> Tensor:
-        """images (B, C, H, W), noise (B,) about -1.5 to 1.5, the others as Diffusion.denoise has them -> (B, C, H, W)."""
+        """images (B, C, H, W), noise (B,) about -1.5 to 1.5, the others as in Diffusion.denoise -> (B, C, H, W)."""
         embedding = self.noise_embedding(noise)
         if self.class_embedding is not None:
             embedding = embedding + self.class_embedding(labels)

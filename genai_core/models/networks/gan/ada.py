@@ -1,4 +1,4 @@
-"""Adaptive discriminator augmentation (Karras et al. 2020, arXiv 2006.06676): as much of it as overfitting calls for."""
+"""Adaptive discriminator augmentation (Karras et al. 2020, arXiv 2006.06676): as much as overfitting calls for."""
 
 import torch
 from torch import Tensor, nn

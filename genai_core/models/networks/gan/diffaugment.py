@@ -21,8 +21,8 @@ def diff_augment(
 ) -> Tensor:
     """Images (B, C, H, W) in [-1, 1], each changed by chance in the ways that `policy` names, differentiably.
 
-    probability: of each way, for each image, a scalar (Karras et al. 2020, arXiv 2006.06676: while it is below 0.8 or so, a
-    generator that draws changed images is found out). None: all are changed, as in the paper.
+    probability: of each way, for each image, a scalar (Karras et al. 2020, arXiv 2006.06676: while it is below 0.8 or
+    so, a generator that draws changed images is found out). None: all are changed, as in the paper.
     """
     for name in ("colour", "translation", "cutout"):
         if name in policy:
@@ -35,7 +35,10 @@ def diff_augment(
 
 
 def _colour(images: Tensor, generator: Generator) -> Tensor:
-    """Brightness, saturation (nothing changes on grey images) and contrast, by up to half."""
+    """Brightness by up to half of the range from black to mid-grey, saturation times 0 to 2, contrast times 0.5 to 1.5.
+
+    The paper's ranges. On grey images saturation changes nothing.
+    """
     brightness, saturation, contrast = (_uniform(images, generator) for _ in range(3))
     images = images + (brightness - 0.5)
     grey = images.mean(dim=1, keepdim=True)
@@ -48,9 +51,7 @@ def _translation(images: Tensor, generator: Generator) -> Tensor:
     """Moved by whole pixels; what comes in from outside is 0, mid-grey."""
     most = round(images.shape[2] * _TRANSLATION_SHARE)
     device = generator.device
-    down, right = (
-        torch.randint(-most, most + 1, (len(images),), generator=generator, device=device) for _ in range(2)
-    )
+    down, right = (torch.randint(-most, most + 1, (len(images),), generator=generator, device=device) for _ in range(2))
     # As products with shifted unit matrices: gathering by index has a backward pass that is slow where it is exact.
     rows = _shift_matrices(images.shape[2], down).to(images)
     columns = _shift_matrices(images.shape[3], right).to(images)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genai_core.models.networks.precision import full_precision
 from genai_core.models.networks.resolutions import resolutions, widths
 
 _SLOPE = 0.2  # of the leaky rectifier below zero
@@ -77,13 +78,15 @@ class Discriminator(nn.Module):
         self.conditional = classes > 0
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """images (B, C, H, W), labels (B,) int64 or None -> (B,)."""
+        """images (B, C, H, W), labels (B,) int64 or None -> (B,) float32, under autocast too."""
         x = functional.leaky_relu(self.stem(images), _SLOPE)
         for level, blocks in enumerate(self.levels):
             if level:
                 x = functional.avg_pool2d(x, 2)
             x = functional.leaky_relu(blocks(x), _SLOPE)
-        scores: Tensor = self.score(functional.leaky_relu(self.gather(x).flatten(1), _SLOPE))
+        # What counts is the difference of two scores: in bf16, with its 8 bits, only a few differences would be left.
+        with full_precision(x.device):
+            scores: Tensor = self.score(functional.leaky_relu(self.gather(x.float()).flatten(1), _SLOPE))
         if labels is not None:
             return scores.gather(1, labels[:, None])[:, 0]
         return scores[:, 0]

@@ -97,8 +97,8 @@ class Decoder(nn.Module):
             layers += _blocks(counts[min(level + 1, len(sides) - 1)], counts[level], depth)
             if level:
                 layers.append(nn.Upsample(scale_factor=2.0, mode="nearest"))
-        layers += [GroupNorm(width), nn.SiLU(), nn.Conv2d(width, 4 * thin, kernel_size=3, padding=1), nn.PixelShuffle(2)]
-        self.trunk = nn.Sequential(*layers, nn.SiLU(), nn.Conv2d(thin, channels, kernel_size=3, padding=1))
+        head = [GroupNorm(width), nn.SiLU(), nn.Conv2d(width, 4 * thin, kernel_size=3, padding=1), nn.PixelShuffle(2)]
+        self.trunk = nn.Sequential(*layers, *head, nn.SiLU(), nn.Conv2d(thin, channels, kernel_size=3, padding=1))
 
     def forward(self, latents: Tensor, condition: Tensor) -> Tensor:
         """latents (B, latent_dim), condition (B, class_dim) -> (B, C, H, W)."""

@@ -1,10 +1,12 @@
-"""A prior that is learned: a normalising flow of affine couplings (Dinh et al. 2017, arXiv 1605.08803), a class each."""
+"""A learned prior: a normalising flow of affine couplings (Dinh et al. 2017, arXiv 1605.08803) that knows the class."""
 
 import math
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from genai_core.models.networks.precision import full_precision
 
 _HIDDEN_FACTOR = 4  # hidden units for each latent dimension
 _MOST_LOG_SCALE = 2.0  # of one coupling, so that no layer stretches without bound
@@ -24,7 +26,7 @@ class Flow(nn.Module):
     def to_noise(self, latents: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """latents (B, dim) -> noise (B, dim) and the logarithm of the volume change (B,)."""
         # In float32: what one direction rounds, the other would not undo.
-        with torch.autocast(latents.device.type, enabled=False):
+        with full_precision(latents.device):
             volume = latents.new_zeros(len(latents))
             for layer in self.layers:
                 latents, change = layer(latents, condition.float())
@@ -33,7 +35,7 @@ class Flow(nn.Module):
 
     def to_latents(self, noise: Tensor, condition: Tensor) -> Tensor:
         """noise (B, dim) -> latents (B, dim): the inverse."""
-        with torch.autocast(noise.device.type, enabled=False):
+        with full_precision(noise.device):
             for layer in reversed(self.layers):
                 noise = cast(Coupling, layer).inverse(noise, condition.float())
             return noise

@@ -53,7 +53,12 @@ class Fsq(nn.Module):
         return self.levels // 2
 
     def _bounded(self, x: Tensor) -> Tensor:
-        """Into (-L/2, L/2), moved by a half where L is even, so that L whole numbers lie within (eq. 1 and appendix)."""
+        """Into (-L/2, L/2), moved by half where L is even, so that L whole numbers lie within (eq. 1 and appendix).
+
+        0 stays 0, a level's middle; but of two levels it would be the outer end of one, where tanh is flat and passes
+        no gradient on: there it is the border between the two.
+        """
         reach = (self.levels - 1) * (1 + _MARGIN) / 2
         offset = (1 - self.levels % 2) / 2
-        return (x + (offset / reach).atanh()).tanh() * reach - offset
+        shift = torch.where(self.levels > 2, (offset / reach).atanh(), 0.0)
+        return (x + shift).tanh() * reach - offset

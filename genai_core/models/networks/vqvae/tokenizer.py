@@ -10,8 +10,8 @@ from genai_core.models.networks.resolutions import widths
 class Tokenizer(nn.Module):
     """Encoder and decoder between images and maps of `code_dim` channels, `stride` times smaller.
 
-    channels: of the images. width: channels at half the image's resolution, doubling below, at most four times. depth: residual
-    blocks a resolution. stride: a power of two, 2 or more.
+    channels: of the images. width: channels at half the image's resolution, doubling below, at most four times. depth:
+    residual blocks a resolution. stride: a power of two, 2 or more.
     """
 
     def __init__(self, channels: int, width: int, depth: int, stride: int, code_dim: int) -> None:

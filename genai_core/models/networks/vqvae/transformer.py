@@ -53,7 +53,7 @@ class TokenPrior(nn.Module):
         return logits
 
     def draw(self, uniforms: Tensor, labels: Tensor | None, temperature: float, top_k: int | None) -> Tensor:
-        """Levels (B, length, C) int64, one after the other; uniforms of that shape in [0, 1), labels (B,) int64 or None.
+        """Levels (B, length, C) int64, one after the other; uniforms in [0, 1) of that shape, labels (B,) or None.
 
         temperature divides the logits; top_k: only so many of a channel's likeliest levels may follow, None for all.
         Keys and values of earlier tokens are kept, so that each step computes one token.
