@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 GENAI = [sys.executable, "-m", "flows.cli"]
 DVC = [sys.executable, "-m", "dvc"]
 
-# A stage that keeps one core busy for about as long as its first argument says, and says how long it took.
+# A stage that keeps one core busy for about as long as its first argument says, and notes how long it took.
 BURN = """
 import json, sys, time
 began = time.perf_counter()
@@ -33,7 +33,7 @@ rounds, x = int(float(sys.argv[1]) * 12_000_000), 1
 for _ in range(rounds):
     x = (x * 1103515245 + 12345) % 2147483648
 open(sys.argv[2], "w").write(str(x))
-open(sys.argv[2] + ".seconds", "a").write(f"{time.perf_counter() - began}\\n")
+open(SECONDS, "a").write(f"{time.perf_counter() - began}\\n")
 """
 
 
@@ -77,8 +77,10 @@ def overhead(folder: Path, repeat: int, stages: int) -> tuple[str, float, str, f
 
     def once(command: list[str]) -> float:
         forget(folder)
+        seconds = folder / ".genai" / "seconds"
+        seconds.unlink(missing_ok=True)
         wall = timed(lambda: run(command, folder))
-        own = sum(float(path.read_text().split()[-1]) for path in folder.glob("out*.seconds"))
+        own = sum(map(float, seconds.read_text().split()))
         return (wall - own) / stages
 
     # The command's own start and end are spread over the stages, as a user meets them.
@@ -107,10 +109,13 @@ def two_branches(folder: Path, repeat: int, seconds: float) -> tuple[str, float,
 def workspace(folder: Path, stages: dict[str, object]) -> None:
     (folder / "data" / "raw").mkdir(parents=True)
     (folder / "data" / "raw" / "one").write_text("data")
-    (folder / "burn.py").write_text(BURN)
+    (folder / ".genai").mkdir()
+    (folder / "burn.py").write_text(BURN.replace("SECONDS", repr(str(folder / ".genai" / "seconds"))))
     (folder / "dvc.yaml").write_text(json.dumps({"stages": stages}))  # JSON is YAML
     shutil.copy(ROOT / "params.yaml", folder)
-    run([*DVC, "init", "--no-scm", "--quiet"], folder)
+    (folder / ".gitignore").write_text(".genai/\n/out*\n/one\n/two\n/data/raw\n")
+    run(["git", "init", "--quiet"], folder)
+    run([*DVC, "init", "--quiet"], folder)
     run([*DVC, "add", "--quiet", "data/raw"], folder)
 
 

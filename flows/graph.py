@@ -19,7 +19,10 @@ class GraphError(ValueError):
 
 
 class Needs(BaseModel):
-    """What a stage says under `meta:`: how often it may be retried, how long it may take, what it occupies."""
+    """What a stage says under `meta:`: how often it may be retried, how long it may take, what it occupies.
+
+    restorable: its outputs follow from its inputs alone, though they persist between runs (flows/hashes.py).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,6 +31,7 @@ class Needs(BaseModel):
     cores: int = Field(default=1, ge=1)
     gpus: int = Field(default=0, ge=0)
     memory_gb: float = Field(default=0.0, ge=0)
+    restorable: bool = False
 
 
 @dataclass(frozen=True)

@@ -135,9 +135,18 @@ def run_cache_entry(stage: "Stage") -> dict[str, Any] | None:
 
 def save_to_run_cache(stage: "Stage") -> None:
     """Remember what the inputs in memory make: StageCache.save, from any folder."""
+    if not may_be_restored(stage):
+        return
     cache = stage.repo.stage_cache
     cache._create_stage = lambda entry, **_kwargs: recorded_stage(entry, stage)
-    cache.save(stage)
+    persistent = [out for out in stage.outs if out.persist]
+    try:
+        for out in persistent:  # DVC leaves such a stage out; it may be restored, as it says (`may_be_restored`)
+            out.persist = False
+        cache.save(stage)
+    finally:
+        for out in persistent:
+            out.persist = True
 
 
 def recorded_stage(entry: Mapping[str, Any], like: "Stage") -> "Stage":
@@ -152,8 +161,13 @@ def recorded_stage(entry: Mapping[str, Any], like: "Stage") -> "Stage":
 
 
 def may_be_restored(stage: "Stage") -> bool:
-    """DVC's own exceptions from the run-cache (StageCache._can_hash), but for those that the plan has dealt with."""
-    return bool(stage.deps and stage.outs) and not any(out.persist or not out.is_in_repo for out in stage.outs)
+    """DVC's own exceptions from the run-cache (StageCache._can_hash), but for those that the plan has dealt with.
+
+    What persists between runs may depend on what was there before, so DVC never restores it. A stage whose outputs
+    follow from its inputs all the same says `restorable` in its `meta:`.
+    """
+    persists = any(out.persist for out in stage.outs) and not (stage.meta or {}).get("restorable")
+    return bool(stage.deps and stage.outs) and not persists and all(out.is_in_repo for out in stage.outs)
 
 
 def _files_of(out: "Output") -> Files:

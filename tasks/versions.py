@@ -1,5 +1,6 @@
 """What git and DVC say of the workspace, from child processes: tasks import neither."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,13 +11,20 @@ CODE = ("genai_core", "tasks", "flows", "dvc.yaml", "params.yaml")
 
 
 def code_version() -> dict[str, str]:
-    """The commit, and whether code or parameters differ from it; says so where git does not answer."""
+    """The commit, and whether code or parameters differ from it; says so where git does not answer.
+
+    `genai run` works on a commit that no branch names, and says in the environment what it is a snapshot of.
+    """
     try:
         commit = _answer(["git", "rev-parse", "HEAD"]).strip()
         branch = _answer(["git", "rev-parse", "--abbrev-ref", "HEAD"]).strip()
         changed = _answer(["git", "status", "--porcelain", "--", *CODE]).splitlines()
     except ValueError as error:
         return {"commit": f"unknown: {error}"}
+    if snapshot_of := os.environ.get("GENAI_BRANCH"):
+        files = int(os.environ.get("GENAI_CHANGED", "0"))
+        state = f"a snapshot: {files} file{'s' if files > 1 else ''} not committed" if files else "as committed"
+        return {"commit": commit, "branch": snapshot_of, "state": state}
     state = f"{len(changed)} file{'s' if len(changed) > 1 else ''} changed since" if changed else "as committed"
     return {"commit": commit, "branch": branch, "state": state}
 

@@ -1,4 +1,4 @@
-"""Somebody edits in the middle of a stage: no record is false, nothing is lost, and what they edited is as they left it."""
+"""Edits in the middle of a stage: no record is false, nothing is lost, and what was edited stays as it was left."""
 
 from collections.abc import Callable
 from pathlib import Path
