@@ -50,11 +50,12 @@ class Context:
 
 
 @contextmanager
-def running(task: str) -> Iterator[Context]:
+def running(task: str, *, writes_cost: bool = True) -> Iterator[Context]:
     """Run a task's body in the workspace (the current folder), as the DVC stage that DVC names, else as `task`.
 
     A fault that a person can mend ends the process with one line and status NEEDS_A_PERSON. SIGINT and SIGTERM raise
-    SystemExit, so that `finally` clauses run. On success the cost goes to metrics/cost/<stage>.json.
+    SystemExit, so that `finally` clauses run. On success the cost goes to metrics/cost/<stage>.json, unless that is an
+    input of the stage.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _on_stop_signal)
@@ -71,7 +72,7 @@ def running(task: str) -> Iterator[Context]:
             raise
         print(f"{task}: {error}", file=sys.stderr, flush=True)
         sys.exit(NEEDS_A_PERSON)
-    if context.is_first:
+    if context.is_first and writes_cost:
         _write_cost(context, time.time() - began)
 
 

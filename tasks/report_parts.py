@@ -123,8 +123,7 @@ def read_training(model: Model) -> Training:
 def read_graph(names: list[str]) -> Graph:
     """DVC's graph with the seconds of each stage. Without the graph the costs are in the order of their names."""
     files = sorted(path.stem for path in COST_DIR.glob("*.json"))
-    # The report is still running: what it cost is what it cost the last time.
-    stages = [stage for stage in files if stage != "report" and stage.partition("@")[2] in ("", *names)]
+    stages = [stage for stage in files if stage.partition("@")[2] in ("", *names)]
     values = {stage: cost(stage) for stage in stages}
     notes = {stage: seconds_text(value["seconds"]) for stage, value in values.items()}
     svg, missing = None, ""

@@ -65,7 +65,7 @@ def backfill(workspace: str, revisions: str, retrain: bool = False, out: str = "
                 with prepared_tree(root, code, version.commit, f"backfill/{place.name}-{version.raw[:10]}") as tree:
                     state = pipeline(str(tree), list(subject.stages), return_state=True)
                     if state.is_cancelled():
-                        return Cancelled(message=f"stopped at data version {version.raw[:10]}; the next goes on")
+                        return Cancelled(message=f"stopped at data version {version.raw[:10]}")
                     if state.is_completed():
                         keep(place, subject.measure(version, tree, place))
                     else:

@@ -1,6 +1,7 @@
 """The command `genai backfill`."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -40,4 +41,4 @@ def backfill(workspace: Path, revisions: str, retrain: bool, out: Path) -> None:
     show(workspace / out, click.echo)
     if not state.is_completed():
         click.echo(click.style(f"{state.message}; give the command again to go on", fg="red"), err=True)
-        sys.exit(1)
+        sys.exit(128 + signal.SIGINT if state.is_cancelled() else 1)

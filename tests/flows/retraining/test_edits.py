@@ -1,0 +1,110 @@
+"""Somebody edits while a retraining or a backfill is at work: records are true, edits stay, a stop is a stop."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from flows.git import commit_of
+from flows.locked import differences
+from flows.registry.read import MODEL
+from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, set_parameter, shell, started_genai, wait_for
+from tests.flows.retrain_home import last, new_home, put, retrain, started, track, variables
+
+pytestmark = DVC_WARNS
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Path:
+    """A home with a model in production, and newer data."""
+    home = new_home(tmp_path_factory.mktemp("edits") / "home")
+    status, said = retrain(home, api_url=server.url)
+    assert status == 0, said
+    put(home, "second", 4)
+    track(home)
+    return home
+
+
+@pytest.fixture
+def home(template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(template, tmp_path / "home", symlinks=True))
+
+
+def somebody_works_at(folder: Path) -> str:
+    """Edits of parameters, code and data, none of them committed; what git says of them."""
+    set_parameter(folder, "finetune.seed", 12345)
+    set_parameter(folder, "data.image_size", 24)
+    edit(folder / "tasks/stage.py", '"""The stages', '"""Somebody is at work here: the stages')
+    put(folder, "third", 4, text="bad")
+    track(folder, commit=False)
+    return shell(folder, "git diff -- params.yaml tasks data")
+
+
+def test_edits_while_a_retraining_works(home: Path, server: Server) -> None:
+    started(home)
+    with started_genai(home, "retrain", api_url=server.url, **_variables(home, {"finetune": 6.0})) as process:
+        wait_for(
+            lambda: "finetune" in (home.parent / "diary").read_text() if (home.parent / "diary").exists() else False
+        )
+        edits = somebody_works_at(home)
+        status, said = ended(process, 90.0)
+    assert status == 0, said
+    # What was promoted was made of what its commit holds; what was edited meanwhile had no part in it.
+    commit = commit_of(home, last(home)["branch"])
+    assert differences(home, commit, MODEL) == []
+    assert "Somebody" not in shell(home, f"git show {commit}:tasks/stage.py")
+    assert "12345" not in shell(home, f"git show {commit}:params.yaml")
+    now = shell(home, "git diff -- params.yaml tasks data")
+    assert {line for line in edits.splitlines() if line.startswith("+ ")} <= set(now.splitlines())
+    assert "Somebody is at work" in (home / "tasks/stage.py").read_text()
+    assert (home / "data/raw/cat/third-0.txt").exists()
+
+
+def test_edits_in_the_folder_where_a_retraining_works(home: Path, server: Server) -> None:
+    """Nobody should; what is made of it is not recorded."""
+    started(home)
+    with started_genai(home, "retrain", api_url=server.url, **_variables(home, {"finetune": 6.0})) as process:
+        wait_for(
+            lambda: "finetune" in (home.parent / "diary").read_text() if (home.parent / "diary").exists() else False
+        )
+        (place,) = (home / ".genai/worktrees").iterdir()
+        set_parameter(place, "finetune.seed", 12345)
+        status, said = ended(process, 90.0)
+    assert status == 1, said
+    assert "params.yaml finetune changed in" in said
+    assert "recorded nowhere" in said
+    assert "12345" not in (place / "dvc.lock").read_text()
+    entries = [path.read_text() for path in (home / ".dvc/cache/runs").rglob("*") if path.is_file()]
+    assert entries
+    assert not [entry for entry in entries if "12345" in entry]
+
+
+def test_a_backfill_that_is_edited_beside_and_stopped(home: Path, server: Server) -> None:
+    """Ctrl-C ends it: the next version is not begun. The next backfill goes on, and measures what the commits hold."""
+    started(home)
+    arguments = (
+        "backfill",
+        "--revisions",
+        f"{shell(home, 'git rev-list --max-parents=0 HEAD').strip()}..HEAD",
+        "--retrain",
+    )
+    shutil.rmtree(home / ".dvc/cache/runs")
+    with started_genai(home, *arguments, api_url=server.url, **_variables(home, {"train@gan": 20.0})) as process:
+        wait_for(
+            lambda: "train@gan" in (home.parent / "diary").read_text() if (home.parent / "diary").exists() else False
+        )
+        edits = somebody_works_at(home)
+        process.send_signal(2)
+        status, said = ended(process, 60.0)
+    assert status == 130, said
+    assert started(home) == ["prepare", "train@gan"]
+    answer = genai(home, *arguments, api_url=server.url, **variables(home))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert started(home)[:2] == ["train@gan", "select"]  # prepare was done
+    assert "2 versions of the data" in answer.stdout + answer.stderr
+    assert shell(home, "git diff -- params.yaml tasks data") == edits
+    assert shell(home, "git worktree list").count("\n") == 1
+
+
+def _variables(home: Path, toy: dict[str, float]) -> dict[str, object]:
+    return {name: value for name, value in variables(home, toy).items() if name != "timeout"}
