@@ -263,10 +263,9 @@ def test_an_output_that_dvc_does_not_keep_keeps_its_stage_out_of_the_run_cache(d
 
 
 def test_a_persistent_output_comes_back_by_dvc_checkout_only(done: Path) -> None:
-    """As prepare's does: after a switch of branches its stage runs again, unless the version of dvc.lock is laid out."""
+    """As prepare's does: after a switch of branches its stage runs again, unless dvc.lock's version is laid out."""
     (done / "dvc.yaml").write_text(
-        "stages:\n"
-        "  keeps: {cmd: 'cp work.py out/keeps', deps: [work.py], outs: [{out/keeps: {persist: true}}]}\n"
+        "stages:\n  keeps: {cmd: 'cp work.py out/keeps', deps: [work.py], outs: [{out/keeps: {persist: true}}]}\n"
     )
     shell(done, "dvc repro -q")
     before, lock = (done / "work.py").read_text(), (done / "dvc.lock").read_text()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from genai_core.evaluation.figures.inception_score import LEAST_SPLIT_IMAGES
 from genai_core.evaluation.torch_metrics.features import FeatureExtractor, checked_features
 
 
@@ -53,10 +54,11 @@ class InceptionScore(Metric):
         self.seen += len(images)
 
     def compute(self) -> Score:
-        """The score. Raises RuntimeError when a split has no image."""
-        if (self.counts < 1).any():
+        """The score. Raises RuntimeError when a split has fewer than LEAST_SPLIT_IMAGES images."""
+        if (self.counts < LEAST_SPLIT_IMAGES).any():
             raise RuntimeError(
-                f"expected an image or more in each of {self.splits} splits, got {int(self.seen)} images"
+                f"expected {LEAST_SPLIT_IMAGES} images or more in each of {self.splits} splits, got {int(self.seen)} "
+                "images"
             )
         marginal = self.probabilities / self.counts[:, None]
         entropy_of_mean = -torch.special.xlogy(marginal, marginal).sum(dim=1)
