@@ -142,7 +142,7 @@ def trial(
 
 def facts(own: float, other: float, scale: float, difference: Difference) -> GateFacts:
     """All but the distances without fault."""
-    good = {"memorised_share": 0.0, "recall": 1.0, "class_coverage": {}}
+    good = {"memorised_share": 0.0, "recall": 1.0, "class_coverage": {"group 1": 1.0}}
     return GateFacts(
         candidate=ModelFigures(distance=own, scale=scale, **good),
         champion=ModelFigures(distance=other, scale=scale, **good),
