@@ -5,7 +5,12 @@ in the code would change what a stage makes without anything that DVC watches ha
 """
 
 from genai_core.config.data import AugmentConfig, CropConfig, DataConfig, FlipConfig, MoveConfig
-from genai_core.config.extractor import InceptionExtractorConfig, ModuleExtractorConfig, TrainedExtractorConfig
+from genai_core.config.extractor import (
+    ExtractorConfig,
+    InceptionExtractorConfig,
+    ModuleExtractorConfig,
+    TrainedExtractorConfig,
+)
 from genai_core.config.load import load_config
 from genai_core.config.models import (
     DiffusionRecipe,
@@ -42,6 +47,7 @@ __all__ = [
     "EmailConfig",
     "EvaluationConfig",
     "EventKind",
+    "ExtractorConfig",
     "FinetuneConfig",
     "FlipConfig",
     "GanRecipe",
