@@ -35,7 +35,7 @@ class Judge:
             (folder / "extractor").mkdir(parents=True, exist_ok=True)
             extractor, description = train_extractor(EXTRACTOR, dataset, device, lambda *_: None)
             save_extractor(folder / "extractor", extractor, description)
-        self.extractor, _ = load_extractor(folder / "extractor", device)
+        self.extractor, _ = load_extractor(folder / "extractor", EXTRACTOR, device)
         if not (folder / "train.npy").is_file():
             np.save(folder / "train.npy", self._features(dataset.images("train")).features)
         self.train = feature_stats(np.load(folder / "train.npy"))

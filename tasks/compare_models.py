@@ -50,7 +50,7 @@ def main() -> None:
         config = load_config(Path(PARAMS_FILE))
         device = torch_device(config)
         threadpool_limits(config.compute.cpu_threads, user_api="blas")
-        extractor, extractor_description = load_extractor(EXTRACTOR, device)
+        extractor, extractor_description = load_extractor(EXTRACTOR, config.extractor, device)
         reference = load_reference(REFERENCE)
         given = [(arguments.name, arguments.candidate)]
         if arguments.against:

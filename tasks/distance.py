@@ -58,7 +58,8 @@ def feature(extractor: Path | None) -> tuple[str, Measure]:
     from genai_core.evaluation.features import extract_features
     from tasks.device import torch_device
 
-    network, description = load_extractor(extractor, torch_device(load_config(Path(PARAMS_FILE))))
+    config = load_config(Path(PARAMS_FILE))
+    network, description = load_extractor(extractor, config.extractor, torch_device(config))
     return description.kind, lambda images: extract_features(network, images, BATCH_IMAGES).features
 
 

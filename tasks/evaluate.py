@@ -46,7 +46,7 @@ def main() -> None:
         folder = Path("models") / what
         description, device = read_config(folder), torch_device(context.config)
         sampling = sampling_of(what, description.config.family, context.config)
-        extractor, extractor_description = load_extractor(EXTRACTOR, device)
+        extractor, extractor_description = load_extractor(EXTRACTOR, context.config.extractor, device)
         reference = load_reference(REFERENCE)
 
         labels = equal_labels(config.total_images, len(description.shape.classes))

@@ -27,7 +27,7 @@ def main() -> None:
     with running("reference") as context:
         config, progress = context.config.evaluation, context.progress
         dataset = load_dataset(DATASET)
-        extractor, description = load_extractor(EXTRACTOR, torch_device(context.config))
+        extractor, description = load_extractor(EXTRACTOR, context.config.extractor, torch_device(context.config))
         if description.precision == "bf16":
             print_drift(extractor, dataset)
         features = {}

@@ -80,7 +80,7 @@ def choose_extractor(arguments: argparse.Namespace, config: Config) -> tuple[Fea
                 "`genai run extractor` (models/extractor)"
             )
     return (
-        load_extractor(PROJECT_EXTRACTOR, torch_device(config))
+        load_extractor(PROJECT_EXTRACTOR, config.extractor, torch_device(config))
         if wanted == "project"
         else given_inception(arguments, config)
     )

@@ -50,6 +50,11 @@ def test_the_projects_own_file_is_right_and_frozen() -> None:
             "is_splits: 0",
             "params.yaml: evaluation.is_splits: got 0; allowed: greater than or equal to 1",
         ),
+        (
+            "is_splits: 10",
+            "is_splits: 1_600",
+            "params.yaml: evaluation: is_splits: got 1600; allowed: at most 800, so that each of them has two of",
+        ),
         ("test_share: 0.2", "test_share: .nan", "params.yaml: data.test_share: got nan; allowed: a finite number"),
         ("policy: [move]", "policy: [mirror]", "params.yaml: augment.policy.0: got 'mirror'; allowed: 'flip', 'move'"),
         ("policy: [move]", "policy: all", "params.yaml: augment.policy: got 'all'; allowed: "),

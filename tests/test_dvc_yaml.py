@@ -148,6 +148,17 @@ def test_every_models_training_and_sampling_are_told_apart(stages: dict[str, Pip
         assert not any("sampling" in key for key in keys)
 
 
+def test_every_stage_but_prepare_enters_the_run_cache(stages: dict[str, PipelineStage]) -> None:
+    """By DVC's own rules (Stage.run, StageCache._can_hash): else it runs again after every switch of branches."""
+    left_out = set()
+    for name, stage in stages.items():
+        not_kept = [out for out in stage.outs if not (out.use_cache or out.is_metric or out.is_plot)]
+        persistent = [out for out in stage.outs if out.persist]
+        if not_kept or persistent or stage.always_changed or not (stage.deps and stage.outs):
+            left_out.add(name)
+    assert left_out == {"prepare"}
+
+
 def lookup(values: dict[str, Any], key: str) -> Any:
     for part in key.split("."):
         values = values[part]

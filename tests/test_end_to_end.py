@@ -98,6 +98,34 @@ def test_nothing_runs_twice(digits: Path) -> None:
     assert dvc(digits, "status").stdout.strip() == "Data and pipelines are up to date."
 
 
+def test_measurements_of_another_branch_come_back_from_the_cache(digits: Path, tmp_path: Path, home: str) -> None:
+    """Measured on this branch and on another one: back here the stage is restored, in the plan and by DVC."""
+    folder = Path(shutil.copytree(digits, tmp_path / "checkout", symlinks=True))
+    git(folder, "switch", "--quiet", "--create", "other")
+
+    def sampled_otherwise(values: Any) -> None:
+        values["models"]["gan"]["sampling"]["truncation"] = 0.5
+
+    change_parameters(folder, sampled_otherwise)
+    replicates = folder / "metrics/replicates/trained/gan.csv"
+    before = replicates.read_bytes()
+    genai(folder, "run", "evaluate@gan", PREFECT_HOME=home)
+    assert replicates.read_bytes() != before
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "sampled otherwise")
+    git(folder, "switch", "--quiet", "-")
+    entries = {entry["stage"]: entry for entry in json.loads(genai(folder, "plan", "--json").stdout)}
+    assert {name: entry["action"] for name, entry in entries.items() if entry["action"] != "keep"} == {
+        "evaluate@gan": "restore"
+    }
+    assert "metrics/replicates/trained/gan.csv was changed by hand" in entries["evaluate@gan"]["reasons"]
+    said = dvc(folder, "repro", "evaluate@gan").stdout
+    assert "Stage 'evaluate@gan' is cached - skipping run, checking out outputs" in said
+    assert "Running stage" not in said
+    assert replicates.read_bytes() == before
+    assert set(actions(folder).values()) == {"keep"}
+
+
 def test_plain_dvc_repro_makes_the_same_bytes(digits: Path, tmp_path: Path) -> None:
     """All but what measures time: the costs, and the report that shows them."""
     other = new_checkout(tmp_path / "checkout")

@@ -132,10 +132,22 @@ def _labels_hold(facts: GateFacts, most: float) -> Rule:
     Shuffled or wrong labels are what a classifier cannot learn, however well it did on the data before.
     """
     now, before = facts.label_accuracy, facts.production_label_accuracy
-    if not _is_finite(now) or not _is_finite(before):
-        return Rule("labels hold", True, "there is no classifier of both versions of the data")
-    figures = f"test accuracy of the classifier {now:.3f}, with production's data {before:.3f}, may fall by {most:g}"
-    return Rule("labels hold", now >= before - most, figures)
+    if _is_finite(now) and _is_finite(before):
+        figures = (
+            f"test accuracy of the classifier {now:.3f}, with production's data {before:.3f}, may fall by {most:g}"
+        )
+        return Rule("labels hold", now >= before - most, figures)
+    if not facts.classes:
+        return Rule("labels hold", True, "the images have no labels")
+    if facts.champion is None:
+        return Rule("labels hold", True, facts.alone or "nothing is in production to compare with")
+    if most >= 1:
+        return Rule("labels hold", True, "not asked for: gate.max_accuracy_drop is 1")
+    if _is_finite(now):
+        missing = "how well a classifier learned production's labels is not known: metrics/finetuned.json of its commit"
+    else:
+        missing = "no classifier learned the new labels: extractor.kind: classifier makes one"
+    return Rule("labels hold", False, f"not measured: {missing}; gate.max_accuracy_drop: 1 does without")
 
 
 def _not_worse(facts: GateFacts) -> Rule:
@@ -190,9 +202,11 @@ def _no_class_lost(facts: GateFacts, rules: GateConfig) -> Rule:
     """Lost is what is hardly drawn, or much less than by production. Groups have no least share: some are odd ones."""
     own, before = facts.candidate.class_coverage, facts.champion.class_coverage if facts.champion else {}
     names = facts.classes or tuple(before)
+    if not names and facts.champion is None:
+        return Rule("no class lost", True, "the images have no classes, and nothing is in production to compare with")
     if not names:
-        return Rule("no class lost", True, "the images have no classes")
-    missing = [name for name in names if not _is_finite(own.get(name))]
+        return Rule("no class lost", False, "not measured: groups of alike images, of production")
+    missing = [name for name in names if not _is_finite(own.get(name)) or not _is_finite(before.get(name, 0.0))]
     if missing:
         return Rule("no class lost", False, f"not measured: {', '.join(missing)}")
     absolute = rules.min_class_coverage if facts.classes else 0.0

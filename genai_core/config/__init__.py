@@ -5,7 +5,12 @@ change what a stage makes without anything that DVC watches having changed.
 """
 
 from genai_core.config.data import AugmentConfig, CropConfig, DataConfig, FlipConfig, MoveConfig
-from genai_core.config.extractor import InceptionExtractorConfig, ModuleExtractorConfig, TrainedExtractorConfig
+from genai_core.config.extractor import (
+    ExtractorConfig,
+    InceptionExtractorConfig,
+    ModuleExtractorConfig,
+    TrainedExtractorConfig,
+)
 from genai_core.config.load import load_config
 from genai_core.config.models import (
     DiffusionRecipe,
@@ -41,6 +46,7 @@ __all__ = [
     "EmailConfig",
     "EvaluationConfig",
     "EventKind",
+    "ExtractorConfig",
     "FinetuneConfig",
     "FlipConfig",
     "GanRecipe",

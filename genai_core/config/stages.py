@@ -26,9 +26,13 @@ class EvaluationConfig(Section):
     confidence: float = Field(gt=0.5, lt=1.0, description="of the intervals")
 
     @model_validator(mode="after")
-    def _no_empty_split(self) -> "EvaluationConfig":
-        if self.is_splits > self.total_images:
-            raise ValueError(f"is_splits: got {self.is_splits}; allowed: at most total_images, {self.total_images}")
+    def _enough_images(self) -> "EvaluationConfig":
+        most_splits = self.total_images // 2  # the score of one image is 1, whatever it shows
+        if self.is_splits > most_splits:
+            raise ValueError(
+                f"is_splits: got {self.is_splits}; allowed: at most {most_splits}, so that each of them has two of the "
+                f"{self.total_images} total_images"
+            )
         most = max(self.precision_neighbours, self.density_neighbours)
         if most >= self.total_images:
             raise ValueError(f"neighbours: got {most}; allowed: fewer than total_images, {self.total_images}")

@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 from genai_core.config import EvaluationConfig
 from genai_core.evaluation.figures.bootstrap import (
+    NOT_NEGATIVE,
+    SHARE,
+    UNBOUNDED,
     Interval,
     centred_interval,
     resample_weights,
@@ -25,11 +28,15 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Figure:
-    """A value with the interval that the chance of its images leaves, and its value in each resample (R,)."""
+    """A value with the interval that the chance of its images leaves, and its value in each resample (R,).
+
+    bounds: what such a figure can be; its interval lies within.
+    """
 
     value: float
     interval: Interval | None = None
     replicates: Float64 | None = None
+    bounds: Interval = UNBOUNDED
 
 
 @dataclass(frozen=True)
@@ -78,29 +85,27 @@ class Resamples:
     """The resamples of a set of images: the same for every figure and every model that is measured alike."""
 
     def __init__(self, images: int, labels: Labels | None, config: EvaluationConfig) -> None:
-        self.config = config
+        self.config, self._labels = config, labels
         self.weights = resample_weights(images, config.bootstrap_resamples, config.seed, labels)
-        first = min(images, config.pairwise_images)
-        strata = None if labels is None else labels[:first]
-        self.pairwise = (
-            self.weights
-            if first == images
-            else resample_weights(first, config.bootstrap_resamples, config.seed, strata)
-        )
+        self.pairwise = self.of_first(min(images, config.pairwise_images))
 
-    def figure(self, value: float, replicates: Float64) -> Figure:
-        """With the interval about the replicates' mean."""
-        return Figure(value, centred_interval(value, replicates, self.config.confidence), replicates)
+    def of_first(self, count: int) -> Float64:
+        """Weights (R, count) of resamples of the first `count` images alone."""
+        if count == self.weights.shape[1]:
+            return self.weights
+        strata = None if self._labels is None else self._labels[:count]
+        return resample_weights(count, self.config.bootstrap_resamples, self.config.seed, strata)
 
-    def mean(self, values: npt.NDArray[np.floating], weights: Float64) -> Figure:
-        """Of a mean over images."""
-        return self.figure(float(values.mean()), resampled_means(values, weights))
+    def figure(self, value: float, replicates: Float64, bounds: Interval = UNBOUNDED) -> Figure:
+        """With the interval about the replicates' mean, as far as it lies within `bounds`."""
+        interval = centred_interval(value, replicates, self.config.confidence)
+        return Figure(value, interval.within(bounds), replicates, bounds)
 
     def share(self, flags: npt.NDArray[np.bool_], weights: Float64, together: int = 1) -> Figure:
         """Of a share of images: Wilson's interval. `together`: images that are flagged at once, as pairs are."""
         share = float(flags.mean())
         interval = share_interval(share, len(flags) // together, self.config.confidence)
-        return Figure(share, interval, resampled_means(flags, weights))
+        return Figure(share, interval, resampled_means(flags, weights), SHARE)
 
 
 def values_against(sample: SampleSet, real: RealSet) -> dict[str, float]:
@@ -129,12 +134,14 @@ def figures_against(sample: SampleSet, real: RealSet, resamples: Resamples) -> d
     of_real = resample_weights(len(real.pairwise), config.bootstrap_resamples, config.seed)
     distance = frechet_distance(real.stats, real.root, feature_stats(sample.features))
     replicates = resampled_distances(sample.features, real.stats, real.root, resamples.weights)
+    density = float(near.density.mean())
+    most_dense = Interval(0.0, len(real.pairwise) / config.density_neighbours)  # in every real ball
     return {
-        "fd": _not_negative(resamples.figure(distance, replicates)),
+        "fd": resamples.figure(distance, replicates, NOT_NEGATIVE),
         "kid": resamples.figure(kernel.value, resampled_means(kernel.influence, resamples.pairwise)),
         "precision": resamples.share(near.precise, resamples.pairwise),
         "recall": resamples.share(near.recalled, of_real),
-        "density": _not_negative(resamples.mean(near.density, resamples.pairwise)),
+        "density": resamples.figure(density, resampled_means(near.density, resamples.pairwise), most_dense),
         "coverage": resamples.share(near.covered, of_real),
     }
 
@@ -167,7 +174,7 @@ def distance_by_class(sample: SampleSet, real: RealSet, resamples: Resamples, cl
         root, features = square_root(stats.covariance), sample.features[own]
         value = frechet_distance(stats, root, feature_stats(features))
         replicates = resampled_distances(features, stats, root, resamples.weights[:, own])
-        found[label] = _not_negative(resamples.figure(value, replicates))
+        found[label] = resamples.figure(value, replicates, NOT_NEGATIVE)
     return found
 
 
@@ -185,10 +192,5 @@ def coverage_by_class(sample: SampleSet, real: RealSet, resamples: Resamples, cl
         own = covered[labels == label]
         if len(own):
             share = float(own.mean())
-            found[label] = Figure(share, share_interval(share, len(own), confidence))
+            found[label] = Figure(share, share_interval(share, len(own), confidence), bounds=SHARE)
     return found
-
-
-def _not_negative(figure: Figure) -> Figure:
-    assert figure.interval is not None
-    return Figure(figure.value, Interval(max(0.0, figure.interval.low), figure.interval.high), figure.replicates)

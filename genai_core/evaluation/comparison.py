@@ -104,4 +104,4 @@ def _difference(name: str, a: Evaluation, b: Evaluation, config: EvaluationConfi
     one, other = a.figures[name], b.figures[name]
     assert one.replicates is not None
     assert other.replicates is not None
-    return paired_difference(other.value, one.value, other.replicates, one.replicates, config.confidence)
+    return paired_difference(other.value, one.value, other.replicates, one.replicates, config.confidence, one.bounds)

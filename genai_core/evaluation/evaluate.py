@@ -14,11 +14,13 @@ from genai_core.evaluation.against import (
     figures_against,
     sample_set,
 )
+from genai_core.evaluation.class_scores import class_scores
 from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.features import Features
+from genai_core.evaluation.figures.bootstrap import NOT_NEGATIVE
 from genai_core.evaluation.figures.frechet import frechet_distance
 from genai_core.evaluation.figures.frechet_resamples import resampled_distances
-from genai_core.evaluation.figures.inception_score import inception_score, label_agreement, resampled_inception_scores
+from genai_core.evaluation.figures.inception_score import label_agreement
 from genai_core.evaluation.figures.memorisation import NearCopies, within
 from genai_core.evaluation.protocol import Protocol, library_versions
 from genai_core.evaluation.reference import Reference
@@ -85,11 +87,16 @@ def evaluate_features(
         figures[f"fd_{kind}_over_floor"] = _over_floor(sample, reference, labels, config)
     figures[f"fd_inf_{kind}"] = extrapolated(sample, train, resamples)
     copies = within(features.features, train.features, real.near_copy_distance)
-    same = within(sample.balls.features, None, real.near_identical_distance)
+    # As many as the threshold was taken from (reference.py): the more images, the nearer the nearest.
+    as_many = min(len(sample.balls.features), real.counts["train"])
+    same = within(sample.balls.features[:as_many], None, real.near_identical_distance)
     figures[f"near_copies_{kind}"] = resamples.share(copies.copied, resamples.weights)
-    figures[f"near_identical_{kind}"] = resamples.share(same.copied, resamples.pairwise, together=2)
+    figures[f"near_identical_{kind}"] = resamples.share(same.copied, resamples.of_first(as_many), together=2)
+    told: tuple[str, ...] = ()
     if extractor.scores_classes and real.real_is is not None:
-        figures |= _scores(features, kind, real.real_is, resamples)
+        scores = class_scores(features.logits, kind, resamples)
+        figures |= {**scores.figures, f"is_{kind}_real": Figure(real.real_is)}
+        told = scores.warnings
     if kind == "classifier" and labels is not None:
         figures["label_agreement"] = resamples.share(label_agreement(features.logits, labels), resamples.weights)
     by_class = {}
@@ -99,8 +106,8 @@ def evaluate_features(
             found = measure(sample, train, resamples, len(names))
             by_class[f"{x}_{kind}_class"] = {names[label]: figure for label, figure in found.items()}
     protocol = _protocol(reference, extractor, len(sample.features), config)
-    warnings = _warnings(protocol, extractor, figures, config)
-    return Evaluation(figures, by_class, copies, protocol, tuple(warnings))
+    warnings = (*told, *_warnings(protocol, extractor, figures, config))
+    return Evaluation(figures, by_class, copies, protocol, warnings)
 
 
 def _over_floor(sample: SampleSet, reference: Reference, labels: Labels | None, config: EvaluationConfig) -> Figure:
@@ -110,17 +117,7 @@ def _over_floor(sample: SampleSet, reference: Reference, labels: Labels | None, 
     value = frechet_distance(train.stats, train.root, feature_stats(features))
     replicates = resampled_distances(features, train.stats, train.root, resamples.weights)
     floor = reference.description.floor_fd
-    return resamples.figure(value / floor, replicates / floor)
-
-
-def _scores(features: Features, kind: str, real_is: float, resamples: Resamples) -> dict[str, Figure]:
-    score = inception_score(features.logits, resamples.config.is_splits)
-    replicates = resampled_inception_scores(features.logits, resamples.weights)
-    return {
-        f"is_{kind}": resamples.figure(score.mean, replicates),
-        f"is_{kind}_std": Figure(score.std),
-        f"is_{kind}_real": Figure(real_is),
-    }
+    return resamples.figure(value / floor, replicates / floor, NOT_NEGATIVE)
 
 
 def _protocol(

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from genai_core.config import ExtractorConfig
 from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
 from genai_core.evaluation.trained_network import Extractor
 
@@ -41,14 +42,24 @@ def read_description(folder: Path) -> ExtractorDescription:
         if values.pop("format") != FORMAT:
             raise ValueError(f"expected format {FORMAT}")
         tuples = {name: tuple(values[name]) for name in ("classes", "mean", "std")}
+        if not isinstance(values["settings"], dict):
+            raise ValueError("expected settings by name")
         return ExtractorDescription(**{**values, **tuples})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not the config of an extractor ({error}); run the stage extractor again") from None
 
 
-def load_extractor(folder: Path, device: torch.device | str = "cpu") -> tuple[FeatureNetwork, ExtractorDescription]:
-    """The extractor in `folder`, ready to measure. Raises FileNotFoundError or ValueError with what to do."""
+def load_extractor(
+    folder: Path, config: ExtractorConfig, device: torch.device | str = "cpu"
+) -> tuple[FeatureNetwork, ExtractorDescription]:
+    """The extractor in `folder`, ready to measure.
+
+    config: the checkout's own, from params.yaml. The folder may come from anywhere: of a kind "module" it only says
+    which function made the network, and that is called if `config` names the same. Raises FileNotFoundError or
+    ValueError with what to do.
+    """
     description = read_description(folder)
+    extractor = _built(description, config, folder)
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise FileNotFoundError(
@@ -56,7 +67,6 @@ def load_extractor(folder: Path, device: torch.device | str = "cpu") -> tuple[Fe
         )
     if _sha256(weights) != description.sha256:
         raise ValueError(f"{weights}: its content is not what {CONFIG_FILE} names; run the stage extractor again")
-    extractor = build_extractor(description)
     try:
         extractor.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError) as error:
@@ -64,19 +74,23 @@ def load_extractor(folder: Path, device: torch.device | str = "cpu") -> tuple[Fe
     return extractor.to(device).eval().requires_grad_(False), description
 
 
-def build_extractor(description: ExtractorDescription) -> FeatureNetwork:
-    """A network of that description with fresh weights, drawn from torch's global generator.
-
-    Raises ValueError when the function of a user's module cannot be called.
-    """
+def _built(description: ExtractorDescription, config: ExtractorConfig, folder: Path) -> FeatureNetwork:
     if description.kind == "inception":
         from genai_core.evaluation.inception import InceptionNetwork  # half a second that other kinds need not pay
 
         return InceptionNetwork(description.precision)
     if description.kind == "module":
-        from genai_core.evaluation.user_module import build_user_network
+        from genai_core.evaluation.user_module import named_network
 
-        return build_user_network(description.settings, description.precision)
+        return named_network(description, config, f"{folder / CONFIG_FILE}")
+    return trained_extractor(description)
+
+
+def trained_extractor(description: ExtractorDescription) -> Extractor:
+    """A network of that description with fresh weights, drawn from torch's global generator.
+
+    Raises ValueError when the description lacks its size.
+    """
     if description.width is None or description.image_size is None:
         raise ValueError(f"an extractor of kind {description.kind!r} needs a width and an image_size")
     return Extractor(

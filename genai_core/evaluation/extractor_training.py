@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from genai_core.config import TrainedExtractorConfig
 from genai_core.data.dataset import Dataset, Split
-from genai_core.evaluation.extractor import build_extractor
+from genai_core.evaluation.extractor import trained_extractor
 from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.trained_network import Extractor
 
@@ -51,8 +51,7 @@ def train_extractor(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        extractor = build_extractor(description).to(device)
-    assert isinstance(extractor, Extractor)
+        extractor = trained_extractor(description).to(device)
     _fit(extractor, config, dataset, device, on_progress)
     extractor.eval().requires_grad_(False)
     _standardise(extractor, torch.from_numpy(dataset.images("train")))

@@ -16,7 +16,7 @@ from genai_core.data.dataset import SPLITS, Split
 from genai_core.evaluation.against import Labels, RealSet, real_set, sample_set, values_against
 from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.features import Features
-from genai_core.evaluation.figures.inception_score import inception_score
+from genai_core.evaluation.figures.inception_score import LEAST_SPLIT_IMAGES, inception_score
 from genai_core.evaluation.figures.manifold import Manifold
 from genai_core.evaluation.figures.memorisation import threshold
 from genai_core.evaluation.figures.neighbours import nearest
@@ -87,7 +87,8 @@ def build_reference(
     if extractor.scores_classes:
         # The score depends on the images a split: take as many as a generated split has.
         split_images = config.total_images / config.is_splits
-        score = inception_score(test.logits[chosen], max(1, round(count / split_images)))
+        parts = max(1, min(round(count / split_images), count // LEAST_SPLIT_IMAGES))
+        score = inception_score(test.logits[chosen], parts)
     to_train = nearest(test.features[splits["test"].pairwise], train).distances[:, 0]
     as_many = np.random.default_rng(config.seed).permutation(len(train))[
         : min(config.total_images, config.pairwise_images)

@@ -11,6 +11,7 @@ from genai_core.config import EvaluationConfig
 from genai_core.evaluation.against import (
     Figure,
     Labels,
+    RealSet,
     Resamples,
     coverage_by_class,
     distance_by_class,
@@ -19,9 +20,9 @@ from genai_core.evaluation.against import (
     real_set,
     sample_set,
 )
+from genai_core.evaluation.class_scores import class_scores
 from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
 from genai_core.evaluation.features import Features, extract_features
-from genai_core.evaluation.figures.inception_score import inception_score, resampled_inception_scores
 from genai_core.evaluation.figures.memorisation import threshold, within
 from genai_core.evaluation.figures.neighbours import nearest
 from genai_core.evaluation.image_source import ImageBatch
@@ -106,26 +107,36 @@ def score_sets(
     kind = extractor.kind
     figures = {f"{name}_{kind}": figure for name, figure in figures_against(sample, against, resamples).items()}
     figures[f"fd_inf_{kind}"] = extrapolated(sample, against, resamples)
-    limit = threshold(nearest(against.balls.features).distances[:, 0], config.near_copy_percentile)
-    copies = within(images.features.features, real.features.features, limit)
+    copies = within(images.features.features, real.features.features, _near_copy_distance(against, config))
     figures[f"near_copies_{kind}"] = resamples.share(copies.copied, resamples.weights)
-    if extractor.scores_classes and len(images) >= config.is_splits:
-        score = inception_score(images.features.logits, config.is_splits)
-        replicates = resampled_inception_scores(images.features.logits, resamples.weights)
-        figures |= {f"is_{kind}": resamples.figure(score.mean, replicates), f"is_{kind}_std": Figure(score.std)}
+    told: tuple[str, ...] = ()
+    if extractor.scores_classes:
+        scores = class_scores(images.features.logits, kind, resamples)
+        figures |= scores.figures
+        told = scores.warnings
     by_class = {}
     if own is not None and others is not None:
         labelled = replace(sample, labels=own)
         for name, measure in (("fd", distance_by_class), ("coverage", coverage_by_class)):
             found = measure(labelled, against, Resamples(len(images), own, config), len(classes))
             by_class[f"{name}_{kind}_class"] = {classes[label]: figure for label, figure in found.items()}
-    warnings = tuple(
+    too_few = tuple(
         f"{count} {what} for {extractor.feature_dim} features: the Frechet distance is far too large (its bias "
         "falls with the number of images), and comparable only with one of as many images"
         for what, count in (("images", len(images)), ("real images", len(real)))
         if count <= extractor.feature_dim
     )
-    return Score(figures, by_class, warnings, _protocol(images, real, extractor, config))
+    return Score(figures, by_class, (*too_few, *told), _protocol(images, real, extractor, config))
+
+
+def _near_copy_distance(real: RealSet, config: EvaluationConfig) -> float:
+    """How near real images usually are to each other: some by chance, each to the nearest of all the others.
+
+    Of all, as copies are looked for among all: the more images there are, the nearer the nearest is.
+    """
+    # The nearest of all is the image itself.
+    others = nearest(real.features[real.pairwise], real.features, k=2).distances[:, 1]
+    return threshold(others, config.near_copy_percentile)
 
 
 def _indices(labels: tuple[str | None, ...], classes: list[str]) -> Labels | None:

@@ -5,7 +5,8 @@ gets (N, 3, H, W), uint8 or normalised float32 as configured, and returns featur
 submodule's output is flattened to the features and the module's own output (N, K) counts as logits.
 
 The function's code is run with the rights of whoever runs the stage, as any code of the project. Name only what you
-trust. The weights' file is read as plain tensors.
+trust. The weights' file is read as plain tensors. The config.json of a saved network is data, which may come from
+another revision or from a remote: it never decides what is called.
 """
 
 import importlib
@@ -16,13 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genai_core.config import ModuleExtractorConfig
+from genai_core.config import ExtractorConfig, ModuleExtractorConfig
 from genai_core.evaluation.feature_network import ExtractorDescription, ExtractorOutput, FeatureNetwork
 from genai_core.evaluation.given_weights import read_weights
 
 # Of ImageNet's training images, as torchvision's models take them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PROBE_PX = 64
+MOST_SHOWN = 300  # characters
 
 
 class UserNetwork(FeatureNetwork):
@@ -71,10 +73,10 @@ class UserNetwork(FeatureNetwork):
 
 def given_module(config: ModuleExtractorConfig) -> tuple[UserNetwork, ExtractorDescription]:
     """The configured network with its weights. Raises FileNotFoundError or ValueError that names the key at fault."""
-    settings = config.model_dump(include={"factory", "arguments", "layer", "resize_px", "scaling"})
+    settings = _settings(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # a network without weights of its own is the same each time
-        network = build_user_network(settings, config.precision)
+        network = _build(config, config.precision)
     source = ""
     if config.weights is not None and config.weights_sha256 is not None:
         weights = read_weights(Path(config.weights), config.weights_sha256, "extractor.weights")
@@ -102,20 +104,50 @@ def given_module(config: ModuleExtractorConfig) -> tuple[UserNetwork, ExtractorD
     return network, description
 
 
-def build_user_network(settings: dict[str, Any], precision: str) -> UserNetwork:
-    """The network that settings["factory"] returns, with its hooks. Raises ValueError when it cannot be called."""
-    module, _, name = settings["factory"].partition(":")
+def named_network(description: ExtractorDescription, config: ExtractorConfig, where: str) -> UserNetwork:
+    """The network of a saved description, with fresh weights, if `config` names the very same.
+
+    where: the file of the description, for errors. Raises ValueError, before anything is imported, when `config`, which
+    is the checkout's own, names another function, other arguments, or none.
+    """
+    if not isinstance(config, ModuleExtractorConfig):
+        own = f"extractor.kind {config.kind}"
+    elif description.settings.get("factory") != config.factory:
+        own = f"extractor.factory {config.factory}"
+    elif description.settings != _settings(config):
+        own = f"{config.factory} with {_settings(config)}"
+    else:
+        return _build(config, description.precision)
+    raise ValueError(
+        f"{where}: made by a call of {_shown(description.settings)}; params.yaml has {own}, so nothing was called; run "
+        "the stage extractor again, or name that function in params.yaml if you trust it"
+    )
+
+
+def _settings(config: ModuleExtractorConfig) -> dict[str, Any]:
+    return config.model_dump(include={"factory", "arguments", "layer", "resize_px", "scaling"})
+
+
+def _shown(settings: dict[str, Any]) -> str:
+    """Of data that nobody has checked: no control characters, no more than fits a message."""
+    text = f"{settings.get('factory')!r} with {settings!r}"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+def _build(config: ModuleExtractorConfig, precision: str) -> UserNetwork:
+    """The network that the factory returns, with its hooks. Raises ValueError when it cannot be called."""
+    module, _, name = config.factory.partition(":")
     try:
-        network = getattr(importlib.import_module(module), name)(**settings["arguments"])
+        network = getattr(importlib.import_module(module), name)(**config.arguments)
     except Exception as error:  # whatever the user's code raises
-        raise ValueError(f"extractor.factory: {settings['factory']}: {type(error).__name__}: {error}") from error
+        raise ValueError(f"extractor.factory: {config.factory}: {type(error).__name__}: {error}") from error
     if not isinstance(network, nn.Module):
         raise ValueError(
-            f"extractor.factory: {settings['factory']}: expected a torch.nn.Module, got {type(network).__name__}"
+            f"extractor.factory: {config.factory}: expected a torch.nn.Module, got {type(network).__name__}"
         )
     if not any(True for _ in network.parameters()):
-        raise ValueError(f"extractor.factory: {settings['factory']}: a network without any parameters")
+        raise ValueError(f"extractor.factory: {config.factory}: a network without any parameters")
     try:
-        return UserNetwork(network, settings["layer"], settings["resize_px"], settings["scaling"], precision)
+        return UserNetwork(network, config.layer, config.resize_px, config.scaling, precision)
     except AttributeError as error:
-        raise ValueError(f"extractor.layer: {settings['factory']} has none of that name ({error})") from None
+        raise ValueError(f"extractor.layer: {config.factory} has none of that name ({error})") from None

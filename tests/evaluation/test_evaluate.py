@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 
 from genai_core.evaluation.against import Resamples, distance_by_class, sample_set
 from genai_core.evaluation.evaluate import evaluate_features
+from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.features import Features, extract_features
+from genai_core.evaluation.figures.bootstrap import centred_interval
 from genai_core.evaluation.metrics_file import metrics_json, replicates_csv
-from genai_core.evaluation.reference import build_reference
+from genai_core.evaluation.reference import RealImages, build_reference
 from tests.evaluation.conftest import evaluation_config, real_images, stripes
 
 
@@ -117,6 +120,72 @@ def test_figures_have_intervals_that_hold_them(trained, real):
             assert figure.interval.low <= figure.value <= figure.interval.high, name
             assert figure.interval.high > figure.interval.low, name
             assert figure.replicates.shape == (40,), name
+
+
+@pytest.mark.parametrize("drawn", ["real", "noise", "one image", "few images", "far away"])
+def test_no_interval_leaves_what_the_figure_can_be(trained, real, drawn):
+    """At the ends of what figures can be: nothing shared with the real images, or all; one class, or both alike."""
+    images, labels = stripes(24, seed=9)
+    if drawn == "noise":
+        images = np.random.default_rng(0).integers(0, 256, images.shape, dtype=np.uint8)
+    if drawn == "one image":
+        images = np.resize(images[:1], images.shape)
+    if drawn == "few images":
+        images, labels = np.resize(images[:3], images.shape), np.resize(labels[:3], labels.shape)
+    if drawn == "far away":
+        images = np.full_like(images, 255)
+        images[0] = 0
+    evaluation = evaluate(trained, real, images, labels, evaluation_config(total_images=24, is_splits=12))
+    allowed = {"fd": (0, np.inf), "density": (0, 200 / 5), "is": (1, 2), "kid": (-np.inf, np.inf)}
+    found = [(name, name.partition("_")[0], figure) for name, figure in evaluation.figures.items()]
+    found += [(name, name.partition("_")[0], f) for name, part in evaluation.by_class.items() for f in part.values()]
+    assert len(found) > 20
+    for name, kind, figure in found:
+        least, most = (-np.inf, np.inf) if name.startswith("fd_inf") else allowed.get(kind, (0, 1))
+        if figure.interval is not None:
+            assert least <= figure.interval.low <= figure.interval.high <= most, name
+
+
+def test_a_distance_over_the_floor_is_no_less_than_nothing(trained, real):
+    images, labels = stripes(24, seed=9)
+    evaluation = evaluate(trained, real, images, labels, evaluation_config(total_images=24))
+    figure = evaluation.figures["fd_classifier_over_floor"]
+    free = centred_interval(figure.value, figure.replicates, 0.95)
+    assert free.low < 0, "so that the case is one where the resamples alone would say so"
+    assert figure.interval.low == 0
+
+
+def test_splits_of_few_images_are_warned_of(trained, real):
+    images, labels = stripes(100, seed=9)
+    few = evaluate(trained, real, images, labels, evaluation_config(is_splits=50))
+    (warning,) = few.warnings
+    found = re.match(r"2 images a split: is_classifier is (\S+) over 50 splits and (\S+) over all images", warning)
+    assert found, warning
+    assert float(found[1]) < 0.9 * float(found[2])
+    assert few.figures["is_classifier"].value == pytest.approx(float(found[1]), rel=1e-3)
+    # As many splits as images, which the config would not allow: a score of 1 would say nothing.
+    none = evaluate(trained, real, images[:20], labels[:20], evaluation_config(is_splits=20))
+    assert any("no inception score: 20 images in 20 splits are fewer than 2 a split" in w for w in none.warnings)
+    assert "is_classifier" not in none.figures
+
+
+def test_new_images_are_alike_as_rarely_as_real_ones_though_there_are_fewer_of_these():
+    """The nearest of many is nearer: 2,000 drawn images are held against each other as 200 real ones were."""
+    config = evaluation_config(total_images=2000, pairwise_images=5000, near_copy_percentile=10.0)
+    generator = np.random.default_rng(0)
+
+    def drawn(count):
+        features = generator.normal(size=(count, 4)).astype(np.float32)
+        return Features(features, np.zeros((count, 0), np.float32))
+
+    description = ExtractorDescription("self_supervised", 4, 0, 12, 1, sha256="e" * 64, resize="none")
+    images = RealImages("d" * 64, (), 12, 1, {"train": None, "test": None})
+    reference = build_reference({"train": drawn(200), "test": drawn(200)}, images, description, config)
+    evaluation = evaluate_features(drawn(2000), None, reference, description, config)
+    figure = evaluation.figures["near_identical_self_supervised"]
+    assert figure.interval.low <= 0.1 <= figure.interval.high
+    assert figure.value < 0.2
+    assert figure.replicates.shape == (40,)
 
 
 def test_planted_training_images_are_found(trained, real, dataset):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from genai_core.evaluation.extractor import load_extractor, save_extractor
+from tests.evaluation.conftest import extractor_config
 
 
 @pytest.fixture
@@ -13,7 +14,7 @@ def folder(trained, tmp_path):
 
 
 def test_what_is_loaded_is_what_was_saved(trained, folder, dataset):
-    extractor, description = load_extractor(folder)
+    extractor, description = load_extractor(folder, extractor_config())
     images = torch.from_numpy(dataset.images("test"))
     assert torch.equal(extractor(images).features, trained[0](images).features)
     assert description.classes == ("across", "down")
@@ -31,7 +32,7 @@ def test_saving_twice_gives_the_same_bytes(trained, folder, tmp_path):
 
 def test_a_missing_extractor_says_which_stage_makes_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="run `genai run extractor`"):
-        load_extractor(tmp_path)
+        load_extractor(tmp_path, extractor_config())
 
 
 def test_missing_and_changed_weights_are_told_apart(folder):
@@ -40,21 +41,21 @@ def test_missing_and_changed_weights_are_told_apart(folder):
     content[-1] ^= 1
     weights.write_bytes(content)
     with pytest.raises(ValueError, match=r"its content is not what config.json names"):
-        load_extractor(folder)
+        load_extractor(folder, extractor_config())
     weights.unlink()
     with pytest.raises(FileNotFoundError, match="is missing"):
-        load_extractor(folder)
+        load_extractor(folder, extractor_config())
 
 
 @pytest.mark.parametrize("config", ["{", "[]", '{"format": 99}', '{"format": 1, "kind": "classifier"}'])
 def test_a_damaged_config_is_refused(folder, config):
     (folder / "config.json").write_text(config)
     with pytest.raises(ValueError, match="not the config of an extractor"):
-        load_extractor(folder)
+        load_extractor(folder, extractor_config())
 
 
 def test_weights_of_another_shape_are_refused(folder):
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "feature_dim": 9}))
     with pytest.raises(ValueError, match="not the weights of this extractor"):
-        load_extractor(folder)
+        load_extractor(folder, extractor_config())

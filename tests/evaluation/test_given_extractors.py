@@ -1,7 +1,9 @@
 """Networks that were made elsewhere: Inception by its weights' file, and any module by its import path."""
 
 import hashlib
+import json
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from genai_core.evaluation.features import bf16_drift, extract_features
 from genai_core.evaluation.given_weights import read_weights
 from genai_core.evaluation.inception import given_inception
 from genai_core.evaluation.user_module import given_module
+from tests.evaluation.conftest import extractor_config
 from tests.evaluation.inception_weights import photographs, write_random_weights
 
 
@@ -56,7 +59,7 @@ def test_inception_is_kept_as_safetensors_and_needs_its_file_no_more(weights, tm
     network, description = given_inception(inception_config(path, sha256[:8]))
     saved = save_extractor(tmp_path, network, description)
     assert (saved.source_sha256, saved.feature_dim, saved.outputs) == (sha256, 2048, 1008)
-    loaded, found = load_extractor(tmp_path)
+    loaded, found = load_extractor(tmp_path, inception_config(path, sha256))
     assert found == saved
     images = photographs(2, seed=0)
     with torch.inference_mode():
@@ -113,13 +116,82 @@ def test_a_users_module_gives_a_layers_output_as_features_and_its_own_as_logits(
     assert (description.feature_dim, description.outputs) == (6, 3)
     assert description.resize == "bilinear with antialias to 16 pixels a side"
     save_extractor(tmp_path, network, description)
-    loaded, _ = load_extractor(tmp_path)
+    loaded, _ = load_extractor(tmp_path, module_config())
     images = photographs(5, seed=0).numpy()
     found, again = extract_features(network, images, 2), extract_features(loaded, images, 5)
     assert found.features.shape == (5, 6)
     np.testing.assert_allclose(found.features, again.features, atol=1e-6)
     np.testing.assert_allclose(found.logits, again.logits, atol=1e-6)
     assert given_module(module_config(layer=None))[1].outputs == 0
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """(a saved extractor, the path of a file that exists once the module `planted_code` was imported or called)."""
+    folder, witness = tmp_path / "extractor", tmp_path / "witness"
+    folder.mkdir()
+    save_extractor(folder, *given_module(module_config()))
+    (tmp_path / "planted_code.py").write_text(
+        f"from pathlib import Path\nwitness = Path({str(witness)!r})\nwitness.write_text('imported')\n"
+        "def run(*_, **__):\n    witness.write_text('called')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return folder, witness
+
+
+def rewrite(folder, **settings):
+    """Change the settings in config.json: what a remote, or another revision, may hold."""
+    path = folder / "config.json"
+    values = json.loads(path.read_text())
+    values["settings"] |= settings
+    path.write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize("named", ["the same kind", "another kind"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"factory": "planted_code:run"},
+        {"factory": "os:system", "arguments": {"command": "touch witness"}},
+        {"factory": "planted_code:run", "arguments": {}, "layer": None},
+    ],
+)
+def test_a_function_that_params_do_not_name_is_neither_called_nor_imported(planted, monkeypatch, named, settings):
+    folder, witness = planted
+    monkeypatch.chdir(folder.parent)
+    rewrite(folder, **settings)
+    own = module_config() if named == "the same kind" else extractor_config()
+    with pytest.raises(
+        ValueError, match=r"config.json: made by a call of '(planted_code:run|os:system)'.* nothing was"
+    ):
+        load_extractor(folder, own)
+    assert "planted_code" not in sys.modules
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize("changes", [{"arguments": {"width": 6, "fault": True}}, {"layer": None}, {"layer": "0"}])
+def test_the_function_is_called_with_what_params_name(planted, changes):
+    folder, _ = planted
+    rewrite(folder, **changes)
+    with pytest.raises(ValueError, match=r"params.yaml has \S+:small_network with \{.*nothing was called"):
+        load_extractor(folder, module_config())
+
+
+def test_the_planted_function_would_run_if_params_named_it(planted):
+    """So that the tests above see what they look for."""
+    _, witness = planted
+    with pytest.raises(ValueError, match=r"expected a torch\.nn\.Module, got NoneType"):
+        given_module(module_config(factory="planted_code:run"))
+    assert witness.read_text() == "called"
+    sys.modules.pop("planted_code")
+
+
+def test_settings_of_another_form_are_no_extractors_config(planted):
+    folder, _ = planted
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "settings": ["os:system"]}))
+    with pytest.raises(ValueError, match="not the config of an extractor"):
+        load_extractor(folder, module_config())
 
 
 def test_torchvisions_models_are_modules_too():

@@ -242,6 +242,44 @@ def test_stages_that_the_run_cache_leaves_out(done: Path) -> None:
     assert {name: action for name, action in reproduced(done).items() if name in names} == dict.fromkeys(names, "run")
 
 
+def test_an_output_that_dvc_does_not_keep_keeps_its_stage_out_of_the_run_cache(done: Path) -> None:
+    """`cache: false` is for metrics and plots: DVC saves no entry for a stage with such a plain output."""
+    (done / "dvc.yaml").write_text(
+        "stages:\n"
+        "  plain: {cmd: 'date +%N > out/plain', deps: [work.py], outs: [{out/plain: {cache: false}}]}\n"
+        "  kept: {cmd: 'date +%N > out/kept', deps: [work.py], outs: [out/kept]}\n"
+    )
+    names, before = ["plain", "kept"], (done / "work.py").read_text()
+    shell(done, "dvc repro -q")
+    (done / "work.py").write_text(before + "# more\n")
+    shell(done, "dvc repro -q")
+    (done / "work.py").write_text(before)
+    plan = planned(done)
+    assert {name: plan[name].action for name in names} == {"plain": "run", "kept": "restore"}
+    assert {name: action for name, action in reproduced(done).items() if name in names} == {
+        "plain": "run",
+        "kept": "restore",
+    }
+
+
+def test_a_persistent_output_comes_back_by_dvc_checkout_only(done: Path) -> None:
+    """As prepare's does: after a switch of branches its stage runs again, unless dvc.lock's version is laid out."""
+    (done / "dvc.yaml").write_text(
+        "stages:\n  keeps: {cmd: 'cp work.py out/keeps', deps: [work.py], outs: [{out/keeps: {persist: true}}]}\n"
+    )
+    shell(done, "dvc repro -q")
+    before, lock = (done / "work.py").read_text(), (done / "dvc.lock").read_text()
+    (done / "work.py").write_text(before + "# more\n")
+    shell(done, "dvc repro -q")
+    (done / "work.py").write_text(before)  # as `git switch` leaves a workspace
+    (done / "dvc.lock").write_text(lock)
+    assert planned(done)["keeps"].reasons == ("out/keeps was changed by hand",)
+    assert planned(done)["keeps"].action == "run"
+    shell(done, "dvc checkout -q")
+    assert planned(done)["keeps"].action == "keep"
+    assert reproduced(done)["keeps"] == "keep"
+
+
 def test_an_input_that_is_new_or_missing(done: Path) -> None:
     edit(done / "dvc.yaml", "deps: [out/train, work.py]", "deps: [out/train, work.py, notes.txt]")
     assert planned(done)["select"].reasons == ("notes.txt: missing",)

@@ -1,10 +1,12 @@
+import importlib
 import json
+import sys
 
 import pytest
 import torch
 from safetensors.torch import save
 
-import genai_core
+import genai_core.models
 from genai_core.models.artifact import (
     CONFIG_FILE,
     TRAINING_FILE,
@@ -138,6 +140,21 @@ def test_a_config_that_cannot_be_used(folder, changes, message):
     change_config(folder, **changes)
     with pytest.raises(ValueError, match=message):
         load_model(folder)
+
+
+@pytest.mark.parametrize("family", ["artifact", "planted_family", "..planted_family", "os:system", "gan.evil", ["gan"]])
+def test_a_family_that_the_project_does_not_have_is_not_imported(folder, family, monkeypatch):
+    """config.json is data, which may come from anywhere: a module beside the families would be found by its name."""
+    monkeypatch.setattr(genai_core.models, "__path__", [*genai_core.models.__path__, str(folder)])
+    (folder / "planted_family.py").write_text(f"open({str(folder / 'witness')!r}, 'w').close()\n")
+    change_config(folder, family=family)
+    for load in (load_model, load_for_training, read_config):
+        with pytest.raises(ValueError, match=r"config\.json: .*not a model of this version"):
+            load(folder)
+    assert not (folder / "witness").exists()
+    importlib.import_module("genai_core.models.planted_family")
+    assert (folder / "witness").exists(), "so that the test sees what it looks for"
+    del sys.modules["genai_core.models.planted_family"]
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", "{", "\x00"])

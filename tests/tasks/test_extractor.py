@@ -1,9 +1,9 @@
 import pytest
 
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_A_PERSON, load_config
 from genai_core.evaluation.extractor import load_extractor
 from tasks import extractor
-from tests.tasks.small_run import bytes_below, change_params, small_params, write_datasets
+from tests.tasks.small_run import PARAMS, bytes_below, change_params, small_params, write_datasets
 
 
 def test_it_writes_the_same_extractor_each_time(workspace, capsys):
@@ -11,7 +11,7 @@ def test_it_writes_the_same_extractor_each_time(workspace, capsys):
     write_datasets()
     extractor.main()
     first = bytes_below("models/extractor")
-    _, description = load_extractor(workspace / "models/extractor")
+    _, description = load_extractor(workspace / "models/extractor", load_config(PARAMS).extractor)
     assert f"test accuracy {description.test_accuracy:.4f}" in capsys.readouterr().out
     assert description.classes == ("across", "down")
     extractor.main()
@@ -29,4 +29,4 @@ def test_unlabelled_images_need_the_other_kind(workspace, capsys):
     assert not (workspace / "models/extractor").exists()
     change_params(extractor={"kind": "self_supervised"}, selection={"metric": "fd_self_supervised"})
     extractor.main()
-    assert load_extractor(workspace / "models/extractor")[1].kind == "self_supervised"
+    assert load_extractor(workspace / "models/extractor", load_config(PARAMS).extractor)[1].kind == "self_supervised"

@@ -5,6 +5,7 @@ images, as the Frechet distance's does, is shifted in every resample by about th
 about their own mean: the interval says where the figure would lie on average over other sets of as many images.
 """
 
+import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -20,6 +21,17 @@ class Interval:
 
     low: float
     high: float
+
+    def within(self, bounds: "Interval") -> "Interval":
+        """The same interval, cut at `bounds`: a symmetric resampling knows nothing of what a figure cannot be."""
+        low, high = (min(max(end, bounds.low), bounds.high) for end in (self.low, self.high))
+        return Interval(low, high)
+
+
+# What a figure can be.
+UNBOUNDED = Interval(-math.inf, math.inf)
+NOT_NEGATIVE = Interval(0.0, math.inf)
+SHARE = Interval(0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -79,16 +91,22 @@ def share_interval(share: float, total: int, confidence: float) -> Interval:
 
 
 def paired_difference(
-    first: float, second: float, first_replicates: Float64, second_replicates: Float64, confidence: float
+    first: float,
+    second: float,
+    first_replicates: Float64,
+    second_replicates: Float64,
+    confidence: float,
+    bounds: Interval = UNBOUNDED,
 ) -> Difference:
     """Of one figure of two models, from resamples of the same images' places: resample r of both has the same seeds.
 
-    What both share, such as the latents of the same seeds, cancels. Raises ValueError when the resamples differ in
-    number.
+    What both share, such as the latents of the same seeds, cancels. bounds: what the figure can be; the difference is
+    within what that leaves. Raises ValueError when the resamples differ in number.
     """
     if first_replicates.shape != second_replicates.shape:
         raise ValueError(
             f"expected as many resamples of both, got {len(first_replicates)} and {len(second_replicates)}"
         )
     value = first - second
-    return Difference(value, centred_interval(value, first_replicates - second_replicates, confidence))
+    interval = centred_interval(value, first_replicates - second_replicates, confidence)
+    return Difference(value, interval.within(Interval(bounds.low - bounds.high, bounds.high - bounds.low)))

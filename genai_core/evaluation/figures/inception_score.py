@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 from genai_core.evaluation.statistics import Float64
 
+LEAST_SPLIT_IMAGES = 2  # one image is like the mean of itself: its score is 1, whatever it shows
+
 
 @dataclass(frozen=True)
 class InceptionScore:
@@ -20,10 +22,12 @@ def inception_score(logits: npt.NDArray[np.floating], splits: int) -> InceptionS
     """Inception score of logits (N, K) (Salimans et al. 2016, arXiv 1606.03498), over consecutive, near-equal splits.
 
     Computed in logarithms, so that confident logits do not give 0 times minus infinity. Raises ValueError when there
-    are fewer images than splits.
+    are fewer than LEAST_SPLIT_IMAGES images a split.
     """
-    if splits < 1 or len(logits) < splits:
-        raise ValueError(f"expected at least one image a split, got {len(logits)} images and {splits} splits")
+    if splits < 1 or len(logits) < LEAST_SPLIT_IMAGES * splits:
+        raise ValueError(
+            f"expected {LEAST_SPLIT_IMAGES} images or more a split, got {len(logits)} images and {splits} splits"
+        )
     scores = [_split_score(part) for part in np.array_split(logits.astype(np.float64), splits)]
     return InceptionScore(float(np.mean(scores)), float(np.std(scores)))
 

@@ -1,4 +1,4 @@
-"""From images to checked features, and the sets of features that pairwise figures keep."""
+"""From images to checked features, what all metrics share, and the sets of features that pairwise figures keep."""
 
 import warnings
 from collections.abc import Callable
@@ -36,22 +36,53 @@ def checked_features(extractor: FeatureExtractor, images: Tensor, feature_dim: i
     return features.double()
 
 
-class FeatureSets(Metric):
+class SetMetric(Metric):
+    """A figure of whole sets of images, in the features of `extractor`: it is updated, and computed at the end."""
+
+    is_differentiable = False
+    full_state_update = False
+
+    def __init__(self, extractor: FeatureExtractor, **kwargs: Any) -> None:
+        # torchmetrics keeps a result over merge_state() and load_state_dict().
+        super().__init__(**{"compute_with_cache": False, **kwargs})
+        self.extractor = extractor
+
+    def forward(self, *_args: Any, **_kwargs: Any) -> Any:
+        """Raises RuntimeError: torchmetrics would compute the figure of the batch alone, which has none."""
+        raise RuntimeError(
+            f"{type(self).__name__} is a figure of whole sets of images; call update() with each batch, then compute()"
+        )
+
+    def numbers(self, *values: float) -> list[Tensor]:
+        """Each value as a float64 tensor where the state is."""
+        return [torch.tensor(float(value), dtype=torch.float64, device=self.device) for value in values]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Any = ()) -> "SetMetric":
+        """Move the state with the module, but keep its type: `.to(torch.float16)` of a model would round the sums."""
+        super()._apply(fn, exclude_state=[*self._defaults, *exclude_state])
+        for name in self._defaults.keys() - set(exclude_state):
+            setattr(self, name, _moved(getattr(self, name), self.device))
+            self._defaults[name] = _moved(self._defaults[name], self.device)
+        return self
+
+
+def _moved(state: Any, device: torch.device) -> Any:
+    return state.to(device) if isinstance(state, Tensor) else [part.to(device) for part in state]
+
+
+class FeatureSets(SetMetric):
     """Keeps the features of real and of other images, as they came, up to `max_images` of each in each process.
 
     Memory is at most 2 * max_images * D numbers of 4 bytes a process; further images are left out, with a warning.
     """
 
     higher_is_better: bool | None = None
-    is_differentiable = False
-    full_state_update = False
 
     real_features: list[Tensor]
     other_features: list[Tensor]
 
     def __init__(self, extractor: FeatureExtractor, max_images: int = 50_000, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.extractor = extractor
+        super().__init__(extractor, **kwargs)
         self.max_images = max_images
         self.add_state("real_features", [], dist_reduce_fx="cat")
         self.add_state("other_features", [], dist_reduce_fx="cat")

@@ -2,16 +2,16 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from genai_core.evaluation.figures.frechet import frechet_distance
-from genai_core.evaluation.statistics import FeatureStats, square_root
-from genai_core.evaluation.torch_metrics.features import FeatureExtractor, checked_features
+from genai_core.evaluation.statistics import FeatureStats, Float64, square_root
+from genai_core.evaluation.torch_metrics.features import FeatureExtractor, SetMetric, checked_features
 
 
-class FrechetDistance(Metric):
+class FrechetDistance(SetMetric):
     """Frechet distance between the Gaussians of two sets of images, in the features of `extractor`.
 
     extractor: maps images (N, C, H, W) uint8 to features (N, feature_dim). With Inception's pooled features of the
@@ -20,8 +20,6 @@ class FrechetDistance(Metric):
     """
 
     higher_is_better = False
-    is_differentiable = False
-    full_state_update = False
 
     real_count: Tensor
     real_sum: Tensor
@@ -31,11 +29,11 @@ class FrechetDistance(Metric):
     other_products: Tensor
 
     def __init__(self, extractor: FeatureExtractor, feature_dim: int, reset_real: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.extractor = extractor
+        super().__init__(extractor, **kwargs)
         self.feature_dim = feature_dim
         self.reset_real = reset_real
-        self._root: tuple[FeatureStats, Tensor] | None = None
+        # A covariance and its root: whatever brings another covariance, reset() or merge_state() among it, is noticed.
+        self._rooted: tuple[Float64, Float64] | None = None
         for name in ("real", "other"):
             self.add_state(f"{name}_count", torch.tensor(0), dist_reduce_fx="sum")
             self.add_state(f"{name}_sum", torch.zeros(feature_dim, dtype=torch.float64), dist_reduce_fx="sum")
@@ -61,10 +59,10 @@ class FrechetDistance(Metric):
                 raise RuntimeError(f"expected two {name} images or more, got {int(count)}")
         real = _stats(self.real_count, self.real_sum, self.real_products)
         other = _stats(self.other_count, self.other_sum, self.other_products)
-        if self._root is None or self._root[0].count != real.count or (self._root[0].mean != real.mean).any():
-            self._root = (real, torch.from_numpy(square_root(real.covariance)))
-        value = frechet_distance(real, self._root[1].numpy(), other)
-        return torch.tensor(value, dtype=torch.float64, device=self.real_sum.device)
+        if self._rooted is None or not np.array_equal(self._rooted[0], real.covariance):
+            self._rooted = real.covariance, square_root(real.covariance)
+        (distance,) = self.numbers(frechet_distance(real, self._rooted[1], other))
+        return distance
 
     def reset(self) -> None:
         """Forget the images, or with reset_real=False all but the real ones."""

@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-from genai_core.evaluation.torch_metrics.features import FeatureExtractor, checked_features
+from genai_core.evaluation.figures.inception_score import LEAST_SPLIT_IMAGES
+from genai_core.evaluation.torch_metrics.features import FeatureExtractor, SetMetric, checked_features
 
 
 class Score(NamedTuple):
@@ -16,7 +16,7 @@ class Score(NamedTuple):
     std: Tensor
 
 
-class InceptionScore(Metric):
+class InceptionScore(SetMetric):
     """Inception score of images, from the logits of a classifier.
 
     extractor: maps images (N, C, H, W) uint8 to logits (N, classes). Image i of a process belongs to split i modulo
@@ -24,8 +24,6 @@ class InceptionScore(Metric):
     """
 
     higher_is_better = True
-    is_differentiable = False
-    full_state_update = False
 
     counts: Tensor
     probabilities: Tensor
@@ -33,8 +31,7 @@ class InceptionScore(Metric):
     seen: Tensor
 
     def __init__(self, extractor: FeatureExtractor, classes: int, splits: int = 10, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.extractor = extractor
+        super().__init__(extractor, **kwargs)
         self.splits, self.classes = splits, classes
         self.add_state("counts", torch.zeros(splits, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("probabilities", torch.zeros((splits, classes), dtype=torch.float64), dist_reduce_fx="sum")
@@ -53,10 +50,11 @@ class InceptionScore(Metric):
         self.seen += len(images)
 
     def compute(self) -> Score:
-        """The score. Raises RuntimeError when a split has no image."""
-        if (self.counts < 1).any():
+        """The score. Raises RuntimeError when a split has fewer than LEAST_SPLIT_IMAGES images."""
+        if (self.counts < LEAST_SPLIT_IMAGES).any():
             raise RuntimeError(
-                f"expected an image or more in each of {self.splits} splits, got {int(self.seen)} images"
+                f"expected {LEAST_SPLIT_IMAGES} images or more in each of {self.splits} splits, got {int(self.seen)} "
+                "images"
             )
         marginal = self.probabilities / self.counts[:, None]
         entropy_of_mean = -torch.special.xlogy(marginal, marginal).sum(dim=1)

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from genai_core.evaluation.figures.kernel import subset_kernel_distance
@@ -37,4 +36,4 @@ class KernelDistance(FeatureSets):
         found = subset_kernel_distance(
             other, real, subsets=self.subsets, subset_images=self.subset_images, seed=self.seed
         )
-        return Distance(*(torch.tensor(value, dtype=torch.float64) for value in (found.mean, found.std)))
+        return Distance(*self.numbers(found.mean, found.std))

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from genai_core.evaluation.figures.manifold import Overlap, manifold, overlap
@@ -35,7 +34,7 @@ class PrecisionRecall(FeatureSets):
     def compute(self) -> Precision:
         """Both shares. Raises ValueError when a set has no more images than neighbours."""
         found = _overlap(self, self.neighbours)
-        return Precision(_mean(found.precise), _mean(found.recalled))
+        return Precision(*self.numbers(found.precise.mean(), found.recalled.mean()))
 
 
 class DensityCoverage(FeatureSets):
@@ -50,13 +49,9 @@ class DensityCoverage(FeatureSets):
     def compute(self) -> Density:
         """Both figures. Raises ValueError when a set has no more images than neighbours."""
         found = _overlap(self, self.neighbours)
-        return Density(_mean(found.density), _mean(found.covered))
+        return Density(*self.numbers(found.density.mean(), found.covered.mean()))
 
 
 def _overlap(metric: FeatureSets, neighbours: int) -> Overlap:
     real, other = metric.sets()
     return overlap(manifold(other, neighbours, neighbours), manifold(real, neighbours, neighbours))
-
-
-def _mean(values: Any) -> Tensor:
-    return torch.tensor(float(values.mean()), dtype=torch.float64)

@@ -5,6 +5,10 @@ import pytest
 
 from genai_core.evaluation.figures import frechet_resamples
 from genai_core.evaluation.figures.bootstrap import (
+    NOT_NEGATIVE,
+    SHARE,
+    UNBOUNDED,
+    Interval,
     centred_interval,
     paired_difference,
     resample_weights,
@@ -118,6 +122,22 @@ def test_two_models_alike_are_called_different_as_rarely_as_stated():
         reps = [resampled_means(values, weights) for values in (a, b)]
         found.append(paired_difference(a.mean(), b.mean(), *reps, confidence=0.95).beyond_noise)
     assert np.mean(found) < 0.1
+
+
+def test_an_interval_is_cut_at_what_the_figure_can_be():
+    assert Interval(-0.2, 0.5).within(NOT_NEGATIVE) == Interval(0.0, 0.5)
+    assert Interval(-0.2, 1.5).within(SHARE) == Interval(0.0, 1.0)
+    assert Interval(-0.2, 1.5).within(UNBOUNDED) == Interval(-0.2, 1.5)
+    assert Interval(-2.0, -1.0).within(NOT_NEGATIVE) == Interval(0.0, 0.0)
+
+
+def test_a_difference_of_two_shares_is_no_more_than_one():
+    replicates = np.linspace(0.8, 1.0, 40), np.linspace(0.2, 0.0, 40)
+    free = paired_difference(0.98, 0.02, *replicates, confidence=0.95)
+    bounded = paired_difference(0.98, 0.02, *replicates, confidence=0.95, bounds=SHARE)
+    assert free.interval.high > 1
+    assert bounded.interval == Interval(free.interval.low, 1.0)
+    assert paired_difference(2.0, 1.0, *replicates, confidence=0.95, bounds=NOT_NEGATIVE).interval.low < 1
 
 
 def test_too_few_resamples_or_unequal_ones_are_refused():

@@ -49,9 +49,15 @@ def test_it_agrees_with_torchmetrics_inception_score():
     assert inception_score(logits.numpy(), splits=1).mean == pytest.approx(float(metric.compute()[0]), rel=1e-6)
 
 
-def test_more_splits_than_images_are_refused():
-    with pytest.raises(ValueError, match="at least one image a split"):
-        inception_score(np.zeros((3, 2)), splits=4)
+def test_a_split_of_one_image_says_nothing_and_is_refused():
+    """Alone an image is like the mean of all: the score would be 1, be the images of one class or of five."""
+    logits = 50 * np.eye(5)
+    assert inception_score(logits, splits=1).mean == pytest.approx(5)
+    assert inception_score(np.concatenate([logits, logits]), splits=5).mean == pytest.approx(2)
+    with pytest.raises(ValueError, match="expected 2 images or more a split, got 5 images and 5 splits"):
+        inception_score(logits, splits=5)
+    with pytest.raises(ValueError, match="expected 2 images or more a split, got 5 images and 3 splits"):
+        inception_score(logits, splits=3)
 
 
 def test_labels_agree_with_the_likeliest_class():

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import socket
+from contextlib import suppress
 
 import pytest
 import torch
@@ -73,6 +74,93 @@ def test_the_real_images_can_stay_over_a_reset():
     assert metric.compute() == before
 
 
+def test_other_real_images_of_the_same_mean_and_number_have_another_root():
+    """Features 0 and 200, then 100 and 100: the root of the first would be kept, were it known by mean and number."""
+
+    def brightness(images):
+        return images.float().mean(dim=(1, 2, 3), keepdim=True).flatten(1)
+
+    def plain(*values):
+        return torch.stack([torch.full((1, 4, 4), value, dtype=torch.uint8) for value in values])
+
+    metric = FrechetDistance(brightness, feature_dim=1)
+    for real, expected in ((plain(0, 200), 0.0), (plain(100, 100), 20_000.0)):
+        metric.update(real, real=True)
+        metric.update(plain(0, 200), real=False)
+        # Of two Gaussians with one mean and variances 20,000 and 0: (141.4 - 0) squared.
+        assert float(metric.compute()) == pytest.approx(expected, abs=1e-6)
+        metric.reset()
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("way", ["update", "merge_state", "load_state_dict"])
+def test_what_is_added_after_a_result_counts(name, way):
+    metric = feed(METRICS[name](), REAL[:20], FAKE[:20])
+    with suppress(ValueError):  # too few images for a subset of the kernel distance
+        value(metric)
+    if way == "update":
+        feed(metric, REAL[20:], FAKE[20:])
+    if way == "merge_state":
+        metric.merge_state(feed(METRICS[name](), REAL[20:], FAKE[20:]))
+    if way == "load_state_dict":
+        other = feed(METRICS[name](), REAL, FAKE)
+        for each in (other, metric):
+            each.persistent(True)
+        metric.load_state_dict(other.state_dict())
+    torch.testing.assert_close(value(metric), value(feed(METRICS[name](), REAL, FAKE)), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_batch_alone_has_no_figure_and_costs_nothing(name):
+    """forward() of torchmetrics resets, computes the batch's figure and adds: what stays over a reset counts twice."""
+    metric = feed(METRICS[name](), REAL, FAKE)
+    before = value(metric)
+    with pytest.raises(RuntimeError, match=r"figure of whole sets of images; call update\(\) with each batch"):
+        metric(REAL, real=True)
+    torch.testing.assert_close(value(metric), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_model_that_changes_its_type_leaves_the_sums_as_they_are(name):
+    metric = METRICS[name]()
+    model = torch.nn.ModuleList([metric, torch.nn.Linear(2, 2)])
+    feed(metric, REAL[:20], FAKE[:20])
+    model.to(torch.float16)
+    metric.set_dtype(torch.float32)
+    model.half()
+    feed(metric, REAL[20:], FAKE[20:])
+    expected = value(feed(METRICS[name](), REAL, FAKE))
+    assert value(metric).dtype == torch.float64
+    torch.testing.assert_close(value(metric), expected, rtol=1e-9, atol=1e-9)
+    metric.to(torch.float16)
+    assert value(metric).dtype == torch.float64
+    metric.reset()
+    torch.testing.assert_close(value(feed(metric, REAL, FAKE)), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_state_moves_with_the_model(name):
+    """To torch's device of shapes alone, as no other is on every machine."""
+    metric = METRICS[name]()
+    feed(metric, REAL, FAKE)
+    torch.nn.ModuleList([metric]).to("meta")
+    parts = [part for state in metric.metric_state.values() for part in (state if isinstance(state, list) else [state])]
+    assert {part.device.type for part in parts} == {"meta"}
+    assert metric.device.type == "meta"
+    metric.reset()
+    assert all(state.device.type == "meta" for state in metric.metric_state.values() if isinstance(state, torch.Tensor))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="moves to a GPU")
+@pytest.mark.parametrize("name", METRICS)
+def test_on_a_gpu_the_figures_are_there_and_the_same(name):
+    metric = feed(METRICS[name](), REAL[:20], FAKE[:20]).to("cuda")
+    feed(metric, REAL[20:].cuda(), FAKE[20:].cuda())
+    assert value(metric).device.type == "cuda"
+    expected = value(feed(METRICS[name](), REAL, FAKE))
+    torch.testing.assert_close(value(metric).cpu(), expected, rtol=1e-6, atol=1e-9)
+
+
 def test_sums_do_not_grow_with_the_images():
     metric = FrechetDistance(extract, feature_dim=6)
     metric.update(REAL, real=True)
@@ -137,6 +225,6 @@ def test_too_few_images_are_named():
     with pytest.raises(RuntimeError, match="no other images yet"):
         feed(PrecisionRecall(extract), REAL, FAKE[:0]).compute()
     few = InceptionScore(extract, classes=6, splits=3)
-    few.update(FAKE[:2])
-    with pytest.raises(RuntimeError, match="in each of 3 splits, got 2 images"):
+    few.update(FAKE[:5])
+    with pytest.raises(RuntimeError, match="expected 2 images or more in each of 3 splits, got 5 images"):
         few.compute()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flows.data.add import DataError
 from flows.data.diff import as_json, diff
 from flows.data.objects import RemoteError
 from flows.data.opened import add_default_remote
@@ -98,6 +99,24 @@ def test_the_distance_is_in_the_older_extractors_features(found: dict[str, Any])
     assert distance["images"] <= MORE
     assert distance["frechet_distance"] > distance["floor"] > 0
     assert distance["over_floor"] > 3, "brighter by 100 of 255"
+
+
+def test_an_extractor_of_a_revision_calls_nothing_that_params_do_not_name(grown: Path, tmp_path: Path) -> None:
+    """Somebody's branch whose extractor is "made" by a command: comparing with it must not run that."""
+    folder, witness = Path(shutil.copytree(grown, tmp_path / "checkout", symlinks=True)), tmp_path / "witness"
+    shell(folder, "git checkout -q -b theirs one && dvc checkout -q models/extractor")
+    path = folder / "models/extractor/config.json"
+    settings = {"factory": "os:system", "arguments": {"command": f"touch {witness}"}}
+    planted = json.dumps({**json.loads(path.read_text()), "kind": "module", "settings": settings})
+    path.unlink()  # a link into DVC's cache
+    path.write_text(planted)
+    shell(folder, "dvc commit -q -f extractor")
+    commit(folder, "planted")
+    shell(folder, "git checkout -q two")
+    with pytest.raises(DataError, match=r"config.json: made by a call of 'os:system' .*nothing was called"):
+        diff(folder, "planted", "two")
+    assert not witness.exists()
+    assert as_json(diff(folder, "planted", "two", distance=False))["images"]["added"] == MORE
 
 
 def test_the_json_has_no_more_and_no_fewer_keys(grown: Path, found: dict[str, Any]) -> None:

@@ -31,6 +31,8 @@ FACTS = GateFacts(
     recall_of_real=0.6,
     classes=("a", "b"),
     device_hours=1.0,
+    label_accuracy=0.97,
+    production_label_accuracy=0.96,
 )
 NAMES = [
     "comparable",
@@ -55,8 +57,14 @@ def candidate(**changes: object) -> dict[str, object]:
         ({"same_protocol": False}, ["comparable"]),
         ({"label_accuracy": 0.95, "production_label_accuracy": 1.0}, []),
         ({"label_accuracy": 0.94, "production_label_accuracy": 1.0}, ["labels hold"]),
-        ({"label_accuracy": 0.3, "production_label_accuracy": None}, []),  # nothing to hold it against
-        ({"label_accuracy": None, "production_label_accuracy": 0.9}, []),  # an extractor without labels
+        # Labels that nobody measured have not passed ...
+        ({"label_accuracy": 0.97, "production_label_accuracy": None}, ["labels hold"]),
+        ({"label_accuracy": None, "production_label_accuracy": 0.9}, ["labels hold"]),  # an extractor without labels
+        ({"label_accuracy": None, "production_label_accuracy": None}, ["labels hold"]),
+        ({"label_accuracy": math.nan, "production_label_accuracy": 0.9}, ["labels hold"]),
+        # ... but where there are none, or nothing to hold them against.
+        ({"label_accuracy": None, "production_label_accuracy": None, "classes": ()}, []),
+        ({"label_accuracy": 0.9, "production_label_accuracy": None, "champion": None, "difference": None}, []),
         ({"difference": Interval(-0.3, -0.5, -0.1)}, []),
         ({"difference": Interval(0.1, 0.0, 0.2)}, []),  # 0 is in it
         ({"difference": Interval(0.1, 0.001, 0.2)}, ["not worse"]),
@@ -87,6 +95,8 @@ def candidate(**changes: object) -> dict[str, object]:
         ({"champion": replace(GOOD, class_coverage={"a": 0.9, "b": 0.874})}, []),  # 80% of it
         ({"champion": replace(GOOD, class_coverage={"a": 0.9, "b": 0.88})}, ["no class lost"]),
         ({"champion": replace(GOOD, class_coverage={"a": 0.9})}, []),  # a class that production does not draw
+        ({"champion": replace(GOOD, class_coverage={"a": 0.9, "b": math.nan})}, ["no class lost"]),
+        ({"classes": (), "champion": replace(GOOD, class_coverage={})}, ["no class lost"]),  # groups, nobody measured
         ({"classes": (), **candidate(class_coverage={})}, ["no class lost"]),  # groups that nobody measured
         ({"classes": (), "champion": None, "difference": None, **candidate(class_coverage={})}, []),
         # Groups of alike images are held against production's alone.
@@ -109,6 +119,20 @@ def test_each_rule_at_its_limit(changes: dict[str, object], failing: list[str]) 
     assert verdict.passed == (not failing)
     assert all(rule.figures for rule in verdict.rules)
     assert [sentence.partition(":")[0] for sentence in verdict.failures] == failing
+
+
+def test_a_label_check_that_nobody_can_make_is_switched_off_by_name() -> None:
+    unknown = replace(FACTS, label_accuracy=None)
+    (failure,) = gate(unknown, RULES).failures
+    assert failure == (
+        "labels hold: not measured: no classifier learned the new labels: extractor.kind: classifier makes one; "
+        "gate.max_accuracy_drop: 1 does without"
+    )
+    verdict = gate(unknown, RULES.model_copy(update={"max_accuracy_drop": 1.0}))
+    assert verdict.passed
+    assert verdict.rules[1].figures == "not asked for: gate.max_accuracy_drop is 1"
+    (failure,) = gate(replace(FACTS, production_label_accuracy=None), RULES).failures
+    assert "metrics/finetuned.json of its commit" in failure
 
 
 def test_every_arrangement_of_faults_names_exactly_these() -> None:

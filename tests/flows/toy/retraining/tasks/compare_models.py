@@ -25,6 +25,7 @@ interval = {"value": difference, "low": difference - 0.05, "high": difference + 
 out = Path(options["out"])
 out.mkdir(parents=True)
 values = {
+    "protocol": {"extractor": "classifier", "extractor_test_accuracy": 0.9},
     "b": {"weights_sha256": "0" * 64},
     "differences": {"fd": interval} if interval else {},
     "gate": {
