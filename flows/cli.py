@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from flows.data import cli as data_cli
+from flows.gc import cli as gc_cli
 from flows.lineage import cli as lineage_cli
 from flows.measuring import backfill_cli, compare_cli
 from flows.registry import cli as registry_cli
@@ -25,6 +26,7 @@ MOST_REASONS = 3
 
 # By name: importing them would import prefect and dvc.
 EXPECTED_ERRORS = {
+    "CollectError",
     "ComparisonError",
     "DataError",
     "GitError",
@@ -130,6 +132,7 @@ for command in (compare_cli.compare, lineage_cli.lineage, services_cli.up, servi
     main.add_command(command)
 for command in (watch_cli.watch, retrain_cli.retrain, retrain_cli.approve, backfill_cli.backfill):
     main.add_command(command)
+main.add_command(gc_cli.gc)
 
 
 @main.command()
