@@ -46,5 +46,6 @@ lock:            ## both locks anew from pyproject.toml (needs uv); pins are kep
 	uv pip compile pyproject.toml --extra peers --constraint requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --output-file benchmarks/peers.lock
 
-clean:           ## remove .venv and what tools left; data, models and DVC's cache stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .genai
+# Not .genai: checkpoints, checkouts of runs and the list of living services are there. `genai gc` frees what may go.
+clean:           ## remove .venv and what its tools left; data, models, DVC's cache and .genai stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

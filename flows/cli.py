@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from flows.data import cli as data_cli
+from flows.gc import cli as gc_cli
 from flows.lineage import cli as lineage_cli
 from flows.measuring import backfill_cli, compare_cli
 from flows.registry import cli as registry_cli
@@ -26,6 +27,7 @@ MOST_REASONS = 3
 
 # By name: importing them would import prefect and dvc.
 EXPECTED_ERRORS = {
+    "CollectError",
     "ComparisonError",
     "DataError",
     "GitError",
@@ -134,6 +136,7 @@ for command in (runs_cli.runs, runs_cli.status, runs_cli.logs):
     main.add_command(command)
 for command in (watch_cli.watch, retrain_cli.retrain, retrain_cli.approve, backfill_cli.backfill):
     main.add_command(command)
+main.add_command(gc_cli.gc)
 
 
 @runs_cli.runs.command("resume")

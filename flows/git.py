@@ -43,19 +43,25 @@ def files_at(workspace: Path, commit: str, paths: Iterable[str]) -> dict[str, by
 
 def blobs(workspace: Path, wanted: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], bytes]:
     """The contents of (commit, path) for those that exist and are files."""
-    asked = list(wanted)
-    lines = "".join(f"{commit}:{path}\n" for commit, path in asked)
+    asked = {f"{commit}:{path}": (commit, path) for commit, path in wanted}
+    return {asked[name]: content for name, content in contents(workspace, asked).items()}
+
+
+def contents(workspace: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """The contents of those objects that exist and are files, by the names given: a hash, or COMMIT:PATH."""
+    asked = list(names)
+    lines = "".join(f"{name}\n" for name in asked)
     answer = _bytes(workspace, ("cat-file", "--batch"), lines.encode(), NETWORK_TIMEOUT_S)
-    found: dict[tuple[str, str], bytes] = {}
+    found: dict[str, bytes] = {}
     place = 0
-    for item in asked:
+    for name in asked:
         end = answer.index(b"\n", place)
         words = answer[place:end].rsplit(b" ", 2)
         place = end + 1
         if len(words) == 3 and words[2].isdigit():
             size = int(words[2])
             if words[1] == b"blob":
-                found[item] = answer[place : place + size]
+                found[name] = answer[place : place + size]
             place += size + 1
     return found
 

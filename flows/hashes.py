@@ -24,7 +24,13 @@ class Contents:
         self._repo = repo
         self._on_disk: dict[str, str | None] = {}
         self._restored: dict[Path, Files] = {}
+        self._restored_hashes: set[str] = set()
         self._unknown: set[Path] = set()
+
+    @property
+    def restored_hashes(self) -> frozenset[str]:
+        """DVC's hashes of the outputs that are to be restored: files, and folders by their listings."""
+        return frozenset(self._restored_hashes)
 
     def will_be_made(self, outs: Iterable["Output"]) -> None:
         """These outputs come of a stage that runs: what they will hold is not known."""
@@ -69,15 +75,19 @@ class Contents:
         if not cached.outs_cached():
             return False
         for out in cached.outs:
-            self._restored[Path(out.fs_path)] = _files_of(out)
+            self._will_be_restored(out)
         return True
 
     def restore_source(self, out: "Output") -> bool:
         """The same for a data source, which has no run-cache: whether the cache holds what was tracked."""
         if out.changed_cache():
             return False
-        self._restored[Path(out.fs_path)] = _files_of(out)
+        self._will_be_restored(out)
         return True
+
+    def _will_be_restored(self, out: "Output") -> None:
+        self._restored[Path(out.fs_path)] = _files_of(out)
+        self._restored_hashes.add(out.hash_info.value)
 
     def changed_files(self, out: "Output") -> Counter[str]:
         """How many files of a data source were added, deleted or modified; empty without a listing in the cache."""

@@ -140,6 +140,22 @@ def differences(workspace: Path, commit: str, path: str) -> list[str]:
     return said
 
 
+def outputs_in(content: bytes, path: str, where: str) -> tuple[Item, ...]:
+    """The outputs that a dvc.lock or a .dvc file at `path` names. where: for messages, the commit or the checkout.
+
+    Raises GitError for what is not valid YAML.
+    """
+    values = _yaml(content, f"{path} at {where}")
+    if PurePosixPath(path).name == LOCK_FILE:
+        return tuple(item for stage in _stages(values).values() for item in stage.outs)
+    return tuple(_sources(values, path))
+
+
+def outputs_of_run(content: bytes, name: str) -> tuple[Item, ...]:
+    """The outputs that an entry of DVC's run-cache names. Raises GitError for what is not valid YAML."""
+    return tuple(_items((_yaml(content, name) or {}).get("outs")))
+
+
 def _stages(values: Any) -> dict[str, LockedStage]:
     entries = (values or {}).get("stages") or {}
     return {
@@ -167,9 +183,12 @@ def _sources(values: Any, file: str) -> Iterator[Item]:
 
 def _yaml(content: bytes, name: str) -> Any:
     try:
-        return YAML(typ="safe").load(content) if content else None
+        values = YAML(typ="safe").load(content) if content else None
     except (YAMLError, UnicodeDecodeError, ValueError) as error:
         raise GitError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not (values is None or isinstance(values, dict)):
+        raise GitError(f"{name}: expected a mapping, as DVC writes it; it begins with {str(values)[:20]!r}")
+    return values
 
 
 def _is_at(params: Any, key: str, value: Any) -> bool:

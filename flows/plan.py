@@ -88,8 +88,21 @@ def read_twice(read: Callable[[], Read]) -> Read:
 
 def make_plan(repo: "Repo", graph: Graph) -> Plan:
     """Decide every stage of `graph`, a part of the repo's that holds all that its stages depend on. Changes nothing."""
-    wanted = {stage.name for stage in graph.stages}
+    return _planned(repo, graph, Contents(repo))
+
+
+def hashes_to_restore(repo: "Repo") -> frozenset[str]:
+    """DVC's hashes of the outputs that a run would now take from DVC's cache, by dvc.lock or by the run-cache.
+
+    Raises GraphError, also where data that are tracked lie neither in the workspace nor in the cache.
+    """
     contents = Contents(repo)
+    _planned(repo, read_graph(repo), contents)
+    return contents.restored_hashes
+
+
+def _planned(repo: "Repo", graph: Graph, contents: Contents) -> Plan:
+    wanted = {stage.name for stage in graph.stages}
     actions: dict[str, Action] = {}
     plans = []
     for stage, upstream in dvc_stages(repo):

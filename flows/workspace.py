@@ -84,6 +84,15 @@ def _held(path: Path, wait_s: float, *, for_the_living: bool) -> Iterator[int | 
         yield file.fileno()
 
 
+def is_at_work(workspace: Path, what: str = "run") -> bool:
+    """Whether a run, or a retraining, holds the workspace (only_run_in)."""
+    path = workspace / ".genai" / f"{what}.lock"
+    if not path.is_file():
+        return False
+    with path.open("a+") as file:
+        return not _locked(file)
+
+
 def repair_locks(workspace: Path) -> list[str]:
     """Mend those of DVC's files that a kill or a full disk cut short; says what was done. Raises GraphError.
 

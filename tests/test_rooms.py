@@ -78,7 +78,7 @@ def test_flows_know_only_the_config_of_the_core() -> None:
 
 def test_the_rooms_of_flows_know_only_those_before_them() -> None:
     """What runs the graph stands below all; the command line above."""
-    order = ("", "runs", "data", "registry", "lineage", "services", "measuring", "watching", "retraining")
+    order = ("", "runs", "data", "registry", "gc", "lineage", "services", "measuring", "watching", "retraining")
     wrong = []
     for path in files("flows"):
         room, *rest = path.relative_to(ROOT / "flows").parts

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+from filelock import FileLock
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
@@ -15,6 +17,8 @@ from pydantic import Field
 from flows.artifacts import publish_picture
 from flows.registry.production import BATCHES, Production, draw, lay_out_production
 from genai_core.config import PARAMS_FILE, load_config
+
+DRAWN = "samples"  # below production's folder: batches on their way
 
 
 @flow(name="generate", flow_run_name="generate from production", persist_result=False)
@@ -36,14 +40,17 @@ def generate(
     config = load_config(root / PARAMS_FILE).generate
     production = lay_out_production(root)
     images = total_images or config.total_images
-    first = seed if seed is not None else next_seed(root / BATCHES, production.version, config.seed)
-    name = f"{production.version}-{first}"
-    if (root / BATCHES / name).exists():
-        return Completed(message=f"{BATCHES / name} is there already: the same seed gives the same images")
-    drawn = draw(root, production.folder, f"samples/{name}", images, first, logger.info)
-    sign(drawn, production)
-    (root / BATCHES).mkdir(parents=True, exist_ok=True)
-    os.rename(drawn, root / BATCHES / name)
+    with FileLock(production.folder / ".drawing"):  # two at once would choose the same seeds
+        first = seed if seed is not None else next_seed(root / BATCHES, production.version, config.seed)
+        name = f"{production.version}-{first}"
+        if (root / BATCHES / name).exists():
+            return Completed(message=f"{BATCHES / name} is there already: the same seed gives the same images")
+        shutil.rmtree(production.folder / DRAWN, ignore_errors=True)  # what a killed run drew, and did not hand over
+        # A place of its own: the process that a killed run had started may take some seconds to end.
+        drawn = draw(root, production.folder, f"{DRAWN}/{name}.{os.getpid()}", images, first, logger.info)
+        sign(drawn, production)
+        (root / BATCHES).mkdir(parents=True, exist_ok=True)
+        os.rename(drawn, root / BATCHES / name)
     publish_picture(root / BATCHES / name / "grid.png", "production-batch", f"production {production.version}")
     return Completed(message=f"{images:,} images of {production.version} in {BATCHES / name}")
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from flows.data.objects import content_hash
 from flows.data.stores import Stores
 from flows.graph import open_repo
 from flows.locked import lock_at
 from flows.process import run_command
+from flows.registry.marks import is_as_marked, mark
 from flows.registry.read import MODEL, read_registry
 from genai_core.config import PARAMS_FILE, load_config
 
@@ -104,9 +106,11 @@ def count_tests(dataset: Path) -> int:
 
 
 def lay_out(stores: Stores, md5: str, path: Path, what: str) -> None:
-    """Put an output by its hash at `path`, as links into the cache. Raises ProductionError."""
-    mark = path.with_name(f".{path.name}.md5")
-    if mark.is_file() and mark.read_text() == md5 and path.is_dir():
+    """Put an output by its hash at `path`, as links into the cache, every file of it hashed. Raises ProductionError.
+
+    What lies there is kept as long as all its files are what they were.
+    """
+    if is_as_marked(path, md5):
         return
     files = stores.listing(md5)
     if files is None:
@@ -116,9 +120,15 @@ def lay_out(stores: Stores, md5: str, path: Path, what: str) -> None:
     lost = stores.lay_out(files, files, new)
     if lost:
         raise ProductionError(f"{what}: {len(lost)} of {len(files)} files are gone, {lost[0]} for one; genai rollback")
+    for name, oid in files.items():
+        if content_hash(stores.cache, str(new / name)) != oid:
+            raise ProductionError(
+                f"{what}: {name} is damaged in DVC's cache: delete {(new / name).resolve()}, then bring it back "
+                "(genai data pull where it was made); genai rollback goes back"
+            )
     shutil.rmtree(path, ignore_errors=True)
     os.rename(new, path)
-    mark.write_text(md5)
+    mark(path, md5, files)
 
 
 def run_task_in(code: Path, folder: Path, command: list[str], on_line: OnLine) -> None:

@@ -51,18 +51,23 @@ def _nothing_to_do(workspace: Path, plan_only: bool) -> bool:
     from flows.interrupts import deferred_interrupt
 
     with deferred_interrupt():
+        from flows.registry.interrupted import unfinished
         from flows.retraining.cards import decision_lines
         from flows.retraining.facts import decision_of, facts_of, look, rejected, rows
 
     situation = look(workspace)
-    decision = rejected(situation)
+    left = unfinished(workspace)
+    if left and not plan_only:
+        return False
+    decision = rejected(workspace, situation)
     if decision is None and not situation.same_data and situation.production is not None:
         return False
     facts, gaps = facts_of(workspace, situation, None, asked=False)
     decision = decision or decision_of(facts, situation.config.retrain, action=None, goes_on=None)
     if decision.action != "skip" and not plan_only:
         return False
-    for line in decision_lines(decision, rows(situation, facts), (*situation.notes, *gaps)):
+    notes = (*situation.notes, *gaps, *(f"{entry.sentence}; genai retrain finishes it" for entry in left))
+    for line in decision_lines(decision, rows(situation, facts), notes):
         click.echo(line)
     return True
 

@@ -58,8 +58,9 @@ def push_branches(workspace: Path, names: list[str]) -> str:
 def _merged(workspace: Path, retrained: str, title: str) -> str:
     """The commit that has both: the branch's end itself, or a merge that is made without a working tree."""
     here, there = commit_of(workspace), commit_of(workspace, retrained)
-    if git(workspace, "merge-base", here, there).strip() == here:
-        return there
+    common = git(workspace, "merge-base", here, there).strip()
+    if common in (here, there):
+        return there if common == here else here
     tree = git(workspace, "merge-tree", "--write-tree", "--no-messages", here, there).split()[0]
     return git(workspace, "commit-tree", tree, "-p", here, "-p", there, "-m", title).strip()
 

@@ -13,9 +13,11 @@ from flows.registry.write import newer_tags
 from flows.retraining.champion import Shape, shape_of_production
 from flows.retraining.cost import device_hours_at
 from flows.retraining.policy import Action, Decision, RetrainFacts, changed_share, decide
+from flows.retraining.recipe import verdict_recipe_at
 from flows.retraining.records import (
     Record,
     expected_device_hours,
+    fetch_records,
     read_records,
     rejected_before,
     spent_device_hours,
@@ -56,6 +58,7 @@ def look(workspace: Path) -> Situation:
     if remote:
         try:
             newer_tags(workspace, remote)
+            fetch_records(workspace, remote)
         except GitError as error:
             notes.append(f"{remote} does not answer, so this is what this clone knows: {error}")
     source = find_source(workspace)
@@ -110,10 +113,11 @@ def facts_of(
     return facts, notes
 
 
-def rejected(situation: Situation) -> Decision | None:
+def rejected(workspace: Path, situation: Situation) -> Decision | None:
     """A skip, where somebody or the gate said no to what these data make: another attempt would bring it back.
 
-    Somebody: by rolling back from a model of these data. The gate: with this code, against this champion.
+    Somebody: by rolling back from a model of these data. The gate: with this code and these parameters, as far as they
+    shape a result, against this champion.
     """
     source, standing = situation.source, situation.production
     if standing is not None and standing.action == "rollback" and not situation.same_data:
@@ -121,7 +125,13 @@ def rejected(situation: Situation) -> Decision | None:
         if left:
             why = f"{left[-1]} was made of these data, and production was rolled back to {standing.version}"
             return Decision("skip", (f"{why}: {standing.why}", "genai retrain --force tries again"))
-    found = rejected_before(situation.records, source.raw, situation.champion, source.commit)
+    found = rejected_before(
+        situation.records,
+        source.raw,
+        situation.champion,
+        source.commit,
+        lambda: verdict_recipe_at(workspace, source.commit),
+    )
     if found is None:
         return None
     day = f" on {found.at:%Y-%m-%d}" if found.at else ""

@@ -10,7 +10,7 @@ from prefect.states import Completed
 
 from flows.registry.read import MODEL
 from flows.retraining.checkout import close_checkout
-from flows.retraining.endings import broken, deliver, reject
+from flows.retraining.endings import broken, deliver, finish_interrupted, reject
 from flows.retraining.facts import Situation, decision_of, facts_of, rejected
 from flows.retraining.pause import ask_a_person
 from flows.retraining.policy import Action
@@ -61,6 +61,8 @@ def retrain(
             say(f"started because: {reason or f'data {old_version[:10]} -> {new_version[:10]}'}")
         situation = notice(root)
         try:
+            if not plan_only and finish_interrupted(root, situation):
+                situation = notice(root)
             return _retrain(root, situation, asked=asked, action=action, plan_only=plan_only)
         except Exception as error:
             if not plan_only:
@@ -73,7 +75,7 @@ def retrain(
 def _retrain(root: Path, situation: Situation, *, asked: bool, action: Action | None, plan_only: bool) -> State[None]:
     work: Work | None = None
     change = None
-    known = None if asked or action else rejected(situation)
+    known = None if asked or action else rejected(root, situation)
     if situation.production is not None and not situation.same_data and known is None:
         work = open_tree(root, situation)
         state = _run(work, "prepare")

@@ -75,7 +75,7 @@ def check_can_start(workspace: Path, source: Source) -> None:
         if free < needed:
             raise RetrainError(
                 f"{place}: {free / 1e9:.1f} GB free, a retraining may write {needed / 1e9:.1f} GB (twice what the last "
-                "run made); free some space, for example by dvc gc"
+                "run made); free some space: genai gc"
             )
 
 

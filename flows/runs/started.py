@@ -1,6 +1,7 @@
 """The beginning and the end of a run: what it works on, decided in one moment; where; and what is said of it later."""
 
 import os
+import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from flows.graph import Graph, open_repo, read_graph
+from flows.locked import LOCK_FILE
 from flows.plan import Plan, make_plan
 from flows.process import start_keeper
 from flows.results import model_rows
@@ -147,8 +149,8 @@ def finish(started: Started, state: str, message: str) -> RunRecord:
 class Acceptance:
     """Brings results into the workspace, one after another in a thread of its own: the stages do not wait for it."""
 
-    def __init__(self, workspace: Path, place: Path, plan: Plan) -> None:
-        self._workspace, self._place = workspace, place
+    def __init__(self, workspace: Path, place: Path, folder: Path, plan: Plan) -> None:
+        self._workspace, self._place, self._folder = workspace, place, folder
         self._before = {entry.stage: entry.outputs for entry in plan.stages}
         self._queue: SimpleQueue[Result | None] = SimpleQueue()
         self._left: dict[str, tuple[Result, str]] = {}
@@ -173,6 +175,7 @@ class Acceptance:
     def _try(self, results: list[Result]) -> None:
         by_stage = {result.job.stage: result for result in results}
         pairs = [(result, self._before.get(stage, {})) for stage, result in by_stage.items()]
+        _keep_lock(self._place, self._folder)
         for verdict in accept(self._workspace, self._place, pairs):
             self._left.pop(verdict.stage, None)
             if verdict.reason is not None:
@@ -192,7 +195,7 @@ def _working(workspace: Path, folder: Path, lock: int, record: RunRecord, decide
         _link_weights(workspace, checkout)
         place = stack.enter_context(open_place(checkout, workspace))
         recorder = Recorder(folder, record)
-        acceptance = Acceptance(workspace, checkout, decided.plan)
+        acceptance = Acceptance(workspace, checkout, folder, decided.plan)
         yield Started(record.id, place, recorder, acceptance, (lock,))
 
 
@@ -211,6 +214,13 @@ def _new_record(run: str, decided: Decided, asked: Iterable[str], place: str) ->
         pid=os.getpid(),
         planned=tuple(entry.stage for entry in decided.plan.stages if entry.action != "keep"),
     )
+
+
+def _keep_lock(place: Path, folder: Path) -> None:
+    """What the run has made so far, beside its record: `genai gc` keeps it, also when it is in no workspace."""
+    new = folder / f"{LOCK_FILE}.new"
+    shutil.copyfile(place / LOCK_FILE, new)
+    os.replace(new, folder / LOCK_FILE)
 
 
 def _link_weights(workspace: Path, checkout: Path) -> None:

@@ -21,6 +21,7 @@ from flows.services.api import ApiError
 from flows.services.check import Check
 from flows.services.deployment_file import DEPLOYMENTS, ServicesError, deployment_file, faults
 from flows.services.doctor_locks import check_locks
+from flows.services.doctor_retraining import check_retraining
 from flows.services.doctor_server import check_schedules, check_server, check_silent_runs, check_workers
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
 
@@ -39,6 +40,7 @@ def examine(workspace: Path) -> list[Check]:
         ("git", _git),
         ("locks", check_locks),
         ("worktrees", _worktrees),
+        ("retraining", check_retraining),
         ("disk", _disk),
         ("GPU", _gpu),
         ("deployments", _deployments),
@@ -116,7 +118,7 @@ def _disk(workspace: Path) -> Check:
     place, free = min(places.items(), key=lambda item: item[1])
     found = f"{free:,.1f} GB free at {place}"
     if free < LEAST_FREE_GB:
-        return Check("disk", "fail", found, "make room: dvc gc --workspace removes old versions")
+        return Check("disk", "fail", found, "make room: genai gc frees what nothing needs any more")
     if free < WANTED_FREE_GB:
         return Check("disk", "warn", found, f"less than {WANTED_FREE_GB:g} GB: a training may not find room")
     return Check("disk", "ok", found)

@@ -29,6 +29,7 @@ figure = float(Path("params.yaml").read_text().split("figure:")[1])
 out = Path("models/candidate")
 shutil.copytree("data/raw", out)
 chosen = {"family": "gan", "metric": "fd", "figures": {"fd": figure}, "reason": f"fd is {figure:g}"}
+chosen["sampling"] = {"truncation": 1.0}
 (out / "selection.json").write_text(json.dumps(chosen))
 """
 

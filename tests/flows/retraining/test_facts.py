@@ -92,27 +92,27 @@ def test_a_persons_word_then_what_was_begun_then_the_policy(tmp_path: Path, situ
     assert decision_of(facts, policy, action=None, goes_on=None).action == "skip"
 
 
-def test_what_was_rejected_is_told_with_its_reason(situation: Situation) -> None:
-    assert rejected(situation) is None
+def test_what_was_rejected_is_told_with_its_reason(tmp_path: Path, situation: Situation) -> None:
+    assert rejected(tmp_path, situation) is None
     record = Record("rejected", "train", "new.dir", "v0.0.1", situation.source.commit, 1.0, "not worse: 2 against 1")
     found = rejected(
-        replace(situation, records=[replace(record, commit="d" * 40, at=datetime(2026, 11, 2, tzinfo=UTC))])
+        tmp_path, replace(situation, records=[replace(record, commit="d" * 40, at=datetime(2026, 11, 2, tzinfo=UTC))])
     )
     assert found is not None
     assert found.action == "skip"
     assert "on 2026-11-02 (ddddddd) and rejected: not worse: 2 against 1" in found.sentence
 
 
-def test_what_was_rolled_back_does_not_come_again_by_itself(situation: Situation) -> None:
+def test_what_was_rolled_back_does_not_come_again_by_itself(tmp_path: Path, situation: Situation) -> None:
     facts = ModelFacts("m", "w", "gan", "d", "new.dir", "fd")
     version = Registered("v0.0.2", "c" * 40, datetime.now(UTC), "a test", "", facts)
     assert situation.production is not None
     back = replace(situation.production, action="rollback", why="greyish")
     registry = replace(situation.registry, versions=(version,))
-    found = rejected(replace(situation, registry=registry, production=back))
+    found = rejected(tmp_path, replace(situation, registry=registry, production=back))
     assert found is not None
     assert found.action == "skip"
     assert "v0.0.2 was made of these data, and production was rolled back to v0.0.1: greyish" in found.sentence
-    assert rejected(replace(situation, registry=registry)) is None  # promoted, not rolled back
+    assert rejected(tmp_path, replace(situation, registry=registry)) is None  # promoted, not rolled back
     other = replace(situation.source, raw="newer.dir")
-    assert rejected(replace(situation, registry=registry, production=back, source=other)) is None
+    assert rejected(tmp_path, replace(situation, registry=registry, production=back, source=other)) is None

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from flows.retraining.delivery import push_branches
 from flows.retraining.records import (
     Record,
     expected_device_hours,
     failed_hours,
+    fetch_records,
     read_records,
     rejected_before,
     spent_device_hours,
@@ -34,7 +36,7 @@ def test_what_is_written_is_read(repository: Path) -> None:
     assert read_records(repository) == []
     commit(repository, RECORD.message("Rejected", "Retraining: is what this text is about\n\na table"))
     shell(repository, "git checkout -q -b other HEAD~1")
-    first = replace(RECORD, result="promoted", champion="", reason="nothing is in production yet")
+    first = replace(RECORD, result="promoted", champion="", reason="nothing is in production yet", recipe="a" * 64)
     commit(repository, first.message("Retrained", ""))
     shell(repository, "git checkout -q main")
     found = {record.result: record for record in read_records(repository)}
@@ -42,7 +44,7 @@ def test_what_is_written_is_read(repository: Path) -> None:
     own = found["rejected"]
     assert own.reason == "not worse: 2 against 1 and more"
     assert replace(own, commit="", at=None, reason=RECORD.reason) == RECORD
-    assert found["promoted"].champion == ""
+    assert (found["promoted"].champion, found["promoted"].recipe) == ("", "a" * 64)
     assert own.commit == shell(repository, "git rev-parse HEAD").strip()
     assert own.at is not None
     assert abs(own.at - datetime.now(UTC)) < timedelta(hours=1)
@@ -74,12 +76,42 @@ def test_the_last_whole_one_says_what_the_next_will_take() -> None:
 
 
 def test_a_rejection_holds_for_the_same_data_champion_and_code() -> None:
-    assert rejected_before([RECORD], "abc.dir", "v0.0.1", "f" * 40) == RECORD
+    assert rejected_before([RECORD], "abc.dir", "v0.0.1", "f" * 40, not_asked) == RECORD
     for other in (("abd.dir", "v0.0.1", "f" * 40), ("abc.dir", "v0.0.2", "f" * 40), ("abc.dir", "v0.0.1", "e" * 40)):
-        assert rejected_before([RECORD], *other) is None
-    assert rejected_before([replace(RECORD, result="failed")], "abc.dir", "v0.0.1", "f" * 40) is None
+        assert rejected_before([RECORD], *other, not_asked) is None
+    assert rejected_before([replace(RECORD, result="failed")], "abc.dir", "v0.0.1", "f" * 40, not_asked) is None
+
+
+def not_asked() -> str:
+    raise AssertionError("reading a commit's graph takes a second, and nothing depends on it")
+
+
+def test_a_rejection_holds_for_other_commits_of_the_same_recipe() -> None:
+    own = replace(RECORD, recipe="a" * 64)
+    asked = "abc.dir", "v0.0.1", "e" * 40
+    assert rejected_before([RECORD, own], *asked, lambda: "a" * 64) == own
+    assert rejected_before([RECORD, own], *asked, lambda: "b" * 64) is None
+    assert rejected_before([own], "abd.dir", "v0.0.1", "e" * 40, not_asked) is None
+    assert rejected_before([own], "abc.dir", "v0.0.2", "e" * 40, not_asked) is None
 
 
 def test_hours_of_failures_are_counted_once() -> None:
     failed = replace(RECORD, result="failed")
     assert failed_hours([failed, failed, RECORD], "abc.dir", "v0.0.1", "f" * 40) == 0.5
+
+
+def test_a_clone_knows_what_was_tried_in_another(repository: Path, tmp_path: Path) -> None:
+    bare, clone = tmp_path / "bare", tmp_path / "clone"
+    shell(repository, f"git clone -q --bare . {bare} && git remote add origin {bare} && git clone -q {bare} {clone}")
+    fetch_records(clone, "origin")
+    assert read_records(clone) == []
+    shell(repository, "git checkout -q -b retrain/2026-11-28-abc")
+    commit(repository, RECORD.message("Rejected", ""))
+    assert push_branches(repository, ["retrain/2026-11-28-abc"]).startswith("pushed to origin")
+    fetch_records(clone, "origin")
+    assert [record.result for record in read_records(clone)] == ["rejected"]
+    # As an ordinary `git fetch` does: nothing of it is new then, and a branch that is gone there is known here still.
+    assert shell(clone, "git fetch 2>&1") == ""
+    shell(bare, "git branch -q -D retrain/2026-11-28-abc")
+    fetch_records(clone, "origin")
+    assert len(read_records(clone)) == 1

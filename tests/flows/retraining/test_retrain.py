@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import signal
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,12 @@ import pytest
 from flows.git import commit_of, git
 from flows.locked import lock_at
 from flows.registry.read import MODEL, read_registry
+from flows.retraining.checkout import close_checkout, open_checkout
+from flows.retraining.records import read_records
+from flows.retraining.source import find_source
+from flows.services.doctor import examine
 from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, shell, started_genai, wait_for
+from tests.flows.model_home import git_remote, hook
 from tests.flows.retrain_home import last, new_home, put, retrain, setting, started, track, variables
 from tests.flows.watching.test_notify import web_server
 
@@ -89,7 +97,8 @@ def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
     assert "worse than by chance" in said
     assert "Production is as it was: v0.0.2" in said
     assert (production(home), shell(home, "git rev-parse HEAD")) == ("v0.0.2", commit)
-    kept = shell(home, f"git log -1 --format=%B {last(home)['branch']}")
+    branch = last(home)["branch"]
+    kept = shell(home, f"git log -1 --format=%B {branch}")
     assert "NO   not worse: distance 1.286 against 1" in kept
     assert list((home / ".genai/worktrees").iterdir()) == []
     started(home)
@@ -99,10 +108,18 @@ def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
     pages = {artifact["key"]: artifact for artifact in server.artifacts(run)}
     assert {"decision", "gate", "retraining"} <= pages.keys()
 
+    # Not by the commit: an edit that shapes no result is no reason to try again, here or in another clone.
+    shell(home, "echo edited >> README.md && git add README.md && git commit -q -m edited")
     status, said = retrain(home, api_url=server.url)
     assert status == 0
     assert "these data were tried" in said
+    git_remote(home)
+    clone = home.parent / "clone"
+    shell(home, f"git push -q origin --tags && git clone -q {home.parent / 'origin.git'} {clone}")
+    shell(home, f"git push -q origin {branch}")
+    assert "these data were tried" in retrain(clone)[1]
     assert started(home) == []
+    shell(home, "git remote remove origin")
 
     assert genai(home, "rollback", "-m", "greyish").returncode == 0
     assert production(home) == "v0.0.1"
@@ -126,6 +143,7 @@ def test_killed_in_the_middle_and_two_at_once(home: Path, server: Server) -> Non
         assert len(said.splitlines()) <= 2
         first.kill()
     started(home)
+    shell(home, "echo edited >> README.md && git add README.md && git commit -q -m edited")
     status, said = retrain(home, api_url=server.url)
     assert status == 0, said
     assert "takes up retrain/" in said
@@ -133,6 +151,57 @@ def test_killed_in_the_middle_and_two_at_once(home: Path, server: Server) -> Non
     assert started(home) == ["finetune", "candidate", "generate"]
     assert production(home) == "v0.0.2"
     assert list((home / ".genai/worktrees").iterdir()) == []
+
+
+def test_killed_between_promotion_and_merge(home: Path, server: Server) -> None:
+    """Production has moved: the next one draws what was not drawn, writes down and merges what was not."""
+    put(home, "second", 4)
+    track(home)
+    slow = variables(home, {"generate": 60.0})
+    del slow["timeout"]
+    with started_genai(home, "retrain", api_url=server.url, **slow) as first:
+        diary = home.parent / "diary"
+        wait_for(lambda: diary.exists() and "generate" in diary.read_text(), 120.0)
+        first.kill()
+    started(home)
+    assert production(home) == "v0.0.2"
+    (check,) = (check for check in examine(home) if check.name == "retraining")
+    assert (check.status, check.todo) == ("warn", "genai retrain finishes it")
+    assert check.found.startswith("v0.0.2 was promoted by a retraining that was killed before retrain/")
+    status, said = retrain(home, "--plan")
+    assert (status, "note: v0.0.2 was promoted by a retraining that was killed" in said) == (0, True), said
+    # A checkout for newer data, such as a plan opens, does not replace the one that is not finished.
+    source = replace(find_source(home), raw=f"{'f' * 32}.dir")
+    tree, purpose = open_checkout(home, source, "v0.0.2", date.today())
+    close_checkout(home, tree, purpose.base)
+
+    # Killed once more, when the branch has just been merged: by a hook of git, whose parent is our own child.
+    hook(home / ".git", "reference-transaction", _KILL_OURS)
+    status, said = retrain(home, api_url=server.url)
+    assert status == -signal.SIGKILL, said
+    (home / ".git/hooks/reference-transaction").unlink()
+    assert "v0.0.2" in shell(home, "git log -1 --format=%s main")
+    assert started(home) == ["generate"]
+
+    shell(home, "git checkout -q -f main")
+    status, said = retrain(home, api_url=server.url)
+    assert status == 0, said
+    assert "the data are those that production was trained on" in said
+    assert (production(home), started(home)) == ("v0.0.2", [])
+    assert list((home / ".genai/worktrees").iterdir()) == []
+    merged = shell(home, "git log --format=%s main").splitlines()
+    assert sum(line.startswith("Retrained: v0.0.2") for line in merged) == 1, merged
+    assert [record.result for record in read_records(home)] == ["promoted", "promoted"]
+    assert shell(home, "git status --porcelain") == ""
+    assert {check.status for check in examine(home) if check.name == "retraining"} == {"ok"}
+
+
+# The hook's shell is a child of `git merge`, and that is ours.
+_KILL_OURS = """
+if [ "$1" = committed ] && grep -q refs/heads/main; then
+    kill -9 $(ps -o ppid= -p $PPID)
+fi
+"""
 
 
 def test_a_person_has_the_last_word(home: Path, server: Server) -> None:

@@ -1,0 +1,142 @@
+"""DVC's cache as it lies on the disk: its objects, the entries of its run-cache, and what a folder's listing names."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.data.objects import FOLDER_SUFFIX, read_listing
+from flows.gc.roots import CollectError
+from flows.git import GitError
+from flows.locked import Item, outputs_of_run
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+_OBJECT = re.compile(r"[0-9a-f]{30}(\.dir)?")
+_HALF_WRITTEN = ".tmp"
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file, and since when it has been where it is, in seconds since the epoch."""
+
+    path: Path
+    size_bytes: int
+    links: int  # names that its bytes have
+    came_at: float
+
+    @property
+    def freed_bytes(self) -> int:
+        """What its deletion frees: nothing where a hard link elsewhere holds the same bytes."""
+        return self.size_bytes if self.links == 1 else 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """An entry of the run-cache, by which DVC restores a stage's outputs instead of running it."""
+
+    file: StoredFile
+    outputs: tuple[Item, ...]
+
+
+class Cache:
+    """The local cache of a repo."""
+
+    def __init__(self, repo: "Repo") -> None:
+        self._store = repo.cache.local
+        self.folder = Path(self._store.path).resolve()  # of the objects
+        self._runs = Path(repo.stage_cache.cache_dir)
+
+    def objects(self) -> dict[str, StoredFile]:
+        """Every object by its hash."""
+        return {
+            f"{folder.name}{file.path.name}": file
+            for folder in _two_letter_folders(self.folder)
+            for file in stored_files(folder)
+            if _OBJECT.fullmatch(file.path.name)
+        }
+
+    def runs(self) -> list[Run]:
+        """Every entry of the run-cache; one that cannot be read has no outputs."""
+        return [_run(file) for file in self._run_files() if file.path.suffix != _HALF_WRITTEN]
+
+    def drop(self, runs: Iterable[Run]) -> None:
+        """Delete entries of the run-cache, each with its folder where that is its only one.
+
+        DVC 3.67 looks for the newest entry in a folder that is there, and ends in a TypeError where it is empty. So the
+        folder goes at once, by a rename; what a kill leaves of it is deleted by the next call.
+        """
+        gone = self._runs / ".gone"
+        shutil.rmtree(gone, ignore_errors=True)
+        dropped = {run.file.path for run in runs}
+        for folder in {path.parent for path in dropped}:
+            if dropped.issuperset(folder.iterdir()):
+                os.rename(folder, gone)
+                shutil.rmtree(gone)
+        for path in dropped:
+            path.unlink(missing_ok=True)
+
+    def half_written(self) -> list[StoredFile]:
+        """What DVC writes beside its place and renames, where a kill came in between."""
+        places = [self.folder, *_two_letter_folders(self.folder)]
+        files = [file for place in places if place.is_dir() for file in stored_files(place)]
+        return [file for file in (*files, *self._run_files()) if file.path.suffix == _HALF_WRITTEN]
+
+    def whole(self, hashes: Iterable[str]) -> set[str]:
+        """These objects, and what the listings of folders among them name. Raises CollectError for a damaged one."""
+        found: set[str] = set()
+        for oid in set(hashes):
+            found.add(oid)
+            if oid.endswith(FOLDER_SUFFIX):
+                found.update(self._named_by(oid))
+        return found
+
+    def files_of(self, oid: str) -> dict[str, str]:
+        """The files of a folder, name -> hash; none where the listing is not there, or damaged."""
+        return read_listing(self._store, oid) or {}
+
+    def oid_at(self, path: Path) -> str | None:
+        """The hash of the object that lies at a path; None where that is not in the cache."""
+        if path.parent.parent != self.folder:
+            return None
+        return f"{path.parent.name}{path.name}"
+
+    def _named_by(self, oid: str) -> Iterable[str]:
+        files = read_listing(self._store, oid)
+        path = Path(self._store.oid_to_path(oid))
+        if files is None and path.exists():
+            raise CollectError(
+                f"{path}: the listing of a folder that is needed is damaged, so what is needed is not known; nothing "
+                "was freed. Delete that file, then fetch it (genai data pull) or make it again (genai run)"
+            )
+        return (files or {}).values()
+
+    def _run_files(self) -> Iterator[StoredFile]:
+        for first in _two_letter_folders(self._runs):
+            for folder in (path for path in first.iterdir() if path.is_dir()):
+                yield from stored_files(folder)
+
+
+def _run(file: StoredFile) -> Run:
+    try:
+        return Run(file, outputs_of_run(file.path.read_bytes(), str(file.path)))
+    except GitError:
+        return Run(file, ())
+
+
+def _two_letter_folders(place: Path) -> Iterator[Path]:
+    if place.is_dir():
+        yield from sorted(path for path in place.iterdir() if len(path.name) == 2 and path.is_dir())
+
+
+def stored_files(folder: Path) -> Iterator[StoredFile]:
+    """The files of one folder."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False):
+                stat = entry.stat(follow_symlinks=False)
+                yield StoredFile(Path(entry.path), stat.st_size, stat.st_nlink, stat.st_ctime)

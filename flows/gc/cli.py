@@ -1,0 +1,38 @@
+"""The command `genai gc`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("gc")
+@click.option("--dry-run", is_flag=True, help="Only say what would be freed.")
+@click.pass_obj
+def gc(workspace: Path, dry_run: bool) -> None:
+    """Free what nothing needs any more, of DVC's cache and of what killed commands left; safe beside a run.
+
+    What production, every version in the registry, runs, tags, the ends of branches and all checkouts name stays, as
+    do the stages that an interrupted run would restore. Remotes are not touched.
+    """
+    from flows.interrupts import deferred_interrupt
+
+    with deferred_interrupt():
+        from flows.gc.collect import collect
+
+    found = collect(workspace, dry_run=dry_run)
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    width = max((len(entry.kind) for entry in found.freed), default=0)
+    for entry in found.freed:
+        click.echo(f"{entry.kind:<{width}}  {_files(entry.files):>15}  {_size(entry.size_bytes):>15}")
+    files, size = sum(entry.files for entry in found.freed), sum(entry.size_bytes for entry in found.freed)
+    done = f"{'would free' if dry_run else 'freed'} {_files(files)}, {_size(size)}" if files else "nothing to free"
+    click.echo(f"{done}; {_files(found.kept_files)}, {_size(found.kept_bytes)} stay, needed by {found.needed_by}")
+
+
+def _files(count: int) -> str:
+    return f"{count:,} {'file' if count == 1 else 'files'}"
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.1f} MB"

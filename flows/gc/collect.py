@@ -1,0 +1,156 @@
+"""Free what nothing needs any more: of DVC's cache and its run-cache, and what killed commands left below .genai.
+
+`dvc gc --workspace` keeps what one checkout names, and so deletes production's model, the versions that a rollback goes
+to, and what a retraining beside it has made. Here all that has a name stays: every reference of git (versions in the
+registry are tags, runs and branches have references), every checkout, and what a run would restore there.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.gc.at_work import locked_dvc, none_begins
+from flows.gc.cache import Cache, Run, StoredFile
+from flows.gc.paths import paths_of
+from flows.gc.roots import CollectError, checkouts, counted, roots
+from flows.gc.scratch import Scratch, links_below, scratch_in
+from flows.graph import GraphError, read_graph
+from flows.plan import hashes_to_restore
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+RUN_CACHE, HALF_WRITTEN, UNKNOWN = "run-cache", "half written", "of no known run"
+
+
+@dataclass(frozen=True)
+class Freed:
+    """Files of one kind: what they were made as (data/prepared, models ...), or where they lay."""
+
+    kind: str
+    files: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What went, or would go, the largest first, and what stays. needed_by: for people. notes: what to know besides."""
+
+    freed: tuple[Freed, ...]
+    kept_files: int
+    kept_bytes: int
+    needed_by: str
+    notes: tuple[str, ...]
+
+
+def collect(workspace: Path, *, dry_run: bool) -> Collected:
+    """Delete what nothing needs; dry_run: only say what. Raises CollectError, GraphError or GitError, nothing deleted.
+
+    Beside a run that is at work, what came into the cache since it began stays: it may not be named anywhere yet.
+    """
+    folders = checkouts(workspace)
+    with ExitStack() as stack:
+        since = stack.enter_context(none_begins(folders))
+        repos = {f: stack.enter_context(locked_dvc(f)) for f in folders if (f / ".dvc").is_dir()}
+        if workspace.resolve() not in repos:
+            raise CollectError(f"{workspace}: no .dvc here; run genai in a checkout of the project")
+        cache = Cache(repos[workspace.resolve()])
+        _check_whose(cache, folders)
+        named = roots(workspace, folders)
+        wanted = {item.md5 for root in named for item in root.outputs if item.md5}
+        restored, notes = _to_restore(repos)
+        links = {oid for folder in folders for path in links_below(folder) if (oid := cache.oid_at(path))}
+        runs, objects = cache.runs(), cache.objects()
+        young = [run for run in runs if since is not None and run.file.came_at >= since]
+        wanted |= restored | links | {item.md5 for run in young for item in run.outputs}
+        kept = cache.whole(wanted)
+        if since is not None:
+            kept |= {oid for oid, file in objects.items() if file.came_at >= since}
+            notes.append("a run is at work: what came into the cache since it began stays")
+        # An entry of the run-cache whose outputs go would promise what is not there.
+        useless = [run for run in runs if not kept.issuperset(item.md5 for item in run.outputs) or not run.outputs]
+        useless = [run for run in useless if since is None or run.file.came_at < since]
+        garbage = {oid: file for oid, file in objects.items() if oid not in kept}
+        paths = paths_of(workspace, cache, runs, garbage)
+        half = [file for file in cache.half_written() if since is None or file.came_at < since]
+        scratch = [item for folder in folders for item in scratch_in(folder)]
+        if not dry_run:
+            cache.drop(useless)
+            _delete([*_listings_first(garbage), *half], scratch)
+        return Collected(
+            freed=_sums(garbage, paths, useless, half, scratch),
+            kept_files=len(objects) - len(garbage),
+            kept_bytes=sum(file.size_bytes for oid, file in objects.items() if oid in kept),
+            needed_by=counted(named),
+            notes=tuple(notes),
+        )
+
+
+def _check_whose(cache: Cache, folders: tuple[Path, ...]) -> None:
+    """Raises CollectError for a cache that others may use: what they need is not known here."""
+    if not any(folder / ".dvc" in cache.folder.parents for folder in folders):
+        raise CollectError(
+            f"DVC's cache is {cache.folder}, outside this repository's checkouts, so others may keep their data there, "
+            "and what these need is not known here. Nothing was freed"
+        )
+
+
+def _to_restore(repos: dict[Path, "Repo"]) -> tuple[set[str], list[str]]:
+    """What the next run in each checkout would take from the run-cache: stages that an interrupted one ended, too."""
+    found: set[str] = set()
+    notes = []
+    for folder, repo in repos.items():
+        if (folder / "dvc.yaml").is_file():
+            read_graph(repo)  # a dvc.yaml that cannot be read is an error, data that are gone are none
+            try:
+                found |= hashes_to_restore(repo)
+            except GraphError as error:
+                notes.append(f"{folder}: {error}")
+    return found, notes
+
+
+def _listings_first(garbage: dict[str, StoredFile]) -> list[StoredFile]:
+    """A listing says that its files are there: it goes before them."""
+    return [garbage[oid] for oid in sorted(garbage, key=lambda oid: (not oid.endswith(".dir"), oid))]
+
+
+def _delete(files: Iterable[StoredFile], scratch: Iterable[Scratch]) -> None:
+    for file in files:
+        file.path.unlink(missing_ok=True)
+    for item in scratch:
+        if item.path.is_dir() and not item.path.is_symlink():
+            shutil.rmtree(item.path, ignore_errors=True)
+        else:
+            item.path.unlink(missing_ok=True)
+
+
+def _sums(
+    garbage: dict[str, StoredFile],
+    paths: dict[str, str],
+    useless: list[Run],
+    half: list[StoredFile],
+    scratch: list[Scratch],
+) -> tuple[Freed, ...]:
+    files: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for kind, count, size in [
+        *((_kind(paths.get(oid)), 1, file.freed_bytes) for oid, file in garbage.items()),
+        *((RUN_CACHE, 1, run.file.freed_bytes) for run in useless),
+        *((HALF_WRITTEN, 1, file.freed_bytes) for file in half),
+        *((item.kind, item.files, item.size_bytes) for item in scratch),
+    ]:
+        files[kind] += count
+        sizes[kind] += size
+    return tuple(Freed(kind, files[kind], size) for kind, size in sizes.most_common())
+
+
+def _kind(path: str | None) -> str:
+    """data/prepared, models ...: all that a person wants to tell apart."""
+    if path is None:
+        return UNKNOWN
+    first, _, rest = path.partition("/")
+    return f"{first}/{rest.partition('/')[0]}" if first == "data" and rest else first

@@ -1,0 +1,143 @@
+"""What DVC's cache is needed for: the outputs that git's references, checkouts and runs name."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from flows.git import contents, git
+from flows.locked import LOCK_FILE, SOURCE_FILES, Item, outputs_in
+
+Kind = Literal["tag", "branch", "run", "other reference", "checkout"]
+
+# A version in the registry is a tag, a retraining's result a branch, a run a reference of its own.
+_KINDS: dict[str, Kind] = {
+    "refs/tags/": "tag",
+    "refs/heads/": "branch",
+    "refs/remotes/": "branch",
+    "refs/genai/runs/": "run",
+}
+_RUNS = Path(".genai/runs")
+_STASH = "refs/stash"
+
+
+class CollectError(RuntimeError):
+    """It cannot be told what is needed, so nothing may be freed; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Root:
+    """Something whose outputs have to stay: DVC's hashes of files, and of folders by their listings."""
+
+    kind: Kind
+    name: str
+    outputs: tuple[Item, ...]
+
+
+def checkouts(workspace: Path) -> tuple[Path, ...]:
+    """The workspace, every other git worktree of its repository that is there, and the checkouts of runs.
+
+    Raises GitError.
+    """
+    prefix = git(workspace, "rev-parse", "--show-prefix").strip()  # where the project is not the whole repository
+    places = [Path(line.removeprefix("worktree ")) / prefix for line in _worktree_lines(workspace, "worktree ")]
+    found = [workspace, *places]
+    found += [run / "checkout" for place in places for run in _folders(place / _RUNS)]
+    return tuple(dict.fromkeys(folder.resolve() for folder in found if folder.is_dir()))
+
+
+def roots(workspace: Path, folders: tuple[Path, ...]) -> list[Root]:
+    """All that names outputs: every reference, every checkout with the commit that it is at, and the runs' results.
+
+    folders: the checkouts. Raises GitError, also for a dvc.lock or .dvc file that cannot be read.
+    """
+    return [*_references(workspace), *(Root("checkout", str(folder), _in_checkout(folder)) for folder in folders)]
+
+
+def _references(workspace: Path) -> Iterator[Root]:
+    named = _commits(workspace)
+    files = {commit: _tracked(workspace, commit) for commit in set(named.values())}
+    blobs = contents(workspace, {sha for found in files.values() for sha in found.values()})
+    parsed: dict[tuple[str, str], tuple[Item, ...]] = {}
+    for name, commit in named.items():
+        outputs: list[Item] = []
+        for path, sha in files[commit].items():
+            if sha not in blobs:
+                raise CollectError(f"{path} at {name}: git does not give it ({sha[:7]}); git fsck says what is missing")
+            if (path, sha) not in parsed:
+                parsed[path, sha] = outputs_in(blobs[sha], path, name)
+            outputs += parsed[path, sha]
+        yield Root(_kind(name), name, tuple(outputs))
+
+
+def _commits(workspace: Path) -> dict[str, str]:
+    """The commit of each reference that leads to one, of each stash, and of each worktree's HEAD."""
+    names = git(workspace, "for-each-ref", "--format=%(refname)").split()
+    asked = "".join(f"{name}^{{commit}}\n" for name in names)
+    answers = git(workspace, "cat-file", "--batch-check=%(objectname) %(objecttype)", text=asked).splitlines()
+    pairs = ((name, answer.split()) for name, answer in zip(names, answers, strict=True))
+    found = {name: words[0] for name, words in pairs if words[1:] == ["commit"]}
+    if _STASH in found:
+        stashed = git(workspace, "log", "--walk-reflogs", "--format=%H", _STASH).split()
+        found.update({f"{_STASH}@{{{number}}}": commit for number, commit in enumerate(stashed)})
+    heads = (line.removeprefix("HEAD ") for line in _worktree_lines(workspace, "HEAD "))
+    return {**found, **{f"HEAD at {head[:7]}": head for head in heads if set(head) != {"0"}}}  # zeros: no commit yet
+
+
+def _tracked(workspace: Path, commit: str) -> dict[str, str]:
+    """The files of a commit that name outputs: path -> hash of its content."""
+    entries = git(workspace, "ls-tree", "-r", "-z", commit).split("\0")
+    pairs = (entry.split("\t", 1) for entry in entries if entry)
+    return {path: words.split()[2] for words, path in pairs if names_outputs(path)}
+
+
+def names_outputs(path: str) -> bool:
+    return PurePosixPath(path).name == LOCK_FILE or path.endswith(".dvc")
+
+
+def _in_checkout(folder: Path) -> tuple[Item, ...]:
+    """What the files of a checkout name as they are now, committed or not, and what its run has accepted so far."""
+    listed = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", f"*{LOCK_FILE}", "*.dvc")
+    paths = {path for path in listed.split("\0") if names_outputs(path)} | {LOCK_FILE, *SOURCE_FILES}
+    files = [folder / path for path in sorted(paths)]
+    files += [run / LOCK_FILE for run in _folders(folder / _RUNS)]
+    found: list[Item] = []
+    for file in files:
+        if file.is_file():
+            content = file.read_bytes()
+            if not content.strip():
+                raise CollectError(
+                    f"{file} is empty (an interrupted write), so what its run has made is not known. "
+                    "`genai run` there restores it; then again"
+                )
+            found += outputs_in(content, file.relative_to(folder).as_posix(), str(folder))
+    return tuple(found)
+
+
+def _worktree_lines(workspace: Path, start: str) -> list[str]:
+    lines = git(workspace, "worktree", "list", "--porcelain").splitlines()
+    return [line for line in lines if line.startswith(start)]
+
+
+def _folders(place: Path) -> list[Path]:
+    return sorted(path for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
+
+
+def _kind(name: str) -> Kind:
+    if name.startswith("HEAD at "):
+        return "checkout"
+    return next((kind for start, kind in _KINDS.items() if name.startswith(start)), "other reference")
+
+
+def counted(found: list[Root]) -> str:
+    """For people: how many there are of each kind."""
+    names: defaultdict[Kind, set[str]] = defaultdict(set)
+    for root in found:
+        if not root.name.startswith("HEAD at "):
+            names[root.kind].add(root.name)
+    plural = {"branch": "branches"}
+    parts = [
+        f"{len(some):,} {kind if len(some) == 1 else plural.get(kind, f'{kind}s')}" for kind, some in names.items()
+    ]
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))

@@ -1,0 +1,78 @@
+"""What killed commands left below .genai, and what is laid out there of versions that are in production no more."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.registry.production import PLACE
+from flows.registry.read import read_registry
+
+# A command that is at work writes to its folder far more often.
+UNTOUCHED_S = 86400.0
+
+# Half-made outputs, and folders that a command makes for itself and deletes at its end. Not among them: checkpoints,
+# worktrees, what prepare and backfill remember, logs, and what people look at.
+_LEFT_BY_KILLED = (
+    ".genai/new/*",
+    ".genai/compared*",
+    ".genai/diff*",
+    ".genai/fetched*",
+    ".genai/drawn-*",
+    ".genai/backfill/*/tmp*",
+    f"{PLACE}/*/tmp*",
+    f"{PLACE}/*/samples/*",
+    f"{PLACE}/*/.genai/new/*",
+    ".dvc/tmp/incoming",
+)
+# What is below .genai and no tree of the project's own with links into the cache.
+_NO_LINKS = {"cache", "checkpoints", "follow", "logs", "prefect", "progress", "runs", "worktrees"}
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A folder or file that may be deleted. size_bytes: of the files in it that have no other name."""
+
+    path: Path
+    kind: str  # ".genai/new"
+    files: int
+    size_bytes: int
+
+
+def scratch_in(folder: Path) -> list[Scratch]:
+    """What may go in a checkout, each place once. Raises GitError."""
+    standing = read_registry(folder).production()
+    kept = standing.version if standing else None
+    found = {path: path.relative_to(folder) for pattern in _LEFT_BY_KILLED for path in folder.glob(pattern)}
+    for path in (folder / PLACE).glob("*/"):
+        if path.name != kept:
+            found = {other: name for other, name in found.items() if path not in other.parents}
+            found[path] = path.relative_to(folder)
+    return [
+        Scratch(path, "/".join(name.parts[:2]), *_size_of(path)) for path, name in found.items() if _is_untouched(path)
+    ]
+
+
+def links_below(folder: Path) -> Iterator[Path]:
+    """Where the links below a checkout's .genai lead to: production and others are laid out as links into the cache."""
+    own = folder / ".genai"
+    for top in own.iterdir() if own.is_dir() else ():
+        if top.name not in _NO_LINKS and not top.is_symlink():
+            yield from (path.readlink() for path in _walk(top) if path.is_symlink())
+
+
+def _is_untouched(path: Path) -> bool:
+    newest = max(item.lstat().st_mtime for item in (path, *_walk(path)))
+    return time.time() - newest > UNTOUCHED_S
+
+
+def _size_of(path: Path) -> tuple[int, int]:
+    stats = [item.lstat() for item in (path, *_walk(path)) if item.is_symlink() or item.is_file()]
+    return len(stats), sum(stat.st_size for stat in stats if stat.st_nlink == 1)
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    """Everything below a folder; links are not followed."""
+    for place, folders, files in os.walk(path):
+        yield from (Path(place) / name for name in (*folders, *files))

@@ -1,0 +1,72 @@
+"""Retrainings that moved production and were killed before their branch was merged: by a note in their checkout.
+
+Between the tags and the merge a batch is drawn, which may take hours. The note is written before the tags, so it counts
+only where these are there.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from flows.git import GitError, git
+from flows.registry.read import read_registry
+from flows.runs.checkout import PLACE
+
+_NOTE = Path(".genai/delivery.json")  # in the retraining's checkout
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What there is to write down and to merge once a candidate is in production."""
+
+    commit: str  # that is promoted
+    into: str  # the branch that people work on
+    device_hours: float
+    reasons: tuple[str, ...]  # of the decision to retrain
+    rules: tuple[dict[str, str], ...]  # of the gate, a row each
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A promotion whose branch is not merged yet. folder: the retraining's checkout, on `branch`."""
+
+    folder: Path
+    branch: str
+    version: str
+    delivery: Delivery
+
+    @property
+    def sentence(self) -> str:
+        return (
+            f"{self.version} was promoted by a retraining that was killed before {self.branch} was merged into "
+            f"{self.delivery.into}"
+        )
+
+
+def write_delivery(folder: Path, delivery: Delivery) -> None:
+    """Note, in the retraining's checkout, what is to be done after the promotion."""
+    new = folder / _NOTE.with_suffix(".new")
+    new.parent.mkdir(exist_ok=True)
+    new.write_text(json.dumps(asdict(delivery)))
+    os.replace(new, folder / _NOTE)
+
+
+def unfinished(workspace: Path) -> list[Unfinished]:
+    """The promotions of this checkout that nobody finished; also the one that a retraining is just finishing.
+
+    Raises GitError.
+    """
+    found = []
+    for note in sorted((workspace / PLACE).glob(f"retrain-*/{_NOTE}")):
+        folder = note.parents[len(_NOTE.parts) - 1]
+        try:
+            values = json.loads(note.read_text())
+            delivery = Delivery(**{**values, "reasons": tuple(values["reasons"]), "rules": tuple(values["rules"])})
+            branch = git(folder, "symbolic-ref", "--short", "HEAD").strip()
+        except (OSError, ValueError, TypeError, KeyError, GitError):
+            continue  # half made, or half removed
+        version = read_registry(workspace).of_commit(delivery.commit)
+        if version is not None:
+            found.append(Unfinished(folder, branch, version.name, delivery))
+    return found

@@ -1,0 +1,36 @@
+"""What was laid out as links or fetched, and whether it still is what it was: by a mark beside the folder.
+
+The links lead into DVC's cache, whose objects may be freed or damaged, and a person may change what was fetched. A file
+is known again as git's index knows one, by inode, size and time of writing, of the object that a link leads to.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def is_as_marked(path: Path, md5: str) -> bool:
+    """Whether the folder at `path` holds the version `md5` as it was when it was marked, every file of it."""
+    try:
+        mark = json.loads(_mark_of(path).read_text())
+        return bool(mark["md5"] == md5 and mark["files"] == _stamps(path, mark["files"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def mark(path: Path, md5: str, names: Iterable[str]) -> None:
+    """Note that `path` holds that version, with these files. Raises OSError."""
+    place = _mark_of(path)
+    new = place.with_name(f"{place.name}.new")
+    new.write_text(json.dumps({"md5": md5, "files": _stamps(path, names)}))
+    os.replace(new, place)
+
+
+def _mark_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.md5")
+
+
+def _stamps(path: Path, names: Iterable[str]) -> dict[str, list[int]]:
+    stats = {name: (path / name).stat() for name in names}
+    return {name: [stat.st_ino, stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
