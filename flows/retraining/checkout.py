@@ -120,8 +120,8 @@ def _left_behind(workspace: Path) -> list[tuple[Path, Purpose | None]]:
 
 
 def _free_name(workspace: Path, today: date, raw: str) -> str:
-    """A branch that is neither here nor at a git remote: the same data may be tried twice on one day."""
+    """A branch that is neither here nor at the git remote: the same data may be tried twice on one day."""
     name = branch_name(today, raw[:10])
     refs = git(workspace, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes").split()
-    taken = {"/".join(ref.split("/")[-len(name.split("/")) :]) for ref in refs}
+    taken = {"/".join(ref.split("/")[-2:]) for ref in refs}
     return next(other for other in (name, *(f"{name}-{number}" for number in range(2, 1000))) if other not in taken)

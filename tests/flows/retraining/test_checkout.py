@@ -1,11 +1,12 @@
 """The line of params.yaml that a retraining sets, and what it took by the cost files."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from flows.retraining.checkout import set_start
+from flows.retraining.checkout import _free_name, set_start
 from flows.retraining.cost import device_hours_at, device_hours_since
 from flows.retraining.source import RetrainError
 from flows.runs.checkout import Worktree
@@ -40,6 +41,15 @@ def test_a_line_that_is_not_there_is_told(tmp_path: Path, text: str) -> None:
     with pytest.raises(RetrainError, match=r"finetune\.start has no line of its own"):
         set_start(Worktree(tmp_path, "retrain/x", taken_up=False), "champion")
     assert (tmp_path / "params.yaml").read_text() == text
+
+
+def test_a_name_that_no_clone_has_taken(tmp_path: Path) -> None:
+    shell(tmp_path, "git init -q -b main && git commit -q --allow-empty -m first")
+    day, raw = date(2026, 11, 28), "0123456789abcdef.dir"
+    assert _free_name(tmp_path, day, raw) == "retrain/2026-11-28-0123456789"
+    shell(tmp_path, "git branch retrain/2026-11-28-0123456789")
+    shell(tmp_path, "git update-ref refs/remotes/origin/retrain/2026-11-28-0123456789-2 HEAD")
+    assert _free_name(tmp_path, day, raw) == "retrain/2026-11-28-0123456789-3"
 
 
 def test_hours_of_the_stages_that_ran_since(tmp_path: Path) -> None:
