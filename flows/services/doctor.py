@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 from flows.data.objects import RemoteError
 from flows.data.remote import verify
-from flows.git import GitError, git, remote_of
+from flows.git import GitError, changed_files, git, remote_of
 from flows.graph import GraphError, open_repo
 from flows.registry.read import RegistryError, read_registry
 from flows.registry.write import tags_at
@@ -88,7 +88,7 @@ def _parameters(workspace: Path) -> Check:
 def _git(workspace: Path) -> Check:
     git(workspace, "var", "GIT_COMMITTER_IDENT")  # raises when git does not know who commits
     branch = git(workspace, "rev-parse", "--abbrev-ref", "HEAD").strip()
-    changed = git(workspace, "status", "--porcelain", "--untracked-files=no").splitlines()
+    changed = changed_files(workspace)
     if changed:
         return Check("git", "warn", f"{len(changed)} files differ from the last commit", "commit before you promote")
     if branch == "HEAD":
