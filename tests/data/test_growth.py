@@ -12,8 +12,9 @@ from PIL import Image
 
 from genai_core.config import load_config
 from genai_core.data import decoding, whole_shards
-from genai_core.data.dataset import load_dataset
+from genai_core.data.dataset import SPLITS, load_dataset
 from genai_core.data.prepare import prepare
+from genai_core.data.source_json import SourceNote
 
 ROOT = Path(__file__).parents[2]
 
@@ -195,6 +196,9 @@ def test_whatever_the_history_a_dataset_says_what_its_files_say(rounds, tmp_path
     versions = Versions(tmp_path_factory.mktemp("history"), shard_images=4, max_rejected_share=1.0)
     for number in range(12):
         versions.save(f"set/{'cat' if number % 2 else 'dog'}/{number:02d}.png", number)
+    for side in SPLITS:  # so that no history leaves a side empty
+        note = versions.save(f"{side}/cat/x.png", 900 + len(side)).parents[1] / "source.json"
+        note.write_text(SourceNote(side).to_json())
     versions.next()
     for actions in rounds:
         for action, number in actions:
