@@ -1,8 +1,9 @@
 """From raw files to a dataset: decode, reject, drop duplicates, split train from test, write shards.
 
 Nothing depends on the order of the file system or of the workers. What the dataset says (its images, their order,
-labels and splits) is a function of the raw files alone; in which shards the images stand follows the version before
-(layout.py), so that a small change of the raw data is a small change of the dataset.
+labels and splits) is a function of the raw files and of the libraries that decode them (decoders.py); in which shards
+the images stand follows the version before (layout.py), so that a small change of the raw data is a small change of the
+dataset.
 """
 
 import shutil
@@ -21,6 +22,7 @@ from genai_core.data.card import REJECTED_FILE
 from genai_core.data.classes import Classes, check_all_or_none_labelled, classes_of
 from genai_core.data.dataset import NO_LABEL, DatasetInfo
 from genai_core.data.decoder_pool import Worker, start_workers
+from genai_core.data.decoders import write_decoders
 from genai_core.data.duplicates import find_duplicates
 from genai_core.data.facts import Indices
 from genai_core.data.known_files import Memory
@@ -156,6 +158,7 @@ def _make(
     labels = numbers[codes]
     info = assemble(folder, found, read, chosen, labels, present, config)
     write_rejected(folder / REJECTED_FILE, rejected)
+    write_decoders(folder)
     trained = np.bincount(labels[~chosen.held_out] + 1, minlength=1 + len(present))[1:]
     untrained = tuple(name for name, count in zip(present, trained.tolist(), strict=True) if not count)
     lost = tuple(sorted(set(classes.names) - set(present)))

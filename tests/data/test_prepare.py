@@ -72,7 +72,7 @@ def test_result_is_the_same_bytes_whatever_workers_shards_of_time_and_file_order
 def test_nothing_but_the_dataset_is_left(raw, run, tmp_path):
     run()
     names = {path.name for path in (tmp_path / "prepared").iterdir()}
-    assert names == {"dataset.json", "manifest.parquet", "rejected.csv", "shards", "facts"}
+    assert names == {"dataset.json", "manifest.parquet", "rejected.csv", "decoders.json", "shards", "facts"}
 
 
 def test_shards_are_bounded(raw, run):
