@@ -106,8 +106,11 @@ def run(workspace: Path, stages: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help='Print a list of {"stage", "action", "reasons"}.')
 @click.pass_obj
 def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
-    """Say what `genai run STAGES` would do with each stage, and why. Changes nothing."""
-    result = _planned(workspace, stages)
+    """Say what `genai run STAGES` would do with each stage, and why.
+
+    Changes nothing. DVC remembers the hashes that it computes for this, in its own folders.
+    """
+    result = _planned(workspace, stages, mends=False)
     if as_json:
         entries = [{"stage": s.stage, "action": s.action, "reasons": list(s.reasons)} for s in result.stages]
         click.echo(json.dumps(entries, indent=2))
@@ -231,15 +234,18 @@ def data_remove(
         )
 
 
-def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
+def _planned(workspace: Path, stages: tuple[str, ...], *, mends: bool = True) -> "Plan":
+    """mends: whether what an interrupted write left of DVC's files is mended first."""
     from flows.interrupts import deferred_interrupt
 
     with deferred_interrupt():
         from flows.plan import plan_of
-        from flows.workspace import checked_config, repair_locks
+        from flows.workspace import check_lock_file, checked_config, repair_locks
 
     checked_config(workspace)
-    for message in repair_locks(workspace):
+    if not mends:
+        check_lock_file(workspace)
+    for message in repair_locks(workspace) if mends else []:
         click.echo(message, err=True)
     return plan_of(workspace, stages)
 

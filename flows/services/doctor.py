@@ -110,7 +110,7 @@ def _worktrees(workspace: Path) -> Check:
 
 
 def _disk(workspace: Path) -> Check:
-    with open_repo(workspace) as repo:
+    with open_repo(workspace, leaves_no_trace=True) as repo:
         cache = Path(repo.cache.local.path)
     places = {path: shutil.disk_usage(path).free / 1e9 for path in (workspace, cache) if path.exists()}
     place, free = min(places.items(), key=lambda item: item[1])
@@ -139,7 +139,7 @@ def _deployments(workspace: Path) -> Check:
 
 
 def _data(workspace: Path) -> Check:
-    with open_repo(workspace) as repo:
+    with open_repo(workspace, leaves_no_trace=True) as repo:
         remote = repo.config["core"].get("remote")
     if remote is None:
         todo = "genai data push --to FOLDER, or --to s3://BUCKET/PATH"
