@@ -110,8 +110,11 @@ def run(workspace: Path, stages: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help='Print a list of {"stage", "action", "reasons"}.')
 @click.pass_obj
 def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
-    """Say what `genai run STAGES` would do with each stage, and why. Changes nothing."""
-    result = _planned(workspace, stages)
+    """Say what `genai run STAGES` would do with each stage, and why.
+
+    Changes nothing. DVC remembers the hashes that it computes for this, in its own folders.
+    """
+    result = _planned(workspace, stages, mends=False)
     if as_json:
         entries = [{"stage": s.stage, "action": s.action, "reasons": list(s.reasons)} for s in result.stages]
         click.echo(json.dumps(entries, indent=2))
@@ -235,32 +238,40 @@ def data_add(workspace: Path, source: str, name: str | None, split_from_folders:
 @click.option(
     "--list", "list_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file with one a line."
 )
+@click.option("--all", "takes_all", is_flag=True, help="Instead of patterns: all of NAME.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.pass_obj
-def data_remove(workspace: Path, name: str, patterns: tuple[str, ...], list_file: Path | None, dry_run: bool) -> None:
+def data_remove(
+    workspace: Path, name: str, patterns: tuple[str, ...], list_file: Path | None, takes_all: bool, dry_run: bool
+) -> None:
     """Take images out of data/raw/NAME, and track what is left with DVC.
 
     PATTERNS are names as the manifest has them, CLASS/file, or globs: 'hat/*' is a class ('*' stands for slashes too).
-    Without any, all of NAME goes. --list names a file with one a line. Older versions stay in DVC's cache.
+    --list names a file with one a line. Older versions stay in DVC's cache.
     """
     from flows.data.add import remove
 
-    version = remove(workspace, name, patterns, list_file=list_file, dry_run=dry_run)
+    if takes_all and (patterns or list_file):
+        raise click.UsageError("--all takes all of NAME: give it, or patterns, or --list")
+    version = remove(workspace, name, None if takes_all else patterns, list_file=list_file, dry_run=dry_run)
     if version:
         click.echo(
             f"data/raw is now version {version.md5} ({version.files:,} files, {version.size_bytes / 1e6:,.1f} MB)"
         )
 
 
-def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
+def _planned(workspace: Path, stages: tuple[str, ...], *, mends: bool = True) -> "Plan":
+    """mends: whether what an interrupted write left of DVC's files is mended first."""
     from flows.interrupts import deferred_interrupt
 
     with deferred_interrupt():
         from flows.plan import plan_of
-        from flows.workspace import checked_config, repair_locks
+        from flows.workspace import check_lock_file, checked_config, repair_locks
 
     checked_config(workspace)
-    for message in repair_locks(workspace):
+    if not mends:
+        check_lock_file(workspace)
+    for message in repair_locks(workspace) if mends else []:
         click.echo(message, err=True)
     return plan_of(workspace, stages)
 

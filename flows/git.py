@@ -36,6 +36,13 @@ def commit_of(workspace: Path, revision: str = "HEAD") -> str:
         raise GitError(f"{workspace}: {what}") from None
 
 
+def changed_files(workspace: Path, *paths: str) -> list[str]:
+    """The tracked files, below `paths` or anywhere, that differ from the last commit. Raises GitError."""
+    # -z: names as they are. In lines git quotes what is not ASCII, or with core.quotePath off leaves line separators.
+    answer = git(workspace, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", *paths)
+    return [entry[3:] for entry in answer.split("\0") if entry]
+
+
 def files_at(workspace: Path, commit: str, paths: Iterable[str]) -> dict[str, bytes]:
     """The contents of those of `paths` that the commit has as files. One process for all of them."""
     return {path: content for (_, path), content in blobs(workspace, [(commit, path) for path in paths]).items()}
@@ -93,7 +100,9 @@ def _bytes(
 ) -> bytes:
     command = ["git", *arguments]
     # No question that nobody is there to answer: a password that is missing is an error.
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(variables or {})}
+    # And no lock for what git only likes to note in its index: a question must neither write nor get in the way.
+    quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    environment = {**os.environ, **quiet, **(variables or {})}
     try:
         done = subprocess.run(
             command, cwd=workspace, input=given, capture_output=True, timeout=timeout_s, env=environment, check=False

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -73,26 +74,49 @@ class Graph:
 
 
 @contextmanager
-def open_repo(workspace: Path, *, wait_for_lock: bool = False) -> Iterator["Repo"]:
+def open_repo(workspace: Path, *, wait_for_lock: bool = False, leaves_no_trace: bool = False) -> Iterator["Repo"]:
     """DVC's view of a workspace; it is not safe in two threads at once. Raises GraphError.
 
     wait_for_lock: taking DVC's lock waits for another command that holds it, instead of failing.
+    leaves_no_trace: not even the hashes of what was read are remembered, as DVC does in .dvc/tmp and its site cache.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     # DVC draws a bar for each folder that it hashes, over whatever the terminal shows, unless its log is this quiet.
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
-    try:
-        repo = Repo(str(workspace), _wait_for_lock=wait_for_lock)
-    except DvcException as error:
-        raise GraphError(f"{workspace}: {_one_line(error)}") from None
-    try:
-        yield repo
-    except DvcException as error:
-        raise GraphError(_one_line(error)) from None
-    finally:
-        repo.close()
+    with ExitStack() as at_the_end:
+        try:
+            if leaves_no_trace:
+                notes = at_the_end.enter_context(TemporaryDirectory(prefix="genai-"))
+                repo = _traceless(workspace, notes)
+            else:
+                repo = Repo(str(workspace), _wait_for_lock=wait_for_lock)
+        except DvcException as error:
+            raise GraphError(f"{workspace}: {_one_line(error)}") from None
+        at_the_end.callback(repo.close)
+        try:
+            yield repo
+        except DvcException as error:
+            raise GraphError(_one_line(error)) from None
+
+
+def _traceless(workspace: Path, notes: str) -> "Repo":
+    """DVC's view with its locks, its memory of hashes and its indexes in the folder `notes`.
+
+    An index that is half true, or that somebody else could write to, is not read either.
+    """
+    from dvc.repo import Repo
+
+    class Traceless(Repo):  # type: ignore[misc]
+        tmp_dir = notes
+        site_cache_dir = notes
+        _btime = None  # else a file in .dvc/tmp, whose time names the site cache
+
+        def _ignore(self) -> None:
+            """Add nothing to .dvc/.gitignore."""
+
+    return Traceless(str(workspace))
 
 
 def read_graph(repo: "Repo") -> Graph:

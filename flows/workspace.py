@@ -23,6 +23,7 @@ LOCK_FILE = "dvc.lock"
 LEFTOVERS_S = DEFAULT_GRACE_S + 5.0
 # As long as adding much data may take.
 CHANGING_S = 3600.0
+_WRITING_S = 0.5  # DVC takes milliseconds to write these files anew
 
 
 def checked_config(workspace: Path) -> Config:
@@ -105,11 +106,21 @@ def repair_locks(workspace: Path) -> list[str]:
                 said.append(_restore_lock_file(workspace))
     running = workspace / ".dvc" / "tmp" / "rwlock"  # who reads and writes what at the moment
     if _is_broken_json(running):
-        time.sleep(0.5)  # for one who writes it just now
+        time.sleep(_WRITING_S)  # for one who writes it just now
         if _is_broken_json(running):
             running.unlink()
             said.append(f"{running.relative_to(workspace)} was cut short (an interrupted write); removed it")
     return said
+
+
+def check_lock_file(workspace: Path) -> None:
+    """For those who change nothing. Raises ConfigError when dvc.lock was cut short: only repair_locks helps then."""
+    if _is_empty(workspace / LOCK_FILE):
+        time.sleep(_WRITING_S)  # for one who writes it just now
+        if _is_empty(workspace / LOCK_FILE):
+            raise ConfigError(
+                f"{LOCK_FILE} is empty (an interrupted write), nothing can be planned; genai run mends it and goes on"
+            )
 
 
 def _restore_lock_file(workspace: Path) -> str:

@@ -1,5 +1,6 @@
 """Stage prepare: data/raw -> data/prepared, the dataset in one form, split and checked."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from genai_core.data.card import (
     size_counts,
 )
 from genai_core.data.dataset import SPLITS, Dataset, load_dataset
+from genai_core.data.decoders import other_decoders
 from genai_core.data.prepare import prepare
 from genai_core.reporting.bars import Bar, bar_chart
 from genai_core.reporting.grids import class_grid, save_png
@@ -68,6 +70,8 @@ def main() -> None:
             lost=prepared.lost,
         )
         (folder / "card.md").write_text(card, encoding="utf-8")
+        if decoders := _changed_decoders():
+            print(f"note: the version before was decoded by {'; '.join(decoders)}")
         counts = dataset.info.counts
         print(f"{counts['train']:,} training and {counts['test']:,} test images, {len(prepared.rejected):,} left out")
         if prepared.untrained:
@@ -76,6 +80,13 @@ def main() -> None:
             print(f"note: classes without a good image, left out: {', '.join(prepared.lost)}")
         for group in look_alikes(dataset.info.classes):
             print(f"note: classes whose names differ in capitals or in form only: {', '.join(group)}")
+
+
+def _changed_decoders() -> list[str]:
+    """Between the version before and this one."""
+    with suppress(FileNotFoundError, ValueError):  # there is none, or an old one that does not say
+        return other_decoders(PREPARED)
+    return []
 
 
 def draw_examples(dataset: Dataset, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Take images out of data/raw: `python -m tasks.remove NAME [PATTERN ...] --from data/raw`.
+"""Take images out of data/raw: `python -m tasks.remove NAME PATTERN ... --from data/raw`.
 
 No stage of dvc.yaml: it is what `genai data remove` runs before DVC tracks what is left.
 """
@@ -20,11 +20,14 @@ PRINTED_NAMES = 10
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tasks.remove", description=__doc__)
     parser.add_argument("name", help="the folder below data/raw")
-    parser.add_argument("patterns", nargs="*", help="names CLASS/file, or globs of them; without: all")
+    parser.add_argument("patterns", nargs="*", help="names CLASS/file, or globs of them")
+    parser.add_argument("--all", action="store_true", help="instead of patterns: all of NAME")
     parser.add_argument("--from", dest="raw", type=Path, required=True, help="the raw data's folder")
     parser.add_argument("--list", type=Path, help="a file with a name or a glob a line")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     arguments = parser.parse_args()
+    if arguments.all and (arguments.patterns or arguments.list):
+        parser.error("--all takes all of NAME: give it, or patterns, or --list")
     # So that what was made ready beside data/raw is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -32,7 +35,7 @@ def main() -> None:
         removed = remove_images(
             arguments.raw,
             arguments.name,
-            patterns,
+            None if arguments.all else patterns,
             indexes=PACK_INDEXES,
             memory=PREPARE_MEMORY,
             dry_run=arguments.dry_run,
@@ -56,8 +59,9 @@ def summary(removed: Removed, folder: Path, *, dry_run: bool) -> list[str]:
 
 
 def _listed(path: Path) -> list[str]:
-    """Raises ValueError for a file without a name in it: without patterns, everything would be removed."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    """The patterns of a file, one a line. Raises ValueError for a file without any."""
+    # utf-8-sig: Windows writes a mark before the first name.
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
     patterns = [line for line in lines if line]
     if not patterns:
         raise ValueError(f"{path}: expected a name or a pattern a line, it is empty; nothing was removed")

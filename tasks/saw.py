@@ -1,7 +1,8 @@
 """Look an image up in versions of the dataset: `python -m tasks.saw IMAGE FOLDER ...`. What `genai lineage --saw` runs.
 
 Each FOLDER holds a dataset's small files (genai_core/data/lookup.py) and rule.json, the `data` section that it was made
-with. Prints one JSON list a folder; no stage of dvc.yaml.
+with. Prints one JSON object a folder: what was `found`, and a `note` where the image may be there unseen. No stage of
+dvc.yaml.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from genai_core.config import NEEDS_A_PERSON
 from genai_core.data.decode import DecodeRule, Rejected, decode_file
+from genai_core.data.decoders import other_decoders
 from genai_core.data.lookup import look_up
 
 
@@ -27,7 +29,20 @@ def main() -> None:
         except ValueError as error:
             print(f"saw: {error}", file=sys.stderr)
             sys.exit(NEEDS_A_PERSON)
-        print(json.dumps([dataclasses.asdict(sighting) for sighting in look_up(folder, source, digest)]), flush=True)
+        found = [dataclasses.asdict(sighting) for sighting in look_up(folder, source, digest)]
+        note = "" if found or digest is None else _other_pixels(folder)
+        print(json.dumps({"found": found, "note": note}), flush=True)
+
+
+def _other_pixels(folder: Path) -> str:
+    """Why the image may be in that dataset with other pixels than it has here; "" where it cannot."""
+    try:
+        others = other_decoders(folder)
+    except (FileNotFoundError, ValueError):
+        others = ["libraries that it does not name"]
+    if not others:
+        return ""
+    return f"decoded by {'; '.join(others)}: it may hold the image with other pixels; look it up by its name, too"
 
 
 def _digest(image: str, folder: Path) -> bytes:

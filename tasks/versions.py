@@ -18,7 +18,9 @@ def code_version() -> dict[str, str]:
     try:
         commit = _answer(["git", "rev-parse", "HEAD"]).strip()
         branch = _answer(["git", "rev-parse", "--abbrev-ref", "HEAD"]).strip()
-        changed = _answer(["git", "status", "--porcelain", "--", *CODE]).splitlines()
+        # -z: a name may hold what str.splitlines takes for the end of a line.
+        status = _answer(["git", "--no-optional-locks", "status", "--porcelain", "-z", "--no-renames", "--", *CODE])
+        changed = [entry for entry in status.split("\0") if entry]
     except ValueError as error:
         return {"commit": f"unknown: {error}"}
     if snapshot_of := os.environ.get("GENAI_BRANCH"):

@@ -46,16 +46,22 @@ def add(workspace: Path, source: str, name: str | None, *, split_from_folders: b
 
 
 def remove(
-    workspace: Path, name: str, patterns: Sequence[str], *, list_file: Path | None = None, dry_run: bool = False
+    workspace: Path,
+    name: str,
+    patterns: Sequence[str] | None,
+    *,
+    list_file: Path | None = None,
+    dry_run: bool = False,
 ) -> DataVersion | None:
-    """Take images out of data/raw/NAME, all without patterns, and track what is left; prints what was removed.
+    """Take images out of data/raw/NAME, and track what is left; prints what was removed.
 
-    patterns: names CLASS/file, or globs of them; list_file: a file with one a line. dry_run: only say what would be
-    removed, and return None. Raises DataError.
+    patterns: names CLASS/file, or globs of them, None for all of NAME; list_file: a file with one a line. dry_run: only
+    say what would be removed, and return None. Raises DataError, also when there is no pattern at all.
     """
-    options = [f"--list={list_file.resolve()}"] if list_file else []
+    options = ["--all"] if patterns is None else []
+    options += [f"--list={list_file.resolve()}"] if list_file else []
     options += ["--dry-run"] if dry_run else []
-    command = [sys.executable, "-m", "tasks.remove", "--from", str(RAW_DATA), *options, "--", name, *patterns]
+    command = [sys.executable, "-m", "tasks.remove", "--from", str(RAW_DATA), *options, "--", name, *(patterns or ())]
     _run(workspace, command, print, "nothing was removed")
     return None if dry_run else _track(workspace)
 

@@ -35,12 +35,18 @@ def add_default_remote(workspace: Path, location: str) -> None:
 
 
 @contextmanager
-def opened_remote(workspace: Path, remote: str | None) -> Iterator[tuple["Repo", "HashFileDB"]]:
-    """The repo and the remote's store, with no index that could be half true. Raises RemoteError."""
+def opened_remote(
+    workspace: Path, remote: str | None, *, leaves_no_trace: bool = False
+) -> Iterator[tuple["Repo", "HashFileDB"]]:
+    """The repo and the remote's store, with no index that could be half true. Raises RemoteError.
+
+    leaves_no_trace: for those who only look (graph.open_repo).
+    """
     from dvc.config import RemoteConfigError
 
-    keep_indexes_private(workspace)
-    with open_repo(workspace) as repo:
+    if not leaves_no_trace:
+        keep_indexes_private(workspace)
+    with open_repo(workspace, leaves_no_trace=leaves_no_trace) as repo:
         # Half written by an interrupted push, it makes a later one say that all is there while objects are missing.
         shutil.rmtree(Path(repo.site_cache_dir) / "index", ignore_errors=True)
         names = list(repo.config["remote"])

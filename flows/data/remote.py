@@ -127,7 +127,7 @@ def verify(
 
     content: read them all and compare hashes too. Changes nothing.
     """
-    with opened_remote(workspace, remote) as (repo, store):
+    with opened_remote(workspace, remote, leaves_no_trace=True) as (repo, store):
         needs = needed(repo, store, revisions=[revision] if revision else (), all_commits=all_commits)
         sizes = sizes_at(store, needs.paths)
         faults = faults_by_size(needs, repo.cache.local, sizes)

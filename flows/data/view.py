@@ -122,6 +122,11 @@ def _image_parts(images: dict[str, Any]) -> Iterable["RenderableType"]:
         f"test {images['added_test']:,}), removed {images['removed']:,}, relabelled {images['relabelled']:,}, "
         f"renamed {images['renamed']:,}"
     )
+    if images["redecoded"]:
+        yield (
+            f"{_yellow('note:')} of {images['redecoded']:,} images other versions of the decoders made other pixels; "
+            "they are told by their files' names, and their sides were drawn anew"
+        )
     moved = images["moved_between_splits"]
     yield "moved between train and test: " + (
         f"{_red(f'{moved:,}, which should not be')}" if moved else "0, as it should be"

@@ -128,7 +128,7 @@ def _print_sightings(seen: "Sightings", image: str) -> None:
             click.echo(f"{name}cannot be told, its data is neither in DVC's cache nor at its remote")
         places = [f"{place['split']} {place['source']} {place['reason']}".strip() for place in entry.found or []]
         if entry.found is not None:
-            click.echo(f"{name}{'; '.join(places) or 'not in it'}")
+            click.echo(f"{name}{'; '.join(places) or 'not in it'}{f' ({entry.note})' if entry.note else ''}")
     for title, nodes in (("models trained on it", seen.models), ("images drawn by them", seen.batches)):
         click.echo(f"{title}: {'none' if not nodes else ''}")
         for node in nodes:

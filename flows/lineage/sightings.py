@@ -17,15 +17,19 @@ from flows.process import run_command
 PREPARED = "data/prepared"
 # The small files of each version, kept: private, safe to delete.
 KEPT = Path(".genai/cache/lineage")
-_INDEX_FILES = ("dataset.json", "manifest.parquet", "rejected.csv")
+_INDEX_FILES = ("dataset.json", "manifest.parquet", "rejected.csv", "decoders.json")
 
 
 @dataclass(frozen=True)
 class SeenIn:
-    """A version of the prepared dataset, and where the image stands in it; None when its data is gone."""
+    """A version of the prepared dataset, and where the image stands in it; None when its data is gone.
+
+    note: why the image may be in it although it was not found.
+    """
 
     dataset: Node
     found: list[dict[str, str]] | None
+    note: str = ""
 
     @property
     def trained(self) -> bool:
@@ -43,7 +47,7 @@ class Sightings:
     def values(self) -> dict[str, Any]:
         """As JSON values."""
         return {
-            "datasets": [{**_short(seen.dataset), "found": seen.found} for seen in self.datasets],
+            "datasets": [{**_short(seen.dataset), "found": seen.found, "note": seen.note} for seen in self.datasets],
             "models": [_short(model) for model in self.models],
             "batches": [_short(batch) for batch in self.batches],
         }
@@ -60,7 +64,7 @@ def sightings(workspace: Path, history: History, lineage: Lineage, image: str) -
         raise LineageError(f"no commit has a {PREPARED} in its dvc.lock; genai run, then commit dvc.lock")
     folders = {item: folder for item, run in versions.items() if (folder := _index(workspace, history, item, run))}
     found = dict(zip(folders, _looked_up(workspace, image, list(folders.values())), strict=True))
-    seen = tuple(SeenIn(lineage.made_of(item), found.get(item)) for item in versions)
+    seen = tuple(SeenIn(lineage.made_of(item), **found.get(item, {"found": None})) for item in versions)
     reached: dict[tuple[str, str], Node] = {}
     for item, entry in zip(versions, seen, strict=True):
         if entry.trained:
@@ -97,7 +101,8 @@ def _index(workspace: Path, history: History, item: Item, run: Run) -> Path | No
     return folder
 
 
-def _looked_up(workspace: Path, image: str, folders: list[Path]) -> list[list[dict[str, str]]]:
+def _looked_up(workspace: Path, image: str, folders: list[Path]) -> list[dict[str, Any]]:
+    """Of each folder SeenIn's `found` and `note`."""
     if not folders:
         return []
     lines: list[str] = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.data.outputs import Outputs
-from flows.git import commit_of, git, remote_of
+from flows.git import changed_files, commit_of, remote_of
 from flows.graph import open_repo
 from flows.locked import Lock, differences, lock_at
 from flows.registry.read import (
@@ -113,11 +113,10 @@ def rollback(workspace: Path, *, to: str | None = None, why: str = "", by: str =
 
 def _committed(workspace: Path, commit: str) -> Lock:
     """HEAD's dvc.lock, when the workspace has nothing that differs from it and it says what made the model."""
-    changed = git(workspace, "status", "--porcelain", "--untracked-files=no", "--", *_PARTS).splitlines()
+    changed = changed_files(workspace, *_PARTS)
     if changed:
         raise RegistryError(
-            f"not committed: {_some([line[3:] for line in changed])}. A version is a commit: "
-            "git commit what the run made, then promote"
+            f"not committed: {_some(changed)}. A version is a commit: git commit what the run made, then promote"
         )
     lock = lock_at(workspace, commit)
     if lock.output(MODEL) is None:

@@ -179,10 +179,10 @@ def tag_message(title: str, fields: dict[str, str]) -> str:
 def read_fields(message: str) -> dict[str, str]:
     """The fields of a tag's message; the first of a name counts."""
     fields: dict[str, str] = {}
-    for line in message.partition("\n\n")[2].splitlines():
+    for line in message.partition("\n\n")[2].split("\n"):
         name, colon, value = line.partition(": ")
         if colon and re.fullmatch(r"[A-Z][A-Za-z-]*", name):
-            fields.setdefault(name, value)
+            fields.setdefault(name, value.rstrip())
     return fields
 
 

@@ -35,8 +35,9 @@ def newer_tags(workspace: Path, remote: str) -> None:
 
 def tags_at(workspace: Path, remote: str) -> dict[str, str]:
     """The registry's tags at a git remote: name -> hash of the tag. Raises GitError."""
-    lines = git(workspace, "ls-remote", "--quiet", "--tags", "--refs", remote, *TAG_REFS).splitlines()
-    pairs = [line.split("\t", 1) for line in lines]
+    # Not splitlines(): a reference's name may hold U+2028 or U+0085, which are no end of a line here.
+    lines = git(workspace, "ls-remote", "--quiet", "--tags", "--refs", remote, *TAG_REFS).split("\n")
+    pairs = [line.split("\t", 1) for line in lines if line]
     found = {name.removeprefix("refs/tags/"): sha for sha, name in pairs}
     return {name: sha for name, sha in found.items() if TAG_PATTERN.fullmatch(name)}
 

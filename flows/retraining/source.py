@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.git import GitError, git
+from flows.git import GitError, changed_files, git
 from flows.graph import open_repo
 from flows.locked import RAW_FILE, lock_at
 from flows.watching.news import newest_data, uncommitted_data
@@ -94,5 +94,4 @@ def _branch(workspace: Path) -> str:
 
 def _changed(workspace: Path) -> list[str]:
     """What is tracked, differs from HEAD, and would shape a result."""
-    lines = git(workspace, "status", "--porcelain", "--untracked-files=no").splitlines()
-    return [line[3:] for line in lines if line[3:] != RAW_FILE]
+    return [path for path in changed_files(workspace) if path != RAW_FILE]

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 from flows.data.objects import RemoteError
 from flows.data.remote import verify
-from flows.git import GitError, git, remote_of
+from flows.git import GitError, changed_files, git, remote_of
 from flows.graph import GraphError, open_repo
 from flows.registry.read import RegistryError, read_registry
 from flows.registry.write import tags_at
@@ -90,7 +90,7 @@ def _parameters(workspace: Path) -> Check:
 def _git(workspace: Path) -> Check:
     git(workspace, "var", "GIT_COMMITTER_IDENT")  # raises when git does not know who commits
     branch = git(workspace, "rev-parse", "--abbrev-ref", "HEAD").strip()
-    changed = git(workspace, "status", "--porcelain", "--untracked-files=no").splitlines()
+    changed = changed_files(workspace)
     if changed:
         return Check("git", "warn", f"{len(changed)} files differ from the last commit", "commit before you promote")
     if branch == "HEAD":
@@ -112,7 +112,7 @@ def _worktrees(workspace: Path) -> Check:
 
 
 def _disk(workspace: Path) -> Check:
-    with open_repo(workspace) as repo:
+    with open_repo(workspace, leaves_no_trace=True) as repo:
         cache = Path(repo.cache.local.path)
     places = {path: shutil.disk_usage(path).free / 1e9 for path in (workspace, cache) if path.exists()}
     place, free = min(places.items(), key=lambda item: item[1])
@@ -141,7 +141,7 @@ def _deployments(workspace: Path) -> Check:
 
 
 def _data(workspace: Path) -> Check:
-    with open_repo(workspace) as repo:
+    with open_repo(workspace, leaves_no_trace=True) as repo:
         remote = repo.config["core"].get("remote")
     if remote is None:
         todo = "genai data push --to FOLDER, or --to s3://BUCKET/PATH"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from genai_core.data.dataset import NO_LABEL, SPLITS, Dataset
+from genai_core.data.decoders import DECODERS_FILE
 
 EXAMPLES = 5
 NO_CLASS = "(no class)"
@@ -35,7 +36,8 @@ class DatasetChange:
     """What became of dataset A in dataset B.
 
     matched_by: "pixels" (the sha256 of an image, so that renaming changes nothing), or "source" (the file's name) when
-    the two have images of another size or other channels.
+    the two have images of another size or other channels. redecoded: images of which other versions of the decoders
+    made other pixels, matched by their names too.
     """
 
     matched_by: str
@@ -46,6 +48,7 @@ class DatasetChange:
     relabelled: int
     moved_between_splits: int
     renamed: int
+    redecoded: int
     added_train: int
     added_test: int
     classes: tuple[ClassCount, ...]
@@ -65,16 +68,17 @@ def same_shape(before: Dataset, after: Dataset) -> bool:
 
 def compare_datasets(before: Dataset, after: Dataset) -> DatasetChange:
     """Compare two datasets by their manifests and facts; no pixels are read."""
-    matched_by = "pixels" if same_shape(before, after) else "source"
-    key = "sha256" if matched_by == "pixels" else "source"
-    old, new = (_described(dataset, key) for dataset in (before, after))
+    is_same_shape = same_shape(before, after)
+    keys = image_keys(before, after)
+    old, new = (_described(dataset, key) for dataset, key in zip((before, after), keys, strict=True))
     added, removed = new[~new.index.isin(old.index)], old[~old.index.isin(new.index)]
     both = old.add_suffix("_before").join(new.add_suffix("_after"), how="inner")
     relabelled = both[both["class_before"] != both["class_after"]]
     moved = both[both["split_before"] != both["split_after"]]
     renamed = both[both["source_before"] != both["source_after"]]
+    redecoded = both[both["sha256_before"] != both["sha256_after"]]
     return DatasetChange(
-        matched_by=matched_by,
+        matched_by="pixels" if is_same_shape else "source",
         before_images=len(before.manifest),
         after_images=len(after.manifest),
         added=len(added),
@@ -82,6 +86,7 @@ def compare_datasets(before: Dataset, after: Dataset) -> DatasetChange:
         relabelled=len(relabelled),
         moved_between_splits=len(moved),
         renamed=len(renamed),
+        redecoded=len(redecoded) if is_same_shape else 0,
         **{f"added_{split}": int((added["split"] == split).sum()) for split in SPLITS},
         classes=tuple(_class_counts(before, after, old, new)),
         examples={
@@ -94,15 +99,35 @@ def compare_datasets(before: Dataset, after: Dataset) -> DatasetChange:
 
 
 def added_rows(before: Dataset, after: Dataset) -> pd.DataFrame:
-    """The manifest's rows of `after` whose pixels `before` does not have, in manifest order."""
-    return after.manifest[~after.manifest["sha256"].isin(before.manifest["sha256"])]
+    """The manifest's rows of `after` whose images `before` does not have, in manifest order."""
+    old, new = image_keys(before, after)
+    return after.manifest[~new.isin(old)]
 
 
-def _described(dataset: Dataset, key: str) -> pd.DataFrame:
-    """source, split and class of each image, by its key."""
+def image_keys(before: Dataset, after: Dataset) -> tuple["pd.Series[str]", "pd.Series[str]"]:
+    """What each image of the two datasets is known by: equal for one that is in both."""
+    if not same_shape(before, after):
+        return before.manifest["source"], after.manifest["source"]
+    old, new = before.manifest["sha256"], after.manifest["sha256"]
+    if _same_decoders(before, after):
+        return old, new
+    # Whatever has equal pixels is the same all the same. Of the rest a file of the same name is taken for the same.
+    unmatched = before.manifest[~old.isin(new)]
+    by_name = after.manifest["source"].map(unmatched.set_index("source")["sha256"])
+    return old, new.where(new.isin(old) | by_name.isna(), by_name)
+
+
+def _same_decoders(before: Dataset, after: Dataset) -> bool:
+    """Whether the same versions made both, as far as they say: one of before this was recorded is taken for alike."""
+    notes = [dataset.folder / DECODERS_FILE for dataset in (before, after)]
+    return not all(note.is_file() for note in notes) or notes[0].read_bytes() == notes[1].read_bytes()
+
+
+def _described(dataset: Dataset, keys: "pd.Series[str]") -> pd.DataFrame:
+    """source, split, sha256 and class of each image, by its key."""
     names = dict(enumerate(dataset.info.classes)) | {NO_LABEL: NO_CLASS}
-    rows = dataset.manifest[["source", "split"]].assign(**{"class": dataset.manifest["label"].map(names)})
-    rows.index = pd.Index(dataset.manifest[key], name="key")
+    rows = dataset.manifest[["source", "split", "sha256"]].assign(**{"class": dataset.manifest["label"].map(names)})
+    rows.index = pd.Index(keys, name="key")
     return rows
 
 

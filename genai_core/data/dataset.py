@@ -5,7 +5,7 @@ A dataset folder holds
     manifest.parquet    one row an image, what can change without its pixels: label, split, source, place, flags
     shards/<sha>.npy    uint8 (N, C, H, W), named by the sha256 of the file; a shard holds images of one split
     facts/<sha>.npy     for each image of that shard its hash and sums (facts.py)
-and, from the stages that write it, card.md with pictures.
+and, from the stages that write it, card.md with pictures, and decoders.json (decoders.py).
 
 A shard may hold images that the manifest no longer names: they were removed, and writing the shard anew would have
 cost more than it saves (layout.py).

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from genai_core.data import decode, decode_worker, decoder_pool, near
 from genai_core.data.decode import DecodeRule, Rejected
+from genai_core.data.decoders import decoder_versions
 from genai_core.data.digest_index import DigestIndex, may_be_in
 from genai_core.data.facts import Digests, Indices, pieces_of, rows_at
 from genai_core.data.kept_arrays import KEPT_EXTENSION, NotKeptError, forget_kept, read_kept, write_kept
@@ -96,15 +97,16 @@ class Files:
 
 
 class Memory:
-    """What is kept in a folder for one rule of decoding, and this code.
+    """What is kept in a folder for one rule of decoding, this code, and the libraries that decode.
 
     `files-RULE.kept` has the files of their own, `files-RULE-KEY.kept` the images of the pack with that stamp.
     """
 
     def __init__(self, folder: Path, rule: DecodeRule) -> None:
         code = b"".join(Path(str(m.__file__)).read_bytes() for m in (decode, decode_worker, decoder_pool, near))
+        shaped_by = repr((rule, decoder_versions())).encode() + code
         self._folder = folder
-        self._name = f"files-{hashlib.sha256(repr(rule).encode() + code).hexdigest()[:16]}"
+        self._name = f"files-{hashlib.sha256(shaped_by).hexdigest()[:16]}"
 
     def of_files(self) -> Path:
         return self._folder / f"{self._name}{KEPT_EXTENSION}"

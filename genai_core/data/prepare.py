@@ -1,8 +1,9 @@
 """From raw files to a dataset: decode, reject, drop duplicates, split train from test, write shards.
 
 Nothing depends on the order of the file system or of the workers. What the dataset says (its images, their order,
-labels and splits) is a function of the raw files alone; in which shards the images stand follows the version before
-(layout.py), so that a small change of the raw data is a small change of the dataset.
+labels and splits) is a function of the raw files and of the libraries that decode them (decoders.py); in which shards
+the images stand follows the version before (layout.py), so that a small change of the raw data is a small change of the
+dataset.
 """
 
 import shutil
@@ -21,6 +22,7 @@ from genai_core.data.card import REJECTED_FILE
 from genai_core.data.classes import Classes, check_all_or_none_labelled, classes_of
 from genai_core.data.dataset import NO_LABEL, DatasetInfo
 from genai_core.data.decoder_pool import Worker, start_workers
+from genai_core.data.decoders import write_decoders
 from genai_core.data.duplicates import find_duplicates
 from genai_core.data.facts import Indices
 from genai_core.data.known_files import Memory
@@ -30,7 +32,7 @@ from genai_core.data.raw_images import RawImages, find_raw_images
 from genai_core.data.read_files import ReadFiles, decode_rule, read_files
 from genai_core.data.rejected import RejectedFile, check_rejected_share, duplicate_files, same_names, write_rejected
 from genai_core.data.source_json import given_sides
-from genai_core.data.split import GivenSides, is_held_out, train_images_near_test
+from genai_core.data.split import GivenSides, Sides, check_both_sides, is_held_out, ranks, train_images_near_test
 
 
 @dataclass(frozen=True)
@@ -138,14 +140,16 @@ def _make(
     decoded = np.flatnonzero(is_decoded)
     twins = same_names(found, read, decoded)
     decoded = np.setdiff1d(decoded, list(twins)) if twins else decoded
-    same = find_duplicates(read.index, classes.codes, given, decoded)
+    held_out = is_held_out(read.index.digests, config.test_share, given)
+    same = find_duplicates(read.index, classes.codes, ranks(held_out, given), decoded)
     faulty = [RejectedFile(fault.source, fault.reason, fault.detail) for fault in found.faults]
     faulty += twins.values()
     faulty += [RejectedFile(found.names[row], r.reason, r.detail) for row, r in read.files.rejected.items()]
-    rejected = faulty + duplicate_files(found.names, classes, given, same)
+    rejected = faulty + duplicate_files(found.names, classes, held_out, same)
     check_rejected_share(sorted(rejected, key=lambda file: file.source), total_files, config.max_rejected_share)
 
-    chosen, left_out = _choose(read, same.kept, given, config, found.names, near)
+    check_both_sides(held_out[same.kept], given[same.kept], config.test_share)
+    chosen, left_out = _choose(read, same.kept, held_out[same.kept], config, found.names, near)
     rejected = sorted(rejected + left_out, key=lambda file: file.source)
     codes = classes.codes[chosen.files]
     images = np.bincount(codes[codes >= 0], minlength=len(classes.names))
@@ -154,6 +158,7 @@ def _make(
     labels = numbers[codes]
     info = assemble(folder, found, read, chosen, labels, present, config)
     write_rejected(folder / REJECTED_FILE, rejected)
+    write_decoders(folder)
     trained = np.bincount(labels[~chosen.held_out] + 1, minlength=1 + len(present))[1:]
     untrained = tuple(name for name, count in zip(present, trained.tolist(), strict=True) if not count)
     lost = tuple(sorted(set(classes.names) - set(present)))
@@ -163,14 +168,13 @@ def _make(
 def _choose(
     read: ReadFiles,
     kept: Indices,
-    given: GivenSides,
+    held_out: Sides,
     config: DataConfig,
     names: Sequence[str],
     near: NearMemory,
 ) -> tuple[Chosen, list[RejectedFile]]:
-    """The split of the files `kept`, without the training images that look like a test image."""
+    """The files `kept`, held out or not, without the training images that look like a test image."""
     index = read.index.at(kept)
-    held_out = is_held_out(index.digests, config.test_share, given[kept])
     if config.near_duplicate_distance is None:
         return Chosen(kept, held_out, {}), []
     values = config.channels * config.image_size**2

@@ -12,7 +12,7 @@ from genai_core.data.duplicates import Duplicates
 from genai_core.data.facts import Indices
 from genai_core.data.raw_images import RawImages
 from genai_core.data.read_files import ReadFiles
-from genai_core.data.split import GIVEN, GivenSides
+from genai_core.data.split import Sides
 
 # Reasons for which a file is left out although nothing is wrong with it.
 HARMLESS: tuple[Reason, ...] = ("duplicate", "in_test", "near_duplicate")
@@ -25,11 +25,10 @@ class RejectedFile:
     detail: str
 
 
-def duplicate_files(names: Sequence[str], classes: Classes, given: GivenSides, same: Duplicates) -> list[RejectedFile]:
+def duplicate_files(names: Sequence[str], classes: Classes, held_out: Sides, same: Duplicates) -> list[RejectedFile]:
     files = []
     for row, kept in same.of.items():
-        is_in_test = (given[kept], given[row]) == (GIVEN["test"], GIVEN["train"])
-        reason: Reason = "in_test" if is_in_test else "duplicate"
+        reason: Reason = "in_test" if held_out[kept] and not held_out[row] else "duplicate"
         files.append(RejectedFile(names[row], reason, f"of {names[kept]}"))
     for rows in same.contradicting:
         named = ", ".join(sorted({classes.of(row) for row in rows}))

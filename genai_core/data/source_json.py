@@ -59,7 +59,7 @@ def read_note(folder: Path) -> SourceNote:
         values = json.loads(path.read_bytes())
     except FileNotFoundError:
         return SourceNote()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: no JSON ({error}); restore it with `dvc checkout {folder.parent}`") from None
     return _parsed(path, values)
 

@@ -1,4 +1,9 @@
-"""Which images are held out. An image is never moved from test to train, however the dataset grows."""
+"""Which images are held out. No image ever moves from test to train while images are added.
+
+So an image's side follows from its own content and from the sides that its own files are given, never from the other
+images. A side that would be empty is not filled: an image that is held out because there is no other would have to stay
+held out whatever is added later. So would the one that is chosen in every other selection of images: all but one.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,38 +14,45 @@ from genai_core.data.facts import Digests
 
 Sides = npt.NDArray[np.bool_]
 GivenSides = npt.NDArray[np.int8]
-# What a source says of its images' side; None: each image's content decides. Of several files with the same pixels the
-# one with the lowest number is kept, as what is held out must not be trained on.
+# What a source says of its images' side; None: each image's content decides.
 GIVEN: dict[Split | None, int] = {"test": 0, "train": 1, None: 2}
 
 
-def is_held_out(digests: Digests, test_share: float, given: GivenSides | None = None) -> Sides:
-    """Whether each image is for testing: as its source says (`given`, (N,)), else from its sha256 (N, 32) alone.
-
-    Only when a side would be empty, the image nearest to it goes there, if its side is not given. Raises ValueError
-    below two images, or when a side has none.
-    """
-    if len(digests) < 2:
-        raise ValueError(
-            f"a dataset needs at least 2 different images, one to train and one to test, got {len(digests)}"
-        )
+def is_held_out(digests: Digests, test_share: float, given: GivenSides) -> Sides:
+    """Whether each file is for testing: as its source says, given (N,), else from its pixels' sha256 (N, 32)."""
     # The first 52 bits as a number in 0..1, which is uniform; a float holds them exactly.
     places = (heads_of(digests) >> np.uint64(12)).astype(np.float64) / 2**52
-    held_out = places < test_share
-    free = np.ones(len(digests), dtype=np.bool_)
-    if given is not None:
-        free = given == GIVEN[None]
-        held_out[~free] = given[~free] == GIVEN["test"]
-    candidates = np.flatnonzero(free)
-    for wanted, extreme in ((True, np.argmin), (False, np.argmax)):
-        if not (held_out == wanted).any() and len(candidates):
-            held_out[candidates[extreme(places[candidates])]] = wanted
-    if held_out.all() or not held_out.any():
+    return np.where(given == GIVEN[None], places < test_share, given == GIVEN["test"])
+
+
+def ranks(held_out: Sides, given: GivenSides) -> npt.NDArray[np.int64]:
+    """Of files with the same pixels the one with the lowest rank (N,) is kept: a held-out one, then one with a side.
+
+    A held-out one whoever holds it out: what is for testing by its content would else move to train with the first copy
+    of it in a source that is for training.
+    """
+    return np.where(held_out, 0, 2) + np.where(given == GIVEN[None], 1, 0)
+
+
+def check_both_sides(held_out: Sides, given: GivenSides, test_share: float) -> None:
+    """Raise ValueError unless among different images (N,) there is one for each side."""
+    count = len(held_out)
+    if count < 2:
+        raise ValueError(f"a dataset needs at least 2 different images, one to train and one to test, got {count}")
+    if held_out.any() and not held_out.all():
+        return
+    here, lacking = ("test", "train") if held_out[0] else ("train", "test")
+    if (given != GIVEN[None]).all():
         raise ValueError(
-            f"all {len(digests):,} images are given for {'test' if held_out[0] else 'train'} "
-            "(data/raw/NAME/source.json: split); add images for the other side, or set split to null there"
+            f"all {count:,} images are given for {here} (data/raw/NAME/source.json: split); add images for the other "
+            "side, or set split to null there"
         )
-    return held_out
+    raise ValueError(
+        f"all {count:,} images are for {here}, none for {lacking}: each image's content decides, by data.test_share "
+        f"({test_share:g}), and no other is taken in its place, or it would change sides later; add images, change the "
+        f'share, or put some into a folder of their own, data/raw/NAME, with a source.json that says "split": '
+        f'"{lacking}"'
+    )
 
 
 def train_images_near_test(pairs: npt.NDArray[np.int64], held_out: Sides) -> dict[int, int]:

@@ -1,5 +1,7 @@
 """Two versions of a dataset, compared image by image."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -82,6 +84,27 @@ def test_images_of_another_size_are_told_apart_by_name(before, tmp_path):
     change = compare_datasets(before, after)
     assert change.matched_by == "source"
     assert (change.added, change.removed, change.relabelled) == (0, 1, 0)
+
+
+def test_images_that_other_decoders_made_otherwise_are_neither_new_nor_gone(before, tmp_path):
+    after = write(
+        tmp_path / "after",
+        {
+            1: ("cat", "train", "n/cat/one.png"),  # the same pixels under another name
+            12: ("cat", "train", "n/cat/2.png"),  # other pixels of the same file
+            14: ("dog", "train", "n/dog/4.png"),  # and another side, which follows from the pixels
+            5: ("cat", "test", "n/cat/5.png"),
+        },
+    )
+    change = compare_datasets(before, after)
+    assert (change.added, change.removed, change.redecoded) == (3, 3, 0)  # other images under these names
+    for dataset, version in ((before, "12.3.0"), (after, "13.0.0")):
+        (dataset.folder / "decoders.json").write_text(json.dumps({"pillow": version}))
+    change = compare_datasets(before, after)
+    assert (change.added, change.removed, change.redecoded, change.renamed) == (1, 1, 2, 1)
+    assert (change.moved_between_splits, change.relabelled, change.matched_by) == (1, 0, "pixels")
+    assert [example.source for example in change.examples["removed"]] == ["n/dog/3.png"]
+    assert list(added_rows(before, after)["source"]) == ["n/cat/5.png"]
 
 
 def test_images_without_classes(tmp_path):

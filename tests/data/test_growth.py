@@ -1,5 +1,6 @@
 """A dataset that grows and shrinks: what it says follows the files alone, what is written follows the change."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from genai_core.config import load_config
-from genai_core.data import decoding, whole_shards
-from genai_core.data.dataset import load_dataset
+from genai_core.data import decoder_processes, decoders, decoding, known_files, whole_shards
+from genai_core.data.dataset import SPLITS, load_dataset
 from genai_core.data.prepare import prepare
+from genai_core.data.source_json import SourceNote
 
 ROOT = Path(__file__).parents[2]
 
@@ -178,6 +180,39 @@ def test_shard_that_was_damaged_under_its_old_time_is_found_out_when_it_is_read(
     assert not (third.folder / ".spool").exists()
 
 
+def test_other_versions_of_the_decoders_decode_everything_anew(versions, monkeypatch):
+    """A library that makes other pixels: none of the old ones are left beside the new ones."""
+    first = versions.next()
+    monkeypatch.setattr(decoder_processes, "WORKER_MODULE", "tests.data.inverting_worker")
+    versions.save("set/cat/new.png", 500)
+    others = {"pillow": "99.0", "webp": "1.0"}
+    for module in (known_files, decoders):
+        monkeypatch.setattr(module, "decoder_versions", lambda: others)
+    second = versions.next()
+    assert set(second.manifest["sha256"]).isdisjoint(first.manifest["sha256"])
+    assert says(second) == says(versions.next(memory=False, previous=False))
+    assert json.loads((second.folder / "decoders.json").read_text()) == others
+    monkeypatch.undo()
+    third = versions.next()  # and back
+    assert set(first.manifest["sha256"]) < set(third.manifest["sha256"])
+    assert "pillow 99.0, here 1" in "; ".join(decoders.other_decoders(second.folder))
+    assert decoders.other_decoders(third.folder) == []
+
+
+def test_other_versions_that_make_the_same_pixels_change_the_record_alone(versions, monkeypatch):
+    first = versions.next()
+    for module in (known_files, decoders):
+        monkeypatch.setattr(module, "decoder_versions", lambda: {"pillow": "99.0"})
+    second = versions.next()
+    assert shards(second) == shards(first)
+    changed = [
+        path.name
+        for path in second.folder.iterdir()
+        if path.is_file() and path.read_bytes() != (first.folder / path.name).read_bytes()
+    ]
+    assert changed == ["decoders.json"]
+
+
 def test_other_parameters_take_nothing_from_the_version_before(versions):
     versions.next()
     versions.config = versions.config.model_copy(update={"image_size": 8})
@@ -195,6 +230,9 @@ def test_whatever_the_history_a_dataset_says_what_its_files_say(rounds, tmp_path
     versions = Versions(tmp_path_factory.mktemp("history"), shard_images=4, max_rejected_share=1.0)
     for number in range(12):
         versions.save(f"set/{'cat' if number % 2 else 'dog'}/{number:02d}.png", number)
+    for side in SPLITS:  # so that no history leaves a side empty
+        note = versions.save(f"{side}/cat/x.png", 900 + len(side)).parents[1] / "source.json"
+        note.write_text(SourceNote(side).to_json())
     versions.next()
     for actions in rounds:
         for action, number in actions:

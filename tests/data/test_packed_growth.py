@@ -215,10 +215,10 @@ def test_fresh_checkout_decodes_nothing_again_and_builds_its_indexes(checkout, m
 
 
 def test_pack_that_changes_with_the_same_size_in_the_same_instant_is_seen(tmp_path):
-    checkout = Checkout(tmp_path)
+    checkout = Checkout(tmp_path, test_share=0.5)
 
     def write(seed: int) -> None:
-        pixels = [np.random.default_rng(seed + number).integers(0, 256, (12, 12), dtype=np.uint8) for number in (0, 1)]
+        pixels = np.random.default_rng(seed).integers(0, 256, (12, 12, 12), dtype=np.uint8)
         with tarfile.open(checkout.raw / "set" / "x.tar", "w") as pack:
             for number, image in enumerate(pixels):
                 info, content = tarfile.TarInfo(f"{number}.pgm"), b"P5 12 12 255\n" + image.tobytes()

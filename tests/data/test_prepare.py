@@ -1,6 +1,7 @@
 import csv
 import gzip
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_result_is_the_same_bytes_whatever_workers_shards_of_time_and_file_order
 def test_nothing_but_the_dataset_is_left(raw, run, tmp_path):
     run()
     names = {path.name for path in (tmp_path / "prepared").iterdir()}
-    assert names == {"dataset.json", "manifest.parquet", "rejected.csv", "shards", "facts"}
+    assert names == {"dataset.json", "manifest.parquet", "rejected.csv", "decoders.json", "shards", "facts"}
 
 
 def test_shards_are_bounded(raw, run):
@@ -269,6 +270,32 @@ class TestGivenSides:
         ]
         assert splits_by_source(dataset)["set.test/cat/01-000.png"] == "test"
         assert dataset.manifest["sha256"].is_unique
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_no_image_moves_from_test_to_train_in_any_history(self, seed, tmp_path, run, save_images):
+        """A dataset of a few images that grows by one or two at a time, copies with other sides among them."""
+        random = np.random.default_rng(seed)
+        pool = [tmp_path / "pool" / name for name in save_images(tmp_path / "pool", 8, seed=seed)]
+        for name, side in (("a.train", "train"), ("b.test", "test"), ("c", None)):
+            (tmp_path / "raw" / name).mkdir(parents=True)
+            if side:
+                self.note(tmp_path / "raw" / name, side)
+        tested, prepared = set(), 0
+        for step in range(14):
+            for _ in range(random.integers(1, 3)):
+                name, image = random.choice(["a.train", "b.test", "c", "c", "c"]), pool[random.integers(len(pool))]
+                shutil.copy(image, tmp_path / "raw" / name / f"{step:02d}-{image.name}")
+            try:
+                dataset = run(f"{step}")[1]
+            except ValueError as error:
+                if not re.search("at least 2 different|none for t|are given for", str(error)):
+                    raise
+                continue
+            prepared += 1
+            now = set(dataset.rows("test")["sha256"])
+            assert tested <= now
+            tested = now
+        assert prepared > 3
 
     def test_whole_source_of_one_side_needs_another(self, tmp_path, run, save_images):
         save_images(tmp_path / "raw" / "set" / "cat", 10)

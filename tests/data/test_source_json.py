@@ -36,6 +36,7 @@ def test_sides_of_files_are_their_sources(tmp_path):
     ("content", "message"),
     [
         ("", "no JSON"),
+        ("[" * 100_000, "no JSON"),
         ("[1]", "expected an object"),
         ({"split": "test"}, "schema_version None, this code reads 1"),
         ({"schema_version": 1, "split": "both"}, "split 'both'; allowed are train, test and null"),

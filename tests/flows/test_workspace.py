@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from flows.graph import GraphError, open_repo
-from flows.workspace import only_run_in, repair_locks
+from flows.plan import plan_of
+from flows.workspace import check_lock_file, only_run_in, repair_locks
 from genai_core.config import ConfigError
 from tests.flows.conftest import DVC_WARNS, ROOT, wait_for
 
@@ -82,6 +83,28 @@ def test_a_dvc_lock_that_dvc_is_writing_is_no_fault(done: Path) -> None:
         assert repair_locks(done) == []
         timer.join()
     assert path.read_bytes() == before
+
+
+def test_an_empty_dvc_lock_that_nobody_committed_is_removed(done: Path) -> None:
+    (done / "dvc.lock").write_bytes(b"")
+    (said,) = repair_locks(done)
+    assert said.startswith("dvc.lock was empty (an interrupted write); removed it")
+    assert not (done / "dvc.lock").exists()
+    assert [plan_of(done, []).count(action) for action in ("run", "restore", "keep")] == [0, 4, 1]
+
+
+def test_whoever_changes_nothing_waits_for_a_dvc_lock_that_is_being_written(done: Path) -> None:
+    path, before = done / "dvc.lock", (done / "dvc.lock").read_bytes()
+    path.write_bytes(b"")
+    timer = threading.Timer(0.1, path.write_bytes, [before])
+    timer.start()
+    check_lock_file(done)
+    timer.join()
+    path.write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"dvc\.lock is empty .*genai run mends it"):
+        check_lock_file(done)
+    path.unlink()
+    check_lock_file(done)
 
 
 def test_an_empty_dvc_lock_while_dvc_is_busy_for_long(done: Path) -> None:

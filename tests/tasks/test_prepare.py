@@ -26,6 +26,20 @@ def test_digits_become_a_dataset_with_card_and_picture(workspace, capsys):
     assert set(json.loads((workspace / "metrics/cost/prepare.json").read_text())) >= {"seconds", "peak_memory_mb"}
 
 
+def test_other_decoders_than_those_of_the_version_before_are_told(workspace, capsys):
+    add_source("builtin:digits", workspace / "data/raw")
+    prepare.main()
+    prepare.main()
+    assert "decoded by" not in capsys.readouterr().out
+    note = workspace / "data/prepared/decoders.json"
+    versions = json.loads(note.read_text())
+    note.write_text(json.dumps({**versions, "pillow": "1.2.3"}))
+    prepare.main()
+    said = f"note: the version before was decoded by pillow 1.2.3, here {versions['pillow']}\n"
+    assert said in capsys.readouterr().out
+    assert json.loads(note.read_text()) == versions
+
+
 def test_unlabelled_images_have_a_picture_too(workspace, monkeypatch):
     folder = workspace / "data/raw/faces"
     folder.mkdir(parents=True)

@@ -36,8 +36,23 @@ def test_list_of_a_removal_request(run, workspace):
     assert len(files_in(workspace / "data/raw/set")) == 13
 
 
+def test_list_from_windows(run, workspace):
+    (workspace / "list.txt").write_text("hat/01-003.png\r\nhat/01-004.png\r\n", encoding="utf-8-sig")
+    lines = run("--list", "list.txt", "set")
+    assert lines[0] == "data/raw/set: 2 images removed, 22 left"
+    assert not any("no image has" in line for line in lines)
+
+
+@pytest.mark.parametrize("more", [["hat/*"], ["--list", "list.txt"]])
+def test_all_and_some_is_a_contradiction(more, run, workspace):
+    (workspace / "list.txt").write_text("hat/*\n")
+    with pytest.raises(SystemExit):
+        run("--all", "set", *more)
+    assert len(files_in(workspace / "data/raw/set")) == 24
+
+
 def test_all_of_it(run, workspace):
-    assert run("set")[0] == "data/raw/set: 24 images removed, none left: the folder goes"
+    assert run("--all", "set")[0] == "data/raw/set: 24 images removed, none left: the folder goes"
     assert not list((workspace / "data/raw").iterdir())
 
 
@@ -45,7 +60,9 @@ def test_all_of_it(run, workspace):
     ("arguments", "message"),
     [
         (["set", "none"], "no image is named none; nothing was removed"),
-        (["other"], "no such folder; there is set"),
+        (["set"], "no name and no pattern was given; nothing was removed; --all takes all of set"),
+        (["set", ""], "nothing was removed"),
+        (["--all", "other"], "no such folder; there is set"),
         (["--list", "empty.txt", "set"], "expected a name or a pattern a line, it is empty"),
         (["--list", "missing.txt", "set"], "No such file"),
     ],

@@ -14,6 +14,7 @@ from genai_core.data.dataset import Split
 from genai_core.data.facts import Pixels
 from genai_core.data.ingest.arrays import check_label_count, indexed_name
 from genai_core.data.ingest.items import Item, Reading
+from genai_core.data.ingest.names import MAX_NAME_BYTES
 from genai_core.data.ingest.pickled_data import read_pickled_data
 
 # (its labels, the file of their names, the names' key), of CIFAR-10 and CIFAR-100
@@ -23,6 +24,7 @@ _FORMS = (
 )
 _BATCH = re.compile(r"data_batch_\d+|test_batch")
 _SIDE_PX = 32
+_SHOWN_KEYS = 10
 
 
 def is_cifar_name(name: str) -> bool:
@@ -63,7 +65,7 @@ def _read_batch(path: Path) -> tuple[Pixels, list[str]]:
         raise ValueError(f"{path}: expected `data` as uint8 (N, 3072), got {getattr(data, 'shape', type(data))}")
     forms = [form for form in _FORMS if form[0] in batch]
     if not forms:
-        raise ValueError(f"{path}: expected labels or fine_labels, got {', '.join(batch)}")
+        raise ValueError(f"{path}: expected labels or fine_labels, got {', '.join([*batch][:_SHOWN_KEYS])}")
     key, names_file, names_key = forms[0]
     labels = batch[key]
     if not isinstance(labels, list) or not all(isinstance(label, int) for label in labels):
@@ -80,9 +82,14 @@ def _class_names(path: Path, key: str) -> list[str]:
     if not path.is_file():
         return []
     names = _by_text(path, read_pickled_data(path)).get(key)
-    if not isinstance(names, list) or not names:
-        raise ValueError(f"{path}: expected the classes' names under {key}")
+    # Looked at before they are copied: each of them may be the same text of many megabytes.
+    if not isinstance(names, list) or not names or not all(map(_is_name, names)):
+        raise ValueError(f"{path}: expected the classes' names under {key}, texts of up to {MAX_NAME_BYTES} bytes")
     return [_text(name) for name in names]
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str | bytes) and len(value) <= MAX_NAME_BYTES
 
 
 def _by_text(path: Path, value: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Tables that name images and their labels: CSV, TSV, JSONL or Parquet, a row an image."""
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,6 +128,7 @@ def _records(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         if path.suffix.lower() == ".parquet":
             table = pq.read_table(path)
             return list(table.column_names), table.to_pylist()
+        # Ends of lines are "\\n" from here on. str.splitlines would end one at U+2028, U+0085 and more, which are text.
         text = path.read_text(encoding="utf-8-sig")
         return _from_jsonl(text) if path.suffix.lower() in (".jsonl", ".ndjson") else _from_csv(text, path)
     except UnicodeDecodeError:
@@ -138,7 +140,7 @@ def _records(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
 def _from_csv(text: str, path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     header = text.partition("\n")[0]
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
-    reader = csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, strict=True)
     columns = list(reader.fieldnames or [])
     if not columns or len(set(columns)) < len(columns):
         raise ValueError(f"the header needs a name for every column, each once, got {columns}")
@@ -153,7 +155,7 @@ def _from_csv(text: str, path: Path) -> tuple[list[str], list[dict[str, Any]]]:
 def _from_jsonl(text: str) -> tuple[list[str], list[dict[str, Any]]]:
     records = []
     columns: dict[str, None] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         record = json.loads(line)

@@ -144,7 +144,7 @@ def _class_labels(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
             for name, feature in features.items()
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and name in schema.names
         }
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 

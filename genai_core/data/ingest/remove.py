@@ -35,24 +35,27 @@ class Removed:
 def remove_images(
     raw: Path,
     name: str,
-    patterns: Sequence[str],
+    patterns: Sequence[str] | None,
     *,
     indexes: Path | None = None,
     memory: Path | None = None,
     dry_run: bool = False,
 ) -> Removed:
-    """Remove the images of raw/NAME that one of the patterns names; the whole of NAME without patterns.
+    """Remove the images of raw/NAME that one of the patterns names.
 
     patterns: names CLASS/file (or NAME/CLASS/file), or globs of them, in which * stands for any text, slashes too.
+    None: all of NAME. An empty sequence is an error, not all of it: it is what a list that came out empty looks like.
     indexes, memory: the folders in which is kept what is in each pack and what prepare found there; what is known of
     the images that stay is carried over. A folder without images goes, with its source.json. When that fails in the
     middle, no image but those named is gone.
-    Raises ValueError when nothing matches, NotADirectoryError when there is no such folder.
+    Raises ValueError without a pattern or when nothing matches, NotADirectoryError when there is no such folder.
     """
     folder = raw / name
     if not name or "/" in name or name.startswith(".") or not folder.is_dir():
         known = ", ".join(sorted(path.name for path in raw.glob("[!.]*") if path.is_dir())) or "nothing"
         raise NotADirectoryError(f"{folder}: no such folder; there is {known}")
+    if patterns is not None and not patterns:
+        raise ValueError(f"{folder}: no name and no pattern was given; nothing was removed; --all takes all of {name}")
     packed = PackedImages(folder, indexes)
     alone = find_images(folder, lambda _path: True).files
     wanted, unmatched = _matching({*packed, *alone}, name, patterns)
@@ -91,9 +94,9 @@ def remove_images(
     return Removed(tuple(f"{name}/{image}" for image in sorted(wanted)), left, len(kept) if left else 0, unmatched)
 
 
-def _matching(names: set[str], name: str, patterns: Sequence[str]) -> tuple[set[str], tuple[str, ...]]:
+def _matching(names: set[str], name: str, patterns: Sequence[str] | None) -> tuple[set[str], tuple[str, ...]]:
     """The names that a pattern stands for, and the patterns that stand for none."""
-    if not patterns:
+    if patterns is None:
         return set(names), ()
     wanted: set[str] = set()
     unmatched = []

@@ -6,6 +6,9 @@ import pytest
 from tests.data.ingest.conftest import nothing_was_added
 from tests.packed import files_in
 
+# What str.splitlines takes for the end of a line, and no table does.
+LINE_SIGNS = ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029")
+
 
 @pytest.fixture
 def flat(tmp_path, save_images):
@@ -54,6 +57,28 @@ class TestTable:
     def test_semicolons_and_a_byte_order_mark(self, flat, add):
         lines = "".join(f"{record['file']};{record['label']}\n" for record in rows())
         (flat / "labels.csv").write_text("\ufefffile;label\n" + lines)
+        assert add(flat).classes == {"hat": 20, "shoe": 20}
+
+    @pytest.mark.parametrize("name", ["labels.csv", "labels.tsv", "labels.jsonl"])
+    @pytest.mark.parametrize("ends", ["\n", "\r\n"])
+    def test_only_the_end_of_a_line_ends_a_row(self, name, ends, flat, add):
+        """U+2028, U+0085 and the like are text to CSV and JSON; str.splitlines takes them for the end of a line."""
+        records = [{**record, "caption": f"a{sign}b"} for record, sign in zip(rows(8), LINE_SIGNS, strict=True)]
+        if name.endswith(".jsonl"):
+            # A control character below U+0020 is escaped in JSON, the others stand as they are.
+            lines = [json.dumps(record, ensure_ascii=record["caption"][1] < " ") for record in records]
+        else:
+            sign = "\t" if name.endswith(".tsv") else ","
+            lines = [sign.join(records[0]), *(sign.join(record.values()) for record in records)]
+        for image in sorted(flat.iterdir())[8:]:
+            image.unlink()
+        (flat / name).write_text("".join(line + ends for line in lines), encoding="utf-8", newline="")
+        added = add(flat)
+        assert (added.classes, added.faults) == ({"hat": 4, "shoe": 4}, ())
+
+    def test_quoted_line_end_in_a_csv_is_text(self, flat, add):
+        lines = "".join(f'{record["file"]},{record["label"]},"two\nlines"\n' for record in rows())
+        (flat / "labels.csv").write_text("file,label,caption\n" + lines)
         assert add(flat).classes == {"hat": 20, "shoe": 20}
 
     def test_whole_numbers_with_gaps_are_no_fractions(self, flat, add):

@@ -74,6 +74,13 @@ def test_plain_binary_and_names_as_labels(tmp_path, add, pixels):
     assert add(tmp_path / "a.parquet").classes == {"hat": 1, "shoe": 1}
 
 
+def test_class_names_too_deep_to_be_read_are_none(tmp_path, add, pixels):
+    table = pa.table({"img": [encode_png(image) for image in pixels(2)], "class": ["hat", "shoe"]})
+    metadata = {"huggingface": '{"info": {"features": ' + "[" * 100_000}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "a.parquet")
+    assert add(tmp_path / "a.parquet").classes == {"hat": 1, "shoe": 1}
+
+
 def test_rows_at_fault_are_left_out(write, tmp_path, add, pixels):
     images = [encode_png(image) for image in pixels(40)]
     images[0], images[1] = None, b"<html>"

@@ -86,13 +86,22 @@ def test_pack_without_images_goes_and_so_does_an_empty_class(photos, raw):
 
 
 def test_name_without_images_disappears(photos, raw):
-    removed = remove_images(raw, "set", [])
+    removed = remove_images(raw, "set", None)
     assert (len(removed.images), removed.left_images) == (8, 0)
     assert not photos.exists()
     assert nothing_beside(raw)
 
 
-@pytest.mark.parametrize("patterns", [["hat/none.png"], ["*.gif", "x"]])
+def test_no_pattern_is_not_all_of_them(photos, raw):
+    """What `genai data remove set $(cat list)` gives when the list is empty."""
+    before = files_in(photos)
+    for dry_run in (True, False):
+        with pytest.raises(ValueError, match=r"set: no name and no pattern .*; nothing was removed; --all takes all"):
+            remove_images(raw, "set", [], dry_run=dry_run)
+    assert files_in(photos) == before
+
+
+@pytest.mark.parametrize("patterns", [["hat/none.png"], ["*.gif", "x"], [""], ["set/"], ["/"]])
 def test_nothing_matches(patterns, photos, raw):
     before = files_in(photos)
     with pytest.raises(ValueError, match=r"set: no image is named .*; nothing was removed"):
@@ -103,7 +112,7 @@ def test_nothing_matches(patterns, photos, raw):
 @pytest.mark.parametrize("name", ["none", "..", ".", "set/hat", "/", ""])
 def test_folders_that_are_none(name, photos, raw):
     with pytest.raises((NotADirectoryError, ValueError), match="no such folder; there is set"):
-        remove_images(raw, name, [])
+        remove_images(raw, name, None)
     assert len(files_in(photos)) == 8
 
 

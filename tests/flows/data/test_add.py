@@ -54,7 +54,10 @@ def test_removed_images_leave_the_version_that_the_rest_alone_has(workspace, tmp
     before = (workspace / "data" / "raw.dvc").read_bytes()
     assert genai(workspace, "remove", "set", "hat/*", "--dry-run").exit_code == 0
     assert (workspace / "data" / "raw.dvc").read_bytes() == before
-    assert genai(workspace, "remove", "set").exit_code == 0
+    for arguments in (["set"], ["set", "--dry-run"], ["set", "hat/*", "--all"]):
+        assert genai(workspace, "remove", *arguments).exit_code != 0
+        assert (workspace / "data" / "raw.dvc").read_bytes() == before
+    assert genai(workspace, "remove", "set", "--all").exit_code == 0
     assert version(workspace).files == 0
 
 

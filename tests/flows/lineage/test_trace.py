@@ -1,5 +1,6 @@
 """Lineage over a short history: two dataset versions with models and batches, and a third that nothing came of."""
 
+import json
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -276,6 +277,27 @@ def test_who_saw_an_image(story: Story) -> None:
     assert "in the train split of 1 of 3 versions" in answer.stdout
     assert "version v0.0.1" in answer.stdout
     assert "images drawn by them" in answer.stdout
+
+
+def test_image_that_other_libraries_decoded_may_be_there_unseen(story: Story, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(story.home, tmp_path / "home", symlinks=True))
+    write_image(tmp_path / "foreign.png", 1234)
+
+    def notes() -> list[str]:
+        answer = json.loads(genai(home, "lineage", "--json", "--saw", str(tmp_path / "foreign.png")).stdout)
+        return [entry["note"] for entry in answer["datasets"]]
+
+    assert notes() == [""] * 3
+    one, other, _ = sorted((home / ".genai/cache/lineage").glob("*/decoders.json"))
+    versions = json.loads(one.read_text())
+    one.write_text(json.dumps({**versions, "pillow": "1.2.3"}))
+    other.unlink()  # as of a version that was prepared before this was recorded
+    told = [note for note in notes() if note]
+    assert len(told) == 2
+    assert any(note.startswith(f"decoded by pillow 1.2.3, here {versions['pillow']}: it may hold") for note in told)
+    assert any(note.startswith("decoded by libraries that it does not name: it may hold") for note in told)
+    assert "not in it (decoded by pillow 1.2.3" in genai(home, "lineage", "--saw", str(tmp_path / "foreign.png")).stdout
+    assert "decoded by" not in genai(home, "lineage", "--saw", story.kept).stdout
 
 
 def test_what_cannot_be_told(story: Story, tmp_path: Path) -> None:

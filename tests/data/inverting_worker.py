@@ -1,0 +1,19 @@
+"""A decoding process whose libraries make other pixels of the same files (test_growth.py)."""
+
+import hashlib
+
+from genai_core.data import decode_worker
+from genai_core.data.decode import Decoded, DecodeRule, Rejected, decode_file
+
+
+def decode_inverted(path: str, rule: DecodeRule, content: bytes | None) -> Decoded | Rejected:
+    decoded = decode_file(path, rule, content)
+    if isinstance(decoded, Rejected):
+        return decoded
+    pixels = bytes(255 - value for value in decoded.pixels)
+    return decoded._replace(pixels=pixels, sha256=hashlib.sha256(pixels).digest())
+
+
+def main() -> None:
+    decode_worker.decode_file = decode_inverted
+    decode_worker.main()
