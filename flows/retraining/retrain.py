@@ -56,12 +56,14 @@ def retrain(
     """
     root = Path(workspace).resolve()
     with only_run_in(root, "retraining"):
-        absorb_queued()  # events until here are about data that are taken now
+        absorbed = absorb_queued()  # events until here are about data that are taken now
         if reason or new_version:
             say(f"started because: {reason or f'data {old_version[:10]} -> {new_version[:10]}'}")
+        for other in absorbed.reasons:
+            say(f"made one with a queued run, started because: {other}")
         situation = notice(root)
         try:
-            return _retrain(root, situation, asked=asked, action=action, plan_only=plan_only)
+            return _retrain(root, situation, asked=asked or absorbed.asked, action=action, plan_only=plan_only)
         except Exception as error:
             if not plan_only:
                 text = f"{error}\nProduction is as it was: {situation.champion or 'none'}."
