@@ -1,12 +1,10 @@
 """The flow `backfill`: quality against data version, measured anew for every version of the data."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from filelock import FileLock, Timeout
@@ -37,6 +35,7 @@ from flows.registry.production import (
     run_task_in,
 )
 from flows.registry.read import MODEL
+from flows.scratch import scratch_folder
 from flows.workspace import checked_config
 from genai_core.config import PARAMS_FILE, EvaluationConfig
 
@@ -106,7 +105,8 @@ class _Production:
     def measure(self, version: DataVersionAt, tree: Path, place: Path) -> Row:
         drawn = place / "drawn" / "images"
         if not drawn.is_dir():
-            shutil.move(_drawn(self._root, self._production.folder, self._config), place / "drawn")
+            with _drawn(self._root, self._production.folder, self._config) as new:
+                shutil.move(new, place / "drawn")
         kept, there = place / "test-images", count_tests(tree / DATASET)
         if not kept.is_file():
             kept.write_text(str(there))
@@ -142,17 +142,16 @@ class _Retrained:
                         raise VersionError(f"{path} was not made for data version {version.raw[:10]}")
                     lay_out(Stores(repo), md5, frozen / path, path)
             shutil.copy(tree / PARAMS_FILE, frozen)
-        with TemporaryDirectory(dir=place) as scratch:
-            drawn = Path(scratch) / "drawn"
-            shutil.move(_drawn(self._root, tree, self._config), drawn)
+        with _drawn(self._root, tree, self._config) as drawn:
             found = distance(self._root, frozen, drawn / "images", frozen / DATASET, get_run_logger().info)
         return _row(version, tree, f"trained on {version.raw[:10]}", self._newest.raw, found)
 
 
-def _drawn(root: Path, folder: Path, config: EvaluationConfig) -> Path:
-    out = f".genai/drawn-{os.getpid()}"
-    shutil.rmtree(folder / out, ignore_errors=True)
-    return draw(root, folder, out, config.total_images, config.seed, get_run_logger().info)
+@contextmanager
+def _drawn(root: Path, folder: Path, config: EvaluationConfig) -> Iterator[Path]:
+    with scratch_folder(folder, "drawn") as scratch:
+        out = f"{scratch.relative_to(folder.resolve())}/batch"
+        yield draw(root, folder, out, config.total_images, config.seed, get_run_logger().info)
 
 
 def _row(version: DataVersionAt, tree: Path, model: str, tested_on: str, found: Distance) -> Row:
