@@ -5,17 +5,27 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-# For what may ask a server; what is on this disk takes milliseconds.
-NETWORK_TIMEOUT_S = 60.0
+from flows.redact import redacted
+
+# For a question, be it to a server; what is on this disk takes milliseconds.
+ANSWER_TIMEOUT_S = 60.0
+# For what sends, fetches or writes files, and takes as long as they are large: a bound for what hangs.
+TRANSFER_TIMEOUT_S = 3600.0
+_TRANSFERS = ("push", "fetch", "worktree", "checkout", "merge", "add", "commit")
 
 
 class GitError(RuntimeError):
     """git said no; the message has the command and what git said."""
 
 
-def git(workspace: Path, *arguments: str, text: str | None = None, timeout_s: float = NETWORK_TIMEOUT_S) -> str:
-    """What `git ARGUMENTS` printed. `text` goes to its standard input. Raises GitError."""
+def git(workspace: Path, *arguments: str, text: str | None = None, timeout_s: float | None = None) -> str:
+    """What `git ARGUMENTS` printed. `text` goes to its standard input. Raises GitError.
+
+    timeout_s: by default as long as such a command may take.
+    """
     given = None if text is None else text.encode()
+    if timeout_s is None:
+        timeout_s = TRANSFER_TIMEOUT_S if arguments[0] in _TRANSFERS else ANSWER_TIMEOUT_S
     return _bytes(workspace, arguments, given, timeout_s).decode(errors="surrogateescape")
 
 
@@ -39,7 +49,7 @@ def blobs(workspace: Path, wanted: Iterable[tuple[str, str]]) -> Mapping[tuple[s
     """The contents of (commit, path) for those that exist and are files."""
     asked = list(wanted)
     lines = "".join(f"{commit}:{path}\n" for commit, path in asked)
-    answer = _bytes(workspace, ("cat-file", "--batch"), lines.encode(), NETWORK_TIMEOUT_S)
+    answer = _bytes(workspace, ("cat-file", "--batch"), lines.encode(), ANSWER_TIMEOUT_S)
     found: dict[tuple[str, str], bytes] = {}
     place = 0
     for item in asked:
@@ -86,5 +96,5 @@ def _bytes(workspace: Path, arguments: Iterable[str], given: bytes | None, timeo
         raise GitError(f"git could not be started: {error}") from None
     if done.returncode != 0:
         said = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-        raise GitError(f"`git {command[1]}`: {'; '.join(said[:6]) or f'status {done.returncode}'}")
+        raise GitError(f"`git {command[1]}`: {redacted('; '.join(said[:6])) or f'status {done.returncode}'}")
     return done.stdout
