@@ -52,7 +52,8 @@ def _announce(workspace: Path) -> None:
     """Send the event, where a server is there to take it: the look is repeated by the flow, as on a schedule."""
     import os
 
-    from flows.services.server import configured_api_url
+    from flows.redact import without_secrets
+    from flows.services.settings import configured_api_url
     from flows.services.started import read_state
 
     state = read_state(workspace)
@@ -68,4 +69,5 @@ def _announce(workspace: Path) -> None:
     from flows.watching.watch import watch as flow
 
     state_of_run = flow(str(workspace), add=False, return_state=True)
-    click.echo(f"told the Prefect server at {url}" if state_of_run.is_completed() else str(state_of_run.message))
+    told = f"told the Prefect server at {without_secrets(url)}"
+    click.echo(told if state_of_run.is_completed() else str(state_of_run.message))
