@@ -23,6 +23,10 @@ LOCK_FILE = "dvc.lock"
 LEFTOVERS_S = DEFAULT_GRACE_S + 5.0
 
 
+class WorkspaceBusy(ConfigError):
+    """Another run is at work in the workspace: what was asked for can be done when it has ended."""
+
+
 def checked_config(workspace: Path) -> Config:
     """The config of a workspace that is fit to run. Raises ConfigError that says what is missing and what to do."""
     for name in ("dvc.yaml", ".dvc"):
@@ -41,7 +45,7 @@ def only_run_in(workspace: Path, what: str = "run") -> Iterator[int]:
 
     what: a run, or a retraining, which runs elsewhere: those hold each other off, too.
     Yields a file descriptor: whoever inherits it holds the workspace too, so that a run which was killed holds it until
-    its last process has ended; that is waited for. Raises ConfigError when another run is at work.
+    its last process has ended; that is waited for. Raises WorkspaceBusy when another run is at work.
     """
     path = workspace / ".genai" / f"{what}.lock"
     path.parent.mkdir(exist_ok=True)
@@ -51,7 +55,7 @@ def only_run_in(workspace: Path, what: str = "run") -> Iterator[int]:
             file.seek(0)
             holder = file.read()
             if _is_alive(holder) or time.monotonic() > deadline:
-                raise ConfigError(
+                raise WorkspaceBusy(
                     f"{workspace}: another {what} is at work here (process {holder}); wait for it or end it"
                 )
             time.sleep(0.1)

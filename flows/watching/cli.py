@@ -21,11 +21,28 @@ def watch(workspace: Path, once: bool, every_s: float, source: str | None, add: 
     With a Prefect server (PREFECT_API_URL, or one that `genai up` started here), news becomes an event, which starts
     the deployment `retrain`. On a server the deployment `watch` does the same by a schedule.
     """
+    news = _look(workspace, source, add)
     if once:
-        sys.exit(EXIT_NEWS if _look(workspace, source, add) else 0)
+        sys.exit(EXIT_NEWS if news else 0)
     while True:
-        _look(workspace, source, add)
         time.sleep(every_s)
+        _look_again(workspace, source, add)
+
+
+def _look_again(workspace: Path, source: str | None, add: bool | None) -> None:
+    """What was well at the first look and is not at this one, a folder that is not mounted, may be at the next."""
+    from flows.data.add import DataError
+    from flows.git import GitError
+    from flows.registry.read import RegistryError
+    from flows.services.server import ServerError
+    from flows.services.settings import SettingsError
+    from flows.watching.news import WatchError
+    from genai_core.config import ConfigError
+
+    try:
+        _look(workspace, source, add)
+    except (ConfigError, DataError, GitError, RegistryError, ServerError, SettingsError, WatchError) as error:
+        click.echo(click.style(f"{error}; looks again later", fg="red"), err=True)
 
 
 def _look(workspace: Path, source: str | None, add: bool | None) -> bool:

@@ -112,18 +112,27 @@ def uncommitted_data(workspace: Path) -> str | None:
 
 
 def look_at(source: str, workspace: Path) -> Folder:
-    """The state of a watched folder or file by names, sizes and times of its files. Raises WatchError."""
+    """The state of a watched folder or file by names, sizes and times of its files. Raises WatchError.
+
+    A file that goes or is renamed meanwhile is left out, and the folder counts as changed at this moment.
+    """
     if is_address(source):
         raise WatchError(f"watch.source: {source}: only a folder or file of this machine can be watched; mount it")
     path = Path(os.path.normpath(workspace / Path(source).expanduser()))
     raw = workspace / RAW_DATA
     if path == raw or raw in path.parents:
         raise WatchError(f"watch.source: {path} is a part of {RAW_DATA}; name the folder in which images arrive")
-    if not path.exists():
-        raise WatchError(f"watch.source: {path}: no such folder or file; is it mounted?")
-    digest = hashlib.sha256()
-    files, changed_at = 0, path.stat().st_mtime
-    for name, stat in sorted(_files(path)):
+    digest, files = hashlib.sha256(), 0
+    try:
+        changed_at = path.stat().st_mtime
+        found = _files(path)
+    except FileNotFoundError:
+        raise WatchError(f"watch.source: {path}: no such folder or file; is it mounted?") from None
+    except OSError as error:
+        raise WatchError(f"watch.source: {error.filename or path} cannot be read: {error.strerror or error}") from None
+    if found.vanished:
+        changed_at = time.time()
+    for name, stat in sorted(found.files):
         files += 1
         changed_at = max(changed_at, stat.st_mtime, stat.st_ctime)
         digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode(errors="surrogateescape"))
@@ -207,17 +216,38 @@ def _ahead(workspace: Path, head: str) -> tuple[str, str] | None:
     return None if behind == "0" else (there, f"{remote}/{branch}")
 
 
-def _files(path: Path) -> list[tuple[str, os.stat_result]]:
-    """Every file below a folder, or the file itself, by its path. Links are not followed."""
+@dataclass(frozen=True)
+class _Found:
+    """vanished: something that a folder named was not there any more when it was looked at."""
+
+    files: tuple[tuple[str, os.stat_result], ...]
+    vanished: bool = False
+
+
+def _files(path: Path) -> _Found:
+    """Every file below a folder, or the file itself, by its path. Links to folders are not followed.
+
+    Raises OSError when the folder itself is gone, or something cannot be read.
+    """
     if path.is_file():
-        return [("", path.stat())]
-    found, folders = [], [(str(path), "")]
+        return _Found((("", path.stat()),))
+    found: list[tuple[str, os.stat_result]] = []
+    vanished, folders = False, [(str(path), "")]
     while folders:
         folder, prefix = folders.pop()
-        with os.scandir(folder) as entries:
-            for entry in entries:
+        try:
+            entries = list(os.scandir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            if not prefix:
+                raise
+            vanished = True
+            continue
+        for entry in entries:
+            try:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append((entry.path, f"{prefix}{entry.name}/"))
                 elif entry.is_file():
                     found.append((f"{prefix}{entry.name}", entry.stat()))
-    return found
+            except (FileNotFoundError, NotADirectoryError):
+                vanished = True
+    return _Found(tuple(found), vanished)
