@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
+from flows.cancelled import until_cancelled
 from flows.data.history import DataVersionAt, data_versions
 from flows.data.stores import Stores
 from flows.data.tree import prepared_tree
@@ -52,6 +53,10 @@ def backfill(workspace: str, revisions: str, retrain: bool = False, out: str = "
         retrain: Train on each version, instead of measuring production.
         out: The folder for quality.csv, .png and .html.
     """
+    return until_cancelled(lambda: _backfill(workspace, revisions, retrain, out))
+
+
+def _backfill(workspace: str, revisions: str, retrain: bool, out: str) -> State[None]:
     root, logger = Path(workspace).resolve(), get_run_logger()
     config = checked_config(root).evaluation
     versions, code = data_versions(root, revisions), commit_of(root)
