@@ -123,11 +123,15 @@ def _disk(workspace: Path) -> Check:
 
 
 def _gpu(workspace: Path) -> Check:
-    wanted = load_config(workspace / PARAMS_FILE).compute.accelerator
+    compute = load_config(workspace / PARAMS_FILE).compute
+    wanted, threads = compute.accelerator, compute.cpu_threads
     machine = this_machine("cuda" if wanted == "cuda" else "auto")
     found = f"{len(machine.gpus)} GPUs, {machine.cores} cores, {machine.memory_gb:.0f} GB memory"
     if wanted == "cuda" and not machine.gpus:
         return Check("GPU", "fail", f"{found}, and compute.accelerator is cuda", "set it to auto, or mend the driver")
+    if threads > machine.cores:
+        told = f"{found}, and compute.cpu_threads is {threads}: they will wait for each other"
+        return Check("GPU", "warn", told, "set it to the cores, or give the container more")
     return Check("GPU", "ok", found)
 
 

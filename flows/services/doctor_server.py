@@ -82,7 +82,7 @@ def check_silent_runs(workspace: Path) -> Check:
         return Check("silent runs", "ok", "no server, none")
     if missing := not_as_wanted(api):
         found = f"what marks runs of dead workers as crashed is missing or was changed: {', '.join(missing)}"
-        return Check("silent runs", "warn", found, "genai up makes the automations")
+        return Check("silent runs", "warn", found, "genai up, or prefect deploy, makes the automations")
     running = api.post("flow_runs/filter", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
     beats = api.post("events/filter", filter={"event": {"name": ["prefect.flow-run.heartbeat"]}}, limit=50)
     heard = {event["resource"]["prefect.resource.id"] for event in beats["events"]}

@@ -1,6 +1,10 @@
 """Prefect's real server with a password, as docs/deploying.md sets it: who is let in, and by which settings."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +15,8 @@ from flows.retraining.source import RetrainError
 from flows.services.api import Api
 from flows.services.doctor_server import check_server
 from flows.services.settings import AUTH, SERVER_AUTH, URL, Credentials
-from tests.flows.conftest import DVC_WARNS, genai, prefect_server
+from flows.services.silence import SILENT, STUCK, not_as_wanted
+from tests.flows.conftest import DVC_WARNS, ROOT, genai, prefect_server
 
 pytestmark = DVC_WARNS
 SECRET = "me:pass word"
@@ -81,6 +86,29 @@ def test_doctor_and_approve_are_let_in(
         assert "pass" not in found.found
         with pytest.raises(RetrainError, match="calm-owl took no answer"):  # let in, and it does not wait
             answer(tmp_path, None, promote=True, note="")
+
+
+def test_deployed_by_hand_silent_runs_are_marked_as_crashed(fresh: Path, locked: str) -> None:
+    """As docs/deploying.md says for a server that is there already: no `genai up`."""
+    api = Api(locked, Credentials(auth=SECRET))
+    (fresh / "flows").symlink_to(ROOT / "flows")
+    shutil.copytree(ROOT / "deployments", fresh / "deployments")
+    api.post("work_pools/", name="genai", type="process")
+    assert not_as_wanted(api) == (SILENT, STUCK)
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", "deployments/prefect.yaml"]
+    variables = {URL: locked, AUTH: SECRET, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    deployed = subprocess.run(
+        [*command, "--name", "generate"],
+        cwd=fresh,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    assert [entry["name"] for entry in api.post("deployments/filter")] == ["generate"]
+    assert not_as_wanted(api) == ()
 
 
 def test_no_password_of_an_address_is_written_down(tmp_path: Path) -> None:
