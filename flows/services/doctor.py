@@ -21,6 +21,7 @@ from flows.services.check import Check
 from flows.services.deployment_file import DEPLOYMENTS, ServicesError, deployment_file, faults
 from flows.services.doctor_locks import check_locks
 from flows.services.doctor_server import check_schedules, check_server, check_silent_runs, check_workers
+from flows.services.settings import SettingsError
 from flows.worktree import PLACE
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
 
@@ -28,7 +29,17 @@ PACKAGE = "genai-pipeline"
 LEAST_FREE_GB, WANTED_FREE_GB = 1.0, 10.0
 # No retraining takes so long.
 OLD_WORKTREE_S = 14 * 86400.0
-EXPECTED = (ApiError, ConfigError, GitError, GraphError, OSError, RegistryError, RemoteError, ServicesError)
+EXPECTED = (
+    ApiError,
+    ConfigError,
+    GitError,
+    GraphError,
+    OSError,
+    RegistryError,
+    RemoteError,
+    ServicesError,
+    SettingsError,
+)
 
 
 def examine(workspace: Path) -> list[Check]:

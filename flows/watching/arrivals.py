@@ -6,7 +6,8 @@ from pathlib import Path
 
 from flows.data.add import add
 from flows.git import git
-from flows.watching.news import Folder, describe_time, is_settled, look_at, read_memory, remember_taken
+from flows.watching.folder import Folder, is_settled, look_at
+from flows.watching.news import describe_time, read_memory, remember_taken
 from flows.workspace import RAW_DATA, WorkspaceBusy, only_run_in
 
 _TRACKED = (f"{RAW_DATA}.dvc", f"{RAW_DATA.parent}/.gitignore")

@@ -36,7 +36,7 @@ def _look_again(workspace: Path, source: str | None, add: bool | None) -> None:
     from flows.registry.read import RegistryError
     from flows.services.server import ServerError
     from flows.services.settings import SettingsError
-    from flows.watching.news import WatchError
+    from flows.watching.folder import WatchError
     from genai_core.config import ConfigError
 
     try:

@@ -12,16 +12,8 @@ import pytest
 from flows.git import GitError
 from flows.registry.promotion import promote
 from flows.watching.arrivals import arrivals, take
-from flows.watching.news import (
-    WatchError,
-    is_settled,
-    look,
-    look_at,
-    newest_data,
-    production_data,
-    read_memory,
-    remember_told,
-)
+from flows.watching.folder import WatchError, is_settled, look_at
+from flows.watching.news import look, newest_data, production_data, read_memory, remember_told
 from flows.workspace import only_run_in
 from tests.flows.conftest import ended, genai, set_parameter, shell, started_genai, wait_for
 from tests.flows.model_home import git_remote, make, new_home
