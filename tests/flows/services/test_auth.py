@@ -53,7 +53,7 @@ def test_who_is_not_let_in_is_told_in_one_line(fresh: Path, locked: str) -> None
 
 
 def test_a_temporary_server_asks_its_own_run_for_nothing_that_it_has_not(fresh: Path) -> None:
-    answered = genai(fresh, "run", "prepare", **{SERVER_AUTH: SECRET, AUTH: "for:another"})
+    answered = genai(fresh, "run", "prepare", timeout=200.0, **{SERVER_AUTH: SECRET, AUTH: "for:another"})
     assert answered.returncode == 0, answered.stdout + answered.stderr
     assert "Traceback" not in answered.stderr
 
