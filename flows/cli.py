@@ -40,6 +40,7 @@ EXPECTED_ERRORS = {
     "RunError",
     "ServerError",
     "ServicesError",
+    "SettingsError",
     "VersionError",
     "WatchError",
 }
@@ -93,7 +94,8 @@ def run(workspace: Path, stages: tuple[str, ...]) -> None:
     A name such as `train` stands for all its branches (train@gan ...). Reports to the Prefect server in PREFECT_API_URL
     or the active profile, else to a temporary one. What is up to date is not run again; what failed goes on.
     """
-    from flows.services.server import configured_api_url, ensure_prefect_api
+    from flows.services.server import ensure_prefect_api
+    from flows.services.settings import configured_api_url
 
     plan = _planned(workspace, stages)
     click.echo(headline(plan))

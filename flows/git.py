@@ -5,8 +5,13 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-# For what may ask a server; what is on this disk takes milliseconds.
-NETWORK_TIMEOUT_S = 60.0
+from flows.redact import redacted
+
+# For a question, be it to a server; what is on this disk takes milliseconds.
+ANSWER_TIMEOUT_S = 60.0
+# For what sends, fetches or writes files, and takes as long as they are large: a bound for what hangs.
+TRANSFER_TIMEOUT_S = 3600.0
+_TRANSFERS = ("push", "fetch", "worktree", "checkout", "merge", "add", "commit")
 
 
 class GitError(RuntimeError):
@@ -17,11 +22,16 @@ def git(
     workspace: Path,
     *arguments: str,
     text: str | None = None,
-    timeout_s: float = NETWORK_TIMEOUT_S,
+    timeout_s: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """What `git ARGUMENTS` printed. `text` is its standard input, `environment` adds variables. Raises GitError."""
+    """What `git ARGUMENTS` printed. `text` is its standard input, `environment` adds variables. Raises GitError.
+
+    timeout_s: by default as long as such a command may take.
+    """
     given = None if text is None else text.encode(errors="surrogateescape")
+    if timeout_s is None:
+        timeout_s = TRANSFER_TIMEOUT_S if arguments[0] in _TRANSFERS else ANSWER_TIMEOUT_S
     return _bytes(workspace, arguments, given, timeout_s, environment).decode(errors="surrogateescape")
 
 
@@ -58,7 +68,7 @@ def contents(workspace: Path, names: Iterable[str]) -> dict[str, bytes]:
     """The contents of those objects that exist and are files, by the names given: a hash, or COMMIT:PATH."""
     asked = list(names)
     lines = "".join(f"{name}\n" for name in asked)
-    answer = _bytes(workspace, ("cat-file", "--batch"), lines.encode(), NETWORK_TIMEOUT_S)
+    answer = _bytes(workspace, ("cat-file", "--batch"), lines.encode(), ANSWER_TIMEOUT_S)
     found: dict[str, bytes] = {}
     place = 0
     for name in asked:
@@ -113,5 +123,5 @@ def _bytes(
         raise GitError(f"git could not be started: {error}") from None
     if done.returncode != 0:
         said = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-        raise GitError(f"`git {command[1]}`: {'; '.join(said[:6]) or f'status {done.returncode}'}")
+        raise GitError(f"`git {command[1]}`: {redacted('; '.join(said[:6])) or f'status {done.returncode}'}")
     return done.stdout

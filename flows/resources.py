@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-import psutil
 from filelock import FileLock, Timeout
 
 from flows.graph import Needs
+from genai_core.config.machine import usable_cores, usable_memory_bytes
 
 POLL_S = 0.2
 
@@ -41,11 +41,9 @@ class Lease:
 
 
 def this_machine(accelerator: str) -> Machine:
-    """The cores that this process may use, the machine's memory, and its GPUs unless `accelerator` is cpu."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    cores = len(affinity(0)) if affinity else (os.cpu_count() or 1)
+    """The cores and the memory that this process may use, and the GPUs unless `accelerator` is cpu."""
     gpus = () if accelerator == "cpu" else _gpu_indices()
-    return Machine(cores=cores, memory_gb=psutil.virtual_memory().total / 2**30, gpus=gpus)
+    return Machine(cores=usable_cores(), memory_gb=usable_memory_bytes() / 2**30, gpus=gpus)
 
 
 class Resources:

@@ -2,10 +2,10 @@
 
 import os
 
-import psutil
 import torch
 
 from genai_core.config import Config
+from genai_core.config.machine import usable_memory_bytes
 
 
 def torch_device(config: Config) -> torch.device:
@@ -31,7 +31,7 @@ def torch_device(config: Config) -> torch.device:
 
 
 def memory_bytes(device: torch.device) -> int:
-    """The memory of a GPU, or of the machine."""
+    """The memory of a GPU, or what this process may use of the machine's."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return int(psutil.virtual_memory().total)
+    return usable_memory_bytes()

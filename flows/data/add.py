@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from flows.data.addresses import DVC_PREFIX, AddressError, fetched, is_address, without_secrets
+from flows.data.addresses import AddressError, fetched, is_address
 from flows.process import run_command
+from flows.redact import redacted, without_secrets
 from flows.workspace import RAW_DATA
 
 
@@ -98,13 +99,13 @@ def _ingest(workspace: Path, location: str, options: list[str]) -> None:
 
 def _fetch(workspace: Path, source: str, command: list[str]) -> None:
     said: list[str] = []
-    shown = source if source.startswith(DVC_PREFIX) else without_secrets(source)
     try:
         _run(workspace, command, said.append)
     except DataError:
         # DVC repeats the address; a password or a signature in it is nothing for a log.
-        lines = [line.replace(source, shown) for line in said if line.strip()]
-        raise DataError("\n".join([f"{shown}: DVC could not fetch it, nothing was added:", *lines])) from None
+        lines = [redacted(line) for line in said if line.strip()]
+        failed = f"{without_secrets(source)}: DVC could not fetch it, nothing was added:"
+        raise DataError("\n".join([failed, *lines])) from None
 
 
 def _run(

@@ -7,16 +7,17 @@ came from, and which revision of it, stands in data/raw/NAME/source.json instead
 
 import hashlib
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
-DVC_PREFIX = "dvc://"
+from flows.redact import DVC_PREFIX, redacted, without_secrets
+from flows.scratch import scratch_folder
+
 # What `dvc get-url` reads, if its extra is installed (dvc[s3], dvc[gs] ...); http comes with DVC.
 SCHEMES = ("http", "https", "s3", "gs", "azure", "abfs", "ssh", "hdfs", "webhdfs", "webdav", "webdavs", "oss")
 _REVISION_TIMEOUT_S = 60.0
@@ -55,16 +56,11 @@ def fetched(workspace: Path, source: str, run: Callable[[list[str]], None]) -> I
 
     Raises AddressError for an address that no one can fetch from.
     """
-    folder = workspace / ".genai" / "fetched"
-    shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
-    folder.mkdir(parents=True)
-    try:
+    with scratch_folder(workspace, "fetched") as folder:
         if source.startswith(DVC_PREFIX):
             yield _from_repository(parse_dvc_address(source), folder, run)
         else:
             yield _from_url(source, folder, run)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def parse_dvc_address(source: str) -> DvcAddress:
@@ -72,25 +68,23 @@ def parse_dvc_address(source: str) -> DvcAddress:
     repository, _, rest = source.removeprefix(DVC_PREFIX).partition("#")
     path, _, revision = rest.partition("@")
     if not repository or not path.strip("/"):
-        raise AddressError(f"{source}: expected dvc://REPOSITORY#PATH or dvc://REPOSITORY#PATH@REVISION")
+        raise AddressError(
+            f"{without_secrets(source)}: expected dvc://REPOSITORY#PATH or dvc://REPOSITORY#PATH@REVISION"
+        )
     # "ext::sh -c ..." is a transport of git that runs a command, "--upload-pack=..." an option.
     if "::" in repository or any(part.startswith("-") for part in (repository, path, revision)):
-        raise AddressError(f"{source}: refused: a repository is a URL or a path, and nothing begins with a dash")
+        raise AddressError(
+            f"{without_secrets(source)}: refused: a repository is a URL or a path, and nothing begins with a dash"
+        )
     return DvcAddress(repository, path.strip("/"), revision or None)
-
-
-def without_secrets(address: str) -> str:
-    """An address without user, password, query and fragment."""
-    parts = urlsplit(address)
-    if not parts.scheme:
-        return address
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _from_url(source: str, folder: Path, run: Callable[[list[str]], None]) -> Fetched:
     parts = urlsplit(source)
     if parts.scheme.lower() not in SCHEMES:
-        raise AddressError(f"{source}: unknown scheme; known are {', '.join(SCHEMES)} and dvc://REPOSITORY#PATH")
+        raise AddressError(
+            f"{without_secrets(source)}: unknown scheme; known are {', '.join(SCHEMES)} and dvc://REPOSITORY#PATH"
+        )
     name = Path(unquote(parts.path)).name or parts.netloc.rpartition("@")[2]
     if name in ("", ".", "..") or "\0" in name:
         raise AddressError(f"{without_secrets(source)}: expected an address that ends in a file's or folder's name")
@@ -116,8 +110,8 @@ def _commit(address: DvcAddress) -> str | None:
     except subprocess.TimeoutExpired:
         raise AddressError(f"{without_secrets(address.repository)}: no answer in {_REVISION_TIMEOUT_S:g} s") from None
     if answer.returncode != 0:
-        said = answer.stderr.strip().splitlines()
-        raise AddressError(f"{without_secrets(address.repository)}: no git repository that answers ({said[-1:]})")
+        said = redacted((answer.stderr.strip().splitlines() or ["it said nothing"])[-1])
+        raise AddressError(f"{without_secrets(address.repository)}: no git repository that answers ({said})")
     lines = answer.stdout.split()
     # An annotated tag has two lines, and the second names the commit.
     return lines[-2] if lines else address.revision

@@ -81,7 +81,8 @@ def push(workspace: Path, remote: str | None, location: str | None, content: boo
     if location is not None:
         if remote is not None:
             raise click.UsageError("--to adds the default remote, -r chooses another one: give one of them")
-        add_default_remote(workspace, location)
+        if add_default_remote(workspace, location):
+            click.echo("the address has a secret: .dvc/config.local, which git ignores, has it; .dvc/config has it not")
     with _bar("send") as on_progress:
         done = remotes.push(workspace, remote, content=content, run_cache=run_cache, on_progress=on_progress)
     click.echo(

@@ -5,7 +5,6 @@ are the prepared datasets; where a version was not prepared, the lists of raw fi
 """
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from flows.data.add import run_task
 from flows.data.stores import Stores
 from flows.data.versions import WORKING_TREE, Version, resolve, version_at
 from flows.graph import open_repo
+from flows.scratch import scratch_folder
 
-PLACE = Path(".genai/diff")  # where the two datasets are put together, below the workspace
 EXAMPLES = 5
 TOO_FEW = "fewer new images than features: both distances are too large, and their quotient is rough"
 
@@ -46,12 +45,8 @@ def diff(
         stores = Stores(repo, remote)
         a = resolve(repo, before, stores)
         b = resolve(repo, after, stores) if after else version_at(workspace, WORKING_TREE, None)
-        place = workspace / PLACE
-        shutil.rmtree(place, ignore_errors=True)
-        try:
-            return _compare(workspace, stores, a, b, distance)
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
+        with scratch_folder(workspace, "diff") as place:
+            return _compare(workspace, place, stores, a, b, distance)
 
 
 def as_json(found: DataDiff) -> dict[str, Any]:
@@ -76,7 +71,8 @@ def as_json(found: DataDiff) -> dict[str, Any]:
     }
 
 
-def _compare(workspace: Path, stores: Stores, a: Version, b: Version, distance: bool) -> DataDiff:
+def _compare(workspace: Path, place: Path, stores: Stores, a: Version, b: Version, distance: bool) -> DataDiff:
+    """place: where the two datasets are put together."""
     notes = [
         f"{version.name}: {'data/prepared is of other raw data' if version.prepared else 'not prepared'}"
         for version in (a, b)
@@ -85,7 +81,7 @@ def _compare(workspace: Path, stores: Stores, a: Version, b: Version, distance: 
     lists = {side: stores.listing(version.prepared) or {} for side, version in (("before", a), ("after", b))}
     if not notes:
         for side, version in (("before", a), ("after", b)):
-            if not lists[side] or stores.lay_out(lists[side], _described(lists[side]), workspace / PLACE / side):
+            if not lists[side] or stores.lay_out(lists[side], _described(lists[side]), place / side):
                 notes.append(f"{version.name}: data/prepared is neither in DVC's cache nor at the remote")
     if notes:
         notes.append("so the raw files are compared, not the images; genai run prepare, then again, compares images")
@@ -93,35 +89,34 @@ def _compare(workspace: Path, stores: Stores, a: Version, b: Version, distance: 
         if raw_files is None:
             notes.append("nor are the lists of raw files in DVC's cache or at the remote: genai data pull")
         return DataDiff(a, b, None, None, raw_files, tuple(notes))
-    images = _task(workspace, "compare")
+    images = _task(workspace, place, "compare")
     if not distance:
         return DataDiff(a, b, images, None, None, ())
-    figures, said = _distance(workspace, stores, a, images, lists)
+    figures, said = _distance(workspace, place, stores, a, images, lists)
     return DataDiff(a, b, images, figures, None, tuple(said))
 
 
 def _distance(
-    workspace: Path, stores: Stores, a: Version, images: dict[str, Any], lists: dict[str, dict[str, str]]
+    workspace: Path, place: Path, stores: Stores, a: Version, images: dict[str, Any], lists: dict[str, dict[str, str]]
 ) -> tuple[dict[str, Any] | None, list[str]]:
     if images["matched_by"] != "pixels":
         return None, ["no distance: the images have another size or other channels"]
     if min(images["added"], *images["before"]["splits"].values()) < 2:
         return None, ["no distance: fewer than two images"] if images["added"] else []
     for side, files in lists.items():
-        if lost := stores.lay_out(
-            files, [f"shards/{name}" for name in images["shards"][side]], workspace / PLACE / side
-        ):
+        if lost := stores.lay_out(files, [f"shards/{name}" for name in images["shards"][side]], place / side):
             return None, [f"no distance: {len(lost):,} shards are neither in DVC's cache nor at the remote"]
     # The older version's: it has not seen the new images, as it has not seen the old held-out ones.
-    has_extractor = a.extractor is not None and _lay_out_all(workspace, stores, a.extractor)
-    figures = _task(workspace, "distance", *(["--extractor", str(PLACE / "extractor")] if has_extractor else []))
+    has_extractor = a.extractor is not None and _lay_out_all(place / "extractor", stores, a.extractor)
+    options = ["--extractor", str(place / "extractor")] if has_extractor else []
+    figures = _task(workspace, place, "distance", *options)
     notes = [] if has_extractor else [f"{a.name} has no extractor: the distance is of pixels averaged to 8 x 8"]
     return figures, [*notes, TOO_FEW] if figures["too_few"] else notes
 
 
-def _lay_out_all(workspace: Path, stores: Stores, oid: str) -> bool:
+def _lay_out_all(folder: Path, stores: Stores, oid: str) -> bool:
     files = stores.listing(oid)
-    return files is not None and not stores.lay_out(files, files, workspace / PLACE / "extractor")
+    return files is not None and not stores.lay_out(files, files, folder)
 
 
 def _described(files: dict[str, str]) -> list[str]:
@@ -142,8 +137,8 @@ def _compare_raw(stores: Stores, a: Version, b: Version) -> dict[str, Any] | Non
     return {**counts, "examples": {kind: names[:EXAMPLES] for kind, names in kinds.items()}}
 
 
-def _task(workspace: Path, name: str, *options: str) -> dict[str, Any]:
-    out = PLACE / f"{name}.json"
-    run_task(workspace, f"tasks.{name}", str(PLACE / "before"), str(PLACE / "after"), str(out), *options)
-    values: dict[str, Any] = json.loads((workspace / out).read_text())
+def _task(workspace: Path, place: Path, name: str, *options: str) -> dict[str, Any]:
+    out = place / f"{name}.json"
+    run_task(workspace, f"tasks.{name}", str(place / "before"), str(place / "after"), str(out), *options)
+    values: dict[str, Any] = json.loads(out.read_text())
     return values

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.redact import redacted, without_secrets
+
 if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
@@ -211,12 +213,12 @@ def content_hash(store: "HashFileDB", path: str) -> str:
 def unreachable(store: "HashFileDB", error: BaseException) -> RemoteError:
     """The error for a remote that does not answer as it should."""
     said: Any = str(error).strip() or type(error).__name__
-    return RemoteError(f"{address_of(store)}: {' '.join(said.split())} ({type(error).__name__})")
+    return RemoteError(f"{address_of(store)}: {redacted(' '.join(said.split()))} ({type(error).__name__})")
 
 
 def address_of(store: "HashFileDB") -> str:
-    """Where a store is, as people write it."""
-    url: str = store.fs.unstrip_protocol(store.path)
+    """Where a store is, as people write it, but for what is secret in it."""
+    url = without_secrets(store.fs.unstrip_protocol(store.path))
     return url.removeprefix("file://").removesuffix("/files/md5")
 
 

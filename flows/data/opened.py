@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flows.data.objects import RemoteError
 from flows.data.stores import check_remote_name
 from flows.graph import open_repo
+from flows.redact import redacted, without_secrets
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -18,20 +19,30 @@ if TYPE_CHECKING:
 DEFAULT_NAME = "storage"
 
 
-def add_default_remote(workspace: Path, location: str) -> None:
-    """Make a folder or an address the default remote, as `dvc remote add --default` does. Raises RemoteError."""
+def add_default_remote(workspace: Path, location: str) -> bool:
+    """Make a folder or an address the default remote, as `dvc remote add --default` does. Raises RemoteError.
+
+    An address with a user, a password or a signature is written as it is into .dvc/config.local, which git ignores,
+    and without them into .dvc/config, which everybody reads; returns whether it was so.
+    """
     with open_repo(workspace) as repo:
         if "://" not in location:
             folder = Path(location).expanduser()
             location = str(folder if folder.is_absolute() else Path.cwd() / folder)
-        known = repo.config["remote"]
-        names = [name for name, settings in known.items() if settings.get("url") == location]
+        shown, known = without_secrets(location), repo.config["remote"]
+        addresses = {name: str(settings.get("url")) for name, settings in known.items()}
+        names = [name for name, address in addresses.items() if without_secrets(address) == shown]
         name = names[0] if names else DEFAULT_NAME
         if name in known and not names:
-            raise RemoteError(f"there is a remote {name!r} already ({known[name]['url']}); choose it with -r {name}")
+            there = without_secrets(addresses[name])
+            raise RemoteError(f"there is a remote {name!r} already ({there}); choose it with -r {name}")
         with repo.config.edit() as settings:
-            settings["remote"].setdefault(name, {})["url"] = location
+            settings["remote"].setdefault(name, {})["url"] = shown
             settings["core"]["remote"] = name
+        if location != shown:
+            with repo.config.edit("local") as settings:
+                settings["remote"].setdefault(name, {})["url"] = location
+        return location != shown
 
 
 @contextmanager
@@ -58,7 +69,7 @@ def opened_remote(
         try:
             store = repo.cloud.get_remote_odb(remote, "push")
         except RemoteConfigError as error:
-            raise RemoteError(str(error)) from None
+            raise RemoteError(redacted(str(error))) from None
         yield repo, store
 
 

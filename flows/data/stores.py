@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.data.objects import RemoteError, content_hash, read_listing, sizes_at, unreachable
+from flows.redact import redacted
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -36,7 +37,7 @@ class Stores:
             return store
         except RemoteConfigError as error:  # one that keeps files under their names has no objects
             if self._name is not None:
-                raise RemoteError(str(error)) from None
+                raise RemoteError(redacted(str(error))) from None
             return None
 
     def listing(self, oid: str | None) -> dict[str, str] | None:

@@ -1,6 +1,5 @@
 """Objects from DVC's cache to a remote's store and back, each checked where it begins and where it arrives."""
 
-import shutil
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from flows.data.objects import (
     sizes_at,
     unreachable,
 )
+from flows.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -54,15 +54,12 @@ def fetch(repo: "Repo", store: "HashFileDB", oids: Iterable[str], needs: Needs, 
     from dvc_objects.fs import generic
 
     cache = repo.cache.local
-    incoming = Path(repo.tmp_dir) / "incoming"
     wanted = list(sizes_at(store, oids))
     fetched: list[str] = []
     damaged: list[Fault] = []
-    try:
+    with scratch_folder(Path(repo.root_dir), "incoming") as incoming:
         for begin in range(0, len(wanted), BATCH_OBJECTS):
             batch = wanted[begin : begin + BATCH_OBJECTS]
-            shutil.rmtree(incoming, ignore_errors=True)
-            incoming.mkdir()
             places = [str(incoming / oid) for oid in batch]
             try:
                 sources = [store.oid_to_path(oid) for oid in batch]
@@ -75,9 +72,9 @@ def fetch(repo: "Repo", store: "HashFileDB", oids: Iterable[str], needs: Needs, 
                 cache.add([str(incoming / oid) for oid in good], cache.fs, good, hardlink=True, check_exists=False)
             fetched += good
             damaged += [Fault(oid, needs.paths[oid], "damaged: another content") for oid in batch if not right[oid]]
+            for place in places:
+                Path(place).unlink(missing_ok=True)
             on_progress(begin + len(batch), len(wanted))
-    finally:
-        shutil.rmtree(incoming, ignore_errors=True)
     if damaged:
         raise RemoteError(
             f"{address_of(store)}: {describe_faults(damaged)}; not taken over, and nothing was checked out; "

@@ -1,12 +1,10 @@
 """The flow `backfill`: quality against data version, measured anew for every version of the data."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from filelock import FileLock, Timeout
@@ -16,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 
+from flows.cancelled import until_cancelled
 from flows.data.history import DataVersionAt, data_versions
 from flows.data.stores import Stores
 from flows.data.tree import prepared_tree
@@ -37,6 +36,7 @@ from flows.registry.production import (
 )
 from flows.registry.read import MODEL
 from flows.runs.pipeline import pipeline
+from flows.scratch import scratch_folder
 from flows.workspace import checked_config
 from genai_core.config import PARAMS_FILE, EvaluationConfig
 
@@ -53,6 +53,10 @@ def backfill(workspace: str, revisions: str, retrain: bool = False, out: str = "
         retrain: Train on each version, instead of measuring production.
         out: The folder for quality.csv, .png and .html.
     """
+    return until_cancelled(lambda: _backfill(workspace, revisions, retrain, out))
+
+
+def _backfill(workspace: str, revisions: str, retrain: bool, out: str) -> State[None]:
     root, logger = Path(workspace).resolve(), get_run_logger()
     config = checked_config(root).evaluation
     versions, code = data_versions(root, revisions), commit_of(root)
@@ -108,7 +112,8 @@ class _Production:
     def measure(self, version: DataVersionAt, tree: Path, place: Path) -> Row:
         drawn = place / "drawn" / "images"
         if not drawn.is_dir():
-            shutil.move(_drawn(self._root, self._production.folder, self._config), place / "drawn")
+            with _drawn(self._root, self._production.folder, self._config) as new:
+                shutil.move(new, place / "drawn")
         kept, there = place / "test-images", count_tests(tree / DATASET)
         if not kept.is_file():
             kept.write_text(str(there))
@@ -144,17 +149,16 @@ class _Retrained:
                         raise VersionError(f"{path} was not made for data version {version.raw[:10]}")
                     lay_out(Stores(repo), md5, frozen / path, path)
             shutil.copy(tree / PARAMS_FILE, frozen)
-        with TemporaryDirectory(dir=place) as scratch:
-            drawn = Path(scratch) / "drawn"
-            shutil.move(_drawn(self._root, tree, self._config), drawn)
+        with _drawn(self._root, tree, self._config) as drawn:
             found = distance(self._root, frozen, drawn / "images", frozen / DATASET, get_run_logger().info)
         return _row(version, tree, f"trained on {version.raw[:10]}", self._newest.raw, found)
 
 
-def _drawn(root: Path, folder: Path, config: EvaluationConfig) -> Path:
-    out = f".genai/drawn-{os.getpid()}"
-    shutil.rmtree(folder / out, ignore_errors=True)
-    return draw(root, folder, out, config.total_images, config.seed, get_run_logger().info)
+@contextmanager
+def _drawn(root: Path, folder: Path, config: EvaluationConfig) -> Iterator[Path]:
+    with scratch_folder(folder, "drawn") as scratch:
+        out = f"{scratch.relative_to(folder.resolve())}/batch"
+        yield draw(root, folder, out, config.total_images, config.seed, get_run_logger().info)
 
 
 def _row(version: DataVersionAt, tree: Path, model: str, tested_on: str, found: Distance) -> Row:

@@ -15,10 +15,10 @@ from flows.graph import open_repo
 from flows.locked import lock_at
 from flows.process import run_command
 from flows.registry.read import MODEL, STAGE, read_registry
+from flows.scratch import scratch_folder
 
 PLACE = Path(".genai/compare")  # below the workspace
 COMPARISON_FILE, CONFIG_FILE = "comparison.json", "config.json"
-_MODELS, _NEW = Path(".genai/compared-models"), Path(".genai/compared")
 
 
 class ComparisonError(RuntimeError):
@@ -40,13 +40,9 @@ def compare(
 
     Gives comparison.json (docs/evaluation.md). Raises ComparisonError, GitError or RemoteError.
     """
-    place = workspace / _MODELS
-    shutil.rmtree(place, ignore_errors=True)  # what a killed run left
-    try:
+    with scratch_folder(workspace, "models") as place:
         sides = [Side(name, find_model(workspace, name, place / letter)) for letter, name in (("a", a), ("b", b))]
         return compare_folders(workspace, sides[1], sides[0], out or workspace / PLACE, on_line)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def compare_folders(
@@ -64,7 +60,6 @@ def compare_folders(
     `out` is written whole, or left as it was. Raises ComparisonError with the task's own line.
     """
     command = [sys.executable, "-m", "tasks.compare_models", str(candidate.folder), f"--name={candidate.name}"]
-    command += [f"--out={_NEW}"]
     if champion is not None:
         command += [f"--against={champion.folder}", f"--against-name={champion.name}"]
         command += ["--or-alone"] if or_alone else []
@@ -74,17 +69,19 @@ def compare_folders(
         said.append(line)
         on_line(line)
 
-    shutil.rmtree(workspace / _NEW, ignore_errors=True)
-    status = run_command(command, folder=workspace, environment={"PYTHONUNBUFFERED": "1"}, on_line=keep)
-    if status != 0:
-        raise ComparisonError(said[-1] if said else f"tasks.compare_models ended with status {status}")
-    values: dict[str, Any] = json.loads((workspace / _NEW / COMPARISON_FILE).read_text())
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.with_name(f".{out.name}.new")  # may lie on another file system: copied first, then one rename
-    shutil.rmtree(beside, ignore_errors=True)
-    shutil.move(workspace / _NEW, beside)
-    shutil.rmtree(out, ignore_errors=True)
-    os.rename(beside, out)
+    with scratch_folder(workspace, "compared") as scratch:
+        new = scratch / "new"
+        command += [f"--out={new.relative_to(workspace.resolve())}"]
+        status = run_command(command, folder=workspace, environment={"PYTHONUNBUFFERED": "1"}, on_line=keep)
+        if status != 0:
+            raise ComparisonError(said[-1] if said else f"tasks.compare_models ended with status {status}")
+        values: dict[str, Any] = json.loads((new / COMPARISON_FILE).read_text())
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # May lie on another file system: copied first, then one rename. The name is this command's own, as scratch is.
+        beside = out.with_name(f".{out.name}.{scratch.name}")
+        shutil.move(new, beside)
+        shutil.rmtree(out, ignore_errors=True)
+        os.rename(beside, out)
     return values
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.redact import without_secrets
 from flows.retraining.source import RetrainError
-from flows.services.api import Api, ApiError, auth_string
+from flows.services.api import ApiError, api_at
 
 _FILE = Path(".genai/retrain/waiting.json")
 
@@ -17,7 +18,8 @@ def waiting(workspace: Path, run_id: str, run_name: str, api_url: str) -> Iterat
     """Write down, for the length of the body, which run waits for an answer and where."""
     path = workspace / _FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"id": run_id, "name": run_name, "api": api_url, "pid": os.getpid()}))
+    api = without_secrets(api_url)
+    path.write_text(json.dumps({"id": run_id, "name": run_name, "api": api, "pid": os.getpid()}))
     try:
         yield
     finally:
@@ -33,7 +35,7 @@ def answer(workspace: Path, run: str | None, *, promote: bool, note: str) -> str
     if run not in (None, found["id"], found["name"]):
         raise RetrainError(f"{run} does not wait; what waits is {found['name']} ({found['id']})")
     try:
-        said = Api(found["api"], auth_string()).post(
+        said = api_at(found["api"]).post(
             f"flow_runs/{found['id']}/resume", run_input={"promote": promote, "note": note}
         )
     except ApiError as error:

@@ -15,6 +15,7 @@ from flows.process import run_command
 from flows.registry.read import Registry
 from flows.retraining.source import RetrainError
 from flows.runs.checkout import Worktree
+from flows.scratch import scratch_folder
 
 _PLACE = Path(".genai/champion")  # in the worktree
 
@@ -62,9 +63,8 @@ def shape_of_production(workspace: Path, registry: Registry) -> Shape | None:
         files = stores.listing(prepared.md5) or {}
         if "dataset.json" not in files:
             return None
-        folder = workspace / ".genai" / "retrain" / "production"
-        shutil.rmtree(folder, ignore_errors=True)
-        if stores.lay_out(files, ["dataset.json"], folder):
-            return None
-    info = json.loads((folder / "dataset.json").read_text())
+        with scratch_folder(workspace, "production") as folder:
+            if stores.lay_out(files, ["dataset.json"], folder):
+                return None
+            info = json.loads((folder / "dataset.json").read_text())
     return Shape(info["image_size"], info["channels"], tuple(info["classes"]), info["counts"].get("train", 0))

@@ -24,7 +24,7 @@ def retrain(
 
     All of it happens in a checkout of its own: your files stay as they are. Exit status 3: the candidate was rejected.
     """
-    from flows.services.server import configured_api_url
+    from flows.services.settings import configured_api_url
     from flows.workspace import checked_config
 
     checked_config(workspace)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from flows.git import GitError, commit_of, git, remote_of
 from flows.locked import RAW_FILE
-from flows.workspace import only_run_in
-from genai_core.config import ConfigError
+from flows.workspace import WorkspaceBusy, only_run_in
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ def merge_into(workspace: Path, branch: str, retrained: str, title: str) -> Merg
             _stage_what_is_equal(workspace, commit)
             git(workspace, "merge", "--quiet", "--ff-only", "--no-verify", commit)
             return Merged(commit, f"{branch} has it ({commit[:7]}); `genai run` brings its files into this checkout")
-    except ConfigError:
+    except WorkspaceBusy:
         return Merged(None, f"a run is at work in this checkout, so its branch was left alone; {by_hand}")
     except GitError as error:
         return Merged(None, f"{branch} was left as it was ({error}); {by_hand}")

@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.cancelled import until_cancelled
 from flows.registry.read import MODEL
 from flows.retraining.checkout import close_checkout
 from flows.retraining.endings import broken, deliver, finish_interrupted, reject
@@ -55,15 +56,23 @@ def retrain(
         plan_only: Only decide.
     """
     root = Path(workspace).resolve()
+    why = reason or (f"data {old_version[:10]} -> {new_version[:10]}" if new_version else "")
+    return until_cancelled(lambda: _alone(root, why, asked=asked, action=action, plan_only=plan_only))
+
+
+def _alone(root: Path, why: str, *, asked: bool, action: Action | None, plan_only: bool) -> State[None]:
+    """One retraining of a checkout at a time."""
     with only_run_in(root, "retraining"):
-        absorb_queued()  # events until here are about data that are taken now
-        if reason or new_version:
-            say(f"started because: {reason or f'data {old_version[:10]} -> {new_version[:10]}'}")
+        absorbed = absorb_queued()  # events until here are about data that are taken now
+        if why:
+            say(f"started because: {why}")
+        for other in absorbed.reasons:
+            say(f"made one with a queued run, started because: {other}")
         situation = notice(root)
         try:
             if not plan_only and finish_interrupted(root, situation):
                 situation = notice(root)
-            return _retrain(root, situation, asked=asked, action=action, plan_only=plan_only)
+            return _retrain(root, situation, asked=asked or absorbed.asked, action=action, plan_only=plan_only)
         except Exception as error:
             if not plan_only:
                 text = f"{error}\nProduction is as it was: {situation.champion or 'none'}."

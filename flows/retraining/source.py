@@ -7,6 +7,7 @@ from pathlib import Path
 from flows.git import GitError, changed_files, git
 from flows.graph import open_repo
 from flows.locked import RAW_FILE, lock_at
+from flows.scratch import scratch_folder
 from flows.watching.news import newest_data, uncommitted_data
 from genai_core.config import PARAMS_FILE, Config, load_config
 
@@ -49,10 +50,10 @@ def find_source(workspace: Path) -> Source:
 def config_at(workspace: Path, commit: str) -> Config:
     """params.yaml of a commit, checked. Raises ConfigError or GitError."""
     text = git(workspace, "show", f"{commit}:./{PARAMS_FILE}")
-    path = workspace / ".genai" / "retrain" / PARAMS_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return load_config(path)
+    with scratch_folder(workspace, "config") as folder:
+        path = folder / PARAMS_FILE
+        path.write_text(text)
+        return load_config(path)
 
 
 def check_can_start(workspace: Path, source: Source) -> None:

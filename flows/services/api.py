@@ -1,66 +1,78 @@
 """Prefect's API by plain HTTP: for commands that ask a server one thing; importing prefect would cost a second."""
 
-import base64
 import json
-import os
 import time
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from flows.redact import without_secrets
+from flows.services.settings import AUTH, KEY, URL, Credentials, credentials_for, tls_context
+from flows.web import StatusError, WebError, basic, send
 
 # Prefect's server answers so when another request holds its SQLite; it has undone what it began. Its own client asks
 # again, too.
 _BUSY = 503
 _BUSY_WAITS_S = (0.25, 0.5, 1.0, 2.0, 4.0, 4.0)
+UNAUTHORISED = 401
+_HOW_TO_BE_LET_IN = f"set {AUTH} to the server's user:password, or {URL} and {KEY} for Prefect Cloud"
 
 
 class ApiError(RuntimeError):
-    """The server did not answer, refused, or was busy for some seconds; the message is one line."""
+    """The server did not answer, refused, or was busy for some seconds; the message is one line.
+
+    status: of HTTP; None: there was no answer of a Prefect server.
+    """
+
+    def __init__(self, url: str, reason: str, status: int | None = None) -> None:
+        super().__init__(f"{without_secrets(url)}: {reason}")
+        self.reason, self.status = reason, status
 
 
 @dataclass(frozen=True)
 class Api:
-    """A server by its address (http://127.0.0.1:4200/api) and, where it wants one, its auth string."""
+    """A server by its address (http://127.0.0.1:4200/api) and what lets in there."""
 
     url: str
-    auth: str | None = None
+    credentials: Credentials = field(default_factory=Credentials)
 
     def get(self, path: str, timeout_s: float = 10.0) -> Any:
         """Raises ApiError."""
-        return self._ask(urllib.request.Request(f"{self.url}/{path}"), timeout_s)  # noqa: S310 - the user's own address
+        return self._ask("GET", path, None, timeout_s)
 
     def post(self, path: str, **body: Any) -> Any:
         """Raises ApiError."""
-        return self._send("POST", path, body)
+        return self._ask("POST", path, body)
 
     def put(self, path: str, **body: Any) -> Any:
         """Raises ApiError."""
-        return self._send("PUT", path, body)
+        return self._ask("PUT", path, body)
 
-    def _send(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        content, kind = json.dumps(body).encode(), {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/{path}", content, kind, method=method)  # noqa: S310
-        return self._ask(request, 10.0)
-
-    def _ask(self, request: urllib.request.Request, timeout_s: float) -> Any:
-        if self.auth:
-            request.add_header("Authorization", f"Basic {base64.b64encode(self.auth.encode()).decode()}")
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float = 10.0) -> Any:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if self.credentials.auth:
+            headers["Authorization"] = basic(self.credentials.auth)
+        elif self.credentials.key:
+            headers["Authorization"] = f"Bearer {self.credentials.key}"
+        content, context = None if body is None else json.dumps(body).encode(), tls_context(self.url)
         waits = iter(_BUSY_WAITS_S)
         while True:
             try:
-                with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
-                    return json.loads(answer.read() or b"null")
-            except urllib.error.HTTPError as error:
-                if error.code == _BUSY and (wait_s := next(waits, None)) is not None:
+                answer = send(
+                    f"{self.url}/{path}", content, method=method, headers=headers, timeout_s=timeout_s, context=context
+                )
+                return json.loads(answer or b"null")
+            except StatusError as error:
+                if error.status == _BUSY and (wait_s := next(waits, None)) is not None:
                     time.sleep(wait_s)
                     continue
-                hint = "; set PREFECT_API_AUTH_STRING to the server's" if error.code == 401 else ""
-                raise ApiError(f"{self.url}: status {error.code} for {request.selector}{hint}") from None
-            except (OSError, ValueError) as error:
-                raise ApiError(f"{self.url}: {getattr(error, 'reason', error)}") from None
+                hint = f"; {_HOW_TO_BE_LET_IN}" if error.status == UNAUTHORISED else ""
+                raise ApiError(self.url, f"status {error.status} for {path}{hint}", error.status) from None
+            except WebError as error:
+                raise ApiError(self.url, str(error)) from None
+            except ValueError:
+                raise ApiError(self.url, "its answer is not JSON, as a Prefect server's is") from None
 
 
-def auth_string() -> str | None:
-    """What clients and a server that this user starts authenticate with."""
-    return os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING")
+def api_at(url: str, *, ours: bool = False) -> Api:
+    """The server at an address, with what this user has for it. ours: `genai up` started it. Raises SettingsError."""
+    return Api(url.rstrip("/"), credentials_for(url, ours=ours))

@@ -23,13 +23,24 @@ from flows.services.deployment_file import DEPLOYMENTS, ServicesError, deploymen
 from flows.services.doctor_locks import check_locks
 from flows.services.doctor_retraining import check_retraining
 from flows.services.doctor_server import check_schedules, check_server, check_silent_runs, check_workers
+from flows.services.settings import SettingsError
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
 
 PACKAGE = "genai-pipeline"
 LEAST_FREE_GB, WANTED_FREE_GB = 1.0, 10.0
 # No retraining takes so long.
 OLD_WORKTREE_S = 14 * 86400.0
-EXPECTED = (ApiError, ConfigError, GitError, GraphError, OSError, RegistryError, RemoteError, ServicesError)
+EXPECTED = (
+    ApiError,
+    ConfigError,
+    GitError,
+    GraphError,
+    OSError,
+    RegistryError,
+    RemoteError,
+    ServicesError,
+    SettingsError,
+)
 
 
 def examine(workspace: Path) -> list[Check]:
@@ -125,11 +136,15 @@ def _disk(workspace: Path) -> Check:
 
 
 def _gpu(workspace: Path) -> Check:
-    wanted = load_config(workspace / PARAMS_FILE).compute.accelerator
+    compute = load_config(workspace / PARAMS_FILE).compute
+    wanted, threads = compute.accelerator, compute.cpu_threads
     machine = this_machine("cuda" if wanted == "cuda" else "auto")
     found = f"{len(machine.gpus)} GPUs, {machine.cores} cores, {machine.memory_gb:.0f} GB memory"
     if wanted == "cuda" and not machine.gpus:
         return Check("GPU", "fail", f"{found}, and compute.accelerator is cuda", "set it to auto, or mend the driver")
+    if threads > machine.cores:
+        told = f"{found}, and compute.cpu_threads is {threads}: they will wait for each other"
+        return Check("GPU", "warn", told, "set it to the cores, or give the container more")
     return Check("GPU", "ok", found)
 
 

@@ -1,13 +1,15 @@
 """`genai doctor`: what it asks Prefect's server, the one that is configured or that `genai up` started."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.services.api import Api, ApiError, auth_string
+from flows.redact import without_secrets
+from flows.services.api import Api, ApiError, api_at
 from flows.services.check import Check
 from flows.services.deployment_file import deployment_file, work_pools
-from flows.services.server import configured_api_url
+from flows.services.settings import configured_api_url
 from flows.services.silence import PENDING_S, SILENCE_S, not_as_wanted
 from flows.services.started import read_state
 
@@ -17,10 +19,13 @@ def check_server(workspace: Path) -> Check:
     if api is None:
         return Check("server", "ok", "none is configured; genai run starts its own for as long as it runs")
     try:
-        api.get("ready")  # asks the database, too
+        api.post("flows/filter", limit=1)  # asks the database, too, and lets in whom the server knows
     except ApiError as error:
         return Check("server", "fail", str(error), "genai up, or unset PREFECT_API_URL")
-    return Check("server", "ok", f"{api.url}, version {api.get('admin/version')}, its database answers")
+    version = "of Prefect Cloud"
+    with suppress(ApiError):  # Cloud says none
+        version = f"version {api.get('admin/version')}"
+    return Check("server", "ok", f"{without_secrets(api.url)}, {version}, its database answers")
 
 
 def check_workers(workspace: Path) -> Check:
@@ -77,7 +82,7 @@ def check_silent_runs(workspace: Path) -> Check:
         return Check("silent runs", "ok", "no server, none")
     if missing := not_as_wanted(api):
         found = f"what marks runs of dead workers as crashed is missing or was changed: {', '.join(missing)}"
-        return Check("silent runs", "warn", found, "genai up makes the automations")
+        return Check("silent runs", "warn", found, "genai up, or prefect deploy, makes the automations")
     running = api.post("flow_runs/filter", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
     beats = api.post("events/filter", filter={"event": {"name": ["prefect.flow-run.heartbeat"]}}, limit=50)
     heard = {event["resource"]["prefect.resource.id"] for event in beats["events"]}
@@ -103,6 +108,7 @@ def _is_older(moment: str | None, seconds: float) -> bool:
 
 def _api(workspace: Path) -> Api | None:
     """The server that was configured, or that `genai up` started."""
-    url, state = configured_api_url(), read_state(workspace)
-    found = url or (state.url if state and state.living() else None)
-    return Api(found.rstrip("/"), auth_string()) if found else None
+    configured, state = configured_api_url(), read_state(workspace)
+    own = state.url if state and state.living() else None
+    url = configured or own
+    return api_at(url, ours=url == own) if url else None

@@ -13,8 +13,10 @@ from types import MappingProxyType
 import psutil
 
 from flows.process import TimedOut, run_command, start_service
-from flows.services.api import Api, ApiError, auth_string
+from flows.redact import redacted, without_secrets
+from flows.services.api import Api, ApiError, api_at
 from flows.services.deployment_file import DEPLOYMENTS, ServicesError, check_deployments, deployment_file, work_pools
+from flows.services.settings import AUTH, SERVER_AUTH, server_auth, setting
 from flows.services.silence import HEARTBEAT_S, ensure_automations
 from flows.services.started import STATE, Service, State, alone, end, read_state, write_state
 
@@ -38,7 +40,7 @@ def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, dat
         server = next((service for service in before if service.name == "server"), None)
         if server and state and state.url != wanted:
             raise ServicesError(f"a server of this checkout runs at {state.url} already; genai down ends it")
-        api = Api(wanted, auth_string())
+        api = api_at(wanted, ours=True)
         started = list(before)
         try:
             if server is None:
@@ -83,8 +85,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _check_access(host: str) -> None:
-    auth = os.environ.get("PREFECT_SERVER_API_AUTH_STRING", "")
-    if not is_loopback(host) and ":" not in auth:
+    if not is_loopback(host) and ":" not in (server_auth() or ""):
         raise ServicesError(
             f"--host {host} is open to others, and who reaches the API runs code on the workers: "
             "set PREFECT_SERVER_API_AUTH_STRING to user:password first"
@@ -118,11 +119,13 @@ def _worker_command(pool: str) -> list[str]:
 
 def _environment(workspace: Path, url: str) -> dict[str, str]:
     home = {"PREFECT_HOME": str(workspace / HOME)} if "PREFECT_HOME" not in os.environ else {}
-    auth = auth_string()
+    own = server_auth()  # written out: the processes look for files with settings where they run
+    auth = own or setting(AUTH)
     return {
         **os.environ,
         **home,
-        **({"PREFECT_API_AUTH_STRING": auth} if auth else {}),
+        **({SERVER_AUTH: own} if own else {}),
+        **({AUTH: auth} if auth else {}),
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
@@ -137,7 +140,7 @@ def database_settings(address: str | None) -> dict[str, str]:
         return {}
     scheme, _, rest = address.partition("://")
     if scheme not in ("postgresql", "postgres", "postgresql+asyncpg") or "/" not in rest:
-        shown = f"{scheme}://{rest.rpartition('@')[2]}" if rest else "..."  # no password on the screen
+        shown = without_secrets(address) if rest else "..."
         raise ServicesError(f"--postgres {shown}: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
     return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{rest}"}
 
@@ -183,7 +186,7 @@ def _wait(what: str, workspace: Path, service: Service, ready: Callable[[], bool
         if not service.process() or time.monotonic() > deadline:
             log = _log(workspace, service.name)
             said = log.read_text(errors="replace").strip().splitlines()[-3:] if log.is_file() else []
-            raise ServicesError("\n".join([f"{what} did not come up; see {log}:", *said]))
+            raise ServicesError("\n".join([f"{what} did not come up; see {log}:", *map(redacted, said)]))
         time.sleep(0.2)
 
 

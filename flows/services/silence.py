@@ -7,7 +7,8 @@ taken and not begun sends none yet: it would stay "Pending".
 
 from typing import Any
 
-from flows.services.api import Api
+from flows.services.api import Api, ApiError
+from flows.services.settings import Credentials
 
 HEARTBEAT_S = 30  # Prefect takes no less
 # Three heartbeats: one may be late, or lost with a server that is restarted.
@@ -32,6 +33,24 @@ def ensure_automations(api: Api, silence_s: float = SILENCE_S, pending_s: float 
             api.post("automations/", **wanted)
         elif not _is_as(found, wanted):
             api.put(f"automations/{found['id']}", **wanted)
+
+
+def mark_silent_runs() -> dict[str, str]:
+    """A step of `prefect deploy` (deployments/prefect.yaml): bring them to what they should be at its server.
+
+    A server that refuses is told about, and the deployments are made: `genai doctor` says what is missing.
+    """
+    from prefect.settings import get_current_settings  # which `prefect deploy` has loaded, with its --profile
+
+    known = get_current_settings().api
+    if known.url is None:  # a server that ends with the command
+        return {}
+    auth, key = (secret.get_secret_value() if secret else None for secret in (known.auth_string, known.key))
+    try:
+        ensure_automations(Api(known.url.rstrip("/"), Credentials(auth, key)))
+    except ApiError as error:
+        print(f"Runs that fall silent will not be marked as crashed: {error}")
+    return {}
 
 
 def not_as_wanted(api: Api) -> tuple[str, ...]:

@@ -21,11 +21,28 @@ def watch(workspace: Path, once: bool, every_s: float, source: str | None, add: 
     With a Prefect server (PREFECT_API_URL, or one that `genai up` started here), news becomes an event, which starts
     the deployment `retrain`. On a server the deployment `watch` does the same by a schedule.
     """
+    news = _look(workspace, source, add)
     if once:
-        sys.exit(EXIT_NEWS if _look(workspace, source, add) else 0)
+        sys.exit(EXIT_NEWS if news else 0)
     while True:
-        _look(workspace, source, add)
         time.sleep(every_s)
+        _look_again(workspace, source, add)
+
+
+def _look_again(workspace: Path, source: str | None, add: bool | None) -> None:
+    """What was well at the first look and is not at this one, a folder that is not mounted, may be at the next."""
+    from flows.data.add import DataError
+    from flows.git import GitError
+    from flows.registry.read import RegistryError
+    from flows.services.server import ServerError
+    from flows.services.settings import SettingsError
+    from flows.watching.folder import WatchError
+    from genai_core.config import ConfigError
+
+    try:
+        _look(workspace, source, add)
+    except (ConfigError, DataError, GitError, RegistryError, ServerError, SettingsError, WatchError) as error:
+        click.echo(click.style(f"{error}; looks again later", fg="red"), err=True)
 
 
 def _look(workspace: Path, source: str | None, add: bool | None) -> bool:
@@ -52,7 +69,8 @@ def _announce(workspace: Path) -> None:
     """Send the event, where a server is there to take it: the look is repeated by the flow, as on a schedule."""
     import os
 
-    from flows.services.server import configured_api_url
+    from flows.redact import without_secrets
+    from flows.services.settings import configured_api_url
     from flows.services.started import read_state
 
     state = read_state(workspace)
@@ -68,4 +86,5 @@ def _announce(workspace: Path) -> None:
     from flows.watching.watch import watch as flow
 
     state_of_run = flow(str(workspace), add=False, return_state=True)
-    click.echo(f"told the Prefect server at {url}" if state_of_run.is_completed() else str(state_of_run.message))
+    told = f"told the Prefect server at {without_secrets(url)}"
+    click.echo(told if state_of_run.is_completed() else str(state_of_run.message))

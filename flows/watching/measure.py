@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
@@ -23,6 +22,7 @@ from flows.registry.production import (
 )
 from flows.registry.read import MODEL
 from flows.runs.pipeline import pipeline
+from flows.scratch import scratch_folder
 from flows.watching.news import newest_data, production_data
 from flows.watching.notify import Event, notify
 from flows.watching.watch import PRODUCTION_WORSE, emit
@@ -62,8 +62,8 @@ def evaluate(workspace: str = ".") -> State[None]:
             return Cancelled(message="stopped on request")
         if not prepared.is_completed():
             return Failed(message=f"the newest data could not be prepared: {prepared.message}")
-        with TemporaryDirectory(dir=production.folder) as scratch:
-            out = f"{Path(scratch).name}/drawn"
+        with scratch_folder(production.folder, "drawn") as scratch:
+            out = f"{scratch.relative_to(production.folder.resolve())}/batch"
             images, seed = config.evaluation.total_images, config.evaluation.seed
             drawn = draw(root, production.folder, out, images, seed, logger.info) / "images"
             tests = [production.folder / DATASET, tree / DATASET]

@@ -1,6 +1,5 @@
 """Is there something that production was not made of? By versions and stamps: nothing is downloaded, nothing hashed."""
 
-import hashlib
 import json
 import os
 import time
@@ -8,17 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.data.addresses import is_address
 from flows.data.versions import WORKING_TREE, version_at
 from flows.git import GitError, commit_of, git, remote_of
 from flows.registry.read import read_registry
-from flows.workspace import RAW_DATA
 
 REMOTE_TIMEOUT_S = 20.0
-
-
-class WatchError(ValueError):
-    """What is to be watched is not there or cannot be; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +22,6 @@ class Newest:
     commit: str
     where: str  # "this checkout", or "origin/main"
     fault: str = ""  # why the git remote could not be asked
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A watched folder or file at a look: how much is there, what tells it from another state, when it last changed."""
-
-    files: int
-    stamp: str
-    changed_at: float  # seconds since the epoch
 
 
 @dataclass(frozen=True)
@@ -111,30 +95,6 @@ def uncommitted_data(workspace: Path) -> str | None:
     return here if here != version_at(workspace, "HEAD", "HEAD").raw else None
 
 
-def look_at(source: str, workspace: Path) -> Folder:
-    """The state of a watched folder or file by names, sizes and times of its files. Raises WatchError."""
-    if is_address(source):
-        raise WatchError(f"watch.source: {source}: only a folder or file of this machine can be watched; mount it")
-    path = Path(os.path.normpath(workspace / Path(source).expanduser()))
-    raw = workspace / RAW_DATA
-    if path == raw or raw in path.parents:
-        raise WatchError(f"watch.source: {path} is a part of {RAW_DATA}; name the folder in which images arrive")
-    if not path.exists():
-        raise WatchError(f"watch.source: {path}: no such folder or file; is it mounted?")
-    digest = hashlib.sha256()
-    files, changed_at = 0, path.stat().st_mtime
-    for name, stat in sorted(_files(path)):
-        files += 1
-        changed_at = max(changed_at, stat.st_mtime, stat.st_ctime)
-        digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode(errors="surrogateescape"))
-    return Folder(files, digest.hexdigest(), changed_at)
-
-
-def is_settled(folder: Folder, settle_s: float, now: float) -> bool:
-    """Whether nothing changed there for so long. A time in the future, of another machine's clock, counts as old."""
-    return folder.changed_at > now or now - folder.changed_at >= settle_s
-
-
 # --- what was told and taken already: .genai/watch.json, safe to delete -----------------------------------------------
 
 
@@ -205,19 +165,3 @@ def _ahead(workspace: Path, head: str) -> tuple[str, str] | None:
         git(workspace, "fetch", "--quiet", "--no-tags", remote, f"refs/heads/{branch}")
     behind = git(workspace, "rev-list", "--count", f"{head}..{there}").strip()
     return None if behind == "0" else (there, f"{remote}/{branch}")
-
-
-def _files(path: Path) -> list[tuple[str, os.stat_result]]:
-    """Every file below a folder, or the file itself, by its path. Links are not followed."""
-    if path.is_file():
-        return [("", path.stat())]
-    found, folders = [], [(str(path), "")]
-    while folders:
-        folder, prefix = folders.pop()
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append((entry.path, f"{prefix}{entry.name}/"))
-                elif entry.is_file():
-                    found.append((f"{prefix}{entry.name}", entry.stat()))
-    return found

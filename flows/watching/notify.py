@@ -4,13 +4,13 @@ import json
 import os
 import smtplib
 import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from email.message import EmailMessage
 from functools import partial
 
+from flows.redact import hosts_only
+from flows.web import send
 from genai_core.config import FROM_ENVIRONMENT, EmailConfig, EventKind, NotifyConfig
 
 TIMEOUT_S = 15.0
@@ -45,8 +45,8 @@ def notify(event: Event, config: NotifyConfig) -> tuple[str, ...]:
         try:
             tell()
         except Exception as error:  # of any library that a block may use
-            reason = " ".join(str(getattr(error, "reason", None) or error).split()) or type(error).__name__
-            failures.append(f"{name}: {_without_address(reason)}")
+            reason = " ".join(str(error).split()) or type(error).__name__
+            failures.append(f"{name}: {hosts_only(reason)}")
     return tuple(failures)
 
 
@@ -70,11 +70,7 @@ def _webhook(event: Event, address: str) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "genai-pipeline"}
     if token := os.environ.get("GENAI_WEBHOOK_TOKEN"):
         headers["Authorization"] = f"Bearer {token}"
-    request = urllib.request.Request(address, json.dumps(asdict(event)).encode(), headers)  # noqa: S310 - see above
-    try:
-        urllib.request.urlopen(request, timeout=TIMEOUT_S).close()  # noqa: S310
-    except urllib.error.HTTPError as error:
-        raise RuntimeError(f"status {error.code}") from None
+    send(address, json.dumps(asdict(event)).encode(), headers=headers, timeout_s=TIMEOUT_S)
 
 
 def _email(event: Event, config: EmailConfig) -> None:
@@ -97,9 +93,3 @@ def _secret(name: str) -> str:
     if value := os.environ.get(name):
         return value
     raise ValueError(f"the environment has no {name}")
-
-
-def _without_address(reason: str) -> str:
-    """An error may quote the address, which is a secret."""
-    address = os.environ.get("GENAI_WEBHOOK_URL")
-    return reason.replace(address, "GENAI_WEBHOOK_URL") if address else reason

@@ -264,30 +264,27 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real Prefect server on loopback. It has a lifeline: it ends with the tests, however these end."""
-    home = tmp_path_factory.mktemp("server")
+    """A real Prefect server on loopback."""
+    with prefect_server(tmp_path_factory.mktemp("server")) as url:
+        yield Server(url)
+
+
+@contextmanager
+def prefect_server(home: Path, **variables: str) -> Iterator[str]:
+    """A real Prefect server's address. It has a lifeline: it ends with the tests, however these end."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "prefect",
-        "server",
-        "start",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--no-ui",
-    ]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     lines: list[str] = []
     processes = Processes(grace_s=5.0)
 
     def serve() -> None:
-        environment = {**os.environ, "PREFECT_HOME": str(home)}
+        environment = {**os.environ, "PREFECT_HOME": str(home), **variables}
         with suppress(Stopped):
-            processes.run(command, folder=home, environment=environment, timeout_s=None, on_line=lines.append)
+            processes.run(
+                [*command, "--no-ui"], folder=home, environment=environment, timeout_s=None, on_line=lines.append
+            )
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -298,7 +295,7 @@ def server(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
             assert time.monotonic() < deadline, "\n".join(lines)
             assert thread.is_alive(), "\n".join(lines)
             time.sleep(0.2)
-        yield Server(url)
+        yield url
     finally:
         processes.stop()
         thread.join()

@@ -111,7 +111,7 @@ def test_a_server_that_does_not_answer(fresh: Path) -> None:
 
 def test_ctrl_c_while_the_temporary_server_starts(fresh: Path, tmp_path: Path) -> None:
     with started_genai(fresh, "run", PREFECT_HOME=str(tmp_path / "prefect")) as process:
-        wait_for(lambda: any("prefect.server" in line for line in processes_in(tmp_path)), 60.0)
+        wait_for(lambda: any("temporary_server" in line for line in processes_in(tmp_path)), 60.0)
         time.sleep(0.7)
         shell(fresh, f"kill -INT {process.pid}")
         status, output = ended(process)

@@ -192,7 +192,7 @@ def test_this_machine_asks_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_this_machine_counts_what_this_process_may_use() -> None:
     machine = this_machine("cpu")
-    assert machine.cores == len(psutil.Process().cpu_affinity())
+    assert 1 <= machine.cores <= len(psutil.Process().cpu_affinity())
     assert 0 < machine.memory_gb <= psutil.virtual_memory().total / 2**30
 
 

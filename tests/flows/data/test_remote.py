@@ -53,6 +53,28 @@ def last_line(text: str) -> str:
     return text.strip().splitlines()[-1]
 
 
+def test_what_is_secret_in_an_address_is_in_no_tracked_file_and_in_no_message(fresh: Path) -> None:
+    location = "http://me:token@127.0.0.1:9/store?sig=token"
+    answer = genai(fresh, "data", "push", "--to", location)
+    assert answer.returncode == 2
+    assert "http://127.0.0.1:9/store: " in answer.stderr
+    assert "token" not in answer.stdout + answer.stderr
+    assert "url = http://127.0.0.1:9/store\n" in (fresh / ".dvc/config").read_text()
+    shell(fresh, "git add -A && git commit -q -m remote")
+    assert "token" not in shell(fresh, "git show HEAD:.dvc/config && git show --stat HEAD")
+    with open_repo(fresh) as repo:
+        assert repo.config["remote"]["storage"]["url"] == location
+    assert not add_default_remote(fresh, "http://127.0.0.1:9/store"), "known, and what lets in stays"
+    with open_repo(fresh) as repo:
+        assert repo.config["remote"]["storage"]["url"] == location
+    with pytest.raises(RemoteError, match="there is a remote 'storage' already") as error:
+        add_default_remote(fresh, "http://me:other@127.0.0.1:9/other")
+    assert "token" not in str(error.value)
+    assert add_default_remote(fresh, "http://127.0.0.1:9/store?sig=newer")
+    with open_repo(fresh) as repo:
+        assert repo.config["remote"]["storage"]["url"].endswith("sig=newer")
+
+
 def test_a_fresh_clone_has_the_same_bytes_and_nothing_to_run(pushed: Path, store: Path, tmp_path: Path) -> None:
     clone = fresh_clone(pushed, tmp_path / "clone")
     done = pull(clone)

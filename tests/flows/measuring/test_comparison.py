@@ -54,4 +54,4 @@ def test_the_command_ends_with_the_tasks_line_and_leaves_nothing(home: Path) -> 
     assert answer.returncode == 2
     assert "compare:" in answer.stderr
     assert not (home / ".genai/compare").exists()
-    assert not (home / ".genai/compared-models").exists()
+    assert [path for path in (home / ".genai/scratch").iterdir() if path.is_dir()] == []

@@ -19,7 +19,7 @@ from flows.services.doctor import examine
 from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, shell, started_genai, wait_for
 from tests.flows.model_home import git_remote, hook
 from tests.flows.retrain_home import last, new_home, put, retrain, setting, started, track, variables
-from tests.flows.watching.test_notify import web_server
+from tests.flows.web_servers import site
 
 pytestmark = DVC_WARNS
 
@@ -212,8 +212,8 @@ def test_a_person_has_the_last_word(home: Path, server: Server) -> None:
     track(home)
     wanted = variables(home)
     del wanted["timeout"]
-    with web_server() as (port, got):
-        wanted["GENAI_WEBHOOK_URL"] = f"http://127.0.0.1:{port}"
+    with site() as hook:
+        wanted["GENAI_WEBHOOK_URL"] = f"http://127.0.0.1:{hook.port}"
         with started_genai(home, "retrain", api_url=server.url, **wanted) as process:
             wait_for((home / ".genai/retrain/waiting.json").exists, 120.0)
             wait_for(lambda: server.flow_runs(home)[-1]["state"]["type"] == "PAUSED", 60.0)
@@ -221,7 +221,7 @@ def test_a_person_has_the_last_word(home: Path, server: Server) -> None:
             assert answer.returncode == 0, answer.stderr
             status, said = ended(process, 120.0)
     assert status == 3, said
-    waiting, rejected = (json.loads(body) for _, body in got)
+    waiting, rejected = (json.loads(got.body) for got in hook.got)
     assert (waiting["kind"], waiting["title"]) == ("waiting", "May the candidate replace v0.0.1?")
     for part in ("Answer until 20", "genai approve yes", str(home), "not worse: distance 1 against 1"):
         assert part in waiting["text"]

@@ -1,37 +1,13 @@
-"""Prefect's API by plain HTTP, against a server that is busy."""
+"""Prefect's API by plain HTTP, against servers that are busy, refuse, or are none."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from flows.services import api
 from flows.services.api import Api, ApiError
-
-
-class Busy(ThreadingHTTPServer):
-    """Answers with each of `statuses` once, and with the last for good; keeps what it was sent."""
-
-    def __init__(self, *statuses: int) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.statuses, self.bodies = list(statuses), list[bytes]()
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Busy
-
-    def do_POST(self) -> None:
-        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-        statuses = self.server.statuses
-        self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
-        self.end_headers()
-        self.wfile.write(b'{"done": true}')
-
-    def log_message(self, *_: object) -> None:
-        pass
+from flows.services.settings import Credentials
+from tests.flows.web_servers import Site, no_http, site
 
 
 @pytest.fixture
@@ -41,37 +17,51 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seconds
 
 
-@contextmanager
-def answering(*statuses: int) -> Iterator[Busy]:
-    with Busy(*statuses) as busy:
-        thread = threading.Thread(target=busy.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield busy
-        finally:
-            busy.shutdown()
-            thread.join()
-
-
-def ask(server: Busy) -> Any:
-    return Api(f"http://127.0.0.1:{server.server_port}").post("runs", name="one")
+def ask(server: Site, credentials: Credentials | None = None) -> Any:
+    return Api(f"http://127.0.0.1:{server.port}", credentials or Credentials()).post("runs", name="one")
 
 
 def test_a_server_that_is_busy_for_a_while_is_asked_again(waited: list[float]) -> None:
-    with answering(503, 503, 200) as server:
+    with site(503, 503, 200, body=b'{"done": true}') as server:
         assert ask(server) == {"done": True}
-    assert server.bodies == [b'{"name": "one"}'] * 3
+    assert [got.body for got in server.got] == [b'{"name": "one"}'] * 3
     assert len(waited) == 2
 
 
 def test_one_that_stays_busy_is_given_up_after_some_seconds(waited: list[float]) -> None:
-    with answering(503) as server, pytest.raises(ApiError, match="status 503 for /runs"):
+    with site(503) as server, pytest.raises(ApiError, match="status 503 for runs"):
         ask(server)
     assert 5 < sum(waited) < 20
-    assert len(server.bodies) == len(waited) + 1
+    assert len(server.got) == len(waited) + 1
 
 
 def test_what_is_refused_is_not_asked_again(waited: list[float]) -> None:
-    with answering(409) as server, pytest.raises(ApiError, match="status 409 for /runs"):
+    with site(409) as server, pytest.raises(ApiError, match=r"status 409 for runs$") as error:
         ask(server)
-    assert waited == []
+    assert (waited, error.value.status) == ([], 409)
+
+
+def test_what_lets_in_goes_along_and_not_where_a_redirect_leads() -> None:
+    with site() as server:
+        ask(server, Credentials("me:pw", "key"))
+        ask(server, Credentials(key="key"))
+        ask(server)
+    assert [got.headers.get("Authorization") for got in server.got] == ["Basic bWU6cHc=", "Bearer key", None]
+    with (
+        site() as other,
+        site(308, location=f"http://127.0.0.1:{other.port}/") as server,
+        pytest.raises(ApiError, match="status 308, it sends on to"),
+    ):
+        ask(server, Credentials(key="key"))
+    assert other.got == []
+    wanted = r"set PREFECT_API_AUTH_STRING to .* or PREFECT_API_URL and PREFECT_API_KEY"
+    with site(401) as server, pytest.raises(ApiError, match=wanted):
+        ask(server)
+
+
+def test_what_is_no_prefect_server_is_one_line() -> None:
+    with site(body=b"<html>") as server, pytest.raises(ApiError, match="its answer is not JSON") as error:
+        ask(server)
+    assert error.value.status is None
+    with no_http() as port, pytest.raises(ApiError, match=f"^http://127.0.0.1:{port}/api: what answers there does not"):
+        Api(f"http://me:pw@127.0.0.1:{port}/api").get("health")

@@ -83,6 +83,10 @@ def test_the_kubernetes_job_is_one() -> None:
         "Job",
         "Never",
     )
+    # A new volume belongs to root; the image's user has to write there.
+    (uid,) = re.findall(r"--uid (\d+)", (ROOT / "deployments/Dockerfile").read_text())
+    security = job["spec"]["template"]["spec"]["securityContext"]
+    assert {str(security[key]) for key in ("runAsUser", "runAsGroup", "fsGroup")} == {uid}
     (container,) = job["spec"]["template"]["spec"]["containers"]
     mounts = {mount["name"] for mount in container["volumeMounts"]}
     assert mounts == {volume["name"] for volume in job["spec"]["template"]["spec"]["volumes"]}

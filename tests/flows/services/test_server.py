@@ -1,12 +1,17 @@
-"""Which Prefect server a run reports to, without importing prefect."""
+"""Which Prefect server a run reports to, without importing prefect; and the port of a temporary one."""
 
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from flows.services.server import ServerError, configured_api_url, ensure_prefect_api
+from flows.services.server import _SCRIPT, ServerError, ensure_prefect_api
+from flows.services.settings import configured_api_url
 from flows.services.silence import SILENCE_S
+from tests.flows.web_servers import no_http
 
 PROFILES = """
 active = "office"
@@ -60,3 +65,27 @@ def test_a_server_that_is_not_there(home: Path, monkeypatch: pytest.MonkeyPatch,
         ensure_prefect_api()
     # Prefect's own pulse, 180 s, would have a run of the command line called dead by `genai up`'s automation.
     assert float(os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) < SILENCE_S / 2
+
+
+def test_a_server_that_is_something_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with no_http() as port:
+        monkeypatch.setenv("PREFECT_API_URL", f"http://me:secret@127.0.0.1:{port}/api")
+        monkeypatch.setattr(os, "environ", os.environ.copy())
+        with pytest.raises(ServerError, match=f"answers at http://127.0.0.1:{port}/api .*does not speak HTTP") as error:
+            ensure_prefect_api()
+    assert "secret" not in str(error.value)
+
+
+def test_nobody_can_take_a_temporary_servers_port(home: Path) -> None:
+    """It is bound when it is named, by the process that serves; until it listens it refuses."""
+    command = [sys.executable, "-P", str(_SCRIPT)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            port = int(server.stdout.readline())
+            with socket.socket() as thief:
+                thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                with pytest.raises(OSError, match="in use"):
+                    thief.bind(("127.0.0.1", port))
+        finally:
+            server.kill()

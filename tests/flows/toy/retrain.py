@@ -14,5 +14,5 @@ def retrain(
     workspace: str = ".", reason: str = "", old_version: str = "", new_version: str = "", asked: bool = False
 ) -> State[None]:
     absorbed = absorb_queued()
-    print(f"absorbed {len(absorbed)}, because {reason}, {old_version} -> {new_version}, {asked}")
+    print(f"absorbed {len(absorbed.names)}, because {reason}, {old_version} -> {new_version}, {asked}")
     return pipeline(str(Path(workspace).resolve()), [], return_state=True)

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -10,17 +12,10 @@ import pytest
 from flows.git import GitError
 from flows.registry.promotion import promote
 from flows.watching.arrivals import arrivals, take
-from flows.watching.news import (
-    WatchError,
-    is_settled,
-    look,
-    look_at,
-    newest_data,
-    production_data,
-    read_memory,
-    remember_told,
-)
-from tests.flows.conftest import genai, set_parameter, shell
+from flows.watching.folder import WatchError, is_settled, look_at
+from flows.watching.news import look, newest_data, production_data, read_memory, remember_told
+from flows.workspace import only_run_in
+from tests.flows.conftest import ended, genai, set_parameter, shell, started_genai, wait_for
 from tests.flows.model_home import git_remote, make, new_home
 
 
@@ -132,6 +127,44 @@ def test_a_folder_is_known_by_its_stamps(tmp_path: Path) -> None:
     assert look_at("in", tmp_path).files == 2
 
 
+def test_files_that_move_while_it_looks(tmp_path: Path) -> None:
+    """What a folder named and is gone when its turn comes: something is at work there, so nothing is taken yet."""
+    folder, away = tmp_path / "in/deep", tmp_path / "away"
+    for number in range(300):
+        path = folder / str(number % 30) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1")
+    time.sleep(0.1)
+    first, ended = look_at("in", tmp_path), threading.Event()
+
+    def move() -> None:
+        while not ended.is_set():
+            for number in range(30):
+                os.rename(folder / str(number), away)
+                os.rename(away, folder / str(number))
+
+    thread = threading.Thread(target=move)
+    thread.start()
+    try:
+        deadline, found = time.monotonic() + 20.0, first
+        while found.changed_at == first.changed_at and time.monotonic() < deadline:
+            found = look_at("in", tmp_path)
+    finally:
+        ended.set()
+        thread.join()
+    assert found.files < 300
+    assert not is_settled(found, 60.0, time.time())
+    assert look_at("in", tmp_path) == first
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "in/closed").mkdir(parents=True)
+    (tmp_path / "in/closed").chmod(0)
+    with pytest.raises(WatchError, match=r"in/closed cannot be read: Permission denied"):
+        look_at("in", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -179,6 +212,32 @@ def test_the_command_without_a_server(done: Path) -> None:
     assert answer.returncode == 2
     assert "no such folder or file" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_beside_a_run_it_adds_nothing_and_goes_on(done: Path, digits_folder: Path, tmp_path: Path) -> None:
+    shell(done, "git add -A && git commit -q -m done")
+    before = shell(done, "git rev-parse HEAD")
+    incoming = Path(shutil.copytree(digits_folder, tmp_path / "incoming"))
+    set_parameter(done, "watch.settle_s", 0.0)
+    looks = ("watch", "--every", "1", "--source", str(incoming), "--add")
+    with only_run_in(done):
+        answer = genai(done, "watch", "--once", *looks[3:])
+        assert answer.returncode == 3, answer.stderr  # nothing is in production yet
+        assert f"not added yet: {done}: another run is at work here (process {os.getpid()})" in answer.stdout
+    assert shell(done, "git rev-parse HEAD") == before
+    with started_genai(done, *looks) as process:
+        wait_for(lambda: shell(done, "git rev-parse HEAD") != before)
+        incoming.rename(tmp_path / "unmounted")
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "no such folder or file; is it mounted?; looks again later" in line:
+                break
+        (tmp_path / "unmounted").rename(incoming)
+        shutil.copy(incoming / "a/0.png", incoming / "a/new.png")
+        added = shell(done, "git rev-parse HEAD")
+        wait_for(lambda: shell(done, "git rev-parse HEAD") != added)
+        process.send_signal(signal.SIGINT)
+        assert ended(process)[0] == 130
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from flows.watching.notify import Event, notify
 from genai_core.config import EmailConfig, NotifyConfig
 from tests.flows.conftest import Server
+from tests.flows.web_servers import site
 
 EVENT = Event("promoted", "v0.0.3 is in production", "Better than v0.0.2.", {"fd_classifier": "2.1"})
 NOBODY = NotifyConfig(kinds=("promoted",), blocks=(), webhook=None, email=None)
@@ -30,23 +30,6 @@ def serving(server: Any) -> Iterator[int]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-@contextmanager
-def web_server(status: int = 200) -> Iterator[tuple[int, list[tuple[dict[str, str], bytes]]]]:
-    got: list[tuple[dict[str, str], bytes]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with serving(HTTPServer(("127.0.0.1", 0), Handler)) as port:
-        yield port, got
 
 
 class Mailbox(socketserver.StreamRequestHandler):
@@ -78,21 +61,34 @@ class Mailbox(socketserver.StreamRequestHandler):
 
 
 def test_a_webhook_gets_the_event_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    with web_server() as (port, got):
-        address = f"http://127.0.0.1:{port}/hook"
+    with site() as found:
+        address = f"http://127.0.0.1:{found.port}/hook"
         assert notify(EVENT, NOBODY.model_copy(update={"webhook": address})) == ()
         monkeypatch.setenv("GENAI_WEBHOOK_URL", address)
         monkeypatch.setenv("GENAI_WEBHOOK_TOKEN", "token")
         assert notify(EVENT, NOBODY.model_copy(update={"webhook": "environment"})) == ()
-    (first, body), (second, _) = got
-    assert json.loads(body) == {
+    first, second = found.got
+    assert first.method == "POST"
+    assert json.loads(first.body) == {
         "kind": "promoted",
         "title": "v0.0.3 is in production",
         "text": "Better than v0.0.2.",
         "facts": {"fd_classifier": "2.1"},
     }
-    assert "Authorization" not in first
-    assert second["Authorization"] == "Bearer token"
+    assert "Authorization" not in first.headers
+    assert second.headers["Authorization"] == "Bearer token"
+
+
+def test_a_webhook_that_sends_elsewhere_was_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENAI_WEBHOOK_TOKEN", "token")
+    with site() as other:
+        target = f"http://127.0.0.1:{other.port}/KEY"
+        for status in (301, 302, 303, 307, 308):
+            with site(status, location=target) as found:
+                webhook = f"http://127.0.0.1:{found.port}/hook"
+                (failure,) = notify(EVENT, NOBODY.model_copy(update={"webhook": webhook}))
+            assert f"webhook: status {status}, it sends on to http://127.0.0.1:{other.port}: name" in failure
+    assert other.got == [], "neither the token nor an empty GET"
 
 
 def test_an_e_mail_is_delivered_and_has_one_subject() -> None:
@@ -119,15 +115,15 @@ def test_prefects_blocks_are_told(server: Server) -> None:
     from prefect.blocks.system import Secret
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    with web_server() as (port, got), temporary_settings({PREFECT_API_URL: server.url}):
+    with site() as found, temporary_settings({PREFECT_API_URL: server.url}):
         block = CustomWebhookNotificationBlock(
-            name="team", url=f"http://127.0.0.1:{port}/block", json_data={"text": "{{subject}}: {{body}}"}
+            name="team", url=f"http://127.0.0.1:{found.port}/block", json_data={"text": "{{subject}}: {{body}}"}
         )
         block.save("team", overwrite=True)
         Secret(value="x").save("plain", overwrite=True)
         blocks = ("custom-webhook/team", "secret/plain", "slack-webhook/nobody")
         failures = notify(EVENT, NOBODY.model_copy(update={"blocks": blocks}))
-    assert json.loads(got[0][1])["text"].startswith("v0.0.3 is in production: Better than v0.0.2.")
+    assert json.loads(found.got[0].body)["text"].startswith("v0.0.3 is in production: Better than v0.0.2.")
     assert [failure.partition(":")[0] for failure in failures] == ["secret/plain", "slack-webhook/nobody"]
     assert "no notification block" in failures[0]
 
@@ -142,6 +138,9 @@ def test_nobody_there_is_reported_and_ends_nothing(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("GENAI_WEBHOOK_URL", value)
         (failure,) = notify(EVENT, NOBODY.model_copy(update={"webhook": "environment"}))
         assert "GENAI_WEBHOOK_URL" in failure
-    with web_server(status=500) as (port, _):
-        (failure,) = notify(EVENT, NOBODY.model_copy(update={"webhook": f"http://127.0.0.1:{port}/"}))
+    monkeypatch.setenv("GENAI_WEBHOOK_URL", "http://me:secret@127.0.0.1:secret/secret")
+    (failure,) = notify(EVENT, NOBODY.model_copy(update={"webhook": "environment"}))
+    assert failure == "webhook: not a valid address"
+    with site(500) as found:
+        (failure,) = notify(EVENT, NOBODY.model_copy(update={"webhook": f"http://127.0.0.1:{found.port}/"}))
     assert failure == "webhook: status 500"

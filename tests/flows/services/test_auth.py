@@ -1,0 +1,117 @@
+"""Prefect's real server with a password, as docs/deploying.md sets it: who is let in, and by which settings."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.retraining.approval import answer, waiting
+from flows.retraining.source import RetrainError
+from flows.services.api import Api
+from flows.services.doctor_server import check_server
+from flows.services.settings import AUTH, SERVER_AUTH, URL, Credentials
+from flows.services.silence import SILENT, STUCK, not_as_wanted
+from tests.flows.conftest import DVC_WARNS, ROOT, genai, prefect_server
+
+pytestmark = DVC_WARNS
+SECRET = "me:pass word"
+
+
+@pytest.fixture(scope="module")
+def locked(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that lets nobody in without SECRET."""
+    with prefect_server(tmp_path_factory.mktemp("locked"), **{SERVER_AUTH: SECRET}) as url:
+        yield url
+
+
+def runs_at(url: str) -> list[str]:
+    found = Api(url, Credentials(auth=SECRET)).post("flow_runs/filter")
+    return [run["state"]["name"] for run in found]
+
+
+def test_a_run_at_the_users_own_server(fresh: Path, locked: str) -> None:
+    """The one variable that `genai up` asks for is enough in the same terminal."""
+    before = len(runs_at(locked))
+    answered = genai(fresh, "run", "prepare", api_url=locked, **{SERVER_AUTH: SECRET})
+    assert answered.returncode == 0, answered.stdout + answered.stderr
+    assert "401" not in answered.stderr
+    states = runs_at(locked)
+    assert (len(states), states[0]) == (before + 1, "Completed")
+
+
+def test_who_is_not_let_in_is_told_in_one_line(fresh: Path, locked: str) -> None:
+    for variables in ({}, {AUTH: "me:wrong"}, {"PREFECT_API_KEY": "pnu_1"}):
+        answered = genai(fresh, "run", "prepare", api_url=locked, **variables)
+        assert answered.returncode == 2, answered.stdout + answered.stderr
+        assert "set PREFECT_API_AUTH_STRING to the server's user:password" in answered.stderr
+        assert "Traceback" not in answered.stderr
+
+
+def test_a_temporary_server_asks_its_own_run_for_nothing_that_it_has_not(fresh: Path) -> None:
+    answered = genai(fresh, "run", "prepare", timeout=200.0, **{SERVER_AUTH: SECRET, AUTH: "for:another"})
+    assert answered.returncode == 0, answered.stdout + answered.stderr
+    assert "Traceback" not in answered.stderr
+
+
+@pytest.mark.parametrize("place", ["environment", ".env", "prefect.toml", "profile", "address"])
+def test_doctor_and_approve_are_let_in(
+    tmp_path: Path, locked: str, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    api = Api(locked, Credentials(auth=SECRET))
+    run = api.post("flow_runs/", name="calm-owl", flow_id=api.post("flows/", name="retrain")["id"])
+    with waiting(tmp_path, run["id"], "calm-owl", locked):
+        with pytest.raises(RetrainError, match=r"could not be told: .*status 401"):
+            answer(tmp_path, None, promote=True, note="")
+        if place == "environment":
+            monkeypatch.setenv(URL, locked)
+            monkeypatch.setenv(AUTH, SECRET)
+        elif place == "address":
+            monkeypatch.setenv(URL, locked.replace("//", "//me:pass%20word@"))
+        elif place == "prefect.toml":
+            (tmp_path / place).write_text(f'[api]\nurl = "{locked}"\nauth_string = "{SECRET}"\n')
+        elif place == ".env":
+            (tmp_path / place).write_text(f'{URL}={locked}\n{AUTH}="{SECRET}"\n')
+        else:
+            settings = f'{URL} = "{locked}"\n{AUTH} = "{SECRET}"\n'
+            (tmp_path / "profiles.toml").write_text(f'active = "office"\n[profiles.office]\n{settings}')
+        found = check_server(tmp_path)
+        assert found.status == "ok", found
+        assert "pass" not in found.found
+        with pytest.raises(RetrainError, match="calm-owl took no answer"):  # let in, and it does not wait
+            answer(tmp_path, None, promote=True, note="")
+
+
+def test_deployed_by_hand_silent_runs_are_marked_as_crashed(fresh: Path, locked: str) -> None:
+    """As docs/deploying.md says for a server that is there already: no `genai up`."""
+    api = Api(locked, Credentials(auth=SECRET))
+    (fresh / "flows").symlink_to(ROOT / "flows")
+    shutil.copytree(ROOT / "deployments", fresh / "deployments")
+    api.post("work_pools/", name="genai", type="process")
+    assert not_as_wanted(api) == (SILENT, STUCK)
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", "deployments/prefect.yaml"]
+    variables = {URL: locked, AUTH: SECRET, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    deployed = subprocess.run(
+        [*command, "--name", "generate"],
+        cwd=fresh,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    assert [entry["name"] for entry in api.post("deployments/filter")] == ["generate"]
+    assert not_as_wanted(api) == ()
+
+
+def test_no_password_of_an_address_is_written_down(tmp_path: Path) -> None:
+    with waiting(tmp_path, "1", "calm-owl", "https://me:secret@host/api"):
+        values = json.loads((tmp_path / ".genai/retrain/waiting.json").read_text())
+    assert values["api"] == "https://host/api"

@@ -1,0 +1,161 @@
+"""Which server is meant and what lets in there: what is found without prefect is what Prefect itself finds."""
+
+import itertools
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from flows.services.settings import (
+    AUTH,
+    KEY,
+    SERVER_AUTH,
+    URL,
+    Credentials,
+    SettingsError,
+    configured_api_url,
+    credentials_for,
+    prefect_home,
+    server_auth,
+    setting,
+    tls_context,
+)
+
+PLACES = ("environment", ".env", "prefect.toml", "pyproject.toml", "profile")
+TABLES = {URL: ("api", "url"), AUTH: ("api", "auth_string"), KEY: ("api", "key")} | {
+    SERVER_AUTH: ("server", "api", "auth_string")
+}
+HERE = "http://127.0.0.1:4200/api"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which the command is called, and a home of Prefect's without profiles."""
+    for name in (*TABLES, "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, values: dict[tuple[str, str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put each (place, name) there; what the places held before is gone."""
+    lines: dict[str, list[str]] = {place: [] for place in PLACES}
+    for name in TABLES:
+        monkeypatch.delenv(name, raising=False)
+    for (place, name), value in values.items():
+        *table, key = TABLES[name]
+        if place == "environment":
+            monkeypatch.setenv(name, value)
+        elif place in (".env", "profile"):
+            lines[place].append(f"{name}={json.dumps(value)}")
+        else:
+            head = ["tool", "prefect", *table] if place == "pyproject.toml" else table
+            lines[place] += [f"[{'.'.join(head)}]" * (f"[{'.'.join(head)}]" not in lines[place])]
+            index = lines[place].index(f"[{'.'.join(head)}]")
+            lines[place].insert(index + 1, f"{key} = {json.dumps(value)}")
+    for place in PLACES[1:4]:
+        (folder / place).write_text("\n".join(lines[place]))
+    (folder / "home/profiles.toml").write_text("\n".join(['active = "a"', "[profiles.a]", *lines["profile"]]))
+
+
+def prefects_own() -> dict[str, Any]:
+    from prefect.settings import Settings, sources
+
+    sources._file_cache.clear()  # it knows files by the time of their last change
+    found = Settings()
+    values = (found.api.url, found.api.auth_string, found.api.key, found.server.api.auth_string)
+    plain = [value.get_secret_value() if isinstance(value, SecretStr) else value for value in values]
+    return {name: value or None for name, value in zip((URL, AUTH, KEY, SERVER_AUTH), plain, strict=True)}
+
+
+def test_each_place_that_prefect_reads_in_its_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(0)
+    choices = list(itertools.product(PLACES, TABLES))
+    for number in range(60):
+        chosen = choices if number == 0 else chance.sample(choices, chance.randint(0, 10))
+        values = {
+            pair: f"http://{pair[0].strip('.')}/{number}" if pair[1] == URL else f"u:{pair[0]}" for pair in chosen
+        }
+        write(folder, values, monkeypatch)
+        assert {name: setting(name) for name in TABLES} == prefects_own(), values
+    write(folder, {("environment", URL): "", ("profile", URL): "http://p/api"}, monkeypatch)
+    assert configured_api_url() is None
+    assert prefects_own()[URL] is None
+
+
+def test_where_home_and_profiles_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.settings import Settings, sources
+
+    (folder / "elsewhere.toml").write_text('active = "x"\n[profiles.x]\nPREFECT_API_KEY = "x"\n')
+    for name, text in (
+        (".env", "PREFECT_PROFILES_PATH=elsewhere.toml"),
+        ("prefect.toml", 'profiles_path = "elsewhere.toml"'),
+    ):
+        (folder / name).write_text(text)
+        assert (setting(KEY), prefects_own()[KEY]) == ("x", "x")
+        (folder / name).unlink()
+        assert (setting(KEY), prefects_own()[KEY]) == (None, None)
+    (folder / ".env").write_text("prefect_profiles_path=elsewhere.toml\nprefect_api_key=k")
+    assert (setting(KEY), prefects_own()[KEY]) == ("k", "k")
+    monkeypatch.delenv("PREFECT_HOME")
+    (folder / "prefect.toml").write_text('home = "~/other"')
+    sources._file_cache.clear()
+    assert prefect_home() == Settings().home == Path.home() / "other"
+
+
+def test_a_file_that_is_no_toml(folder: Path) -> None:
+    (folder / "home/profiles.toml").write_text("active = [")
+    assert setting(URL) is None, "as for Prefect, which only warns"
+    (folder / "prefect.toml").write_text("[api")
+    with pytest.raises(SettingsError, match=r"prefect\.toml: Prefect's settings cannot be read"):
+        setting(URL)
+
+
+def test_what_is_secret_goes_where_it_was_set_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert credentials_for(HERE) == Credentials()
+    monkeypatch.setenv(AUTH, "me:pw")
+    assert credentials_for("https://office/api") == Credentials(auth="me:pw"), "no address is set"
+    monkeypatch.setenv(URL, "https://office/api")
+    monkeypatch.setenv(KEY, "pnu_1")
+    assert credentials_for("https://office:443/api").auth is None
+    assert credentials_for("https://office/api/") == Credentials("me:pw", "pnu_1")
+    for other in ("http://office/api", "https://office.example.org/api", HERE, "http://[bad"):
+        assert credentials_for(other) == Credentials()
+    monkeypatch.delenv(URL)
+    assert credentials_for("https://office/api").key is None
+
+
+def test_the_users_own_server_asks_for_what_the_user_set(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/deploying.md says: one variable, and `genai up`."""
+    monkeypatch.setenv(SERVER_AUTH, "own:pw")
+    assert server_auth() == "own:pw"
+    assert credentials_for(HERE) == Credentials(auth="own:pw")
+    assert credentials_for("http://192.168.1.2:4200/api") == Credentials(), "it may be anybody's"
+    assert credentials_for("http://192.168.1.2:4200/api", ours=True) == Credentials(auth="own:pw")
+    monkeypatch.setenv(URL, HERE)
+    monkeypatch.setenv(KEY, "pnu_1")
+    assert credentials_for(HERE).auth == "own:pw", "a key of Cloud is nothing for it"
+    monkeypatch.setenv(AUTH, "me:pw")
+    assert credentials_for(HERE).auth == "me:pw"
+
+
+def test_certificates_are_looked_at_as_prefect_is_told_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import certifi
+
+    assert tls_context(HERE) is None
+    context = tls_context("https://office/api")
+    assert context is not None
+    assert context.check_hostname
+    monkeypatch.setenv("PREFECT_API_SSL_CERT_FILE", certifi.where())
+    context = tls_context("https://office/api")
+    assert context is not None
+    assert len(context.get_ca_certs()) > 10
+    monkeypatch.setenv("PREFECT_API_TLS_INSECURE_SKIP_VERIFY", "true")
+    context = tls_context("https://office/api")
+    assert context is not None
+    assert not context.check_hostname

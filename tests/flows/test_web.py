@@ -1,0 +1,56 @@
+"""Requests against servers on loopback: what goes along goes to one server, and every fault is one line."""
+
+import pytest
+
+from flows.web import StatusError, WebError, send
+from tests.flows.web_servers import no_http, site
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("body", [None, b"{}"])
+def test_no_redirect_is_followed(status: int, body: bytes | None) -> None:
+    """Neither does the header reach somebody else, nor does a GET that took the place of a POST look delivered."""
+    with site() as other:
+        target = f"http://me:secret@127.0.0.1:{other.port}/there?key=secret"
+        with site(status, location=target) as first, pytest.raises(WebError) as error:
+            send(f"http://127.0.0.1:{first.port}/", body, headers={"Authorization": "Bearer t"}, timeout_s=5.0)
+    assert other.got == []
+    assert f"status {status}, it sends on to http://127.0.0.1:{other.port}/there: name the address" in str(error.value)
+
+
+def test_a_request_and_its_answer() -> None:
+    with site(200, 404, body=b"yes") as found:
+        url = f"http://me:p%40w@127.0.0.1:{found.port}/a?b=c"
+        assert send(url, b"x", method="PUT", headers={"X-One": "1"}, timeout_s=5.0) == b"yes"
+        with pytest.raises(StatusError, match="status 404") as error:
+            send(url, timeout_s=5.0, headers={"Authorization": "Bearer t"})
+    assert error.value.status == 404
+    first, second = found.got
+    assert (first.method, first.path, first.body, first.headers["X-One"]) == ("PUT", "/a?b=c", b"x", "1")
+    assert first.headers["Authorization"] == "Basic bWU6cEB3"  # me:p@w
+    assert (second.method, second.headers["Authorization"]) == ("GET", "Bearer t")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("file:///etc/hostname", "expected http:// or https://"),
+        ("secret", "expected http:// or https://"),
+        ("http://me:secret@h:4x/", "not a valid address"),
+        ("http://h:secret/x y", "not a valid address"),
+        ("http://[secret/", "not a valid address"),
+        ("http://secret:secret@127.0.0.1:9/secret?secret", "Connection refused"),
+        ("http://no-such-host.invalid/secret", "not known|resolution"),
+    ],
+)
+def test_what_is_no_address_or_leads_nowhere(url: str, message: str) -> None:
+    with pytest.raises(WebError, match=message) as error:
+        send(url, timeout_s=5.0)
+    assert "secret" not in str(error.value)
+
+
+def test_what_does_not_speak_http() -> None:
+    with no_http() as port, pytest.raises(WebError, match=r"does not speak HTTP \(BadStatusLine\)"):
+        send(f"http://127.0.0.1:{port}/", timeout_s=5.0)
+    with no_http(b"") as port, pytest.raises(WebError, match=r"does not speak HTTP|reset"):
+        send(f"http://127.0.0.1:{port}/", timeout_s=5.0)
