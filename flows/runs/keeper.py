@@ -2,8 +2,9 @@
 
     python -I -S keeper.py WORKSPACE RUN_FOLDER
 
-Standard input is the lifeline: its end says that the run is over. What the run started may take seconds to save and
-end, and holds the run's lock until then. Standard library only: it starts in 20 ms.
+Standard input is the lifeline: its end without a word says that the run was killed. What the run started may take
+seconds to save and end, and holds the run's lock until then; a git that was making the checkout holds nothing, and goes
+on. So the checkout has to stay away for a while. Standard library only: it starts in 20 ms.
 """
 
 import fcntl
@@ -14,25 +15,36 @@ import time
 from pathlib import Path
 
 PATIENCE_S = 60.0
+SETTLED_S = 3.0  # longer than git pauses between two files
 
 
 def main() -> None:
     workspace, folder = sys.argv[1], Path(sys.argv[2])
-    sys.stdin.read()
     checkout = folder / "checkout"
+    if sys.stdin.read() and not checkout.exists():
+        return
     deadline = time.monotonic() + PATIENCE_S
-    while checkout.exists() and time.monotonic() < deadline:
-        with (folder / "lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(0.1)
-                continue
-            command = ["git", "-C", workspace, "worktree", "remove", "--force", "--force", str(checkout)]
-            subprocess.run(command, capture_output=True, check=False)
-            shutil.rmtree(checkout, ignore_errors=True)
-            subprocess.run(["git", "-C", workspace, "worktree", "prune"], capture_output=True, check=False)
-            return
+    last_there = time.monotonic()
+    while folder.exists() and time.monotonic() < min(deadline, last_there + SETTLED_S):
+        if not _remove(workspace, folder, checkout):
+            last_there = time.monotonic()
+        time.sleep(0.1)
+
+
+def _remove(workspace: str, folder: Path, checkout: Path) -> bool:
+    """Remove the checkout, unless somebody works there; whether there was none."""
+    with (folder / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        (folder / ".run.json.new").unlink(missing_ok=True)
+        if not checkout.exists():
+            return True
+        shutil.rmtree(checkout, ignore_errors=True)
+        for command in (["remove", "--force", "--force", str(checkout)], ["prune"]):
+            subprocess.run(["git", "-C", workspace, "worktree", *command], capture_output=True, check=False)
+        return False
 
 
 if __name__ == "__main__":

@@ -184,9 +184,7 @@ def _working(workspace: Path, folder: Path, lock: int, record: RunRecord, decide
     """The checkout of a run, for as long as it is at work; a keeper removes it when we are killed."""
     keeper = start_keeper(KEEPER, str(workspace), str(folder))
     with ExitStack() as stack:
-        stack.callback(keeper.wait)
-        assert keeper.stdin is not None
-        stack.callback(keeper.stdin.close)
+        stack.callback(keeper.communicate, b"over")
         stack.callback(remove_worktree, workspace, folder / CHECKOUT)
         checkout = open_detached(workspace, record.snapshot, folder / CHECKOUT)
         _link_weights(workspace, checkout)
