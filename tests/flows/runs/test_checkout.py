@@ -102,7 +102,12 @@ def test_the_keeper_of_a_killed_run(done: Path, late: bool) -> None:
     """late: git, which nobody waits for any more, makes the checkout only now."""
     folder = done / ".genai/runs/one"
     folder.mkdir(parents=True)
-    keeper = start_keeper(KEEPER, str(done), str(folder))
+    cache, outputs = done / ".dvc/cache/files/md5", done / "out/train"
+    trial, link, large = cache / ".some-letters.tmp", outputs / ".others.tmp", cache / ".large.tmp"
+    trial.write_bytes(b"test")  # as DVC leaves it when killed
+    link.symlink_to(trial)
+    large.write_bytes(b"somebody fetches this")
+    keeper = start_keeper(KEEPER, str(done), str(folder), str(cache), str(outputs))
     if not late:
         open_detached(done, "HEAD", folder / CHECKOUT)
     assert keeper.stdin is not None
@@ -112,6 +117,9 @@ def test_the_keeper_of_a_killed_run(done: Path, late: bool) -> None:
         with suppress(GitError):  # the keeper may be quicker than it
             git(done, "worktree", "add", "--quiet", "--detach", str(folder / CHECKOUT), "HEAD")
     assert keeper.wait(20.0) == 0
+    assert not trial.exists()
+    assert not link.is_symlink()
+    assert large.exists()
     assert not (folder / CHECKOUT).exists()
     assert len(shell(done, "git worktree list").splitlines()) == 1
 
