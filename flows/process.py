@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -168,6 +169,15 @@ def start_keeper(script: Path, *arguments: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
+
+
+@contextmanager
+def scratch_folder(prefix: str) -> Iterator[Path]:
+    """A temporary folder that is gone afterwards, also when we are killed: a shell out of reach of that removes it."""
+    with tempfile.TemporaryDirectory(prefix=prefix) as name:
+        command = ["sh", "-c", 'cat; rm -rf -- "$0"', name]  # its input ends when the body does, or we do
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True):
+            yield Path(name)
 
 
 def start_service(command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path) -> int:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 # For helpers that tidy up when their process is gone, such as multiprocessing's resource tracker.
 LAST_MOMENT_S = 0.5
@@ -34,7 +34,7 @@ def main() -> int:
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, _wake)
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_end_with_the_supervisor)
     poll = select.poll()
     poll.register(0, select.POLLIN | select.POLLHUP)
     poll.register(woken, select.POLLIN)
@@ -73,6 +73,12 @@ def _adopt_orphans() -> None:
     """On Linux: a descendant whose parent ends becomes our child, whatever group or session it is in."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_with_the_supervisor() -> None:
+    """On Linux: whoever kills both the supervisor and its parent leaves nobody else to end the command."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _children() -> list[int]:

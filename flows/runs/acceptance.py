@@ -72,7 +72,7 @@ def _accept(repo: "Repo", stages: Mapping[str, "Stage"], place: Path, result: Re
             out.checkout(force=True)
         else:
             _copy(place / _path(out), Path(out.fs_path))
-    _write_entry(repo, stage)
+    _write_entry(repo, stage, place)
     return Verdict(name, None)
 
 
@@ -103,9 +103,9 @@ def _other_outputs(stage: "Stage", result: Result, before: Before, recorded: Bef
 
 
 def _copy(source: Path, target: Path) -> None:
-    """A small file or folder that git keeps, whole or not at all."""
+    """A small file or folder that git keeps, whole or not at all. What is half copied lies in the run's checkout."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    new = target.with_name(f".{target.name}.new")
+    new = source.with_name(f".{source.name}.new")
     if source.is_dir():
         shutil.rmtree(new, ignore_errors=True)
         shutil.copytree(source, new)
@@ -115,12 +115,12 @@ def _copy(source: Path, target: Path) -> None:
     os.replace(new, target)
 
 
-def _write_entry(repo: "Repo", stage: "Stage") -> None:
+def _write_entry(repo: "Repo", stage: "Stage", place: Path) -> None:
     """dvc.lock, whole or not at all: DVC truncates it and writes it anew, and a kill in between would leave nothing."""
     from dvc.dvcfile import Lockfile
 
     path = Path(stage.path).with_suffix(".lock")
-    with tempfile.TemporaryDirectory(dir=repo.tmp_dir) as folder:
+    with tempfile.TemporaryDirectory(dir=place) as folder:  # in the run's checkout, which goes with a killed run
         new = Path(folder) / path.name
         if path.is_file():
             shutil.copyfile(path, new)

@@ -6,6 +6,7 @@ branch, where its results are committed.
 
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -99,9 +100,10 @@ def commit_results(worktree: Worktree, message: str) -> str | None:
 
 def remove_worktree(workspace: Path, folder: Path) -> None:
     """Remove a checkout with all that was not committed; branch and cache keep what was. Raises GitError."""
-    if is_worktree(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(GitError):  # it was half made, and git does not know it
+        # Not `prune` alone, which keeps one that a kill left locked in the middle of `worktree add`.
         git(workspace, "worktree", "remove", "--force", "--force", str(folder))
-    shutil.rmtree(folder, ignore_errors=True)  # half made: git had not registered it
     git(workspace, "worktree", "prune")
 
 

@@ -5,13 +5,13 @@ Nothing of the workspace is changed, its index included: the snapshot is made wi
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.git import GitError, commit_of, git
+from flows.process import scratch_folder
 
 REFS = "refs/genai/runs/"
 
@@ -107,8 +107,8 @@ def _new_files(workspace: Path) -> tuple[list[str], tuple[str, ...]]:
 def _own_index(workspace: Path) -> Iterator[Mapping[str, str]]:
     """A copy of git's index, which knows the times of unchanged files, so that only changed ones are read."""
     index = Path(git(workspace, "rev-parse", "--path-format=absolute", "--git-path", "index").strip())
-    with tempfile.TemporaryDirectory(prefix="genai-snapshot-") as folder:
-        copy = Path(folder) / "index"
+    with scratch_folder("genai-snapshot-") as folder:
+        copy = folder / "index"
         if index.is_file():
             shutil.copyfile(index, copy)
         yield {"GIT_INDEX_FILE": str(copy)}

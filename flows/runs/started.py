@@ -42,11 +42,12 @@ _MOST_LOOKS = 5
 
 @dataclass(frozen=True)
 class Decided:
-    """What a run is going to do, and of which contents. snapshot: None where nothing has to be done."""
+    """What a run is going to do, and of which contents. snapshot: None where nothing has to be done. cache: DVC's."""
 
     graph: Graph
     plan: Plan
     snapshot: Snapshot | None
+    cache: Path
 
 
 @dataclass
@@ -71,9 +72,10 @@ def decide(workspace: Path, stages: Iterable[str]) -> Decided:
             with open_repo(workspace) as repo:
                 graph = read_graph(repo).up_to(stages)
                 plan = make_plan(repo, graph)
+                cache = Path(repo.cache.local.path)
             snapshot = take_snapshot(workspace)
             if snapshot.tree == before.tree:
-                return Decided(graph, plan, None if plan.nothing_to_do else snapshot)
+                return Decided(graph, plan, None if plan.nothing_to_do else snapshot, cache)
             before = snapshot
     raise ConfigError(
         f"{workspace}: files change all the time here, so that no run can start; wait for what writes them"
@@ -85,7 +87,7 @@ def decide_in_place(folder: Path, stages: Iterable[str], snapshot: Snapshot) -> 
     with open_repo(folder) as repo:
         graph = read_graph(repo).up_to(stages)
         plan = make_plan(repo, graph)
-    return Decided(graph, plan, None if plan.nothing_to_do else snapshot)
+        return Decided(graph, plan, None if plan.nothing_to_do else snapshot, Path(repo.cache.local.path))
 
 
 @contextmanager
@@ -185,11 +187,11 @@ class Acceptance:
 @contextmanager
 def _working(workspace: Path, folder: Path, lock: int, record: RunRecord, decided: Decided) -> Iterator[Started]:
     """The checkout of a run, for as long as it is at work; a keeper removes it when we are killed."""
-    keeper = start_keeper(KEEPER, str(workspace), str(folder))
+    outputs = {path for entry in decided.plan.stages for path in (entry.outputs or [entry.stage])}
+    laid_out_in = {decided.cache, *((workspace / path).parent for path in outputs)}
+    keeper = start_keeper(KEEPER, str(workspace), str(folder), *map(str, laid_out_in))
     with ExitStack() as stack:
-        stack.callback(keeper.wait)
-        assert keeper.stdin is not None
-        stack.callback(keeper.stdin.close)
+        stack.callback(keeper.communicate, b"over")
         stack.callback(remove_worktree, workspace, folder / CHECKOUT)
         checkout = open_detached(workspace, record.snapshot, folder / CHECKOUT)
         _link_weights(workspace, checkout)

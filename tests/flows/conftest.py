@@ -21,10 +21,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.process import Processes, Stopped
-from tests.project import change_parameters
+from tests.flows.toy_home import new_toy, own_settings, shell
 
 ROOT = Path(__file__).parents[2]
-TOY = Path(__file__).with_name("toy")
 SERVER_START_S = 120.0
 
 # DVC 3.67 reads a property that its own dependency pygtrie is about to remove.
@@ -38,19 +37,8 @@ def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("PREFECT", "DVC", "GIT", "TOY"))]:
             patch.delenv(name)
-        patch.setenv("PREFECT_HOME", str(folder / "prefect"))
-        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        patch.setenv("DVC_SITE_CACHE_DIR", str(folder / "dvc-cache"))
-        patch.setenv("DVC_GLOBAL_CONFIG_DIR", str(folder / "dvc-global"))
-        patch.setenv("DVC_SYSTEM_CONFIG_DIR", str(folder / "dvc-system"))
-        patch.setenv("DVC_NO_ANALYTICS", "1")
-        patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-        patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
-        for role in ("AUTHOR", "COMMITTER"):
-            patch.setenv(f"GIT_{role}_NAME", "toy")
-            patch.setenv(f"GIT_{role}_EMAIL", "toy@example.org")
-        patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        patch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+        for name, value in own_settings(folder).items():
+            patch.setenv(name, value)
         yield
 
 
@@ -61,20 +49,7 @@ def _two_models(values: Any) -> None:
 @pytest.fixture(scope="session")
 def _template(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A toy workspace in which nothing has run."""
-    folder = tmp_path_factory.mktemp("template") / "toy"
-    (folder / "data" / "raw").mkdir(parents=True)
-    for number in range(3):
-        (folder / "data" / "raw" / f"{number}.txt").write_text(f"image {number}")
-    shutil.copy(TOY / "pipeline.yaml", folder / "dvc.yaml")
-    shutil.copy(TOY / "work.py", folder)
-    (folder / "work.py").chmod(0o755)  # DVC records that a file can be executed, too
-    shutil.copy(ROOT / "params.yaml", folder)
-    change_parameters(folder, _two_models)
-    (folder / ".gitignore").write_text(".genai/\n/data/raw\n/out/\n")
-    shell(folder, "git init -q -b main && dvc init -q")
-    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc")
-    shell(folder, "dvc add -q data/raw && git add -A && git commit -q -m toy")
-    return folder
+    return new_toy(tmp_path_factory.mktemp("template") / "toy", _two_models)
 
 
 @pytest.fixture(scope="session")
@@ -96,13 +71,6 @@ def fresh(_template: Path, tmp_path: Path) -> Path:
 def done(_done_template: Path, tmp_path: Path) -> Path:
     """A toy workspace in which all is up to date."""
     return Path(shutil.copytree(_done_template, tmp_path / "done", symlinks=True))
-
-
-def shell(folder: Path, command: str) -> str:
-    """Run a command line to its end and return what it printed; it must succeed."""
-    answer = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    assert answer.returncode == 0, f"{command}: {answer.stdout}{answer.stderr}"
-    return answer.stdout
 
 
 def edit(path: Path, old: str, new: str, count: int = 1) -> None:

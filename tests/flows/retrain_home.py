@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tests.flows.conftest import ROOT, TOY, genai, set_parameter, shell
+from tests.flows.conftest import ROOT, genai, set_parameter, shell
+from tests.flows.toy_home import TOY
 from tests.project import change_parameters
 
 

@@ -255,3 +255,40 @@ def test_kill_9_of_the_holder_leaves_nobody(tmp_path: Path, script: str) -> None
         holder.wait()
     wait_for(lambda: not sleepers(tmp_path), GRACE_S + 3.0)
     assert not [p for p in psutil.process_iter(["cmdline"]) if shlex.quote(str(tmp_path)) in (p.info["cmdline"] or [])]
+
+
+def test_kill_9_of_the_holder_and_the_supervisor_ends_the_command(tmp_path: Path) -> None:
+    """Nobody is left who could; the kernel does."""
+    code = (
+        "import os; from pathlib import Path; from flows.process import Processes\n"
+        f"Processes(grace_s={GRACE_S}).run(['sh', '-c', 'echo $$ > own.pid; exec sleep 600'], folder=Path(),"
+        " environment=os.environ, timeout_s=None, on_line=print)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    holder = subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=tmp_path)
+    try:
+        wait_for(lambda: sleepers(tmp_path))
+        (supervisor,) = psutil.Process(holder.pid).children()
+    finally:
+        holder.send_signal(signal.SIGSTOP)  # so that it cannot see its supervisor's end
+    supervisor.kill()
+    holder.kill()
+    holder.wait()
+    wait_for(lambda: not sleepers(tmp_path), 10.0)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_scratch_folder_goes_with_its_user(tmp_path: Path, killed: bool) -> None:
+    code = (
+        "import sys, time; from flows.process import scratch_folder\n"
+        "with scratch_folder('scratch-') as folder:\n"
+        "    (folder / 'file').write_text('text')\n"
+        "    time.sleep(float(sys.argv[1]))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    user = subprocess.Popen([sys.executable, "-c", code, "600" if killed else "0"], env=environment)
+    if killed:
+        wait_for(lambda: list(tmp_path.glob("scratch-*/file")))
+        user.kill()
+    assert user.wait(30.0) == (-signal.SIGKILL if killed else 0)
+    wait_for(lambda: not list(tmp_path.iterdir()), 10.0)

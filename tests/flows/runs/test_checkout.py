@@ -1,13 +1,25 @@
 """A run in a checkout of its own: the cache is shared, the working tree untouched, what it made is on a branch."""
 
 import shutil
+import time
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from flows.git import GitError, git
-from flows.runs.checkout import Worktree, branch_name, commit_results, open_worktree, remove_worktree
+from flows.process import start_keeper
+from flows.runs.checkout import (
+    Worktree,
+    branch_name,
+    commit_results,
+    open_detached,
+    open_worktree,
+    remove_worktree,
+)
+from flows.runs.record import CHECKOUT
+from flows.runs.started import KEEPER
 from tests.flows.conftest import DVC_WARNS, diary, edit, set_parameter, shell
 
 pytestmark = DVC_WARNS
@@ -71,3 +83,50 @@ def test_names_that_are_none(version: str) -> None:
 def test_a_commit_that_is_not_there(done: Path) -> None:
     with pytest.raises(GitError, match="git knows no commit 'nothing'"):
         open_worktree(done, "nothing", "retrain/x")
+
+
+def test_a_checkout_that_git_was_making_when_killed(done: Path) -> None:
+    """git has it locked until it is whole, and `prune` leaves what is locked alone."""
+    folder = open_detached(done, "HEAD", done / ".genai/runs/one/checkout")
+    (registered,) = (done / ".git/worktrees").iterdir()
+    (registered / "locked").write_text("initializing")
+    (folder / ".git").unlink()
+    remove_worktree(done, folder)
+    assert len(shell(done, "git worktree list").splitlines()) == 1
+    assert not folder.exists()
+    remove_worktree(done, folder)  # and once more, where nothing is
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_the_keeper_of_a_killed_run(done: Path, late: bool) -> None:
+    """late: git, which nobody waits for any more, makes the checkout only now."""
+    folder = done / ".genai/runs/one"
+    folder.mkdir(parents=True)
+    cache, outputs = done / ".dvc/cache/files/md5", done / "out/train"
+    trial, link, large = cache / ".some-letters.tmp", outputs / ".others.tmp", cache / ".large.tmp"
+    trial.write_bytes(b"test")  # as DVC leaves it when killed
+    link.symlink_to(trial)
+    large.write_bytes(b"somebody fetches this")
+    keeper = start_keeper(KEEPER, str(done), str(folder), str(cache), str(outputs))
+    if not late:
+        open_detached(done, "HEAD", folder / CHECKOUT)
+    assert keeper.stdin is not None
+    keeper.stdin.close()
+    if late:
+        time.sleep(0.5)
+        with suppress(GitError):  # the keeper may be quicker than it
+            git(done, "worktree", "add", "--quiet", "--detach", str(folder / CHECKOUT), "HEAD")
+    assert keeper.wait(20.0) == 0
+    assert not trial.exists()
+    assert not link.is_symlink()
+    assert large.exists()
+    assert not (folder / CHECKOUT).exists()
+    assert len(shell(done, "git worktree list").splitlines()) == 1
+
+
+def test_the_keeper_of_a_run_that_is_over_ends_at_once(done: Path) -> None:
+    folder = done / ".genai/runs/one"
+    folder.mkdir(parents=True)
+    keeper = start_keeper(KEEPER, str(done), str(folder))
+    keeper.communicate(b"over", timeout=20.0)
+    assert keeper.returncode == 0

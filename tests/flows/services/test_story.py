@@ -18,9 +18,10 @@ from flows.services.local import down
 from flows.services.silence import ensure_automations, not_as_wanted
 from flows.services.started import read_state
 from flows.watching.news import look, production_data
-from tests.flows.conftest import ROOT, TOY, Server, diary, edit, genai, shell, wait_for
+from tests.flows.conftest import ROOT, Server, diary, edit, genai, shell, wait_for
 from tests.flows.retrain_home import new_home, put, track, variables
 from tests.flows.services.test_local import free_port
+from tests.flows.toy_home import TOY
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 # Longer than the heartbeats' 30 s: the pages' own limit, 90 s, would make the test wait for a minute more.
