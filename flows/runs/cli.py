@@ -120,24 +120,26 @@ def status(workspace: Path, as_json: bool) -> None:
 @click.pass_obj
 def logs(workspace: Path, stage: str | None, run_id: str | None, follow: bool) -> None:
     """Print what the stages of a run said: of STAGE, or of all."""
-    from flows.runs.record import LOGS, RUNS, RunError, find_run, is_held, read_runs
+    from flows.runs.record import RUNS, RunError, find_run, is_held, logged_stages, read_runs
 
     if run_id is None and not (found := read_runs(workspace)):
         raise RunError("no run is remembered here; genai run starts one")
     run = find_run(workspace, run_id) if run_id is not None else found[-1]
     folder = workspace / RUNS / run.id
-    known = sorted(path.stem for path in (folder / LOGS).glob("*.log"))
+    known = sorted(logged_stages(folder))
     if stage is not None and stage not in known and not (follow and is_held(folder)):
         raise RunError(f"run {run.id} has no log of {stage!r}; there are: {', '.join(known) or 'none'}")
     told: dict[str, int] = {}
     while True:
         alive = is_held(folder)
-        for path in sorted((folder / LOGS).glob(f"{stage or '*'}.log"), key=lambda path: path.stat().st_mtime):
+        for name, path in logged_stages(folder).items():
+            if stage not in (None, name):
+                continue
             with path.open(errors="replace") as file:
-                file.seek(told.get(path.stem, 0))
+                file.seek(told.get(name, 0))
                 for line in file:
-                    click.echo(line.rstrip("\n") if stage else f"{path.stem:<18} {line.rstrip()}")
-                told[path.stem] = file.tell()
+                    click.echo(line.rstrip("\n") if stage else f"{name:<18} {line.rstrip()}")
+                told[name] = file.tell()
         if not (follow and alive):
             return
         time.sleep(_FOLLOW_POLL_S)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote, unquote
 
 from flows.git import GitError, git
 from flows.runs.snapshot import REFS, forget_snapshot
@@ -112,6 +113,17 @@ def run_folder(home: Path, run: str) -> Iterator[tuple[Path, int]]:
         except BlockingIOError:
             raise RunError(f"run {run} is at work: genai status; genai runs stop {run}") from None
         yield folder, file.fileno()
+
+
+def log_file(folder: Path, stage: str) -> Path:
+    """Where the lines of a stage go. Of a dvc.yaml in a folder a stage's name holds slashes."""
+    return folder / LOGS / f"{quote(stage, safe='@:')}.log"
+
+
+def logged_stages(folder: Path) -> dict[str, Path]:
+    """The logs of a run by stage, the one that was written last at the end."""
+    found = sorted((folder / LOGS).glob("*.log"), key=lambda path: path.stat().st_mtime)
+    return {unquote(path.stem): path for path in found}
 
 
 def new_id() -> str:
