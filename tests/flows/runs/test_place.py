@@ -1,6 +1,7 @@
 """A place records what a stage was made of, takes from the cache what is known, and writes nothing false."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -241,3 +242,17 @@ def test_a_pipeline_in_a_folder_of_its_own(done: Path) -> None:
         result = made(place, "more/dvc.yaml:last")
         assert result.ran
         assert locked(place.folder / "more") == {"last": result.entry}
+
+
+def test_two_threads(done: Path) -> None:
+    """Stages side by side: while one is recorded another asks for its inputs."""
+    for model in ("gan", "diffusion"):
+        set_parameter(done, f"models.{model}.training.seed", 5)
+    with place_of(done) as place, ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda stage: made(place, stage), ["train@gan", "train@diffusion"]))
+        assert [result.ran for result in results] == [True, True]
+        assert {name: locked(place.folder)[name] for name in ("train@gan", "train@diffusion")} == {
+            result.job.stage: result.entry for result in results
+        }
+        made(place, "select")
+        assert (place.folder / "out" / "selected").read_text().count('"seed": 5') == 2

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -134,9 +135,11 @@ def test_what_is_running_and_how_far_it_is(workspace: Path, inside: str) -> None
         (progress / "train@gan.json").write_text(json.dumps({**state, "figures": {}}))
         (progress / "train@vae.json").write_text('{"half')
         first, second, third = said(root, "status").splitlines()
-        assert first.startswith(f"run {RECORD.id}: at work for 2 h 5 min (process 4711), on main, and not committed")
+        assert re.match(
+            rf"run {RECORD.id}: at work for 2 h \d+ min \(process 4711\), on main, and not committed", first
+        )
         assert second == "  2 of 3 stages done"
-        assert third == "  train@gan: for 2 h 5 min, work 3/10 steps  1/s  7 s left"
+        assert re.fullmatch(r"  train@gan: for 2 h \d+ min, work 3/10 steps  1/s  7 s left", third)
         (known,) = json.loads(said(root, "status", "--json"))
         assert known["progress"] == {"train@gan": {**state, "figures": {}}}
     assert said(root, "status").splitlines()[-1] == f"the last run, {RECORD.id}: killed"
