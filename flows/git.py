@@ -83,6 +83,11 @@ def contents(workspace: Path, names: Iterable[str]) -> dict[str, bytes]:
     return found
 
 
+def printable(path: str) -> str:
+    """A path for a person, on one line, also with bytes and line breaks that no terminal shows."""
+    return path if path.isprintable() else repr(path)[1:-1]
+
+
 def remote_of(workspace: Path) -> str | None:
     """The git remote that the registry is shared through: origin, else the only one. Raises GitError for several."""
     names = git(workspace, "remote").split()

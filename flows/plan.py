@@ -108,7 +108,7 @@ def _planned(repo: "Repo", graph: Graph, contents: Contents) -> Plan:
     for stage, upstream in dvc_stages(repo):
         if stage_name(stage) not in wanted:
             continue
-        plan = _decide(repo, stage, upstream, contents, actions)
+        plan = _decide(stage, upstream, contents, actions)
         if plan.action != "keep" and not stage.is_data_source:
             there = {_path(out): out.get_hash().value if out.exists else None for out in stage.outs}
             plan = replace(plan, inputs=_known_inputs(stage, contents), outputs=there)
@@ -119,13 +119,11 @@ def _planned(repo: "Repo", graph: Graph, contents: Contents) -> Plan:
     return Plan(tuple(plans))
 
 
-def _decide(
-    repo: "Repo", stage: "Stage", upstream: list["Stage"], contents: Contents, actions: Mapping[str, Action]
-) -> StagePlan:
+def _decide(stage: "Stage", upstream: list["Stage"], contents: Contents, actions: Mapping[str, Action]) -> StagePlan:
     name = stage_name(stage)
     if stage.is_data_source:
         return _decide_source(stage, contents)
-    reasons = [*_command_reasons(repo, stage), *_input_reasons(stage, contents)]
+    reasons = [*_command_reasons(stage), *_input_reasons(stage, contents)]
     if not any(item.hash_info for item in (*stage.deps, *stage.outs)):
         reasons = ["never run here"]
     waits_for = _unknown_inputs(stage, upstream, contents, actions)
@@ -164,13 +162,13 @@ def _decide_source(stage: "Stage", contents: Contents) -> StagePlan:
     return StagePlan(name, "run", (f"{_path(out)}: {', '.join(counts) or status}",))
 
 
-def _command_reasons(repo: "Repo", stage: "Stage") -> list[str]:
+def _command_reasons(stage: "Stage") -> list[str]:
     if not stage.changed_stage():
         return []
     from dvc.utils.serialize import load_yaml
 
-    lock = load_yaml(str(Path(repo.root_dir) / "dvc.lock"))
-    return [f"command: {lock['stages'][stage_name(stage)]['cmd']} -> {stage.cmd}"]
+    lock = load_yaml(str(Path(stage.path).with_suffix(".lock")))
+    return [f"command: {lock['stages'][stage.name]['cmd']} -> {stage.cmd}"]
 
 
 def _input_reasons(stage: "Stage", contents: Contents) -> list[str]:

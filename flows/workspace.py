@@ -26,10 +26,6 @@ CHANGING_S = 3600.0
 _WRITING_S = 0.5  # DVC takes milliseconds to write these files anew
 
 
-class WorkspaceBusy(ConfigError):
-    """Another run is at work in the workspace: what was asked for can be done when it has ended."""
-
-
 def checked_config(workspace: Path) -> Config:
     """The config of a workspace that is fit to run. Raises ConfigError that says what is missing and what to do."""
     for name in ("dvc.yaml", ".dvc"):
@@ -48,11 +44,11 @@ def only_run_in(workspace: Path, what: str = "run") -> Iterator[int]:
 
     what: a run, or a retraining, which runs elsewhere: those hold each other off, too.
     Yields a file descriptor: whoever inherits it holds the checkout too, so that a run which was killed holds it until
-    its last process has ended; that is waited for. Raises WorkspaceBusy when another run is at work.
+    its last process has ended; that is waited for. Raises ConfigError when another run is at work.
     """
     with _held(workspace / ".genai" / f"{what}.lock", LEFTOVERS_S, for_the_living=False) as held:
         if isinstance(held, str):
-            raise WorkspaceBusy(f"{workspace}: another {what} is at work here (process {held}); wait for it or end it")
+            raise ConfigError(f"{workspace}: another {what} is at work here (process {held}); wait for it or end it")
         yield held
 
 

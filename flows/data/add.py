@@ -9,7 +9,7 @@ from pathlib import Path
 from flows.data.addresses import AddressError, fetched, is_address
 from flows.process import run_command
 from flows.redact import redacted, without_secrets
-from flows.workspace import RAW_DATA
+from flows.workspace import RAW_DATA, changing
 
 
 class DataError(RuntimeError):
@@ -31,6 +31,11 @@ def add(workspace: Path, source: str, name: str | None, *, split_from_folders: b
     source: builtin:digits, a folder, an archive, a file that holds a dataset, or an address of one (addresses.py).
     split_from_folders: keep the source's separation of train and test. Raises DataError; data/raw is then as it was.
     """
+    with changing(workspace, "add data"):
+        return _add(workspace, source, name, split_from_folders=split_from_folders)
+
+
+def _add(workspace: Path, source: str, name: str | None, *, split_from_folders: bool) -> DataVersion:
     options = [f"--as={name}"] if name else []
     options += ["--split-from-folders"] if split_from_folders else []
     if is_address(source):
@@ -63,8 +68,9 @@ def remove(
     options += [f"--list={list_file.resolve()}"] if list_file else []
     options += ["--dry-run"] if dry_run else []
     command = [sys.executable, "-m", "tasks.remove", "--from", str(RAW_DATA), *options, "--", name, *(patterns or ())]
-    _run(workspace, command, print, "nothing was removed")
-    return None if dry_run else _track(workspace)
+    with changing(workspace, "remove data"):
+        _run(workspace, command, print, "nothing was removed")
+        return None if dry_run else _track(workspace)
 
 
 def _track(workspace: Path) -> DataVersion:

@@ -28,7 +28,7 @@ from flows.data.objects import (
 from flows.data.opened import opened_remote
 from flows.data.transfer import fetch, send
 from flows.graph import open_repo
-from flows.workspace import only_run_in
+from flows.workspace import changing
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -144,7 +144,7 @@ def pull(
 
     Raises RemoteError when an object at the remote is damaged; what is whole has then come, and is not checked out.
     """
-    with only_run_in(workspace), opened_remote(workspace, remote) as (repo, store):
+    with changing(workspace, "pull"), opened_remote(workspace, remote) as (repo, store):
         cache, address = repo.cache.local, address_of(store)
         here = needed(repo, None)
         fetched = fetch(repo, store, here.unlisted, here, ignore_progress)  # listings say what else is needed

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from flows.git import GitError, commit_of, git, remote_of
 from flows.locked import RAW_FILE
-from flows.workspace import WorkspaceBusy, only_run_in
+from flows.workspace import changing
+from genai_core.config import ConfigError
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,14 @@ def merge_into(workspace: Path, branch: str, retrained: str, title: str) -> Merg
     """
     by_hand = f"to have it on {branch}: git merge {retrained}"
     try:
-        with only_run_in(workspace):
+        with changing(workspace, "merge a retraining"):
             if git(workspace, "symbolic-ref", "--quiet", "--short", "HEAD").strip() != branch:
                 return Merged(None, f"the checkout is no longer on {branch}; {by_hand}")
             commit = _merged(workspace, retrained, title)
             _stage_what_is_equal(workspace, commit)
             git(workspace, "merge", "--quiet", "--ff-only", "--no-verify", commit)
             return Merged(commit, f"{branch} has it ({commit[:7]}); `genai run` brings its files into this checkout")
-    except WorkspaceBusy:
-        return Merged(None, f"a run is at work in this checkout, so its branch was left alone; {by_hand}")
-    except GitError as error:
+    except (GitError, ConfigError) as error:
         return Merged(None, f"{branch} was left as it was ({error}); {by_hand}")
 
 

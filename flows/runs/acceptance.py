@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from flows.graph import GraphError, dvc_stages, open_repo, stage_name
 from flows.runs.job import Result, changed_inputs, inputs_of
 from flows.workspace import changing
+from genai_core.config import ConfigError
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -36,22 +37,28 @@ class Verdict:
 
 
 def accept(workspace: Path, place: Path, results: Iterable[tuple[Result, Before]]) -> list[Verdict]:
-    """Bring results into the workspace, each or not, in their order; those that hang on others after these.
+    """Bring results into the workspace, each or not, in the order given: a stage after those that it depends on.
 
     place: the checkout in which they were made, for what DVC does not cache. Raises nothing that a user could mend:
-    a workspace that cannot be read, in the middle of an edit, gets nothing.
+    a workspace that cannot be read, in the middle of an edit, or written, gets nothing.
     """
+    from dvc.exceptions import DvcException
+
+    given = list(results)
     verdicts: list[Verdict] = []
+    reason = ""
     try:
         with changing(workspace, "accept what a run made"), open_repo(workspace, wait_for_lock=True) as repo, repo.lock:
             stages = {stage_name(stage): stage for stage, _ in dvc_stages(repo)}
-            for result, before in results:
-                verdicts.append(_accept(repo, stages, place, result, before))
-    except GraphError as error:
-        done = {verdict.stage for verdict in verdicts}
-        left = [result.job.stage for result, _ in results if result.job.stage not in done]
-        verdicts += [Verdict(stage, f"this checkout cannot be read: {error}") for stage in left]
-    return verdicts
+            for result, before in given:
+                try:
+                    verdict = _accept(repo, stages, place, result, before)
+                except (DvcException, OSError) as error:
+                    verdict = Verdict(result.job.stage, f"this checkout cannot be written: {_one_line(error)}")
+                verdicts.append(verdict)
+    except (GraphError, ConfigError, OSError) as error:
+        reason = f"this checkout cannot be read: {_one_line(error)}"
+    return verdicts + [Verdict(result.job.stage, reason) for result, _ in given[len(verdicts) :]]
 
 
 def _accept(repo: "Repo", stages: Mapping[str, "Stage"], place: Path, result: Result, before: Before) -> Verdict:
@@ -68,6 +75,7 @@ def _accept(repo: "Repo", stages: Mapping[str, "Stage"], place: Path, result: Re
     stage.cmd_changed = False
     for out in stage.outs:
         if out.use_cache:
+            Path(out.fs_path).parent.mkdir(parents=True, exist_ok=True)  # for its .gitignore
             out.ignore()
             out.checkout(force=True)
         else:
@@ -81,12 +89,15 @@ def _other_inputs(stage: "Stage", result: Result) -> str | None:
     from dvc.exceptions import DvcException
     from dvc.stage.serialize import to_single_stage_lockfile
 
+    if stage.frozen:  # `dvc freeze`: whatever its inputs are, it keeps what it has
+        kept = all(out.hash_info for out in stage.outs) and to_single_stage_lockfile(stage) == result.entry
+        return None if kept else "it was frozen here since"
     try:
         stage.save_deps()
         changed = changed_inputs(result.entry, inputs_of(to_single_stage_lockfile(stage)))
     except DvcException as error:
-        return " ".join(str(error).split())
-    if sorted(_path(out) for out in stage.outs) != sorted(out["path"] for out in result.entry.get("outs", [])):
+        return _one_line(error)
+    if sorted(out.def_path for out in stage.outs) != sorted(out["path"] for out in result.entry.get("outs", [])):
         changed.append("its outputs in dvc.yaml")
     return f"{_listed(changed)} changed here since" if changed else None
 
@@ -97,7 +108,7 @@ def _other_outputs(stage: "Stage", result: Result, before: Before, recorded: Bef
     for out in stage.outs:
         path = _path(out)
         now = out.get_hash().value if out.exists else None
-        if now not in (None, made[path], before.get(path), recorded.get(path)):
+        if now not in (None, made[out.def_path], before.get(path), recorded.get(path)):
             return f"{path} was changed by hand since"
     return None
 
@@ -135,3 +146,7 @@ def _listed(names: list[str]) -> str:
 
 def _path(out: "Output") -> str:
     return Path(os.path.relpath(out.fs_path, out.repo.root_dir)).as_posix()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

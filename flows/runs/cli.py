@@ -45,6 +45,7 @@ def runs(context: click.Context, as_json: bool) -> None:
 @click.pass_obj
 def show(workspace: Path, run_id: str, as_json: bool) -> None:
     """Show one run: its snapshot, its stages, its figures. The end of an ID is enough."""
+    from flows.git import printable
     from flows.runs.record import find_run
 
     run = find_run(workspace, run_id)
@@ -52,10 +53,10 @@ def show(workspace: Path, run_id: str, as_json: bool) -> None:
         click.echo(json.dumps(_values(run), indent=2))
         return
     click.echo(f"run {run.id}: {run.state}{f', {run.message}' if run.message else ''}")
-    click.echo(f"began {run.began}{f', ended {run.ended}' if run.ended else ''}")
+    click.echo(f"began {_local(run.began)}{f', ended {_local(run.ended)}' if run.ended else ''}")
     click.echo(f"snapshot {run.snapshot[:10]} of {_source(run)}: git show {run.snapshot[:10]}")
     for path in run.changed:
-        click.echo(f"  differs: {path}")
+        click.echo(f"  differs: {printable(path)}")
     if run.stages:
         click.echo()
         _print_table(["stage", "", "seconds", ""], [_stage_row(name, stage) for name, stage in run.stages.items()])
@@ -120,24 +121,26 @@ def status(workspace: Path, as_json: bool) -> None:
 @click.pass_obj
 def logs(workspace: Path, stage: str | None, run_id: str | None, follow: bool) -> None:
     """Print what the stages of a run said: of STAGE, or of all."""
-    from flows.runs.record import LOGS, RUNS, RunError, find_run, is_held, read_runs
+    from flows.runs.record import RUNS, RunError, find_run, is_held, logged_stages, read_runs
 
     if run_id is None and not (found := read_runs(workspace)):
         raise RunError("no run is remembered here; genai run starts one")
     run = find_run(workspace, run_id) if run_id is not None else found[-1]
     folder = workspace / RUNS / run.id
-    known = sorted(path.stem for path in (folder / LOGS).glob("*.log"))
+    known = sorted(logged_stages(folder))
     if stage is not None and stage not in known and not (follow and is_held(folder)):
         raise RunError(f"run {run.id} has no log of {stage!r}; there are: {', '.join(known) or 'none'}")
     told: dict[str, int] = {}
     while True:
         alive = is_held(folder)
-        for path in sorted((folder / LOGS).glob(f"{stage or '*'}.log"), key=lambda path: path.stat().st_mtime):
+        for name, path in logged_stages(folder).items():
+            if stage not in (None, name):
+                continue
             with path.open(errors="replace") as file:
-                file.seek(told.get(path.stem, 0))
+                file.seek(told.get(name, 0))
                 for line in file:
-                    click.echo(line.rstrip("\n") if stage else f"{path.stem:<18} {line.rstrip()}")
-                told[path.stem] = file.tell()
+                    click.echo(line.rstrip("\n") if stage else f"{name:<18} {line.rstrip()}")
+                told[name] = file.tell()
         if not (follow and alive):
             return
         time.sleep(_FOLLOW_POLL_S)
@@ -155,15 +158,17 @@ def _row(run: "RunRecord") -> list[str]:
     distances = [row["FD"] for row in run.figures if isinstance(row.get("FD"), float)]
     left = sum(stage.left is not None for stage in run.stages.values())
     counted += [f"{left} only in the cache"] if left else []
-    return [run.id, run.began[:16], run.state, ", ".join(counted), str(min(distances, default="")), _source(run)]
+    return [run.id, _local(run.began), run.state, ", ".join(counted), str(min(distances, default="")), _source(run)]
 
 
 def _source(run: "RunRecord") -> str:
+    from flows.git import printable
+
     where = run.place or run.branch or run.snapshot[:7]
     if not run.changed:
         return where
     more = f" and {len(run.changed) - 2} more" if len(run.changed) > 2 else ""
-    return f"{where}, and not committed: {', '.join(run.changed[:2])}{more}"
+    return f"{where}, and not committed: {', '.join(map(printable, run.changed[:2]))}{more}"
 
 
 def _stage_row(name: str, stage: "StageRecord") -> list[str]:
@@ -172,9 +177,13 @@ def _stage_row(name: str, stage: "StageRecord") -> list[str]:
 
 
 def _progress_of(workspace: Path, run: "RunRecord") -> dict[str, Any]:
+    from flows.git import git
     from flows.runs.record import CHECKOUT, RUNS
 
-    place = workspace / run.place if run.place else workspace / RUNS / run.id / CHECKOUT
+    if run.place:
+        place = workspace / run.place
+    else:  # a checkout is of the whole repository
+        place = workspace / RUNS / run.id / CHECKOUT / git(workspace, "rev-parse", "--show-prefix").strip()
     found = {}
     for path in (place / ".genai" / "progress").glob("*.json"):
         try:
@@ -188,6 +197,11 @@ def _told(state: dict[str, Any] | None) -> str:
     from flows.view import describe_progress
 
     return f", {describe_progress(state)}" if state and state.get("total") else ""
+
+
+def _local(moment: str) -> str:
+    """As the ids have it: the time of this machine."""
+    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _since(moment: str) -> str:

@@ -20,6 +20,7 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
+from flows.git import printable
 from flows.graph import Graph, GraphError, StageNode
 from flows.plan import Plan, StagePlan, plan_of
 from flows.process import DEFAULT_GRACE_S, Processes, run_command
@@ -146,7 +147,7 @@ def _say_begin(started: Started, decided: Decided) -> None:
     differs = f", {len(snapshot.changed)} files not committed" if snapshot.changed else ""
     view.note(f"run {started.id} works on a snapshot of {snapshot.branch or snapshot.commit[:7]}{differs}")
     for name in snapshot.left_out:
-        view.note(f"not in the snapshot, as it is new and larger than {MOST_NEW_BYTES / 1e6:.0f} MB: {name}")
+        view.note(f"not in the snapshot, as it is new and larger than {MOST_NEW_BYTES / 1e6:.0f} MB: {printable(name)}")
 
 
 def _say_end(started: Started, state: State[None]) -> None:

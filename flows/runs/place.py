@@ -7,13 +7,13 @@ A stage's command is run by us and recorded by DVC: hash the inputs, run, hash t
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.graph import dvc_stages, open_repo, stage_name
+from flows.graph import GraphError, dvc_stages, open_repo, stage_name
 from flows.hashes import may_be_restored, recorded_stage, run_cache_entry, save_to_run_cache
-from flows.runs.job import Job, LockEntry, changed_inputs, input_hashes, inputs_of
+from flows.runs.job import Job, LockEntry, changed_inputs, inputs_of
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -53,6 +53,7 @@ class Place:
 
         planned: what the plan knew of its inputs. Raises PlaceError when an input is missing or is another by now.
         """
+        from dvc.dependency.param import ParamsDependency
         from dvc.exceptions import DvcException
         from dvc.stage.serialize import to_single_stage_lockfile
 
@@ -64,12 +65,21 @@ class Place:
             except DvcException as error:
                 raise PlaceError(f"{stage}: {_one_line(error)}") from None
             inputs = inputs_of(to_single_stage_lockfile(found))
-            hashes = input_hashes(inputs)
+            files = [dep for dep in found.deps if not isinstance(dep, ParamsDependency)]
+            hashes = {_path(dep): dep.hash_info.value for dep in files}
             if changed := sorted(path for path in planned if planned[path] != hashes.get(path)):
                 raise PlaceError(
                     f"{stage}: {', '.join(changed)} in {self.folder} is not what the run was planned with; run again"
                 )
             return Job(run, snapshot, stage, inputs, attempt)
+
+    def working_folder(self, stage: str) -> Path:
+        """Where the stage's command runs: `wdir`, or the folder of its dvc.yaml."""
+        return Path(self._stages[stage].wdir)
+
+    def outputs(self, stage: str) -> list[str]:
+        """The paths of the stage's outputs, from the checkout's root."""
+        return [_path(out) for out in self._stages[stage].outs]
 
     def restore(self, job: Job) -> LockEntry | None:
         """Lay the stage's outputs out from DVC's cache, where it knows what these inputs make; the entry then.
@@ -78,11 +88,12 @@ class Place:
         """
         with self._lock, self._repo.lock:
             stage = self._stages[job.stage]
-            if stage.always_changed or stage.frozen:
-                return None
             entry = self._recorded.get(job.stage)
-            if entry is None or inputs_of(entry) != job.inputs:
-                entry = run_cache_entry(stage) if may_be_restored(stage) else None
+            if not stage.frozen:  # `dvc freeze`: it keeps what it has, whatever its inputs are by now
+                if stage.always_changed:
+                    return None
+                if entry is None or inputs_of(entry) != job.inputs:
+                    entry = run_cache_entry(stage) if may_be_restored(stage) else None
             if entry is None:
                 return None
             cached = recorded_stage(entry, stage)
@@ -157,7 +168,8 @@ class Place:
     def _take_from_workspace(self, name: str, out: "Output") -> None:
         """Back into the cache with an output that is lost there and whole in the workspace. Raises PlaceError."""
         if self._workspace is not None:
-            with open_repo(self._workspace) as repo:
+            # A workspace that cannot be read, in the middle of an edit, has nothing for us.
+            with suppress(GraphError), open_repo(self._workspace) as repo:
                 stages = [stage for stage, _ in dvc_stages(repo) if stage_name(stage) == name]
                 for other in (other for stage in stages for other in stage.outs if _path(other) == _path(out)):
                     if other.exists and not other.changed_checksum():

@@ -6,12 +6,14 @@ import os
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
+from urllib.parse import quote, unquote
 
 from flows.git import GitError, git
 from flows.runs.snapshot import REFS, forget_snapshot
@@ -19,6 +21,7 @@ from flows.runs.snapshot import REFS, forget_snapshot
 RUNS = Path(".genai/runs")
 CHECKOUT, LOCK, STOP, LOGS = "checkout", "lock", "stop", "logs"
 MOST_REMEMBERED = 20
+_LOOK_S = 0.5  # who only looks whether a run lives holds its lock for microseconds
 
 State = Literal["running", "completed", "failed", "stopped", "killed"]
 
@@ -102,16 +105,37 @@ def run_folder(home: Path, run: str) -> Iterator[tuple[Path, int]]:
     """
     folder = home / RUNS / run
     (folder / LOGS).mkdir(parents=True, exist_ok=True)
-    (folder / STOP).unlink(missing_ok=True)
     with (folder / LOCK).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-        except BlockingIOError:
-            raise RunError(f"run {run} is at work: genai status; genai runs stop {run}") from None
+        deadline = time.monotonic() + _LOOK_S
+        while not _locked(file, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise RunError(f"run {run} is at work: genai status; genai runs stop {run}")
+            time.sleep(0.02)
+        (folder / STOP).unlink(missing_ok=True)  # of the time before; not of a run that is just being stopped
         yield folder, file.fileno()
+
+
+@contextmanager
+def ended(folder: Path) -> Iterator[bool]:
+    """Whether no process of the run lives; none can begin or tidy up there during the body, then."""
+    try:
+        file = (folder / LOCK).open("a+")
+    except FileNotFoundError:  # the folder is gone
+        yield False
+        return
+    with file:
+        yield _locked(file, fcntl.LOCK_EX)
+
+
+def log_file(folder: Path, stage: str) -> Path:
+    """Where the lines of a stage go. Of a dvc.yaml in a folder a stage's name holds slashes."""
+    return folder / LOGS / f"{quote(stage, safe='@:')}.log"
+
+
+def logged_stages(folder: Path) -> dict[str, Path]:
+    """The logs of a run by stage, the one that was written last at the end."""
+    found = sorted((folder / LOGS).glob("*.log"), key=lambda path: path.stat().st_mtime)
+    return {unquote(path.stem): path for path in found}
 
 
 def new_id() -> str:
@@ -133,7 +157,7 @@ def find_run(home: Path, name: str) -> RunRecord:
     """The run with that id, or whose id alone begins or ends so. Raises RunError."""
     runs = read_runs(home)
     found = [run for run in runs if run.id == name] or [
-        run for run in runs if run.id.startswith(name) or run.id.endswith(name)
+        run for run in runs if name and (run.id.startswith(name) or run.id.endswith(name))
     ]
     if len(found) != 1:
         what = "there is no run" if not found else f"there are {len(found)} runs"
@@ -156,25 +180,32 @@ def read_run(folder: Path) -> RunRecord | None:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process of the run lives."""
-    with suppress(FileNotFoundError), (folder / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    """Whether a process of the run lives. Shared, so that two who look do not take each other for one."""
+    with suppress(FileNotFoundError), (folder / LOCK).open() as file:
+        return not _locked(file, fcntl.LOCK_SH)
     return False
 
 
 def forget_old_runs(home: Path) -> None:
     """Keep the last runs, and all that live."""
+    refs: list[str] = []
+    with suppress(GitError):  # before the folders: a run that begins meanwhile makes its folder first
+        refs = git(home, "for-each-ref", "--format=%(refname)", REFS).split()
     folders = [folder for folder in sorted((home / RUNS).glob("*")) if folder.is_dir()]
     for folder in folders[:-MOST_REMEMBERED]:
-        if not is_held(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        with ended(folder) as has_ended:
+            if has_ended:
+                shutil.rmtree(folder, ignore_errors=True)
+    known = {folder.name for folder in folders if folder.exists()}
+    for run in (ref.removeprefix(REFS) for ref in refs):
+        if run not in known:
             with suppress(GitError):
-                forget_snapshot(home, folder.name)
-    known = {folder.name for folder in folders}
-    with suppress(GitError):
-        for ref in git(home, "for-each-ref", "--format=%(refname)", REFS).split():
-            if ref.removeprefix(REFS) not in known:
-                git(home, "update-ref", "-d", ref)
+                forget_snapshot(home, run)
+
+
+def _locked(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

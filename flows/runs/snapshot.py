@@ -3,7 +3,6 @@
 Nothing of the workspace is changed, its index included: the snapshot is made with an index of its own.
 """
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,7 +49,9 @@ def take_snapshot(workspace: Path) -> Snapshot:
     with _own_index(workspace) as index:
         git(workspace, "add", "--update", ":/", environment=index)
         if new:
-            git(workspace, "update-index", "--add", "-z", "--stdin", text="\0".join(new) + "\0", environment=index)
+            # --remove: an editor's file that is gone by now is no error.
+            names = "\0".join(new) + "\0"
+            git(workspace, "update-index", "--add", "--remove", "-z", "--stdin", text=names, environment=index)
         tree = git(workspace, "write-tree", environment=index).strip()
     branch = _branch(workspace)
     if base is not None and git(workspace, "rev-parse", f"{base}^{{tree}}").strip() == tree:
@@ -74,7 +75,9 @@ def _head(workspace: Path) -> str | None:
     except GitError:
         try:
             git(workspace, "rev-parse", "--git-dir")
-        except GitError:
+        except GitError as error:
+            if "not a git repository" not in str(error):  # there is one that git cannot or will not read
+                raise GitError(f"{workspace}: {error}") from None
             raise GitError(
                 f"{workspace}: no git repository here, and a run works on a commit of what is there; "
                 "make it one: git init"
@@ -98,19 +101,28 @@ def _new_files(workspace: Path) -> tuple[list[str], tuple[str, ...]]:
         for path in (workspace / _DATA).glob("*")
         if path.name.endswith(_TRACKED_BY_DVC)
     ]
-    sizes = {name: (workspace / os.fsencode(name).decode(errors="surrogateescape")).lstat().st_size for name in names}
-    left_out = tuple(name for name, size in sizes.items() if size > MOST_NEW_BYTES)
+    left_out = tuple(name for name in names if _size(workspace / name) > MOST_NEW_BYTES)
     return [name for name in names if name not in left_out], left_out
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:  # gone since it was listed; git decides then
+        return 0
 
 
 @contextmanager
 def _own_index(workspace: Path) -> Iterator[Mapping[str, str]]:
-    """A copy of git's index, which knows the times of unchanged files, so that only changed ones are read."""
+    """A copy of git's index, which knows the times of unchanged files, so that only changed ones are read.
+
+    With its time: git reads a file again that was written in the second in which the index was, or later.
+    """
     index = Path(git(workspace, "rev-parse", "--path-format=absolute", "--git-path", "index").strip())
     with scratch_folder("genai-snapshot-") as folder:
         copy = folder / "index"
         if index.is_file():
-            shutil.copyfile(index, copy)
+            shutil.copy2(index, copy)
         yield {"GIT_INDEX_FILE": str(copy)}
 
 

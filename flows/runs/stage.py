@@ -27,7 +27,7 @@ from flows.resources import Resources
 from flows.runs.job import Job, LockEntry, Result
 from flows.runs.one_at_a_time import only_one_doing
 from flows.runs.place import Place, PlaceError, command_line, stage_variables
-from flows.runs.record import LOGS, Recorder
+from flows.runs.record import Recorder, log_file
 from flows.view import Outcome, View
 from genai_core.config import NEEDS_A_PERSON
 
@@ -121,8 +121,8 @@ def _bring_up_to_date(stage: StageNode, plan: StagePlan, run: Run) -> State[None
     with only_one_doing(job, run.home, cancelled=lambda: run.processes.stopping) as held:
         entry = run.place.restore(job)
         if entry is not None:
+            there = all((run.home / path).exists() for path in run.place.outputs(stage.name))
             run.accept(Result(job, entry, ran=False, seconds=time.monotonic() - began))
-            there = all((run.home / out["path"]).exists() for out in entry.get("outs", []))
             outcome: Outcome = "restored" if plan.action == "restore" or not there else "kept"
             run.finished(stage.name, outcome, time.monotonic() - began)
             return Completed(
@@ -162,7 +162,7 @@ def _run_command(
         try:
             status = run.processes.run(
                 command_line(str(stage.command)),
-                folder=place.folder,
+                folder=place.working_folder(stage.name),
                 environment=_environment({**stage_variables(place.folder, stage.name), **run.variables, **leased}),
                 timeout_s=stage.needs.timeout_s,
                 on_line=output.take,
@@ -197,8 +197,8 @@ class _Output:
     def __init__(self, stage: StageNode, run: Run, logger: Any) -> None:
         self._stage, self._view, self._logger = stage, run.view, logger
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
-        folder = run.recorder.folder / LOGS if run.recorder else None
-        self._file = (folder / f"{stage.name}.log").open("a", buffering=1) if folder else None
+        path = log_file(run.recorder.folder, stage.name) if run.recorder else None
+        self._file = path.open("a", buffering=1, errors="replace") if path else None
 
     def __enter__(self) -> "_Output":
         return self

@@ -14,7 +14,7 @@ from flows.locked import LOCK_FILE
 from flows.plan import Plan, make_plan
 from flows.process import start_keeper
 from flows.results import model_rows
-from flows.runs.acceptance import accept
+from flows.runs.acceptance import Verdict, accept
 from flows.runs.checkout import open_detached, remove_worktree
 from flows.runs.job import Result
 from flows.runs.one_at_a_time import remove_unheld
@@ -25,9 +25,9 @@ from flows.runs.record import (
     Recorder,
     RunError,
     RunRecord,
+    ended,
     find_run,
     forget_old_runs,
-    is_held,
     new_id,
     now,
     run_folder,
@@ -131,8 +131,11 @@ def start_in_place(home: Path, folder: Path, decided: Decided, asked: Iterable[s
 def sweep(home: Path) -> None:
     """Remove what killed runs left, and forget the oldest runs."""
     for folder in (home / RUNS).glob("*"):
-        if (folder / CHECKOUT).exists() and not is_held(folder):
-            remove_worktree(home, folder / CHECKOUT)
+        if not (folder / CHECKOUT).exists():
+            continue
+        with ended(folder) as has_ended:  # its keeper may be at it
+            if has_ended:
+                remove_worktree(home, folder / CHECKOUT)
     remove_unheld(home)
     forget_old_runs(home)
 
@@ -164,11 +167,15 @@ class Acceptance:
 
     def close(self) -> dict[str, str]:
         """Wait for all; what did not reach the workspace, by stage, and why."""
-        self._queue.put(None)
-        self._thread.join()
+        self.stop()
         if self._left:  # an edit may have been taken back meanwhile
             self._try([result for result, _ in self._left.values()])
         return {stage: reason for stage, (_, reason) in self._left.items()}
+
+    def stop(self) -> None:
+        """End the thread, after what was offered. More than once does no harm."""
+        self._queue.put(None)
+        self._thread.join()
 
     def _work(self) -> None:
         while (result := self._queue.get()) is not None:
@@ -177,8 +184,12 @@ class Acceptance:
     def _try(self, results: list[Result]) -> None:
         by_stage = {result.job.stage: result for result in results}
         pairs = [(result, self._before.get(stage, {})) for stage, result in by_stage.items()]
-        _keep_lock(self._place, self._folder)
-        for verdict in accept(self._workspace, self._place, pairs):
+        try:
+            _keep_lock(self._place, self._folder)
+            verdicts = accept(self._workspace, self._place, pairs)
+        except Exception as error:  # said, and the thread goes on: what comes later may come in
+            verdicts = [Verdict(stage, f"{type(error).__name__}: {error}") for stage in by_stage]
+        for verdict in verdicts:
             self._left.pop(verdict.stage, None)
             if verdict.reason is not None:
                 self._left[verdict.stage] = (by_stage[verdict.stage], verdict.reason)
@@ -198,6 +209,7 @@ def _working(workspace: Path, folder: Path, lock: int, record: RunRecord, decide
         place = stack.enter_context(open_place(checkout, workspace))
         recorder = Recorder(folder, record)
         acceptance = Acceptance(workspace, checkout, folder, decided.plan)
+        stack.callback(acceptance.stop)  # where the run breaks off before `finish`
         yield Started(record.id, place, recorder, acceptance, (lock,))
 
 

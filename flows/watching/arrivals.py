@@ -8,7 +8,7 @@ from flows.data.add import add
 from flows.git import git
 from flows.watching.folder import Folder, is_settled, look_at
 from flows.watching.news import describe_time, read_memory, remember_taken
-from flows.workspace import RAW_DATA, WorkspaceBusy, only_run_in
+from flows.workspace import RAW_DATA
 
 _TRACKED = (f"{RAW_DATA}.dvc", f"{RAW_DATA.parent}/.gitignore")
 
@@ -46,24 +46,17 @@ def arrivals(workspace: Path, source: str | None, settle_s: float) -> Arrivals |
 def take(workspace: Path, found: Arrivals, name: str | None) -> str:
     """Add what is new of the source, commit data/raw.dvc and nothing else, and say what became of it.
 
-    What arrives meanwhile changes the stamp, and is taken the next time; so is all while a run is at work here. Raises
-    DataError or GitError; a commit that failed is made by the next look, as the source counts as taken only after it.
+    What arrives meanwhile changes the stamp, and is taken the next time. A run that is at work has its own snapshot.
+    Raises DataError, GitError or ConfigError; a commit that failed is made by the next look, as the source counts as
+    taken only after it.
     """
-    try:
-        return _taken(workspace, found, name)
-    except WorkspaceBusy as busy:
-        return f"not added yet: {busy}; the next look adds it"
-
-
-def _taken(workspace: Path, found: Arrivals, name: str | None) -> str:
-    with only_run_in(workspace):
-        version = add(workspace, str(workspace / Path(found.source).expanduser()), name)
-        said = f"data/raw is version {version.md5[:10]} ({version.files:,} files)"
-        files = [path for path in _TRACKED if (workspace / path).is_file()]
-        git(workspace, "add", "--", *files)
-        if git(workspace, "diff", "--cached", "--name-only", "--", *files).strip():
-            message = f"Data: {found.source} has grown\n\ndata/raw is now version {version.md5}"
-            git(workspace, "commit", "--quiet", "--no-verify", "--only", "--message", message, "--", *files)
-            said += ", committed"
-        remember_taken(workspace, found.source, found.folder.stamp)
+    version = add(workspace, str(workspace / Path(found.source).expanduser()), name)
+    said = f"data/raw is version {version.md5[:10]} ({version.files:,} files)"
+    files = [path for path in _TRACKED if (workspace / path).is_file()]
+    git(workspace, "add", "--", *files)
+    if git(workspace, "diff", "--cached", "--name-only", "--", *files).strip():
+        message = f"Data: {found.source} has grown\n\ndata/raw is now version {version.md5}"
+        git(workspace, "commit", "--quiet", "--no-verify", "--only", "--message", message, "--", *files)
+        said += ", committed"
+    remember_taken(workspace, found.source, found.folder.stamp)
     return said

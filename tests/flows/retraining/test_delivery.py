@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from flows.retraining.delivery import merge_into, push_branches
-from flows.workspace import only_run_in
 from tests.flows.conftest import shell
 
 
@@ -49,7 +48,7 @@ def test_data_that_were_added_and_not_committed_are_no_obstacle(home: Path) -> N
     assert shell(home, "git status --porcelain") == ""
 
 
-@pytest.mark.parametrize("obstacle", ["changed", "conflict", "other data", "elsewhere", "at work"])
+@pytest.mark.parametrize("obstacle", ["changed", "conflict", "other data", "elsewhere"])
 def test_what_would_lose_something_is_left_to_a_person(home: Path, obstacle: str) -> None:
     if obstacle == "changed":
         (home / "lock").write_text("somebody's\n")
@@ -62,11 +61,7 @@ def test_what_would_lose_something_is_left_to_a_person(home: Path, obstacle: str
     elif obstacle == "elsewhere":
         shell(home, "git checkout -q -b feature")
     before = shell(home, "git rev-parse HEAD main && git status --porcelain && cat lock")
-    if obstacle == "at work":
-        with only_run_in(home):
-            merged = merge_into(home, "main", "retrain/x", "title")
-    else:
-        merged = merge_into(home, "main", "retrain/x", "title")
+    merged = merge_into(home, "main", "retrain/x", "title")
     assert merged.commit is None
     assert merged.said.endswith("to have it on main: git merge retrain/x")
     assert shell(home, "git rev-parse HEAD main && git status --porcelain && cat lock") == before

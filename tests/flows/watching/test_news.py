@@ -14,7 +14,6 @@ from flows.registry.promotion import promote
 from flows.watching.arrivals import arrivals, take
 from flows.watching.folder import WatchError, is_settled, look_at
 from flows.watching.news import look, newest_data, production_data, read_memory, remember_told
-from flows.workspace import only_run_in
 from tests.flows.conftest import ended, genai, set_parameter, shell, started_genai, wait_for
 from tests.flows.model_home import git_remote, make, new_home
 
@@ -214,17 +213,12 @@ def test_the_command_without_a_server(done: Path) -> None:
     assert "Traceback" not in answer.stderr
 
 
-def test_beside_a_run_it_adds_nothing_and_goes_on(done: Path, digits_folder: Path, tmp_path: Path) -> None:
+def test_it_adds_again_and_again_and_goes_on(done: Path, digits_folder: Path, tmp_path: Path) -> None:
     shell(done, "git add -A && git commit -q -m done")
     before = shell(done, "git rev-parse HEAD")
     incoming = Path(shutil.copytree(digits_folder, tmp_path / "incoming"))
     set_parameter(done, "watch.settle_s", 0.0)
     looks = ("watch", "--every", "1", "--source", str(incoming), "--add")
-    with only_run_in(done):
-        answer = genai(done, "watch", "--once", *looks[3:])
-        assert answer.returncode == 3, answer.stderr  # nothing is in production yet
-        assert f"not added yet: {done}: another run is at work here (process {os.getpid()})" in answer.stdout
-    assert shell(done, "git rev-parse HEAD") == before
     with started_genai(done, *looks) as process:
         wait_for(lambda: shell(done, "git rev-parse HEAD") != before)
         incoming.rename(tmp_path / "unmounted")

@@ -1,0 +1,131 @@
+"""The same job of two runs is done by one at a time; nothing of it stays, however they end."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.process import Stopped
+from flows.runs.job import Job
+from flows.runs.one_at_a_time import FOLDER, only_one_doing, remove_unheld
+from tests.flows.conftest import ROOT
+
+INPUTS = {"cmd": "train", "deps": [{"path": "data", "md5": "1"}], "params": {"params.yaml": {"seed": 1}}}
+JOB = Job("one", "c0ffee", "train@gan", INPUTS)
+SAME = Job("other", "decaf", "train@gan", {**INPUTS}, attempt=2)
+HOLDING = """
+import sys
+from pathlib import Path
+from flows.runs.one_at_a_time import only_one_doing
+from tests.flows.runs.test_one_at_a_time import JOB
+with only_one_doing(JOB, Path(sys.argv[1]), lambda: False):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def never() -> bool:
+    return False
+
+
+def files(home: Path) -> list[Path]:
+    return list((home / FOLDER).glob("*"))
+
+
+def test_two_threads_with_the_same_job(tmp_path: Path) -> None:
+    at_work, most, order = 0, 0, []
+
+    def do(job: Job) -> None:
+        nonlocal at_work, most
+        for _ in range(3):
+            with only_one_doing(job, tmp_path, never):
+                at_work += 1
+                most = max(most, at_work)
+                time.sleep(0.02)
+                at_work -= 1
+                order.append(job.run)
+
+    threads = [threading.Thread(target=do, args=(job,)) for job in (JOB, SAME)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert sorted(order) == ["one"] * 3 + ["other"] * 3
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Job("other", "c0ffee", "train@vae", INPUTS),
+        Job("other", "c0ffee", "train@gan", {**INPUTS, "params": {"params.yaml": {"seed": 2}}}),
+        Job("other", "c0ffee", "train@gan", {**INPUTS, "cmd": "train -v"}),
+    ],
+)
+def test_other_jobs_wait_for_nobody(tmp_path: Path, other: Job) -> None:
+    with only_one_doing(JOB, tmp_path, never), only_one_doing(other, tmp_path, never):
+        assert len(files(tmp_path)) == 2
+    assert files(tmp_path) == []
+
+
+def test_who_waits_can_be_stopped(tmp_path: Path) -> None:
+    looks = iter([False, False, True])
+    with only_one_doing(JOB, tmp_path, never):
+        with pytest.raises(Stopped), only_one_doing(SAME, tmp_path, lambda: next(looks)):
+            pytest.fail("two at once")
+        assert len(files(tmp_path)) == 1  # it is still held by the first
+        remove_unheld(tmp_path)
+        assert len(files(tmp_path)) == 1
+
+
+def test_a_fault_lets_go(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="fault"), only_one_doing(JOB, tmp_path, never):
+        raise ValueError("fault")
+    assert files(tmp_path) == []
+    with only_one_doing(SAME, tmp_path, never):
+        pass
+
+
+def test_a_killed_run_lets_go_when_its_last_process_has_ended(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDING, str(tmp_path)]
+    holder = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    began = threading.Event()
+
+    def wait() -> None:
+        with only_one_doing(SAME, tmp_path, never):
+            began.set()
+
+    waiting = threading.Thread(target=wait)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        waiting.start()
+        assert not began.wait(0.5)
+    finally:
+        holder.kill()
+        holder.communicate()
+    waiting.join(timeout=5.0)
+    assert began.is_set()
+    assert files(tmp_path) == []
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    with only_one_doing(JOB, tmp_path, never) as held:
+        (file,) = files(tmp_path)
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[held])
+        kept = tmp_path / "kept"
+        kept.hardlink_to(file)
+    kept.rename(file)  # as if the run had been killed: its file is there, and the command that it started holds it
+    try:
+        remove_unheld(tmp_path)
+        assert file.exists()
+    finally:
+        child.kill()
+        child.communicate()
+    remove_unheld(tmp_path)
+    assert files(tmp_path) == []
+    remove_unheld(tmp_path / "nowhere")

@@ -1,0 +1,233 @@
+"""What is remembered of runs: whole at any moment, true of killed ones too, and not for ever."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flows.git import git
+from flows.runs import record as module
+from flows.runs.record import (
+    LOCK,
+    RUNS,
+    STOP,
+    Recorder,
+    RunError,
+    RunRecord,
+    StageRecord,
+    ended,
+    find_run,
+    forget_old_runs,
+    is_held,
+    log_file,
+    logged_stages,
+    read_run,
+    read_runs,
+    run_folder,
+)
+from flows.runs.snapshot import REFS, Snapshot, keep_snapshot
+from tests.flows.conftest import ROOT
+
+RECORD = RunRecord(
+    id="20261123-101010-ab12",
+    snapshot="c" * 40,
+    base="b" * 40,
+    branch="main",
+    changed=("params.yaml", os.fsdecode(b"by\xffte\n.py")),
+    asked=("train",),
+    began="2026-11-23T10:10:10+00:00",
+    place="",
+    pid=os.getpid(),
+    planned=("train@gan", "train@vae"),
+)
+HOLDING = """
+import sys
+from pathlib import Path
+from flows.runs.record import run_folder
+with run_folder(Path(sys.argv[1]), sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def remembered(home: Path, *ids: str, state: str = "completed") -> None:
+    for run in ids:
+        with run_folder(home, run) as (folder, _):
+            Recorder(folder, replace(RECORD, id=run, state=state))  # type: ignore[arg-type]
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    with run_folder(tmp_path, RECORD.id) as (folder, _):
+        recorder = Recorder(folder, RECORD)
+        assert read_runs(tmp_path) == [RECORD]
+        recorder.stage("train@gan", outcome="running", began="2026-11-23T10:10:11+00:00")
+        recorder.stage("train@gan", outcome="ran", seconds=3.5)
+        recorder.stage("train@vae", outcome="kept", began="2026-11-23T10:10:12+00:00", left="params.yaml changed")
+        recorder.set(state="completed", ended="2026-11-23T10:10:20+00:00", figures=({"model": "gan", "FD": 1.5},))
+        stages = {
+            "train@gan": StageRecord("ran", "2026-11-23T10:10:11+00:00", 3.5),
+            "train@vae": StageRecord("kept", "2026-11-23T10:10:12+00:00", left="params.yaml changed"),
+        }
+        assert recorder.record.stages == stages
+        assert read_run(folder) == recorder.record
+    assert read_run(folder) == recorder.record
+    assert sorted(path.name for path in folder.iterdir()) == ["lock", "logs", "run.json"]
+
+
+def test_many_threads_write_one_record(tmp_path: Path) -> None:
+    names = [f"stage{number}" for number in range(40)]
+    with run_folder(tmp_path, RECORD.id) as (folder, _):
+        recorder, over, faults = Recorder(folder, RECORD), threading.Event(), []
+
+        def read() -> None:
+            while not over.is_set():
+                try:
+                    json.loads((folder / "run.json").read_text())
+                except ValueError as fault:
+                    faults.append(fault)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda name: recorder.stage(name, outcome="ran", seconds=1.0), names))
+        over.set()
+        reader.join()
+        assert not faults
+        record = read_run(folder)
+        assert record is not None
+        assert set(record.stages) == set(names)
+
+
+def test_a_killed_run_is_seen_as_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDING, str(tmp_path), RECORD.id]
+    holder = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        folder = tmp_path / RUNS / RECORD.id
+        Recorder(folder, RECORD)
+        assert is_held(folder)
+        assert find_run(tmp_path, "ab12").state == "running"
+        (folder / STOP).touch()
+        with pytest.raises(RunError, match=f"run {RECORD.id} is at work"), run_folder(tmp_path, RECORD.id):
+            pass
+        assert (folder / STOP).exists()  # it was asked to stop, and still is
+        with ended(folder) as has_ended:
+            assert not has_ended
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert not is_held(folder)
+    assert find_run(tmp_path, "ab12").state == "killed"
+    assert json.loads((folder / "run.json").read_text())["state"] == "running"  # nobody wrote: it was looked at only
+    with run_folder(tmp_path, RECORD.id):
+        assert is_held(folder)
+        assert not (folder / STOP).exists()
+
+
+def test_what_a_run_started_holds_it_after_its_death(tmp_path: Path) -> None:
+    with run_folder(tmp_path, RECORD.id) as (folder, lock):
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock])
+    try:
+        assert is_held(folder)
+    finally:
+        child.kill()
+        child.communicate()
+    assert not is_held(folder)
+
+
+def test_who_looks_disturbs_nobody(tmp_path: Path) -> None:
+    """Many ask at once whether an ended run lives: none takes another for it, and the run can begin again."""
+    remembered(tmp_path, RECORD.id)
+    folder, over, wrong = tmp_path / RUNS / RECORD.id, threading.Event(), []
+
+    def look() -> None:
+        while not over.is_set():
+            if is_held(folder):
+                wrong.append(1)
+
+    lookers = [threading.Thread(target=look) for _ in range(4)]
+    for looker in lookers:
+        looker.start()
+    try:
+        for _ in range(50):
+            is_held(folder)
+        assert not wrong
+        for _ in range(5):
+            with run_folder(tmp_path, RECORD.id):
+                pass
+    finally:
+        over.set()
+        for looker in lookers:
+            looker.join()
+
+
+def test_runs_are_found_by_the_ends_of_their_ids(tmp_path: Path) -> None:
+    remembered(tmp_path, "20261123-101010-ab12", "20261123-101010-ab13", "20261124-101010-ab12")
+    assert find_run(tmp_path, "ab13").id == "20261123-101010-ab13"
+    assert find_run(tmp_path, "20261124").id == "20261124-101010-ab12"
+    assert find_run(tmp_path, "20261123-101010-ab12").id == "20261123-101010-ab12"
+    for name, said in (("ab12", "there are 2 runs 'ab12'"), ("101010", "there is no run"), ("", "there is no run")):
+        with pytest.raises(RunError, match=f"{said}.*genai runs lists them"):
+            find_run(tmp_path, name)
+    assert [run.id for run in read_runs(tmp_path)] == sorted(run.id for run in read_runs(tmp_path))
+
+
+def test_what_is_no_record_is_passed_over(tmp_path: Path) -> None:
+    remembered(tmp_path, RECORD.id)
+    (tmp_path / RUNS / "half").mkdir()
+    (tmp_path / RUNS / "broken").mkdir()
+    (tmp_path / RUNS / "broken" / "run.json").write_text('{"id": "bro')
+    (tmp_path / RUNS / "older").mkdir()
+    (tmp_path / RUNS / "older" / "run.json").write_text('{"id": "older", "stages": {}}')
+    (tmp_path / RUNS / "file").touch()
+    assert [run.id for run in read_runs(tmp_path)] == [RECORD.id]
+    assert not (tmp_path / RUNS / "half" / LOCK).exists()  # looking leaves nothing
+    assert read_runs(tmp_path / "nowhere") == []
+
+
+def test_old_runs_are_forgotten_with_their_snapshots(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_REMEMBERED", 2)
+    head = git(fresh, "rev-parse", "HEAD").strip()
+    snapshot = Snapshot(head, "", head, "main", (), ())
+    ids = [f"2026112{number}-101010-aaaa" for number in range(5)]
+    remembered(fresh, *ids)
+    for run in [*ids, "somebody-took-its-folder-away"]:
+        keep_snapshot(fresh, run, snapshot)
+    git(fresh, "update-ref", "refs/genai/other", head)
+
+    with run_folder(fresh, ids[1]):  # it lives
+        forget_old_runs(fresh)
+        assert [run.id for run in read_runs(fresh)] == [ids[1], *ids[3:]]
+    refs = git(fresh, "for-each-ref", "--format=%(refname)", "refs/genai").split()
+    assert refs == ["refs/genai/other", *(f"{REFS}{run}" for run in (ids[1], *ids[3:]))]
+    forget_old_runs(fresh)
+    assert [run.id for run in read_runs(fresh)] == ids[3:]
+
+
+def test_a_run_that_begins_meanwhile_keeps_its_snapshot(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = git(fresh, "rev-parse", "HEAD").strip()
+    remembered(fresh, RECORD.id)
+
+    def another_begins(folder: Path, *arguments: str, **options: object) -> str:
+        if arguments[0] == "for-each-ref":
+            remembered(fresh, "new", state="running")
+            keep_snapshot(fresh, "new", Snapshot(head, "", head, "main", (), ()))
+        return git(folder, *arguments)
+
+    monkeypatch.setattr(module, "git", another_begins)
+    forget_old_runs(fresh)
+    assert git(fresh, "rev-parse", f"{REFS}new").strip() == head
+
+
+def test_logs_of_stages_by_any_name(tmp_path: Path) -> None:
+    with run_folder(tmp_path, RECORD.id) as (folder, _):
+        for stage in ("train@gan", "more/dvc.yaml:last", "größe", "50%"):
+            log_file(folder, stage).write_text("x")
+        assert set(logged_stages(folder)) == {"train@gan", "more/dvc.yaml:last", "größe", "50%"}

@@ -1,0 +1,211 @@
+"""What `genai runs`, `genai status` and `genai logs` say, of runs at work and of ended ones."""
+
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from flows.cli import main
+from flows.git import git
+from flows.runs.record import CHECKOUT, STOP, Recorder, RunRecord, StageRecord, log_file, run_folder
+
+BEGAN = (datetime.now(UTC) - timedelta(hours=2, minutes=5)).isoformat(timespec="seconds")
+RECORD = RunRecord(
+    id="20261123-101010-ab12",
+    snapshot="c0ffee" + "c" * 34,
+    base="b" * 40,
+    branch="main",
+    changed=("params.yaml", os.fsdecode(b"by\xffte\n.py"), "third.py"),
+    asked=(),
+    began=BEGAN,
+    place="",
+    pid=4711,
+    planned=("prepare", "train@gan", "train@vae"),
+    stages={
+        "prepare": StageRecord("ran", BEGAN, 12.34),
+        "train@gan": StageRecord("running", BEGAN),
+        "train@vae": StageRecord("restored", BEGAN, 0.1, left="params.yaml models.vae changed here since"),
+    },
+)
+MODELS = ({"model": "trained/gan", "FD": 7.5, "IS": "-"}, {"model": "trained/vae", "FD": 12.0, "IS": 3.0})
+ENDED = replace(
+    RECORD,
+    id="20261122-101010-cd34",
+    state="failed",
+    message="failed: train@gan",
+    ended=BEGAN,
+    changed=(),
+    branch=None,
+    figures=MODELS,
+)
+
+
+def said(workspace: Path, *arguments: str, status: int = 0) -> str:
+    answer = CliRunner().invoke(main, ["--workspace", str(workspace), *arguments])
+    assert answer.exit_code == status, answer.output
+    return answer.output
+
+
+def remembered(workspace: Path, record: RunRecord) -> Path:
+    with run_folder(workspace, record.id) as (folder, _):
+        Recorder(folder, record)
+    return folder
+
+
+@contextmanager
+def at_work(workspace: Path) -> Iterator[Recorder]:
+    with run_folder(workspace, RECORD.id) as (folder, _):
+        yield Recorder(folder, RECORD)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "--quiet")
+    return tmp_path
+
+
+def test_nothing_yet(workspace: Path) -> None:
+    assert said(workspace, "runs") == "no run is remembered here; genai run starts one\n"
+    assert said(workspace, "status") == "nothing is running here\n"
+    assert "no run is remembered here" in said(workspace, "logs", status=2)
+    assert json.loads(said(workspace, "runs", "--json")) == []
+    assert json.loads(said(workspace, "status", "--json")) == []
+    assert not (workspace / ".genai").exists()
+
+
+def test_a_table_of_runs(workspace: Path) -> None:
+    remembered(workspace, ENDED)
+    with at_work(workspace):
+        head, failed, running = said(workspace, "runs").splitlines()
+    assert head.split("  ")[0] == "id"
+    began = f"{datetime.fromisoformat(BEGAN).astimezone():%Y-%m-%d %H:%M:%S}"  # of this machine, as in the id
+    assert failed.split() == [
+        ENDED.id,
+        *began.split(),
+        "failed",
+        "1",
+        "ran,",
+        "1",
+        "restored,",
+        "1",
+        "only",
+        "in",
+        "the",
+        "cache",
+        "7.5",
+        "c0ffeec",
+    ]
+    assert running.startswith(f"{RECORD.id}  {began}  running")
+    assert running.endswith("main, and not committed: params.yaml, by\\udcffte\\n.py and 1 more")
+    assert "killed" in said(workspace, "runs").splitlines()[-1]  # nobody holds it by now
+
+
+def test_one_run(workspace: Path) -> None:
+    remembered(workspace, replace(ENDED, changed=RECORD.changed))
+    text = said(workspace, "runs", "show", "cd34")
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert lines[0] == f"run {ENDED.id}: failed, failed: train@gan"
+    assert "  differs: by\\udcffte\\n.py" in lines
+    rows = [line.split() for line in lines]
+    assert ["prepare", "ran", "12.3"] in rows
+    assert "train@vae  restored  0.1      only in DVC's cache: params.yaml models.vae changed here since" in lines
+    assert ["trained/gan", "7.5", "-"] in rows
+    values = json.loads(said(workspace, "runs", "show", "cd34", "--json"))
+    assert (values["state"], values["stages"]["prepare"]["seconds"]) == ("failed", 12.34)
+    assert "there is no run 'zz'" in said(workspace, "runs", "show", "zz", status=2)
+
+
+@pytest.mark.parametrize("inside", ["", "deep/project"])
+def test_what_is_running_and_how_far_it_is(workspace: Path, inside: str) -> None:
+    root = workspace / inside
+    root.mkdir(parents=True, exist_ok=True)
+    with at_work(root) as recorder:
+        progress = recorder.folder / CHECKOUT / inside / ".genai" / "progress"
+        progress.mkdir(parents=True)
+        state = {"phase": "work", "unit": "steps", "done": 3, "total": 10, "per_second": 1.0, "seconds_left": 7.0}
+        (progress / "train@gan.json").write_text(json.dumps({**state, "figures": {}}))
+        (progress / "train@vae.json").write_text('{"half')
+        first, second, third = said(root, "status").splitlines()
+        assert re.match(
+            rf"run {RECORD.id}: at work for 2 h \d+ min \(process 4711\), on main, and not committed", first
+        )
+        assert second == "  2 of 3 stages done"
+        assert re.fullmatch(r"  train@gan: for 2 h \d+ min, work 3/10 steps  1/s  7 s left", third)
+        (known,) = json.loads(said(root, "status", "--json"))
+        assert known["progress"] == {"train@gan": {**state, "figures": {}}}
+    assert said(root, "status").splitlines()[-1] == f"the last run, {RECORD.id}: killed"
+
+
+def test_a_part_of_a_retraining(workspace: Path) -> None:
+    place = workspace / ".genai" / "worktrees" / "retrain-x"
+    (place / ".genai" / "progress").mkdir(parents=True)
+    (place / ".genai" / "progress" / "train@gan.json").write_text('{"total": 0}')
+    with run_folder(workspace, RECORD.id) as (folder, _):
+        Recorder(folder, replace(RECORD, place=".genai/worktrees/retrain-x", changed=()))
+        assert "on .genai/worktrees/retrain-x" in said(workspace, "status")
+        assert json.loads(said(workspace, "status", "--json"))[0]["progress"] == {"train@gan": {"total": 0}}
+
+
+def test_stop(workspace: Path) -> None:
+    ended = remembered(workspace, ENDED)
+    assert f"run {ENDED.id} is not at work: failed" in said(workspace, "runs", "stop", "cd34", status=2)
+    assert not (ended / STOP).exists()
+
+    begun = threading.Event()
+
+    def work() -> None:
+        with at_work(workspace) as recorder:
+            begun.set()
+            while not (recorder.folder / STOP).exists():
+                time.sleep(0.01)
+            recorder.set(state="stopped")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun.wait(5.0)
+    assert said(workspace, "runs", "stop", "ab12").startswith(f"stopped {RECORD.id}")
+    thread.join()
+    assert "stopped" in said(workspace, "runs").splitlines()[-1]
+
+
+def test_logs(workspace: Path) -> None:
+    folder = remembered(workspace, ENDED)
+    log_file(folder, "prepare").write_text("one\n  two\n")
+    log_file(folder, "train@gan").write_text("three\n")
+    os.utime(log_file(folder, "prepare"), (1, 1))
+    assert said(workspace, "logs", "prepare") == "one\n  two\n"
+    assert said(workspace, "logs").split() == ["prepare", "one", "prepare", "two", "train@gan", "three"]
+    assert "has no log of 'nothing'; there are: prepare, train@gan" in said(workspace, "logs", "nothing", status=2)
+    remembered(workspace, RECORD)
+    assert said(workspace, "logs") == ""  # of the last run
+    assert said(workspace, "logs", "--run", "cd34", "prepare") == "one\n  two\n"
+
+
+def test_logs_while_they_are_written(workspace: Path) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with at_work(workspace) as recorder, log_file(recorder.folder, "more/dvc.yaml:last").open("a") as file:
+            for number in range(3):
+                file.write(f"line {number}\n")
+                file.flush()
+                begun.set()
+                time.sleep(0.2)
+            over.wait(5.0)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun.wait(5.0)
+    threading.Timer(0.8, over.set).start()
+    lines = said(workspace, "logs", "--follow").splitlines()
+    thread.join()
+    assert lines == [f"{'more/dvc.yaml:last':<18} line {number}" for number in range(3)]

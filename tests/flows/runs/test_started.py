@@ -1,0 +1,157 @@
+"""The beginning of a run and its end: decided on one state of the workspace, and nothing is left of killed ones."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from flows.git import git
+from flows.runs import started as module
+from flows.runs.acceptance import Verdict
+from flows.runs.checkout import open_detached
+from flows.runs.job import Job, Result
+from flows.runs.one_at_a_time import FOLDER
+from flows.runs.record import CHECKOUT, RUNS, RunError, read_runs, run_folder
+from flows.runs.started import Acceptance, Decided, decide, finish, resume, start, sweep
+from genai_core.config import ConfigError
+from tests.flows.conftest import DVC_WARNS, edit, set_parameter
+from tests.flows.runs.places import locked, made
+
+pytestmark = DVC_WARNS
+
+
+def decided_of(workspace: Path) -> Decided:
+    decided = decide(workspace, [])
+    assert decided.snapshot is not None
+    return decided
+
+
+def worktrees(workspace: Path) -> int:
+    return git(workspace, "worktree", "list", "--porcelain").count("worktree ")
+
+
+def test_nothing_to_do(done: Path) -> None:
+    decided = decide(done, [])
+    assert decided.snapshot is None
+    assert decided.plan.nothing_to_do
+
+
+def test_an_edit_between_snapshot_and_plan(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are made again, until they are of the same contents."""
+    edits = iter([5, 6])
+
+    def edited(repo: object, graph: object) -> object:
+        plan = make_plan(repo, graph)  # type: ignore[arg-type]
+        if (seed := next(edits, None)) is not None:
+            set_parameter(done, "models.gan.training.seed", seed)
+        return plan
+
+    make_plan = module.make_plan
+    monkeypatch.setattr(module, "make_plan", edited)
+    decided = decided_of(done)
+    assert decided.snapshot is not None
+    assert "seed: 6" in git(done, "show", f"{decided.snapshot.commit}:params.yaml")
+    assert any("-> 6" in reason for reason in decided.plan["train@gan"].reasons)
+
+
+def test_a_workspace_that_never_rests(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_plan, number = module.make_plan, iter(range(100, 200))
+
+    def edited(repo: object, graph: object) -> object:
+        set_parameter(done, "models.gan.training.seed", next(number))
+        return make_plan(repo, graph)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "make_plan", edited)
+    with pytest.raises(ConfigError, match="files change all the time"):
+        decide(done, [])
+
+
+def test_a_run_and_what_is_left_of_it(done: Path) -> None:
+    """Its results come in as they are made; one that an edit kept out comes in when the edit was taken back."""
+    set_parameter(done, "models.gan.training.seed", 5)
+    decided = decided_of(done)
+    with start(done, decided, []) as run:
+        assert worktrees(done) == 2
+        assert read_runs(done)[0].state == "running"
+        assert run.acceptance is not None
+        edit(done / "work.py", "import json", "import json  # edited")
+        for stage in ("train@gan", "select"):
+            run.acceptance.offer(made(run.place, stage))
+        run.acceptance.stop()
+        assert locked(done) != locked(run.place.folder)
+        edit(done / "work.py", "import json  # edited", "import json")
+        record = finish(run, "completed", "2 stages")
+        assert locked(done) == locked(run.place.folder)
+    assert worktrees(done) == 1
+    assert read_runs(done) == [record]
+    assert (record.state, record.planned) == ("completed", ("train@gan", "select"))
+    assert {"params.yaml", "dvc.lock"} <= set(record.changed)
+    assert not [stage for stage in record.stages.values() if stage.left]
+    assert decide(done, []).snapshot is None
+
+
+def test_what_stays_out_is_told(done: Path) -> None:
+    set_parameter(done, "models.gan.training.seed", 5)
+    before = locked(done)
+    with start(done, decided_of(done), []) as run:
+        assert run.acceptance is not None
+        set_parameter(done, "models.gan.training.seed", 6)
+        for stage in ("train@gan", "select"):
+            run.acceptance.offer(made(run.place, stage))
+        record = finish(run, "completed", "")
+    assert {name: stage.left for name, stage in record.stages.items()} == {
+        "train@gan": "params.yaml models.gan.training changed here since",
+        "select": "out/train changed here since",
+    }
+    assert read_runs(done) == [record]
+    assert locked(done) == before
+
+
+def test_a_fault_in_the_middle_leaves_nothing(done: Path) -> None:
+    set_parameter(done, "models.gan.training.seed", 5)
+    with pytest.raises(ValueError, match="fault"), start(done, decided_of(done), []) as run:
+        raise ValueError("fault")
+    assert run.acceptance is not None
+    assert not run.acceptance._thread.is_alive()
+    assert worktrees(done) == 1
+    assert [record.state for record in read_runs(done)] == ["killed"]  # it said nothing of its end
+    with resume(done, run.id) as (again, decided):
+        assert again.id == run.id
+        assert decided.snapshot is not None
+        assert decided.snapshot.commit == again.recorder.record.snapshot
+        assert decided.plan["train@gan"].action == "run"
+        with pytest.raises(RunError, match="is at work"), resume(done, run.id):
+            pass
+    assert worktrees(done) == 1
+
+
+def test_acceptance_goes_on_after_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw is said of the result that it hit, and those after it come in."""
+
+    def accept(_workspace: Path, _place: Path, pairs: list[tuple[Result, object]]) -> list[Verdict]:
+        if any(result.job.stage == "first" for result, _ in pairs):
+            raise RuntimeError("nobody foresaw it")
+        return [Verdict(result.job.stage, None) for result, _ in pairs]
+
+    monkeypatch.setattr(module, "accept", accept)
+    acceptance = Acceptance(tmp_path, tmp_path, module.Plan(()))
+    for stage in ("first", "second"):
+        acceptance.offer(Result(Job("run", "commit", stage, {}), {}, ran=True))
+    assert acceptance.close() == {"first": "RuntimeError: nobody foresaw it"}
+
+
+def test_what_killed_runs_left_is_swept(fresh: Path) -> None:
+    for run in ("20261122-101010-dead", "20261123-101010-live"):
+        open_detached(fresh, "HEAD", fresh / RUNS / run / CHECKOUT)
+    (fresh / FOLDER).mkdir()
+    (fresh / FOLDER / "job").touch()
+    with run_folder(fresh, "20261123-101010-live") as (folder, _):
+        sweep(fresh)
+        assert worktrees(fresh) == 2
+        assert (folder / CHECKOUT / "params.yaml").is_file()
+    assert not (fresh / RUNS / "20261122-101010-dead" / CHECKOUT).exists()
+    assert not list((fresh / FOLDER).iterdir())
+    shutil.rmtree(folder / CHECKOUT)  # somebody took it away: git forgets it, too
+    (folder / CHECKOUT).mkdir()
+    sweep(fresh)
+    assert worktrees(fresh) == 1
