@@ -60,7 +60,7 @@ def _backfill(workspace: str, revisions: str, retrain: bool, out: str) -> State[
     root, logger = Path(workspace).resolve(), get_run_logger()
     config = checked_config(root).evaluation
     versions, code = data_versions(root, revisions), commit_of(root)
-    subject: _Subject = _Retrained(root, versions[-1], config) if retrain else _Production(root, config)
+    subject: _Subject = _Retrained(versions[-1], config) if retrain else _Production(root, config)
     place = place_of(root, code, subject.name)
     failed: list[str] = []
     with _alone(place):
@@ -102,7 +102,7 @@ class _Production:
     stages: tuple[str, ...] = ("prepare",)
 
     def __init__(self, root: Path, config: EvaluationConfig) -> None:
-        self._root, self._config = root, config
+        self._config = config
         self._production = lay_out_production(root, (MODEL, EXTRACTOR))
         self.name = self._production.version
 
@@ -112,15 +112,13 @@ class _Production:
     def measure(self, version: DataVersionAt, tree: Path, place: Path) -> Row:
         drawn = place / "drawn" / "images"
         if not drawn.is_dir():
-            with _drawn(self._root, self._production.folder, self._config) as new:
+            with _drawn(tree, self._production.folder, self._config) as new:
                 shutil.move(new, place / "drawn")
         kept, there = place / "test-images", count_tests(tree / DATASET)
         if not kept.is_file():
             kept.write_text(str(there))
         count = min(there, int(kept.read_text()))
-        found = distance_of_tests(
-            self._root, self._production.folder, drawn, tree / DATASET, count, get_run_logger().info
-        )
+        found = distance_of_tests(tree, self._production.folder, drawn, tree / DATASET, count, get_run_logger().info)
         return _row(version, tree, self.name, version.raw, found)
 
 
@@ -132,8 +130,8 @@ class _Retrained:
 
     stages: tuple[str, ...] = ("candidate",)
 
-    def __init__(self, root: Path, newest: DataVersionAt, config: EvaluationConfig) -> None:
-        self._root, self._newest, self._config = root, newest, config
+    def __init__(self, newest: DataVersionAt, config: EvaluationConfig) -> None:
+        self._newest, self._config = newest, config
         self.name = f"retrained {newest.raw}"
 
     def order(self, versions: tuple[DataVersionAt, ...]) -> tuple[DataVersionAt, ...]:
@@ -149,16 +147,16 @@ class _Retrained:
                         raise VersionError(f"{path} was not made for data version {version.raw[:10]}")
                     lay_out(Stores(repo), md5, frozen / path, path)
             shutil.copy(tree / PARAMS_FILE, frozen)
-        with _drawn(self._root, tree, self._config) as drawn:
-            found = distance(self._root, frozen, drawn / "images", frozen / DATASET, get_run_logger().info)
+        with _drawn(tree, tree, self._config) as drawn:
+            found = distance(tree, frozen, drawn / "images", frozen / DATASET, get_run_logger().info)
         return _row(version, tree, f"trained on {version.raw[:10]}", self._newest.raw, found)
 
 
 @contextmanager
-def _drawn(root: Path, folder: Path, config: EvaluationConfig) -> Iterator[Path]:
+def _drawn(code: Path, folder: Path, config: EvaluationConfig) -> Iterator[Path]:
     with scratch_folder(folder, "drawn") as scratch:
         out = f"{scratch.relative_to(folder.resolve())}/batch"
-        yield draw(root, folder, out, config.total_images, config.seed, get_run_logger().info)
+        yield draw(code, folder, out, config.total_images, config.seed, get_run_logger().info)
 
 
 def _row(version: DataVersionAt, tree: Path, model: str, tested_on: str, found: Distance) -> Row:

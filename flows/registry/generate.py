@@ -16,6 +16,7 @@ from pydantic import Field
 
 from flows.artifacts import publish_picture
 from flows.registry.production import BATCHES, Production, draw, lay_out_production
+from flows.runs.code import snapshot_of_code
 from genai_core.config import PARAMS_FILE, load_config
 
 DRAWN = "samples"  # below production's folder: batches on their way
@@ -47,8 +48,10 @@ def generate(
             return Completed(message=f"{BATCHES / name} is there already: the same seed gives the same images")
         shutil.rmtree(production.folder / DRAWN, ignore_errors=True)  # what a killed run drew, and did not hand over
         # A place of its own: the process that a killed run had started may take some seconds to end.
-        drawn = draw(root, production.folder, f"{DRAWN}/{name}.{os.getpid()}", images, first, logger.info)
-        sign(drawn, production)
+        with snapshot_of_code(root) as code:
+            out = f"{DRAWN}/{name}.{os.getpid()}"
+            drawn = draw(code.folder, production.folder, out, images, first, logger.info)
+        sign(drawn, production, code.commit)
         (root / BATCHES).mkdir(parents=True, exist_ok=True)
         os.rename(drawn, root / BATCHES / name)
     publish_picture(root / BATCHES / name / "grid.png", "production-batch", f"production {production.version}")
@@ -64,10 +67,10 @@ def next_seed(batches: Path, version: str, start: int) -> int:
     return max(ends)
 
 
-def sign(batch: Path, production: Production) -> None:
-    """Version and commit into provenance.json: the task that drew knows the model's hashes only."""
+def sign(batch: Path, production: Production, code: str) -> None:
+    """What the task that drew cannot know into provenance.json: the version, its commit, and that of the code it is."""
     path = batch / "provenance.json"
     values = json.loads(path.read_text())
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    values["production"] = {"version": production.version, "commit": production.commit, "made_at": made}
+    values["production"] = {"version": production.version, "commit": production.commit, "code": code, "made_at": made}
     path.write_text(json.dumps(values, indent=2) + "\n")

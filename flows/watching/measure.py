@@ -65,11 +65,11 @@ def evaluate(workspace: str = ".") -> State[None]:
         with scratch_folder(production.folder, "drawn") as scratch:
             out = f"{scratch.relative_to(production.folder.resolve())}/batch"
             images, seed = config.evaluation.total_images, config.evaluation.seed
-            drawn = draw(root, production.folder, out, images, seed, logger.info) / "images"
+            drawn = draw(tree, production.folder, out, images, seed, logger.info) / "images"
             tests = [production.folder / DATASET, tree / DATASET]
             count = min(count_tests(dataset) for dataset in tests)
             then, now = (
-                distance_of_tests(root, production.folder, drawn, dataset, count, logger.info) for dataset in tests
+                distance_of_tests(tree, production.folder, drawn, dataset, count, logger.info) for dataset in tests
             )
     found = judge(then, now, config.watch.max_worse_share)
     create_table_artifact(

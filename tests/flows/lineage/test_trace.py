@@ -226,7 +226,7 @@ def test_what_production_drew_beside_all_commits(story: Story, tmp_path: Path) -
     images = np.random.default_rng(50).integers(0, 256, (3, 1, 8, 8), dtype=np.uint8)
     origin = Provenance(described["weights"], "gan", described["trained_on"], {}, 50)
     write_batch(batch, images, None, np.arange(50, 53), [], "png", origin)
-    sign(batch, Production(version.name, version.commit, home))
+    sign(batch, Production(version.name, version.commit, home), version.commit)
 
     moved = Path(shutil.copytree(batch, tmp_path / "elsewhere"))
     sha256 = str(pd.read_parquet(batch / "manifest.parquet")["sha256"][2])
