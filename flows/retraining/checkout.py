@@ -50,7 +50,7 @@ def open_checkout(workspace: Path, source: Source, champion: str, today: date) -
     for folder, purpose in _left_behind(workspace):
         branch = str(head_branch(folder))
         if purpose is not None and _is_same(workspace, purpose, wanted):
-            return open_worktree(workspace, source.commit, branch), purpose
+            return open_worktree(workspace, purpose.base, branch), purpose
         close_checkout(workspace, Worktree(folder, branch, taken_up=True), purpose.base if purpose else wanted.base)
     tree = open_worktree(workspace, source.commit, _free_name(workspace, today, source.raw))
     if source.added is not None:

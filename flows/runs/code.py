@@ -23,7 +23,7 @@ class Code:
 
 @contextmanager
 def snapshot_of_code(workspace: Path) -> Iterator[Code]:
-    """A checkout of what the workspace holds now, for the body: an edit meanwhile has no part in it. Raises GitError."""
+    """A checkout of what the workspace holds now, for the body: later edits have no part in it. Raises GitError."""
     sweep(workspace)
     snapshot, name = take_snapshot(workspace), new_id()
     with run_folder(workspace, name) as (folder, _lock), ExitStack() as stack:

@@ -94,7 +94,17 @@ def _branch(workspace: Path) -> str | None:
 
 def _new_files(workspace: Path) -> tuple[list[str], tuple[str, ...]]:
     """Untracked files that belong into a snapshot, and those that are too large for one."""
-    listed = git(workspace, "ls-files", "--others", "--exclude-standard", "-z", "--", ".", f":(exclude){_DATA}**")
+    listed = git(
+        workspace,
+        "ls-files",
+        "--others",
+        "--exclude-standard",
+        "-z",
+        "--",
+        ".",
+        f":(exclude){_DATA}**",
+        ":(exclude).genai/**",
+    )
     names = [name for name in listed.split("\0") if name and not name.endswith("/")]  # "x/" is another repository
     names += [
         path.relative_to(workspace).as_posix()
