@@ -125,7 +125,8 @@ class Sweep:
     # --- one kill -----------------------------------------------------------------------------------------------------
 
     def _draw(self, number: int) -> Kill:
-        choose = self._random
+        # Of its own: how often a run ended before its kill, or how many processes it had, shapes no later kill.
+        self._random = choose = random.Random(f"{self._seed} {number}")
         kind = choose.choice(KINDS)
         moment = choose.choice([*PHASES, *STAGES]) if choose.random() < 0.7 else choose.uniform(0.0, 7.0)
         return Kill(number, kind, moment, jitter_s=choose.choice([0.0, choose.uniform(0.0, 0.3)]))

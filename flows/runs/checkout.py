@@ -133,10 +133,16 @@ def _add(workspace: Path, folder: Path, arguments: list[str], inside: str = "") 
 def _share(workspace: Path, folder: Path) -> None:
     """The workspace's cache and local settings (keys of a remote, for one) for a checkout, and what lies in .genai."""
     from dvc.config import Config
+    from dvc.config_schema import RelPath
 
     with open_repo(workspace) as repo:
         cache = str(Path(repo.cache.local.path).parents[1])
         settings, set_by_user = repo.config.load_one("local"), "type" in repo.config["cache"]
+        # Paths of remotes in the tracked settings are meant from the workspace: `../storage` is beside it.
+        for name, remote in repo.config.load_one("repo").get("remote", {}).items():
+            paths = {key: str(value) for key, value in remote.items() if isinstance(value, RelPath)}
+            if paths:
+                settings.setdefault("remote", {})[name] = {**paths, **settings.get("remote", {}).get(name, {})}
     settings.setdefault("cache", {})["dir"] = cache
     if not set_by_user:
         settings["cache"]["type"] = _LINKS

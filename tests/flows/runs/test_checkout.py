@@ -74,6 +74,16 @@ def test_a_run_beside_the_working_tree(done: Path) -> None:
     assert shell(open_worktree(done, "HEAD", branch).folder, "git rev-parse HEAD").strip() == commit
 
 
+def test_a_remote_beside_the_workspace_is_the_same_one_from_a_checkout(done: Path) -> None:
+    shell(done, "dvc remote add -q -d store ../store && git add -A && git commit -q -m store")
+    shell(done, "dvc remote modify -q --local store verify true")
+    tree = open_worktree(done, "HEAD", "retrain/x")
+    shell(tree.folder, "dvc checkout -q select prepare && dvc push -q select prepare")
+    assert (done.parent / "store" / "files").is_dir()
+    assert "verify = true" in (tree.folder / ".dvc" / "config.local").read_text()
+    assert shell(tree.folder, "git status --porcelain") == ""
+
+
 @pytest.mark.parametrize("version", ["", "a b", "../x", "a..b", ".a", "a.", "a.lock", "-a", "a~1", "a:b", "x" * 70])
 def test_names_that_are_none(version: str) -> None:
     with pytest.raises(ValueError, match="version"):

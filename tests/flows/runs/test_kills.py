@@ -8,7 +8,7 @@ from benchmarks.kill_sweep import Sweep, Values, set_values
 from benchmarks.killed_runs import outcome_of
 from tests.flows.conftest import shell
 
-KILLS, SEED = 6, 3
+KILLS, SEED = 6, 46
 
 
 def test_kills_change_no_result_and_leave_nothing(fresh: Path, tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from flows.plan import plan_of
 from tests.flows.conftest import (
+    DVC_WARNS,
     Server,
     diary,
     edit,
@@ -120,6 +122,29 @@ def test_restored_stages_and_a_part_of_the_pipeline(done: Path, server: Server) 
     assert {name: (run["state"]["name"], run["state"]["message"]) for name, run in task_runs.items()} == dict.fromkeys(
         ("data/raw.dvc", "prepare", "train@gan"), ("Cached", "restored from the cache")
     )
+
+
+@DVC_WARNS
+def test_a_frozen_stage_and_a_pipeline_in_a_folder_of_its_own(done: Path, server: Server) -> None:
+    edit(done / "dvc.yaml", "      desc: Train", "      frozen: true\n      desc: Train")
+    edit(done / "dvc.yaml", "cmd: python work.py out/train ", "cmd: python -B work.py out/train ")
+    (done / "more").mkdir()
+    (done / "more" / "dvc.yaml").write_text(
+        "stages:\n  last:\n    cmd: cp ../out/selected last && echo copied\n"
+        "    deps: [../out/selected]\n    outs: [last]\n"
+    )
+    set_parameter(done, "data.image_size", 8)
+    before = lock_of(done)["stages"]
+    answer = genai(done, "run", api_url=server.url)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    after = lock_of(done)["stages"]
+    changed = [name for name in before if before[name] != after[name]]
+    assert changed == ["prepare", "select"]  # what is frozen stays, and no line says that something is missing
+    assert "only in DVC's cache" not in answer.stdout + answer.stderr
+    assert (done / "more" / "last").read_bytes() == (done / "out" / "selected").read_bytes()
+    assert genai(done, "logs", "more/dvc.yaml:last").stdout == "copied\n"
+    # Of frozen stages DVC looks at no input; of this all the rest is up to date.
+    assert [entry.action for entry in plan_of(done, []).stages] == ["keep"] * 6
 
 
 def test_failing_stages(fresh: Path, server: Server) -> None:
