@@ -53,12 +53,12 @@ def only_run_in(workspace: Path, what: str = "run") -> Iterator[int]:
 
 
 @contextmanager
-def changing(workspace: Path, what: str) -> Iterator[None]:
+def changing(workspace: Path, what: str, wait_s: float = CHANGING_S) -> Iterator[None]:
     """Hold what the workspace's files say for the body: nobody else adds data, takes a snapshot or accepts results.
 
-    Not for long, but for adding data. Waits; raises ConfigError after CHANGING_S.
+    Not for long, but for adding data. Waits; raises ConfigError after `wait_s`.
     """
-    with _held(workspace / ".genai" / "change.lock", CHANGING_S, for_the_living=True) as held:
+    with _held(workspace / ".genai" / "change.lock", wait_s, for_the_living=True) as held:
         if isinstance(held, str):
             raise ConfigError(
                 f"{workspace}: cannot {what} while process {held} changes files here; wait for it or end it"

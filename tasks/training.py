@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import os
 import signal
 from dataclasses import asdict
 from pathlib import Path
@@ -61,6 +62,7 @@ def run_training(
         "dataset": dataset.info.fingerprint,
         "origin": origin,
         "code": code_hash(recipe.family),
+        "job": os.environ.get("GENAI_JOB", ""),  # `genai run` names all inputs of the stage, this code among them
     }
     checkpoints = Checkpoints(CHECKPOINTS_DIR, context.stage, identity)
     followed = FollowedRun(checkpoints.folder.name, FOLLOW_DIR, identity)

@@ -31,11 +31,6 @@ def add(workspace: Path, source: str, name: str | None, *, split_from_folders: b
     source: builtin:digits, a folder, an archive, a file that holds a dataset, or an address of one (addresses.py).
     split_from_folders: keep the source's separation of train and test. Raises DataError; data/raw is then as it was.
     """
-    with changing(workspace, "add data"):
-        return _add(workspace, source, name, split_from_folders=split_from_folders)
-
-
-def _add(workspace: Path, source: str, name: str | None, *, split_from_folders: bool) -> DataVersion:
     options = [f"--as={name}"] if name else []
     options += ["--split-from-folders"] if split_from_folders else []
     if is_address(source):
@@ -43,12 +38,16 @@ def _add(workspace: Path, source: str, name: str | None, *, split_from_folders: 
             with fetched(workspace, source, partial(_fetch, workspace, source)) as found:
                 options += [f"--origin-address={found.address}"]
                 options += [f"--origin-revision={found.revision}"] if found.revision else []
-                _ingest(workspace, str(found.path), options)
+                return _take_in(workspace, str(found.path), options)
         except AddressError as error:
             raise DataError(str(error)) from None
-    else:
-        _ingest(workspace, source if source.startswith("builtin:") else str(Path(source).resolve()), options)
-    return _track(workspace)
+    return _take_in(workspace, source if source.startswith("builtin:") else str(Path(source).resolve()), options)
+
+
+def _take_in(workspace: Path, location: str, options: list[str]) -> DataVersion:
+    with changing(workspace, "add data"):
+        _ingest(workspace, location, options)
+        return _track(workspace)
 
 
 def remove(

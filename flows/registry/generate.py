@@ -15,7 +15,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.artifacts import publish_picture
-from flows.registry.production import BATCHES, Production, draw, lay_out_production
+from flows.registry.production import BATCHES, Production, draw, lay_out_production, take_parameters
 from flows.runs.code import snapshot_of_code
 from genai_core.config import PARAMS_FILE, load_config
 
@@ -49,6 +49,7 @@ def generate(
         shutil.rmtree(production.folder / DRAWN, ignore_errors=True)  # what a killed run drew, and did not hand over
         # A place of its own: the process that a killed run had started may take some seconds to end.
         with snapshot_of_code(root) as code:
+            take_parameters(production.folder, code.folder)
             out = f"{DRAWN}/{name}.{os.getpid()}"
             drawn = draw(code.folder, production.folder, out, images, first, logger.info)
         sign(drawn, production, code.commit)

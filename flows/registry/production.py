@@ -68,10 +68,15 @@ def lay_out_production(workspace: Path, outputs: Iterable[str] = (MODEL,)) -> Pr
             if item is None:
                 raise ProductionError(f"{standing.version}: its commit has no {path}; promote a later version")
             lay_out(stores, item.md5, folder / path, f"{standing.version}'s {path}")
-        new = folder / ".params.new"
-        shutil.copy(workspace / PARAMS_FILE, new)
-        os.replace(new, folder / PARAMS_FILE)
+        take_parameters(folder, workspace)
     return Production(standing.version, standing.commit, folder)
+
+
+def take_parameters(folder: Path, checkout: Path) -> None:
+    """The parameters of a checkout for what is laid out in a folder."""
+    new = folder / ".params.new"
+    shutil.copy(checkout / PARAMS_FILE, new)
+    os.replace(new, folder / PARAMS_FILE)
 
 
 def draw(code: Path, folder: Path, out: str, images: int, seed: int, on_line: OnLine) -> Path:

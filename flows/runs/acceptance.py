@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 MOST_NAMED = 3
+PATIENCE_S = 120.0  # who adds data for longer than that finds them in the cache, by the next `genai run`
 
 # The hash of what lay at an output's path when the run was planned, by path; None: nothing.
 Before = Mapping[str, str | None]
@@ -48,7 +49,11 @@ def accept(workspace: Path, place: Path, results: Iterable[tuple[Result, Before]
     verdicts: list[Verdict] = []
     reason = ""
     try:
-        with changing(workspace, "accept what a run made"), open_repo(workspace, wait_for_lock=True) as repo, repo.lock:
+        with (
+            changing(workspace, "accept results", PATIENCE_S),
+            open_repo(workspace, wait_for_lock=True) as repo,
+            repo.lock,
+        ):
             stages = {stage_name(stage): stage for stage, _ in dvc_stages(repo)}
             for result, before in given:
                 try:

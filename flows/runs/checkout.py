@@ -102,9 +102,9 @@ def remove_worktree(workspace: Path, folder: Path) -> None:
     """Remove a checkout with all that was not committed; branch and cache keep what was. Raises GitError."""
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(GitError):  # it was half made, and git does not know it
-        # Not `prune` alone, which keeps one that a kill left locked in the middle of `worktree add`.
+        # Twice: one that a kill left locked in the middle of `worktree add` goes, too. Never `prune`: it would forget
+        # worktrees of the user's on a disk that is not mounted.
         git(workspace, "worktree", "remove", "--force", "--force", str(folder))
-    git(workspace, "worktree", "prune")
 
 
 def is_worktree(folder: Path) -> bool:

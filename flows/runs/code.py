@@ -11,6 +11,7 @@ from flows.runs.checkout import open_detached, remove_worktree
 from flows.runs.record import CHECKOUT, new_id, run_folder
 from flows.runs.snapshot import forget_snapshot, keep_snapshot, take_snapshot
 from flows.runs.started import KEEPER, sweep
+from flows.workspace import changing
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Code:
 def snapshot_of_code(workspace: Path) -> Iterator[Code]:
     """A checkout of what the workspace holds now, for the body: later edits have no part in it. Raises GitError."""
     sweep(workspace)
-    snapshot, name = take_snapshot(workspace), new_id()
+    with changing(workspace, "take a snapshot"):
+        snapshot, name = take_snapshot(workspace), new_id()
     with run_folder(workspace, name) as (folder, _lock), ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         keep_snapshot(workspace, name, snapshot)

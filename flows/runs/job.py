@@ -1,5 +1,7 @@
 """What is to be done and what came of it, as plain data: the same whoever does it, and wherever."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +29,12 @@ class Result:
     entry: LockEntry
     ran: bool
     seconds: float = field(default=0.0, compare=False)
+
+
+def key_of(job: Job) -> str:
+    """The same for jobs that have the same thing to do, whichever run they belong to."""
+    text = json.dumps([job.stage, job.inputs], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def inputs_of(entry: LockEntry) -> dict[str, Any]:

@@ -9,7 +9,9 @@ on. So the checkout has to stay away for a while. Standard library only: it star
 """
 
 import fcntl
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -44,6 +46,15 @@ def _remove_trial(path: Path) -> None:
             path.unlink()
 
 
+def _end_stages_of(checkout: Path) -> None:
+    """End stages whose supervisor was killed together with the run; on Linux, which tells their variables."""
+    own = b"DVC_ROOT=" + os.fsencode(checkout)
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if any(variable == own or variable.startswith(own + b"/") for variable in path.read_bytes().split(b"\0")):
+                os.kill(int(path.parent.name), signal.SIGKILL)
+
+
 def _remove(workspace: str, folder: Path, checkout: Path) -> bool:
     """Remove the checkout, unless somebody works there; whether there was none."""
     with (folder / "lock").open("a") as file:
@@ -54,9 +65,10 @@ def _remove(workspace: str, folder: Path, checkout: Path) -> bool:
         (folder / ".run.json.new").unlink(missing_ok=True)
         if not checkout.exists():
             return True
+        _end_stages_of(checkout)
+        command = ["git", "-C", workspace, "worktree", "remove", "--force", "--force", str(checkout)]
+        subprocess.run(command, capture_output=True, check=False)
         shutil.rmtree(checkout, ignore_errors=True)
-        for command in (["remove", "--force", "--force", str(checkout)], ["prune"]):
-            subprocess.run(["git", "-C", workspace, "worktree", *command], capture_output=True, check=False)
         return False
 
 

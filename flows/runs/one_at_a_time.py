@@ -1,8 +1,6 @@
 """Two runs that have the same thing to do: one does it, the other waits and takes it from the cache."""
 
 import fcntl
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flows.process import Stopped
-from flows.runs.job import Job
+from flows.runs.job import Job, key_of
 
 FOLDER = Path(".genai/jobs")
 POLL_S = 0.2
@@ -22,8 +20,7 @@ def only_one_doing(job: Job, home: Path, cancelled: Callable[[], bool]) -> Itera
 
     They would write the same checkpoints. Raises Stopped when `cancelled()` came true first.
     """
-    key = hashlib.sha256(json.dumps([job.stage, job.inputs], sort_keys=True, default=str).encode()).hexdigest()
-    path = home / FOLDER / key[:32]
+    path = home / FOLDER / key_of(job)
     path.parent.mkdir(parents=True, exist_ok=True)
     while not cancelled():
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)

@@ -34,6 +34,7 @@ from flows.runs.started import Decided, Started, decide, decide_in_place, finish
 from flows.runs.started import resume as resumed
 from flows.view import current_view
 from flows.workspace import changing, checked_config, only_run_in, repair_locks
+from genai_core.config import PARAMS_FILE, load_config
 
 CANCEL_POLL_S = 2.0
 STOP_POLL_S = 0.5
@@ -63,27 +64,31 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
         resume: The id of a run that did not end well, to go on with, instead.
     """
     root = Path(workspace).resolve()
-    config = checked_config(root)
+    if resume is None:
+        checked_config(root)
     home = home_of(root)
-    resources = Resources(this_machine(config.compute.accelerator), config.compute.stages_per_gpu)
     with ExitStack() as stack:
         held = [stack.enter_context(only_run_in(root))] if home else []
         for message in repair_locks(root):
             get_run_logger().warning(message)
-        sources = _record_sources(root, stages or [])
+        sources: frozenset[str] = frozenset()
         started: Started | None = None
         if resume is not None:
             started, decided = stack.enter_context(resumed(root, resume))
         elif home is not None:
+            sources = _record_sources(root, stages or [])
             decided = decide_in_place(root, stages or [], take_snapshot(root))
             if decided.snapshot is not None:
                 started = stack.enter_context(start_in_place(home, root, decided, stages or []))
         else:
+            sources = _record_sources(root, stages or [])
             decided = decide(root, stages or [])
             if decided.snapshot is not None:
                 started = stack.enter_context(start(root, decided, stages or []))
         processes = Processes(keep_open=[*held, *(started.held if started else ())])
-        run = _run(root, started, decided, processes, resources, sources)
+        compute = load_config((started.place.folder if started else root) / PARAMS_FILE).compute
+        resources = Resources(this_machine(compute.accelerator), compute.stages_per_gpu)
+        run = _run(root, home or root, started, decided, processes, resources, sources, is_resumed=resume is not None)
         if started is not None:
             _say_begin(started, decided)
         state: State[None] = Cancelled(message="ended by a signal; the next run goes on from here")
@@ -99,11 +104,14 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
 
 def _run(
     root: Path,
+    jobs: Path,
     started: Started | None,
     decided: Decided,
     processes: Processes,
     resources: Resources,
     sources: frozenset[str],
+    *,
+    is_resumed: bool,
 ) -> Run:
     snapshot = decided.snapshot
     variables = {}
@@ -114,6 +122,7 @@ def _run(
         id=started.id if started else "",
         snapshot=snapshot.commit if snapshot else "",
         home=root,
+        jobs=jobs,
         place=started.place if started else None,
         processes=processes,
         resources=resources,
@@ -122,6 +131,7 @@ def _run(
         accept=started.acceptance.offer if started and started.acceptance else _stays,
         variables=variables,
         sources=sources,
+        checks_out_sources=not is_resumed,  # this checkout may be at another version by now
     )
 
 
@@ -143,7 +153,8 @@ def _record_sources(root: Path, stages: list[str]) -> frozenset[str]:
 
 def _say_begin(started: Started, decided: Decided) -> None:
     snapshot, view = decided.snapshot, current_view()
-    assert snapshot is not None
+    if snapshot is None:  # a resumed run that has nothing left to do
+        return
     differs = f", {len(snapshot.changed)} files not committed" if snapshot.changed else ""
     view.note(f"run {started.id} works on a snapshot of {snapshot.branch or snapshot.commit[:7]}{differs}")
     for name in snapshot.left_out:

@@ -5,6 +5,7 @@ A stage's command is run by us and recorded by DVC: hash the inputs, run, hash t
 """
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from flows.graph import GraphError, dvc_stages, open_repo, stage_name
 from flows.hashes import may_be_restored, recorded_stage, run_cache_entry, save_to_run_cache
-from flows.runs.job import Job, LockEntry, changed_inputs, inputs_of
+from flows.locked import LOCK_FILE
+from flows.runs.job import Job, LockEntry, changed_inputs, inputs_of, key_of
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -104,7 +106,10 @@ class Place:
             return entry
 
     def make_room(self, job: Job) -> None:
-        """Remove the stage's old outputs, as DVC does; of what persists, lay out the version before."""
+        """Remove the stage's old outputs, as DVC does; of what persists, lay out the version before.
+
+        As links only where the stage says that it writes its outputs anew (`meta: restorable`), else as copies.
+        """
         with self._lock, self._repo.lock:
             stage = self._stages[job.stage]
             if stage.frozen:
@@ -112,8 +117,11 @@ class Place:
             for out in stage.outs:
                 if not out.persist:
                     out.remove(ignore_remove=False)
-                elif out.hash_info and not out.exists and not out.changed_cache():
+                    continue
+                if out.hash_info and not out.exists and not out.changed_cache():
                     out.checkout(force=True)
+                if out.exists and not (stage.meta or {}).get("restorable"):
+                    out.unprotect()  # the command may write into it, and a link leads into the cache
 
     def record(self, job: Job) -> LockEntry:
         """Hash what the stage made, take it into the cache, write its entry. Raises PlaceError.
@@ -140,6 +148,15 @@ class Place:
                 raise PlaceError(f"{job.stage}: {_one_line(error)}") from None
             self._take(job.stage, entry)
             return entry
+
+    def copy_lock(self, to: Path) -> None:
+        """Copy the place's dvc.lock, if there is one, while nobody writes it; whole, whatever happens."""
+        with self._lock:
+            if not (self.folder / LOCK_FILE).is_file():
+                return
+            new = to.with_name(f".{to.name}.new")
+            shutil.copyfile(self.folder / LOCK_FILE, new)
+            os.replace(new, to)
 
     def _take(self, name: str, entry: LockEntry) -> None:
         """Make it the stage's record, in memory and in the place's dvc.lock."""
@@ -204,9 +221,9 @@ def command_line(command: str) -> list[str]:
     return list(_make_cmd(get_executable(), command))
 
 
-def stage_variables(folder: Path, stage: str) -> dict[str, str]:
-    """What DVC tells a stage's command of itself."""
-    return {"DVC_ROOT": str(folder), "DVC_STAGE": stage, "DVC_NO_ANALYTICS": "1"}
+def stage_variables(folder: Path, job: Job) -> dict[str, str]:
+    """What DVC tells a stage's command of itself, and what names all its inputs: other inputs, other checkpoints."""
+    return {"DVC_ROOT": str(folder), "DVC_STAGE": job.stage, "DVC_NO_ANALYTICS": "1", "GENAI_JOB": key_of(job)}
 
 
 def _enters_run_cache(stage: "Stage") -> bool:

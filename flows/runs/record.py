@@ -187,12 +187,14 @@ def is_held(folder: Path) -> bool:
 
 
 def forget_old_runs(home: Path) -> None:
-    """Keep the last runs, and all that live."""
+    """Keep the last runs of the workspace, the last ones in places of retrainings and backfills, and all that live."""
     refs: list[str] = []
     with suppress(GitError):  # before the folders: a run that begins meanwhile makes its folder first
         refs = git(home, "for-each-ref", "--format=%(refname)", REFS).split()
     folders = [folder for folder in sorted((home / RUNS).glob("*")) if folder.is_dir()]
-    for folder in folders[:-MOST_REMEMBERED]:
+    in_places = [folder for folder in folders if (found := read_run(folder)) and found.place]
+    own = [folder for folder in folders if folder not in in_places]
+    for folder in (*own[:-MOST_REMEMBERED], *in_places[:-MOST_REMEMBERED]):
         with ended(folder) as has_ended:
             if has_ended:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -18,7 +18,7 @@ REFS = "refs/genai/runs/"
 # `genai data add` or `dvc add`; taking it in would copy it into git's objects.
 MOST_NEW_BYTES = 10_000_000
 _DATA = "data/"
-_TRACKED_BY_DVC = (".dvc", ".gitignore")
+_TRACKED_BY_DVC = (f":(glob){_DATA}**/*.dvc", f":(glob){_DATA}**/.gitignore")
 
 # The time and the author are those of the commit below, or fixed: the same contents make the same commit.
 _NOBODY = {"GIT_AUTHOR_NAME": "genai", "GIT_AUTHOR_EMAIL": "genai@localhost"}
@@ -106,11 +106,8 @@ def _new_files(workspace: Path) -> tuple[list[str], tuple[str, ...]]:
         ":(exclude).genai/**",
     )
     names = [name for name in listed.split("\0") if name and not name.endswith("/")]  # "x/" is another repository
-    names += [
-        path.relative_to(workspace).as_posix()
-        for path in (workspace / _DATA).glob("*")
-        if path.name.endswith(_TRACKED_BY_DVC)
-    ]
+    tracked = git(workspace, "ls-files", "--others", "--exclude-standard", "-z", "--", *_TRACKED_BY_DVC)
+    names += [name for name in tracked.split("\0") if name]
     left_out = tuple(name for name in names if _size(workspace / name) > MOST_NEW_BYTES)
     return [name for name in names if name not in left_out], left_out
 

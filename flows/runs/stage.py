@@ -48,13 +48,15 @@ class StageFailed(RuntimeError):
 class Run:
     """What the stages of one flow run share.
 
-    home: the user's checkout, where data sources are checked out. place: where stages work; None where nothing runs.
+    home: the checkout that was asked for. checks_out_sources: whether data that it lacks is checked out there.
+    jobs: the workspace whose runs have the same jobs. place: where stages work; None where nothing runs.
     accept: takes what a stage made into `home`. sources: data sources that this run has recorded anew.
     """
 
     id: str
     snapshot: str
     home: Path
+    jobs: Path
     place: Place | None
     processes: Processes
     resources: Resources
@@ -63,6 +65,7 @@ class Run:
     accept: Callable[[Result], None]
     variables: dict[str, str]
     sources: frozenset[str] = frozenset()
+    checks_out_sources: bool = True
 
     def started(self, stage: str) -> None:
         self.view.started(stage)
@@ -104,7 +107,10 @@ def run_stage(stage: StageNode, plan: StagePlan, upstream_ran: bool, run: Run) -
     began = time.monotonic()
     try:
         if stage.command is None:
-            return _check_out_source(stage, run)
+            if plan.action == "restore" and run.checks_out_sources:
+                return _check_out_source(stage, run)
+            run.finished(stage.name, "kept", 0.0)  # what was added since belongs to the next run
+            return Completed(name="Cached", message="the version that the snapshot names")
         return _bring_up_to_date(stage, plan, run)
     except Stopped as stopped:
         run.finished(stage.name, "stopped", time.monotonic() - began)
@@ -118,7 +124,7 @@ def _bring_up_to_date(stage: StageNode, plan: StagePlan, run: Run) -> State[None
     assert run.place is not None
     began = time.monotonic()
     job = run.place.job(run.id, run.snapshot, stage.name, plan.inputs, attempt=task_run.run_count or 1)
-    with only_one_doing(job, run.home, cancelled=lambda: run.processes.stopping) as held:
+    with only_one_doing(job, run.jobs, cancelled=lambda: run.processes.stopping) as held:
         entry = run.place.restore(job)
         if entry is not None:
             there = all((run.home / path).exists() for path in run.place.outputs(stage.name))
@@ -163,7 +169,7 @@ def _run_command(
             status = run.processes.run(
                 command_line(str(stage.command)),
                 folder=place.working_folder(stage.name),
-                environment=_environment({**stage_variables(place.folder, stage.name), **run.variables, **leased}),
+                environment=_environment({**stage_variables(place.folder, job), **run.variables, **leased}),
                 timeout_s=stage.needs.timeout_s,
                 on_line=output.take,
                 keep_open=[held],

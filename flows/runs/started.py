@@ -1,9 +1,8 @@
 """The beginning and the end of a run: what it works on, decided in one moment; where; and what is said of it later."""
 
 import os
-import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,12 +41,11 @@ _MOST_LOOKS = 5
 
 @dataclass(frozen=True)
 class Decided:
-    """What a run is going to do, and of which contents. snapshot: None where nothing has to be done. cache: DVC's."""
+    """What a run is going to do, and of which contents. snapshot: None where nothing has to be done."""
 
     graph: Graph
     plan: Plan
     snapshot: Snapshot | None
-    cache: Path
 
 
 @dataclass
@@ -72,10 +70,9 @@ def decide(workspace: Path, stages: Iterable[str]) -> Decided:
             with open_repo(workspace) as repo:
                 graph = read_graph(repo).up_to(stages)
                 plan = make_plan(repo, graph)
-                cache = Path(repo.cache.local.path)
             snapshot = take_snapshot(workspace)
             if snapshot.tree == before.tree:
-                return Decided(graph, plan, None if plan.nothing_to_do else snapshot, cache)
+                return Decided(graph, plan, None if plan.nothing_to_do else snapshot)
             before = snapshot
     raise ConfigError(
         f"{workspace}: files change all the time here, so that no run can start; wait for what writes them"
@@ -87,7 +84,7 @@ def decide_in_place(folder: Path, stages: Iterable[str], snapshot: Snapshot) -> 
     with open_repo(folder) as repo:
         graph = read_graph(repo).up_to(stages)
         plan = make_plan(repo, graph)
-        return Decided(graph, plan, None if plan.nothing_to_do else snapshot, Path(repo.cache.local.path))
+        return Decided(graph, plan, None if plan.nothing_to_do else snapshot)
 
 
 @contextmanager
@@ -99,7 +96,7 @@ def start(workspace: Path, decided: Decided, asked: Iterable[str]) -> Iterator[S
     with run_folder(workspace, run) as (folder, lock):
         keep_snapshot(workspace, run, decided.snapshot)
         record = _new_record(run, decided, asked, "")
-        with _working(workspace, folder, lock, record, decided) as started:
+        with _working(workspace, folder, lock, record, lambda _checkout: decided) as (started, _):
             yield started
 
 
@@ -112,18 +109,22 @@ def resume(workspace: Path, name: str) -> Iterator[tuple[Started, Decided]]:
         raise RunError(f"{before.id} is a part of what works in {before.place}, which goes on by itself when run again")
     with run_folder(workspace, before.id) as (folder, lock):
         snapshot = Snapshot(before.snapshot, "", before.base, before.branch, before.changed, ())
-        checkout = open_detached(workspace, before.snapshot, folder / CHECKOUT)
-        decided = decide_in_place(checkout, before.asked, snapshot)
         record = replace(before, state="running", ended=None, message="", pid=os.getpid(), stages={})
-        with _working(workspace, folder, lock, record, decided) as started:
-            yield started, decided
+
+        def decided(checkout: Path) -> Decided:
+            return replace(decide_in_place(checkout, before.asked, snapshot), snapshot=snapshot)
+
+        with _working(workspace, folder, lock, record, decided) as (started, found):
+            yield started, found
 
 
 @contextmanager
 def start_in_place(home: Path, folder: Path, decided: Decided, asked: Iterable[str]) -> Iterator[Started]:
     """A run in a checkout that was made for it: what it makes stays there."""
     run = new_id()
+    assert decided.snapshot is not None
     with run_folder(home, run) as (records, lock), open_place(folder) as place:
+        keep_snapshot(home, run, decided.snapshot)
         record = _new_record(run, decided, asked, folder.relative_to(home).as_posix())
         yield Started(run, place, Recorder(records, record), None, (lock,))
 
@@ -154,7 +155,7 @@ def finish(started: Started, state: str, message: str) -> RunRecord:
 class Acceptance:
     """Brings results into the workspace, one after another in a thread of its own: the stages do not wait for it."""
 
-    def __init__(self, workspace: Path, place: Path, folder: Path, plan: Plan) -> None:
+    def __init__(self, workspace: Path, place: Place, folder: Path, plan: Plan) -> None:
         self._workspace, self._place, self._folder = workspace, place, folder
         self._before = {entry.stage: entry.outputs for entry in plan.stages}
         self._queue: SimpleQueue[Result | None] = SimpleQueue()
@@ -185,8 +186,9 @@ class Acceptance:
         by_stage = {result.job.stage: result for result in results}
         pairs = [(result, self._before.get(stage, {})) for stage, result in by_stage.items()]
         try:
-            _keep_lock(self._place, self._folder)
-            verdicts = accept(self._workspace, self._place, pairs)
+            # Beside the record: `genai gc` keeps what the run has made, also when it is in no workspace.
+            self._place.copy_lock(self._folder / LOCK_FILE)
+            verdicts = accept(self._workspace, self._place.folder, pairs)
         except Exception as error:  # said, and the thread goes on: what comes later may come in
             verdicts = [Verdict(stage, f"{type(error).__name__}: {error}") for stage in by_stage]
         for verdict in verdicts:
@@ -196,21 +198,25 @@ class Acceptance:
 
 
 @contextmanager
-def _working(workspace: Path, folder: Path, lock: int, record: RunRecord, decided: Decided) -> Iterator[Started]:
+def _working(
+    workspace: Path, folder: Path, lock: int, record: RunRecord, decide_there: Callable[[Path], Decided]
+) -> Iterator[tuple[Started, Decided]]:
     """The checkout of a run, for as long as it is at work; a keeper removes it when we are killed."""
-    outputs = {path for entry in decided.plan.stages for path in (entry.outputs or [entry.stage])}
-    laid_out_in = {decided.cache, *((workspace / path).parent for path in outputs)}
+    with open_repo(workspace) as repo:
+        outputs = {Path(out.fs_path).parent for out in repo.index.outs}
+        laid_out_in = {Path(repo.cache.local.path), *outputs}
     keeper = start_keeper(KEEPER, str(workspace), str(folder), *map(str, laid_out_in))
     with ExitStack() as stack:
         stack.callback(keeper.communicate, b"over")
         stack.callback(remove_worktree, workspace, folder / CHECKOUT)
         checkout = open_detached(workspace, record.snapshot, folder / CHECKOUT)
         _link_weights(workspace, checkout)
+        decided = decide_there(checkout)
         place = stack.enter_context(open_place(checkout, workspace))
         recorder = Recorder(folder, record)
-        acceptance = Acceptance(workspace, checkout, folder, decided.plan)
+        acceptance = Acceptance(workspace, place, folder, decided.plan)
         stack.callback(acceptance.stop)  # where the run breaks off before `finish`
-        yield Started(record.id, place, recorder, acceptance, (lock,))
+        yield Started(record.id, place, recorder, acceptance, (lock,)), decided
 
 
 def _new_record(run: str, decided: Decided, asked: Iterable[str], place: str) -> RunRecord:
@@ -228,13 +234,6 @@ def _new_record(run: str, decided: Decided, asked: Iterable[str], place: str) ->
         pid=os.getpid(),
         planned=tuple(entry.stage for entry in decided.plan.stages if entry.action != "keep"),
     )
-
-
-def _keep_lock(place: Path, folder: Path) -> None:
-    """What the run has made so far, beside its record: `genai gc` keeps it, also when it is in no workspace."""
-    new = folder / f"{LOCK_FILE}.new"
-    shutil.copyfile(place / LOCK_FILE, new)
-    os.replace(new, folder / LOCK_FILE)
 
 
 def _link_weights(workspace: Path, checkout: Path) -> None:

@@ -58,8 +58,8 @@ def test_a_run_that_removed_its_checkout_itself(fresh: Path, keep: Callable[[], 
     with run_folder(fresh, "some"):
         keeper = keep()
         assert keeper.stdin is not None
-        keeper.stdin.close()
-        assert keeper.wait(20.0) == 0  # at once, though the run still holds its lock
+        keeper.communicate(b"over", timeout=20.0)
+        assert keeper.returncode == 0  # at once, though the run still holds its lock
 
 
 def test_while_the_run_lives_nothing_is_touched(fresh: Path, keep: Callable[[], "subprocess.Popen[bytes]"]) -> None:

@@ -272,7 +272,7 @@ def test_files_that_come_and_go(fresh: Path, monkeypatch: pytest.MonkeyPatch) ->
             (fresh / "update-index.swp").unlink()
         answer = git(workspace, *arguments, **options)  # type: ignore[arg-type]
         if arguments[0] == "ls-files":
-            (fresh / "ls-files.swp").unlink()
+            (fresh / "ls-files.swp").unlink(missing_ok=True)
         return answer
 
     monkeypatch.setattr(module, "git", in_between)

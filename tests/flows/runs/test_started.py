@@ -11,6 +11,7 @@ from flows.runs.acceptance import Verdict
 from flows.runs.checkout import open_detached
 from flows.runs.job import Job, Result
 from flows.runs.one_at_a_time import FOLDER
+from flows.runs.place import open_place
 from flows.runs.record import CHECKOUT, RUNS, RunError, read_runs, run_folder
 from flows.runs.started import Acceptance, Decided, decide, finish, resume, start, sweep
 from genai_core.config import ConfigError
@@ -125,7 +126,7 @@ def test_a_fault_in_the_middle_leaves_nothing(done: Path) -> None:
     assert worktrees(done) == 1
 
 
-def test_acceptance_goes_on_after_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_acceptance_goes_on_after_a_fault(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody foresaw is said of the result that it hit, and those after it come in."""
 
     def accept(_workspace: Path, _place: Path, pairs: list[tuple[Result, object]]) -> list[Verdict]:
@@ -134,10 +135,11 @@ def test_acceptance_goes_on_after_a_fault(tmp_path: Path, monkeypatch: pytest.Mo
         return [Verdict(result.job.stage, None) for result, _ in pairs]
 
     monkeypatch.setattr(module, "accept", accept)
-    acceptance = Acceptance(tmp_path, tmp_path, module.Plan(()))
-    for stage in ("first", "second"):
-        acceptance.offer(Result(Job("run", "commit", stage, {}), {}, ran=True))
-    assert acceptance.close() == {"first": "RuntimeError: nobody foresaw it"}
+    with open_place(fresh) as place:
+        acceptance = Acceptance(fresh, place, tmp_path, module.Plan(()))
+        for stage in ("first", "second"):
+            acceptance.offer(Result(Job("run", "commit", stage, {}), {}, ran=True))
+        assert acceptance.close() == {"first": "RuntimeError: nobody foresaw it"}
 
 
 def test_what_killed_runs_left_is_swept(fresh: Path) -> None:
