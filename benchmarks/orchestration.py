@@ -22,6 +22,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from flows.runs.checkout import open_detached, remove_worktree  # noqa: E402
+from flows.runs.snapshot import take_snapshot  # noqa: E402
+
 GENAI = [sys.executable, "-m", "flows.cli"]
 DVC = [sys.executable, "-m", "dvc"]
 
@@ -41,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkout", type=Path)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--images", type=int, default=600_000, help="files below data/raw for the snapshot's row")
     arguments = parser.parse_args()
     repeat = arguments.repeat
     rows: list[tuple[str, float, str, float]] = []
@@ -60,6 +66,7 @@ def main() -> None:
                 rows.append(("the same with a server, all stages Cached", cached, "dvc repro", theirs))
             rows.append(overhead(folder / "chain", repeat, stages=14))  # as many as the pipeline has
             rows.append(two_branches(folder / "branches", repeat, seconds=10.0))
+        rows.append(snapshot(folder / "many", repeat, images=arguments.images))
     show(rows)
 
 
@@ -104,6 +111,32 @@ def two_branches(folder: Path, repeat: int, seconds: float) -> tuple[str, float,
     pairs = [(once([*GENAI, "run"]), once([*DVC, "repro"])) for _ in range(repeat)]
     ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     return ("two stages of one core each", ours, "dvc repro", theirs)
+
+
+def snapshot(folder: Path, repeat: int, images: int) -> tuple[str, float, str, float]:
+    """A snapshot and its checkout, beside so many files in data/raw, of which none may be copied."""
+    workspace(folder, {"one": {"cmd": "true", "deps": ["burn.py"], "outs": ["one"]}})
+    for number in range(images):
+        path = folder / "data" / "raw" / f"{number // 1000:04}" / f"{number:07}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"an image")
+    run(["git", "add", "--all"], folder)
+    run(["git", "-c", "user.name=b", "-c", "user.email=b@b", "commit", "--quiet", "-m", "all"], folder)
+    place = folder / ".genai" / "place"
+
+    def once(number: int) -> float:
+        (folder / "burn.py").write_text(f"{BURN}# {number}")
+        began = time.perf_counter()
+        taken = take_snapshot(folder)
+        open_detached(folder, taken.commit, place)
+        seconds = time.perf_counter() - began
+        if taken.changed != ("burn.py",) or list(place.rglob("*.png")):
+            raise SystemExit("the snapshot holds something else than what was changed")
+        remove_worktree(folder, place)
+        return seconds
+
+    seconds = statistics.median(once(number) for number in range(repeat))
+    return (f"snapshot and its checkout, {images:,} images in data/raw", seconds, "", 0.0)
 
 
 def workspace(folder: Path, stages: dict[str, object]) -> None:

@@ -10,6 +10,7 @@ import click
 
 from flows.data import cli as data_cli
 from flows.gc import cli as gc_cli
+from flows.interrupts import asked_to_end
 from flows.lineage import cli as lineage_cli
 from flows.measuring import backfill_cli, compare_cli
 from flows.registry import cli as registry_cli
@@ -284,6 +285,7 @@ def _fail(message: str, status: int) -> NoReturn:
 
 
 def _raise_exit(number: int, _frame: object) -> NoReturn:
+    asked_to_end.set()  # the exit is lost where it is raised in somebody's __del__
     raise SystemExit(128 + number)
 
 

@@ -1,8 +1,12 @@
 """Ctrl-C while libraries are imported: it waits until they are."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+# Set by the command's handler of SIGTERM: a run that has begun all the same looks at it.
+asked_to_end = threading.Event()
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from prefect.utilities.annotations import quote
 
 from flows.git import printable
 from flows.graph import Graph, GraphError, StageNode
+from flows.interrupts import asked_to_end
 from flows.plan import Plan, StagePlan, plan_of
 from flows.process import DEFAULT_GRACE_S, Processes, run_command
 from flows.resources import Resources, this_machine
@@ -234,7 +235,7 @@ def _stopped_when_cancelled(processes: Processes, started: Started | None) -> It
         asked = time.monotonic()
         with get_client(sync_client=True) as client:
             while not done.wait(STOP_POLL_S):
-                if stop_file is not None and stop_file.exists():
+                if asked_to_end.is_set() or (stop_file is not None and stop_file.exists()):
                     processes.stop()
                     return
                 if time.monotonic() - asked < CANCEL_POLL_S:
