@@ -19,7 +19,7 @@ from flows.gc.roots import CollectError
 from flows.git import GitError
 from flows.plan import plan_of
 from flows.workspace import repair_locks
-from tests.flows.conftest import DVC_WARNS, ROOT, edit, genai, processes_in, set_parameter, shell, wait_for
+from tests.flows.conftest import DVC_WARNS, ROOT, edit, genai, set_parameter, shell, wait_for
 from tests.flows.conftest import diary as toy_diary
 from tests.flows.model_home import make, new_home
 
@@ -144,9 +144,11 @@ def at_work(workspace: Path, toy: dict[str, Any]) -> Iterator["subprocess.Popen[
     try:
         yield process
     finally:
+        family = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        wait_for(lambda: not processes_in(workspace))
+        # Until nobody knows their ids any more: DVC takes a process that is dead but not buried for one that works.
+        wait_for(lambda: not any(psutil.pid_exists(child.pid) for child in family), 60.0)
 
 
 # --- the run-cache, and runs that were interrupted or are at work -----------------------------------------------------

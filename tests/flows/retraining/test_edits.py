@@ -81,6 +81,8 @@ def test_edits_in_the_folder_where_a_retraining_works(home: Path, server: Server
 
 def test_a_backfill_that_is_edited_beside_and_stopped(home: Path, server: Server) -> None:
     """Ctrl-C ends it: the next version is not begun. The next backfill goes on, and measures what the commits hold."""
+    put(home, "more", 2)
+    track(home)
     started(home)
     first = shell(home, "git rev-list --max-parents=0 HEAD").strip()
     arguments = ("backfill", "--revisions", f"{first}..HEAD")
@@ -92,12 +94,16 @@ def test_a_backfill_that_is_edited_beside_and_stopped(home: Path, server: Server
         process.send_signal(2)
         status, said = ended(process, 60.0)
     assert status == 130, said
-    assert started(home) == ["prepare"]
+    assert started(home) == ["prepare"]  # of the second version: the first one's dvc.lock is there
     answer = genai(home, *arguments, api_url=server.url, **variables(home))
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert started(home).count("prepare") == 2
     rows = (home / "backfill/quality.csv").read_text().splitlines()
-    assert [row.split(",")[3:5] for row in rows[1:]] == [["16", "4"], ["19", "5"]]  # "third" is in no commit
+    assert [row.split(",")[3:5] for row in rows[1:]] == [
+        ["16", "4"],
+        ["19", "5"],
+        ["20", "6"],
+    ]  # "third" is in no commit
     assert shell(home, "git rev-parse HEAD:tasks") == code
     assert shell(home, "git diff -- params.yaml tasks data") == edits
     assert shell(home, "git worktree list").count("\n") == 1

@@ -1,5 +1,6 @@
 """Edits in the middle of a stage: no record is false, nothing is lost, and what was edited stays as it was left."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,10 +131,10 @@ def test_stop_status_logs_and_resume(fresh: Path, server: Server) -> None:
         assert stopped.returncode == 0, stopped.stderr
         assert ended(process)[0] == 130
     assert "nothing is running here" in genai(fresh, "status").stdout
-    run = genai(fresh, "runs").stdout.splitlines()[-1].split()
-    assert run[2] == "stopped"
+    (run,) = json.loads(genai(fresh, "runs", "--json").stdout)
+    assert run["state"] == "stopped"
     set_parameter(fresh, SEED, 12345)
-    answer = genai(fresh, "runs", "resume", run[0], api_url=server.url)
+    answer = genai(fresh, "runs", "resume", run["id"], api_url=server.url)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "train@gan: only in DVC's cache" in answer.stdout
     assert [len(diary(fresh, name)) for name in ("prepare", "train@diffusion", "train@gan")] == [1, 1, 2]
