@@ -50,7 +50,7 @@ def test_every_parameter_is_explained_on_prefects_pages() -> None:
     ("old", "new", "message"),
     [
         ("pipeline.py:pipeline", "pipeline.py:nothing", "unknown flow flows/runs/pipeline.py:nothing: .* has pipeline"),
-        ("pipeline.py:pipeline", "none.py:pipeline", "there is no file flows/none.py"),
+        ("pipeline.py:pipeline", "none.py:pipeline", "there is no file flows/runs/none.py"),
         ("pipeline.py:pipeline", "pipeline.py:_summary", "unknown flow flows/runs/pipeline.py:_summary"),
         ("flows/runs/pipeline.py:pipeline", "pipeline", "expected FILE:FLOW"),
         ("stages: []", "stage: []", "unknown parameters stage; pipeline takes workspace, stages"),
