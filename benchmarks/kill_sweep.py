@@ -1,7 +1,4 @@
-"""Kills a toy workspace's runs again and again, goes on after each kill, and compares what comes out of it.
-
-All choices come of a seed. The moments do not: how far a run is after a second depends on the machine.
-"""
+"""Kills a toy workspace's runs again and again, goes on after each kill, and compares what comes out of it."""
 
 import json
 import os
@@ -18,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from ruamel.yaml import YAML
 
+from benchmarks.kill_choices import DESCENDANT, TERM, Kill, Values, draw, set_values, victims_of
 from benchmarks.killed_runs import (
     MARK,
-    PHASES,
     STAGES,
     checkout_of,
     half_written,
@@ -35,8 +31,6 @@ from benchmarks.killed_runs import (
 )
 
 ROOT = Path(__file__).parents[1]
-KINDS = ("SIGKILL of the command", "SIGKILL of its session", "SIGTERM of the command", "SIGKILL of a descendant")
-DESCENDANT = KINDS[3]
 # What a kill may leave alive for so long: stages save what they have, the server ends.
 PATIENCE_S = 15.0
 MOST_S = 300.0  # a run takes some seconds, and some minutes where its server is gone
@@ -47,25 +41,6 @@ MOST_MISSES = 2
 BEHAVIOUR: dict[str, dict[str, Any]] = {stage: {"seconds": 0.4} for stage in STAGES}
 BEHAVIOUR["train@gan"]["saves"] = 1.0
 BEHAVIOUR["train@vae"]["child"] = True
-
-Values = tuple[int, int]
-
-
-@dataclass
-class Kill:
-    """One kill, as it was drawn, and what became of it.
-
-    moment: a phase that is waited for, or seconds after the run began or was killed last.
-    """
-
-    number: int
-    kind: str
-    moment: str | float
-    jitter_s: float
-    victim: str = ""
-    reached: str = ""
-    equal: bool | None = None
-    left: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -83,7 +58,7 @@ class _Command:
 class Sweep:
     """Kills runs of `workspace`, a new toy; `folder` is for logs and temporary files.
 
-    undisturbed: what a run that nobody disturbs makes of these values (benchmarks.kill_sweep.set_values).
+    undisturbed: what a run that nobody disturbs makes of these values (kill_choices.set_values).
     """
 
     def __init__(
@@ -113,7 +88,8 @@ class Sweep:
             for number in range(kills):
                 if time.monotonic() > until:
                     break
-                self._kill(self._draw(number))
+                kill, self._random = draw(self._seed, number)
+                self._kill(kill)
             if self._command is not None:  # after a descendant's end the run goes on, or not
                 self._wait_for_end(self._command)
             self._look(quiet=False)
@@ -123,13 +99,6 @@ class Sweep:
                 self._command.process.terminate()
 
     # --- one kill -----------------------------------------------------------------------------------------------------
-
-    def _draw(self, number: int) -> Kill:
-        # Of its own: how often a run ended before its kill, or how many processes it had, shapes no later kill.
-        self._random = choose = random.Random(f"{self._seed} {number}")
-        kind = choose.choice(KINDS)
-        moment = choose.choice([*PHASES, *STAGES]) if choose.random() < 0.7 else choose.uniform(0.0, 7.0)
-        return Kill(number, kind, moment, jitter_s=choose.choice([0.0, choose.uniform(0.0, 0.3)]))
 
     def _kill(self, kill: Kill) -> None:
         misses = 0
@@ -145,7 +114,7 @@ class Sweep:
             if self._random.random() < (0.15 if "server" in kill.victim else 0.7):
                 self._wait_for_end(command)
             return
-        if kill.kind == "SIGTERM of the command":
+        if kill.kind == TERM:
             self._wait_for_end(command)
         else:
             command.process.wait()
@@ -176,35 +145,18 @@ class Sweep:
             self._wait_for_end(command)
             return False
         time.sleep(kill.jitter_s)
-        victims = self._victims(kill, command)
+        victims = victims_of(kill, command.process.pid, command.mark, self._random)
         kill.reached = phase_of(self.workspace, self.temporary, command.process.pid)
         if not victims or command.process.poll() is not None:
             if command.process.poll() is not None:
                 self._wait_for_end(command)
             return False
-        number = signal.SIGTERM if "SIGTERM" in kill.kind else signal.SIGKILL
+        number = signal.SIGTERM if kill.kind == TERM else signal.SIGKILL
         for victim in victims:
             with suppress(psutil.NoSuchProcess):
                 victim.send_signal(number)
         command.kills.append(kill)
         return True
-
-    def _victims(self, kill: Kill, command: _Command) -> list[psutil.Process]:
-        own = psutil.Process(command.process.pid)
-        if kill.kind == "SIGKILL of its session":
-            alive = list(marked(command.mark))
-            return [own, *(one for one in alive if one.pid != own.pid and _session(one) == own.pid)]
-        if kill.kind != DESCENDANT:
-            return [own]
-        by_role: dict[str, list[psutil.Process]] = {}
-        for process in marked(command.mark):
-            with suppress(psutil.Error):
-                if process.pid != own.pid:
-                    by_role.setdefault(role_of(process), []).append(process)
-        if not by_role:
-            return []
-        kill.victim = self._random.choice(sorted(by_role))
-        return [self._random.choice(by_role[kill.victim])]
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
@@ -340,23 +292,6 @@ class Sweep:
         hit = "; ".join(f"{kill.kind} {kill.victim} at {kill.reached}" for kill in command.kills) or "no kill"
         self.faults.append(f"{command.log.name} ({hit}): {what}")
         self._say(f"    FAULT: {self.faults[-1]}")
-
-
-def set_values(workspace: Path, values: Values) -> None:
-    """The two parameters that the sweep changes back and forth: one of all stages, one of a single model."""
-    yaml, path = YAML(), workspace / "params.yaml"
-    parameters = yaml.load(path)
-    parameters["data"]["max_megapixels"] = 25 + values[0]
-    parameters["models"]["gan"]["training"]["seed"] = values[1]
-    new = path.with_name("params.yaml.edited")
-    yaml.dump(parameters, new)
-    os.replace(new, path)
-
-
-def _session(process: psutil.Process) -> int:
-    with suppress(ProcessLookupError):
-        return os.getsid(process.pid)
-    return -1
 
 
 def _difference(expected: Any, found: Any) -> str:

@@ -16,7 +16,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kill_sweep import KINDS, PATIENCE_S, Kill, Sweep, Values, set_values
+from benchmarks.kill_choices import KINDS, Kill, Values, set_values
+from benchmarks.kill_sweep import PATIENCE_S, Sweep
 from benchmarks.killed_runs import PHASES, STAGES, outcome_of
 from tests.flows.toy_home import new_toy, own_settings, shell
 

@@ -1,6 +1,7 @@
 """DVC's graph as plain values: the one file that asks DVC which stages there are and how they hang together."""
 
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 if TYPE_CHECKING:
+    from dvc.output import Output
     from dvc.repo import Repo
     from dvc.stage import Stage
 
@@ -93,12 +95,12 @@ def open_repo(workspace: Path, *, wait_for_lock: bool = False, leaves_no_trace: 
             else:
                 repo = Repo(str(workspace), _wait_for_lock=wait_for_lock)
         except DvcException as error:
-            raise GraphError(f"{workspace}: {_one_line(error)}") from None
+            raise GraphError(f"{workspace}: {one_line(error)}") from None
         at_the_end.callback(repo.close)
         try:
             yield repo
         except DvcException as error:
-            raise GraphError(_one_line(error)) from None
+            raise GraphError(one_line(error)) from None
 
 
 def _traceless(workspace: Path, notes: str) -> "Repo":
@@ -147,6 +149,11 @@ def stage_name(stage: "Stage") -> str:
     return name if path == "dvc.yaml" else f"{path}:{name}"
 
 
+def path_of(item: "Output") -> str:
+    """The path of an input or output from the repo's root: DVC prints it from the current folder."""
+    return Path(os.path.relpath(item.fs_path, item.repo.root_dir)).as_posix()
+
+
 def _node(stage: "Stage", upstream: list["Stage"]) -> StageNode:
     return StageNode(
         name=stage_name(stage),
@@ -171,7 +178,7 @@ def _needs(name: str, meta: dict[str, Any]) -> Needs:
         raise GraphError(f"dvc.yaml: {name}: {key}: got {fault['input']!r}; {fault['msg']}") from None
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """What DVC says, with what only its own coloured form tells: the faults of a schema, the line of a syntax error."""
     cause = error.__cause__
     faults = [str(fault) for fault in getattr(cause, "errors", [])]

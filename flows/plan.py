@@ -11,14 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from flows.graph import Graph, GraphError, dvc_stages, open_repo, read_graph, stage_name
+from flows.graph import Graph, GraphError, dvc_stages, open_repo, path_of, read_graph, stage_name
 from flows.hashes import Contents
 from flows.locked import LOCK_FILE
 
 if TYPE_CHECKING:
     from dvc.dependency.base import Dependency
     from dvc.dependency.param import ParamsDependency
-    from dvc.output import Output
     from dvc.repo import Repo
     from dvc.stage import Stage
 
@@ -110,7 +109,7 @@ def _planned(repo: "Repo", graph: Graph, contents: Contents) -> Plan:
             continue
         plan = _decide(stage, upstream, contents, actions)
         if plan.action != "keep" and not stage.is_data_source:
-            there = {_path(out): out.get_hash().value if out.exists else None for out in stage.outs}
+            there = {path_of(out): out.get_hash().value if out.exists else None for out in stage.outs}
             plan = replace(plan, inputs=_known_inputs(stage, contents), outputs=there)
         actions[plan.stage] = plan.action
         if plan.action == "run" and not stage.is_data_source:
@@ -148,9 +147,9 @@ def _decide_source(stage: "Stage", contents: Contents) -> StagePlan:
     name, out = stage_name(stage), stage.outs[0]
     if not out.exists:
         if contents.restore_source(out):
-            return StagePlan(name, "restore", (f"{_path(out)} is not in the workspace",))
+            return StagePlan(name, "restore", (f"{path_of(out)} is not in the workspace",))
         raise GraphError(
-            f"{_path(out)}: neither in the workspace nor in DVC's cache; "
+            f"{path_of(out)}: neither in the workspace nor in DVC's cache; "
             f"fetch it from where it was pushed to (dvc pull {name}), or add the data again"
         )
     status = out.status().get(str(out))
@@ -159,7 +158,7 @@ def _decide_source(stage: "Stage", contents: Contents) -> StagePlan:
     counts = [
         f"{count} {'file' if count == 1 else 'files'} {kind}" for kind, count in contents.changed_files(out).items()
     ]
-    return StagePlan(name, "run", (f"{_path(out)}: {', '.join(counts) or status}",))
+    return StagePlan(name, "run", (f"{path_of(out)}: {', '.join(counts) or status}",))
 
 
 def _command_reasons(stage: "Stage") -> list[str]:
@@ -189,14 +188,14 @@ def _known_inputs(stage: "Stage", contents: Contents) -> dict[str, str | None]:
     from dvc.dependency.param import ParamsDependency
 
     files = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
-    return {_path(dep): contents.hash_of(dep) for dep in files if contents.is_known(dep)}
+    return {path_of(dep): contents.hash_of(dep) for dep in files if contents.is_known(dep)}
 
 
 def _parameter_reasons(dep: "ParamsDependency") -> Iterator[str]:
     old, new = dep.hash_info.value or {}, dep.read_params()
     for key in dep.params or sorted({*old, *new}):
         for path, before, after in _differences(key, old.get(key, _ABSENT), new.get(key, _ABSENT)):
-            yield f"{_path(dep)} {path}: {before} -> {after}"
+            yield f"{path_of(dep)} {path}: {before} -> {after}"
 
 
 def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
@@ -211,17 +210,17 @@ def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]
 def _file_reasons(dep: "Dependency", contents: Contents) -> Iterator[str]:
     old, new = dep.hash_info.value, contents.hash_of(dep)
     if new is None:
-        yield f"{_path(dep)}: missing"
+        yield f"{path_of(dep)}: missing"
     elif old is None:
-        yield f"{_path(dep)}: a new input"
+        yield f"{path_of(dep)}: a new input"
     elif old != new:
-        yield f"{_path(dep)}: {old[:8]} -> {new[:8]}"
+        yield f"{path_of(dep)}: {old[:8]} -> {new[:8]}"
 
 
 def _output_reasons(stage: "Stage") -> list[str]:
     states = {"deleted": "is not in the workspace", "modified": "was changed by hand", "new": "was not recorded"}
     found = [(out, out.status().get(str(out))) for out in stage.outs]
-    return [f"{_path(out)} {states.get(status, 'is ' + status)}" for out, status in found if status]
+    return [f"{path_of(out)} {states.get(status, 'is ' + status)}" for out, status in found if status]
 
 
 def _unknown_inputs(
@@ -231,11 +230,6 @@ def _unknown_inputs(
     if stage.frozen or all(contents.is_known(dep) for dep in stage.deps):
         return []
     return [stage_name(other) for other in upstream if actions.get(stage_name(other)) == "run"]
-
-
-def _path(item: "Output") -> str:
-    """Its path from the repo's root: DVC prints it from the current folder."""
-    return Path(item.fs_path).relative_to(item.repo.root_dir).as_posix()
 
 
 class _Absent:

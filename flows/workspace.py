@@ -14,6 +14,7 @@ import psutil
 
 from flows.graph import open_repo
 from flows.process import DEFAULT_GRACE_S
+from flows.view import current_view
 from genai_core.config import PARAMS_FILE, Config, ConfigError, load_config
 
 RAW_DATA = Path("data/raw")
@@ -23,6 +24,7 @@ LOCK_FILE = "dvc.lock"
 LEFTOVERS_S = DEFAULT_GRACE_S + 5.0
 # As long as adding much data may take.
 CHANGING_S = 3600.0
+SILENT_S = 2.0  # who waits for longer is told for whom
 _WRITING_S = 0.5  # DVC takes milliseconds to write these files anew
 
 
@@ -71,13 +73,17 @@ def _held(path: Path, wait_s: float, *, for_the_living: bool) -> Iterator[int | 
     """A lock file, by its descriptor; or the process that holds it, after waiting for it to end."""
     path.parent.mkdir(exist_ok=True)
     with path.open("a+") as file:
-        deadline = time.monotonic() + wait_s
+        began, said = time.monotonic(), False
+        deadline = began + wait_s
         while not _locked(file):
             file.seek(0)
             holder = file.read()
             if (not for_the_living and _is_alive(holder)) or time.monotonic() > deadline:
                 yield holder
                 return
+            if for_the_living and not said and time.monotonic() > began + SILENT_S:
+                current_view().note(f"waits for process {holder}, which changes files here")
+                said = True
             time.sleep(0.05)
         file.truncate(0)
         file.write(str(os.getpid()))

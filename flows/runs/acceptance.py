@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.graph import GraphError, dvc_stages, open_repo, stage_name
+from flows.graph import GraphError, dvc_stages, one_line, open_repo, path_of, stage_name
 from flows.runs.job import Result, changed_inputs, inputs_of
 from flows.workspace import changing
 from genai_core.config import ConfigError
 
 if TYPE_CHECKING:
-    from dvc.output import Output
     from dvc.repo import Repo
     from dvc.stage import Stage
 
@@ -59,10 +58,10 @@ def accept(workspace: Path, place: Path, results: Iterable[tuple[Result, Before]
                 try:
                     verdict = _accept(repo, stages, place, result, before)
                 except (DvcException, OSError) as error:
-                    verdict = Verdict(result.job.stage, f"this checkout cannot be written: {_one_line(error)}")
+                    verdict = Verdict(result.job.stage, f"this checkout cannot be written: {one_line(error)}")
                 verdicts.append(verdict)
     except (GraphError, ConfigError, OSError) as error:
-        reason = f"this checkout cannot be read: {_one_line(error)}"
+        reason = f"this checkout cannot be read: {one_line(error)}"
     return verdicts + [Verdict(result.job.stage, reason) for result, _ in given[len(verdicts) :]]
 
 
@@ -71,7 +70,7 @@ def _accept(repo: "Repo", stages: Mapping[str, "Stage"], place: Path, result: Re
     stage = stages.get(name)
     if stage is None:
         return Verdict(name, "dvc.yaml has no such stage any more")
-    recorded = {_path(out): out.hash_info.value for out in stage.outs}
+    recorded = {path_of(out): out.hash_info.value for out in stage.outs}
     if reason := _other_inputs(stage, result) or _other_outputs(stage, result, before, recorded):
         return Verdict(name, reason)
     from dvc.stage.loader import StageLoader
@@ -84,7 +83,7 @@ def _accept(repo: "Repo", stages: Mapping[str, "Stage"], place: Path, result: Re
             out.ignore()
             out.checkout(force=True)
         else:
-            _copy(place / _path(out), Path(out.fs_path))
+            _copy(place / path_of(out), Path(out.fs_path))
     _write_entry(repo, stage, place)
     return Verdict(name, None)
 
@@ -101,7 +100,7 @@ def _other_inputs(stage: "Stage", result: Result) -> str | None:
         stage.save_deps()
         changed = changed_inputs(result.entry, inputs_of(to_single_stage_lockfile(stage)))
     except DvcException as error:
-        return _one_line(error)
+        return one_line(error)
     if sorted(out.def_path for out in stage.outs) != sorted(out["path"] for out in result.entry.get("outs", [])):
         changed.append("its outputs in dvc.yaml")
     return f"{_listed(changed)} changed here since" if changed else None
@@ -111,7 +110,7 @@ def _other_outputs(stage: "Stage", result: Result, before: Before, recorded: Bef
     """What lies at the outputs' paths, put there by somebody since the run began: it is not ours to overwrite."""
     made = {out["path"]: out.get("md5") for out in result.entry.get("outs", [])}
     for out in stage.outs:
-        path = _path(out)
+        path = path_of(out)
         now = out.get_hash().value if out.exists else None
         if now not in (None, made[out.def_path], before.get(path), recorded.get(path)):
             return f"{path} was changed by hand since"
@@ -147,11 +146,3 @@ def _write_entry(repo: "Repo", stage: "Stage", place: Path) -> None:
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more
-
-
-def _path(out: "Output") -> str:
-    return Path(os.path.relpath(out.fs_path, out.repo.root_dir)).as_posix()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.graph import GraphError, dvc_stages, open_repo, stage_name
+from flows.graph import GraphError, dvc_stages, one_line, open_repo, path_of, stage_name
 from flows.hashes import may_be_restored, recorded_stage, run_cache_entry, save_to_run_cache
 from flows.locked import LOCK_FILE
 from flows.runs.job import Job, LockEntry, changed_inputs, inputs_of, key_of
@@ -65,10 +65,10 @@ class Place:
             try:
                 found.save_deps()
             except DvcException as error:
-                raise PlaceError(f"{stage}: {_one_line(error)}") from None
+                raise PlaceError(f"{stage}: {one_line(error)}") from None
             inputs = inputs_of(to_single_stage_lockfile(found))
             files = [dep for dep in found.deps if not isinstance(dep, ParamsDependency)]
-            hashes = {_path(dep): dep.hash_info.value for dep in files}
+            hashes = {path_of(dep): dep.hash_info.value for dep in files}
             if changed := sorted(path for path in planned if planned[path] != hashes.get(path)):
                 raise PlaceError(
                     f"{stage}: {', '.join(changed)} in {self.folder} is not what the run was planned with; run again"
@@ -81,7 +81,7 @@ class Place:
 
     def outputs(self, stage: str) -> list[str]:
         """The paths of the stage's outputs, from the checkout's root."""
-        return [_path(out) for out in self._stages[stage].outs]
+        return [path_of(out) for out in self._stages[stage].outs]
 
     def restore(self, job: Job) -> LockEntry | None:
         """Lay the stage's outputs out from DVC's cache, where it knows what these inputs make; the entry then.
@@ -145,7 +145,7 @@ class Place:
                     save_to_run_cache(stage)
                 stage.commit()
             except DvcException as error:
-                raise PlaceError(f"{job.stage}: {_one_line(error)}") from None
+                raise PlaceError(f"{job.stage}: {one_line(error)}") from None
             self._take(job.stage, entry)
             return entry
 
@@ -188,12 +188,12 @@ class Place:
             # A workspace that cannot be read, in the middle of an edit, has nothing for us.
             with suppress(GraphError), open_repo(self._workspace) as repo:
                 stages = [stage for stage, _ in dvc_stages(repo) if stage_name(stage) == name]
-                for other in (other for stage in stages for other in stage.outs if _path(other) == _path(out)):
+                for other in (other for stage in stages for other in stage.outs if path_of(other) == path_of(out)):
                     if other.exists and not other.changed_checksum():
                         other.commit(relink=False)
         if out.changed_cache():
             raise PlaceError(
-                f"{_path(out)} is whole neither in DVC's cache nor here: genai data pull, or make it again"
+                f"{path_of(out)} is whole neither in DVC's cache nor here: genai data pull, or make it again"
             )
 
     def _above(self, stage: str) -> list[str]:
@@ -229,11 +229,3 @@ def stage_variables(folder: Path, job: Job) -> dict[str, str]:
 def _enters_run_cache(stage: "Stage") -> bool:
     """DVC's own rule (Stage.run): a file outside the cache that is neither metric nor plot cannot be restored."""
     return all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
-
-
-def _path(item: "Output") -> str:
-    return Path(os.path.relpath(item.fs_path, item.repo.root_dir)).as_posix()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
