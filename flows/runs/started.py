@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -202,9 +202,12 @@ def _working(
     workspace: Path, folder: Path, lock: int, record: RunRecord, decide_there: Callable[[Path], Decided]
 ) -> Iterator[tuple[Started, Decided]]:
     """The checkout of a run, for as long as it is at work; a keeper removes it when we are killed."""
+    from dvc.exceptions import DvcException
+
     with open_repo(workspace) as repo:
-        outputs = {Path(out.fs_path).parent for out in repo.index.outs}
-        laid_out_in = {Path(repo.cache.local.path), *outputs}
+        laid_out_in = {Path(repo.cache.local.path)}
+        with suppress(DvcException):  # in the middle of an edit; then nothing is laid out there either
+            laid_out_in |= {Path(out.fs_path).parent for out in repo.index.outs}
     keeper = start_keeper(KEEPER, str(workspace), str(folder), *map(str, laid_out_in))
     with ExitStack() as stack:
         stack.callback(keeper.communicate, b"over")

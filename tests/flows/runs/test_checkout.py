@@ -140,3 +140,20 @@ def test_the_keeper_of_a_run_that_is_over_ends_at_once(done: Path) -> None:
     keeper = start_keeper(KEEPER, str(done), str(folder))
     keeper.communicate(b"over", timeout=20.0)
     assert keeper.returncode == 0
+
+
+def test_a_worktree_of_the_users_that_is_not_mounted_is_kept(done: Path, tmp_path: Path) -> None:
+    """Its folder is away for a while: git's own memory of it must not go with a checkout of ours."""
+    elsewhere, unmounted = tmp_path / "elsewhere", tmp_path / "unmounted"
+    shell(done, f"git worktree add -q --detach {elsewhere}")
+    shell(elsewhere, "git commit -q --allow-empty -m theirs")
+    commit = shell(elsewhere, "git rev-parse HEAD")
+    elsewhere.rename(unmounted)
+    for whole in (True, False):
+        folder = open_detached(done, "HEAD", done / ".genai/worktrees/ours")
+        if not whole:
+            shutil.rmtree(folder)
+        remove_worktree(done, done / ".genai/worktrees/ours")
+    unmounted.rename(elsewhere)
+    assert shell(elsewhere, "git rev-parse HEAD") == commit
+    assert shell(done, "git worktree list").count("\n") == 2

@@ -121,8 +121,7 @@ def test_two_runs_of_other_contents_at_once(fresh: Path, server: Server) -> None
 
 
 def test_stop_status_logs_and_resume(fresh: Path, server: Server) -> None:
-    """A run is stopped, the parameters are changed, and the run is resumed as it was."""
-    seed = parameter(fresh, SEED)
+    """A run is stopped, and resumed as it was, whatever the workspace looks like by then."""
     with started_genai(fresh, "run", api_url=server.url, toy={"train@gan": {"seconds": 60.0}}) as process:
         wait_for(lambda: diary(fresh, "train@gan") and "train@diffusion" in lock_of(fresh))
         wait_for(lambda: "train@gan: for" in genai(fresh, "status").stdout and "work " in genai(fresh, "status").stdout)
@@ -133,13 +132,18 @@ def test_stop_status_logs_and_resume(fresh: Path, server: Server) -> None:
     assert "nothing is running here" in genai(fresh, "status").stdout
     (run,) = json.loads(genai(fresh, "runs", "--json").stdout)
     assert run["state"] == "stopped"
-    set_parameter(fresh, SEED, 12345)
+    was = (fresh / "params.yaml").read_text()
+    (fresh / "params.yaml").write_text("data: [")  # in the middle of an edit
+    (fresh / "data/raw/late.txt").write_text("not added yet")
     answer = genai(fresh, "runs", "resume", run["id"], api_url=server.url)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "train@gan: only in DVC's cache" in answer.stdout
     assert [len(diary(fresh, name)) for name in ("prepare", "train@diffusion", "train@gan")] == [1, 1, 2]
-    assert parameter(fresh, SEED) == 12345
-    set_parameter(fresh, SEED, seed)
+    assert "this checkout cannot be read" in answer.stdout
+    assert (fresh / "params.yaml").read_text() == "data: ["
+    assert (fresh / "data/raw/late.txt").read_text() == "not added yet"
+    (fresh / "params.yaml").write_text(was)
+    (fresh / "data/raw/late.txt").unlink()
     assert "train@gan        restore" in genai(fresh, "plan").stdout
 
 

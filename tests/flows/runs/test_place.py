@@ -1,5 +1,6 @@
 """A place records what a stage was made of, takes from the cache what is known, and writes nothing false."""
 
+import hashlib
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from flows.plan import plan_of
 from flows.runs.job import LockEntry
-from flows.runs.place import Place, PlaceError
+from flows.runs.place import Place, PlaceError, stage_variables
 from tests.flows.conftest import DVC_WARNS, diary, edit, set_parameter, shell
 from tests.flows.runs.places import job_of, locked, made, place_of, run_command
 
@@ -24,6 +25,10 @@ def outcomes(place: Place, stages: list[str]) -> list[tuple[LockEntry, bool]]:
 
 def run_cache(workspace: Path) -> set[str]:
     return {path.name for path in (workspace / ".dvc" / "cache" / "runs").rglob("*") if path.is_file()}
+
+
+def md5_of(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def in_cache(workspace: Path, entry: LockEntry, output: str) -> Path:
@@ -210,6 +215,36 @@ def test_an_output_that_persists(done: Path) -> None:
     with place_of(done, "second") as place:
         assert made(place, "grow").ran
         assert sorted(path.name for path in (place.folder / "out" / "grown").iterdir()) == ["0", "1"]
+
+
+def test_a_command_that_writes_into_what_persists(done: Path) -> None:
+    """The version before lies in the cache under its hash, and no command may change it there."""
+    with_a_growing_output(done, "mkdir -p out/grown && echo more >> out/grown/lines")
+    for number in range(3):
+        (done / "data" / "raw" / f"{number}.more").write_text("more")
+        shell(done, "dvc add -q data/raw")
+        with place_of(done, f"place-{number}") as place:
+            assert made(place, "grow").ran
+            assert (place.folder / "out/grown/lines").read_text().count("more") == number + 1
+            shutil.copy(place.folder / "dvc.lock", done)
+    objects = [path for path in (done / ".dvc/cache/files/md5").rglob("*") if path.is_file()]
+    wrong = [path for path in objects if md5_of(path) != f"{path.parent.name}{path.name}".removesuffix(".dir")]
+    assert objects
+    assert wrong == []
+
+
+def test_other_inputs_other_checkpoints(done: Path) -> None:
+    """All that a stage depends on names its checkpoints: no training goes on with other code."""
+    with place_of(done) as place:
+        before = stage_variables(place.folder, job_of(place, "train@gan"))
+        assert stage_variables(place.folder, job_of(place, "train@gan")) == before
+        names = {before["GENAI_JOB"]}
+        edit(place.folder / "work.py", "import json", "import json  # other code")
+        names.add(stage_variables(place.folder, job_of(place, "train@gan"))["GENAI_JOB"])
+        set_parameter(place.folder, "models.gan.training.seed", 5)
+        names.add(stage_variables(place.folder, job_of(place, "train@gan"))["GENAI_JOB"])
+        names.add(stage_variables(place.folder, job_of(place, "train@diffusion"))["GENAI_JOB"])
+        assert len(names) == 4
 
 
 def test_a_frozen_stage(done: Path) -> None:

@@ -279,6 +279,13 @@ def test_files_that_come_and_go(fresh: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert module.take_snapshot(fresh).changed == ("stays.py",)
 
 
+def test_data_that_dvc_tracks_deep_below(fresh: Path) -> None:
+    (fresh / "data/more/deep").mkdir(parents=True)
+    (fresh / "data/more/deep/x.dvc").write_text("outs: []\n")
+    (fresh / "data/more/image.png").write_text("an image")
+    assert take_snapshot(fresh).changed == ("data/more/deep/x.dvc",)
+
+
 def test_without_git(tmp_path: Path) -> None:
     with pytest.raises(GitError, match=r"no git repository here.*git init"):
         take_snapshot(tmp_path)
