@@ -116,7 +116,7 @@ def _fetch(workspace: Path, source: str, command: list[str]) -> None:
 def _run(
     workspace: Path, command: list[str], on_line: Callable[[str], None], failed: str = "nothing was added"
 ) -> None:
-    environment = {"PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+    environment = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1"}
     status = run_command(command, folder=workspace, environment=environment, on_line=on_line)
     if status != 0:
         raise DataError(failed)

@@ -72,7 +72,12 @@ def compare_folders(
     with scratch_folder(workspace, "compared") as scratch:
         new = scratch / "new"
         command += [f"--out={new.relative_to(workspace.resolve())}"]
-        status = run_command(command, folder=workspace, environment={"PYTHONUNBUFFERED": "1"}, on_line=keep)
+        status = run_command(
+            command,
+            folder=workspace,
+            environment={"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+            on_line=keep,
+        )
         if status != 0:
             raise ComparisonError(said[-1] if said else f"tasks.compare_models ended with status {status}")
         values: dict[str, Any] = json.loads((new / COMPARISON_FILE).read_text())

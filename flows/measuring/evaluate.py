@@ -19,7 +19,12 @@ def evaluate(workspace: Path, images: str | None, *, selfcheck: bool, **options:
     for name, value in options.items():
         if value is not None:
             command.append(f"--{name.replace('_', '-')}={_absolute(value) if name in PATHS else value}")
-    return run_command(command, folder=workspace, environment={"PYTHONUNBUFFERED": "1"}, on_line=click.echo)
+    return run_command(
+        command,
+        folder=workspace,
+        environment={"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        on_line=click.echo,
+    )
 
 
 def _absolute(place: str) -> str:

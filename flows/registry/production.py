@@ -145,7 +145,8 @@ def run_task_in(code: Path, folder: Path, command: list[str], on_line: OnLine) -
         on_line(line)
 
     path = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH", "")]))
-    environment = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    # No bytecode: `code` may be a checkout in which stages depend on the folder.
+    environment = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     status = run_command([sys.executable, "-m", *command], folder=folder, environment=environment, on_line=take)
     if status != 0:
         raise ProductionError("\n".join([f"{command[0]} ended with status {status}:", *said[-8:]]))

@@ -70,10 +70,18 @@ class Place:
             files = [dep for dep in found.deps if not isinstance(dep, ParamsDependency)]
             hashes = {path_of(dep): dep.hash_info.value for dep in files}
             if changed := sorted(path for path in planned if planned[path] != hashes.get(path)):
+                folders = [path for path in changed if (self.folder / path).is_dir()]
+                ignored = f" Files in {folders[0]} that git ignores are in no snapshot: name them in .dvcignore, too."
                 raise PlaceError(
-                    f"{stage}: {', '.join(changed)} in {self.folder} is not what the run was planned with; run again"
+                    f"{stage}: {', '.join(changed)} in {self.folder} is not what the run was planned with; run again."
+                    f"{ignored if folders else ''}"
                 )
             return Job(run, snapshot, stage, inputs, attempt)
+
+    def ignores(self, name: str) -> bool:
+        """Whether DVC leaves out folders of that name, as .dvcignore says."""
+        with self._lock:
+            return bool(self._repo.dvcignore.is_ignored_dir(str(self.folder / name)))
 
     def working_folder(self, stage: str) -> Path:
         """Where the stage's command runs: `wdir`, or the folder of its dvc.yaml."""
@@ -221,9 +229,11 @@ def command_line(command: str) -> list[str]:
     return list(_make_cmd(get_executable(), command))
 
 
-def stage_variables(folder: Path, job: Job) -> dict[str, str]:
+def stage_variables(place: Place, job: Job) -> dict[str, str]:
     """What DVC tells a stage's command of itself, and what names all its inputs: other inputs, other checkpoints."""
-    return {"DVC_ROOT": str(folder), "DVC_STAGE": job.stage, "DVC_NO_ANALYTICS": "1", "GENAI_JOB": key_of(job)}
+    own = {"DVC_ROOT": str(place.folder), "DVC_STAGE": job.stage, "DVC_NO_ANALYTICS": "1", "GENAI_JOB": key_of(job)}
+    # Python's bytecode lies beside the code. Where that is a folder that a stage depends on, it would be a changed input.
+    return own if place.ignores("__pycache__") else {**own, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _enters_run_cache(stage: "Stage") -> bool:

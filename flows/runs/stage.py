@@ -169,7 +169,7 @@ def _run_command(
             status = run.processes.run(
                 command_line(str(stage.command)),
                 folder=place.working_folder(stage.name),
-                environment=_environment({**stage_variables(place.folder, job), **run.variables, **leased}),
+                environment=_environment({**stage_variables(place, job), **run.variables, **leased}),
                 timeout_s=stage.needs.timeout_s,
                 on_line=output.take,
                 keep_open=[held],

@@ -35,7 +35,7 @@ def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing of the user's own Prefect, DVC and git is read or written, and no GPU of the machine counts."""
     folder = tmp_path_factory.mktemp("settings")
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("PREFECT", "DVC", "GIT", "TOY"))]:
+        for name in [name for name in os.environ if name.startswith(("PREFECT", "DVC", "GIT", "TOY", "PYTHONDONT"))]:
             patch.delenv(name)
         for name, value in own_settings(folder).items():
             patch.setenv(name, value)
@@ -189,6 +189,19 @@ def ended(process: "subprocess.Popen[str]", seconds: float = 30.0) -> tuple[int,
 # --- Prefect's server -------------------------------------------------------------------------------------------------
 
 
+def asked(request: urllib.request.Request) -> Any:
+    """A server's answer. SQLite may be busy for long on a loaded machine; Prefect's own client asks again, too."""
+    for _ in range(20):
+        try:
+            with urllib.request.urlopen(request, timeout=120.0) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+            time.sleep(0.5)
+    raise AssertionError(f"{request.full_url}: the server has no time")
+
+
 @dataclass(frozen=True)
 class Server:
     """A Prefect server, asked by HTTP as its pages ask it."""
@@ -199,16 +212,7 @@ class Server:
         request = urllib.request.Request(
             f"{self.url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        for _ in range(20):
-            try:
-                with urllib.request.urlopen(request, timeout=120.0) as answer:
-                    return json.loads(answer.read() or b"null")
-            except urllib.error.HTTPError as error:
-                # SQLite was busy for long, on a loaded machine; Prefect's own client asks again, too.
-                if error.code != 503:
-                    raise
-                time.sleep(0.5)
-        raise AssertionError(f"{path}: the server has no time")
+        return asked(request)
 
     def flow_runs(self, workspace: Path) -> list[dict[str, Any]]:
         """The flow runs in a workspace, oldest first."""

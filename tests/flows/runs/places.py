@@ -28,7 +28,7 @@ def job_of(place: Place, stage: str) -> Job:
 
 
 def run_command(place: Place, stage: str, command: str) -> None:
-    environment = {**os.environ, **stage_variables(place.folder, job_of(place, stage))}
+    environment = {**os.environ, **stage_variables(place, job_of(place, stage))}
     subprocess.run(
         command_line(command), cwd=place.working_folder(stage), env=environment, check=True, capture_output=True
     )

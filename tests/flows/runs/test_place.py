@@ -236,14 +236,14 @@ def test_a_command_that_writes_into_what_persists(done: Path) -> None:
 def test_other_inputs_other_checkpoints(done: Path) -> None:
     """All that a stage depends on names its checkpoints: no training goes on with other code."""
     with place_of(done) as place:
-        before = stage_variables(place.folder, job_of(place, "train@gan"))
-        assert stage_variables(place.folder, job_of(place, "train@gan")) == before
+        before = stage_variables(place, job_of(place, "train@gan"))
+        assert stage_variables(place, job_of(place, "train@gan")) == before
         names = {before["GENAI_JOB"]}
         edit(place.folder / "work.py", "import json", "import json  # other code")
-        names.add(stage_variables(place.folder, job_of(place, "train@gan"))["GENAI_JOB"])
+        names.add(stage_variables(place, job_of(place, "train@gan"))["GENAI_JOB"])
         set_parameter(place.folder, "models.gan.training.seed", 5)
-        names.add(stage_variables(place.folder, job_of(place, "train@gan"))["GENAI_JOB"])
-        names.add(stage_variables(place.folder, job_of(place, "train@diffusion"))["GENAI_JOB"])
+        names.add(stage_variables(place, job_of(place, "train@gan"))["GENAI_JOB"])
+        names.add(stage_variables(place, job_of(place, "train@diffusion"))["GENAI_JOB"])
         assert len(names) == 4
 
 

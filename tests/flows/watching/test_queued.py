@@ -14,7 +14,7 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from flows.watching.queued import Absorbed, absorb_queued
-from tests.flows.conftest import DVC_WARNS, Server
+from tests.flows.conftest import DVC_WARNS, Server, asked
 
 pytestmark = DVC_WARNS
 found: list[Absorbed] = []
@@ -50,8 +50,7 @@ def start(deployment: UUID, *, by_event: bool, **parameters: Any) -> str:
         headers |= {"Prefect-Automation-Id": str(uuid4()), "Prefect-Automation-Name": name}
     url = f"{PREFECT_API_URL.value()}/deployments/{deployment}/create_flow_run"
     body = {"parameters": {"workspace": ".", **parameters}, "state": {"type": "SCHEDULED"}}
-    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers)) as answer:
-        return str(json.loads(answer.read())["id"])
+    return str(asked(urllib.request.Request(url, json.dumps(body).encode(), headers))["id"])
 
 
 def begin(run_id: str) -> Absorbed:
