@@ -232,7 +232,7 @@ def command_line(command: str) -> list[str]:
 def stage_variables(place: Place, job: Job) -> dict[str, str]:
     """What DVC tells a stage's command of itself, and what names all its inputs: other inputs, other checkpoints."""
     own = {"DVC_ROOT": str(place.folder), "DVC_STAGE": job.stage, "DVC_NO_ANALYTICS": "1", "GENAI_JOB": key_of(job)}
-    # Python's bytecode lies beside the code. Where that is a folder that a stage depends on, it would be a changed input.
+    # Python's bytecode lies beside the code: in a folder that a stage depends on it would be a changed input.
     return own if place.ignores("__pycache__") else {**own, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
