@@ -1,56 +1,84 @@
-"""A flow of several steps that was started in a terminal, and is cancelled at the server."""
+"""A flow run that is cancelled at the server: with a deployment the worker ends it, else nobody would."""
 
 import signal
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 from prefect import get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.states import Cancelled
 
-CANCEL_POLL_S = 2.0
+SERVER_POLL_S = 2.0
+POLL_S = 0.5
+
+
+@contextmanager
+def when_cancelled(act: Callable[[], None], asked: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Inside a flow run: call `act` once, in a thread, when the run is cancelled at the server or `asked()` is true."""
+    context = FlowRunContext.get()
+    assert context is not None
+    assert context.flow_run is not None
+    flow_run_id, done = context.flow_run.id, threading.Event()
+
+    def watch() -> None:
+        looked = time.monotonic()
+        with get_client(sync_client=True) as client:
+            while not done.wait(POLL_S):
+                is_due = time.monotonic() - looked >= SERVER_POLL_S
+                if is_due:
+                    looked = time.monotonic()
+                if asked() or (is_due and _is_cancelled(client, flow_run_id)):
+                    act()
+                    return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(timeout=5.0)
 
 
 def until_cancelled(flow_body: Callable[[], State[Any]]) -> State[Any]:
-    """Run the body; when its flow run is cancelled at the server, interrupt it as Ctrl-C does, and end it Cancelled.
+    """Run the body of a flow of several steps; when it is cancelled, interrupt it as Ctrl-C does, and end it Cancelled.
 
-    With a deployment the worker does so. Without one nobody would: Prefect only writes down that it is cancelling.
+    Prefect only writes down that a run that was started in a terminal is cancelling.
     """
     context = FlowRunContext.get()
     assert context is not None
     assert context.flow_run is not None
     if context.flow_run.deployment_id is not None or threading.current_thread() is not threading.main_thread():
         return flow_body()
-    flow_run_id, ended, cancelled, turn = context.flow_run.id, threading.Event(), threading.Event(), threading.Lock()
+    ended, cancelled, turn = threading.Event(), threading.Event(), threading.Lock()
 
-    def watch() -> None:
-        with get_client(sync_client=True) as client:
-            while not ended.wait(CANCEL_POLL_S):
-                try:
-                    state = client.read_flow_run(flow_run_id).state
-                except Exception:  # noqa: S112 - a server that is away for a while must not end the work
-                    continue
-                if state is not None and state.type in (StateType.CANCELLING, StateType.CANCELLED):
-                    with turn:
-                        if not ended.is_set():
-                            cancelled.set()
-                            # To this thread, whose waiting ends with it; one to the process may go to another.
-                            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-                    return
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        result = flow_body()
+    def interrupt() -> None:
         with turn:
-            ended.set()
-        return result
+            if not ended.is_set():
+                cancelled.set()
+                # To this thread, whose waiting ends with it; one to the process may go to another.
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    try:
+        with when_cancelled(interrupt):
+            result = flow_body()
+            with turn:
+                ended.set()
+            return result
     except KeyboardInterrupt:
         if not cancelled.is_set():
             raise
         return Cancelled(message="cancelled at the server; the next one goes on from here")
-    finally:
-        ended.set()
-        thread.join(timeout=5.0)
+
+
+def _is_cancelled(client: Any, flow_run_id: UUID) -> bool:
+    try:
+        state = client.read_flow_run(flow_run_id).state
+    except Exception:  # a server that is away for a while must not end the work
+        return False
+    return state is not None and state.type in (StateType.CANCELLING, StateType.CANCELLED)

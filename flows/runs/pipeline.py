@@ -3,15 +3,13 @@
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from prefect import flow, get_client
+from prefect import flow
 from prefect.client.schemas.objects import State, StateType
-from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
@@ -20,6 +18,7 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
+from flows.cancelled import when_cancelled
 from flows.git import printable
 from flows.graph import Graph, GraphError, StageNode
 from flows.interrupts import asked_to_end
@@ -36,9 +35,6 @@ from flows.runs.started import resume as resumed
 from flows.view import current_view
 from flows.workspace import changing, checked_config, only_run_in, repair_locks
 from genai_core.config import PARAMS_FILE, load_config
-
-CANCEL_POLL_S = 2.0
-STOP_POLL_S = 0.5
 
 
 def _run_name() -> str:
@@ -94,7 +90,7 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
             _say_begin(started, decided)
         state: State[None] = Cancelled(message="ended by a signal; the next run goes on from here")
         try:
-            with _stopped_when_cancelled(processes, started):
+            with when_cancelled(processes.stop, lambda: asked_to_end.is_set() or _is_stopped(started)):
                 states = _run_all(decided.graph, decided.plan, run)
             state = _summary(decided.graph, states, stopped=processes.stopping)
         finally:
@@ -216,46 +212,14 @@ def _summary(graph: Graph, states: Mapping[str, State[Any]], *, stopped: bool) -
     return Failed(message=f"failed: {', '.join(failed)}{after}\n{reasons}".rstrip())
 
 
+def _is_stopped(started: Started | None) -> bool:
+    """By `genai runs stop`."""
+    return started is not None and (started.recorder.folder / STOP).exists()
+
+
 def _never_began(state: State[Any]) -> bool:
     """Prefect leaves a task whose upstream failed pending, under the name NotReady."""
     return state.is_pending()
-
-
-@contextmanager
-def _stopped_when_cancelled(processes: Processes, started: Started | None) -> Iterator[None]:
-    """End the processes when the run is cancelled on the server, or by `genai runs stop`: nobody else would."""
-    context = FlowRunContext.get()
-    assert context is not None
-    assert context.flow_run is not None
-    flow_run_id = context.flow_run.id
-    stop_file = started.recorder.folder / STOP if started else None
-    done = threading.Event()
-
-    def watch() -> None:
-        asked = time.monotonic()
-        with get_client(sync_client=True) as client:
-            while not done.wait(STOP_POLL_S):
-                if asked_to_end.is_set() or (stop_file is not None and stop_file.exists()):
-                    processes.stop()
-                    return
-                if time.monotonic() - asked < CANCEL_POLL_S:
-                    continue
-                asked = time.monotonic()
-                try:
-                    state = client.read_flow_run(flow_run_id).state
-                except Exception:  # noqa: S112 - a server that is away for a while must not end the work
-                    continue
-                if state is not None and state.type in (StateType.CANCELLING, StateType.CANCELLED):
-                    processes.stop()
-                    return
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join(timeout=5.0)
 
 
 @contextmanager

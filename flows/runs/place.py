@@ -70,11 +70,11 @@ class Place:
             files = [dep for dep in found.deps if not isinstance(dep, ParamsDependency)]
             hashes = {path_of(dep): dep.hash_info.value for dep in files}
             if changed := sorted(path for path in planned if planned[path] != hashes.get(path)):
-                folders = [path for path in changed if (self.folder / path).is_dir()]
-                ignored = f" Files in {folders[0]} that git ignores are in no snapshot: name them in .dvcignore, too."
+                folder = next((path for path in changed if (self.folder / path).is_dir()), None)
+                ignored = f" Files in {folder} that git ignores are in no snapshot: name them in .dvcignore, too."
                 raise PlaceError(
                     f"{stage}: {', '.join(changed)} in {self.folder} is not what the run was planned with; run again."
-                    f"{ignored if folders else ''}"
+                    f"{ignored if folder else ''}"
                 )
             return Job(run, snapshot, stage, inputs, attempt)
 

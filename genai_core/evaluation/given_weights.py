@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -40,3 +40,11 @@ def read_weights(path: Path, sha256: str, key: str) -> Weights:
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise ValueError(f"{key}: {path}: expected tensors by name (a state_dict), got {type(tensors).__name__}")
     return Weights(tensors, found)
+
+
+def load_weights(network: nn.Module, weights: Weights, refused: str) -> None:
+    """Put them into a network. Raises ValueError: `refused`, and the last line of what torch says."""
+    try:
+        network.load_state_dict(weights.tensors)
+    except RuntimeError as error:  # a network of a user's own may say nothing
+        raise ValueError(f"{refused} ({str(error).strip().rpartition(chr(10))[2].strip()})") from None

@@ -15,7 +15,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 
 from genai_core.config import InceptionExtractorConfig
 from genai_core.evaluation.feature_network import ExtractorDescription, ExtractorOutput, FeatureNetwork
-from genai_core.evaluation.given_weights import read_weights
+from genai_core.evaluation.given_weights import load_weights, read_weights
 
 FEATURE_DIM, OUTPUTS = 2048, 1008
 RESIZE = "bilinear to 299 x 299 on TensorFlow 1's grid, no antialias"
@@ -69,11 +69,7 @@ def given_inception(config: InceptionExtractorConfig) -> tuple[InceptionNetwork,
     path = Path(config.weights) if config.weights is not None else _downloaded(config.weights_sha256)
     weights = read_weights(path, config.weights_sha256, "extractor.weights")
     network = InceptionNetwork(config.precision)
-    try:
-        network.network.load_state_dict(weights.tensors)
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"{path}: not the weights of torch-fidelity's Inception v3 ({first})") from None
+    load_weights(network.network, weights, f"{path}: not the weights of torch-fidelity's Inception v3")
     description = ExtractorDescription(
         kind="inception",
         feature_dim=FEATURE_DIM,

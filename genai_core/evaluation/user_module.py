@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from genai_core.config import ExtractorConfig, ModuleExtractorConfig
 from genai_core.evaluation.feature_network import ExtractorDescription, ExtractorOutput, FeatureNetwork
-from genai_core.evaluation.given_weights import read_weights
+from genai_core.evaluation.given_weights import load_weights, read_weights
 
 # Of ImageNet's training images, as torchvision's models take them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -80,11 +80,7 @@ def given_module(config: ModuleExtractorConfig) -> tuple[UserNetwork, ExtractorD
     source = ""
     if config.weights is not None and config.weights_sha256 is not None:
         weights = read_weights(Path(config.weights), config.weights_sha256, "extractor.weights")
-        try:
-            network.network.load_state_dict(weights.tensors)
-        except RuntimeError as error:
-            last = str(error).strip().splitlines()[-1].strip()
-            raise ValueError(f"extractor.weights: not the weights of {config.factory} ({last})") from None
+        load_weights(network.network, weights, f"extractor.weights: not the weights of {config.factory}")
         source = weights.sha256
     network.eval().requires_grad_(False)
     side = config.resize_px or PROBE_PX
