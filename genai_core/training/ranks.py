@@ -11,13 +11,10 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, distributed, nn
 from torch.nn import Parameter
 
+from genai_core.training.fabric import DDPStrategy, Fabric, LightningEnvironment, TorchElasticEnvironment
 from genai_core.training.precision import FabricPrecision
 
 # A process that waits longer for the others takes them for dead. Above what pictures and evaluations take, which the

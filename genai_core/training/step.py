@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -14,6 +13,7 @@ from genai_core.data.loader import Batch
 from genai_core.models.protocol import GenerativeModel, Part, to_unit
 from genai_core.training.curves import Row
 from genai_core.training.ema import ema_decay, ema_decay_from_scratch
+from genai_core.training.fabric import Fabric
 from genai_core.training.noise import WholeBatchNoise, draw_seed
 from genai_core.training.ranks import Ranks
 from genai_core.training.recording import Recording
