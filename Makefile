@@ -29,7 +29,7 @@ demo: setup      ## the whole pipeline on the built-in digits, to a report
 # A file is never cut in two: its tests share servers and trained models. In the order of their names, so that the whole
 # pipeline (test_end_to_end.py), which waits much, lies beside others.
 test: setup lint ## every test
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: setup      ## ruff (rules and format) and mypy --strict
 	$(BIN)/ruff check .

@@ -18,9 +18,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# A file is one worker's: begun last, these would leave the others idle for minutes.
+LONGEST = ("test_end_to_end.py", "test_story.py", "test_retrain.py")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, as many tests only wait for much of their time; four at most, for their memory."""
+    return min(4, len(os.sched_getaffinity(0)) + 1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The end-to-end runs first: a file is one worker's, and begun last it would leave the other idle for minutes."""
-    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
+    """The longest files first."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")
