@@ -1,9 +1,9 @@
 """What the orchestration costs, against plain `dvc repro`: medians of whole commands.
 
-    python benchmarks/orchestration.py [--checkout PATH] [--repeat N]
+    python benchmarks/orchestration.py [--checkout PATH [--demo N]] [--repeat N]
 
---checkout: a checkout in which `make demo` has run; without it the no-op figures are left out. A Prefect server is
-started on loopback for the figures that need one.
+--checkout: one in which `make demo` has run; without it the figures of the whole pipeline are left out. A Prefect
+server is started on loopback for the figures that need one.
 """
 
 import argparse
@@ -45,6 +45,7 @@ open(SECONDS, "a").write(f"{time.perf_counter() - began}\\n")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkout", type=Path)
+    parser.add_argument("--demo", type=int, default=0, metavar="N", help="the demo anew so often, minutes each time")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--images", type=int, default=600_000, help="files below data/raw for the snapshot's row")
     arguments = parser.parse_args()
@@ -60,6 +61,8 @@ def main() -> None:
             ours = median(repeat, lambda: run([*GENAI, "run"], checkout))
             theirs = median(repeat, lambda: run([*DVC, "repro"], checkout))
             rows.append(("run again, nothing changed", ours, "dvc repro", theirs))
+            if arguments.demo:
+                rows.append(demo(folder / "demo", checkout, arguments.demo))
         with prefect_server(folder):
             if arguments.checkout:
                 cached = median(repeat, lambda: run([*GENAI, "run"], checkout))
@@ -68,6 +71,24 @@ def main() -> None:
             rows.append(two_branches(folder / "branches", repeat, seconds=10.0))
         rows.append(snapshot(folder / "many", repeat, images=arguments.images))
     show(rows)
+
+
+def demo(folder: Path, checkout: Path, repeat: int) -> tuple[str, float, str, float]:
+    """The demo's stages in new clones of a checkout, with a temporary server as `make demo` has it; in turns."""
+
+    def once(number: int, command: list[str]) -> float:
+        clone = folder / f"{number}"
+        run(["git", "clone", "--quiet", str(checkout), str(clone)], ROOT)
+        for name in ("dvc.lock", "data/raw.dvc"):  # of what may have been committed
+            (clone / name).unlink(missing_ok=True)
+        run([*GENAI, "data", "add", "builtin:digits"], clone)
+        seconds = timed(lambda: run(command, clone))
+        shutil.rmtree(clone)
+        return seconds
+
+    pairs = [(once(2 * i, [*GENAI, "run"]), once(2 * i + 1, [*DVC, "repro"])) for i in range(repeat)]
+    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return ("the demo", ours, "dvc repro", theirs)
 
 
 def overhead(folder: Path, repeat: int, stages: int) -> tuple[str, float, str, float]:
