@@ -17,6 +17,7 @@ import psutil
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+SERVER = "temporary_server.py"
 MARK = "GENAI_KILLS"  # inherited by all that a command starts, wherever it moves
 PHASES = ("start", "planning", "snapshot", "checkout", "between stages", "recording", "acceptance", "end")
 STAGES = ("prepare", "train@diffusion", "train@gan", "train@vae", "train@vqvae", "select")
@@ -51,8 +52,8 @@ def role_of(process: psutil.Process) -> str:
     if "keeper.py" in line:
         return "keeper"
     if "supervisor.py" in line:
-        return "server's supervisor" if "uvicorn" in line else "stage's supervisor"
-    if "uvicorn" in line:
+        return "server's supervisor" if SERVER in line else "stage's supervisor"
+    if SERVER in line:
         return "server"
     if "work.py" in line or line.startswith("sleep"):
         return "stage"
