@@ -70,12 +70,12 @@ class Run:
     def started(self, stage: str) -> None:
         self.view.started(stage)
         if self.recorder:
-            self.recorder.stage(stage, outcome="running")
+            self.recorder.started(stage)
 
     def finished(self, stage: str, outcome: Outcome, seconds: float) -> None:
         self.view.finished(stage, outcome, seconds)
         if self.recorder:
-            self.recorder.stage(stage, outcome=outcome, seconds=round(seconds, 2))
+            self.recorder.finished(stage, outcome, seconds)
 
 
 def worth_a_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:

@@ -17,6 +17,7 @@ from flows.runs.started import Acceptance, Decided, decide, finish, resume, star
 from genai_core.config import ConfigError
 from tests.flows.conftest import DVC_WARNS, edit, set_parameter
 from tests.flows.runs.places import locked, made
+from tests.flows.test_results import FIGURES, write
 
 pytestmark = DVC_WARNS
 
@@ -106,6 +107,21 @@ def test_what_stays_out_is_told(done: Path) -> None:
     }
     assert read_runs(done) == [record]
     assert locked(done) == before
+
+
+def test_only_its_own_figures_are_a_runs(done: Path) -> None:
+    """Metrics files of the commit below it, of stages that it never reached, are none of its own."""
+    for name in ("trained/gan", "trained/diffusion", "finetuned"):
+        write(done / "metrics" / f"{name}.json", FIGURES)
+    set_parameter(done, "models.gan.training.seed", 5)
+    with start(done, decided_of(done), []) as run:
+        run.recorder.finished("evaluate@diffusion", "kept", 0.0)
+        run.recorder.finished("train@gan", "ran", 3.0)
+        run.recorder.started("evaluate@gan")
+        run.recorder.finished("evaluate@gan", "stopped", 1.0)
+        run.recorder.finished("evaluate-finetuned", "skipped", 0.0)
+        record = finish(run, "stopped", "stopped on request")
+    assert [row["model"] for row in record.figures] == ["trained/diffusion"]
 
 
 def test_a_fault_in_the_middle_leaves_nothing(done: Path) -> None:
