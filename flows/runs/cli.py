@@ -53,7 +53,8 @@ def show(workspace: Path, run_id: str, as_json: bool) -> None:
         click.echo(json.dumps(_values(run), indent=2))
         return
     click.echo(f"run {run.id}: {run.state}{f', {run.message}' if run.message else ''}")
-    click.echo(f"began {_local(run.began)}{f', ended {_local(run.ended)}' if run.ended else ''}")
+    times = [("began", run.began), ("resumed", run.resumed), ("ended", run.ended)]
+    click.echo(", ".join(f"{what} {_local(moment)}" for what, moment in times if moment))
     click.echo(f"snapshot {run.snapshot[:10]} of {_source(run)}: git show {run.snapshot[:10]}")
     for path in run.changed:
         click.echo(f"  differs: {printable(path)}")
@@ -100,7 +101,9 @@ def status(workspace: Path, as_json: bool) -> None:
         click.echo(json.dumps([{**_values(run), "progress": _progress_of(workspace, run)} for run in alive], indent=2))
         return
     for run in alive:
-        click.echo(f"run {run.id}: at work for {_since(run.began)} (process {run.pid}), on {_source(run)}")
+        click.echo(
+            f"run {run.id}: at work for {_since(run.resumed or run.began)} (process {run.pid}), on {_source(run)}"
+        )
         done = [name for name, stage in run.stages.items() if stage.outcome not in ("running", "failed", "stopped")]
         click.echo(f"  {len(set(done) & set(run.planned))} of {len(run.planned)} stages done")
         progress = _progress_of(workspace, run)

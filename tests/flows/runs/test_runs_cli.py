@@ -124,6 +124,21 @@ def test_one_run(workspace: Path) -> None:
     assert "there is no run 'zz'" in said(workspace, "runs", "show", "zz", status=2)
 
 
+def test_a_resumed_run_counts_from_its_resumption(workspace: Path) -> None:
+    resumed = (datetime.now(UTC) - timedelta(minutes=3, seconds=5)).isoformat(timespec="seconds")
+    with run_folder(workspace, RECORD.id) as (folder, _):
+        Recorder(folder, replace(RECORD, resumed=resumed))
+        assert re.match(rf"run {RECORD.id}: at work for 3 min \d+ s \(", said(workspace, "status"))
+        shown = said(workspace, "runs", "show", "ab12").splitlines()[1]
+    assert re.fullmatch(r"began [-\d]+ [:\d]+, resumed [-\d]+ [:\d]+", shown)
+
+
+def test_a_completed_run_is_not_resumed(workspace: Path) -> None:
+    remembered(workspace, replace(ENDED, state="completed"))
+    answer = said(workspace, "runs", "resume", "cd34", status=2)
+    assert answer.startswith(f"run {ENDED.id} is completed: nothing is left to resume")
+
+
 @pytest.mark.parametrize("inside", ["", "deep/project"])
 def test_what_is_running_and_how_far_it_is(workspace: Path, inside: str) -> None:
     root = workspace / inside

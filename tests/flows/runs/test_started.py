@@ -142,6 +142,34 @@ def test_a_fault_in_the_middle_leaves_nothing(done: Path) -> None:
     assert worktrees(done) == 1
 
 
+def test_a_resumed_run_goes_on_with_its_history(done: Path) -> None:
+    """A first attempt that ran a training and kept a model; the second takes both over, and is stopped at once."""
+    for name in ("trained/gan", "trained/diffusion"):
+        write(done / "metrics" / f"{name}.json", FIGURES)
+    set_parameter(done, "models.gan.training.seed", 5)
+    with start(done, decided_of(done), []) as run:
+        run.recorder.finished("evaluate@diffusion", "kept", 0.0)
+        run.recorder.started("train@gan")
+        run.recorder.finished("train@gan", "ran", 44.5)
+        run.recorder.finished("evaluate@gan", "ran", 5.0)
+        run.recorder.started("select")
+        run.recorder.finished("select", "stopped", 1.0)
+        first = finish(run, "stopped", "")
+    with resume(done, run.id) as (again, _):
+        assert set(again.recorder.record.stages) == {"evaluate@diffusion", "train@gan", "evaluate@gan"}
+        again.recorder.finished("train@gan", "restored", 0.1)
+        second = finish(again, "stopped", "")
+    assert (second.began, first.resumed) == (first.began, None)
+    assert second.resumed is not None
+    assert second.stages == {name: stage for name, stage in first.stages.items() if name != "select"}
+    assert second.figures == first.figures
+    assert len(first.figures) == 2
+    with resume(done, run.id) as (again, _):
+        finish(again, "completed", "")
+    with pytest.raises(RunError, match="is completed"), resume(done, run.id):
+        pass
+
+
 def test_acceptance_goes_on_after_a_fault(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody foresaw is said of the result that it hit, and those after it come in."""
 
