@@ -165,7 +165,7 @@ def _say_end(started: Started, state: State[None]) -> None:
     for name, reason in left.items():
         current_view().note(f"{name}: only in DVC's cache, not in this checkout: {reason}")
     if left:
-        current_view().note("`genai plan` restores them when those inputs come back")
+        current_view().note("`genai run` restores them when those inputs come back")
 
 
 def _run_all(graph: Graph, plan: Plan, run: Run) -> dict[str, State[Any]]:

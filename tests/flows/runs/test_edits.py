@@ -116,6 +116,7 @@ def test_two_runs_of_other_contents_at_once(fresh: Path, server: Server) -> None
     assert lock_of(fresh)["train@gan"]["params"]["params.yaml"]["models.gan.training"]["seed"] == 12345
     assert '"seed": 12345' in (fresh / "out/train/gan").read_text()
     assert "train@gan: only in DVC's cache" in output
+    assert "`genai run` restores them when those inputs come back" in output
     assert "only in DVC's cache" not in second.stdout
     assert shell(fresh, "git worktree list").count("\n") == 1
 
