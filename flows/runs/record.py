@@ -206,6 +206,13 @@ def find_resumable(home: Path, name: str) -> RunRecord:
     return run
 
 
+def how_to_go_on(run: RunRecord) -> str:
+    """What a person does after a run was stopped."""
+    if run.place:
+        return "the next run there goes on from here"
+    return f"`genai run` goes on from here if nothing was changed since, else `genai runs resume {run.id}`"
+
+
 def read_run(folder: Path) -> RunRecord | None:
     """The record in a run's folder; one that says `running` and that no process holds was killed."""
     try:

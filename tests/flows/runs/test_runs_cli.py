@@ -187,7 +187,8 @@ def test_stop(workspace: Path) -> None:
     thread = threading.Thread(target=work)
     thread.start()
     begun.wait(5.0)
-    assert said(workspace, "runs", "stop", "ab12").startswith(f"stopped {RECORD.id}")
+    goes_on = f"`genai run` goes on from here if nothing was changed since, else `genai runs resume {RECORD.id}`"
+    assert said(workspace, "runs", "stop", "ab12") == f"stopped {RECORD.id}; {goes_on}\n"
     thread.join()
     assert "stopped" in said(workspace, "runs").splitlines()[-1]
 
@@ -200,6 +201,11 @@ def test_logs(workspace: Path) -> None:
     assert said(workspace, "logs", "prepare") == "one\n  two\n"
     assert said(workspace, "logs").split() == ["prepare", "one", "prepare", "two", "train@gan", "three"]
     assert "has no log of 'nothing'; there are: prepare, train@gan" in said(workspace, "logs", "nothing", status=2)
+    log_file(folder, "train@vae").write_text("four\n")
+    os.utime(log_file(folder, "train@gan"), (2, 2))
+    assert said(workspace, "logs", "train").split() == ["train@gan", "three", "train@vae", "four"]
+    assert said(workspace, "logs", "train@vae") == "four\n"
+    assert "has no log of 'tra'" in said(workspace, "logs", "tra", status=2)
     remembered(workspace, RECORD)
     assert said(workspace, "logs") == ""  # of the last run
     assert said(workspace, "logs", "--run", "cd34", "prepare") == "one\n  two\n"
