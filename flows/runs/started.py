@@ -16,6 +16,7 @@ from flows.process import start_keeper
 from flows.results import measured_by, model_rows
 from flows.runs.acceptance import Verdict, accept
 from flows.runs.checkout import open_detached, remove_worktree
+from flows.runs.inputs import check_inputs
 from flows.runs.job import Result
 from flows.runs.one_at_a_time import remove_unheld
 from flows.runs.place import Place, open_place
@@ -71,9 +72,10 @@ def decide(workspace: Path, stages: Iterable[str]) -> Decided:
             with open_repo(workspace) as repo:
                 graph = read_graph(repo).up_to(stages)
                 plan = make_plan(repo, graph)
-            snapshot = take_snapshot(workspace)
-            if snapshot.tree == before.tree:
-                return Decided(graph, plan, None if plan.nothing_to_do else snapshot)
+                snapshot = take_snapshot(workspace)
+                if snapshot.tree == before.tree:
+                    check_inputs(repo, graph, plan, snapshot)
+                    return Decided(graph, plan, None if plan.nothing_to_do else snapshot)
             before = snapshot
     raise ConfigError(
         f"{workspace}: files change all the time here, so that no run can start; wait for what writes them"
