@@ -1,6 +1,9 @@
 """What is printed before and after a run."""
 
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +81,19 @@ def test_a_report_that_did_not_reach_the_checkout_is_not_named(
     said = capsys.readouterr().out
     assert "trained/vae" in said
     assert "Report" not in said
+
+
+def test_a_person_is_told_at_once_until_when_edits_count(done: Path) -> None:
+    reader, writer = os.openpty()
+    command = [sys.executable, "-m", "flows.cli", "--workspace", str(done), "run"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=writer, text=True) as process:
+        said = os.read(reader, 1000).decode()
+        assert process.stdout is not None
+        assert process.poll() is None
+        assert process.stdout.read() == "5 stages: 5 to keep\n"
+    os.close(writer)
+    os.close(reader)
+    assert said == "leave the files alone until `run ID works on a snapshot` appears: edits before are in it\r\n"
 
 
 def test_the_headline_counts_what_becomes_of_the_stages() -> None:
