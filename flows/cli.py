@@ -98,6 +98,8 @@ def run(workspace: Path, stages: tuple[str, ...]) -> None:
     from flows.services.server import ensure_prefect_api
     from flows.services.settings import configured_api_url
 
+    if sys.stderr.isatty():  # somebody looks on, and may edit: the libraries and the server take seconds to load
+        click.echo("leave the files alone until `run ID works on a snapshot` appears: edits before are in it", err=True)
     plan = _planned(workspace, stages)
     click.echo(headline(plan))
     if plan.nothing_to_do and configured_api_url() is None:
@@ -149,15 +151,16 @@ main.add_command(gc_cli.gc)
 @click.argument("run_id", metavar="ID")
 @click.pass_obj
 def resume(workspace: Path, run_id: str) -> None:
-    """Go on with a run on its own snapshot: what is done is taken from the cache, trainings go on from checkpoints.
+    """Go on with a run that did not complete, on its own snapshot: finished stages come from the cache, trainings go on
+    from checkpoints.
 
     Results reach this checkout where its inputs are still those of the run. The end of an ID is enough.
     """
     from flows.plan import Plan, StagePlan
-    from flows.runs.record import find_run
+    from flows.runs.record import find_resumable
     from flows.services.server import ensure_prefect_api
 
-    found = find_run(workspace, run_id)
+    found = find_resumable(workspace, run_id)
     quiet_prefect()
     ensure_prefect_api()
     plan = Plan(tuple(StagePlan(name, "run", ("resumed",)) for name in found.planned))

@@ -1,6 +1,7 @@
 """The figures of the last run, read from the metrics files: for the terminal, Prefect's tables and the tests."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +10,20 @@ from genai_core.config import PARAMS_FILE, load_config
 FINETUNED = "finetuned"
 
 
-def model_rows(workspace: Path) -> list[dict[str, Any]]:
+def model_rows(workspace: Path, stages: Collection[str] | None = None) -> list[dict[str, Any]]:
     """One row a measured model of params.yaml, in its order, then the fine-tuned one: figures rounded for reading.
+
+    stages: only what these measure; None: every metrics file that lies there.
 
     Columns: model, FD, IS, floor (FD of held-out real images), FD/floor (both from as many images, so not the quotient
     of the two before it), agreement (share of images that the classifier takes for what was asked), seconds (training
     and measuring). A figure that was not measured is "-".
     """
     config = load_config(workspace / PARAMS_FILE)
-    names = [f"trained/{name}" for name in config.models]
     rows = []
-    for name in [*names, FINETUNED]:
+    for name in [*(f"trained/{model}" for model in config.models), FINETUNED]:
         path = workspace / "metrics" / f"{name}.json"
-        if path.is_file():
+        if path.is_file() and (stages is None or measured_by(name) in stages):
             rows.append(_row(workspace, name, config.extractor.kind, json.loads(path.read_text())))
     return rows
 

@@ -29,6 +29,7 @@ _MARKS: dict[Outcome, tuple[str, str]] = {
 class View(Protocol):
     """Told of everything that happens in a run, from many threads."""
 
+    def waits(self, stage: str, why: str) -> None: ...
     def started(self, stage: str) -> None: ...
     def line(self, stage: str, text: str) -> None: ...
     def progress(self, stage: str, state: dict[str, Any]) -> None: ...
@@ -39,6 +40,7 @@ class View(Protocol):
 class SilentView:
     """For runs that a worker started: Prefect's log has it all."""
 
+    def waits(self, stage: str, why: str) -> None: ...
     def started(self, stage: str) -> None: ...
     def line(self, stage: str, text: str) -> None: ...
     def progress(self, stage: str, state: dict[str, Any]) -> None: ...
@@ -52,6 +54,9 @@ class LineView:
     def __init__(self, stream: TextIO, width: int) -> None:
         self._stream, self._width = stream, width
         self._lock = threading.Lock()
+
+    def waits(self, stage: str, why: str) -> None:
+        self._print(stage, f"waits {why}")
 
     def started(self, stage: str) -> None:
         self._print(stage, "started")
@@ -82,6 +87,10 @@ class LiveView:
         self._rows: dict[str, _Row] = {stage: _Row() for stage in stages}
         self._notes: list[str] = []
         self._lock = threading.Lock()
+
+    def waits(self, stage: str, why: str) -> None:
+        self.started(stage)
+        self.line(stage, f"waits {why}")
 
     def started(self, stage: str) -> None:
         with self._lock:

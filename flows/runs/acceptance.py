@@ -1,7 +1,7 @@
 """What a run made, brought into the workspace, where its own inputs are still the run's and nothing would be lost.
 
 The workspace is written here and nowhere else while stages run. What is left out stays in DVC's cache and run-cache, so
-that `genai plan` restores it when the inputs come back.
+that `genai run` restores it when the inputs come back.
 """
 
 import os

@@ -53,7 +53,8 @@ def show(workspace: Path, run_id: str, as_json: bool) -> None:
         click.echo(json.dumps(_values(run), indent=2))
         return
     click.echo(f"run {run.id}: {run.state}{f', {run.message}' if run.message else ''}")
-    click.echo(f"began {_local(run.began)}{f', ended {_local(run.ended)}' if run.ended else ''}")
+    times = [("began", run.began), ("resumed", run.resumed), ("ended", run.ended)]
+    click.echo(", ".join(f"{what} {_local(moment)}" for what, moment in times if moment))
     click.echo(f"snapshot {run.snapshot[:10]} of {_source(run)}: git show {run.snapshot[:10]}")
     for path in run.changed:
         click.echo(f"  differs: {printable(path)}")
@@ -69,8 +70,8 @@ def show(workspace: Path, run_id: str, as_json: bool) -> None:
 @click.argument("run_id", metavar="ID")
 @click.pass_obj
 def stop(workspace: Path, run_id: str) -> None:
-    """Stop a run: its stages save what they have and end; `genai runs resume ID` goes on."""
-    from flows.runs.record import RUNS, STOP, RunError, find_run, is_held
+    """Stop a run: its stages save what they have and end, and it can be resumed."""
+    from flows.runs.record import RUNS, STOP, RunError, find_run, how_to_go_on, is_held
 
     run = find_run(workspace, run_id)
     folder = workspace / RUNS / run.id
@@ -84,7 +85,7 @@ def stop(workspace: Path, run_id: str) -> None:
                 f"run {run.id} (process {run.pid}) was asked to stop and has not ended yet; see genai status"
             )
         time.sleep(0.1)
-    click.echo(f"stopped {run.id}; genai runs resume {run.id} goes on")
+    click.echo(f"stopped {run.id}; {how_to_go_on(run)}")
 
 
 @click.command()
@@ -100,7 +101,9 @@ def status(workspace: Path, as_json: bool) -> None:
         click.echo(json.dumps([{**_values(run), "progress": _progress_of(workspace, run)} for run in alive], indent=2))
         return
     for run in alive:
-        click.echo(f"run {run.id}: at work for {_since(run.began)} (process {run.pid}), on {_source(run)}")
+        click.echo(
+            f"run {run.id}: at work for {_since(run.resumed or run.began)} (process {run.pid}), on {_source(run)}"
+        )
         done = [name for name, stage in run.stages.items() if stage.outcome not in ("running", "failed", "stopped")]
         click.echo(f"  {len(set(done) & set(run.planned))} of {len(run.planned)} stages done")
         progress = _progress_of(workspace, run)
@@ -120,7 +123,7 @@ def status(workspace: Path, as_json: bool) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on printing while the run is at work.")
 @click.pass_obj
 def logs(workspace: Path, stage: str | None, run_id: str | None, follow: bool) -> None:
-    """Print what the stages of a run said: of STAGE, or of all."""
+    """Print what the stages of a run said: of STAGE, or of all. A name such as `train` stands for all its branches."""
     from flows.runs.record import RUNS, RunError, find_run, is_held, logged_stages, read_runs
 
     if run_id is None and not (found := read_runs(workspace)):
@@ -128,22 +131,27 @@ def logs(workspace: Path, stage: str | None, run_id: str | None, follow: bool) -
     run = find_run(workspace, run_id) if run_id is not None else found[-1]
     folder = workspace / RUNS / run.id
     known = sorted(logged_stages(folder))
-    if stage is not None and stage not in known and not (follow and is_held(folder)):
+    if stage is not None and not any(_stands_for(stage, name) for name in known) and not (follow and is_held(folder)):
         raise RunError(f"run {run.id} has no log of {stage!r}; there are: {', '.join(known) or 'none'}")
     told: dict[str, int] = {}
     while True:
         alive = is_held(folder)
         for name, path in logged_stages(folder).items():
-            if stage not in (None, name):
+            if stage is not None and not _stands_for(stage, name):
                 continue
             with path.open(errors="replace") as file:
                 file.seek(told.get(name, 0))
                 for line in file:
-                    click.echo(line.rstrip("\n") if stage else f"{name:<18} {line.rstrip()}")
+                    click.echo(f"{name:<18} {line.rstrip()}" if name != stage else line.rstrip("\n"))
                 told[name] = file.tell()
         if not (follow and alive):
             return
         time.sleep(_FOLLOW_POLL_S)
+
+
+def _stands_for(asked: str, stage: str) -> bool:
+    """As for `genai run`: train stands for train@gan, too."""
+    return asked in (stage, stage.partition("@")[0])
 
 
 def _values(run: "RunRecord") -> dict[str, Any]:

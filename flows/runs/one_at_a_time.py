@@ -15,23 +15,33 @@ POLL_S = 0.2
 
 
 @contextmanager
-def only_one_doing(job: Job, home: Path, cancelled: Callable[[], bool]) -> Iterator[int]:
+def only_one_doing(
+    job: Job, home: Path, cancelled: Callable[[], bool], waits_for: Callable[[str], None]
+) -> Iterator[int]:
     """Hold the job for the body, among all runs of the workspace; yields a descriptor for whoever must hold it, too.
 
-    They would write the same checkpoints. Raises Stopped when `cancelled()` came true first.
+    They would write the same checkpoints. waits_for: told the id of each run that has to end the job first.
+    Raises Stopped when `cancelled()` came true first.
     """
     path = home / FOLDER / key_of(job)
     path.parent.mkdir(parents=True, exist_ok=True)
+    told = ""
     while not cancelled():
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         if _locked(descriptor, path):
             try:
+                os.ftruncate(descriptor, 0)  # a killed run's id may stand there
+                os.write(descriptor, job.run.encode())
                 yield descriptor
             finally:
                 path.unlink(missing_ok=True)  # while it is held: who waits sees that its file is another
                 os.close(descriptor)
             return
+        holder = os.pread(descriptor, 100, 0).decode()
         os.close(descriptor)
+        if holder not in ("", told):  # it is empty for the moment in which it is taken
+            waits_for(holder)
+            told = holder
         time.sleep(POLL_S)
     raise Stopped("the run was stopped before this stage began")
 

@@ -27,7 +27,7 @@ from flows.process import DEFAULT_GRACE_S, Processes, run_command
 from flows.resources import Resources, this_machine
 from flows.runs.checkout import home_of
 from flows.runs.job import Result
-from flows.runs.record import STOP
+from flows.runs.record import STOP, how_to_go_on
 from flows.runs.snapshot import MOST_NEW_BYTES, take_snapshot
 from flows.runs.stage import Run, run_stage
 from flows.runs.started import Decided, Started, decide, decide_in_place, finish, start, start_in_place
@@ -88,11 +88,15 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
         run = _run(root, home or root, started, decided, processes, resources, sources, is_resumed=resume is not None)
         if started is not None:
             _say_begin(started, decided)
-        state: State[None] = Cancelled(message="ended by a signal; the next run goes on from here")
+        goes_on = f"; {how_to_go_on(started.recorder.record)}" if started else ""
+        state: State[None] = Cancelled(message=f"ended by a signal{goes_on}")
         try:
             with when_cancelled(processes.stop, lambda: asked_to_end.is_set() or _is_stopped(started)):
                 states = _run_all(decided.graph, decided.plan, run)
-            state = _summary(decided.graph, states, stopped=processes.stopping)
+            if processes.stopping:
+                state = Cancelled(message=f"stopped on request{goes_on}")
+            else:
+                state = _summary(decided.graph, states)
         finally:
             if started is not None:
                 _say_end(started, state)
@@ -165,7 +169,7 @@ def _say_end(started: Started, state: State[None]) -> None:
     for name, reason in left.items():
         current_view().note(f"{name}: only in DVC's cache, not in this checkout: {reason}")
     if left:
-        current_view().note("`genai plan` restores them when those inputs come back")
+        current_view().note("`genai run` restores them when those inputs come back")
 
 
 def _run_all(graph: Graph, plan: Plan, run: Run) -> dict[str, State[Any]]:
@@ -200,9 +204,7 @@ def _submit(
     return submit(stage, plan, upstream_ran, quote(run), wait_for=upstream)
 
 
-def _summary(graph: Graph, states: Mapping[str, State[Any]], *, stopped: bool) -> State[None]:
-    if stopped:
-        return Cancelled(message="stopped on request; the next run goes on from here")
+def _summary(graph: Graph, states: Mapping[str, State[Any]]) -> State[None]:
     failed = [name for name, state in states.items() if state.is_failed() or state.is_crashed()]
     if not failed:
         return Completed(message=f"{len(graph.stages)} stages up to date")

@@ -21,6 +21,7 @@ from flows.runs.snapshot import REFS, forget_snapshot
 RUNS = Path(".genai/runs")
 CHECKOUT, LOCK, STOP, LOGS = "checkout", "lock", "stop", "logs"
 MOST_REMEMBERED = 20
+DONE = ("ran", "restored", "kept")  # outcomes of stages whose outputs are those of the run
 _LOOK_S = 0.5  # who only looks whether a run lives holds its lock for microseconds
 
 State = Literal["running", "completed", "failed", "stopped", "killed"]
@@ -42,7 +43,10 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run. place: the checkout that it works in, for one that no `genai run` started. stages: as asked for."""
+    """One run. place: the checkout that it works in, for one that no `genai run` started. asked: the stages asked for.
+
+    began: the first attempt; resumed: the last one, where there was more than one. figures: of the stages in DONE.
+    """
 
     id: str
     snapshot: str
@@ -59,6 +63,7 @@ class RunRecord:
     planned: tuple[str, ...] = ()
     stages: dict[str, StageRecord] = field(default_factory=dict)
     figures: tuple[dict[str, Any], ...] = ()
+    resumed: str | None = None
 
 
 class Recorder:
@@ -67,6 +72,7 @@ class Recorder:
     def __init__(self, folder: Path, record: RunRecord) -> None:
         self.folder = folder
         self._record = record
+        self._done: set[str] = set()
         self._lock = threading.Lock()
         self._write()
 
@@ -81,6 +87,28 @@ class Recorder:
             known = asdict(before) if before else {"outcome": "running", "began": now()}
             stages = {**self._record.stages, name: StageRecord(**{**known, **values})}
             self._set(stages=stages)
+
+    def started(self, name: str) -> None:
+        """A stage's command begins; again, for a retry or in a resumed run."""
+        self.stage(name, outcome="running", began=now(), seconds=0.0)
+
+    def finished(self, name: str, outcome: str, seconds: float) -> None:
+        """What became of a stage.
+
+        In a resumed run: what an earlier attempt brought up to date stays so, unless it began again or failed.
+        """
+        before = self._record.stages.get(name)
+        if outcome in DONE:
+            self._done.add(name)
+        if before is None or before.outcome not in DONE or outcome in ("ran", "failed"):
+            self.stage(name, outcome=outcome, seconds=round(seconds, 2))
+        elif outcome in DONE:
+            self.stage(name, left=None)  # offered to the workspace once more
+
+    @property
+    def done(self) -> frozenset[str]:
+        """The stages that this attempt ran, restored or kept: what their outputs hold in its checkout is the run's."""
+        return frozenset(self._done)
 
     def set(self, **values: Any) -> None:
         with self._lock:
@@ -163,6 +191,26 @@ def find_run(home: Path, name: str) -> RunRecord:
         what = "there is no run" if not found else f"there are {len(found)} runs"
         raise RunError(f"{what} {name!r}; genai runs lists them")
     return found[0]
+
+
+def find_resumable(home: Path, name: str) -> RunRecord:
+    """The run, if it can go on. Raises RunError."""
+    run = find_run(home, name)
+    if run.place:
+        raise RunError(f"{run.id} is a part of what works in {run.place}, which goes on by itself when run again")
+    if run.state == "completed":
+        raise RunError(
+            f"run {run.id} is completed: nothing is left to resume. All its results are in DVC's cache; "
+            "`genai run` restores them where the checkout has the same inputs"
+        )
+    return run
+
+
+def how_to_go_on(run: RunRecord) -> str:
+    """What a person does after a run was stopped."""
+    if run.place:
+        return "the next run there goes on from here"
+    return f"`genai run` goes on from here if nothing was changed since, else `genai runs resume {run.id}`"
 
 
 def read_run(folder: Path) -> RunRecord | None:

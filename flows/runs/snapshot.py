@@ -17,8 +17,8 @@ REFS = "refs/genai/runs/"
 # New files that git does not know yet: code and settings are small. What is larger, or lies among the data, belongs to
 # `genai data add` or `dvc add`; taking it in would copy it into git's objects.
 MOST_NEW_BYTES = 10_000_000
-_DATA = "data/"
-_TRACKED_BY_DVC = (f":(glob){_DATA}**/*.dvc", f":(glob){_DATA}**/.gitignore")
+DATA = "data/"
+_TRACKED_BY_DVC = (f":(glob){DATA}**/*.dvc", f":(glob){DATA}**/.gitignore")
 
 # The time and the author are those of the commit below, or fixed: the same contents make the same commit.
 _NOBODY = {"GIT_AUTHOR_NAME": "genai", "GIT_AUTHOR_EMAIL": "genai@localhost"}
@@ -102,7 +102,7 @@ def _new_files(workspace: Path) -> tuple[list[str], tuple[str, ...]]:
         "-z",
         "--",
         ".",
-        f":(exclude){_DATA}**",
+        f":(exclude){DATA}**",
         ":(exclude).genai/**",
     )
     names = [name for name in listed.split("\0") if name and not name.endswith("/")]  # "x/" is another repository

@@ -67,15 +67,24 @@ class Run:
     sources: frozenset[str] = frozenset()
     checks_out_sources: bool = True
 
+    def waits(self, stage: str, other: str) -> None:
+        """Say that another run has the same job at hand."""
+        why = f"for run {other}, which is doing the same"
+        get_run_logger().info("waits %s", why)
+        self.view.waits(stage, why)
+        if self.recorder:
+            with log_file(self.recorder.folder, stage).open("a") as file:
+                file.write(f"waits {why}\n")
+
     def started(self, stage: str) -> None:
         self.view.started(stage)
         if self.recorder:
-            self.recorder.stage(stage, outcome="running")
+            self.recorder.started(stage)
 
     def finished(self, stage: str, outcome: Outcome, seconds: float) -> None:
         self.view.finished(stage, outcome, seconds)
         if self.recorder:
-            self.recorder.stage(stage, outcome=outcome, seconds=round(seconds, 2))
+            self.recorder.finished(stage, outcome, seconds)
 
 
 def worth_a_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
@@ -124,7 +133,12 @@ def _bring_up_to_date(stage: StageNode, plan: StagePlan, run: Run) -> State[None
     assert run.place is not None
     began = time.monotonic()
     job = run.place.job(run.id, run.snapshot, stage.name, plan.inputs, attempt=task_run.run_count or 1)
-    with only_one_doing(job, run.jobs, cancelled=lambda: run.processes.stopping) as held:
+    with only_one_doing(
+        job,
+        run.jobs,
+        cancelled=lambda: run.processes.stopping,
+        waits_for=lambda other: run.waits(stage.name, other),
+    ) as held:
         entry = run.place.restore(job)
         if entry is not None:
             there = all((run.home / path).exists() for path in run.place.outputs(stage.name))

@@ -7,25 +7,27 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from flows.graph import Graph, open_repo, read_graph
 from flows.locked import LOCK_FILE
 from flows.plan import Plan, make_plan
 from flows.process import start_keeper
-from flows.results import model_rows
+from flows.results import measured_by, model_rows
 from flows.runs.acceptance import Verdict, accept
 from flows.runs.checkout import open_detached, remove_worktree
+from flows.runs.inputs import check_inputs
 from flows.runs.job import Result
 from flows.runs.one_at_a_time import remove_unheld
 from flows.runs.place import Place, open_place
 from flows.runs.record import (
     CHECKOUT,
+    DONE,
     RUNS,
     Recorder,
-    RunError,
     RunRecord,
     ended,
-    find_run,
+    find_resumable,
     forget_old_runs,
     new_id,
     now,
@@ -70,9 +72,10 @@ def decide(workspace: Path, stages: Iterable[str]) -> Decided:
             with open_repo(workspace) as repo:
                 graph = read_graph(repo).up_to(stages)
                 plan = make_plan(repo, graph)
-            snapshot = take_snapshot(workspace)
-            if snapshot.tree == before.tree:
-                return Decided(graph, plan, None if plan.nothing_to_do else snapshot)
+                snapshot = take_snapshot(workspace)
+                if snapshot.tree == before.tree:
+                    check_inputs(repo, graph, plan, snapshot)
+                    return Decided(graph, plan, None if plan.nothing_to_do else snapshot)
             before = snapshot
     raise ConfigError(
         f"{workspace}: files change all the time here, so that no run can start; wait for what writes them"
@@ -102,14 +105,16 @@ def start(workspace: Path, decided: Decided, asked: Iterable[str]) -> Iterator[S
 
 @contextmanager
 def resume(workspace: Path, name: str) -> Iterator[tuple[Started, Decided]]:
-    """The same run again, of the same snapshot: what is done is taken from the cache. Raises RunError, GitError."""
+    """The same run again, of the same snapshot: what is done is taken from the cache. Raises RunError, GitError.
+
+    What earlier attempts brought up to date stays in its record, with their seconds and figures.
+    """
     sweep(workspace)
-    before = find_run(workspace, name)
-    if before.place:
-        raise RunError(f"{before.id} is a part of what works in {before.place}, which goes on by itself when run again")
+    before = find_resumable(workspace, name)
     with run_folder(workspace, before.id) as (folder, lock):
         snapshot = Snapshot(before.snapshot, "", before.base, before.branch, before.changed, ())
-        record = replace(before, state="running", ended=None, message="", pid=os.getpid(), stages={})
+        done = {name: stage for name, stage in before.stages.items() if stage.outcome in DONE}
+        record = replace(before, state="running", ended=None, message="", pid=os.getpid(), stages=done, resumed=now())
 
         def decided(checkout: Path) -> Decided:
             return replace(decide_in_place(checkout, before.asked, snapshot), snapshot=snapshot)
@@ -147,9 +152,20 @@ def finish(started: Started, state: str, message: str) -> RunRecord:
     if started.acceptance is not None:
         for stage, reason in started.acceptance.close().items():
             recorder.stage(stage, left=reason)
-    rows = model_rows(started.place.folder) if (started.place.folder / PARAMS_FILE).is_file() else []
-    recorder.set(state=state, message=message, ended=now(), figures=tuple(rows))
+    recorder.set(state=state, message=message, ended=now(), figures=_figures(started.place.folder, recorder))
     return recorder.record
+
+
+def _figures(checkout: Path, recorder: Recorder) -> tuple[dict[str, Any], ...]:
+    """What the run's own stages measured. Other metrics files of the checkout are those of the commit below it.
+
+    What only an earlier attempt reached is not in this checkout: its figures are in the record.
+    """
+    stages, earlier = recorder.record.stages, recorder.record.figures
+    done = {name for name, stage in stages.items() if stage.outcome in DONE}
+    rows = model_rows(checkout, recorder.done) if (checkout / PARAMS_FILE).is_file() else []
+    found = {row["model"]: row for row in (*earlier, *rows) if measured_by(row["model"]) in done}
+    return tuple(found.values())
 
 
 class Acceptance:

@@ -3,12 +3,13 @@
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from flows.plan import Plan
+    from flows.runs.record import RunRecord
 
 EXIT_FAILED = 1
 
@@ -39,7 +40,7 @@ def run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan", resume: str
         state = pipeline(str(workspace), list(stages), resume, return_state=True)
     if state.is_completed():
         own = [run for run in read_runs(workspace) if run.pid == os.getpid()]
-        print_results(workspace, plan, own[-1].figures if own else None)
+        print_results(workspace, plan, own[-1] if own else None)
         return 0
     fault = state.result(raise_on_failure=False)
     if isinstance(fault, (ConfigError, GraphError, GitError, RunError)):
@@ -48,16 +49,22 @@ def run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan", resume: str
     return 128 + signal.SIGINT if state.is_cancelled() else EXIT_FAILED
 
 
-def print_results(workspace: Path, plan: "Plan", measured: "tuple[dict[str, Any], ...] | None" = None) -> None:
-    """The figures of the models that the plan's stages measure, and where the report is if it is one of them.
+def print_results(workspace: Path, plan: "Plan", run: "RunRecord | None" = None) -> None:
+    """The figures of the models that were measured, and where the report is if it was made and is in the workspace.
 
-    measured: a run's own; None: those of the workspace.
+    run: the run that has ended: its own figures. None where nothing had to run: the workspace's, of the plan's stages.
     """
-    from flows.results import measured_by, model_rows
+    from flows.results import model_rows
+    from flows.runs.record import DONE
 
-    stages = {entry.stage for entry in plan.stages}
-    known = measured if measured is not None else tuple(model_rows(workspace))
-    rows = [row for row in known if measured_by(row["model"]) in stages]
+    if run is not None:
+        rows = list(run.figures)
+        report = run.stages.get("report")
+        has_report = report is not None and report.outcome in DONE and report.left is None
+    else:
+        stages = {entry.stage for entry in plan.stages}
+        rows = model_rows(workspace, stages)
+        has_report = "report" in stages
     if rows:
         cells = [list(rows[0])] + [[str(value) for value in row.values()] for row in rows]
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
@@ -65,9 +72,9 @@ def print_results(workspace: Path, plan: "Plan", measured: "tuple[dict[str, Any]
         for row in cells:
             figures = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
             click.echo("  ".join([row[0].ljust(widths[0]), *figures]))
-    report = workspace / "reports" / "report.html"
-    if "report" in stages and report.is_file():
-        click.echo(f"\nReport: {report}")
+    page = workspace / "reports" / "report.html"
+    if has_report and page.is_file():
+        click.echo(f"\nReport: {page}")
 
 
 def headline(plan: "Plan") -> str:

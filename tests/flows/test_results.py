@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
-from flows.results import model_rows
+from flows.results import measured_by, model_rows
 from genai_core.config import load_config
 from tests.flows.conftest import ROOT, parameter, set_parameter
 
@@ -61,3 +62,20 @@ def test_figures_are_named_by_their_extractor(workspace: Path) -> None:
     (row,) = model_rows(workspace)
     assert (row["FD"], row["IS"], row["floor"], row["agreement"]) == (3.0, "-", 1.0, "-")
     assert parameter(workspace, "extractor.kind") == "self_supervised"
+
+
+def test_only_what_certain_stages_measured(workspace: Path) -> None:
+    models = list(load_config(workspace / "params.yaml").models)
+    for name in (f"trained/{models[0]}", f"trained/{models[1]}", "finetuned"):
+        write(workspace / "metrics" / f"{name}.json", FIGURES)
+    rows = model_rows(workspace, {f"train@{models[0]}", f"evaluate@{models[1]}", "evaluate-finetuned"})
+    assert [row["model"] for row in rows] == [f"trained/{models[1]}", "finetuned"]
+    assert model_rows(workspace, ()) == []
+
+
+def test_a_metrics_file_belongs_to_the_stage_that_writes_it() -> None:
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    branch = stages["evaluate"]["do"]["metrics"]
+    assert "metrics/trained/${key}.json" in {path for entry in branch for path in entry}
+    assert measured_by("trained/gan") == "evaluate@gan"
+    assert "metrics/finetuned.json" in {path for entry in stages[measured_by("finetuned")]["metrics"] for path in entry}

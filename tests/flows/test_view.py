@@ -76,6 +76,14 @@ def test_a_retry_begins_the_row_anew() -> None:
     assert shown(view)[0].split() == ["✓", "a", "2.0", "s", "ran"]
 
 
+def test_a_stage_that_waits_says_why() -> None:
+    view = LiveView(["a", "b"])
+    view.waits("b", "for run 1, which is doing the same")
+    assert shown(view)[1].endswith("waits for run 1, which is doing the same")
+    view.started("b")
+    assert "waits" not in shown(view)[1]
+
+
 @pytest.mark.parametrize("missing", ["per_second", "seconds_left", "figures"])
 def test_progress_without_a_rate(missing: str) -> None:
     state: dict[str, Any] = {**PROGRESS, missing: None} if missing != "figures" else {**PROGRESS, missing: {}}
@@ -89,6 +97,7 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) ->
     with terminal_view(plan) as view:
         assert current_view() is view
         assert isinstance(view, LineView)
+        view.waits("train@gan", "for run 1, which is doing the same")
         view.started("train@gan")
         view.line("train@gan", "loss 0.5")
         view.progress("train@gan", PROGRESS)
@@ -96,6 +105,7 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) ->
         view.finished("prepare", "kept", 0.0)
     assert isinstance(current_view(), SilentView)
     assert capsys.readouterr().out.splitlines() == [
+        "train@gan waits for run 1, which is doing the same",
         "train@gan started",
         "train@gan | loss 0.5",
         "train@gan ✓ ran in 1.2 s",

@@ -116,6 +116,7 @@ def test_two_runs_of_other_contents_at_once(fresh: Path, server: Server) -> None
     assert lock_of(fresh)["train@gan"]["params"]["params.yaml"]["models.gan.training"]["seed"] == 12345
     assert '"seed": 12345' in (fresh / "out/train/gan").read_text()
     assert "train@gan: only in DVC's cache" in output
+    assert "`genai run` restores them when those inputs come back" in output
     assert "only in DVC's cache" not in second.stdout
     assert shell(fresh, "git worktree list").count("\n") == 1
 
@@ -128,9 +129,11 @@ def test_stop_status_logs_and_resume(fresh: Path, server: Server) -> None:
         assert "train@gan begins" in genai(fresh, "logs", "train@gan").stdout
         stopped = genai(fresh, "runs", "stop", genai(fresh, "runs").stdout.splitlines()[-1].split()[0])
         assert stopped.returncode == 0, stopped.stderr
-        assert ended(process)[0] == 130
-    assert "nothing is running here" in genai(fresh, "status").stdout
+        status, output = ended(process)
+    assert status == 130
     (run,) = json.loads(genai(fresh, "runs", "--json").stdout)
+    assert f"if nothing was changed since, else `genai runs resume {run['id']}`" in output
+    assert "nothing is running here" in genai(fresh, "status").stdout
     assert run["state"] == "stopped"
     was = (fresh / "params.yaml").read_text()
     (fresh / "params.yaml").write_text("data: [")  # in the middle of an edit

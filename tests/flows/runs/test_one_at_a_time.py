@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from flows.runs.one_at_a_time import only_one_doing
 from tests.flows.runs.test_one_at_a_time import JOB
-with only_one_doing(JOB, Path(sys.argv[1]), lambda: False):
+with only_one_doing(JOB, Path(sys.argv[1]), lambda: False, print):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -29,6 +29,10 @@ with only_one_doing(JOB, Path(sys.argv[1]), lambda: False):
 
 def never() -> bool:
     return False
+
+
+def unheard(_run: str) -> None:
+    """Of tests that do not ask whom it waits for."""
 
 
 def files(home: Path) -> list[Path]:
@@ -41,7 +45,7 @@ def test_two_threads_with_the_same_job(tmp_path: Path) -> None:
     def do(job: Job) -> None:
         nonlocal at_work, most
         for _ in range(3):
-            with only_one_doing(job, tmp_path, never):
+            with only_one_doing(job, tmp_path, never, unheard):
                 at_work += 1
                 most = max(most, at_work)
                 time.sleep(0.02)
@@ -67,26 +71,27 @@ def test_two_threads_with_the_same_job(tmp_path: Path) -> None:
     ],
 )
 def test_other_jobs_wait_for_nobody(tmp_path: Path, other: Job) -> None:
-    with only_one_doing(JOB, tmp_path, never), only_one_doing(other, tmp_path, never):
+    with only_one_doing(JOB, tmp_path, never, unheard), only_one_doing(other, tmp_path, never, unheard):
         assert len(files(tmp_path)) == 2
     assert files(tmp_path) == []
 
 
 def test_who_waits_can_be_stopped(tmp_path: Path) -> None:
-    looks = iter([False, False, True])
-    with only_one_doing(JOB, tmp_path, never):
-        with pytest.raises(Stopped), only_one_doing(SAME, tmp_path, lambda: next(looks)):
+    looks, heard = iter([False, False, False, True]), list[str]()
+    with only_one_doing(JOB, tmp_path, never, unheard):
+        with pytest.raises(Stopped), only_one_doing(SAME, tmp_path, lambda: next(looks), heard.append):
             pytest.fail("two at once")
+        assert heard == ["one"]  # which it waits for, and once
         assert len(files(tmp_path)) == 1  # it is still held by the first
         remove_unheld(tmp_path)
         assert len(files(tmp_path)) == 1
 
 
 def test_a_fault_lets_go(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="fault"), only_one_doing(JOB, tmp_path, never):
+    with pytest.raises(ValueError, match="fault"), only_one_doing(JOB, tmp_path, never, unheard):
         raise ValueError("fault")
     assert files(tmp_path) == []
-    with only_one_doing(SAME, tmp_path, never):
+    with only_one_doing(SAME, tmp_path, never, unheard):
         pass
 
 
@@ -96,7 +101,7 @@ def test_a_killed_run_lets_go_when_its_last_process_has_ended(tmp_path: Path) ->
     began = threading.Event()
 
     def wait() -> None:
-        with only_one_doing(SAME, tmp_path, never):
+        with only_one_doing(SAME, tmp_path, never, unheard):
             began.set()
 
     waiting = threading.Thread(target=wait)
@@ -114,7 +119,7 @@ def test_a_killed_run_lets_go_when_its_last_process_has_ended(tmp_path: Path) ->
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
-    with only_one_doing(JOB, tmp_path, never) as held:
+    with only_one_doing(JOB, tmp_path, never, unheard) as held:
         (file,) = files(tmp_path)
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[held])
         kept = tmp_path / "kept"

@@ -256,6 +256,11 @@ def test_two_runs_of_one_workspace_at_once(fresh: Path, server: Server) -> None:
         second = genai(fresh, "run", api_url=server.url, toy=toy)
         status, output = ended(first)
     assert status == second.returncode == 0, output + second.stdout + second.stderr
+    by_age = [line.split()[0] for line in genai(fresh, "runs").stdout.splitlines()[1:]]
+    waits = f"waits for run {by_age[0]}, which is doing the same"
+    assert f"train@gan       {waits}" in second.stdout.splitlines()
+    assert genai(fresh, "logs", "train@gan", "--run", by_age[1]).stdout.splitlines() == [waits]
+    assert "waits for run" not in output
     assert re.search(r"train@gan +✓ restored in", second.stdout) or re.search(r"train@gan +· kept", second.stdout)
     assert {len(diary(fresh, stage)) for stage in ("prepare", "train@gan", "train@diffusion", "select")} == {1}
 

@@ -22,6 +22,7 @@ from flows.runs.record import (
     RunRecord,
     StageRecord,
     ended,
+    find_resumable,
     find_run,
     forget_old_runs,
     is_held,
@@ -78,6 +79,42 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
         assert read_run(folder) == recorder.record
     assert read_run(folder) == recorder.record
     assert sorted(path.name for path in folder.iterdir()) == ["lock", "logs", "run.json"]
+
+
+def test_a_resumed_run_keeps_what_an_earlier_attempt_did(tmp_path: Path) -> None:
+    began = "2026-11-23T10:10:11+00:00"
+    before = {
+        "prepare": StageRecord("ran", began, 12.5, left="params.yaml changed"),
+        "reference": StageRecord("restored", began, 0.5),
+        "train@gan": StageRecord("ran", began, 44.5),
+        "train@vae": StageRecord("ran", began, 30.0),
+        "select": StageRecord("kept", began),
+    }
+    with run_folder(tmp_path, RECORD.id) as (folder, _):
+        recorder = Recorder(folder, replace(RECORD, stages=before))
+        recorder.finished("prepare", "restored", 0.2)
+        recorder.finished("reference", "kept", 0.0)
+        recorder.started("train@gan")  # its result was lost
+        assert recorder.record.stages["train@gan"].began > began
+        recorder.finished("train@gan", "ran", 45.678)
+        recorder.finished("train@vae", "stopped", 1.0)  # while it was to be restored
+        recorder.finished("select", "failed", 1.0)
+        recorder.finished("report", "restored", 1.0)
+        after = recorder.record.stages
+    assert (after["prepare"], after["reference"]) == (StageRecord("ran", began, 12.5), before["reference"])
+    assert (after["train@gan"].outcome, after["train@gan"].seconds) == ("ran", 45.68)
+    assert after["train@vae"] == before["train@vae"]
+    assert [after[name].outcome for name in ("select", "report")] == ["failed", "restored"]
+    assert recorder.done == {"prepare", "reference", "train@gan", "report"}
+
+
+def test_a_completed_run_cannot_be_resumed(tmp_path: Path) -> None:
+    remembered(tmp_path, "20261123-101010-ab12")
+    with pytest.raises(RunError, match=r"20261123-101010-ab12 is completed: .*in DVC's cache.*`genai run` restores"):
+        find_resumable(tmp_path, "ab12")
+    for state in ("failed", "stopped"):
+        remembered(tmp_path, "20261123-101010-ab12", state=state)
+        assert find_resumable(tmp_path, "ab12").state == state
 
 
 def test_many_threads_write_one_record(tmp_path: Path) -> None:

@@ -124,6 +124,21 @@ def test_one_run(workspace: Path) -> None:
     assert "there is no run 'zz'" in said(workspace, "runs", "show", "zz", status=2)
 
 
+def test_a_resumed_run_counts_from_its_resumption(workspace: Path) -> None:
+    resumed = (datetime.now(UTC) - timedelta(minutes=3, seconds=5)).isoformat(timespec="seconds")
+    with run_folder(workspace, RECORD.id) as (folder, _):
+        Recorder(folder, replace(RECORD, resumed=resumed))
+        assert re.match(rf"run {RECORD.id}: at work for 3 min \d+ s \(", said(workspace, "status"))
+        shown = said(workspace, "runs", "show", "ab12").splitlines()[1]
+    assert re.fullmatch(r"began [-\d]+ [:\d]+, resumed [-\d]+ [:\d]+", shown)
+
+
+def test_a_completed_run_is_not_resumed(workspace: Path) -> None:
+    remembered(workspace, replace(ENDED, state="completed"))
+    answer = said(workspace, "runs", "resume", "cd34", status=2)
+    assert answer.startswith(f"run {ENDED.id} is completed: nothing is left to resume")
+
+
 @pytest.mark.parametrize("inside", ["", "deep/project"])
 def test_what_is_running_and_how_far_it_is(workspace: Path, inside: str) -> None:
     root = workspace / inside
@@ -172,7 +187,8 @@ def test_stop(workspace: Path) -> None:
     thread = threading.Thread(target=work)
     thread.start()
     begun.wait(5.0)
-    assert said(workspace, "runs", "stop", "ab12").startswith(f"stopped {RECORD.id}")
+    goes_on = f"`genai run` goes on from here if nothing was changed since, else `genai runs resume {RECORD.id}`"
+    assert said(workspace, "runs", "stop", "ab12") == f"stopped {RECORD.id}; {goes_on}\n"
     thread.join()
     assert "stopped" in said(workspace, "runs").splitlines()[-1]
 
@@ -185,6 +201,11 @@ def test_logs(workspace: Path) -> None:
     assert said(workspace, "logs", "prepare") == "one\n  two\n"
     assert said(workspace, "logs").split() == ["prepare", "one", "prepare", "two", "train@gan", "three"]
     assert "has no log of 'nothing'; there are: prepare, train@gan" in said(workspace, "logs", "nothing", status=2)
+    log_file(folder, "train@vae").write_text("four\n")
+    os.utime(log_file(folder, "train@gan"), (2, 2))
+    assert said(workspace, "logs", "train").split() == ["train@gan", "three", "train@vae", "four"]
+    assert said(workspace, "logs", "train@vae") == "four\n"
+    assert "has no log of 'tra'" in said(workspace, "logs", "tra", status=2)
     remembered(workspace, RECORD)
     assert said(workspace, "logs") == ""  # of the last run
     assert said(workspace, "logs", "--run", "cd34", "prepare") == "one\n  two\n"

@@ -17,6 +17,7 @@ from flows.runs.started import Acceptance, Decided, decide, finish, resume, star
 from genai_core.config import ConfigError
 from tests.flows.conftest import DVC_WARNS, edit, set_parameter
 from tests.flows.runs.places import locked, made
+from tests.flows.test_results import FIGURES, write
 
 pytestmark = DVC_WARNS
 
@@ -108,6 +109,21 @@ def test_what_stays_out_is_told(done: Path) -> None:
     assert locked(done) == before
 
 
+def test_only_its_own_figures_are_a_runs(done: Path) -> None:
+    """Metrics files of the commit below it, of stages that it never reached, are none of its own."""
+    for name in ("trained/gan", "trained/diffusion", "finetuned"):
+        write(done / "metrics" / f"{name}.json", FIGURES)
+    set_parameter(done, "models.gan.training.seed", 5)
+    with start(done, decided_of(done), []) as run:
+        run.recorder.finished("evaluate@diffusion", "kept", 0.0)
+        run.recorder.finished("train@gan", "ran", 3.0)
+        run.recorder.started("evaluate@gan")
+        run.recorder.finished("evaluate@gan", "stopped", 1.0)
+        run.recorder.finished("evaluate-finetuned", "skipped", 0.0)
+        record = finish(run, "stopped", "stopped on request")
+    assert [row["model"] for row in record.figures] == ["trained/diffusion"]
+
+
 def test_a_fault_in_the_middle_leaves_nothing(done: Path) -> None:
     set_parameter(done, "models.gan.training.seed", 5)
     with pytest.raises(ValueError, match="fault"), start(done, decided_of(done), []) as run:
@@ -124,6 +140,34 @@ def test_a_fault_in_the_middle_leaves_nothing(done: Path) -> None:
         with pytest.raises(RunError, match="is at work"), resume(done, run.id):
             pass
     assert worktrees(done) == 1
+
+
+def test_a_resumed_run_goes_on_with_its_history(done: Path) -> None:
+    """A first attempt that ran a training and kept a model; the second takes both over, and is stopped at once."""
+    for name in ("trained/gan", "trained/diffusion"):
+        write(done / "metrics" / f"{name}.json", FIGURES)
+    set_parameter(done, "models.gan.training.seed", 5)
+    with start(done, decided_of(done), []) as run:
+        run.recorder.finished("evaluate@diffusion", "kept", 0.0)
+        run.recorder.started("train@gan")
+        run.recorder.finished("train@gan", "ran", 44.5)
+        run.recorder.finished("evaluate@gan", "ran", 5.0)
+        run.recorder.started("select")
+        run.recorder.finished("select", "stopped", 1.0)
+        first = finish(run, "stopped", "")
+    with resume(done, run.id) as (again, _):
+        assert set(again.recorder.record.stages) == {"evaluate@diffusion", "train@gan", "evaluate@gan"}
+        again.recorder.finished("train@gan", "restored", 0.1)
+        second = finish(again, "stopped", "")
+    assert (second.began, first.resumed) == (first.began, None)
+    assert second.resumed is not None
+    assert second.stages == {name: stage for name, stage in first.stages.items() if name != "select"}
+    assert second.figures == first.figures
+    assert len(first.figures) == 2
+    with resume(done, run.id) as (again, _):
+        finish(again, "completed", "")
+    with pytest.raises(RunError, match="is completed"), resume(done, run.id):
+        pass
 
 
 def test_acceptance_goes_on_after_a_fault(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

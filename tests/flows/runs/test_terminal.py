@@ -1,13 +1,19 @@
 """What is printed before and after a run."""
 
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flows.plan import Plan, StagePlan
+from flows.runs.record import RunRecord, StageRecord
 from flows.runs.terminal import headline, print_results
 from tests.flows.conftest import ROOT
+from tests.flows.runs.test_record import RECORD
 from tests.flows.test_results import FIGURES, write
 
 
@@ -46,6 +52,48 @@ def test_a_run_shows_the_figures_that_its_stages_measure(measured: Path, capsys:
 def test_without_a_report_none_is_named(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (measured / "reports" / "report.html").unlink()
     assert "Report" not in printed(measured, capsys, "evaluate@gan", "report")
+
+
+MODELS = ({"model": "trained/gan", "FD": 7.5}, {"model": "trained/vae", "FD": 12.0})
+
+
+def ended(report: StageRecord) -> RunRecord:
+    stages = {"evaluate@gan": StageRecord("restored", ""), "evaluate@vae": StageRecord("ran", ""), "report": report}
+    return replace(RECORD, state="completed", stages=stages, figures=MODELS)
+
+
+def test_a_run_shows_its_own_figures_whatever_was_planned_first(
+    measured: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a resumed run restores was kept by its first attempt, which therefore had not planned it."""
+    print_results(measured, plan_of("evaluate@vae", "evaluate-finetuned"), ended(StageRecord("ran", "")))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[1:4]] == [["model", "FD"], ["trained/gan", "7.5"], ["trained/vae", "12.0"]]
+    assert lines[-1] == f"Report: {measured / 'reports' / 'report.html'}"
+
+
+@pytest.mark.parametrize("report", [StageRecord("ran", "", left="params.yaml changed"), StageRecord("skipped", "")])
+def test_a_report_that_did_not_reach_the_checkout_is_not_named(
+    measured: Path, capsys: pytest.CaptureFixture[str], report: StageRecord
+) -> None:
+    """An older one lies there."""
+    print_results(measured, plan_of("evaluate@vae", "report"), ended(report))
+    said = capsys.readouterr().out
+    assert "trained/vae" in said
+    assert "Report" not in said
+
+
+def test_a_person_is_told_at_once_until_when_edits_count(done: Path) -> None:
+    reader, writer = os.openpty()
+    command = [sys.executable, "-m", "flows.cli", "--workspace", str(done), "run"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=writer, text=True) as process:
+        said = os.read(reader, 1000).decode()
+        assert process.stdout is not None
+        assert process.poll() is None
+        assert process.stdout.read() == "5 stages: 5 to keep\n"
+    os.close(writer)
+    os.close(reader)
+    assert said == "leave the files alone until `run ID works on a snapshot` appears: edits before are in it\r\n"
 
 
 def test_the_headline_counts_what_becomes_of_the_stages() -> None:

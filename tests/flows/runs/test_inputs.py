@@ -1,0 +1,145 @@
+"""A run whose checkout would lack a declared input is refused before any stage starts, with the reason."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.git import git
+from flows.graph import GraphError
+from flows.runs.record import read_runs
+from flows.runs.snapshot import MOST_NEW_BYTES
+from flows.runs.started import decide
+from tests.flows.conftest import DVC_WARNS, edit, genai, set_parameter, shell
+
+pytestmark = DVC_WARNS
+
+
+def reads(workspace: Path, name: str) -> None:
+    """Make it an input of train@gan and train@diffusion."""
+    edit(workspace / "dvc.yaml", "deps: [out/prepared, work.py]", f"deps: [out/prepared, work.py, {name}]")
+
+
+def write(path: Path, size: int = 5) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(size)
+
+
+def large(workspace: Path) -> str:
+    write(workspace / "big.bin", MOST_NEW_BYTES + 1)
+    return "big.bin"
+
+
+def outside(workspace: Path) -> str:
+    write(workspace.parent / "outside.txt")
+    return "../outside.txt"
+
+
+def by_its_whole_path(workspace: Path) -> str:
+    write(workspace.parent / "outside.txt")
+    return str(workspace.parent / "outside.txt")
+
+
+def ignored(workspace: Path) -> str:
+    write(workspace / "out" / "notes.txt")
+    return "out/notes.txt"
+
+
+def new_data(workspace: Path) -> str:
+    write(workspace / "data" / "table.csv")
+    return "data/table.csv"
+
+
+def empty_folder(workspace: Path) -> str:
+    (workspace / "empty").mkdir()
+    return "empty"
+
+
+def large_in_a_folder(workspace: Path) -> str:
+    write(workspace / "code" / "a.py")
+    write(workspace / "code" / "big.bin", MOST_NEW_BYTES + 1)
+    return "code"
+
+
+@pytest.mark.parametrize(
+    ("made", "path", "why"),
+    [
+        (
+            large,
+            "big.bin",
+            r"left out of the run's snapshot because of its size: .* 10 MB. Track it: git add, or dvc add",
+        ),
+        (large_in_a_folder, "code/big.bin", "left out of the run's snapshot because of its size"),
+        (
+            outside,
+            "../outside.txt",
+            "outside of this repository.*Copy it into the workspace.*dvc import-url ../outside.txt",
+        ),
+        (by_its_whole_path, "../outside.txt", "outside of this repository"),
+        (
+            ignored,
+            "out/notes.txt",
+            "git ignores it, and DVC does not track it. Take it out of .gitignore, or dvc add it",
+        ),
+        (new_data, "data/table.csv", "new files in data/ are left out, and DVC does not track it"),
+        (empty_folder, "empty", "neither git nor DVC tracks it"),
+    ],
+)
+def test_an_input_that_the_snapshot_lacks(done: Path, made: Callable[[Path], str], path: str, why: str) -> None:
+    reads(done, made(done))
+    with pytest.raises(GraphError, match=f"^train@(gan|diffusion): its input {re.escape(path)} .*{why}"):
+        decide(done, [])
+    assert read_runs(done) == []
+    assert decide(done, ["prepare"]).snapshot is None  # no other stage is kept from its work
+
+
+@pytest.mark.parametrize("command", ["git add -f big.bin", "dvc add -q big.bin"])
+def test_what_the_refusal_says_helps(done: Path, command: str) -> None:
+    reads(done, large(done))
+    shell(done, command)
+    assert decide(done, []).plan["train@gan"].action == "run"
+
+
+def test_what_is_in_the_checkout_is_not_refused(done: Path) -> None:
+    """Folders of outputs, new small files, links to elsewhere, what DVC ignores, and what is nowhere yet."""
+    write(done.parent / "elsewhere" / "file.txt")
+    (done / "link").symlink_to(done.parent / "elsewhere")
+    large_in_a_folder(done)
+    (done / ".dvcignore").write_text("big.bin\n")
+    reads(done, "code, link/file.txt, not-yet.txt")
+    set_parameter(done, "models.gan.training.seed", 5)
+    assert {entry.action for entry in decide(done, []).plan.stages} == {"keep", "run"}
+
+
+def test_of_kept_stages_nothing_is_asked(done: Path) -> None:
+    reads(done, outside(done))
+    shell(done, "dvc commit -q -f && git add -A && git commit -q -m outside")
+    assert decide(done, []).snapshot is None
+
+
+def test_a_project_in_a_folder_of_a_repository(done: Path, tmp_path: Path) -> None:
+    """What git tracks beside the project is in the checkout, too."""
+    (done / ".git").rename(tmp_path / "old-git")
+    shell(done, "dvc config core.no_scm false")
+    top = done.parent
+    git(top, "init", "--quiet")
+    write(top / "shared.txt")
+    write(top / "untracked.txt")
+    (top / ".gitignore").write_text("old-git\n")
+    shell(top, f"git add .gitignore shared.txt {done.name} && git commit -q -m all")
+    reads(done, "../shared.txt")
+    assert decide(done, []).snapshot is not None
+    edit(done / "dvc.yaml", "../shared.txt", "../untracked.txt")
+    with pytest.raises(GraphError, match=r"its input \.\./untracked.txt is not in .* snapshot: neither git nor DVC"):
+        decide(done, [])
+
+
+def test_a_user_reads_the_reason(done: Path) -> None:
+    reads(done, ignored(done))
+    answer = genai(done, "run")
+    assert answer.returncode == 2
+    assert "train@" in answer.stderr
+    assert "git ignores it" in answer.stderr
+    assert "Traceback" not in answer.stderr
