@@ -101,6 +101,9 @@ def run(workspace: Path, stages: tuple[str, ...]) -> None:
     plan = _planned(workspace, stages)
     click.echo(headline(plan))
     if plan.nothing_to_do and configured_api_url() is None:
+        from flows.runs.started import sweep
+
+        sweep(workspace)  # what a killed run left goes also where nothing is to be done
         print_results(workspace, plan)
         return
     quiet_prefect()
