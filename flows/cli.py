@@ -134,6 +134,8 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
         action = click.style(entry.action.ljust(8 if shown else 0), fg=colours[entry.action])
         reasons = f"\n{'':<{width + 11}}".join(shown)
         click.echo(f"{entry.stage:<{width}}  {action}{' ' if shown else ''}{reasons}")
+    for line in result.replaced:
+        click.echo(click.style(line, fg="yellow"))
     click.echo(headline(result))
 
 

@@ -156,6 +156,8 @@ def _say_begin(started: Started, decided: Decided) -> None:
         return
     differs = f", {len(snapshot.changed)} files not committed" if snapshot.changed else ""
     view.note(f"run {started.id} works on a snapshot of {snapshot.branch or snapshot.commit[:7]}{differs}")
+    for line in decided.plan.replaced:
+        view.note(line)
     for name in snapshot.left_out:
         view.note(f"not in the snapshot, as it is new and larger than {MOST_NEW_BYTES / 1e6:.0f} MB: {printable(name)}")
 
