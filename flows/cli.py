@@ -103,6 +103,9 @@ def run(workspace: Path, stages: tuple[str, ...]) -> None:
     plan = _planned(workspace, stages)
     click.echo(headline(plan))
     if plan.nothing_to_do and configured_api_url() is None:
+        from flows.runs.started import sweep
+
+        sweep(workspace)  # what a killed run left goes also where nothing is to be done
         print_results(workspace, plan)
         return
     quiet_prefect()
@@ -133,6 +136,8 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
         action = click.style(entry.action.ljust(8 if shown else 0), fg=colours[entry.action])
         reasons = f"\n{'':<{width + 11}}".join(shown)
         click.echo(f"{entry.stage:<{width}}  {action}{' ' if shown else ''}{reasons}")
+    for line in result.replaced:
+        click.echo(click.style(line, fg="yellow"))
     click.echo(headline(result))
 
 

@@ -89,8 +89,12 @@ class Contents:
         self._restored[Path(out.fs_path)] = _files_of(out)
         self._restored_hashes.add(out.hash_info.value)
 
+    def in_cache(self, md5: str) -> bool:
+        """Whether DVC's cache has that file, or the listing of that folder."""
+        return bool(self._repo.cache.local.exists(md5))
+
     def changed_files(self, out: "Output") -> Counter[str]:
-        """How many files of a data source were added, deleted or modified; empty without a listing in the cache."""
+        """How many files of a recorded output were added, deleted or modified; empty without a listing in the cache."""
         if not out.get_obj():
             return Counter()
         old, new = _files_of(out), self._disk_files(out)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -97,20 +97,33 @@ def lock_at(workspace: Path, commit: str) -> Lock:
 
 
 def locks_at(workspace: Path, commits: list[str]) -> dict[str, Lock]:
-    """The same for many commits: each content is read once."""
+    """The same for many commits: each content is parsed once, so that equal ones are the same object."""
     contents = blobs(workspace, [(c, path) for c in commits for path in (LOCK_FILE, *SOURCE_FILES)])
-    parsed: dict[bytes, Any] = {}
+    parsed: dict[tuple[bytes, ...], Lock] = {}
+    locks = {}
+    for commit in commits:
+        found = tuple(contents.get((commit, path), b"") for path in (LOCK_FILE, *SOURCE_FILES))
+        if found not in parsed:
+            parsed[found] = _lock(found, f"at {commit[:7]}")
+        locks[commit] = parsed[found]
+    return locks
 
-    def values(commit: str, path: str) -> Any:
-        content = contents.get((commit, path), b"")
-        if content not in parsed:
-            parsed[content] = _yaml(content, f"{path} at {commit[:7]}")
-        return parsed[content]
 
-    def sources(commit: str) -> tuple[Item, ...]:
-        return tuple(item for path in SOURCE_FILES for item in _sources(values(commit, path), path))
+def lock_here(workspace: Path) -> Lock:
+    """dvc.lock and the files of data sources as they are in the workspace, committed or not. Raises GitError."""
+    files = [workspace / path for path in (LOCK_FILE, *SOURCE_FILES)]
+    return _lock([file.read_bytes() if file.is_file() else b"" for file in files], f"in {workspace}")
 
-    return {c: Lock(_stages(values(c, LOCK_FILE)), sources(c)) for c in commits}
+
+def _lock(contents: Sequence[bytes], where: str) -> Lock:
+    """contents: of dvc.lock and of each of SOURCE_FILES."""
+    lock, *sources = contents
+    items = (
+        item
+        for path, content in zip(SOURCE_FILES, sources, strict=True)
+        for item in _sources(parsed_yaml(content, f"{path} {where}"), path)
+    )
+    return Lock(_stages(parsed_yaml(lock, f"{LOCK_FILE} {where}")), tuple(items))
 
 
 def differences(workspace: Path, commit: str, path: str) -> list[str]:
@@ -122,17 +135,15 @@ def differences(workspace: Path, commit: str, path: str) -> list[str]:
     stages = lock.ancestry(path)
     paths = {item.path for stage in stages for item in lock.code(stage)}
     files = files_at(workspace, commit, [*paths, PARAMS_FILE])
-    folders = {path: _folder_md5(workspace, commit, path) for path in paths - files.keys()}
+    folders = {path: folder_md5(workspace, commit, path) for path in paths - files.keys()}
     hashes = {path: hashlib.md5(content, usedforsecurity=False).hexdigest() for path, content in files.items()}
     hashes.update({path: md5 for path, md5 in folders.items() if md5})
-    params = _yaml(files.get(PARAMS_FILE, b""), PARAMS_FILE) or {}
+    params = parsed_yaml(files.get(PARAMS_FILE, b""), PARAMS_FILE) or {}
     said: list[str] = []
     for stage in reversed(stages):
         said += [f"{stage.name}: {item.path}" for item in lock.code(stage) if hashes.get(item.path) != item.md5]
         said += [
-            f"{stage.name}: {PARAMS_FILE} {key}"
-            for key, value in stage.params.items()
-            if not _is_at(params, key, value)
+            f"{stage.name}: {PARAMS_FILE} {key}" for key, value in stage.params.items() if not is_at(params, key, value)
         ]
         made = {item.path: item.md5 for other in stages for item in other.outs}
         made.update({item.path: item.md5 for item in lock.sources})
@@ -145,7 +156,7 @@ def outputs_in(content: bytes, path: str, where: str) -> tuple[Item, ...]:
 
     Raises GitError for what is not valid YAML.
     """
-    values = _yaml(content, f"{path} at {where}")
+    values = parsed_yaml(content, f"{path} at {where}")
     if PurePosixPath(path).name == LOCK_FILE:
         return tuple(item for stage in _stages(values).values() for item in stage.outs)
     return tuple(_sources(values, path))
@@ -153,7 +164,7 @@ def outputs_in(content: bytes, path: str, where: str) -> tuple[Item, ...]:
 
 def outputs_of_run(content: bytes, name: str) -> tuple[Item, ...]:
     """The outputs that an entry of DVC's run-cache names. Raises GitError for what is not valid YAML."""
-    return tuple(_items((_yaml(content, name) or {}).get("outs")))
+    return tuple(_items((parsed_yaml(content, name) or {}).get("outs")))
 
 
 def _stages(values: Any) -> dict[str, LockedStage]:
@@ -181,7 +192,8 @@ def _sources(values: Any, file: str) -> Iterator[Item]:
         yield Item(path, str(entry.get("md5", "")), int(entry.get("size") or 0))
 
 
-def _yaml(content: bytes, name: str) -> Any:
+def parsed_yaml(content: bytes, name: str) -> Any:
+    """A mapping, or None for an empty file. name: for messages. Raises GitError."""
     try:
         values = YAML(typ="safe").load(content) if content else None
     except (YAMLError, UnicodeDecodeError, ValueError) as error:
@@ -191,7 +203,8 @@ def _yaml(content: bytes, name: str) -> Any:
     return values
 
 
-def _is_at(params: Any, key: str, value: Any) -> bool:
+def is_at(params: Any, key: str, value: Any) -> bool:
+    """Whether the parsed parameters have that value at a dotted key."""
     for part in key.split("."):
         if not isinstance(params, dict) or part not in params:
             return False
@@ -199,7 +212,7 @@ def _is_at(params: Any, key: str, value: Any) -> bool:
     return bool(params == value)
 
 
-def _folder_md5(workspace: Path, commit: str, path: str) -> str | None:
+def folder_md5(workspace: Path, commit: str, path: str) -> str | None:
     """DVC's hash of a folder as the commit has it: the md5 of the JSON list of its files."""
     names = [
         name for name in git(workspace, "ls-tree", "-r", "-z", "--name-only", commit, f"{path}/").split("\0") if name

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from flows.graph import Graph, GraphError, dvc_stages, open_repo, path_of, read_graph, stage_name
 from flows.hashes import Contents
 from flows.locked import LOCK_FILE
+from flows.replaced import counted_changes, replaced_outputs
 
 if TYPE_CHECKING:
     from dvc.dependency.base import Dependency
@@ -32,7 +33,7 @@ class StagePlan:
     """What will happen to one stage. `reasons` is empty exactly when it is kept.
 
     inputs: the hashes of its dependencies, by path, as far as they are known before anything runs.
-    outputs: of what lies at its outputs' paths now.
+    outputs: of what lies at its outputs' paths now. replaced: what a run overwrites of it that is nowhere else.
     """
 
     stage: str
@@ -40,6 +41,7 @@ class StagePlan:
     reasons: tuple[str, ...]
     inputs: Mapping[str, str | None] = field(default_factory=dict, compare=False, repr=False)
     outputs: Mapping[str, str | None] = field(default_factory=dict, compare=False, repr=False)
+    replaced: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def is_source(self) -> bool:
@@ -59,6 +61,12 @@ class Plan:
     @property
     def nothing_to_do(self) -> bool:
         return all(entry.action == "keep" for entry in self.stages)
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """For people, one line for each output that somebody changed."""
+        said = "a run replaces it. Move away what you want to keep"
+        return tuple(f"{output}: {said}" for entry in self.stages for output in entry.replaced)
 
     def count(self, action: Action) -> int:
         return sum(entry.action == action for entry in self.stages)
@@ -110,7 +118,8 @@ def _planned(repo: "Repo", graph: Graph, contents: Contents) -> Plan:
         plan = _decide(stage, upstream, contents, actions)
         if plan.action != "keep" and not stage.is_data_source:
             there = {path_of(out): out.get_hash().value if out.exists else None for out in stage.outs}
-            plan = replace(plan, inputs=_known_inputs(stage, contents), outputs=there)
+            replaced = tuple(replaced_outputs(stage, there, contents))
+            plan = replace(plan, inputs=_known_inputs(stage, contents), outputs=there, replaced=replaced)
         actions[plan.stage] = plan.action
         if plan.action == "run" and not stage.is_data_source:
             contents.will_be_made(stage.outs)
@@ -155,10 +164,7 @@ def _decide_source(stage: "Stage", contents: Contents) -> StagePlan:
     status = out.status().get(str(out))
     if status is None:
         return StagePlan(name, "keep", ())
-    counts = [
-        f"{count} {'file' if count == 1 else 'files'} {kind}" for kind, count in contents.changed_files(out).items()
-    ]
-    return StagePlan(name, "run", (f"{path_of(out)}: {', '.join(counts) or status}",))
+    return StagePlan(name, "run", (f"{path_of(out)}: {', '.join(counted_changes(out, contents)) or status}",))
 
 
 def _command_reasons(stage: "Stage") -> list[str]:

@@ -17,9 +17,10 @@ from flows.gc.at_work import locked_dvc, none_begins
 from flows.gc.cache import Cache, Run, StoredFile
 from flows.gc.paths import paths_of
 from flows.gc.roots import CollectError, checkouts, counted, roots
-from flows.gc.scratch import Scratch, links_below, scratch_in
+from flows.gc.scratch import Scratch, left_by_runs, links_below, scratch_in
 from flows.graph import GraphError, read_graph
 from flows.plan import hashes_to_restore
+from flows.runs.started import left_checkouts, remove_left_checkouts
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -53,6 +54,9 @@ def collect(workspace: Path, *, dry_run: bool) -> Collected:
     Beside a run that is at work, what came into the cache since it began stays: it may not be named anywhere yet.
     """
     folders = checkouts(workspace)
+    # Of killed runs whose keeper was killed, too. What they made is named beside their records.
+    left = [checkout.resolve() for folder in folders for checkout in left_checkouts(folder)]
+    folders = tuple(folder for folder in folders if not any(folder.is_relative_to(checkout) for checkout in left))
     with ExitStack() as stack:
         since = stack.enter_context(none_begins(folders))
         repos = {f: stack.enter_context(locked_dvc(f)) for f in folders if (f / ".dvc").is_dir()}
@@ -81,13 +85,17 @@ def collect(workspace: Path, *, dry_run: bool) -> Collected:
         if not dry_run:
             cache.drop(useless)
             _delete([*_listings_first(garbage), *half], scratch)
-        return Collected(
-            freed=_sums(garbage, paths, useless, half, scratch),
+        collected = Collected(
+            freed=_sums(garbage, paths, useless, half, [*scratch, *left_by_runs(left)]),
             kept_files=len(objects) - len(garbage),
             kept_bytes=sum(file.size_bytes for oid, file in objects.items() if oid in kept),
             needed_by=counted(named),
             notes=tuple(notes),
         )
+    if not dry_run:  # now: each is removed while its run's lock is held, which was ours until here
+        for folder in folders:
+            remove_left_checkouts(folder)
+    return collected
 
 
 def _check_whose(cache: Cache, folders: tuple[Path, ...]) -> None:

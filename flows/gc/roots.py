@@ -9,13 +9,13 @@ from typing import Literal
 from flows.git import contents, git
 from flows.locked import LOCK_FILE, SOURCE_FILES, Item, outputs_in
 
-Kind = Literal["tag", "branch", "run", "other reference", "checkout"]
+Kind = Literal["tag", "branch", "remote branch", "run", "other reference", "checkout"]
 
 # A version in the registry is a tag, a retraining's result a branch, a run a reference of its own.
 _KINDS: dict[str, Kind] = {
     "refs/tags/": "tag",
     "refs/heads/": "branch",
-    "refs/remotes/": "branch",
+    "refs/remotes/": "remote branch",
     "refs/genai/runs/": "run",
 }
 _RUNS = Path(".genai/runs")
@@ -73,7 +73,8 @@ def _references(workspace: Path) -> Iterator[Root]:
 
 def _commits(workspace: Path) -> dict[str, str]:
     """The commit of each reference that leads to one, of each stash, and of each worktree's HEAD."""
-    names = git(workspace, "for-each-ref", "--format=%(refname)").split()
+    lines = git(workspace, "for-each-ref", "--format=%(refname) %(symref)").splitlines()
+    names = [line.rstrip() for line in lines if line.endswith(" ")]  # origin/HEAD is another name of a branch
     asked = "".join(f"{name}^{{commit}}\n" for name in names)
     answers = git(workspace, "cat-file", "--batch-check=%(objectname) %(objecttype)", text=asked).splitlines()
     pairs = ((name, answer.split()) for name, answer in zip(names, answers, strict=True))
@@ -136,7 +137,7 @@ def counted(found: list[Root]) -> str:
     for root in found:
         if not root.name.startswith("HEAD at "):
             names[root.kind].add(root.name)
-    plural = {"branch": "branches"}
+    plural = {"branch": "branches", "remote branch": "remote branches"}
     parts = [
         f"{len(some):,} {kind if len(some) == 1 else plural.get(kind, f'{kind}s')}" for kind, some in names.items()
     ]

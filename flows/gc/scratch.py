@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,11 @@ def scratch_in(folder: Path) -> list[Scratch]:
     return [
         Scratch(path, "/".join(name.parts[:2]), *_size_of(path)) for path, name in found.items() if _is_untouched(path)
     ]
+
+
+def left_by_runs(checkouts: Iterable[Path]) -> list[Scratch]:
+    """The checkouts that killed runs left, as what may be deleted."""
+    return [Scratch(path, ".genai/runs", *_size_of(path)) for path in checkouts]
 
 
 def links_below(folder: Path) -> Iterator[Path]:

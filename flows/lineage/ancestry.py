@@ -12,46 +12,80 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.data.outputs import Outputs
-from flows.git import git
-from flows.locked import LOCK_FILE, SOURCE_FILES, Item, Lock, LockedStage, locks_at
+from flows.lineage.proofs import Proofs, identity, read_commits
+from flows.locked import LOCK_FILE, SOURCE_FILES, Item, Lock, LockedStage, lock_here, locks_at
+from flows.runs.record import RUNS
+from genai_core.config import PARAMS_FILE
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A stage that ran once: what it read and wrote, and the first commit that says so."""
+    """A stage that ran once: what it read and wrote, and the first dvc.lock that says so."""
 
     stage: LockedStage
-    commit: str
+    lock: Lock
 
     def out(self, path: str) -> Item | None:
         return next((item for item in self.stage.outs if item.path == path), None)
 
 
 class History:
-    """All runs that any commit of any branch or tag knows, the oldest first."""
+    """All runs that any commit, or the workspace's own dvc.lock, knows; the oldest first, the workspace's last."""
 
     def __init__(self, workspace: Path, held: Outputs) -> None:
         """Reads git's history and, from DVC's cache or remote, lists of files. Raises GitError."""
         self.held = held
         paths = (LOCK_FILE, *SOURCE_FILES)
-        commits = git(workspace, "log", "--all", "--reverse", "--topo-order", "--format=%H", "--", *paths).split()
-        locks = locks_at(workspace, commits)
-        self.sources = {item: commit for commit in reversed(commits) for item in locks[commit].sources}
+        locks = locks_at(workspace, list(read_commits(workspace, paths).all))
+        here = lock_here(workspace)
+        code = {
+            item.path for lock in (*locks.values(), here) for stage in lock.stages.values() for item in lock.code(stage)
+        }
+        commits = read_commits(workspace, [*paths, PARAMS_FILE, *sorted(code)])
+        locks = locks_at(workspace, list(commits.all))
+        self._own, self._snapshots = commits.own, commits.snapshots
+        self._proofs = Proofs(workspace, commits, locks)
+        for commit, names in commits.snapshots.items():
+            for name in names:
+                self._proofs.recorded(lock_here(workspace / RUNS / name), commit)
+        self.sources: dict[Item, str | None] = dict.fromkeys(here.sources)
+        newest_first = commits.all[::-1]
+        for is_own in (False, True):  # the last word has a person's oldest commit
+            for commit in (commit for commit in newest_first if (commit in commits.own) == is_own):
+                self.sources.update(dict.fromkeys(locks[commit].sources, commit))
         known: dict[str, Run] = {}
-        for commit in commits:
-            for stage in locks[commit].stages.values():
-                known.setdefault(_identity(stage), Run(stage, commit))
+        for lock in (*locks.values(), here):
+            for stage in lock.stages.values():
+                known.setdefault(identity(stage), Run(stage, lock))
         self.runs = tuple(known.values())
         self._makers: dict[Item, list[Run]] = defaultdict(list)
         read = {item.path for run in self.runs for item in run.stage.deps}
         for run in self.runs:
             for out in run.stage.outs:
                 self._index(run, out, (path for path in read if path.startswith(f"{out.path}/")))
-        for commit in commits:
-            self._index_folders(locks[commit], known, read)
+        for lock in (*locks.values(), here):
+            self._index_folders(lock, known, read)
+        for runs in self._makers.values():
+            runs.sort(key=lambda run: not self.is_committed(run))
+
+    def commit_of(self, run: Run) -> str | None:
+        """The commit that holds exactly what the run was made of; None where no commit does."""
+        return self._proofs.commit_of(run.stage, run.lock)
+
+    def is_committed(self, run: Run) -> bool:
+        """Whether the dvc.lock of a commit on a branch or a tag has the run."""
+        return self._proofs.is_committed(run.stage)
+
+    def is_tracked(self, source: Item) -> bool:
+        """Whether a commit on a branch or a tag has that version of a data source."""
+        return self.sources.get(source) in self._own
+
+    def snapshot_of(self, commit: str) -> str | None:
+        """The oldest run that a commit is the snapshot of; None for a commit on a branch or a tag."""
+        return None if commit in self._own else self._snapshots.get(commit, (None,))[0]
 
     def makers(self, item: Item) -> list[Run]:
-        """The runs that wrote `item`: an output, a file in one, or a folder of several outputs."""
+        """The runs that wrote `item`, an output, a file in one, or a folder of several; committed ones first."""
         return self._makers.get(item, [])
 
     def source_of(self, item: Item) -> Item | None:
@@ -92,10 +126,10 @@ class History:
                 self._add(Item(path, md5), run)
 
     def _index_folders(self, lock: Lock, known: dict[str, Run], read: set[str]) -> None:
-        """Folders of outputs that are read as one, such as models/trained, by what lay there at this commit."""
+        """Folders of outputs that are read as one, such as models/trained, by what lay there at this dvc.lock."""
         for folder in read:
             below = [
-                (item, known[_identity(stage)])
+                (item, known[identity(stage)])
                 for stage in lock.stages.values()
                 for item in stage.outs
                 if item.path.startswith(f"{folder}/")
@@ -119,7 +153,3 @@ class History:
     def _add(self, item: Item, run: Run) -> None:
         if run not in self._makers[item]:
             self._makers[item].append(run)
-
-
-def _identity(stage: LockedStage) -> str:
-    return repr((stage.name, stage.command, stage.deps, stage.outs, sorted(stage.params.items())))

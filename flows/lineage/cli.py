@@ -42,11 +42,15 @@ def lineage(workspace: Path, thing: str | None, saw: str | None, as_json: bool) 
 
         assert thing is not None
         found = answers.find(thing)
+        note = answers.difference(found)
         made_of = found if isinstance(found, Node) else answers.made_of(found)
         became = None if isinstance(found, Node) else answers.became(found)
     if as_json:
-        click.echo(json.dumps({"made_of": made_of.values(), "became": became.values() if became else None}, indent=2))
+        values = {"made_of": made_of.values(), "became": became.values() if became else None, "note": note}
+        click.echo(json.dumps(values, indent=2))
         return
+    if note:
+        click.echo(f"note: {note}", err=True)
     _tree(made_of)
     if became and became.links:
         click.echo("\nwhat became of it:")
@@ -104,8 +108,12 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
         if values:
             yield f"parameters: {values if len(values) <= 160 else values[:160] + ' ... (--json has all)'}"
     if "md5" in facts:
-        commit = f", commit {facts['commit'][:DIGITS]} ({facts['committed']})" if "commit" in facts else ""
-        yield f"data {facts['md5'][:DIGITS]}{commit}"
+        commit = ", no commit holds exactly this code and these parameters" if "stage" in facts else ""
+        if "commit" in facts:
+            commit = f", commit {facts['commit'][:DIGITS]} ({facts['committed']})"
+        file = "dvc.lock" if "stage" in facts else ".dvc file"
+        recorded = "" if facts.get("recorded", True) else f"; not committed: the {file} of no branch or tag has it"
+        yield f"data {facts['md5'][:DIGITS]}{commit}{recorded}"
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -61,7 +61,7 @@ def sightings(workspace: Path, history: History, lineage: Lineage, image: str) -
     """
     versions = dict(history.outputs(PREPARED))
     if not versions:
-        raise LineageError(f"no commit has a {PREPARED} in its dvc.lock; genai run, then commit dvc.lock")
+        raise LineageError(f"neither a commit nor the workspace has a {PREPARED} in its dvc.lock; genai run makes one")
     folders = {item: folder for item, run in versions.items() if (folder := _index(workspace, history, item, run))}
     found = dict(zip(folders, _looked_up(workspace, image, list(folders.values())), strict=True))
     seen = tuple(SeenIn(lineage.made_of(item), **found.get(item, {"found": None})) for item in versions)

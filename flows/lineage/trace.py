@@ -1,6 +1,5 @@
 """The way from a generated image, a model or a dataset to all that it was made of, and on to all that became of it."""
 
-import hashlib
 import io
 import json
 import re
@@ -11,11 +10,13 @@ from typing import Any
 from flows.git import GitError, git
 from flows.lineage.ancestry import History, Run
 from flows.lineage.drawn import Drawn, drawn_batch, drawn_batches
+from flows.lineage.folder import HeldFolder
 from flows.lineage.images import Held, LineageError, held_image
 from flows.lineage.node import BATCH, Node, is_material, kind_of
 from flows.locked import Item, lock_at
 from flows.registry.production import BATCHES
 from flows.registry.read import MODEL, STAGE, Registry
+from flows.runs.record import RUNS, read_run
 
 WEIGHTS = "model.safetensors"
 _HEX = re.compile(r"[0-9a-f]{6,64}")
@@ -26,14 +27,17 @@ class Lineage:
 
     def __init__(self, workspace: Path, history: History, registry: Registry) -> None:
         self._workspace, self.history, self._registry = workspace, history, registry
-        self._subjects: dict[str, str] = {}
+        self._descriptions: dict[str, str] = {}
+        self._held_folder: HeldFolder | None = None
 
     def find(self, thing: str) -> Item | Node:
         """What `thing` names: an output, or a generated image with its batch below it.
 
         thing: a file, an archive's member (images-00000.tar:000001.png), a folder, a version, `prod`, or the beginning
-        of a hash: of an image, of weights, a dataset's fingerprint, DVC's. Raises LineageError when no commit knows it.
+        of a hash: of an image, of weights, a dataset's fingerprint, DVC's. Raises LineageError for what neither a
+        commit nor the workspace's dvc.lock knows.
         """
+        self._held_folder = None
         if held := held_image(thing):
             return self._image(held, thing)
         path = Path(thing)
@@ -51,6 +55,11 @@ class Lineage:
                 f"{thing}: expected a file, a folder, a version (genai registry show) or 6 or more digits of a hash"
             )
         return self._by_hash(thing)
+
+    def difference(self, found: Item | Node) -> str | None:
+        """How the folder that `find` was asked for last differs from what it took it for; None: not at all."""
+        folder = self._held_folder
+        return folder.difference(found, self.history.held) if folder and isinstance(found, Item) else None
 
     def made_of(self, item: Item) -> Node:
         """The output with all that it was made of."""
@@ -98,7 +107,7 @@ class Lineage:
         if item.path != MODEL:
             return ()
         batches = [batch for batch in drawn_batches(self._workspace) if self._drew(item, batch)]
-        return tuple(Node("batch", self._named(batch), batch.facts()) for batch in batches)
+        return tuple(Node("batch", self._named(batch.folder), batch.facts()) for batch in batches)
 
     def _drew(self, item: Item, batch: Drawn) -> bool:
         config = self._json(item, "config.json")
@@ -112,16 +121,17 @@ class Lineage:
             model = None
         models = [model] if model else [item for item, _ in self.history.outputs(MODEL) if self._drew(item, batch)]
         facts = {**batch.facts(), "commit": batch.commit}
-        return Node("batch", self._named(batch), facts, tuple(self.made_of(item) for item in models[:1]))
+        return Node("batch", self._named(batch.folder), facts, tuple(self.made_of(item) for item in models[:1]))
 
-    def _named(self, batch: Drawn) -> str:
-        folder, root = batch.folder.resolve(), self._workspace.resolve()
+    def _named(self, folder: Path) -> str:
+        """From the workspace, where it lies there."""
+        folder, root = folder.resolve(), self._workspace.resolve()
         return str(folder.relative_to(root)) if folder.is_relative_to(root) else str(folder)
 
     def _facts(self, item: Item) -> dict[str, Any]:
         facts: dict[str, Any] = {"md5": item.md5}
         runs = self.history.makers(item)
-        commit = runs[0].commit if runs else self.history.sources.get(item)
+        commit = self.history.commit_of(runs[0]) if runs else self.history.sources.get(item)
         if kind_of(item) == "model" and (config := self._json(item, "config.json")):
             facts |= {"family": config["family"], "weights": config["sha256"][WEIGHTS], "trained_on": config["dataset"]}
             facts |= {"versions": [v.name for v in self._registry.versions if v.facts and v.facts.model == item.md5]}
@@ -133,7 +143,9 @@ class Lineage:
         if runs:
             facts |= {"stage": runs[0].stage.name, "command": runs[0].stage.command, "parameters": runs[0].stage.params}
         if commit:
-            facts |= {"commit": commit, "committed": self._subject(commit)}
+            facts |= {"commit": commit, "committed": self._described(commit)}
+        if runs or item in self.history.sources:
+            facts["recorded"] = self.history.is_committed(runs[0]) if runs else self.history.is_tracked(item)
         return facts
 
     def _times_in_production(self, versions: list[str]) -> list[list[str | None]]:
@@ -152,9 +164,9 @@ class Lineage:
             return self._image_node(*found, name)
         looked = len(self._batches()) + len(drawn_batches(self._workspace))
         raise LineageError(
-            f"{name}: none of the {looked} batches in git's history and in {BATCHES} has an image with sha256 "
-            f"{image.sha256}; it was changed, or made elsewhere, or its batch is neither in DVC's cache nor at its "
-            "remote"
+            f"{name}: none of the {looked} batches in git's history, the dvc.lock here and {BATCHES} has an image with "
+            f"sha256 {image.sha256}; it was changed, or made elsewhere, or its batch is neither in DVC's cache nor at "
+            "its remote"
         )
 
     def _row(self, wanted: Callable[[Any], Any], around: Drawn | None = None) -> "tuple[Item | Drawn, Any] | None":
@@ -186,20 +198,20 @@ class Lineage:
         found = self._row(lambda rows: rows["sha256"].str.startswith(digits))
         if found is not None:
             return self._image_node(*found, str(found[1]["file"]))
-        raise LineageError(f"{digits}: no image, model or dataset that git's history knows has a hash that begins so")
+        raise LineageError(
+            f"{digits}: no image, model or dataset in git's history or the dvc.lock here has a hash that begins so"
+        )
 
     def _folder(self, path: Path) -> Item | Node:
         """The version of an output that lies in a folder, by the files that say what it is."""
         if batch := drawn_batch(path):
             return self._drawn_node(batch)
-        for name in ("config.json", "dataset.json", "provenance.json"):
-            if (path / name).is_file():
-                md5 = hashlib.md5((path / name).read_bytes(), usedforsecurity=False).hexdigest()
-                for run in reversed(self.history.runs):
-                    for out in run.stage.outs:
-                        if (self.history.held.files(out.md5) or {}).get(name) == md5 and is_material(out.path):
-                            return out
-        raise LineageError(f"{path}: no model, dataset or batch that git's history knows; was dvc.lock committed?")
+        self._held_folder = HeldFolder(path)
+        versions = [out for run in reversed(self.history.runs) for out in run.stage.outs if is_material(out.path)]
+        found = self._held_folder.version(versions, self.history.held, self._named(path))
+        if found is None:
+            raise LineageError(f"{path}: no model, dataset or batch that git's history or the dvc.lock here knows")
+        return found
 
     def _batches(self) -> list[tuple[Item, Run]]:
         paths = {out.path for run in self.history.runs for out in run.stage.outs if out.path.startswith(BATCH)}
@@ -224,7 +236,13 @@ class Lineage:
         near += [out for out in maker.stage.outs if out.path.startswith(f"{item.path}/")]
         return near[0]
 
-    def _subject(self, commit: str) -> str:
-        if commit not in self._subjects:
-            self._subjects[commit] = git(self._workspace, "log", "-1", "--format=%cI %an: %s", commit).strip()
-        return self._subjects[commit]
+    def _described(self, commit: str) -> str:
+        """When and what: of a snapshot the run, for git's date of it is that of the commit below."""
+        if commit not in self._descriptions:
+            if run := self.history.snapshot_of(commit):
+                record = read_run(self._workspace / RUNS / run)
+                said = f"on no branch: the snapshot of run {run}{f', begun {record.began}' if record else ''}"
+            else:
+                said = git(self._workspace, "log", "-1", "--format=%cI %an: %s", commit).strip()
+            self._descriptions[commit] = said
+        return self._descriptions[commit]

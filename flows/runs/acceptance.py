@@ -79,9 +79,10 @@ def _accept(repo: "Repo", stages: Mapping[str, "Stage"], place: Path, result: Re
     stage.cmd_changed = False
     for out in stage.outs:
         if out.use_cache:
-            Path(out.fs_path).parent.mkdir(parents=True, exist_ok=True)  # for its .gitignore
-            out.ignore()
             out.checkout(force=True)
+            # After it is there: a folder that is not there yet is none that a pattern such as /reports/ means, and DVC
+            # would add another to the user's .gitignore.
+            out.ignore()
         else:
             _copy(place / path_of(out), Path(out.fs_path))
     _write_entry(repo, stage, place)

@@ -30,7 +30,7 @@ from flows.runs.job import Result
 from flows.runs.record import STOP, how_to_go_on
 from flows.runs.snapshot import MOST_NEW_BYTES, take_snapshot
 from flows.runs.stage import Run, run_stage
-from flows.runs.started import Decided, Started, decide, decide_in_place, finish, start, start_in_place
+from flows.runs.started import Decided, Started, decide, decide_in_place, finish, start, start_in_place, sweep
 from flows.runs.started import resume as resumed
 from flows.view import current_view
 from flows.workspace import changing, checked_config, only_run_in, repair_locks
@@ -82,6 +82,8 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
             decided = decide(root, stages or [])
             if decided.snapshot is not None:
                 started = stack.enter_context(start(root, decided, stages or []))
+            else:
+                sweep(root)
         processes = Processes(keep_open=[*held, *(started.held if started else ())])
         compute = load_config((started.place.folder if started else root) / PARAMS_FILE).compute
         resources = Resources(this_machine(compute.accelerator), compute.stages_per_gpu)
@@ -158,6 +160,8 @@ def _say_begin(started: Started, decided: Decided) -> None:
         return
     differs = f", {len(snapshot.changed)} files not committed" if snapshot.changed else ""
     view.note(f"run {started.id} works on a snapshot of {snapshot.branch or snapshot.commit[:7]}{differs}")
+    for line in decided.plan.replaced:
+        view.note(line)
     for name in snapshot.left_out:
         view.note(f"not in the snapshot, as it is new and larger than {MOST_NEW_BYTES / 1e6:.0f} MB: {printable(name)}")
 

@@ -136,14 +136,27 @@ def start_in_place(home: Path, folder: Path, decided: Decided, asked: Iterable[s
 
 def sweep(home: Path) -> None:
     """Remove what killed runs left, and forget the oldest runs."""
-    for folder in (home / RUNS).glob("*"):
-        if not (folder / CHECKOUT).exists():
-            continue
-        with ended(folder) as has_ended:  # its keeper may be at it
-            if has_ended:
-                remove_worktree(home, folder / CHECKOUT)
+    remove_left_checkouts(home)
     remove_unheld(home)
     forget_old_runs(home)
+
+
+def left_checkouts(home: Path) -> list[Path]:
+    """The checkouts of runs that have ended: those of killed ones whose keeper was killed, too."""
+    found = []
+    for folder in sorted((home / RUNS).glob("*")):
+        if (folder / CHECKOUT).exists():
+            with ended(folder) as has_ended:
+                found += [folder / CHECKOUT] if has_ended else []
+    return found
+
+
+def remove_left_checkouts(home: Path) -> None:
+    """Remove them, and what git knows of them."""
+    for checkout in left_checkouts(home):
+        with ended(checkout.parent) as has_ended:  # its keeper may be at it, or somebody has resumed it
+            if has_ended:
+                remove_worktree(home, checkout)
 
 
 def finish(started: Started, state: str, message: str) -> RunRecord:

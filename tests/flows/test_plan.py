@@ -323,3 +323,24 @@ def test_json_form_and_text_form(done: Path) -> None:
         f"prepare       run      params.yaml data.image_size: {size} -> 64",
         "2 stages: 1 to run, 1 to keep",
     ]
+
+
+def test_what_a_run_replaces_is_said(done: Path) -> None:
+    """Only what is nowhere else: not an older version that DVC's cache has, nor what stays."""
+    assert planned(done).replaced == ()
+    (done / "out/prepared/notes.txt").write_text("mine")
+    (done / "out/train/gan").unlink()
+    (done / "out/train/gan").write_text("mine")
+    said = ": a run replaces it. Move away what you want to keep"
+    whats = ("out/prepared was changed by hand (1 file added)", "out/train/gan was changed by hand")
+    lines = tuple(f"{what}{said}" for what in whats)
+    assert planned(done).replaced == lines
+    answer = genai(done, "plan")
+    assert set(lines) < set(answer.stdout.splitlines())
+    shell(done, "dvc checkout -q --force")
+    (done / "out/train/gan").unlink()
+    shutil.copy(done / "out/train/diffusion", done / "out/train/gan")  # in the cache under another path
+    assert planned(done).replaced == ()
+    set_parameter(done, "models.gan.training.seed", 5)
+    (done / "metrics/gan.json").write_text("{}")
+    assert planned(done).replaced == (f"metrics/gan.json was changed by hand{said}",)

@@ -1,5 +1,6 @@
 """`genai gc` with the real git and DVC: what has a name stays and can be used, and nothing else takes room."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from flows.gc.collect import Collected, collect
 from flows.gc.roots import CollectError
 from flows.git import GitError
 from flows.plan import plan_of
+from flows.runs.checkout import open_detached
 from flows.workspace import repair_locks
 from tests.flows.conftest import DVC_WARNS, ROOT, edit, genai, set_parameter, shell, wait_for
 from tests.flows.conftest import diary as toy_diary
@@ -107,6 +109,26 @@ def test_production_and_rollbacks_stay_and_what_was_tried_goes(home: Path) -> No
     # The run-cache promises nothing that is not there: what was freed is made again.
     shell(home, "git checkout -q main")
     assert (try_out(home, 7.0), is_whole(home, tried)) == (tried, True)
+
+
+def test_the_checkout_of_a_killed_run_whose_keeper_was_killed(home: Path) -> None:
+    run = home / ".genai/runs/20261128-101503-ab12"
+    run.mkdir(parents=True)
+    open_detached(home, "HEAD", run / "checkout")
+    (run / "checkout/half-made").write_text("x" * 1000)
+    with (run / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # it lives
+        assert not [entry for entry in collect(home, dry_run=False).freed if entry.kind == ".genai/runs"]
+        assert (run / "checkout/half-made").is_file()
+    planned = [entry for entry in collect(home, dry_run=True).freed if entry.kind == ".genai/runs"]
+    assert planned[0].size_bytes > 1000
+    assert (run / "checkout/half-made").is_file()
+    found = collect(home, dry_run=False)
+    assert [entry for entry in found.freed if entry.kind == ".genai/runs"] == planned
+    assert found.needed_by.endswith("and 1 checkout")
+    assert not (run / "checkout").exists()
+    assert shell(home, "git worktree list --porcelain").count("worktree ") == 1
+    assert not collect(home, dry_run=False).freed
 
 
 def test_a_worktree_that_a_retraining_left_is_needed(home: Path) -> None:

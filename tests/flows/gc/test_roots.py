@@ -50,7 +50,14 @@ def test_references(home: Path) -> None:
     assert named(home) == {1, 2, 3, 5}
     shell(home, "git branch x HEAD~1")
     assert named(home) == {1, 2, 3, 4, 5}
-    assert counted(roots(home, checkouts(home))) == "1 run, 3 branches, 2 tags and 1 checkout"
+    assert counted(roots(home, checkouts(home))) == "1 run, 2 branches, 1 remote branch, 2 tags and 1 checkout"
+
+
+def test_a_clone_counts_its_own_branches_apart(home: Path, tmp_path: Path) -> None:
+    shell(tmp_path, "git clone -q home clone")
+    clone = tmp_path / "clone"
+    assert "refs/remotes/origin/HEAD" in shell(clone, "git for-each-ref")  # another name of origin/main
+    assert counted(roots(clone, checkouts(clone))) == "1 branch, 1 remote branch and 1 checkout"
 
 
 def test_every_stash(home: Path) -> None:

@@ -300,3 +300,24 @@ def test_an_empty_dvc_lock_is_repaired(done: Path) -> None:
     assert answer.stderr.startswith("dvc.lock was empty (an interrupted write); took the committed one")
     assert "5 to keep" in answer.stdout
     assert (done / "dvc.lock").read_bytes() == before
+
+
+def test_what_is_the_users(done: Path, server: Server) -> None:
+    """What a run overwrites of theirs is said before any stage is done, and only what it made differs in git then."""
+    (done / ".gitignore").write_text(".genai/\n/data/raw\n/out/prepared/\n/out/train/\n/out/selected\n")
+    shell(done, "git add -A && git commit -q -m trained")
+    (done / "out/prepared/notes.txt").write_text("mine")
+    set_parameter(done, "data.test_share", 0.3)
+    shell(done, "git commit -q -a -m share")
+    answer = genai(done, "run", api_url=server.url)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    lines = answer.stdout.splitlines()
+    said = next(
+        i for i, line in enumerate(lines) if line.startswith("out/prepared was changed by hand (1 file added): a")
+    )
+    assert said < next(i for i, line in enumerate(lines) if line.startswith("prepare"))
+    # A folder is there again after it was not: DVC must not think that no pattern means it.
+    shutil.rmtree(done / "out/prepared")
+    assert genai(done, "run", api_url=server.url).returncode == 0
+    changed = [line[3:] for line in shell(done, "git status --porcelain").splitlines()]
+    assert [path for path in changed if not path.startswith(("dvc.lock", "metrics/"))] == []

@@ -15,7 +15,7 @@ from flows.runs.place import open_place
 from flows.runs.record import CHECKOUT, RUNS, RunError, read_runs, run_folder
 from flows.runs.started import Acceptance, Decided, decide, finish, resume, start, sweep
 from genai_core.config import ConfigError
-from tests.flows.conftest import DVC_WARNS, edit, set_parameter
+from tests.flows.conftest import DVC_WARNS, edit, genai, set_parameter
 from tests.flows.runs.places import locked, made
 from tests.flows.test_results import FIGURES, write
 
@@ -201,3 +201,12 @@ def test_what_killed_runs_left_is_swept(fresh: Path) -> None:
     (folder / CHECKOUT).mkdir()
     sweep(fresh)
     assert worktrees(fresh) == 1
+
+
+def test_a_run_with_nothing_to_do_removes_what_a_killed_one_left(done: Path) -> None:
+    """Killed together with its keeper: nothing else is left to remove its checkout."""
+    left = open_detached(done, "HEAD", done / RUNS / "some" / CHECKOUT)
+    answer = genai(done, "run")
+    assert (answer.returncode, left.exists()) == (0, False), answer.stderr
+    assert "to keep" in answer.stdout
+    assert git(done, "worktree", "list", "--porcelain").count("worktree ") == 1

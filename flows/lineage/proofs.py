@@ -1,0 +1,156 @@
+"""Which commit holds what a stage's entry in dvc.lock was made of: its code, its parameters, its data sources.
+
+A dvc.lock is no proof of the commit that it lies in. In the snapshot of a run it is what the workspace had before the
+run, and in a user's commit it may be older than the code beside it. So the contents are compared.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.git import contents, git
+from flows.locked import Lock, LockedStage, folder_md5, is_at, parsed_yaml
+from flows.runs.snapshot import REFS
+from genai_core.config import PARAMS_FILE
+
+_STASH = "refs/stash"
+
+
+@dataclass(frozen=True, eq=False)
+class Commits:
+    """The commits that lineage looks through, the oldest first.
+
+    own: on a branch or tag, made by a person or a retraining. snapshots: the runs on a commit, the oldest first.
+    """
+
+    all: tuple[str, ...]
+    own: frozenset[str]
+    snapshots: Mapping[str, tuple[str, ...]]
+
+
+def read_commits(workspace: Path, paths: Iterable[str]) -> Commits:
+    """All commits that changed one of `paths`, and the snapshots of runs whatever they changed. Raises GitError."""
+    snapshots: dict[str, tuple[str, ...]] = {}
+    for line in git(workspace, "for-each-ref", "--format=%(refname) %(objectname)", REFS).splitlines():
+        name, commit = line.split()
+        snapshots[commit] = (*snapshots.get(commit, ()), name.removeprefix(REFS))
+    order = ("--reverse", "--topo-order")
+    listed = git(workspace, "log", "--all", *order, "--format=%H", "--", *paths).split()
+    # In git's order, too: a snapshot stands after the commit that it was made on.
+    if missing := snapshots.keys() - set(listed):
+        wanted = {*listed, *missing}
+        listed = [commit for commit in git(workspace, "rev-list", "--all", *order).split() if commit in wanted]
+    own = git(workspace, "rev-list", f"--exclude={REFS}*", f"--exclude={_STASH}", "--all").split()
+    return Commits(tuple(listed), frozenset(own), snapshots)
+
+
+class Proofs:
+    """Compares entries with what commits hold; each file is read once."""
+
+    def __init__(self, workspace: Path, commits: Commits, locks: Mapping[str, Lock]) -> None:
+        self._workspace, self._commits, self._locks = workspace, commits, locks
+        self._recorded: dict[str, set[str]] = defaultdict(set)  # by entry: snapshots whose run has it as its result
+        self._entries: dict[
+            int, tuple[Lock, frozenset[str]]
+        ] = {}  # by the lock's id, which is its own while it is here
+        self._hashes: dict[str, str] = {}
+        self._params: dict[str, Any] = {}
+        self._found: dict[str, str | None] = {}
+        own = (commit for commit in commits.all if commit in commits.own)
+        self._committed = frozenset[str]().union(*(self._entries_of(locks[commit]) for commit in own))
+
+    def recorded(self, lock: Lock, commit: str) -> None:
+        """Take in what a run has made of its snapshot."""
+        for entry in self._entries_of(lock):
+            self._recorded[entry].add(commit)
+
+    def commit_of(self, stage: LockedStage, lock: Lock) -> str | None:
+        """The commit that holds exactly the stage's code, parameters and data sources; None where no commit does.
+
+        lock: one in which the entry stands. First come a person's commits: whose dvc.lock has the entry, then those
+        that a run worked on; then snapshots, the one first whose run made it.
+        """
+        entry = identity(stage)
+        if entry not in self._found:
+            self._found[entry] = self._searched(stage, lock, entry)
+        return self._found[entry]
+
+    def is_committed(self, stage: LockedStage) -> bool:
+        """Whether a person's commit has the entry in its dvc.lock."""
+        return identity(stage) in self._committed
+
+    def _searched(self, stage: LockedStage, lock: Lock, entry: str) -> str | None:
+        ranks: dict[tuple[bool, bool, bool], list[str]] = defaultdict(list)
+        for commit in self._commits.all:
+            is_own, is_recorded = commit in self._commits.own, commit in self._recorded[entry]
+            says_so = entry in self._entries_of(self._locks[commit]) if is_own else is_recorded
+            ranks[is_own, says_so, is_recorded].append(commit)
+        for rank in sorted(ranks, reverse=True):
+            # The first that says so; where none does the last, whose data are the most like.
+            ordered = ranks[rank] if any(rank[1:]) else ranks[rank][::-1]
+            if (found := self._first_that_holds(ordered, stage, lock)) is not None:
+                return found
+        return None
+
+    def _first_that_holds(self, commits: list[str], stage: LockedStage, lock: Lock) -> str | None:
+        sources = {item.path for item in lock.sources}
+        data = {item for item in stage.deps if item.path in sources}
+        code = [item for item in lock.code(stage) if item not in data]
+        paths = [*(item.path for item in code), PARAMS_FILE]
+        objects = self._objects(commits, paths)
+        for commit in commits:
+            found = objects[commit]
+            if (
+                data <= set(self._locks[commit].sources)
+                and all(self._md5(commit, item.path, found[item.path]) == item.md5 for item in code)
+                and self._has_parameters(found[PARAMS_FILE], stage)
+            ):
+                return commit
+        return None
+
+    def _objects(self, commits: list[str], paths: list[str]) -> dict[str, dict[str, str]]:
+        """git's kind and hash of each path in each commit; "" where there is nothing."""
+        asked = "".join(f"{commit}:{path}\n" for commit in commits for path in paths)
+        lines = iter(
+            git(self._workspace, "cat-file", "--batch-check=%(objecttype) %(objectname)", text=asked).splitlines()
+        )
+        return {
+            commit: {path: "" if (line := next(lines)).endswith(" missing") else line for path in paths}
+            for commit in commits
+        }
+
+    def _md5(self, commit: str, path: str, found: str) -> str | None:
+        """As DVC calculates it, for a file or a folder."""
+        if not found:
+            return None
+        kind, name = found.split()
+        if name not in self._hashes:
+            if kind == "tree":
+                self._hashes[name] = folder_md5(self._workspace, commit, path) or ""
+            else:
+                content = contents(self._workspace, [name])[name]
+                self._hashes[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        return self._hashes[name]
+
+    def _has_parameters(self, found: str, stage: LockedStage) -> bool:
+        if not stage.params:
+            return True
+        if not found:
+            return False
+        name = found.split()[1]
+        if name not in self._params:
+            self._params[name] = parsed_yaml(contents(self._workspace, [name])[name], PARAMS_FILE)
+        return all(is_at(self._params[name], key, value) for key, value in stage.params.items())
+
+    def _entries_of(self, lock: Lock) -> frozenset[str]:
+        if id(lock) not in self._entries:
+            self._entries[id(lock)] = lock, frozenset(identity(stage) for stage in lock.stages.values())
+        return self._entries[id(lock)][1]
+
+
+def identity(stage: LockedStage) -> str:
+    """The same for equal entries: what the stage read, ran and wrote."""
+    return repr((stage.name, stage.command, stage.deps, stage.outs, sorted(stage.params.items())))

@@ -1,0 +1,34 @@
+"""What a run overwrites of a user's: outputs that were changed by hand, and that DVC's cache does not hold so."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from flows.graph import path_of
+from flows.hashes import Contents
+
+if TYPE_CHECKING:
+    from dvc.output import Output
+    from dvc.stage import Stage
+
+
+def replaced_outputs(stage: "Stage", there: Mapping[str, str | None], contents: Contents) -> Iterator[str]:
+    """For people, one line for each output whose content is nowhere else and goes when the stage is done.
+
+    there: the hash of what lies at each output's path.
+    """
+    for out in stage.outs:
+        path, md5 = path_of(out), there[path_of(out)]
+        if md5 is None or md5 == out.hash_info.value or (out.use_cache and contents.in_cache(md5)):
+            continue
+        if not out.hash_info:
+            yield f"{path} is there and in no dvc.lock"
+            continue
+        files = counted_changes(out, contents) if md5.endswith(".dir") else []
+        how = f" ({', '.join(files)})" if files else ""
+        yield f"{path} was changed by hand{how}"
+
+
+def counted_changes(out: "Output", contents: Contents) -> list[str]:
+    """How the files of a recorded folder changed: "1 file added"."""
+    counts = contents.changed_files(out)
+    return [f"{count} {'file' if count == 1 else 'files'} {kind}" for kind, count in counts.items()]
