@@ -18,6 +18,7 @@ from flows.process import run_command
 from flows.registry.marks import is_as_marked, mark
 from flows.registry.read import MODEL, read_registry
 from genai_core.config import PARAMS_FILE, load_config
+from genai_core.errors import GenaiError
 
 PLACE = Path(".genai/production")
 BATCHES = Path("samples/production")  # what was drawn from it, a folder VERSION-SEED each
@@ -26,7 +27,7 @@ EXTRACTOR, DATASET = "models/extractor", "data/prepared"
 OnLine = Callable[[str], None]
 
 
-class ProductionError(RuntimeError):
+class ProductionError(GenaiError):
     """Production cannot be used; the message says why and what to do."""
 
 

@@ -10,9 +10,10 @@ from flows.locked import RAW_FILE, lock_at
 from flows.scratch import scratch_folder
 from flows.watching.news import newest_data, uncommitted_data
 from genai_core.config import PARAMS_FILE, Config, load_config
+from genai_core.errors import GenaiError
 
 
-class RetrainError(RuntimeError):
+class RetrainError(GenaiError):
     """A retraining cannot start, or could not end; the message says why, what to do, and how production stands."""
 
 
