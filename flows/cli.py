@@ -19,7 +19,7 @@ from flows.runs import cli as runs_cli
 from flows.runs.terminal import headline, print_results, quiet_prefect, run_flow
 from flows.services import cli as services_cli
 from flows.watching import cli as watch_cli
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 if TYPE_CHECKING:
     from flows.plan import Plan

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from flows.redact import redacted
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 # For a question, be it to a server; what is on this disk takes milliseconds.
 ANSWER_TIMEOUT_S = 60.0

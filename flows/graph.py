@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 if TYPE_CHECKING:
     from dvc.output import Output

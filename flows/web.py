@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from flows.redact import without_secrets
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 

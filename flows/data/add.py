@@ -10,7 +10,7 @@ from flows.data.addresses import AddressError, fetched, is_address
 from flows.process import run_command
 from flows.redact import redacted, without_secrets
 from flows.workspace import RAW_DATA, changing
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 
 class DataError(GenaiError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.redact import redacted, without_secrets
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 if TYPE_CHECKING:
     from dvc.output import Output

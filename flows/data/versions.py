@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.data.stores import Stores
 from flows.workspace import LOCK_FILE, RAW_DATA
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -8,7 +8,7 @@ from typing import Literal
 
 from flows.git import contents, git
 from flows.locked import LOCK_FILE, SOURCE_FILES, Item, outputs_in
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 Kind = Literal["tag", "branch", "run", "other reference", "checkout"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.lineage.drawn import Drawn, batch_around
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 
 class LineageError(GenaiError):

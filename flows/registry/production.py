@@ -17,8 +17,8 @@ from flows.locked import lock_at
 from flows.process import run_command
 from flows.registry.marks import is_as_marked, mark
 from flows.registry.read import MODEL, read_registry
+from genai_core import GenaiError
 from genai_core.config import PARAMS_FILE, load_config
-from genai_core.errors import GenaiError
 
 PLACE = Path(".genai/production")
 BATCHES = Path("samples/production")  # what was drawn from it, a folder VERSION-SEED each

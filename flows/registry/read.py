@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from flows.git import git
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 # The name in dvc.yaml's `artifacts:`, what it names, and the stage of production.
 ARTIFACT, MODEL, STAGE = "candidate", "models/candidate", "prod"

@@ -9,8 +9,8 @@ from flows.graph import open_repo
 from flows.locked import RAW_FILE, lock_at
 from flows.scratch import scratch_folder
 from flows.watching.news import newest_data, uncommitted_data
+from genai_core import GenaiError
 from genai_core.config import PARAMS_FILE, Config, load_config
-from genai_core.errors import GenaiError
 
 
 class RetrainError(GenaiError):

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 from flows.git import GitError, git
 from flows.runs.snapshot import REFS, forget_snapshot
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 RUNS = Path(".genai/runs")
 CHECKOUT, LOCK, STOP, LOGS = "checkout", "lock", "stop", "logs"

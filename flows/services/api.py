@@ -8,7 +8,7 @@ from typing import Any
 from flows.redact import without_secrets
 from flows.services.settings import AUTH, KEY, URL, Credentials, credentials_for, tls_context
 from flows.web import StatusError, WebError, basic, send
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 # Prefect's server answers so when another request holds its SQLite; it has undone what it began. Its own client asks
 # again, too.

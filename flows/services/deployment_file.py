@@ -7,7 +7,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 DEPLOYMENTS = Path("deployments/prefect.yaml")
 

@@ -24,7 +24,7 @@ from flows.services.settings import (
 )
 from flows.services.silence import HEARTBEAT_S
 from flows.web import WebError, send
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 START_TIMEOUT_S = 60.0
 _SCRIPT = Path(__file__).with_name("temporary_server.py")

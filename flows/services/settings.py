@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 URL, AUTH, KEY = "PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"
 SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"

@@ -9,7 +9,7 @@ from pathlib import Path
 from flows.data.addresses import is_address
 from flows.redact import without_secrets
 from flows.workspace import RAW_DATA
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 
 class WatchError(GenaiError):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from genai_core.errors import GenaiError
+from genai_core import GenaiError
 
 PARAMS_FILE = "params.yaml"
 
