@@ -111,7 +111,8 @@ class Sweep:
         self._say(f"{kill.number:3} {kill.kind}{f' ({kill.victim})' if kill.victim else ''}: {kill.reached}")
         if kill.kind == DESCENDANT:
             # A run without its server asks for it again and again, for minutes: seldom waited for.
-            if self._random.random() < (0.15 if "server" in kill.victim else 0.7):
+            without_server = any("server" in other.victim for other in command.kills)
+            if self._random.random() < (0.15 if without_server else 0.7):
                 self._wait_for_end(command)
             return
         if kill.kind == TERM:

@@ -27,6 +27,7 @@ from flows.web import WebError, send
 from genai_core import GenaiError
 
 START_TIMEOUT_S = 60.0
+MOST_STARTS = 5
 _SCRIPT = Path(__file__).with_name("temporary_server.py")
 
 
@@ -97,7 +98,11 @@ def _check_answers(api: Api) -> None:
 
 
 class _TemporaryServer:
-    """Prefect's server as a child with a lifeline. auth: user:password that it asks for; None: nothing."""
+    """Prefect's server as a child with a lifeline. auth: user:password that it asks for; None: nothing.
+
+    One that is killed once it was up, as where memory is short, is started again at the same port: without a server
+    Prefect's client waits for minutes at each step of the run. What the run has told is in Prefect's database.
+    """
 
     def __init__(self, auth: str | None) -> None:
         self._auth = auth
@@ -106,6 +111,7 @@ class _TemporaryServer:
         self._lines: list[str] = []
         self._port: int | None = None
         self._said = threading.Event()  # the port, or that it ended before
+        self._was_up = False
 
     def start(self) -> None:
         self._thread.start()
@@ -127,6 +133,7 @@ class _TemporaryServer:
         while waited_s < START_TIMEOUT_S:
             with suppress(WebError):
                 send(f"{url}/health", timeout_s=2.0)
+                self._was_up = True
                 return
             self._thread.join(timeout=step_s)
             if not self._thread.is_alive():
@@ -152,13 +159,16 @@ class _TemporaryServer:
             switches[SERVER_AUTH] = self._auth
         try:
             with suppress(Stopped):
-                self._processes.run(
-                    [sys.executable, "-P", str(_SCRIPT)],
-                    folder=Path.cwd(),
-                    environment={**environment, **switches},
-                    timeout_s=None,
-                    on_line=self._take,
-                )
+                for _ in range(MOST_STARTS):
+                    self._processes.run(
+                        [sys.executable, "-P", str(_SCRIPT), *([str(self._port)] if self._port else [])],
+                        folder=Path.cwd(),
+                        environment={**environment, **switches},
+                        timeout_s=None,
+                        on_line=self._take,
+                    )
+                    if not self._was_up:
+                        break
         finally:
             self._said.set()
 

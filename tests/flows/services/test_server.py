@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.services.server import _SCRIPT, ServerError, ensure_prefect_api
 from flows.services.settings import configured_api_url
 from flows.services.silence import SILENCE_S
+from tests.flows.conftest import diary, ended, started_genai, wait_for
 from tests.flows.web_servers import no_http
 
 PROFILES = """
@@ -89,3 +91,18 @@ def test_nobody_can_take_a_temporary_servers_port(home: Path) -> None:
                     thief.bind(("127.0.0.1", port))
         finally:
             server.kill()
+
+
+def test_a_temporary_server_that_is_killed_is_started_again(fresh: Path, tmp_path: Path) -> None:
+    """Without it Prefect's client would wait for minutes at each step."""
+    toy = {"train@gan": {"seconds": 10.0}}
+    with started_genai(fresh, "run", toy=toy, PREFECT_HOME=str(tmp_path / "prefect")) as process:
+        wait_for(lambda: diary(fresh, "train@gan"), 60.0)
+        family = psutil.Process(process.pid).children(recursive=True)
+        served = [one for one in family if one.cmdline()[-1].endswith(_SCRIPT.name)]
+        (server,) = [one for one in served if one.cmdline()[1] == "-P"]  # the other one is its supervisor
+        server.kill()
+        status, output = ended(process, 120.0)
+    assert status == 0, output
+    assert "train@gan       ✓ ran in" in output
+    assert "connection attempts failed" not in output
