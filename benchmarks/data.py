@@ -37,9 +37,9 @@ from benchmarks.data_runs import (
     write_png,
 )
 from benchmarks.fashion_mnist import fashion_mnist_split
-from genai_core.data.dataset import load_dataset
-from genai_core.data.loader import Batches, MappedBatches, ResidentBatches
-from genai_core.data.writer import DatasetWriter
+from genai_core.data.dataset.dataset import load_dataset
+from genai_core.data.dataset.loader import Batches, MappedBatches, ResidentBatches
+from genai_core.data.dataset.writer import DatasetWriter
 
 CPU = torch.device("cpu")
 

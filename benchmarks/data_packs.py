@@ -37,8 +37,8 @@ from benchmarks.data_runs import (
 from benchmarks.fashion_mnist import fashion_mnist_split
 from genai_core.config import DataConfig
 from genai_core.data.ingest.add import add_source
-from genai_core.data.ingest.pack_writer import PackWriter
-from genai_core.data.ingest.png import encode_png
+from genai_core.data.ingest.packing.pack_writer import PackWriter
+from genai_core.data.ingest.packing.png import encode_png
 from genai_core.data.ingest.remove import remove_images
 
 NEW_IMAGES = 1_000

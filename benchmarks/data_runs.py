@@ -16,7 +16,7 @@ import psutil
 from PIL import Image
 
 from genai_core.config import DataConfig, load_config
-from genai_core.data.prepare import prepare
+from genai_core.data.prepare.prepare import prepare
 
 ROOT = Path(__file__).parents[1]
 WORKERS = 2

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.data.dataset import SPLITS, Dataset, Split, load_dataset
-from genai_core.data.writer import DatasetWriter
+from genai_core.data.dataset.dataset import SPLITS, Dataset, Split, load_dataset
+from genai_core.data.dataset.writer import DatasetWriter
 
 CLASSES = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 _SIDE = 28

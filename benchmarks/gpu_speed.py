@@ -25,7 +25,7 @@ from benchmarks.peers import diffusers_unet
 from benchmarks.training_speed import as_many_parameters, step_of
 from flows.presets import write_preset
 from genai_core.config import load_config
-from genai_core.data.loader import ResidentBatches
+from genai_core.data.dataset.loader import ResidentBatches
 from genai_core.models.artifact import build_model
 from genai_core.models.protocol import ImageShape
 from genai_core.training.compiling import compiled

@@ -24,7 +24,7 @@ from benchmarks.peers import Trained
 from benchmarks.quality_race import IMAGE_SIZE, ROOT, resident, train_for
 from benchmarks.race_judge import Judge
 from genai_core.config import DiffusionSampling, ModelConfig
-from genai_core.data.dataset import Dataset
+from genai_core.data.dataset.dataset import Dataset
 from genai_core.models.artifact import build_model
 from genai_core.models.protocol import GenerativeModel, ImageShape
 from genai_core.progress import Progress

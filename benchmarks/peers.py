@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genai_core.data.loader import ResidentBatches
+from genai_core.data.dataset.loader import ResidentBatches
 from genai_core.models.protocol import to_unit
 from genai_core.training.checkpoint import Checkpoints
 from genai_core.training.ema import Ema, ema_decay

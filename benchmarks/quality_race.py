@@ -35,8 +35,8 @@ from benchmarks.fashion_mnist import CLASSES, fashion_mnist_dataset
 from benchmarks.peers import BATCH_IMAGES, DDIM_STEPS, Trained, denoising_diffusion_pytorch, diffusers, train_peer
 from benchmarks.race_judge import Judge
 from genai_core.config import ModelConfig, TrainingConfig
-from genai_core.data.dataset import Dataset
-from genai_core.data.loader import ResidentBatches
+from genai_core.data.dataset.dataset import Dataset
+from genai_core.data.dataset.loader import ResidentBatches
 from genai_core.models.artifact import build_model
 from genai_core.models.protocol import GenerativeModel, ImageShape, to_uint8
 from genai_core.progress import Progress

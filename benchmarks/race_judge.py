@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from genai_core.config import TrainedExtractorConfig
-from genai_core.data.dataset import Dataset
+from genai_core.data.dataset.dataset import Dataset
 from genai_core.evaluation.extractor import load_extractor, save_extractor
 from genai_core.evaluation.extractor_training import train_extractor
 from genai_core.evaluation.features import Features, extract_features

@@ -19,6 +19,7 @@ from flows.runs import cli as runs_cli
 from flows.runs.terminal import headline, print_results, quiet_prefect, run_flow
 from flows.services import cli as services_cli
 from flows.watching import cli as watch_cli
+from genai_core import GenaiError
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -26,55 +27,50 @@ if TYPE_CHECKING:
 EXIT_USAGE = 2
 MOST_REASONS = 3
 
-# By name: importing them would import prefect and dvc.
-EXPECTED_ERRORS = {
-    "CollectError",
-    "ComparisonError",
-    "DataError",
-    "GitError",
-    "GraphError",
-    "LineageError",
-    "ProductionError",
-    "RegistryError",
-    "RemoteError",
-    "RetrainError",
-    "RunError",
-    "ServerError",
-    "ServicesError",
-    "SettingsError",
-    "VersionError",
-    "WatchError",
-}
-
 
 class _Group(click.Group):
-    """Turns the errors that a person can mend into one line and an exit status, instead of a traceback."""
+    """Prints errors that a user can act on as one line, without a traceback, and exits with a status."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from genai_core.config import ConfigError
-
         try:
             return super().invoke(ctx)
-        except ConfigError as error:
+        except GenaiError as error:
+            if ctx.params["debug"]:
+                raise
             _fail(str(error), EXIT_USAGE)
-        except Exception as error:
-            if type(error).__name__ in EXPECTED_ERRORS:
-                _fail(str(error), EXIT_USAGE)
-            raise
         except KeyboardInterrupt:
             _fail("interrupted", 128 + signal.SIGINT)
+
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def _take_workspace(context: click.Context, _option: click.Parameter, given: Path | None) -> None:
+    if given is not None:
+        context.obj = given.resolve()
+
+
+def _accept_workspace(command: click.Command) -> None:
+    """Take --workspace behind the subcommand, too."""
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _accept_workspace(inner)
+    command.params.append(
+        click.Option(["--workspace"], type=_FOLDER, expose_value=False, callback=_take_workspace, hidden=True)
+    )
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="genai-pipeline")
 @click.option(
     "--workspace",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=_FOLDER,
     default=Path(),
-    help="The checkout to work on.  [default: this folder]",
+    envvar="GENAI_WORKSPACE",
+    help="The checkout to work on.  [default: $GENAI_WORKSPACE, or this folder]",
 )
+@click.option("--debug", is_flag=True, envvar="GENAI_DEBUG", help="Show the traceback of every error.")
 @click.pass_context
-def main(context: click.Context, workspace: Path) -> None:
+def main(context: click.Context, workspace: Path, debug: bool) -> None:  # noqa: ARG001 - _Group reads debug
     """Keep generative image models in production: data, training, evaluation, promotion, generation.
 
     \b
@@ -269,6 +265,10 @@ def data_remove(
         click.echo(
             f"data/raw is now version {version.md5} ({version.files:,} files, {version.size_bytes / 1e6:,.1f} MB)"
         )
+
+
+for command in main.commands.values():
+    _accept_workspace(command)
 
 
 def _planned(workspace: Path, stages: tuple[str, ...], *, mends: bool = True) -> "Plan":

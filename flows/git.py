@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from flows.redact import redacted
+from genai_core import GenaiError
 
 # For a question, be it to a server; what is on this disk takes milliseconds.
 ANSWER_TIMEOUT_S = 60.0
@@ -14,7 +15,7 @@ TRANSFER_TIMEOUT_S = 3600.0
 _TRANSFERS = ("push", "fetch", "worktree", "checkout", "merge", "add", "commit")
 
 
-class GitError(RuntimeError):
+class GitError(GenaiError):
     """git said no; the message has the command and what git said."""
 
 

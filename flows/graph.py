@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from genai_core import GenaiError
+
 if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
     from dvc.stage import Stage
 
 
-class GraphError(ValueError):
+class GraphError(GenaiError):
     """dvc.yaml cannot be compiled, or a stage was asked for that it does not have; the message is one line."""
 
 

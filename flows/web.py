@@ -11,11 +11,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from flows.redact import without_secrets
+from genai_core import GenaiError
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
-class WebError(OSError):
+class WebError(GenaiError, OSError):
     """There is no answer, or none that can be used; the message is one line, and quotes no address with its secrets."""
 
 

@@ -1,25 +1,38 @@
-"""What generative modelling is here: data, models, training, evaluation, sampling. A pure library."""
+"""What generative modelling is here: data, models, training, evaluation, sampling. A pure library.
 
-from typing import TYPE_CHECKING
+from genai_core import load_model
+
+images = load_model("models/candidate").draw(16, seed=0)
+images.save("drawn")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from genai_core.model import Images, Model, ModelError, load_model
 
-    from genai_core.models.protocol import GenerativeModel
-
-
-def load_model(folder: "str | Path", device: str = "cpu") -> "GenerativeModel":
-    """The trained model in `folder`, ready for `model.sample(labels, seeds, sampling)`.
-
-    Raises FileNotFoundError or ValueError that say what is wrong with the folder.
-    """
-    # Here, not above: `import genai_core` stays quick for those who want no model, the processes that decode images
-    # first of all; torch takes seconds to import.
-    from pathlib import Path
-
-    from genai_core.models.artifact import load_model as load
-
-    return load(Path(folder), device)
+    __version__: str
 
 
-__all__ = ["load_model"]
+class GenaiError(Exception):
+    """An error that a user can act on: its message says what is wrong, where, and what to do."""
+
+
+__all__ = ["GenaiError", "Images", "Model", "ModelError", "__version__", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    # Only when it is asked for: `import genai_core` stays quick for those who want no model, the processes that decode
+    # images first of all; torch takes seconds to import.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("genai-pipeline")
+    if name in __all__:
+        return getattr(import_module("genai_core.model"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

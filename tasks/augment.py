@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genai_core.data.augment import AUGMENTED, augment
-from genai_core.data.card import EXAMPLES_FILE, MAX_ROWS, augmented_card, class_names, example_rows
-from genai_core.data.dataset import Dataset, load_dataset
+from genai_core.data.augment.augment import AUGMENTED, augment
+from genai_core.data.dataset.card import EXAMPLES_FILE, MAX_ROWS, augmented_card, class_names, example_rows
+from genai_core.data.dataset.dataset import Dataset, load_dataset
 from genai_core.reporting.grids import image_grid, save_png
 from tasks.context import new_folder, running
 

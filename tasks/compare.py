@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from genai_core.data.card import REJECTED_FILE
-from genai_core.data.compare import added_rows, compare_datasets, same_shape
-from genai_core.data.dataset import Dataset, load_dataset
+from genai_core.data.dataset.card import REJECTED_FILE
+from genai_core.data.dataset.compare import added_rows, compare_datasets, same_shape
+from genai_core.data.dataset.dataset import Dataset, load_dataset
 from tasks.context import write_json
 from tasks.errors import one_line
 

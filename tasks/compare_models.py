@@ -16,7 +16,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from genai_core.config import PARAMS_FILE, EvaluationConfig, load_config
-from genai_core.data.dataset import load_dataset
+from genai_core.data.dataset.dataset import load_dataset
 from genai_core.evaluation.comparison import Comparison, compare_features
 from genai_core.evaluation.evaluate import Evaluation, evaluate_features
 from genai_core.evaluation.extractor import load_extractor

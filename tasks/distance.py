@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from genai_core.config import PARAMS_FILE, load_config
-from genai_core.data.compare import added_rows
-from genai_core.data.dataset import SPLITS, load_dataset
+from genai_core.data.dataset.compare import added_rows
+from genai_core.data.dataset.dataset import SPLITS, load_dataset
 from genai_core.evaluation.shift import measure_shift, small_pixels
 from tasks.context import write_json
 from tasks.errors import one_line

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genai_core.config import Config
-from genai_core.data.dataset import load_dataset
+from genai_core.data.dataset.dataset import load_dataset
 from genai_core.evaluation.against import Figure
 from genai_core.evaluation.evaluate import Evaluation, evaluate_features
 from genai_core.evaluation.extractor import load_extractor

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from genai_core.config import InceptionExtractorConfig, ModuleExtractorConfig, TrainedExtractorConfig
-from genai_core.data.dataset import load_dataset
+from genai_core.data.dataset.dataset import load_dataset
 from genai_core.evaluation.extractor import save_extractor
 from genai_core.evaluation.extractor_training import train_extractor
 from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork

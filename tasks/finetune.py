@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from genai_core.config import FinetuneConfig, TrainingConfig
-from genai_core.data.dataset import load_dataset
+from genai_core.data.dataset.dataset import load_dataset
 from genai_core.models.artifact import WEIGHTS_FILE, load_for_training, read_config
 from tasks.context import running
 from tasks.device import torch_device

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from genai_core.config import NEEDS_A_PERSON, PARAMS_FILE, load_config
 from genai_core.data.ingest.add import Added, add_source
-from genai_core.data.source_json import Origin
+from genai_core.data.raw.source_json import Origin
 
 # Every image and label that the last `genai data add` left out.
 LEFT_OUT_FILE = Path(".genai/left-out.csv")

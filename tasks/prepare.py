@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from genai_core.data.card import (
+from genai_core.data.dataset.card import (
     CLASSES_FILE,
     EXAMPLES_FILE,
     MAX_ROWS,
@@ -17,9 +17,9 @@ from genai_core.data.card import (
     prepared_card,
     size_counts,
 )
-from genai_core.data.dataset import SPLITS, Dataset, load_dataset
-from genai_core.data.decoders import other_decoders
-from genai_core.data.prepare import prepare
+from genai_core.data.dataset.dataset import SPLITS, Dataset, load_dataset
+from genai_core.data.decoding.versions import other_decoders
+from genai_core.data.prepare.prepare import prepare
 from genai_core.reporting.bars import Bar, bar_chart
 from genai_core.reporting.grids import class_grid, save_png
 from tasks.context import new_folder, running

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genai_core.data.dataset import SPLITS, Dataset, load_dataset
+from genai_core.data.dataset.dataset import SPLITS, Dataset, load_dataset
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.feature_network import FeatureNetwork
 from genai_core.evaluation.features import bf16_drift, extract_features

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from genai_core.data.dataset import load_dataset
+from genai_core.data.dataset.dataset import load_dataset
 from genai_core.reporting.page import Page, render_page
 from genai_core.reporting.summary import summarise
 from tasks import report_parts as parts

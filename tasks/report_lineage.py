@@ -1,6 +1,6 @@
 """The way back from the generated images, as the report draws it: model, what that began from, data, raw data."""
 
-from genai_core.data.dataset import Dataset
+from genai_core.data.dataset.dataset import Dataset
 from genai_core.reporting.dag import dag_svg
 from genai_core.sampling.batch import PROVENANCE_FILE
 from tasks.report_parts import BATCH, CANDIDATE, Model, read_json

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from genai_core.config import Config
-from genai_core.data.dataset import Dataset
+from genai_core.data.dataset.dataset import Dataset
 from genai_core.reporting.curves import curve_svg
 from genai_core.reporting.dag import dag_svg, in_order
 from genai_core.reporting.grids import choose_by_class, image_grid, png_bytes, take

@@ -1,8 +1,8 @@
 """Look an image up in versions of the dataset: `python -m tasks.saw IMAGE FOLDER ...`. What `genai lineage --saw` runs.
 
-Each FOLDER holds a dataset's small files (genai_core/data/lookup.py) and rule.json, the `data` section that it was made
-with. Prints one JSON object a folder: what was `found`, and a `note` where the image may be there unseen. No stage of
-dvc.yaml.
+Each FOLDER holds a dataset's small files (genai_core/data/dataset/lookup.py) and rule.json, the `data` section that it
+was made with. Prints one JSON object a folder: what was `found`, and a `note` where the image may be there unseen. No
+stage of dvc.yaml.
 """
 
 import argparse
@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from genai_core.config import NEEDS_A_PERSON
-from genai_core.data.decode import DecodeRule, Rejected, decode_file
-from genai_core.data.decoders import other_decoders
-from genai_core.data.lookup import look_up
+from genai_core.data.dataset.lookup import look_up
+from genai_core.data.decoding.image import DecodeRule, Rejected, decode_file
+from genai_core.data.decoding.versions import other_decoders
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from genai_core.config import Config
-from genai_core.data.dataset import SPLITS
+from genai_core.data.dataset.dataset import SPLITS
 from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
 from genai_core.evaluation.figures.frechet import frechet_distance
 from genai_core.evaluation.figures.inception_score import inception_score

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from genai_core.data.dataset import load_dataset
+from genai_core.data.dataset.dataset import load_dataset
 from genai_core.models.artifact import build_model
 from tasks.context import running
 from tasks.device import torch_device

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from genai_core.config import EarlyStopConfig, TrainingConfig
-from genai_core.data.dataset import Dataset
-from genai_core.data.loader import Batch, training_batches
+from genai_core.data.dataset.dataset import Dataset
+from genai_core.data.dataset.loader import Batch, training_batches
 from genai_core.models.artifact import recipe_values, save_model
 from genai_core.models.protocol import GenerativeModel, ImageShape, to_unit
 from genai_core.reporting.grids import image_grid, save_png
@@ -111,7 +111,7 @@ def code_hash(family: str) -> str:
     """Hash of the code that makes a model of that family: changed code goes on from no old checkpoint."""
     core = _ROOT / "genai_core"
     models = core / "models"
-    paths = [Path(__file__), core / "data/loader.py", models / "protocol.py", models / f"{family}.py"]
+    paths = [Path(__file__), core / "data/dataset/loader.py", models / "protocol.py", models / f"{family}.py"]
     paths += sorted((core / "training").glob("*.py"))
     paths += sorted((models / "networks").glob("*.py")) + sorted((models / "networks" / family).rglob("*.py"))
     hashes = [f"{path.relative_to(_ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths]

@@ -10,9 +10,10 @@ from flows.data.addresses import AddressError, fetched, is_address
 from flows.process import run_command
 from flows.redact import redacted, without_secrets
 from flows.workspace import RAW_DATA, changing
+from genai_core import GenaiError
 
 
-class DataError(RuntimeError):
+class DataError(GenaiError):
     """Data could not be added or removed; the message says why."""
 
 

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from flows.redact import DVC_PREFIX, redacted, without_secrets
 from flows.scratch import scratch_folder
+from genai_core import GenaiError
 
 # What `dvc get-url` reads, if its extra is installed (dvc[s3], dvc[gs] ...); http comes with DVC.
 SCHEMES = ("http", "https", "s3", "gs", "azure", "abfs", "ssh", "hdfs", "webhdfs", "webdav", "webdavs", "oss")
@@ -24,7 +25,7 @@ _REVISION_TIMEOUT_S = 60.0
 _CHUNK_BYTES = 1 << 20
 
 
-class AddressError(ValueError):
+class AddressError(GenaiError):
     """An address that cannot be fetched from; the message says why."""
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.redact import redacted, without_secrets
+from genai_core import GenaiError
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -33,7 +34,7 @@ MISSING = "missing"
 OnProgress = Callable[[int, int], None]  # objects done, of all
 
 
-class RemoteError(RuntimeError):
+class RemoteError(GenaiError):
     """A remote cannot be used, or does not hold what it should; the message says what to do."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.data.stores import Stores
 from flows.workspace import LOCK_FILE, RAW_DATA
+from genai_core import GenaiError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -22,7 +23,7 @@ DESCRIPTION = "dataset.json"
 _LISTED = 10
 
 
-class VersionError(ValueError):
+class VersionError(GenaiError):
     """No version, or more than one, has that name; the message lists what there is."""
 
 

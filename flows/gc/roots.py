@@ -8,6 +8,7 @@ from typing import Literal
 
 from flows.git import contents, git
 from flows.locked import LOCK_FILE, SOURCE_FILES, Item, outputs_in
+from genai_core import GenaiError
 
 Kind = Literal["tag", "branch", "remote branch", "run", "other reference", "checkout"]
 
@@ -22,7 +23,7 @@ _RUNS = Path(".genai/runs")
 _STASH = "refs/stash"
 
 
-class CollectError(RuntimeError):
+class CollectError(GenaiError):
     """It cannot be told what is needed, so nothing may be freed; the message says why and what to do."""
 
 

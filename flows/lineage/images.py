@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.lineage.drawn import Drawn, batch_around
+from genai_core import GenaiError
 
 
-class LineageError(RuntimeError):
+class LineageError(GenaiError):
     """The thing that was asked for cannot be found; the message says what was looked through."""
 
 

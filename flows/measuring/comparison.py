@@ -16,12 +16,13 @@ from flows.locked import lock_at
 from flows.process import run_command
 from flows.registry.read import MODEL, STAGE, read_registry
 from flows.scratch import scratch_folder
+from genai_core import GenaiError
 
 PLACE = Path(".genai/compare")  # below the workspace
 COMPARISON_FILE, CONFIG_FILE = "comparison.json", "config.json"
 
 
-class ComparisonError(RuntimeError):
+class ComparisonError(GenaiError):
     """The models cannot be compared; the message says why."""
 
 

@@ -17,6 +17,7 @@ from flows.locked import lock_at
 from flows.process import run_command
 from flows.registry.marks import is_as_marked, mark
 from flows.registry.read import MODEL, read_registry
+from genai_core import GenaiError
 from genai_core.config import PARAMS_FILE, load_config
 
 PLACE = Path(".genai/production")
@@ -26,7 +27,7 @@ EXTRACTOR, DATASET = "models/extractor", "data/prepared"
 OnLine = Callable[[str], None]
 
 
-class ProductionError(RuntimeError):
+class ProductionError(GenaiError):
     """Production cannot be used; the message says why and what to do."""
 
 

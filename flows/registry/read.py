@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from flows.git import git
+from genai_core import GenaiError
 
 # The name in dvc.yaml's `artifacts:`, what it names, and the stage of production.
 ARTIFACT, MODEL, STAGE = "candidate", "models/candidate", "prod"
@@ -27,7 +28,7 @@ _FORMAT = "%00".join(
 )
 
 
-class RegistryError(RuntimeError):
+class RegistryError(GenaiError):
     """The registry cannot do what was asked for; the message says why, what to do, and how production stands."""
 
 

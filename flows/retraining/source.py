@@ -9,10 +9,11 @@ from flows.graph import open_repo
 from flows.locked import RAW_FILE, lock_at
 from flows.scratch import scratch_folder
 from flows.watching.news import newest_data, uncommitted_data
+from genai_core import GenaiError
 from genai_core.config import PARAMS_FILE, Config, load_config
 
 
-class RetrainError(RuntimeError):
+class RetrainError(GenaiError):
     """A retraining cannot start, or could not end; the message says why, what to do, and how production stands."""
 
 

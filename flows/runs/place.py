@@ -16,6 +16,7 @@ from flows.graph import GraphError, dvc_stages, one_line, open_repo, path_of, st
 from flows.hashes import may_be_restored, recorded_stage, run_cache_entry, save_to_run_cache
 from flows.locked import LOCK_FILE
 from flows.runs.job import Job, LockEntry, changed_inputs, inputs_of, key_of
+from genai_core import GenaiError
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 
-class PlaceError(RuntimeError):
+class PlaceError(GenaiError):
     """A stage cannot work in a place, or what it made cannot be recorded; the message says why and what to do."""
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 
 from flows.git import GitError, git
 from flows.runs.snapshot import REFS, forget_snapshot
+from genai_core import GenaiError
 
 RUNS = Path(".genai/runs")
 CHECKOUT, LOCK, STOP, LOGS = "checkout", "lock", "stop", "logs"
@@ -27,7 +28,7 @@ _LOOK_S = 0.5  # who only looks whether a run lives holds its lock for microseco
 State = Literal["running", "completed", "failed", "stopped", "killed"]
 
 
-class RunError(RuntimeError):
+class RunError(GenaiError):
     """A run that is asked for is not there, or not in a state for what is asked; the message says what to do."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from flows.redact import without_secrets
 from flows.services.settings import AUTH, KEY, URL, Credentials, credentials_for, tls_context
 from flows.web import StatusError, WebError, basic, send
+from genai_core import GenaiError
 
 # Prefect's server answers so when another request holds its SQLite; it has undone what it began. Its own client asks
 # again, too.
@@ -17,7 +18,7 @@ UNAUTHORISED = 401
 _HOW_TO_BE_LET_IN = f"set {AUTH} to the server's user:password, or {URL} and {KEY} for Prefect Cloud"
 
 
-class ApiError(RuntimeError):
+class ApiError(GenaiError):
     """The server did not answer, refused, or was busy for some seconds; the message is one line.
 
     status: of HTTP; None: there was no answer of a Prefect server.

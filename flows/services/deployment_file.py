@@ -7,10 +7,12 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from genai_core import GenaiError
+
 DEPLOYMENTS = Path("deployments/prefect.yaml")
 
 
-class ServicesError(RuntimeError):
+class ServicesError(GenaiError):
     """Something could not be started or deployed; the message says what and where its log is."""
 
 

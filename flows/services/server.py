@@ -24,13 +24,14 @@ from flows.services.settings import (
 )
 from flows.services.silence import HEARTBEAT_S
 from flows.web import WebError, send
+from genai_core import GenaiError
 
 START_TIMEOUT_S = 60.0
 MOST_STARTS = 5
 _SCRIPT = Path(__file__).with_name("temporary_server.py")
 
 
-class ServerError(RuntimeError):
+class ServerError(GenaiError):
     """No Prefect server could be reached or started; the message is one line."""
 
 

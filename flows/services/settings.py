@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from genai_core import GenaiError
+
 URL, AUTH, KEY = "PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"
 SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 _HOME, _PROFILES, _PROFILE = "PREFECT_HOME", "PREFECT_PROFILES_PATH", "PREFECT_PROFILE"
@@ -33,7 +35,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-class SettingsError(ValueError):
+class SettingsError(GenaiError):
     """A file with Prefect's settings cannot be read; the message is one line."""
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from flows.data.addresses import is_address
 from flows.redact import without_secrets
 from flows.workspace import RAW_DATA
+from genai_core import GenaiError
 
 
-class WatchError(ValueError):
+class WatchError(GenaiError):
     """What is to be watched is not there or cannot be; the message says what to do."""
 
 

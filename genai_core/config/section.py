@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from genai_core import GenaiError
+
 PARAMS_FILE = "params.yaml"
 
 # A task's exit status for a fault of its input or config: running it again without a change would only fail again.
@@ -19,7 +21,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,64}$")]
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
-class ConfigError(ValueError):
+class ConfigError(GenaiError, ValueError):
     """params.yaml cannot be used; the message has one line a fault: the key, its value, what is allowed."""
 
 

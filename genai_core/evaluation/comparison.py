@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genai_core.config import EvaluationConfig
-from genai_core.data.dataset import Split
+from genai_core.data.dataset.dataset import Split
 from genai_core.evaluation.against import Labels, Resamples, SampleSet, sample_set
 from genai_core.evaluation.evaluate import Evaluation, evaluate_features
 from genai_core.evaluation.feature_network import ExtractorDescription

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from genai_core.config import TrainedExtractorConfig
-from genai_core.data.dataset import Dataset, Split
+from genai_core.data.dataset.dataset import Dataset, Split
 from genai_core.evaluation.extractor import trained_extractor
 from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.trained_network import Extractor

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from genai_core.data.dataset import Split, load_dataset
-from genai_core.data.decode import FORMATS
-from genai_core.data.ingest.items import Item
-from genai_core.data.ingest.recognise import read_source
+from genai_core.data.dataset.dataset import Split, load_dataset
+from genai_core.data.ingest.readers.items import Item
+from genai_core.data.ingest.readers.recognise import read_source
+from genai_core.data.raw.formats import FORMATS
 
 MAX_MEGAPIXELS = 25
 

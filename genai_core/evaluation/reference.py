@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from genai_core.config import EvaluationConfig
-from genai_core.data.dataset import SPLITS, Split
+from genai_core.data.dataset.dataset import SPLITS, Split
 from genai_core.evaluation.against import Labels, RealSet, real_set, sample_set, values_against
 from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.features import Features

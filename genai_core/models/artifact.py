@@ -213,7 +213,7 @@ def _card(description: ModelDescription) -> str:
     ]
     for section in _RECIPE_KEYS[1:]:
         lines += [f"### {section}", "", *_table(config[section]), ""]
-    use = ["from genai_core import load_model", "", 'model = load_model("this folder")']
+    use = ["from genai_core import load_model", "", 'load_model("this folder").draw(16).save("drawn")']
     lines += ["## Use", "", "```python", *use, "```"]
     return "\n".join(lines) + "\n"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from genai_core.config import TrainingConfig
-from genai_core.data.loader import Batches
+from genai_core.data.dataset.loader import Batches
 from genai_core.models.protocol import GenerativeModel
 from genai_core.progress import Progress
 from genai_core.training.allocator import keep_freed_memory

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from genai_core.config import TrainingConfig
-from genai_core.data.loader import Batch
+from genai_core.data.dataset.loader import Batch
 from genai_core.models.protocol import GenerativeModel, Part, to_unit
 from genai_core.training.curves import Row
 from genai_core.training.ema import ema_decay, ema_decay_from_scratch

@@ -1,11 +1,11 @@
-"""A decoding process that dies, never ends, or takes too much memory on files of such names (test_decoder_pool.py)."""
+"""A decoding process that dies, never ends, or takes too much memory on files of such names (decoding/test_pool.py)."""
 
 import os
 import signal
 from pathlib import Path
 
-from genai_core.data import decode_worker
-from genai_core.data.decode import Decoded, DecodeRule, Rejected, decode_file
+from genai_core.data.decoding import worker
+from genai_core.data.decoding.image import Decoded, DecodeRule, Rejected, decode_file
 
 
 def decode_or_die(path: str, rule: DecodeRule, content: bytes | None) -> Decoded | Rejected:
@@ -21,6 +21,6 @@ def decode_or_die(path: str, rule: DecodeRule, content: bytes | None) -> Decoded
 
 
 def main() -> None:
-    decode_worker.decode_file = decode_or_die
-    decode_worker.MAX_SECONDS_A_BATCH = 1
-    decode_worker.main()
+    worker.decode_file = decode_or_die
+    worker.MAX_SECONDS_A_BATCH = 1
+    worker.main()

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from genai_core.data.decode import Decoded, DecodeRule
+from genai_core.data.decoding.image import Decoded, DecodeRule
 
 
 def rule(**changes):

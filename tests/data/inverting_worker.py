@@ -2,8 +2,8 @@
 
 import hashlib
 
-from genai_core.data import decode_worker
-from genai_core.data.decode import Decoded, DecodeRule, Rejected, decode_file
+from genai_core.data.decoding import worker
+from genai_core.data.decoding.image import Decoded, DecodeRule, Rejected, decode_file
 
 
 def decode_inverted(path: str, rule: DecodeRule, content: bytes | None) -> Decoded | Rejected:
@@ -15,5 +15,5 @@ def decode_inverted(path: str, rule: DecodeRule, content: bytes | None) -> Decod
 
 
 def main() -> None:
-    decode_worker.decode_file = decode_inverted
-    decode_worker.main()
+    worker.decode_file = decode_inverted
+    worker.main()

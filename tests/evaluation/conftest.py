@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from genai_core.config import EvaluationConfig, TrainedExtractorConfig
-from genai_core.data.dataset import load_dataset
-from genai_core.data.writer import DatasetWriter
+from genai_core.data.dataset.dataset import load_dataset
+from genai_core.data.dataset.writer import DatasetWriter
 from genai_core.evaluation.extractor_training import train_extractor
 from genai_core.evaluation.reference import RealImages
 

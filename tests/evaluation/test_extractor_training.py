@@ -63,8 +63,8 @@ def test_progress_ends_with_all_images_and_a_loss(dataset):
 
 @pytest.mark.parametrize("labelled", [False, True])
 def test_a_classifier_without_two_classes_says_what_to_do(labelled, tmp_path):
-    from genai_core.data.dataset import load_dataset
-    from genai_core.data.writer import DatasetWriter
+    from genai_core.data.dataset.dataset import load_dataset
+    from genai_core.data.dataset.writer import DatasetWriter
 
     writer = DatasetWriter(tmp_path, image_size=12, channels=1, classes=("only",) if labelled else (), shard_images=100)
     images, labels = stripes(10)

@@ -122,10 +122,7 @@ def test_ctrl_c_while_the_temporary_server_starts(fresh: Path, tmp_path: Path) -
 
 def test_workspace_of_the_current_folder(done: Path) -> None:
     edit(done / "dvc.yaml", "python work.py out/train", "python -u work.py out/train")
-    command = [sys.executable, "-m", "flows.cli", "plan"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    answer = subprocess.run(command, cwd=done, env=environment, capture_output=True, text=True, check=True)
-    assert re.search(r"select +run +command: python work\.py", answer.stdout)
+    assert re.search(r"select +run +command: python work\.py", in_folder(done, "plan").stdout)
 
 
 def test_evaluate_measures_in_a_child_and_hands_on_its_fault(tmp_path: Path) -> None:
@@ -133,3 +130,31 @@ def test_evaluate_measures_in_a_child_and_hands_on_its_fault(tmp_path: Path) -> 
     answer = genai(tmp_path, "evaluate", "builtin:digits", "--against", "builtin:digits", TORCH_HOME=str(tmp_path))
     assert answer.returncode == 2
     assert "evaluate: no extractor: name Inception's weights with --weights FILE" in answer.stdout
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_workspace_before_or_behind_the_command(done: Path, tmp_path: Path, before: bool) -> None:
+    place = ["--workspace", str(done)]
+    for words in (["plan"], ["data", "status"], ["runs"], ["runs", "show", "none"]):
+        answer = in_folder(tmp_path, *(place + words if before else words + place))
+        assert answer.returncode == (2 if "none" in words else 0), answer.stderr
+        assert "no run" in answer.stderr if "none" in words else answer.stdout
+
+
+def test_workspace_of_the_environment(done: Path, tmp_path: Path) -> None:
+    assert in_folder(tmp_path, "plan", GENAI_WORKSPACE=str(done)).stdout.endswith("5 stages: 5 to keep\n")
+
+
+def test_debug_shows_where_an_error_comes_from(done: Path, tmp_path: Path) -> None:
+    words = ["--workspace", str(done), "runs", "show", "none"]
+    plain, debug = in_folder(tmp_path, *words), in_folder(tmp_path, "--debug", *words)
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in debug.stderr
+    assert plain.stderr.strip() in debug.stderr
+
+
+def in_folder(folder: Path, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """`genai` started in a folder, with exactly these words."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    command = [sys.executable, "-m", "flows.cli", *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)

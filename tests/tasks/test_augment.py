@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genai_core.data.dataset import load_dataset
-from genai_core.data.writer import DatasetWriter
+from genai_core.data.dataset.dataset import load_dataset
+from genai_core.data.dataset.writer import DatasetWriter
 from tasks import augment
 
 

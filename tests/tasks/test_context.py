@@ -23,7 +23,7 @@ def run_body(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
 
 def test_what_a_person_can_mend_is_one_line(tmp_path: Path) -> None:
     ended = run_body(
-        tmp_path, "from genai_core.data.sources import find_images; find_images(__import__('pathlib').Path('no'))"
+        tmp_path, "from genai_core.data.raw.rules import find_images; find_images(__import__('pathlib').Path('no'))"
     )
     assert ended.returncode == NEEDS_A_PERSON
     assert ended.stderr.startswith("train@x: no: expected a folder of images")

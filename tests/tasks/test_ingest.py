@@ -5,7 +5,7 @@ import pytest
 
 from genai_core.config import NEEDS_A_PERSON
 from genai_core.data.ingest.add import Added
-from genai_core.data.ingest.items import Fault
+from genai_core.data.ingest.readers.items import Fault
 from tasks import ingest
 from tests.packed import files_in
 

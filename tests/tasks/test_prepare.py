@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from genai_core.config import NEEDS_A_PERSON
-from genai_core.data.dataset import load_dataset
+from genai_core.data.dataset.dataset import load_dataset
 from genai_core.data.ingest.add import add_source
 from tasks import prepare
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from genai_core.config import NEEDS_A_PERSON
-from genai_core.data.dataset import load_dataset
+from genai_core.data.dataset.dataset import load_dataset
 from tasks import evaluate, extractor, generate, reference, report, report_parts, versions
 from tasks.report_parts import read_json
 from tests.tasks.small_run import small_params, write_datasets, write_model, write_selection

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from genai_core.data.loader import ResidentBatches
+from genai_core.data.dataset.loader import ResidentBatches
 from genai_core.models.artifact import build_model
 from genai_core.models.protocol import Loss
 from genai_core.progress import Progress

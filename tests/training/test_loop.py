@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genai_core.data.loader import ResidentBatches
+from genai_core.data.dataset.loader import ResidentBatches
 from genai_core.models.artifact import build_model
 from genai_core.progress import Progress
 from genai_core.training.checkpoint import Checkpoints

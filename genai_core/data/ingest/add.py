@@ -6,13 +6,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from genai_core.data.dataset import SPLITS, Split
-from genai_core.data.ingest.items import Fault, Item, Reading
+from genai_core.data.dataset.dataset import SPLITS, Split
 from genai_core.data.ingest.names import BUILTIN_PREFIX, checked_name, class_folder, default_name
-from genai_core.data.ingest.place import Placer
-from genai_core.data.ingest.recognise import read_source
+from genai_core.data.ingest.packing.placer import Placer
+from genai_core.data.ingest.readers.items import Fault, Item, Reading
+from genai_core.data.ingest.readers.recognise import read_source
 from genai_core.data.ingest.staging import staging
-from genai_core.data.source_json import Origin, read_note
+from genai_core.data.raw.source_json import Origin, read_note
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from genai_core.data.ingest import builtin
 from genai_core.data.ingest.archives import archive_stem, is_archive
-from genai_core.data.sources import is_bad_name, is_litter, printable
+from genai_core.data.raw.rules import is_bad_name, is_litter, printable
 
 BUILTIN_PREFIX = "builtin:"
 MAX_NAME_BYTES = 255  # of one part of a path, on every common file system

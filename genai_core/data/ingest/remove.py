@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from genai_core.data.facts import Indices
-from genai_core.data.ingest.pack_writer import pack_name, pack_number, sync_and_close
-from genai_core.data.ingest.packed_images import PackedImages
+from genai_core.data.cache.known_files import carry_over
+from genai_core.data.dataset.facts import Indices
+from genai_core.data.ingest.packing.pack_writer import pack_name, pack_number, sync_and_close
+from genai_core.data.ingest.packing.packed_images import PackedImages
 from genai_core.data.ingest.staging import staging
-from genai_core.data.known_files import carry_over
-from genai_core.data.pack_indexes import part_hashes, remember_pack
-from genai_core.data.packs import END_OF_PACK, Pack, padded
-from genai_core.data.sources import find_images
+from genai_core.data.raw.pack_indexes import part_hashes, remember_pack
+from genai_core.data.raw.packs import END_OF_PACK, Pack, padded
+from genai_core.data.raw.rules import find_images
 
 _CHUNK_BYTES = 1 << 20
 _GLOB = frozenset("*?[")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genai_core.data.ingest import pack_writer
 from genai_core.data.ingest.add import add_source
+from genai_core.data.ingest.packing import pack_writer
 from tests.packed import files_in
 
 

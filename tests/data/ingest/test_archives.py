@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genai_core.data.decode import IMAGE_EXTENSIONS
 from genai_core.data.ingest.archives import ArchiveLimits, archive_stem, is_archive, unpack
+from genai_core.data.raw.formats import IMAGE_EXTENSIONS
 
 PIXELS = np.random.default_rng(0).integers(0, 256, 500, dtype=np.uint8).tobytes()
 

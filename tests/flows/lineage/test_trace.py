@@ -25,7 +25,7 @@ from flows.registry.generate import sign
 from flows.registry.production import Production
 from flows.registry.promotion import promote, rollback
 from flows.registry.read import RegistryError, read_registry
-from genai_core.data.dataset import load_dataset
+from genai_core.data.dataset.dataset import load_dataset
 from genai_core.sampling.batch import Provenance, write_batch
 from tests.flows.conftest import DVC_WARNS, ROOT, genai, set_parameter, shell
 
@@ -64,7 +64,7 @@ from pathlib import Path
 
 if sys.argv[1] == "prepare":
     from genai_core.config import load_config
-    from genai_core.data.prepare import prepare
+    from genai_core.data.prepare.prepare import prepare
 
     config = load_config(Path("params.yaml"))
     out = Path("data/prepared")

@@ -33,7 +33,7 @@ def home(template: Path, tmp_path: Path) -> Path:
 
 def test_what_is_whole_is_kept_and_what_is_gone_or_wrong_is_noticed(home: Path) -> None:
     model = lay_out_production(home).folder / "models/candidate"
-    assert load_model(model).shape.image_size == 8
+    assert load_model(model).shape == (1, 8, 8)
     weights, inode = model / "model.safetensors", model.stat().st_ino
     lay_out_production(home)
     assert model.stat().st_ino == inode

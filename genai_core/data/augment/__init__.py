@@ -1,0 +1,1 @@
+"""New training images from old ones."""

@@ -1,0 +1,53 @@
+"""RandAugment (Cubuk et al. 2020): a few operations, drawn from a fixed list, all of one strength.
+
+torchvision's own class fills what comes in at the edge with black, and blends black into the seam besides; a model that
+learns to draw would learn to draw that. So the list is written out here, over torchvision's functions and `warp`.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torchvision.transforms.v2 import functional
+
+from genai_core.data.augment.warp import warp
+
+Operation = Callable[[torch.Tensor, float], torch.Tensor]
+
+LEVELS = 30
+# What the strongest level does, as in the paper's code.
+MOST_SHEAR, MOST_SHIFT_SHARE, MOST_DEGREES, MOST_FACTOR, MOST_BITS_LOST = 0.3, 150 / 331, 30.0, 0.9, 4
+
+
+def randaugment(image: torch.Tensor, operations: int, magnitude: int) -> torch.Tensor:
+    """`operations` of OPERATIONS in a row, drawn from torch's generator; where a sign makes sense it is drawn too.
+
+    image: (C, H, W) uint8, C 1 or 3 -> the same. magnitude: 1 to LEVELS.
+    """
+    for _ in range(operations):
+        index, sign = int(torch.randint(len(OPERATIONS), ())), 1 - 2 * int(torch.randint(2, ()))
+        image = list(OPERATIONS.values())[index](image, sign * magnitude / LEVELS)
+    return image
+
+
+def _shear(tangent: float) -> float:
+    return math.degrees(math.atan(tangent))
+
+
+# strength: -1 to 1.
+OPERATIONS: dict[str, Operation] = {
+    "identity": lambda image, _strength: image,
+    "shear_x": lambda image, strength: warp(image, shear_degrees=(_shear(MOST_SHEAR * strength), 0.0)),
+    "shear_y": lambda image, strength: warp(image, shear_degrees=(0.0, _shear(MOST_SHEAR * strength))),
+    "shift_x": lambda image, strength: warp(image, shift_px=(MOST_SHIFT_SHARE * strength * image.shape[-1], 0.0)),
+    "shift_y": lambda image, strength: warp(image, shift_px=(0.0, MOST_SHIFT_SHARE * strength * image.shape[-1])),
+    "rotate": lambda image, strength: warp(image, angle_degrees=MOST_DEGREES * strength),
+    "brightness": lambda image, strength: functional.adjust_brightness(image, 1 + MOST_FACTOR * strength),
+    "saturation": lambda image, strength: functional.adjust_saturation(image, 1 + MOST_FACTOR * strength),
+    "contrast": lambda image, strength: functional.adjust_contrast(image, 1 + MOST_FACTOR * strength),
+    "sharpness": lambda image, strength: functional.adjust_sharpness(image, 1 + MOST_FACTOR * strength),
+    "posterize": lambda image, strength: functional.posterize(image, 8 - round(MOST_BITS_LOST * abs(strength))),
+    "solarize": lambda image, strength: functional.solarize(image, 255 * (1 - abs(strength))),
+    "autocontrast": lambda image, _strength: functional.autocontrast(image),
+    "equalize": lambda image, _strength: functional.equalize(image),
+}

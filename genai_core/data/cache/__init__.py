@@ -1,0 +1,1 @@
+"""What is remembered between runs, outside of any version of the data."""

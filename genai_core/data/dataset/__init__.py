@@ -1,0 +1,1 @@
+"""A dataset, the form that every later stage reads: written, read, compared, described."""

@@ -1,0 +1,159 @@
+"""card.md: what is in a dataset, in words and tables, and which images to show in its pictures."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from genai_core.data.dataset.dataset import NO_LABEL, SPLITS, Dataset, DatasetInfo
+
+EXAMPLES_FILE = "examples.png"
+CLASSES_FILE = "classes.png"
+SIZES_FILE = "sizes.png"
+REJECTED_FILE = "rejected.csv"
+MAX_ROWS = 20
+LISTED_FILES = 3
+
+
+def prepared_card(
+    dataset: Dataset,
+    *,
+    total_files: int,
+    rejected: pd.DataFrame,
+    skipped: Mapping[str, int],
+    untrained: Sequence[str],
+    lost: Sequence[str],
+) -> str:
+    """The card of data/prepared, Markdown.
+
+    rejected: columns source, reason, detail. skipped: kinds of file that were not looked at, with counts. untrained:
+    classes so small that no image of them is for training. lost: classes of which no image was good.
+    """
+    lines = [
+        "# Dataset, prepared",
+        "",
+        *_facts(dataset.info),
+        f"- {total_files:,} image files found, {len(rejected):,} left out",
+        "",
+        f"![Examples of the training images, one row a class]({EXAMPLES_FILE})",
+        "",
+        f"![Images by class and split]({CLASSES_FILE})",
+        "",
+        *_class_table(dataset),
+        "",
+        f"![Files by the length of their shorter side, in pixels]({SIZES_FILE})",
+    ]
+    if untrained:
+        lines += ["", f"Too small, without a training image: {', '.join(untrained)}."]
+    if lost:
+        lines += ["", f"No class any more, as none of its images is good: {', '.join(lost)}."]
+    for group in look_alikes(dataset.info.classes):
+        lines += ["", f"Classes whose names differ in capitals or in form only: {', '.join(group)}."]
+    lines += ["", "## Left out", "", *_rejected_lines(rejected)]
+    if skipped:
+        lines += ["", "Not looked at: " + ", ".join(f"{kind} {count:,}" for kind, count in skipped.items()) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def augmented_card(before: Dataset, after: Dataset, settings: Mapping[str, object]) -> str:
+    """The card of data/augmented, Markdown. settings: of the `augment` section, what was applied."""
+    new = after.info.counts["train"] - before.info.counts["train"]
+    lines = [
+        "# Dataset, augmented",
+        "",
+        *_facts(after.info),
+        f"- {new:,} of the training images are changed copies of others; the test split has none",
+        f"- made from the dataset {before.info.fingerprint[:16]}",
+        "",
+    ]
+    if new:
+        lines += [f"![Training images, each with its copies to the right]({EXAMPLES_FILE})", ""]
+    lines += [*_class_table(after), "", "## How", ""]
+    lines += [f"- {name}: {_setting(value)}" for name, value in settings.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
+
+
+def class_counts(dataset: Dataset) -> list[tuple[str, tuple[int, ...]]]:
+    """Name of each class, in order, and its images by split; one row without classes."""
+    labels = [dataset.rows(split)["label"].to_numpy() for split in SPLITS]
+    names = enumerate(dataset.info.classes) if dataset.info.classes else [(NO_LABEL, "(none)")]
+    return [(name, tuple(int((split == label).sum()) for split in labels)) for label, name in names]
+
+
+def look_alikes(classes: Sequence[str]) -> list[list[str]]:
+    """Names that a person, or another system's disk, takes for one: A and a; e with an accent in one sign or in two.
+
+    They stay classes of their own, since a dataset of letters has A and a.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault(unicodedata.normalize("NFKC", name).casefold(), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def size_counts(sizes: Sequence[tuple[int, int, int]], most_rows: int = 16) -> list[tuple[str, tuple[int, ...]]]:
+    """Files by the length of their shorter side in pixels; sizes: width, height and number of files.
+
+    As they are when they are few, else in steps that grow by half, as what is small matters most.
+    """
+    sides: dict[int, int] = {}
+    for width, height, files in sizes:
+        sides[min(width, height)] = sides.get(min(width, height), 0) + files
+    if len(sides) <= most_rows:
+        return [(str(side), (files,)) for side, files in sorted(sides.items())]
+    rows: list[tuple[str, tuple[int, ...]]] = []
+    begin, largest = min(sides), max(sides)
+    while begin <= largest:
+        end = begin + max(1, begin // 2)
+        files = sum(count for side, count in sides.items() if begin <= side < end)
+        rows.append((f"{begin} to {end - 1}", (files,)))
+        begin = end
+    return rows
+
+
+def example_rows(rows: pd.DataFrame, columns: int) -> list[pd.DataFrame]:
+    """Rows of a manifest to show: for each class, or once without classes, at most `columns`, chosen by content."""
+    chosen = rows.sort_values("sha256", kind="stable")
+    return [part.head(columns) for _, part in chosen.groupby("label", sort=True)][:MAX_ROWS]
+
+
+def class_names(info: DatasetInfo, rows: Sequence[pd.DataFrame]) -> list[str]:
+    """A caption for each of example_rows; none without classes."""
+    return [info.classes[int(part["label"].iloc[0])] for part in rows] if info.classes else []
+
+
+def _facts(info: DatasetInfo) -> list[str]:
+    kind = {1: "grey", 3: "colour"}[info.channels]
+    moments = ", ".join(f"{mean:.4f} and {std:.4f}" for mean, std in zip(info.mean, info.std, strict=True))
+    return [
+        f"- {info.counts['train']:,} training and {info.counts['test']:,} test images, "
+        f"{info.image_size} x {info.image_size} pixels, {kind}",
+        f"- {len(info.classes) or 'no'} classes",
+        f"- mean and standard deviation of the training pixels, scaled to 0..1, by channel: {moments}",
+        f"- fingerprint {info.fingerprint[:16]}",
+    ]
+
+
+def _class_table(dataset: Dataset) -> list[str]:
+    lines = ["| class | " + " | ".join(SPLITS) + " |", "|---|" + "---:|" * len(SPLITS)]
+    for name, counts in class_counts(dataset):
+        escaped = name.replace("|", "\\|")
+        lines.append(f"| {escaped} | " + " | ".join(f"{count:,}" for count in counts) + " |")
+    return lines
+
+
+def _rejected_lines(rejected: pd.DataFrame) -> list[str]:
+    if rejected.empty:
+        return ["Nothing."]
+    lines = ["| reason | files |", "|---|---:|"]
+    lines += [f"| {reason} | {count:,} |" for reason, count in rejected["reason"].value_counts(sort=True).items()]
+    lines += ["", f"All of them stand in `{REJECTED_FILE}`; the first of each reason:", ""]
+    first = rejected.groupby("reason", sort=True).head(LISTED_FILES)
+    lines += [f"- `{file.source}`: {file.reason}: {file.detail}" for file in first.itertuples()]
+    return lines

@@ -1,0 +1,202 @@
+"""The dataset form that every later stage reads: a manifest, shards of uint8 pixels, and a description.
+
+A dataset folder holds
+    dataset.json        the description (DatasetInfo); its fingerprint stands for all that a model learns from
+    manifest.parquet    one row an image, what can change without its pixels: label, split, source, place, flags
+    shards/<sha>.npy    uint8 (N, C, H, W), named by the sha256 of the file; a shard holds images of one split
+    facts/<sha>.npy     for each image of that shard its hash and sums (facts.py)
+and, from the stages that write it, card.md with pictures, and decoders.json (decoding/versions.py).
+
+A shard may hold images that the manifest no longer names: they were removed, and writing the shard anew would have
+cost more than it saves (layout.py).
+"""
+
+import dataclasses
+import io
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from genai_core.data.dataset.facts import Facts, Pixels, facts_dtype, hex_column
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+SCHEMA_VERSION = 2
+NO_LABEL = -1
+
+MANIFEST_COLUMNS = {
+    "id": "str",  # short name: the head of sha256; a copy made by augmentation has its origin's and a number
+    "sha256": "str",  # of the pixels as they stand in the shard, (C, H, W) in C order
+    "label": "int64",  # index into classes, or NO_LABEL
+    "split": "str",
+    "source": "str",  # the file that it came from, relative to the raw data
+    "shard": "str",  # file name below shards/ and facts/
+    "row": "int64",  # index in the shard
+    "flags": "str",  # words apart by spaces, such as "wrong_extension" or "augmented:<id of the origin>"
+}
+# sha256 is in the facts, and an id that is its head need not be written: an empty one stands for it.
+STORED_COLUMNS = [column for column in MANIFEST_COLUMNS if column != "sha256"]
+
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """dataset.json. `mean` and `std` are a channel's, over the train split, of pixels scaled to 0..1."""
+
+    schema_version: int
+    image_size: int
+    channels: int
+    classes: tuple[str, ...]  # empty: the images have no labels
+    counts: dict[str, int]  # images by split
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprint: str  # sha256 of shape, classes and every image's pixels, label and split, in manifest order
+
+
+class Dataset:
+    """A dataset on disk: the manifest in memory, pixels read when they are asked for."""
+
+    def __init__(self, folder: Path, info: DatasetInfo, manifest: pd.DataFrame) -> None:
+        self.folder = folder
+        self.info = info
+        self.manifest = manifest
+
+    def rows(self, split: Split) -> pd.DataFrame:
+        """The manifest's rows of one split, in manifest order."""
+        return self.manifest[self.manifest["split"] == split]
+
+    def images(self, split: Split) -> Pixels:
+        """All images of one split, uint8 (N, C, H, W), in manifest order."""
+        return self.images_at(self.rows(split))
+
+    def labels(self, split: Split) -> Labels | None:
+        """Class indices (N,) int64 in the order of `images(split)`, or None when the dataset has no labels."""
+        if not self.info.classes:
+            return None
+        return self.rows(split)["label"].to_numpy(dtype=np.int64)
+
+    def images_at(self, rows: pd.DataFrame) -> Pixels:
+        """The images of some of the manifest's rows, uint8 (N, C, H, W), in the order of `rows`."""
+        size = self.info.image_size
+        images = np.empty((len(rows), self.info.channels, size, size), dtype=np.uint8)
+        codes, shards = pd.factorize(rows["shard"])
+        index_in_shard = rows["row"].to_numpy()
+        order = np.argsort(codes, kind="stable")
+        ends = np.cumsum(np.bincount(codes, minlength=len(shards)))
+        for shard, wanted in zip(shards, np.split(order, ends)[:-1], strict=True):
+            images[wanted] = self.shard(str(shard))[index_in_shard[wanted]]
+        return images
+
+    def shard(self, name: str) -> Pixels:
+        """The pixels of one shard, mapped into memory: read as they are used."""
+        pixels: Pixels = np.load(self.folder / "shards" / name, mmap_mode="r", allow_pickle=False)
+        return pixels
+
+    def shard_facts(self, name: str) -> Facts:
+        """The facts of one shard, of removed images too."""
+        return read_facts(self.folder, name, self.info.channels)
+
+    def facts_at(self, rows: pd.DataFrame) -> Facts:
+        """The facts of some of the manifest's rows (N,), in the order of `rows`."""
+        return _facts_at(self.folder, rows, self.info.channels)
+
+
+def load_dataset(folder: Path, *, needs_pixels: bool = True) -> Dataset:
+    """Open a dataset folder; without needs_pixels its shards may be missing.
+
+    Raises FileNotFoundError or ValueError, saying what to do, when it is none or damaged.
+    """
+    try:
+        info = load_info(folder)
+        manifest = pd.read_parquet(folder / "manifest.parquet")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{folder} is no dataset: {Path(error.filename or '').name} is missing; run `genai run prepare augment`"
+        ) from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ValueError(f"{folder} is damaged ({error}); delete it and run its stage again") from None
+    missing = [column for column in STORED_COLUMNS if column not in manifest.columns]
+    if missing:
+        raise ValueError(f"{folder}/manifest.parquet lacks the columns {', '.join(missing)}; run its stage again")
+    lost = [name for name in pd.unique(manifest["shard"]) if not (folder / "shards" / str(name)).is_file()]
+    if lost and needs_pixels:
+        raise FileNotFoundError(
+            f"{folder} is damaged: {len(lost)} shards are missing, first {lost[0]}; try `dvc checkout`"
+        )
+    digests = _facts_at(folder, manifest, info.channels)["sha256"]
+    manifest["sha256"] = pd.Series(hex_column(digests), dtype="str")
+    heads = pd.Series(hex_column(digests, digits=16), dtype="str")
+    manifest["id"] = heads.where(manifest["id"] == "", manifest["id"])
+    return Dataset(folder, info, manifest[list(MANIFEST_COLUMNS)])
+
+
+def load_info(folder: Path) -> DatasetInfo:
+    """The description of a dataset. Raises FileNotFoundError without one, and ValueError when it is damaged."""
+    try:
+        values = json.loads((folder / "dataset.json").read_text())
+    except ValueError as error:
+        raise ValueError(f"{folder} is damaged ({error}); delete it and run its stage again") from None
+    return _parse_info(folder, values)
+
+
+def read_facts(folder: Path, name: str, channels: int) -> Facts:
+    """The facts of one shard, read-only. Raises ValueError when they are missing or damaged."""
+    dtype = facts_dtype(channels)
+    try:
+        content = (folder / "facts" / name).read_bytes()
+        # What np.save makes of so many; np.load takes several times as long to understand that as to read all the rest.
+        head = _npy_head(dtype, max(0, len(content) - len(_npy_head(dtype, 1))) // dtype.itemsize)
+        if content.startswith(head) and (len(content) - len(head)) % dtype.itemsize == 0:
+            return np.frombuffer(content, dtype, offset=len(head))
+        facts: Facts = np.load(io.BytesIO(content), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{folder} is damaged: facts/{name} cannot be read ({error}); try `dvc checkout`") from None
+    if facts.dtype != dtype:
+        raise ValueError(f"{folder} is damaged: facts/{name} has another form; run its stage again")
+    return facts
+
+
+@cache
+def _npy_head(dtype: np.dtype[Any], count: int) -> bytes:
+    """What stands before the data of an array (count,) in a .npy file."""
+    head = io.BytesIO()
+    form = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
+    np.lib.format.write_array_header_1_0(head, form)
+    return head.getvalue()
+
+
+def _facts_at(folder: Path, rows: pd.DataFrame, channels: int) -> Facts:
+    codes, shards = pd.factorize(rows["shard"])
+    parts = [read_facts(folder, str(name), channels) for name in shards]
+    lengths = np.array([len(part) for part in parts], dtype=np.int64)
+    index = rows["row"].to_numpy()
+    if len(rows) and (index.min() < 0 or (index >= lengths[codes]).any()):
+        raise ValueError(f"{folder}/manifest.parquet names rows that its shards do not have; run its stage again")
+    facts: Facts = np.concatenate([np.empty(0, dtype=facts_dtype(channels)), *parts])
+    place = (np.cumsum(lengths) - lengths)[codes] + index
+    return np.asarray(facts[place])
+
+
+def _parse_info(folder: Path, values: dict[str, object]) -> DatasetInfo:
+    version = values.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ValueError(
+            f"{folder}/dataset.json has schema version {version}, this code reads {SCHEMA_VERSION}; run its stage again"
+        )
+    try:
+        info = DatasetInfo(**values)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise ValueError(f"{folder}/dataset.json is damaged ({error}); run its stage again") from None
+    # JSON knows lists only.
+    return dataclasses.replace(
+        info, classes=tuple(info.classes), mean=tuple(info.mean), std=tuple(info.std), counts=dict(info.counts)
+    )

@@ -1,0 +1,126 @@
+"""Training batches, in an order that depends on the seed and the step alone, wherever the images are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from genai_core.data.dataset.dataset import Dataset, Labels
+from genai_core.data.dataset.facts import Pixels
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images (B, C, H, W) uint8 and labels (B,) int64, or None when there are no classes."""
+
+    images: Tensor
+    labels: Tensor | None
+
+
+class ResidentBatches:
+    """Images (N, C, H, W) uint8 and labels (N,) int64 or None, kept on `device`, dealt out in batches.
+
+    Each epoch deals every image once, in an order of its own; a batch may span two epochs. The place in the data is the
+    step, so a resumed run needs nothing else. Raises ValueError for no image, or labels that do not fit.
+    """
+
+    def __init__(
+        self, images: Pixels, labels: Labels | None, *, batch_images: int, seed: int, device: torch.device
+    ) -> None:
+        _check(len(images), labels)
+        self._images = torch.from_numpy(images).to(device)
+        # Copied: a table's column may be read-only, which torch warns of.
+        self._labels = None if labels is None else torch.tensor(labels, device=device)
+        self._order = _Order(len(images), batch_images, seed)
+
+    def __len__(self) -> int:
+        """Images in an epoch."""
+        return len(self._images)
+
+    def at(self, step: int, part: range | None = None) -> Batch:
+        """The batch of that step, from 0 on; of it the places in `part` alone, None for all."""
+        indices = self._order.at(step, part).to(self._images.device)
+        return Batch(self._images[indices], None if self._labels is None else self._labels[indices])
+
+
+class MappedBatches:
+    """The same batches of a dataset's train split, read from its shards as they are needed.
+
+    The shards are mapped into memory: what is used often stays there, and the system takes it back when it needs room.
+    """
+
+    def __init__(self, dataset: Dataset, *, batch_images: int, seed: int, device: torch.device) -> None:
+        rows, labels = dataset.rows("train"), dataset.labels("train")
+        _check(len(rows), labels)
+        codes, names = pd.factorize(rows["shard"])
+        self._shards = [dataset.shard(str(name)) for name in names]
+        self._codes, self._rows = codes, rows["row"].to_numpy()
+        self._labels = None if labels is None else torch.tensor(labels)
+        self._device = device
+        self._order = _Order(len(rows), batch_images, seed)
+
+    def __len__(self) -> int:
+        """Images in an epoch."""
+        return len(self._rows)
+
+    def at(self, step: int, part: range | None = None) -> Batch:
+        """The batch of that step, from 0 on; of it the places in `part` alone, None for all."""
+        indices = self._order.at(step, part)
+        codes, rows = self._codes[indices.numpy()], self._rows[indices.numpy()]
+        images = np.empty((len(indices), *self._shards[0].shape[1:]), dtype=np.uint8)
+        for code in np.unique(codes):
+            wanted = np.flatnonzero(codes == code)
+            images[wanted] = self._shards[code][rows[wanted]]
+        labels = None if self._labels is None else self._labels[indices].to(self._device)
+        return Batch(torch.from_numpy(images).to(self._device), labels)
+
+
+Batches = ResidentBatches | MappedBatches
+
+
+def training_batches(
+    dataset: Dataset, *, batch_images: int, seed: int, device: torch.device, memory_bytes: int
+) -> Batches:
+    """The train split in memory on `device` if it takes at most memory_bytes, else mapped: the same batches."""
+    info = dataset.info
+    if info.counts["train"] * info.channels * info.image_size**2 > memory_bytes:
+        return MappedBatches(dataset, batch_images=batch_images, seed=seed, device=device)
+    images, labels = dataset.images("train"), dataset.labels("train")
+    return ResidentBatches(images, labels, batch_images=batch_images, seed=seed, device=device)
+
+
+class _Order:
+    """Which images stand in a batch of the endless sequence of epochs."""
+
+    def __init__(self, images: int, batch_images: int, seed: int) -> None:
+        self._images, self._batch_images, self._seed = images, batch_images, seed
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    def at(self, step: int, part: range | None) -> Tensor:
+        """Indices int64 of the batch of that step, (batch_images,), or of a part of its places."""
+        places = range(self._batch_images) if part is None else part
+        first, end = (step * self._batch_images + place for place in (places.start, places.stop))
+        parts = []
+        while first < end:
+            epoch, offset = divmod(first, self._images)
+            count = min(end - first, self._images - offset)
+            parts.append(self._epoch_order(epoch)[offset : offset + count])
+            first += count
+        return torch.cat(parts)
+
+    def _epoch_order(self, epoch: int) -> Tensor:
+        if epoch != self._epoch:
+            # SeedSequence mixes the two numbers: seed + epoch would give seed 1 the orders of seed 0, one epoch later.
+            seed = int(np.random.SeedSequence([self._seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+            self._order = torch.randperm(self._images, generator=torch.Generator().manual_seed(seed))
+            self._epoch = epoch
+        return self._order
+
+
+def _check(images: int, labels: Labels | None) -> None:
+    if images == 0:
+        raise ValueError("there is no image to train on: the train split is empty")
+    if labels is not None and (len(labels) != images or labels.min() < 0):
+        raise ValueError("expected one label, 0 or more, for every training image; label all images or none")

@@ -1,0 +1,124 @@
+"""Writing packs (raw/packs.py): the same images in the same order give the same bytes and the same name.
+
+Members are written in the order in which they come. The readers of sources give a fixed order, so a source that is
+added in two checkouts is the same version in both.
+"""
+
+import hashlib
+import os
+import re
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from genai_core.data.raw.packs import END_OF_PACK, PACK_EXTENSION, padded
+
+# A large file costs DVC no more than a small one; a removal rewrites the packs that held the image.
+MAX_PACK_BYTES = 256 << 20
+_CHUNK_BYTES = 1 << 20
+_NAME = re.compile(r"(\d+)-[0-9a-f]{16}" + re.escape(PACK_EXTENSION))
+
+
+@dataclass
+class _Open:
+    path: Path
+    number: int
+    file: IO[bytes]
+    size: int = 0
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data)
+        self.digest.update(data)
+        self.size += len(data)
+
+
+class PackWriter:
+    """Writes members into packs in `folder`, a new one when one is full; `finish` gives them their names."""
+
+    def __init__(self, folder: Path, *, first_number: int) -> None:
+        self._folder = folder
+        self._number = first_number
+        self._open: _Open | None = None
+        self.names: list[str] = []
+
+    def add(self, name: str, content: bytes | Path) -> None:
+        """Append an image: its bytes, or the file that holds them. Raises ValueError when it changes meanwhile."""
+        if isinstance(content, bytes):
+            self._begin(name, len(content)).write(content)
+            size = len(content)
+        else:
+            with content.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                pack, left = self._begin(name, size), size
+                while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
+                    pack.write(chunk)
+                    left -= len(chunk)
+                if left or file.read(1):
+                    raise ValueError(f"{content} changed while it was read, nothing was added; try again")
+        assert self._open is not None
+        self._open.write(bytes(padded(size) - size))
+
+    def finish(self) -> list[str]:
+        """The names of all packs, which are on the disk now."""
+        self._close()
+        return self.names
+
+    def close(self) -> None:
+        """Without `finish` before it, what is open stays unfinished, under a name that nothing reads."""
+        if self._open is not None:
+            self._open.file.close()
+            self._open = None
+
+    def _begin(self, name: str, size: int) -> _Open:
+        header = member_header(name, size)
+        if self._open and self._open.size + len(header) + padded(size) + len(END_OF_PACK) > MAX_PACK_BYTES:
+            self._close()
+        if self._open is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path = self._folder / f"{self._number}.new"
+            self._open = _Open(path, self._number, path.open("xb"))
+            self._number += 1
+        self._open.write(header)
+        return self._open
+
+    def _close(self) -> None:
+        if self._open is None:
+            return
+        self._open.write(END_OF_PACK)
+        sync_and_close(self._open.file)
+        name = pack_name(self._open.number, self._open.digest.hexdigest())
+        os.rename(self._open.path, self._folder / name)
+        self.names.append(name)
+        self._open = None
+
+
+def member_header(name: str, size: int) -> bytes:
+    """The headers of a member; nothing of when, where and by whom it was packed."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o644
+    return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
+
+
+def pack_name(number: int, sha256: str) -> str:
+    return f"{number:04d}-{sha256[:16]}{PACK_EXTENSION}"
+
+
+def pack_number(name: str) -> int | None:
+    """The number of a pack that was written here; None for another's tar."""
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def next_number(names: Iterable[str]) -> int:
+    """One more than the highest of those that are there."""
+    return max((number for name in names if (number := pack_number(name)) is not None), default=-1) + 1
+
+
+def sync_and_close(file: IO[bytes]) -> None:
+    """So that after a crash of the machine there is no file that has its name but not its bytes."""
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()

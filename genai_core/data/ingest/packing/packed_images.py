@@ -1,0 +1,52 @@
+"""The images that stand in the packs of one data/raw/NAME, found by their names."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+
+from genai_core.data.raw.locations import Member
+from genai_core.data.raw.pack_indexes import PackStamp, indexed_pack
+from genai_core.data.raw.packs import Pack, is_pack
+
+
+class PackedImages:
+    """folder: data/raw/NAME, there or not; indexes: where it is remembered what is in each pack.
+
+    Raises ValueError for a damaged pack: nobody knows what is in it.
+    """
+
+    def __init__(self, folder: Path, indexes: Path | None) -> None:
+        self.packs: dict[str, Pack] = {}
+        self.stamps: dict[str, PackStamp] = {}
+        self._folder = folder
+        self._first_rows: list[int] = []
+        self._rows: dict[str, int] = {}
+        paths = sorted(path for path in folder.glob("*") if is_pack(f"{folder.name}/{path.name}"))
+        self._files = [path.name for path in paths]
+        total = 0
+        for path in paths:
+            pack, self.stamps[path.name] = indexed_pack(path, indexes)
+            if pack.damage is not None:
+                raise ValueError(
+                    f"{path}: {pack.damage}; nothing was changed; bring the pack back (dvc checkout), or remove it"
+                )
+            self.packs[path.name] = pack
+            self._first_rows.append(total)
+            total += len(pack.names)
+        # Where a name stands in several packs, the first counts: so the last is entered first.
+        for first, pack in zip(reversed(self._first_rows), reversed(self.packs.values()), strict=True):
+            self._rows.update(zip(pack.names, range(first, first + len(pack.names)), strict=True))
+
+    def find(self, name: str) -> Member | None:
+        """name: CLASS/file or file."""
+        row = self._rows.get(name)
+        if row is None:
+            return None
+        number = bisect_right(self._first_rows, row) - 1
+        file = self._files[number]
+        pack = self.packs[file]
+        at = row - self._first_rows[number]
+        return Member(str(self._folder / file), int(pack.offsets[at]), int(pack.sizes[at]), name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)

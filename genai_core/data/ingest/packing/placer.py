@@ -1,0 +1,153 @@
+"""Images on their way into data/raw: packed beside it, compared with what is there, moved in together at the end."""
+
+import filecmp
+import io
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from genai_core.data.dataset.dataset import Split
+from genai_core.data.dataset.facts import Pixels
+from genai_core.data.ingest.packing.pack_writer import PackWriter, next_number
+from genai_core.data.ingest.packing.packed_images import PackedImages
+from genai_core.data.ingest.packing.png import encode_png
+from genai_core.data.raw.locations import Member, PackReader
+from genai_core.data.raw.pack_indexes import part_hashes, remember_pack
+from genai_core.data.raw.packs import read_pack
+from genai_core.data.raw.source_json import SOURCE_FILE, Origin, read_note
+
+
+class Placer:
+    """Gathers new images in packs in `staging`, which lies on the same file system as `into`, until move_in.
+
+    indexes: where it is remembered what is in each pack (pack_indexes.py). To be closed, whatever happens.
+    """
+
+    def __init__(self, into: Path, staging: Path, indexes: Path | None = None) -> None:
+        self._into = into
+        self._staging = staging
+        self._indexes = indexes
+        self._there: dict[str, PackedImages] = {}
+        self._writers: dict[str, PackWriter] = {}
+        self._placed: set[str] = set()
+        self._notes: list[str] = []
+        self._reader = PackReader()
+        self.kept_images = 0
+
+    @property
+    def new_images(self) -> int:
+        return len(self._placed)
+
+    def place(self, path: str, content: Path | bytes | Pixels) -> None:
+        """Take one image; path: below `into`, NAME/... Raises ValueError when another one has its place."""
+        name, _, file = path.partition("/")
+        target = self._into / path
+        there = self._packed(name).find(file)
+        if there is not None or os.path.lexists(target):
+            if not (_is_same(target, content) if there is None else self._is_packed(there, content)):
+                raise ValueError(
+                    f"{target} is there with other content, nothing was added; to keep both, add the source under "
+                    f"another name: --as {name.removesuffix('.train').removesuffix('.test')}-2"
+                )
+            self.kept_images += 1
+            return
+        if path in self._placed:
+            raise ValueError(f"two images of the source would be {path}, nothing was added; rename one")
+        if name not in self._writers:
+            first_number = next_number(self._packed(name).packs)
+            self._writers[name] = PackWriter(self._staging / name, first_number=first_number)
+        self._writers[name].add(file, content if isinstance(content, (bytes, Path)) else encode_png(content))
+        self._placed.add(path)
+
+    def note(self, name: str, split: Split | None, origin: Origin | None) -> None:
+        """What source.json is to say of the folder NAME. Raises ValueError when older images would change sides."""
+        folder = self._into / name
+        old = read_note(folder)
+        if split is not None and folder.is_dir() and old.split != split:
+            raise ValueError(
+                f"{folder} is there, and its {SOURCE_FILE} does not say that it is for {split}; nothing was added; add "
+                f"the source under another name: --as {name.removesuffix(f'.{split}')}-2"
+            )
+        new = old if split is None else type(old)(split, old.origins)
+        if origin is not None:
+            new = new.with_origin(origin)
+        if new == old:
+            return
+        (self._staging / name).mkdir(parents=True, exist_ok=True)
+        (self._staging / name / SOURCE_FILE).write_text(new.to_json(), encoding="utf-8")
+        self._notes.append(f"{name}/{SOURCE_FILE}")
+
+    def move_in(self) -> None:
+        """Move all to their places; when that fails in the middle, it is as it was before."""
+        packs = [f"{name}/{pack}" for name, writer in self._writers.items() for pack in writer.finish()]
+        new = [*self._notes, *packs]
+        self._into.mkdir(parents=True, exist_ok=True)
+        done: list[tuple[Path, bytes | None]] = []  # a file that was moved, and what it replaced
+        whole: list[Path] = []
+        try:
+            for name in sorted({path.split("/", 1)[0] for path in new}):
+                if not (self._into / name).exists():
+                    os.rename(self._staging / name, self._into / name)  # at once, with its source.json
+                    whole.append(self._into / name)
+                    continue
+                for path in new:
+                    if path.startswith(f"{name}/"):
+                        place = self._into / path
+                        before = place.read_bytes() if place.name == SOURCE_FILE and place.exists() else None
+                        os.replace(self._staging / path, place)
+                        done.append((place, before))
+        except BaseException:
+            for folder in whole:
+                shutil.rmtree(folder)
+            for place, before in done:
+                if before is None:
+                    place.unlink()
+                else:
+                    place.write_bytes(before)
+            raise
+        if self._indexes is not None:
+            with suppress(OSError):  # all is in its place: what is not remembered is read again
+                for path in packs:
+                    pack = self._into / path
+                    remember_pack(pack, read_pack(pack), part_hashes(pack), self._indexes)
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+        self._reader.close()
+
+    def _packed(self, name: str) -> PackedImages:
+        if name not in self._there:
+            self._there[name] = PackedImages(self._into / name, self._indexes)
+        return self._there[name]
+
+    def _is_packed(self, member: Member, content: Path | bytes | Pixels) -> bool:
+        if isinstance(content, Path):
+            return content.stat().st_size == member.size and content.read_bytes() == self._reader.read(member)
+        return _is_same_content(self._reader.read(member), content)
+
+
+def _is_same(target: Path, content: Path | bytes | Pixels) -> bool:
+    """Whether what is to be placed is there already: the same bytes or, for pixels, the same pixels."""
+    if not target.is_file():
+        return False
+    if isinstance(content, Path):
+        return filecmp.cmp(content, target, shallow=False)
+    return _is_same_content(target.read_bytes(), content)
+
+
+def _is_same_content(there: bytes, content: bytes | Pixels) -> bool:
+    if isinstance(content, bytes):
+        return there == content
+    if there == encode_png(content):
+        return True
+    # Another version of zlib packs the same pixels into other bytes.
+    try:
+        with Image.open(io.BytesIO(there), formats=["PNG"]) as image:
+            return np.array_equal(np.asarray(image).reshape(content.shape), content)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return False

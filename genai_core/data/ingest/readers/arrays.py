@@ -1,0 +1,76 @@
+"""Images that lie as one array in a file: read one by one, so that memory does not depend on how many there are."""
+
+import gzip
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO
+
+import numpy as np
+
+from genai_core.data.dataset.dataset import Split
+from genai_core.data.dataset.facts import Pixels
+from genai_core.data.ingest.readers.items import Item
+
+CHANNELS = (1, 3, 4)
+MAX_IMAGE_BYTES = 512 << 20  # a header that asks for more is no image's
+DAMAGED = (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+
+
+def array_items(
+    file: IO[bytes], shape: Sequence[int], labels: Sequence[str] | None, *, source: str, stem: str, split: Split | None
+) -> Iterator[Item]:
+    """The images of an array whose bytes are next in `file`, named <stem>-<index>.png.
+
+    shape: (N, H, W), (N, H, W, C) or (N, C, H, W) with C of 1, 3 or 4. Raises ValueError when the file ends early.
+    """
+    check_layout(shape, source)
+    channels_first = is_channels_first(shape)
+    size = int(np.prod(shape[1:], dtype=np.int64))
+    for index in range(shape[0]):
+        with damage_named(source):
+            content = file.read(size)
+        if len(content) < size:
+            raise ValueError(f"{source}: cut short: {shape[0]:,} images were announced, it ends in number {index:,}")
+        pixels: Pixels = np.frombuffer(content, dtype=np.uint8).reshape(shape[1:])
+        if channels_first:
+            pixels = pixels.transpose(1, 2, 0)
+        yield Item(indexed_name(stem, index), labels[index] if labels is not None else None, split, pixels)
+
+
+def check_layout(shape: Sequence[int], source: str) -> None:
+    """Raises ValueError when a shape is not that of some images."""
+    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in CHANNELS and shape[1] not in CHANNELS):
+        raise ValueError(
+            f"{source}: expected images as an array (N, H, W), (N, H, W, C) or (N, C, H, W) with C of 1, 3 or 4, "
+            f"got the shape {tuple(shape)}"
+        )
+    if not all(side > 0 for side in shape):
+        raise ValueError(f"{source}: holds no image: its shape is {tuple(shape)}")
+    if int(np.prod([int(side) for side in shape[1:]], dtype=object)) > MAX_IMAGE_BYTES:
+        raise ValueError(f"{source}: announces images of {tuple(shape[1:])}, more than {MAX_IMAGE_BYTES:,} bytes each")
+
+
+def is_channels_first(shape: Sequence[int]) -> bool:
+    """(N, H, W, C) is what most files hold, and what is taken when both could be meant."""
+    return len(shape) == 4 and shape[3] not in CHANNELS
+
+
+def check_label_count(images: int, labels: int, source: str, labels_source: str) -> None:
+    if images != labels:
+        raise ValueError(f"{source} holds {images:,} images, {labels_source} {labels:,} labels; they are no pair")
+
+
+def indexed_name(stem: str, index: int) -> str:
+    return f"{stem}-{index:06d}.png"
+
+
+@contextmanager
+def damage_named(source: str) -> Iterator[None]:
+    """Turns what decompression raises into a ValueError that names the file."""
+    try:
+        yield
+    except DAMAGED as error:
+        raise ValueError(f"{source}: damaged ({error}); fetch it again") from None

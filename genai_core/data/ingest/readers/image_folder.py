@@ -1,0 +1,117 @@
+"""A folder of image files: a folder a class, or flat with a table of labels, or flat and without labels."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from genai_core.data.dataset.dataset import Split
+from genai_core.data.ingest.readers.items import Fault, Item, Reading, join_readings, side_of
+from genai_core.data.ingest.readers.label_table import find_table, match_rows, read_table
+from genai_core.data.raw.rules import find_images, is_litter
+
+
+def read_image_folder(folder: Path, *, split_from_folders: bool) -> Reading:
+    """Every image file below `folder`. split_from_folders: its folders train/ and test/ are sides, not classes.
+
+    Raises ValueError or NotADirectoryError when there is nothing to read, or when it can be read in two ways.
+    """
+    found = find_images(folder)
+    wrapper = _wrapper(found.files)
+    root = folder / wrapper if wrapper else folder
+    files = [path.removeprefix(f"{wrapper}/") if wrapper else path for path in found.files]
+    sides = _side_folders(folder, files) if split_from_folders else {}
+    if sides:
+        # train/hat/1.png and, where test/ and val/ are both held out, hat/val/1.png.
+        several = len(sides) > len(set(sides.values()))
+        parts = [
+            _read_part(root, [path for path in files if path.startswith(f"{top}/")], top, side, apart=several)
+            for top, side in sides.items()
+        ]
+        reading = join_readings(parts)
+    else:
+        reading = _read_part(root, files, "", None, apart=False)
+    reading.skipped = {**found.skipped}
+    reading.bad_names = found.bad_names
+    reading.wrapper = wrapper
+    tops = {path.split("/", 1)[0] for path in files if "/" in path}
+    if empty := sorted(_folders(root) - tops) if tops else []:
+        reading.notes.append(f"note: no image in the folders {', '.join(empty)}")
+    if not split_from_folders and tops and all(map(side_of, tops)):
+        named = " and ".join(sorted(tops))
+        reading.notes.append(
+            f"note: {named} were taken as classes; if they are parts of one set, add it with --split-from-folders"
+        )
+    return reading
+
+
+def _folders(root: Path) -> set[str]:
+    return {entry.name for entry in root.iterdir() if entry.is_dir() and not is_litter(entry.name)}
+
+
+def _read_part(root: Path, files: Sequence[str], top: str, side: Split | None, *, apart: bool) -> Reading:
+    """The images of one side, those below the folder `top`; apart: keep the name of `top` in theirs."""
+    below = f"{top}/" if top else ""
+    table = _table(root, files, top)
+    faults: list[Fault] = []
+    items: list[Item] = []
+    if table:
+        labelled, faults = match_rows(table, read_table(table), files)
+        inner = _common_folder(files)
+        for path, claim in labelled.items():
+            rest = path.removeprefix(inner)
+            place = f"{top}/{rest}" if apart else rest
+            items.append(Item(place, claim.label, side or claim.split, root / path))
+        return Reading(items, len(items), faults, notes=[f"labels: {table.relative_to(root)}"])
+    with_class = [path for path in files if "/" in path.removeprefix(below)]
+    for path in files:
+        label, slash, rest = path.removeprefix(below).partition("/")
+        if not slash and with_class:
+            faults.append(Fault(path, "no_label", "lies beside the class folders, not in one of them"))
+            continue
+        place = rest if slash else label
+        items.append(Item(f"{top}/{place}" if apart else place, label if slash else None, side, root / path))
+    return Reading(items, len(items), faults)
+
+
+def _table(root: Path, files: Sequence[str], top: str) -> Path | None:
+    """The table of labels: beside the images when they lie in one folder, or in a folder above them."""
+    if not files:
+        return None
+    inner = _common_folder(files)
+    is_flat = all("/" not in path.removeprefix(inner) for path in files)
+    for folder in _upwards(inner if is_flat else top):
+        if table := find_table(root / folder, is_flat=is_flat):
+            return table
+    return None
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    path = PurePosixPath(folder)
+    yield from (str(place) for place in (path, *path.parents))
+
+
+def _common_folder(files: Sequence[str]) -> str:
+    """The folder in which all of them lie, with its slash; empty for the root."""
+    parents = {path.rpartition("/")[0] for path in files}
+    first = min(parents, key=len)
+    while first and not all(parent == first or parent.startswith(f"{first}/") for parent in parents):
+        first = first.rpartition("/")[0]
+    return f"{first}/" if first else ""
+
+
+def _side_folders(folder: Path, files: Sequence[str]) -> dict[str, Split]:
+    """The folders train, test ... with their sides, if any. Raises ValueError when others are beside them."""
+    tops = sorted({path.split("/", 1)[0] for path in files if "/" in path})
+    sides = {top: side for top in tops if (side := side_of(top)) is not None}
+    others = [top for top in tops if top not in sides] + [path for path in files if "/" not in path]
+    if sides and others:
+        raise ValueError(
+            f"{folder}: beside {', '.join(sides)} there is {others[0]} ({len(others):,} in all), of which no one knows "
+            "on which side it is; move it, or add without --split-from-folders"
+        )
+    return sides
+
+
+def _wrapper(files: Sequence[str]) -> str | None:
+    """The one folder that everything lies in, when there are folders in it: photos/shirt/1.jpg, photos/hat/2.jpg."""
+    tops = {path.split("/", 1)[0] for path in files}
+    return tops.pop() if len(tops) == 1 and all(path.count("/") >= 2 for path in files) else None

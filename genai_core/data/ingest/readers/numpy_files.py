@@ -1,0 +1,183 @@
+"""NumPy's .npy and .npz: images in one array, labels in another of the same .npz or in a second .npy.
+
+Only headers and bytes are read, never np.load: an array of Python objects is a pickle, and is refused.
+"""
+
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, damage_named
+from genai_core.data.ingest.readers.items import Item, Reading, join_readings, side_of
+
+NUMPY_EXTENSIONS = (".npy", ".npz")
+_IMAGE_WORDS = ("images", "image", "x", "data", "imgs", "pixels")
+_LABEL_WORDS = ("labels", "label", "y", "targets", "target", "classes", "class")
+_MAX_LABEL_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class _Array:
+    """One array of a file: `member` of an .npz, or all of an .npy (None)."""
+
+    path: Path
+    member: str | None
+
+    @property
+    def name(self) -> str:
+        return self.path.stem if self.member is None else self.member.removesuffix(".npy")
+
+    def __str__(self) -> str:
+        return str(self.path) if self.member is None else f"{self.path}[{self.name}]"
+
+
+@dataclass(frozen=True)
+class _Header:
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran_order: bool
+
+
+def read_numpy(files: Sequence[Path]) -> Reading:
+    """The arrays of images in some .npy and .npz files, each with its labels.
+
+    An array is named by the words images, x or data and labels, y or targets, with train, test or val for its side:
+    x_train, train_images, images, y-test.npy. Raises ValueError that lists the arrays when none is found so.
+    """
+    readings = []
+    for path in files:
+        if path.suffix.lower() == ".npz":
+            readings += _read_group(_members(path), prefix=path.stem)
+    readings += _read_group([_Array(path, None) for path in files if path.suffix.lower() == ".npy"], prefix="")
+    return join_readings(readings)
+
+
+def with_labels_beside(path: Path) -> list[Path]:
+    """An .npy of images and the .npy of labels beside it, if there is one by the words of their names."""
+    kind, rest = _parts(path.stem)
+    if path.suffix.lower() != ".npy" or kind != "images":
+        return [path]
+    beside = (other for other in sorted(path.parent.iterdir()) if other.suffix.lower() == ".npy")
+    return [path, *[other for other in beside if _parts(other.stem) == ("labels", rest)][:1]]
+
+
+def _read_group(arrays: Sequence[_Array], prefix: str) -> list[Reading]:
+    if not arrays:
+        return []
+    parts = {array: _parts(array.name) for array in arrays}
+    if len(arrays) == 1 and parts[arrays[0]][0] is None:
+        parts = {arrays[0]: ("images", arrays[0].name)}
+    elif sorted(array.name for array in arrays) == ["arr_0", "arr_1"]:  # np.savez(file, images, labels)
+        parts = {array: ("images" if array.name == "arr_0" else "labels", "") for array in arrays}
+    images = [array for array in arrays if parts[array][0] == "images"]
+    if not images:
+        listed = ", ".join(f"{array.name} {_header(array).shape}" for array in arrays)
+        raise ValueError(
+            f"{arrays[0].path}: no array of images found by its name; expected one of {', '.join(_IMAGE_WORDS)} "
+            f"(and train, test or val, as in x_train), got {listed}"
+        )
+    readings = []
+    for array in images:
+        rest = parts[array][1]
+        labels = [other for other in arrays if parts[other] == ("labels", rest)]
+        if len(labels) > 1:
+            raise ValueError(f"{array}: two arrays of labels for it, {labels[0].name} and {labels[1].name}; keep one")
+        stem = "-".join(word for word in (prefix, rest) if word) or array.name
+        readings.append(_read_pair(array, labels[0] if labels else None, stem))
+    return readings
+
+
+def _read_pair(images: _Array, labels: _Array | None, stem: str) -> Reading:
+    header = _header(images)
+    if header.dtype != np.uint8:
+        raise ValueError(
+            f"{images}: expected uint8 pixels from 0 to 255, got {header.dtype}; convert them, for example "
+            "(x * 255).round().astype('uint8') for values from 0 to 1"
+        )
+    check_layout(header.shape, str(images))
+    if header.fortran_order:
+        raise ValueError(f"{images}: is in Fortran order; save it again with np.ascontiguousarray")
+    names = _read_labels(labels, header.shape[0], images) if labels else None
+    splits = {side for word in re.split(r"[-._]", images.name) if (side := side_of(word))}
+    split = splits.pop() if len(splits) == 1 else None
+
+    def items() -> Iterator[Item]:
+        with _opened(images) as file:
+            _read_header(file, images)
+            yield from array_items(file, header.shape, names, source=str(images), stem=stem, split=split)
+
+    notes = [] if labels else [f"{images}: no array of labels beside it, its images have no class"]
+    return Reading(items(), header.shape[0], notes=notes)
+
+
+def _read_labels(array: _Array, count: int, images: _Array) -> list[str]:
+    header = _header(array)
+    shape = header.shape[:1] if header.shape[1:] == (1,) else header.shape  # (N, 1) is what MedMNIST holds
+    if len(shape) != 1 or header.dtype.kind not in "iuUb":
+        raise ValueError(
+            f"{array}: expected one whole number or text an image, an array (N,), got {header.dtype} {header.shape}"
+        )
+    check_label_count(count, shape[0], str(images), array.name)
+    size = shape[0] * header.dtype.itemsize
+    if size > _MAX_LABEL_BYTES:
+        raise ValueError(f"{array}: announces {size:,} bytes of labels; more than {_MAX_LABEL_BYTES:,} are not read")
+    with _opened(array) as file, damage_named(str(array)):
+        _read_header(file, array)
+        content = file.read(size)
+    if len(content) < size:
+        raise ValueError(f"{array}: cut short: {shape[0]:,} labels were announced")
+    return [str(label) for label in np.frombuffer(content, dtype=header.dtype).tolist()]
+
+
+def _parts(name: str) -> tuple[str | None, str]:
+    """("images", "train") for x_train; (None, name) for a name without such a word."""
+    words = [word for word in re.split(r"[-._]", name) if word]
+    for kind, known in (("images", _IMAGE_WORDS), ("labels", _LABEL_WORDS)):
+        for word in words:
+            if word.lower() in known:
+                return kind, "-".join(other for other in words if other is not word)
+    return None, name
+
+
+def _header(array: _Array) -> _Header:
+    with _opened(array) as file:
+        return _read_header(file, array)
+
+
+def _read_header(file: IO[bytes], array: _Array) -> _Header:
+    with damage_named(str(array)):
+        try:
+            version = np.lib.format.read_magic(file)
+            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+            shape, fortran_order, dtype = read(file)
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"{array}: no NumPy file that can be read ({error})") from None
+    if dtype.hasobject:
+        raise ValueError(f"{array}: holds Python objects, which are a pickle and could run code; it is never read")
+    return _Header(tuple(shape), dtype, fortran_order and len(shape) > 1)
+
+
+@contextmanager
+def _opened(array: _Array) -> Iterator[IO[bytes]]:
+    if array.member is None:
+        with array.path.open("rb") as file:
+            yield file
+        return
+    with damage_named(str(array.path)), zipfile.ZipFile(array.path) as archive, archive.open(array.member) as member:
+        yield member
+
+
+def _members(path: Path) -> list[_Array]:
+    with damage_named(str(path)), zipfile.ZipFile(path) as archive:
+        if any(item.flag_bits & 1 for item in archive.infolist()):
+            raise ValueError(f"{path}: is encrypted; unpack it yourself")
+        names = [item.filename for item in archive.infolist() if item.filename.endswith(".npy")]
+    if not names:
+        raise ValueError(f"{path}: holds no array")
+    return [_Array(path, name) for name in sorted(names)]

@@ -1,0 +1,55 @@
+"""Files with the same pixels. "The same" is after decoding and resizing, as a model sees them: the same picture saved
+as PNG and as BMP would otherwise stand in train and in test."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from genai_core.data.cache.digest_index import DigestIndex, heads_of
+from genai_core.data.dataset.facts import Indices, rows_at
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """kept: indices of the files to keep (N,), in order; of: by index of a left-out file, the kept one with the same
+    pixels; contradicting: files with the same pixels under different labels, none of them kept.
+    """
+
+    kept: Indices
+    of: dict[int, int]
+    contradicting: tuple[tuple[int, ...], ...]
+
+
+def find_duplicates(index: DigestIndex, labels: Indices, ranks: npt.NDArray[np.integer], among: Indices) -> Duplicates:
+    """Of several files with the same pixels, the one with the lowest rank is kept, then the first.
+
+    index: N hashes, labels and ranks (N,) of all files; among: indices of those that were decoded, in order.
+    """
+    decoded = index.at(among)
+    same = decoded.heads[1:] == decoded.heads[:-1]
+    is_alone = np.ones(len(among), dtype=np.bool_)
+    is_alone[decoded.order[1:][same]] = False
+    is_alone[decoded.order[:-1][same]] = False
+    alone, among = among[is_alone], among[~is_alone]
+    if len(among) == 0:  # nearly always, and quickly told
+        return Duplicates(alone, {}, ())
+    among = among[np.argsort(ranks[among], kind="stable")]
+    pixels, label = rows_at(index.digests, among), labels[among]
+    # Eight bytes tell images apart, unless somebody has made them collide: that is seen below.
+    _, first, group = np.unique(heads_of(pixels), return_index=True, return_inverse=True)
+    if not (pixels == pixels[first[group]]).all():
+        raise ValueError("two images have hashes that agree in their first 64 bits; somebody has made them so")
+    contradicts = np.zeros(len(first), dtype=np.bool_)
+    np.logical_or.at(contradicts, group, label != label[first[group]])
+    is_kept = np.zeros(len(among), dtype=np.bool_)
+    is_kept[first[~contradicts]] = True
+    later = np.flatnonzero(~is_kept & ~contradicts[group])
+    groups: dict[int, list[int]] = {}
+    for place in np.flatnonzero(contradicts[group]).tolist():
+        groups.setdefault(int(group[place]), []).append(int(among[place]))
+    return Duplicates(
+        np.sort(np.concatenate([alone, among[is_kept]])),
+        dict(zip(among[later].tolist(), among[first[group[later]]].tolist(), strict=True)),
+        tuple(map(tuple, groups.values())),
+    )

@@ -1,0 +1,155 @@
+"""Where prepare finds pixels by their hash: in the version before, or among what was decoded in this run."""
+
+import hashlib
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from genai_core.data.cache.digest_index import DigestIndex
+from genai_core.data.cache.whole_shards import WholeShard, forget_whole_shards, whole_shards
+from genai_core.data.dataset.dataset import DatasetInfo, Split, load_info, read_facts
+from genai_core.data.dataset.facts import Facts, Indices, Pixels, facts_dtype, rows_at
+
+
+@dataclass(frozen=True)
+class PreviousDataset:
+    """The version before, as far as its pixels are looked for: its description and the split of each of its shards."""
+
+    folder: Path
+    info: DatasetInfo
+    split_of: dict[str, Split]
+
+
+class DamagedShardError(ValueError):
+    """A shard of the version before has other pixels than it had when it was written."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"shard {name} of the version before is damaged; delete that version and run prepare again")
+
+
+class OldPixels:
+    """The images of the version before, those too that it no longer names; empty without one that can be read.
+
+    shards: their names. facts: (M,) of all images; shard_code, row: (M,) where each stands. Only shards whose bytes are
+    what their names say: whatever happened to the folder since, nothing wrong is taken. memory: the folder in which it
+    is kept which were.
+    """
+
+    def __init__(self, folder: Path | None, image_size: int, channels: int, memory: Path | None = None) -> None:
+        previous = None if folder is None else previous_dataset(folder)
+        if previous is not None and (previous.info.image_size, previous.info.channels) != (image_size, channels):
+            previous = None
+        self.folder = None if previous is None else previous.folder
+        self._shape = (channels, image_size, image_size)
+        split_of = {} if previous is None else previous.split_of
+        whole = {} if self.folder is None else whole_shards(self.folder / "shards", tuple(split_of), memory)
+        read = {name: self._facts_of(name, whole[name]) for name in split_of if name in whole}
+        self.shards = tuple(name for name, facts in read.items() if facts is not None)
+        self._whole, self._memory = whole, memory
+        parts = [facts for facts in read.values() if facts is not None]
+        self.facts: Facts = np.concatenate([np.empty(0, dtype=facts_dtype(channels)), *parts])
+        self._index = DigestIndex(self.facts["sha256"])
+        self.lengths = np.array([len(part) for part in parts], dtype=np.int64)
+        self.shard_code = np.repeat(np.arange(len(parts)), self.lengths)
+        self.row = np.concatenate([np.empty(0, dtype=np.int64), *(np.arange(len(part)) for part in parts)])
+        is_train = np.array([split_of[name] == "train" for name in self.shards], dtype=np.bool_)
+        self.is_train = np.repeat(is_train, self.lengths)
+
+    def find(self, wanted: DigestIndex, split: Split | None = None) -> Indices:
+        """For each of the hashes where it stands, in shards of that split or in any, or -1."""
+        if split is None or len(wanted) == 0:
+            return self._index.find(wanted)
+        among = np.flatnonzero(self.is_train == (split == "train"))
+        found = self._index.at(among).find(wanted)
+        return np.where(found >= 0, among[found], -1) if len(among) else found
+
+    def at(self, indices: Indices) -> Pixels:
+        """The pixels (N, C, H, W) at these places, as `find` gives them.
+
+        Raises DamagedShardError when they are others than their hashes say: a shard that is known by its time alone was
+        damaged since. All of them are hashed the next time.
+        """
+        pixels: Pixels = np.empty((len(indices), *self._shape), dtype=np.uint8)
+        codes = self.shard_code[indices]
+        for code in np.unique(codes).tolist():
+            wanted = np.flatnonzero(codes == code)
+            content = self._read(self.shards[code], indices[wanted])
+            pixels[wanted] = np.frombuffer(content, np.uint8).reshape(-1, *self._shape)
+        return pixels
+
+    def _read(self, name: str, indices: Indices) -> bytes:
+        """The pixels of one shard at these places. Not mapped: that takes ten times as long for a few of many."""
+        assert self.folder is not None
+        image_bytes = math.prod(self._shape)
+        begin = self._whole[name].size - self._whole[name].shape[0] * image_bytes
+        with (self.folder / "shards" / name).open("rb", buffering=0) as file:
+            rows = self.row[indices].tolist()
+            parts = [os.pread(file.fileno(), image_bytes, begin + row * image_bytes) for row in rows]
+        digests = b"".join(hashlib.sha256(part).digest() for part in parts)
+        if digests != rows_at(self.facts, indices)["sha256"].tobytes():
+            forget_whole_shards(self._memory)
+            raise DamagedShardError(name)
+        return b"".join(parts)
+
+    def _facts_of(self, name: str, shard: WholeShard) -> Facts | None:
+        assert self.folder is not None
+        try:
+            facts = read_facts(self.folder, name, self._shape[0])
+        except ValueError:
+            return None
+        return facts if shard.shape == (len(facts), *self._shape) else None
+
+
+class Spool:
+    """A file of the pixels that were decoded in this run: memory stays bounded while every image is being looked at.
+
+    A context: at its end the file is gone.
+    """
+
+    def __init__(self, path: Path, image_size: int, channels: int) -> None:
+        self._path = path
+        self._shape = (channels, image_size, image_size)
+        self._file = path.open("wb")
+        self.images = 0
+
+    def add(self, pixels: Pixels) -> Indices:
+        """Append images (N, C, H, W); returns their places."""
+        self._file.write(np.ascontiguousarray(pixels).data)
+        self.images += len(pixels)
+        return np.arange(self.images - len(pixels), self.images)
+
+    def at(self, indices: Indices) -> Pixels:
+        """The images at these places. The file is mapped anew each time, or all that was read would stay mapped."""
+        if len(indices) == 0:
+            return np.empty((0, *self._shape), dtype=np.uint8)
+        self._file.flush()
+        pixels: Pixels = np.memmap(self._path, dtype=np.uint8, mode="r").reshape(-1, *self._shape)[indices]
+        return np.asarray(pixels)
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
+        self._path.unlink()
+
+
+def previous_dataset(folder: Path) -> PreviousDataset | None:
+    """The version that a stage made before, if it is there and whole enough to be read."""
+    try:
+        places = ["shard", "split"]
+        # In this thread and in numbers: to spread the work, and to group texts, takes longer than all the rest.
+        manifest = pq.ParquetFile(folder / "manifest.parquet", read_dictionary=places).read(places, use_threads=False)
+        shard, split = (manifest[name].unify_dictionaries().combine_chunks() for name in places)
+        shards, splits = shard.dictionary.to_pylist(), split.dictionary.to_pylist()
+        # A shard holds images of one split.
+        both = np.bincount(shard.indices.to_numpy().astype(np.int64) * len(splits) + split.indices.to_numpy())
+        split_of = {shards[code // len(splits)]: splits[code % len(splits)] for code in np.flatnonzero(both).tolist()}
+        return PreviousDataset(folder, load_info(folder), split_of)
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return None

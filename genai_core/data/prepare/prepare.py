@@ -1,0 +1,223 @@
+"""From raw files to a dataset: decode, reject, drop duplicates, split train from test, write shards.
+
+Nothing depends on the order of the file system or of the workers. What the dataset says (its images, their order,
+labels and splits) is a function of the raw files and of the libraries that decode them (decoding/versions.py). In which
+shards the images stand follows the version before (dataset/layout.py), so that a small change of the raw data is a
+small change of the dataset.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from genai_core.config import DataConfig
+from genai_core.data.cache.known_files import Memory
+from genai_core.data.dataset.card import REJECTED_FILE
+from genai_core.data.dataset.dataset import NO_LABEL, DatasetInfo
+from genai_core.data.dataset.facts import Indices
+from genai_core.data.decoding.pool import Worker, start_workers
+from genai_core.data.decoding.versions import write_decoders
+from genai_core.data.prepare.assemble import Chosen, assemble
+from genai_core.data.prepare.duplicates import find_duplicates
+from genai_core.data.prepare.near_groups import NearMemory, find_near_duplicates, near_flags
+from genai_core.data.prepare.pixel_store import DamagedShardError, OldPixels, Spool
+from genai_core.data.prepare.read_files import ReadFiles, decode_rule, read_files
+from genai_core.data.prepare.rejected import (
+    RejectedFile,
+    check_rejected_share,
+    duplicate_files,
+    same_names,
+    write_rejected,
+)
+from genai_core.data.prepare.split import (
+    GivenSides,
+    Sides,
+    check_both_sides,
+    is_held_out,
+    ranks,
+    train_images_near_test,
+)
+from genai_core.data.raw.classes import Classes, check_all_or_none_labelled, classes_of
+from genai_core.data.raw.images import RawImages, find_raw_images
+from genai_core.data.raw.source_json import given_sides
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was made of the raw data."""
+
+    info: DatasetInfo
+    total_files: int  # images found
+    rejected: tuple[RejectedFile, ...]
+    skipped: dict[str, int]  # files that are no images by their name, hidden files
+    untrained: tuple[str, ...]  # classes so small that none of their images is for training
+    lost: tuple[str, ...]  # classes of which no image was good
+    sizes: tuple[tuple[int, int, int], ...]  # width, height and number of the files that are in the dataset
+
+
+def prepare(
+    raw: Path,
+    folder: Path,
+    config: DataConfig,
+    *,
+    workers: int,
+    previous: Path | None = None,
+    memory: Path | None = None,
+    indexes: Path | None = None,
+    on_decoded: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """Make the dataset `folder` (there, and empty) of the images below `raw`; on_decoded(done, total) follows, from 0.
+
+    previous: the folder of the version before, if it is there: its shards are kept where they can be. memory, indexes:
+    folders for what the next run need not find out again, of images and of packs; they shape nothing. Raises ValueError
+    when the images cannot make a dataset: none, too many rejected, some with a class and some without, all but one the
+    same.
+    """
+
+    def make() -> Prepared:
+        return _prepare(raw, folder, config, workers, previous, memory, indexes, on_decoded)
+
+    try:
+        return make()
+    except DamagedShardError:  # from now on every shard is hashed: none of the damaged one is taken
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return make()
+
+
+def _prepare(
+    raw: Path,
+    folder: Path,
+    config: DataConfig,
+    workers: int,
+    previous: Path | None,
+    memory: Path | None,
+    indexes: Path | None,
+    on_decoded: Callable[[int, int], None] | None,
+) -> Prepared:
+    rule = decode_rule(config)
+    started: list[Worker] = []
+    beside = ThreadPoolExecutor(1)
+    old = cache(lambda: OldPixels(previous, config.image_size, config.channels, memory))
+    near = cache(lambda: NearMemory(memory, config.near_duplicate_distance))
+
+    def start_early(files: Sequence[str], packs: Sequence[str]) -> None:
+        # The processes start while what is known is looked through; where there are none, a core is free for this.
+        if memory is None or Memory(memory, rule).lacks_any(raw, files, packs):
+            started.extend(start_workers(rule, workers))
+        else:
+            beside.submit(old)
+            beside.submit(near)
+
+    with ExitStack() as at_the_end:
+        at_the_end.enter_context(beside)
+        at_the_end.callback(lambda: [*map(Worker.close, started), *map(Worker.wait, started)])
+        found = find_raw_images(raw, indexes, on_listed=start_early)
+        spool = at_the_end.enter_context(Spool(folder / ".spool", config.image_size, config.channels))
+        classes = classes_of(found.names)
+        check_all_or_none_labelled(raw, found.names, classes)
+        given = given_sides(raw, found.names)
+        read = read_files(
+            found,
+            config,
+            spool=spool,
+            old=lambda: beside.submit(old).result(),
+            memory=memory,
+            workers=workers,
+            started=started,
+            on_decoded=on_decoded or (lambda _done, _total: None),
+            on_known=lambda known: beside.submit(near).result().look_up(known),
+        )
+        with near() as near_memory:
+            return _make(folder, found, classes, given, read, config, near_memory)
+
+
+def _make(
+    folder: Path,
+    found: RawImages,
+    classes: Classes,
+    given: GivenSides,
+    read: ReadFiles,
+    config: DataConfig,
+    near: NearMemory,
+) -> Prepared:
+    total_files = len(found) + len(found.faults)
+    is_decoded = np.ones(len(found), dtype=np.bool_)
+    is_decoded[list(read.files.rejected)] = False
+    decoded = np.flatnonzero(is_decoded)
+    twins = same_names(found, read, decoded)
+    decoded = np.setdiff1d(decoded, list(twins)) if twins else decoded
+    held_out = is_held_out(read.index.digests, config.test_share, given)
+    same = find_duplicates(read.index, classes.codes, ranks(held_out, given), decoded)
+    faulty = [RejectedFile(fault.source, fault.reason, fault.detail) for fault in found.faults]
+    faulty += twins.values()
+    faulty += [RejectedFile(found.names[row], r.reason, r.detail) for row, r in read.files.rejected.items()]
+    rejected = faulty + duplicate_files(found.names, classes, held_out, same)
+    check_rejected_share(sorted(rejected, key=lambda file: file.source), total_files, config.max_rejected_share)
+
+    check_both_sides(held_out[same.kept], given[same.kept], config.test_share)
+    chosen, left_out = _choose(read, same.kept, held_out[same.kept], config, found.names, near)
+    rejected = sorted(rejected + left_out, key=lambda file: file.source)
+    codes = classes.codes[chosen.files]
+    images = np.bincount(codes[codes >= 0], minlength=len(classes.names))
+    present = tuple(sorted(name for name, count in zip(classes.names, images.tolist(), strict=True) if count))
+    numbers = np.array([present.index(name) if name in present else NO_LABEL for name in classes.names] + [NO_LABEL])
+    labels = numbers[codes]
+    info = assemble(folder, found, read, chosen, labels, present, config)
+    write_rejected(folder / REJECTED_FILE, rejected)
+    write_decoders(folder)
+    trained = np.bincount(labels[~chosen.held_out] + 1, minlength=1 + len(present))[1:]
+    untrained = tuple(name for name, count in zip(present, trained.tolist(), strict=True) if not count)
+    lost = tuple(sorted(set(classes.names) - set(present)))
+    return Prepared(info, total_files, tuple(rejected), found.skipped, untrained, lost, _sizes(read, chosen.files))
+
+
+def _choose(
+    read: ReadFiles,
+    kept: Indices,
+    held_out: Sides,
+    config: DataConfig,
+    names: Sequence[str],
+    near: NearMemory,
+) -> tuple[Chosen, list[RejectedFile]]:
+    """The files `kept`, held out or not, without the training images that look like a test image."""
+    index = read.index.at(kept)
+    if config.near_duplicate_distance is None:
+        return Chosen(kept, held_out, {}), []
+    values = config.channels * config.image_size**2
+    near_hashes, totals, squares = (read.files.records[name][kept] for name in ("near_hash", "total", "squares"))
+    means = totals / values
+    deviations = np.sqrt(values * squares - totals**2) / values
+    pairs = find_near_duplicates(
+        index,
+        near_hashes,
+        means,
+        deviations,
+        lambda indices: read.pixels_at(kept[indices]),
+        distance=config.near_duplicate_distance,
+        memory=near,
+        is_seen=near.is_seen[kept],
+    )
+    gone = train_images_near_test(pairs, held_out)
+    stays = np.ones(len(kept), dtype=np.bool_)
+    stays[list(gone)] = False
+    if held_out[stays].all():  # a dataset needs an image to train on, were it the only one
+        return Chosen(kept, held_out, {}), []
+    left_out = [
+        RejectedFile(names[kept[one]], "near_duplicate", f"looks like {names[kept[other]]}, which is held out")
+        for one, other in gone.items()
+    ]
+    flags = near_flags(pairs[stays[pairs].all(axis=1)], index)
+    return Chosen(kept[stays], held_out[stays], {int(kept[index]): word for index, word in flags.items()}), left_out
+
+
+def _sizes(read: ReadFiles, rows: Indices) -> tuple[tuple[int, int, int], ...]:
+    size = read.files.records["width"][rows].astype(np.int64) << 32 | read.files.records["height"][rows]
+    both, counts = np.unique(size, return_counts=True)
+    return tuple(zip((both >> 32).tolist(), (both & 0xFFFFFFFF).tolist(), counts.tolist(), strict=True))

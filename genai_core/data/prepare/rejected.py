@@ -1,0 +1,71 @@
+"""Which files are left out of a dataset and why, whether they are too many, and the list of them."""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from genai_core.data.dataset.facts import Indices
+from genai_core.data.prepare.duplicates import Duplicates
+from genai_core.data.prepare.read_files import ReadFiles
+from genai_core.data.prepare.split import Sides
+from genai_core.data.raw.classes import Classes
+from genai_core.data.raw.formats import Reason
+from genai_core.data.raw.images import RawImages
+
+# Reasons for which a file is left out although nothing is wrong with it.
+HARMLESS: tuple[Reason, ...] = ("duplicate", "in_test", "near_duplicate")
+
+
+@dataclass(frozen=True)
+class RejectedFile:
+    source: str
+    reason: Reason
+    detail: str
+
+
+def duplicate_files(names: Sequence[str], classes: Classes, held_out: Sides, same: Duplicates) -> list[RejectedFile]:
+    files = []
+    for row, kept in same.of.items():
+        reason: Reason = "in_test" if held_out[kept] and not held_out[row] else "duplicate"
+        files.append(RejectedFile(names[row], reason, f"of {names[kept]}"))
+    for rows in same.contradicting:
+        named = ", ".join(sorted({classes.of(row) for row in rows}))
+        files += [RejectedFile(names[row], "two_labels", f"the same pixels stand under {named}") for row in rows]
+    return files
+
+
+def same_names(found: RawImages, read: ReadFiles, decoded: Indices) -> dict[int, RejectedFile]:
+    """Images that have another one's name but not its pixels, by row: the file counts, then the first pack."""
+    digests = read.index.digests
+    twins: dict[int, RejectedFile] = {}
+    if not found.packs or not found.names.has_twins():  # nearly always, and quickly told
+        return twins
+    first = -1
+    for row in decoded.tolist():
+        if first < 0 or found.names[row] != found.names[first]:
+            first = row
+        elif (digests[row] != digests[first]).any():
+            detail = f"in {found.packs[found.pack[row]]}; another image of this name counts"
+            twins[row] = RejectedFile(found.names[row], "same_name", detail)
+    return twins
+
+
+def check_rejected_share(rejected: Sequence[RejectedFile], total_files: int, max_share: float) -> None:
+    faulty = [file for file in rejected if file.reason not in HARMLESS]
+    if len(faulty) <= max_share * total_files:
+        return
+    counts = ", ".join(f"{reason} {count:,}" for reason, count in Counter(file.reason for file in faulty).most_common())
+    first = "".join(f"\n  {file.source}: {file.reason}: {file.detail}" for file in faulty[:10])
+    raise ValueError(
+        f"{len(faulty):,} of {total_files:,} images were rejected, more than data.max_rejected_share "
+        f"({max_share:g}) allows: {counts}; mend or remove them, or allow more. The first:{first}"
+    )
+
+
+def write_rejected(path: Path, rejected: Sequence[RejectedFile]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["source", "reason", "detail"])
+        table.writerows((item.source, item.reason, item.detail) for item in rejected)

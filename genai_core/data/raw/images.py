@@ -1,0 +1,134 @@
+"""Every image of data/raw by its name NAME/CLASS/file, whether it is a file of its own or stands in a pack."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from genai_core.data.dataset.facts import Indices
+from genai_core.data.raw.formats import Reason
+from genai_core.data.raw.locations import Location, Member
+from genai_core.data.raw.name_column import Names
+from genai_core.data.raw.pack_indexes import PackStamp, forget_others, indexed_pack
+from genai_core.data.raw.packs import is_pack
+from genai_core.data.raw.rules import REFUSED, accepted_formats, find_images
+
+REFUSED_DETAILS: dict[Reason, str] = {
+    "link": "leads out of the folder, to a folder, or nowhere",
+    "special_file": "no regular file; never opened",
+}
+
+
+@dataclass(frozen=True)
+class RawFault:
+    """Something in data/raw that is no image to take although it should be one. source: its name, printable."""
+
+    source: str
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True)
+class RawImages:
+    """N images, sorted by name whatever order the file system has; those of one name: the file, then pack by pack.
+
+    names: (N) NAME/CLASS/file. packs: paths relative to `raw`, with their stamps. pack: (N,) which of them, or -1 for a
+    file. member: (N,) the image's number in its pack. offsets, sizes: (N,) in bytes, in the pack.
+    """
+
+    raw: Path
+    names: Names
+    packs: tuple[str, ...]
+    stamps: tuple[PackStamp, ...]
+    pack: Indices
+    member: Indices
+    offsets: Indices
+    sizes: Indices
+    faults: tuple[RawFault, ...]
+    skipped: dict[str, int]  # what is no image by its name, hidden files, and how often
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def places(self, rows: Indices) -> list[Location]:
+        """Where the bytes of these images are."""
+        root = os.fspath(self.raw) + "/"
+        packs = [root + path for path in self.packs]
+        columns = (self.pack[rows], self.offsets[rows], self.sizes[rows])
+        return [
+            root + name if pack < 0 else Member(packs[pack], offset, size, name)
+            for name, pack, offset, size in zip(
+                self.names.at(rows), *(column.tolist() for column in columns), strict=True
+            )
+        ]
+
+    def in_storage_order(self, rows: Indices) -> Indices:
+        """The same rows, those of a pack together and in its order: so they are read from one end to the other."""
+        return rows[np.lexsort((self.offsets[rows], self.pack[rows]))] if self.packs else rows
+
+
+# Is told the paths of the image files and of the packs, relative to `raw`, before anything is read.
+OnListed = Callable[[Sequence[str], Sequence[str]], None]
+
+
+def find_raw_images(
+    raw: Path, indexes: Path | None = None, *, on_listed: OnListed = lambda _files, _packs: None
+) -> RawImages:
+    """indexes: the folder in which is kept what is in each pack, so that an old one is not read.
+
+    Raises NotADirectoryError when `raw` is no folder and ValueError when it holds no image.
+    """
+    found = find_images(raw, is_pack)
+    on_listed(found.files, found.packs)
+    names = [Names.of(found.files)]
+    skipped = Counter({kind: count for kind, count in found.skipped.items() if kind not in REFUSED})
+    faults = [RawFault(name, "bad_name", "no UTF-8, or control characters") for name in found.bad_names]
+    faults += [RawFault(name, reason, REFUSED_DETAILS[reason]) for name, reason in found.refused.items()]
+    stamps: list[PackStamp] = []
+    pack_of = [np.full(len(found.files), -1, dtype=np.int64)]
+    members = [np.zeros(len(found.files), dtype=np.int64)]
+    offsets, sizes = [np.zeros(len(found.files), dtype=np.int64)], [np.zeros(len(found.files), dtype=np.int64)]
+    packs: list[str] = []
+    for path in found.packs:
+        folder = path.partition("/")[0]
+        try:
+            pack, stamp = indexed_pack(raw / path, indexes)
+        except OSError as error:
+            faults.append(RawFault(path, "bad_pack", f"cannot be read: {error.strerror}"))
+            continue
+        for fault in pack.faults:
+            faults.append(RawFault(f"{folder}/{fault.name}", fault.reason, f"{fault.detail}, in {path}"))
+        skipped.update(pack.skipped)
+        if pack.damage is not None:
+            # Nobody knows what else is missing or wrong in it: none of its images is taken, and all of them count.
+            faults.append(RawFault(path, "bad_pack", pack.damage))
+            faults += [RawFault(f"{folder}/{name}", "bad_pack", f"in {path}, which is damaged") for name in pack.names]
+            continue
+        names.append(pack.names.below(folder))
+        pack_of.append(np.full(len(pack.names), len(packs), dtype=np.int64))
+        members.append(np.arange(len(pack.names)))
+        offsets.append(pack.offsets)
+        sizes.append(pack.sizes)
+        packs.append(path)
+        stamps.append(stamp)
+    if indexes is not None:
+        forget_others([raw / path for path in found.packs], indexes)
+    joined = Names.joined(names)
+    if not joined and not faults:
+        raise ValueError(f"{raw}: no image file in it; {accepted_formats()}")
+    order = joined.order()
+    return RawImages(
+        raw,
+        joined.at(order),
+        tuple(packs),
+        tuple(stamps),
+        np.concatenate(pack_of)[order],
+        np.concatenate(members)[order],
+        np.concatenate(offsets)[order],
+        np.concatenate(sizes)[order],
+        tuple(sorted(faults, key=lambda fault: fault.source)),
+        dict(sorted(skipped.items())),
+    )

@@ -1,0 +1,111 @@
+"""Where the bytes of an image are: a file of its own (its path), or a part of a pack. Read without unpacking."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+_CHUNK_BYTES = 1 << 20
+# What is small and follows at once in its pack is read together with what comes behind it.
+_AHEAD_BYTES, _GAP_BYTES = 1 << 16, 1 << 12
+NO_HASH = bytes(32)
+
+
+class Member(NamedTuple):
+    """size bytes from offset of the file `pack`; name: of the image, for its ending."""
+
+    pack: str
+    offset: int
+    size: int
+    name: str
+
+
+Location = str | Member
+
+
+def name_of(place: Location) -> str:
+    return place if isinstance(place, str) else place.name
+
+
+def hash_locations(places: Sequence[Location]) -> bytes:
+    """sha256 of what is at each place, 32 bytes an image; NO_HASH for what cannot be read."""
+    with PackReader() as packs:
+        return b"".join(_hash(place, packs) for place in places)
+
+
+def _hash(place: Location, packs: "PackReader") -> bytes:
+    try:
+        if isinstance(place, str):
+            with open(place, "rb") as file:  # noqa: PTH123 - for a million files, Path.open takes longer than reading
+                return hashlib.file_digest(file, "sha256").digest()
+        if place.size <= _CHUNK_BYTES:
+            return hashlib.sha256(packs.read(place)).digest()
+        digest = hashlib.sha256()
+        for done in range(0, place.size, _CHUNK_BYTES):
+            part = place._replace(offset=place.offset + done, size=min(place.size - done, _CHUNK_BYTES))
+            digest.update(packs.read(part))
+        return digest.digest()
+    except OSError:
+        return NO_HASH
+
+
+def read_member(member: Member) -> bytes:
+    """All of an image in a pack. Raises OSError."""
+    with PackReader() as packs:
+        return packs.read(member)
+
+
+class PackReader:
+    """Reads members; a pack stays open from one to the next. A context."""
+
+    def __init__(self) -> None:
+        self._path: str | None = None
+        self._file = -1
+        self._ahead, self._ahead_from = b"", 0
+        self._read_to = 0
+
+    def read(self, member: Member) -> bytes:
+        """Raises OSError, also when the pack has become too short, and MemoryError."""
+        if member.pack != self._path:
+            self.close()
+            self._file = os.open(member.pack, os.O_RDONLY | os.O_CLOEXEC)
+            self._path = member.pack
+            self._ahead, self._read_to = b"", -_GAP_BYTES - 1
+        follows = 0 <= member.offset - self._read_to <= _GAP_BYTES
+        self._read_to = member.offset + member.size
+        begin = member.offset - self._ahead_from
+        if not 0 <= begin <= len(self._ahead) - member.size:
+            goes_ahead = follows and member.size < _AHEAD_BYTES
+            self._ahead = os.pread(self._file, _AHEAD_BYTES, member.offset) if goes_ahead else b""
+            self._ahead_from, begin = member.offset, 0
+        if member.size <= len(self._ahead):
+            return self._ahead[begin : begin + member.size]
+        parts, done = [], 0
+        while done < member.size:  # once, but for more than 2 GiB
+            part = os.pread(self._file, member.size - done, member.offset + done)
+            if not part:
+                raise OSError(f"{member.pack} ends before {member.name} does")
+            parts.append(part)
+            done += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        if self._path is not None:
+            with suppress(OSError):
+                os.close(self._file)
+            self._path = None
+
+    def __enter__(self) -> "PackReader":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def as_location(value: str | Sequence[str | int]) -> Location:
+    """A place that went through JSON."""
+    if isinstance(value, str):
+        return value
+    pack, offset, size, name = value
+    return Member(str(pack), int(offset), int(size), str(name))

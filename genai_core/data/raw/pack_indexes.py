@@ -1,0 +1,138 @@
+"""What is in each pack, remembered: a private file a pack, so that an old pack is known by a look at its times alone.
+
+They may be deleted at any time: the headers of the pack are walked again then. A pack that was changed less than
+RACY_NS before it was read is read again the next time, as it may have changed within the resolution of its times;
+unless who wrote it left the hashes of its parts, which are compared then: that takes a tenth of the time.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from genai_core.data.cache.kept_arrays import KEPT_EXTENSION, NotKeptError, forget_kept, read_kept, write_kept
+from genai_core.data.raw import packs
+from genai_core.data.raw.name_column import Names
+from genai_core.data.raw.packs import Pack, PackFault, read_pack
+
+RACY_NS = 2_000_000_000
+PART_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class PackStamp:
+    """inode, size, mtime and ctime in ns, and whether it was changed just before it was looked at."""
+
+    values: tuple[int, int, int, int]
+    is_racy: bool
+
+    @property
+    def key(self) -> int:
+        """62 bits that stand for the values."""
+        return int.from_bytes(hashlib.sha256(repr(self.values).encode()).digest()[:8], "little") >> 2
+
+
+def stamp_pack(path: Path) -> PackStamp:
+    """Raises OSError."""
+    now_ns = time.time_ns()
+    stat = path.stat()
+    values = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return PackStamp(values, max(stat.st_mtime_ns, stat.st_ctime_ns) > now_ns - RACY_NS)
+
+
+def indexed_pack(path: Path, indexes: Path | None) -> tuple[Pack, PackStamp]:
+    """What is in a pack, from its index in the folder `indexes` or else from itself. Raises OSError."""
+    stamp = stamp_pack(path)
+    if indexes is None:
+        return read_pack(path), stamp
+    index = index_path(path, indexes)
+    saved = _load(index, stamp)
+    if saved is None:
+        pack = read_pack(path)
+        _save(index, pack, stamp)
+        return pack, stamp
+    pack, was_racy, parts = saved
+    if not was_racy:
+        return pack, stamp
+    if parts is None or part_hashes(path) != parts or stamp_pack(path).values != stamp.values:
+        pack = read_pack(path)
+        _save(index, pack, stamp)
+        return pack, stamp
+    if not stamp.is_racy:
+        _save(index, pack, stamp, parts)
+    # What is in it was looked at now, all of it.
+    return pack, PackStamp(stamp.values, is_racy=False)
+
+
+def remember_pack(path: Path, pack: Pack, parts: tuple[str, ...], indexes: Path) -> PackStamp:
+    """Keep what is in a pack that was written just now. parts: as part_hashes gives them. Raises OSError."""
+    stamp = stamp_pack(path)
+    _save(index_path(path, indexes), pack, stamp, parts)
+    return PackStamp(stamp.values, is_racy=False)
+
+
+def part_hashes(path: Path) -> tuple[str, ...]:
+    """sha256 of each PART_BYTES of a file. Raises OSError."""
+
+    def hashed(begin: int) -> str:
+        with path.open("rb", buffering=0) as file:
+            digest, left = hashlib.sha256(), PART_BYTES
+            file.seek(begin)
+            while left and (chunk := file.read(min(left, 1 << 20))):
+                digest.update(chunk)
+                left -= len(chunk)
+            return digest.hexdigest()
+
+    with ThreadPoolExecutor(2) as threads:
+        return tuple(threads.map(hashed, range(0, path.stat().st_size, PART_BYTES)))
+
+
+def forget_others(paths: Iterable[Path], indexes: Path) -> None:
+    """Delete the indexes of packs that are gone."""
+    forget_kept(indexes, "", [index_path(path, indexes) for path in paths])
+
+
+def index_path(path: Path, indexes: Path) -> Path:
+    """Where it is kept what is in a pack."""
+    place = f"{path.parent.name}/{path.name}"  # NAME/x.tar: the same wherever data/raw lies
+    return indexes / (hashlib.sha256(os.fsencode(place)).hexdigest()[:32] + KEPT_EXTENSION)
+
+
+def _code() -> str:
+    return hashlib.sha256(Path(str(packs.__file__)).read_bytes()).hexdigest()
+
+
+def _load(index: Path, stamp: PackStamp) -> tuple[Pack, bool, tuple[str, ...] | None] | None:
+    """The pack, whether it was changed just before it was looked at, and the hashes of its parts if they are kept."""
+    try:
+        arrays, rare = read_kept(index, {"names": np.uint8, "ends": np.int64, "places": np.int64})
+        if rare["stamp"] != list(stamp.values) or rare["code"] != _code():
+            return None
+        names, places = Names.from_text(arrays["names"], arrays["ends"]), arrays["places"]
+        if places.shape != (3, len(names)):
+            return None
+        faults = tuple(PackFault(**fault) for fault in rare["faults"])
+        pack = Pack(names, places[0], places[1], places[2], rare["end"], faults, rare["skipped"], rare["damage"])
+        return pack, bool(rare["racy"]), tuple(rare["parts"]) if rare["parts"] is not None else None
+    except (NotKeptError, KeyError, TypeError):
+        return None
+
+
+def _save(index: Path, pack: Pack, stamp: PackStamp, parts: tuple[str, ...] | None = None) -> None:
+    rare = {
+        "stamp": stamp.values,
+        "racy": stamp.is_racy,
+        "parts": parts,
+        "code": _code(),
+        "end": pack.end,
+        "faults": [asdict(fault) for fault in pack.faults],
+        "skipped": pack.skipped,
+        "damage": pack.damage,
+    }
+    text, ends = pack.names.to_text()
+    write_kept(index, {"names": text, "ends": ends, "places": np.stack([pack.starts, pack.offsets, pack.sizes])}, rare)

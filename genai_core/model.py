@@ -1,0 +1,187 @@
+"""A trained model as a library's user meets it: `load_model`, `draw`, `save`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from genai_core import GenaiError
+from genai_core.models.artifact import WEIGHTS_FILE, ModelDescription, parse_sampling, read_config
+from genai_core.models.artifact import load_model as load_network
+from genai_core.models.protocol import GenerativeModel
+from genai_core.reporting.grids import class_grid, png_bytes, save_png
+from genai_core.sampling.batch import Provenance, write_batch
+from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
+
+SELECTION_FILE = "selection.json"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+Classes = str | int | Sequence[str | int] | None
+
+
+class ModelError(GenaiError, ValueError):
+    """The folder, the classes or the options that were given do not fit the model."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images that were drawn, with all that is needed to draw them again.
+
+    pixels: (N, C, H, W) uint8. labels: (N,) int64, indices into `classes`; None for a model without classes.
+    seeds: (N,) int64, one for each image.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64] | None
+    seeds: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    provenance: Provenance
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        """One image as Pillow's."""
+        pixels = self.pixels[index]
+        return Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
+
+    def grid(self) -> Image.Image:
+        """A picture of at most 100 of the images, one row per class."""
+        return class_grid(self.pixels, self.labels, self.classes)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write images/000000.png and so on, manifest.parquet, provenance.json and grid.png into a new folder.
+
+        Raises FileExistsError when something is there already.
+        """
+        out = Path(folder)
+        out.mkdir(parents=True)
+        write_batch(out, self.pixels, self.labels, self.seeds, self.classes, "png", self.provenance)
+        save_png(out / "grid.png", self.grid())
+        return out
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return png_bytes(self.grid())
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model that is ready to draw.
+
+    sampling: the options that it draws with: those that were selected, where selection.json lies beside the weights,
+    else the ones that draw the pictures during its training.
+    """
+
+    network: GenerativeModel
+    description: ModelDescription
+    sampling: Any
+    dtype: torch.dtype
+
+    @property
+    def family(self) -> str:
+        return self.description.config.family
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of its classes; empty when it has none."""
+        return self.description.shape.classes
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image: channels, height and width in pixels."""
+        shape = self.description.shape
+        return shape.channels, shape.image_size, shape.image_size
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def draw(
+        self,
+        images: int = 16,
+        *,
+        classes: Classes = None,
+        seed: int = 0,
+        batch_images: int = 64,
+        **sampling: Any,
+    ) -> Images:
+        """Draw `images` images; image i comes from its class and from seed + i alone, whatever the batch.
+
+        classes: a name or an index, or one for each image; None takes all classes in turn. sampling: options of the
+        model's family that replace the selected ones, such as `steps=20`. Raises ModelError, which lists what is
+        allowed, and ValueError for seeds beyond 2**32 - 1.
+        """
+        if images < 1:
+            raise ModelError(f"images: expected 1 or more, got {images}")
+        labels, seeds = self._labels(classes, images), image_seeds(images, seed)
+        options = self._sampling(sampling)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            pixels = sample_images(self.network, labels, seeds, options, batch_images)
+        provenance = Provenance(
+            model_sha256=self.description.sha256[WEIGHTS_FILE],
+            family=self.family,
+            dataset=self.description.dataset,
+            sampling=options.model_dump(mode="json"),
+            seed=seed,
+        )
+        numbers = None if labels is None else labels.numpy()
+        return Images(pixels, numbers, seeds.numpy(), self.classes, provenance)
+
+    def _labels(self, classes: Classes, images: int) -> Tensor | None:
+        if classes is None:
+            return equal_labels(images, len(self.classes))
+        if not self.classes:
+            raise ModelError(f"classes: got {classes!r}, but this model has none")
+        given = [classes] * images if isinstance(classes, str | int) else list(classes)
+        if len(given) != images:
+            raise ModelError(f"classes: expected one, or one for each of {images} images, got {len(given)}")
+        return torch.tensor([self._label(name) for name in given])
+
+    def _label(self, name: str | int) -> int:
+        if name in self.classes:
+            return self.classes.index(str(name))
+        if isinstance(name, int) and 0 <= name < len(self.classes):
+            return name
+        raise ModelError(f"classes: there is no {name!r}; there are {', '.join(self.classes)}")
+
+    def _sampling(self, changes: Mapping[str, Any]) -> Any:
+        values = self.sampling.model_dump(mode="json")
+        if unknown := sorted(changes.keys() - values.keys()):
+            raise ModelError(f"{self.family} has no option {', '.join(unknown)}; it has {', '.join(values)}")
+        try:
+            return parse_sampling(self.family, {**values, **changes})
+        except ValueError as error:
+            raise ModelError(str(error)) from None
+
+
+def load_model(folder: str | Path, *, device: str = "auto", dtype: str = "float32") -> Model:
+    """The model in `folder`, ready to draw.
+
+    device: "auto" takes the GPU where there is one; else as torch names it. dtype: "float32" or "bfloat16", in which
+    networks calculate (quicker on a GPU, not the same pixels). Raises FileNotFoundError or ValueError that say what is
+    wrong with the folder, and ModelError for another dtype.
+    """
+    if dtype not in DTYPES:
+        raise ModelError(f"dtype: expected {' or '.join(DTYPES)}, got {dtype!r}")
+    path = Path(folder)
+    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    description = read_config(path)
+    network = load_network(path, place)
+    return Model(network, description, _selected(path, description.config.family, network), DTYPES[dtype])
+
+
+def _selected(folder: Path, family: str, network: GenerativeModel) -> Any:
+    path = folder / SELECTION_FILE
+    if not path.is_file():
+        return network.preview_sampling
+    try:
+        return parse_sampling(family, json.loads(path.read_text())["sampling"])
+    except (KeyError, TypeError, UnicodeDecodeError, ValueError) as error:
+        raise ModelError(f"{path}: no sampling options of a {family} model: {error}") from None

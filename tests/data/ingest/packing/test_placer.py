@@ -1,0 +1,59 @@
+import io
+import os
+from contextlib import closing
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genai_core.data.ingest.packing.placer import Placer
+from genai_core.data.raw.source_json import Origin
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Places one image and moves it in; returns the placer."""
+
+    def run(path, content, split=None, origin=None):
+        placer = Placer(tmp_path / "raw", tmp_path / "new")
+        placer.place(path, content)
+        placer.note(path.split("/", 1)[0], split, origin)
+        placer.move_in()
+        placer.close()
+        return placer
+
+    return run
+
+
+@pytest.mark.parametrize("channels", [(), (1,), (3,)])
+def test_pixels_that_another_program_packed_are_the_same_image(channels, tmp_path, place):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 6, *channels), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels.squeeze(-1) if channels == (1,) else pixels).save(file, "PNG", compress_level=9)
+    place("set/1.png", file.getvalue())
+    assert place("set/1.png", pixels).kept_images == 1
+    with pytest.raises(ValueError, match="is there with other content"):
+        place("set/1.png", 255 - pixels)
+    with pytest.raises(ValueError, match="is there with other content"):
+        place("set/1.png", np.zeros((6, 5), dtype=np.uint8))
+
+
+def test_two_images_of_one_place(tmp_path):
+    (tmp_path / "1.png").write_bytes(b"x")
+    for content in (b"x", tmp_path / "1.png"):
+        with closing(Placer(tmp_path / "raw", tmp_path / f"new-{type(content).__name__}")) as placer:
+            placer.place("set/1.png", b"x")
+            with pytest.raises(ValueError, match=r"two images of the source would be set/1\.png"):
+                placer.place("set/1.png", content)
+
+
+def test_note_is_as_it_was_when_moving_in_fails(tmp_path, place, monkeypatch):
+    place("set.test/1.png", b"1", "test")
+    before = (tmp_path / "raw/set.test/source.json").read_bytes()
+    placer = Placer(tmp_path / "raw", tmp_path / "new")
+    placer.place("set.test/hat/2.png", b"2")
+    placer.note("set.test", "test", Origin("https://example.org/a.zip", None))
+    monkeypatch.setattr(os, "rename", lambda *_: None)  # so that the pack has not its name
+    with pytest.raises(FileNotFoundError):
+        placer.move_in()
+    assert (tmp_path / "raw/set.test/source.json").read_bytes() == before

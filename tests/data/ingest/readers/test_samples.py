@@ -1,0 +1,94 @@
+import io
+import json
+import tarfile
+
+import pytest
+
+from genai_core.data.ingest.packing.png import encode_png
+from tests.data.ingest.conftest import nothing_was_added
+from tests.packed import files_in
+
+
+def write_tar(path, members, mode="w"):
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, mode) as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def images(pixels):
+    return [encode_png(image) for image in pixels(40)]
+
+
+def samples(images, ending, content):
+    members = {}
+    for number, image in enumerate(images):
+        members[f"{number:04d}.png"] = image
+        members[f"{number:04d}{ending}"] = content(number)
+    return members
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        (".cls", lambda number: b"%d\n" % (number % 2)),
+        (".txt", lambda number: b"%d" % (number % 2)),
+        (".json", lambda number: json.dumps({"caption": "a hat", "label": number % 2}).encode()),
+        (".json", lambda number: json.dumps(number % 2).encode()),
+    ],
+)
+def test_label_beside_the_image(ending, content, mode, images, tmp_path, add, raw):
+    path = write_tar(tmp_path / ("x.tar.gz" if "gz" in mode else "x.tar"), samples(images, ending, content), mode)
+    assert add(path).classes == {"0": 20, "1": 20}
+    assert files_in(raw / "set")["1/0003.png"] == images[3]
+
+
+def test_shards_of_two_sides(images, tmp_path, add, raw):
+    for number, name in enumerate(("train-0000", "train-0001", "val-0000")):
+        write_tar(
+            tmp_path / "web" / f"{name}.tar", samples(images[number * 3 : number * 3 + 3], ".cls", lambda _: b"hat")
+        )
+    added = add(tmp_path / "web", split_from_folders=True)
+    assert added.splits == {"train": 6, "test": 3}
+    assert "hat/train-0001/0000.png" in files_in(raw / "set.train")
+
+
+def test_captions_are_no_labels(images, tmp_path, add):
+    caption = b"a long sentence about a hat that lies on a table"
+    added = add(write_tar(tmp_path / "x.tar", samples(images, ".txt", lambda _: caption)))
+    assert added.classes == {}
+    assert "no sample has a label" in added.notes[0]
+    assert added.faults == ()
+
+
+def test_samples_at_fault_are_left_out(images, tmp_path, add, raw):
+    members = samples(images, ".json", lambda _: b'{"class": "hat"}')
+    members["0001.json"] = b"{"
+    members["0002.json"] = b"{}"
+    members["0003.seg.png"] = images[0]  # a mask: 0003.png is meant
+    members["0004.jpg"] = images[0]
+    added = add(write_tar(tmp_path / "x.tar", members), max_faulty_share=0.1)
+    assert {(fault.source, fault.reason) for fault in added.faults} == {
+        ("0001", "bad_label"),
+        ("0002", "no_label"),
+        ("0004", "several_images"),
+    }
+    assert added.added_images == 37
+    with pytest.raises(ValueError, match="3 of 40"):
+        add(tmp_path / "x.tar", "again")
+
+
+def test_class_folders_with_texts_beside_the_images_stay_class_folders(images, tmp_path, add):
+    members = {f"{name}/1.{ending}": images[0] for name in ("hat", "shoe") for ending in ("png", "txt")}
+    assert add(write_tar(tmp_path / "x.tar", members)).classes == {"hat": 1, "shoe": 1}
+
+
+def test_members_that_lead_out_are_refused(images, tmp_path, add, raw):
+    with pytest.raises(ValueError, match="leads out"):
+        add(write_tar(tmp_path / "x.tar", {"1.png": images[0], "1.cls": b"1", "../2.cls": b"1"}))
+    assert nothing_was_added(raw)

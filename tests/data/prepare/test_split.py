@@ -1,0 +1,132 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genai_core.data.cache.digest_index import DigestIndex
+from genai_core.data.prepare.duplicates import find_duplicates
+from genai_core.data.prepare.split import GIVEN, check_both_sides, is_held_out, ranks, train_images_near_test
+
+DIGESTS = st.lists(st.binary(min_size=32, max_size=32), min_size=2, max_size=60, unique=True)
+SHARES = st.floats(0.01, 0.99)
+SIDES = st.sampled_from(["train", "test", None])
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a source: what its pixels hash to, and the side that the source says."""
+
+    digest: bytes
+    side: str | None = None
+
+    @classmethod
+    def at(cls, place: float, side: str | None = None) -> "File":
+        """One whose content has this place between 0 and 1, to compare with the share."""
+        return cls(int(place * 2**64).to_bytes(8, "big") + bytes(24), side)
+
+
+def split(files, share: float) -> dict[bytes, bool]:
+    """Whether each image of the dataset that prepare makes of these files is held out. Raises ValueError."""
+    digests = as_array([file.digest for file in files])
+    given_sides = as_given(file.side for file in files)
+    held_out = is_held_out(digests, share, given_sides)
+    labels = np.zeros(len(files), dtype=np.int64)
+    kept = find_duplicates(DigestIndex(digests), labels, ranks(held_out, given_sides), np.arange(len(files))).kept
+    check_both_sides(held_out[kept], given_sides[kept], share)
+    return {files[row].digest: bool(held_out[row]) for row in kept.tolist()}
+
+
+def as_given(sides):
+    return np.array([GIVEN[side] for side in sides], dtype=np.int8)
+
+
+def as_array(digests):
+    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
+
+
+def content_decides(digests, share):
+    return is_held_out(as_array(digests), share, as_given([None] * len(digests)))
+
+
+def test_share_is_about_what_was_asked_for():
+    digests = np.random.default_rng(0).integers(0, 256, (10_000, 32), dtype=np.uint8)
+    # Four standard deviations of a binomial.
+    assert abs(content_decides(digests, 0.2).mean() - 0.2) < 4 * (0.2 * 0.8 / 10_000) ** 0.5
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 9), SIDES), min_size=1, max_size=4), min_size=2, max_size=6), SHARES)
+def test_no_image_ever_moves_from_test_to_train_whatever_is_added(rounds, share):
+    """Few different contents, so that copies with other sides come in too, and datasets as small as they can be."""
+    files, tested = [], set()
+    for added in rounds:
+        files += [File.at(content / 10 + 0.05, side) for content, side in added]
+        try:
+            sides = split(files, share)
+        except ValueError:
+            continue  # no dataset yet; what is added next may make one
+        assert tested <= {digest for digest, held_out in sides.items() if held_out}
+        tested = {digest for digest, held_out in sides.items() if held_out}
+
+
+def test_three_images_above_the_share_hold_out_none_that_a_fourth_would_move_back():
+    """The nearest was held out for want of another, and trained on as soon as there was another."""
+    files = [File.at(0.5), File.at(0.6), File.at(0.7)]
+    with pytest.raises(ValueError, match=r"all 3 images are for train, none for test: .*share \(0\.2\).*\"test\""):
+        split(files, 0.2)
+    assert list(split([*files, File.at(0.1)], 0.2).values()) == [False, False, False, True]
+    with pytest.raises(ValueError, match=r"all 2 images are for test, none for train: .*\"split\": \"train\""):
+        split([File.at(0.05), File.at(0.1)], 0.2)
+
+
+def test_copy_in_a_source_for_training_takes_no_image_out_of_the_test():
+    files = [File.at(0.1), File.at(0.5)]
+    assert (
+        split([*files, File.at(0.1, "train")], 0.2)
+        == split(files, 0.2)
+        == {files[0].digest: True} | {files[1].digest: False}
+    )
+
+
+@given(DIGESTS, SHARES, st.randoms())
+def test_order_and_company_say_nothing(digests, share, random):
+    sides = dict(zip(digests, content_decides(digests, share).tolist(), strict=True))
+    random.shuffle(digests)
+    some = digests[: len(digests) // 2]
+    assert dict(zip(some, content_decides(some, share).tolist(), strict=True)) == {name: sides[name] for name in some}
+
+
+@given(DIGESTS, SHARES)
+def test_a_dataset_has_both_sides_or_there_is_none(digests, share):
+    held_out = content_decides(digests, share)
+    if 0 < held_out.sum() < len(held_out):
+        check_both_sides(held_out, as_given([None] * len(digests)), share)
+    else:
+        with pytest.raises(ValueError, match="none for t"):
+            check_both_sides(held_out, as_given([None] * len(digests)), share)
+
+
+@given(DIGESTS, st.data())
+def test_a_given_separation_is_kept(digests, data):
+    given_sides = data.draw(st.lists(SIDES, min_size=len(digests), max_size=len(digests)))
+    held_out = is_held_out(as_array(digests), 0.5, as_given(given_sides))
+    for side, is_test in zip(given_sides, held_out, strict=True):
+        assert side is None or (side == "test") == is_test
+
+
+@pytest.mark.parametrize("side", ["train", "test"])
+def test_all_given_for_one_side_is_an_error(side):
+    with pytest.raises(ValueError, match=rf"all 2 images are given for {side} .*source.json"):
+        split([File.at(0.1, side), File.at(0.9, side)], 0.5)
+
+
+def test_single_image_is_an_error():
+    with pytest.raises(ValueError, match="at least 2 different images, one to train and one to test, got 1"):
+        split([File.at(0.1), File.at(0.1)], 0.5)
+
+
+def test_training_image_near_a_test_image_goes_and_the_test_image_stays():
+    held_out = np.array([False, True, False, True, False])
+    pairs = np.array([[0, 1], [0, 2], [0, 3], [1, 3], [3, 4]])
+    assert train_images_near_test(pairs, held_out) == {0: 1, 4: 3}
