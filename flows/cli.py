@@ -95,7 +95,7 @@ def run(workspace: Path, stages: tuple[str, ...]) -> None:
     from flows.services.settings import configured_api_url
 
     if sys.stderr.isatty():  # somebody looks on, and may edit: the libraries and the server take seconds to load
-        click.echo("leave the files alone until `run ID works on a snapshot` appears: edits before are in it", err=True)
+        click.echo("edits become part of this run until it says `run ID works on a snapshot`", err=True)
     plan = _planned(workspace, stages)
     click.echo(headline(plan))
     if plan.nothing_to_do and configured_api_url() is None:

@@ -1,9 +1,6 @@
 """What generative modelling is here: data, models, training, evaluation, sampling. A pure library.
 
-from genai_core import load_model
-
-images = load_model("models/candidate").draw(16, seed=0)
-images.save("drawn")
+A model is loaded and drawn from by `load_model("models/candidate").draw(16, seed=0).save("drawn")`.
 """
 
 from importlib import import_module

@@ -1,10 +1,10 @@
 """A trained model as a library's user meets it: `load_model`, `draw`, `save`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -62,9 +62,13 @@ class Images:
         """
         out = Path(folder)
         out.mkdir(parents=True)
-        write_batch(out, self.pixels, self.labels, self.seeds, self.classes, "png", self.provenance)
-        save_png(out / "grid.png", self.grid())
+        self.write(out, "png")
         return out
+
+    def write(self, folder: Path, form: Literal["png", "tar"]) -> None:
+        """Write the same into an empty folder; "tar": the images in archives."""
+        write_batch(folder, self.pixels, self.labels, self.seeds, self.classes, form, self.provenance)
+        save_png(folder / "grid.png", self.grid())
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""
@@ -110,20 +114,21 @@ class Model:
         classes: Classes = None,
         seed: int = 0,
         batch_images: int = 64,
+        on_progress: Callable[[int], None] | None = None,
         **sampling: Any,
     ) -> Images:
         """Draw `images` images; image i comes from its class and from seed + i alone, whatever the batch.
 
-        classes: a name or an index, or one for each image; None takes all classes in turn. sampling: options of the
-        model's family that replace the selected ones, such as `steps=20`. Raises ModelError, which lists what is
-        allowed, and ValueError for seeds beyond 2**32 - 1.
+        classes: a name or an index, or one for each image; None takes all classes in turn. on_progress: told how many
+        images are drawn. sampling: options of the model's family that replace the selected ones, such as `steps=20`.
+        Raises ModelError, which lists what is allowed, and ValueError for seeds beyond 2**32 - 1.
         """
         if images < 1:
             raise ModelError(f"images: expected 1 or more, got {images}")
         labels, seeds = self._labels(classes, images), image_seeds(images, seed)
         options = self._sampling(sampling)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            pixels = sample_images(self.network, labels, seeds, options, batch_images)
+            pixels = sample_images(self.network, labels, seeds, options, batch_images, on_progress)
         provenance = Provenance(
             model_sha256=self.description.sha256[WEIGHTS_FILE],
             family=self.family,

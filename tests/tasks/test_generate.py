@@ -43,3 +43,13 @@ def test_without_a_candidate_nothing_is_written(workspace, capsys):
     assert stopped.value.code == NEEDS_A_PERSON
     assert "models/candidate: no model there" in capsys.readouterr().err
     assert not (workspace / "samples").exists()
+
+
+def test_a_candidate_that_does_not_say_how_to_sample_is_refused(candidate, capsys):
+    """The library would draw with other options than those that were measured."""
+    (candidate / "models/candidate/selection.json").unlink()
+    with pytest.raises(SystemExit) as stopped:
+        generate.main()
+    assert stopped.value.code == NEEDS_A_PERSON
+    assert "selection.json, which says how to sample, is missing" in capsys.readouterr().err
+    assert not (candidate / "samples").exists()
