@@ -16,7 +16,7 @@ from flows.measuring import backfill_cli, compare_cli
 from flows.registry import cli as registry_cli
 from flows.retraining import cli as retrain_cli
 from flows.runs import cli as runs_cli
-from flows.runs.terminal import headline, print_results, quiet_prefect, run_flow
+from flows.runs.terminal import headline, run_at_terminal
 from flows.services import cli as services_cli
 from flows.watching import cli as watch_cli
 from genai_core import GenaiError
@@ -91,22 +91,9 @@ def run(workspace: Path, stages: tuple[str, ...]) -> None:
     A name such as `train` stands for all its branches (train@gan ...). Reports to the Prefect server in PREFECT_API_URL
     or the active profile, else to a temporary one. What is up to date is not run again; what failed goes on.
     """
-    from flows.services.server import ensure_prefect_api
-    from flows.services.settings import configured_api_url
-
-    if sys.stderr.isatty():  # somebody looks on, and may edit: the libraries and the server take seconds to load
+    if sys.stderr.isatty():  # somebody looks on, and may edit: libraries take a second or two to load
         click.echo("edits become part of this run until it says `run ID works on a snapshot`", err=True)
-    plan = _planned(workspace, stages)
-    click.echo(headline(plan))
-    if plan.nothing_to_do and configured_api_url() is None:
-        from flows.runs.started import sweep
-
-        sweep(workspace)  # what a killed run left goes also where nothing is to be done
-        print_results(workspace, plan)
-        return
-    quiet_prefect()
-    ensure_prefect_api()
-    sys.exit(run_flow(workspace, stages, plan))
+    sys.exit(run_at_terminal(workspace, stages))
 
 
 @main.command()
@@ -118,7 +105,7 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
 
     Changes nothing. DVC remembers the hashes that it computes for this, in its own folders.
     """
-    result = _planned(workspace, stages, mends=False)
+    result = _planned(workspace, stages)
     if as_json:
         entries = [{"stage": s.stage, "action": s.action, "reasons": list(s.reasons)} for s in result.stages]
         click.echo(json.dumps(entries, indent=2))
@@ -157,15 +144,7 @@ def resume(workspace: Path, run_id: str) -> None:
 
     Results reach this checkout where its inputs are still those of the run. The end of an ID is enough.
     """
-    from flows.plan import Plan, StagePlan
-    from flows.runs.record import find_resumable
-    from flows.services.server import ensure_prefect_api
-
-    found = find_resumable(workspace, run_id)
-    quiet_prefect()
-    ensure_prefect_api()
-    plan = Plan(tuple(StagePlan(name, "run", ("resumed",)) for name in found.planned))
-    sys.exit(run_flow(workspace, found.asked, plan, found.id))
+    sys.exit(run_at_terminal(workspace, (), run_id))
 
 
 @main.command()
@@ -271,19 +250,15 @@ for command in main.commands.values():
     _accept_workspace(command)
 
 
-def _planned(workspace: Path, stages: tuple[str, ...], *, mends: bool = True) -> "Plan":
-    """mends: whether what an interrupted write left of DVC's files is mended first."""
+def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
     from flows.interrupts import deferred_interrupt
 
     with deferred_interrupt():
         from flows.plan import plan_of
-        from flows.workspace import check_lock_file, checked_config, repair_locks
+        from flows.workspace import check_lock_file, checked_config
 
     checked_config(workspace)
-    if not mends:
-        check_lock_file(workspace)
-    for message in repair_locks(workspace) if mends else []:
-        click.echo(message, err=True)
+    check_lock_file(workspace)
     return plan_of(workspace, stages)
 
 

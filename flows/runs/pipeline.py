@@ -1,7 +1,6 @@
 """The main flow: DVC's graph, compiled into Prefect task runs that wait for each other as DVC's stages do."""
 
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,21 +18,17 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
 from flows.cancelled import when_cancelled
-from flows.git import printable
-from flows.graph import Graph, GraphError, StageNode
+from flows.graph import Graph, StageNode
 from flows.interrupts import asked_to_end
-from flows.plan import Plan, StagePlan, plan_of
-from flows.process import DEFAULT_GRACE_S, Processes, run_command
+from flows.plan import Plan, StagePlan
+from flows.process import DEFAULT_GRACE_S, Processes
 from flows.resources import Resources, this_machine
-from flows.runs.checkout import home_of
+from flows.runs.begin import Begun, begin, handed
 from flows.runs.job import Result
 from flows.runs.record import STOP, how_to_go_on
-from flows.runs.snapshot import MOST_NEW_BYTES, take_snapshot
 from flows.runs.stage import Run, run_stage
-from flows.runs.started import Decided, Started, decide, decide_in_place, finish, start, start_in_place, sweep
-from flows.runs.started import resume as resumed
+from flows.runs.started import Started, finish
 from flows.view import current_view
-from flows.workspace import changing, checked_config, only_run_in, repair_locks
 from genai_core.config import PARAMS_FILE, load_config
 
 
@@ -61,62 +56,34 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
         resume: The id of a run that did not end well, to go on with, instead.
     """
     root = Path(workspace).resolve()
-    if resume is None:
-        checked_config(root)
-    home = home_of(root)
     with ExitStack() as stack:
-        held = [stack.enter_context(only_run_in(root))] if home else []
-        for message in repair_locks(root):
-            get_run_logger().warning(message)
-        sources: frozenset[str] = frozenset()
-        started: Started | None = None
-        if resume is not None:
-            started, decided = stack.enter_context(resumed(root, resume))
-        elif home is not None:
-            sources = _record_sources(root, stages or [])
-            decided = decide_in_place(root, stages or [], take_snapshot(root))
-            if decided.snapshot is not None:
-                started = stack.enter_context(start_in_place(home, root, decided, stages or []))
-        else:
-            sources = _record_sources(root, stages or [])
-            decided = decide(root, stages or [])
-            if decided.snapshot is not None:
-                started = stack.enter_context(start(root, decided, stages or []))
-            else:
-                sweep(root)
-        processes = Processes(keep_open=[*held, *(started.held if started else ())])
-        compute = load_config((started.place.folder if started else root) / PARAMS_FILE).compute
-        resources = Resources(this_machine(compute.accelerator), compute.stages_per_gpu)
-        run = _run(root, home or root, started, decided, processes, resources, sources, is_resumed=resume is not None)
-        if started is not None:
-            _say_begin(started, decided)
+        begun = handed() or stack.enter_context(begin(root, tuple(stages or ()), resume, _tell))
+        started = begun.started
+        run = _run(begun)
         goes_on = f"; {how_to_go_on(started.recorder.record)}" if started else ""
         state: State[None] = Cancelled(message=f"ended by a signal{goes_on}")
         try:
-            with when_cancelled(processes.stop, lambda: asked_to_end.is_set() or _is_stopped(started)):
-                states = _run_all(decided.graph, decided.plan, run)
-            if processes.stopping:
+            with when_cancelled(run.processes.stop, lambda: asked_to_end.is_set() or _is_stopped(started)):
+                states = _run_all(begun.decided.graph, begun.decided.plan, run)
+            if run.processes.stopping:
                 state = Cancelled(message=f"stopped on request{goes_on}")
             else:
-                state = _summary(decided.graph, states)
+                state = _summary(begun.decided.graph, states)
         finally:
             if started is not None:
                 _say_end(started, state)
         return state
 
 
-def _run(
-    root: Path,
-    jobs: Path,
-    started: Started | None,
-    decided: Decided,
-    processes: Processes,
-    resources: Resources,
-    sources: frozenset[str],
-    *,
-    is_resumed: bool,
-) -> Run:
-    snapshot = decided.snapshot
+def _tell(line: str) -> None:
+    get_run_logger().info(line)
+    current_view().note(line)
+
+
+def _run(begun: Begun) -> Run:
+    """What the run's stages share."""
+    started, snapshot = begun.started, begun.decided.snapshot
+    compute = load_config((started.place.folder if started else begun.root) / PARAMS_FILE).compute
     variables = {}
     if started is not None and snapshot is not None:
         # What a report says of the code: a snapshot is on no branch.
@@ -124,46 +91,22 @@ def _run(
     return Run(
         id=started.id if started else "",
         snapshot=snapshot.commit if snapshot else "",
-        home=root,
-        jobs=jobs,
+        home=begun.root,
+        jobs=begun.home,
         place=started.place if started else None,
-        processes=processes,
-        resources=resources,
+        processes=Processes(keep_open=begun.held),
+        resources=Resources(this_machine(compute.accelerator), compute.stages_per_gpu),
         view=current_view(),
         recorder=started.recorder if started else None,
         accept=started.acceptance.offer if started and started.acceptance else _stays,
         variables=variables,
-        sources=sources,
-        checks_out_sources=not is_resumed,  # this checkout may be at another version by now
+        sources=begun.decided.sources,
+        checks_out_sources=not begun.is_resumed,  # this checkout may be at another version by now
     )
 
 
 def _stays(_result: Result) -> None:
     """What is made in a place of its own is where it belongs already."""
-
-
-def _record_sources(root: Path, stages: list[str]) -> frozenset[str]:
-    """Record data sources whose files were changed by hand, before the snapshot is taken; their names."""
-    with changing(root, "record what was added by hand"):
-        changed = [entry.stage for entry in plan_of(root, stages).stages if entry.is_source and entry.action == "run"]
-        for name in changed:
-            said: list[str] = []
-            command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
-            if run_command(command, folder=root, environment={"DVC_NO_ANALYTICS": "1"}, on_line=said.append) != 0:
-                raise GraphError("\n".join([f"{name}: DVC could not record what is there:", *said[-8:]]))
-    return frozenset(changed)
-
-
-def _say_begin(started: Started, decided: Decided) -> None:
-    snapshot, view = decided.snapshot, current_view()
-    if snapshot is None:  # a resumed run that has nothing left to do
-        return
-    differs = f", {len(snapshot.changed)} files not committed" if snapshot.changed else ""
-    view.note(f"run {started.id} works on a snapshot of {snapshot.branch or snapshot.commit[:7]}{differs}")
-    for line in decided.plan.replaced:
-        view.note(line)
-    for name in snapshot.left_out:
-        view.note(f"not in the snapshot, as it is new and larger than {MOST_NEW_BYTES / 1e6:.0f} MB: {printable(name)}")
 
 
 def _say_end(started: Started, state: State[None]) -> None:

@@ -1,4 +1,4 @@
-"""The beginning and the end of a run: what it works on, decided in one moment; where; and what is said of it later."""
+"""The beginning and the end of a run: where it works, what reaches the workspace, and what is said of it later."""
 
 import os
 import threading
@@ -9,14 +9,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from flows.graph import Graph, open_repo, read_graph
+from flows.graph import open_repo
 from flows.locked import LOCK_FILE
-from flows.plan import Plan, make_plan
+from flows.plan import Plan
 from flows.process import start_keeper
 from flows.results import measured_by, model_rows
 from flows.runs.acceptance import Verdict, accept
 from flows.runs.checkout import open_detached, remove_worktree
-from flows.runs.inputs import check_inputs
+from flows.runs.decided import Decided, decide_again
 from flows.runs.job import Result
 from flows.runs.one_at_a_time import remove_unheld
 from flows.runs.place import Place, open_place
@@ -33,21 +33,10 @@ from flows.runs.record import (
     now,
     run_folder,
 )
-from flows.runs.snapshot import Snapshot, keep_snapshot, take_snapshot
-from flows.workspace import changing
-from genai_core.config import PARAMS_FILE, ConfigError, load_config
+from flows.runs.snapshot import Snapshot, keep_snapshot
+from genai_core.config import PARAMS_FILE, load_config
 
 KEEPER = Path(__file__).with_name("keeper.py")
-_MOST_LOOKS = 5
-
-
-@dataclass(frozen=True)
-class Decided:
-    """What a run is going to do, and of which contents. snapshot: None where nothing has to be done."""
-
-    graph: Graph
-    plan: Plan
-    snapshot: Snapshot | None
 
 
 @dataclass
@@ -59,35 +48,6 @@ class Started:
     recorder: Recorder
     acceptance: "Acceptance | None"
     held: tuple[int, ...]
-
-
-def decide(workspace: Path, stages: Iterable[str]) -> Decided:
-    """The plan of a user's checkout and the snapshot that it is of. Raises GraphError, GitError or ConfigError.
-
-    Somebody may edit between the two: then both are made again.
-    """
-    with changing(workspace, "start a run"):
-        before = take_snapshot(workspace)
-        for _ in range(_MOST_LOOKS):
-            with open_repo(workspace) as repo:
-                graph = read_graph(repo).up_to(stages)
-                plan = make_plan(repo, graph)
-                snapshot = take_snapshot(workspace)
-                if snapshot.tree == before.tree:
-                    check_inputs(repo, graph, plan, snapshot)
-                    return Decided(graph, plan, None if plan.nothing_to_do else snapshot)
-            before = snapshot
-    raise ConfigError(
-        f"{workspace}: files change all the time here, so that no run can start; wait for what writes them"
-    )
-
-
-def decide_in_place(folder: Path, stages: Iterable[str], snapshot: Snapshot) -> Decided:
-    """The plan of a checkout in which nobody edits. Raises GraphError."""
-    with open_repo(folder) as repo:
-        graph = read_graph(repo).up_to(stages)
-        plan = make_plan(repo, graph)
-        return Decided(graph, plan, None if plan.nothing_to_do else snapshot)
 
 
 @contextmanager
@@ -117,7 +77,7 @@ def resume(workspace: Path, name: str) -> Iterator[tuple[Started, Decided]]:
         record = replace(before, state="running", ended=None, message="", pid=os.getpid(), stages=done, resumed=now())
 
         def decided(checkout: Path) -> Decided:
-            return replace(decide_in_place(checkout, before.asked, snapshot), snapshot=snapshot)
+            return decide_again(checkout, before.asked, snapshot)
 
         with _working(workspace, folder, lock, record, decided) as (started, found):
             yield started, found
@@ -131,7 +91,9 @@ def start_in_place(home: Path, folder: Path, decided: Decided, asked: Iterable[s
     with run_folder(home, run) as (records, lock), open_place(folder) as place:
         keep_snapshot(home, run, decided.snapshot)
         record = _new_record(run, decided, asked, folder.relative_to(home).as_posix())
-        yield Started(run, place, Recorder(records, record), None, (lock,))
+        started = Started(run, place, Recorder(records, record), None, (lock,))
+        with _ends(started):
+            yield started
 
 
 def sweep(home: Path) -> None:
@@ -248,7 +210,22 @@ def _working(
         recorder = Recorder(folder, record)
         acceptance = Acceptance(workspace, place, folder, decided.plan)
         stack.callback(acceptance.stop)  # where the run breaks off before `finish`
-        yield Started(record.id, place, recorder, acceptance, (lock,)), decided
+        started = Started(record.id, place, recorder, acceptance, (lock,))
+        with _ends(started):
+            yield started, decided
+
+
+@contextmanager
+def _ends(started: Started) -> Iterator[None]:
+    """An error or a signal that comes before the flow has begun ends the run, too: it was not killed."""
+    try:
+        yield
+    except BaseException as error:
+        if started.recorder.record.state == "running":
+            is_signal = isinstance(error, (KeyboardInterrupt, SystemExit))
+            what = "ended by a signal before a stage began" if is_signal else str(error).partition("\n")[0]
+            finish(started, "stopped" if is_signal else "failed", what)
+        raise
 
 
 def _new_record(run: str, decided: Decided, asked: Iterable[str], place: str) -> RunRecord:

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from genai_core import GenaiError
+
 if TYPE_CHECKING:
     from flows.plan import Plan
+    from flows.runs.begin import Begun
     from flows.runs.record import RunRecord
 
 EXIT_FAILED = 1
@@ -21,29 +24,56 @@ def quiet_prefect() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reports usage, unless told not to
 
 
-def run_flow(workspace: Path, stages: tuple[str, ...], plan: "Plan", resume: str | None = None) -> int:
-    """Do what the plan says, or go on with a run, while a person looks on; the exit status.
+def run_at_terminal(workspace: Path, stages: tuple[str, ...], resume: str | None = None) -> int:
+    """Bring stages up to date, or go on with a run, while a person looks on; the exit status.
 
-    Prefect's API is known by then. Raises ConfigError and GraphError for what is found only once the flow has begun.
+    The run begins before Prefect is loaded: what is edited from then on is not part of it. Raises a GenaiError for what
+    keeps it from starting.
     """
-    from flows.graph import GraphError
     from flows.interrupts import deferred_interrupt
-    from flows.view import terminal_view
-    from genai_core.config import ConfigError
 
     with deferred_interrupt():
-        from flows.git import GitError
-        from flows.runs.pipeline import pipeline
-        from flows.runs.record import RunError, read_runs
+        from flows.runs.begin import begin
+        from flows.services.server import ensure_prefect_api
+        from flows.services.settings import configured_api_url
+        from flows.workspace import checked_config, repair_locks
 
-    with terminal_view(plan):
-        state = pipeline(str(workspace), list(stages), resume, return_state=True)
+    if resume is None:
+        checked_config(workspace)
+    for message in repair_locks(workspace):
+        click.echo(message, err=True)
+    said: list[str] = []
+    with begin(workspace, stages, resume, said.append) as begun:
+        plan = begun.decided.shown
+        if resume is None:
+            click.echo(headline(plan))
+        for line in said:
+            click.echo(line)
+        if begun.started is None and configured_api_url() is None:
+            print_results(workspace, plan)
+            return 0
+        quiet_prefect()
+        ensure_prefect_api()
+        return _run_flow(begun, stages, resume)
+
+
+def _run_flow(begun: "Begun", stages: tuple[str, ...], resume: str | None) -> int:
+    """The rest of a run that was begun, as a Prefect flow."""
+    from flows.interrupts import deferred_interrupt
+    from flows.runs.begin import handed_to_flow
+    from flows.view import terminal_view
+
+    with deferred_interrupt():
+        from flows.runs.pipeline import pipeline
+
+    plan = begun.decided.shown
+    with terminal_view(plan), handed_to_flow(begun):
+        state = pipeline(str(begun.root), list(stages), resume, return_state=True)
     if state.is_completed():
-        own = [run for run in read_runs(workspace) if run.pid == os.getpid()]
-        print_results(workspace, plan, own[-1] if own else None)
+        print_results(begun.root, plan, begun.started.recorder.record if begun.started else None)
         return 0
     fault = state.result(raise_on_failure=False)
-    if isinstance(fault, (ConfigError, GraphError, GitError, RunError)):
+    if isinstance(fault, GenaiError):
         raise fault
     click.echo(click.style(f"\n{state.message}", fg="red"), err=True)
     return 128 + signal.SIGINT if state.is_cancelled() else EXIT_FAILED

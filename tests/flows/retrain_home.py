@@ -39,13 +39,13 @@ def track(home: Path, *, commit: bool = True) -> None:
         shell(home, "git add -A && git commit -q -m data")
 
 
-def retrain(home: Path, *options: str, toy: dict[str, float] | None = None, **others: Any) -> tuple[int, str]:
+def retrain(home: Path, *options: str, toy: dict[str, float | str] | None = None, **others: Any) -> tuple[int, str]:
     """`genai retrain` to its end: exit status, and what it printed."""
     answer = genai(home, "retrain", *options, **{**variables(home, toy), **others})
     return answer.returncode, answer.stdout + answer.stderr
 
 
-def variables(home: Path, toy: dict[str, float] | None = None) -> dict[str, Any]:
+def variables(home: Path, toy: dict[str, float | str] | None = None) -> dict[str, Any]:
     return {"toy": toy or {}, "DIARY": str(home.parent / "diary"), "timeout": 180.0}
 
 

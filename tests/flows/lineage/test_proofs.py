@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from flows.runs.decided import decide
 from flows.runs.record import read_runs
-from flows.runs.started import decide, finish, start
+from flows.runs.started import finish, start
 from tests.flows.conftest import DVC_WARNS, ROOT, genai, set_parameter, shell
 from tests.flows.runs.places import made
 

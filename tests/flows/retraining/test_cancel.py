@@ -30,7 +30,7 @@ def test_it_ends_wherever_it_is_and_the_next_one_goes_on(home: Path, server: Ser
     assert read_registry(home).production() is None
 
 
-def cancel(home: Path, server: Server, toy: dict[str, float], ready: Callable[[], bool]) -> None:
+def cancel(home: Path, server: Server, toy: dict[str, float | str], ready: Callable[[], bool]) -> None:
     """Start a retraining, cancel it at the server as the pages do when it is ready, and see it end."""
     wanted = variables(home, toy)
     del wanted["timeout"]

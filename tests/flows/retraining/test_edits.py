@@ -42,11 +42,13 @@ def somebody_works_at(folder: Path) -> str:
 
 def test_edits_while_a_retraining_works(home: Path, server: Server) -> None:
     started(home)
-    with started_genai(home, "retrain", api_url=server.url, **_variables(home, {"finetune": 6.0})) as process:
+    go = home.parent / "go"
+    with started_genai(home, "retrain", api_url=server.url, **_variables(home, {"finetune": str(go)})) as process:
         wait_for(
             lambda: "finetune" in (home.parent / "diary").read_text() if (home.parent / "diary").exists() else False
         )
         edits = somebody_works_at(home)
+        go.touch()
         status, said = ended(process, 90.0)
     assert status == 0, said
     # What was promoted was made of what its commit holds; what was edited meanwhile had no part in it.
@@ -63,12 +65,14 @@ def test_edits_while_a_retraining_works(home: Path, server: Server) -> None:
 def test_edits_in_the_folder_where_a_retraining_works(home: Path, server: Server) -> None:
     """Nobody should; what is made of it is not recorded."""
     started(home)
-    with started_genai(home, "retrain", api_url=server.url, **_variables(home, {"finetune": 6.0})) as process:
+    go = home.parent / "go"
+    with started_genai(home, "retrain", api_url=server.url, **_variables(home, {"finetune": str(go)})) as process:
         wait_for(
             lambda: "finetune" in (home.parent / "diary").read_text() if (home.parent / "diary").exists() else False
         )
         (place,) = (home / ".genai/worktrees").iterdir()
         set_parameter(place, "finetune.seed", 12345)
+        go.touch()
         status, said = ended(process, 90.0)
     assert status == 1, said
     assert "params.yaml finetune changed in" in said
@@ -88,7 +92,7 @@ def test_a_backfill_that_is_edited_beside_and_stopped(home: Path, server: Server
     arguments = ("backfill", "--revisions", f"{first}..HEAD")
     shutil.rmtree(home / ".dvc/cache/runs")
     code = shell(home, "git rev-parse HEAD:tasks")
-    with started_genai(home, *arguments, api_url=server.url, **_variables(home, {"prepare": 20.0})) as process:
+    with started_genai(home, *arguments, api_url=server.url, **_variables(home, {"prepare": 120.0})) as process:
         wait_for(lambda: (home.parent / "diary").exists())
         edits = somebody_works_at(home)
         process.send_signal(2)
@@ -109,5 +113,5 @@ def test_a_backfill_that_is_edited_beside_and_stopped(home: Path, server: Server
     assert shell(home, "git worktree list").count("\n") == 1
 
 
-def _variables(home: Path, toy: dict[str, float]) -> dict[str, object]:
+def _variables(home: Path, toy: dict[str, float | str]) -> dict[str, object]:
     return {name: value for name, value in variables(home, toy).items() if name != "timeout"}

@@ -65,7 +65,8 @@ def test_edits_while_a_stage_runs(fresh: Path, server: Server, changes: tuple[Ca
     edit_code(fresh)
     shell(fresh, "git commit -q -a -m other && git switch -q main")
     seed = parameter(fresh, SEED)
-    with started_genai(fresh, "run", api_url=server.url, toy={"train@gan": {"seconds": 6.0}}) as process:
+    go = fresh.parent / "go"
+    with started_genai(fresh, "run", api_url=server.url, toy={"train@gan": {"until": str(go)}}) as process:
         # The other branch has ended and was accepted before anything is edited.
         wait_for(lambda: diary(fresh, "train@gan") and "train@diffusion" in lock_of(fresh))
         for change in changes:
@@ -74,6 +75,7 @@ def test_edits_while_a_stage_runs(fresh: Path, server: Server, changes: tuple[Ca
             users_files(fresh),
             shell(fresh, "git rev-parse HEAD && git status --porcelain -- . ':!metrics' ':!dvc.lock'"),
         )
+        go.touch()
         status, output = ended(process, 60.0)
     assert status == 0, output
 
@@ -105,10 +107,12 @@ def test_edits_while_a_stage_runs(fresh: Path, server: Server, changes: tuple[Ca
 
 def test_two_runs_of_other_contents_at_once(fresh: Path, server: Server) -> None:
     """The second takes what both need from the first, and each model is recorded with its own parameters."""
-    toy = {"train@gan": {"seconds": 5.0}, "train@diffusion": {"seconds": 3.0}}
+    go = fresh.parent / "go"
+    toy = {"train@gan": {"until": str(go)}}
     with started_genai(fresh, "run", api_url=server.url, toy=toy) as first:
         wait_for(lambda: diary(fresh, "train@gan"))
         set_parameter(fresh, SEED, 12345)
+        go.touch()
         second = genai(fresh, "run", api_url=server.url, toy=toy)
         status, output = ended(first, 60.0)
     assert status == second.returncode == 0, output + second.stdout + second.stderr

@@ -8,9 +8,9 @@ import pytest
 
 from flows.git import git
 from flows.graph import GraphError
+from flows.runs.decided import decide
 from flows.runs.record import read_runs
 from flows.runs.snapshot import MOST_NEW_BYTES
-from flows.runs.started import decide
 from tests.flows.conftest import DVC_WARNS, edit, genai, set_parameter, shell
 
 pytestmark = DVC_WARNS

@@ -1,4 +1,4 @@
-"""The beginning of a run and its end: decided on one state of the workspace, and nothing is left of killed ones."""
+"""The beginning of a run and its end: what it brings into the workspace, and nothing is left of killed ones."""
 
 import shutil
 from pathlib import Path
@@ -9,12 +9,12 @@ from flows.git import git
 from flows.runs import started as module
 from flows.runs.acceptance import Verdict
 from flows.runs.checkout import open_detached
+from flows.runs.decided import Decided, decide
 from flows.runs.job import Job, Result
 from flows.runs.one_at_a_time import FOLDER
 from flows.runs.place import open_place
 from flows.runs.record import CHECKOUT, RUNS, RunError, read_runs, run_folder
-from flows.runs.started import Acceptance, Decided, decide, finish, resume, start, sweep
-from genai_core.config import ConfigError
+from flows.runs.started import Acceptance, finish, resume, start, sweep
 from tests.flows.conftest import DVC_WARNS, edit, genai, set_parameter
 from tests.flows.runs.places import locked, made
 from tests.flows.test_results import FIGURES, write
@@ -30,42 +30,6 @@ def decided_of(workspace: Path) -> Decided:
 
 def worktrees(workspace: Path) -> int:
     return git(workspace, "worktree", "list", "--porcelain").count("worktree ")
-
-
-def test_nothing_to_do(done: Path) -> None:
-    decided = decide(done, [])
-    assert decided.snapshot is None
-    assert decided.plan.nothing_to_do
-
-
-def test_an_edit_between_snapshot_and_plan(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both are made again, until they are of the same contents."""
-    edits = iter([5, 6])
-
-    def edited(repo: object, graph: object) -> object:
-        plan = make_plan(repo, graph)  # type: ignore[arg-type]
-        if (seed := next(edits, None)) is not None:
-            set_parameter(done, "models.gan.training.seed", seed)
-        return plan
-
-    make_plan = module.make_plan
-    monkeypatch.setattr(module, "make_plan", edited)
-    decided = decided_of(done)
-    assert decided.snapshot is not None
-    assert "seed: 6" in git(done, "show", f"{decided.snapshot.commit}:params.yaml")
-    assert any("-> 6" in reason for reason in decided.plan["train@gan"].reasons)
-
-
-def test_a_workspace_that_never_rests(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_plan, number = module.make_plan, iter(range(100, 200))
-
-    def edited(repo: object, graph: object) -> object:
-        set_parameter(done, "models.gan.training.seed", next(number))
-        return make_plan(repo, graph)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(module, "make_plan", edited)
-    with pytest.raises(ConfigError, match="files change all the time"):
-        decide(done, [])
 
 
 def test_a_run_and_what_is_left_of_it(done: Path) -> None:
@@ -131,7 +95,7 @@ def test_a_fault_in_the_middle_leaves_nothing(done: Path) -> None:
     assert run.acceptance is not None
     assert not run.acceptance._thread.is_alive()
     assert worktrees(done) == 1
-    assert [record.state for record in read_runs(done)] == ["killed"]  # it said nothing of its end
+    assert [(record.state, record.message) for record in read_runs(done)] == [("failed", "fault")]
     with resume(done, run.id) as (again, decided):
         assert again.id == run.id
         assert decided.snapshot is not None

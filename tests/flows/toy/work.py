@@ -4,7 +4,7 @@
 
 The environment variable TOY tells a stage how to behave, by JSON: {"train@gan": {"seconds": 3}}. Keys: seconds; exit (a
 status); failures (exit only so many times); child (leave one sleeping beside it); saves (seconds that it takes to end
-when interrupted).
+when interrupted); until (work until this file is there: for what has to happen meanwhile, however slow the machine).
 """
 
 import json
@@ -20,6 +20,8 @@ STAGE = os.environ["DVC_STAGE"]
 BEHAVIOUR = json.loads(os.environ.get("TOY", "{}")).get(STAGE, {})
 # One line for a start and one for an end; no output of the stage. Not in the folder where it works, which may be gone.
 DIARY = Path(os.environ.get("TOY_DIARY", ".genai/toy")) / STAGE
+
+MOST_WAIT_S = 120.0
 
 
 def main() -> None:
@@ -49,7 +51,17 @@ def work(seconds: float) -> None:
         write(
             Path(f".genai/progress/{STAGE}.json"), json.dumps({**state, "seconds_left": 1.0, "figures": {"loss": 0.5}})
         )
+    if "until" in BEHAVIOUR:
+        wait_for(Path(BEHAVIOUR["until"]))
     print(f"{STAGE} did {steps} steps", flush=True)
+
+
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + MOST_WAIT_S
+    while not file.exists():
+        if time.monotonic() > deadline:
+            sys.exit(f"{STAGE}: {file} did not come")
+        time.sleep(0.05)
 
 
 def fail_if_told() -> None:

@@ -1,6 +1,7 @@
 """The stages of a toy pipeline. An image is a file CLASS/NAME.txt; a model's distance is 1 and the share of bad images.
 
-`python -m tasks.stage STAGE`. DIARY names a file that gets a line for each start; TOY says how long a stage takes.
+`python -m tasks.stage STAGE`. DIARY names a file that gets a line for each start. TOY says how long a stage takes, in
+seconds or until a file is there.
 """
 
 import hashlib
@@ -13,12 +14,14 @@ from pathlib import Path
 
 import yaml
 
+MOST_WAIT_S = 120.0
+
 
 def main() -> None:
     stage = sys.argv[1]
     with Path(os.environ["DIARY"]).open("a") as diary:
         diary.write(f"{stage}\n")
-    time.sleep(json.loads(os.environ.get("TOY", "{}")).get(stage, 0.0))
+    wait(json.loads(os.environ.get("TOY", "{}")).get(stage, 0.0))
     name = stage.partition("@")[0]
     {"prepare": prepare, "train": lambda: learn(Path("models/trained") / stage.partition("@")[2], "train")}.get(
         name, globals().get(name, prepare)
@@ -27,6 +30,17 @@ def main() -> None:
     if name in ("prepare", "train", "finetune"):
         cost = {"seconds": 36.0, **({} if name == "prepare" else {"device_hours": 0.5 if name == "train" else 0.125})}
         Path(f"metrics/cost/{stage}.json").write_text(json.dumps(cost))
+
+
+def wait(how_long: float | str) -> None:
+    if isinstance(how_long, float):
+        time.sleep(how_long)
+        return
+    deadline = time.monotonic() + MOST_WAIT_S
+    while not Path(how_long).exists():
+        if time.monotonic() > deadline:
+            sys.exit(f"{how_long} did not come")
+        time.sleep(0.05)
 
 
 def prepare() -> None:

@@ -1,0 +1,95 @@
+"""What a run is going to do, and of which contents: its plan and its snapshot, made in one moment."""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flows.graph import Graph, GraphError, open_repo, read_graph
+from flows.plan import Plan, make_plan
+from flows.process import run_command
+from flows.runs.inputs import check_inputs
+from flows.runs.snapshot import Snapshot, take_snapshot
+from flows.workspace import changing
+from genai_core.config import ConfigError
+
+_MOST_LOOKS = 5
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a run is going to do, and of which contents. snapshot: None where nothing has to be done.
+
+    sources: data sources whose files were changed by hand, and that were recorded anew for this run.
+    """
+
+    graph: Graph
+    plan: Plan
+    snapshot: Snapshot | None
+    sources: frozenset[str] = frozenset()
+
+    @property
+    def shown(self) -> Plan:
+        """The plan for people, in which recording a source is a part of the run."""
+        entries = (replace(entry, action="run") if entry.stage in self.sources else entry for entry in self.plan.stages)
+        return Plan(tuple(entries))
+
+
+def decide(workspace: Path, stages: Iterable[str]) -> Decided:
+    """The plan of a user's checkout and the snapshot that it is of. Raises GraphError, GitError or ConfigError.
+
+    Data that were changed by hand are recorded first. Somebody may edit meanwhile: then all is made again.
+    """
+    sources: frozenset[str] = frozenset()
+    with changing(workspace, "start a run"):
+        before = take_snapshot(workspace)
+        for _ in range(_MOST_LOOKS):
+            with open_repo(workspace) as repo:
+                graph = read_graph(repo).up_to(stages)
+                plan = make_plan(repo, graph)
+                changed = _changed_sources(plan)
+                snapshot = before if changed else take_snapshot(workspace)
+                if not changed and snapshot.tree == before.tree:
+                    check_inputs(repo, graph, plan, snapshot)
+                    return Decided(graph, plan, None if plan.nothing_to_do else snapshot, sources)
+            if changed:
+                _record(workspace, changed)
+                sources |= changed
+                snapshot = take_snapshot(workspace)
+            before = snapshot
+    raise ConfigError(
+        f"{workspace}: files change all the time here, so that no run can start; wait for what writes them"
+    )
+
+
+def decide_in_place(folder: Path, stages: Iterable[str]) -> Decided:
+    """The same for a checkout in which nobody edits. Raises GraphError or GitError."""
+    graph, plan = _planned(folder, stages)
+    sources = _changed_sources(plan)
+    if sources:
+        _record(folder, sources)
+        graph, plan = _planned(folder, stages)
+    return Decided(graph, plan, None if plan.nothing_to_do else take_snapshot(folder), sources)
+
+
+def decide_again(checkout: Path, stages: Iterable[str], snapshot: Snapshot) -> Decided:
+    """What is left of a run that goes on, in the checkout of its snapshot. Raises GraphError."""
+    return Decided(*_planned(checkout, stages), snapshot)
+
+
+def _planned(folder: Path, stages: Iterable[str]) -> tuple[Graph, Plan]:
+    with open_repo(folder) as repo:
+        graph = read_graph(repo).up_to(stages)
+        return graph, make_plan(repo, graph)
+
+
+def _changed_sources(plan: Plan) -> frozenset[str]:
+    return frozenset(entry.stage for entry in plan.stages if entry.is_source and entry.action == "run")
+
+
+def _record(workspace: Path, sources: Iterable[str]) -> None:
+    for name in sorted(sources):
+        said: list[str] = []
+        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
+        if run_command(command, folder=workspace, environment={"DVC_NO_ANALYTICS": "1"}, on_line=said.append) != 0:
+            raise GraphError("\n".join([f"{name}: DVC could not record what is there:", *said[-8:]]))

@@ -1,0 +1,85 @@
+"""A run begins before Prefect is loaded: what is edited from then on is not part of it, and it ends on record."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.git import git
+from flows.runs.begin import begin, handed, handed_to_flow
+from flows.runs.record import CHECKOUT, RUNS, read_runs
+from tests.flows.conftest import DVC_WARNS, Server, ended, genai, parameter, set_parameter, started_genai
+
+pytestmark = DVC_WARNS
+SEED = "models.gan.training.seed"
+
+
+def test_what_is_there_before_the_first_stage(done: Path) -> None:
+    set_parameter(done, SEED, 5)
+    said: list[str] = []
+    with begin(done, (), None, said.append) as begun:
+        assert begun.started is not None
+        (run,) = read_runs(done)
+        assert (run.id, run.state, run.planned) == (begun.started.id, "running", ("train@gan", "select"))
+        assert said == [f"run {run.id} works on a snapshot of main, {len(run.changed)} files not committed"]
+        assert parameter(done / RUNS / run.id / CHECKOUT, SEED) == 5
+        assert handed() is None
+        with handed_to_flow(begun):
+            assert handed() is begun
+        assert handed() is None
+    assert not (done / RUNS / run.id / CHECKOUT).exists()
+
+
+def test_nothing_begins_where_nothing_has_to_be_done(done: Path) -> None:
+    said: list[str] = []
+    with begin(done, (), None, said.append) as begun:
+        assert begun.started is None
+    assert read_runs(done) == []
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "message"),
+    [
+        (ValueError("no server\nhere"), "failed", "no server"),
+        (KeyboardInterrupt(), "stopped", "ended by a signal before a stage began"),
+        (SystemExit(143), "stopped", "ended by a signal before a stage began"),
+    ],
+)
+def test_what_ends_it_before_the_flow_is_on_record(done: Path, error: BaseException, state: str, message: str) -> None:
+    set_parameter(done, SEED, 5)
+    with pytest.raises(type(error)), begin(done, (), None, lambda _: None):
+        raise error
+    (run,) = read_runs(done)
+    assert (run.state, run.message) == (state, message)
+    assert git(done, "worktree", "list", "--porcelain").count("worktree ") == 1
+    # It goes on as any other run does.
+    with begin(done, (), run.id, lambda _: None) as begun:
+        assert begun.started is not None
+        assert begun.decided.plan["train@gan"].action == "run"
+
+
+def test_a_server_that_does_not_answer(fresh: Path) -> None:
+    answer = genai(fresh, "run", api_url="http://127.0.0.1:9/api")
+    assert answer.returncode == 2
+    assert "no Prefect server answers at http://127.0.0.1:9/api" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    (run,) = read_runs(fresh)
+    assert run.state == "failed"
+    assert "no Prefect server answers" in run.message
+
+
+def test_edits_after_its_first_lines_are_not_part_of_it(fresh: Path, server: Server) -> None:
+    """While Prefect is still loading."""
+    before = parameter(fresh, SEED)
+    with started_genai(fresh, "run", "train", api_url=server.url) as process:
+        assert process.stdout is not None
+        while "works on a snapshot" not in process.stdout.readline():
+            assert process.poll() is None
+        assert not list((fresh / ".genai/toy").glob("*"))
+        set_parameter(fresh, SEED, 777)
+        status, output = ended(process, 60.0)
+    assert status == 0, output
+    assert "train@gan: only in DVC's cache, not in this checkout: params.yaml models.gan.training" in output
+    assert not (fresh / "out/train/gan").exists()
+    (run,) = read_runs(fresh)
+    assert f"seed: {before}" in git(fresh, "show", f"{run.snapshot}:params.yaml")

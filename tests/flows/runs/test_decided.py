@@ -1,0 +1,63 @@
+"""What a run is going to do is decided on one state of the workspace."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.git import git
+from flows.runs import decided as module
+from flows.runs.decided import decide, decide_in_place
+from genai_core.config import ConfigError
+from tests.flows.conftest import DVC_WARNS, set_parameter, shell
+
+pytestmark = DVC_WARNS
+
+
+def test_nothing_to_do(done: Path) -> None:
+    decided = decide(done, [])
+    assert decided.snapshot is None
+    assert decided.plan.nothing_to_do
+
+
+def test_an_edit_between_snapshot_and_plan(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are made again, until they are of the same contents."""
+    edits = iter([5, 6])
+
+    def edited(repo: object, graph: object) -> object:
+        plan = make_plan(repo, graph)  # type: ignore[arg-type]
+        if (seed := next(edits, None)) is not None:
+            set_parameter(done, "models.gan.training.seed", seed)
+        return plan
+
+    make_plan = module.make_plan
+    monkeypatch.setattr(module, "make_plan", edited)
+    decided = decide(done, [])
+    assert decided.snapshot is not None
+    assert "seed: 6" in git(done, "show", f"{decided.snapshot.commit}:params.yaml")
+    assert any("-> 6" in reason for reason in decided.plan["train@gan"].reasons)
+
+
+def test_a_workspace_that_never_rests(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_plan, number = module.make_plan, iter(range(100, 200))
+
+    def edited(repo: object, graph: object) -> object:
+        set_parameter(done, "models.gan.training.seed", next(number))
+        return make_plan(repo, graph)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "make_plan", edited)
+    with pytest.raises(ConfigError, match="files change all the time"):
+        decide(done, [])
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_data_that_were_changed_by_hand_are_recorded_first(done: Path, in_place: bool) -> None:
+    (done / "data/raw/late.txt").write_text("by hand")
+    recorded = (done / "data/raw.dvc").read_text()
+    decided = decide_in_place(done, []) if in_place else decide(done, [])
+    assert (done / "data/raw.dvc").read_text() != recorded
+    assert decided.sources == {"data/raw.dvc"}
+    assert decided.plan["data/raw.dvc"].action == "keep"
+    assert decided.shown["data/raw.dvc"].action == decided.shown["prepare"].action == "run"
+    assert decided.snapshot is not None
+    assert git(done, "show", f"{decided.snapshot.commit}:data/raw.dvc") == (done / "data/raw.dvc").read_text()
+    assert shell(done, "dvc status data/raw.dvc").strip() == "Data and pipelines are up to date."
