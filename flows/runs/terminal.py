@@ -34,12 +34,12 @@ def run_at_terminal(workspace: Path, stages: tuple[str, ...], resume: str | None
 
     with deferred_interrupt():
         from flows.runs.begin import begin
-        from flows.services.server import ensure_prefect_api
-        from flows.services.settings import configured_api_url
+        from flows.services.server import configured_server, ensure_prefect_api
         from flows.workspace import checked_config, repair_locks
 
     if resume is None:
         checked_config(workspace)
+    server = configured_server()
     for message in repair_locks(workspace):
         click.echo(message, err=True)
     said: list[str] = []
@@ -49,7 +49,7 @@ def run_at_terminal(workspace: Path, stages: tuple[str, ...], resume: str | None
             click.echo(headline(plan))
         for line in said:
             click.echo(line)
-        if begun.started is None and configured_api_url() is None:
+        if begun.started is None and server is None:
             print_results(workspace, plan)
             return 0
         quiet_prefect()

@@ -35,6 +35,14 @@ class ServerError(GenaiError):
     """No Prefect server could be reached or started; the message is one line."""
 
 
+def configured_server() -> str | None:
+    """The address of the server that is configured and that answers; None where none is. Raises ServerError."""
+    url = configured_api_url()
+    if url is not None:
+        _check_answers(api_at(url))
+    return url
+
+
 def ensure_prefect_api() -> str:
     """The API's address: the configured server's, or that of a temporary one that lives as long as this process.
 
@@ -44,12 +52,10 @@ def ensure_prefect_api() -> str:
     """
     # Prefect's own pulse is slower than the silence after which `genai up` has a run marked as crashed.
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", f"{HEARTBEAT_S}")
-    url = configured_api_url()
+    url = configured_server()
     if url is not None:
-        known = api_at(url)
-        _check_answers(known)
-        if known.credentials.auth:
-            os.environ[AUTH] = known.credentials.auth
+        if auth := api_at(url).credentials.auth:
+            os.environ[AUTH] = auth
         return url
     if "prefect" in sys.modules:
         raise ServerError("prefect was imported before its temporary server was started")

@@ -31,7 +31,7 @@ DVC_WARNS = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarnin
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _own_settings(tmp_path_factory: pytest.TempPathFactory, prefect_home: Callable[[Path], Path]) -> Iterator[None]:
     """Nothing of the user's own Prefect, DVC and git is read or written, and no GPU of the machine counts."""
     folder = tmp_path_factory.mktemp("settings")
     with pytest.MonkeyPatch.context() as patch:
@@ -39,6 +39,7 @@ def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv(name)
         for name, value in own_settings(folder).items():
             patch.setenv(name, value)
+        prefect_home(Path(os.environ["PREFECT_HOME"]))
         yield
 
 
@@ -235,9 +236,11 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def server(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    _own_settings: None, tmp_path_factory: pytest.TempPathFactory, prefect_home: Callable[[Path], Path]
+) -> Iterator[Server]:
     """A real Prefect server on loopback."""
-    with prefect_server(tmp_path_factory.mktemp("server")) as url:
+    with prefect_server(prefect_home(tmp_path_factory.mktemp("server"))) as url:
         yield Server(url)
 
 

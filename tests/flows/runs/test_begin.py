@@ -7,7 +7,7 @@ import pytest
 from flows.git import git
 from flows.runs.begin import begin, handed, handed_to_flow
 from flows.runs.record import CHECKOUT, RUNS, read_runs
-from tests.flows.conftest import DVC_WARNS, Server, ended, genai, parameter, set_parameter, started_genai
+from tests.flows.conftest import DVC_WARNS, Server, ended, parameter, set_parameter, started_genai
 
 pytestmark = DVC_WARNS
 SEED = "models.gan.training.seed"
@@ -56,16 +56,6 @@ def test_what_ends_it_before_the_flow_is_on_record(done: Path, error: BaseExcept
     with begin(done, (), run.id, lambda _: None) as begun:
         assert begun.started is not None
         assert begun.decided.plan["train@gan"].action == "run"
-
-
-def test_a_server_that_does_not_answer(fresh: Path) -> None:
-    answer = genai(fresh, "run", api_url="http://127.0.0.1:9/api")
-    assert answer.returncode == 2
-    assert "no Prefect server answers at http://127.0.0.1:9/api" in answer.stderr
-    assert "Traceback" not in answer.stderr
-    (run,) = read_runs(fresh)
-    assert run.state == "failed"
-    assert "no Prefect server answers" in run.message
 
 
 def test_edits_after_its_first_lines_are_not_part_of_it(fresh: Path, server: Server) -> None:

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,9 +23,11 @@ SECRET = "me:pass word"
 
 
 @pytest.fixture(scope="module")
-def locked(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def locked(
+    _own_settings: None, tmp_path_factory: pytest.TempPathFactory, prefect_home: Callable[[Path], Path]
+) -> Iterator[str]:
     """The address of a server that lets nobody in without SECRET."""
-    with prefect_server(tmp_path_factory.mktemp("locked"), **{SERVER_AUTH: SECRET}) as url:
+    with prefect_server(prefect_home(tmp_path_factory.mktemp("locked")), **{SERVER_AUTH: SECRET}) as url:
         yield url
 
 

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -105,11 +106,13 @@ def servers_of(pid: int) -> list[psutil.Process]:
     return found
 
 
-def test_a_temporary_server_that_is_killed_is_started_again(fresh: Path, tmp_path: Path) -> None:
+def test_a_temporary_server_that_is_killed_is_started_again(
+    fresh: Path, tmp_path: Path, prefect_home: Callable[[Path], Path]
+) -> None:
     """Without it Prefect's client would wait for minutes at each step."""
     go = tmp_path / "go"
     toy = {"train@gan": {"until": str(go)}}
-    with started_genai(fresh, "run", toy=toy, PREFECT_HOME=str(tmp_path / "prefect")) as process:
+    with started_genai(fresh, "run", toy=toy, PREFECT_HOME=str(prefect_home(tmp_path / "prefect"))) as process:
         wait_for(lambda: diary(fresh, "train@gan"), 60.0)
         (server,) = servers_of(process.pid)
         server.kill()

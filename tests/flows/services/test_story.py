@@ -5,7 +5,7 @@ In the first the retraining is only the pipeline (toy/retrain.py), of stages tha
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from flows.services.api import Api
-from flows.services.local import down
+from flows.services.local import HOME, down
 from flows.services.silence import ensure_automations, not_as_wanted
 from flows.services.started import read_state
 from flows.watching.news import look, production_data
@@ -30,7 +30,7 @@ SLOW = 200.0
 
 
 @pytest.fixture
-def checkout(done: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def checkout(done: Path, monkeypatch: pytest.MonkeyPatch, prefect_home: Callable[[Path], Path]) -> Iterator[Path]:
     """A toy workspace with all deployments, `watch` on a schedule; whatever came up ends with the test."""
     (done / "flows").symlink_to(ROOT / "flows")
     shutil.copytree(ROOT / "deployments", done / "deployments")
@@ -43,6 +43,7 @@ def checkout(done: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     )
     shell(done, "git add -A && git commit -q -m done")
     monkeypatch.delenv("PREFECT_HOME")
+    prefect_home(done / HOME)
     # A run that waits for its turn looks again after so long.
     monkeypatch.setenv("PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS", "2")
     yield done
@@ -173,13 +174,14 @@ def test_a_week_in_production(checkout: Path) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_home: Callable[[Path], Path]) -> Iterator[Path]:
     """A toy repository for retrainings, with all deployments as the project has them."""
     folder = new_home(tmp_path / "home")
     (folder / "flows").symlink_to(ROOT / "flows")
     shutil.copytree(ROOT / "deployments", folder / "deployments")
     shell(folder, "git add -A && git commit -q -m deployments")
     monkeypatch.delenv("PREFECT_HOME")
+    prefect_home(folder / HOME)
     yield folder
     down(folder)
 

@@ -17,6 +17,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from genai_core.data.dataset.dataset import load_dataset
+from tests.flows.conftest import Server
 from tests.project import change_parameters, dvc, genai, git, new_checkout, run
 
 STAGES = [
@@ -38,18 +39,12 @@ STAGES = [
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A PREFECT_HOME of its own: no profile of the user's, no other run's database."""
-    return str(tmp_path_factory.mktemp("prefect"))
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory, home: str) -> Path:
-    """A checkout in which the pipeline ran once on the built-in digits."""
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which the pipeline ran once on the built-in digits, with a temporary server."""
     folder = new_checkout(tmp_path_factory.mktemp("digits") / "checkout")
     genai(folder, "data", "add", "builtin:digits")
     assert actions(folder) == {"data/raw.dvc": "keep", **dict.fromkeys(STAGES, "run")}
-    answer = genai(folder, "run", PREFECT_HOME=home)
+    answer = genai(folder, "run")
     assert "Report: " in answer.stdout
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "a run")
@@ -98,7 +93,7 @@ def test_nothing_runs_twice(digits: Path) -> None:
     assert dvc(digits, "status").stdout.strip() == "Data and pipelines are up to date."
 
 
-def test_measurements_of_another_branch_come_back_from_the_cache(digits: Path, tmp_path: Path, home: str) -> None:
+def test_measurements_of_another_branch_come_back_from_the_cache(digits: Path, tmp_path: Path, server: Server) -> None:
     """Measured on this branch and on another one: back here the stage is restored, in the plan and by DVC."""
     folder = Path(shutil.copytree(digits, tmp_path / "checkout", symlinks=True))
     git(folder, "switch", "--quiet", "--create", "other")
@@ -109,7 +104,7 @@ def test_measurements_of_another_branch_come_back_from_the_cache(digits: Path, t
     change_parameters(folder, sampled_otherwise)
     replicates = folder / "metrics/replicates/trained/gan.csv"
     before = replicates.read_bytes()
-    genai(folder, "run", "evaluate@gan", PREFECT_HOME=home)
+    genai(folder, "run", "evaluate@gan", PREFECT_API_URL=server.url)
     assert replicates.read_bytes() != before
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "sampled otherwise")
@@ -171,7 +166,7 @@ def test_changing_the_gan_runs_only_what_comes_of_the_gan(digits: Path) -> None:
     assert not changed & {"prepare", "augment", "extractor", "reference", "train@diffusion", "evaluate@diffusion"}
 
 
-def test_a_folder_of_fashion_images_with_a_model_of_its_own(test_data: Path, tmp_path: Path, home: str) -> None:
+def test_a_folder_of_fashion_images_with_a_model_of_its_own(test_data: Path, tmp_path: Path, server: Server) -> None:
     """A few thousand files in class folders; another model is a block in params.yaml and nothing else."""
     source = tmp_path / "fashion"
     write_class_folders(test_data / "fashion-mnist", source, images=3_000)
@@ -183,7 +178,7 @@ def test_a_folder_of_fashion_images_with_a_model_of_its_own(test_data: Path, tmp
     change_parameters(folder, another_model)
     added = genai(folder, "data", "add", str(source))
     assert "3,000 images added" in added.stdout
-    answer = genai(folder, "run", "evaluate@gan-two", PREFECT_HOME=home)
+    answer = genai(folder, "run", "evaluate@gan-two", PREFECT_API_URL=server.url)
     assert "trained/gan-two" in answer.stdout
     dataset = load_dataset(folder / "data" / "prepared").info
     assert len(dataset.classes) == 10
@@ -204,7 +199,7 @@ def write_class_folders(idx: Path, target: Path, images: int) -> None:
         Image.fromarray(image).save(folder / f"{number}.png")
 
 
-# One process, and so one temporary server, for all of them.
+# One process for all of them.
 PRODUCTION = """
 from flows.services.server import ensure_prefect_api
 
@@ -220,10 +215,10 @@ for flow, given in ((generate, {}), (generate, {}), (evaluate, {}), (backfill, {
 
 
 @pytest.mark.timeout(900)  # it waits for two trainings of another test's checkout, too
-def test_production_draws_batches_and_is_measured_on_other_data(digits: Path, tmp_path: Path, home: str) -> None:
+def test_production_draws_batches_and_is_measured_on_other_data(digits: Path, tmp_path: Path, server: Server) -> None:
     """Promoted, drawn from twice, measured on newer data, then over all versions of the data."""
     folder = Path(shutil.copytree(digits, tmp_path / "checkout", symlinks=True))
-    answer = genai(folder, "backfill", "--revisions", "HEAD~1..HEAD", check=False, PREFECT_HOME=home)
+    answer = genai(folder, "backfill", "--revisions", "HEAD~1..HEAD", check=False, PREFECT_API_URL=server.url)
     assert "nothing is in production yet" in answer.stderr
     git(folder, "config", "user.name", "Test")
     git(folder, "config", "user.email", "test@example.com")
@@ -239,7 +234,7 @@ def test_production_draws_batches_and_is_measured_on_other_data(digits: Path, tm
     git(folder, "commit", "--quiet", "--message", "noise")
     before = lock_file(folder)
 
-    lines = run([sys.executable, "-c", PRODUCTION], folder, PREFECT_HOME=home).stdout.splitlines()
+    lines = run([sys.executable, "-c", PRODUCTION], folder, PREFECT_API_URL=server.url).stdout.splitlines()
     first, second, measured, over = [line.removeprefix("STATE ") for line in lines if line.startswith("STATE ")]
     assert first == "Completed 20 images of v0.0.1 in samples/production/v0.0.1-20000"
     assert second == "Completed 20 images of v0.0.1 in samples/production/v0.0.1-20020"
@@ -273,7 +268,7 @@ def test_production_draws_batches_and_is_measured_on_other_data(digits: Path, tm
     kept, made = (next((folder / ".genai/backfill").glob(f"*/{row['data']}.json")) for row in rows)
     stamp = kept.stat().st_mtime_ns
     made.unlink()
-    answer = genai(folder, "backfill", "--revisions", "HEAD~2..HEAD", PREFECT_HOME=home)
+    answer = genai(folder, "backfill", "--revisions", "HEAD~2..HEAD", PREFECT_API_URL=server.url)
     assert rows[1]["data"][:10] in answer.stdout
     assert made.is_file()
     assert kept.stat().st_mtime_ns == stamp
