@@ -15,8 +15,9 @@ from flows.lineage import cli as lineage_cli
 from flows.measuring import backfill_cli, compare_cli
 from flows.registry import cli as registry_cli
 from flows.retraining import cli as retrain_cli
+from flows.run_cli import resume, run
 from flows.runs import cli as runs_cli
-from flows.runs.terminal import headline, run_at_terminal
+from flows.runs.terminal import headline
 from flows.services import cli as services_cli
 from flows.watching import cli as watch_cli
 from genai_core import GenaiError
@@ -84,20 +85,6 @@ def main(context: click.Context, workspace: Path, debug: bool) -> None:  # noqa:
 
 @main.command()
 @click.argument("stages", nargs=-1)
-@click.pass_obj
-def run(workspace: Path, stages: tuple[str, ...]) -> None:
-    """Bring STAGES and all that they depend on up to date (default: the whole pipeline).
-
-    A name such as `train` stands for all its branches (train@gan ...). Reports to the Prefect server in PREFECT_API_URL
-    or the active profile, else to a temporary one. What is up to date is not run again; what failed goes on.
-    """
-    if sys.stderr.isatty():  # somebody looks on, and may edit: libraries take a second or two to load
-        click.echo("edits become part of this run until it says `run ID works on a snapshot`", err=True)
-    sys.exit(run_at_terminal(workspace, stages))
-
-
-@main.command()
-@click.argument("stages", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help='Print a list of {"stage", "action", "reasons"}.')
 @click.pass_obj
 def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
@@ -133,18 +120,8 @@ for command in (runs_cli.runs, runs_cli.status, runs_cli.logs):
 for command in (watch_cli.watch, retrain_cli.retrain, retrain_cli.approve, backfill_cli.backfill):
     main.add_command(command)
 main.add_command(gc_cli.gc)
-
-
-@runs_cli.runs.command("resume")
-@click.argument("run_id", metavar="ID")
-@click.pass_obj
-def resume(workspace: Path, run_id: str) -> None:
-    """Go on with a run that did not complete, on its own snapshot: finished stages come from the cache, trainings go on
-    from checkpoints.
-
-    Results reach this checkout where its inputs are still those of the run. The end of an ID is enough.
-    """
-    sys.exit(run_at_terminal(workspace, (), run_id))
+main.add_command(run)
+runs_cli.runs.add_command(resume)
 
 
 @main.command()

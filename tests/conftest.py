@@ -28,8 +28,8 @@ LONGEST = ("test_end_to_end.py", "test_story.py", "test_retrain.py")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores, as many tests only wait for much of their time; four at most, for their memory."""
-    return min(4, len(os.sched_getaffinity(0)) + 1)
+    """Two a core, as many tests only wait for much of their time; four at most, for their memory."""
+    return min(4, 2 * len(os.sched_getaffinity(0)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,22 +37,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
+MadeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """A function: the folder of a name, which the first worker that asks for it makes. To be copied, never changed."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made-once"
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        shared.mkdir(exist_ok=True)
+        with FileLock(shared / f"{name}.lock"):
+            made = shared / name
+            if not made.exists():
+                new = shared / f"{name}.new"
+                shutil.rmtree(new, ignore_errors=True)  # of a worker that failed at it
+                make(new)
+                new.rename(made)
+        return made
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prefect_home(made_once: MadeOnce) -> Callable[[Path], Path]:
     """A function that makes a folder a PREFECT_HOME with Prefect's empty database.
 
-    A server that makes the tables itself takes nine seconds of processor time for it: they are made once, for all
-    workers.
+    A server that makes the tables itself takes nine seconds of processor time for it.
     """
-    folder = tmp_path_factory.getbasetemp()
-    made = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "prefect-database"
-    with FileLock(f"{made}.lock"):
-        if not made.exists():
-            _make_database(made)
 
     def home(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(made / "prefect.db", folder)
+        shutil.copy(made_once("prefect-database", _make_database) / "prefect.db", folder)
         return folder
 
     return home
@@ -62,12 +79,11 @@ def _make_database(folder: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     subprocess.run(
         [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"],
-        env={**environment, "PREFECT_HOME": f"{folder}.new"},
+        env={**environment, "PREFECT_HOME": str(folder)},
         capture_output=True,
         timeout=120,
         check=True,
     )
-    Path(f"{folder}.new").rename(folder)
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,7 @@ def test_the_rooms_of_flows_know_only_those_before_them() -> None:
     wrong = []
     for path in files("flows"):
         room, *rest = path.relative_to(ROOT / "flows").parts
-        if room == "cli.py":
+        if room.endswith("cli.py"):
             continue
         own = order.index(room if rest else "")
         for module in imports(path):

@@ -24,41 +24,8 @@ def quiet_prefect() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reports usage, unless told not to
 
 
-def run_at_terminal(workspace: Path, stages: tuple[str, ...], resume: str | None = None) -> int:
-    """Bring stages up to date, or go on with a run, while a person looks on; the exit status.
-
-    The run begins before Prefect is loaded: what is edited from then on is not part of it. Raises a GenaiError for what
-    keeps it from starting.
-    """
-    from flows.interrupts import deferred_interrupt
-
-    with deferred_interrupt():
-        from flows.runs.begin import begin
-        from flows.services.server import configured_server, ensure_prefect_api
-        from flows.workspace import checked_config, repair_locks
-
-    if resume is None:
-        checked_config(workspace)
-    server = configured_server()
-    for message in repair_locks(workspace):
-        click.echo(message, err=True)
-    said: list[str] = []
-    with begin(workspace, stages, resume, said.append) as begun:
-        plan = begun.decided.shown
-        if resume is None:
-            click.echo(headline(plan))
-        for line in said:
-            click.echo(line)
-        if begun.started is None and server is None:
-            print_results(workspace, plan)
-            return 0
-        quiet_prefect()
-        ensure_prefect_api()
-        return _run_flow(begun, stages, resume)
-
-
-def _run_flow(begun: "Begun", stages: tuple[str, ...], resume: str | None) -> int:
-    """The rest of a run that was begun, as a Prefect flow."""
+def run_flow(begun: "Begun", stages: tuple[str, ...], resume: str | None) -> int:
+    """Do the rest of a run that was begun, while a person looks on; the exit status. Prefect's API is known by then."""
     from flows.interrupts import deferred_interrupt
     from flows.runs.begin import handed_to_flow
     from flows.view import terminal_view

@@ -15,12 +15,19 @@ def compiled(network: nn.Module, wanted: bool = True) -> Iterator[None]:
     differentiated once.
     """
     if wanted:
+        _tell_the_compiler()
         network.forward = torch.compile(network.forward)
     try:
         yield
     finally:
         if wanted:
             del network.forward  # the instance's: the class's own is seen again
+
+
+def _tell_the_compiler() -> None:
+    """Compiled code is deterministic where the process is: `set_deterministic_debug_mode` reaches eager code only."""
+    wanted = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(wanted, warn_only=torch.is_deterministic_algorithms_warn_only_enabled())
 
 
 def uncompiled() -> AbstractContextManager[object]:

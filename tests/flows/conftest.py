@@ -21,6 +21,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.process import Processes, Stopped
+from tests.conftest import MadeOnce
 from tests.flows.toy_home import new_toy, own_settings, shell
 
 ROOT = Path(__file__).parents[2]
@@ -48,18 +49,20 @@ def _two_models(values: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def _template(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _template(_own_settings: None, made_once: MadeOnce) -> Path:
     """A toy workspace in which nothing has run."""
-    return new_toy(tmp_path_factory.mktemp("template") / "toy", _two_models)
+    return made_once("toy", lambda folder: new_toy(folder, _two_models))
 
 
 @pytest.fixture(scope="session")
-def _done_template(_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _done_template(_template: Path, made_once: MadeOnce) -> Path:
     """A toy workspace that plain `dvc repro` has brought up to date."""
-    folder = tmp_path_factory.mktemp("done") / "toy"
-    shutil.copytree(_template, folder, symlinks=True)
-    shell(folder, "dvc repro -q")
-    return folder
+
+    def make(folder: Path) -> None:
+        shutil.copytree(_template, folder, symlinks=True)
+        shell(folder, "dvc repro -q")
+
+    return made_once("toy-done", make)
 
 
 @pytest.fixture

@@ -25,6 +25,16 @@ def new_home(folder: Path) -> Path:
     return folder
 
 
+def promoted_home(folder: Path, server: str) -> Path:
+    """The repository after a retraining that trained and promoted its first model."""
+    home = new_home(folder / "home")
+    status, said = retrain(home, api_url=server)
+    assert status == 0, said
+    assert "nothing is in production yet" in said
+    assert started(home) == ["prepare", "train@gan", "select", "finetune", "candidate", "generate", "report"]
+    return home
+
+
 def put(home: Path, name: str, count: int, text: str = "good", classes: tuple[str, ...] = ("cat", "dog")) -> None:
     """Images into data/raw, not tracked yet."""
     for number in range(count):

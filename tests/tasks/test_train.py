@@ -23,7 +23,7 @@ TRAIN = [sys.executable, "-m", "tasks.train"]
 
 def training_params():
     """The models of params.yaml, as small as they can be, trained for 60 steps."""
-    change_params(compute={"accelerator": "cpu", "cpu_threads": 1, "checkpoint_every_s": 1e-6})
+    change_params(compute={"accelerator": "cpu", "cpu_threads": 1, "checkpoint_every_s": 1e9})
     yaml = YAML()
     values = yaml.load(PARAMS)
     for model in values["models"].values():
@@ -37,7 +37,9 @@ def train_here(name, monkeypatch):
     train.main()
 
 
-def start(name):
+def start(name, checkpoint_every_s=1e-6):
+    """As a process of its own, which writes a checkpoint after each step unless told otherwise."""
+    change_params(compute={"checkpoint_every_s": checkpoint_every_s})
     return subprocess.Popen(
         [*TRAIN, name], env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
     )
@@ -147,14 +149,14 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(trained, monkeypatch, name
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert step < STEPS
+    change_params(compute={"checkpoint_every_s": 1e9})
     train_here(name, monkeypatch)
     assert take_outputs(name) == expected
 
 
 def test_sigterm_saves_a_checkpoint_then_ends(trained, monkeypatch):
     expected = trained("gan")
-    change_params(compute={"checkpoint_every_s": 1e9})
-    process = start("gan")
+    process = start("gan", checkpoint_every_s=1e9)
     wait_for_first_step("gan")
     process.terminate()
     process.communicate()

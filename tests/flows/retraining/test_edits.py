@@ -8,26 +8,21 @@ import pytest
 from flows.git import commit_of
 from flows.locked import differences
 from flows.registry.read import MODEL
+from tests.conftest import MadeOnce
 from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, set_parameter, shell, started_genai, wait_for
-from tests.flows.retrain_home import last, new_home, put, retrain, started, track, variables
+from tests.flows.retrain_home import last, promoted_home, put, started, track, variables
 
 pytestmark = DVC_WARNS
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Path:
+@pytest.fixture
+def home(made_once: MadeOnce, server: Server, tmp_path: Path) -> Path:
     """A home with a model in production, and newer data."""
-    home = new_home(tmp_path_factory.mktemp("edits") / "home")
-    status, said = retrain(home, api_url=server.url)
-    assert status == 0, said
+    template = made_once("promoted", lambda folder: promoted_home(folder, server.url)) / "home"
+    home = Path(shutil.copytree(template, tmp_path / "home", symlinks=True))
     put(home, "second", 4)
     track(home)
     return home
-
-
-@pytest.fixture
-def home(template: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(template, tmp_path / "home", symlinks=True))
 
 
 def somebody_works_at(folder: Path) -> str:

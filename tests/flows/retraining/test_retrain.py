@@ -16,27 +16,19 @@ from flows.retraining.checkout import close_checkout, open_checkout
 from flows.retraining.records import read_records
 from flows.retraining.source import find_source
 from flows.services.doctor import examine
+from tests.conftest import MadeOnce
 from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, shell, started_genai, wait_for
 from tests.flows.model_home import git_remote, hook
-from tests.flows.retrain_home import last, new_home, put, retrain, setting, started, track, variables
+from tests.flows.retrain_home import last, promoted_home, put, retrain, setting, started, track, variables
 from tests.flows.web_servers import site
 
 pytestmark = DVC_WARNS
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Path:
-    """A home whose first model was trained and promoted by the retraining itself."""
-    home = new_home(tmp_path_factory.mktemp("retrain") / "home")
-    status, said = retrain(home, api_url=server.url)
-    assert status == 0, said
-    assert "nothing is in production yet" in said
-    assert started(home) == ["prepare", "train@gan", "select", "finetune", "candidate", "generate", "report"]
-    return home
-
-
 @pytest.fixture
-def home(template: Path, tmp_path: Path) -> Path:
+def home(made_once: MadeOnce, server: Server, tmp_path: Path) -> Path:
+    """A home whose first model was trained and promoted by the retraining itself."""
+    template = made_once("promoted", lambda folder: promoted_home(folder, server.url)) / "home"
     return Path(shutil.copytree(template, tmp_path / "home", symlinks=True))
 
 

@@ -1,0 +1,63 @@
+"""The commands `genai run` and `genai runs resume`. A run begins before Prefect is loaded and its server is up."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from flows.runs.terminal import headline, print_results, quiet_prefect, run_flow
+
+
+@click.command()
+@click.argument("stages", nargs=-1)
+@click.pass_obj
+def run(workspace: Path, stages: tuple[str, ...]) -> None:
+    """Bring STAGES and all that they depend on up to date (default: the whole pipeline).
+
+    A name such as `train` stands for all its branches (train@gan ...). Reports to the Prefect server in PREFECT_API_URL
+    or the active profile, else to a temporary one. What is up to date is not run again; what failed goes on.
+    """
+    if sys.stderr.isatty():  # somebody looks on, and may edit: libraries take a second or two to load
+        click.echo("edits become part of this run until it says `run ID works on a snapshot`", err=True)
+    sys.exit(_run(workspace, stages))
+
+
+@click.command()
+@click.argument("run_id", metavar="ID")
+@click.pass_obj
+def resume(workspace: Path, run_id: str) -> None:
+    """Go on with a run that did not complete, on its own snapshot: finished stages come from the cache, trainings go on
+    from checkpoints.
+
+    Results reach this checkout where its inputs are still those of the run. The end of an ID is enough.
+    """
+    sys.exit(_run(workspace, (), run_id))
+
+
+def _run(workspace: Path, stages: tuple[str, ...], resume: str | None = None) -> int:
+    """The exit status. Raises a GenaiError for what keeps the run from starting."""
+    from flows.interrupts import deferred_interrupt
+
+    with deferred_interrupt():
+        from flows.runs.begin import begin
+        from flows.services.server import configured_server, ensure_prefect_api
+        from flows.workspace import checked_config, repair_locks
+
+    if resume is None:
+        checked_config(workspace)
+    server = configured_server()
+    for message in repair_locks(workspace):
+        click.echo(message, err=True)
+    said: list[str] = []
+    with begin(workspace, stages, resume, said.append) as begun:
+        plan = begun.decided.shown
+        if resume is None:
+            click.echo(headline(plan))
+        for line in said:
+            click.echo(line)
+        if begun.started is None and server is None:
+            print_results(workspace, plan)
+            return 0
+        quiet_prefect()
+        ensure_prefect_api()
+        return run_flow(begun, stages, resume)
