@@ -34,7 +34,7 @@ def test_fault_is_one_line_and_needs_a_person(workspace, monkeypatch, capsys):
         run(monkeypatch, "empty", "--into", "data/raw")
     assert error.value.code == NEEDS_A_PERSON
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("ingest: empty: no image file in it; files that end in")
+    assert line.startswith("ingest: empty: contains no image files; supported extensions:")
 
 
 def test_summary_tells_all():

@@ -59,10 +59,10 @@ def test_all_of_it(run, workspace):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["set", "none"], "no image is named none; nothing was removed"),
-        (["set"], "no name and no pattern was given; nothing was removed; --all takes all of set"),
+        (["set", "none"], "no image matches none; nothing was removed"),
+        (["set"], "no name or pattern given; nothing was removed; pass --all to remove all of set"),
         (["set", ""], "nothing was removed"),
-        (["--all", "other"], "no such folder; there is set"),
+        (["--all", "other"], "no such folder; existing folders: set"),
         (["--list", "empty.txt", "set"], "expected a name or a pattern a line, it is empty"),
         (["--list", "missing.txt", "set"], "No such file"),
     ],
