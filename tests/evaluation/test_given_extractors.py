@@ -96,7 +96,7 @@ def test_code_in_a_weights_file_is_not_run(tmp_path, capsys):
     path = tmp_path / "weights.pth"
     path.write_bytes(pickle.dumps(Harmful()))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    with pytest.raises(ValueError, match="no weights that can be read safely"):
+    with pytest.raises(ValueError, match="cannot be read safely as weights"):
         read_weights(path, sha256, "extractor.weights")
     assert capsys.readouterr().out == ""
 
