@@ -179,7 +179,7 @@ def test_a_loss_that_is_no_number_is_one_clear_line(workspace, monkeypatch, caps
     with pytest.raises(SystemExit):
         train_here("gan", monkeypatch)
     error = capsys.readouterr().err
-    assert "the loss of the discriminator became nan after 8 images, for the 4. time" in error
+    assert "the loss of the discriminator became nan after 8 images and 3 rollbacks" in error
     assert "learning_rate" in error
     assert not Path("models/trained/gan").exists()
 
