@@ -135,7 +135,7 @@ def test_the_code_version_tells_changed_code_from_committed(workspace):
 
 def test_the_way_back_from_the_images_is_drawn(finished):
     html = page(finished)
-    drawn = html[html.index("Where the images came from") :]
+    drawn = html[html.index("Lineage of the images") :]
     drawn = drawn[: drawn.index("</svg>")]
     weights = read_json(Path("models/candidate/config.json"))["sha256"]["model.safetensors"]
     fingerprint = load_dataset(Path("data/augmented")).info.fingerprint
