@@ -219,5 +219,5 @@ def test_what_is_wrong_with_a_users_module_is_named(changes, message):
 
 
 def test_weights_and_their_hash_go_together():
-    with pytest.raises(ValueError, match="give both, or null for both"):
+    with pytest.raises(ValueError, match="set both, or null for both"):
         module_config(weights="x.safetensors")

@@ -168,7 +168,7 @@ def test_sigterm_saves_a_checkpoint_then_ends(trained, monkeypatch):
 def test_a_model_that_does_not_exist(workspace, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         train_here("nobody", monkeypatch)
-    assert "models.nobody: there is no such model" in capsys.readouterr().err
+    assert "models.nobody: no such model" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_no_number_is_one_clear_line(workspace, monkeypatch, capsys):
