@@ -152,4 +152,4 @@ def test_the_selfcheck_says_what_it_could_not_check(here, monkeypatch, capsys, t
     out = capsys.readouterr().out
     assert out.count("not checked") == 3
     assert "FID of train against test 3.15" in out
-    assert "no weights of Inception" in out
+    assert "Inception's weights are missing" in out
