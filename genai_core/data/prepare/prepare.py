@@ -160,8 +160,8 @@ def _make(
     check_rejected_share(sorted(rejected, key=lambda file: file.source), total_files, config.max_rejected_share)
 
     check_both_sides(held_out[same.kept], given[same.kept], config.test_share)
-    chosen, left_out = _choose(read, same.kept, held_out[same.kept], config, found.names, near)
-    rejected = sorted(rejected + left_out, key=lambda file: file.source)
+    chosen, dropped = _choose(read, same.kept, held_out[same.kept], config, found.names, near)
+    rejected = sorted(rejected + dropped, key=lambda file: file.source)
     codes = classes.codes[chosen.files]
     images = np.bincount(codes[codes >= 0], minlength=len(classes.names))
     present = tuple(sorted(name for name, count in zip(classes.names, images.tolist(), strict=True) if count))
@@ -207,12 +207,12 @@ def _choose(
     stays[list(gone)] = False
     if held_out[stays].all():  # a dataset needs a training image, even one that looks like a test image
         return Chosen(kept, held_out, {}), []
-    left_out = [
+    dropped = [
         RejectedFile(names[kept[one]], "near_duplicate", f"looks like {names[kept[other]]}, which is held out")
         for one, other in gone.items()
     ]
     flags = near_flags(pairs[stays[pairs].all(axis=1)], index)
-    return Chosen(kept[stays], held_out[stays], {int(kept[index]): word for index, word in flags.items()}), left_out
+    return Chosen(kept[stays], held_out[stays], {int(kept[index]): word for index, word in flags.items()}), dropped
 
 
 def _sizes(read: ReadFiles, rows: Indices) -> tuple[tuple[int, int, int], ...]:

@@ -39,7 +39,7 @@ def read_idx(files: Sequence[Path]) -> Reading:
             f"{files[0]}: labels without images; expected {files[0].name.replace('labels', 'images')} next to it "
             "(with idx3 for idx1)"
         )
-    return join_readings([_read_pair(path, _labels_beside(path)) for path in images])
+    return join_readings([_read_pair(path, _labels_file(path)) for path in images])
 
 
 def _read_pair(images: Path, labels: Path | None) -> Reading:
@@ -102,7 +102,7 @@ def _kind(path: Path) -> str | None:
     return match["kind"].lower() if match else None
 
 
-def _labels_beside(images: Path) -> Path | None:
+def _labels_file(images: Path) -> Path | None:
     """Return the labels file of an images file, even if only one of them is compressed."""
     match = _NAME.fullmatch(images.name)
     assert match is not None

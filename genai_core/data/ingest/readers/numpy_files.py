@@ -58,13 +58,13 @@ def read_numpy(files: Sequence[Path]) -> Reading:
     return join_readings(readings)
 
 
-def with_labels_beside(path: Path) -> list[Path]:
+def with_labels_file(path: Path) -> list[Path]:
     """Return an .npy of images and the .npy of its labels, if one next to it has a matching name."""
     kind, rest = _parts(path.stem)
     if path.suffix.lower() != ".npy" or kind != "images":
         return [path]
-    beside = (other for other in sorted(path.parent.iterdir()) if other.suffix.lower() == ".npy")
-    return [path, *[other for other in beside if _parts(other.stem) == ("labels", rest)][:1]]
+    siblings = (other for other in sorted(path.parent.iterdir()) if other.suffix.lower() == ".npy")
+    return [path, *[other for other in siblings if _parts(other.stem) == ("labels", rest)][:1]]
 
 
 def _read_group(arrays: Sequence[_Array], prefix: str) -> list[Reading]:

@@ -12,7 +12,7 @@ from genai_core.data.ingest.readers.idx import is_idx_name, read_idx
 from genai_core.data.ingest.readers.image_folder import read_image_folder
 from genai_core.data.ingest.readers.items import Reading
 from genai_core.data.ingest.readers.label_table import TABLE_EXTENSIONS
-from genai_core.data.ingest.readers.numpy_files import NUMPY_EXTENSIONS, read_numpy, with_labels_beside
+from genai_core.data.ingest.readers.numpy_files import NUMPY_EXTENSIONS, read_numpy, with_labels_file
 from genai_core.data.ingest.readers.parquet_images import holds_images, read_parquet
 from genai_core.data.ingest.readers.samples import LABEL_EXTENSIONS, are_samples, read_samples
 from genai_core.data.raw.formats import IMAGE_EXTENSIONS
@@ -40,7 +40,7 @@ def read_source(source: str, into: Path, unpacked: Path, *, split_from_folders: 
         if is_idx_name(path.name):
             return read_idx([path])
         if path.suffix.lower() in NUMPY_EXTENSIONS:
-            return read_numpy(with_labels_beside(path))
+            return read_numpy(with_labels_file(path))
         if path.suffix.lower() == ".parquet":
             return read_parquet([path], path)
         if is_archive(path):
