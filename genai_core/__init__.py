@@ -1,6 +1,6 @@
-"""What generative modelling is here: data, models, training, evaluation, sampling. A pure library.
+"""Generative modelling library: data, models, training, evaluation, sampling.
 
-A model is loaded and drawn from by `load_model("models/candidate").draw(16, seed=0).save("drawn")`.
+Load a model and generate images: `load_model("models/candidate").draw(16, seed=0).save("drawn")`.
 """
 
 from importlib import import_module
@@ -20,8 +20,8 @@ __all__ = ["GenaiError", "Images", "Model", "ModelError", "__version__", "load_m
 
 
 def __getattr__(name: str) -> Any:
-    # Only when it is asked for: `import genai_core` stays quick for those who want no model, the processes that decode
-    # images first of all; torch takes seconds to import.
+    # Import on demand: `import genai_core` stays fast for code that needs no model, above all the decoding processes;
+    # torch takes seconds to import.
     if name == "__version__":
         from importlib.metadata import version
 

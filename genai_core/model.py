@@ -1,4 +1,4 @@
-"""A trained model as a library's user meets it: `load_model`, `draw`, `save`."""
+"""Library interface to a trained model: `load_model`, `draw`, `save`."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -26,15 +26,15 @@ Classes = str | int | Sequence[str | int] | None
 
 
 class ModelError(GenaiError, ValueError):
-    """The folder, the classes or the options that were given do not fit the model."""
+    """The given folder, classes or options do not fit the model."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images that were drawn, with all that is needed to draw them again.
+    """Generated images, with everything needed to generate them again.
 
     pixels: (N, C, H, W) uint8. labels: (N,) int64, indices into `classes`; None for a model without classes.
-    seeds: (N,) int64, one for each image.
+    seeds: (N,) int64, one per image.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -47,18 +47,18 @@ class Images:
         return len(self.pixels)
 
     def __getitem__(self, index: int) -> Image.Image:
-        """One image as Pillow's."""
+        """Return one image as a Pillow image."""
         pixels = self.pixels[index]
         return Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
 
     def grid(self) -> Image.Image:
-        """A picture of at most 100 of the images, one row per class."""
+        """Return a grid of at most 100 of the images, one row per class."""
         return class_grid(self.pixels, self.labels, self.classes)
 
     def save(self, folder: str | Path) -> Path:
         """Write images/000000.png and so on, manifest.parquet, provenance.json and grid.png into a new folder.
 
-        Raises FileExistsError when something is there already.
+        Raises FileExistsError when the folder exists already.
         """
         out = Path(folder)
         out.mkdir(parents=True)
@@ -66,21 +66,21 @@ class Images:
         return out
 
     def write(self, folder: Path, form: Literal["png", "tar"]) -> None:
-        """Write the same into an empty folder; "tar": the images in archives."""
+        """Write the same files into an empty folder; "tar": with the images in archives."""
         write_batch(folder, self.pixels, self.labels, self.seeds, self.classes, form, self.provenance)
         save_png(folder / "grid.png", self.grid())
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
+        """Return the grid, which notebooks display."""
         return png_bytes(self.grid())
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model that is ready to draw.
+    """A trained model, ready to generate images.
 
-    sampling: the options that it draws with: those that were selected, where selection.json lies beside the weights,
-    else the ones that draw the pictures during its training.
+    sampling: the sampling options: the selected ones if selection.json is next to the weights, else the options of the
+    previews during training.
     """
 
     network: GenerativeModel
@@ -94,12 +94,12 @@ class Model:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of its classes; empty when it has none."""
+        """Names of the classes; empty if there are none."""
         return self.description.shape.classes
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of one image: channels, height and width in pixels."""
+        """Shape of one image: channels, height and width in pixels."""
         shape = self.description.shape
         return shape.channels, shape.image_size, shape.image_size
 
@@ -117,14 +117,14 @@ class Model:
         on_progress: Callable[[int], None] | None = None,
         **sampling: Any,
     ) -> Images:
-        """Draw `images` images; image i comes from its class and from seed + i alone, whatever the batch.
+        """Generate `images` images; image i depends only on its class and on seed + i, not on the batch.
 
-        classes: a name or an index, or one for each image; None takes all classes in turn. on_progress: told how many
-        images are drawn. sampling: options of the model's family that replace the selected ones, such as `steps=20`.
-        Raises ModelError, which lists what is allowed, and ValueError for seeds beyond 2**32 - 1.
+        classes: a name or an index, or one per image; None cycles through all classes. on_progress: called with the
+        number of images done. sampling: options of the model's family that replace the selected ones, such as
+        `steps=20`. Raises ModelError, which lists what is allowed, and ValueError for seeds beyond 2**32 - 1.
         """
         if images < 1:
-            raise ModelError(f"images: expected 1 or more, got {images}")
+            raise ModelError(f"images: expected at least 1, got {images}")
         labels, seeds = self._labels(classes, images), image_seeds(images, seed)
         options = self._sampling(sampling)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -154,12 +154,12 @@ class Model:
             return self.classes.index(str(name))
         if isinstance(name, int) and 0 <= name < len(self.classes):
             return name
-        raise ModelError(f"classes: there is no {name!r}; there are {', '.join(self.classes)}")
+        raise ModelError(f"classes: no such class: {name!r}; available: {', '.join(self.classes)}")
 
     def _sampling(self, changes: Mapping[str, Any]) -> Any:
         values = self.sampling.model_dump(mode="json")
         if unknown := sorted(changes.keys() - values.keys()):
-            raise ModelError(f"{self.family} has no option {', '.join(unknown)}; it has {', '.join(values)}")
+            raise ModelError(f"{self.family} has no option {', '.join(unknown)}; available: {', '.join(values)}")
         try:
             return parse_sampling(self.family, {**values, **changes})
         except ValueError as error:
@@ -167,11 +167,11 @@ class Model:
 
 
 def load_model(folder: str | Path, *, device: str = "auto", dtype: str = "float32") -> Model:
-    """The model in `folder`, ready to draw.
+    """Load the model in `folder`, ready to generate images.
 
-    device: "auto" takes the GPU where there is one; else as torch names it. dtype: "float32" or "bfloat16", in which
-    networks calculate (quicker on a GPU, not the same pixels). Raises FileNotFoundError or ValueError that say what is
-    wrong with the folder, and ModelError for another dtype.
+    device: "auto" uses the GPU if there is one; else a torch device name. dtype: "float32" or "bfloat16", the number
+    format of computations ("bfloat16" is faster on a GPU and gives other pixels). Raises FileNotFoundError or
+    ValueError that say what is wrong with the folder, and ModelError for another dtype.
     """
     if dtype not in DTYPES:
         raise ModelError(f"dtype: expected {' or '.join(DTYPES)}, got {dtype!r}")
@@ -189,4 +189,4 @@ def _selected(folder: Path, family: str, network: GenerativeModel) -> Any:
     try:
         return parse_sampling(family, json.loads(path.read_text())["sampling"])
     except (KeyError, TypeError, UnicodeDecodeError, ValueError) as error:
-        raise ModelError(f"{path}: no sampling options of a {family} model: {error}") from None
+        raise ModelError(f"{path}: not the sampling options of a {family} model: {error}") from None

@@ -1,4 +1,4 @@
-"""How a long computation tells how far it is: a small JSON file for programs, a line now and then for people."""
+"""Progress of a long computation: a small JSON file for programs, and occasional lines for people."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Progress:
-    """Counts units done; writes them to `path` and prints them, each at most once in its interval.
+    """Counts units done; writes them to `path` and prints them, each at most once per interval.
 
     path: the progress file, or None for no file. The file holds
     {"phase", "unit", "done", "total", "per_second", "seconds_left", "figures", "updated_at"}.
@@ -29,7 +29,7 @@ class Progress:
         self.begin("start", total=0, unit="steps")
 
     def begin(self, phase: str, *, total: int, unit: str, done: int = 0) -> None:
-        """Start a phase of `total` units, `done` of which were done by an earlier, interrupted run."""
+        """Start a phase of `total` units; `done` of them were done by an earlier, interrupted run."""
         self._phase, self._total, self._unit = phase, total, unit
         self._first_done, self._began = done, time.monotonic()
         self._budget_s: float | None = None
@@ -38,9 +38,9 @@ class Progress:
             self._write_file(done, {})
 
     def update(self, done: int, figures: Mapping[str, float] | None = None, *, budget_s: float | None = None) -> None:
-        """Say that `done` units of the phase are done, with the figures of the moment (losses, images/s ...).
+        """Report that `done` units of the phase are done, with current figures (losses, images/s ...).
 
-        budget_s: after so many seconds from now the phase ends, whatever is done by then; None: it does not.
+        budget_s: the phase ends after this many seconds from now, even if incomplete; None: no limit.
         """
         now = time.monotonic()
         self._budget_s = budget_s
@@ -52,7 +52,7 @@ class Progress:
             self._line_written = now
 
     def per_second(self, done: int) -> float:
-        """Units a second since the phase began; 0 before the first unit."""
+        """Units per second since the phase began; 0 before the first unit."""
         elapsed_s = time.monotonic() - self._began
         return (done - self._first_done) / elapsed_s if elapsed_s > 0 else 0.0
 

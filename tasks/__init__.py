@@ -1,1 +1,1 @@
-"""The versioned tasks, one file a stage of dvc.yaml: read the config, call genai_core, write the declared outputs."""
+"""Versioned tasks, one file per stage of dvc.yaml: read the config, call genai_core, write the declared outputs."""

@@ -1,4 +1,4 @@
-"""Stage augment: data/prepared -> data/augmented, with new training images made from old ones."""
+"""Stage augment: data/prepared -> data/augmented, which adds augmented training images."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def draw_versions(dataset: Dataset, path: Path) -> None:
-    """A picture of originals, each with its copies to the right, a row a class; nothing when there are no copies."""
+    """Draw originals, each with its copies to the right, one row per class; nothing if there are no copies."""
     train = dataset.rows("train").set_index("id")
     copies = train[train["flags"].str.startswith(f"{AUGMENTED}:")]
     if copies.empty:
@@ -38,23 +38,23 @@ def draw_versions(dataset: Dataset, path: Path) -> None:
     origins = copies["flags"].str.removeprefix(f"{AUGMENTED}:")
     counts = origins.value_counts()
     shown = min(MAX_VERSIONS, max(1, round(len(copies) / len(counts))))
-    originals_a_row = COLUMNS // (1 + shown)
-    # Originals that have enough copies, where a class has such; what is missing stays white.
+    originals_per_row = COLUMNS // (1 + shown)
+    # Prefer originals with enough copies; missing copies are drawn white.
     originals = train.loc[counts.index]
     originals = originals[(counts >= shown).to_numpy() | ~originals["label"].isin(originals["label"][counts >= shown])]
-    rows = example_rows(originals, originals_a_row if dataset.info.classes else MAX_ROWS // 4 * originals_a_row)
+    rows = example_rows(originals, originals_per_row if dataset.info.classes else MAX_ROWS // 4 * originals_per_row)
     chosen = origins[origins.isin(pd.concat(rows).index)]
     cells: list[str | None] = []
     for part in rows:
         for original in part.index:
             versions = chosen.index[chosen == original][:shown].tolist()
             cells += [original, *versions, *[None] * (shown - len(versions))]
-        cells += [None] * ((1 + shown) * (-len(part) % originals_a_row))
+        cells += [None] * ((1 + shown) * (-len(part) % originals_per_row))
     is_filled = np.array([cell is not None for cell in cells])
     found = dataset.images_at(train.loc[[cell for cell in cells if cell is not None]])
     images = np.full((len(cells), *found.shape[1:]), 255, dtype=np.uint8)
     images[is_filled] = found
-    captions = ["real", *["copy"] * shown] * originals_a_row
+    captions = ["real", *["copy"] * shown] * originals_per_row
     names = class_names(dataset.info, rows)
     save_png(path, image_grid(images, len(captions), row_captions=names, column_captions=captions))
 

@@ -1,7 +1,7 @@
 """The candidate stage: the fine-tuned model if it measures better than the selected one, else the selected one.
 
-One that went on from production is the candidate whatever it measures: production's figures are of other data, and
-the gate compares the two on the same images.
+A model fine-tuned from production is always the candidate: production's figures are from other data, and the gate
+compares the two on the same images.
 """
 
 import json
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def card_section(card: ModelCardConfig, reason: str) -> str:
-    """What the card of a model that may be given away says besides how it came about."""
+    """Return the sections that a publishable model's card needs in addition to how it was made."""
     return (
         f"\n## Licence\n\n{card.licence}\n\n## Intended use\n\n{card.intended_use}\n\n"
         f"## Why this model\n\n{reason}. Its figures are in `selection.json`.\n"

@@ -1,7 +1,7 @@
-"""Production's model as models/champion, for a fine-tuning that goes on from it: `python -m tasks.champion FOLDER`.
+"""Copy production's model to models/champion, to fine-tune it: `python -m tasks.champion FOLDER`.
 
-No stage of dvc.yaml: `genai retrain` runs it. FOLDER holds the model as it was promoted. The hash of its family's code
-is written anew: it is what the fine-tuning depends on, and the code may have changed since.
+Not a stage of dvc.yaml: `genai retrain` runs it. FOLDER holds the model as promoted. The hash of its family's code is
+computed again, because the fine-tuning depends on it and the code may have changed since.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def main() -> None:
     with one_line("champion"):
         family = read_config(folder).config.family
         with new_folder(CHAMPION) as new:
-            shutil.copytree(folder, new, dirs_exist_ok=True)  # links to the cache are followed
+            shutil.copytree(folder, new, dirs_exist_ok=True)  # follows links into the cache
         write_json(CHAMPION / CODE_FILE, family_code(family))
 
 

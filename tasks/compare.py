@@ -1,6 +1,6 @@
-"""Compare two versions of a dataset: `python -m tasks.compare BEFORE AFTER OUT`, dataset folders, shards not needed.
+"""Compare two versions of a dataset: `python -m tasks.compare BEFORE AFTER OUT`, with dataset folders without shards.
 
-No stage of dvc.yaml: `genai data diff` runs it. Writes OUT, JSON.
+Not a stage of dvc.yaml: `genai data diff` runs it. Writes OUT, JSON.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def description(dataset: Dataset) -> dict[str, Any]:
-    """Fingerprint, shape, images a split and rejected files a reason."""
+    """Return fingerprint, shape, images per split and rejected files per reason."""
     rejected = pd.read_csv(dataset.folder / REJECTED_FILE, keep_default_na=False)["reason"].value_counts()
     return {
         "fingerprint": dataset.info.fingerprint,
@@ -51,7 +51,7 @@ def description(dataset: Dataset) -> dict[str, Any]:
 
 
 def shards_to_measure(before: Dataset, after: Dataset) -> dict[str, list[str]]:
-    """The shards that hold what tasks.distance reads; none where there is nothing to measure."""
+    """Return the shards that tasks.distance reads; empty if there is nothing to measure."""
     if not same_shape(before, after):
         return {"before": [], "after": []}
     added = set(added_rows(before, after)["shard"])

@@ -1,8 +1,8 @@
 """Measure two models alike: `python -m tasks.compare_models CANDIDATE [--against CHAMPION] --out FOLDER`.
 
-No stage of dvc.yaml: `genai compare` and the gate of a retraining run it in a workspace that has an extractor and a
+Not a stage of dvc.yaml: `genai compare` and the gate of a retraining run it in a workspace that has an extractor and a
 reference. FOLDER gets comparison.json (docs/evaluation.md has its keys), samples.png and closest.png. A is the
-champion, B the candidate; every difference is B less A.
+champion, B the candidate; every difference is B minus A.
 """
 
 import argparse
@@ -40,11 +40,11 @@ GRID_IMAGES, CLOSEST_PAIRS = 60, 10
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tasks.compare_models", description=__doc__)
     parser.add_argument("candidate", type=Path)
-    parser.add_argument("--against", type=Path, help="the champion; without it the candidate alone is measured")
-    parser.add_argument("--or-alone", action="store_true", help="where the champion draws other images: without it")
-    parser.add_argument("--out", type=Path, required=True, help="folder below this one, written whole")
-    parser.add_argument("--name", help="what to call the candidate")
-    parser.add_argument("--against-name", help="what to call the champion")
+    parser.add_argument("--against", type=Path, help="the champion; without it only the candidate is measured")
+    parser.add_argument("--or-alone", action="store_true", help="skip a champion that generates incompatible images")
+    parser.add_argument("--out", type=Path, required=True, help="output folder, relative to the current folder")
+    parser.add_argument("--name", help="name of the candidate")
+    parser.add_argument("--against-name", help="name of the champion")
     arguments = parser.parse_args()
     with one_line("compare"):
         config = load_config(Path(PARAMS_FILE))
@@ -64,7 +64,7 @@ def main() -> None:
             check_measurable(contender, reference.description)
         drawn, features = [], []
         for contender in contenders:
-            print(f"compare: drawing {config.evaluation.total_images:,} images of {contender.name}", flush=True)
+            print(f"compare: generating {config.evaluation.total_images:,} images of {contender.name}", flush=True)
             drawn.append(draw(contender, str(device), config.evaluation))
             features.append(extract_features(extractor, drawn[-1].images, config.evaluation.batch_images))
         print("compare: figures and intervals", flush=True)
@@ -98,16 +98,16 @@ def main() -> None:
 
 
 def other_images(champion: Contender, reference: Reference) -> str:
-    """Why a champion of other data cannot be compared with; "": it can."""
+    """Return why the champion's images are not comparable with the reference; "" if they are."""
     try:
         check_measurable(champion, reference.description)
     except ValueError as error:
-        return f"production is no measure for the candidate: {error}"
+        return f"production cannot be compared with the candidate: {error}"
     return ""
 
 
 def draw(contender: Contender, device: str, config: EvaluationConfig) -> Drawn:
-    """Image i of every model comes from the same seed and label."""
+    """Generate a model's images; image i of every model has the same seed and label."""
     labels = equal_labels(config.total_images, len(contender.description.shape.classes))
     seeds = image_seeds(config.total_images, config.seed)
     images = sample_images(load_model(contender.folder, device), labels, seeds, contender.sampling, config.batch_images)
@@ -117,7 +117,7 @@ def draw(contender: Contender, device: str, config: EvaluationConfig) -> Drawn:
 def described(
     contenders: list[Contender], evaluations: list[Evaluation], compared: Comparison | None
 ) -> dict[str, Any]:
-    """The blocks "a", "b", "differences" and "verdict"."""
+    """Return the blocks "a", "b", "differences" and "verdict"."""
     models = []
     for contender, evaluation in zip(contenders, evaluations, strict=True):
         figures = metrics_json(evaluation)
@@ -147,7 +147,7 @@ def described(
 
 
 def same_seeds(contenders: list[Contender], drawn: list[Drawn], reference: Reference) -> Image.Image:
-    """Grids of the same seeds and labels: a place in both is the same latent."""
+    """Draw grids from the same seeds and labels, so that equal places come from the same latent."""
     classes = reference.description.classes
     grids = [class_grid(found.images, found.labels, classes, GRID_IMAGES) for found in drawn]
     letters = "AB" if len(contenders) > 1 else "B"
@@ -156,7 +156,7 @@ def same_seeds(contenders: list[Contender], drawn: list[Drawn], reference: Refer
 
 
 def closest_pairs(drawn: Drawn, evaluation: Evaluation) -> Image.Image:
-    """The candidate's images that come closest to a training image, above that image, closest first."""
+    """Draw the candidate's images closest to a training image, each above that image, closest first."""
     copies, dataset = evaluation.copies, load_dataset(DATASET)
     closest = copies.closest(CLOSEST_PAIRS)
     originals = dataset.images_at(dataset.rows("train").iloc[copies.index[closest]])

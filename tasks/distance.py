@@ -1,6 +1,6 @@
-"""How far added images are from old ones: `python -m tasks.distance BEFORE AFTER OUT [--extractor FOLDER]`.
+"""Measure the distance of added images to old ones: `python -m tasks.distance BEFORE AFTER OUT [--extractor FOLDER]`.
 
-No stage of dvc.yaml: `genai data diff` runs it, on dataset folders with the shards that are needed. Writes OUT, JSON.
+Not a stage of dvc.yaml: `genai data diff` runs it, on dataset folders with the necessary shards. Writes OUT, JSON.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from genai_core.evaluation.shift import measure_shift, small_pixels
 from tasks.context import write_json
 from tasks.errors import one_line
 
-# More add hardly anything to a distance, and features cost time.
+# More images hardly change a distance, and features take time.
 MOST_IMAGES = 20_000
 SEED = 0
 BATCH_IMAGES = 250
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--extractor", type=Path, help="without it, the pixels averaged to 8 x 8")
+    parser.add_argument("--extractor", type=Path, help="by default, pixels averaged to 8 x 8")
     arguments = parser.parse_args()
     with one_line("distance"):
         before = load_dataset(arguments.before, needs_pixels=False)
@@ -50,10 +50,10 @@ def main() -> None:
 
 
 def feature(extractor: Path | None) -> tuple[str, Measure]:
-    """The name of the feature, and what computes it from images."""
+    """Return the name of the feature, and the function that computes it from images."""
     if extractor is None:
         return "pixels_8x8", small_pixels
-    # torch takes seconds to import: only where it is needed.
+    # Imported only here, because torch takes seconds.
     from genai_core.evaluation.extractor import load_extractor
     from genai_core.evaluation.features import extract_features
     from tasks.device import torch_device

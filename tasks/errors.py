@@ -1,4 +1,4 @@
-"""The one-line error of tasks that are no stage, as tasks/context.py has it for stages."""
+"""One-line errors for tasks that are not stages, as in tasks/context.py for stages."""
 
 import sys
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tasks.context import EXPECTED_ERRORS
 
 @contextmanager
 def one_line(task: str) -> Iterator[None]:
-    """End the process with one line and status NEEDS_A_PERSON on a fault that a person can mend."""
+    """End the process with one line and status NEEDS_A_PERSON on a fault that needs manual action."""
     try:
         yield
     except EXPECTED_ERRORS as error:

@@ -1,4 +1,4 @@
-"""The stages `evaluate`: draw images from a model and measure them against the real ones.
+"""The stages `evaluate`: generate images with a model and measure them against the real ones.
 
 `python -m tasks.evaluate WHAT`, with WHAT trained/NAME or finetuned, reads models/WHAT; it writes metrics/WHAT.json,
 metrics/replicates/WHAT.csv and plots/evaluated/WHAT.
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def stability_values(features: npt.NDArray[np.float32], reference: Reference, seed: int) -> dict[str, float | int]:
-    """Distances of batches of the model to each other, and of as large ones of training images; few images: empty."""
+    """Distances between batches of the model, and between equally large batches of training images; may be empty."""
     found = measure_stability(features, reference.splits["train"].features, seed)
     if found is None:
         return {}
@@ -100,7 +100,7 @@ def stability_values(features: npt.NDArray[np.float32], reference: Reference, se
 
 
 def sampling_of(what: str, family: str, config: Config) -> Any:
-    """How to sample: as params.yaml says of a trained model; a fine-tuned one as the model that it came from."""
+    """Return the sampling options: from params.yaml for a trained model; for a fine-tuned one, its origin's."""
     if what.startswith("trained/"):
         return config.model(what.removeprefix("trained/")).sampling
     if what != "finetuned":
@@ -110,7 +110,7 @@ def sampling_of(what: str, family: str, config: Config) -> Any:
 
 
 def closest_pairs(images: npt.NDArray[np.uint8], copies: NearCopies) -> Any:
-    """Images (N, C, H, W) uint8 that come closest to a training image, above that image, closest first."""
+    """Draw the images (N, C, H, W) uint8 closest to a training image, each above that image, closest first."""
     closest = copies.closest(CLOSEST_PAIRS)
     dataset = load_dataset(DATASET)
     originals = dataset.images_at(dataset.rows("train").iloc[copies.index[closest]])
@@ -119,7 +119,7 @@ def closest_pairs(images: npt.NDArray[np.uint8], copies: NearCopies) -> Any:
 
 
 def show(what: str, evaluation: Evaluation) -> None:
-    """One line a model, with the headline figures only; warnings apart."""
+    """Print one line per model with the headline figures only; warnings go to stderr."""
     kind = evaluation.protocol.extractor
     names = [f"{name}_{kind}" for name in HEADLINES] + [f"fd_{kind}_over_floor", "label_agreement"]
     shown = [f"{name} {text(evaluation.figures[name])}" for name in names if name in evaluation.figures]
@@ -129,7 +129,7 @@ def show(what: str, evaluation: Evaluation) -> None:
 
 
 def text(figure: Figure) -> str:
-    """1.234 [1.1, 1.3]"""
+    """Format a figure as 1.234 [1.1, 1.3]."""
     ends = f" [{figure.interval.low:.3g}, {figure.interval.high:.3g}]" if figure.interval else ""
     return f"{figure.value:.4g}{ends}"
 

@@ -1,7 +1,7 @@
 """The stage `extractor`: the network whose features the figures are measured in. Writes models/extractor.
 
-A network that learns the dataset is trained here; one that was made elsewhere is checked by its hash and copied, as
-safetensors, so that what follows needs neither the file nor a network.
+A network that learns the dataset is trained here. An external one is verified by its hash and copied as safetensors, so
+that later stages need neither the original file nor network access.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def make(context: Context, device: torch.device) -> tuple[FeatureNetwork, ExtractorDescription]:
-    """The network that the config asks for: trained here, or given."""
+    """Return the configured network: trained here, or external."""
     config = context.config.extractor
     if isinstance(config, TrainedExtractorConfig):
         context.progress.begin("extractor", total=config.total_images, unit="images")
@@ -42,9 +42,9 @@ def make(context: Context, device: torch.device) -> tuple[FeatureNetwork, Extrac
 
 
 def given(config: InceptionExtractorConfig | ModuleExtractorConfig) -> tuple[FeatureNetwork, ExtractorDescription]:
-    """The network that was made elsewhere."""
+    """Return the external network."""
     if isinstance(config, InceptionExtractorConfig):
-        from genai_core.evaluation.inception import given_inception  # two seconds that other kinds need not pay
+        from genai_core.evaluation.inception import given_inception  # the import takes two seconds
 
         return given_inception(config)
     from genai_core.evaluation.user_module import given_module

@@ -1,6 +1,6 @@
-"""The stage `finetune`: train the selected model, or production's, further, on images that are not augmented.
+"""The stage `finetune`: continue training the selected model, or production's, on images that are not augmented.
 
-Reads models/selected or models/champion, as finetune.start says, and data/prepared; writes models/finetuned and
+Reads models/selected or models/champion, according to finetune.start, and data/prepared; writes models/finetuned and
 plots/finetuned.
 """
 
@@ -25,7 +25,9 @@ def main() -> None:
         dataset = load_dataset(Path("data/prepared"))
         shape = shape_of(dataset)
         if shape != description.shape:
-            raise ValueError(f"{start} draws {description.shape}, data/prepared has {shape}; train the models again")
+            raise ValueError(
+                f"{start} generates {description.shape}, data/prepared has {shape}; train the models again"
+            )
         training = finetuning(description.config.training, context.config.finetune)
         recipe = description.config.model_copy(update={"training": training})
         torch.manual_seed(training.seed)
@@ -42,7 +44,7 @@ def main() -> None:
 
 
 def finetuning(own: TrainingConfig, config: FinetuneConfig) -> TrainingConfig:
-    """The model's own training section with what the finetune section says in its place."""
+    """Return the model's own training section with the values of the finetune section replaced."""
     changes = config.model_dump(exclude={"start", "learning_rate_share"})
     changes["learning_rate"] = own.learning_rate * config.learning_rate_share
     return own.model_copy(update=changes)

@@ -1,4 +1,4 @@
-"""The block "gate" of a comparison: what flows/retraining/gate.py asks of candidate and champion, by its names."""
+"""The block "gate" of a comparison: the values that flows/retraining/gate.py needs, under its names."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -23,10 +23,10 @@ def gate_values(
     reference: Reference,
     config: Config,
 ) -> dict[str, Any]:
-    """Of one model, or of two with their comparison; the candidate is the last.
+    """Return the values for one model, or for two with their comparison; the candidate is the last.
 
-    The distance is from the split that gate.against names. Recall and coverage are from the training images, as the
-    recall of real ones is; recall of as many images as that, as it depends on their number.
+    The distance is to the split in gate.against. Recall and coverage are of the training images, as for the recall of
+    real images. Recall uses as many images as that one, because it depends on their number.
     """
     real, evaluation = reference.description, config.evaluation
     metric = distance_name(real.kind, config.gate.against)
@@ -50,7 +50,7 @@ def gate_values(
         "candidate": models[-1],
         "champion": models[0] if compared else None,
         "difference": {"value": difference.value, **asdict(difference.interval)} if difference else None,
-        "same_protocol": True,  # both were drawn and measured by this run
+        "same_protocol": True,  # both were measured in this run
         "recall_of_real": real.floor["recall"],
         "recall_images": real.floor_images,
         "classes": list(real.classes),
@@ -58,7 +58,7 @@ def gate_values(
 
 
 def _group_coverage(features: Features, reference: Reference, config: Config) -> dict[str, float]:
-    """Coverage of groups of alike training images, which stand for the classes that there are not."""
+    """Return the coverage of groups of similar training images, used instead of classes."""
     train, evaluation = reference.splits["train"], config.evaluation
     groups = np.full(len(train.features), -1, dtype=np.int64)
     groups[train.pairwise] = alike(train.features[train.pairwise], evaluation.seed)

@@ -1,4 +1,4 @@
-"""The stage `generate`: draw a batch of images with the candidate. Writes samples/batch."""
+"""The stage `generate`: generate a batch of images with the candidate. Writes samples/batch."""
 
 from pathlib import Path
 
@@ -17,11 +17,11 @@ def main() -> None:
 
 
 def draw_batch(context: Context, model: Path, out: Path, total_images: int, seed: int) -> None:
-    """Draw images from a candidate's folder, image i from seed + i, and write them to `out` as a batch."""
+    """Generate images from a candidate's folder, image i from seed + i, and write them to `out` as a batch."""
     config, progress = context.config.generate, context.progress
     loaded = load_model(model, device=str(torch_device(context.config)))
-    if not (model / SELECTION_FILE).is_file():  # the library would take other options then
-        raise FileNotFoundError(f"{model}: {SELECTION_FILE}, which says how to sample, is missing; genai run candidate")
+    if not (model / SELECTION_FILE).is_file():  # the library would fall back to other options
+        raise FileNotFoundError(f"{model}: {SELECTION_FILE} with the sampling options is missing; genai run candidate")
     progress.begin("images", total=total_images, unit="images")
     images = loaded.draw(total_images, seed=seed, batch_images=config.batch_images, on_progress=progress.update)
     context.cost["images_per_second"] = round(progress.per_second(total_images), 1)

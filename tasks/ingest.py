@@ -1,6 +1,6 @@
-"""Take a user's images into data/raw: `python -m tasks.ingest SOURCE --into data/raw [--as NAME]`.
+"""Import a user's images into data/raw: `python -m tasks.ingest SOURCE --into data/raw [--as NAME]`.
 
-No stage of dvc.yaml: it is what `genai data add` runs before DVC tracks data/raw.
+Not a stage of dvc.yaml: `genai data add` runs it before DVC tracks data/raw.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from genai_core.config import NEEDS_A_PERSON, PARAMS_FILE, load_config
 from genai_core.data.ingest.add import Added, add_source
 from genai_core.data.raw.source_json import Origin
 
-# Every image and label that the last `genai data add` left out.
+# Every image and label that the last `genai data add` skipped.
 LEFT_OUT_FILE = Path(".genai/left-out.csv")
 PACK_INDEXES = Path(".genai/cache/raw")
 PRINT_EVERY_IMAGES = 5_000
@@ -24,13 +24,13 @@ PRINTED_FAULTS = 3
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tasks.ingest", description=__doc__)
     parser.add_argument("source", help="builtin:digits, a folder, an archive, or a file that holds a dataset")
-    parser.add_argument("--into", type=Path, required=True, help="the raw data's folder, for example data/raw")
-    parser.add_argument("--as", dest="name", help="the folder's name below it; by default the source's")
-    parser.add_argument("--split-from-folders", action="store_true", help="keep the source's separation")
+    parser.add_argument("--into", type=Path, required=True, help="folder of the raw data, for example data/raw")
+    parser.add_argument("--as", dest="name", help="name of the folder below it; default: the source's name")
+    parser.add_argument("--split-from-folders", action="store_true", help="keep the source's train/test split")
     parser.add_argument("--origin-address", help="where the source was fetched from")
     parser.add_argument("--origin-revision", help="the commit, or the content's sha256, that was fetched")
     arguments = parser.parse_args()
-    # So that what was copied so far is removed.
+    # Exit normally, so that files copied so far are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     origin = Origin(arguments.origin_address, arguments.origin_revision) if arguments.origin_address else None
     try:
@@ -52,29 +52,27 @@ def main() -> None:
 
 
 def summary(added: Added, into: Path) -> list[str]:
-    """What was added, in lines for people."""
+    """Return what was added, as lines to print."""
     lines = [f"{' and '.join(str(into / name) for name in added.names)}: {added.added_images:,} images added"]
     if added.kept_images:
-        lines[0] += f", {added.kept_images:,} were there before"
+        lines[0] += f", {added.kept_images:,} already there"
     if added.splits:
-        lines.append("sides: " + ", ".join(f"{side} {count:,}" for side, count in added.splits.items()))
+        lines.append("splits: " + ", ".join(f"{side} {count:,}" for side, count in added.splits.items()))
     if added.classes:
         lines.append("classes: " + ", ".join(f"{name} {count:,}" for name, count in added.classes.items()))
     else:
-        lines.append(
-            "no classes: the images have neither folders of their own nor labels; models will be unconditional"
-        )
+        lines.append("no classes: the images have neither class folders nor labels; models will be unconditional")
     if added.wrapper:
-        lines.append(f"the folder {added.wrapper}/ around everything was left out of the names")
+        lines.append(f"the outer folder {added.wrapper}/ was removed from the names")
     lines += added.notes
     if added.skipped:
-        lines.append("left out: " + ", ".join(f"{kind} {count:,}" for kind, count in added.skipped.items()))
+        lines.append("skipped: " + ", ".join(f"{kind} {count:,}" for kind, count in added.skipped.items()))
     if added.bad_names:
-        lines.append(f"left out, names that no table can hold: {len(added.bad_names):,}, first {added.bad_names[0]}")
+        lines.append(f"skipped, names invalid in tables: {len(added.bad_names):,}, first {added.bad_names[0]}")
     if added.faults:
         counts = Counter(fault.reason for fault in added.faults).most_common()
         listed = ", ".join(f"{reason} {count:,}" for reason, count in counts)
-        lines.append(f"left out, at fault (all in {LEFT_OUT_FILE}): {listed}")
+        lines.append(f"skipped, faulty (all in {LEFT_OUT_FILE}): {listed}")
         lines += [f"  {fault.source}: {fault.reason}: {fault.detail}" for fault in added.faults[:PRINTED_FAULTS]]
     return lines
 
@@ -85,7 +83,7 @@ def _write_left_out(added: Added) -> None:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["source", "reason", "detail"])
         table.writerows((fault.source, fault.reason, fault.detail) for fault in added.faults)
-        table.writerows((name, "bad_name", "no UTF-8, or control characters") for name in added.bad_names)
+        table.writerows((name, "bad_name", "not UTF-8, or control characters") for name in added.bad_names)
 
 
 def _print_progress(done: int, total: int) -> None:

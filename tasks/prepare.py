@@ -1,4 +1,4 @@
-"""Stage prepare: data/raw -> data/prepared, the dataset in one form, split and checked."""
+"""Stage prepare: data/raw -> data/prepared, a dataset in one format, split and checked."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -28,15 +28,13 @@ RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
 MEMORY = Path(".genai/cache/prepare")
 PACK_INDEXES = Path(".genai/cache/raw")
-EXAMPLES_A_CLASS = 10
+EXAMPLES_PER_CLASS = 10
 
 
 def main() -> None:
     with running("prepare") as context, new_folder(PREPARED) as folder:
         if not RAW.is_dir():
-            raise FileNotFoundError(
-                f"{RAW}: there are no images yet; add some, for example: genai data add builtin:digits"
-            )
+            raise FileNotFoundError(f"{RAW}: no images yet; add some, for example: genai data add builtin:digits")
 
         def on_decoded(done: int, total: int) -> None:
             if done == 0:
@@ -58,9 +56,9 @@ def main() -> None:
         dataset = load_dataset(folder)
         draw_examples(dataset, folder / EXAMPLES_FILE)
         classes = [Bar(*row) for row in class_counts(dataset)]
-        save_png(folder / CLASSES_FILE, bar_chart("images a class", classes, SPLITS))
+        save_png(folder / CLASSES_FILE, bar_chart("images per class", classes, SPLITS))
         sizes = [Bar(*row) for row in size_counts(prepared.sizes)]
-        save_png(folder / SIZES_FILE, bar_chart("files by their shorter side, in pixels", sizes, ["files"]))
+        save_png(folder / SIZES_FILE, bar_chart("files by shorter side, in pixels", sizes, ["files"]))
         card = prepared_card(
             dataset,
             total_files=prepared.total_files,
@@ -71,30 +69,30 @@ def main() -> None:
         )
         (folder / "card.md").write_text(card, encoding="utf-8")
         if decoders := _changed_decoders():
-            print(f"note: the version before was decoded by {'; '.join(decoders)}")
+            print(f"note: the previous version was decoded by {'; '.join(decoders)}")
         counts = dataset.info.counts
-        print(f"{counts['train']:,} training and {counts['test']:,} test images, {len(prepared.rejected):,} left out")
+        print(f"{counts['train']:,} training and {counts['test']:,} test images, {len(prepared.rejected):,} skipped")
         if prepared.untrained:
             print(f"note: too few images to train on: {', '.join(prepared.untrained)}")
         if prepared.lost:
-            print(f"note: classes without a good image, left out: {', '.join(prepared.lost)}")
+            print(f"note: classes dropped because none of their images is usable: {', '.join(prepared.lost)}")
         for group in look_alikes(dataset.info.classes):
-            print(f"note: classes whose names differ in capitals or in form only: {', '.join(group)}")
+            print(f"note: classes whose names differ only in case or Unicode form: {', '.join(group)}")
 
 
 def _changed_decoders() -> list[str]:
-    """Between the version before and this one."""
-    with suppress(FileNotFoundError, ValueError):  # there is none, or an old one that does not say
+    """Return how the decoders of the previous version differ from those of this one."""
+    with suppress(FileNotFoundError, ValueError):  # no previous version, or an old one without a record
         return other_decoders(PREPARED)
     return []
 
 
 def draw_examples(dataset: Dataset, path: Path) -> None:
-    """A picture of some training images, a row a class."""
-    rows = pd.concat(example_rows(dataset.rows("train"), EXAMPLES_A_CLASS))
+    """Draw some training images, one row per class."""
+    rows = pd.concat(example_rows(dataset.rows("train"), EXAMPLES_PER_CLASS))
     images = dataset.images_at(rows)
     labels = rows["label"].to_numpy() if dataset.info.classes else None
-    save_png(path, class_grid(images, labels, dataset.info.classes, most_images=EXAMPLES_A_CLASS * MAX_ROWS))
+    save_png(path, class_grid(images, labels, dataset.info.classes, most_images=EXAMPLES_PER_CLASS * MAX_ROWS))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The stage `reference`: features and statistics of the real images, once a dataset version. Writes data/reference.
+"""The stage `reference`: features and statistics of the real images, per dataset version. Writes data/reference.
 
-Besides, plots/evaluated/real: how the figures of held-out images move when they are disturbed.
+Also writes plots/evaluated/real: the figures of held-out images when they are disturbed.
 """
 
 from pathlib import Path
@@ -45,7 +45,7 @@ def main() -> None:
             labels={split: dataset.labels(split) for split in SPLITS},
         )
         reference = build_reference(features, images, description, config)
-        # By chance: the manifest's order may be that of the classes.
+        # Chosen at random, because the manifest may be sorted by class.
         chosen = np.random.default_rng(config.seed).permutation(info.counts["test"])[: context.config.robustness.images]
         held_out, labels = dataset.images("test")[chosen], dataset.labels("test")
         asked = None if labels is None else labels[chosen]
@@ -58,11 +58,11 @@ def main() -> None:
 
 
 def print_drift(extractor: FeatureNetwork, dataset: Dataset) -> None:
-    """How far bf16 moves the features of some held-out images."""
+    """Print how much bf16 changes the features of some held-out images."""
     drift = bf16_drift(extractor, dataset.images("test")[:DRIFT_IMAGES])
     print(
-        f"reference: bf16 moves the features of {drift.images} images by {drift.relative_change:.3%} of their "
-        f"deviation; Frechet distance to the same images in float32 {drift.frechet_distance:.3g}"
+        f"reference: bf16 changes the features of {drift.images} images by {drift.relative_change:.3%} of their "
+        f"standard deviation; Frechet distance to the same images in float32 {drift.frechet_distance:.3g}"
     )
 
 

@@ -15,7 +15,7 @@ PREPARED, AUGMENTED, REPORTS = Path("data/prepared"), Path("data/augmented"), Pa
 
 
 def main() -> None:
-    with running("report", writes_cost=False) as context:  # it reads those of all others
+    with running("report", writes_cost=False) as context:  # this stage reads the costs of all others
         config = context.config
         prepared, augmented = load_dataset(PREPARED), load_dataset(AUGMENTED)
         candidate = parts.read_candidate()

@@ -1,4 +1,4 @@
-"""The way back from the generated images, as the report draws it: model, what that began from, data, raw data."""
+"""Lineage of the generated images in the report: model, the model it started from, data, raw data."""
 
 from genai_core.data.dataset.dataset import Dataset
 from genai_core.reporting.dag import dag_svg
@@ -6,22 +6,22 @@ from genai_core.sampling.batch import PROVENANCE_FILE
 from tasks.report_parts import BATCH, CANDIDATE, Model, read_json
 
 RAW, PREPARED, AUGMENTED = "data/raw", "data/prepared", "data/augmented"
-DIGITS = 10  # of a hash: enough for `genai lineage` to find it by
-_STARTED_FROM = "weights "  # as tasks/finetune.py writes it, before their sha256
+DIGITS = 10  # of a hash: enough for `genai lineage` to find it
+_STARTED_FROM = "weights "  # prefix that tasks/finetune.py writes before the sha256
 
 
 def lineage_svg(prepared: Dataset, augmented: Dataset, models: list[Model]) -> str:
-    """A box for each thing with its hash, an arrow from what it was made of.
+    """Draw a box for each thing with its hash, and an arrow from each of its inputs.
 
-    Found by contents, as `genai lineage` does: a dataset by its fingerprint, a model by its weights. What is not of
-    this run, such as a production that a fine-tuning began from, has a box without a past.
+    Found by content, as `genai lineage` does: a dataset by its fingerprint, a model by its weights. Things from other
+    runs, such as the production model that a fine-tuning started from, have a box without inputs.
     """
     batch, config = read_json(BATCH / PROVENANCE_FILE), read_json(CANDIDATE / "config.json")
     weights = config["sha256"]["model.safetensors"]
     notes = {
-        RAW: "the files as they came",
-        PREPARED: f"{_short(prepared.info.fingerprint)}\n{prepared.info.counts['train']:,} images to train on",
-        AUGMENTED: f"{_short(augmented.info.fingerprint)}\n{augmented.info.counts['train']:,} images to train on",
+        RAW: "original files",
+        PREPARED: f"{_short(prepared.info.fingerprint)}\n{prepared.info.counts['train']:,} training images",
+        AUGMENTED: f"{_short(augmented.info.fingerprint)}\n{augmented.info.counts['train']:,} training images",
         str(CANDIDATE): f"{config['family']}, weights {_short(weights)}\ntrained on {_short(config['dataset'])}",
         str(BATCH): f"{batch['images']:,} images\nseeds {batch['seed']} to {batch['seed'] + batch['images'] - 1}",
     }
@@ -40,7 +40,7 @@ def lineage_svg(prepared: Dataset, augmented: Dataset, models: list[Model]) -> s
         notes[name] = f"weights {_short(sha256)}"
         edges.append((name, str(CANDIDATE)))
         edges += [(AUGMENTED, name)] if places else []
-    return dag_svg(edges, notes, label="What the images were made of")
+    return dag_svg(edges, notes, label="Lineage of the images")
 
 
 def _datasets(fingerprint: str, prepared: Dataset, augmented: Dataset, notes: dict[str, str]) -> list[str]:

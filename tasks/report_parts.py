@@ -1,4 +1,4 @@
-"""The parts of the report, read from what the stages left for the models of params.yaml; others may lie there."""
+"""Parts of the report, read from the stages' outputs for the models of params.yaml; others are ignored."""
 
 import json
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ FINETUNED = "finetuned"
 
 @dataclass(frozen=True)
 class Model:
-    """`place` is where its files are below metrics/ and plots/: trained/NAME, or finetuned."""
+    """`place`: path of its files below metrics/ and plots/: trained/NAME, or finetuned."""
 
     place: str
     measured: Measured
@@ -34,16 +34,16 @@ class Model:
 
 @dataclass(frozen=True)
 class Candidate:
-    """The model that the run ended with."""
+    """The final model of the run."""
 
     weights_sha256: str
-    dataset: str  # fingerprint of what it was trained on
+    dataset: str  # fingerprint of its training data
     reason: str  # why it was chosen
 
 
 @dataclass(frozen=True)
 class Graph:
-    """The pipeline's picture (None: `missing` says why), and what each stage cost, in the pipeline's order."""
+    """The pipeline's picture (None: `missing` says why), and the cost of each stage, in pipeline order."""
 
     svg: str | None
     missing: str
@@ -56,7 +56,7 @@ def read_candidate() -> Candidate:
 
 
 def read_models(names: list[str]) -> list[Model]:
-    """The trained models in the order of params.yaml, then the fine-tuned one."""
+    """Read the trained models in the order of params.yaml, then the fine-tuned one."""
     trained = [
         Model(
             f"trained/{name}",
@@ -70,30 +70,30 @@ def read_models(names: list[str]) -> list[Model]:
 
 
 def real_pictures(prepared: Dataset, augmented: Dataset, most_images: int) -> tuple[Picture, ...]:
-    """Grids of the training images, and of those that augmentation made (none: only the first)."""
+    """Make grids of the training images, and of the augmented ones if there are any."""
     train, rows = prepared.rows("train"), augmented.rows("train")
     made = rows[rows["flags"].str.contains("augmented")]
     pictures = [_dataset_picture("Real", f"from {len(train):,} training images", prepared, train, most_images)]
     if len(made):
-        note = f"from {len(made):,} that were made of them"
+        note = f"from {len(made):,} augmented images"
         pictures.append(_dataset_picture("Augmented", note, augmented, made, most_images))
     return tuple(pictures)
 
 
 def generated_picture(most_images: int) -> Picture:
-    """A grid of the batch that the candidate drew."""
+    """Make a grid of the batch that the candidate generated."""
     manifest, provenance = read_manifest(BATCH), read_json(BATCH / "provenance.json")
     classes = provenance["classes"]
     labels = manifest["label"].to_numpy() if classes else None
     choice = choose_by_class(labels, len(manifest), classes, most_images)
     images = take(read_images(BATCH, manifest), choice)
     grid = image_grid(images, choice.columns, clear_gaps=True)
-    note = f"by the candidate, from {len(manifest):,} drawn with seeds from {provenance['seed']:,} on"
+    note = f"by the candidate, from {len(manifest):,} images with seeds from {provenance['seed']:,}"
     return Picture("Generated", png_bytes(grid), note, choice.row_captions)
 
 
 def read_training(model: Model) -> Training:
-    """Curves and pictures of a model's training."""
+    """Read curves and pictures of a model's training."""
     folder = PLOTS / model.place
     table = pd.read_csv(folder / "curves.csv")
     marks: list[float] = []
@@ -103,25 +103,25 @@ def read_training(model: Model) -> Training:
     tables = [table]
     if (folder / "evaluations.csv").is_file():
         tables.append(pd.read_csv(folder / "evaluations.csv"))
-    # A figure of one part of a run stands in its rows alone.
+    # Figures that only a part of a run has are empty in the other rows.
     figures = [(name, rows[["images", name]].dropna()) for rows in tables for name in rows if name != "images"]
     curves = tuple(
         curve_svg(str(name).replace("_", " "), rows["images"].to_numpy(float), rows[name].to_numpy(float), marks)
         for name, rows in figures
     )
     files = {
-        "Samples that were measured": PLOTS / "evaluated" / model.place / "samples.png",
-        "Closest to a training image, and that image": PLOTS / "evaluated" / model.place / "closest.png",
-        "Samples over training, from the same seeds": folder / "samples.png",
-        "Training images, and what the model makes of them": folder / "reconstructions.png",
-        "From one image to another": folder / "interpolations.png",
+        "Measured samples": PLOTS / "evaluated" / model.place / "samples.png",
+        "Samples closest to a training image, with that image": PLOTS / "evaluated" / model.place / "closest.png",
+        "Samples during training, from the same seeds": folder / "samples.png",
+        "Training images and their reconstructions": folder / "reconstructions.png",
+        "Interpolations between images": folder / "interpolations.png",
     }
     pictures = tuple(Picture(title, path.read_bytes()) for title, path in files.items() if path.is_file())
     return Training(model.measured.name, curves, pictures, _ending(model.measured.training_cost))
 
 
 def read_graph(names: list[str]) -> Graph:
-    """DVC's graph with the seconds of each stage. Without the graph the costs are in the order of their names."""
+    """Read DVC's graph with the seconds of each stage. Without the graph, costs are sorted by stage name."""
     files = sorted(path.stem for path in COST_DIR.glob("*.json"))
     stages = [stage for stage in files if stage.partition("@")[2] in ("", *names)]
     values = {stage: cost(stage) for stage in stages}
@@ -139,7 +139,7 @@ def read_graph(names: list[str]) -> Graph:
 def versions(
     prepared: Dataset, augmented: Dataset, summary: Summary, candidate: Candidate
 ) -> dict[str, dict[str, str]]:
-    """Data, model and code: what this run was made from."""
+    """Return the data, model and code versions of this run."""
     info, counts = prepared.info, augmented.info.counts
     data = {
         "fingerprint": info.fingerprint,
@@ -161,39 +161,39 @@ def versions(
 
 
 def cost(stage: str) -> dict[str, Any]:
-    """What the stage cost the last time that it ran; empty when that is not known."""
+    """Return the cost of a stage's last run; empty if unknown."""
     path = COST_DIR / f"{stage}.json"
     return read_json(path) if path.is_file() else {}
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises FileNotFoundError that says what to do."""
+    """Read a JSON object. Raises FileNotFoundError that says what to do."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; run `genai run`, which makes what the report shows")
+        raise FileNotFoundError(f"{path} is missing; run `genai run`, which creates the inputs of the report")
     values: dict[str, Any] = json.loads(path.read_text())
     return values
 
 
 def parameters(config: Config) -> dict[str, Any]:
-    """The config's sections, each model in one of its own."""
-    # How a run is done (compute) is no part of what it made, and no input of this stage.
+    """Return the config's sections, each model in its own."""
+    # compute affects how a run is done, not its results, and is not an input of this stage.
     sections: dict[str, Any] = config.model_dump(mode="json", exclude={"compute"})
     models = sections.pop("models")
     return {**sections, **{f"models.{name}": values for name, values in models.items()}}
 
 
 def _ending(cost: Mapping[str, Any]) -> str:
-    """Which rule ended the training, and how often it had to go back."""
+    """Describe why the training stopped, and how often it was rolled back."""
     if "ended_by" not in cost:
         return ""
     reasons = {
-        "images": "as the config says",
-        "seconds": "when its time was over",
-        "converged": "when evaluations brought nothing more",
+        "images": "training.total_images",
+        "seconds": "training.max_seconds",
+        "converged": "training.early_stop: no further improvement",
     }
-    note = f"Ended after {cost['images']:,} images, {reasons[cost['ended_by']]}."
+    note = f"Stopped after {cost['images']:,} images ({reasons[cost['ended_by']]})."
     if times := cost["rollbacks"]:
-        note += f" Losses broke {times} {'time' if times == 1 else 'times'}: dashed lines show where it went back."
+        note += f" Rolled back {times} {'time' if times == 1 else 'times'} after a broken loss, shown as dashed lines."
     return note
 
 
@@ -204,7 +204,7 @@ def _metrics(place: str) -> dict[str, Any]:
 def _dataset_picture(title: str, note: str, dataset: Dataset, rows: pd.DataFrame, most_images: int) -> Picture:
     labels = rows["label"].to_numpy() if dataset.info.classes else None
     choice = choose_by_class(labels, len(rows), dataset.info.classes, most_images)
-    # Only what is shown is read from the shards; -1 stands for an empty cell.
+    # Read only the images to show from the shards; -1 is an empty cell.
     images = dataset.images_at(rows.iloc[choice.index.clip(min=0)])
     images[choice.index < 0] = 255
     return Picture(title, png_bytes(image_grid(images, choice.columns, clear_gaps=True)), note, choice.row_captions)

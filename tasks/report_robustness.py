@@ -1,4 +1,4 @@
-"""The report's part on disturbed images and on batches, read from what reference and evaluate left."""
+"""The report's part on disturbed images and on stability, from the outputs of reference and evaluate."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ KINDS = ("noise", "blur", "jpeg")
 
 
 def read_robustness(models: Sequence[Model]) -> tuple[Robustness, ...]:
-    """Of real held-out images first, then of each model; sets without curves are left out."""
+    """Read the curves of real held-out images, then of each model; sets without curves are skipped."""
     found = [_curves("real images, held out", PLOTS / "evaluated" / "real", "")]
     found += [
         _curves(model.measured.name, PLOTS / "evaluated" / model.place, _batches(model.measured.metrics))
@@ -38,17 +38,17 @@ def _curves(name: str, folder: Path, note: str) -> Robustness:
 
 
 def _batches(metrics: Mapping[str, Any]) -> str:
-    """What the block "stability" says, as a sentence."""
+    """Describe the block "stability" in a sentence."""
     values = metrics.get("stability") or {}
     if not values:
         return ""
     text = (
-        f"Batches of {values['batch_images']:,} images from other seeds are {values['generated_mean_fd']:.3g} from "
-        f"each other in the mean, at most {values['generated_largest_fd']:.3g}"
+        f"The distance between batches of {values['batch_images']:,} images from different seeds is "
+        f"{values['generated_mean_fd']:.3g} on average, at most {values['generated_largest_fd']:.3g}"
     )
     if "real_mean_fd" in values:
         text += (
-            f"; as large batches of training images {values['real_mean_fd']:.3g}, "
+            f"; between equally large batches of training images {values['real_mean_fd']:.3g}, "
             f"at most {values['real_largest_fd']:.3g}"
         )
     return text + "."

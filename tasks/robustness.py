@@ -1,4 +1,4 @@
-"""Curves of disturbed images as tables for `dvc plots` and the report: a file a disturbance, a line a strength."""
+"""Curves of disturbed images as tables for `dvc plots` and the report: one file per kind, one line per strength."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def write_curves(
     reference: Reference,
     config: Config,
 ) -> None:
-    """robustness-noise.csv, -blur.csv and -jpeg.csv of images (N, C, H, W), in an order of chance, and labels (N,)."""
+    """Write robustness-noise.csv, -blur.csv and -jpeg.csv for images (N, C, H, W), in random order, and labels (N,)."""
     network, description = extractor
     train = reference.splits["train"]
     asked = labels if description.kind == "classifier" else None

@@ -1,8 +1,8 @@
-"""Look an image up in versions of the dataset: `python -m tasks.saw IMAGE FOLDER ...`. What `genai lineage --saw` runs.
+"""Look up an image in versions of the dataset: `python -m tasks.saw IMAGE FOLDER ...`. Used by `genai lineage --saw`.
 
-Each FOLDER holds a dataset's small files (genai_core/data/dataset/lookup.py) and rule.json, the `data` section that it
-was made with. Prints one JSON object a folder: what was `found`, and a `note` where the image may be there unseen. No
-stage of dvc.yaml.
+Each FOLDER holds a dataset's small files (genai_core/data/dataset/lookup.py) and rule.json, the `data` section it was
+made with. Prints one JSON object per folder: `found`, the matches, and a `note` if the image may be there undetected.
+Not a stage of dvc.yaml.
 """
 
 import argparse
@@ -35,18 +35,18 @@ def main() -> None:
 
 
 def _other_pixels(folder: Path) -> str:
-    """Why the image may be in that dataset with other pixels than it has here; "" where it cannot."""
+    """Return why that dataset may hold the image with other pixels; "" if it cannot."""
     try:
         others = other_decoders(folder)
     except (FileNotFoundError, ValueError):
-        others = ["libraries that it does not name"]
+        others = ["unknown libraries"]
     if not others:
         return ""
     return f"decoded by {'; '.join(others)}: it may hold the image with other pixels; look it up by its name, too"
 
 
 def _digest(image: str, folder: Path) -> bytes:
-    """sha256 of the file's pixels as that dataset would hold them."""
+    """Return the sha256 of the file's pixels as that dataset would decode them."""
     values = json.loads((folder / "rule.json").read_text())
     fields = {name: values[name] for name in DecodeRule._fields}
     decoded = decode_file(image, DecodeRule(**{**fields, "background": tuple(fields["background"])}))

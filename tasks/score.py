@@ -1,6 +1,6 @@
 """Measure any images against any others: `python -m tasks.score IMAGES --against REAL [--extractor ...]`.
 
-No stage of dvc.yaml: it is what `genai evaluate` runs.
+Not a stage of dvc.yaml: `genai evaluate` runs it.
 """
 
 import argparse
@@ -30,17 +30,17 @@ PUBLISHED_SHA256 = "6726825d"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tasks.score", description=__doc__)
     parser.add_argument("images", nargs="?", help="a folder, an archive, .npy, .npz, or a prepared dataset")
-    parser.add_argument("--images-split", choices=("train", "test"), help="side of IMAGES; of a dataset train")
-    parser.add_argument("--at-most", type=int, help="so many of IMAGES, taken by chance  [default: all]")
-    parser.add_argument("--against", help="the real images, of the same forms")
-    parser.add_argument("--split", choices=("train", "test"), help="side of the real images; of a dataset train")
+    parser.add_argument("--images-split", choices=("train", "test"), help="split of IMAGES; for a dataset train")
+    parser.add_argument("--at-most", type=int, help="use only this many of IMAGES, chosen at random  [default: all]")
+    parser.add_argument("--against", help="the real images, in any of the same formats")
+    parser.add_argument("--split", choices=("train", "test"), help="split of the real images; for a dataset train")
     parser.add_argument(
         "--extractor", choices=("project", "inception"), help="by default the project's, if there is one"
     )
     parser.add_argument("--weights", help="Inception's weights file")
     parser.add_argument("--weights-sha256", default=PUBLISHED_SHA256, help="of that file, or its first 8 digits")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
-    parser.add_argument("--selfcheck", action="store_true", help="CIFAR-10 against its published figures")
+    parser.add_argument("--selfcheck", action="store_true", help="compare CIFAR-10 with its published figures")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def choose_extractor(arguments: argparse.Namespace, config: Config) -> tuple[FeatureNetwork, ExtractorDescription]:
-    """The one that is asked for; else the project's own, else Inception where its weights are at hand."""
+    """Choose the requested extractor; else the project's own, else Inception if its weights are available."""
     wanted = arguments.extractor or ("inception" if arguments.weights else None)
     if wanted is None:
         published = Path(torch.hub.get_dir()) / "checkpoints" / PUBLISHED_WEIGHTS
@@ -75,8 +75,8 @@ def choose_extractor(arguments: argparse.Namespace, config: Config) -> tuple[Fea
             wanted = "inception"
         else:
             raise ValueError(
-                "no extractor: name Inception's weights with --weights FILE, have them fetched with "
-                f"--extractor inception (to {published}), or let the project make one of its dataset with "
+                "no extractor: pass Inception's weights with --weights FILE, download them with "
+                f"--extractor inception (to {published}), or train one on the project's dataset with "
                 "`genai run extractor` (models/extractor)"
             )
     return (
@@ -87,7 +87,7 @@ def choose_extractor(arguments: argparse.Namespace, config: Config) -> tuple[Fea
 
 
 def given_inception(arguments: argparse.Namespace, config: Config) -> tuple[FeatureNetwork, ExtractorDescription]:
-    """Inception with the weights that the command names, or with those of the published network."""
+    """Return Inception with the weights in the command's options, or with the published ones."""
     from genai_core.evaluation.inception import given_inception as given
 
     chosen = InceptionExtractorConfig(
@@ -98,7 +98,7 @@ def given_inception(arguments: argparse.Namespace, config: Config) -> tuple[Feat
 
 
 def measured(source: str, split: str | None, extractor: FeatureNetwork, config: Config) -> MeasuredSet:
-    """Features of a source, which is unpacked, if need be, into a folder that is gone afterwards."""
+    """Extract features of a source; archives are unpacked into a temporary folder."""
     side = {"train": "train", "test": "test", None: None}[split]
     batch = config.evaluation.batch_images
     with tempfile.TemporaryDirectory(prefix="genai-") as scratch:
@@ -107,7 +107,7 @@ def measured(source: str, split: str | None, extractor: FeatureNetwork, config: 
 
 
 def table(score: Score) -> list[str]:
-    """A line a figure: name, value, interval."""
+    """Format one line per figure: name, value, interval."""
     confidence = score.protocol["confidence"]
     width = max(len(name) for name in score.figures)
     lines = [f"{'':<{width}}  {'value':>10}  {confidence:.0%} interval"]
@@ -121,7 +121,7 @@ def table(score: Score) -> list[str]:
 
 
 def as_json(score: Score) -> dict[str, object]:
-    """Figures flat, {low, high} under "interval", and the protocol."""
+    """Return figures by name, {low, high} under "interval", and the protocol."""
     intervals = {
         name: {"low": figure.interval.low, "high": figure.interval.high}
         for name, figure in score.figures.items()

@@ -1,4 +1,4 @@
-"""The select stage: the best of the trained models goes on to fine-tuning."""
+"""The select stage: choose the best trained model for fine-tuning."""
 
 import hashlib
 from pathlib import Path
@@ -12,7 +12,7 @@ FAMILIES = Path("genai_core/models")
 
 def main() -> None:
     with running("select") as context:
-        # Not every folder there is: what was trained for a model that params.yaml no longer has stays on the disk.
+        # Not every existing folder: those of models removed from params.yaml stay on disk.
         names = list(context.config.models)
         contenders = [read_measured(name, TRAINED / name, METRICS / f"{name}.json") for name in names]
         metric = context.config.selection.metric
@@ -22,10 +22,10 @@ def main() -> None:
 
 
 def family_code(family: str) -> dict[str, str]:
-    """The hashes of the family's file and of its own networks, by path.
+    """Return the hashes of the family's file and of its own networks, by path.
 
-    Which family's code the stages after this one run is known only now, so dvc.yaml cannot name it: they depend on this
-    instead, and a change to another family's code does not reach them.
+    Only now is it known which family's code the later stages run, so dvc.yaml cannot name it. They depend on these
+    hashes instead, and a change to another family's code does not affect them.
     """
     paths = [FAMILIES / f"{family}.py", *sorted((FAMILIES / "networks" / family).glob("*.py"))]
     return {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

@@ -1,4 +1,4 @@
-"""Choosing between measured models, and the folder that the chosen one goes on in."""
+"""Choose between measured models, and write the folder of the chosen one."""
 
 import json
 import math
@@ -16,7 +16,7 @@ CODE_FILE = "code.json"
 
 @dataclass(frozen=True)
 class Measured:
-    """A model folder with the figures it was given and the sampling options it was measured with."""
+    """A model folder with its figures and the sampling options they were measured with."""
 
     name: str
     family: str
@@ -28,16 +28,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen model, and the sentence that says why."""
+    """The chosen model, and the reason as a sentence."""
 
     chosen: Measured
     reason: str
 
 
 def choose(contenders: list[Measured], metric: str) -> Choice:
-    """The contender with the smallest `metric`, a distance; the first of equals.
+    """Choose the contender with the smallest `metric`, a distance; the first of equals.
 
-    Raises ValueError when none has a finite figure, or two were measured by different protocols.
+    Raises ValueError when none has a finite figure, or two were measured with different protocols.
     """
     for other in contenders[1:]:
         try:
@@ -47,7 +47,7 @@ def choose(contenders: list[Measured], metric: str) -> Choice:
     finite = [entry for entry in contenders if math.isfinite(entry.figures.get(metric, math.nan))]
     if not finite:
         names = ", ".join(entry.name for entry in contenders) or "none"
-        raise ValueError(f"no model has a finite {metric} (measured: {names}); look at its training curves")
+        raise ValueError(f"no model has a finite {metric} (measured: {names}); check its training curves")
     ranked = sorted(finite, key=lambda entry: entry.figures[metric])
     best, others = ranked[0], ranked[1:]
     reason = f"{best.name} has the smallest {metric}: {best.figures[metric]:.4g}"
@@ -57,7 +57,7 @@ def choose(contenders: list[Measured], metric: str) -> Choice:
 
 
 def read_measured(name: str, folder: Path, metrics: Path) -> Measured:
-    """A model folder and its metrics file. Raises FileNotFoundError that names the missing one."""
+    """Read a model folder and its metrics file. Raises FileNotFoundError that names the missing one."""
     for path in (folder, metrics):
         if not path.exists():
             raise FileNotFoundError(f"{path}: missing, so {name} cannot be compared; run its train and evaluate stages")
@@ -74,9 +74,9 @@ def write_choice(
     extra_files: dict[str, Any] | None = None,
     card_section: str = "",
 ) -> None:
-    """Copy the chosen model's folder to `path`; selection.json and `extra_files` (name -> JSON value) go with it.
+    """Copy the chosen model's folder to `path`, with selection.json and `extra_files` (name -> JSON value).
 
-    card_section: Markdown that the model's card ends with there.
+    card_section: Markdown to append to the model's card.
     """
     chosen = choice.chosen
     selection = {
@@ -98,7 +98,7 @@ def write_choice(
 
 
 def read_choice(folder: Path) -> Measured:
-    """The model in a folder that `write_choice` made."""
+    """Read the model in a folder written by `write_choice`."""
     selection = json.loads((folder / SELECTION_FILE).read_text())
     return Measured(
         name=selection["model"],

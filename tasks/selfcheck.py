@@ -1,7 +1,6 @@
-"""The published checks: CIFAR-10's own images have a known FID and inception score in Inception's features.
+"""Published checks: CIFAR-10's own images have a known FID and inception score in Inception's features.
 
-Whoever has the weights and the images sees in one run that resize, features, statistics and scores are the standard
-ones.
+With the weights and the images, one run verifies that resize, features, statistics and scores match the published ones.
 """
 
 import tempfile
@@ -18,7 +17,7 @@ from genai_core.evaluation.score import measure_set
 from genai_core.evaluation.statistics import feature_stats, square_root
 
 # CIFAR-10, 50,000 train images against 10,000 test images; scores over 10 splits. Ports of the network give 3.1517 to
-# 3.1525; the score depends on which images share a split.
+# 3.1525; the score depends on how images are distributed over the splits.
 PUBLISHED_FID, FID_TOLERANCE = 3.15, 0.01
 PUBLISHED_IS = {"train": 11.24, "test": 10.98}
 IS_TOLERANCE = 0.1
@@ -28,15 +27,15 @@ IS_SPLITS = 10
 def selfcheck(
     images: str | None, network: Callable[[], tuple[FeatureNetwork, ExtractorDescription]], config: Config
 ) -> int:
-    """Compare with the published values; prints each check. Gives 0, or 1 when a value is another."""
+    """Compare with the published values and print each check. Returns 0, or 1 when a value differs."""
     checks = [f"FID of train against test {PUBLISHED_FID}", *(f"IS of {s} {v}" for s, v in PUBLISHED_IS.items())]
     try:
         extractor, _ = network()
     except (ValueError, OSError) as error:
-        return _not_checked(checks, f"no weights of Inception: {error}")
+        return _not_checked(checks, f"Inception's weights are missing: {error}")
     if images is None:
         return _not_checked(
-            checks, "no images: name the folder or archive of CIFAR-10 (its Python batches, or PNG files)"
+            checks, "no images: pass the folder or archive of CIFAR-10 (its Python batches, or PNG files)"
         )
     sets = {}
     for split in SPLITS:

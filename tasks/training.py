@@ -1,4 +1,4 @@
-"""What the stages `train` and `finetune` share: train a model on a dataset, then write the model and its pictures."""
+"""Common part of the stages `train` and `finetune`: train a model on a dataset, write the model and its pictures."""
 
 import csv
 import hashlib
@@ -27,14 +27,14 @@ from tasks.context import CHECKPOINTS_DIR, FOLLOW_DIR, Context, new_folder, stop
 from tasks.device import memory_bytes
 
 _ROOT = Path(__file__).parents[1]
-# Rows of the curves that the model's card shows.
+# Rows of the curves shown on the model's card.
 _CARD_ROWS = 10
-# Images drawn at a time in an evaluation: what it takes beside the training must stay small.
+# Images generated at a time in an evaluation, whose memory use must stay small next to the training's.
 _EVALUATION_BATCH = 100
 
 
 def shape_of(dataset: Dataset) -> ImageShape:
-    """What a model of this dataset draws."""
+    """Return the shape of the images of a model of this dataset."""
     info = dataset.info
     return ImageShape(info.image_size, info.channels, info.classes)
 
@@ -50,10 +50,10 @@ def run_training(
     origin: dict[str, Any],
     from_average: bool,
 ) -> None:
-    """Train `model` on the train split as recipe.training says; write models/`to` and plots/`to`.
+    """Train `model` on the train split according to recipe.training; write models/`to` and plots/`to`.
 
-    recipe: the model's recipe, of any family. origin: where its first weights come from, as JSON values. from_average:
-    whether they were loaded, and so are an average.
+    recipe: the model's recipe, of any family. origin: source of its initial weights, as JSON values. from_average:
+    whether they were loaded, and thus are an average.
     """
     training: TrainingConfig = recipe.training
     compute = context.config.compute
@@ -62,7 +62,7 @@ def run_training(
         "dataset": dataset.info.fingerprint,
         "origin": origin,
         "code": code_hash(recipe.family),
-        "job": os.environ.get("GENAI_JOB", ""),  # `genai run` names all inputs of the stage, this code among them
+        "job": os.environ.get("GENAI_JOB", ""),  # set by `genai run`: identifies all inputs, including this code
     }
     checkpoints = Checkpoints(CHECKPOINTS_DIR, context.stage, identity)
     followed = FollowedRun(checkpoints.folder.name, FOLLOW_DIR, identity)
@@ -93,7 +93,7 @@ def run_training(
             )
         except TrainingStoppedError as stopped:
             print(stopped, flush=True)
-            # The signal may have come to another process than this one.
+            # Another process may have received the signal.
             raise SystemExit(128 + signal.SIGTERM) from None
     if not result.is_first:
         return
@@ -108,7 +108,7 @@ def run_training(
 
 
 def code_hash(family: str) -> str:
-    """Hash of the code that makes a model of that family: changed code goes on from no old checkpoint."""
+    """Return a hash of the code that trains a model of that family, so that changed code resumes no old checkpoint."""
     core = _ROOT / "genai_core"
     models = core / "models"
     paths = [Path(__file__), core / "data/dataset/loader.py", models / "protocol.py", models / f"{family}.py"]
@@ -119,7 +119,7 @@ def code_hash(family: str) -> str:
 
 
 def evaluation(dataset: Dataset, config: EarlyStopConfig) -> Evaluate:
-    """A measure of how far a model's images are from some training images, with the same labels and seeds each time."""
+    """Return a function: distance of a model's images to some training images, with fixed labels and seeds."""
     rows = dataset.rows("train")
     chosen = rows.sample(min(config.images, len(rows)), random_state=0)
     distance = SlicedDistance(torch.from_numpy(dataset.images_at(chosen)))
@@ -137,7 +137,7 @@ def evaluation(dataset: Dataset, config: EarlyStopConfig) -> Evaluate:
 
 
 def _summary(result: TrainingResult, cost: Cost, origin: dict[str, Any]) -> dict[str, Any]:
-    """What config.json and the card say of the training: the same in every run of it, so no times."""
+    """Return the training summary for config.json and the card: the same in every run, so without times."""
     rows = result.curves
     shown = sorted({round((len(rows) - 1) * place / (_CARD_ROWS - 1)) for place in range(_CARD_ROWS)})
     summary = {
@@ -158,7 +158,7 @@ def _summary(result: TrainingResult, cost: Cost, origin: dict[str, Any]) -> dict
 
 
 def _spent(result: TrainingResult, cost: Cost, device: torch.device) -> dict[str, Any]:
-    """What the training took, for metrics/cost."""
+    """Return the cost of the training, for metrics/cost."""
     spent = {
         "images": result.images,
         "images_per_second": round(result.images / result.seconds, 1),
@@ -181,7 +181,7 @@ def _spent(result: TrainingResult, cost: Cost, device: torch.device) -> dict[str
 def _write_plots(folder: Path, result: TrainingResult) -> None:
     rows = result.curves
     if result.rollbacks:
-        # How often the run had gone back when it came by: the report marks where the number rises.
+        # Number of rollbacks to a point before this row; the report marks where it rises.
         rows = [{**row, "rollbacks": sum(back.to_images < row["images"] for back in result.rollbacks)} for row in rows]
     _write_csv(folder / "curves.csv", rows)
     if result.evaluations:
@@ -193,7 +193,7 @@ def _write_plots(folder: Path, result: TrainingResult) -> None:
 
 
 def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:
-    # A family that trains one part after another has other figures later on.
+    # Families that train one part after another have other figures later on.
     names = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=names, lineterminator="\n")
@@ -205,7 +205,7 @@ def _in_words(cost: Cost) -> str:
     total = cost.training_parameters
     parameters = f"{cost.parameters:,} parameters" + (f" ({total:,} in training)" if total != cost.parameters else "")
     training, sampling = sum(cost.training_flops.values()) / 1e6, cost.sampling_flops / 1e6
-    return f"{parameters}, {training:,.4g} MFLOPs a training image, {sampling:,.4g} a sample"
+    return f"{parameters}, {training:,.4g} MFLOPs per training image, {sampling:,.4g} per sample"
 
 
 def _write_pictures(folder: Path, model: GenerativeModel, batch: Batch) -> None:

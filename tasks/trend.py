@@ -1,4 +1,4 @@
-"""No stage: draw FOLDER/quality.csv of `genai backfill` as quality.png and quality.html."""
+"""Draw FOLDER/quality.csv of `genai backfill` as quality.png and quality.html. Not a stage."""
 
 import argparse
 import csv
@@ -25,7 +25,7 @@ def main() -> None:
             for row in rows
         ]
         if not points:
-            raise ValueError(f"{folder}/quality.csv: has no row")
+            raise ValueError(f"{folder}/quality.csv: has no rows")
     except (OSError, KeyError, ValueError) as error:
         print(f"trend: {error}", file=sys.stderr)
         sys.exit(NEEDS_A_PERSON)

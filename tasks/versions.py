@@ -1,4 +1,4 @@
-"""What git and DVC say of the workspace, from child processes: tasks import neither."""
+"""Git and DVC versions of the workspace, from child processes: tasks import neither."""
 
 import os
 import re
@@ -6,19 +6,19 @@ import subprocess
 import sys
 
 TIME_LIMIT_S = 60
-# What a run itself writes (dvc.lock, metrics) is no change of the code.
+# Files that a run itself writes (dvc.lock, metrics) do not count as code changes.
 CODE = ("genai_core", "tasks", "flows", "dvc.yaml", "params.yaml")
 
 
 def code_version() -> dict[str, str]:
-    """The commit, and whether code or parameters differ from it; says so where git does not answer.
+    """Return the commit, and whether code or parameters differ from it; a message if git fails.
 
-    `genai run` works on a commit that no branch names, and says in the environment what it is a snapshot of.
+    `genai run` works on a commit without a branch, and sets in the environment what it is a snapshot of.
     """
     try:
         commit = _answer(["git", "rev-parse", "HEAD"]).strip()
         branch = _answer(["git", "rev-parse", "--abbrev-ref", "HEAD"]).strip()
-        # -z: a name may hold what str.splitlines takes for the end of a line.
+        # -z: a name may contain characters that str.splitlines treats as line ends.
         status = _answer(["git", "--no-optional-locks", "status", "--porcelain", "-z", "--no-renames", "--", *CODE])
         changed = [entry for entry in status.split("\0") if entry]
     except ValueError as error:
@@ -32,17 +32,17 @@ def code_version() -> dict[str, str]:
 
 
 def stage_edges() -> list[tuple[str, str]]:
-    """The (upstream, downstream) edges of DVC's graph. Raises ValueError with DVC's last line when it gives none."""
-    # As a module: the same environment's DVC, whatever is on the PATH.
+    """Return the (upstream, downstream) edges of DVC's graph. Raises ValueError with DVC's last line without any."""
+    # As a module: uses the DVC of this environment, regardless of PATH.
     drawn = _answer([sys.executable, "-m", "dvc", "dag", "--dot"])
     edges = re.findall(r'^\s*"([^"]+)"\s*->\s*"([^"]+)"', drawn, flags=re.MULTILINE)
     if not edges:
-        raise ValueError("`dvc dag --dot` gave no edges")
+        raise ValueError("`dvc dag --dot` returned no edges")
     return edges
 
 
 def _answer(command: list[str]) -> str:
-    """The command's output. Raises ValueError with its last line when it fails or takes too long."""
+    """Run a command and return its output. Raises ValueError with its last line when it fails or takes too long."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

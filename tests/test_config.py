@@ -43,8 +43,8 @@ def test_the_projects_own_file_is_right_and_frozen() -> None:
             "params.yaml: data.background.2: got 256; allowed: less than or equal to 255",
         ),
         ("family: gan", "family: gann", "params.yaml: models.gan.family: got 'gann'; allowed: 'diffusion', 'gan'"),
-        ("  gan:\n", "  'x; touch y':\n", "not a usable name"),
-        ("  gan:\n", "  ../gan:\n", "not a usable name"),
+        ("  gan:\n", "  'x; touch y':\n", "invalid name"),
+        ("  gan:\n", "  ../gan:\n", "invalid name"),
         (
             "is_splits: 10",
             "is_splits: 0",
@@ -53,7 +53,7 @@ def test_the_projects_own_file_is_right_and_frozen() -> None:
         (
             "is_splits: 10",
             "is_splits: 1_600",
-            "params.yaml: evaluation: is_splits: got 1600; allowed: at most 800, so that each of them has two of",
+            "params.yaml: evaluation: is_splits: got 1600; allowed: at most 800, for two images per split of",
         ),
         ("test_share: 0.2", "test_share: .nan", "params.yaml: data.test_share: got nan; allowed: a finite number"),
         ("policy: [move]", "policy: [mirror]", "params.yaml: augment.policy.0: got 'mirror'; allowed: 'flip', 'move'"),
@@ -62,7 +62,7 @@ def test_the_projects_own_file_is_right_and_frozen() -> None:
         (
             "rotate_degrees: 6.0\n    translate_share: 0.05\n    zoom_share: 0.06",
             "rotate_degrees: 0.0\n    translate_share: 0.0\n    zoom_share: 0.0",
-            "params.yaml: augment: policy: move is listed, but the section move changes nothing; leave it out",
+            "params.yaml: augment: policy: move is listed, but the section move changes nothing; remove it",
         ),
         (
             "balance_classes: true     # rare classes get more of the new images\n  policy: [move]",
@@ -90,7 +90,7 @@ def test_the_projects_own_file_is_right_and_frozen() -> None:
         (
             "label_dropout: 0.1",
             "label_dropout: 0.0",
-            "params.yaml: models.diffusion: objective.label_dropout: got 0.0; allowed: above 0, as "
+            "params.yaml: models.diffusion: objective.label_dropout: got 0.0; allowed: above 0, because "
             "sampling.guidance_scale is 1.5",
         ),
     ],
@@ -158,7 +158,7 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
 
 
 def test_an_unknown_model_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"models.vqgan: there is no such model; there are: diffusion, gan"):
+    with pytest.raises(ConfigError, match=r"models.vqgan: no such model; available: diffusion, gan"):
         load_config(ROOT / "params.yaml").model("vqgan")
 
 

@@ -72,12 +72,12 @@ def test_classes_by_name_by_number_and_in_turn(folder: Path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"classes": "bird"}, "classes: there is no 'bird'; there are a, b, c"),
-        ({"classes": 3}, "classes: there is no 3; there are a, b, c"),
-        ({"classes": -1}, "classes: there is no -1"),
+        ({"classes": "bird"}, "classes: no such class: 'bird'; available: a, b, c"),
+        ({"classes": 3}, "classes: no such class: 3; available: a, b, c"),
+        ({"classes": -1}, "classes: no such class: -1"),
         ({"classes": ["a"]}, "expected one, or one for each of 16 images, got 1"),
-        ({"images": 0}, "images: expected 1 or more, got 0"),
-        ({"temperature": 1.0}, "gan has no option temperature; it has truncation"),
+        ({"images": 0}, "images: expected at least 1, got 0"),
+        ({"temperature": 1.0}, "gan has no option temperature; available: truncation"),
         ({"truncation": -1}, "sampling of gan: truncation: "),
     ],
 )
@@ -109,7 +109,7 @@ def test_the_selected_sampling_is_used_and_can_be_replaced(tmp_path: Path):
 @pytest.mark.parametrize("text", ["{", "{}", "[]", '{"sampling": {"truncation": "much"}}'])
 def test_a_damaged_selection_is_named(folder: Path, text: str):
     (folder / SELECTION_FILE).write_text(text)
-    with pytest.raises(genai_core.ModelError, match=r"selection\.json: no sampling options of a gan model"):
+    with pytest.raises(genai_core.ModelError, match=r"selection\.json: not the sampling options of a gan model"):
         load_model(folder)
 
 

@@ -1,7 +1,7 @@
-"""params.yaml as frozen types: the only reader of YAML, and no import of torch, so that flows may use it.
+"""params.yaml as frozen types: the only reader of YAML. Does not import torch, so that flows can use it.
 
-No field has a default. Every setting is written in params.yaml, where DVC compares it; a default in the code would
-change what a stage makes without anything that DVC watches having changed.
+No field has a default. Every setting is written in params.yaml, where DVC compares it. A default in the code would
+change what a stage makes without a change that DVC sees.
 """
 
 from genai_core.config.data import AugmentConfig, CropConfig, DataConfig, FlipConfig, MoveConfig

@@ -1,4 +1,4 @@
-"""What the prepare and augment stages do: `data:` and `augment:`."""
+"""Settings of the prepare and augment stages: `data:` and `augment:`."""
 
 from typing import Annotated, Literal
 
@@ -10,57 +10,59 @@ from genai_core.config.section import Level, PositiveInt, Section, Seed, Share
 class DataConfig(Section):
     """The prepare stage: from files of any kind to square uint8 images in shards."""
 
-    image_size: int = Field(ge=8, le=256, multiple_of=4, description="pixels a side")
+    image_size: int = Field(ge=8, le=256, multiple_of=4, description="pixels per side")
     channels: Literal[1, 3] = Field(description="1 grey, 3 colour")
-    fit: Literal["crop", "pad"] = Field(description="how a picture that is not square becomes square")
+    fit: Literal["crop", "pad"] = Field(description="how an image that is not square becomes square")
     background: tuple[Level, Level, Level] = Field(strict=False, description="RGB under transparency and padding")
     test_share: float = Field(gt=0.0, lt=1.0, description="share held out from training")
-    max_rejected_share: Share = Field(description="more rejected files than this stop the stage")
+    max_rejected_share: Share = Field(description="a larger share of rejected files stops the stage")
     max_megapixels: float = Field(gt=0.0, le=1000.0, description="larger files are rejected before decoding")
     near_duplicate_distance: float | None = Field(
         gt=0.0,
         le=1.0,
-        description="pixel difference over contrast up to which images look the same; null: not looked for",
+        description="maximum pixel difference over contrast of images that look the same; null: no search",
     )
-    shard_images: PositiveInt = Field(description="images a shard file at most")
-    max_removed_share: Share = Field(description="a shard with more removed images is written anew; 0: they go at once")
+    shard_images: PositiveInt = Field(description="maximum images per shard file")
+    max_removed_share: Share = Field(description="a shard with more removed images is rewritten; 0: after any removal")
 
 
 class FlipConfig(Section):
-    """Mirrored, each way with a chance of one half."""
+    """Mirror, in each direction with probability 0.5."""
 
     horizontal: bool
     vertical: bool
 
 
 class MoveConfig(Section):
-    """Turned, shifted and scaled; what comes in at the edge goes on with what is there."""
+    """Rotate, shift and scale; the edge is filled to match the image."""
 
-    rotate_degrees: float = Field(ge=0.0, le=180.0, description="uniform in +- this")
-    translate_share: float = Field(ge=0.0, le=0.5, description="of the image's side, uniform in +- this")
-    zoom_share: float = Field(ge=0.0, lt=1.0, description="scale uniform in 1 +- this")
+    rotate_degrees: float = Field(ge=0.0, le=180.0, description="uniform within +- this value")
+    translate_share: float = Field(
+        ge=0.0, le=0.5, description="share of the image's side, uniform within +- this value"
+    )
+    zoom_share: float = Field(ge=0.0, lt=1.0, description="scale uniform within 1 +- this value")
 
 
 class CropConfig(Section):
-    """A part of the image, resized to the whole."""
+    """Crop a part of the image and resize it to the full size."""
 
-    min_area_share: float = Field(gt=0.0, le=1.0, description="of the image; the part's area is uniform in this to 1")
-    max_aspect_ratio: float = Field(ge=1.0, le=4.0, description="of the part: log-uniform in 1 / this to this")
+    min_area_share: float = Field(gt=0.0, le=1.0, description="the crop's area is uniform from this share to 1")
+    max_aspect_ratio: float = Field(ge=1.0, le=4.0, description="of the crop: log-uniform from 1 / this to this")
 
 
 class ColourConfig(Section):
-    """Factors uniform in 1 +- the value, in an order that is drawn too; the last two change nothing in grey images."""
+    """Factors uniform within 1 +- the value, in random order; saturation and hue do not change grey images."""
 
     brightness: Share
     contrast: Share
     saturation: Share
-    hue: float = Field(ge=0.0, le=0.5, description="of the colour circle, uniform in +- this")
+    hue: float = Field(ge=0.0, le=0.5, description="share of the colour circle, uniform within +- this value")
 
 
 class RandAugmentConfig(Section):
-    """Operations drawn from a fixed list of fourteen (Cubuk et al. 2020)."""
+    """Random operations from a fixed list of fourteen (Cubuk et al. 2020)."""
 
-    operations: int = Field(ge=1, le=14, description="one after the other for each copy")
+    operations: int = Field(ge=1, le=14, description="number of operations applied in a row to each copy")
     magnitude: int = Field(ge=1, le=30, description="of the paper's 30 levels")
 
 
@@ -72,12 +74,12 @@ def _none_is_empty(value: object) -> object:
 
 
 class AugmentConfig(Section):
-    """The augment stage: new training images from old ones, drawn once, seeded by image."""
+    """The augment stage: new training images from existing ones, made once, with one seed per image."""
 
     expand: float = Field(ge=1.0, le=100.0, description="train images after / before; 1.0 adds none")
     balance_classes: bool = Field(description="rare classes get more of the new images")
     policy: Annotated[tuple[PolicyStep, ...], BeforeValidator(_none_is_empty)] = Field(
-        strict=False, description="what a copy differs by: the sections below that are applied, in this order; or none"
+        strict=False, description="the sections below to apply, in this order; or none"
     )
     flip: FlipConfig
     move: MoveConfig
@@ -92,7 +94,7 @@ class AugmentConfig(Section):
             raise ValueError(f"policy: got {list(self.policy)}; allowed: each name once")
         for step in self.policy:
             if getattr(self, step) == STILL.get(step):
-                raise ValueError(f"policy: {step} is listed, but the section {step} changes nothing; leave it out")
+                raise ValueError(f"policy: {step} is listed, but the section {step} changes nothing; remove it")
         if self.expand > 1 and not self.policy and not self.balance_classes:
             raise ValueError(
                 f"policy: got none with expand: {self.expand}, which would only repeat every image; "
@@ -101,7 +103,7 @@ class AugmentConfig(Section):
         return self
 
 
-# Sections that, listed in a policy, would do nothing.
+# Settings with which a section of the policy would do nothing.
 STILL: dict[str, Section] = {
     "flip": FlipConfig(horizontal=False, vertical=False),
     "move": MoveConfig(rotate_degrees=0.0, translate_share=0.0, zoom_share=0.0),

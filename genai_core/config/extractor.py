@@ -1,4 +1,4 @@
-"""The network that figures are measured in: `extractor:`."""
+"""The network whose features the figures are measured in: `extractor:`."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from genai_core.config.section import LearningRate, PositiveInt, Section, Seed, 
 
 
 class TrainedExtractorConfig(Section):
-    """A small network that learns this dataset: for images that are nothing like photographs."""
+    """A small network trained on this dataset: for images unlike photographs."""
 
     kind: Literal["classifier", "self_supervised"] = Field(description="self_supervised needs no labels")
     width: int = Field(ge=8, le=512)
@@ -21,36 +21,38 @@ class TrainedExtractorConfig(Section):
 
 
 class InceptionExtractorConfig(Section):
-    """The network of the published FID: Inception v3 of December 2015, in torch-fidelity's form."""
+    """The network of the published FID: Inception v3 of December 2015, from torch-fidelity."""
 
     kind: Literal["inception"]
-    weights: str | None = Field(description="torch-fidelity's weights file; null: its own download")
-    weights_sha256: Sha256 = Field(description="of that file; torch-fidelity's own begins with 6726825d")
-    precision: Literal["fp32", "bf16"] = Field(description="fp32 for figures that are reported")
+    weights: str | None = Field(description="torch-fidelity's weights file; null: download it")
+    weights_sha256: Sha256 = Field(description="of that file; torch-fidelity's starts with 6726825d")
+    precision: Literal["fp32", "bf16"] = Field(description="fp32 for figures to be reported")
 
 
 class ModuleExtractorConfig(Section):
-    """Any torch.nn.Module that a function returns, of torchvision or of the user. Its code is run as it is."""
+    """Any torch.nn.Module returned by a function in torchvision or in the user's code. The code runs unrestricted."""
 
     kind: Literal["module"]
     factory: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] = Field(
-        description="package.module:function, which returns the network"
+        description="package.module:function that returns the network"
     )
-    arguments: dict[str, str | int | float | bool | None] = Field(description="what the function is called with")
+    arguments: dict[str, str | int | float | bool | None] = Field(description="keyword arguments of the function")
     layer: str | None = Field(description="submodule whose output is the features; null: the network's output")
     weights: str | None = Field(description="safetensors, or a .pth of plain tensors; null: as the function returns it")
     weights_sha256: Sha256 | None = Field(description="of that file")
-    resize_px: int | None = Field(ge=8, le=1024, description="images are brought to this side; null: as they are")
-    scaling: Literal["uint8", "imagenet"] = Field(description="uint8 pixels, or 0..1 normalised as ImageNet's are")
+    resize_px: int | None = Field(ge=8, le=1024, description="images are resized to this side; null: not resized")
+    scaling: Literal["uint8", "imagenet"] = Field(
+        description="uint8 pixels, or 0..1 normalised with ImageNet's moments"
+    )
     precision: Literal["fp32", "bf16"]
 
     @model_validator(mode="after")
     def _weights_have_a_hash(self) -> "ModuleExtractorConfig":
         if (self.weights is None) != (self.weights_sha256 is None):
-            raise ValueError("weights and weights_sha256 go together: give both, or null for both")
+            raise ValueError("weights and weights_sha256 go together: set both, or null for both")
         return self
 
 
-# The network whose features FD and IS are measured in; its kind names the figures, as in fd_classifier.
+# The network whose features FD and IS are measured in; its kind is part of the figures' names, as in fd_classifier.
 GivenExtractorConfig = InceptionExtractorConfig | ModuleExtractorConfig
 ExtractorConfig = Annotated[TrainedExtractorConfig | GivenExtractorConfig, Field(discriminator="kind")]

@@ -1,4 +1,4 @@
-"""Reading params.yaml: the only reader of YAML, with one line for each fault."""
+"""Read params.yaml: the only reader of YAML, with one line per fault."""
 
 import math
 import re
@@ -14,12 +14,12 @@ from genai_core.config.section import ConfigError
 
 
 def load_config(path: Path) -> Config:
-    """Read and check a params.yaml. Raises ConfigError with one line for each fault."""
+    """Read and check a params.yaml. Raises ConfigError with one line per fault."""
     try:
-        # The parser that DVC reads the file with: with another one, `1e-3` is a number here and a string there.
+        # The parser that DVC uses. Others differ: `1e-3` is a number in one and a string in another.
         values = YAML(typ="safe").load(path)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; run genai in a checkout, or name one with --workspace") from None
+        raise ConfigError(f"{path}: no such file; run genai in a checkout, or pass one with --workspace") from None
     except (YAMLError, UnicodeDecodeError, ValueError) as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
@@ -31,9 +31,9 @@ def load_config(path: Path) -> Config:
 
 
 def _fault(file: str, item: Any) -> str:
-    """One line for one of pydantic's error items: file, key, value, what is allowed."""
+    """Format one of pydantic's error items: file, key, value, what is allowed."""
     kind, context = item["type"], item.get("ctx", {})
-    # Pydantic puts the chosen branch of a union into the location; it is no key of the file.
+    # Pydantic adds the chosen branch of a union to the location; it is not a key of the file.
     location = [str(part) for part in item["loc"]]
     if location[:1] == ["models"] and len(location) > 2 and kind != "union_tag_invalid":
         location = location[:2] + location[3:]
@@ -43,23 +43,25 @@ def _fault(file: str, item: Any) -> str:
     if kind == "missing":
         return f"{file}: {key}: missing; every key must be written out"
     if kind == "extra_forbidden":
-        return f"{file}: {key}: unknown key; see genai_core/config/ for the keys there are"
+        return f"{file}: {key}: unknown key; see genai_core/config/ for the available keys"
     if kind == "union_tag_invalid":
         return f"{file}: {key}.{_tag(context)}: got {context['tag']!r}; allowed: {context['expected_tags']}"
     if kind == "union_tag_not_found":
         return f"{file}: {key}.{_tag(context)}: missing; it names the {_tag(context)}"
     if kind == "string_pattern_mismatch" and location[:1] == ["models"]:
-        return f"{file}: {key}: not a usable name; allowed: small letters, digits, _ and -, a letter first, 32 at most"
+        return (
+            f"{file}: {key}: invalid name; use at most 32 lower-case letters, digits, _ and -, starting with a letter"
+        )
     value = item["input"]
     if isinstance(value, float) and not math.isfinite(value):
         return f"{file}: {key}: got {value}; allowed: a finite number"
     allowed = re.sub(r"^(Input should be |Value error, )", "", item["msg"])
     if kind == "value_error" and isinstance(value, dict):
-        # A rule over a whole section: its values would bury what is wrong.
+        # A rule over a whole section: printing its values would hide the fault.
         return f"{file}: {key}{': ' if key else ''}{allowed}"
     return f"{file}: {key}: got {value!r}; allowed: {allowed}"
 
 
 def _tag(context: Any) -> str:
-    """The key that chooses the branch of a union; pydantic quotes it."""
+    """Return the key that selects the branch of a union; pydantic quotes it."""
     return str(context["discriminator"]).strip("'")

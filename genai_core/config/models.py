@@ -18,7 +18,7 @@ NoiseLevels = Annotated[tuple[NoiseLevel, ...], Field(strict=False)]
 
 class DiffusionNetwork(Section):
     width: int = Field(ge=8, le=1024, multiple_of=8, description="channels of the first level")
-    depth: int = Field(ge=1, le=8, description="residual blocks a level")
+    depth: int = Field(ge=1, le=8, description="residual blocks per level")
 
 
 class DiffusionObjective(Section):
@@ -28,26 +28,26 @@ class DiffusionObjective(Section):
     log_sigma_std: float = Field(gt=0.0)
     label_dropout: Share = Field(description="share of labels hidden in training, for guidance")
     augment: tuple[Literal["flip", "translation", "scale"], ...] = Field(strict=False)
-    augment_share: Share = Field(description="probability of each; the network is told, so that it draws none of it")
+    augment_share: Share = Field(description="probability of each; the network is told, so samples show none of it")
 
 
 class DiffusionSampling(Section):
     sampler: Literal["heun", "euler", "multistep"]
     steps: int = Field(
-        ge=1, le=1000, description="network evaluations are 2 n - 1 with heun, else n; twice where guidance acts"
+        ge=1, le=1000, description="network calls: 2 n - 1 with heun, else n; twice as many where guidance applies"
     )
     sigma_min: float = Field(gt=0.0, description="the smallest noise level before 0")
-    # Drawing starts from noise alone, as if it hid everything. The mean of an image is what it hides last: sigma_max
-    # over the side has to be several times what the images' means differ by.
-    sigma_max: float = Field(gt=0.0, description="the noise level that drawing starts from")
+    # Sampling starts from pure noise, as if nothing of an image were visible. An image's mean stays visible the
+    # longest: sigma_max over the side must be several times the spread of the images' means.
+    sigma_max: float = Field(gt=0.0, description="the noise level at which sampling starts")
     noise_levels: NoiseLevels | None = Field(
-        description="the levels themselves, as many as steps, the largest first; null: spaced between the two above"
+        description="as many levels as steps, largest first; null: spaced between sigma_max and sigma_min"
     )
     guidance_scale: float = Field(
         ge=0.0, le=20.0, description="1.0: no guidance; others need objective.label_dropout above 0"
     )
     guidance_interval: Interval | None = Field(
-        description="the lowest and the highest noise level at which guidance acts; null: at all"
+        description="lowest and highest noise level at which guidance applies; null: at all levels"
     )
 
     @model_validator(mode="after")
@@ -74,7 +74,7 @@ class DiffusionRecipe(Section):
 
 
 class DiffusionConfig(DiffusionRecipe):
-    """The recipe, and how images are drawn."""
+    """A recipe with its sampling options."""
 
     sampling: DiffusionSampling
 
@@ -82,27 +82,27 @@ class DiffusionConfig(DiffusionRecipe):
     def _guidance_was_trained_for(self) -> "DiffusionConfig":
         if self.sampling.guidance_scale != NO_GUIDANCE and not self.objective.label_dropout:
             raise ValueError(
-                f"objective.label_dropout: got {self.objective.label_dropout}; allowed: above 0, as "
-                f"sampling.guidance_scale is {self.sampling.guidance_scale} (with {NO_GUIDANCE} there is no guidance)"
+                f"objective.label_dropout: got {self.objective.label_dropout}; allowed: above 0, because "
+                f"sampling.guidance_scale is {self.sampling.guidance_scale} ({NO_GUIDANCE} means no guidance)"
             )
         return self
 
 
 class GanNetwork(Section):
     width: int = Field(ge=8, le=1024, multiple_of=8, description="channels of the first level")
-    depth: int = Field(ge=1, le=8, description="residual blocks a level")
+    depth: int = Field(ge=1, le=8, description="residual blocks per level")
     latent_dim: int = Field(ge=1, le=4096)
 
 
 class GanObjective(Section):
     r1_gamma: float = Field(ge=0.0, description="weight of the R1 and R2 gradient penalties")
-    penalty_share: float = Field(gt=0.0, le=1.0, description="share of each batch that the penalties are taken on")
+    penalty_share: float = Field(gt=0.0, le=1.0, description="share of each batch used for the penalties")
     discriminator_rate_factor: float = Field(gt=0.0, le=100.0, description="its learning rate over the generator's")
     augment_policy: tuple[Literal["translation", "cutout", "colour"], ...] = Field(strict=False)
     ada_target: Share | None = Field(
-        description="how sure the discriminator may be before it sees more augmented images; null: all are augmented"
+        description="how certain the discriminator may be before more images are augmented; null: all are augmented"
     )
-    ada_images: PositiveInt = Field(description="over which the share of augmented images may go from 0 to 1")
+    ada_images: PositiveInt = Field(description="minimum images for the share of augmented images to go from 0 to 1")
 
 
 class GanSampling(Section):
@@ -119,20 +119,20 @@ class GanRecipe(Section):
 
 
 class GanConfig(GanRecipe):
-    """The recipe, and how images are drawn."""
+    """A recipe with its sampling options."""
 
     sampling: GanSampling
 
 
 class VaeNetwork(Section):
     width: int = Field(ge=8, le=1024, multiple_of=8, description="channels of the first level")
-    depth: int = Field(ge=1, le=8, description="residual blocks a level")
+    depth: int = Field(ge=1, le=8, description="residual blocks per level")
     latent_dim: int = Field(ge=2, le=4096)
-    flow_layers: int = Field(ge=0, le=64, description="of the learned prior; 0: a standard normal one")
+    flow_layers: int = Field(ge=0, le=64, description="of the learned prior; 0: a standard normal prior")
 
 
 class VaeObjective(Section):
-    kl_warmup_images: int = Field(ge=0, description="the KL's weight rises from 0 to 1 over these")
+    kl_warmup_images: int = Field(ge=0, description="images over which the KL weight rises from 0 to 1")
 
 
 class VaeSampling(Section):
@@ -149,34 +149,34 @@ class VaeRecipe(Section):
 
 
 class VaeConfig(VaeRecipe):
-    """The recipe, and how images are drawn."""
+    """A recipe with its sampling options."""
 
     sampling: VaeSampling
 
 
 class VqvaeNetwork(Section):
     width: int = Field(ge=8, le=1024, multiple_of=8, description="channels at half the image's resolution")
-    depth: int = Field(ge=1, le=8, description="residual blocks a resolution, of the tokenizer")
-    stride: Literal[2, 4, 8, 16] = Field(description="pixels a token stands for, along a side")
+    depth: int = Field(ge=1, le=8, description="residual blocks per resolution of the tokenizer")
+    stride: Literal[2, 4, 8, 16] = Field(description="pixels per token along a side")
     levels: tuple[Annotated[int, Field(ge=2, le=64)], ...] = Field(
         strict=False,
         min_length=1,
         max_length=8,
-        description="of each quantised channel; their product is how many tokens there are",
+        description="levels of each quantised channel; their product is the number of possible tokens",
     )
     prior_width: int = Field(ge=32, le=4096, multiple_of=32)
     prior_depth: int = Field(ge=1, le=64, description="layers of the transformer")
 
 
 class VqvaeObjective(Section):
-    tokenizer_share: float = Field(gt=0.0, lt=1.0, description="share of the run, at its beginning, before the prior")
+    tokenizer_share: float = Field(gt=0.0, lt=1.0, description="first share of the run, before the prior is trained")
     prior_rate_factor: float = Field(gt=0.0, le=100.0, description="its learning rate over the tokenizer's")
 
 
 class VqvaeSampling(Section):
     temperature: float = Field(gt=0.0, le=10.0, description="divides the logits; smaller: safer, less varied")
     top_k: PositiveInt | None = Field(
-        description="only so many of a channel's likeliest levels may be drawn, of 64 at most; null: all"
+        description="sample only from this many most likely levels of a channel, at most 64; null: all"
     )
 
 
@@ -190,11 +190,11 @@ class VqvaeRecipe(Section):
 
 
 class VqvaeConfig(VqvaeRecipe):
-    """The recipe, and how images are drawn."""
+    """A recipe with its sampling options."""
 
     sampling: VqvaeSampling
 
 
-# A recipe says how a model's weights come about; a config says besides how its images are drawn.
+# A recipe determines a model's weights; a config adds the sampling options.
 ModelRecipe = Annotated[DiffusionRecipe | GanRecipe | VaeRecipe | VqvaeRecipe, Field(discriminator="family")]
 ModelConfig = Annotated[DiffusionConfig | GanConfig | VaeConfig | VqvaeConfig, Field(discriminator="family")]

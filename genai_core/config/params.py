@@ -1,4 +1,4 @@
-"""All sections together, and the rules between them."""
+"""All sections together, and the rules across them."""
 
 from typing import Annotated
 
@@ -53,13 +53,13 @@ class Config(Section):
         if self.selection.metric not in measured:
             raise ValueError(
                 f"selection.metric: got {self.selection.metric!r}; allowed: {', '.join(measured)}, "
-                f"as extractor.kind is {kind}"
+                f"because extractor.kind is {kind}"
             )
         return self
 
     def model(self, name: str) -> ModelConfig:
-        """The model of that name. Raises ConfigError that lists the names there are."""
+        """Return the model with that name. Raises ConfigError that lists the available names."""
         if name not in self.models:
             known = ", ".join(self.models)
-            raise ConfigError(f"{PARAMS_FILE}: models.{name}: there is no such model; there are: {known}")
+            raise ConfigError(f"{PARAMS_FILE}: models.{name}: no such model; available: {known}")
         return self.models[name]

@@ -1,4 +1,4 @@
-"""How and when a run is done, and what becomes of it: `compute:`, `retrain:`, `gate:`. No stage depends on these."""
+"""How and when a run is done, and what follows from it: `compute:`, `retrain:`, `gate:`. No stage depends on these."""
 
 from typing import Literal
 
@@ -8,30 +8,34 @@ from genai_core.config.section import PositiveInt, Section, Share
 
 
 class ComputeConfig(Section):
-    """How a run is done, never what it makes: no stage of dvc.yaml depends on this section."""
+    """How a run is done, not what it makes: no stage of dvc.yaml depends on this section."""
 
     accelerator: Literal["auto", "cpu", "cuda"]
-    cpu_threads: int = Field(ge=1, le=1024, description="threads, and so cores, that one stage takes")
-    stages_per_gpu: PositiveInt = Field(description="stages that may share one GPU")
+    cpu_threads: int = Field(ge=1, le=1024, description="threads, and thus cores, per stage")
+    stages_per_gpu: PositiveInt = Field(description="stages that may share a GPU")
     checkpoint_every_s: float = Field(gt=0.0)
     resident_share: Share = Field(
-        description="of the device's memory; a larger train split is read from disk as it goes"
+        description="share of the device's memory; a larger train split is read from disk on demand"
     )
-    devices: int = Field(ge=1, le=1024, description="GPUs, or processes on a processor, that train one model together")
-    num_nodes: int = Field(ge=1, le=1024, description="machines, with so many devices each")
-    compile_on_gpu: bool = Field(description="torch.compile for the network that draws; no effect on a processor")
+    devices: int = Field(ge=1, le=1024, description="GPUs, or processes on a CPU, that train one model together")
+    num_nodes: int = Field(ge=1, le=1024, description="machines, each with this many devices")
+    compile_on_gpu: bool = Field(description="torch.compile for the sampled network; no effect on a CPU")
     follow: tuple[Literal["tensorboard", "wandb", "dvclive"], ...] = Field(strict=False)
 
 
 class RetrainConfig(Section):
-    """When a retraining is worth it (flows/retraining/policy.py). No stage of dvc.yaml depends on this section."""
+    """When to retrain (flows/retraining/policy.py). No stage of dvc.yaml depends on this section."""
 
-    finetune_changed_share: float = Field(gt=0.0, le=1.0, description="images new or gone from which to fine-tune")
-    train_changed_share: float = Field(gt=0.0, le=1.0, description="from which to train from scratch")
-    finetune_drift_over_floor: float = Field(ge=1.0, description="FD of new against old images over that of old ones")
+    finetune_changed_share: float = Field(
+        gt=0.0, le=1.0, description="share of added or removed images to fine-tune at"
+    )
+    train_changed_share: float = Field(gt=0.0, le=1.0, description="share at which to train from scratch")
+    finetune_drift_over_floor: float = Field(ge=1.0, description="FD of new to old images, over that among old ones")
     train_drift_over_floor: float = Field(ge=1.0)
-    max_age_days: float | None = Field(gt=0.0, description="an older production is fine-tuned; null: age is no reason")
-    budget_device_hours: float = Field(ge=0.0, description="of all retrainings within budget_days; 0: none")
+    max_age_days: float | None = Field(
+        gt=0.0, description="an older production model is fine-tuned; null: no age limit"
+    )
+    budget_device_hours: float = Field(ge=0.0, description="for all retrainings within budget_days; 0: none")
     budget_days: float = Field(gt=0.0)
 
     @model_validator(mode="after")
@@ -44,17 +48,17 @@ class RetrainConfig(Section):
 
 
 class GateConfig(Section):
-    """What a candidate must reach to replace production (flows/retraining/gate.py). No stage depends on it."""
+    """Requirements for a candidate to replace production (flows/retraining/gate.py). No stage depends on it."""
 
     max_accuracy_drop: Share = Field(
-        description="of the classifier's test accuracy, since production's data; 1: not asked for"
+        description="of the classifier's test accuracy, compared with production's data; 1: not checked"
     )
-    against: Literal["test", "train"] = Field(description="the split of the new data that both are measured against")
+    against: Literal["test", "train"] = Field(description="split of the new data that both are measured against")
     max_worse_share: float = Field(gt=0.0, le=1.0, description="end of the difference's interval over the champion's")
-    max_memorised_share: Share = Field(description="near copies of training images among those that it draws")
-    min_recall_share: Share = Field(description="of the recall that held-out real images have")
-    min_class_coverage: Share = Field(description="of each class's real images, that the model covers")
-    min_class_share: Share = Field(description="of what the champion covers of a class, or of a group of alike images")
-    max_device_hours: float = Field(gt=0.0, description="that one retraining may take")
-    approval: Literal["auto", "human"] = Field(description="who has the last word when every rule is met")
-    approval_timeout_s: int = Field(ge=1, description="how long a person has to answer; after that it is a no")
+    max_memorised_share: Share = Field(description="share of generated images that are near copies of training images")
+    min_recall_share: Share = Field(description="share of the recall of held-out real images")
+    min_class_coverage: Share = Field(description="share of each class's real images that the model covers")
+    min_class_share: Share = Field(description="share of the champion's coverage, per class or group of similar images")
+    max_device_hours: float = Field(gt=0.0, description="limit of one retraining")
+    approval: Literal["auto", "human"] = Field(description="who decides when every rule is met")
+    approval_timeout_s: int = Field(ge=1, description="how long to wait for a person's answer; none means no")

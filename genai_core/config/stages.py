@@ -1,4 +1,4 @@
-"""What follows training: `evaluation:`, `selection:`, `finetune:`, `model_card:`, `generate:`, `report:`."""
+"""Settings after training: `evaluation:`, `selection:`, `finetune:`, `model_card:`, `generate:`, `report:`."""
 
 from typing import Annotated, Literal
 
@@ -13,24 +13,24 @@ JpegLoss = Annotated[int, Field(ge=1, le=99)]
 class EvaluationConfig(Section):
     """The evaluate stage: generated images against the reference statistics."""
 
-    total_images: int = Field(ge=2, description="generated images, labels in equal shares")
+    total_images: int = Field(ge=2, description="generated images, in equal numbers per label")
     batch_images: PositiveInt
-    seed: Seed = Field(description="image i is drawn from seed + i")
-    is_splits: PositiveInt = Field(description="the inception score is the mean over so many parts")
+    seed: Seed = Field(description="image i uses seed + i")
+    is_splits: PositiveInt = Field(description="the inception score is the mean over this many splits")
     precision_neighbours: PositiveInt = Field(description="k of precision and recall")
     density_neighbours: PositiveInt = Field(description="k of density and coverage")
-    pairwise_images: int = Field(ge=16, description="of each set, at most, for figures that compare all pairs")
-    fd_inf_points: int = Field(ge=2, description="counts of images that the line of FID-infinity goes through")
-    near_copy_percentile: float = Field(gt=0.0, lt=50.0, description="of real images' distances: nearer is a near copy")
+    pairwise_images: int = Field(ge=16, description="maximum images per set for figures over all pairs")
+    fd_inf_points: int = Field(ge=2, description="number of image counts for the line fit of FID-infinity")
+    near_copy_percentile: float = Field(gt=0.0, lt=50.0, description="of real images' distances; closer is a near copy")
     bootstrap_resamples: int = Field(ge=20, description="resamples for the intervals")
     confidence: float = Field(gt=0.5, lt=1.0, description="of the intervals")
 
     @model_validator(mode="after")
     def _enough_images(self) -> "EvaluationConfig":
-        most_splits = self.total_images // 2  # the score of one image is 1, whatever it shows
+        most_splits = self.total_images // 2  # the score of a single image is always 1
         if self.is_splits > most_splits:
             raise ValueError(
-                f"is_splits: got {self.is_splits}; allowed: at most {most_splits}, so that each of them has two of the "
+                f"is_splits: got {self.is_splits}; allowed: at most {most_splits}, for two images per split of the "
                 f"{self.total_images} total_images"
             )
         most = max(self.precision_neighbours, self.density_neighbours)
@@ -40,21 +40,23 @@ class EvaluationConfig(Section):
 
 
 class RobustnessConfig(Section):
-    """Figures of images that are disturbed: real held-out ones, and those that each model draws."""
+    """Figures of disturbed images: real held-out ones, and those of each model."""
 
-    images: int = Field(ge=2, description="of each set, at most")
-    noise: list[PositiveFloat] = Field(description="deviations of Gaussian noise, as a share of 255 grey levels")
-    blur_px: list[PositiveFloat] = Field(description="deviations of a Gaussian blur")
-    jpeg_loss: list[JpegLoss] = Field(description="100 less the quality of JPEG")
+    images: int = Field(ge=2, description="maximum per set")
+    noise: list[PositiveFloat] = Field(
+        description="standard deviations of Gaussian noise, as a share of 255 grey levels"
+    )
+    blur_px: list[PositiveFloat] = Field(description="standard deviations of a Gaussian blur")
+    jpeg_loss: list[JpegLoss] = Field(description="100 minus the JPEG quality")
     seed: Seed
 
 
 class SelectionConfig(Section):
-    metric: str = Field(description="distance by which the best model is chosen: the smaller wins")
+    metric: str = Field(description="distance by which the best model is chosen; the smallest wins")
 
 
 class ModelCardConfig(Section):
-    """What the candidate's card says besides what is known by itself. Changing it trains nothing again."""
+    """Text for the candidate's card that cannot be derived. Changing it retrains nothing."""
 
     licence: str = Field(min_length=1, max_length=200, description="of the weights, such as CC-BY-4.0, or a link to it")
     intended_use: str = Field(
@@ -63,27 +65,25 @@ class ModelCardConfig(Section):
 
 
 class FinetuneConfig(Section):
-    """The best model goes on from its weights, at a small learning rate, on images that are not augmented.
+    """Continue training the best model at a small learning rate, on images that are not augmented.
 
-    What is not said here is as in the model's own training section.
+    Other settings are those of the model's own training section.
     """
 
     start: Literal["selected", "champion"] = Field(
-        description="which model goes on: the best of those trained here, or models/champion, taken from production"
+        description="which model to continue: the best of this run, or models/champion, taken from production"
     )
     total_images: PositiveInt
-    learning_rate_share: float = Field(gt=0.0, le=1.0, description="of the model's own learning rate")
+    learning_rate_share: float = Field(gt=0.0, le=1.0, description="share of the model's own learning rate")
     warmup_images: int = Field(ge=0)
-    ema_halflife_images: PositiveInt = Field(
-        description="after so many images half of the average that was loaded is left"
-    )
+    ema_halflife_images: PositiveInt = Field(description="after this many images, half of the loaded average remains")
     seed: Seed
 
 
 class GenerateConfig(Section):
     total_images: PositiveInt
     batch_images: PositiveInt
-    seed: Seed = Field(description="image i is drawn from seed + i")
+    seed: Seed = Field(description="image i uses seed + i")
     format: Literal["png", "tar"]
 
 

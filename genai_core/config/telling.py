@@ -1,4 +1,4 @@
-"""What a deployment looks out for and whom it tells: `watch:`, `notify:`. No stage depends on these."""
+"""What a deployment watches and whom it notifies: `watch:`, `notify:`. No stage depends on these."""
 
 from typing import Literal
 
@@ -8,23 +8,23 @@ from genai_core.config.section import Section
 
 EventKind = Literal["news", "worse", "skipped", "waiting", "promoted", "rejected", "failed"]
 
-# In place of an address: it is a secret, and stands in GENAI_WEBHOOK_URL.
+# Used instead of an address that is a secret and is set in GENAI_WEBHOOK_URL.
 FROM_ENVIRONMENT = "environment"
 
 
 class WatchConfig(Section):
-    """What `genai watch` looks at, and when production has fallen (flows/watching)."""
+    """What `genai watch` observes, and when production counts as degraded (flows/watching)."""
 
-    source: str | None = Field(description="a folder that grows, or an archive; null: only git and its remote")
+    source: str | None = Field(description="a growing folder, or an archive; null: only git and its remote")
     name: str | None = Field(description="its folder below data/raw; null: the source's own name")
-    add: bool = Field(description="add what is new and commit data/raw.dvc; false: only say that there is something")
-    settle_s: float = Field(ge=0.0, description="what changed less than so long ago may still be being written")
-    repeat_hours: float = Field(gt=0.0, description="the same news is told again while production is not made of it")
-    max_worse_share: float = Field(gt=0.0, description="of its distance, that it may rise by on new data")
+    add: bool = Field(description="add new images and commit data/raw.dvc; false: only notify")
+    settle_s: float = Field(ge=0.0, description="files changed more recently may still be being written")
+    repeat_hours: float = Field(gt=0.0, description="interval for repeating news that production does not include yet")
+    max_worse_share: float = Field(gt=0.0, description="share by which the distance may rise on new data")
 
 
 class EmailConfig(Section):
-    """A mail server. User and password, where it wants them, are GENAI_SMTP_USER and GENAI_SMTP_PASSWORD."""
+    """A mail server. User and password, if needed, come from GENAI_SMTP_USER and GENAI_SMTP_PASSWORD."""
 
     to: tuple[str, ...] = Field(min_length=1, strict=False)
     sender: str = Field(pattern=r"^[^@\s]+@[^@\s]+$")
@@ -34,11 +34,11 @@ class EmailConfig(Section):
 
 
 class NotifyConfig(Section):
-    """Who is told of what (flows/watching/notify.py). Secrets come from the environment."""
+    """Who is notified of what (flows/watching/notify.py). Secrets come from the environment."""
 
     kinds: tuple[EventKind, ...] = Field(strict=False)
     blocks: tuple[str, ...] = Field(strict=False, description="Prefect's notification blocks: slack-webhook/NAME ...")
-    webhook: str | None = Field(description="gets each event as JSON by POST; environment: its address is a secret")
+    webhook: str | None = Field(description="receives each event as JSON by POST; environment: its address is a secret")
     email: EmailConfig | None
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What the training engine does, whatever the family: `training:` of each model."""
+"""Settings of the training engine, for any family: `training:` of each model."""
 
 from typing import Literal
 
@@ -8,40 +8,40 @@ from genai_core.config.section import Beta, LearningRate, PositiveInt, Section, 
 
 
 class WatchConfig(Section):
-    """When a loss is no number or explodes: back to the last good state, with a smaller learning rate."""
+    """When a loss is not a number or explodes: roll back to the last good state, with a smaller learning rate."""
 
-    max_rollbacks: int = Field(ge=0, le=100, description="once more, and the run ends with an error")
-    rollback_rate_factor: float = Field(gt=0.0, le=1.0, description="the learning rate is multiplied with it each time")
+    max_rollbacks: int = Field(ge=0, le=100, description="after this many, the next fault ends the run with an error")
+    rollback_rate_factor: float = Field(gt=0.0, le=1.0, description="factor of the learning rate per rollback")
 
 
 class EarlyStopConfig(Section):
-    """When a run has converged: evaluations of the averaged weights that bring nothing more."""
+    """Early stopping when evaluations of the averaged weights no longer improve."""
 
-    every_images: PositiveInt = Field(description="an evaluation; fewer where they take more than 5% of the time")
-    images: int = Field(ge=2, description="drawn in each, and compared with as many training images")
+    every_images: PositiveInt = Field(description="interval of evaluations; longer if they take over 5% of the time")
+    images: int = Field(ge=2, description="generated per evaluation, and compared with as many training images")
     patience: PositiveInt = Field(description="evaluations in a row without improvement that end the run")
-    min_improvement: float = Field(ge=0.0, lt=1.0, description="share of the best distance; less is none")
+    min_improvement: float = Field(ge=0.0, lt=1.0, description="share of the best distance that counts as improvement")
 
 
 class TrainingConfig(Section):
-    """What the training engine does, whatever the family."""
+    """Settings of the training engine, for any family."""
 
     total_images: PositiveInt = Field(description="images seen, with repetition")
-    max_seconds: float | None = Field(gt=0.0, description="ends the run where it comes first; null: no limit")
+    max_seconds: float | None = Field(gt=0.0, description="ends the run if reached before total_images; null: no limit")
     batch_images: PositiveInt
     micro_batch_images: PositiveInt | None = Field(
-        description="images at a time in each process, whose gradients add up to the batch's; null: as many as fit"
+        description="images per pass in each process; gradients add up to the batch's; null: as many as fit"
     )
     learning_rate: LearningRate
-    warmup_images: int = Field(ge=0, description="the learning rate rises over these")
-    decay_share: Share = Field(description="share of the run, at its end, over which the learning rate falls to 0")
+    warmup_images: int = Field(ge=0, description="images over which the learning rate rises")
+    decay_share: Share = Field(description="final share of the run in which the learning rate falls to 0")
     adam_betas: tuple[Beta, Beta] = Field(strict=False)
     weight_decay: float = Field(ge=0.0)
     ema_halflife_images: PositiveInt = Field(
-        description="half of the saved average comes from the run's last so many images (docs/training.md)"
+        description="half of the saved average comes from this many last images of the run (docs/training.md)"
     )
     gradient_clip_norm: float | None = Field(gt=0.0, description="null: no clipping")
-    precision: Literal["auto", "bf16", "fp32"] = Field(description="auto: bf16 where the processor has it")
+    precision: Literal["auto", "bf16", "fp32"] = Field(description="auto: bf16 if the hardware supports it")
     watch: WatchConfig
     early_stop: EarlyStopConfig | None = Field(description="null: the run ends with its budget")
     seed: Seed

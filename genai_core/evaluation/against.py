@@ -1,4 +1,4 @@
-"""The figures of a set of images against one set of real ones, from features that are there already."""
+"""Figures of a set of images against one set of real images, from precomputed features."""
 
 from dataclasses import dataclass
 
@@ -28,9 +28,9 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Figure:
-    """A value with the interval that the chance of its images leaves, and its value in each resample (R,).
+    """A value with its confidence interval, and its value in each resample (R,).
 
-    bounds: what such a figure can be; its interval lies within.
+    bounds: the range of such a figure; the interval is cut to it.
     """
 
     value: float
@@ -41,9 +41,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class RealSet:
-    """Real images: features (N, D) float32, labels (N,) or None, the Gaussian fitted to the features with its root.
+    """Real images: features (N, D) float32, labels (N,) or None, the fitted Gaussian and its covariance's root.
 
-    `pairwise`: the images that figures of all pairs take, by index and with their balls; `similarity` is theirs.
+    pairwise: indices of the images used for figures over all pairs; balls and similarity are of these images.
     """
 
     features: npt.NDArray[np.float32]
@@ -57,7 +57,7 @@ class RealSet:
 
 @dataclass(frozen=True)
 class SampleSet:
-    """Measured images in an order of chance: features (N, D) float32, labels (N,) or None, the balls of the first."""
+    """Images to measure, in random order: features (N, D) float32, labels (N,) or None, balls of the first images."""
 
     features: npt.NDArray[np.float32]
     labels: Labels | None
@@ -65,9 +65,9 @@ class SampleSet:
 
 
 def real_set(features: npt.NDArray[np.float32], labels: Labels | None, config: EvaluationConfig) -> RealSet:
-    """What is computed once for all models. Raises ValueError for fewer images than the figures' neighbours."""
+    """Compute once what all models share. Raises ValueError when there are no more images than neighbours."""
     count = min(len(features), config.pairwise_images)
-    # By chance: the order may be that of the classes.
+    # Chosen at random, because the images may be sorted by class.
     chosen = np.sort(np.random.default_rng(config.seed).permutation(len(features))[:count]).astype(np.int64)
     stats = feature_stats(features)
     balls = manifold(features[chosen], config.precision_neighbours, config.density_neighbours)
@@ -76,13 +76,13 @@ def real_set(features: npt.NDArray[np.float32], labels: Labels | None, config: E
 
 
 def sample_set(features: npt.NDArray[np.float32], labels: Labels | None, config: EvaluationConfig) -> SampleSet:
-    """Images to measure. Their order must be one of chance. Raises ValueError as real_set does."""
+    """Prepare images to measure; they must be in random order. Raises ValueError as real_set does."""
     first = features[: config.pairwise_images]
     return SampleSet(features, labels, manifold(first, config.precision_neighbours, config.density_neighbours))
 
 
 class Resamples:
-    """The resamples of a set of images: the same for every figure and every model that is measured alike."""
+    """Resamples of a set of images, shared by every figure and every model measured with the same settings."""
 
     def __init__(self, images: int, labels: Labels | None, config: EvaluationConfig) -> None:
         self.config, self._labels = config, labels
@@ -90,19 +90,22 @@ class Resamples:
         self.pairwise = self.of_first(min(images, config.pairwise_images))
 
     def of_first(self, count: int) -> Float64:
-        """Weights (R, count) of resamples of the first `count` images alone."""
+        """Return weights (R, count) for resamples of the first `count` images only."""
         if count == self.weights.shape[1]:
             return self.weights
         strata = None if self._labels is None else self._labels[:count]
         return resample_weights(count, self.config.bootstrap_resamples, self.config.seed, strata)
 
     def figure(self, value: float, replicates: Float64, bounds: Interval = UNBOUNDED) -> Figure:
-        """With the interval about the replicates' mean, as far as it lies within `bounds`."""
+        """Return a figure with its interval about the replicates' mean, cut to `bounds`."""
         interval = centred_interval(value, replicates, self.config.confidence)
         return Figure(value, interval.within(bounds), replicates, bounds)
 
     def share(self, flags: npt.NDArray[np.bool_], weights: Float64, together: int = 1) -> Figure:
-        """Of a share of images: Wilson's interval. `together`: images that are flagged at once, as pairs are."""
+        """Return a share of images with Wilson's interval. together: number of images that each flag decision covers.
+
+        Two for near-identical pairs, whose images are flagged together.
+        """
         share = float(flags.mean())
         interval = share_interval(share, len(flags) // together, self.config.confidence)
         return Figure(share, interval, resampled_means(flags, weights), SHARE)
@@ -123,10 +126,10 @@ def values_against(sample: SampleSet, real: RealSet) -> dict[str, float]:
 
 
 def figures_against(sample: SampleSet, real: RealSet, resamples: Resamples) -> dict[str, Figure]:
-    """The same with intervals.
+    """Figures of `sample` against `real` with intervals.
 
-    Of fd, kid, precision and density the measured images are resampled; of recall and coverage, which are shares of
-    real images, the real ones.
+    For fd, kid, precision and density, the measured images are resampled. Recall and coverage are shares of real
+    images, so for them the real images are resampled.
     """
     config = resamples.config
     near = overlap(sample.balls, real.balls)
@@ -135,7 +138,7 @@ def figures_against(sample: SampleSet, real: RealSet, resamples: Resamples) -> d
     distance = frechet_distance(real.stats, real.root, feature_stats(sample.features))
     replicates = resampled_distances(sample.features, real.stats, real.root, resamples.weights)
     density = float(near.density.mean())
-    most_dense = Interval(0.0, len(real.pairwise) / config.density_neighbours)  # in every real ball
+    most_dense = Interval(0.0, len(real.pairwise) / config.density_neighbours)  # an image inside every real ball
     return {
         "fd": resamples.figure(distance, replicates, NOT_NEGATIVE),
         "kid": resamples.figure(kernel.value, resampled_means(kernel.influence, resamples.pairwise)),
@@ -147,24 +150,24 @@ def figures_against(sample: SampleSet, real: RealSet, resamples: Resamples) -> d
 
 
 def extrapolated(sample: SampleSet, real: RealSet, resamples: Resamples) -> Figure:
-    """The distance at infinitely many images, with the interval that the whole fit has in each resample."""
+    """Distance at infinitely many images; the interval comes from repeating the whole fit in each resample."""
     ends = curve_ends(len(sample.features), resamples.config.fd_inf_points)
     value = frechet_curve(sample.features, ends, real.stats, real.root).at_infinity()
     curves = resampled_curves(sample.features, ends, real.stats, real.root, resamples.weights)
-    if curves is None:  # too many features to solve each: as uncertain, at least, as the distance itself
+    if curves is None:  # too many features to solve each resample: use the spread of the distance, at most too small
         distances = resampled_distances(sample.features, real.stats, real.root, resamples.weights)
         return resamples.figure(value, distances)
     return resamples.figure(value, np.array([curve.at_infinity() for curve in curves]))
 
 
 def distance_by_class(sample: SampleSet, real: RealSet, resamples: Resamples, classes: int) -> dict[int, Figure]:
-    """The distance of each class's images to the real ones of that class; classes with fewer than two are left out.
+    """Distance of each class's images to the real ones of that class; skips classes with fewer than two images.
 
     Raises ValueError when one of the sets has no labels.
     """
     if sample.labels is None or real.labels is None:
         missing = "the measured images" if sample.labels is None else "the real images"
-        raise ValueError(f"figures a class need labels on both sides; {missing} have none")
+        raise ValueError(f"figures per class need labels in both sets; {missing} have none")
     found = {}
     for label in range(classes):
         own, others = np.flatnonzero(sample.labels == label), real.features[real.labels == label]
@@ -179,12 +182,12 @@ def distance_by_class(sample: SampleSet, real: RealSet, resamples: Resamples, cl
 
 
 def coverage_by_class(sample: SampleSet, real: RealSet, resamples: Resamples, classes: int) -> dict[int, Figure]:
-    """Of the real images of each class the share that is covered: a class that is not drawn has 0.
+    """Share of each class's real images that are covered: 0 for a class that the model does not generate.
 
     Raises ValueError when the real images have no labels.
     """
     if real.labels is None:
-        raise ValueError("figures a class need labels; the real images have none")
+        raise ValueError("figures per class need labels; the real images have none")
     covered, labels = overlap(sample.balls, real.balls).covered, real.labels[real.pairwise]
     confidence = resamples.config.confidence
     found = {}

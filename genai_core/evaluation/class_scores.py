@@ -1,4 +1,4 @@
-"""The inception score with its interval, and whether its splits hold enough images to say something."""
+"""Inception score with its interval, and a check that its splits have enough images."""
 
 from dataclasses import dataclass
 
@@ -13,33 +13,33 @@ from genai_core.evaluation.figures.inception_score import (
     resampled_inception_scores,
 )
 
-# A score of n images is too small by about (classes shown - 1) / 2n of itself, so splits of few images by more than
-# all images at once. Beyond this share of it the figure tells more of the splits than of the images.
+# The score of n images is too small by a share of about (classes shown - 1) / 2n, so small splits are off by more than
+# the whole set. Beyond this shortfall, the figure reflects the splits more than the images.
 MAX_SHORTFALL = 0.05
 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """is_K and is_K_std by name, none where the splits are too small for a score; what a reader must know."""
+    """is_K and is_K_std by name, empty if the splits are too small for a score; and warnings for the reader."""
 
     figures: dict[str, Figure]
     warnings: tuple[str, ...]
 
 
 def class_scores(logits: npt.NDArray[np.floating], kind: str, resamples: Resamples) -> ClassScores:
-    """Of the logits (N, K) of images, over evaluation.is_splits splits, in the features of an extractor's kind."""
+    """Inception score of logits (N, K), over evaluation.is_splits splits; kind: of the extractor, for the names."""
     splits = resamples.config.is_splits
     if len(logits) < LEAST_SPLIT_IMAGES * splits:
         return ClassScores(
             {},
             (
-                f"no inception score: {len(logits)} images in {splits} splits are fewer than {LEAST_SPLIT_IMAGES} a "
-                "split; more images, or fewer evaluation.is_splits",
+                f"no inception score: {len(logits)} images in {splits} splits are fewer than {LEAST_SPLIT_IMAGES} per "
+                "split; generate more images, or lower evaluation.is_splits",
             ),
         )
     score = inception_score(logits, splits)
-    # The score is the exponential of what an image says of its class: nothing at least, and at most all of K classes,
-    # or which of the split's images it is.
+    # The score is the exponential of the information between an image and its class: at least none, and at most that of
+    # K classes, or of the identity of one of the split's images.
     bounds = Interval(1.0, float(min(logits.shape[1], -(-len(logits) // splits))))
     figures = {
         f"is_{kind}": resamples.figure(score.mean, resampled_inception_scores(logits, resamples.weights), bounds),
@@ -49,7 +49,7 @@ def class_scores(logits: npt.NDArray[np.floating], kind: str, resamples: Resampl
     if score.mean >= (1 - MAX_SHORTFALL) * whole:
         return ClassScores(figures, ())
     warning = (
-        f"{len(logits) // splits} images a split: is_{kind} is {score.mean:.4g} over {splits} splits and {whole:.4g} "
-        "over all images at once; more images, or fewer evaluation.is_splits"
+        f"{len(logits) // splits} images per split: is_{kind} is {score.mean:.4g} over {splits} splits and {whole:.4g} "
+        "over all images at once; generate more images, or lower evaluation.is_splits"
     )
     return ClassScores(figures, (warning,))

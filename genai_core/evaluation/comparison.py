@@ -1,4 +1,4 @@
-"""Two models measured alike, and whether they differ by more than the chance of which images were drawn and kept."""
+"""Compare two models measured alike: is their difference larger than the noise of sampled and real images?"""
 
 from dataclasses import dataclass
 
@@ -15,14 +15,14 @@ from genai_core.evaluation.figures.frechet_pairs import paired_distances
 from genai_core.evaluation.figures.manifold import overlap
 from genai_core.evaluation.reference import Reference
 
-# Real images are drawn from a stream of their own: as many as generated ones, they would get the same weights.
+# Real images get their own random stream. With as many images, they would otherwise get the same weights as generated.
 REAL_SEED_OFFSET = 1
 PAIRED = ("kid", "precision", "recall", "density", "coverage")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """winner: "a", "b", or None where the difference in `metric`, a distance, is inside the noise."""
+    """winner: "a", "b", or None when the difference in `metric`, a distance, is within the noise."""
 
     metric: str
     winner: str | None
@@ -31,7 +31,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both models, the difference second less first of each figure, and what follows of it."""
+    """Both models, the difference of each figure (second minus first), and the verdict."""
 
     first: Evaluation
     second: Evaluation
@@ -48,14 +48,14 @@ def compare_features(
     config: EvaluationConfig,
     against: Split = "test",
 ) -> Comparison:
-    """Compare images that two models drew from the same seeds and labels (N,), from their features.
+    """Compare images that two models generated from the same seeds and labels (N,), from their features.
 
-    Each resample takes the same seeds of both models (labels kept in their shares) and, for the distances, the same
-    real images. The verdict is on the distance from the split `against`. Raises ValueError as evaluate_features does,
-    and when the sets differ in size.
+    Each resample uses the same seeds for both models (stratified by label) and, for the distances, the same real
+    images. The verdict is about the distance to the split `against`. Raises ValueError as evaluate_features does, and
+    when the sets differ in size.
     """
     if len(first.features) != len(second.features):
-        raise ValueError(f"expected as many images of both, got {len(first.features)} and {len(second.features)}")
+        raise ValueError(f"expected as many images from both, got {len(first.features)} and {len(second.features)}")
     a, b = (evaluate_features(found, labels, reference, extractor, config) for found in (first, second))
     weights = Resamples(len(first.features), labels, config).weights
     kind, differences = extractor.kind, {}
@@ -76,16 +76,16 @@ def compare_features(
 
 
 def distance_name(kind: str, against: Split) -> str:
-    """The distance from a split in the features of an extractor's kind."""
+    """Return the name of the distance to a split, for an extractor's kind."""
     return f"fd_{kind}{'_test' if against == 'test' else ''}"
 
 
 def judge(metric: str, difference: Difference, confidence: float) -> Verdict:
-    """Name the model with the smaller distance, unless the interval of the difference has 0 in it."""
+    """Name the model with the smaller distance, unless the interval of the difference contains 0."""
     interval = difference.interval
     span = f"B - A is {difference.value:+.4g}, between {interval.low:+.4g} and {interval.high:+.4g} at {confidence:.0%}"
     if not difference.beyond_noise:
-        return Verdict(metric, None, f"no winner: {metric}, {span}, which has 0 in it: inside the noise")
+        return Verdict(metric, None, f"no winner: {metric}, {span}, which contains 0: inside the noise")
     winner = "b" if difference.value < 0 else "a"
     return Verdict(metric, winner, f"{winner.upper()} is better: {metric}, {span}: more than noise")
 
@@ -93,14 +93,14 @@ def judge(metric: str, difference: Difference, confidence: float) -> Verdict:
 def recall_of_as_many(
     features: Features, labels: Labels | None, reference: Reference, config: EvaluationConfig
 ) -> float:
-    """Recall of the train split by as many images as the floor's is of: it depends on their number."""
+    """Recall of the train split from as many images as the floor uses, because recall depends on their number."""
     count = reference.description.floor_images
     few: SampleSet = sample_set(features.features[:count], None if labels is None else labels[:count], config)
     return float(np.mean(overlap(few.balls, reference.splits["train"].balls).recalled))
 
 
 def _difference(name: str, a: Evaluation, b: Evaluation, config: EvaluationConfig) -> Difference:
-    """From the resamples that both were measured with: row r of both takes the same seeds, or the same real images."""
+    """Difference from paired resamples: row r of both uses the same seeds, or the same real images."""
     one, other = a.figures[name], b.figures[name]
     assert one.replicates is not None
     assert other.replicates is not None

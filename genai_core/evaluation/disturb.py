@@ -1,4 +1,4 @@
-"""Images disturbed by noise, blur and JPEG at several strengths: how far figures move when nothing but that changes."""
+"""Disturb images with noise, blur and JPEG at several strengths, to see how figures react to nothing else."""
 
 import io
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from genai_core.evaluation.figures.inception_score import label_agreement
 from genai_core.evaluation.statistics import FeatureStats, Float64, feature_stats
 
 Images = npt.NDArray[np.uint8]
-BLUR_REACH = 3.0  # deviations, beyond which a Gaussian is nothing
+BLUR_REACH = 3.0  # in standard deviations; beyond, a Gaussian is negligible
 
 
 @dataclass(frozen=True)
 class DisturbedPoint:
-    """Figures of images under one disturbance; strength 0 is none. agreement None: no labels, or no classifier."""
+    """Figures under one disturbance; strength 0: undisturbed. agreement None: no labels, or not a classifier."""
 
     kind: str
     strength: float
@@ -38,10 +38,10 @@ def disturbed_points(
     config: RobustnessConfig,
     batch_images: int,
 ) -> list[DisturbedPoint]:
-    """Of the first config.images of images (N, C, H, W), in an order of chance: distance to the reference, and the
-    share with the label (N,) that was asked for, None where the extractor is no classifier of them.
+    """Measure the first config.images of images (N, C, H, W), in random order, under each disturbance.
 
-    Raises ValueError as extract_features does, and for fewer than two images.
+    Each point has the distance to the reference, and the share of images classified as their requested label (N,), None
+    if the extractor does not classify them. Raises ValueError as extract_features does, and for fewer than two images.
     """
     chosen = images[: config.images]
     asked = None if labels is None else labels[: config.images]
@@ -60,7 +60,7 @@ def disturbed_points(
 
 
 def strengths(config: RobustnessConfig) -> Iterator[tuple[str, float]]:
-    """Each kind from none on. noise: deviation over 255; blur: deviation in pixels; jpeg: 100 less the quality."""
+    """Yield each kind from 0 on. noise: standard deviation / 255; blur: the same in pixels; jpeg: 100 - quality."""
     for kind, values in (("noise", config.noise), ("blur", config.blur_px), ("jpeg", config.jpeg_loss)):
         yield kind, 0.0
         for value in values:
@@ -68,7 +68,7 @@ def strengths(config: RobustnessConfig) -> Iterator[tuple[str, float]]:
 
 
 def disturb(images: Images, kind: str, strength: float, seed: int) -> Images:
-    """Images (N, C, H, W) uint8 disturbed; strength 0 leaves them as they are. Raises ValueError for another kind."""
+    """Disturb images (N, C, H, W) uint8; strength 0 returns them unchanged. Raises ValueError for an unknown kind."""
     if strength == 0:
         return images
     if kind == "noise":
@@ -87,7 +87,7 @@ def _blurred(images: Images, deviation_px: float) -> Images:
     kernel /= kernel.sum()
     values = images.astype(np.float32)
     for axis in (2, 3):
-        # The edge goes on as it is: a dark rim would be a disturbance of its own.
+        # Repeat the edge pixels: a dark rim would be another disturbance.
         wide = np.pad(values, [(reach, reach) if at == axis else (0, 0) for at in range(4)], mode="edge")
         length = images.shape[axis]
         values = sum(weight * wide.take(range(begin, begin + length), axis=axis) for begin, weight in enumerate(kernel))

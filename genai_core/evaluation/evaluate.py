@@ -1,4 +1,4 @@
-"""The figures of a set of generated images, all from one pass over the features."""
+"""All figures of a set of generated images, from one pass over their features."""
 
 from dataclasses import dataclass
 
@@ -27,17 +27,17 @@ from genai_core.evaluation.reference import Reference
 from genai_core.evaluation.statistics import feature_stats
 
 MARGIN_OVER_CHANCE = 0.1
-# Shares of near copies this many times as large as among new real images are worth a warning. A percentile of few
-# held-out images is uncertain: the distance that a hundredth of 300 keeps to lets 4.3% of new images through in one
-# case of 1,000 (the quantile of Beta(4, 297)), so a factor of 3 would warn of models without fault. Simulated in tests.
+# Warn when the share of near copies is this many times as large as among new real images. A percentile of few held-out
+# images is uncertain: with 300 images, the 1% threshold lets 4.3% of new images through in one case of 1,000 (the
+# quantile of Beta(4, 297)), so a factor of 3 would warn about faultless models. Simulated in tests.
 TOO_MANY_COPIES = 5
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """figures: by their name in the metrics file. by_class: figure -> class -> figure. copies: of training images.
+    """figures: by name in the metrics file. by_class: figure -> class -> figure. copies: of training images.
 
-    warnings: what a reader of the figures must know.
+    warnings: messages for the reader of the figures.
     """
 
     figures: dict[str, Figure]
@@ -54,20 +54,20 @@ def evaluate_features(
     extractor: ExtractorDescription,
     config: EvaluationConfig,
 ) -> Evaluation:
-    """Figures of generated images from their features and the labels (N,) that they were asked for (None: no labels).
+    """Compute the figures of generated images from their features and requested labels (N,), None if unlabelled.
 
     With K the extractor's kind and X one of fd, kid, precision, recall, density, coverage:
 
-    X_K, X_K_test     against the train split, and the test split, which the model has never seen
+    X_K, X_K_test     against the train split, and against the test split, which the model has never seen
     floor_X_K         of real test images against the train split
-    fd_K_over_floor   distance over floor, both from as many images: 1 is as close as real images are
+    fd_K_over_floor   distance divided by the floor, both from as many images: 1 means as close as real images
     fd_inf_K          distance to the train split, extrapolated to infinitely many images
-    near_copies_K     share of images nearer to a training image than held-out real ones usually are
-    near_identical_K  share of images nearer to another one than real ones usually are to each other
-    is_K, is_K_std    inception score over the splits; is_K_real that of real test images (class logits only)
-    label_agreement   share of images that the classifier gives the label that they were asked for
+    near_copies_K     share of images closer to a training image than held-out real ones usually are
+    near_identical_K  share of images closer to another one than real ones usually are to each other
+    is_K, is_K_std    inception score over the splits; is_K_real: of real test images (class logits only)
+    label_agreement   share of images that the classifier assigns to their requested label
 
-    The images' order must be one of chance, or with labels in turn. Raises ValueError when another extractor made the
+    The images must be in random order, or cycle through the labels. Raises ValueError when another extractor made the
     reference.
     """
     real = reference.description
@@ -87,7 +87,7 @@ def evaluate_features(
         figures[f"fd_{kind}_over_floor"] = _over_floor(sample, reference, labels, config)
     figures[f"fd_inf_{kind}"] = extrapolated(sample, train, resamples)
     copies = within(features.features, train.features, real.near_copy_distance)
-    # As many as the threshold was taken from (reference.py): the more images, the nearer the nearest.
+    # As many images as the threshold was computed from (reference.py): nearest neighbours get closer with more images.
     as_many = min(len(sample.balls.features), real.counts["train"])
     same = within(sample.balls.features[:as_many], None, real.near_identical_distance)
     figures[f"near_copies_{kind}"] = resamples.share(copies.copied, resamples.weights)
@@ -166,20 +166,20 @@ def _warnings(
     ):
         if count <= protocol.feature_dim:
             warnings.append(
-                f"{count} {what} for {protocol.feature_dim} features: the Frechet distance is far too large, "
-                "and comparable only with one of as many images"
+                f"{count} {what} for {protocol.feature_dim} features: the Frechet distance is far too large, and "
+                "comparable only to one from as many images"
             )
     accuracy = extractor.test_accuracy
     if accuracy is not None and accuracy < 1 / extractor.outputs + MARGIN_OVER_CHANCE:
         warnings.append(
-            f"the extractor's test accuracy is {accuracy:.3f}, little better than chance: its figures say little"
+            f"the extractor's test accuracy is {accuracy:.3f}, little better than chance: its figures mean little"
         )
     expected = config.near_copy_percentile / 100
     for name, what in (("near_copies", "a training image"), ("near_identical", "another generated one")):
         figure = figures[f"{name}_{extractor.kind}"]
         if figure.interval is not None and figure.interval.low > TOO_MANY_COPIES * expected:
             warnings.append(
-                f"{figure.value:.1%} of the images are nearer to {what} than {expected:.1%} of real images are: "
-                + ("copies of training images" if name == "near_copies" else "the same few images again and again")
+                f"{figure.value:.1%} of the images are closer to {what} than {expected:.1%} of real images are: "
+                + ("copies of training images" if name == "near_copies" else "the same few images repeated")
             )
     return warnings

@@ -1,8 +1,8 @@
-"""The networks whose features the figures are measured in, and their form on disk.
+"""Feature extractors: the networks whose features the figures are measured in, and their format on disk.
 
-Photographs have Inception's features (kind "inception", inception.py). Digits, X-rays or pixel art have not: a small
-residual network that learned this dataset's own classes (kind "classifier") or, without labels, by how much a picture
-was turned (kind "self_supervised"), looks at what matters in it. Kind "module" is any network (user_module.py).
+Inception's features suit photographs (kind "inception", inception.py). Digits, X-rays or pixel art need others: a small
+residual network, trained on this dataset's own classes (kind "classifier") or, without labels, to predict how far an
+image was rotated (kind "self_supervised"), sees what matters in it. Kind "module" is any network (user_module.py).
 """
 
 import hashlib
@@ -24,7 +24,7 @@ CONFIG_FILE = "config.json"
 
 
 def save_extractor(folder: Path, extractor: FeatureNetwork, description: ExtractorDescription) -> ExtractorDescription:
-    """Write weights and config.json into `folder`; gives the description with the weights' sha256 filled in."""
+    """Write weights and config.json into `folder`; return the description with the weights' sha256 filled in."""
     weights = folder / WEIGHTS_FILE
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in extractor.state_dict().items()}, weights)
     described = ExtractorDescription(**{**asdict(description), "sha256": _sha256(weights)})
@@ -33,10 +33,10 @@ def save_extractor(folder: Path, extractor: FeatureNetwork, description: Extract
 
 
 def read_description(folder: Path) -> ExtractorDescription:
-    """What config.json in `folder` says. Raises FileNotFoundError or ValueError with what to do."""
+    """Read config.json in `folder`. Raises FileNotFoundError or ValueError with what to do."""
     path = folder / CONFIG_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"{folder}: no extractor there; run `genai run extractor`")
+        raise FileNotFoundError(f"{folder}: no extractor found; run `genai run extractor`")
     try:
         values = json.loads(path.read_text())
         if values.pop("format") != FORMAT:
@@ -52,11 +52,11 @@ def read_description(folder: Path) -> ExtractorDescription:
 def load_extractor(
     folder: Path, config: ExtractorConfig, device: torch.device | str = "cpu"
 ) -> tuple[FeatureNetwork, ExtractorDescription]:
-    """The extractor in `folder`, ready to measure.
+    """Load the extractor in `folder`, ready to measure.
 
-    config: the checkout's own, from params.yaml. The folder may come from anywhere: of a kind "module" it only says
-    which function made the network, and that is called if `config` names the same. Raises FileNotFoundError or
-    ValueError with what to do.
+    config: the checkout's own, from params.yaml. The folder may come from anywhere. For kind "module" it only names the
+    function that made the network, and the function is called only if `config` names the same. Raises FileNotFoundError
+    or ValueError with what to do.
     """
     description = read_description(folder)
     extractor = _built(description, config, folder)
@@ -66,7 +66,7 @@ def load_extractor(
             f"{folder}: {WEIGHTS_FILE} is missing; run `dvc checkout`, or the stage extractor again"
         )
     if _sha256(weights) != description.sha256:
-        raise ValueError(f"{weights}: its content is not what {CONFIG_FILE} names; run the stage extractor again")
+        raise ValueError(f"{weights}: its sha256 differs from the one in {CONFIG_FILE}; run the stage extractor again")
     try:
         extractor.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError) as error:
@@ -76,7 +76,7 @@ def load_extractor(
 
 def _built(description: ExtractorDescription, config: ExtractorConfig, folder: Path) -> FeatureNetwork:
     if description.kind == "inception":
-        from genai_core.evaluation.inception import InceptionNetwork  # half a second that other kinds need not pay
+        from genai_core.evaluation.inception import InceptionNetwork  # the import takes half a second
 
         return InceptionNetwork(description.precision)
     if description.kind == "module":
@@ -87,9 +87,9 @@ def _built(description: ExtractorDescription, config: ExtractorConfig, folder: P
 
 
 def trained_extractor(description: ExtractorDescription) -> Extractor:
-    """A network of that description with fresh weights, drawn from torch's global generator.
+    """Return a network with this description and random weights, drawn from torch's global generator.
 
-    Raises ValueError when the description lacks its size.
+    Raises ValueError when the description lacks a size.
     """
     if description.width is None or description.image_size is None:
         raise ValueError(f"an extractor of kind {description.kind!r} needs a width and an image_size")

@@ -1,4 +1,4 @@
-"""Training the extractor on the dataset's own images: by their classes, or by how far they were turned."""
+"""Train the extractor on the dataset's own images: to predict their class, or how far they were rotated."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,19 +16,19 @@ from genai_core.evaluation.trained_network import Extractor
 
 OnProgress = Callable[[int, Mapping[str, float]], None]
 
-# Images a pass when nothing is learned: large enough for speed, small enough for any memory.
+# Images per pass without gradients: large enough for speed, small enough for any memory.
 PASS_IMAGES = 500
 WARMUP_SHARE, DECAY_SHARE = 0.1, 0.6
 WEIGHT_DECAY = 0.05
 REPORT_EVERY_STEPS = 20
-# Half turns and quarter turns, counter-clockwise: the classes of the pretext task.
+# The four rotations by quarter turns, counter-clockwise: the classes of the pretext task.
 ROTATIONS = 4
 
 
 def train_extractor(
     config: TrainedExtractorConfig, dataset: Dataset, device: torch.device, on_progress: OnProgress
 ) -> tuple[Extractor, ExtractorDescription]:
-    """A trained extractor, standardised on the train split, with its accuracy on the test split.
+    """Train an extractor, standardise it on the train split and measure its accuracy on the test split.
 
     Raises ValueError when the dataset has no classes to learn, or when training diverges.
     """
@@ -63,13 +63,13 @@ def _check_kind(config: TrainedExtractorConfig, classes: tuple[str, ...]) -> Non
     if config.kind == "classifier" and len(classes) < 2:
         found = f"only the class {classes[0]!r}" if classes else "no labels"
         raise ValueError(
-            f"extractor.kind: classifier needs images of two classes or more, this dataset has {found}; set "
+            f"extractor.kind: classifier needs images of two or more classes, this dataset has {found}; set "
             "extractor.kind to self_supervised and selection.metric to fd_self_supervised in params.yaml"
         )
 
 
 def _split(kind: str, dataset: Dataset, split: Split) -> tuple[Tensor, Tensor]:
-    """Images (N, C, H, W) uint8 and what is to be learned of them, (N,) int64; turned copies when self-supervised."""
+    """Return images (N, C, H, W) uint8 and targets (N,) int64; rotated copies if self-supervised."""
     images, labels = torch.from_numpy(dataset.images(split)), dataset.labels(split)
     if kind == "classifier" and labels is not None:
         return images, torch.from_numpy(labels.copy())
@@ -84,11 +84,11 @@ def _fit(
     device: torch.device,
     on_progress: OnProgress,
 ) -> None:
-    """AdamW with warm-up and linear decay on randomly shifted images; the embedding's features are kept apart.
+    """Train with AdamW, warm-up and linear decay on randomly shifted images; decorrelate the embedding's features.
 
-    The cross entropy alone lets all images of a class fall onto one point ("neural collapse", Papyan et al. 2020), and
-    then a generator that knows three images a class has nearly the distance of a perfect one. The covariance term of
-    VICReg (Bardes et al. 2022, arXiv 2105.04906, eq. 4) keeps what differs within a class.
+    With the cross entropy alone, all images of a class collapse to one point ("neural collapse", Papyan et al. 2020). A
+    generator that knows three images per class would then have nearly the distance of a perfect one. The covariance
+    term of VICReg (Bardes et al. 2022, arXiv 2105.04906, eq. 4) preserves the differences within a class.
     """
     size = dataset.info.image_size
     shift_px = max(1, size // 16)
@@ -121,13 +121,13 @@ def _fit(
             if not np.isfinite(value):
                 raise ValueError(
                     f"the extractor's loss is {value} after {(step + 1) * config.batch_images} images: "
-                    f"extractor.learning_rate {config.learning_rate} is too high, try a third of it"
+                    f"extractor.learning_rate {config.learning_rate} is too high; try a third of it"
                 )
             on_progress((step + 1) * config.batch_images, {"loss": value})
 
 
 def _schedule(done: float) -> float:
-    """The learning rate's factor when the share `done` of the steps is done."""
+    """Return the learning rate's factor after the share `done` of the steps."""
     return min(1.0, (done + 1e-3) / WARMUP_SHARE, (1 - done) / DECAY_SHARE)
 
 
@@ -137,7 +137,7 @@ def _padded(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], shift_px: i
 
 
 def _shifted(padded: Tensor, index: Tensor, shift_px: int, size: int, generator: torch.Generator) -> Tensor:
-    """The images at `index`, each moved by up to shift_px in both directions: (B, C, size, size)."""
+    """Return the images at `index`, each shifted by up to shift_px in both directions: (B, C, size, size)."""
     offsets = torch.randint(2 * shift_px + 1, (2, len(index), 1), generator=generator).to(padded.device)
     rows, columns = offsets + torch.arange(size, device=padded.device)
     cut = padded[index[:, None, None], :, rows[:, :, None], columns[:, None, :]]
@@ -145,14 +145,14 @@ def _shifted(padded: Tensor, index: Tensor, shift_px: int, size: int, generator:
 
 
 def _turned(batch: Tensor) -> tuple[Tensor, Tensor]:
-    """Every fourth image turned alike (Gidaris et al. 2018, arXiv 1803.07728), and the number of quarter turns."""
+    """Rotate every fourth image alike (Gidaris et al. 2018, arXiv 1803.07728); return the number of quarter turns."""
     groups = [torch.rot90(batch[turns::ROTATIONS], turns, (2, 3)) for turns in range(ROTATIONS)]
     sizes = torch.tensor([len(group) for group in groups])
     return torch.cat(groups), torch.arange(ROTATIONS).repeat_interleave(sizes).to(batch.device)
 
 
 def _off_diagonal(embedding: Tensor) -> Tensor:
-    """The squared covariances between different features of a batch (B, D), summed and divided by D."""
+    """Sum of the squared covariances between different features of a batch (B, D), divided by D."""
     covariance = embedding.T @ embedding / len(embedding)
     return (covariance.square().sum() - covariance.diagonal().square().sum()) / embedding.shape[1]
 

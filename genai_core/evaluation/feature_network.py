@@ -1,4 +1,4 @@
-"""What every network is whose features the figures are measured in."""
+"""Common interface of the networks whose features the figures are measured in."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,36 +9,36 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class ExtractorDescription:
-    """What config.json says: how the extractor was made, and how far it can be trusted."""
+    """Contents of config.json: how the extractor was made, and how reliable it is."""
 
     kind: str  # "classifier", "self_supervised", "inception" or "module"
     feature_dim: int
-    outputs: int  # logits; 0 when there are none
-    image_size: int | None  # pixels a side; None: any
+    outputs: int  # number of logits; 0 without logits
+    image_size: int | None  # pixels per side; None: any
     channels: int | None  # None: 1 or 3
     sha256: str  # of model.safetensors
-    resize: str  # how images come to the network's size
+    resize: str  # how images are resized for the network
     precision: str = "fp32"
-    # Of a network that was trained on the dataset:
+    # For a network trained on the dataset:
     width: int | None = None
     classes: tuple[str, ...] = ()  # of the dataset; empty when it has none
     mean: tuple[float, ...] = ()  # of pixels in 0..1, by channel
     std: tuple[float, ...] = ()
     test_accuracy: float | None = None  # on the test split; of the pretext task when self-supervised
-    dataset: str = ""  # fingerprint of the dataset that it was trained on
-    # Of a network that was given:
+    dataset: str = ""  # fingerprint of the dataset it was trained on
+    # For a network from a file:
     source_sha256: str = ""  # of the weights' file
     settings: dict[str, Any] = field(default_factory=dict)  # of kind "module": factory, arguments, layer ...
 
     @property
     def scores_classes(self) -> bool:
-        """Whether its logits are of classes, so that they have an inception score."""
+        """Whether its logits are class scores, so that an inception score can be computed."""
         return self.outputs > 0 and self.kind != "self_supervised"
 
 
 @dataclass(frozen=True)
 class ExtractorOutput:
-    """features (N, D) and logits (N, K), float32; `embedding` (N, D) is what the logits are computed from."""
+    """features (N, D) and logits (N, K), float32; embedding (N, D): input of the logits' layer."""
 
     features: Tensor
     logits: Tensor
@@ -46,7 +46,7 @@ class ExtractorOutput:
 
 
 class FeatureNetwork(nn.Module):
-    """Maps images (N, C, H, W) uint8 to an ExtractorOutput. `channels` and `image_size` None: any."""
+    """Maps images (N, C, H, W) uint8 to an ExtractorOutput. `channels` or `image_size` None: any."""
 
     channels: int | None
     image_size: int | None
@@ -54,5 +54,5 @@ class FeatureNetwork(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where it runs, and images have to be."""
+        """Device of the network, where the images must be too."""
         return next(self.parameters()).device

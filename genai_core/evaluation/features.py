@@ -1,4 +1,4 @@
-"""From images to features and logits: one pass, from which every figure is computed."""
+"""Extract features and logits from images: one pass, from which every figure is computed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,9 +28,9 @@ def extract_features(
     batch_images: int,
     on_progress: Callable[[int], None] | None = None,
 ) -> Features:
-    """Features of images (N, C, H, W) uint8, in float32; the batch size only changes the speed.
+    """Extract features of images (N, C, H, W) uint8, in float32; the batch size only affects the speed.
 
-    Raises ValueError when the images are not of the extractor's size and type, or when features are not finite.
+    Raises ValueError when the images do not have the extractor's size and type, or when features are not finite.
     """
     check_images(extractor, images)
     if len(images) == 0:
@@ -39,7 +39,7 @@ def extract_features(
     features, logits = [], []
     with float32_convolutions():
         for begin in range(0, len(images), batch_images):
-            # A copy: torch warns of arrays that cannot be written, such as memory-mapped ones.
+            # A copy: torch warns about arrays that cannot be written, such as memory-mapped ones.
             output = extractor(torch.from_numpy(images[begin : begin + batch_images].copy()).to(device))
             features.append(output.features.cpu().numpy())
             logits.append(output.logits.cpu().numpy())
@@ -47,16 +47,16 @@ def extract_features(
                 on_progress(min(begin + batch_images, len(images)))
     result = Features(np.concatenate(features), np.concatenate(logits))
     if not (np.isfinite(result.features).all() and np.isfinite(result.logits).all()):
-        raise ValueError("the extractor gave features that are not finite; train it again with a lower learning rate")
+        raise ValueError("the extractor returned non-finite features; train it again with a lower learning rate")
     return result
 
 
 @contextmanager
 def float32_convolutions() -> Iterator[None]:
-    """Within it a GPU convolves float32 in float32.
+    """Make GPUs compute float32 convolutions in float32.
 
-    By default torch lets it round to TF32, with 10 bits of mantissa, which moves Inception's features by 4% of their
-    deviation (an H100); without it they are the processor's to 2e-6.
+    By default torch lets them use TF32, with 10 bits of mantissa, which changes Inception's features by 4% of their
+    standard deviation (on an H100). In float32 they match the CPU's to 2e-6.
     """
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
@@ -68,7 +68,7 @@ def float32_convolutions() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Drift:
-    """What bf16 changes: features' root mean square change over their deviation, and the distance that it makes."""
+    """Effect of bf16: RMS change of the features over their standard deviation, and the resulting distance."""
 
     images: int
     relative_change: float
@@ -76,7 +76,7 @@ class Drift:
 
 
 def bf16_drift(extractor: FeatureNetwork, images: npt.NDArray[np.uint8], batch_images: int = 50) -> Drift:
-    """The same images (N, C, H, W) uint8 in bf16 and in float32. The extractor is left as it was."""
+    """Compare images (N, C, H, W) uint8 in bf16 and float32. The extractor's precision is restored."""
     found, before = {}, getattr(extractor, "precision", "fp32")
     try:
         for precision in ("fp32", "bf16"):
@@ -91,7 +91,7 @@ def bf16_drift(extractor: FeatureNetwork, images: npt.NDArray[np.uint8], batch_i
 
 
 def check_images(extractor: FeatureNetwork, images: npt.NDArray[np.uint8]) -> None:
-    """Raises ValueError, saying what to do, unless `extractor` takes such images."""
+    """Raise ValueError, saying what to do, unless `extractor` accepts these images."""
     channels, size = extractor.channels, extractor.image_size
     fits = (
         images.dtype == np.uint8
@@ -103,5 +103,5 @@ def check_images(extractor: FeatureNetwork, images: npt.NDArray[np.uint8]) -> No
         expected = f"{channels or '1 or 3'}, {size or 'any'}, {size or 'any'}"
         raise ValueError(
             f"the extractor takes uint8 images (N, C, H, W) with C, H, W = {expected}, got {images.dtype} "
-            f"{images.shape}; use an extractor of this dataset version"
+            f"{images.shape}; use an extractor for this dataset version"
         )

@@ -1,18 +1,19 @@
-"""Groups of alike real images, for what would be a question of classes where the images have none."""
+"""Groups of similar real images, used instead of classes when the images have none."""
 
 import numpy as np
 import numpy.typing as npt
 
 from genai_core.evaluation.against import Labels
 
-# Enough that a lost kind of image is most of a group; few enough that a group's share says something.
+# Enough that a lost kind of image is most of a group; few enough that a group's share is meaningful.
 GROUPS, LEAST_IMAGES = 10, 50
 
 
 def alike(features: npt.NDArray[np.float32], seed: int) -> Labels:
-    """A group (N,) for each of features (N, D): k-means (Lloyd 1982) from k-means++ starts, GROUPS at most.
+    """Assign each of features (N, D) to a group (N,): k-means (Lloyd 1982) with k-means++ starts.
 
-    As many as there are LEAST_IMAGES images a group for, at least one; the same arguments give the same groups.
+    At most GROUPS groups, with an average of at least LEAST_IMAGES images, and at least one group. The same arguments
+    give the same groups.
     """
     from sklearn.cluster import KMeans  # takes over a second to import
 

@@ -1,4 +1,4 @@
-"""Images from wherever they come, pixel by pixel as they are: to be measured, never resized or cut."""
+"""Read images from any source without changing a pixel: for measuring, never resized or cropped."""
 
 import io
 from collections.abc import Iterator
@@ -19,18 +19,17 @@ MAX_MEGAPIXELS = 25
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """images (B, C, H, W) uint8, with the name of each one's class, or None."""
+    """images (B, C, H, W) uint8, and the class name of each, or None."""
 
     images: npt.NDArray[np.uint8]
     labels: tuple[str | None, ...]
 
 
 def image_batches(source: str, scratch: Path, batch_images: int, split: Split | None = None) -> Iterator[ImageBatch]:
-    """The images of a prepared dataset, a folder, an archive, .npy, .npz, IDX, CIFAR batches or Parquet, in batches.
+    """Yield the images of a prepared dataset, folder, archive, .npy, .npz, IDX, CIFAR batches or Parquet, in batches.
 
-    scratch: a folder to make, for what has to be unpacked. split: only that side of the source's separation. Raises
-    ValueError or an OSError, naming the file, when an image cannot be read, or has other sides or channels than
-    the first.
+    scratch: folder to create for unpacking. split: read only this split of the source. Raises ValueError or an OSError,
+    naming the file, when an image cannot be read, or differs from the first in size or channels.
     """
     if (Path(source) / "dataset.json").is_file():
         yield from _of_dataset(Path(source), batch_images, split)
@@ -46,8 +45,8 @@ def image_batches(source: str, scratch: Path, batch_images: int, split: Split | 
         first = first or (item.path, image.shape)
         if image.shape != first[1]:
             raise ValueError(
-                f"{source}: images of different form: {first[0]} is (C, H, W) {first[1]}, {item.path} {image.shape}; "
-                "bring them all to one size and to grey or colour first: how that is done changes the figures"
+                f"{source}: images of different shapes: {first[0]} is (C, H, W) {first[1]}, {item.path} {image.shape}; "
+                "convert all to one size and to grey or colour first: the method of conversion changes the figures"
             )
         pixels.append(image)
         labels.append(item.label)
@@ -57,11 +56,11 @@ def image_batches(source: str, scratch: Path, batch_images: int, split: Split | 
     if pixels:
         yield ImageBatch(np.stack(pixels), tuple(labels))
     if first is None:
-        raise ValueError(f"{source}: holds no image" + (f" of the side {split}" if split else ""))
+        raise ValueError(f"{source}: contains no images" + (f" of the split {split}" if split else ""))
     if reading.faults:
         fault = reading.faults[0]
         raise ValueError(
-            f"{source}: {len(reading.faults)} images or labels are at fault, first {fault.source}: {fault.detail}"
+            f"{source}: {len(reading.faults)} images or labels are faulty, first {fault.source}: {fault.detail}"
         )
 
 
@@ -75,7 +74,7 @@ def _of_dataset(folder: Path, batch_images: int, split: Split | None) -> Iterato
 
 
 def _pixels(item: Item) -> npt.NDArray[np.uint8]:
-    """(C, H, W), C 1 or 3; what is transparent is refused, as its colour is anyone's choice."""
+    """Return pixels (C, H, W), C 1 or 3. Refuses transparency, because the background colour is undefined."""
     if isinstance(item.content, np.ndarray):
         array = item.content if item.content.ndim == 3 else item.content[:, :, None]
         if array.shape[2] not in (1, 3):
@@ -90,11 +89,11 @@ def _pixels(item: Item) -> npt.NDArray[np.uint8]:
                 )
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith(("I", "F")):
-                raise ValueError(f"{item.path}: expected 8 bits a channel, got mode {upright.mode}; convert it first")
+                raise ValueError(f"{item.path}: expected 8 bits per channel, got mode {upright.mode}; convert it first")
             if upright.mode in ("1", "L"):
                 return np.asarray(upright.convert("L"))[None]
             if upright.has_transparency_data and np.asarray(upright.convert("RGBA"))[:, :, 3].min() < 255:
-                raise ValueError(f"{item.path}: has transparent pixels; put it on a background first")
+                raise ValueError(f"{item.path}: has transparent pixels; put it on a background colour first")
             return np.ascontiguousarray(np.asarray(upright.convert("RGB")).transpose(2, 0, 1))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ValueError(f"{item.path}: cannot be read as an image ({error})") from None

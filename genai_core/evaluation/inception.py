@@ -1,7 +1,7 @@
-"""The network of the published FID: Inception v3 as TensorFlow had it in December 2015, by torch-fidelity.
+"""The network of the published FID: TensorFlow's Inception v3 of December 2015, from torch-fidelity.
 
-Images of any size come to 299 x 299 on TensorFlow 1's grid, bilinear, without antialias: what every published figure
-was measured with. torchmetrics resizes with antialias unless told otherwise, and then has other features.
+Images of any size are resized to 299 x 299 on TensorFlow 1's grid, bilinear, without antialias, as for every published
+figure. torchmetrics resizes with antialias unless told otherwise, which gives other features.
 """
 
 import io
@@ -22,9 +22,9 @@ RESIZE = "bilinear to 299 x 299 on TensorFlow 1's grid, no antialias"
 
 
 class InceptionNetwork(FeatureNetwork):
-    """Features (N, 2048) of the last pooling, logits (N, 1008) without the last layer's bias: as figures are published.
+    """Features (N, 2048) of the last pooling, logits (N, 1008) without the last layer's bias, as published.
 
-    precision "bf16": convolutions only; the resize stays float32, as bfloat16 has not 256 levels of grey.
+    precision "bf16": convolutions only; the resize stays float32, because bfloat16 cannot represent 256 grey levels.
     """
 
     channels, image_size = None, None
@@ -35,7 +35,7 @@ class InceptionNetwork(FeatureNetwork):
         self.network = _Unloaded(["2048", "logits_unbiased"])
 
     def forward(self, images: Tensor) -> ExtractorOutput:
-        """images: (N, C, H, W) uint8, C 1 or 3; grey ones are shown in all three channels."""
+        """images: (N, C, H, W) uint8, C 1 or 3; grey images are repeated in all three channels."""
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
@@ -45,7 +45,7 @@ class InceptionNetwork(FeatureNetwork):
 
 
 class _Unloaded(FeatureExtractorInceptionV3):  # type: ignore[misc]
-    """The architecture alone. The library's constructor reads a file without `weights_only`: it gets an empty one."""
+    """The architecture without weights: the library's constructor, which reads unsafely, gets an empty file."""
 
     _built = False
 
@@ -57,12 +57,12 @@ class _Unloaded(FeatureExtractorInceptionV3):  # type: ignore[misc]
         self._built = True
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Nothing while the constructor runs; then as any module."""
+        """Ignore the call from the constructor; afterwards load as any module does."""
         return super().load_state_dict(state_dict, strict, assign) if self._built else None
 
 
 def given_inception(config: InceptionExtractorConfig) -> tuple[InceptionNetwork, ExtractorDescription]:
-    """The network with the weights that the config names, checked by their hash, in float32 or bf16.
+    """Return the network with the configured weights, verified by their hash, in float32 or bf16.
 
     weights null: torch-fidelity's download, kept in torch's hub folder. Raises FileNotFoundError or ValueError.
     """
@@ -92,7 +92,7 @@ def _downloaded(sha256: str) -> Path:
             torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), hash_prefix=sha256, progress=False)
         except (OSError, RuntimeError) as error:
             raise ValueError(
-                f"extractor.weights: null, and {URL_INCEPTION_V3} could not be fetched ({error}); fetch it elsewhere "
-                f"and name the file, or put it at {path}"
+                f"extractor.weights is null, and {URL_INCEPTION_V3} could not be downloaded ({error}); download it "
+                f"elsewhere and set extractor.weights to the file, or put it at {path}"
             ) from None
     return path

@@ -1,4 +1,4 @@
-"""How an evaluation is written: a JSON that `dvc metrics diff` reads, and a table of the resamples."""
+"""File formats of an evaluation: JSON for `dvc metrics diff`, and a table of the resamples."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ SIGNIFICANT_DIGITS = 6
 
 
 def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Figures flat by their names, those by class under theirs, {low, high} under "interval", and the protocol."""
+    """Return figures by name (nested for classes), {low, high} under "interval", and the protocol."""
     figures: dict[str, Any] = {name: _rounded(figure.value) for name, figure in evaluation.figures.items()}
     intervals: dict[str, Any] = {
         name: _ends(figure) for name, figure in evaluation.figures.items() if figure.interval is not None
@@ -23,7 +23,7 @@ def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def replicates_csv(evaluation: Evaluation) -> str:
-    """A column a figure, a row a resample; the same row of two models measured alike holds the same images' places."""
+    """Return a table, one column per figure and one row per resample; equal rows of two models are paired."""
     columns = {name: figure.replicates for name, figure in evaluation.figures.items() if figure.replicates is not None}
     rows = np.column_stack(list(columns.values()))
     lines = [",".join(columns), *(",".join(f"{value:.{SIGNIFICANT_DIGITS}g}" for value in row) for row in rows)]

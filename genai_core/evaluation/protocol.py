@@ -1,4 +1,4 @@
-"""Under which conditions a figure was measured; figures of different protocols do not compare. No import of torch."""
+"""Measuring conditions of a figure; figures with different protocols are not comparable. Does not import torch."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -6,17 +6,17 @@ from importlib.metadata import version
 from typing import Any
 
 LIBRARIES = ("torch", "numpy", "torch-fidelity", "pillow")
-# They move figures in the last digits only: stated, but no reason to refuse a comparison.
+# Recorded only: library versions change the last digits, which is no reason to refuse a comparison.
 STATED_ONLY = ("libraries",)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """All that decides a figure, but for the model and how it was sampled."""
+    """Everything that determines a figure, except the model and how it was sampled."""
 
     extractor: str  # kind
     extractor_sha256: str
-    extractor_source_sha256: str  # of the weights' file that was given; empty for one that was trained here
+    extractor_source_sha256: str  # of an external weights file; empty if trained here
     extractor_test_accuracy: float | None
     precision: str
     resize: str
@@ -27,13 +27,13 @@ class Protocol:
     reference_split: str
     reference_images: int
     test_images: int
-    floor_images: int  # held-out real images that the floor was measured on
+    floor_images: int  # held-out real images used for the floor
     generated_images: int
-    seed: int  # image i is drawn from seed + i
+    seed: int  # image i uses seed + i
     is_splits: int
     precision_neighbours: int
     density_neighbours: int
-    pairwise_images: int  # of each set, at most, for figures of all pairs
+    pairwise_images: int  # maximum images per set for figures over all pairs
     fd_inf_points: int
     near_copy_percentile: float
     near_copy_distance: float
@@ -43,21 +43,21 @@ class Protocol:
     libraries: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """The block "protocol" of a metrics file."""
+        """Return the block "protocol" of a metrics file."""
         return asdict(self)
 
 
 def library_versions() -> dict[str, str]:
-    """Of the libraries that computed the figures."""
+    """Return the versions of the libraries that computed the figures."""
     return {name: version(name) for name in LIBRARIES}
 
 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
-    """Raises ValueError, naming each difference, when two metrics files (parsed) have different protocols."""
+    """Raise ValueError, naming each difference, when two parsed metrics files have different protocols."""
     differences = list(_differences(a.get("protocol"), b.get("protocol")))
     if differences:
         raise ValueError(
-            f"figures of different protocols cannot be compared: {'; '.join(differences)}; measure both again"
+            f"figures with different protocols cannot be compared: {'; '.join(differences)}; measure both again"
         )
 
 

@@ -1,4 +1,4 @@
-"""What images are measured against: features and statistics of the real ones, made once a dataset version."""
+"""Reference for measuring: features and statistics of the real images, computed once per dataset version."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ REFERENCE_FILE = "reference.json"
 
 @dataclass(frozen=True)
 class ReferenceDescription:
-    """What reference.json says. `kind`, `extractor_sha256` and `dataset` name what the features were made from."""
+    """Contents of reference.json. `kind`, `extractor_sha256` and `dataset` identify the source of the features."""
 
     kind: str
     extractor_sha256: str
@@ -39,8 +39,8 @@ class ReferenceDescription:
     counts: dict[str, int]  # images by split
     floor_images: int
     floor: dict[str, float]  # each figure of that many held-out images against the train split, by its short name
-    near_copy_distance: float  # to the nearest training image: nearer is a near copy
-    near_identical_distance: float  # to the nearest other image, of as many as a model draws
+    near_copy_distance: float  # to the nearest training image; closer is a near copy
+    near_identical_distance: float  # to the nearest other image, among as many as a model generates
     real_is: float | None  # inception score of the same held-out images; None without class logits
     real_is_std: float | None
 
@@ -52,7 +52,7 @@ class ReferenceDescription:
 
 @dataclass(frozen=True)
 class Reference:
-    """The real images, measured."""
+    """The measured real images."""
 
     description: ReferenceDescription
     splits: dict[Split, RealSet]
@@ -60,7 +60,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class RealImages:
-    """What the features are of."""
+    """Metadata of the images whose features were extracted."""
 
     dataset: str  # fingerprint
     classes: tuple[str, ...]
@@ -72,20 +72,21 @@ class RealImages:
 def build_reference(
     features: dict[Split, Features], images: RealImages, extractor: ExtractorDescription, config: EvaluationConfig
 ) -> Reference:
-    """Statistics of both splits, the floor, and how near real images are to each other.
+    """Compute the statistics of both splits, the floor, and how close real images are to each other.
 
-    The floor is what held-out real images measure against the train split. A Frechet distance of few images is too
-    large, so it is measured on no more images than a model is. Raises ValueError for fewer images than neighbours.
+    The floor is the figures of held-out real images against the train split. A Frechet distance from few images is too
+    large, so the floor uses at most as many images as a model is measured on. Raises ValueError when there are no more
+    images than neighbours.
     """
     splits = {split: real_set(features[split].features, images.labels[split], config) for split in SPLITS}
     test, train = features["test"], features["train"].features
     count = min(len(test.features), config.total_images)
-    # Drawn by chance: the manifest's order may be that of the classes.
+    # Chosen at random, because the manifest may be sorted by class.
     chosen = np.random.default_rng(config.seed).permutation(len(test.features))[:count]
     held_out = sample_set(test.features[chosen], None, config)
     score = None
     if extractor.scores_classes:
-        # The score depends on the images a split: take as many as a generated split has.
+        # The score depends on the number of images per split: use as many as a split of generated images has.
         split_images = config.total_images / config.is_splits
         parts = max(1, min(round(count / split_images), count // LEAST_SPLIT_IMAGES))
         score = inception_score(test.logits[chosen], parts)
@@ -113,7 +114,7 @@ def build_reference(
 
 
 def save_reference(folder: Path, reference: Reference) -> None:
-    """Write a safetensors file a split and reference.json into `folder`."""
+    """Write one safetensors file per split and reference.json into `folder`."""
     sha256 = {}
     for split, part in reference.splits.items():
         path = folder / f"{split}.safetensors"
@@ -137,10 +138,10 @@ def save_reference(folder: Path, reference: Reference) -> None:
 
 
 def load_reference(folder: Path) -> Reference:
-    """The reference in `folder`. Raises FileNotFoundError or ValueError when it is missing or damaged."""
+    """Load the reference in `folder`. Raises FileNotFoundError or ValueError when it is missing or damaged."""
     path = folder / REFERENCE_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"{folder}: no reference there; run `genai run reference`")
+        raise FileNotFoundError(f"{folder}: no reference found; run `genai run reference`")
     try:
         values: dict[str, Any] = json.loads(path.read_text())
         found, sha256 = values.pop("format"), values.pop("sha256")
@@ -157,7 +158,7 @@ def _load_split(path: Path, sha256: str) -> RealSet:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; try `dvc checkout`, or run the stage reference again")
     if _sha256(path) != sha256:
-        raise ValueError(f"{path.name} is not what {REFERENCE_FILE} names")
+        raise ValueError(f"the sha256 of {path.name} differs from the one in {REFERENCE_FILE}")
     arrays = load_file(path)
     features, pairwise = arrays["features"], arrays["pairwise"]
     balls = Manifold(

@@ -1,4 +1,4 @@
-"""Any set of images against any other, without a dataset or a model of ours."""
+"""Measure any set of images against any other, without a dataset or model of this project."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ from genai_core.evaluation.protocol import library_versions
 
 @dataclass(frozen=True)
 class MeasuredSet:
-    """Features of a set in an order of chance, the shape of its images (C, H, W), and each one's class or None."""
+    """Features of a set in random order, the shape of its images (C, H, W), and each image's class or None."""
 
     features: Features
     shape: tuple[int, ...]
@@ -41,7 +41,7 @@ class MeasuredSet:
         return len(self.features.features)
 
     def first(self, count: int | None) -> "MeasuredSet":
-        """The first `count` images, which are some by chance; None: all. Raises ValueError when there are fewer."""
+        """Return the first `count` images, a random subset; None: all. Raises ValueError when there are fewer."""
         if count is None:
             return self
         if not 2 <= count <= len(self):
@@ -52,7 +52,7 @@ class MeasuredSet:
 
 @dataclass(frozen=True)
 class Score:
-    """figures by name, and by class; what a reader must know; all that decides them."""
+    """Figures by name and by class, warnings for the reader, and the protocol."""
 
     figures: dict[str, Figure]
     by_class: dict[str, dict[str, Figure]]
@@ -61,9 +61,9 @@ class Score:
 
 
 def measure_set(extractor: FeatureNetwork, batches: Iterable[ImageBatch], batch_images: int, seed: int) -> MeasuredSet:
-    """One pass over the images, of which only a batch is in memory; then put into an order of chance by `seed`.
+    """Extract features in one pass, with one batch in memory at a time, and shuffle them by `seed`.
 
-    Raises ValueError for fewer than two images, or such as the extractor does not take.
+    Raises ValueError for fewer than two images, or images that the extractor does not accept.
     """
     parts: list[Features] = []
     labels: list[str | None] = []
@@ -73,7 +73,7 @@ def measure_set(extractor: FeatureNetwork, batches: Iterable[ImageBatch], batch_
         labels += batch.labels
         shape = batch.images.shape[1:]
     if len(labels) < 2:
-        raise ValueError(f"expected two images or more to measure, got {len(labels)}")
+        raise ValueError(f"expected at least two images to measure, got {len(labels)}")
     features = np.concatenate([part.features for part in parts])
     logits = np.concatenate([part.logits for part in parts])
     order = np.random.default_rng(seed).permutation(len(labels))
@@ -83,20 +83,20 @@ def measure_set(extractor: FeatureNetwork, batches: Iterable[ImageBatch], batch_
 def score_sets(
     images: MeasuredSet, real: MeasuredSet, extractor: ExtractorDescription, config: EvaluationConfig
 ) -> Score:
-    """The figures of `images` against `real`, with intervals; by class where both have labels.
+    """Compute the figures of `images` against `real`, with intervals, and per class if both have labels.
 
-    near_copies here is the share of images nearer to a real one than real ones usually are to each other. Raises
-    ValueError when the sets' images differ in channels or size, or are fewer than the figures' neighbours.
+    near_copies here is the share of images closer to a real one than real ones usually are to each other. Raises
+    ValueError when the images differ in channels or size, or a set has no more images than the figures' neighbours.
     """
     if images.shape != real.shape:
         raise ValueError(
-            f"images of (C, H, W) {images.shape} against {real.shape}: bring both to one size and to grey or colour "
-            "first; the figures would measure the resizing"
+            f"images of (C, H, W) {images.shape} against {real.shape}: convert both to one size and to grey or colour "
+            "first; otherwise the figures would measure the resizing"
         )
     most = max(config.precision_neighbours, config.density_neighbours)
     for what, count in (("images", len(images)), ("real images", len(real))):
         if count <= most:
-            raise ValueError(f"expected more than {most} {what}, the neighbours of precision and density, got {count}")
+            raise ValueError(f"expected more than {most} {what} (the neighbours of precision and density), got {count}")
     classes = sorted({name for name in (*images.labels, *real.labels) if name is not None})
     own, others = _indices(images.labels, classes), _indices(real.labels, classes)
     sample, against = (
@@ -122,7 +122,7 @@ def score_sets(
             by_class[f"{name}_{kind}_class"] = {classes[label]: figure for label, figure in found.items()}
     too_few = tuple(
         f"{count} {what} for {extractor.feature_dim} features: the Frechet distance is far too large (its bias "
-        "falls with the number of images), and comparable only with one of as many images"
+        "falls with the number of images), and comparable only to one from as many images"
         for what, count in (("images", len(images)), ("real images", len(real)))
         if count <= extractor.feature_dim
     )
@@ -130,17 +130,17 @@ def score_sets(
 
 
 def _near_copy_distance(real: RealSet, config: EvaluationConfig) -> float:
-    """How near real images usually are to each other: some by chance, each to the nearest of all the others.
+    """Distance that is unusually small among real images, from a random subset to the nearest of all others.
 
-    Of all, as copies are looked for among all: the more images there are, the nearer the nearest is.
+    Of all others, because copies are searched among all: nearest neighbours get closer with more images.
     """
-    # The nearest of all is the image itself.
+    # The nearest neighbour is the image itself, so take the second.
     others = nearest(real.features[real.pairwise], real.features, k=2).distances[:, 1]
     return threshold(others, config.near_copy_percentile)
 
 
 def _indices(labels: tuple[str | None, ...], classes: list[str]) -> Labels | None:
-    """Indices (N,) into classes, or None unless every image has a class."""
+    """Return indices (N,) into classes, or None unless every image has a class."""
     if not classes or None in labels:
         return None
     index = {name: i for i, name in enumerate(classes)}

@@ -1,4 +1,4 @@
-"""How far new images are from old ones, beside how far old ones are from old ones."""
+"""Distance between new and old images, relative to the distance among old images."""
 
 from dataclasses import dataclass
 
@@ -9,16 +9,16 @@ from genai_core.evaluation.figures.frechet import frechet_distance
 from genai_core.evaluation.statistics import feature_stats, square_root
 
 SMALL_SIDE = 8
-DRAWS = 5  # a draw costs one eigenvalue problem
+DRAWS = 5  # each costs one eigenvalue problem
 
 
 @dataclass(frozen=True)
 class Shift:
-    """Frechet distances as means over draws; `floor_std` is the floor's standard deviation over them.
+    """Mean Frechet distances over random subsets; `floor_std`: the floor's standard deviation over them.
 
-    images: taken of the new ones, and as many of the old held-out ones for the floor. reference_images: the old
-    training images, which both are measured against. over_floor: about 1 where new images are like the old ones; None
-    where the floor is 0.
+    images: size of the subset of new images, and of old held-out images for the floor. reference_images: the old
+    training images, against which both are measured. over_floor: about 1 if the new images are like the old ones; None
+    if the floor is 0.
     """
 
     frechet_distance: float
@@ -31,7 +31,7 @@ class Shift:
 
     @property
     def too_few(self) -> bool:
-        """Fewer images than features: the covariance is not of full rank, and both distances are large by bias."""
+        """Whether images are fewer than features: the covariance is singular, and both distances are biased up."""
         return self.images < self.dimension
 
 
@@ -43,16 +43,16 @@ def measure_shift(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> Shift:
-    """The Frechet distance (Heusel et al. 2017, eq. 6) of new images' features (N, D) from old training images' (M, D).
+    """Frechet distance (Heusel et al. 2017, eq. 6) of new images' features (N, D) to old training images' (M, D).
 
-    The floor is that of old held-out images (K, D), which an extractor that learned from the old training images has
-    not seen either: against images that it has seen, every new one looks far. A distance of few images is too large,
-    so both are taken of min(N, K) images, drawn by chance. Raises ValueError when N, M or K is below 2.
+    The floor uses old held-out images (K, D), which an extractor trained on the old training images has not seen
+    either: compared with images it has seen, all new images look far away. A distance from few images is too large, so
+    both use min(N, K) images, chosen at random. Raises ValueError when N, M or K is below 2.
     """
     count = min(len(new), len(old_test))
     if count < 2 or len(old_train) < 2:
         raise ValueError(
-            "a distance takes two new images and two old ones of either split at least, got "
+            "a distance needs at least two new images and two old ones of each split, got "
             f"{len(new)} new, {len(old_train)} for training and {len(old_test)} held out"
         )
     reference = feature_stats(old_train)
@@ -77,7 +77,7 @@ def measure_shift(
 
 
 def small_pixels(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """A feature without a network: images (N, C, H, W) uint8 averaged to 8 x 8, scaled to 0..1, as (N, C * 64)."""
+    """Features without a network: images (N, C, H, W) uint8 averaged to 8 x 8, scaled to 0..1, as (N, C * 64)."""
     rows, columns = (_averaging(side) for side in images.shape[2:])
     small = np.einsum("ah,nchw,bw->ncab", rows, images.astype(np.float32) / 255, columns, optimize=True)
     features: npt.NDArray[np.float32] = small.reshape(len(images), -1).astype(np.float32)
@@ -85,7 +85,7 @@ def small_pixels(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 
 def _averaging(side: int) -> npt.NDArray[np.float32]:
-    """Weights (8, side): each row averages the pixels that its eighth of the side touches."""
+    """Return weights (8, side): each row averages the pixels that overlap its eighth of the side."""
     weights = np.zeros((SMALL_SIDE, side), dtype=np.float32)
     for index in range(SMALL_SIDE):
         begin, end = index * side // SMALL_SIDE, -(-(index + 1) * side // SMALL_SIDE)

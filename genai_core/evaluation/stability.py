@@ -1,6 +1,6 @@
-"""How far batches of one model are from each other, beside batches of real images.
+"""Distances between batches of one model, compared with batches of real images.
 
-A stable model draws batches that differ by no more than chance, whatever their seeds and whenever they are drawn.
+Batches of a stable model differ only by chance, regardless of their seeds and when they are generated.
 """
 
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ class Stability:
 def measure_stability(
     features: npt.NDArray[np.floating], real: npt.NDArray[np.floating], seed: int
 ) -> Stability | None:
-    """Of BATCHES consecutive batches of features (N, D), each from seeds of its own, and as large ones of real (M, D),
-    drawn by chance, as many pairs as there are. None for fewer than two images a batch.
+    """Measure BATCHES consecutive batches of features (N, D), each with its own seeds, and of real (M, D).
 
-    Few images make all of these distances large, and alike: compare them with each other only.
+    The real batches are random and as large; there may be fewer of them. Returns None for fewer than two images per
+    batch. With few images all these distances are large, and alike: compare them only with each other.
     """
     images = len(features) // BATCHES
     if images < 2:

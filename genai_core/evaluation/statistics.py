@@ -1,4 +1,4 @@
-"""Mean and covariance of features, and the covariance's square root, which is kept because it is the dear part."""
+"""Mean and covariance of features, and the covariance's square root, which is cached because it is expensive."""
 
 from dataclasses import dataclass
 
@@ -20,10 +20,10 @@ class FeatureStats:
 def feature_stats(features: npt.NDArray[np.floating]) -> FeatureStats:
     """Mean and unbiased covariance of features (N, D), in float64. Raises ValueError when N < 2.
 
-    float64 whatever comes in: torchmetrics takes the features' type, and lower precision moves a Frechet distance.
+    Always float64: torchmetrics uses the features' type, and lower precision changes a Frechet distance.
     """
     if features.ndim != 2 or len(features) < 2:
-        raise ValueError(f"statistics take features (N, D) of two images or more, got shape {features.shape}")
+        raise ValueError(f"statistics need features (N, D) of at least two images, got shape {features.shape}")
     exact = features.astype(np.float64)
     mean = exact.mean(axis=0)
     exact -= mean
@@ -31,8 +31,8 @@ def feature_stats(features: npt.NDArray[np.floating]) -> FeatureStats:
 
 
 def square_root(covariance: Float64) -> Float64:
-    """The symmetric square root (D, D) of a covariance (D, D), singular ones included."""
+    """Symmetric square root (D, D) of a covariance (D, D), which may be singular."""
     values, vectors = np.linalg.eigh(covariance)
-    # Zero eigenvalues, of which there are many when there are fewer images than features, come out slightly negative.
+    # Zero eigenvalues, which are many with fewer images than features, come out slightly negative.
     root: Float64 = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     return root

@@ -1,4 +1,4 @@
-"""The network that learns features from the dataset itself (extractor_training.py)."""
+"""Network that learns features from the dataset itself (extractor_training.py)."""
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +8,10 @@ from genai_core.evaluation.feature_network import ExtractorOutput, FeatureNetwor
 
 
 class Extractor(FeatureNetwork):
-    """A residual CNN with pre-activation (He et al. 2016, arXiv 1603.05027), a standardised embedding, a linear head.
+    """Residual CNN with pre-activation (He et al. 2016, arXiv 1603.05027), a standardised embedding and a linear head.
 
-    Each feature has mean 0 and variance 1 over the training images, so a Frechet distance has a scale: feature_dim is
-    what the variance of the real images amounts to in all.
+    Each feature has mean 0 and variance 1 over the training images, which gives a Frechet distance a scale: the total
+    variance of the real images is feature_dim.
     """
 
     feature_mean: Tensor
@@ -32,9 +32,9 @@ class Extractor(FeatureNetwork):
         super().__init__()
         self.image_size, self.channels = image_size, len(mean)
         self.register_buffer("pixel_mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        # Images of one flat colour have no deviation.
+        # Images of a single flat colour have a standard deviation of 0.
         self.register_buffer("pixel_std", torch.tensor(std).clamp(min=1e-3).view(1, -1, 1, 1), persistent=False)
-        # Half resolution from the first layer on: for the built-in digits full resolution takes twice the time.
+        # Half resolution from the first layer: full resolution takes twice the time for the built-in digits.
         size, features = image_size // 2, width
         layers: list[nn.Module] = [
             nn.Conv2d(self.channels, width, kernel_size=5, stride=2, padding=2, bias=False),
@@ -60,7 +60,7 @@ class Extractor(FeatureNetwork):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; `stride` 2 halves the resolution."""
+    """Two 3x3 convolutions with a shortcut; `stride` 2 halves the resolution."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()

@@ -1,11 +1,11 @@
-"""Any network as an extractor: what a function of torchvision or of the user's own returns.
+"""Any network as an extractor: the result of a function in torchvision or in the user's code.
 
 The protocol: `package.module:function`, called with the configured arguments, returns a torch.nn.Module. The module
-gets (N, 3, H, W), uint8 or normalised float32 as configured, and returns features (N, D), or, with `layer`, that
-submodule's output is flattened to the features and the module's own output (N, K) counts as logits.
+receives (N, 3, H, W), uint8 or normalised float32 as configured, and returns features (N, D). With `layer`, that
+submodule's flattened output is the features, and the module's own output (N, K) is the logits.
 
-The function's code is run with the rights of whoever runs the stage, as any code of the project. Name only what you
-trust. The weights' file is read as plain tensors. The config.json of a saved network is data, which may come from
+The function's code runs with the rights of whoever runs the stage, as any code of the project. Name only code that you
+trust. The weights file is read as plain tensors. The config.json of a saved network is data, which may come from
 another revision or from a remote: it never decides what is called.
 """
 
@@ -21,14 +21,14 @@ from genai_core.config import ExtractorConfig, ModuleExtractorConfig
 from genai_core.evaluation.feature_network import ExtractorDescription, ExtractorOutput, FeatureNetwork
 from genai_core.evaluation.given_weights import load_weights, read_weights
 
-# Of ImageNet's training images, as torchvision's models take them.
+# Statistics of ImageNet's training images, as torchvision's models expect them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PROBE_PX = 64
 MOST_SHOWN = 300  # characters
 
 
 class UserNetwork(FeatureNetwork):
-    """The module with what brings images to it and features out of it."""
+    """The module, with the preprocessing of its images and the extraction of its features."""
 
     channels, image_size = None, None
 
@@ -72,10 +72,10 @@ class UserNetwork(FeatureNetwork):
 
 
 def given_module(config: ModuleExtractorConfig) -> tuple[UserNetwork, ExtractorDescription]:
-    """The configured network with its weights. Raises FileNotFoundError or ValueError that names the key at fault."""
+    """Build the configured network with its weights. Raises FileNotFoundError or ValueError naming the faulty key."""
     settings = _settings(config)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # a network without weights of its own is the same each time
+        torch.manual_seed(0)  # makes a network without a weights file reproducible
         network = _build(config, config.precision)
     source = ""
     if config.weights is not None and config.weights_sha256 is not None:
@@ -101,10 +101,10 @@ def given_module(config: ModuleExtractorConfig) -> tuple[UserNetwork, ExtractorD
 
 
 def named_network(description: ExtractorDescription, config: ExtractorConfig, where: str) -> UserNetwork:
-    """The network of a saved description, with fresh weights, if `config` names the very same.
+    """Rebuild the network of a saved description, with fresh weights, if `config` names exactly the same.
 
-    where: the file of the description, for errors. Raises ValueError, before anything is imported, when `config`, which
-    is the checkout's own, names another function, other arguments, or none.
+    where: file of the description, for errors. Raises ValueError, before importing anything, when `config`, which is
+    the checkout's own, names another function, other arguments, or none.
     """
     if not isinstance(config, ModuleExtractorConfig):
         own = f"extractor.kind {config.kind}"
@@ -125,25 +125,25 @@ def _settings(config: ModuleExtractorConfig) -> dict[str, Any]:
 
 
 def _shown(settings: dict[str, Any]) -> str:
-    """Of data that nobody has checked: no control characters, no more than fits a message."""
+    """Format unchecked data for a message: no control characters, limited length."""
     text = f"{settings.get('factory')!r} with {settings!r}"
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _build(config: ModuleExtractorConfig, precision: str) -> UserNetwork:
-    """The network that the factory returns, with its hooks. Raises ValueError when it cannot be called."""
+    """Call the factory and attach hooks to its network. Raises ValueError when it cannot be called."""
     module, _, name = config.factory.partition(":")
     try:
         network = getattr(importlib.import_module(module), name)(**config.arguments)
-    except Exception as error:  # whatever the user's code raises
+    except Exception as error:  # the user's code can raise anything
         raise ValueError(f"extractor.factory: {config.factory}: {type(error).__name__}: {error}") from error
     if not isinstance(network, nn.Module):
         raise ValueError(
             f"extractor.factory: {config.factory}: expected a torch.nn.Module, got {type(network).__name__}"
         )
     if not any(True for _ in network.parameters()):
-        raise ValueError(f"extractor.factory: {config.factory}: a network without any parameters")
+        raise ValueError(f"extractor.factory: {config.factory}: the network has no parameters")
     try:
         return UserNetwork(network, config.layer, config.resize_px, config.scaling, precision)
     except AttributeError as error:
-        raise ValueError(f"extractor.layer: {config.factory} has none of that name ({error})") from None
+        raise ValueError(f"extractor.layer: {config.factory} has no such layer ({error})") from None

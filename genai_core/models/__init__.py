@@ -1,1 +1,1 @@
-"""The model families, one file each behind one small protocol, and their saved form."""
+"""Model families, one file each behind a small common protocol, and their file format."""

@@ -1,4 +1,4 @@
-"""A trained model on disk: two safetensors files, config.json and card.md. Loading one runs no code from it."""
+"""A trained model on disk: two safetensors files, config.json and card.md. Loading it runs no code from the files."""
 
 import hashlib
 import importlib
@@ -17,35 +17,35 @@ from genai_core.models.protocol import GenerativeModel, ImageShape
 
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"  # the sampled network, averaged over training
-TRAINING_FILE = "training.safetensors"  # what going on with training needs besides, such as a GAN's discriminator
+TRAINING_FILE = "training.safetensors"  # what training needs in addition, such as a GAN's discriminator
 CONFIG_FILE = "config.json"
 CARD_FILE = "card.md"
 
-# Not the sampling section: it may change after the training, and then this file would say what is no longer so.
+# Without the sampling section: it may change after training, and the file would then be out of date.
 _RECIPE_KEYS = ("family", "network", "objective", "training")
 _RECIPE: TypeAdapter[ModelRecipe] = TypeAdapter(ModelRecipe)
 
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What config.json says of a model."""
+    """Contents of a model's config.json."""
 
     config: ModelRecipe
     shape: ImageShape
-    dataset: str  # fingerprint of the dataset that it was trained on
-    parameters: int  # of the network that draws
+    dataset: str  # fingerprint of the dataset it was trained on
+    parameters: int  # of the network that generates images
     training_summary: dict[str, Any]
     sha256: dict[str, str]  # of the weights, by file name
 
 
 def recipe_values(config: ModelRecipe) -> dict[str, Any]:
-    """What shapes a model's weights, as JSON values: the config without its sampling section."""
+    """Return what determines a model's weights as JSON values: the config without its sampling section."""
     values = config.model_dump(mode="json")
     return {name: values[name] for name in _RECIPE_KEYS}
 
 
 def build_model(config: ModelRecipe, shape: ImageShape) -> GenerativeModel:
-    """A model with fresh weights, drawn from torch's global generator."""
+    """Build a model with random weights from torch's global generator."""
     family = importlib.import_module(f"genai_core.models.{config.family}")
     return cast(GenerativeModel, family.build(config, shape))
 
@@ -53,13 +53,13 @@ def build_model(config: ModelRecipe, shape: ImageShape) -> GenerativeModel:
 def save_model(
     folder: Path, model: GenerativeModel, config: ModelRecipe, *, dataset: str, training_summary: dict[str, Any]
 ) -> None:
-    """Write `model` into the existing `folder`. Equal arguments make equal bytes.
+    """Write `model` into the existing `folder`. Equal arguments give equal bytes.
 
     dataset: fingerprint of the training data. training_summary: JSON values that are the same in every run of the same
     training (no times).
     """
     drawing, rest = _split_state(model)
-    # Not save_file: the files that it makes are for their owner's eyes only.
+    # Not save_file: the files it creates are readable only by their owner.
     (folder / WEIGHTS_FILE).write_bytes(save(drawing))
     (folder / TRAINING_FILE).write_bytes(save(rest))
     description = ModelDescription(
@@ -75,7 +75,7 @@ def save_model(
 
 
 def load_model(folder: Path, device: str = "cpu") -> GenerativeModel:
-    """The model in `folder`, ready to sample.
+    """Load the model in `folder`, ready to sample.
 
     Raises FileNotFoundError or ValueError that say what is wrong with the folder.
     """
@@ -86,7 +86,7 @@ def load_model(folder: Path, device: str = "cpu") -> GenerativeModel:
 
 
 def load_for_training(folder: Path) -> GenerativeModel:
-    """The model in `folder` with all that training goes on from. Raises as load_model does."""
+    """Load the model in `folder` with everything needed to continue training. Raises as load_model does."""
     description = read_config(folder)
     model = build_model(description.config, description.shape)
     _load_weights(model, description, folder, (WEIGHTS_FILE, TRAINING_FILE))
@@ -94,10 +94,10 @@ def load_for_training(folder: Path) -> GenerativeModel:
 
 
 def read_config(folder: Path) -> ModelDescription:
-    """What config.json in `folder` says. Raises FileNotFoundError or ValueError."""
+    """Read config.json in `folder`. Raises FileNotFoundError or ValueError."""
     path = folder / CONFIG_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"{folder}: no model there: expected a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
+        raise FileNotFoundError(f"{folder}: no model found: expected a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
     try:
         values = json.loads(path.read_text())
         found = values.get("format")
@@ -121,8 +121,8 @@ def read_config(folder: Path) -> ModelDescription:
 
 
 def parse_sampling(family: str, values: dict[str, Any]) -> Any:
-    """`values`, such as those in selection.json, as the sampling section of that family. Raises ValueError."""
-    # Diffusion models that were promoted before there were these options are drawn as they were.
+    """Parse `values`, for example from selection.json, as a family's sampling section. Raises ValueError."""
+    # Diffusion models promoted before these options existed are sampled as they were.
     earlier = {"guidance_interval": None, "noise_levels": None} if family == "diffusion" else {}
     try:
         return _sampling_section(family).model_validate(earlier | values)
@@ -138,15 +138,15 @@ def _sampling_section(family: str) -> Any:
         for member in get_args(get_args(ModelConfig)[0])
     }
     if family not in fields:
-        raise ValueError(f"there is no model family {family!r}; there are: {', '.join(fields)}")
+        raise ValueError(f"no such model family: {family!r}; available: {', '.join(fields)}")
     return fields[family]["sampling"].annotation
 
 
 def _split_state(model: GenerativeModel) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The state of the network that draws, with its own names, and the rest of the model's state."""
+    """Return the state of the image-generating network, under its own names, and the rest of the model's state."""
     network = model.sampled_network()
     prefix = next(name for name, module in model.named_modules() if module is network) + "."
-    # Contiguous: safetensors refuses other memory formats, such as channels_last.
+    # Contiguous: safetensors rejects other memory formats, such as channels_last.
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     drawing = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     return drawing, {name: tensor for name, tensor in state.items() if not name.startswith(prefix)}
@@ -156,9 +156,9 @@ def _load_weights(model: GenerativeModel, description: ModelDescription, folder:
     for name in names:
         path = folder / name
         if not path.is_file():
-            raise FileNotFoundError(f"{folder}: {name} is missing; the model was copied or pulled in part")
+            raise FileNotFoundError(f"{folder}: {name} is missing; the model was copied or pulled only in part")
         if _sha256(path) != description.sha256.get(name):
-            raise ValueError(f"{path}: its content is not what {CONFIG_FILE} names; damaged, or of another model")
+            raise ValueError(f"{path}: its sha256 differs from the one in {CONFIG_FILE}; damaged, or of another model")
         expected = _split_state(model)[0 if name == WEIGHTS_FILE else 1]
         try:
             found = load_file(path)
@@ -198,9 +198,9 @@ def _card(description: ModelDescription) -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| draws | {shape.image_size} x {shape.image_size} pixels, {'colour' if shape.channels == 3 else 'grey'} |",
+        f"| images | {shape.image_size} x {shape.image_size} pixels, {'colour' if shape.channels == 3 else 'grey'} |",
         f"| classes | {', '.join(shape.classes) or 'none: unconditional'} |",
-        f"| parameters | {description.parameters:,} in the network that draws |",
+        f"| parameters | {description.parameters:,} in the network that generates images |",
         f"| dataset | fingerprint `{description.dataset}` |",
         f"| weights | sha256 `{description.sha256[WEIGHTS_FILE]}` |",
         "",
@@ -219,7 +219,7 @@ def _card(description: ModelDescription) -> str:
 
 
 def _training(summary: dict[str, Any]) -> list[str]:
-    """The summary's values, then its lists, such as curves, each as a table of its own."""
+    """Format the summary's values, then each of its lists, such as curves, as its own table."""
     lists = {name: rows for name, rows in summary.items() if rows and isinstance(rows, list)}
     lines = _table({name: value for name, value in summary.items() if name not in lists})
     for name, rows in lists.items():

@@ -1,12 +1,12 @@
-"""Diffusion, by one of two objectives on one network.
+"""Diffusion models with one of two objectives on the same network.
 
 edm: preconditioning, weighting, noise levels and sampler of Karras et al. 2022 (arXiv 2206.00364). flow: flow
 matching on a linear path (Lipman et al. 2023, arXiv 2210.02747; Liu et al. 2023, arXiv 2209.03003) with logit-normal
 times (Esser et al. 2024, arXiv 2403.03206).
 
-The path of a flow from image to noise, (1 - t) x / s + t n for images of deviation s, is that of a diffusion with noise
-level sigma = s t / (1 - t), but for a scale. So both are denoisers of x + sigma n, and differ in how they scale the
-network's input, output and loss, and in the time in which they are drawn. Logit-normal t is log-normal sigma / s.
+Up to scale, a flow's path from image to noise, (1 - t) x / s + t n for images of standard deviation s, is a diffusion
+path with noise level sigma = s t / (1 - t). Both are therefore denoisers of x + sigma n. They differ in the scaling of
+the network's input, output and loss, and in the time variable of sampling. Logit-normal t is log-normal sigma / s.
 """
 
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ from genai_core.models.networks.diffusion.ode import euler, heun, multistep
 from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, Part, check_labels, seeded_noise, to_uint8
 
-_RHO = 7.0  # of the sampler's noise levels (Karras et al. 2022, table 1)
-_TAIL = 1e-9  # of the normal distribution, beyond which no noise level is drawn: its ends are infinite
+_RHO = 7.0  # exponent of the sampler's noise levels (Karras et al. 2022, table 1)
+_TAIL = 1e-9  # tails of the normal distribution that are cut off, because they would give infinite noise levels
 
 
 def build(config: DiffusionRecipe, shape: ImageShape) -> "Diffusion":
-    """A diffusion model with fresh weights."""
+    """Build a diffusion model with random weights."""
     return Diffusion(config, shape)
 
 
 class Diffusion(GenerativeModel):
-    """A denoiser for every noise level; images are drawn by following its probability flow from noise to none."""
+    """A denoiser for every noise level; sampling follows its probability flow from noise to a clean image."""
 
     family = "diffusion"
     phases = ("denoiser",)
@@ -85,16 +85,16 @@ class Diffusion(GenerativeModel):
             augmented = augment(images, objective.augment, objective.augment_share, generator)
             images, parameters = augmented.images, augmented.parameters
         denoised = self.denoise(images + column(sigma) * noise, sigma, labels, parameters)
-        # What the network's own error is multiplied with in the denoiser's.
+        # The factor of the network's error in the denoiser's error.
         scale = self.preconditioning(sigma).output
         value = (((denoised - images) / column(scale)) ** 2).mean()
         return Loss(value, {"loss": value.detach()})
 
     def _spread_normal(self, count: int, generator: Generator) -> Tensor:
-        """Standard normal numbers (count,): the batch has one in each of as many equally likely intervals as images.
+        """Standard normal numbers (count,), stratified: one in each of as many equally likely intervals as images.
 
-        So every batch has all noise levels, and its gradient varies less (Kingma et al. 2021, arXiv 2107.00630,
-        appendix I.1). Each number alone is normal, as if drawn freely.
+        Every batch thus covers all noise levels, and its gradient varies less (Kingma et al. 2021, arXiv 2107.00630,
+        appendix I.1). Each number by itself is still normally distributed.
         """
         part = self.part or Part(0, count, count)
         device = generator.device
@@ -105,17 +105,17 @@ class Diffusion(GenerativeModel):
         return normal
 
     def preconditioning(self, sigma: Tensor) -> "Preconditioning":
-        """The scales of this model's objective at noise levels sigma (B,)."""
+        """Return the scales of this model's objective at noise levels sigma (B,)."""
         scales = flow_preconditioning if self.objective.kind == "flow" else preconditioning
         return scales(sigma, self.objective.sigma_data)
 
     def denoise(
         self, images: Tensor, sigma: Tensor, labels: Tensor | None, augmentation: Tensor | None = None
     ) -> Tensor:
-        """The expected clean images, from images (B, C, H, W) with noise of standard deviation sigma (B,).
+        """Estimate the clean images from images (B, C, H, W) with noise of standard deviation sigma (B,).
 
         labels (B,) int64, the number of classes for "no label"; None for an unconditional model. augmentation (B, 4):
-        what was done to the clean images, None for nothing (Karras et al. 2022, eq. 7).
+        how the clean images were augmented, None for not at all (Karras et al. 2022, eq. 7).
         """
         scale = self.preconditioning(sigma)
         inputs = (column(scale.input) * images).contiguous(memory_format=torch.channels_last)
@@ -125,12 +125,12 @@ class Diffusion(GenerativeModel):
 
     @torch.no_grad()
     def sample(self, labels: Tensor | None, seeds: Tensor, sampling: DiffusionSampling) -> Tensor:
-        """As the protocol says. Raises ValueError for guidance of a model that was trained with all labels, too."""
+        """Sample as the protocol says. Also raises ValueError for guidance of a model trained without label dropout."""
         check_labels(labels, self.shape, len(seeds))
         if labels is not None and sampling.guidance_scale != NO_GUIDANCE and not self.objective.label_dropout:
             raise ValueError(
-                f"sampling.guidance_scale: got {sampling.guidance_scale}; allowed: {NO_GUIDANCE}, as this model was "
-                "trained with objective.label_dropout 0 and knows no image without its label"
+                f"sampling.guidance_scale: got {sampling.guidance_scale}; allowed: {NO_GUIDANCE}, because this model "
+                "was trained with objective.label_dropout 0 and cannot generate images without a label"
             )
         device = next(self.network.parameters()).device
         size = self.shape.image_size
@@ -141,7 +141,7 @@ class Diffusion(GenerativeModel):
         if sampling.noise_levels is not None:
             levels = [*sampling.noise_levels, 0.0]
         if sampling.sampler == "multistep":
-            # Of denoisers, whatever their objective: it steps in noise levels.
+            # Works with the denoiser of either objective, because it steps in noise levels.
             return to_uint8(
                 multistep(
                     lambda images, sigma: self._guided(images, sigma, labels, sampling),
@@ -165,14 +165,14 @@ class Diffusion(GenerativeModel):
             clean = self._guided(images * (std + sigma), sigma, labels, sampling) / std
             return (images - clean) / time
 
-        # At the first time images are nearly noise alone, as with edm.
+        # At the first time the images are almost pure noise, as with edm.
         return to_uint8(solve(velocity, noise * times[0], times) * std)
 
     def _guided(self, images: Tensor, sigma: float, labels: Tensor | None, sampling: DiffusionSampling) -> Tensor:
-        """Classifier-free guidance (Ho and Salimans 2022): away from the unconditional estimate, by `guidance_scale`.
+        """Classifier-free guidance (Ho and Salimans 2022): move away from the unconditional estimate.
 
-        Outside `guidance_interval` the conditional estimate alone: at high noise guidance costs variety, at low noise
-        it changes little (Kynkäänniemi et al. 2024, arXiv 2404.07724), and the network is asked once instead of twice.
+        Outside `guidance_interval`, use only the conditional estimate: at high noise guidance reduces variety, at low
+        noise it changes little (Kynkäänniemi et al. 2024, arXiv 2404.07724), and this saves one network call.
         """
         sigmas = images.new_full((len(images),), sigma)
         conditional = self.denoise(images, sigmas, labels)
@@ -195,7 +195,7 @@ class Preconditioning:
 
 
 def preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
-    """The scales under which the network's input and target have unit variance at each noise level sigma (B,)."""
+    """Scales that give the network's input and target unit variance at each noise level sigma (B,)."""
     variance = sigma**2 + sigma_data**2
     return Preconditioning(
         skip=sigma_data**2 / variance,
@@ -206,17 +206,17 @@ def preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
 
 
 def noise_levels(steps: int, sigma_min: float, sigma_max: float) -> list[float]:
-    """The sampler's noise levels: `steps` from sigma_max down to sigma_min, then 0 (Karras et al. 2022, eq. 5)."""
+    """Return the sampler's noise levels: `steps` from sigma_max to sigma_min, then 0 (Karras et al. 2022, eq. 5)."""
     top, bottom = sigma_max ** (1 / _RHO), sigma_min ** (1 / _RHO)
     shares = [step / max(steps - 1, 1) for step in range(steps)]
     return [(top + share * (bottom - top)) ** _RHO for share in shares] + [0.0]
 
 
 def flow_preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
-    """The scales under which the network gives the path's velocity n - x / sigma_data at each noise level sigma (B,).
+    """Scales with which the network predicts the path's velocity n - x / sigma_data at noise levels sigma (B,).
 
     With t = sigma / (sigma + sigma_data), the path's image is (x + sigma n) / (sigma + sigma_data), and x / sigma_data
-    is that image less t times the velocity.
+    is that image minus t times the velocity.
     """
     total = sigma + sigma_data
     return Preconditioning(
@@ -228,5 +228,5 @@ def flow_preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
 
 
 def column(values: Tensor) -> Tensor:
-    """(B,) as (B, 1, 1, 1), to scale images with."""
+    """Reshape (B,) to (B, 1, 1, 1), to scale images."""
     return values[:, None, None, None]

@@ -1,7 +1,7 @@
 """GAN: relativistic pairing loss, gradient penalties on real and generated images, networks without normalisation.
 
 After Huang et al. 2025, "The GAN is dead; long live the GAN!" (R3GAN, arXiv 2501.05441). As in their published training
-code, the penalties are those of the images before augmentation: it is a part of what is differentiated.
+code, the penalties are gradients with respect to the images before augmentation, so they differentiate it too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,20 +18,20 @@ from genai_core.models.networks.gan.diversity import diversity
 from genai_core.models.networks.gan.residual import Discriminator, Generator
 from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, Part, check_labels, seeded_noise, to_uint8
 
-# A healthy generator's images soon differ by half as much as real ones and more; one that has collapsed draws one image
-# a class, with a distance of a few hundredths.
+# A healthy generator's images soon differ at least half as much as real ones. A collapsed one generates one image per
+# class, with a ratio of a few hundredths.
 _COLLAPSED_DIVERSITY = 0.15
-# Where the discriminator's loss is as small as that, the generator's gradient has vanished.
+# With such a small discriminator loss, the generator's gradient has vanished.
 _WON_LOSS = 1e-3
 
 
 def build(config: GanRecipe, shape: ImageShape) -> "Gan":
-    """A GAN with fresh weights."""
+    """Build a GAN with random weights."""
     return Gan(config, shape)
 
 
 class Gan(GenerativeModel):
-    """A generator, and the discriminator that it is trained against."""
+    """A generator, and the discriminator it is trained against."""
 
     family = "gan"
     phases = ("discriminator", "generator")
@@ -52,7 +52,7 @@ class Gan(GenerativeModel):
         return list((self.discriminator if phase == "discriminator" else self.generator).parameters())
 
     def learning_rate_factor(self, phase: str) -> float:
-        """Two time scales (Heusel et al. 2017): against a slow discriminator the generator draws one image a class."""
+        """Two time scales (Heusel et al. 2017): a slow discriminator lets the generator collapse."""
         return self.objective.discriminator_rate_factor if phase == "discriminator" else 1.0
 
     def sampled_network(self) -> nn.Module:
@@ -79,7 +79,8 @@ class Gan(GenerativeModel):
     ) -> Loss:
         with torch.no_grad():
             drawn = self.generator(latents, labels)
-        # The penalties, which are differentiated twice, cost the most: a share of the batch estimates them well enough.
+        # The penalties are the most expensive part (second derivatives); a share of the batch estimates them well
+        # enough.
         part = self.part or Part(0, len(images), len(images))
         chosen = penalised(part, self.objective.penalty_share)
         others = [index for index in range(len(images)) if index not in set(chosen)]
@@ -89,14 +90,14 @@ class Gan(GenerativeModel):
         margins, squares = [], images.new_zeros(2)
         if chosen:
             scores = self._scores(*_chosen(chosen, reals, fakes, labels))
-            # Both penalties in one pass: each score depends on its own image alone.
+            # Both penalties in one pass, because each score depends only on its own image.
             squares = torch.stack([half.sum() for half in gradient_penalty(scores.flatten(), both).chunk(2)])
             margins.append(_margin(scores))
         if others:
             margins.append(_margin(self._scores(*_chosen(others, reals.detach(), fakes.detach(), labels))))
         margin = torch.cat(margins)
         value = relativistic_loss(margin)
-        # Means over the penalised images of the whole batch: the step weighs a part by its share of all images.
+        # Means over the penalised images of the whole batch: the step weights a part by its share of all images.
         r1, r2 = squares / penalties(part.whole, self.objective.penalty_share) * (part.whole / len(images))
         figures = {"discriminator_loss": value, "score_margin": margin.mean(), "r1": r1, "r2": r2}
         figures["diversity"] = diversity(drawn, images, labels)
@@ -111,24 +112,24 @@ class Gan(GenerativeModel):
             self.ada.update(figures["score_sign"], batch_images)
 
     def alarm(self, figures: Mapping[str, float]) -> str | None:
-        """Collapse: the generator draws nearly one image a class, or the discriminator has won for good."""
+        """Detect collapse: nearly one image per class, or a discriminator that has won for good."""
         if figures["diversity"] < _COLLAPSED_DIVERSITY:
             return (
-                f"the generator has collapsed: its images differ by {figures['diversity']:.3f} of what real ones of a "
-                f"class differ by (a healthy one: above {_COLLAPSED_DIVERSITY}); raise objective.r1_gamma, or lower "
+                f"the generator has collapsed: its images differ by {figures['diversity']:.3f} times as much as real "
+                f"ones within a class (healthy: above {_COLLAPSED_DIVERSITY}); raise objective.r1_gamma, or lower "
                 "training.learning_rate"
             )
         if figures["discriminator_loss"] < _WON_LOSS:
             return (
-                f"the discriminator has won: its loss is {figures['discriminator_loss']:.2g}, with scores of real "
-                f"images {figures['score_margin']:.3g} above the generated ones', and the generator learns nothing "
-                "from it; raise objective.r1_gamma, lower objective.discriminator_rate_factor, or augment "
+                f"the discriminator has won: its loss is {figures['discriminator_loss']:.2g}, real images score "
+                f"{figures['score_margin']:.3g} above generated ones, and the generator no longer learns; raise "
+                "objective.r1_gamma, lower objective.discriminator_rate_factor, or augment "
                 "(objective.augment_policy)"
             )
         return None
 
     def _scores(self, reals: Tensor, fakes: Tensor, labels: Tensor | None) -> Tensor:
-        """Scores (2, B) of real and of generated images, (B, C, H, W) each, with the same labels (B,)."""
+        """Score real and generated images, (B, C, H, W) each, with the same labels (B,): (2, B)."""
         images = torch.cat([reals, fakes]).contiguous(memory_format=torch.channels_last)
         scores: Tensor = self.discriminator(images, None if labels is None else torch.cat([labels, labels]))
         return scores.reshape(2, -1)
@@ -146,14 +147,14 @@ class Gan(GenerativeModel):
 
 
 def penalties(whole: int, share: float) -> int:
-    """On how many images of a batch of `whole` the gradient penalties are taken."""
+    """Return the number of images with gradient penalties in a batch of `whole` images."""
     return max(1, round(whole * share))
 
 
 def penalised(part: Part, share: float) -> list[int]:
-    """Which of the part's images the penalties are taken on, counted from its first.
+    """Return which of the part's images are penalised, as indices within the part.
 
-    Spread evenly over the batch, so that every process has as many; the same ones however the batch is parted.
+    They are spread evenly over the batch, so that every process has as many, and do not depend on how it is divided.
     """
     count, whole = penalties(part.whole, share), part.whole
     return [
@@ -164,7 +165,7 @@ def penalised(part: Part, share: float) -> list[int]:
 
 
 def relativistic_loss(margin: Tensor) -> Tensor:
-    """Mean of log(1 + exp(-margin)); margin (B,): how far one side's scores are above their pairs'.
+    """Mean of log(1 + exp(-margin)); margin (B,): how far one side's scores are above their partners'.
 
     The discriminator's margin is real - fake; the generator's is fake - real (Huang et al. 2025, eq. 2).
     """
@@ -172,17 +173,17 @@ def relativistic_loss(margin: Tensor) -> Tensor:
 
 
 def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
-    """Squared norm of the gradient of the scores with respect to each image, (B,); 0 where no score comes from it.
+    """Squared norm of the gradient of the scores with respect to each image, (B,); 0 for images without a score.
 
-    R1 on real images, R2 on generated ones (Mescheder et al. 2018, eq. 9). scores (S,), each made of one of the images
-    (B, C, H, W), which require a gradient. Differentiable.
+    R1 on real images, R2 on generated ones (Mescheder et al. 2018, eq. 9). scores (S,), each computed from one of the
+    images (B, C, H, W), which require a gradient. Differentiable.
     """
     (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
     return gradient.float().square().sum(dim=(1, 2, 3))
 
 
 def _margin(scores: Tensor) -> Tensor:
-    """How far real images' scores are above their pairs', (B,); scores (2, B), the real ones first."""
+    """Return how far real images' scores are above their partners', (B,); scores (2, B), the real ones first."""
     return scores[0] - scores[1]
 
 
@@ -195,5 +196,5 @@ def _chosen(
 
 @cache
 def _on_device(indices: tuple[int, ...], device: torch.device) -> Tensor:
-    """Kept: a step that is recorded on a GPU copies nothing to it."""
+    """Cached, because a step recorded on a GPU must not copy data to it."""
     return torch.tensor(indices, device=device)

@@ -1,8 +1,8 @@
 """VAE: a Gaussian likelihood with a learned variance, and a learned prior.
 
-The likelihood of a channel's pixels is N(decoded, s^2), with one s a channel: at each step the most likely one for the
-batch, which is the root of the mean squared error (sigma-VAE, Rybkin et al. 2021, arXiv 2006.13202, eq. 8). So nobody
-has to weigh reconstruction against KL. Images are drawn as the likelihood's mean.
+The likelihood of a channel's pixels is N(decoded, s^2), with one s per channel. At each step s is the most likely value
+for the batch, the root of the mean squared error (sigma-VAE, Rybkin et al. 2021, arXiv 2006.13202, eq. 8). This removes
+the need to weight reconstruction against KL. Samples are the likelihood's mean.
 """
 
 import math
@@ -16,19 +16,20 @@ from genai_core.config import VaeRecipe, VaeSampling
 from genai_core.models.networks.vae.autoencoder import Autoencoder, Posterior
 from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, seeded_noise, to_uint8
 
-# A deviation below half a grey level of 255 is rounding: without a floor, flat images have an infinite likelihood.
+# A standard deviation below half a grey level of 255 is rounding. Without a minimum, flat images have infinite
+# likelihood.
 _SMALLEST_STD = 1 / 255
 _PICTURE_COLUMNS = 10
-_SMALLEST_SINE = 1e-3  # of the angle of an arc: below it the quotient is all rounding
+_SMALLEST_SINE = 1e-3  # of the angle of an arc: below it, rounding dominates the quotient
 
 
 def build(config: VaeRecipe, shape: ImageShape) -> "Vae":
-    """A VAE with fresh weights."""
+    """Build a VAE with random weights."""
     return Vae(config, shape)
 
 
 class Vae(GenerativeModel):
-    """An encoder from images to a Gaussian over latents, a prior of these, and a decoder back."""
+    """An encoder from images to a Gaussian over latents, a prior of the latents, and a decoder back to images."""
 
     family = "vae"
     phases = ("autoencoder",)
@@ -50,18 +51,18 @@ class Vae(GenerativeModel):
             config.network.flow_layers,
         )
         self.network = network.to(memory_format=torch.channels_last)
-        # A buffer, so that a resumed or fine-tuned model goes on with the KL's weight where it was.
+        # A buffer, so that a resumed or fine-tuned model continues with the same KL weight.
         self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
 
     def phase_parameters(self, phase: str) -> Sequence[Parameter]:  # noqa: ARG002 - there is one
         return list(self.network.parameters())
 
     def sampled_network(self) -> nn.Module:
-        """With the encoder: reconstructions are drawn by the averaged weights too."""
+        """Includes the encoder, so that reconstructions use the averaged weights too."""
         return self.network
 
     def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:  # noqa: ARG002
-        """The negative evidence lower bound in nats a pixel value; the KL's weight rises over kl_warmup_images."""
+        """Negative evidence lower bound in nats per pixel value; the KL weight rises over kl_warmup_images."""
         noise = torch.randn((len(images), self.network.latent_dim), generator=generator, device=generator.device)
         noise = noise.to(images.device)
         condition = self.network.condition(labels, len(images))
@@ -71,7 +72,7 @@ class Vae(GenerativeModel):
         divergence = (posterior_log_density(posterior, noise) - prior_log_density).mean()
         std = likelihood_std(images, self.network.decoder(latents, condition))
         weight = self._kl_weight()
-        # With the most likely s the squared errors over 2 s^2 come to 1/2 a value.
+        # With the most likely s, the squared errors over 2 s^2 add up to 1/2 per value.
         value = (std.log() + 0.5 + 0.5 * math.log(2 * math.pi)).mean() + weight * divergence / images[0].numel()
         figures = {"loss": value, "kl": divergence, "output_std": std.mean()}
         return Loss(value, {name: figure.detach() for name, figure in figures.items()})
@@ -92,10 +93,10 @@ class Vae(GenerativeModel):
 
     @torch.no_grad()
     def pictures(self, images: Tensor, labels: Tensor | None) -> Mapping[str, Tensor]:
-        """reconstructions: images above what becomes of them. interpolations: a row from one image to the next.
+        """Return reconstructions (images above their decoded versions) and interpolations (rows between two images).
 
-        The way goes through the prior's noise, on an arc in equal steps, where what lies between is as likely as the
-        ends; its class is the first image's.
+        Interpolations follow an arc in the prior's noise in equal steps, where the points between are as likely as the
+        ends; the class is that of the first image.
         """
         images = images[: 2 * _PICTURE_COLUMNS]
         labels = None if labels is None else labels[: len(images)]
@@ -118,16 +119,16 @@ class Vae(GenerativeModel):
 
 
 def likelihood_std(images: Tensor, decoded: Tensor) -> Tensor:
-    """The most likely standard deviation of each channel's pixels, (C,); images and decoded (B, C, H, W)."""
+    """Return the most likely standard deviation of each channel's pixels, (C,); images and decoded (B, C, H, W)."""
     return (images - decoded.float()).square().mean(dim=(0, 2, 3)).sqrt().clamp(min=_SMALLEST_STD)
 
 
 def slerp(begins: Tensor, ends: Tensor, share: float) -> Tensor:
-    """Points (B, dim) on the arcs from begins to ends, (B, dim) each, when `share` of the angle is over.
+    """Return points (B, dim) on the arcs from begins to ends, (B, dim) each, at `share` of the angle.
 
-    Spherical interpolation (Shoemake 1985). A straight line between two draws of a standard normal passes nearer to 0
-    than any draw of many dimensions lies (White 2016, arXiv 1609.04468). Where both point in one direction, or into
-    opposite ones, there is no single arc, and the way is straight.
+    Spherical interpolation (Shoemake 1985). A straight line between two samples of a standard normal distribution in
+    many dimensions passes closer to 0 than any sample lies (White 2016, arXiv 1609.04468). For parallel or opposite
+    vectors there is no unique arc, and the line is straight.
     """
     cosine = functional.cosine_similarity(begins, ends, dim=1).clamp(-1.0, 1.0)
     angle = cosine.arccos()[:, None]
@@ -136,5 +137,5 @@ def slerp(begins: Tensor, ends: Tensor, share: float) -> Tensor:
 
 
 def posterior_log_density(posterior: Posterior, noise: Tensor) -> Tensor:
-    """Logarithm of the posterior's density at the latents that noise (B, latent_dim) makes, (B,)."""
+    """Logarithm of the posterior's density at the latents from noise (B, latent_dim): (B,)."""
     return -0.5 * (noise.square() + posterior.log_variance + math.log(2 * math.pi)).sum(dim=1)

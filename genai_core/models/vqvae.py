@@ -1,7 +1,7 @@
-"""VQ-VAE: images as tokens (van den Oord et al. 2017, arXiv 1711.00937), and a transformer that writes such tokens.
+"""VQ-VAE: images as tokens (van den Oord et al. 2017, arXiv 1711.00937), and a transformer that generates tokens.
 
-The tokens come from finite scalar quantisation (FSQ) rather than from a codebook: measured on Fashion-MNIST beside an
-EMA codebook with revival of dead codes, the error is the same at a lower perplexity, so the prior has less to learn
+The tokens come from finite scalar quantisation (FSQ) instead of a codebook. Measured on Fashion-MNIST against an EMA
+codebook with revival of dead codes, the error is the same at a lower perplexity, so the prior has less to learn
 (docs/architecture.md has the figures), and nothing can collapse.
 """
 
@@ -21,12 +21,12 @@ _PICTURE_COLUMNS = 10
 
 
 def build(config: VqvaeRecipe, shape: ImageShape) -> "Vqvae":
-    """A VQ-VAE with fresh weights. Raises ValueError when the stride does not fit the image."""
+    """Build a VQ-VAE with random weights. Raises ValueError when the stride does not fit the image."""
     return Vqvae(config, shape)
 
 
 class Vqvae(GenerativeModel):
-    """A tokenizer, trained for the first part of a run, and a prior of its tokens, trained in the rest."""
+    """A tokenizer, trained in the first part of a run, and a prior of its tokens, trained in the rest."""
 
     family = "vqvae"
     phases = ("tokenizer", "prior")
@@ -42,21 +42,21 @@ class Vqvae(GenerativeModel):
         return list((self.network.tokenizer if phase == "tokenizer" else self.network.prior).parameters())
 
     def phases_at(self, share: float) -> Sequence[str]:
-        """The tokenizer first: a prior of tokens that still change their meaning would learn in vain."""
+        """Train the tokenizer first: a prior of tokens whose meaning still changes would learn in vain."""
         return self.phases[:1] if share < self.objective.tokenizer_share else self.phases[1:]
 
     def learning_rate_factor(self, phase: str) -> float:
         return self.objective.prior_rate_factor if phase == "prior" else 1.0
 
     def sampled_network(self) -> nn.Module:
-        """With the encoder, of which the averaged decoder's codes are."""
+        """Includes the encoder, so that the averaged decoder gets codes of the averaged encoder."""
         return self.network
 
     def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:  # noqa: ARG002
-        """tokenizer: mean squared error. prior: cross-entropy, nats a token.
+        """tokenizer: mean squared error. prior: cross-entropy, nats per token.
 
-        codebook_use: share of the channels' levels that this batch has; codebook_perplexity: how many tokens it has,
-        were they equally frequent.
+        codebook_use: share of the channels' levels that occur in this batch; codebook_perplexity: effective number of
+        tokens, as if all were equally frequent.
         """
         if phase == "tokenizer":
             codes = self.network.codes(images)
@@ -81,8 +81,10 @@ class Vqvae(GenerativeModel):
 
     @torch.no_grad()
     def sample(self, labels: Tensor | None, seeds: Tensor, sampling: VqvaeSampling) -> Tensor:
-        """As the protocol says, but that where a draw falls on the border of two tokens, to the last digits of
-        float32, rounding decides, and another image follows: a few images in ten thousand of 64 tokens.
+        """Sample as the protocol says, with one exception.
+
+        When a draw falls on the border of two tokens, to the last digits of float32, rounding decides and the image
+        differs: a few images in ten thousand of 64 tokens.
         """
         check_labels(labels, self.shape, len(seeds))
         device = next(self.network.parameters()).device
@@ -93,21 +95,21 @@ class Vqvae(GenerativeModel):
 
     @torch.no_grad()
     def pictures(self, images: Tensor, labels: Tensor | None) -> Mapping[str, Tensor]:  # noqa: ARG002
-        """reconstructions: images above what their tokens say of them."""
+        """Return reconstructions: images above their versions decoded from tokens."""
         images = images[:_PICTURE_COLUMNS]
         decoded = self.network.tokenizer.decode(self.network.codes(images))
         return {"reconstructions": to_uint8(torch.stack([images, decoded]))}
 
 
 class TokenModel(nn.Module):
-    """Tokenizer, quantiser and prior. Called, it draws: tokens from the prior, images from the tokens."""
+    """Tokenizer, quantiser and prior. Its forward pass generates images: tokens from the prior, images from tokens."""
 
     def __init__(self, config: VqvaeRecipe, shape: ImageShape) -> None:
         super().__init__()
         sizes, classes = config.network, len(shape.classes)
         if shape.image_size % sizes.stride:
             raise ValueError(
-                f"network.stride: got {sizes.stride} for images of {shape.image_size} pixels a side; "
+                f"network.stride: got {sizes.stride} for images of {shape.image_size} pixels per side; "
                 "allowed: a power of two that divides it"
             )
         self.side = shape.image_size // sizes.stride
@@ -128,7 +130,7 @@ class TokenModel(nn.Module):
 
 
 def seeded_uniforms(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Numbers in [0, 1) (N, *shape) on the CPU; row i comes from seeds[i] alone, seeds (N,) int64.
+    """Uniform numbers in [0, 1) (N, *shape) on the CPU; row i depends only on seeds[i], seeds (N,) int64.
 
     Raises as generator_of.
     """
@@ -137,10 +139,10 @@ def seeded_uniforms(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def perplexity(tokens: Tensor) -> Tensor:
-    """exp of the entropy of tokens (...) int64, a scalar: how many there are when all are as frequent.
+    """exp of the entropy of tokens (...) int64, a scalar: the effective number of equally frequent tokens.
 
-    Each token's frequency is looked up among the sorted ones: to count them by number, the processor would have to wait
-    for the GPU to say how many numbers there are.
+    Each token's frequency is looked up among the sorted tokens: with a count per value, the CPU would have to wait for
+    the GPU to return the number of values.
     """
     ordered = tokens.flatten().sort().values
     counts = torch.searchsorted(ordered, ordered, right=True) - torch.searchsorted(ordered, ordered)

@@ -1,1 +1,1 @@
-"""Pictures and pages for people: grids, curves, the stage graph, the HTML report."""
+"""Pictures and pages: grids, curves, the stage graph, the HTML report."""

@@ -1,4 +1,4 @@
-"""Bar charts as pictures for cards; their PNG bytes depend on the values alone."""
+"""Bar charts for cards; their PNG bytes depend only on the values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ COLOURS = ((58, 108, 176), (233, 146, 60))
 PALE = (150, 150, 154)
 BAR_PX, GAP_PX, NAME_PX, LENGTH_PX, MARGIN_PX = 16, 6, 150, 420, 14
 NAME_LETTERS = 20
-# More rows would be no picture; the rest is summed up in one.
+# More rows would be unreadable; the rest is summed up in one row.
 MOST_ROWS = 30
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One row: its name and the lengths of its parts."""
+    """One row: its name and the lengths of its segments."""
 
     name: str
     values: tuple[int, ...]
 
 
 def bar_chart(title: str, bars: Sequence[Bar], parts: Sequence[str]) -> Image.Image:
-    """Horizontal bars, each of `parts` put end to end in a colour of its own, with the sum behind."""
+    """Draw horizontal stacked bars, one colour for each of `parts`, followed by their sum."""
     if len(bars) > MOST_ROWS:
         rest = bars[MOST_ROWS - 1 :]
         sums = tuple(sum(bar.values[part] for bar in rest) for part in range(len(parts)))

@@ -1,4 +1,4 @@
-"""Training curves as small SVG charts, one a figure: a loss and a gradient's norm share no axis."""
+"""Training curves as small SVG charts, one per figure: a loss and a gradient norm share no axis."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import numpy.typing as npt
 WIDTH, HEIGHT = 320, 170
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 26, 24
 MOST_POINTS = 240
-# A first step far off the rest would press the curve flat: the axis ends where this share of the points does.
+# An extreme first step would flatten the curve: cut the axis at this quantile.
 SHOWN_SHARE = 0.98
 
 
@@ -20,10 +20,10 @@ def curve_svg(
     values: npt.NDArray[np.floating],
     marks: Sequence[float] = (),
 ) -> str:
-    """A line chart of `values` (N,) over training `images` seen (N,); values that are not finite are left out.
+    """Draw a line chart of `values` (N,) over training `images` seen (N,); non-finite values are skipped.
 
-    marks: images at which training went back; a dashed line each. Text and lines take the page's `currentColor`, the
-    curve its `--accent`.
+    marks: images at which training was rolled back, drawn as dashed lines. Text and lines use the page's
+    `currentColor`, the curve its `--accent`.
     """
     finite = np.isfinite(values) & np.isfinite(images)
     x, y = _thinned(images[finite].astype(float)), _thinned(values[finite].astype(float))
@@ -67,7 +67,7 @@ def curve_svg(
 
 
 def _thinned(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """At most MOST_POINTS means of neighbours; the last one ends the curve."""
+    """Reduce to at most MOST_POINTS means of neighbours."""
     if len(values) <= MOST_POINTS:
         return values
     return np.array([part.mean() for part in np.array_split(values, MOST_POINTS)])
@@ -76,7 +76,7 @@ def _thinned(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _shown_range(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     low, high = np.quantile(values, [1 - SHOWN_SHARE, SHOWN_SHARE])
     spread = high - low
-    # Outliers are cut only when they are far away.
+    # Cut outliers only if they are far away.
     return (
         float(values.min() if values.min() > low - spread else low),
         float(values.max() if values.max() < high + spread else high),
@@ -84,10 +84,10 @@ def _shown_range(values: npt.NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Three to six round numbers from at or below `low` to at or above `high`."""
+    """Return three to six round numbers from at or below `low` to at or above `high`."""
     spread = high - low
     if spread <= 1e-9 * max(abs(low), abs(high)):
-        # A constant: in the middle of an axis of its own size.
+        # A constant: centre it on an axis of its own magnitude.
         low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
         spread = high - low
     rough = spread / 4
@@ -102,7 +102,7 @@ def _down(values: npt.NDArray[np.float64], low: float, high: float) -> npt.NDArr
 
 
 def _short(value: float) -> str:
-    """1500 as 1.5k, 2000000 as 2M."""
+    """Format 1500 as 1.5k, 2000000 as 2M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.4g}{letter}"

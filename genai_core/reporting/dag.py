@@ -1,4 +1,4 @@
-"""A graph, such as the pipeline's, as an SVG: layers from left to right, arrows that another path implies left out."""
+"""Draw a graph, such as the pipeline's, as SVG: layers from left to right, without redundant arrows."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,25 +7,25 @@ from itertools import pairwise
 
 import networkx as nx
 
-LETTER_PX = 6.6  # width of a letter at FONT_PX, a little generous: fonts differ
+LETTER_PX = 6.6  # width of a letter at FONT_PX, slightly generous, because fonts differ
 FONT_PX = 12
 LINE_PX = 15
 PADDING_PX = 10
 LAYER_GAP_PX = 30
 ROW_GAP_PX = 14
-# A bend of an arrow that passes a layer takes less room than a box.
+# Where an arrow passes through a layer, it needs less space than a box.
 BEND_PX = 10
 SWEEPS = 8
 
 
 @dataclass
 class _Node:
-    """A box, or, without lines, the bend of an arrow that spans several layers."""
+    """A box or, without lines, the point where a long arrow passes through a layer."""
 
     layer: int
     lines: tuple[str, ...] = ()
     x: float = 0.0
-    y: float = 0.0  # of the middle
+    y: float = 0.0  # of the centre
     width: float = 0.0
     height: float = BEND_PX
 
@@ -35,9 +35,9 @@ def dag_svg(
     notes: Mapping[str, str] | None = None,
     label: str = "The stages and what each needs",
 ) -> str:
-    """An SVG of (upstream, downstream) edges; `notes` has lines, such as the seconds, to put below a node's name.
+    """Draw (upstream, downstream) edges as SVG; `notes`: lines, such as the seconds, to put below a node's name.
 
-    Text and lines take the page's `currentColor`. The part of a name after an @ (DVC's foreach stages) gets its own
+    Text and lines use the page's `currentColor`. The part of a name after an @ (DVC's foreach stages) gets its own
     line. Raises ValueError when the edges have a cycle, or there are none.
     """
     graph: nx.DiGraph[str] = nx.DiGraph(sorted(edges))
@@ -59,14 +59,14 @@ def dag_svg(
 
 
 def in_order(names: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[str]:
-    """`names` with what comes first in the graph first; names that are not in it come last."""
+    """Sort `names` in topological order; names that are not in the graph come last."""
     graph: nx.DiGraph[str] = nx.DiGraph(sorted(edges))
     place = {name: index for index, name in enumerate(nx.lexicographical_topological_sort(graph))}
     return sorted(names, key=lambda name: (place.get(name, len(place)), name))
 
 
 def _layered(graph: "nx.DiGraph[str]", notes: Mapping[str, str]) -> dict[str, _Node]:
-    """A node's layer is the longest way to it; a source moves right, next to the first that needs it."""
+    """Assign a node's layer by the longest path to it; move sources right, next to the first node that needs them."""
     layers: dict[str, int] = {}
     for name in nx.lexicographical_topological_sort(graph):
         layers[name] = max((layers[upstream] + 1 for upstream in graph.predecessors(name)), default=0)
@@ -82,7 +82,7 @@ def _layered(graph: "nx.DiGraph[str]", notes: Mapping[str, str]) -> dict[str, _N
 
 
 def _with_bends(graph: "nx.DiGraph[str]", nodes: dict[str, _Node]) -> list[list[str]]:
-    """A path a layer at a time for each arrow; adds the bends to `nodes`."""
+    """Return each arrow's path with one node per layer; adds the bends to `nodes`."""
     paths = []
     for upstream, downstream in sorted(graph.edges):
         between = range(nodes[upstream].layer + 1, nodes[downstream].layer)
@@ -93,7 +93,7 @@ def _with_bends(graph: "nx.DiGraph[str]", nodes: dict[str, _Node]) -> list[list[
 
 
 def _ordered(nodes: dict[str, _Node], paths: list[list[str]]) -> list[list[str]]:
-    """Each layer's nodes from top to bottom: few crossings, by sweeps of barycentres (Sugiyama et al. 1981)."""
+    """Order each layer's nodes to reduce crossings, by barycentre sweeps (Sugiyama et al. 1981)."""
     neighbours: dict[str, list[str]] = {name: [] for name in nodes}
     for path in paths:
         for upstream, downstream in pairwise(path):
@@ -117,7 +117,7 @@ def _ordered(nodes: dict[str, _Node], paths: list[list[str]]) -> list[list[str]]
 
 
 def _place(layers: list[list[str]], nodes: dict[str, _Node]) -> tuple[float, float]:
-    """Set x and y of every node; gives the picture's width and height."""
+    """Set x and y of every node; return the picture's width and height."""
     heights = [sum(nodes[name].height + ROW_GAP_PX for name in layer) - ROW_GAP_PX for layer in layers]
     left, height = 1.0, max(heights)
     for layer, layer_height in zip(layers, heights, strict=True):
@@ -136,7 +136,7 @@ def _arrow(path: list[_Node]) -> str:
     x, y = first.x + first.width, first.y
     line = [f"M{x:.1f} {y:.1f}"]
     for node in path[1:]:
-        # The last few pixels are the arrow's head.
+        # The last few pixels are for the arrowhead.
         end_x = node.x - (4 if node is last else 0)
         middle = (x + end_x) / 2
         line.append(f"C{middle:.1f} {y:.1f} {middle:.1f} {node.y:.1f} {end_x:.1f} {node.y:.1f}")

@@ -1,4 +1,4 @@
-"""Pictures of many images: a grid with captions, whose PNG bytes depend on the images alone."""
+"""Grids of images with captions, whose PNG bytes depend only on the images."""
 
 import io
 import os
@@ -15,7 +15,7 @@ INK = (72, 72, 76)
 CAPTION_PX = 13
 CAPTION_MARGIN_PX = 6
 MOST_COLUMNS, MOST_ROWS = 10, 20
-# A name longer than this would push the images off a page; its end is cut.
+# A longer name would push the images off the page, so it is truncated.
 CAPTION_LETTERS = 18
 
 
@@ -28,11 +28,11 @@ def image_grid(
     column_captions: Sequence[str] = (),
     clear_gaps: bool = False,
 ) -> Image.Image:
-    """Images (N, C, H, W) uint8, C 1 or 3, row by row in `columns` columns; the last row may be short.
+    """Arrange images (N, C, H, W) uint8, C 1 or 3, row by row in `columns` columns; the last row may be short.
 
-    Small images are enlarged by whole factors, so that pixels stay square, to at least `cell_px`; larger ones are
-    reduced to it. The picture is grey ("L") when the images are. With `clear_gaps` what is between the images is
-    transparent. Raises ValueError on another shape or type.
+    Small images are enlarged by integer factors to at least `cell_px`, so that pixels stay square; larger ones are
+    reduced to it. The grid is grey ("L") if the images are. With `clear_gaps` the gaps between the images are
+    transparent. Raises ValueError for another shape or type.
     """
     _check(images, columns)
     cells = [_cell(image, cell_px) for image in images]
@@ -64,7 +64,7 @@ def image_grid(
 
 @dataclass(frozen=True)
 class GridChoice:
-    """Which images a grid shows: `index` into them, row by row, -1 for a cell that stays empty; a caption a row."""
+    """Images of a grid: `index` into them, row by row, -1 for an empty cell; one caption per row."""
 
     index: npt.NDArray[np.int64]
     columns: int
@@ -74,9 +74,9 @@ class GridChoice:
 def choose_by_class(
     labels: npt.NDArray[np.int64] | None, total: int, classes: Sequence[str], most_images: int = 100
 ) -> GridChoice:
-    """A row for each class, with the first images of it; without labels (None) full rows of the first of all images.
+    """Choose a row per class with its first images; without labels (None) full rows of the first images.
 
-    labels: (total,) indices into `classes`. At most MOST_COLUMNS columns and MOST_ROWS classes, the first ones.
+    labels: (total,) indices into `classes`. At most MOST_COLUMNS columns and the first MOST_ROWS classes.
     """
     if labels is None or not classes:
         count = min(total, most_images)
@@ -98,7 +98,7 @@ def class_grid(
     most_images: int = 100,
     cell_px: int = 64,
 ) -> Image.Image:
-    """The grid that choose_by_class chooses, with the classes' names.
+    """Draw the grid of choose_by_class, with the class names.
 
     images: (N, C, H, W) uint8, labels: (N,) indices into `classes`, or None. Raises ValueError as image_grid does.
     """
@@ -107,21 +107,21 @@ def class_grid(
 
 
 def take(images: npt.NDArray[np.uint8], choice: GridChoice) -> npt.NDArray[np.uint8]:
-    """The chosen images (N, C, H, W), white where a cell stays empty."""
+    """Return the chosen images (N, C, H, W), white for empty cells."""
     chosen = images[choice.index]
     chosen[choice.index < 0] = 255
     return chosen
 
 
 def png_bytes(picture: Image.Image) -> bytes:
-    """The picture as PNG: equal pixels make equal bytes."""
+    """Encode the picture as PNG: equal pixels give equal bytes."""
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 
 def save_png(path: Path, picture: Image.Image) -> None:
-    """Write the picture as PNG, whole or not at all."""
+    """Write the picture as PNG atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     new.write_bytes(png_bytes(picture))
@@ -131,7 +131,7 @@ def save_png(path: Path, picture: Image.Image) -> None:
 def _opaque(
     size: tuple[int, int], cells: Sequence[Image.Image], columns: int, gap_px: int, left: int, top: int
 ) -> Image.Image:
-    """The alpha channel: 255 on the images and captions, 0 between the images."""
+    """Return the alpha channel: 255 on images and captions, 0 between the images."""
     width, height = cells[0].size
     alpha = Image.new("L", size, 255)
     alpha.paste(0, (left, top, *size))
@@ -145,12 +145,12 @@ def _opaque(
 def _check(images: npt.NDArray[np.uint8], columns: int) -> None:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
-            f"a grid takes uint8 images (N, C, H, W) with C 1 or 3, got {images.dtype} of shape {images.shape}"
+            f"a grid needs uint8 images (N, C, H, W) with C 1 or 3, got {images.dtype} of shape {images.shape}"
         )
     if len(images) == 0:
-        raise ValueError("a grid takes at least one image, got none")
+        raise ValueError("a grid needs at least one image, got none")
     if columns < 1:
-        raise ValueError(f"columns must be 1 or more, got {columns}")
+        raise ValueError(f"columns must be at least 1, got {columns}")
 
 
 def _cell(image: npt.NDArray[np.uint8], cell_px: int) -> Image.Image:
@@ -164,10 +164,10 @@ def _cell(image: npt.NDArray[np.uint8], cell_px: int) -> Image.Image:
 
 
 def caption_font(texts: Sequence[str]) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font has no letters beyond ASCII; matplotlib's has Latin, Greek, Cyrillic and more."""
+    """Return a font for the texts: Pillow's for ASCII; else matplotlib's, with Latin, Greek, Cyrillic and more."""
     if all(text.isascii() for text in texts):
         return ImageFont.load_default(size=CAPTION_PX)
-    from matplotlib import get_data_path  # half a second that most grids need not pay
+    from matplotlib import get_data_path  # the import takes half a second, and most grids do not need it
 
     return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size=CAPTION_PX)
 
@@ -183,7 +183,7 @@ def _shortened(text: str) -> str:
 
 
 def _fitted(text: str, width_px: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The longest beginning of `text` that is no wider than a column."""
+    """Return the longest prefix of `text` that fits into a column."""
     fitted = text
     while len(fitted) > 1 and font.getlength(fitted) > width_px:
         fitted = fitted[:-2] + "…" if fitted.endswith("…") else fitted[:-1] + "…"

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: styles, pictures and charts are inside."""
+"""The report as one self-contained HTML file, including styles, pictures and charts."""
 
 import base64
 import re
@@ -19,7 +19,7 @@ MISSING = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG with what it shows; `rows` are the names of its rows, when they stand beside it rather than in it."""
+    """A PNG with its title and note; `rows`: names of its rows, if they are shown next to it rather than in it."""
 
     title: str
     png: bytes
@@ -28,19 +28,19 @@ class Picture:
 
     @property
     def address(self) -> str:
-        """The picture as a data URI."""
+        """Return the picture as a data URI."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
     @property
     def most_px(self) -> int:
-        """The width up to which it may be shown: a grid of few columns is not blown up to the page's."""
+        """Maximum display width, so that a grid of few columns is not enlarged to the page's width."""
         width_px = int.from_bytes(self.png[16:20], "big")  # in the PNG's first chunk
         return 2 * width_px
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a model was trained: charts (SVG, made by this package), pictures, and what ended it."""
+    """A model's training: charts (SVG from this package), pictures, and why it ended."""
 
     name: str
     curves: tuple[str, ...]
@@ -50,7 +50,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Robustness:
-    """How figures move when a set's images are disturbed (charts, SVG), and how stable it is; `note` may be empty."""
+    """Figures under disturbed images (charts, SVG), and a set's stability; `note` may be empty."""
 
     name: str
     curves: tuple[str, ...]
@@ -59,7 +59,7 @@ class Robustness:
 
 @dataclass(frozen=True)
 class StageCost:
-    """What a stage took the last time that it ran."""
+    """Time and memory of a stage's last run."""
 
     stage: str
     seconds: float
@@ -68,7 +68,7 @@ class StageCost:
 
 @dataclass(frozen=True)
 class Page:
-    """All that the report shows. `dag` is an SVG made by this package, or None; then `dag_missing` says why."""
+    """Contents of the report. `dag`: an SVG from this package, or None; then `dag_missing` says why."""
 
     title: str
     made: str  # date and time
@@ -77,7 +77,7 @@ class Page:
     comparison: tuple[Picture, ...]
     trainings: tuple[Training, ...]
     robustness: tuple[Robustness, ...]
-    lineage: str  # an SVG too
+    lineage: str  # also an SVG
     dag: str | None
     dag_missing: str
     costs: tuple[StageCost, ...]
@@ -86,7 +86,7 @@ class Page:
 
 
 def render_page(page: Page) -> str:
-    """The page as HTML. All text is escaped; only the charts of this package are put in as they are."""
+    """Render the page as HTML. All text is escaped, except for the charts of this package."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -100,7 +100,7 @@ def render_page(page: Page) -> str:
 
 
 def seconds_text(value: float | None) -> str:
-    """7.3 s, 4 min 5 s, 2 h 3 min."""
+    """Format a duration: 7.3 s, 4 min 5 s, 2 h 3 min."""
     if value is None:
         return MISSING
     if value < 60:
@@ -112,7 +112,7 @@ def seconds_text(value: float | None) -> str:
 
 
 def _figure(value: float | None, form: str = "") -> str:
-    """A number in Python's format, or with three digits: 0.123, 1.23, 12.0, 1,234. A dash when there is none."""
+    """Format a number in Python's format, or with three digits: 0.123, 1.23, 12.0, 1,234. A dash for None."""
     if value is None:
         return MISSING
     if form:
@@ -121,7 +121,7 @@ def _figure(value: float | None, form: str = "") -> str:
 
 
 def _plain(value: object) -> str:
-    """A value of a table: whole numbers grouped, hashes cut to their head."""
+    """Format a table value: integers with separators, hashes truncated."""
     if type(value) is int:
         return f"{value:,}"
     text = str(value)
@@ -129,7 +129,7 @@ def _plain(value: object) -> str:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested sections as rows: ("training.seed", "0"). Lists stand on one line."""
+    """Flatten nested sections to rows: ("training.seed", "0"). Lists become one line."""
     rows: list[tuple[str, str]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Pictures next to each other under their titles: what two models drew from the same seeds."""
+"""Put pictures next to each other under their titles: images of two models from the same seeds."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ GAP_PX = 24
 
 
 def side_by_side(pictures: Sequence[Image.Image], titles: Sequence[str]) -> Image.Image:
-    """One picture, left to right, each below its title. Raises ValueError without one title a picture."""
+    """Join pictures from left to right, each below its title. Raises ValueError without one title per picture."""
     if not pictures or len(pictures) != len(titles):
-        raise ValueError(f"expected one title a picture, got {len(pictures)} pictures and {len(titles)} titles")
+        raise ValueError(f"expected one title per picture, got {len(pictures)} pictures and {len(titles)} titles")
     top = CAPTION_PX + 2 * CAPTION_MARGIN_PX
     width = sum(picture.width for picture in pictures) + GAP_PX * (len(pictures) - 1)
     whole = Image.new("RGB", (width, top + max(picture.height for picture in pictures)), BACKGROUND)

@@ -1,16 +1,16 @@
-"""What the figures say: a row for each model, and the verdict in words."""
+"""Summary of the figures: a row per model, and a verdict in words."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Times the floor, below which the rounded figure says "1.0 times".
+# Ratio to the floor below which the rounded figure is "1.0 times".
 AS_CLOSE = 1.05
 
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A line of the table of models. Figures that were not measured are None."""
+    """A row of the table of models. Figures that were not measured are None."""
 
     name: str
     family: str
@@ -22,23 +22,23 @@ class ModelRow:
     training_s: float | None
     images_per_s: float | None
     is_candidate: bool
-    same_protocol: bool  # as the candidate's
+    same_protocol: bool  # whether its protocol is the candidate's
 
 
 @dataclass(frozen=True)
 class RealRow:
-    """The same figures of real, held-out images: what a model can reach at best."""
+    """Figures of real, held-out images: the best that a model can reach."""
 
-    kind: str  # of the extractor
+    kind: str  # kind of the extractor
     floor_fd: float
     floor_images: int
     inception_score: float | None
-    test_accuracy: float | None  # None: of a network that was not trained on the dataset
+    test_accuracy: float | None  # None for a network that was not trained on the dataset
 
 
 @dataclass(frozen=True)
 class Summary:
-    """All figures of the report, and what they amount to."""
+    """All figures of the report, and the verdict."""
 
     rows: tuple[ModelRow, ...]
     real: RealRow
@@ -47,13 +47,13 @@ class Summary:
 
     @property
     def candidate(self) -> ModelRow:
-        """The row of the candidate."""
+        """Return the candidate's row."""
         return next(row for row in self.rows if row.is_candidate)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A model's name, its metrics file (parsed), and what its training and its measurement cost (parsed, or empty)."""
+    """A model's name, its parsed metrics file, and the costs of its training and evaluation (parsed, or empty)."""
 
     name: str
     metrics: Mapping[str, Any]
@@ -62,17 +62,17 @@ class Measured:
 
 
 def summarise(models: Iterable[Measured], candidate_sha256: str) -> Summary:
-    """Rows in the order of `models`; the candidate is the one whose weights have that sha256.
+    """Summarise models in the given order; the candidate is the one whose weights have that sha256.
 
-    Raises ValueError when no model has them: then the figures are of another run than the candidate.
+    Raises ValueError when no model has it: the figures then belong to another run than the candidate.
     """
     models = list(models)
     found = [model for model in models if model.metrics["model"]["sha256"] == candidate_sha256]
     if not found:
         raise ValueError(
-            f"no metrics file is about the candidate's weights, {candidate_sha256[:12]}; run the stage candidate again"
+            f"no metrics file is for the candidate's weights, {candidate_sha256[:12]}; run the stage candidate again"
         )
-    # The last: a fine-tuned model that was trained no further has the weights of the model that it came from.
+    # Take the last: a fine-tuned model without further training has the same weights as the model it started from.
     candidate = found[-1]
     protocol = dict(candidate.metrics["protocol"])
     kind = protocol["extractor"]
@@ -106,15 +106,15 @@ def _row(model: Measured, protocol: Mapping[str, Any], is_candidate: bool) -> Mo
 
 
 def _verdict(candidate: ModelRow) -> str:
-    """One sentence: which model, how far from real images, and whether its classes are right."""
+    """Write one sentence: which model, how far from real images, and whether its classes are right."""
     times = candidate.fd_over_floor
     if times is None:
         distance = f"its images are at a Fréchet distance of {candidate.fd:.3g} from the training images"
     elif times >= AS_CLOSE:
-        distance = f"its images are {times:.1f} times as far from the training images as real ones that were held out"
+        distance = f"its images are {times:.1f} times as far from the training images as held-out real images"
     else:
-        distance = "its images are as close to the training images as real ones that were held out"
+        distance = "its images are as close to the training images as held-out real images"
     sentence = f"The candidate is {candidate.name}: {distance}"
     if candidate.label_agreement is None:
         return f"{sentence}."
-    return f"{sentence}, and {candidate.label_agreement:.1%} of them show the class that was asked for."
+    return f"{sentence}, and {candidate.label_agreement:.1%} of them show the requested class."

@@ -1,4 +1,4 @@
-"""Quality against data version: a picture with intervals, and a page with the table below it."""
+"""Quality over data versions: a picture with intervals, and a page with a table below it."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ class Point:
 
 
 def trend_png(points: Sequence[Point], metric: str, path: Path) -> None:
-    """A line over the versions in their order, each with its interval; smaller is better."""
+    """Draw a line over the versions in order, each with its interval; smaller is better."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(max(5.0, 1.1 * len(points) + 2.0), 3.6), layout="constrained")
     axes = figure.subplots()
     x, values = range(len(points)), [point.value for point in points]
-    # An interval of resamples need not hold the value itself.
+    # An interval from resamples need not contain the value itself.
     below = [max(point.value - point.low, 0.0) for point in points]
     above = [max(point.high - point.value, 0.0) for point in points]
     axes.errorbar(x, values, yerr=[below, above], marker="o", capsize=4, linewidth=1.5)
@@ -37,7 +37,7 @@ def trend_png(points: Sequence[Point], metric: str, path: Path) -> None:
 
 
 def trend_page(rows: Sequence[Mapping[str, str]], picture: Path) -> str:
-    """One HTML page without links: the picture, and a row a version."""
+    """Make an HTML page without links: the picture, and one row per version."""
     data = base64.b64encode(picture.read_bytes()).decode()
     head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in rows[0])
     body = "".join("<tr>" + "".join(f"<td>{escape(_short(v))}</td>" for v in row.values()) + "</tr>" for row in rows)
@@ -53,7 +53,7 @@ def trend_page(rows: Sequence[Mapping[str, str]], picture: Path) -> str:
 
 
 def _short(value: str) -> str:
-    """Hashes by their first ten digits, figures by four."""
+    """Shorten hashes to ten digits, figures to four."""
     if len(value) > 30 and value.removesuffix(".dir").isalnum():
         return value[:10]
     try:

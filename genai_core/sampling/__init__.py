@@ -1,1 +1,1 @@
-"""Images from models: one seed an image, batches on disk, provenance."""
+"""Images from models: one seed per image, batches on disk, provenance."""

@@ -1,4 +1,4 @@
-"""A batch of generated images on disk: the pictures, a manifest with one row each, and where they come from."""
+"""A batch of generated images on disk: images, a manifest with one row each, and their provenance."""
 
 import hashlib
 import io
@@ -18,19 +18,19 @@ FORMAT = 1
 IMAGES_FOLDER = "images"
 MANIFEST_FILE = "manifest.parquet"
 PROVENANCE_FILE = "provenance.json"
-# An archive that a worker reads as a whole, and that still fits into a few hundred MB.
+# Archive size for workers that read an archive as a whole: at most a few hundred MB.
 TAR_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Which model drew the images, from what it learned, and how it was sampled."""
+    """The model that generated the images, its training data, and how it was sampled."""
 
     model_sha256: str  # of the weights
     family: str
-    dataset: str  # fingerprint of the dataset that the model was trained on
+    dataset: str  # fingerprint of the dataset the model was trained on
     sampling: Mapping[str, Any]
-    seed: int  # image i is drawn from seed + i
+    seed: int  # image i uses seed + i
 
 
 def write_batch(
@@ -44,12 +44,12 @@ def write_batch(
 ) -> None:
     """Write images (N, C, H, W) uint8 with labels (N,) (None: no classes) and seeds (N,) into the existing `folder`.
 
-    form "png" makes a file an image, images/000000.png; "tar" packs the same files into images-00000.tar and so on.
+    form "png" writes one file per image, images/000000.png; "tar" packs the same files into images-00000.tar and so on.
     The manifest's columns: archive (empty for png), file, seed, label (-1: none), class_name, sha256 of the file,
-    model_sha256, dataset. Equal arguments make equal bytes. Raises ValueError when the lengths differ.
+    model_sha256, dataset. Equal arguments give equal bytes. Raises ValueError when the lengths differ.
     """
     if not len(images) == len(seeds) == (len(images) if labels is None else len(labels)):
-        raise ValueError(f"expected a seed and a label an image, got {len(images)} images and {len(seeds)} seeds")
+        raise ValueError(f"expected one seed and one label per image: {len(images)} images, {len(seeds)} seeds")
     names = [f"{index:06d}.png" for index in range(len(images))]
     files = [_png(image) for image in images]
     if form == "png":
@@ -92,22 +92,22 @@ def write_batch(
 
 
 def read_manifest(folder: Path) -> pd.DataFrame:
-    """One row an image of the batch in `folder`. Raises FileNotFoundError when there is none."""
+    """Return one row per image of the batch in `folder`. Raises FileNotFoundError when there is none."""
     path = folder / MANIFEST_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"{folder}: no batch of images there; run `genai run generate`")
+        raise FileNotFoundError(f"{folder}: no batch of images found; run `genai run generate`")
     return pd.read_parquet(path)
 
 
 def read_images(folder: Path, rows: pd.DataFrame) -> npt.NDArray[np.uint8]:
-    """The images (N, C, H, W) uint8 of some of the manifest's rows, in the order of `rows`.
+    """Return the images (N, C, H, W) uint8 of some manifest rows, in the order of `rows`.
 
-    Raises ValueError when a file is not as written, or there is no row.
+    Raises ValueError when a file has changed since it was written, or `rows` is empty.
     """
     if len(rows) == 0:
-        raise ValueError(f"{folder}: expected one row of {MANIFEST_FILE} or more, got none")
+        raise ValueError(f"{folder}: expected at least one row of {MANIFEST_FILE}, got none")
     images: list[npt.NDArray[np.uint8] | None] = [None] * len(rows)
-    # Each archive is opened once, wherever its images stand among the rows.
+    # Open each archive once, even if its images are scattered among the rows.
     for archive in rows["archive"].unique():
         places = np.flatnonzero(rows["archive"] == archive)
         part = rows.iloc[places]
@@ -116,7 +116,7 @@ def read_images(folder: Path, rows: pd.DataFrame) -> npt.NDArray[np.uint8]:
         )
         for place, row, content in zip(places.tolist(), part.itertuples(), contents, strict=True):
             if hashlib.sha256(content).hexdigest() != row.sha256:
-                raise ValueError(f"{folder}: {row.file} is not the image that {MANIFEST_FILE} names; generate it again")
+                raise ValueError(f"{folder}: the sha256 of {row.file} differs from {MANIFEST_FILE}; generate it again")
             pixels = np.asarray(Image.open(io.BytesIO(content)))
             images[place] = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     return np.stack([image for image in images if image is not None])
@@ -142,7 +142,7 @@ def _png(image: npt.NDArray[np.uint8]) -> bytes:
 def _write_tar(path: Path, names: Sequence[str], files: Sequence[bytes]) -> None:
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         for name, content in zip(names, files, strict=True):
-            # TarInfo's defaults are time 0 and no owner, so that equal images make equal archives.
+            # TarInfo's defaults are time 0 and no owner, so equal images give equal archives.
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))

@@ -1,4 +1,4 @@
-"""Drawing many images from a model: each from a seed of its own, in batches of any size."""
+"""Sample many images from a model: each from its own seed, in batches of any size."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +12,12 @@ from genai_core.models.protocol import LARGEST_SEED, GenerativeModel
 
 
 def equal_labels(total: int, classes: int) -> Tensor | None:
-    """Labels (total,) int64 in turn, 0, 1, ..., classes - 1, 0, ..., so any run is balanced; None without classes."""
+    """Return labels (total,) int64, cycling 0, 1, ..., classes - 1, 0, ..., balanced in any range; None if none."""
     return torch.arange(total) % classes if classes else None
 
 
 def image_seeds(total: int, seed: int) -> Tensor:
-    """Seeds (total,) int64: image i is drawn from seed + i. Raises ValueError when one is beyond LARGEST_SEED."""
+    """Return seeds (total,) int64: image i uses seed + i. Raises ValueError when one is beyond LARGEST_SEED."""
     if seed < 0 or seed + total - 1 > LARGEST_SEED:
         raise ValueError(f"seeds must lie between 0 and 2**32 - 1, got {seed} for {total} images")
     return torch.arange(seed, seed + total)
@@ -32,15 +32,15 @@ def sample_images(
     batch_images: int,
     on_progress: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Images (N, C, H, W) uint8 on the CPU, from labels (N,) int64 (None: unconditional) and seeds (N,) int64.
+    """Sample images (N, C, H, W) uint8 on the CPU, from labels (N,) int64 (None: unconditional) and seeds (N,) int64.
 
-    Image i depends on labels[i] and seeds[i] alone; the batch size changes speed and memory. `sampling` is the family's
-    section of the config. Raises ValueError when labels and seeds do not fit, or the model draws another shape.
+    Image i depends only on labels[i] and seeds[i]; the batch size affects speed and memory. `sampling` is the family's
+    section of the config. Raises ValueError when labels and seeds do not fit, or the model returns another shape.
     """
     if labels is not None and labels.shape != seeds.shape:
-        raise ValueError(f"expected one label a seed, got {len(labels)} labels and {len(seeds)} seeds")
+        raise ValueError(f"expected one label per seed, got {len(labels)} labels and {len(seeds)} seeds")
     if len(seeds) == 0:
-        raise ValueError("expected seeds of one image or more, got none")
+        raise ValueError("expected at least one seed, got none")
     shape = (model.shape.channels, model.shape.image_size, model.shape.image_size)
     images = np.empty((len(seeds), *shape), dtype=np.uint8)
     for begin in range(0, len(seeds), batch_images):
@@ -49,7 +49,7 @@ def sample_images(
         expected = (len(seeds[chosen]), *shape)
         if batch.dtype != torch.uint8 or tuple(batch.shape) != expected:
             raise ValueError(
-                f"{model.family}: sample must give uint8 {expected}, gave {batch.dtype} {tuple(batch.shape)}"
+                f"{model.family}: sample must return uint8 {expected}, returned {batch.dtype} {tuple(batch.shape)}"
             )
         images[chosen] = batch.cpu().numpy()
         if on_progress is not None:

@@ -1,1 +1,1 @@
-"""One training loop for all families: batches, phases, moving average, checkpoints, watchfulness."""
+"""One training loop for all families: batches, phases, moving average, checkpoints, loss watching."""

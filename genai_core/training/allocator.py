@@ -1,20 +1,20 @@
-"""The processor's memory allocator, told that a training asks for the same memory at every step."""
+"""Tune the CPU memory allocator for training, which needs the same memory at every step."""
 
 import ctypes
 import sys
 
-# Parameters of glibc's mallopt(3), and the largest value that it takes.
+# Parameters of glibc's mallopt(3), and its largest value.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _LARGEST = 2**31 - 1
 _TOP_PAD_BYTES = 256 * 2**20
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees, instead of giving it back to the system and asking for it again.
+    """Keep freed memory in this process instead of returning it to the system and requesting it again.
 
-    Activations and gradients are freed and wanted again at every step. By default glibc returns them, and the kernel
-    hands out zeroed pages anew, one fault for each: thousands a step. The process then holds on to the most that it
-    ever needed. False, and nothing is done, where the C library is another one.
+    Activations and gradients are freed and needed again at every step. By default glibc returns them, and the kernel
+    provides zeroed pages again, one page fault each: thousands per step. With this setting the process keeps its peak
+    memory. Returns False and does nothing if the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

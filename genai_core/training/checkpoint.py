@@ -1,4 +1,4 @@
-"""Checkpoints that survive a crash at any moment: written whole or not at all, and checked when they are read."""
+"""Checkpoints that survive a crash at any moment: written atomically, and verified when they are read."""
 
 import hashlib
 import io
@@ -19,10 +19,10 @@ _NAME = re.compile(r"step-(\d{12})-([0-9a-f]{64})\.pt")
 
 
 class Checkpoints:
-    """The checkpoints of one run, in a folder of their own, named after all that shapes the run.
+    """Checkpoints of one run, in their own folder, named after everything that affects the run.
 
-    root: folder of all runs' checkpoints. name: for people, such as the stage. identity: JSON values; a run with
-    another identity has another folder, so that a changed config or dataset never resumes a wrong checkpoint.
+    root: folder for all runs' checkpoints. name: readable, such as the stage. identity: JSON values; a run with another
+    identity has another folder, so that a changed config or dataset never resumes a wrong checkpoint.
     """
 
     def __init__(self, root: Path, name: str, identity: dict[str, Any]) -> None:
@@ -31,7 +31,7 @@ class Checkpoints:
         self.folder = root / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write a state of tensors, numbers, texts, lists and dicts; older ones but the last are deleted."""
+        """Save a state of tensors, numbers, strings, lists and dicts; keep only the last two checkpoints."""
         self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -41,27 +41,27 @@ class Checkpoints:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # The name carries the hash: one rename makes file and hash appear together.
+        # The name contains the hash, so one rename publishes file and hash together.
         os.replace(new, self.folder / f"step-{step:012}-{hashlib.sha256(content).hexdigest()}.pt")
         _fsync_folder(self.folder)
         for path in self._newest_first()[_KEPT:]:
             path.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any] | None:
-        """The newest state that is whole, on the CPU, or None when there is none."""
+        """Load the newest intact state to the CPU; None if there is none."""
         for path in self._newest_first():
             content = path.read_bytes()
             match = _NAME.fullmatch(path.name)
             if match and hashlib.sha256(content).hexdigest() == match[2]:
                 state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
                 return state
-            print(f"{path} is damaged; going on from the checkpoint before it", flush=True)
+            print(f"{path} is damaged; trying the previous checkpoint", flush=True)
         return None
 
     def delete(self) -> None:
-        """Delete this run's checkpoints, as it has ended well, and those of its name that nobody has touched for long.
+        """Delete this run's checkpoints after it has succeeded, and abandoned ones with its name.
 
-        Another run of this name, with another config, data or code, may be at work or go on later.
+        Another run with this name, with other config, data or code, may be running or be resumed later.
         """
         shutil.rmtree(self.folder, ignore_errors=True)
         same_name = re.compile(re.escape(self._name) + "-[0-9a-f]{16}")
@@ -74,7 +74,7 @@ class Checkpoints:
 
 
 def _fsync_folder(folder: Path) -> None:
-    """Make a rename in `folder` last: without this it may be undone by a power cut."""
+    """Make a rename in `folder` durable: without this, a power failure may undo it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

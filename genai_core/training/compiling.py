@@ -1,4 +1,4 @@
-"""torch.compile, for the steps of a training and for nothing else."""
+"""torch.compile, limited to training steps."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,10 +9,10 @@ from torch import nn
 
 @contextmanager
 def compiled(network: nn.Module, wanted: bool = True) -> Iterator[None]:
-    """Within it `network` runs compiled, if that is wanted; its weights keep their names.
+    """Run `network` compiled in the body if `wanted`; its weights keep their names.
 
-    For the network that draws: the penalties of a GAN differentiate its discriminator twice, and compiled code can be
-    differentiated once.
+    Only for the network that generates images: a GAN's penalties differentiate its discriminator twice, and compiled
+    code can be differentiated only once.
     """
     if wanted:
         _tell_the_compiler()
@@ -21,7 +21,7 @@ def compiled(network: nn.Module, wanted: bool = True) -> Iterator[None]:
         yield
     finally:
         if wanted:
-            del network.forward  # the instance's: the class's own is seen again
+            del network.forward  # delete the instance's attribute, which uncovers the class's method
 
 
 def _tell_the_compiler() -> None:
@@ -31,6 +31,6 @@ def _tell_the_compiler() -> None:
 
 
 def uncompiled() -> AbstractContextManager[object]:
-    """Within it nothing is compiled: another batch size, for a few pictures, would cost a minute of the compiler's."""
+    """Disable compilation in the body: compiling another batch size, for a few images, would take a minute."""
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
     return stance

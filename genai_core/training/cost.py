@@ -1,4 +1,4 @@
-"""What a model costs: floating point operations an image, counted in a real step and a real sample."""
+"""Cost of a model: floating point operations per image, counted in a real training step and a real sample."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from torch.utils.flop_counter import flop_registry
 from genai_core.models.protocol import GenerativeModel
 
 _aten = torch.ops.aten
-# Attention on a processor has a kernel of its own, which torch's table leaves out; the arguments are the same.
+# Attention on a CPU has its own kernel, which torch's table lacks; its arguments are the same.
 _FORMULAS = {
     **flop_registry,
     _aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[_aten._scaled_dot_product_flash_attention],
@@ -25,18 +25,18 @@ _FORMULAS = {
 
 @dataclass(frozen=True)
 class Cost:
-    """Operations: a multiplication and an addition count as two, as torch counts; element-wise ones are left out."""
+    """Operations: a multiply-add counts as two, as in torch; element-wise operations are not counted."""
 
-    parameters: int  # of the network that draws
+    parameters: int  # of the network that generates images
     training_parameters: int  # of all networks
-    training_flops: dict[str, int]  # an image and a step of each phase, backward passes included
-    sampling_flops: int  # an image, with the preview's sampling options
+    training_flops: dict[str, int]  # per image and step of each phase, including the backward pass
+    sampling_flops: int  # per image, with the preview's sampling options
 
 
 def count_cost(model: GenerativeModel, batch_images: int) -> Cost:
-    """Count on a copy: a step may change more than gradients, such as a running mean.
+    """Count the cost of a copy of the model, because a step may change more than gradients, such as a running mean.
 
-    batch_images: of a training step. An image's share is up to it: a GAN's penalties fall on whole images of a batch.
+    batch_images: of a training step. The cost per image depends on it: a GAN's penalties use whole images of a batch.
     """
     step = partial(_step_flops, batch_images=batch_images)
     training = {phase: _counted(model, partial(step, phase=phase)) for phase in model.phases}
@@ -50,10 +50,10 @@ def count_cost(model: GenerativeModel, batch_images: int) -> Cost:
 
 def _counted(model: GenerativeModel, count: Callable[[GenerativeModel], int]) -> int:
     try:
-        # Tensors without values: shapes are enough to count, and a large network costs no time.
+        # Tensors without values: shapes suffice for counting, and a large network takes no time.
         return count(copy.deepcopy(model).to("meta"))
     except (NotImplementedError, RuntimeError):
-        # Not for operations whose result's shape is up to the values.
+        # Operations whose output shape depends on values need real tensors.
         return count(copy.deepcopy(model).to("cpu"))
 
 
@@ -81,7 +81,7 @@ def _sample_flops(model: GenerativeModel) -> int:
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts with torch's own formulas.
 
-    Not torch's FlopCounterMode: the hooks by which it names modules refuse a gradient that is itself differentiated.
+    torch's FlopCounterMode does not work here: its module hooks reject gradients that are differentiated again.
     """
 
     def __init__(self) -> None:

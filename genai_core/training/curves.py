@@ -1,4 +1,4 @@
-"""What is written down during a run: the curves, and the moments at which pictures are taken."""
+"""What a run records: curves, and when to generate preview images."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 Row = dict[str, float]
 
 _ROWS = 100
-# Most of what changes happens early: each picture but the first is taken at twice the images of the one before.
+# Most changes happen early: previews are taken at the end, at half of the run, at a quarter and so on.
 _MOMENTS = 6
 
 
 @dataclass
 class Curves:
-    """Means of the figures over equal stretches of the run, at most 100 rows. A checkpoint keeps all of it."""
+    """Mean figures over equal sections of the run, at most 100 rows. Stored in checkpoints."""
 
     rows: list[Row] = field(default_factory=list)
     sums: Row = field(default_factory=dict)
-    steps: dict[str, int] = field(default_factory=dict)  # that had the figure: a phase may begin within a row
+    steps: dict[str, int] = field(default_factory=dict)  # number of steps with the figure: a phase may start mid-row
 
     def add(self, share: float, images: int, figures: Row, *, last: bool) -> Row | None:
-        """Take the figures of one step; the row that it ends, if it ends one.
+        """Add the figures of one step; return the row that it completes, or None.
 
-        share: of the run, over with this step. images: seen with it.
+        share: of the run, done after this step. images: seen after this step.
         """
         for name, value in figures.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
@@ -38,5 +38,5 @@ class Curves:
 
 
 def pictures_due(share: float) -> int:
-    """How many of the run's 6 pictures should be taken when this share of it is over; the last is due at its end."""
+    """Return how many of the run's 6 previews are due when this share of it is done; the last is due at its end."""
     return sum(share >= 0.5**power for power in range(_MOMENTS))

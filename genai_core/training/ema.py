@@ -1,6 +1,6 @@
-"""A moving average of a network's weights, measured in images, so that the batch size does not change it.
+"""Moving average of a network's weights, measured in images, so that it does not depend on the batch size.
 
-docs/training.md, "Averaged weights", has the rule.
+docs/training.md, "Averaged weights", describes the rule.
 """
 
 from collections.abc import Iterator
@@ -11,23 +11,23 @@ from torch import Tensor, nn
 
 
 def ema_decay(batch_images: int, halflife_images: float) -> float:
-    """What is left of the old average after one batch: half of it after `halflife_images`, nothing where that is 0."""
+    """Return the weight of the old average after one batch: 0.5 after `halflife_images`; 0 if that is 0."""
     return 0.5 ** (batch_images / halflife_images) if halflife_images > 0 else 0.0
 
 
 def ema_decay_from_scratch(batch_images: int, halflife_images: int, *, images_seen: int, share: float) -> float:
-    """What is left of the old average after one batch of a run that began with random weights.
+    """Return the weight of the old average after one batch of a run that started with random weights.
 
-    These are noise, so a young average must be short: the half-life grows with the run, and is `halflife_images` at its
-    end. Weights then count by a power of the time at which they were learned (Karras et al. 2024, arXiv 2312.02696).
-    images_seen and share: of the run, before this batch. A half-life that is too long for the run gives no more than
-    the mean of all weights so far.
+    Random weights are noise, so a young average must be short. The half-life grows with the run and reaches
+    `halflife_images` at its end, so weights count by a power of the time they were learned (Karras et al. 2024, arXiv
+    2312.02696). images_seen and share: of the run, before this batch. If the half-life is too long for the run, the
+    result is the mean of all weights so far.
     """
     return min(ema_decay(batch_images, halflife_images * share), images_seen / (images_seen + batch_images))
 
 
 class Ema:
-    """The average of the floating point parameters and buffers of `network`, beginning with their values now."""
+    """Average of the floating point parameters and buffers of `network`, starting with their current values."""
 
     def __init__(self, network: nn.Module) -> None:
         self._current = _float_tensors(network)
@@ -48,7 +48,7 @@ class Ema:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The network has the average's weights within the body, and its own again after it."""
+        """Put the average's weights into the network in the body, and restore its own afterwards."""
         own = {name: tensor.clone() for name, tensor in self._current.items()}
         self.write_to_network()
         try:
@@ -57,7 +57,7 @@ class Ema:
             _copy(own, self._current)
 
     def write_to_network(self) -> None:
-        """Give the network the average's weights, for good."""
+        """Replace the network's weights with the average's."""
         _copy(self._average, self._current)
 
 

@@ -1,7 +1,7 @@
-"""Lightning's Fabric, without the libraries that it would import only to compare their version.
+"""Lightning's Fabric, without the libraries it imports only to check their version.
 
-For a detector of spikes in the loss, which is not used here, `lightning_fabric` imports torchmetrics, and with it
-torchvision and SciPy: about 2.5 s of each training's start. What cannot be imported is "not installed" to it.
+For a loss spike detector, which is not used here, `lightning_fabric` imports torchmetrics, and thereby torchvision and
+SciPy: about 2.5 s at each start of training. If an import fails, it treats the library as not installed.
 """
 
 import sys
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def _not_installed(name: str) -> Iterator[None]:
-    """As long as nobody has imported it already, importing `name` fails in here."""
+    """Make importing `name` fail in the body, unless it has been imported already."""
     if name in sys.modules:
         yield
         return

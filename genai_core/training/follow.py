@@ -1,4 +1,4 @@
-"""Showing a run elsewhere while it goes on: TensorBoard, Weights & Biases, DVCLive; imported only where used."""
+"""Report a run live to TensorBoard, Weights & Biases or DVCLive, which are imported only when used."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 Pictures = npt.NDArray[np.uint8]
 
-# Followers cost a little each time, and nobody looks closer.
+# Each report costs a little time, and nobody needs them more often.
 _SCALARS_EVERY_S = 5.0
 
 
 class Follower(Protocol):
-    """Something that shows numbers and pictures of a run; `images` is the number of images seen."""
+    """A receiver of a run's numbers and images; `images` is the number of images seen."""
 
     def scalars(self, images: int, values: Mapping[str, float]) -> None: ...
 
@@ -30,15 +30,15 @@ class Follower(Protocol):
 
 @dataclass(frozen=True)
 class FollowedRun:
-    """What followers are told of a run. The same name in a resumed run, which goes on in the same place."""
+    """Description of a run for followers. A resumed run has the same name, and continues in the same place."""
 
     name: str  # such as train@gan-0123456789abcdef
-    folder: Path  # for what followers write, in a folder each
+    folder: Path  # followers write here, each in its own folder
     config: Mapping[str, Any]  # JSON values
 
 
 class Followers:
-    """Any number of followers as one, at a bounded rate. One that fails is left out: it is no reason to stop a run."""
+    """Several followers as one, at a limited rate. A failing one is dropped, because it must not stop the run."""
 
     def __init__(self, followers: Sequence[Follower] = ()) -> None:
         self._followers = list(followers)
@@ -53,23 +53,23 @@ class Followers:
         self._tell(lambda follower: follower.close())
 
     def scalars(self, images: int, values: Mapping[str, float], *, last: bool = False) -> None:
-        """Show values, unless others were shown a moment ago and these are not the `last` ones of a stretch."""
+        """Report values, unless others were reported a moment ago and these are not the `last` of a section."""
         now = time.monotonic()
         if self._followers and (last or now - self._shown >= _SCALARS_EVERY_S):
             self._shown = now
             self._tell(lambda follower: follower.scalars(images, values))
 
     def pictures(self, images: int, pictures: Pictures) -> None:
-        """Show pictures (N, C, H, W) uint8."""
+        """Report images (N, C, H, W) uint8."""
         self._tell(lambda follower: follower.pictures(images, pictures))
 
     def _tell(self, message: Callable[[Follower], None]) -> None:
         for follower in list(self._followers):
             try:
                 message(follower)
-            except Exception as error:  # whatever their libraries raise
+            except Exception as error:  # their libraries can raise anything
                 self._followers.remove(follower)
-                print(f"{type(follower).__name__} failed and is left out from here on: {error}", flush=True)
+                print(f"{type(follower).__name__} failed and is disabled from here on: {error}", flush=True)
 
 
 class TensorBoard:
@@ -91,7 +91,7 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run of Weights & Biases, which reads WANDB_MODE (offline needs no account), WANDB_PROJECT and WANDB_API_KEY."""
+    """A Weights & Biases run; reads WANDB_MODE (offline needs no account), WANDB_PROJECT and WANDB_API_KEY."""
 
     def __init__(self, run: FollowedRun) -> None:
         self._wandb = _imported("wandb", "wandb")
@@ -112,7 +112,7 @@ class WeightsAndBiases:
 
 
 class DvcLive:
-    """Metrics and plots in DVCLive's form. It makes no commits and no experiments: DVC versions what stages make."""
+    """Metrics and plots in DVCLive's format, without its commits and experiments: DVC versions the stages' outputs."""
 
     def __init__(self, run: FollowedRun) -> None:
         module = _imported("dvclive", "dvclive")
@@ -129,7 +129,7 @@ class DvcLive:
 
     def pictures(self, images: int, pictures: Pictures) -> None:
         self._live.step = images
-        # One picture of all, side by side.
+        # All images in one, side by side.
         self._live.log_image("samples.png", np.concatenate([_as_rows(image) for image in pictures], axis=1))
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ _KINDS: dict[str, Callable[[FollowedRun], Follower]] = {
 
 
 def open_followers(names: Sequence[str], run: FollowedRun) -> Followers:
-    """The followers of those names. Raises ValueError that names the package that is missing."""
+    """Open the followers with these names. Raises ValueError naming a missing package."""
     return Followers([_KINDS[name](run) for name in names])
 
 
@@ -153,13 +153,13 @@ def _imported(extra: str, module: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise ValueError(
-            f"compute.follow names {extra}, which cannot be imported ({error}); install it with "
-            f"`pip install genai-pipeline[{extra}]`, or leave it out"
+            f"compute.follow contains {extra}, which cannot be imported ({error}); install it with "
+            f"`pip install genai-pipeline[{extra}]`, or remove it from compute.follow"
         ) from None
 
 
 def _as_rows(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """(C, H, W) as (H, W, 3), which every viewer shows."""
+    """Convert (C, H, W) to (H, W, 3), which every viewer supports."""
     rows = image.transpose(1, 2, 0)
     return np.repeat(rows, 3, axis=2) if rows.shape[2] == 1 else rows
 

@@ -1,4 +1,4 @@
-"""The training loop of all model families: phases, averaged weights, exact resume, and when to stop."""
+"""Training loop of all model families: phases, averaged weights, exact resume, early stopping."""
 
 import resource
 import sys
@@ -26,24 +26,24 @@ from genai_core.training.schedule import Budget, EndedBy
 from genai_core.training.step import Stepper
 from genai_core.training.watch import BrokenLossError, DivergedError
 
-# The images of every picture taken: few, as they cost time, and the same noise each time, so that they can be compared.
+# Images per preview: few, because they cost time, and from the same noise each time, so that they can be compared.
 _PICTURE_IMAGES = 10
 
-# How far a model is from the training images; smaller is better. It is given the averaged weights.
+# Distance of a model from the training images; smaller is better. Called with the averaged weights in place.
 Evaluate = Callable[[GenerativeModel], float]
 
 
 class TrainingStoppedError(Exception):
-    """Training was asked to stop, and has saved a checkpoint; the next run goes on from it."""
+    """Training was asked to stop and has saved a checkpoint, from which the next run resumes."""
 
 
 class AlarmError(ValueError):
-    """The model family says that training is going wrong, as when a GAN collapses."""
+    """The model family reports that training is failing, for example a GAN that collapses."""
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a run works on: `devices` on each of `num_nodes` machines; a process each."""
+    """Hardware of a run: `devices` on each of `num_nodes` machines, one process per device."""
 
     device: torch.device
     devices: int = 1
@@ -65,13 +65,13 @@ def train(
     evaluate: Evaluate | None = None,
     from_average: bool = False,
 ) -> TrainingResult:
-    """Train `model` in place, from the last checkpoint if there is one; it ends with the averaged weights, to be saved.
+    """Train `model` in place, from the last checkpoint if there is one. It ends with the averaged weights, to be saved.
 
-    followers: called in the first process only. evaluate: for config.early_stop, and needed with it. from_average: the
-    model was loaded, so its weights are an average, and the one that is saved begins with them.
-    Raises DivergedError when a run breaks once more than it may go back, AlarmError on a family's alarm,
-    DoesNotFitError when the device has too little memory, and TrainingStoppedError, once a checkpoint is saved, when
-    `stop_requested` says so. The caller deletes the checkpoints when it has saved the model.
+    followers: called in the first process only. evaluate: required for config.early_stop. from_average: the model was
+    loaded, so its weights are an average, and the new average starts with them.
+    Raises DivergedError when a run breaks after its last allowed rollback, AlarmError on a family's alarm,
+    DoesNotFitError when the device has too little memory, and TrainingStoppedError, after saving a checkpoint, when
+    `stop_requested` returns True. The caller deletes the checkpoints after saving the model.
     """
     if hardware.device.type == "cpu":
         keep_freed_memory()
@@ -84,7 +84,7 @@ def train(
     if state is not None:
         restore(run, state)
         if ranks.is_first:
-            print(f"going on from the checkpoint at {run.step * config.batch_images:,} images", flush=True)
+            print(f"resuming from the checkpoint at {run.step * config.batch_images:,} images", flush=True)
     _check_same_step(ranks, run)
     stepper = Stepper(fabric, ranks, config, from_average)
     loop = _Loop(run, batches, part, config, stepper, ranks, hardware.device, evaluate)
@@ -116,7 +116,7 @@ def train(
 class _Loop:
     run: Run
     batches: Batches
-    part: range  # of each batch: this process's places
+    part: range  # this process's places in each batch
     config: TrainingConfig
     stepper: Stepper
     ranks: Ranks
@@ -147,13 +147,13 @@ class _Loop:
                 continue
             run.step += 1
             images = run.step * config.batch_images
-            # Every process goes by the first one's clock, and all stop when one is asked to.
+            # All processes use the first one's clock, and all stop when one is asked to.
             now = time.monotonic()
             due = now - saved >= checkpoint_every_s
             run.seconds, due_too = self.ranks.from_first(earlier_seconds + now - began, float(due))
             (stops,) = self.ranks.sum_numbers(float(stop_requested()))
             share = budget.share(run.step, run.seconds)
-            # Of a family that trains one part after another the last phases are those that end what draws.
+            # Families that train one part after another: only the last phases complete the generator.
             self._evaluate(images, complete=phases == run.model.phases_at(1.0))
             last = self._ended_by(budget) is not None
             self._take_pictures(share, images, follow, last=last)
@@ -171,7 +171,7 @@ class _Loop:
                     checkpoints.save(run.step, state_of(run))
                 saved = time.monotonic()
             if stops:
-                self.ranks.sum_numbers(0.0)  # none ends before the checkpoint is there: the first would be ended too
+                self.ranks.sum_numbers(0.0)  # wait for the checkpoint: an exit would end the first process too
                 raise TrainingStoppedError(f"stopped after {images:,} images; a checkpoint is saved")
         return ended_by
 
@@ -184,7 +184,7 @@ class _Loop:
         run, config = self.run, self.config
         images = (run.step + 1) * config.batch_images
         if len(run.rollbacks) >= config.watch.max_rollbacks:
-            tries = f", for the {len(run.rollbacks) + 1}. time" if run.rollbacks else ""
+            tries = f" and {len(run.rollbacks)} rollbacks" if run.rollbacks else ""
             raise DivergedError(
                 f"{fault} after {images:,} images{tries}; lower the model's training.learning_rate, set "
                 "training.gradient_clip_norm, or use precision: fp32"
@@ -195,7 +195,7 @@ class _Loop:
         factor = config.watch.rollback_rate_factor ** len(run.rollbacks)
         if self.ranks.is_first:
             print(
-                f"{fault} after {images:,} images; going back to {run.rollbacks[-1].to_images:,} images, with "
+                f"{fault} after {images:,} images; rolling back to {run.rollbacks[-1].to_images:,} images, with "
                 f"{factor:g} of the learning rate",
                 flush=True,
             )
@@ -206,7 +206,7 @@ class _Loop:
             raise AlarmError(f"stopped after {row['images']:,.0f} images: {alarm}")
 
     def _take_pictures(self, share: float, images: int, follow: Followers, *, last: bool) -> None:
-        """Draw from the averaged weights, from the seeds that are the same at every moment."""
+        """Generate previews from the averaged weights, always from the same seeds."""
         run = self.run
         due = last or pictures_due(share) > pictures_due(run.pictures_share)
         run.pictures_share = share
@@ -243,17 +243,17 @@ class _Loop:
 
 
 def _check_same_step(ranks: Ranks, run: Run) -> None:
-    """A machine that does not see the others' checkpoints would begin anew beside them."""
+    """Raise ValueError unless all processes resume at one step: some may not see the others' checkpoints."""
     (steps,) = ranks.sum_numbers(float(run.step))
     if steps != run.step * ranks.count:
         raise ValueError(
-            f"process {ranks.rank} found a checkpoint at step {run.step}, others did not; expected a workspace that "
-            "all machines share"
+            f"process {ranks.rank} found a checkpoint at step {run.step}, others did not; all machines must share "
+            "the workspace"
         )
 
 
 def _memory_mb(device: torch.device) -> float:
-    """The most memory that this process has held at once: on the GPU, or in all on a processor."""
+    """Return the peak memory of this process in MB: on the GPU, or in total if it runs on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""The random numbers of a step: a seed of its own, and a part of a batch gets its part of the whole batch's noise."""
+"""Random numbers of a step: its own seed, and for a part of a batch, its part of the whole batch's noise."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,21 +10,21 @@ from torch.overrides import TorchFunctionMode
 
 
 def draw_seed(seed: int, step: int, phase: int, rollbacks: int) -> int:
-    """The seed of one phase of one step.
+    """Return the seed of one phase of one step.
 
-    A function of the place in the run alone, so that a resumed run, another process and a repeated attempt draw the
-    same noise. After a rollback it differs: the noise that broke a run is not met again. Of its 63 bits a processor's
-    generator uses 32: among 100,000 steps about one pair has the same noise, which no training notices.
+    It depends only on the position in the run, so a resumed run, another process and a repeated attempt draw the same
+    noise. After a rollback it differs, so that the noise that broke a run does not repeat. A CPU generator uses 32 of
+    its 63 bits: among 100,000 steps about one pair has the same noise, which does not affect training.
     """
     return int(np.random.SeedSequence([seed, step, phase, rollbacks]).generate_state(1, np.uint64)[0] >> 1)
 
 
 class WholeBatchNoise(TorchFunctionMode):
-    """Within it, `torch.randn`, `rand`, `randint` with a generator draw for the whole batch and return a part's rows.
+    """In the body, `torch.randn`, `rand`, `randint` with a generator draw for the whole batch and return a part's rows.
 
-    first, end: the part's images in the batch of `whole` images. A draw is one row an image when its first dimension is
-    the part's number of images; others are left as they are. So parts that begin with the same generator state have the
-    noise that the whole batch would have had.
+    first, end: the part's images in the batch of `whole` images. If the first dimension of a draw is the part's number
+    of images, it is one row per image; other draws are unchanged. Parts that start with the same generator state thus
+    get the noise that the whole batch would have had.
     """
 
     def __init__(self, first: int, end: int, whole: int) -> None:
@@ -49,14 +49,14 @@ class WholeBatchNoise(TorchFunctionMode):
         return drawn[self._first : self._end]
 
 
-# The positional arguments that stand before the size: randint(high, size) or randint(low, high, size).
+# Whether positional arguments come before the size: randint(high, size) or randint(low, high, size).
 _LEADING_NUMBERS: dict[Callable[..., Any], bool] = {torch.randn: False, torch.rand: False, torch.randint: True}
 
 
 def _size(
     func: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]
 ) -> tuple[tuple[int, ...], Sequence[Any]]:
-    """The size that is asked for, and the arguments before it."""
+    """Return the requested size, and the arguments before it."""
     if "size" in options:
         return tuple(options["size"]), args
     if _LEADING_NUMBERS[func]:

@@ -1,4 +1,4 @@
-"""Which number format training calculates in."""
+"""Number format of training computations."""
 
 from typing import Literal
 
@@ -8,10 +8,10 @@ FabricPrecision = Literal["bf16-mixed", "32-true"]
 
 
 def fabric_precision(precision: Literal["auto", "bf16", "fp32"], device: torch.device) -> FabricPrecision:
-    """The precision by the name that Lightning Fabric has for it.
+    """Return the precision under Lightning Fabric's name.
 
-    auto: bf16 where the processor multiplies bf16 in hardware, else fp32. It asks what the processor has and measures
-    nothing: a choice by timing would differ from run to run, and with it every weight.
+    auto: bf16 if the device multiplies bf16 in hardware, else fp32. It queries the hardware and measures nothing: a
+    choice by timing would differ from run to run, and change every weight.
     """
     if precision == "auto":
         return "bf16-mixed" if _has_bf16(device) else "32-true"

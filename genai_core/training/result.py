@@ -1,4 +1,4 @@
-"""What a run came to."""
+"""Result of a training run."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from genai_core.training.schedule import EndedBy
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the averaged weights drew at one moment: images (10, C, H, W) uint8."""
+    """Previews from the averaged weights at one point of the run: images (10, C, H, W) uint8."""
 
     images_seen: int
     images: npt.NDArray[np.uint8]
@@ -20,7 +20,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a whole run came to, resumed or not; all but the seconds is the same in every run without max_seconds."""
+    """Result of a whole run, resumed or not; except for times, the same in every run without max_seconds."""
 
     images: int
     steps: int
@@ -29,9 +29,9 @@ class TrainingResult:
     snapshots: list[Snapshot]
     rollbacks: list[Rollback]
     evaluations: list[dict[str, float]]  # {"images", "distance"}
-    micro_batch_images: int  # at a time, in each process
+    micro_batch_images: int  # per pass, in each process
     processes: int
-    is_first: bool  # of the processes: the one that writes what came of it
-    seconds: float  # in the loop, over all attempts at the run
+    is_first: bool  # whether this process writes the results
+    seconds: float  # in the loop, over all attempts
     evaluation_seconds: float
-    peak_memory_mb: float  # of the device, or of this process on a processor
+    peak_memory_mb: float  # on the GPU, or of this process if it runs on the CPU

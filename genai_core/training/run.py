@@ -1,4 +1,4 @@
-"""The state of a run: what a checkpoint holds, and the last good state, to which a broken run goes back."""
+"""State of a run: the contents of a checkpoint, and the last good state, to which a broken run rolls back."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,15 +16,15 @@ from genai_core.training.watch import BLOCK_STEPS, LossWatch
 
 State = dict[str, Any]
 
-# A state is good when training went on from it for so long without a fault: broken weights show in the losses within
-# one block, which may begin in the middle of another one.
+# A state counts as good after this many further steps without a fault: broken weights show in the losses within one
+# block, which may start in the middle of another one.
 _PROBATION_STEPS = 2 * BLOCK_STEPS
-_ANCHORS = 50  # in a run, about: going back costs at most a 50th of it
+_ANCHORS = 50  # approximate number per run: a rollback loses about a 50th of it
 
 
 @dataclass(frozen=True)
 class Rollback:
-    """A return to the last good state: when, how far, and why."""
+    """A rollback to the last good state: when, how far, and why."""
 
     at_images: int
     to_images: int
@@ -33,7 +33,7 @@ class Rollback:
 
 @dataclass
 class Run:
-    """All that changes during a run."""
+    """Everything that changes during a run."""
 
     model: GenerativeModel
     ema: Ema
@@ -42,9 +42,9 @@ class Run:
     curves: Curves = field(default_factory=Curves)
     early_stop: EarlyStop = field(default_factory=EarlyStop)
     step: int = 0
-    pictures: list[tuple[int, Tensor]] = field(default_factory=list)  # images seen, what was drawn
-    pictures_share: float = 0.0  # of the run, up to which pictures have been taken
-    # What a rollback leaves as it is:
+    pictures: list[tuple[int, Tensor]] = field(default_factory=list)  # images seen, previews
+    pictures_share: float = 0.0  # share of the run up to which previews have been taken
+    # Not reset by a rollback:
     seconds: float = 0.0
     evaluation_seconds: float = 0.0
     micro_batch_images: int = 0
@@ -54,7 +54,7 @@ class Run:
 
 
 def begin(model: GenerativeModel, config: TrainingConfig, micro_batch_images: int) -> Run:
-    """A run that has not done a step. Its start is a good state, unless the config wants no rollbacks."""
+    """Start a run at step 0. Its start is a good state, unless the config allows no rollbacks."""
     optimizers = {
         phase: AdamW(
             model.phase_parameters(phase),
@@ -73,10 +73,10 @@ def begin(model: GenerativeModel, config: TrainingConfig, micro_batch_images: in
 
 
 def keep_good_state(run: Run, total_steps: int) -> None:
-    """Take a copy of the state now and then; it counts as good once training has gone on from it without a fault.
+    """Copy the state now and then; a copy counts as good after training has continued from it without a fault.
 
-    At steps that the config alone decides, and kept in the checkpoints: a run that was stopped and resumed goes back to
-    the same state as one that was not. Copies lie in the machine's memory, not in the GPU's.
+    The config alone decides at which steps, and copies are stored in checkpoints, so a stopped and resumed run rolls
+    back to the same state as an uninterrupted one. Copies are in main memory, not on the GPU.
     """
     if run.good is None:
         return
@@ -87,17 +87,17 @@ def keep_good_state(run: Run, total_steps: int) -> None:
 
 
 def roll_back(run: Run, images: int, batch_images: int, why: str) -> None:
-    """Go back to the last good state; `images` were seen when it was found broken."""
+    """Return to the last good state. images: seen when the fault was found."""
     if run.good is None:
-        raise ValueError("there is no state to go back to: training.watch.max_rollbacks is 0")
+        raise ValueError("no state to roll back to: training.watch.max_rollbacks is 0")
     run.rollbacks.append(Rollback(images, run.good["step"] * batch_images, why))
     run.on_probation = None
-    # Copied: an optimizer goes on in the very tensors that it is given.
+    # Copied, because an optimizer continues in the tensors it is given.
     _set_progress(run, _copied(run.good))
 
 
 def state_of(run: Run) -> State:
-    """The whole run as tensors, numbers, texts, lists and dicts; not copied."""
+    """Return the whole run as tensors, numbers, strings, lists and dicts, without copying."""
     return {
         "progress": _progress(run),
         "seconds": run.seconds,
@@ -110,7 +110,7 @@ def state_of(run: Run) -> State:
 
 
 def restore(run: Run, state: State) -> None:
-    """Go on from what `state_of` gave."""
+    """Restore a state from `state_of`."""
     _set_progress(run, state["progress"])
     run.seconds, run.evaluation_seconds = state["seconds"], state["evaluation_seconds"]
     run.micro_batch_images = state["micro_batch_images"]
@@ -119,7 +119,7 @@ def restore(run: Run, state: State) -> None:
 
 
 def _progress(run: Run) -> State:
-    """What a rollback sets back."""
+    """Return the part of the state that a rollback resets."""
     return {
         "step": run.step,
         "model": run.model.state_dict(),
@@ -146,7 +146,7 @@ def _set_progress(run: Run, state: State) -> None:
 
 
 def _copied(value: Any) -> Any:
-    """A copy that shares nothing with `value`; tensors are copied to the machine's memory."""
+    """Copy `value` deeply; tensors are copied to main memory."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True, memory_format=torch.preserve_format)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""How far a run is, when it ends, and the learning rate at every point."""
+"""Progress and end of a run, and the learning rate at every point."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ EndedBy = Literal["images", "seconds", "converged"]
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may take: images, and seconds (None: any), whichever is used up first."""
+    """Limits of a run: images, and seconds (None: unlimited), whichever is used up first."""
 
     total_images: int
     batch_images: int
@@ -16,25 +16,25 @@ class Budget:
 
     @property
     def total_steps(self) -> int:
-        """Batches that reach total_images."""
+        """Number of batches to reach total_images."""
         return -(-self.total_images // self.batch_images)
 
     def share(self, steps: int, seconds: float) -> float:
-        """How much of the run is over, 0 to 1: of the images or of the seconds, whichever is more."""
+        """Share of the run that is done, 0 to 1, by images or by seconds, whichever is larger."""
         return min(1.0, max(steps / self.total_steps, seconds / self.max_seconds if self.max_seconds else 0.0))
 
     def ended_by(self, steps: int, seconds: float) -> EndedBy | None:
-        """What is used up; None while there is something left."""
+        """Return which limit is used up; None if none is."""
         if steps >= self.total_steps:
             return "images"
         return "seconds" if self.max_seconds is not None and seconds >= self.max_seconds else None
 
 
 def learning_rate_share(share: float, images_seen: int, *, warmup_images: int, decay_share: float) -> float:
-    """The learning rate as a share of its full value: a linear rise, a plateau, a linear fall to 0 at the run's end.
+    """Return the learning rate's factor: linear warm-up, plateau, linear decay to 0 at the end of the run.
 
-    share: of the run, over before the batch at hand, so that the last batch has a rate above 0. images_seen: with it,
-    so that the first has one too. decay_share: of the run, at its end, over which the rate falls; 0 for none.
+    share: of the run, done before the batch at hand, so that the last batch has a rate above 0. images_seen: including
+    the batch, so that the first has one too. decay_share: final share of the run in which the rate falls; 0 for none.
     """
     rise = images_seen / warmup_images if warmup_images else 1.0
     fall = (1.0 - share) / decay_share if decay_share else 1.0

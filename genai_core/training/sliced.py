@@ -1,9 +1,9 @@
-"""How far a set of images is from another one, quickly and without a trained network.
+"""Distance between two sets of images, fast and without a trained network.
 
-Patches of images at several sizes are compared by the sliced Wasserstein distance, as Karras et al. 2018 (arXiv
-1710.10196, section 5) follow GANs during training. It tells early stopping when nothing improves any more. The models'
-figures are measured otherwise, in features of the extractor stage; training does not depend on that stage, so that
-another way of measuring trains nothing again, and both run side by side.
+Image patches at several sizes are compared by the sliced Wasserstein distance, as Karras et al. 2018 (arXiv 1710.10196,
+section 5) monitor GANs during training. Early stopping uses it to detect that nothing improves. The models' figures use
+the features of the extractor stage instead. Training does not depend on that stage, so another way of measuring does
+not require new training, and both can run in parallel.
 """
 
 import torch
@@ -12,35 +12,35 @@ from torch.nn import functional
 
 from genai_core.models.protocol import to_unit
 
-_PATCH = 7  # pixels a side, as in the paper
+_PATCH = 7  # pixels per side, as in the paper
 _DIRECTIONS = 64
-_SMALLEST = 8  # pixels a side of the smallest size that is looked at
-_POSITIONS = 8  # patches a side of an image, about: more would only take longer
+_SMALLEST = 8  # pixels per side of the smallest size
+_POSITIONS = 8  # approximate number of patches per side; more would only take longer
 
 
 class SlicedDistance:
-    """The distance of images from `reference`, both (N, C, H, W) uint8 with the same N.
+    """Distance of images from `reference`, both (N, C, H, W) uint8 with the same N.
 
-    At each size (the full one, half, a quarter ... down to 8 pixels) all patches are projected on the same 64 random
-    directions; the distance is the mean difference of the sorted projections, over directions and sizes.
+    At each size (full, half, a quarter ... down to 8 pixels) all patches are projected on the same 64 random
+    directions. The distance is the mean difference of the sorted projections, over directions and sizes.
     """
 
     def __init__(self, reference: Tensor) -> None:
-        # The same directions in every run, or the distances could not be compared.
+        # The same directions in every run, so that distances can be compared.
         filters = torch.randn((_DIRECTIONS, reference.shape[1], _PATCH, _PATCH), generator=Generator().manual_seed(0))
         self._filters = filters / filters.flatten(1).norm(dim=1)[:, None, None, None]
         self._images = len(reference)
         self._reference = self._projections(reference)
 
     def __call__(self, images: Tensor) -> float:
-        """Raises ValueError when there are not as many images as in the reference."""
+        """Return the distance. Raises ValueError unless there are as many images as in the reference."""
         if len(images) != self._images:
             raise ValueError(f"expected {self._images} images, as many as in the reference, got {len(images)}")
         pairs = zip(self._projections(images), self._reference, strict=True)
         return float(torch.stack([(one - other.to(one.device)).abs().mean() for one, other in pairs]).mean())
 
     def _projections(self, images: Tensor) -> list[Tensor]:
-        """For each size: sorted projections (directions, patches)."""
+        """Return sorted projections (directions, patches) for each size."""
         found, level = [], to_unit(images)
         while level.shape[2] >= _SMALLEST:
             stride = max(1, (level.shape[2] - _PATCH) // _POSITIONS)

@@ -1,4 +1,4 @@
-"""One step of training: a batch through all phases, in parts where it does not fit, and into the average."""
+"""One training step: a batch through all phases, in parts if it does not fit into memory, and into the average."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,29 +20,29 @@ from genai_core.training.recording import Recording
 from genai_core.training.run import Run
 from genai_core.training.schedule import learning_rate_share
 
-Learn = Callable[[Tensor, Tensor | None], Tensor]  # images and labels -> the loss and the figures; leaves gradients
+Learn = Callable[[Tensor, Tensor | None], Tensor]  # images and labels -> loss and figures; leaves gradients
 
 
 class DoesNotFitError(ValueError):
-    """Not even one image at a time fits into the device's memory."""
+    """Not even a single image fits into the device's memory."""
 
 
 class Stepper:
-    """Takes the steps of one run on one process.
+    """Runs the steps of one run in one process.
 
-    from_average: whether the run began with an average, which goes into its own, instead of with random weights.
+    from_average: whether the run started from averaged weights, which its own average includes, not from random ones.
     """
 
     def __init__(self, fabric: Fabric, ranks: Ranks, config: TrainingConfig, from_average: bool = False) -> None:
         self._fabric, self._ranks, self._config, self._from_average = fabric, ranks, config, from_average
-        # On the GPU: noise drawn by the processor would take longer than a step of a small network.
+        # On the GPU: noise from the CPU would take longer than a step of a small network.
         self._generator = torch.Generator(fabric.device)
-        self.records = fabric.device.type == "cuda"  # benchmarks compare with steps that are not recorded
+        self.records = fabric.device.type == "cuda"  # benchmarks disable it for comparison
         self._recordings: dict[tuple[str, Part], Recording] = {}
-        self._names: dict[str, list[str]] = {}  # of each phase's figures
+        self._names: dict[str, list[str]] = {}  # names of each phase's figures
 
     def step(self, run: Run, batch: Batch, share: float) -> Row:
-        """Learn from one batch; `share` of the run was over before it. The figures of all phases.
+        """Learn from one batch and return the figures of all phases. share: of the run, done before it.
 
         batch: this process's part of it. Raises BrokenLossError for a loss that must not be learned from, and
         DoesNotFitError.
@@ -58,13 +58,13 @@ class Stepper:
         figures: Row = {}
         for index, phase in enumerate(model.phases_at(share)):
             parameters = model.phase_parameters(phase)
-            # Only this phase's weights get gradients: the others' would cost time and be thrown away.
+            # Only this phase's weights get gradients: others would cost time and be discarded.
             model.requires_grad_(False)
             for parameter in parameters:
                 parameter.requires_grad_(True)
             seed = draw_seed(config.seed, run.step, index, len(run.rollbacks))
             names, sums = self._gradients(run, phase, images, labels, first=first, whole=whole, seed=seed)
-            # The one place of a phase where the processor waits for the GPU.
+            # The only place in a phase where the CPU waits for the GPU.
             loss, *values = ranks.sum(sums).tolist()
             run.watches[phase].check(phase, loss)
             ranks.sum_gradients(parameters)
@@ -90,27 +90,27 @@ class Stepper:
     def _gradients(
         self, run: Run, phase: str, images: Tensor, labels: Tensor | None, *, first: int, whole: int, seed: int
     ) -> tuple[list[str], Tensor]:
-        """Leave the gradient of this process's part, in fewer images at a time when memory runs out.
+        """Compute the gradient of this process's part, with fewer images per pass when memory runs out.
 
-        The names of the figures; then the loss and the figures, each times the part's share of the batch.
+        Returns the names of the figures; then the loss and the figures, each times the part's share of the batch.
         """
         while True:
             try:
                 return self._accumulate(run, phase, images, labels, first=first, whole=whole, seed=seed)
             except torch.OutOfMemoryError as error:
                 tried, reason = min(run.micro_batch_images, len(images)), str(error).partition("\n")[0]
-            # Outside of the handler: within it the traceback still holds the tensors that did not fit.
+            # Outside the handler: inside it, the traceback still holds the tensors that did not fit.
             run.optimizers[phase].zero_grad(set_to_none=True)
             self._recordings.clear()
             if tried == 1:
                 raise DoesNotFitError(
-                    f"not even one image at a time fits into the device's memory ({reason}); make the model's network "
-                    "smaller, or data.image_size"
+                    f"not even a single image fits into the device's memory ({reason}); reduce the model's network "
+                    "size, or data.image_size"
                 )
             run.micro_batch_images = (tried + 1) // 2
             print(
-                f"{tried} images at a time do not fit into the device's memory; going on with {run.micro_batch_images} "
-                "at a time and the same batch",
+                f"{tried} images per pass do not fit into the device's memory; continuing with "
+                f"{run.micro_batch_images} per pass and the same batch size",
                 flush=True,
             )
             if torch.cuda.is_available():
@@ -125,7 +125,7 @@ class Stepper:
             part = Part(first + start, first + end, whole)
             inputs = (images[start:end], None if labels is None else labels[start:end])
             learn: Learn = partial(self._learn, run.model, phase, part)
-            # Parts are not recorded: their gradients are added up, and a replay's are overwritten by the next one.
+            # Parts are not recorded: their gradients add up, and a replay would overwrite them.
             if self.records and end - start == len(images):
                 learn = self._recorded(learn, phase, part, inputs, run.model.phase_parameters(phase))
             self._generator.manual_seed(seed)
@@ -140,30 +140,30 @@ class Stepper:
         inputs: tuple[Tensor, Tensor | None],
         parameters: Sequence[Parameter],
     ) -> Learn:
-        """`learn` to be replayed on the GPU; itself, where it cannot be recorded."""
+        """Return `learn` as a recording to replay, or `learn` itself if it cannot be recorded."""
         if (phase, part) not in self._recordings:
             try:
-                recording = Recording(learn, inputs, parameters, self._generator, beside=self._recordings.values())
+                recording = Recording(learn, inputs, parameters, self._generator, others=self._recordings.values())
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
-                print(f"a step cannot be recorded on this GPU ({error}); going on without, which is slower", flush=True)
+                print(f"cannot record a step on this GPU ({error}); continuing without, which is slower", flush=True)
                 self.records = False
                 return learn
             self._recordings[phase, part] = recording
         return self._recordings[phase, part].replay
 
     def _learn(self, model: GenerativeModel, phase: str, part: Part, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Leave the part's gradient; its loss and the figures, each times its share of the batch."""
+        """Compute the part's gradient; return its loss and figures, each times its share of the batch."""
         share = (part.end - part.first) / part.whole
         model.part = part
         with _noise(part), self._fabric.autocast():
             loss = model.loss(phase, images, labels, self._generator)
-        # Parts of a mean: their gradients and figures add up to the whole batch's.
+        # Parts of a mean: gradients and figures add up to those of the whole batch.
         (loss.value * share if share < 1.0 else loss.value).backward()  # type: ignore[no-untyped-call]
         self._names[phase] = list(loss.figures)
         value = loss.value.detach().float()
-        # A family may have made a figure on the processor.
+        # A family may have computed a figure on the CPU.
         return torch.stack([value, *(figure.float().to(value.device) for figure in loss.figures.values())]) * share
 
 

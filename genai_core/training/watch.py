@@ -1,40 +1,41 @@
-"""When a run is broken: a loss that is no number, or one that explodes."""
+"""Detection of broken runs: a loss that is not a number, or one that explodes."""
 
 import math
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-# The rule looks at blocks of steps, as one bad batch is no fault: gradient clipping and Adam get over it.
+# Judge blocks of steps: a single bad batch is not a fault, as gradient clipping and Adam recover from it.
 BLOCK_STEPS = 16
 _BLOCKS = 16
-# An untrained network has the largest loss that a healthy run sees, so ten times that is no training any more. Real
-# explosions go orders of magnitude beyond; a GAN's losses, which rise and fall in healthy runs, stay well below.
+# An untrained network has the largest loss of a healthy run, so ten times that means training has failed. Real
+# explosions are orders of magnitude larger; a GAN's losses, which rise and fall in healthy runs, stay well below.
 _TIMES = 10.0
 
 
 class DivergedError(ValueError):
-    """Training broke again and again; the message says when, and what to change."""
+    """Training broke repeatedly; the message says when, and what to change."""
 
 
 class BrokenLossError(Exception):
-    """A loss that must not be learned from; the message says what it was."""
+    """A loss that must not be learned from; the message says its value."""
 
 
 @dataclass
 class LossWatch:
-    """Whether the losses of one phase are those of a healthy run. A checkpoint keeps all of it.
+    """Checks whether the losses of one phase are those of a healthy run. Stored in checkpoints.
 
-    A loss is broken when it is NaN or infinite, or when the median of a block of 16 is above 10 times both the largest
-    size of a loss in the phase's first block, and the usual one: the median over the last 16 blocks.
+    A loss is broken when it is NaN or infinite, or when the median of a block of 16 is above 10 times the larger of two
+    values: the largest absolute loss in the phase's first block, and the usual one (the median over the last 16
+    blocks).
     """
 
     largest_first: float = 0.0
     block: list[float] = field(default_factory=list)
-    usual: list[float] = field(default_factory=list)  # the medians of the sizes of the last blocks
+    usual: list[float] = field(default_factory=list)  # medians of the absolute losses of the last blocks
 
     def check(self, phase: str, loss: float) -> None:
-        """Take the loss of one step. Raises BrokenLossError."""
+        """Add the loss of one step. Raises BrokenLossError."""
         if not math.isfinite(loss):
             raise BrokenLossError(f"the loss of the {phase} became {loss}")
         self.block.append(loss)
@@ -44,7 +45,7 @@ class LossWatch:
         if self.usual:
             expected, level = max(self.largest_first, median(self.usual)), median(block)
             if level > _TIMES * expected:
-                raise BrokenLossError(f"the loss of the {phase} exploded to {level:.4g}, where {expected:.4g} is usual")
+                raise BrokenLossError(f"the loss of the {phase} exploded to {level:.4g}; usual is {expected:.4g}")
         else:
             self.largest_first = max(map(abs, block))
         self.usual = [*self.usual[1 - _BLOCKS :], median(map(abs, block))]

@@ -22,5 +22,5 @@ def decode_or_die(path: str, rule: DecodeRule, content: bytes | None) -> Decoded
 
 def main() -> None:
     worker.decode_file = decode_or_die
-    worker.MAX_SECONDS_A_BATCH = 1
+    worker.MAX_SECONDS_PER_BATCH = 1
     worker.main()

@@ -45,7 +45,7 @@ def test_models_that_differ_by_seed_alone_have_no_winner(trained, real):
 def test_sets_of_other_sizes_are_refused(trained, real):
     found, labels = drawn(trained, 9)
     fewer = Features(found.features[:-1], found.logits[:-1])
-    with pytest.raises(ValueError, match="as many images of both"):
+    with pytest.raises(ValueError, match="as many images from both"):
         compare_features(found, fewer, labels, real[1], real[0], CONFIG)
 
 

@@ -159,13 +159,13 @@ def test_splits_of_few_images_are_warned_of(trained, real):
     images, labels = stripes(100, seed=9)
     few = evaluate(trained, real, images, labels, evaluation_config(is_splits=50))
     (warning,) = few.warnings
-    found = re.match(r"2 images a split: is_classifier is (\S+) over 50 splits and (\S+) over all images", warning)
+    found = re.match(r"2 images per split: is_classifier is (\S+) over 50 splits and (\S+) over all images", warning)
     assert found, warning
     assert float(found[1]) < 0.9 * float(found[2])
     assert few.figures["is_classifier"].value == pytest.approx(float(found[1]), rel=1e-3)
     # As many splits as images, which the config would not allow: a score of 1 would say nothing.
     none = evaluate(trained, real, images[:20], labels[:20], evaluation_config(is_splits=20))
-    assert any("no inception score: 20 images in 20 splits are fewer than 2 a split" in w for w in none.warnings)
+    assert any("no inception score: 20 images in 20 splits are fewer than 2 per split" in w for w in none.warnings)
     assert "is_classifier" not in none.figures
 
 
@@ -205,7 +205,7 @@ def test_a_planted_collapse_is_found(trained, real):
     evaluation = evaluate(trained, real, few, labels)
     assert evaluation.figures["near_identical_classifier"].value == 1
     assert evaluation.figures["recall_classifier"].value < 0.3
-    assert "the same few images again and again" in evaluation.warnings[-1]
+    assert "the same few images repeated" in evaluation.warnings[-1]
 
 
 def test_a_class_that_is_not_drawn_is_named(trained, real):
@@ -224,7 +224,7 @@ def test_an_unlabelled_set_has_no_figures_a_class(trained, real):
     config = evaluation_config()
     features = extract_features(trained[0], images, 50).features
     sample, resamples = sample_set(features, None, config), Resamples(100, None, config)
-    with pytest.raises(ValueError, match="need labels on both sides; the measured images have none"):
+    with pytest.raises(ValueError, match="need labels in both sets; the measured images have none"):
         distance_by_class(sample, real[1].splits["train"], resamples, classes=2)
 
 

@@ -40,7 +40,7 @@ def test_missing_and_changed_weights_are_told_apart(folder):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(ValueError, match=r"its content is not what config.json names"):
+    with pytest.raises(ValueError, match=r"its sha256 differs from the one in config.json"):
         load_extractor(folder, extractor_config())
     weights.unlink()
     with pytest.raises(FileNotFoundError, match="is missing"):

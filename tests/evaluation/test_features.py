@@ -46,5 +46,5 @@ def test_no_images_are_refused(trained):
 
 def test_features_that_are_not_finite_are_refused(trained, dataset, monkeypatch):
     monkeypatch.setattr(trained[0], "feature_std", trained[0].feature_std * 0)
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="non-finite"):
         extract_features(trained[0], dataset.images("test"), 50)

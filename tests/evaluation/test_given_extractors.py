@@ -96,7 +96,7 @@ def test_code_in_a_weights_file_is_not_run(tmp_path, capsys):
     path = tmp_path / "weights.pth"
     path.write_bytes(pickle.dumps(Harmful()))
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    with pytest.raises(ValueError, match="no weights that can be read safely"):
+    with pytest.raises(ValueError, match="cannot be read safely as weights"):
         read_weights(path, sha256, "extractor.weights")
     assert capsys.readouterr().out == ""
 
@@ -219,5 +219,5 @@ def test_what_is_wrong_with_a_users_module_is_named(changes, message):
 
 
 def test_weights_and_their_hash_go_together():
-    with pytest.raises(ValueError, match="give both, or null for both"):
+    with pytest.raises(ValueError, match="set both, or null for both"):
         module_config(weights="x.safetensors")

@@ -99,7 +99,8 @@ def test_a_changed_file_is_noticed(folder):
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(
-        ValueError, match=r"train.safetensors is not what reference.json names.*run the stage reference"
+        ValueError,
+        match=r"the sha256 of train.safetensors differs from the one in reference.json.*run the stage reference",
     ):
         load_reference(folder)
 

@@ -43,11 +43,11 @@ def test_splits_that_are_too_small_for_a_score_are_said():
     config, real = evaluation_config(is_splits=20), measured(200, 1)
     found = score_sets(measured(30, 0), real, EXTRACTOR, config)
     assert "is_module" not in found.figures
-    assert "no inception score: 30 images in 20 splits are fewer than 2 a split" in found.warnings[-1]
+    assert "no inception score: 30 images in 20 splits are fewer than 2 per split" in found.warnings[-1]
     found = score_sets(measured(60, 0), real, EXTRACTOR, config)
     assert found.figures["is_module"].value == pytest.approx(CLASSES)
     assert found.warnings == ()
     found = score_sets(measured(40, 0), real, EXTRACTOR, config)
-    assert "2 images a split: is_module is 2 over 20 splits and 2.9" in found.warnings[-1]
+    assert "2 images per split: is_module is 2 over 20 splits and 2.9" in found.warnings[-1]
     ends = found.figures["is_module"].interval
     assert 1 <= ends.low <= ends.high <= 2

@@ -29,5 +29,5 @@ def test_the_root_squared_is_the_covariance_even_a_singular_one(rank):
 
 @pytest.mark.parametrize("shape", [(1, 3), (0, 3), (4,)])
 def test_fewer_than_two_images_are_refused(shape):
-    with pytest.raises(ValueError, match="two images or more"):
+    with pytest.raises(ValueError, match="at least two images"):
         feature_stats(np.zeros(shape))

@@ -129,7 +129,7 @@ def test_evaluate_measures_in_a_child_and_hands_on_its_fault(tmp_path: Path) -> 
     shutil.copy(ROOT / "params.yaml", tmp_path)
     answer = genai(tmp_path, "evaluate", "builtin:digits", "--against", "builtin:digits", TORCH_HOME=str(tmp_path))
     assert answer.returncode == 2
-    assert "evaluate: no extractor: name Inception's weights with --weights FILE" in answer.stdout
+    assert "evaluate: no extractor: pass Inception's weights with --weights FILE" in answer.stdout
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -80,7 +80,7 @@ def test_a_discriminator_is_for_training_alone(tmp_path):
 
 
 def test_an_empty_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no model there"):
+    with pytest.raises(FileNotFoundError, match="no model found"):
         load_model(tmp_path)
 
 
@@ -94,7 +94,7 @@ def test_damaged_weights(folder):
     content = bytearray((folder / WEIGHTS_FILE).read_bytes())
     content[-1] ^= 1
     (folder / WEIGHTS_FILE).write_bytes(content)
-    with pytest.raises(ValueError, match=r"its content is not what config\.json names"):
+    with pytest.raises(ValueError, match=r"its sha256 differs from the one in config\.json"):
         load_model(folder)
 
 
@@ -163,7 +163,7 @@ def test_sampling_options_are_checked():
     assert parse_sampling("gan", {"truncation": 0.5}).truncation == 0.5
     with pytest.raises(ValueError, match=r"sampling of gan: truncation: .*less than or equal to 1"):
         parse_sampling("gan", {"truncation": 2})
-    with pytest.raises(ValueError, match="no model family 'vea'; there are: diffusion, gan, vae, vqvae"):
+    with pytest.raises(ValueError, match="no such model family: 'vea'; available: diffusion, gan, vae, vqvae"):
         parse_sampling("vea", {})
 
 

@@ -46,7 +46,7 @@ def test_noise_is_standard_normal():
     [
         (None, LABELLED, "the model has classes"),
         (torch.tensor([0, 1]), UNLABELLED, "unconditional"),
-        (torch.tensor([0]), LABELLED, "one label an image"),
+        (torch.tensor([0]), LABELLED, "one label per image"),
         (torch.tensor([0, 2]), LABELLED, "labels from 0 to 1, got 0 to 2"),
         (torch.tensor([-1, 1]), LABELLED, "labels from 0 to 1, got -1 to 1"),
     ],

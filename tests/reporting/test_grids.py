@@ -86,7 +86,7 @@ def test_other_arrays_are_refused(images, message):
 
 
 def test_no_columns_are_refused():
-    with pytest.raises(ValueError, match="columns must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match="columns must be at least 1, got 0"):
         image_grid(ramp(1), 0)
 
 

@@ -35,14 +35,15 @@ def test_each_model_is_a_row_and_the_candidate_is_known_by_its_weights():
 def test_the_verdict_is_one_sentence_with_the_model_and_its_distance():
     verdict = summarise([measured("two", "b", over_floor=2.04)], "b").verdict
     assert verdict == (
-        "The candidate is two: its images are 2.0 times as far from the training images as real ones that were held "
-        "out, and 90.0% of them show the class that was asked for."
+        "The candidate is two: its images are 2.0 times as far from the training images as held-out real images, "
+        "and 90.0% of them show the requested class."
     )
 
 
 def test_a_model_at_the_floor_is_as_close_as_real_images():
     assert (
-        "as close to the training images as real ones" in summarise([measured("m", "a", over_floor=0.8)], "a").verdict
+        "as close to the training images as held-out real images"
+        in summarise([measured("m", "a", over_floor=0.8)], "a").verdict
     )
 
 
@@ -70,5 +71,5 @@ def test_of_equal_weights_the_last_is_the_candidate():
 
 
 def test_a_candidate_that_nobody_measured_is_refused():
-    with pytest.raises(ValueError, match="no metrics file is about the candidate's weights, cccccccccccc"):
+    with pytest.raises(ValueError, match="no metrics file is for the candidate's weights, cccccccccccc"):
         summarise([measured("m", "a")], "c" * 64)

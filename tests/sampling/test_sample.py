@@ -46,7 +46,7 @@ def test_a_model_without_classes_takes_no_labels():
 
 
 def test_labels_and_seeds_must_be_as_many():
-    with pytest.raises(ValueError, match="one label a seed, got 3 labels and 2 seeds"):
+    with pytest.raises(ValueError, match="one label per seed, got 3 labels and 2 seeds"):
         sample_images(TinyModel(), equal_labels(3, 3), image_seeds(2, 0), None, 10)
     with pytest.raises(ValueError, match="got none"):
         sample_images(TinyModel(), None, image_seeds(0, 0), None, 10)
@@ -57,5 +57,5 @@ def test_a_model_that_draws_another_type_is_named():
         def sample(self, labels, seeds, sampling):
             return super().sample(labels, seeds, sampling).float()
 
-    with pytest.raises(ValueError, match=r"tiny: sample must give uint8 \(2, 1, 8, 8\), gave torch.float32"):
+    with pytest.raises(ValueError, match=r"tiny: sample must return uint8 \(2, 1, 8, 8\), returned torch.float32"):
         sample_images(Floating(), None, image_seeds(2, 0), None, 10)

@@ -31,7 +31,7 @@ def test_dataset_grows_and_has_a_card_with_versions(classes, workspace, capsys):
     augment.main()
     folder = workspace / "data/augmented"
     assert load_dataset(folder).info.counts == {"train": 48, "test": 6}
-    assert "- 24 of the training images are changed copies" in (folder / "card.md").read_text()
+    assert "- 24 of the training images are augmented copies" in (folder / "card.md").read_text()
     with Image.open(folder / "examples.png") as picture:
         # Five originals a row, each with its copy.
         assert picture.width >= 10 * 64
@@ -67,5 +67,5 @@ def test_without_copies_there_is_no_picture(workspace):
 def test_missing_dataset_is_one_line(workspace, capsys):
     with pytest.raises(SystemExit):
         augment.main()
-    assert "data/prepared is no dataset" in capsys.readouterr().err
+    assert "data/prepared is not a dataset" in capsys.readouterr().err
     assert not list(workspace.glob("data/*augmented*"))

@@ -107,8 +107,8 @@ def test_what_cannot_be_compared_is_refused_and_leaves_nothing(measurable, monke
     select("models/chosen", "models/unlabelled", "small")
     for folder, message in (
         ("models/chosen", "other classes than the reference has"),
-        ("models/none", "no model there"),
-        ("models/other", "nothing says how to sample it"),
+        ("models/none", "no model found"),
+        ("models/other", "no sampling options found"),
     ):
         with pytest.raises(SystemExit) as stopped:
             run(monkeypatch, folder, "--against=models/trained/small", "--out=both")

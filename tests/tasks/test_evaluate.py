@@ -71,8 +71,8 @@ def test_an_unlabelled_dataset_is_measured_too(workspace, monkeypatch):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("trained/other", "models/trained/other: no model there"),
-        ("finetuned", "models/finetuned: no model there"),
+        ("trained/other", "models/trained/other: no model found"),
+        ("finetuned", "models/finetuned: no model found"),
     ],
 )
 def test_a_model_that_is_not_there_is_named(measurable, monkeypatch, capsys, what, message):

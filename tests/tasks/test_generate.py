@@ -41,7 +41,7 @@ def test_without_a_candidate_nothing_is_written(workspace, capsys):
     with pytest.raises(SystemExit) as stopped:
         generate.main()
     assert stopped.value.code == NEEDS_A_PERSON
-    assert "models/candidate: no model there" in capsys.readouterr().err
+    assert "models/candidate: no model found" in capsys.readouterr().err
     assert not (workspace / "samples").exists()
 
 
@@ -51,5 +51,5 @@ def test_a_candidate_that_does_not_say_how_to_sample_is_refused(candidate, capsy
     with pytest.raises(SystemExit) as stopped:
         generate.main()
     assert stopped.value.code == NEEDS_A_PERSON
-    assert "selection.json, which says how to sample, is missing" in capsys.readouterr().err
+    assert "selection.json with the sampling options is missing" in capsys.readouterr().err
     assert not (candidate / "samples").exists()

@@ -34,7 +34,7 @@ def test_fault_is_one_line_and_needs_a_person(workspace, monkeypatch, capsys):
         run(monkeypatch, "empty", "--into", "data/raw")
     assert error.value.code == NEEDS_A_PERSON
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("ingest: empty: no image file in it; files that end in")
+    assert line.startswith("ingest: empty: contains no image files; supported extensions:")
 
 
 def test_summary_tells_all():
@@ -51,14 +51,14 @@ def test_summary_tells_all():
         notes=("labels: labels.csv",),
     )
     assert ingest.summary(added, Path("data/raw")) == [
-        "data/raw/set.train and data/raw/set.test: 3 images added, 2 were there before",
-        "sides: train 4, test 1",
+        "data/raw/set.train and data/raw/set.test: 3 images added, 2 already there",
+        "splits: train 4, test 1",
         "classes: hat 4, shirt 1",
-        "the folder around/ around everything was left out of the names",
+        "the outer folder around/ was removed from the names",
         "labels: labels.csv",
-        "left out: links 1",
-        "left out, names that no table can hold: 1, first new\\nline.png",
-        "left out, at fault (all in .genai/left-out.csv): missing_file 1",
+        "skipped: links 1",
+        "skipped, names invalid in tables: 1, first new\\nline.png",
+        "skipped, faulty (all in .genai/left-out.csv): missing_file 1",
         "  7.png: missing_file: labels.csv row 7: no such image",
     ]
     flat = Added(("set",), 3, 0, {}, {}, {}, (), None, (), ())
@@ -78,4 +78,4 @@ def test_all_that_was_left_out_is_listed(workspace, monkeypatch, capsys):
         "gone.png,missing_file,labels.csv row 40: no such image",
         "39.png,no_label,labels.csv has no row for it",
     ]
-    assert "left out, at fault (all in .genai/left-out.csv): missing_file 1, no_label 1" in capsys.readouterr().out
+    assert "skipped, faulty (all in .genai/left-out.csv): missing_file 1, no_label 1" in capsys.readouterr().out

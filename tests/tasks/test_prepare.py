@@ -35,7 +35,7 @@ def test_other_decoders_than_those_of_the_version_before_are_told(workspace, cap
     versions = json.loads(note.read_text())
     note.write_text(json.dumps({**versions, "pillow": "1.2.3"}))
     prepare.main()
-    said = f"note: the version before was decoded by pillow 1.2.3, here {versions['pillow']}\n"
+    said = f"note: the previous version was decoded by pillow 1.2.3, here {versions['pillow']}\n"
     assert said in capsys.readouterr().out
     assert json.loads(note.read_text()) == versions
 
@@ -49,7 +49,7 @@ def test_unlabelled_images_have_a_picture_too(workspace, monkeypatch):
     assert (workspace / "data/prepared/examples.png").is_file()
 
 
-@pytest.mark.parametrize(("broken", "message"), [(False, "there are no images yet; add some"), (True, "were rejected")])
+@pytest.mark.parametrize(("broken", "message"), [(False, "no images yet; add some"), (True, "were rejected")])
 def test_fault_is_told_in_short_and_nothing_is_left(broken, message, workspace, capsys):
     if broken:
         folder = workspace / "data/raw/set/a"

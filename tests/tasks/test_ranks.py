@@ -101,5 +101,5 @@ def test_two_processes_make_the_model_that_one_makes_though_one_of_them_dies(sta
     assert not outputs()
     # torchrun starts the same two processes, and they go on.
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    assert "going on from the checkpoint at" in train(2, *torchrun)
+    assert "resuming from the checkpoint at" in train(2, *torchrun)
     assert outputs() == expected

@@ -32,7 +32,7 @@ def test_list_of_a_removal_request(run, workspace):
     assert len(files_in(workspace / "data/raw/set")) == 24
     lines = run(*arguments)
     assert lines[:2] == ["data/raw/set: 11 images removed, 13 left", "  set/hat/01-003.png"]
-    assert lines[-2:] == ["  and 1 more", "names and patterns that no image has: 1, first none.png"]
+    assert lines[-2:] == ["  and 1 more", "names and patterns without a match: 1, first none.png"]
     assert len(files_in(workspace / "data/raw/set")) == 13
 
 
@@ -40,7 +40,7 @@ def test_list_from_windows(run, workspace):
     (workspace / "list.txt").write_text("hat/01-003.png\r\nhat/01-004.png\r\n", encoding="utf-8-sig")
     lines = run("--list", "list.txt", "set")
     assert lines[0] == "data/raw/set: 2 images removed, 22 left"
-    assert not any("no image has" in line for line in lines)
+    assert not any("without a match" in line for line in lines)
 
 
 @pytest.mark.parametrize("more", [["hat/*"], ["--list", "list.txt"]])
@@ -52,18 +52,18 @@ def test_all_and_some_is_a_contradiction(more, run, workspace):
 
 
 def test_all_of_it(run, workspace):
-    assert run("--all", "set")[0] == "data/raw/set: 24 images removed, none left: the folder goes"
+    assert run("--all", "set")[0] == "data/raw/set: 24 images removed, none left: the folder is removed"
     assert not list((workspace / "data/raw").iterdir())
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["set", "none"], "no image is named none; nothing was removed"),
-        (["set"], "no name and no pattern was given; nothing was removed; --all takes all of set"),
+        (["set", "none"], "no image matches none; nothing was removed"),
+        (["set"], "no name or pattern given; nothing was removed; pass --all to remove all of set"),
         (["set", ""], "nothing was removed"),
-        (["--all", "other"], "no such folder; there is set"),
-        (["--list", "empty.txt", "set"], "expected a name or a pattern a line, it is empty"),
+        (["--all", "other"], "no such folder; existing folders: set"),
+        (["--list", "empty.txt", "set"], "expected one name or pattern per line, the file is empty"),
         (["--list", "missing.txt", "set"], "No such file"),
     ],
 )

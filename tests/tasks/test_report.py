@@ -57,12 +57,12 @@ def test_the_page_shows_the_run(finished):
         "evaluate@small",
         "it is the best",
         'class="dag"',
-        "Ended after 300 images, when evaluations brought nothing more. Losses broke 1 time: dashed",
+        "Stopped after 300 images (training.early_stop: no further improvement). Rolled back 1 time after a",
         "distance",
         "real images, held out</h3>",
         "fd classifier, noise",
         "label agreement, jpeg",
-        "Batches of",
+        "between batches of",
     ):
         assert text in html
     assert html.count('class="mark"') == 2 * 3  # in each chart of both models
@@ -135,7 +135,7 @@ def test_the_code_version_tells_changed_code_from_committed(workspace):
 
 def test_the_way_back_from_the_images_is_drawn(finished):
     html = page(finished)
-    drawn = html[html.index("Where the images came from") :]
+    drawn = html[html.index("Lineage of the images") :]
     drawn = drawn[: drawn.index("</svg>")]
     weights = read_json(Path("models/candidate/config.json"))["sha256"]["model.safetensors"]
     fingerprint = load_dataset(Path("data/augmented")).info.fingerprint

@@ -112,7 +112,7 @@ def test_few_images_are_warned_of(here, monkeypatch, capsys):
         (np.zeros((9, 12, 12), np.float32), "expected uint8 pixels from 0 to 255, got float32"),
         (np.zeros((9, 16, 16), np.uint8), "the extractor takes uint8 images"),
         (np.zeros((9, 12, 12, 3), np.uint8), "the extractor takes uint8 images"),
-        (np.zeros((1, 12, 12), np.uint8), "two images or more"),
+        (np.zeros((1, 12, 12), np.uint8), "at least two images"),
         (np.zeros((4, 12, 12), np.uint8), "expected more than 5 images"),
     ],
 )
@@ -125,7 +125,7 @@ def test_files_of_different_sizes_are_named(here, monkeypatch, capsys, tmp_path)
     for number, size in enumerate((12, 12, 14)):
         Image.new("L", (size, size)).save(tmp_path / f"{number}.png")
     message = fails(monkeypatch, capsys, tmp_path, "--against", "data/prepared")
-    assert "images of different form: 0.png is (C, H, W) (1, 12, 12), 2.png (1, 14, 14)" in message
+    assert "images of different shapes: 0.png is (C, H, W) (1, 12, 12), 2.png (1, 14, 14)" in message
 
 
 def test_without_an_extractor_the_choices_are_named(here, monkeypatch, capsys, tmp_path):
@@ -152,4 +152,4 @@ def test_the_selfcheck_says_what_it_could_not_check(here, monkeypatch, capsys, t
     out = capsys.readouterr().out
     assert out.count("not checked") == 3
     assert "FID of train against test 3.15" in out
-    assert "no weights of Inception" in out
+    assert "Inception's weights are missing" in out

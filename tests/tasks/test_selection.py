@@ -87,7 +87,7 @@ def test_the_familys_code_is_pinned_by_its_hash() -> None:
 def test_figures_of_different_protocols_are_not_compared() -> None:
     a, b = measured("a", 1.0), measured("b", 2.0)
     seeds = [replace(entry, protocol={"seed": seed}) for seed, entry in enumerate((a, b))]
-    with pytest.raises(ValueError, match=r"a and b: figures of different protocols cannot be compared: seed 0 and 1"):
+    with pytest.raises(ValueError, match=r"a and b: figures with different protocols cannot be compared: seed 0 and 1"):
         choose(seeds, "fd")
     libraries = [replace(entry, protocol={"libraries": {"torch": str(n)}}) for n, entry in enumerate((a, b))]
     assert choose(libraries, "fd").chosen.name == "a"

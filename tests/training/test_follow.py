@@ -55,12 +55,12 @@ def test_one_that_fails_is_left_out_and_the_run_goes_on(capsys):
         followers.scalars(2, {"loss": 1.0}, last=True)
     assert len(whole.calls) == 3
     assert broken.calls == []
-    assert "Recorder failed and is left out from here on: no route to host" in capsys.readouterr().out
+    assert "Recorder failed and is disabled from here on: no route to host" in capsys.readouterr().out
 
 
 def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ValueError, match=r"compute.follow names wandb.*pip install genai-pipeline\[wandb\]"):
+    with pytest.raises(ValueError, match=r"compute.follow contains wandb.*pip install genai-pipeline\[wandb\]"):
         open_followers(["wandb"], followed(tmp_path))
 
 

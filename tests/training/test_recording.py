@@ -36,7 +36,7 @@ def test_a_recorded_training_is_the_same_to_the_bit(family, objective, precision
     plain = model_of(family, **objective)
     monkeypatch.setattr(step, "Recording", not_recorded)
     slow = run(plain, tmp_path / "plain", device=gpu(), precision=precision)
-    assert "cannot be recorded on this GPU (operation not permitted" in capsys.readouterr().out
+    assert "cannot record a step on this GPU (operation not permitted" in capsys.readouterr().out
     assert same_weights(recorded, plain)
     assert fast.curves == slow.curves
 

@@ -36,7 +36,7 @@ def test_goes_back_to_the_start_while_there_is_nothing_later(tmp_path, monkeypat
     assert result.steps == 8
     (rollback,) = result.rollbacks
     assert (rollback.at_images, rollback.to_images) == (40, 0)
-    assert "going back to 0 images, with 0.5 of the learning rate" in capsys.readouterr().out
+    assert "rolling back to 0 images, with 0.5 of the learning rate" in capsys.readouterr().out
     assert [row["images"] for row in result.curves] == list(range(8, 65, 8))
     # Other noise and a smaller rate: not the run that was never broken.
     run(healthy, tmp_path / "healthy")
@@ -57,7 +57,7 @@ def test_goes_back_to_a_state_that_was_proven_good_and_halves_the_rate(tmp_path,
 def test_a_run_that_breaks_again_and_again_ends_with_a_clear_error(tmp_path, monkeypatch):
     model = model_of()
     on_call(monkeypatch, model, lambda loss, call: times(loss, math.nan) if call % 4 == 0 else loss)
-    with pytest.raises(DivergedError, match=r"became nan after 32 images, for the 3\. time; lower"):
+    with pytest.raises(DivergedError, match=r"became nan after 32 images and 2 rollbacks; lower"):
         run(model, tmp_path, **WATCH)
 
 

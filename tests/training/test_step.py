@@ -63,7 +63,7 @@ def test_too_little_memory_halves_what_is_done_at_a_time(tmp_path, monkeypatch, 
     assert sizes == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
     assert result.micro_batch_images == 2
     assert (
-        "8 images at a time do not fit into the device's memory; going on with 4 at a time" in capsys.readouterr().out
+        "8 images per pass do not fit into the device's memory; continuing with 4 per pass" in capsys.readouterr().out
     )
     run(expected, tmp_path / "enough", total_images=16)
     assert close_weights(model, expected, share=ROUNDING)
@@ -85,16 +85,16 @@ def test_a_resumed_run_knows_what_fits(tmp_path, monkeypatch):
 def test_where_not_one_image_fits_the_error_says_what_to_do(tmp_path, monkeypatch):
     model = model_of()
     too_large(monkeypatch, model, 0)
-    with pytest.raises(DoesNotFitError, match=r"not even one image .*Tried to allocate 2\.00 GiB.*smaller"):
+    with pytest.raises(DoesNotFitError, match=r"not even a single image .*Tried to allocate 2\.00 GiB.*reduce"):
         run(model, tmp_path)
 
 
 class Repeated:
     """A recording as a processor can have it: tried a few times, then done again for what each replay is given."""
 
-    def __init__(self, work, inputs, parameters, generator, beside):
+    def __init__(self, work, inputs, parameters, generator, others):
         self.work, self.parameters, self.inputs = work, parameters, [tensor.clone() for tensor in inputs]
-        self.beside = list(beside)
+        self.others = list(others)
         for _ in range(2):
             work(*self.inputs)
             for parameter in parameters:
@@ -139,7 +139,7 @@ def test_a_phase_is_recorded_once_and_that_changes_nothing(
     model, plain = model_of(family, **objective), model_of(family, **objective)
     result = run(model, tmp_path / "recorded")
     assert len(recorded) == recordings
-    assert [len(recording.beside) for recording in recorded] == list(range(recordings))
+    assert [len(recording.others) for recording in recorded] == list(range(recordings))
     monkeypatch.undo()
     expected = run(plain, tmp_path / "plain")
     assert same_weights(model, plain)
@@ -152,7 +152,7 @@ def test_where_a_recording_does_not_fit_parts_are_done_without(tmp_path, monkeyp
     run(model, tmp_path, total_images=16)
     assert sizes == [8, 4, 4, 4, 4]
     assert recorded == []
-    assert "going on with 4 at a time" in capsys.readouterr().out
+    assert "continuing with 4 per pass" in capsys.readouterr().out
     monkeypatch.undo()
     run(expected, tmp_path / "enough", total_images=16)
     assert close_weights(model, expected, share=ROUNDING)
@@ -165,7 +165,7 @@ def test_what_cannot_be_recorded_is_done_without(tmp_path, monkeypatch, recorded
     model, expected = model_of(), model_of()
     monkeypatch.setattr(step, "Recording", refused)
     run(model, tmp_path)
-    assert capsys.readouterr().out.count("cannot be recorded on this GPU (operation not permitted") == 1
+    assert capsys.readouterr().out.count("cannot record a step on this GPU (operation not permitted") == 1
     monkeypatch.undo()
     run(expected, tmp_path / "plain")
     assert same_weights(model, expected)

@@ -43,7 +43,7 @@ def test_an_explosion_is_found_within_two_blocks_whatever_the_scale(level):
 
 
 def test_the_message_says_what_is_usual():
-    with pytest.raises(BrokenLossError, match="exploded to 50, where 1 is usual"):
+    with pytest.raises(BrokenLossError, match="exploded to 50; usual is 1"):
         watch_all([1.0] * 32 + [50.0] * 16)
 
 

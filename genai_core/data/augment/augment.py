@@ -1,7 +1,7 @@
-"""New training images from old ones, drawn once and kept as data.
+"""Offline augmentation: new training images are made once and stored as data.
 
-What is drawn for a copy depends on its origin's content, the copy's number and the seed alone: a copy stays the same
-byte for byte when the dataset grows or its order changes.
+The random changes of a copy depend only on its origin's content, the copy's number and the seed. A copy therefore stays
+the same byte for byte when the dataset grows or its order changes.
 """
 
 import hashlib
@@ -17,20 +17,20 @@ from genai_core.data.dataset.dataset import Dataset, DatasetInfo, Labels
 from genai_core.data.dataset.writer import DatasetWriter
 
 AUGMENTED = "augmented"
-# Balancing gives an image at most this many times the copies that plain expansion would: a class of one image would
-# otherwise be that image a thousand times, and be learnt by heart.
+# Balancing gives an image at most this many times the copies of plain expansion. Without a limit, a class with one
+# image would become a thousand copies of that image, and the model would memorise it.
 MAX_BALANCING = 10
 
 Counts = npt.NDArray[np.int64]
 
 
 def augment(dataset: Dataset, folder: Path, config: AugmentConfig) -> DatasetInfo:
-    """Write into `folder` every image of `dataset`, and new training images behind them.
+    """Write every image of `dataset` into `folder`, followed by the new training images.
 
-    The images of before stay in their shards, which are the same files in both folders.
+    Existing images stay in their shards, which are the same files in both folders.
     """
     info, train = dataset.info, dataset.rows("train").reset_index(drop=True)
-    # As large as the shards that are there, so that no parameter of another stage is needed.
+    # Same size as the existing shards, so this stage needs no parameter of another stage.
     shard_images = int(dataset.manifest["shard"].value_counts().max())
     writer = DatasetWriter(
         folder,
@@ -44,7 +44,7 @@ def augment(dataset: Dataset, folder: Path, config: AugmentConfig) -> DatasetInf
     origins = np.repeat(np.arange(len(train)), copies)
     numbers = np.concatenate([np.arange(1, count + 1) for count in copies])
     if len(origins):
-        from genai_core.data.augment.policy import augment_images  # torch, seconds that no copies need not pay
+        from genai_core.data.augment.policy import augment_images  # imports torch: seconds, wasted without copies
     for begin in range(0, len(origins), shard_images):
         rows = train.iloc[origins[begin : begin + shard_images]]
         ids, number = rows["id"].tolist(), numbers[begin : begin + shard_images].tolist()
@@ -60,13 +60,13 @@ def augment(dataset: Dataset, folder: Path, config: AugmentConfig) -> DatasetInf
 
 
 def plan_copies(ids: Sequence[str], labels: Labels | None, config: AugmentConfig) -> Counts:
-    """How many copies each image gets: together (expand - 1) times the images, rare classes first when balancing."""
+    """Number of copies per image, (expand - 1) * N in total; balancing gives rare classes their copies first."""
     new_images = round(len(ids) * (config.expand - 1))
     classes = np.zeros(len(ids), dtype=np.int64) if labels is None or not config.balance_classes else labels
     present, class_index = np.unique(classes, return_inverse=True)
     limit = math.ceil(MAX_BALANCING * (config.expand - 1))
     new_by_class = raise_lowest(np.bincount(class_index, minlength=len(present)), new_images, limit)
-    # Who gets one more, when it does not come out even, is drawn by content too.
+    # When a class's copies do not divide evenly, a hash of the seed and the id decides which images get one more.
     drawn = np.array([hashlib.sha256(f"{config.seed} {name}".encode()).hexdigest() for name in ids])
     copies = np.zeros(len(ids), dtype=np.int64)
     for index, new in enumerate(new_by_class):
@@ -79,17 +79,17 @@ def plan_copies(ids: Sequence[str], labels: Labels | None, config: AugmentConfig
 
 
 def raise_lowest(counts: Counts, new: int, limit: int) -> Counts:
-    """Share out `new` among counts (K,) so that the lowest rise to one level; count k gets limit * k at most."""
+    """Distribute `new` among counts (K,) to raise the lowest to a common level; count k gets at most limit * k."""
 
     def given(level: int) -> Counts:
         return np.minimum(np.maximum(level - counts, 0), limit * counts)
 
     low, high = 0, int(counts.max()) * (limit + 1)
-    while low < high:  # the highest level that `new` reaches
+    while low < high:  # find the highest level that `new` reaches
         middle = (low + high + 1) // 2
         low, high = (middle, high) if given(middle).sum() <= new else (low, middle - 1)
     shares = given(low)
-    # Less than one for each is left.
+    # Fewer than one per entry remain.
     for index in np.argsort(counts + shares, kind="stable"):
         if shares.sum() < new and shares[index] < limit * counts[index]:
             shares[index] += 1

@@ -1,4 +1,4 @@
-"""What a copy differs by: the policy of params.yaml as one function of an image, seeded by image."""
+"""The augmentation policy of params.yaml as a function of an image, with one seed per image."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -18,15 +18,15 @@ Step = Callable[[torch.Tensor], torch.Tensor]
 
 
 def augment_images(images: Pixels, ids: Sequence[str], numbers: Sequence[int], config: AugmentConfig) -> Pixels:
-    """A changed copy of each image: images (N, C, H, W) uint8, ids and copy numbers (N,) -> (N, C, H, W) uint8.
+    """Return a changed copy of each image: images (N, C, H, W) uint8, ids and copy numbers (N,) -> (N, C, H, W) uint8.
 
-    What is drawn for a copy depends on its origin's id, its number and the seed alone. torch's generator, which
-    torchvision draws from, is as before afterwards.
+    The random changes depend only on the origin's id, the copy's number and the seed. The state of torch's global
+    generator, which torchvision uses, is restored afterwards.
     """
     steps = policy_steps(config, images.shape[-1])
     copies = np.empty_like(images)
     threads = torch.get_num_threads()
-    # One image at a time is too little work to share: more threads only wait for each other.
+    # A single image is too little work for several threads; they would only wait for each other.
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]):
@@ -42,7 +42,7 @@ def augment_images(images: Pixels, ids: Sequence[str], numbers: Sequence[int], c
 
 
 def policy_steps(config: AugmentConfig, image_size: int) -> list[Step]:
-    """The policy's steps in their order; each takes and gives (C, H, W) uint8 and draws from torch's generator."""
+    """Return the policy's steps in order; each maps (C, H, W) uint8 to the same and draws from torch's generator."""
     crop, colour = config.crop, config.colour
     steps: dict[str, Step] = {
         "flip": partial(_flipped, config=config.flip),
@@ -62,7 +62,7 @@ def policy_steps(config: AugmentConfig, image_size: int) -> list[Step]:
 
 
 def seed_of(seed: int, origin: str, number: int) -> int:
-    """The seed of copy `number` of the image `origin`."""
+    """Return the seed of copy `number` of the image `origin`."""
     return int.from_bytes(hashlib.sha256(f"{seed} {origin} {number}".encode()).digest()[:4], "little")
 
 

@@ -1,7 +1,7 @@
-"""RandAugment (Cubuk et al. 2020): a few operations, drawn from a fixed list, all of one strength.
+"""RandAugment (Cubuk et al. 2020): a few random operations from a fixed list, all with the same strength.
 
-torchvision's own class fills what comes in at the edge with black, and blends black into the seam besides; a model that
-learns to draw would learn to draw that. So the list is written out here, over torchvision's functions and `warp`.
+torchvision's own class fills uncovered pixels with black and also blends black into the seam. A generative model would
+learn to draw that. This module therefore implements the list itself, with torchvision's functions and `warp`.
 """
 
 import math
@@ -15,14 +15,14 @@ from genai_core.data.augment.warp import warp
 Operation = Callable[[torch.Tensor, float], torch.Tensor]
 
 LEVELS = 30
-# What the strongest level does, as in the paper's code.
+# Effect of the strongest level, as in the paper's code.
 MOST_SHEAR, MOST_SHIFT_SHARE, MOST_DEGREES, MOST_FACTOR, MOST_BITS_LOST = 0.3, 150 / 331, 30.0, 0.9, 4
 
 
 def randaugment(image: torch.Tensor, operations: int, magnitude: int) -> torch.Tensor:
-    """`operations` of OPERATIONS in a row, drawn from torch's generator; where a sign makes sense it is drawn too.
+    """Apply `operations` random members of OPERATIONS in a row; where a sign makes sense, it is random too.
 
-    image: (C, H, W) uint8, C 1 or 3 -> the same. magnitude: 1 to LEVELS.
+    image: (C, H, W) uint8, C 1 or 3 -> the same. magnitude: 1 to LEVELS. Draws from torch's generator.
     """
     for _ in range(operations):
         index, sign = int(torch.randint(len(OPERATIONS), ())), 1 - 2 * int(torch.randint(2, ()))

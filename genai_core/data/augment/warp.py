@@ -1,4 +1,4 @@
-"""An image turned, shifted, scaled or sheared, without a hole or a dark seam where something comes in at the edge."""
+"""Rotate, shift, scale or shear an image, without holes or dark seams at the edge."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
-# A border is plain when half of it or more is this near (in levels) to its middle colour.
+# A border is plain when at least half of it is within this many levels of its median colour.
 PLAIN_LEVELS = 8
 
 
@@ -19,21 +19,21 @@ def warp(
     scale: float = 1.0,
     shear_degrees: tuple[float, float] = (0.0, 0.0),
 ) -> torch.Tensor:
-    """image (C, H, W) uint8 -> the same shape and type, moved about its middle; shifts go to the right and down.
+    """Transform an image (C, H, W) uint8 about its centre -> same shape and type; shifts go to the right and down.
 
-    A digit or a cut-out object on a plain ground gets more of that ground; a picture that fills its frame is mirrored
-    at its edge, where a strip of one colour would be something to learn.
+    A plain background (digits, cut-out objects) is extended with its colour. A picture that fills its frame is mirrored
+    at the edge, because a model would learn to draw a strip of one colour.
     """
     ring = torch.cat([image[:, 0], image[:, -1], image[:, 1:-1, 0], image[:, 1:-1, -1]], dim=1).to(torch.int16)
     colour = ring.median(dim=1, keepdim=True).values
     is_plain = ((ring - colour).abs() <= PLAIN_LEVELS).all(dim=0).float().mean() >= 0.5
-    # With pixels beyond the edge to draw from; affine's own fill darkens the seam, as it mixes in black there.
+    # Pad before warping: affine's own fill mixes in black and darkens the seam.
     margin = _margin(image.shape[-1], angle_degrees, shift_px, scale, shear_degrees)
     fill = colour.flatten().float().tolist()
     if is_plain:
         image = functional.pad_image(image, [margin], fill=fill, padding_mode="constant")
     else:
-        # Mirroring cannot give more than the image has; strong changes need more.
+        # Mirroring adds at most the image's own width; large shifts and rotations need more.
         mirrored = min(margin, image.shape[-1] - 1)
         image = functional.pad_image(image, [mirrored], padding_mode="reflect")
         image = functional.pad_image(image, [margin - mirrored], padding_mode="edge")
@@ -52,10 +52,10 @@ def warp(
 def _margin(
     size: int, angle_degrees: float, shift_px: Sequence[float], scale: float, shear_degrees: Sequence[float]
 ) -> int:
-    """Pixels beyond the edge that a change can bring into view."""
+    """Return how many pixels beyond the edge the transform can bring into view."""
     angle = math.radians(angle_degrees)
     turn = abs(math.cos(angle)) + abs(math.sin(angle))
     slant = 1 + sum(math.tan(math.radians(abs(degrees))) for degrees in shear_degrees)
     reach = slant * turn * (size / 2 + max(map(abs, shift_px))) / scale
-    # One more, for bilinear interpolation.
+    # One extra pixel for bilinear interpolation.
     return max(0, math.ceil(reach - size / 2) + 1)

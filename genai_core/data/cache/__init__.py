@@ -1,1 +1,1 @@
-"""What is remembered between runs, outside of any version of the data."""
+"""Caches kept between runs, outside any version of the data."""

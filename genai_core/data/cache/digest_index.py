@@ -1,4 +1,4 @@
-"""Hashes and the order that sorts them, found once: looking up many in many is then one pass over both."""
+"""Index over hashes: sorted once, so looking up many in many is one pass over both."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,9 +7,9 @@ from genai_core.data.dataset.facts import Digests, Indices, rows_at
 
 
 class DigestIndex:
-    """Hashes (N, 32) and the order (M,) that sorts them, or those of some rows, equal ones as they come.
+    """Hashes (N, 32) with the order (M,) that sorts all or some of them; equal hashes keep their input order.
 
-    heads: (M,) the beginnings of the hashes as numbers, in that order.
+    heads: (M,) the first eight bytes of each hash as a number, in sorted order.
     """
 
     def __init__(self, digests: Digests, order: Indices | None = None) -> None:
@@ -20,14 +20,14 @@ class DigestIndex:
 
     @classmethod
     def of_rows(cls, digests: Digests, rows: Indices) -> "DigestIndex":
-        """Of these rows alone; the others are as if they were not there. Quick for rows that are sorted in parts."""
+        """Index these rows only and ignore the others. Fast when parts of `rows` are already sorted."""
         return cls(digests, _order_of(digests, heads_of(digests), rows))
 
     def __len__(self) -> int:
         return len(self.digests)
 
     def at(self, indices: Indices) -> "DigestIndex":
-        """Some of them. indices: ascending."""
+        """Return the index of a subset. indices: ascending."""
         if len(indices) == len(self):
             return self
         place = np.full(len(self), -1, dtype=np.int64)
@@ -36,13 +36,13 @@ class DigestIndex:
         return DigestIndex(rows_at(self.digests, indices), order[order >= 0])
 
     def find(self, wanted: "DigestIndex") -> Indices:
-        """For each of the `wanted` (M, 32) its index in these, the first of several, or -1."""
+        """Return for each of `wanted` (M, 32) its index here, the first if there are several, or -1."""
         found = np.full(len(wanted), -1, dtype=np.int64)
         if len(self.order) == 0:
             return found
         rows, heads = wanted.order, wanted.heads
         place = np.searchsorted(self.heads, heads)
-        # More than one step only when two hashes agree in their first 64 bits.
+        # Loops more than once only when two hashes agree in their first 64 bits.
         while len(rows):
             inside = np.minimum(place, len(self.order) - 1)
             at = self.order[inside]
@@ -54,12 +54,15 @@ class DigestIndex:
 
 
 def heads_of(digests: Digests) -> npt.NDArray[np.uint64]:
-    """The first eight bytes of hashes (N, 32) as numbers (N,) that sort as the hashes do."""
+    """Return the first eight bytes of hashes (N, 32) as numbers (N,) that sort like the hashes."""
     return np.ascontiguousarray(digests).view(">u8").reshape(-1, 4)[:, 0].astype(np.uint64)
 
 
 def may_be_in(many: Digests, few: Digests) -> Indices:
-    """Of hashes (N, 32) the indices of those that begin as one of a few does: the others need not be sorted."""
+    """Return the indices of those hashes in `many` (N, 32) that share the first two bytes with one of `few`.
+
+    A cheap filter: the other hashes need not be sorted.
+    """
     is_begin = np.zeros(1 << 16, dtype=np.bool_)
     is_begin[_begins(few)] = True
     return np.flatnonzero(is_begin[_begins(many)])
@@ -70,10 +73,10 @@ def _begins(digests: Digests) -> npt.NDArray[np.uint16]:
 
 
 def _order_of(digests: Digests, heads: npt.NDArray[np.uint64], rows: Indices) -> Indices:
-    order = rows[np.argsort(heads[rows], kind="stable")]  # which goes quickly through what is in order in parts
+    order = rows[np.argsort(heads[rows], kind="stable")]  # a stable sort is fast on partly sorted input
     ordered = heads[order]
     same = ordered[1:] == ordered[:-1]
-    if not same.any():  # different images, unless somebody has made them collide
+    if not same.any():  # always so, unless images repeat or somebody has constructed a collision
         return order
     tied = np.flatnonzero(np.concatenate([[False], same]) | np.concatenate([same, [False]]))
     words = rows_at(digests, order[tied]).view(">u8").astype(np.uint64)

@@ -1,10 +1,10 @@
-"""A private file of a few arrays, written as a whole and read in parts at the speed of memory.
+"""A private file of named arrays: written as a whole, read in parts at memory speed.
 
-NumPy's .npz copies each array several times on its way. Here every array has its own checksum, so that of a damaged
-file, one cut off or one of another form nothing is taken.
+NumPy's .npz copies each array several times while reading. Here every array has its own checksum, so nothing is used
+from a file that is damaged, truncated or in another format.
 
     8 bytes MAGIC, 8 bytes length of the header, 4 bytes its CRC-32 (little-endian)
-    header: JSON {"rare": anything, "arrays": {name: [dtype, shape, bytes, CRC-32]}}
+    header: JSON {"rare": metadata, "arrays": {name: [dtype, shape, bytes, CRC-32]}}
     the arrays, in the header's order, in C order
 """
 
@@ -29,17 +29,17 @@ Array = npt.NDArray[Any]
 
 
 class NotKeptError(Exception):
-    """The file is not there, damaged, or of another form."""
+    """The file does not exist, is damaged, or has another format."""
 
 
-def write_kept(path: Path, arrays: Mapping[str, Array], rare: object) -> None:
-    """Write a file anew, folders too; whoever reads it sees the old or the new one. rare: what JSON can hold."""
+def write_kept(path: Path, arrays: Mapping[str, Array], metadata: object) -> None:
+    """Replace a file atomically, creating its folders; readers see the old or the new one. metadata: valid JSON."""
     blocks = {name: np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for name, array in arrays.items()}
     forms = {
         name: [str(array.dtype), array.shape, len(blocks[name]), zlib.crc32(blocks[name])]
         for name, array in arrays.items()
     }
-    header = json.dumps({"rare": rare, "arrays": forms}).encode()
+    header = json.dumps({"rare": metadata, "arrays": forms}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(f".{os.getpid()}{_UNFINISHED}")
     with new.open("wb") as file:
@@ -50,7 +50,7 @@ def write_kept(path: Path, arrays: Mapping[str, Array], rare: object) -> None:
 
 
 def read_kept(path: Path, wanted: Mapping[str, npt.DTypeLike]) -> tuple[dict[str, Array], Any]:
-    """The arrays `wanted`, by name with the type that each must have, read-only; and what is rare.
+    """Return the `wanted` arrays (name -> required dtype), read-only, and the metadata.
 
     Raises NotKeptError.
     """
@@ -78,7 +78,7 @@ def read_kept(path: Path, wanted: Mapping[str, npt.DTypeLike]) -> tuple[dict[str
 
 
 def forget_kept(folder: Path, beginning: str, but: Collection[Path]) -> None:
-    """Delete the files of a folder whose names begin so, but some, and but what another process writes just now."""
+    """Delete files in a folder whose names start with `beginning`, except `but` and files still being written."""
     for other in folder.glob(f"{beginning}*"):
         if other not in but and other.suffix != _UNFINISHED:
             other.unlink(missing_ok=True)

@@ -1,10 +1,10 @@
-"""What earlier runs found in the raw files, so that a file is decoded once: private files outside DVC's outputs.
+"""Cached results for raw files, so that each file is decoded only once: private files outside DVC's outputs.
 
-They may be deleted at any time, and never change what prepare makes. A file is known by its path's ending, inode, size
-and times, as in git's index; and where these differ (a fresh checkout, a rename) by its content's hash, which takes a
-tenth of the time of decoding. What was changed less than RACY_NS before it was looked at is not known by its times: it
-may have been changed again within their resolution. The images of a pack are known together, by the times of the pack,
-and kept in a file of their own: of an old pack nothing is looked up and nothing is written again.
+Safe to delete; results do not depend on them. A file is recognised by its extension, inode, size and times, as in git's
+index. Where these differ (a fresh checkout, a rename), its content hash decides, which takes a tenth of the time of
+decoding. A file changed less than RACY_NS before it was examined is not recognised by its times: it may have changed
+again within their resolution. The images of a pack are recognised together, by the pack's times, and have their own
+cache file: for an old pack, nothing is looked up and nothing is rewritten.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ RECORDS_DTYPE = np.dtype(
     [
         ("sha256", "u1", (32,)),  # of the pixels; zeros: rejected
         ("near_hash", "<u8"),
-        ("total", "<u8"),  # the sum of the values of all pixels and channels, and of their squares
+        ("total", "<u8"),  # sum over all pixels and channels; `squares`: sum of the squares
         ("squares", "<u8"),
         ("width", "<u4"),
         ("height", "<u4"),
@@ -41,18 +41,18 @@ RECORDS_DTYPE = np.dtype(
 )
 
 Records = npt.NDArray[np.void]
-# What may do better on another day is asked again: a file that ended its decoder, or could not be read.
+# Failures that may be temporary are tried again: a file that killed its decoder, or could not be read.
 _NOT_REMEMBERED = ("decoder_died", "unreadable")
 _CONTENTS: dict[str, npt.DTypeLike] = {"contents": np.uint8, "endings": np.int64}
 
 
 @dataclass
 class Files:
-    """What is known of N files, in their order.
+    """Cached information about N files, in their order.
 
-    records: RECORDS_DTYPE (N,). contents: (N, 32) sha256 of the files, zeros where it is not known. endings: (N,),
-    a number for the ending of each name. stamps: (N, 4) inode, size, mtime and ctime; zeros are never known. flags and
-    rejected: by index what only few of them have; again: those that are to be decoded again whatever is known of them.
+    records: RECORDS_DTYPE (N,). contents: (N, 32) sha256 of the files, zeros if unknown. endings: (N,), a number for
+    each file extension. stamps: (N, 4) inode, size, mtime and ctime; zeros never match. flags and rejected: by index,
+    for the few files that have them. again: indices to decode again in any case.
     """
 
     records: Records
@@ -73,13 +73,13 @@ class Files:
         )
 
     def take(self, other: "Files", here: Indices, there: Indices | None = None) -> None:
-        """Take over what was decoded in the rows `there` of `other`, or in all of them, into the rows `here`."""
+        """Copy rows `there` of `other` (None: all of them) into the rows `here`."""
         records = pieces_of(other.records)
         pieces_of(self.records)[here] = records if there is None else records[there]
         if other.flags or other.rejected:
             there = np.arange(len(here)) if there is None else there
-            rare = np.fromiter(other.flags.keys() | other.rejected.keys(), dtype=np.int64)
-            for at in np.flatnonzero(np.isin(there, rare)).tolist():
+            special = np.fromiter(other.flags.keys() | other.rejected.keys(), dtype=np.int64)
+            for at in np.flatnonzero(np.isin(there, special)).tolist():
                 index, old = int(here[at]), int(there[at])
                 if old in other.flags:
                     self.flags[index] = other.flags[old]
@@ -87,7 +87,7 @@ class Files:
                     self.rejected[index] = other.rejected[old]
 
     def at(self, rows: Indices) -> "Files":
-        """Some of them, as files of their own."""
+        """Return a subset as separate Files."""
         part = Files(rows_at(self.records, rows), rows_at(self.contents, rows), self.endings[rows], self.stamps[rows])
         if self.flags or self.rejected or self.again:
             place = {row: index for index, row in enumerate(rows.tolist())}
@@ -98,9 +98,9 @@ class Files:
 
 
 class Memory:
-    """What is kept in a folder for one rule of decoding, this code, and the libraries that image.
+    """Cache files in a folder for one decode rule, this version of the code, and its image libraries.
 
-    `files-RULE.kept` has the files of their own, `files-RULE-KEY.kept` the images of the pack with that stamp.
+    `files-RULE.kept` holds the loose files, `files-RULE-KEY.kept` the images of the pack with that stamp.
     """
 
     def __init__(self, folder: Path, rule: DecodeRule) -> None:
@@ -116,23 +116,23 @@ class Memory:
         return self._folder / _pack_name(self._name, stamp, racy="-racy" if stamp.is_racy else "")
 
     def lacks_any(self, raw: Path, files: Sequence[str], packs: Sequence[str]) -> bool:
-        """Quickly, whether images are there of which nothing is kept: files, or the images of one of the packs."""
-        with suppress(OSError):  # a pack that is gone holds nothing to decode
+        """Quick check whether anything is uncached: loose files, or the images of one of the packs."""
+        with suppress(OSError):  # a missing pack holds nothing to decode
             is_kept = [self.of_pack(stamp_pack(raw / pack)).is_file() for pack in packs]
             return not all(is_kept) or (len(files) > 0 and not self.of_files().is_file())
         return False
 
     def all(self) -> list[Path]:
-        """Of packs that are gone, too: their images may be in others now."""
+        """Return every cache file, including those of deleted packs: their images may be in other packs now."""
         return sorted(self._folder.glob(f"{self._name}*{KEPT_EXTENSION}"))
 
     def forget_all_but(self, paths: Sequence[Path]) -> None:
-        """Forget packs that are gone, and what was decoded by other rules."""
+        """Delete the cache files of deleted packs and of other decode rules."""
         forget_kept(self._folder, "files-", paths)
 
 
 def carry_over(folder: Path, old: PackStamp, new: PackStamp, kept: Indices) -> None:
-    """A pack was written anew with only the images `kept` of it: what is known of them stays known."""
+    """Keep cached information when a pack was rewritten with only its images `kept`."""
     for path in folder.glob(_pack_name("*", old)):
         known = load(path)
         if known is not None and len(known.records) > kept.max(initial=-1):
@@ -140,7 +140,7 @@ def carry_over(folder: Path, old: PackStamp, new: PackStamp, kept: Indices) -> N
 
 
 def stamp_files(images: RawImages, rows: Indices) -> Indices:
-    """The stamps (n, 4) of some files; zeros for one that cannot be looked at, or was changed just now."""
+    """Return the stamps (n, 4) of some files; zeros for a file that cannot be examined or was changed just now."""
     root, now_ns = os.fspath(images.raw) + "/", time.time_ns()
     values: list[int] = []
     for row in rows.tolist():
@@ -155,15 +155,17 @@ def stamp_files(images: RawImages, rows: Indices) -> Indices:
 
 
 def endings_of(names: Sequence[str]) -> Indices:
-    """A number for the ending of each name: a file whose name says another format is flagged, so that the same content
-    under another ending is another case."""
+    """Return a number for each file extension.
+
+    A file with the wrong extension is flagged, so the same content under another extension is a different case.
+    """
     endings = [name[name.rfind(".") :] for name in names]
     numbers = {ending: zlib.crc32(ending.lower().encode()) + 1 for ending in set(endings)}
     return np.fromiter(map(numbers.__getitem__, endings), dtype=np.int64, count=len(endings))
 
 
 def same_stamps(known: Files, stamps: Indices, endings: Indices) -> Indices:
-    """For each of the stamps (n, 4) and endings the index of the known file that has them, or -1."""
+    """Return for each stamp (n, 4) and extension the index of the known file that has both, or -1."""
     if len(known.records) == 0:
         return np.full(len(stamps), -1, dtype=np.int64)
     inodes = known.stamps[:, 0]
@@ -175,7 +177,7 @@ def same_stamps(known: Files, stamps: Indices, endings: Indices) -> Indices:
 
 
 def take_same_content(paths: Sequence[Path], files: Files, rows: Indices) -> Indices:
-    """Fill in those of the rows whose content and ending one of the memories knows; returns the others."""
+    """Fill in the rows whose content and extension are in one of the cache files; return the remaining rows."""
     rows = np.asarray(rows)
     hashed = files.contents[rows].any(axis=1)
     unknown, rows = rows[~hashed], rows[hashed]
@@ -203,28 +205,28 @@ def _contents(paths: Sequence[Path]) -> Iterator[tuple[Path, Digests, Indices]]:
 
 
 def load(path: Path, *, with_contents: bool = True) -> Files | None:
-    """What was saved; None when it is not there or damaged. Without contents these, endings and stamps are empty."""
+    """Load saved Files; None if missing or damaged. Without contents: contents, endings and stamps are empty."""
     try:
         wanted: dict[str, npt.DTypeLike] = {"records": RECORDS_DTYPE}
         if with_contents:
             wanted |= {**_CONTENTS, "stamps": np.int64}
-        arrays, rare = read_kept(path, wanted)
+        arrays, metadata = read_kept(path, wanted)
         files = Files.empty(0)
         files.records = arrays.pop("records")
         if any(len(array) != len(files.records) for array in arrays.values()):
             return None
         for name, array in arrays.items():
             setattr(files, name, array)
-        files.flags = {int(index): str(flags) for index, flags in rare["flags"].items()}
-        files.rejected = {int(index): Rejected(*value) for index, value in rare["rejected"].items()}
-        files.again = tuple(map(int, rare["again"]))
+        files.flags = {int(index): str(flags) for index, flags in metadata["flags"].items()}
+        files.rejected = {int(index): Rejected(*value) for index, value in metadata["rejected"].items()}
+        files.again = tuple(map(int, metadata["again"]))
     except (NotKeptError, ValueError, KeyError, TypeError):
         return None
     return files
 
 
 def save(path: Path, files: Files) -> None:
-    """Remember files."""
+    """Save files to the cache."""
     again = {index for index, rejected in files.rejected.items() if rejected.reason in _NOT_REMEMBERED}
     stamps, contents = files.stamps, files.contents
     if again:
@@ -232,9 +234,9 @@ def save(path: Path, files: Files) -> None:
         stamps[list(again)] = 0
         contents[list(again)] = 0
     rejected = {index: (r.reason, r.detail) for index, r in files.rejected.items() if index not in again}
-    rare = {"flags": files.flags, "rejected": rejected, "again": sorted(again | set(files.again))}
+    metadata = {"flags": files.flags, "rejected": rejected, "again": sorted(again | set(files.again))}
     arrays = {"records": files.records, "contents": contents, "endings": files.endings, "stamps": stamps}
-    write_kept(path, arrays, rare)
+    write_kept(path, arrays, metadata)
 
 
 def _pack_name(rule: str, stamp: PackStamp, racy: str = "") -> str:

@@ -1,10 +1,10 @@
-"""Which shards of a version are whole: their bytes are what their names say, proved once and then known by their times.
+"""Find intact shards: those whose bytes match the hash in their name.
 
-What was proved is remembered in a private file, which may be deleted at any time: the bytes are hashed again then. A
-shard is known by its inode, size and time of writing, as DVC knows the files of its cache. Its ctime, by which raw
-files are known too, says nothing here: every new link to a shard changes it, and each version is made of links. So
-whoever reads images of such a shard hashes them (pixel_store.py). What was written less than RACY_NS before it was
-looked at may have been written again within the resolution of its time: it is hashed the next time too.
+A shard is hashed once and then recognised by its inode, size and mtime, as DVC recognises the files of its cache. The
+result is stored in a private file that is safe to delete: the shards are then hashed again. ctime, also used for raw
+files, is useless here: every new link to a shard changes it, and each version consists of links. Code that reads images
+of such a shard therefore hashes them (pixel_store.py). A shard written less than RACY_NS before the check is hashed
+again next time, because it may have changed within the resolution of its time.
 """
 
 import hashlib
@@ -25,19 +25,19 @@ _FILE = f"shards{KEPT_EXTENSION}"
 
 @dataclass(frozen=True)
 class WholeShard:
-    """stamp: inode, size and time of writing in ns. shape: (N, C, H, W), of uint8 that are the end of the file."""
+    """An intact shard. stamp: inode, size and mtime in ns. shape: (N, C, H, W) of the uint8 data that end the file."""
 
     stamp: tuple[int, int, int]
     shape: tuple[int, ...]
 
     @property
     def size(self) -> int:
-        """Of the file in bytes."""
+        """File size in bytes."""
         return self.stamp[1]
 
 
 def whole_shards(folder: Path, names: Sequence[str], memory: Path | None) -> dict[str, WholeShard]:
-    """By name those of the shards in `folder` that are whole. memory: the folder in which it is kept which were."""
+    """Return the intact shards in `folder` by name. memory: folder of the private file with earlier results."""
     known = {} if memory is None else _load(memory)
     now_ns = time.time_ns()
     stamps = {name: _stamp(folder / name) for name in names}
@@ -46,7 +46,7 @@ def whole_shards(folder: Path, names: Sequence[str], memory: Path | None) -> dic
         with ThreadPoolExecutor(HASHING_THREADS) as threads:
             shapes = threads.map(lambda name: _shape_of_whole(folder / name), unknown)
             for name, shape in zip(unknown, shapes, strict=True):
-                # Looked at before it was hashed: what is written since then has another time.
+                # The stamp was taken before hashing: a later write has another time.
                 if (stamp := stamps[name]) is not None and shape is not None:
                     whole[name] = WholeShard(stamp, shape)
     to_keep = {name: shard for name, shard in whole.items() if shard.stamp[2] <= now_ns - RACY_NS}
@@ -56,7 +56,7 @@ def whole_shards(folder: Path, names: Sequence[str], memory: Path | None) -> dic
 
 
 def forget_whole_shards(memory: Path | None) -> None:
-    """All of them are hashed the next time."""
+    """Delete the stored results; all shards are hashed next time."""
     if memory is not None:
         (memory / _FILE).unlink(missing_ok=True)
 
@@ -70,7 +70,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def _shape_of_whole(path: Path) -> tuple[int, ...] | None:
-    """Of the array in a shard, or None when its bytes are not what its name says."""
+    """Return the shape of a shard's array, or None if its bytes do not match its name."""
     try:
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != path.stem:

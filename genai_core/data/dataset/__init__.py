@@ -1,1 +1,1 @@
-"""A dataset, the form that every later stage reads: written, read, compared, described."""
+"""The dataset format that every later stage reads: writing, reading, comparing, describing it."""

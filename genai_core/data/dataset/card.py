@@ -1,4 +1,4 @@
-"""card.md: what is in a dataset, in words and tables, and which images to show in its pictures."""
+"""card.md: the contents of a dataset in text and tables, and the choice of images for its pictures."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -24,51 +24,51 @@ def prepared_card(
     untrained: Sequence[str],
     lost: Sequence[str],
 ) -> str:
-    """The card of data/prepared, Markdown.
+    """Return the card of data/prepared as Markdown.
 
-    rejected: columns source, reason, detail. skipped: kinds of file that were not looked at, with counts. untrained:
-    classes so small that no image of them is for training. lost: classes of which no image was good.
+    rejected: columns source, reason, detail. skipped: file types that were not examined, with counts. untrained:
+    classes too small to have a training image. lost: classes without a single usable image.
     """
     lines = [
         "# Dataset, prepared",
         "",
         *_facts(dataset.info),
-        f"- {total_files:,} image files found, {len(rejected):,} left out",
+        f"- {total_files:,} image files found, {len(rejected):,} skipped",
         "",
-        f"![Examples of the training images, one row a class]({EXAMPLES_FILE})",
+        f"![Examples of the training images, one row per class]({EXAMPLES_FILE})",
         "",
-        f"![Images by class and split]({CLASSES_FILE})",
+        f"![Images per class and split]({CLASSES_FILE})",
         "",
         *_class_table(dataset),
         "",
-        f"![Files by the length of their shorter side, in pixels]({SIZES_FILE})",
+        f"![Files by length of the shorter side, in pixels]({SIZES_FILE})",
     ]
     if untrained:
-        lines += ["", f"Too small, without a training image: {', '.join(untrained)}."]
+        lines += ["", f"Classes too small to have a training image: {', '.join(untrained)}."]
     if lost:
-        lines += ["", f"No class any more, as none of its images is good: {', '.join(lost)}."]
+        lines += ["", f"Classes dropped because none of their images is usable: {', '.join(lost)}."]
     for group in look_alikes(dataset.info.classes):
-        lines += ["", f"Classes whose names differ in capitals or in form only: {', '.join(group)}."]
-    lines += ["", "## Left out", "", *_rejected_lines(rejected)]
+        lines += ["", f"Classes whose names differ only in case or Unicode form: {', '.join(group)}."]
+    lines += ["", "## Skipped files", "", *_rejected_lines(rejected)]
     if skipped:
-        lines += ["", "Not looked at: " + ", ".join(f"{kind} {count:,}" for kind, count in skipped.items()) + "."]
+        lines += ["", "Not read: " + ", ".join(f"{kind} {count:,}" for kind, count in skipped.items()) + "."]
     return "\n".join(lines) + "\n"
 
 
 def augmented_card(before: Dataset, after: Dataset, settings: Mapping[str, object]) -> str:
-    """The card of data/augmented, Markdown. settings: of the `augment` section, what was applied."""
+    """Return the card of data/augmented as Markdown. settings: the applied settings of the `augment` section."""
     new = after.info.counts["train"] - before.info.counts["train"]
     lines = [
         "# Dataset, augmented",
         "",
         *_facts(after.info),
-        f"- {new:,} of the training images are changed copies of others; the test split has none",
-        f"- made from the dataset {before.info.fingerprint[:16]}",
+        f"- {new:,} of the training images are augmented copies; the test split has none",
+        f"- made from dataset {before.info.fingerprint[:16]}",
         "",
     ]
     if new:
         lines += [f"![Training images, each with its copies to the right]({EXAMPLES_FILE})", ""]
-    lines += [*_class_table(after), "", "## How", ""]
+    lines += [*_class_table(after), "", "## Settings", ""]
     lines += [f"- {name}: {_setting(value)}" for name, value in settings.items()]
     return "\n".join(lines) + "\n"
 
@@ -80,16 +80,16 @@ def _setting(value: object) -> str:
 
 
 def class_counts(dataset: Dataset) -> list[tuple[str, tuple[int, ...]]]:
-    """Name of each class, in order, and its images by split; one row without classes."""
+    """Return each class's name and number of images per split, in class order; one row without classes."""
     labels = [dataset.rows(split)["label"].to_numpy() for split in SPLITS]
     names = enumerate(dataset.info.classes) if dataset.info.classes else [(NO_LABEL, "(none)")]
     return [(name, tuple(int((split == label).sum()) for split in labels)) for label, name in names]
 
 
 def look_alikes(classes: Sequence[str]) -> list[list[str]]:
-    """Names that a person, or another system's disk, takes for one: A and a; e with an accent in one sign or in two.
+    """Group names that a person or another file system confuses: A and a; é as one code point or two.
 
-    They stay classes of their own, since a dataset of letters has A and a.
+    They stay separate classes, because a dataset of letters has both A and a.
     """
     groups: dict[str, list[str]] = {}
     for name in classes:
@@ -98,9 +98,9 @@ def look_alikes(classes: Sequence[str]) -> list[list[str]]:
 
 
 def size_counts(sizes: Sequence[tuple[int, int, int]], most_rows: int = 16) -> list[tuple[str, tuple[int, ...]]]:
-    """Files by the length of their shorter side in pixels; sizes: width, height and number of files.
+    """Count files by the length of their shorter side in pixels; sizes: width, height and number of files.
 
-    As they are when they are few, else in steps that grow by half, as what is small matters most.
+    Few distinct lengths are listed one by one. Many are put into bins that grow by half, finest for small images.
     """
     sides: dict[int, int] = {}
     for width, height, files in sizes:
@@ -118,13 +118,13 @@ def size_counts(sizes: Sequence[tuple[int, int, int]], most_rows: int = 16) -> l
 
 
 def example_rows(rows: pd.DataFrame, columns: int) -> list[pd.DataFrame]:
-    """Rows of a manifest to show: for each class, or once without classes, at most `columns`, chosen by content."""
+    """Choose manifest rows to show: at most `columns` per class (or in all without classes), chosen by content."""
     chosen = rows.sort_values("sha256", kind="stable")
     return [part.head(columns) for _, part in chosen.groupby("label", sort=True)][:MAX_ROWS]
 
 
 def class_names(info: DatasetInfo, rows: Sequence[pd.DataFrame]) -> list[str]:
-    """A caption for each of example_rows; none without classes."""
+    """Return a caption for each of example_rows; empty without classes."""
     return [info.classes[int(part["label"].iloc[0])] for part in rows] if info.classes else []
 
 
@@ -153,7 +153,7 @@ def _rejected_lines(rejected: pd.DataFrame) -> list[str]:
         return ["Nothing."]
     lines = ["| reason | files |", "|---|---:|"]
     lines += [f"| {reason} | {count:,} |" for reason, count in rejected["reason"].value_counts(sort=True).items()]
-    lines += ["", f"All of them stand in `{REJECTED_FILE}`; the first of each reason:", ""]
+    lines += ["", f"`{REJECTED_FILE}` lists all of them; the first of each reason:", ""]
     first = rejected.groupby("reason", sort=True).head(LISTED_FILES)
     lines += [f"- `{file.source}`: {file.reason}: {file.detail}" for file in first.itertuples()]
     return lines

@@ -1,4 +1,4 @@
-"""Two versions of a dataset, image by image: what came, went, got another class or another side."""
+"""Compare two versions of a dataset image by image: added, removed, relabelled, moved between splits."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ NO_CLASS = "(no class)"
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Images of one class, train and test together, and their share of all images."""
+    """Number of images of one class, train and test together, and their share of all images."""
 
     name: str
     before: int
@@ -24,7 +24,7 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class ImageExample:
-    """One image that differs: where it came from, and what it was and is (class or split), where that changed."""
+    """One changed image: its source file, and its class or split before and after."""
 
     source: str
     before: str | None
@@ -33,11 +33,10 @@ class ImageExample:
 
 @dataclass(frozen=True)
 class DatasetChange:
-    """What became of dataset A in dataset B.
+    """Differences between dataset A (before) and dataset B (after).
 
-    matched_by: "pixels" (the sha256 of an image, so that renaming changes nothing), or "source" (the file's name) when
-    the two have images of another size or other channels. redecoded: images of which other versions of the decoders
-    made other pixels, matched by their names too.
+    matched_by: "pixels" (sha256 of an image, so renaming changes nothing), or "source" (file name) when image size or
+    channels differ. redecoded: images whose pixels changed because other decoder versions read them, matched by name.
     """
 
     matched_by: str
@@ -52,22 +51,22 @@ class DatasetChange:
     added_train: int
     added_test: int
     classes: tuple[ClassCount, ...]
-    examples: dict[str, tuple[ImageExample, ...]]  # the first ones of each kind, in the order of their names
+    examples: dict[str, tuple[ImageExample, ...]]  # the first of each kind, in order of their names
 
     @property
     def added_share(self) -> float:
-        """New images among all that there are now."""
+        """Share of new images among all images of B."""
         return self.added / self.after_images
 
 
 def same_shape(before: Dataset, after: Dataset) -> bool:
-    """Whether the images have one size and as many channels, without which no pixels are equal."""
+    """Whether the images have the same size and channels; otherwise no pixels can be equal."""
     a, b = before.info, after.info
     return (a.image_size, a.channels) == (b.image_size, b.channels)
 
 
 def compare_datasets(before: Dataset, after: Dataset) -> DatasetChange:
-    """Compare two datasets by their manifests and facts; no pixels are read."""
+    """Compare two datasets by their manifests and facts, without reading pixels."""
     is_same_shape = same_shape(before, after)
     keys = image_keys(before, after)
     old, new = (_described(dataset, key) for dataset, key in zip((before, after), keys, strict=True))
@@ -99,26 +98,26 @@ def compare_datasets(before: Dataset, after: Dataset) -> DatasetChange:
 
 
 def added_rows(before: Dataset, after: Dataset) -> pd.DataFrame:
-    """The manifest's rows of `after` whose images `before` does not have, in manifest order."""
+    """Return the manifest rows of `after` whose images are not in `before`, in manifest order."""
     old, new = image_keys(before, after)
     return after.manifest[~new.isin(old)]
 
 
 def image_keys(before: Dataset, after: Dataset) -> tuple["pd.Series[str]", "pd.Series[str]"]:
-    """What each image of the two datasets is known by: equal for one that is in both."""
+    """Return a key for each image of the two datasets; an image in both has equal keys."""
     if not same_shape(before, after):
         return before.manifest["source"], after.manifest["source"]
     old, new = before.manifest["sha256"], after.manifest["sha256"]
     if _same_decoders(before, after):
         return old, new
-    # Whatever has equal pixels is the same all the same. Of the rest a file of the same name is taken for the same.
+    # Equal pixels still mean the same image. The rest is matched by file name.
     unmatched = before.manifest[~old.isin(new)]
     by_name = after.manifest["source"].map(unmatched.set_index("source")["sha256"])
     return old, new.where(new.isin(old) | by_name.isna(), by_name)
 
 
 def _same_decoders(before: Dataset, after: Dataset) -> bool:
-    """Whether the same versions made both, as far as they say: one of before this was recorded is taken for alike."""
+    """Whether the same decoder versions made both. Older datasets without that record count as the same."""
     notes = [dataset.folder / DECODERS_FILE for dataset in (before, after)]
     return not all(note.is_file() for note in notes) or notes[0].read_bytes() == notes[1].read_bytes()
 

@@ -1,14 +1,14 @@
-"""The dataset form that every later stage reads: a manifest, shards of uint8 pixels, and a description.
+"""The dataset format that every later stage reads: a manifest, shards of uint8 pixels, and a description.
 
 A dataset folder holds
-    dataset.json        the description (DatasetInfo); its fingerprint stands for all that a model learns from
-    manifest.parquet    one row an image, what can change without its pixels: label, split, source, place, flags
+    dataset.json        the description (DatasetInfo); its fingerprint covers everything that a model learns from
+    manifest.parquet    one row per image, what can change without its pixels: label, split, source, place, flags
     shards/<sha>.npy    uint8 (N, C, H, W), named by the sha256 of the file; a shard holds images of one split
-    facts/<sha>.npy     for each image of that shard its hash and sums (facts.py)
-and, from the stages that write it, card.md with pictures, and decoders.json (decoding/versions.py).
+    facts/<sha>.npy     hash and sums of each image of that shard (facts.py)
+and, depending on the stage, card.md with pictures, and decoders.json (decoding/versions.py).
 
-A shard may hold images that the manifest no longer names: they were removed, and writing the shard anew would have
-cost more than it saves (layout.py).
+A shard may hold images that the manifest no longer lists: they were removed, and rewriting the shard would have cost
+more than it saves (layout.py).
 """
 
 import dataclasses
@@ -33,16 +33,16 @@ SCHEMA_VERSION = 2
 NO_LABEL = -1
 
 MANIFEST_COLUMNS = {
-    "id": "str",  # short name: the head of sha256; a copy made by augmentation has its origin's and a number
-    "sha256": "str",  # of the pixels as they stand in the shard, (C, H, W) in C order
+    "id": "str",  # short name: the head of sha256; for an augmented copy, its origin's id and a number
+    "sha256": "str",  # of the pixels in the shard, (C, H, W) in C order
     "label": "int64",  # index into classes, or NO_LABEL
     "split": "str",
-    "source": "str",  # the file that it came from, relative to the raw data
+    "source": "str",  # source file, relative to the raw data
     "shard": "str",  # file name below shards/ and facts/
     "row": "int64",  # index in the shard
-    "flags": "str",  # words apart by spaces, such as "wrong_extension" or "augmented:<id of the origin>"
+    "flags": "str",  # words separated by spaces, such as "wrong_extension" or "augmented:<id of the origin>"
 }
-# sha256 is in the facts, and an id that is its head need not be written: an empty one stands for it.
+# sha256 is stored in the facts. An id equal to its head is stored as an empty string.
 STORED_COLUMNS = [column for column in MANIFEST_COLUMNS if column != "sha256"]
 
 Labels = npt.NDArray[np.int64]
@@ -50,7 +50,7 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """dataset.json. `mean` and `std` are a channel's, over the train split, of pixels scaled to 0..1."""
+    """dataset.json. `mean` and `std`: per channel, over the train split, of pixels scaled to 0..1."""
 
     schema_version: int
     image_size: int
@@ -63,7 +63,7 @@ class DatasetInfo:
 
 
 class Dataset:
-    """A dataset on disk: the manifest in memory, pixels read when they are asked for."""
+    """A dataset on disk: the manifest in memory, pixels read on demand."""
 
     def __init__(self, folder: Path, info: DatasetInfo, manifest: pd.DataFrame) -> None:
         self.folder = folder
@@ -71,21 +71,21 @@ class Dataset:
         self.manifest = manifest
 
     def rows(self, split: Split) -> pd.DataFrame:
-        """The manifest's rows of one split, in manifest order."""
+        """Return the manifest rows of one split, in manifest order."""
         return self.manifest[self.manifest["split"] == split]
 
     def images(self, split: Split) -> Pixels:
-        """All images of one split, uint8 (N, C, H, W), in manifest order."""
+        """Return all images of one split, uint8 (N, C, H, W), in manifest order."""
         return self.images_at(self.rows(split))
 
     def labels(self, split: Split) -> Labels | None:
-        """Class indices (N,) int64 in the order of `images(split)`, or None when the dataset has no labels."""
+        """Return class indices (N,) int64 in the order of `images(split)`, or None when there are no labels."""
         if not self.info.classes:
             return None
         return self.rows(split)["label"].to_numpy(dtype=np.int64)
 
     def images_at(self, rows: pd.DataFrame) -> Pixels:
-        """The images of some of the manifest's rows, uint8 (N, C, H, W), in the order of `rows`."""
+        """Return the images of these manifest rows, uint8 (N, C, H, W), in the order of `rows`."""
         size = self.info.image_size
         images = np.empty((len(rows), self.info.channels, size, size), dtype=np.uint8)
         codes, shards = pd.factorize(rows["shard"])
@@ -97,30 +97,30 @@ class Dataset:
         return images
 
     def shard(self, name: str) -> Pixels:
-        """The pixels of one shard, mapped into memory: read as they are used."""
+        """Return the pixels of one shard, memory-mapped: read on demand."""
         pixels: Pixels = np.load(self.folder / "shards" / name, mmap_mode="r", allow_pickle=False)
         return pixels
 
     def shard_facts(self, name: str) -> Facts:
-        """The facts of one shard, of removed images too."""
+        """Return the facts of one shard, including those of removed images."""
         return read_facts(self.folder, name, self.info.channels)
 
     def facts_at(self, rows: pd.DataFrame) -> Facts:
-        """The facts of some of the manifest's rows (N,), in the order of `rows`."""
+        """Return the facts of these manifest rows (N,), in the order of `rows`."""
         return _facts_at(self.folder, rows, self.info.channels)
 
 
 def load_dataset(folder: Path, *, needs_pixels: bool = True) -> Dataset:
-    """Open a dataset folder; without needs_pixels its shards may be missing.
+    """Open a dataset folder. Its shards may be missing if needs_pixels is false.
 
-    Raises FileNotFoundError or ValueError, saying what to do, when it is none or damaged.
+    Raises FileNotFoundError or ValueError, with what to do, when it is not a dataset or is damaged.
     """
     try:
         info = load_info(folder)
         manifest = pd.read_parquet(folder / "manifest.parquet")
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{folder} is no dataset: {Path(error.filename or '').name} is missing; run `genai run prepare augment`"
+            f"{folder} is not a dataset: {Path(error.filename or '').name} is missing; run `genai run prepare augment`"
         ) from None
     except (OSError, pa.ArrowInvalid) as error:
         raise ValueError(f"{folder} is damaged ({error}); delete it and run its stage again") from None
@@ -140,7 +140,7 @@ def load_dataset(folder: Path, *, needs_pixels: bool = True) -> Dataset:
 
 
 def load_info(folder: Path) -> DatasetInfo:
-    """The description of a dataset. Raises FileNotFoundError without one, and ValueError when it is damaged."""
+    """Read the description of a dataset. Raises FileNotFoundError if missing, ValueError if damaged."""
     try:
         values = json.loads((folder / "dataset.json").read_text())
     except ValueError as error:
@@ -149,11 +149,12 @@ def load_info(folder: Path) -> DatasetInfo:
 
 
 def read_facts(folder: Path, name: str, channels: int) -> Facts:
-    """The facts of one shard, read-only. Raises ValueError when they are missing or damaged."""
+    """Read the facts of one shard, read-only. Raises ValueError when they are missing or damaged."""
     dtype = facts_dtype(channels)
     try:
         content = (folder / "facts" / name).read_bytes()
-        # What np.save makes of so many; np.load takes several times as long to understand that as to read all the rest.
+        # The header that np.save writes for this count. np.load takes several times longer to parse a header than to
+        # read all the rest.
         head = _npy_head(dtype, max(0, len(content) - len(_npy_head(dtype, 1))) // dtype.itemsize)
         if content.startswith(head) and (len(content) - len(head)) % dtype.itemsize == 0:
             return np.frombuffer(content, dtype, offset=len(head))
@@ -161,13 +162,13 @@ def read_facts(folder: Path, name: str, channels: int) -> Facts:
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"{folder} is damaged: facts/{name} cannot be read ({error}); try `dvc checkout`") from None
     if facts.dtype != dtype:
-        raise ValueError(f"{folder} is damaged: facts/{name} has another form; run its stage again")
+        raise ValueError(f"{folder} is damaged: facts/{name} has another dtype ({facts.dtype}); run its stage again")
     return facts
 
 
 @cache
 def _npy_head(dtype: np.dtype[Any], count: int) -> bytes:
-    """What stands before the data of an array (count,) in a .npy file."""
+    """Return the header of a .npy file for an array (count,)."""
     head = io.BytesIO()
     form = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
     np.lib.format.write_array_header_1_0(head, form)
@@ -196,7 +197,7 @@ def _parse_info(folder: Path, values: dict[str, object]) -> DatasetInfo:
         info = DatasetInfo(**values)  # type: ignore[arg-type]
     except TypeError as error:
         raise ValueError(f"{folder}/dataset.json is damaged ({error}); run its stage again") from None
-    # JSON knows lists only.
+    # JSON only has lists.
     return dataclasses.replace(
         info, classes=tuple(info.classes), mean=tuple(info.mean), std=tuple(info.std), counts=dict(info.counts)
     )

@@ -1,11 +1,10 @@
-"""In which shard an image stands: as little as possible is written again when a dataset changes.
+"""Assign images to shards so that a changed dataset rewrites as little as possible.
 
-Shards as a function of the images alone cannot do that. A new image is as likely to come into any place as every other
-image, so the shard that it comes into holds, on average, at least as many images as the average shard. With B images a
-shard, a share m of new images then rewrites 1 - exp(-m B) of the dataset: with m = 1% and B = 4,096 all of it, and at
-most 3% only with B = 3. So shards follow the dataset's history instead: the layout is made from the images and
-the layout before. From the first version on nobody else sees it, for the manifest's order, the fingerprint and whatever
-is trained are functions of the images alone.
+A layout computed from the images alone cannot do that. A new image is equally likely to land at any place, so the
+shard it lands in holds, on average, at least as many images as the average shard. With B images per shard, a share m of
+new images rewrites 1 - exp(-m B) of the dataset: with m = 1% and B = 4,096 all of it; to stay below 3%, B must be at
+most 3. So the layout depends on history: it is computed from the images and the previous layout. Nothing else depends
+on it: the manifest's order, the fingerprint and every trained model are functions of the images alone.
 """
 
 from collections.abc import Sequence
@@ -14,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-# Of the split's images, or of a full shard's: small shards up to this many in all are joined with the new ones, so that
-# many small additions do not leave many small files. It is what an addition may rewrite besides what is new.
+# Share of the split's images, or of a full shard. Small shards up to this total are merged with the new ones, so that
+# many small additions do not leave many small files. It bounds what an addition rewrites besides the new images.
 JOINED_SHARE = 1 / 200
 JOINED_SHARD_SHARE = 1 / 16
 MAX_SHARD_BYTES = 64 << 20
@@ -25,7 +24,7 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class OldShard:
-    """One split's shard of the version before. wanted: its images that this version has too, of `images` in all."""
+    """A shard of one split in the previous version. wanted: those of its `images` that the new version still has."""
 
     name: str
     images: int
@@ -35,10 +34,10 @@ class OldShard:
 def shards_to_keep(
     shards: Sequence[OldShard], *, split_images: int, shard_images: int, max_removed_share: float
 ) -> list[str]:
-    """Names of the shards that stay as they are; the images of the others are written again.
+    """Return the names of the shards that stay; the images of the others are written again.
 
-    split_images: images that the split has now. Goes: what holds too many removed images; then, when anything is to be
-    written at all, the smallest shards as far as JOINED_SHARE reaches.
+    split_images: images that the split has now. Rewritten: shards with too many removed images; and, if anything is
+    written at all, the smallest shards up to JOINED_SHARE.
     """
     kept = [s for s in shards if s.wanted and s.images - s.wanted <= max_removed_share * s.images]
     if split_images > sum(s.wanted for s in kept):
@@ -51,6 +50,6 @@ def shards_to_keep(
     return sorted(shard.name for shard in kept)
 
 
-def images_a_shard(shard_images: int, image_bytes: int) -> int:
-    """As many as asked for, but no more than fit into MAX_SHARD_BYTES: a shard is held in memory when it is written."""
+def images_per_shard(shard_images: int, image_bytes: int) -> int:
+    """Return shard_images, reduced to what fits into MAX_SHARD_BYTES: a shard is held in memory while it is written."""
     return max(1, min(shard_images, MAX_SHARD_BYTES // image_bytes))

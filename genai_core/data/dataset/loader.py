@@ -1,4 +1,4 @@
-"""Training batches, in an order that depends on the seed and the step alone, wherever the images are."""
+"""Training batches, in an order that depends only on the seed and the step, not on where the images are stored."""
 
 from dataclasses import dataclass
 
@@ -20,10 +20,10 @@ class Batch:
 
 
 class ResidentBatches:
-    """Images (N, C, H, W) uint8 and labels (N,) int64 or None, kept on `device`, dealt out in batches.
+    """Batches from images (N, C, H, W) uint8 and labels (N,) int64 or None that stay on `device`.
 
-    Each epoch deals every image once, in an order of its own; a batch may span two epochs. The place in the data is the
-    step, so a resumed run needs nothing else. Raises ValueError for no image, or labels that do not fit.
+    Each epoch contains every image once, in its own order; a batch may span two epochs. The step is the only position,
+    so a resumed run needs nothing else. Raises ValueError for zero images or labels that do not fit.
     """
 
     def __init__(
@@ -31,24 +31,24 @@ class ResidentBatches:
     ) -> None:
         _check(len(images), labels)
         self._images = torch.from_numpy(images).to(device)
-        # Copied: a table's column may be read-only, which torch warns of.
+        # Copied: a table's column may be read-only, and torch warns about that.
         self._labels = None if labels is None else torch.tensor(labels, device=device)
         self._order = _Order(len(images), batch_images, seed)
 
     def __len__(self) -> int:
-        """Images in an epoch."""
+        """Number of images per epoch."""
         return len(self._images)
 
     def at(self, step: int, part: range | None = None) -> Batch:
-        """The batch of that step, from 0 on; of it the places in `part` alone, None for all."""
+        """Return the batch of a step, from 0; only the places in `part` of it, None for all."""
         indices = self._order.at(step, part).to(self._images.device)
         return Batch(self._images[indices], None if self._labels is None else self._labels[indices])
 
 
 class MappedBatches:
-    """The same batches of a dataset's train split, read from its shards as they are needed.
+    """Batches of a dataset's train split, read from its shards on demand; equal to those of ResidentBatches.
 
-    The shards are mapped into memory: what is used often stays there, and the system takes it back when it needs room.
+    The shards are memory-mapped: what is used often stays in memory until the system needs the space.
     """
 
     def __init__(self, dataset: Dataset, *, batch_images: int, seed: int, device: torch.device) -> None:
@@ -62,11 +62,11 @@ class MappedBatches:
         self._order = _Order(len(rows), batch_images, seed)
 
     def __len__(self) -> int:
-        """Images in an epoch."""
+        """Number of images per epoch."""
         return len(self._rows)
 
     def at(self, step: int, part: range | None = None) -> Batch:
-        """The batch of that step, from 0 on; of it the places in `part` alone, None for all."""
+        """Return the batch of a step, from 0; only the places in `part` of it, None for all."""
         indices = self._order.at(step, part)
         codes, rows = self._codes[indices.numpy()], self._rows[indices.numpy()]
         images = np.empty((len(indices), *self._shards[0].shape[1:]), dtype=np.uint8)
@@ -83,7 +83,10 @@ Batches = ResidentBatches | MappedBatches
 def training_batches(
     dataset: Dataset, *, batch_images: int, seed: int, device: torch.device, memory_bytes: int
 ) -> Batches:
-    """The train split in memory on `device` if it takes at most memory_bytes, else mapped: the same batches."""
+    """Return batches of the train split: in memory on `device` up to memory_bytes, else memory-mapped.
+
+    The batches are the same either way.
+    """
     info = dataset.info
     if info.counts["train"] * info.channels * info.image_size**2 > memory_bytes:
         return MappedBatches(dataset, batch_images=batch_images, seed=seed, device=device)
@@ -92,14 +95,14 @@ def training_batches(
 
 
 class _Order:
-    """Which images stand in a batch of the endless sequence of epochs."""
+    """Order of the images in an endless sequence of epochs."""
 
     def __init__(self, images: int, batch_images: int, seed: int) -> None:
         self._images, self._batch_images, self._seed = images, batch_images, seed
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def at(self, step: int, part: range | None) -> Tensor:
-        """Indices int64 of the batch of that step, (batch_images,), or of a part of its places."""
+        """Return the indices int64 of the batch of a step, (batch_images,), or of a part of its places."""
         places = range(self._batch_images) if part is None else part
         first, end = (step * self._batch_images + place for place in (places.start, places.stop))
         parts = []
@@ -112,7 +115,7 @@ class _Order:
 
     def _epoch_order(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
-            # SeedSequence mixes the two numbers: seed + epoch would give seed 1 the orders of seed 0, one epoch later.
+            # SeedSequence mixes the two numbers. With seed + epoch, seed 1 would repeat the orders of seed 0.
             seed = int(np.random.SeedSequence([self._seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
             self._order = torch.randperm(self._images, generator=torch.Generator().manual_seed(seed))
             self._epoch = epoch
@@ -121,6 +124,6 @@ class _Order:
 
 def _check(images: int, labels: Labels | None) -> None:
     if images == 0:
-        raise ValueError("there is no image to train on: the train split is empty")
+        raise ValueError("no training images: the train split is empty")
     if labels is not None and (len(labels) != images or labels.min() < 0):
         raise ValueError("expected one label, 0 or more, for every training image; label all images or none")

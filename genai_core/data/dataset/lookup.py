@@ -1,4 +1,4 @@
-"""Is an image in a dataset? By its pixels and by its source, from the dataset's small files alone: no shard is read."""
+"""Look up an image in a dataset by its pixels or its source, from the small files alone, without reading shards."""
 
 import csv
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Sighting:
-    """One row of a dataset that is the image; `reason` where it was left out and what is there instead of it."""
+    """One dataset row that matches the image; `reason` if the image was skipped, with what replaces it."""
 
     split: str
     source: str
@@ -19,11 +19,11 @@ class Sighting:
 
 
 def look_up(folder: Path, source: str, digest: bytes | None) -> list[Sighting]:
-    """Where the image stands in the dataset whose manifest.parquet, rejected.csv and facts/ lie in `folder`.
+    """Return the rows that match an image in a dataset. folder: holds its manifest.parquet, rejected.csv and facts/.
 
-    source: its name below the raw data. digest: sha256 of its pixels as this dataset has them, None when the file is
-    not at hand. An image that was left out as a duplicate counts as seen through the one that was kept, which is equal.
-    Raises FileNotFoundError when a file is missing.
+    source: its name below the raw data. digest: sha256 of its pixels as decoded for this dataset, None if the file is
+    not available. An image skipped as a duplicate counts as found through the equal image that was kept. Raises
+    FileNotFoundError when a file is missing.
     """
     manifest = pd.read_parquet(folder / "manifest.parquet")
     found = [
@@ -48,5 +48,5 @@ def _through_duplicates(folder: Path, manifest: pd.DataFrame, source: str) -> li
     for row in rejected:
         kept = manifest[manifest["source"] == row["detail"].removeprefix("of ")]
         split = str(kept["split"].iloc[0]) if row["reason"] in ("duplicate", "in_test") and len(kept) else ""
-        found.append(Sighting(split, source, "source", f"left out: {row['reason']} {row['detail']}".rstrip()))
+        found.append(Sighting(split, source, "source", f"skipped: {row['reason']} {row['detail']}".rstrip()))
     return found

@@ -1,4 +1,4 @@
-"""Writing a dataset (the form is described in dataset.py): new images into new shards, old ones where they are."""
+"""Write a dataset (format in dataset.py): new images go into new shards, existing shards are linked."""
 
 import dataclasses
 import hashlib
@@ -30,7 +30,7 @@ from genai_core.data.dataset.dataset import (
 )
 from genai_core.data.dataset.facts import Digests, Facts, Indices, Pixels, facts_of, hex_column, moments
 
-# While a dataset is written, names that few rows share stand in dictionaries: as numbers, which are quickly sorted.
+# While a dataset is written, repeated names are dictionary-encoded: integers, which sort quickly.
 _FEW = pa.dictionary(pa.int32(), pa.large_string())
 ROWS_SCHEMA = pa.schema(
     {
@@ -48,8 +48,8 @@ ROWS_SCHEMA = pa.schema(
 class DatasetWriter:
     """Writes a dataset into an empty folder: `add` new images and `keep` those of another dataset, then `finish`.
 
-    Images get their place in the order in which they come. Memory: never more than one shard of pixels besides what
-    the caller holds.
+    Images are stored in the order in which they are added. Memory: at most one shard of pixels besides what the caller
+    holds.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class DatasetWriter:
     ) -> None:
         """Add images (N, C, H, W) uint8 with labels (N,); labels are None exactly when the dataset has no classes.
 
-        ids default to the head of the pixels' sha256; digests (N, 32) are these hashes, where they are known already.
-        Raises ValueError when a shape or a label does not fit.
+        ids: default to the head of the pixels' sha256. digests (N, 32): these hashes if already known. Raises
+        ValueError when a shape or a label does not fit.
         """
         shape = (self._channels, self._image_size, self._image_size)
         if images.dtype != np.uint8 or images.shape[1:] != shape:
@@ -87,7 +87,7 @@ class DatasetWriter:
             raise ValueError(f"images must be uint8 ({expected}), got {images.dtype} {images.shape}")
         count = len(images)
         if (labels is None) != (not self._classes):
-            raise ValueError("labels must be given exactly when the dataset has classes")
+            raise ValueError("pass labels exactly when the dataset has classes")
         if labels is None:
             labels = np.full(count, NO_LABEL, dtype=np.int64)
         elif len(labels) != count or (count and not 0 <= labels.min() <= labels.max() < len(self._classes)):
@@ -107,9 +107,9 @@ class DatasetWriter:
             self.place(pa.table(rows, schema=ROWS_SCHEMA), partial(np.asarray, facts))
 
     def keep(self, dataset: Dataset, rows: pd.DataFrame) -> None:
-        """Take over images of another dataset of the same shape, whose shards stay as they are.
+        """Reuse images of another dataset of the same shape, without rewriting its shards.
 
-        rows: some of its manifest; label, split, source and flags may have changed.
+        rows: some rows of its manifest; label, split, source and flags may have changed.
         """
         table = pa.Table.from_pandas(rows[STORED_COLUMNS], preserve_index=False).replace_schema_metadata(None)
         encoded = _encoded(table)
@@ -117,7 +117,7 @@ class DatasetWriter:
         self.place(encoded, partial(dataset.facts_at, rows))
 
     def write_shard(self, images: Pixels, digests: Digests | None = None) -> tuple[str, Facts]:
-        """A new shard of images (N, C, H, W) uint8: its name and their facts. Its images are still to be placed."""
+        """Write images (N, C, H, W) uint8 as a new shard; return its name and facts. Call `place` for its images."""
         facts = facts_of(images, digests)
         file = io.BytesIO()
         np.save(file, np.ascontiguousarray(images), allow_pickle=False)
@@ -127,13 +127,13 @@ class DatasetWriter:
         return name, facts
 
     def link_shards(self, folder: Path, names: Sequence[str]) -> None:
-        """Shards of the dataset in `folder`, as they are at the end. Their images are still to be placed."""
+        """Link shards of the dataset in `folder` when finishing. Call `place` for their images."""
         self._links += [(folder, name) for name in names]
 
     def place(self, rows: pa.Table, facts: Callable[[], Facts]) -> None:
-        """Images of shards that are there. rows: ROWS_SCHEMA (N); an empty id stands for the head of the hash.
+        """Add manifest rows for images of existing shards. rows: ROWS_SCHEMA (N); empty id: the head of the hash.
 
-        facts: gives those of these images (N,). It is asked at the end, while the manifest is written.
+        facts: returns the facts of these images (N,). Called in `finish`, while the manifest is written.
         """
         self._rows.append(rows)
         self._facts.append(facts)
@@ -143,14 +143,14 @@ class DatasetWriter:
         if not self._rows:
             raise ValueError("a dataset needs images, got none")
         rows = pa.concat_tables(self._rows).unify_dictionaries().combine_chunks()
-        self._rows = []  # of a million images they would take hundreds of megabytes, as the facts
+        self._rows = []  # rows and facts of a million images take hundreds of megabytes: free them early
         is_train = _is_text(rows["split"], SPLITS[0])
         counts: dict[str, int] = {"train": int(is_train.sum()), "test": int((~is_train).sum())}
         if not all(counts.values()):
             raise ValueError(f"a dataset needs images in train and in test, got {counts}")
-        with ThreadPoolExecutor(1) as beside:  # writing is half of the work, and leaves a core free
+        with ThreadPoolExecutor(1) as executor:  # writing the manifest is half of the work; it runs on a second core
             ids_facts = self._all_facts() if pc.max(pc.binary_length(rows["id"])).as_py() else None
-            written = beside.submit(_write_manifest, self._folder / "manifest.parquet", rows, ids_facts)
+            written = executor.submit(_write_manifest, self._folder / "manifest.parquet", rows, ids_facts)
             for folder, name in self._links:
                 for kind in ("shards", "facts"):
                     _link(folder / kind / name, self._folder / kind / name)
@@ -190,12 +190,12 @@ class DatasetWriter:
 
 
 def dictionary_column(codes: Indices, texts: Sequence[str]) -> pa.DictionaryArray:
-    """texts[codes] (N,) as a column."""
+    """Return texts[codes] (N,) as a column."""
     return pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(list(texts), pa.large_string()))
 
 
 def one_text(text: str, count: int) -> pa.DictionaryArray:
-    """The same text `count` times, as a column."""
+    """Return a column of one text, repeated `count` times."""
     return dictionary_column(np.zeros(count, dtype=np.int64), [text])
 
 
@@ -220,17 +220,18 @@ def _is_text(column: pa.ChunkedArray, text: str) -> npt.NDArray[np.bool_]:
 
 
 def _write_manifest(path: Path, rows: pa.Table, facts: Facts | None) -> None:
-    """Small, since it is written anew whenever one image comes or goes: numbers in few bits, names in dictionaries.
+    """Write the manifest in compact form, since every added or removed image rewrites it.
 
-    facts: of the rows, where some have an id; none is written that is the head of its hash.
+    Integers take few bits, names are dictionary-encoded. facts: of the rows, if some have an id; an id equal to the
+    head of its hash is stored as an empty string.
     """
     if facts is not None:
         is_head = pc.equal(rows["id"], hex_column(facts["sha256"], digits=16))
         ids = pc.if_else(is_head, pa.scalar("", pa.large_string()), rows["id"])
         rows = rows.set_column(rows.schema.get_field_index("id"), "id", ids)
-    # A dictionary of names that are all different only costs. Without its schema readers see texts, not dictionaries.
+    # A dictionary of all-different names only costs space. Without the stored schema, readers get plain strings.
     few = [name for name in STORED_COLUMNS if name not in ("id", "source")]
-    # Nobody asks for a part of it, for which least and greatest values would be.
+    # No statistics: minimum and maximum values only help readers that read a part of the file.
     pq.write_table(
         rows.select(STORED_COLUMNS),
         path,
@@ -242,7 +243,7 @@ def _write_manifest(path: Path, rows: pa.Table, facts: Facts | None) -> None:
 
 
 def _link(old: Path, new: Path) -> None:
-    """The same file in two folders: neither DVC nor the disk sees a new one. A copy where there are no hard links."""
+    """Hard-link a file, so that neither DVC nor the disk stores it twice. Copies where hard links are not available."""
     if new.exists():
         return
     if old.is_symlink():  # DVC may have made it a link into its cache

@@ -1,7 +1,7 @@
-"""One image file to square uint8 pixels, or the reason why not. Runs in worker processes (worker.py).
+"""Decode one image file to square uint8 pixels, or return why not. Runs in worker processes (worker.py).
 
-Files come from anywhere, so formats outside raw/formats.py are not even tried: Pillow would hand an EPS that is named
-.jpg to Ghostscript. torchvision's decoders are no choice: flipped bits in a PNG end the whole process.
+Files are untrusted, so formats outside raw/formats.py are not tried: Pillow would pass an EPS file named .jpg to
+Ghostscript. torchvision's decoders are no alternative: flipped bits in a PNG crash the whole process.
 """
 
 import hashlib
@@ -16,25 +16,26 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from genai_core.data.raw.formats import FORMATS, Reason
 
 _FORMAT_NAMES = list(FORMATS)
-# Orientations by which width and height change places.
+# Orientations that swap width and height.
 _ON_THE_SIDE = (5, 6, 7, 8)
 _PLAIN_WITHOUT_INFO = ("PNG", "BMP", "PPM")
 
-# Beginnings that tell a damaged image from a file that never was one.
+# First bytes that tell a damaged image from a file that never was one.
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 
 MIN_SIDE_PX = 4
-# What is reduced by whole factors, quickly, stays so many times as large as the result, which the filter then makes. A
-# JPEG's decoder reduces less well than the mean of 2 x 2 pixels, so it stops earlier. Against the filter on whole
-# photographs of 400 pixels: 38 dB at 32 x 32 (40 without the means), 42 at 64 (44), 46 at 128, in half the time.
+# Large images are first reduced by powers of two, which is fast, then resized with the filter. The first step stops
+# when the image is this many times larger than the result. A JPEG's own decoder reduces less accurately than the mean
+# of 2 x 2 pixels, so it stops earlier. PSNR against the filter alone, on whole photographs of 400 pixels: 38 dB at
+# 32 x 32 (40 without the means), 42 at 64 (44), 46 at 128, in half the time.
 DECODING_GAP, REDUCING_GAP = 3, 1.5
-MAX_SIDE_RATIO = 20  # a strip of 1 x 5000 pixels says nothing once it is a square
+MAX_SIDE_RATIO = 20  # a strip of 1 x 5000 pixels shows nothing once it is a square
 
-# Named tuples, not dataclasses: these take as long to import as the rest of the standard library that is used here.
+# Named tuples, not dataclasses: importing dataclasses takes as long as the rest of the standard library used here.
 
 
 class DecodeRule(NamedTuple):
-    """How files become pixels: the `data` section of params.yaml, as far as decoding goes."""
+    """How files become pixels: the decoding part of the `data` section of params.yaml."""
 
     image_size: int
     channels: int
@@ -44,7 +45,7 @@ class DecodeRule(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """pixels: (C, image_size, image_size) uint8 in C order; width and height are the file's, upright."""
+    """pixels: (C, image_size, image_size) uint8 in C order; width and height: of the upright file."""
 
     pixels: bytes
     sha256: bytes
@@ -65,12 +66,12 @@ class _RefusedError(Exception):
 
 
 def decode_file(path: str, rule: DecodeRule, content: bytes | None = None) -> Decoded | Rejected:
-    """Decode the whole first frame, upright, on the background, cut or padded to a square, resized with antialias.
+    """Decode the first frame: upright, on the background colour, cropped or padded to a square, resized with antialias.
 
-    content: the file's, where it has been read already. Never raises for what is in the file.
+    content: the file's bytes if already read. Never raises because of the file's content.
     """
     try:
-        with open(path, "rb") if content is None else io.BytesIO(content) as file:  # noqa: PTH123 - quicker than Path.open
+        with open(path, "rb") if content is None else io.BytesIO(content) as file:  # noqa: PTH123 - faster than Path.open
             try:
                 return _decode(file, os.path.splitext(path)[1].lower(), rule)  # noqa: PTH122
             except UnidentifiedImageError:
@@ -78,10 +79,10 @@ def decode_file(path: str, rule: DecodeRule, content: bytes | None = None) -> De
     except _RefusedError as refusal:
         return refusal.rejected
     except Image.DecompressionBombError:
-        # Pillow's own limit; a worker leaves that to max_megapixels.
+        # Pillow's own limit; workers disable it and use max_megapixels.
         return Rejected("too_large", "more pixels than Pillow opens")
     except OSError as error:
-        # An error with a number comes from the operating system, one without from a decoder.
+        # An error with errno comes from the operating system, one without from a decoder.
         return Rejected("corrupt" if error.errno is None else "unreadable", _one_line(error))
     except Exception as error:  # whatever Pillow raises on hostile bytes: SyntaxError, struct.error, MemoryError ...
         return Rejected("corrupt", _one_line(error))
@@ -102,13 +103,13 @@ def _decode(file: IO[bytes], extension: str, rule: DecodeRule) -> Decoded:
         _check_size(image.size, rule.max_megapixels)
         flags = _flags(image, extension)
         width, height = image.size
-        # A JPEG's own decoder reduces by 2, 4 or 8 while it decodes; all of the file is read nevertheless.
+        # A JPEG decoder can reduce by 2, 4 or 8 while it decodes; it still reads the whole file.
         image.draft(None, (DECODING_GAP * rule.image_size,) * 2)
-        # Decodes everything: verify() lets half a JPEG pass.
+        # load() decodes everything; verify() accepts half a JPEG.
         image.load()
-        # Most PNG files carry nothing beyond their pixels; to find no orientation there costs as much as to decode.
+        # Most PNG files carry only pixels. Searching them for an orientation costs as much as decoding.
         if image.info or image.format not in _PLAIN_WITHOUT_INFO:
-            # Damaged EXIF data are no reason to lose the picture.
+            # Damaged EXIF data is no reason to reject the image.
             with suppress(Exception):
                 if image.getexif().get(ExifTags.Base.Orientation) in _ON_THE_SIDE:
                     width, height = height, width
@@ -120,18 +121,18 @@ def _decode(file: IO[bytes], extension: str, rule: DecodeRule) -> Decoded:
 
 def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
     short, long = sorted(size)
-    stated = f"{size[0]} x {size[1]} pixels"
+    actual = f"{size[0]} x {size[1]} pixels"
     if short * long > max_megapixels * 1e6:
-        raise _RefusedError("too_large", f"{stated}; data.max_megapixels is {max_megapixels:g}")
+        raise _RefusedError("too_large", f"{actual}; data.max_megapixels is {max_megapixels:g}")
     if short < MIN_SIDE_PX:
-        raise _RefusedError("too_small", f"{stated}; a side needs {MIN_SIDE_PX}")
+        raise _RefusedError("too_small", f"{actual}; each side needs at least {MIN_SIDE_PX}")
     if long > MAX_SIDE_RATIO * short:
-        raise _RefusedError("too_narrow", f"{stated}; at most {MAX_SIDE_RATIO} to 1")
+        raise _RefusedError("too_narrow", f"{actual}; the aspect ratio may be at most {MAX_SIDE_RATIO} to 1")
 
 
 def _flags(image: Image.Image, extension: str) -> tuple[str, ...]:
     flags = []
-    # MPO: a JPEG with more pictures behind the first, as some cameras and phones write it.
+    # MPO: a JPEG followed by more pictures, written by some cameras and phones.
     form = "JPEG" if image.format == "MPO" else image.format
     if extension not in FORMATS[form or ""]:
         flags.append("wrong_extension")
@@ -141,18 +142,18 @@ def _flags(image: Image.Image, extension: str) -> tuple[str, ...]:
 
 
 def _opaque(image: Image.Image, rule: DecodeRule) -> Image.Image:
-    """The image in mode L or RGB, with what was transparent showing the background."""
+    """Return the image in mode L or RGB, with transparent parts showing the background."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         image = _from_16_bit_grey(image)
     elif image.mode in ("I", "F"):
-        # There is no telling which values are black and white.
-        raise _RefusedError("unsupported_pixels", f"mode {image.mode}: 32 bits a channel")
+        # 32-bit values have no defined black and white.
+        raise _RefusedError("unsupported_pixels", f"mode {image.mode}: 32 bits per channel")
     elif image.mode == "CMYK":
         image = _from_cmyk(image)
     if image.has_transparency_data:
         clear = image.info.get("transparency")
         if image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:
-            # Of 16-bit colours, of which Pillow keeps the upper half.
+            # The transparent colour has 16 bits per channel; Pillow keeps the upper 8 bits of the pixels.
             image.info["transparency"] = tuple(value >> 8 for value in clear)
         image = image.convert("RGBA")
         canvas = Image.new("RGBA", image.size, (*rule.background, 255))
@@ -167,12 +168,12 @@ def _opaque(image: Image.Image, rule: DecodeRule) -> Image.Image:
 def _from_16_bit_grey(image: Image.Image) -> Image.Image:
     clear = image.info.pop("transparency", None)
     wide = image.convert("I")
-    # convert("L") would cut at 255 instead of scaling; the half is for rounding, as point() truncates.
+    # convert("L") would clip at 255 instead of scaling. The 0.5 rounds, because point() truncates.
     grey = wide.point(lambda value: value * (1 / 257) + 0.5).convert("L")
     if clear is not None:
         from PIL import ImageMath  # rarely needed
 
-        # The value that is transparent has 16 bits too.
+        # The transparent value has 16 bits too.
         grey.putalpha(ImageMath.lambda_eval(lambda bands: (bands["wide"] != clear) * 255, wide=wide).convert("L"))
     return grey
 
@@ -193,11 +194,11 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
 
 
 def _square(image: Image.Image, rule: DecodeRule) -> Image.Image:
-    """Cut the middle out of the longer side, or add background to the shorter one."""
+    """Crop the longer side to its centre, or pad the shorter side with background."""
     size, (width, height) = rule.image_size, image.size
     if width == height == size:
         return image
-    # Bicubic both ways: Pillow widens the filter when it reduces, which is the antialias.
+    # Bicubic up and down: Pillow widens the filter when it reduces, which is the antialias.
     bicubic = Image.Resampling.BICUBIC
     if rule.fit == "crop":
         side = min(width, height)
@@ -213,19 +214,20 @@ def _square(image: Image.Image, rule: DecodeRule) -> Image.Image:
 
 
 def _reducing_gap(scale: float) -> float | None:
-    """With it Pillow first takes means of 2 x 2, 4 x 4, ... pixels, while REDUCING_GAP times the result is left.
+    """Return the reducing_gap that makes Pillow first average 2 x 2, 4 x 4, ... pixels.
 
-    Not of 3 or 5: of fine stripes an odd number leaves some, which the filter would make into coarse ones.
+    The result of that step stays at least REDUCING_GAP times larger than the target. Never 3 x 3 or 5 x 5: an odd
+    number leaves a residue of fine stripes, which the filter would turn into coarse ones.
     """
     factor = 1
     while 2 * factor * REDUCING_GAP <= scale:
         factor *= 2
-    # Pillow reduces by the whole part of scale / gap.
+    # Pillow reduces by the integer part of scale / gap.
     return scale / (factor + 0.5) if factor > 1 else None
 
 
 def _one_line(error: BaseException) -> str:
-    # Without object addresses and absolute paths, which differ from run to run.
+    # Drop object addresses and absolute paths: they differ from run to run.
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     text = " ".join(re.sub(r"<[^<>]* at 0x[0-9a-f]+>", "the file", reason).split())
     return f"{type(error).__name__}: {text}"[:200]

@@ -1,4 +1,4 @@
-"""Decoding many files in worker processes that may die: the file that ends a worker is rejected, the rest goes on."""
+"""Decode many files in worker processes that may die: a file that kills its worker is rejected, the rest continues."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from genai_core.data.decoding.image import DecodeRule, Rejected
 from genai_core.data.decoding.processes import Channel, DecoderProcesses
-from genai_core.data.decoding.worker import MAX_SECONDS_A_BATCH, RECORD, receive, send
+from genai_core.data.decoding.worker import MAX_SECONDS_PER_BATCH, RECORD, receive, send
 from genai_core.data.raw.locations import NO_HASH, Location
 
 BATCH_FILES = 64
@@ -23,10 +23,10 @@ RECORD_DTYPE = np.dtype([("file_sha256", "u1", (32,)), ("sha256", "u1", (32,)), 
 
 @dataclasses.dataclass(frozen=True)
 class BatchResult:
-    """What became of the files first, first + 1, ... of those that were asked for.
+    """Results of the requested files first, first + 1, ...
 
-    records: RECORD_DTYPE (n,), zeros where there is nothing. pixels: (m, C, H, W) uint8 of the m files that were
-    decoded, in order. flags and rejected: by index in the batch, for the files that have them.
+    records: RECORD_DTYPE (n,), zeros for failed files. pixels: (m, C, H, W) uint8 of the m decoded files, in order.
+    flags and rejected: by index in the batch, only for files that have them.
     """
 
     first: int
@@ -44,15 +44,15 @@ def decode_files(
     started: Sequence["Worker"] = (),
     meanwhile: Callable[[], object] = lambda: None,
 ) -> Iterator[BatchResult]:
-    """Decode images, wherever they are, in `workers` processes; batches come as they end.
+    """Decode images from files or packs in `workers` processes; batches are yielded as they finish.
 
-    started: workers of the same rule that were started beforehand; who did waits for their end. meanwhile: is done once
-    the workers are at it. Raises RuntimeError when a worker cannot even start.
+    started: workers of the same rule that already run; the caller waits for their end. meanwhile: called once the
+    workers are busy. Raises RuntimeError when a worker cannot start.
     """
     batches: queue.SimpleQueue[int] = queue.SimpleQueue()
     for first in range(0, len(places), BATCH_FILES):
         batches.put(first)
-    # Bounded: results wait for the caller, not in memory.
+    # Bounded: workers wait when the caller is slow, so results do not fill the memory.
     results: queue.Queue[BatchResult | BaseException] = queue.Queue(maxsize=2 * workers)
     pool = [*started] or start_workers(rule, min(workers, batches.qsize()))
 
@@ -79,7 +79,7 @@ def decode_files(
                 raise result
             yield result
     finally:
-        # After an error, or when the caller wants no more: threads end with their process, or at a full queue.
+        # After an error, or when the caller stops early: threads end when their process does, or block on a full queue.
         for worker in pool:
             worker.kill()
         for thread in threads:
@@ -93,7 +93,7 @@ def decode_files(
 
 
 class Worker:
-    """One worker process, and another one when it has died. Used by one thread, but for kill()."""
+    """A worker process that is replaced when it dies. Used by one thread, except for kill()."""
 
     def __init__(self, rule: DecodeRule, processes: DecoderProcesses, channel: Channel) -> None:
         self._rule = rule
@@ -104,34 +104,34 @@ class Worker:
         self._killed = False
 
     def answer(self, first: int, places: Sequence[Location]) -> BatchResult:
-        """The results of a batch. When the worker dies on it, file by file, to find the one that did it."""
+        """Return the results of a batch. If the worker dies, ask again file by file to find the one that killed it."""
         messages = self._ask(places)
         if messages is not None:
             return _parse(first, messages, self._rule)
         if len(places) > 1:
             return _joined(first, [self.answer(index, [place]) for index, place in enumerate(places)])
-        died = f"crashed, ran out of memory, or took more than {MAX_SECONDS_A_BATCH} s"
+        died = f"crashed, ran out of memory, or took more than {MAX_SECONDS_PER_BATCH} s"
         empty = [RECORD.pack(NO_HASH, NO_HASH, 0, 0), b"", b'{"flags": {}, "rejected": {}}']
         return dataclasses.replace(_parse(first, empty, self._rule), rejected={0: Rejected("decoder_died", died)})
 
     def kill(self) -> None:
-        """End the process for good, and those that were started with it; the thread that uses the worker sees that."""
+        """Kill the process and those started with it, for good; the thread that uses the worker notices."""
         self._killed = True
         self._processes.kill()
 
     def close(self) -> None:
-        """End the process, without waiting for that."""
+        """End the process without waiting for it."""
         if self._is_open:
             self._is_open = False
             self._processes.give_back(self._channel)
 
     def wait(self) -> None:
-        """Until the process has ended, which was closed, and those that were started with it, which were too."""
+        """Wait until the closed process has ended, together with all those started with it."""
         self._first.wait()
         self._processes.wait()
 
     def _ask(self, places: Sequence[Location]) -> list[bytes] | None:
-        """The worker's answer, or None when it died."""
+        """Return the worker's answer, or None if it died."""
         self._make_ready()
         messages: list[bytes | None] = [None]
         with suppress(OSError):
@@ -162,7 +162,7 @@ class Worker:
 
 
 def start_workers(rule: DecodeRule, count: int) -> list[Worker]:
-    """Start so many processes, without waiting for them to be ready."""
+    """Start this many processes without waiting for them to be ready."""
     if count == 0:
         return []
     processes = DecoderProcesses(rule, count)
@@ -172,18 +172,18 @@ def start_workers(rule: DecodeRule, count: int) -> list[Worker]:
 def _parse(first: int, messages: Sequence[bytes], rule: DecodeRule) -> BatchResult:
     records = np.frombuffer(messages[0], dtype=RECORD_DTYPE)
     pixels = np.frombuffer(messages[1], dtype=np.uint8)
-    rare: dict[str, dict[str, Any]] = json.loads(messages[2])
+    metadata: dict[str, dict[str, Any]] = json.loads(messages[2])
     return BatchResult(
         first,
         records,
         pixels.reshape(-1, rule.channels, rule.image_size, rule.image_size),
-        {int(index): tuple(flags) for index, flags in rare["flags"].items()},
-        {int(index): Rejected(*rejected) for index, rejected in rare["rejected"].items()},
+        {int(index): tuple(flags) for index, flags in metadata["flags"].items()},
+        {int(index): Rejected(*rejected) for index, rejected in metadata["rejected"].items()},
     )
 
 
 def _joined(first: int, parts: Sequence[BatchResult]) -> BatchResult:
-    """Results of single files as one batch; `first` of each is its index in the batch."""
+    """Combine results of single files into one batch; `first` of each is its index in the batch."""
     return BatchResult(
         first,
         np.concatenate([part.records for part in parts]),

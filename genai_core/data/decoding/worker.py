@@ -1,10 +1,10 @@
-"""The processes that open files from anywhere: batches of places come through one pipe, results go through another.
+"""Worker processes that open untrusted files: locations come through one pipe, results go through another.
 
-They hold nothing but Pillow, and speak no pickle: what a hostile file made of one must not reach its parent. The one
-that is started (processes.py) opens no file itself: it forks one for each pair of pipes, and kills them when
-its input ends. When the parent ends, however it ends, that input and the pipes close, and so do all these processes.
-A message is 8 bytes of length and that many bytes. A batch is a JSON list of places; the answer is three messages: a
-RECORD a file, the pixels of all that were decoded, one after the other, and a JSON object of what few files have:
+They import only Pillow and use no pickle: a process taken over by a hostile file must not reach its parent. The process
+that is started (processes.py) opens no file itself. It forks one worker per pair of pipes and kills them when its stdin
+ends. When the parent ends for any reason, stdin and the pipes close, and all these processes end.
+A message is 8 bytes of length and that many bytes. A batch is a JSON list of locations. The answer is three messages:
+one RECORD per file; the pixels of all decoded files, concatenated; and a JSON object with what few files have:
 {"flags": {index: [...]}, "rejected": {index: [reason, detail]}}.
 """
 
@@ -25,10 +25,10 @@ from PIL import Image
 from genai_core.data.decoding.image import Decoded, DecodeRule, Rejected, decode_file
 from genai_core.data.raw.locations import NO_HASH, Location, PackReader, as_location, hash_locations
 
-# Of processor time, so that a busy machine rejects nothing.
-MAX_SECONDS_A_BATCH = 60
+# CPU time, so that a busy machine rejects no files.
+MAX_SECONDS_PER_BATCH = 60
 READY = b"ready"
-# sha256 of the file, sha256 of the pixels, width, height: zeros where there is none.
+# sha256 of the file, sha256 of the pixels, width, height; zeros if unknown.
 RECORD = struct.Struct("<32s32sII")
 MAX_BYTES_AT_ONCE = 16 << 20
 
@@ -41,7 +41,7 @@ def send(stream: IO[bytes], message: bytes) -> None:
 
 
 def receive(stream: IO[bytes]) -> bytes | None:
-    """The next message, or None when the other side has ended."""
+    """Read the next message; None when the other side has ended."""
     head = stream.read(8)
     if len(head) < 8:
         return None
@@ -51,11 +51,11 @@ def receive(stream: IO[bytes]) -> bytes | None:
 
 
 def work(rule: DecodeRule, batches: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer batches until there are no more."""
+    """Answer batches until the input ends."""
     send(answers, READY)
     while (message := receive(batches)) is not None:
-        # Its signal ends the process, even in the middle of a C library.
-        signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS_A_BATCH)
+        # The signal ends the process, even inside a C library.
+        signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS_PER_BATCH)
         for answer in _decode([as_location(place) for place in json.loads(message)], rule):
             send(answers, answer)
 
@@ -63,7 +63,7 @@ def work(rule: DecodeRule, batches: IO[bytes], answers: IO[bytes]) -> None:
 def _decode(places: list[Location], rule: DecodeRule) -> tuple[bytes, bytes, bytes]:
     records: list[bytes] = []
     pixels: list[bytes] = []
-    rare: dict[str, dict[int, Any]] = {"flags": {}, "rejected": {}}
+    metadata: dict[str, dict[int, Any]] = {"flags": {}, "rejected": {}}
     packs = PackReader()
     for index, place in enumerate(places):
         digest, result = _decoded(place, packs, rule)
@@ -71,16 +71,16 @@ def _decode(places: list[Location], rule: DecodeRule) -> tuple[bytes, bytes, byt
             records.append(RECORD.pack(digest, result.sha256, result.width, result.height))
             pixels.append(result.pixels)
             if result.flags:
-                rare["flags"][index] = result.flags
+                metadata["flags"][index] = result.flags
         else:
             records.append(RECORD.pack(digest, NO_HASH, 0, 0))
-            rare["rejected"][index] = (result.reason, result.detail)
+            metadata["rejected"][index] = (result.reason, result.detail)
     packs.close()
-    return b"".join(records), b"".join(pixels), json.dumps(rare).encode()
+    return b"".join(records), b"".join(pixels), json.dumps(metadata).encode()
 
 
 def _decoded(place: Location, packs: PackReader, rule: DecodeRule) -> tuple[bytes, Decoded | Rejected]:
-    """sha256 of what is at a place, and what it shows."""
+    """Return the sha256 of the file at a location, and its decoded image."""
     if isinstance(place, str):
         content = _content(place)
         digest = hash_locations([place]) if content is None else hashlib.sha256(content).digest()
@@ -88,14 +88,15 @@ def _decoded(place: Location, packs: PackReader, rule: DecodeRule) -> tuple[byte
     try:
         content = packs.read(place)
     except OSError as error:
-        return NO_HASH, Rejected("unreadable", error.strerror or f"the pack ends before it, {place.size:,} bytes")
+        detail = error.strerror or f"the pack ends before this image of {place.size:,} bytes"
+        return NO_HASH, Rejected("unreadable", detail)
     except MemoryError:
         return NO_HASH, Rejected("too_large", f"{place.size:,} bytes")
     return hashlib.sha256(content).digest(), decode_file(place.name, rule, content)
 
 
 def _content(path: str) -> bytes | None:
-    """What is in the file, read once for its hash and its pixels; None when it is large or cannot be read."""
+    """Read a file once, for its hash and its pixels; None if it is large or cannot be read."""
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             return file.readall() if os.fstat(file.fileno()).st_size <= MAX_BYTES_AT_ONCE else None
@@ -104,14 +105,14 @@ def _content(path: str) -> bytes | None:
 
 
 def _limit_memory(rule: DecodeRule) -> None:
-    # Twelve copies of the largest picture allowed, at 4 bytes a pixel, and what Python and Pillow take.
+    # Twelve copies of the largest image allowed, at 4 bytes per pixel, plus what Python and Pillow take.
     limit = 2**30 + int(rule.max_megapixels * 1e6) * 4 * 12
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _fork(rule: DecodeRule, batches: int, answers: int, others: Sequence[int]) -> int:
-    """A process of its own for a pair of pipes: its number. others: pipes that are not its, and must not stay open."""
+    """Fork a process for a pair of pipes; return its pid. others: pipes of other processes, closed in the child."""
     child = os.fork()
     if child:
         return child
@@ -127,13 +128,13 @@ def main() -> None:
     size, channels, fit, background, max_megapixels = json.loads(sys.argv[1])
     rule = DecodeRule(size, channels, fit, tuple(background), max_megapixels)
     pipes = [int(pipe) for pipe in sys.argv[2:]]
-    # The terminal's Ctrl-C goes to the parent too, which ends its workers.
+    # The terminal sends Ctrl-C to the parent too, which ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _limit_memory(rule)
-    # Sizes are checked against the rule before anything is decoded.
+    # Sizes are checked against the rule before decoding.
     Image.MAX_IMAGE_PIXELS = None
     warnings.simplefilter("ignore")
-    # Once for all, not with the first image of each.
+    # Once before forking, not with each child's first image.
     Image.preinit()
     children = []
     while pipes:
@@ -143,7 +144,7 @@ def main() -> None:
         os.close(answers)
     sys.stdin.buffer.read()
     for child in children:
-        os.kill(child, signal.SIGKILL)  # is there until it is waited for, were it dead
+        os.kill(child, signal.SIGKILL)  # the pid stays valid until waitpid, even for a dead child
     for child in children:
         os.waitpid(child, 0)
-    os._exit(0)  # nothing is left to clear away, which would take as long as all imports
+    os._exit(0)  # skip the interpreter's cleanup, which takes as long as all imports

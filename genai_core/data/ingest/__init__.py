@@ -1,1 +1,1 @@
-"""Taking a user's images into data/raw: `add.py` is the way in, every other file reads one kind of source."""
+"""Import a user's images into data/raw: add.py is the entry point, each reader handles one kind of source."""

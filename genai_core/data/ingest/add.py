@@ -1,4 +1,4 @@
-"""Taking a user's images into data/raw: whatever kind of source it is, it becomes packs of CLASS/file."""
+"""Import a user's images into data/raw: any kind of source becomes packs of CLASS/file."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,17 +17,17 @@ from genai_core.data.raw.source_json import Origin, read_note
 
 @dataclass(frozen=True)
 class Added:
-    """What an ingest did."""
+    """Result of an ingest."""
 
     names: tuple[str, ...]  # of the folders below data/raw: NAME, or NAME.train and NAME.test
     added_images: int
-    kept_images: int  # were there before, with the same bytes or pixels
-    classes: dict[str, int]  # images of this source by class; empty: unlabelled
-    splits: dict[Split, int]  # images by side; empty: no separation is kept
+    kept_images: int  # already there, with the same bytes or pixels
+    classes: dict[str, int]  # images of this source per class; empty: unlabelled
+    splits: dict[Split, int]  # images per split; empty: the source's split is not kept
     skipped: dict[str, int]
     bad_names: tuple[str, ...]
-    wrapper: str | None  # the folder around everything in the source, which was left out of the names
-    faults: tuple[Fault, ...]  # images and labels that were left out
+    wrapper: str | None  # the folder around everything in the source, removed from the names
+    faults: tuple[Fault, ...]  # skipped images and labels
     notes: tuple[str, ...]
 
 
@@ -42,14 +42,14 @@ def add_source(
     indexes: Path | None = None,
     on_added: Callable[[int, int], None] | None = None,
 ) -> Added:
-    """Pack the images of `source` into into/NAME (packs.py); all of them or, when anything is wrong, none.
+    """Pack the images of `source` into into/NAME (packs.py): all of them or, after any error, none.
 
-    source: builtin:digits, a folder, an archive or a file that holds a dataset (recognise.py). name: by default the
-    source's. split_from_folders: keep the source's separation, as into/NAME.train and into/NAME.test. max_faulty_share:
-    of images whose label is missing or wrong, and of labels whose image is missing. origin: where it was fetched from.
-    indexes: the folder in which is kept what is in each pack.
-    Adding to a NAME that is there appends: an image that is there with the same content is kept. on_added(done, total)
-    follows. Raises ValueError or an OSError that says what to do.
+    source: builtin:digits, a folder, an archive or a file that holds a dataset (recognise.py). name: defaults to the
+    source's name. split_from_folders: keep the source's split, as into/NAME.train and into/NAME.test. max_faulty_share:
+    maximum share of images whose label is missing or wrong, and of labels whose image is missing. origin: where the
+    source was fetched from. indexes: folder of the pack indexes. on_added(done, total): called for each image.
+    If NAME exists, new images are appended; an existing image with the same content is kept. Raises ValueError or an
+    OSError that says what to do.
     """
     name = checked_name(name) if name is not None else default_name(source)
     with staging(into) as folder, closing(Placer(into, folder / "images", indexes)) as placer:
@@ -57,12 +57,12 @@ def add_source(
         classes, splits = _place_all(source, reading, placer, name, split_from_folders, on_added)
         placed = sum(classes.values())
         _check_faults(source, reading.faults, placed, max_faulty_share)
-        # Known once all is read: a reader cannot tell before.
+        # Known only after everything is read.
         if split_from_folders and set(splits) != set(SPLITS):
             raise ValueError(
-                f"{source}: --split-from-folders: expected images for training and held-out ones (folders train and "
-                "test or validation, files named so, or a column split), "
-                + (f"all of them are for {next(iter(splits))}" if any(splits) else "found no such separation")
+                f"{source}: --split-from-folders: expected images for training and for testing (folders train and "
+                "test or validation, files with these names, or a column split), "
+                + (f"all of them are for {next(iter(splits))}" if any(splits) else "found no such split")
             )
         names = tuple(f"{name}.{side}" for side in SPLITS) if split_from_folders else (name,)
         sides: tuple[Split | None, ...] = SPLITS if split_from_folders else (None,)
@@ -72,9 +72,9 @@ def add_source(
     notes = [*reading.notes]
     if not split_from_folders:
         if len({side for side in splits if side}) > 1:
-            notes.append("note: the source has a separation into train and test; --split-from-folders would keep it")
+            notes.append("note: the source has a train/test split; keep it with --split-from-folders")
         if (given := read_note(into / name).split) is not None:
-            notes.append(f"note: they are all for {given}, as {into / name}/source.json says")
+            notes.append(f"note: all images are for {given}, as {into / name}/source.json says")
     return Added(
         names=names,
         added_images=placer.new_images,
@@ -97,7 +97,7 @@ def _place_all(
     split_from_folders: bool,
     on_added: Callable[[int, int], None] | None,
 ) -> tuple[Counter[str], Counter[Split | None]]:
-    """Images by class folder ("": none) and by side."""
+    """Place all images; count them by class folder ("": none) and by split."""
     classes: Counter[str] = Counter()
     splits: Counter[Split | None] = Counter()
     folders: dict[str, str] = {}
@@ -109,8 +109,8 @@ def _place_all(
             continue
         if split_from_folders and item.split is None:
             raise ValueError(
-                f"{source}: --split-from-folders: {item.path} stands on no side; expected folders train and test or "
-                "validation, files named so, or a column split; name its side, or add without the option"
+                f"{source}: --split-from-folders: {item.path} belongs to no split; expected folders train and test or "
+                "validation, files with these names, or a column split; assign a split, or add without the option"
             )
         top = f"{name}.{item.split}" if split_from_folders else name
         placer.place(f"{top}/{folder}/{item.path}" if folder else f"{top}/{item.path}", item.content)
@@ -126,7 +126,7 @@ def _place_all(
 
 
 def _class_folder(item: Item, folders: dict[str, str], faults: list[Fault]) -> str | None:
-    """The folder of an item's class, "" without one; None, and a fault, when the label can be no folder."""
+    """Return the folder of an item's class, "" without one. None, after adding a fault, if it cannot be a folder."""
     if item.label is None:
         return ""
     if item.label not in folders:
@@ -141,13 +141,13 @@ def _class_folder(item: Item, folders: dict[str, str], faults: list[Fault]) -> s
 def _check_faults(source: str, faults: Sequence[Fault], placed: int, max_share: float) -> None:
     total = placed + len(faults)
     if not total:
-        raise ValueError(f"{source}: holds no image")
+        raise ValueError(f"{source}: contains no images")
     if placed and len(faults) <= max_share * total:
         return
     by_reason = Counter(fault.reason for fault in faults).most_common()
     counts = ", ".join(f"{reason} {count:,}" for reason, count in by_reason)
     first = "".join(f"\n  {fault.source}: {fault.reason}: {fault.detail}" for fault in faults[:10])
     raise ValueError(
-        f"{source}: nothing was added: {len(faults):,} of {total:,} images or labels are at fault, more than "
-        f"data.max_rejected_share ({max_share:g}) allows: {counts}; mend them, or allow more. The first:{first}"
+        f"{source}: nothing was added: {len(faults):,} of {total:,} images or labels are faulty, more than "
+        f"data.max_rejected_share ({max_share:g}) allows: {counts}; fix them, or raise the limit. The first:{first}"
     )

@@ -1,4 +1,4 @@
-"""Unpacking archives from anywhere: every member is checked before the first byte is written."""
+"""Unpack untrusted archives: every member is checked before the first byte is written."""
 
 import errno
 import gzip
@@ -19,32 +19,32 @@ from genai_core.data.raw.rules import is_litter, printable
 
 ARCHIVE_EXTENSIONS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _CHUNK_BYTES = 1 << 20
-# What zipfile and tarfile let through from below.
+# What zipfile and tarfile let through from their lower layers.
 _DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, struct.error),
-    *(ValueError, LookupError, OverflowError, RuntimeError, MemoryError),  # numbers and names that make no sense
+    *(ValueError, LookupError, OverflowError, RuntimeError, MemoryError),  # nonsensical numbers and names
 )
 
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """What an archive may hold. Images hardly shrink when they are packed: a hundredfold is no archive of images."""
+    """Limits for an archive. Images hardly compress: a ratio of 100 is not an archive of images."""
 
     max_members: int = 5_000_000
     max_total_bytes: int = 512 << 30
     max_ratio: float = 100.0
-    ratio_free_bytes: int = 64 << 20  # up to this size no ratio is asked for: a few blank pictures shrink a lot
+    ratio_free_bytes: int = 64 << 20  # no ratio check up to this size: a few blank images compress a lot
 
 
 class _RefusedError(ValueError):
-    """What this file itself has to say of an archive."""
+    """An archive refused by the checks in this file."""
 
 
 @dataclass(frozen=True)
 class _Member:
     name: str
     bytes: int
-    fault: str | None  # why such a member is refused
+    fault: str | None  # why the member is refused
     is_file: bool
     entry: zipfile.ZipInfo | tarfile.TarInfo
 
@@ -54,18 +54,16 @@ def is_archive(path: Path) -> bool:
 
 
 def archive_stem(path: Path) -> str:
-    """The archive's name without its extensions: photos.tar.gz is photos."""
+    """Return the archive's name without its extensions: photos for photos.tar.gz."""
     longest = max((end for end in ARCHIVE_EXTENSIONS if path.name.lower().endswith(end)), key=len)
     return path.name[: -len(longest)]
 
 
 def unpack(archive: Path, folder: Path, is_wanted: Callable[[str], bool], limits: ArchiveLimits | None = None) -> None:
-    """Write those files of a zip or tar archive whose name (without folders) `is_wanted` into the empty `folder`.
+    """Write the files of a zip or tar archive whose name (without folders) `is_wanted` into the empty `folder`.
 
-    Hidden ones stay out.
-
-    Raises ValueError, before anything is written, when a member leads out of the folder, is a link or a special
-    file, or when the whole is beyond the limits or larger than the free space.
+    Hidden files are skipped. Raises ValueError, before anything is written, when a member points outside the folder, is
+    a link or a special file, or when the archive exceeds the limits or the free space.
     """
     limits = limits or ArchiveLimits()
     try:
@@ -78,11 +76,11 @@ def unpack(archive: Path, folder: Path, is_wanted: Callable[[str], bool], limits
     except _RefusedError:
         raise
     except (*_DAMAGED, OSError) as error:
-        # An error with a number comes from the system (a full disk), but for two members whose names are in each
-        # other's way and for places that cannot be; one without comes from a decompressor.
+        # An error with errno comes from the system (a full disk), except when two member names conflict or a path is
+        # impossible. An error without errno comes from a decompressor.
         if isinstance(error, OSError) and error.errno not in (None, errno.EEXIST, errno.ENOTDIR, errno.EINVAL):
             raise
-        raise ValueError(f"{archive}: damaged, or no archive of a kind that is read ({error})") from None
+        raise ValueError(f"{archive}: damaged, or not a supported archive ({error})") from None
 
 
 @contextmanager
@@ -96,11 +94,11 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
 
 
 def _members(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Member]:
-    """One by one, so that the check can stop in the middle of a tar that would unpack for hours."""
+    """Yield members one by one, so that the check can stop in the middle of a tar that would unpack for hours."""
     if isinstance(opened, zipfile.ZipFile):
         for item in opened.infolist():
             fault = "is encrypted" if item.flag_bits & 1 else None
-            # The upper half holds the Unix mode, where there is one.
+            # The upper half holds the Unix mode, if any.
             kind = (item.external_attr >> 16) & 0o170000
             if kind not in (0, 0o100000, 0o040000):
                 fault = "is a link or a special file"
@@ -114,7 +112,7 @@ def _members(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Member]:
 def _checked(
     archive: Path, members: Iterator[_Member], is_wanted: Callable[[str], bool], limits: ArchiveLimits, folder: Path
 ) -> dict[str, _Member]:
-    """The members to write, by the path to write them to. Raises ValueError at the first fault."""
+    """Return the members to write, by their target path. Raises ValueError at the first fault."""
     packed_bytes = archive.stat().st_size
     allowed_bytes = min(limits.max_total_bytes, max(limits.ratio_free_bytes, int(packed_bytes * limits.max_ratio)))
     free_bytes = shutil.disk_usage(folder).free
@@ -131,13 +129,13 @@ def _checked(
         if total_bytes > allowed_bytes:
             raise _RefusedError(
                 f"{archive}: refused, nothing was unpacked: its {packed_bytes:,} bytes unpack to more than "
-                f"{allowed_bytes:,}; unpack it yourself and add the folder, if you trust it"
+                f"{allowed_bytes:,}; if you trust it, unpack it yourself and add the folder"
             )
         if total_bytes > free_bytes:
             raise _RefusedError(
-                f"{archive}: nothing was unpacked: it needs more than the {free_bytes:,} bytes that are free"
+                f"{archive}: nothing was unpacked: it needs more than the {free_bytes:,} bytes of free space"
             )
-        # "./a/b.png" is how tar names a/b.png when it packs the current folder.
+        # tar names a/b.png "./a/b.png" when it packs the current folder.
         parts = [part for part in member.name.split("/") if part not in ("", ".")]
         if member.is_file and parts and is_wanted(parts[-1]) and not any(map(is_litter, parts)):
             path = "/".join(parts)
@@ -148,13 +146,13 @@ def _checked(
 
 
 def _name_fault(name: str) -> str | None:
-    # A backslash or a drive letter is a way out on Windows.
+    # On Windows a backslash or a drive letter can escape the folder.
     if name.startswith("/") or "\\" in name or name[1:2] == ":":
         return "has an absolute path or a backslash in its name"
     if ".." in name.split("/"):
-        return "leads out of the folder"
+        return "points outside the folder"
     if not name or "\0" in name or any(len(os.fsencode(part)) > 255 for part in name.split("/")):
-        return "has a name that no file can have"
+        return "has an invalid file name"
     return None
 
 
@@ -169,11 +167,11 @@ def _write(archive: Path, opened: zipfile.ZipFile | tarfile.TarFile, member: _Me
     assert source is not None
     left = member.bytes
     with source, path.open("xb") as target:
-        # The size was promised in the header; a member that goes on is cut off here, not on a full disk.
+        # The header states the size. Stop a longer member here, not on a full disk.
         while chunk := source.read(_CHUNK_BYTES):
             left -= len(chunk)
             if left < 0:
-                raise _RefusedError(f"{archive}: refused: member {printable(member.name)} is larger than it says")
+                raise _RefusedError(f"{archive}: refused: member {printable(member.name)} is larger than stated")
             target.write(chunk)
     if left:
-        raise _RefusedError(f"{archive}: damaged: member {printable(member.name)} is shorter than it says")
+        raise _RefusedError(f"{archive}: damaged: member {printable(member.name)} is shorter than stated")

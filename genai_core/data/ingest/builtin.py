@@ -1,4 +1,4 @@
-"""The dataset that needs no download: scikit-learn's handwritten digits, as image files."""
+"""Built-in dataset without a download: scikit-learn's handwritten digits, as image files."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ NAMES = ("digits",)
 def write_digits(folder: Path) -> None:
     """Write <class>/<number>.png: 1,797 real 8 x 8 images of ten digits, 16 grey levels scaled to 0..255.
 
-    A part of the UCI set "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak 1998).
+    A part of the UCI dataset "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak 1998).
     """
     from sklearn.datasets import load_digits  # takes over a second to import
 

@@ -1,4 +1,4 @@
-"""Taking images out of data/raw/NAME again: wrong labels, removal requests. Packs that hold them are written anew."""
+"""Remove images from data/raw/NAME: wrong labels, removal requests. The packs that hold them are rewritten."""
 
 import hashlib
 import os
@@ -24,12 +24,12 @@ _GLOB = frozenset("*?[")
 
 @dataclass(frozen=True)
 class Removed:
-    """What a removal took away, or would take."""
+    """Result of a removal or of its dry run."""
 
     images: tuple[str, ...]  # NAME/CLASS/file, sorted
     left_images: int
-    rewritten_packs: int  # those with images left; packs without are deleted
-    unmatched: tuple[str, ...]  # patterns that no image has
+    rewritten_packs: int  # packs with images left; the others are deleted
+    unmatched: tuple[str, ...]  # patterns that match no image
 
 
 def remove_images(
@@ -41,40 +41,40 @@ def remove_images(
     memory: Path | None = None,
     dry_run: bool = False,
 ) -> Removed:
-    """Remove the images of raw/NAME that one of the patterns names.
+    """Remove the images of raw/NAME that match one of the patterns.
 
-    patterns: names CLASS/file (or NAME/CLASS/file), or globs of them, in which * stands for any text, slashes too.
-    None: all of NAME. An empty sequence is an error, not all of it: it is what a list that came out empty looks like.
-    indexes, memory: the folders in which is kept what is in each pack and what prepare found there; what is known of
-    the images that stay is carried over. A folder without images goes, with its source.json. When that fails in the
-    middle, no image but those named is gone.
+    patterns: names CLASS/file (or NAME/CLASS/file), or globs of them; * also matches slashes. None: all of NAME. An
+    empty sequence is an error and does not remove everything: a list may be empty by mistake.
+    indexes, memory: folders of the pack indexes and of prepare's cache; cached records of the remaining images are
+    kept. A folder without images is removed, with its source.json. After a failure halfway, only images that match can
+    be missing.
     Raises ValueError without a pattern or when nothing matches, NotADirectoryError when there is no such folder.
     """
     folder = raw / name
     if not name or "/" in name or name.startswith(".") or not folder.is_dir():
-        known = ", ".join(sorted(path.name for path in raw.glob("[!.]*") if path.is_dir())) or "nothing"
-        raise NotADirectoryError(f"{folder}: no such folder; there is {known}")
+        known = ", ".join(sorted(path.name for path in raw.glob("[!.]*") if path.is_dir())) or "none"
+        raise NotADirectoryError(f"{folder}: no such folder; existing folders: {known}")
     if patterns is not None and not patterns:
-        raise ValueError(f"{folder}: no name and no pattern was given; nothing was removed; --all takes all of {name}")
+        raise ValueError(f"{folder}: no name or pattern given; nothing was removed; pass --all to remove all of {name}")
     packed = PackedImages(folder, indexes)
-    alone = find_images(folder, lambda _path: True).files
-    wanted, unmatched = _matching({*packed, *alone}, name, patterns)
+    loose = find_images(folder, lambda _path: True).files
+    wanted, unmatched = _matching({*packed, *loose}, name, patterns)
     if not wanted:
         shown = ", ".join(unmatched[:3]) + (" ..." if len(unmatched) > 3 else "")
-        why = f"no image is named {shown}; nothing was removed" if unmatched else "empty"
+        why = f"no image matches {shown}; nothing was removed" if unmatched else "empty"
         raise ValueError(f"{folder}: {why}")
     goes = {file: _rows(pack, wanted) for file, pack in packed.packs.items()}
-    total = len(alone) + sum(len(pack.names) for pack in packed.packs.values())
-    files = [path for path in alone if path in wanted]
+    total = len(loose) + sum(len(pack.names) for pack in packed.packs.values())
+    files = [path for path in loose if path in wanted]
     left = total - len(files) - sum(map(len, goes.values()))
     touched = [file for file, rows in goes.items() if len(rows)]
     kept = [file for file in touched if len(goes[file]) < len(packed.packs[file].names)]
     if not dry_run:
-        with staging(raw) as beside:
+        with staging(raw) as staged:
             if left == 0:
-                os.rename(folder, beside / name)
+                os.rename(folder, staged / name)
             else:
-                new = [(file, _without(folder / file, packed.packs[file], goes[file], beside)) for file in kept]
+                new = [(file, _without(folder / file, packed.packs[file], goes[file], staged)) for file in kept]
                 parts = [part_hashes(path) for _, path in new] if indexes else []
                 for file, path in new:
                     os.replace(path, folder / path.name)
@@ -95,7 +95,7 @@ def remove_images(
 
 
 def _matching(names: set[str], name: str, patterns: Sequence[str] | None) -> tuple[set[str], tuple[str, ...]]:
-    """The names that a pattern stands for, and the patterns that stand for none."""
+    """Return the names that match a pattern, and the patterns without a match."""
     if patterns is None:
         return set(names), ()
     wanted: set[str] = set()
@@ -120,7 +120,7 @@ def _rows(pack: Pack, wanted: set[str]) -> Indices:
 
 
 def _without(path: Path, pack: Pack, rows: Indices, folder: Path) -> Path:
-    """The same pack without some of its images, in `folder`: whatever else is in it stays, byte by byte."""
+    """Copy a pack to `folder` without some of its images; everything else stays byte for byte."""
     new, digest = folder / "pack.new", hashlib.sha256()
     with path.open("rb", buffering=0) as source, new.open("wb") as target:
         for begin, end in _kept_parts(pack, rows):
@@ -141,7 +141,7 @@ def _without(path: Path, pack: Pack, rows: Indices, folder: Path) -> Path:
 
 
 def _pack_without(pack: Pack, rows: Indices) -> tuple[Pack, Indices]:
-    """What is in the new pack, and which of the old one's images these are."""
+    """Return the contents of the new pack, and the rows of its images in the old one."""
     sizes = pack.offsets[rows] + padded(pack.sizes[rows]) - pack.starts[rows]
     kept = np.setdiff1d(np.arange(len(pack.names)), rows)
     before = np.concatenate([[0], np.cumsum(sizes)])[np.searchsorted(rows, kept)]
@@ -153,7 +153,7 @@ def _pack_without(pack: Pack, rows: Indices) -> tuple[Pack, Indices]:
 
 
 def _kept_parts(pack: Pack, rows: Indices) -> Iterator[tuple[int, int]]:
-    """The parts of a pack, (begin, end) in bytes, without the headers and contents of some of its images."""
+    """Yield the byte ranges (begin, end) of a pack without the headers and contents of some of its images."""
     position = 0
     for row in rows.tolist():
         if position < pack.starts[row]:

@@ -1,4 +1,4 @@
-"""A folder beside data/raw in which new files are made ready, so that data/raw never holds half of anything."""
+"""Staging folder next to data/raw: new files are completed there, so data/raw never holds partial files."""
 
 import fcntl
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def staging(raw: Path) -> Iterator[Path]:
-    """An empty folder beside `raw`, on the same file system; one that a killed run left is removed.
+    """Create an empty folder next to `raw`, on the same file system; replaces one left by a killed run.
 
-    One at a time: raises ValueError while another process adds or removes images here.
+    Exclusive: raises ValueError while another process adds or removes images here.
     """
     raw.parent.mkdir(parents=True, exist_ok=True)
     above = os.open(raw.parent, os.O_RDONLY | os.O_CLOEXEC)
@@ -20,7 +20,7 @@ def staging(raw: Path) -> Iterator[Path]:
         try:
             fcntl.flock(above, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"{raw}: another command adds or removes images here; wait for its end") from None
+            raise ValueError(f"{raw}: another command is adding or removing images; try again when it ends") from None
         folder = raw.with_name(f".{raw.name}.new")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()

@@ -1,1 +1,1 @@
-"""The steps of the stage `prepare`: from raw images to a dataset."""
+"""Steps of the stage `prepare`: from raw images to a dataset."""

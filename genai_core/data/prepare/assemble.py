@@ -1,4 +1,4 @@
-"""The chosen images in shards: those of the version before stay in theirs where they can, others go into new ones."""
+"""Assign the chosen images to shards: keep the previous version's where possible, write new ones for the rest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from genai_core.config import DataConfig
 from genai_core.data.cache.digest_index import DigestIndex
 from genai_core.data.dataset.dataset import SPLITS, DatasetInfo
 from genai_core.data.dataset.facts import Facts, Indices, facts_dtype, pieces_of, rows_at
-from genai_core.data.dataset.layout import OldShard, images_a_shard, shards_to_keep
+from genai_core.data.dataset.layout import OldShard, images_per_shard, shards_to_keep
 from genai_core.data.dataset.writer import ROWS_SCHEMA, DatasetWriter, dictionary_column, one_text
 from genai_core.data.prepare.pixel_store import OldPixels
 from genai_core.data.prepare.read_files import ReadFiles
@@ -23,7 +23,7 @@ from genai_core.data.raw.images import RawImages
 
 @dataclass(frozen=True)
 class Chosen:
-    """The files that are in the dataset: indices (N,), whether each is held out, and flags by index."""
+    """Files in the dataset: indices (N,), whether each is held out, and flags by index."""
 
     files: Indices
     held_out: Sides
@@ -39,9 +39,9 @@ def assemble(
     classes: tuple[str, ...],
     config: DataConfig,
 ) -> DatasetInfo:
-    """Write the chosen images and their manifest into `folder`. labels (N,): of each chosen file, into `classes`."""
+    """Write the chosen images and their manifest into `folder`. labels (N,): of each file, into `classes`."""
     image_bytes = config.channels * config.image_size**2
-    shard_images = images_a_shard(config.shard_images, image_bytes)
+    shard_images = images_per_shard(config.shard_images, image_bytes)
     writer = DatasetWriter(
         folder,
         image_size=config.image_size,
@@ -89,7 +89,7 @@ def assemble(
 
 
 def _facts(old: OldPixels, stays: npt.NDArray[np.bool_], at: Indices, new: Sequence[Facts]) -> Facts:
-    """Of a split's images (N,): the old ones of those that stay, from their places `at`, and the new ones in order."""
+    """Return the facts of a split's images (N,): old ones from their places `at`, new ones in order."""
     facts = np.empty(len(stays), dtype=old.facts.dtype)
     pieces_of(facts)[stays] = pieces_of(rows_at(old.facts, at))
     pieces_of(facts)[~stays] = pieces_of(np.concatenate(new))
@@ -97,7 +97,7 @@ def _facts(old: OldPixels, stays: npt.NDArray[np.bool_], at: Indices, new: Seque
 
 
 def _stays(old: OldPixels, place: Indices, shard_images: int, config: DataConfig) -> npt.NDArray[np.bool_]:
-    """Which of a split's images stay in their shards. place (N,): of each among the old ones, or -1."""
+    """Return which of a split's images stay in their shards. place (N,): index among the old images, or -1."""
     wanted = np.bincount(old.shard_code[place[place >= 0]], minlength=len(old.shards))
     shards = map(OldShard, old.shards, old.lengths.tolist(), wanted.tolist())
     names = shards_to_keep(
@@ -112,7 +112,7 @@ def _stays(old: OldPixels, place: Indices, shard_images: int, config: DataConfig
 
 
 def _flags(read: ReadFiles, chosen: Chosen) -> pa.DictionaryArray:
-    """The words for each of the chosen files."""
+    """Return the flags of each chosen file as text."""
     texts = {"": 0}
     codes = np.zeros(len(chosen.files), dtype=np.int64)
     flagged = np.fromiter(read.files.flags.keys() | chosen.near_flags.keys(), dtype=np.int64)

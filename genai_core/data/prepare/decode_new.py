@@ -1,4 +1,4 @@
-"""Decoding some of the raw images when they are asked for: their pixels into the spool, their facts to the others'."""
+"""Decode raw images on demand: pixels go to the spool, facts to the file records."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,13 +13,15 @@ from genai_core.data.prepare.near import near_hashes
 from genai_core.data.prepare.pixel_store import Spool
 from genai_core.data.raw.images import RawImages
 
-# Is told how many images are done, and of how many.
+# Called with the number of images done and the total.
 OnDecoded = Callable[[int, int], None]
 
 
 class Decoding:
-    """files: what is known of N images, filled in as they are decoded. spool_place: (N,) where the pixels of each stand
-    in the spool, or -1. started: decoding processes that are there already."""
+    """Decoder that fills in `files`, the records of N images.
+
+    spool_place: (N,) index of each image's pixels in the spool, or -1. started: decoding processes that already run.
+    """
 
     def __init__(
         self,
@@ -37,15 +39,15 @@ class Decoding:
         self.spool_place = np.full(len(images), -1, dtype=np.int64)
 
     def decode(self, rows: Indices, meanwhile: Callable[[], object] = lambda: None) -> None:
-        """Decode these images. meanwhile: is done while the processes are at it."""
+        """Decode these images. meanwhile: called while the processes work."""
         if len(rows) == 0:
             meanwhile()
             return
         files, total = self._files, len(self._images)
         done = total - len(rows)
         rows = self._images.in_storage_order(rows)
-        started, self._started = self._started, ()  # they end with this
-        # NumPy's matrix products keep a thread spinning on the core that a decoding process needs.
+        started, self._started = self._started, ()  # decode_files ends them
+        # BLAS threads keep spinning after a matrix product, on cores that decoding processes need.
         with threadpool_limits(1, user_api="blas"):
             results = decode_files(
                 self._images.places(rows), self._rule, workers=self._workers, started=started, meanwhile=meanwhile

@@ -1,5 +1,7 @@
-"""Files with the same pixels. "The same" is after decoding and resizing, as a model sees them: the same picture saved
-as PNG and as BMP would otherwise stand in train and in test."""
+"""Find files with the same pixels, compared after decoding and resizing, as a model sees them.
+
+Otherwise the same picture saved as PNG and as BMP could be in both train and test.
+"""
 
 from dataclasses import dataclass
 
@@ -12,8 +14,10 @@ from genai_core.data.dataset.facts import Indices, rows_at
 
 @dataclass(frozen=True)
 class Duplicates:
-    """kept: indices of the files to keep (N,), in order; of: by index of a left-out file, the kept one with the same
-    pixels; contradicting: files with the same pixels under different labels, none of them kept.
+    """Result of the search.
+
+    kept: indices of the files to keep (N,), in order. of: index of each dropped file -> the kept file with the same
+    pixels. contradicting: files with the same pixels but different labels; none of them is kept.
     """
 
     kept: Indices
@@ -22,9 +26,9 @@ class Duplicates:
 
 
 def find_duplicates(index: DigestIndex, labels: Indices, ranks: npt.NDArray[np.integer], among: Indices) -> Duplicates:
-    """Of several files with the same pixels, the one with the lowest rank is kept, then the first.
+    """Among files with the same pixels, keep the one with the lowest rank, then the first.
 
-    index: N hashes, labels and ranks (N,) of all files; among: indices of those that were decoded, in order.
+    index: N hashes; labels and ranks (N,) of all files; among: indices of the decoded files, in order.
     """
     decoded = index.at(among)
     same = decoded.heads[1:] == decoded.heads[:-1]
@@ -32,14 +36,14 @@ def find_duplicates(index: DigestIndex, labels: Indices, ranks: npt.NDArray[np.i
     is_alone[decoded.order[1:][same]] = False
     is_alone[decoded.order[:-1][same]] = False
     alone, among = among[is_alone], among[~is_alone]
-    if len(among) == 0:  # nearly always, and quickly told
+    if len(among) == 0:  # the usual case, and cheap to check
         return Duplicates(alone, {}, ())
     among = among[np.argsort(ranks[among], kind="stable")]
     pixels, label = rows_at(index.digests, among), labels[among]
-    # Eight bytes tell images apart, unless somebody has made them collide: that is seen below.
+    # Eight bytes tell images apart, unless somebody constructed a collision; the next check finds that.
     _, first, group = np.unique(heads_of(pixels), return_index=True, return_inverse=True)
     if not (pixels == pixels[first[group]]).all():
-        raise ValueError("two images have hashes that agree in their first 64 bits; somebody has made them so")
+        raise ValueError("two images have different hashes with the same first 64 bits; this was done on purpose")
     contradicts = np.zeros(len(first), dtype=np.bool_)
     np.logical_or.at(contradicts, group, label != label[first[group]])
     is_kept = np.zeros(len(among), dtype=np.bool_)

@@ -1,10 +1,10 @@
-"""Images that look the same without being the same: recompressed, rescaled, a little brighter.
+"""Find images that look the same without being equal: recompressed, rescaled, slightly brighter.
 
 Two images are near duplicates when their perceptual hashes differ in at most MAX_BITS bits and their pixels by at most
-a stated share of their own contrast. The hash alone would be wrong for small grey images: of 60,000 Fashion-MNIST
-images, tens of thousands of pairs that are not the same agree in it. The search is exact, without comparing all with
-all: of 4 bands of 16 bits, two hashes that differ in 3 bits agree in one, of 5 bands in two, and means that differ by
-more than the pixels may cannot belong to near duplicates.
+a given share of their own contrast. The hash alone is wrong for small grey images: among 60,000 Fashion-MNIST images,
+tens of thousands of pairs of different images share it. The search is exact without comparing all pairs. Two hashes
+that differ in 3 bits agree in one of 4 bands of 16 bits, and in two of 5 bands. Images whose means differ by more than
+the pixels may cannot be near duplicates.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,16 +17,16 @@ import numpy.typing as npt
 from genai_core.data.dataset.facts import Pixels
 
 MAX_BITS = 3
-# Among many new images the candidates grow with the square of their number: two bands of 13 bits together leave a
-# fifth of those that one band of 16 does, for ten searches instead of four. That is not worth it where there are
-# FEW_NEW times as many images as new ones.
+# With many new images, the number of candidates grows quadratically. Two bands of 13 bits together leave a fifth of the
+# candidates of one band of 16, but take ten searches instead of four. That does not pay off if the dataset has more
+# than FEW_NEW times as many images as are new.
 BANDS = MAX_BITS + 2
 FEW_BANDS = MAX_BITS + 1
 FEW_NEW = 8
-# A key and a mean in one number (`_placed`) leave the mean at least this exact.
+# Precision of the mean when key and mean are packed into one number (`_placed`).
 ROUNDING = 1e-3
 FREQUENCIES = 8
-# Candidates looked at together: as many as the processor's cache holds; of those that are left, as many as memory may.
+# Candidates compared at once: as many as fit the CPU cache; for those that remain, as many as fit in memory.
 PAIRS_AT_ONCE = 1 << 16
 CHUNK_PAIRS = 1 << 20
 CHUNK_VALUES = 1 << 24
@@ -37,21 +37,22 @@ PixelsAt = Callable[[npt.NDArray[np.int64]], Pixels]
 
 
 def near_hashes(images: Pixels) -> Hashes:
-    """The perceptual hash of images (N, C, H, W) uint8 -> (N,) uint64: signs of the 8 x 8 lowest cosine frequencies.
+    """Compute the perceptual hash of images (N, C, H, W) uint8 -> (N,) uint64.
 
-    In whole numbers, so that the result is the same on any machine and in any batch. (After pHash: Zauner 2010, 3.2.1,
-    with signs in place of the median, which flip less under recompression.)
+    The hash holds the signs of the 8 x 8 lowest cosine frequencies. Integer arithmetic makes it the same on any machine
+    and in any batch. After pHash (Zauner 2010, 3.2.1), with signs instead of the median: they flip less under
+    recompression.
     """
     if len(images) == 0:
         return np.empty(0, dtype=np.uint64)
     cosines = _cosines(images.shape[-1])
-    # float64 holds these whole numbers exactly (below 2^53), and its products are quick.
+    # float64 represents these integers exactly (below 2^53), and its products are fast.
     grey = images.sum(axis=1, dtype=np.float64) if images.shape[1] > 1 else images[:, 0].astype(np.float64)
     rows = grey.reshape(-1, grey.shape[-1]) @ cosines.T
     frequencies = cosines @ rows.reshape(len(images), -1, FREQUENCIES)
     bits = frequencies.reshape(len(images), -1) > 0
     bits[:, 0] = False  # the mean
-    # Neighbouring frequencies go to different bands, or one band would hold all the bits that hardly differ.
+    # Spread neighbouring frequencies over the bands; otherwise one band would hold all bits that hardly differ.
     bits = bits[:, np.arange(64).reshape(16, FEW_BANDS).T.ravel()]
     return np.ascontiguousarray(np.packbits(bits, axis=1)).view("<u8").ravel().astype(np.uint64)
 
@@ -65,10 +66,11 @@ def near_pairs(
     distance: float,
     new: npt.NDArray[np.int64],
 ) -> Pairs:
-    """All pairs (i, j), i < j, of near duplicates of which at least one is in `new`, sorted: (P, 2).
+    """Return all pairs (i, j), i < j, of near duplicates with at least one image in `new`, sorted: (P, 2).
 
-    hashes, and means and standard deviations of the pixels: (N,). distance: the root of the mean squared difference
-    of the pixels, over the smaller of the two standard deviations; an image of one colour is near to none.
+    hashes, means and deviations (standard deviations) of the pixels: (N,). distance: maximum root mean squared
+    difference of the pixels, divided by the smaller standard deviation. An image of one colour is never a near
+    duplicate.
     """
     found = [np.empty((0, 2), dtype=np.int64)]
     if len(new) == 0:
@@ -90,7 +92,7 @@ def near_pairs(
 
 
 def _gathered(parts: Iterator[Pairs]) -> Iterator[Pairs]:
-    """The same pairs, several parts together: fewer looks at the pixels, and none twice for a pair of two bands."""
+    """Merge small parts: fewer pixel reads, and no pair found in two bands is compared twice."""
     waiting: list[Pairs] = []
     for part in parts:
         waiting.append(part)
@@ -108,17 +110,17 @@ def _candidates(
     distance: float,
     new: npt.NDArray[np.int64],
 ) -> Iterator[Pairs]:
-    """Pairs that agree in a key, whose means and deviations may be those of near duplicates, in chunks."""
+    """Yield, in chunks, pairs with a common key whose means and deviations allow near duplicates."""
     all_new = len(new) == len(hashes)
     few_new = FEW_NEW * len(new) < len(hashes)
     for key in _keys(hashes, FEW_BANDS if few_new else BANDS):
         listed = _with_keys(key, key[new]) if few_new else np.arange(len(hashes))
-        # All in the order of their places: whatever is looked up lies together in memory.
+        # Sorted by place, so that each lookup reads adjacent memory.
         order, ordered = _placed(key, means, listed)
         asked, asked_place = (order, ordered) if all_new else _placed(key, means, new)
         ordered_hashes, asked_hashes = hashes[order], hashes[asked]
         window = np.minimum(distance * deviations[asked], 255) + ROUNDING
-        # Where all are new, each is asked only for those behind it: the others would be found twice.
+        # If all are new, compare each only with those after it; otherwise every pair would be found twice.
         begin = np.arange(1, len(order) + 1) if all_new else np.searchsorted(ordered, asked_place - window, side="left")
         end = np.searchsorted(ordered, asked_place + window, side="right")
         counts = end - begin
@@ -131,7 +133,7 @@ def _candidates(
             right = np.arange(count.sum()) + np.repeat(begin[first:last] - np.cumsum(count) + count, count)
             close = np.bitwise_count(asked_hashes[left] ^ ordered_hashes[right]) <= MAX_BITS
             left, right = asked[left[close]], order[right[close]]
-            # |std(a) - std(b)| is at most the distance of a and b, as the means' is.
+            # |std(a) - std(b)| is at most the distance of a and b, as for the means.
             smaller = np.minimum(deviations[left], deviations[right])
             close = (left != right) & (np.abs(deviations[left] - deviations[right]) <= distance * smaller)
             left, right = left[close], right[close]
@@ -141,9 +143,9 @@ def _candidates(
 
 
 def _keys(hashes: Hashes, bands: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Numbers (N,) below 2^26, of which two hashes that differ in MAX_BITS bits have one in common at least.
+    """Yield keys (N,) below 2^26; two hashes that differ in at most MAX_BITS bits share at least one of them.
 
-    The 64 bits in so many bands; a key is what some bands hold together, as many as cannot all have a bit that differs.
+    The 64 bits are cut into `bands`. A key joins bands - MAX_BITS of them: of so many, one choice has no differing bit.
     """
     ends = [64 * band // bands for band in range(bands + 1)]
     held = [
@@ -157,14 +159,14 @@ def _keys(hashes: Hashes, bands: int) -> Iterator[npt.NDArray[np.int64]]:
 def _placed(
     key: npt.NDArray[np.int64], means: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """These rows in the order of their places, which are key and mean in one number, and the places."""
-    place = key[rows] * 1024.0 + means[rows]  # means are below 256: keys do not overlap, whatever the window
+    """Sort rows by place, which is key and mean in one number; return rows and places."""
+    place = key[rows] * 1024.0 + means[rows]  # means are below 256, so keys do not overlap within any window
     order = np.argsort(place)
     return rows[order], place[order]
 
 
 def _with_keys(key: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Indices of those that have one of the `wanted` keys, below 2^16."""
+    """Return the indices of those with one of the `wanted` keys, below 2^16."""
     is_wanted = np.zeros(1 << 16, dtype=np.bool_)
     is_wanted[wanted] = True
     return np.flatnonzero(is_wanted[key])

@@ -1,4 +1,4 @@
-"""Near duplicates of a dataset that grows: only pairs with a new image are looked for, the others are remembered."""
+"""Near duplicates in a growing dataset: only pairs with a new image are searched, the others are cached."""
 
 import hashlib
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,10 +16,10 @@ from genai_core.data.prepare.near import Pairs, PixelsAt, near_pairs
 
 
 class NearMemory:
-    """What earlier runs found. seen: the hashes of all images that were searched together; pairs: (P, 2, 32).
+    """Results of earlier runs. seen: hashes of all images searched together; pairs: (P, 2, 32).
 
-    folder: in which it is kept from run to run; None: nothing is known, and nothing kept. A context: what is saved is
-    written beside what the caller does, until its end.
+    folder: where the cache is stored; None: no cache. A context manager: `save` writes in the background, and the file
+    is complete on exit.
     """
 
     def __init__(self, folder: Path | None, distance: float | None) -> None:
@@ -29,23 +29,23 @@ class NearMemory:
         seen, self.pairs = self._load()
         self.seen = DigestIndex(seen, np.arange(len(seen)))
         self.is_seen = np.empty(0, dtype=np.bool_)
-        self._beside = ThreadPoolExecutor(1)
+        self._executor = ThreadPoolExecutor(1)
         self._saved: Future[None] | None = None
 
     def look_up(self, known: DigestIndex) -> None:
-        """Find out beforehand which of N images were seen, is_seen (N,), as far as their hashes are known."""
+        """Set is_seen (N,), which of N images were seen, for the hashes known so far."""
         self.is_seen = self.seen.find(known) >= 0
 
     def save(self, index: DigestIndex, pairs: Pairs) -> None:
-        """Keep that all images of the index were searched together, and the pairs (P, 2) of them."""
+        """Save that all images of the index were searched together, with their pairs (P, 2)."""
         if self._path is not None:
-            self._saved = self._beside.submit(self._save, self._path, index, pairs)
+            self._saved = self._executor.submit(self._save, self._path, index, pairs)
 
     def __enter__(self) -> "NearMemory":
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._beside.shutdown()
+        self._executor.shutdown()
         if self._saved is not None:
             self._saved.result()
 
@@ -74,9 +74,9 @@ def find_near_duplicates(
     memory: NearMemory,
     is_seen: npt.NDArray[np.bool_] | None = None,
 ) -> Pairs:
-    """All pairs (i, j), i < j, of near duplicates among N images, sorted: (P, 2). index: of their hashes.
+    """Return all pairs (i, j), i < j, of near duplicates among N images, sorted: (P, 2). index: of their hashes.
 
-    is_seen: (N,) those that the memory is known to have, where some were looked up already; it changes nothing.
+    is_seen: (N,) images already found in the memory, to save a second lookup; it does not change the result.
     """
     maybe_new = np.arange(len(index)) if is_seen is None else np.flatnonzero(~is_seen)
     found = memory.seen.find(index if is_seen is None else DigestIndex(rows_at(index.digests, maybe_new)))
@@ -85,14 +85,15 @@ def find_near_duplicates(
     sides = np.stack([index.find(DigestIndex(memory.pairs[:, side])) for side in (0, 1)], axis=1)
     sides = np.sort(sides[(sides >= 0).all(axis=1)], axis=1)
     pairs = np.unique(np.concatenate([pairs, sides]), axis=0)
-    # Whatever was seen together has its pairs there, were half of it gone: nothing is wrong when it comes back.
+    # Cached pairs stay valid when images are removed and come back. Without new images, rewrite the cache only if it
+    # holds more than twice the current images.
     if len(new) or len(memory.seen) > 2 * len(index):
         memory.save(index, pairs)
     return pairs
 
 
 def near_flags(pairs: Pairs, index: DigestIndex) -> dict[int, str]:
-    """By index, the word for each image of `pairs`: it names the partner of the smallest hash."""
+    """Return the flag for each image in `pairs`, by index: it names the partner with the smallest hash."""
     place = np.empty(len(index), dtype=np.int64)
     place[index.order] = np.arange(len(index))
     partner: dict[int, int] = {}

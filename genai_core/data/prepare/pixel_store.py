@@ -1,4 +1,4 @@
-"""Where prepare finds pixels by their hash: in the version before, or among what was decoded in this run."""
+"""Pixel lookup by hash, in the previous version or among the images decoded in this run."""
 
 import hashlib
 import math
@@ -18,7 +18,7 @@ from genai_core.data.dataset.facts import Facts, Indices, Pixels, facts_dtype, r
 
 @dataclass(frozen=True)
 class PreviousDataset:
-    """The version before, as far as its pixels are looked for: its description and the split of each of its shards."""
+    """The parts of the previous version needed for pixel lookup: its description and the split of each shard."""
 
     folder: Path
     info: DatasetInfo
@@ -26,18 +26,18 @@ class PreviousDataset:
 
 
 class DamagedShardError(ValueError):
-    """A shard of the version before has other pixels than it had when it was written."""
+    """The pixels of a shard of the previous version have changed since it was written."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"shard {name} of the version before is damaged; delete that version and run prepare again")
+        super().__init__(f"shard {name} of the previous version is damaged; delete that version and run prepare again")
 
 
 class OldPixels:
-    """The images of the version before, those too that it no longer names; empty without one that can be read.
+    """Images of the previous version, including unlisted ones; empty if no version can be read.
 
-    shards: their names. facts: (M,) of all images; shard_code, row: (M,) where each stands. Only shards whose bytes are
-    what their names say: whatever happened to the folder since, nothing wrong is taken. memory: the folder in which it
-    is kept which were.
+    shards: names. facts: (M,) of all images; shard_code, row: (M,) location of each. Only intact shards, whose bytes
+    match the hash in their name, are used: whatever happened to the folder, no wrong pixels are taken. memory: folder
+    of the private file that lists intact shards.
     """
 
     def __init__(self, folder: Path | None, image_size: int, channels: int, memory: Path | None = None) -> None:
@@ -61,7 +61,7 @@ class OldPixels:
         self.is_train = np.repeat(is_train, self.lengths)
 
     def find(self, wanted: DigestIndex, split: Split | None = None) -> Indices:
-        """For each of the hashes where it stands, in shards of that split or in any, or -1."""
+        """Return the index of each hash, in shards of that split or in any, or -1."""
         if split is None or len(wanted) == 0:
             return self._index.find(wanted)
         among = np.flatnonzero(self.is_train == (split == "train"))
@@ -69,10 +69,10 @@ class OldPixels:
         return np.where(found >= 0, among[found], -1) if len(among) else found
 
     def at(self, indices: Indices) -> Pixels:
-        """The pixels (N, C, H, W) at these places, as `find` gives them.
+        """Return the pixels (N, C, H, W) at these indices from `find`.
 
-        Raises DamagedShardError when they are others than their hashes say: a shard that is known by its time alone was
-        damaged since. All of them are hashed the next time.
+        Raises DamagedShardError when they do not match their hashes: the shard was damaged without a change of its
+        time. All shards are then hashed next time.
         """
         pixels: Pixels = np.empty((len(indices), *self._shape), dtype=np.uint8)
         codes = self.shard_code[indices]
@@ -83,7 +83,7 @@ class OldPixels:
         return pixels
 
     def _read(self, name: str, indices: Indices) -> bytes:
-        """The pixels of one shard at these places. Not mapped: that takes ten times as long for a few of many."""
+        """Read the pixels of one shard. Not memory-mapped: that takes ten times as long for a few of many images."""
         assert self.folder is not None
         image_bytes = math.prod(self._shape)
         begin = self._whole[name].size - self._whole[name].shape[0] * image_bytes
@@ -106,9 +106,9 @@ class OldPixels:
 
 
 class Spool:
-    """A file of the pixels that were decoded in this run: memory stays bounded while every image is being looked at.
+    """A temporary file of the pixels decoded in this run: bounds memory while every image is examined.
 
-    A context: at its end the file is gone.
+    A context manager that deletes the file on exit.
     """
 
     def __init__(self, path: Path, image_size: int, channels: int) -> None:
@@ -118,13 +118,13 @@ class Spool:
         self.images = 0
 
     def add(self, pixels: Pixels) -> Indices:
-        """Append images (N, C, H, W); returns their places."""
+        """Append images (N, C, H, W); return their indices."""
         self._file.write(np.ascontiguousarray(pixels).data)
         self.images += len(pixels)
         return np.arange(self.images - len(pixels), self.images)
 
     def at(self, indices: Indices) -> Pixels:
-        """The images at these places. The file is mapped anew each time, or all that was read would stay mapped."""
+        """Return the images at these indices. Maps the file anew each time, so that pages read do not stay mapped."""
         if len(indices) == 0:
             return np.empty((0, *self._shape), dtype=np.uint8)
         self._file.flush()
@@ -140,10 +140,10 @@ class Spool:
 
 
 def previous_dataset(folder: Path) -> PreviousDataset | None:
-    """The version that a stage made before, if it is there and whole enough to be read."""
+    """Read the previous version of a stage's output; None if it is missing or too damaged."""
     try:
         places = ["shard", "split"]
-        # In this thread and in numbers: to spread the work, and to group texts, takes longer than all the rest.
+        # One thread and dictionary codes: starting threads and grouping strings takes longer than all the rest.
         manifest = pq.ParquetFile(folder / "manifest.parquet", read_dictionary=places).read(places, use_threads=False)
         shard, split = (manifest[name].unify_dictionaries().combine_chunks() for name in places)
         shards, splits = shard.dictionary.to_pylist(), split.dictionary.to_pylist()

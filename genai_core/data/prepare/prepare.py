@@ -1,9 +1,8 @@
 """From raw files to a dataset: decode, reject, drop duplicates, split train from test, write shards.
 
-Nothing depends on the order of the file system or of the workers. What the dataset says (its images, their order,
-labels and splits) is a function of the raw files and of the libraries that decode them (decoding/versions.py). In which
-shards the images stand follows the version before (dataset/layout.py), so that a small change of the raw data is a
-small change of the dataset.
+Nothing depends on the order of the file system or of the workers. The contents of the dataset (images, order, labels,
+splits) are a function of the raw files and of the decoding libraries (decoding/versions.py). The assignment to shards
+follows the previous version (dataset/layout.py), so a small change of the raw data is a small change of the dataset.
 """
 
 import shutil
@@ -50,15 +49,15 @@ from genai_core.data.raw.source_json import given_sides
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was made of the raw data."""
+    """Result of preparing the raw data."""
 
     info: DatasetInfo
     total_files: int  # images found
     rejected: tuple[RejectedFile, ...]
-    skipped: dict[str, int]  # files that are no images by their name, hidden files
-    untrained: tuple[str, ...]  # classes so small that none of their images is for training
-    lost: tuple[str, ...]  # classes of which no image was good
-    sizes: tuple[tuple[int, int, int], ...]  # width, height and number of the files that are in the dataset
+    skipped: dict[str, int]  # files without an image extension, hidden files
+    untrained: tuple[str, ...]  # classes too small to have a training image
+    lost: tuple[str, ...]  # classes without a usable image
+    sizes: tuple[tuple[int, int, int], ...]  # width, height and number of the files in the dataset
 
 
 def prepare(
@@ -72,12 +71,11 @@ def prepare(
     indexes: Path | None = None,
     on_decoded: Callable[[int, int], None] | None = None,
 ) -> Prepared:
-    """Make the dataset `folder` (there, and empty) of the images below `raw`; on_decoded(done, total) follows, from 0.
+    """Make a dataset in the empty `folder` from the images below `raw`; calls on_decoded(done, total), from 0.
 
-    previous: the folder of the version before, if it is there: its shards are kept where they can be. memory, indexes:
-    folders for what the next run need not find out again, of images and of packs; they shape nothing. Raises ValueError
-    when the images cannot make a dataset: none, too many rejected, some with a class and some without, all but one the
-    same.
+    previous: folder of the previous version, if any; its shards are reused where possible. memory, indexes: cache
+    folders for images and packs; results do not depend on them. Raises ValueError when the images cannot make a
+    dataset: there are none, too many are rejected, only some have a class, or all but one are the same.
     """
 
     def make() -> Prepared:
@@ -85,7 +83,7 @@ def prepare(
 
     try:
         return make()
-    except DamagedShardError:  # from now on every shard is hashed: none of the damaged one is taken
+    except DamagedShardError:  # now every shard is hashed, so nothing from the damaged one is used
         for path in folder.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         return make()
@@ -103,23 +101,23 @@ def _prepare(
 ) -> Prepared:
     rule = decode_rule(config)
     started: list[Worker] = []
-    beside = ThreadPoolExecutor(1)
+    executor = ThreadPoolExecutor(1)
     old = cache(lambda: OldPixels(previous, config.image_size, config.channels, memory))
     near = cache(lambda: NearMemory(memory, config.near_duplicate_distance))
 
     def start_early(files: Sequence[str], packs: Sequence[str]) -> None:
-        # The processes start while what is known is looked through; where there are none, a core is free for this.
+        # Decoding processes start while caches are searched. Without them, a core is free to load the caches early.
         if memory is None or Memory(memory, rule).lacks_any(raw, files, packs):
             started.extend(start_workers(rule, workers))
         else:
-            beside.submit(old)
-            beside.submit(near)
+            executor.submit(old)
+            executor.submit(near)
 
-    with ExitStack() as at_the_end:
-        at_the_end.enter_context(beside)
-        at_the_end.callback(lambda: [*map(Worker.close, started), *map(Worker.wait, started)])
+    with ExitStack() as exit_stack:
+        exit_stack.enter_context(executor)
+        exit_stack.callback(lambda: [*map(Worker.close, started), *map(Worker.wait, started)])
         found = find_raw_images(raw, indexes, on_listed=start_early)
-        spool = at_the_end.enter_context(Spool(folder / ".spool", config.image_size, config.channels))
+        spool = exit_stack.enter_context(Spool(folder / ".spool", config.image_size, config.channels))
         classes = classes_of(found.names)
         check_all_or_none_labelled(raw, found.names, classes)
         given = given_sides(raw, found.names)
@@ -127,12 +125,12 @@ def _prepare(
             found,
             config,
             spool=spool,
-            old=lambda: beside.submit(old).result(),
+            old=lambda: executor.submit(old).result(),
             memory=memory,
             workers=workers,
             started=started,
             on_decoded=on_decoded or (lambda _done, _total: None),
-            on_known=lambda known: beside.submit(near).result().look_up(known),
+            on_known=lambda known: executor.submit(near).result().look_up(known),
         )
         with near() as near_memory:
             return _make(folder, found, classes, given, read, config, near_memory)
@@ -162,8 +160,8 @@ def _make(
     check_rejected_share(sorted(rejected, key=lambda file: file.source), total_files, config.max_rejected_share)
 
     check_both_sides(held_out[same.kept], given[same.kept], config.test_share)
-    chosen, left_out = _choose(read, same.kept, held_out[same.kept], config, found.names, near)
-    rejected = sorted(rejected + left_out, key=lambda file: file.source)
+    chosen, dropped = _choose(read, same.kept, held_out[same.kept], config, found.names, near)
+    rejected = sorted(rejected + dropped, key=lambda file: file.source)
     codes = classes.codes[chosen.files]
     images = np.bincount(codes[codes >= 0], minlength=len(classes.names))
     present = tuple(sorted(name for name, count in zip(classes.names, images.tolist(), strict=True) if count))
@@ -186,7 +184,7 @@ def _choose(
     names: Sequence[str],
     near: NearMemory,
 ) -> tuple[Chosen, list[RejectedFile]]:
-    """The files `kept`, held out or not, without the training images that look like a test image."""
+    """Choose from the files `kept`: drop training images that look like a test image."""
     index = read.index.at(kept)
     if config.near_duplicate_distance is None:
         return Chosen(kept, held_out, {}), []
@@ -207,14 +205,14 @@ def _choose(
     gone = train_images_near_test(pairs, held_out)
     stays = np.ones(len(kept), dtype=np.bool_)
     stays[list(gone)] = False
-    if held_out[stays].all():  # a dataset needs an image to train on, were it the only one
+    if held_out[stays].all():  # a dataset needs a training image, even one that looks like a test image
         return Chosen(kept, held_out, {}), []
-    left_out = [
+    dropped = [
         RejectedFile(names[kept[one]], "near_duplicate", f"looks like {names[kept[other]]}, which is held out")
         for one, other in gone.items()
     ]
     flags = near_flags(pairs[stays[pairs].all(axis=1)], index)
-    return Chosen(kept[stays], held_out[stays], {int(kept[index]): word for index, word in flags.items()}), left_out
+    return Chosen(kept[stays], held_out[stays], {int(kept[index]): word for index, word in flags.items()}), dropped
 
 
 def _sizes(read: ReadFiles, rows: Indices) -> tuple[tuple[int, int, int], ...]:

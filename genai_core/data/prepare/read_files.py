@@ -1,4 +1,4 @@
-"""The raw files of a dataset, decoded as far as that is needed: the hashes of all, the pixels of those that are new."""
+"""Read the raw files of a dataset: the hashes of all, the pixels only of new images."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,10 +33,10 @@ HASHED_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class ReadFiles:
-    """What is in the files (N), and where the pixels of each stand: in the spool or in the version before, or -1.
+    """Records of the files (N), and where their pixels are: in the spool, in the previous version, or nowhere (-1).
 
-    index: of the hashes of their pixels, zeros for what is rejected. What is known but whose pixels are nowhere is
-    decoded once one of it is asked for, since it may not be needed: the likes of left-out near duplicates.
+    index: of the pixel hashes, zeros for rejected files. An image with a cached record but without pixels is decoded
+    when first requested, because it may not be needed: for example, a near duplicate that is dropped.
     """
 
     files: Files
@@ -47,7 +47,7 @@ class ReadFiles:
     decoding: Decoding
 
     def pixels_at(self, indices: Indices) -> Pixels:
-        """The pixels of some of the files, (n, C, H, W)."""
+        """Return the pixels of some files, (n, C, H, W)."""
         spool_place = self.decoding.spool_place
         if ((spool_place[indices] < 0) & (self.old_place[indices] < 0)).any():
             self._decode_lost()
@@ -67,7 +67,7 @@ class ReadFiles:
         before = self.files.records["sha256"][lost]
         self.decoding.decode(lost)
         if (self.files.records["sha256"][lost] != before).any():
-            raise ValueError("images changed while the dataset was made of them; run prepare again")
+            raise ValueError("images changed while the dataset was being made; run prepare again")
 
 
 def decode_rule(config: DataConfig) -> DecodeRule:
@@ -86,11 +86,11 @@ def read_files(
     on_decoded: OnDecoded,
     on_known: Callable[[DigestIndex], None],
 ) -> ReadFiles:
-    """Look at every image's stamp, decode those that earlier runs did not see or whose pixels are nowhere.
+    """Check every image's stamp; decode the images that are not cached.
 
-    old: waits for the version before, which is asked for while images are decoded. memory: the folder in which is kept
-    what was found; None: every file is decoded. started: decoding processes that are there already. on_known: is told
-    the hashes that are known, those of the other images being as if they were not there, while these are decoded.
+    old: returns the previous version; called while images are decoded. memory: cache folder; None: decode every file.
+    started: decoding processes that already run. on_known: called during decoding with an index of the hashes known so
+    far; it does not contain the other images.
     """
     rule = decode_rule(config)
     total = len(images)
@@ -129,15 +129,15 @@ def read_files(
 
 
 def _take_known(images: RawImages, files: Files, kept: Memory, workers: int) -> tuple[Indices, dict[Path, Indices]]:
-    """Fill in what is known, first by stamps, then by content.
+    """Fill in cached records, first by stamps, then by content.
 
-    Returns the rows that are to be decoded, and by path the rows that are to be remembered there.
+    Returns the rows to decode, and for each cache file the rows to save in it.
     """
     open_parts, to_save = [], {}
-    # Rows in the order of their storage, those of each pack together.
+    # Rows in storage order, grouped by pack.
     stored = np.lexsort((images.member, images.pack)) if images.packs else np.arange(len(images))
     ends = np.cumsum(np.bincount(images.pack + 1, minlength=1 + len(images.packs)))
-    alone, *packed = np.split(stored, ends[:-1])
+    loose, *packed = np.split(stored, ends[:-1])
     for rows, stamp in zip(packed, images.stamps, strict=True):
         path = kept.of_pack(stamp)
         known = None if stamp.is_racy else load(path, with_contents=False)
@@ -150,22 +150,22 @@ def _take_known(images: RawImages, files: Files, kept: Memory, workers: int) -> 
             files.contents[rows], files.endings[rows] = whole.contents, whole.endings
             open_parts.append(rows[list(whole.again)])
             to_save[path] = rows
-    if len(alone):
-        stamps, endings = stamp_files(images, alone), endings_of(images.names.at(alone))
-        files.stamps[alone], files.endings[alone] = stamps, endings
+    if len(loose):
+        stamps, endings = stamp_files(images, loose), endings_of(images.names.at(loose))
+        files.stamps[loose], files.endings[loose] = stamps, endings
         known = load(kept.of_files()) or Files.empty(0)
         same = same_stamps(known, stamps, endings)
-        files.take(known, alone[same >= 0], same[same >= 0])
-        files.contents[alone[same >= 0]] = rows_at(known.contents, same[same >= 0])
-        open_parts.append(alone[same < 0])
-        if (same < 0).any() or len(known.records) != len(alone):
-            to_save[kept.of_files()] = alone
+        files.take(known, loose[same >= 0], same[same >= 0])
+        files.contents[loose[same >= 0]] = rows_at(known.contents, same[same >= 0])
+        open_parts.append(loose[same < 0])
+        if (same < 0).any() or len(known.records) != len(loose):
+            to_save[kept.of_files()] = loose
     open_rows = images.in_storage_order(np.concatenate([np.empty(0, dtype=np.int64), *open_parts]))
     files.endings[open_rows] = endings_of(images.names.at(open_rows))
     remembered = kept.all()
     if not remembered:
         return np.sort(open_rows), to_save
-    # Only read, not looked into: that is safe in this process, and quicker than to start another.
+    # Hashing does not parse the files, so it is safe in this process, and faster than starting another.
     begins = range(0, len(open_rows), HASHED_AT_ONCE)
     batches = [images.places(open_rows[begin : begin + HASHED_AT_ONCE]) for begin in begins]
     with ThreadPoolExecutor(workers) as threads:

@@ -1,4 +1,4 @@
-"""Which files are left out of a dataset and why, whether they are too many, and the list of them."""
+"""Rejected files: the reasons, the check of their share, and the list of them."""
 
 import csv
 from collections import Counter
@@ -14,7 +14,7 @@ from genai_core.data.raw.classes import Classes
 from genai_core.data.raw.formats import Reason
 from genai_core.data.raw.images import RawImages
 
-# Reasons for which a file is left out although nothing is wrong with it.
+# Reasons for which a file is skipped although nothing is wrong with it.
 HARMLESS: tuple[Reason, ...] = ("duplicate", "in_test", "near_duplicate")
 
 
@@ -32,22 +32,22 @@ def duplicate_files(names: Sequence[str], classes: Classes, held_out: Sides, sam
         files.append(RejectedFile(names[row], reason, f"of {names[kept]}"))
     for rows in same.contradicting:
         named = ", ".join(sorted({classes.of(row) for row in rows}))
-        files += [RejectedFile(names[row], "two_labels", f"the same pixels stand under {named}") for row in rows]
+        files += [RejectedFile(names[row], "two_labels", f"the same pixels have the labels {named}") for row in rows]
     return files
 
 
 def same_names(found: RawImages, read: ReadFiles, decoded: Indices) -> dict[int, RejectedFile]:
-    """Images that have another one's name but not its pixels, by row: the file counts, then the first pack."""
+    """Find images with the name but not the pixels of another image, by row. A loose file wins, then the first pack."""
     digests = read.index.digests
     twins: dict[int, RejectedFile] = {}
-    if not found.packs or not found.names.has_twins():  # nearly always, and quickly told
+    if not found.packs or not found.names.has_twins():  # the usual case, and cheap to check
         return twins
     first = -1
     for row in decoded.tolist():
         if first < 0 or found.names[row] != found.names[first]:
             first = row
         elif (digests[row] != digests[first]).any():
-            detail = f"in {found.packs[found.pack[row]]}; another image of this name counts"
+            detail = f"in {found.packs[found.pack[row]]}; another image with this name is used"
             twins[row] = RejectedFile(found.names[row], "same_name", detail)
     return twins
 
@@ -60,7 +60,7 @@ def check_rejected_share(rejected: Sequence[RejectedFile], total_files: int, max
     first = "".join(f"\n  {file.source}: {file.reason}: {file.detail}" for file in faulty[:10])
     raise ValueError(
         f"{len(faulty):,} of {total_files:,} images were rejected, more than data.max_rejected_share "
-        f"({max_share:g}) allows: {counts}; mend or remove them, or allow more. The first:{first}"
+        f"({max_share:g}) allows: {counts}; fix or remove them, or raise the limit. The first:{first}"
     )
 
 

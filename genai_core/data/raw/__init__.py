@@ -1,1 +1,1 @@
-"""What lies in data/raw: which files are images, of which class, and the packs that hold them."""
+"""Contents of data/raw: which files are images, their classes, and the packs that hold them."""

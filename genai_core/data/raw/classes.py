@@ -1,4 +1,4 @@
-"""The classes of raw images, as the folders that they lie in say."""
+"""Classes of raw images, from the folders they are in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from genai_core.data.raw.rules import class_of, sorted_runs
 
 @dataclass(frozen=True)
 class Classes:
-    """The class that each file's path says: codes (N,) into names, -1 without one."""
+    """Class of each file, from its path: codes (N,) are indices into names, -1 without a class."""
 
     codes: Indices
     names: tuple[str, ...]
@@ -22,7 +22,7 @@ class Classes:
 
 
 def classes_of(names: Sequence[str]) -> Classes:
-    """names: sorted."""
+    """Return the classes of sorted file names."""
     codes = np.full(len(names), -1, dtype=np.int64)
     known: dict[str, int] = {}
     for begin, end in sorted_runs(names, 2):
@@ -35,6 +35,6 @@ def check_all_or_none_labelled(raw: Path, files: Sequence[str], classes: Classes
     without = np.flatnonzero(classes.codes < 0)
     if 0 < len(without) < len(files):
         raise ValueError(
-            f"{raw}: {len(files) - len(without):,} images lie in class folders (NAME/CLASS/file), {len(without):,} "
-            f"do not, first {files[without[0]]}; give all of them a class folder, or none"
+            f"{raw}: {len(files) - len(without):,} images are in class folders (NAME/CLASS/file), {len(without):,} "
+            f"are not, first {files[without[0]]}; put all of them into class folders, or none"
         )

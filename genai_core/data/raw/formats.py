@@ -1,8 +1,8 @@
-"""Which formats of image files are read, and the reasons why a file is rejected."""
+"""Supported image formats, and the reasons for which a file is rejected."""
 
 from typing import Literal
 
-# Pillow's formats that are read, with the file names they usually have.
+# Pillow formats that are read, with their usual extensions.
 FORMATS = {
     "PNG": (".png", ".apng"),
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),

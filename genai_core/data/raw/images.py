@@ -1,4 +1,4 @@
-"""Every image of data/raw by its name NAME/CLASS/file, whether it is a file of its own or stands in a pack."""
+"""Every image of data/raw by its name NAME/CLASS/file, loose or in a pack."""
 
 import os
 from collections import Counter
@@ -17,14 +17,14 @@ from genai_core.data.raw.packs import is_pack
 from genai_core.data.raw.rules import REFUSED, accepted_formats, find_images
 
 REFUSED_DETAILS: dict[Reason, str] = {
-    "link": "leads out of the folder, to a folder, or nowhere",
-    "special_file": "no regular file; never opened",
+    "link": "points outside the folder, to a folder, or nowhere",
+    "special_file": "not a regular file; never opened",
 }
 
 
 @dataclass(frozen=True)
 class RawFault:
-    """Something in data/raw that is no image to take although it should be one. source: its name, printable."""
+    """Something in data/raw that should be an image but cannot be used. source: its name, printable."""
 
     source: str
     reason: Reason
@@ -33,10 +33,10 @@ class RawFault:
 
 @dataclass(frozen=True)
 class RawImages:
-    """N images, sorted by name whatever order the file system has; those of one name: the file, then pack by pack.
+    """N images, sorted by name independently of the file system; with equal names, the file first, then pack by pack.
 
-    names: (N) NAME/CLASS/file. packs: paths relative to `raw`, with their stamps. pack: (N,) which of them, or -1 for a
-    file. member: (N,) the image's number in its pack. offsets, sizes: (N,) in bytes, in the pack.
+    names: (N) NAME/CLASS/file. packs: paths relative to `raw`, with their stamps. pack: (N,) index into packs, or -1
+    for a loose file. member: (N,) the image's number in its pack. offsets, sizes: (N,) in bytes, in the pack.
     """
 
     raw: Path
@@ -48,13 +48,13 @@ class RawImages:
     offsets: Indices
     sizes: Indices
     faults: tuple[RawFault, ...]
-    skipped: dict[str, int]  # what is no image by its name, hidden files, and how often
+    skipped: dict[str, int]  # number of files by kind: no image extension, hidden
 
     def __len__(self) -> int:
         return len(self.names)
 
     def places(self, rows: Indices) -> list[Location]:
-        """Where the bytes of these images are."""
+        """Return where the bytes of these images are."""
         root = os.fspath(self.raw) + "/"
         packs = [root + path for path in self.packs]
         columns = (self.pack[rows], self.offsets[rows], self.sizes[rows])
@@ -66,26 +66,26 @@ class RawImages:
         ]
 
     def in_storage_order(self, rows: Indices) -> Indices:
-        """The same rows, those of a pack together and in its order: so they are read from one end to the other."""
+        """Sort rows by pack and offset, so that each pack is read from start to end."""
         return rows[np.lexsort((self.offsets[rows], self.pack[rows]))] if self.packs else rows
 
 
-# Is told the paths of the image files and of the packs, relative to `raw`, before anything is read.
+# Called with the paths of the image files and of the packs, relative to `raw`, before anything is read.
 OnListed = Callable[[Sequence[str], Sequence[str]], None]
 
 
 def find_raw_images(
     raw: Path, indexes: Path | None = None, *, on_listed: OnListed = lambda _files, _packs: None
 ) -> RawImages:
-    """indexes: the folder in which is kept what is in each pack, so that an old one is not read.
+    """Find all images below `raw`. indexes: folder of the pack indexes, so that known packs are not read again.
 
-    Raises NotADirectoryError when `raw` is no folder and ValueError when it holds no image.
+    Raises NotADirectoryError when `raw` is not a folder and ValueError when it contains no image.
     """
     found = find_images(raw, is_pack)
     on_listed(found.files, found.packs)
     names = [Names.of(found.files)]
     skipped = Counter({kind: count for kind, count in found.skipped.items() if kind not in REFUSED})
-    faults = [RawFault(name, "bad_name", "no UTF-8, or control characters") for name in found.bad_names]
+    faults = [RawFault(name, "bad_name", "not UTF-8, or control characters") for name in found.bad_names]
     faults += [RawFault(name, reason, REFUSED_DETAILS[reason]) for name, reason in found.refused.items()]
     stamps: list[PackStamp] = []
     pack_of = [np.full(len(found.files), -1, dtype=np.int64)]
@@ -103,7 +103,7 @@ def find_raw_images(
             faults.append(RawFault(f"{folder}/{fault.name}", fault.reason, f"{fault.detail}, in {path}"))
         skipped.update(pack.skipped)
         if pack.damage is not None:
-            # Nobody knows what else is missing or wrong in it: none of its images is taken, and all of them count.
+            # A damaged pack may lack images or hold wrong ones: none of its images is used, and all count as faults.
             faults.append(RawFault(path, "bad_pack", pack.damage))
             faults += [RawFault(f"{folder}/{name}", "bad_pack", f"in {path}, which is damaged") for name in pack.names]
             continue
@@ -118,7 +118,7 @@ def find_raw_images(
         forget_others([raw / path for path in found.packs], indexes)
     joined = Names.joined(names)
     if not joined and not faults:
-        raise ValueError(f"{raw}: no image file in it; {accepted_formats()}")
+        raise ValueError(f"{raw}: contains no image files; {accepted_formats()}")
     order = joined.order()
     return RawImages(
         raw,

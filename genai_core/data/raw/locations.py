@@ -1,4 +1,4 @@
-"""Where the bytes of an image are: a file of its own (its path), or a part of a pack. Read without unpacking."""
+"""Location of an image's bytes: a file (its path) or a part of a pack. Packs are read without unpacking."""
 
 import hashlib
 import os
@@ -7,13 +7,13 @@ from contextlib import suppress
 from typing import NamedTuple
 
 _CHUNK_BYTES = 1 << 20
-# What is small and follows at once in its pack is read together with what comes behind it.
+# A small image that directly follows the previous one is read together with the bytes after it.
 _AHEAD_BYTES, _GAP_BYTES = 1 << 16, 1 << 12
 NO_HASH = bytes(32)
 
 
 class Member(NamedTuple):
-    """size bytes from offset of the file `pack`; name: of the image, for its ending."""
+    """size bytes at offset of the file `pack`; name: of the image, for its extension."""
 
     pack: str
     offset: int
@@ -29,7 +29,7 @@ def name_of(place: Location) -> str:
 
 
 def hash_locations(places: Sequence[Location]) -> bytes:
-    """sha256 of what is at each place, 32 bytes an image; NO_HASH for what cannot be read."""
+    """Return the sha256 of each location's bytes, 32 bytes per image; NO_HASH if it cannot be read."""
     with PackReader() as packs:
         return b"".join(_hash(place, packs) for place in places)
 
@@ -51,13 +51,13 @@ def _hash(place: Location, packs: "PackReader") -> bytes:
 
 
 def read_member(member: Member) -> bytes:
-    """All of an image in a pack. Raises OSError."""
+    """Read an image in a pack. Raises OSError."""
     with PackReader() as packs:
         return packs.read(member)
 
 
 class PackReader:
-    """Reads members; a pack stays open from one to the next. A context."""
+    """Reads members; keeps the pack open between calls. A context manager."""
 
     def __init__(self) -> None:
         self._path: str | None = None
@@ -66,7 +66,7 @@ class PackReader:
         self._read_to = 0
 
     def read(self, member: Member) -> bytes:
-        """Raises OSError, also when the pack has become too short, and MemoryError."""
+        """Read a member. Raises OSError, also when the pack has become too short, and MemoryError."""
         if member.pack != self._path:
             self.close()
             self._file = os.open(member.pack, os.O_RDONLY | os.O_CLOEXEC)
@@ -82,10 +82,10 @@ class PackReader:
         if member.size <= len(self._ahead):
             return self._ahead[begin : begin + member.size]
         parts, done = [], 0
-        while done < member.size:  # once, but for more than 2 GiB
+        while done < member.size:  # one pass, except above 2 GiB
             part = os.pread(self._file, member.size - done, member.offset + done)
             if not part:
-                raise OSError(f"{member.pack} ends before {member.name} does")
+                raise OSError(f"{member.pack} ends before the end of {member.name}")
             parts.append(part)
             done += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -104,7 +104,7 @@ class PackReader:
 
 
 def as_location(value: str | Sequence[str | int]) -> Location:
-    """A place that went through JSON."""
+    """Convert a location back from JSON."""
     if isinstance(value, str):
         return value
     pack, offset, size, name = value

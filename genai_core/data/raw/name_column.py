@@ -1,5 +1,5 @@
-"""The names of many images as one column of text: a Python string each would take longer than all else that an image
-which is known already needs."""
+"""Names of many images as one text column: one Python string per name would take longer than everything else that a
+cached image needs."""
 
 from collections.abc import Iterator, Sequence
 from typing import overload
@@ -13,7 +13,7 @@ from genai_core.data.dataset.facts import Indices
 
 
 class Names(Sequence[str]):
-    """N names, valid UTF-8; equal to any sequence of the same names. column: of large strings, without nulls."""
+    """N names, valid UTF-8; equal to any sequence of the same names. column: large strings without nulls."""
 
     def __init__(self, column: pa.LargeStringArray) -> None:
         self.column = column
@@ -24,12 +24,12 @@ class Names(Sequence[str]):
 
     @classmethod
     def from_text(cls, text: npt.NDArray[np.uint8], ends: Indices) -> "Names":
-        """As to_text gave them."""
+        """Build names from the result of to_text."""
         bounds = np.concatenate([np.zeros(1, dtype=np.int64), ends])
         return cls(pa.LargeStringArray.from_buffers(len(ends), pa.py_buffer(bounds), pa.py_buffer(text)))
 
     def to_text(self) -> tuple[npt.NDArray[np.uint8], Indices]:
-        """All names one after the other in UTF-8 (B,), and where in it each ends (N,)."""
+        """Return all names concatenated in UTF-8 (B,), and the end of each (N,)."""
         bounds = np.frombuffer(self.column.buffers()[1], np.int64)[self.column.offset :][: len(self) + 1]
         text = np.frombuffer(self.column.buffers()[2], np.uint8)[bounds[0] : bounds[-1]]
         return text, bounds[1:] - bounds[0]
@@ -39,19 +39,19 @@ class Names(Sequence[str]):
         return cls(pa.concat_arrays([part.column for part in parts]))
 
     def below(self, folder: str) -> "Names":
-        """FOLDER/name of each."""
-        # In a third of the time that joining takes.
+        """Prefix each name with FOLDER/."""
+        # Takes a third of the time of joining strings.
         return Names(pc.binary_replace_slice(self.column, 0, 0, f"{folder}/".encode()))
 
     def order(self) -> Indices:
-        """The order (N,) that sorts them as Python does; equal names stay as they stand."""
+        """Return the order (N,) that sorts the names as Python does; equal names keep their order."""
         return np.asarray(pc.array_sort_indices(self.column).to_numpy()).astype(np.int64)
 
     def at(self, rows: Indices) -> "Names":
         return Names(self.column.take(pa.array(rows)))
 
     def has_twins(self) -> bool:
-        """Whether a name stands twice among sorted ones."""
+        """Whether a name appears twice. The names must be sorted."""
         return bool(pc.any(pc.equal(self.column[1:], self.column[:-1])).as_py())
 
     def __len__(self) -> int:

@@ -1,8 +1,8 @@
-"""What is in each pack, remembered: a private file a pack, so that an old pack is known by a look at its times alone.
+"""Pack indexes: one private file per pack with its contents, so that an unchanged pack is recognised by its times.
 
-They may be deleted at any time: the headers of the pack are walked again then. A pack that was changed less than
-RACY_NS before it was read is read again the next time, as it may have changed within the resolution of its times;
-unless who wrote it left the hashes of its parts, which are compared then: that takes a tenth of the time.
+Safe to delete: the headers of the pack are then read again. A pack changed less than RACY_NS before it was read is read
+again next time, because it may have changed within the resolution of its times. If its writer stored the hashes of its
+parts, they are compared instead, which takes a tenth of the time.
 """
 
 import hashlib
@@ -26,19 +26,19 @@ PART_BYTES = 8 << 20
 
 @dataclass(frozen=True)
 class PackStamp:
-    """inode, size, mtime and ctime in ns, and whether it was changed just before it was looked at."""
+    """inode, size, mtime and ctime in ns, and whether the pack changed just before it was examined."""
 
     values: tuple[int, int, int, int]
     is_racy: bool
 
     @property
     def key(self) -> int:
-        """62 bits that stand for the values."""
+        """A 62-bit key for the values."""
         return int.from_bytes(hashlib.sha256(repr(self.values).encode()).digest()[:8], "little") >> 2
 
 
 def stamp_pack(path: Path) -> PackStamp:
-    """Raises OSError."""
+    """Return the stamp of a pack. Raises OSError."""
     now_ns = time.time_ns()
     stat = path.stat()
     values = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
@@ -46,7 +46,7 @@ def stamp_pack(path: Path) -> PackStamp:
 
 
 def indexed_pack(path: Path, indexes: Path | None) -> tuple[Pack, PackStamp]:
-    """What is in a pack, from its index in the folder `indexes` or else from itself. Raises OSError."""
+    """Return a pack's contents, from its index in the folder `indexes` or else from the pack. Raises OSError."""
     stamp = stamp_pack(path)
     if indexes is None:
         return read_pack(path), stamp
@@ -65,19 +65,19 @@ def indexed_pack(path: Path, indexes: Path | None) -> tuple[Pack, PackStamp]:
         return pack, stamp
     if not stamp.is_racy:
         _save(index, pack, stamp, parts)
-    # What is in it was looked at now, all of it.
+    # All parts were just compared, so the contents are certain.
     return pack, PackStamp(stamp.values, is_racy=False)
 
 
 def remember_pack(path: Path, pack: Pack, parts: tuple[str, ...], indexes: Path) -> PackStamp:
-    """Keep what is in a pack that was written just now. parts: as part_hashes gives them. Raises OSError."""
+    """Save the index of a pack that was just written. parts: from part_hashes. Raises OSError."""
     stamp = stamp_pack(path)
     _save(index_path(path, indexes), pack, stamp, parts)
     return PackStamp(stamp.values, is_racy=False)
 
 
 def part_hashes(path: Path) -> tuple[str, ...]:
-    """sha256 of each PART_BYTES of a file. Raises OSError."""
+    """Return the sha256 of each PART_BYTES of a file. Raises OSError."""
 
     def hashed(begin: int) -> str:
         with path.open("rb", buffering=0) as file:
@@ -93,13 +93,13 @@ def part_hashes(path: Path) -> tuple[str, ...]:
 
 
 def forget_others(paths: Iterable[Path], indexes: Path) -> None:
-    """Delete the indexes of packs that are gone."""
+    """Delete the indexes of other packs than these."""
     forget_kept(indexes, "", [index_path(path, indexes) for path in paths])
 
 
 def index_path(path: Path, indexes: Path) -> Path:
-    """Where it is kept what is in a pack."""
-    place = f"{path.parent.name}/{path.name}"  # NAME/x.tar: the same wherever data/raw lies
+    """Return the path of a pack's index."""
+    place = f"{path.parent.name}/{path.name}"  # NAME/x.tar: independent of where data/raw is
     return indexes / (hashlib.sha256(os.fsencode(place)).hexdigest()[:32] + KEPT_EXTENSION)
 
 
@@ -108,23 +108,24 @@ def _code() -> str:
 
 
 def _load(index: Path, stamp: PackStamp) -> tuple[Pack, bool, tuple[str, ...] | None] | None:
-    """The pack, whether it was changed just before it was looked at, and the hashes of its parts if they are kept."""
+    """Load the pack, whether it had changed just before it was examined, and the hashes of its parts if stored."""
     try:
-        arrays, rare = read_kept(index, {"names": np.uint8, "ends": np.int64, "places": np.int64})
-        if rare["stamp"] != list(stamp.values) or rare["code"] != _code():
+        arrays, metadata = read_kept(index, {"names": np.uint8, "ends": np.int64, "places": np.int64})
+        if metadata["stamp"] != list(stamp.values) or metadata["code"] != _code():
             return None
         names, places = Names.from_text(arrays["names"], arrays["ends"]), arrays["places"]
         if places.shape != (3, len(names)):
             return None
-        faults = tuple(PackFault(**fault) for fault in rare["faults"])
-        pack = Pack(names, places[0], places[1], places[2], rare["end"], faults, rare["skipped"], rare["damage"])
-        return pack, bool(rare["racy"]), tuple(rare["parts"]) if rare["parts"] is not None else None
+        faults = tuple(PackFault(**fault) for fault in metadata["faults"])
+        end, skipped, damage = metadata["end"], metadata["skipped"], metadata["damage"]
+        pack = Pack(names, places[0], places[1], places[2], end, faults, skipped, damage)
+        return pack, bool(metadata["racy"]), tuple(metadata["parts"]) if metadata["parts"] is not None else None
     except (NotKeptError, KeyError, TypeError):
         return None
 
 
 def _save(index: Path, pack: Pack, stamp: PackStamp, parts: tuple[str, ...] | None = None) -> None:
-    rare = {
+    metadata = {
         "stamp": stamp.values,
         "racy": stamp.is_racy,
         "parts": parts,
@@ -135,4 +136,5 @@ def _save(index: Path, pack: Pack, stamp: PackStamp, parts: tuple[str, ...] | No
         "damage": pack.damage,
     }
     text, ends = pack.names.to_text()
-    write_kept(index, {"names": text, "ends": ends, "places": np.stack([pack.starts, pack.offsets, pack.sizes])}, rare)
+    places = np.stack([pack.starts, pack.offsets, pack.sizes])
+    write_kept(index, {"names": text, "ends": ends, "places": places}, metadata)

@@ -1,8 +1,8 @@
 """Packs: the images of data/raw/NAME in a few uncompressed tar files, data/raw/NAME/*.tar, members CLASS/file or file.
 
-DVC looks at every file of data/raw each time, so its cost follows their number: a pack is one. Any program opens it,
-and a tar that a user puts there counts as well. Nothing is ever unpacked: an image is read from its pack by its place
-(locations.py), so a member that names another place, a link or a device, can do nothing but be listed as a fault.
+DVC examines every file of data/raw each time, so its cost grows with their number; a pack is one file. Any tar program
+opens a pack, and a tar that a user puts there counts as one. Nothing is ever unpacked: an image is read from its pack
+by offset (locations.py). A member that names another path, a link or a device can therefore only be listed as a fault.
 """
 
 import os
@@ -21,7 +21,7 @@ from genai_core.data.raw.rules import is_bad_name, is_image_name, is_litter, kin
 BLOCK_BYTES = 512
 PACK_EXTENSION = ".tar"
 END_OF_PACK = bytes(2 * BLOCK_BYTES)
-# Long names, times and the like; a header that says it is larger is no header.
+# For long names, times and similar; a header that claims to be larger is not valid.
 _MAX_EXTENDED_BYTES = 1 << 20
 _CHECKED_AT_ONCE = 4096
 _ZERO_BLOCK = bytes(BLOCK_BYTES)
@@ -35,7 +35,7 @@ Sizes = TypeVar("Sizes", int, Indices)
 
 @dataclass(frozen=True)
 class PackFault:
-    """A member that is not taken. name: printable, as the pack has it."""
+    """A member that cannot be used. name: printable, as in the pack."""
 
     name: str
     reason: Literal["bad_name", "bad_pack"]
@@ -44,11 +44,11 @@ class PackFault:
 
 @dataclass(frozen=True)
 class Pack:
-    """What a pack holds, in its order: N images, and what else was found.
+    """Contents of a pack, in its order: N images, and what else was found.
 
-    names: (N) CLASS/file or file. starts, offsets, sizes: (N,) in bytes, where an image's headers begin, its content
-    begins, and how long that is. end: where the last member ends, whatever it is. damage: why the pack as a whole
-    cannot be trusted, or None.
+    names: (N) CLASS/file or file. starts, offsets, sizes: (N,) in bytes: begin of an image's headers, begin of its
+    content, length of its content. end: end of the last member of any kind. damage: why the pack as a whole cannot be
+    trusted, or None.
     """
 
     names: Names
@@ -57,7 +57,7 @@ class Pack:
     sizes: Indices
     end: int = 0
     faults: tuple[PackFault, ...] = ()
-    skipped: dict[str, int] | None = None  # what is no image by its name, and how often
+    skipped: dict[str, int] | None = None  # number of files by kind: no image extension, hidden
     damage: str | None = None
 
 
@@ -77,17 +77,17 @@ class _Entry:
 
 
 def is_pack(path: str) -> bool:
-    """Whether a path of data/raw is that of a pack: NAME/x.tar."""
+    """Whether a path in data/raw is a pack: NAME/x.tar."""
     return path.count("/") == 1 and path.lower().endswith(PACK_EXTENSION)
 
 
 def padded(size: Sizes) -> Sizes:
-    """The bytes that a content of `size` bytes takes in a tar."""
+    """Return the bytes that `size` bytes of content take in a tar."""
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
 
 def read_pack(path: Path) -> Pack:
-    """Walk over the headers of a pack. Raises OSError; whatever is wrong in it stands in the result."""
+    """Read the headers of a pack. Raises OSError; faults in the pack are part of the result."""
     names: list[str] = []
     places: list[tuple[int, int, int]] = []
     faults: list[PackFault] = []
@@ -103,15 +103,15 @@ def read_pack(path: Path) -> Pack:
             if entry.kind == _FOLDER or not name:
                 continue
             if entry.kind not in _FILES:
-                faults.append(PackFault(printable(name), "bad_pack", f"is {_KINDS.get(entry.kind, 'no file')}"))
+                faults.append(PackFault(printable(name), "bad_pack", f"is {_KINDS.get(entry.kind, 'not a file')}"))
             elif not _is_clean(name) and (name[0] == "/" or ".." in name.split("/")):
-                faults.append(PackFault(printable(name), "bad_name", "leads out of the folder"))
+                faults.append(PackFault(printable(name), "bad_name", "points outside the folder"))
             elif not _is_clean(name) and any(map(is_litter, name.split("/"))):
                 skipped["hidden files and folders"] += 1
             elif not is_image_name(name):
                 skipped[kind_of_file(name)] += 1
             elif is_bad_name(name):
-                faults.append(PackFault(printable(name), "bad_name", "no UTF-8, or control characters"))
+                faults.append(PackFault(printable(name), "bad_name", "not UTF-8, or control characters"))
             else:
                 names.append(name)
                 places.append((entry.start, entry.offset, entry.size))
@@ -122,7 +122,7 @@ def read_pack(path: Path) -> Pack:
 
 
 def _is_clean(name: str) -> bool:
-    """Quickly, that no part of a path is empty, hidden, "..", or a system's own: nearly all."""
+    """Quick check that no part of a path is empty, hidden, ".." or a system file; true for nearly all paths."""
     return not (
         name[:1] in ("/", ".", "")
         or "/." in name
@@ -134,10 +134,10 @@ def _is_clean(name: str) -> bool:
 
 
 def _entries(path: Path) -> Iterator[_Entry]:
-    """The members of a tar, one after the other, checksums checked. Raises _DamagedError at the first fault.
+    """Yield the members of a tar, with verified checksums. Raises _DamagedError at the first fault.
 
-    The forms that programs write: POSIX with its extended headers (pax), and GNU with its long names. A tar without
-    an end is a damaged one: it may have been cut off between two members.
+    Supports the formats in use: POSIX with extended headers (pax), and GNU with long names. A tar without an end marker
+    counts as damaged: it may have been truncated between two members.
     """
     with path.open("rb", buffering=0) as file:
         walk = _walk(file.fileno(), os.fstat(file.fileno()).st_size)
@@ -161,20 +161,20 @@ def _entries(path: Path) -> Iterator[_Entry]:
 
 
 def _walk(file: int, total: int) -> Iterator[_Entry]:
-    """The same, with checksums as they are."""
+    """Yield the members of a tar without verifying checksums."""
     position = start = 0
     heads = b""
     name: bytes | None = None
     long_size: int | None = None
     while (head := os.pread(file, BLOCK_BYTES, position)) != _ZERO_BLOCK:
         if len(head) < BLOCK_BYTES:
-            raise _DamagedError(f"it is cut off at byte {total:,}")
+            raise _DamagedError(f"it is truncated at byte {total:,}")
         heads += head
         kind, offset = head[156], position + BLOCK_BYTES
         size = _number(head[124:136]) if long_size is None or kind not in _FILES else long_size
         position = offset + (0 if kind in _KINDS or kind == _FOLDER else padded(size))
         if position > total:
-            raise _DamagedError(f"it is cut off at byte {total:,}, in a member of {size:,} bytes")
+            raise _DamagedError(f"it is truncated at byte {total:,}, in a member of {size:,} bytes")
         if kind in (_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK):
             if size > _MAX_EXTENDED_BYTES:
                 raise _DamagedError(f"a header of {size:,} bytes at byte {offset:,}")
@@ -186,14 +186,14 @@ def _walk(file: int, total: int) -> Iterator[_Entry]:
                 name = fields.get(b"path", name)
                 long_size = _decimal(fields[b"size"]) if b"size" in fields else long_size
                 if any(key.startswith(b"GNU.sparse") for key in fields):
-                    raise _DamagedError(f"a sparse file at byte {offset:,}; pack it without holes")
+                    raise _DamagedError(f"a sparse file at byte {offset:,}; pack it as a regular file")
         else:
             yield _Entry(_name(head) if name is None else name, kind, start, offset, size, position, heads)
             start, heads, name, long_size = position, b"", None, None
 
 
 def _check(entries: list[_Entry]) -> None:
-    """The checksums of headers, many at once."""
+    """Verify the checksums of many headers at once."""
     heads = b"".join(entry.heads for entry in entries)
     blocks = np.frombuffer(heads, dtype=np.uint8).reshape(-1, BLOCK_BYTES)
     sums = blocks.sum(axis=1, dtype=np.int64) - blocks[:, 148:156].sum(axis=1, dtype=np.int64) + 8 * ord(" ")
@@ -201,8 +201,8 @@ def _check(entries: list[_Entry]) -> None:
     wrong = np.flatnonzero(sums != np.array(stored, dtype=np.int64))
     if len(wrong):
         raise _DamagedError(
-            f"no tar, or a damaged one: header {wrong[0] + 1:,} of those from byte "
-            f"{entries[0].start:,} on does not have its checksum"
+            f"not a tar, or a damaged one: header {wrong[0] + 1:,} of those from byte "
+            f"{entries[0].start:,} on has a wrong checksum"
         )
 
 
@@ -214,24 +214,24 @@ def _name(head: bytes) -> bytes:
 
 
 def _number(field: bytes) -> int:
-    """A number of a header: octal digits or, where these do not suffice, binary with the first bit set."""
+    """Parse a number in a header: octal digits or, for large numbers, binary with the first bit set."""
     try:
         number = int(field.strip(b" \0") or b"0", 8) if field[0] < 128 else int.from_bytes(field[1:], "big")
     except ValueError:
-        raise _DamagedError("no tar, or a damaged one: a header holds no number where one should be") from None
+        raise _DamagedError("not a tar, or a damaged one: a header has an invalid number") from None
     if not 0 <= number < 1 << 62:
-        raise _DamagedError("no tar, or a damaged one: a header holds an impossible number")
+        raise _DamagedError("not a tar, or a damaged one: a header has an impossible number")
     return number
 
 
 def _decimal(field: bytes) -> int:
     if not field.isdigit() or len(field) > 18:
-        raise _DamagedError("an extended header holds no number where one should be")
+        raise _DamagedError("an extended header has an invalid number")
     return int(field)
 
 
 def _pax_fields(block: bytes, offset: int) -> dict[bytes, bytes]:
-    """The records `LENGTH KEY=VALUE\\n` of an extended header."""
+    """Parse the records `LENGTH KEY=VALUE\\n` of an extended header."""
     fields = {}
     while block.strip(b"\0"):
         length, space, rest = block.partition(b" ")

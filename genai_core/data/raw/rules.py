@@ -1,4 +1,4 @@
-"""Which files of a folder are images to take, and which are left out and why; and the class that a path says."""
+"""Which files of a folder are images, which are skipped and why; and the class in a path."""
 
 import os
 import re
@@ -11,32 +11,32 @@ from pathlib import Path
 
 from genai_core.data.raw.formats import IMAGE_EXTENSIONS, Reason
 
-# What systems leave between a person's files.
+# Files that operating systems create.
 _LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
-# Kinds of file that may stand for an image, and the reason for which they are not opened.
+# Kinds of file that may stand for an image, and the reason why they are not opened.
 REFUSED: dict[str, Reason] = {"links": "link", "special files": "special_file"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)
 class Found:
-    """files: paths of images relative to the folder, with "/", sorted whatever order the file system has."""
+    """Result of the search. files: paths of images relative to the folder, with "/", sorted."""
 
     files: tuple[str, ...]
     bad_names: tuple[str, ...]  # image files whose names cannot be written into tables, made printable
-    skipped: dict[str, int]  # what was left out (links, hidden files, other kinds of file) and how often
-    refused: dict[str, Reason]  # of these the links and special files, by path, made printable
-    packs: tuple[str, ...] = ()  # files that hold images, where these are asked for
+    skipped: dict[str, int]  # number of skipped files by kind (links, hidden files, other types)
+    refused: dict[str, Reason]  # the links and special files among them, by path, made printable
+    packs: tuple[str, ...] = ()  # packs, if is_pack was passed
 
 
 def find_images(folder: Path, is_pack: Callable[[str], bool] = lambda _path: False) -> Found:
-    """Every image file below `folder`, by name. Links are followed only to files of the same folder.
+    """Find every image file below `folder`, by name. Links are followed only to files in the same folder.
 
-    is_pack: tells by its path a file that holds images. Raises NotADirectoryError when it is no folder and ValueError
-    when it holds no image file and no pack.
+    is_pack: whether a path is a pack of images. Raises NotADirectoryError when `folder` is not a folder and ValueError
+    when it contains no image file and no pack.
     """
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: expected a folder of images, there is none")
+        raise NotADirectoryError(f"{folder}: expected a folder of images, but it does not exist")
     files: list[str] = []
     bad_names: list[str] = []
     packs: list[str] = []
@@ -58,7 +58,7 @@ def find_images(folder: Path, is_pack: Callable[[str], bool] = lambda _path: Fal
         else:
             skipped[kind_of_file(path)] += 1
     if not files and not bad_names and not packs:
-        raise ValueError(f"{folder}: no image file in it; {accepted_formats()}")
+        raise ValueError(f"{folder}: contains no image files; {accepted_formats()}")
     return Found(
         tuple(sorted(files)), tuple(sorted(bad_names)), dict(sorted(skipped.items())), refused, tuple(sorted(packs))
     )
@@ -69,27 +69,27 @@ def is_image_name(path: str) -> bool:
 
 
 def kind_of_file(path: str) -> str:
-    """What a file that is no image is counted as: .txt files."""
+    """Return the kind under which a skipped file is counted: ".txt files"."""
     return f"{Path(printable(path)).suffix.lower() or 'unnamed'} files"
 
 
 def is_source_note(path: str) -> bool:
-    """Whether a path of data/raw is that of NAME/source.json."""
+    """Whether a path in data/raw is NAME/source.json."""
     return path.count("/") == 1 and path.endswith("/source.json")
 
 
 def accepted_formats() -> str:
-    return f"files that end in {', '.join(sorted(IMAGE_EXTENSIONS))} are taken"
+    return f"supported extensions: {', '.join(sorted(IMAGE_EXTENSIONS))}"
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is hidden or a system's own: .git, ._x.jpg, .DS_Store, __MACOSX."""
+    """Whether a file or folder of this name is hidden or a system file: .git, ._x.jpg, .DS_Store, __MACOSX."""
     return name.startswith(".") or name in _LITTER
 
 
 def is_bad_name(path: str) -> bool:
-    """Whether a path cannot stand in a table: bytes that are no UTF-8, or control characters such as a line's end."""
-    if path.isascii() and path.isprintable():  # nearly all, and quickly told
+    """Whether a path cannot be written into a table: not UTF-8, or control characters such as a newline."""
+    if path.isascii() and path.isprintable():  # the usual case, and cheap to check
         return False
     try:
         path.encode()
@@ -104,32 +104,32 @@ def printable(path: str) -> str:
 
 
 def class_of(path: str) -> str | None:
-    """The class of a file of data/raw: NAME/CLASS/.../file has CLASS, NAME/file has none."""
+    """Return the class of a file in data/raw: CLASS for NAME/CLASS/.../file, None for NAME/file."""
     parts = path.split("/")
-    return sys.intern(parts[1]) if len(parts) > 2 else None  # one string a class, not one an image
+    return sys.intern(parts[1]) if len(parts) > 2 else None  # one string per class, not per image
 
 
 def sorted_runs(paths: Sequence[str], depth: int) -> Iterator[tuple[int, int]]:
-    """(begin, end) of the paths that have their first `depth` folders in common; those in fewer folders one by one.
+    """Yield (begin, end) of paths that share their first `depth` folders; paths in fewer folders one by one.
 
-    paths: sorted. Costs as much as there are such folders.
+    paths: sorted. The cost grows with the number of such folders, not of paths.
     """
     begin = 0
     while begin < len(paths):
         parts = paths[begin].split("/", depth)
-        # All that lies in a/b comes before "a/b0": the sign after "/" is "0".
+        # Everything in a/b sorts before "a/b0": "0" is the character after "/".
         end = bisect_left(paths, "/".join(parts[:depth]) + "0", begin) if len(parts) > depth else begin + 1
         yield begin, end
         begin = end
 
 
 def count_classes(paths: Sequence[str]) -> dict[str, int]:
-    """Images by class, sorted by class; unlabelled ones are left out. Paths are those of data/raw."""
+    """Count images by class, sorted by class; unlabelled ones are skipped. Paths are those of data/raw."""
     return dict(sorted(Counter(name for path in paths if (name := class_of(path)) is not None).items()))
 
 
 def _walk(folder: Path, root: Path, above: str = "") -> Iterator[tuple[str, str | None]]:
-    """(path relative to the root, why it is left out or None) of every file, hidden folders as one."""
+    """Yield (path relative to the root, why it is skipped or None) of every file; a hidden folder counts as one."""
     with os.scandir(folder) as entries:
         for entry in entries:
             path = above + entry.name
@@ -146,7 +146,7 @@ def _walk(folder: Path, root: Path, above: str = "") -> Iterator[tuple[str, str 
 def _is_safe_link(link: Path, root: Path) -> bool:
     try:
         target = link.resolve(strict=True)
-    except (OSError, RuntimeError):  # dangling, or a circle
+    except (OSError, RuntimeError):  # dangling, or a loop
         return False
     return target.is_file() and (target.is_relative_to(root) or _is_cache_object(target))
 

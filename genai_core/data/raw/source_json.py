@@ -1,11 +1,11 @@
-"""data/raw/NAME/source.json: what is to be known of a source beyond its images.
+"""data/raw/NAME/source.json: information about a source beyond its images.
 
     {"schema_version": 1, "split": "test", "origins": [{"address": "https://...", "revision": "..."}]}
 
-`split` says that every image of this folder is for training, or held out: a separation that the source came with. It
-holds for the whole folder, so that it costs the same for ten images and for ten million, stays true while images are
-added or renamed, and can be written by hand. A source with two sides is two folders, NAME.train and NAME.test. Without
-the file, or with null, an image's content decides.
+`split` says that every image of this folder is for training, or held out: a split that the source came with. It applies
+to the whole folder, so it costs the same for ten images and for ten million, stays valid while images are added or
+renamed, and can be written by hand. A source with two splits is two folders, NAME.train and NAME.test. Without the
+file, or with null, an image's content decides.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Origin:
-    """Where images came from. address: without what would let one in; revision: the commit or the content's sha256."""
+    """Where images came from. address: without credentials; revision: the commit or the content's sha256."""
 
     address: str
     revision: str | None
@@ -43,7 +43,7 @@ class SourceNote:
         return self == SourceNote()
 
     def with_origin(self, origin: Origin) -> "SourceNote":
-        """Adding the same again changes nothing, so that the data's version stays."""
+        """Add an origin. Adding the same one again changes nothing, so that the data's version stays."""
         if origin in self.origins:
             return self
         return dataclasses.replace(self, origins=(*self.origins, origin))
@@ -53,19 +53,19 @@ class SourceNote:
 
 
 def read_note(folder: Path) -> SourceNote:
-    """The note of one source, data/raw/NAME; an empty one when there is none. Raises ValueError when it is damaged."""
+    """Read the note of a source, data/raw/NAME; empty if there is none. Raises ValueError when it is damaged."""
     path = folder / SOURCE_FILE
     try:
         values = json.loads(path.read_bytes())
     except FileNotFoundError:
         return SourceNote()
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: no JSON ({error}); restore it with `dvc checkout {folder.parent}`") from None
+        raise ValueError(f"{path}: not JSON ({error}); restore it with `dvc checkout {folder.parent}`") from None
     return _parsed(path, values)
 
 
 def given_sides(raw: Path, files: Sequence[str]) -> GivenSides:
-    """The side that each file's source says (N,). files: relative to `raw`, NAME/..., sorted; raises ValueError."""
+    """Return the split that each file's source states (N,). files: relative to `raw`, sorted. Raises ValueError."""
     sides = np.full(len(files), GIVEN[None], dtype=np.int8)
     for begin, end in sorted_runs(files, 1):
         name, slash, _ = files[begin].partition("/")
@@ -81,10 +81,10 @@ def _parsed(path: Path, values: Any) -> SourceNote:
         raise ValueError(f"{path}: schema_version {values.get('schema_version')}, this code reads {SCHEMA_VERSION}")
     unknown = sorted(set(values) - {"schema_version", "split", "origins"})
     if unknown:
-        raise ValueError(f"{path}: unknown keys {', '.join(unknown)}; known are split and origins")
+        raise ValueError(f"{path}: unknown keys {', '.join(unknown)}; allowed are split and origins")
     split = values.get("split")
     if split is not None and split not in SPLITS:
-        raise ValueError(f"{path}: split {split!r}; allowed are {', '.join(SPLITS)} and null")
+        raise ValueError(f"{path}: split is {split!r}; allowed are {', '.join(SPLITS)} and null")
     try:
         origins = tuple(Origin(**origin) for origin in values.get("origins", []))
     except TypeError:

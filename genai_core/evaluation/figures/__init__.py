@@ -1,1 +1,1 @@
-"""Each figure as a pure formula on float64 arrays, one concept a file."""
+"""Each figure as a pure formula on float64 arrays, one concept per file."""

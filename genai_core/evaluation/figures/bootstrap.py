@@ -1,8 +1,9 @@
-"""How far a figure may be off by the chance of which images were drawn: resamples, intervals, differences.
+"""Uncertainty of a figure due to the sampling of images: resamples, intervals, differences.
 
-Images are drawn again with putting back (Efron 1979). A figure whose expectation depends on the number of different
-images, as the Frechet distance's does, is shifted in every resample by about the same amount; so the resamples are used
-about their own mean: the interval says where the figure would lie on average over other sets of as many images.
+Images are sampled with replacement (Efron 1979). If the expectation of a figure depends on the number of distinct
+images, as with the Frechet distance, every resample is shifted by about the same amount. The resamples are therefore
+used relative to their own mean: the interval says where the figure would lie on average for other sets of as many
+images.
 """
 
 import math
@@ -17,18 +18,18 @@ from genai_core.evaluation.statistics import Float64
 
 @dataclass(frozen=True)
 class Interval:
-    """Both ends of a two-sided interval."""
+    """A two-sided interval."""
 
     low: float
     high: float
 
     def within(self, bounds: "Interval") -> "Interval":
-        """The same interval, cut at `bounds`: a symmetric resampling knows nothing of what a figure cannot be."""
+        """Cut the interval at `bounds`: a symmetric resampling does not know the range of a figure."""
         low, high = (min(max(end, bounds.low), bounds.high) for end in (self.low, self.high))
         return Interval(low, high)
 
 
-# What a figure can be.
+# Range of a figure.
 UNBOUNDED = Interval(-math.inf, math.inf)
 NOT_NEGATIVE = Interval(0.0, math.inf)
 SHARE = Interval(0.0, 1.0)
@@ -36,22 +37,22 @@ SHARE = Interval(0.0, 1.0)
 
 @dataclass(frozen=True)
 class Difference:
-    """First less second figure, and the interval of that; `beyond_noise` when 0 lies outside it."""
+    """First minus second figure, with its interval; `beyond_noise` when 0 lies outside it."""
 
     value: float
     interval: Interval
 
     @property
     def beyond_noise(self) -> bool:
-        """Whether the two figures differ by more than the chance of their images."""
+        """Whether the two figures differ by more than the sampling noise."""
         return not self.interval.low <= 0 <= self.interval.high
 
 
 def resample_weights(total: int, resamples: int, seed: int, strata: npt.NDArray[np.int64] | None = None) -> Float64:
-    """How often each of `total` images is in each resample: (resamples, total), rows summing to `total`.
+    """Return how often each of `total` images is in each resample: (resamples, total), rows summing to `total`.
 
-    strata: (total,) labels whose shares are fixed by design; each label's images are drawn among themselves. The same
-    arguments give the same weights, so two models measured alike are resampled in pairs.
+    strata: (total,) labels whose shares are fixed by design; images are resampled within each label. The same arguments
+    give the same weights, so two models measured alike are resampled in pairs.
     """
     generator = np.random.default_rng(seed)
     groups = np.zeros(total, dtype=np.int64) if strata is None else strata
@@ -69,23 +70,23 @@ def resampled_means(values: npt.NDArray[np.floating] | npt.NDArray[np.bool_], we
 
 
 def centred_interval(value: float, replicates: Float64, confidence: float) -> Interval:
-    """The basic bootstrap interval (Davison and Hinkley 1997, section 5.2) about the replicates' own mean.
+    """Basic bootstrap interval (Davison and Hinkley 1997, section 5.2) about the replicates' own mean.
 
-    replicates: (R,), the figure of each resample. Raises ValueError when there are fewer than two.
+    replicates: (R,), the figure in each resample. Raises ValueError when there are fewer than two.
     """
     if len(replicates) < 2:
-        raise ValueError(f"expected two resamples or more, got {len(replicates)}")
+        raise ValueError(f"expected at least two resamples, got {len(replicates)}")
     centred = replicates - replicates.mean()
     low, high = np.quantile(centred, [(1 + confidence) / 2, (1 - confidence) / 2])
     return Interval(float(value - low), float(value - high))
 
 
 def share_interval(share: float, total: int, confidence: float) -> Interval:
-    """Wilson's interval (1927) of a share of `total` images: it has a width even when none, or all, were found."""
+    """Wilson's interval (1927) for a share of `total` images; its width is not 0 even for a share of 0 or 1."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * np.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    # Rounding would leave 1e-18 where the formula gives 0.
+    # Rounding would give 1e-18 where the formula gives 0.
     low = 0.0 if share == 0 else float(middle - half)
     return Interval(low, 1.0 if share == 1 else float(middle + half))
 
@@ -98,14 +99,14 @@ def paired_difference(
     confidence: float,
     bounds: Interval = UNBOUNDED,
 ) -> Difference:
-    """Of one figure of two models, from resamples of the same images' places: resample r of both has the same seeds.
+    """Difference of one figure of two models, from paired resamples: resample r of both uses the same seeds.
 
-    What both share, such as the latents of the same seeds, cancels. bounds: what the figure can be; the difference is
-    within what that leaves. Raises ValueError when the resamples differ in number.
+    What both share, such as the latents of the same seeds, cancels. bounds: range of the figure; the difference is cut
+    to the range that follows from it. Raises ValueError when the numbers of resamples differ.
     """
     if first_replicates.shape != second_replicates.shape:
         raise ValueError(
-            f"expected as many resamples of both, got {len(first_replicates)} and {len(second_replicates)}"
+            f"expected as many resamples from both, got {len(first_replicates)} and {len(second_replicates)}"
         )
     value = first - second
     interval = centred_interval(value, first_replicates - second_replicates, confidence)

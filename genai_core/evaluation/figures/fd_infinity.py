@@ -1,7 +1,7 @@
-"""The Frechet distance of infinitely many images, extrapolated: without the bias that few images bring.
+"""Frechet distance extrapolated to infinitely many images, which removes the bias of small sets.
 
-Chong and Forsyth 2020, arXiv 1911.07023: the distance of N images is the distance of infinitely many plus, nearly, a
-constant over N.
+Chong and Forsyth 2020, arXiv 1911.07023: the distance of N images is the distance of infinitely many plus, to a good
+approximation, a constant over N.
 """
 
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ class Curve:
     distances: Float64
 
     def at_infinity(self) -> float:
-        """Where the line through the distances over 1/count meets 0. May be slightly negative.
+        """Intercept of the line through the distances over 1/count. May be slightly negative.
 
         Raises ValueError when there are fewer than two different counts.
         """
         if len(np.unique(self.counts)) < 2:
-            raise ValueError(f"a line takes two counts of images or more, got {self.counts.tolist()}")
+            raise ValueError(f"a line needs at least two different counts of images, got {self.counts.tolist()}")
         return float(np.polyfit(1 / self.counts, self.distances, deg=1)[1])
 
 
 def curve_ends(total: int, points: int) -> list[int]:
-    """`points` counts of images from a tenth of all to all, in equal steps; fewer where there are few images."""
+    """Return `points` counts of images from a tenth of all to all, in equal steps; fewer for small sets."""
     first = min(total, max(2, total // 10))
     return sorted({int(count) for count in np.linspace(first, total, points).round()})
 
@@ -45,8 +45,8 @@ def frechet_curve(
 ) -> Curve:
     """Distances of the first ends[0], ends[1], ... of features (N, D), in increasing order.
 
-    The order must be one of chance: each beginning has to be a sample of the whole. weights: (N,), how often each image
-    counts (a resample); None: once. One pass, whatever the number of ends.
+    The images must be in random order, so that each prefix is a sample of the whole. weights: (N,), how often each
+    image counts (a resample); None: once. One pass for any number of ends.
     """
     centre = features.mean(axis=0, dtype=np.float64)
     rows = features.astype(np.float64) - centre
@@ -61,7 +61,7 @@ def frechet_curve(
         total = total + weighted.sum(axis=0)
         products = products + part.T @ weighted
         if count < 2:
-            continue  # a resample may leave out nearly all of a short beginning
+            continue  # a resample may contain almost none of a short prefix
         counts.append(count)
         mean = total / count
         means.append(mean + centre)

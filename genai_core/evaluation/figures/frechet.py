@@ -9,9 +9,9 @@ from genai_core.evaluation.statistics import FeatureStats, Float64
 def frechet_distance(reference: FeatureStats, reference_root: Float64, other: FeatureStats) -> float:
     """Squared Frechet distance between two Gaussians (Heusel et al. 2017, arXiv 1706.08500, eq. 6).
 
-    reference_root: (D, D), square_root(reference.covariance). The trace of the root of the covariances' product is
-    the sum of the roots of its eigenvalues, and root @ covariance @ root has the same ones and is symmetric: that takes
-    one symmetric eigenvalue problem, twenty times faster at D = 2048, and holds for singular covariances too.
+    reference_root: (D, D), square_root(reference.covariance). The trace of the root of the covariances' product is the
+    sum of the roots of its eigenvalues. root @ covariance @ root has the same eigenvalues and is symmetric. So one
+    symmetric eigenvalue problem suffices, twenty times faster at D = 2048; it also works for singular covariances.
     Raises ValueError when D differs.
     """
     if reference.mean.shape != other.mean.shape:
@@ -22,22 +22,22 @@ def frechet_distance(reference: FeatureStats, reference_root: Float64, other: Fe
 def frechet_distances(
     reference: FeatureStats, reference_root: Float64, means: Float64, covariances: Float64
 ) -> Float64:
-    """The same for many Gaussians, means (P, D) and covariances (P, D, D), at once: (P,)."""
+    """Squared Frechet distances of many Gaussians, means (P, D) and covariances (P, D, D), to the reference: (P,)."""
     eigenvalues = np.linalg.eigvalsh(reference_root @ covariances @ reference_root)
     cross = np.sqrt(np.clip(eigenvalues, 0, None)).sum(axis=1)
     differences = means - reference.mean
     traces = np.trace(covariances, axis1=1, axis2=2) + np.trace(reference.covariance)
     distances: Float64 = (differences**2).sum(axis=1) + traces - 2 * cross
-    # Equal sets come out at about -1e-12.
+    # For equal sets, rounding gives about -1e-12.
     return np.clip(distances, 0, None)
 
 
 def frechet_influence(features: npt.NDArray[np.floating], reference: FeatureStats, reference_root: Float64) -> Float64:
-    """By how much, times N, each of N images moves the distance of features (N, D) to the reference: (N,), mean 0.
+    """N times the influence of each of N images on the distance of features (N, D) to the reference: (N,), mean 0.
 
-    The derivative of the distance in the mean is 2 (m - m_r), that in the covariance C is 1 - T, where
-    T = R (R C R)^(-1/2) R, with R the reference's root, is the map of optimal transport (Dowson and Landau 1982;
-    Takatsu 2011). One eigenvalue problem, whatever the number of resamples. Directions without variance are left out.
+    The derivative of the distance is 2 (m - m_r) in the mean and 1 - T in the covariance C. T = R (R C R)^(-1/2) R,
+    with R the reference's root, is the optimal transport map (Dowson and Landau 1982; Takatsu 2011). One eigenvalue
+    problem for any number of resamples. Directions without variance are skipped.
     """
     centred = features.astype(np.float64)
     mean = centred.mean(axis=0)

@@ -1,4 +1,4 @@
-"""Frechet distances of two sets of images to one set of real ones, in the same resamples: what both share cancels."""
+"""Frechet distances of two sets of images to one set of real images in the same resamples: common noise cancels."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from genai_core.evaluation.statistics import FeatureStats, Float64, feature_stat
 
 @dataclass(frozen=True)
 class PairedDistances:
-    """The distances of both sets in each resample (R,); above SOLVED_DIM features about their common mean only."""
+    """Distances of both sets in each resample (R,); above SOLVED_DIM features, only relative to their mean."""
 
     first: Float64
     second: Float64
@@ -26,16 +26,17 @@ def paired_distances(
     weights: Float64,
     real_weights: Float64,
 ) -> PairedDistances:
-    """Of first and second (N, D) to real (M, D), how often each counts in weights (R, N) and real_weights (R, M).
+    """Distances of first and second (N, D) to real (M, D); weights (R, N) and real_weights (R, M) count the images.
 
-    Image i of both sets comes from the same seed, and resample r takes the same seeds and the same real images for
-    both: in the difference of row r what they share is gone. Up to SOLVED_DIM features each resample is solved, above
-    it is linearised in the measured and in the real images. Raises ValueError when the sets do not fit.
+    Image i of both sets comes from the same seed, and resample r uses the same seeds and the same real images for both.
+    What they share cancels in the difference of row r. Up to SOLVED_DIM features each resample is solved exactly;
+    above, the distance is linearised in the measured and in the real images. Raises ValueError when the sets do not
+    fit.
     """
     if first.shape != second.shape or first.shape[1] != real.shape[1]:
         raise ValueError(
-            f"expected as many images of both sets, in features of one dimension, got {first.shape}, {second.shape} "
-            f"and real ones {real.shape}"
+            f"expected as many images in both sets and features of one dimension, got {first.shape}, {second.shape} "
+            f"and real images {real.shape}"
         )
     if first.shape[1] > SOLVED_DIM:
         found = [_linearised(features, real, weights, real_weights) for features in (first, second)]
@@ -55,16 +56,16 @@ class ResampledStats:
 
 
 def resampled_stats(features: npt.NDArray[np.floating], weights: Float64) -> ResampledStats:
-    """Of features (N, D), how often each counts in weights (R, N); unbiased.
+    """Fit a Gaussian to each resample of features (N, D), weights (R, N); covariances are unbiased.
 
-    Each image's products of features are computed once, and the resamples are matrix products of the weights with
-    them: an order of magnitude faster than R covariances. Raises ValueError for resamples of fewer than two images.
+    The products of each image's features are computed once; resamples are matrix products of the weights with them.
+    That is an order of magnitude faster than R covariances. Raises ValueError for resamples of fewer than two images.
     """
     totals = weights.sum(axis=1)
     if totals.min() < 2:
-        raise ValueError(f"expected two images or more a resample, got {totals.min():g}")
+        raise ValueError(f"expected at least two images per resample, got {totals.min():g}")
     dim = features.shape[1]
-    centre = features.mean(axis=0, dtype=np.float64)  # so that taking the means off costs no digits
+    centre = features.mean(axis=0, dtype=np.float64)  # so that subtracting the means costs no precision
     rows, columns = np.triu_indices(dim)
     means, products = np.zeros((len(weights), dim)), np.zeros((len(weights), len(rows)))
     for chunk in chunks(len(features), row_values=len(rows)):
@@ -87,7 +88,7 @@ def _square_roots(covariances: Float64) -> Float64:
 
 
 def _distances(reference: ResampledStats, roots: Float64, other: ResampledStats) -> Float64:
-    """As frechet_distances, each resample to its own reference."""
+    """Frechet distances, each resample to its own reference: (R,)."""
     eigenvalues = np.linalg.eigvalsh(roots @ other.covariances @ roots)
     cross = np.sqrt(np.clip(eigenvalues, 0, None)).sum(axis=1)
     traces = np.trace(reference.covariances + other.covariances, axis1=1, axis2=2)
@@ -98,7 +99,7 @@ def _distances(reference: ResampledStats, roots: Float64, other: ResampledStats)
 def _linearised(
     features: npt.NDArray[np.floating], real: npt.NDArray[np.floating], own: Float64, of_real: Float64
 ) -> Float64:
-    """The distance is the same read from either side, so that the real images' influence is that of the other set's."""
+    """Linearised distances: the distance is symmetric, so real images contribute their influence in the same way."""
     distances: Float64 = own @ _influence(features, feature_stats(real)) / len(features) + of_real @ _influence(
         real, feature_stats(features)
     ) / len(real)

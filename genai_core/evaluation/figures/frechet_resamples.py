@@ -1,4 +1,4 @@
-"""Frechet distances of resamples: each solved where that is cheap, else linearised."""
+"""Frechet distances of resamples: solved exactly where cheap, else linearised."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,8 @@ from genai_core.evaluation.figures.frechet import frechet_influence
 from genai_core.evaluation.statistics import FeatureStats, Float64
 
 # Up to this dimension each resample's eigenvalue problem is solved: 200 resamples of 10,000 images take about 10 s at
-# 256 features. At 2048 each would take a second; one larger problem, with vectors, gives the first-order term instead.
+# 256 features. At 2048 features each would take a second. There, one larger problem with eigenvectors gives the
+# first-order term.
 SOLVED_DIM = 256
 
 
@@ -19,7 +20,7 @@ def resampled_curves(
     reference_root: Float64,
     weights: Float64,
 ) -> list[Curve] | None:
-    """The curve of each resample, weights (R, N), or None above SOLVED_DIM features."""
+    """Return the curve of each resample, weights (R, N), or None above SOLVED_DIM features."""
     if features.shape[1] > SOLVED_DIM:
         return None
     return [frechet_curve(features, ends, reference, reference_root, row) for row in weights]
@@ -28,10 +29,10 @@ def resampled_curves(
 def resampled_distances(
     features: npt.NDArray[np.floating], reference: FeatureStats, reference_root: Float64, weights: Float64
 ) -> Float64:
-    """The distance of each resample of features (N, D), weights (R, N): (R,).
+    """Return the distance of each resample of features (N, D), weights (R, N): (R,).
 
-    Above SOLVED_DIM about their common mean only (the infinitesimal jackknife, Efron 1982, chapter 6): one
-    eigenvalue problem in all, whatever R.
+    Above SOLVED_DIM, only relative to their common mean (the infinitesimal jackknife, Efron 1982, chapter 6): one
+    eigenvalue problem in total for any R.
     """
     curves = resampled_curves(features, [len(features)], reference, reference_root, weights)
     if curves is not None:

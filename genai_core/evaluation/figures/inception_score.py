@@ -1,4 +1,4 @@
-"""Inception score, and whether images show the class that was asked for: figures of a classifier's logits."""
+"""Inception score and label agreement: figures from a classifier's logits."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from genai_core.evaluation.statistics import Float64
 
-LEAST_SPLIT_IMAGES = 2  # one image is like the mean of itself: its score is 1, whatever it shows
+LEAST_SPLIT_IMAGES = 2  # a single image equals its own mean: its score is always 1
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ def inception_score(logits: npt.NDArray[np.floating], splits: int) -> InceptionS
     """Inception score of logits (N, K) (Salimans et al. 2016, arXiv 1606.03498), over consecutive, near-equal splits.
 
     Computed in logarithms, so that confident logits do not give 0 times minus infinity. Raises ValueError when there
-    are fewer than LEAST_SPLIT_IMAGES images a split.
+    are fewer than LEAST_SPLIT_IMAGES images per split.
     """
     if splits < 1 or len(logits) < LEAST_SPLIT_IMAGES * splits:
         raise ValueError(
-            f"expected {LEAST_SPLIT_IMAGES} images or more a split, got {len(logits)} images and {splits} splits"
+            f"expected at least {LEAST_SPLIT_IMAGES} images per split, got {len(logits)} images and {splits} splits"
         )
     scores = [_split_score(part) for part in np.array_split(logits.astype(np.float64), splits)]
     return InceptionScore(float(np.mean(scores)), float(np.std(scores)))
@@ -48,9 +48,9 @@ def resampled_inception_scores(logits: npt.NDArray[np.floating], weights: Float6
 
 
 def label_agreement(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Whether each image's likeliest class, by logits (N, K), is the one that was asked for, labels (N,): (N,)."""
+    """Whether each image's most likely class, by logits (N, K), is the requested one, labels (N,): (N,)."""
     if len(logits) != len(labels):
-        raise ValueError(f"expected one label an image, got {len(logits)} images and {len(labels)} labels")
+        raise ValueError(f"expected one label per image, got {len(logits)} images and {len(labels)} labels")
     agreed: npt.NDArray[np.bool_] = logits.argmax(axis=1) == labels
     return agreed
 
@@ -62,7 +62,7 @@ def log_softmax(logits: Float64) -> Float64:
 
 
 def _split_score(logits: Float64) -> float:
-    """exp of the mean KL divergence between the classes of an image and the classes of all."""
+    """exp of the mean KL divergence from the marginal class distribution to each image's."""
     log_p = log_softmax(logits)
     log_marginal = _log_sum_exp(log_p, axis=0) - np.log(len(logits))
     divergence = (np.exp(log_p) * (log_p - log_marginal)).sum(axis=1)

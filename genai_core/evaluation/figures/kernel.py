@@ -1,7 +1,7 @@
 """Kernel distance: the unbiased squared maximum mean discrepancy with the cubic kernel (x . y / D + 1)^3.
 
-Binkowski et al. 2018, arXiv 1801.01401; unbiased estimator: Gretton et al. 2012, eq. 3. Unlike the Frechet distance its
-expectation does not depend on the number of images, so it may come out slightly negative.
+Binkowski et al. 2018, arXiv 1801.01401; unbiased estimator: Gretton et al. 2012, eq. 3. Unlike the Frechet distance,
+its expectation does not depend on the number of images, so it may be slightly negative.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from genai_core.evaluation.statistics import Float64
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """The estimate, and by how much, times N, each of the N images moves it: influence (N,), mean 0."""
+    """The estimate, and N times the influence of each of the N images on it: influence (N,), mean 0."""
 
     value: float
     influence: Float64
@@ -32,10 +32,9 @@ class SubsetKernelDistance:
 def kernel_distance(
     features: npt.NDArray[np.floating], real: npt.NDArray[np.floating], real_similarity: float
 ) -> KernelDistance:
-    """Of features (N, D) to real ones (M, D), over all pairs, in chunks of bounded memory.
+    """Kernel distance of features (N, D) to real ones (M, D), over all pairs, in chunks of bounded memory.
 
-    real_similarity: mean_similarity(real), which is the same for every model. Raises ValueError when N < 2 or D
-    differs.
+    real_similarity: mean_similarity(real), shared by all models. Raises ValueError when N < 2 or D differs.
     """
     check_pair(features, real)
     within = _row_sums(features, features) - _kernel_diagonal(features)
@@ -49,7 +48,7 @@ def kernel_distance(
 def mean_similarity(features: npt.NDArray[np.floating]) -> float:
     """Mean of the kernel over all pairs of different images of features (N, D). Raises ValueError when N < 2."""
     if features.ndim != 2 or len(features) < 2:
-        raise ValueError(f"expected features (N, D) of two images or more, got shape {features.shape}")
+        raise ValueError(f"expected features (N, D) of at least two images, got shape {features.shape}")
     sums = _row_sums(features, features) - _kernel_diagonal(features)
     return float(sums.mean() / (len(features) - 1))
 
@@ -62,7 +61,7 @@ def subset_kernel_distance(
     subset_images: int,
     seed: int,
 ) -> SubsetKernelDistance:
-    """Mean over `subsets` pairs of random subsets of `subset_images` each, drawn without putting back.
+    """Mean over `subsets` pairs of random subsets of `subset_images` each, sampled without replacement.
 
     Raises ValueError when a set has fewer images than a subset.
     """
@@ -79,15 +78,17 @@ def subset_kernel_distance(
 
 
 def check_pair(features: npt.NDArray[np.floating], real: npt.NDArray[np.floating]) -> None:
-    """Raises ValueError unless these are two sets (N, D) and (M, D) of two images or more."""
+    """Raise ValueError unless these are sets (N, D) and (M, D) of at least two images each."""
     if features.ndim != 2 or real.ndim != 2 or features.shape[1] != real.shape[1]:
-        raise ValueError(f"expected features (N, D) and (M, D) of one dimension, got {features.shape} and {real.shape}")
+        raise ValueError(
+            f"expected features (N, D) and (M, D) of the same dimension, got {features.shape}, {real.shape}"
+        )
     if min(len(features), len(real)) < 2:
-        raise ValueError(f"expected two images or more in each set, got {len(features)} and {len(real)}")
+        raise ValueError(f"expected at least two images in each set, got {len(features)} and {len(real)}")
 
 
 def _row_sums(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Float64:
-    """For each row of a (N, D) the sum of its kernel with all rows of b (M, D): (N,)."""
+    """Sum of the kernel of each row of a (N, D) with all rows of b (M, D): (N,)."""
     other = b.astype(np.float64).T / a.shape[1]
     parts = [
         ((a[chunk].astype(np.float64) @ other + 1) ** 3).sum(axis=1) for chunk in chunks(len(a), row_values=len(b))

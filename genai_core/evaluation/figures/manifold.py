@@ -1,4 +1,4 @@
-"""Precision and recall, density and coverage: how two sets of features overlap, by balls around their points."""
+"""Precision and recall, density and coverage: overlap of two sets of features, by balls around their points."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from genai_core.evaluation.figures.kernel import check_pair
 from genai_core.evaluation.figures.neighbours import nearest, squared_distances
 from genai_core.evaluation.statistics import Float64
 
-# A point on the edge of a ball is inside; its distance, computed twice, differs in the last digits.
+# A point on the edge of a ball counts as inside; its distance, computed twice, differs in the last digits.
 EDGE = 1 + 1e-9
 
 Flags = npt.NDArray[np.bool_]
@@ -30,10 +30,10 @@ class Manifold:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Image by image, so that a mean is a figure and a resample of it another.
+    """Results per image, so that a figure is their mean and a resample is a weighted mean.
 
     precise    (N,) the generated image lies in the ball of a real one
-    density    (N,) real balls that it lies in, over k
+    density    (N,) number of real balls it lies in, divided by k
     recalled   (M,) the real image lies in the ball of a generated one
     covered    (M,) a generated image lies in the ball of the real one
     """
@@ -45,7 +45,7 @@ class Overlap:
 
 
 def manifold(features: npt.NDArray[np.floating], precision_neighbours: int, density_neighbours: int) -> Manifold:
-    """The balls around features (N, D). Raises ValueError when there are no more images than neighbours."""
+    """Return the balls around features (N, D). Raises ValueError when there are no more images than neighbours."""
     distances = nearest(features, k=max(precision_neighbours, density_neighbours)).distances
     return Manifold(
         features, distances[:, precision_neighbours - 1], distances[:, density_neighbours - 1], density_neighbours
@@ -53,10 +53,10 @@ def manifold(features: npt.NDArray[np.floating], precision_neighbours: int, dens
 
 
 def overlap(generated: Manifold, real: Manifold) -> Overlap:
-    """One pass over the distances between both sets.
+    """Compare two sets in one pass over the distances between them.
 
     Precision and recall: Kynkaanniemi et al. 2019, arXiv 1904.06991, eq. 1 and 2. Density and coverage: Naeem et al.
-    2020, arXiv 2002.09797, eq. 4 and 6; there a point on the edge of a ball is outside, here inside.
+    2020, arXiv 2002.09797, eq. 4 and 6; in the paper a point on the edge of a ball is outside, here inside.
     """
     check_pair(generated.features, real.features)
     precise = np.empty(len(generated.features), dtype=bool)

@@ -1,4 +1,4 @@
-"""Copies: of training images (memorisation), and of each other (mode collapse)."""
+"""Near copies: of training images (memorisation), and of each other (mode collapse)."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from genai_core.evaluation.figures.neighbours import nearest
 from genai_core.evaluation.statistics import Float64
 
-# Of the usual distance: float32 features of the same image in batches of two sizes differ by less.
+# Share of the usual distance: float32 features of one image differ by less when the batch size changes.
 SAME_SHARE = 1e-4
 
 Flags = npt.NDArray[np.bool_]
@@ -24,16 +24,16 @@ class NearCopies:
     threshold: float
 
     def closest(self, pairs: int) -> npt.NDArray[np.int64]:
-        """The samples (pairs,) whose nearest image is closest, closest first."""
+        """Return the samples (pairs,) with the closest nearest images, closest first."""
         return np.argsort(self.distances, kind="stable")[:pairs].astype(np.int64)
 
 
 def within(features: npt.NDArray[np.floating], points: npt.NDArray[np.floating] | None, limit: float) -> NearCopies:
-    """Samples (N, D) within `limit` of a point (M, D); points None: of another sample.
+    """Find samples (N, D) within `limit` of a point (M, D); points None: of another sample.
 
-    To find copies of training images, the points are those and the limit is the threshold of held-out images' distances
-    to them. To find samples that are all the same, the limit is the threshold of real images' distances to each other;
-    nearest neighbours are the closer the more images there are, so of as many.
+    To find copies of training images, pass these as points and the threshold of held-out images' distances to them. To
+    find near-identical samples, use the threshold of real images' distances to each other. Nearest neighbours are
+    closer the more images there are, so take that threshold from as many images.
     """
     found = nearest(features, points)
     distances = found.distances[:, 0]
@@ -41,7 +41,7 @@ def within(features: npt.NDArray[np.floating], points: npt.NDArray[np.floating] 
 
 
 def threshold(real_distances: Float64, percentile: float) -> float:
-    """The distance up to which an image is a near copy: `percentile` of a hundred real images are as near (N,).
+    """Return the distance below which an image is a near copy: `percentile` percent of real images (N,) are closer.
 
     Never 0, so that rounding hides no exact copy.
     """

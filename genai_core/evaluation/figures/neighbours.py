@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from genai_core.evaluation.statistics import Float64
 
-CHUNK_VALUES = 8_000_000  # float64 numbers of one chunk: 64 MB
+CHUNK_VALUES = 8_000_000  # float64 values per chunk: 64 MB
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class Neighbours:
 def nearest(
     queries: npt.NDArray[np.floating], points: npt.NDArray[np.floating] | None = None, k: int = 1
 ) -> Neighbours:
-    """The k nearest of points (M, D) for each of queries (N, D), Euclidean.
+    """Find the k nearest of points (M, D) for each of queries (N, D), Euclidean.
 
-    points None: among the queries themselves, each but itself. Raises ValueError when there are fewer than k points.
+    points None: among the queries, excluding the query itself. Raises ValueError when there are fewer than k points.
     """
     among = queries if points is None else points
     available = len(among) - (points is None)
     if not 1 <= k <= available:
-        raise ValueError(f"expected {k} neighbours or more to choose from, got {available} images")
+        raise ValueError(f"expected at least {k} neighbours to choose from, got {available} images")
     distances, index = np.empty((len(queries), k)), np.empty((len(queries), k), dtype=np.int64)
     for chunk, squared in squared_distances(queries, among):
         if points is None:
@@ -37,7 +37,7 @@ def nearest(
             squared[rows, rows + chunk.start] = np.inf
         found = np.argpartition(squared, k - 1, axis=1)[:, :k]
         values = np.take_along_axis(squared, found, axis=1)
-        order = np.lexsort((found, values), axis=1)  # of equal distances the lower index first
+        order = np.lexsort((found, values), axis=1)  # with equal distances, the lower index first
         index[chunk] = np.take_along_axis(found, order, axis=1)
         distances[chunk] = np.sqrt(np.take_along_axis(values, order, axis=1))
     return Neighbours(distances, index)
@@ -49,8 +49,8 @@ def radii(features: npt.NDArray[np.floating], k: int) -> Float64:
 
 
 def squared_distances(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Iterator[tuple[slice, Float64]]:
-    """Squared distances of a (N, D) to b (M, D), a chunk of rows at a time: (rows, (chunk, M))."""
-    # About the common mean, so that an offset costs no digits.
+    """Yield squared distances of a (N, D) to b (M, D), a chunk of rows at a time: (rows, (chunk, M))."""
+    # Relative to the mean of b, so that an offset costs no precision.
     centre = b.mean(axis=0, dtype=np.float64)
     other = b.astype(np.float64) - centre
     other_squares = (other**2).sum(axis=1)
@@ -65,7 +65,7 @@ def squared_distances(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) 
 
 
 def chunks(rows: int, row_values: int) -> Iterator[slice]:
-    """Slices of `rows` rows, each of about CHUNK_VALUES values at most."""
+    """Yield slices of `rows` rows, each of at most about CHUNK_VALUES values."""
     step = max(1, CHUNK_VALUES // max(1, row_values))
     for begin in range(0, rows, step):
         yield slice(begin, min(begin + step, rows))

@@ -5,7 +5,7 @@
     fd.update(generated_images, real=False)
     fd.compute()
 
-State is float64 whatever the features are, summed or gathered over processes by torchmetrics.
+State is always float64, and torchmetrics sums or gathers it over processes.
 """
 
 from genai_core.evaluation.torch_metrics.frechet import FrechetDistance

@@ -1,4 +1,4 @@
-"""From images to checked features, what all metrics share, and the sets of features that pairwise figures keep."""
+"""Parts shared by all metrics: checked features, and feature sets for pairwise figures."""
 
 import warnings
 from collections.abc import Callable
@@ -15,13 +15,13 @@ FeatureExtractor = Callable[[Tensor], Tensor]
 
 @torch.no_grad()
 def checked_features(extractor: FeatureExtractor, images: Tensor, feature_dim: int | None = None) -> Tensor:
-    """Features (N, D) float64 of images (N, C, H, W) uint8.
+    """Return features (N, D) float64 of images (N, C, H, W) uint8.
 
-    Raises TypeError or ValueError when the images are no uint8 (N, C, H, W), or the features are not (N, D) or finite.
+    Raises TypeError or ValueError when the images are not uint8 (N, C, H, W), or the features are not (N, D) or finite.
     """
     if images.dtype != torch.uint8:
         raise TypeError(
-            f"expected uint8 images from 0 to 255, got {images.dtype}; convert them, for values from 0 to 1 by "
+            f"expected uint8 images from 0 to 255, got {images.dtype}; convert values from 0 to 1 by "
             "(x * 255).round().to(torch.uint8)"
         )
     if images.ndim != 4 or images.shape[1] not in (1, 3):
@@ -29,36 +29,36 @@ def checked_features(extractor: FeatureExtractor, images: Tensor, feature_dim: i
     features = extractor(images)
     if features.ndim != 2 or len(features) != len(images) or feature_dim not in (None, features.shape[1]):
         raise ValueError(
-            f"expected features ({len(images)}, {feature_dim or 'D'}) of the extractor, got {tuple(features.shape)}"
+            f"expected features ({len(images)}, {feature_dim or 'D'}) from the extractor, got {tuple(features.shape)}"
         )
     if not torch.isfinite(features).all():
-        raise ValueError("the extractor gave features that are not finite")
+        raise ValueError("the extractor returned non-finite features")
     return features.double()
 
 
 class SetMetric(Metric):
-    """A figure of whole sets of images, in the features of `extractor`: it is updated, and computed at the end."""
+    """A figure of whole sets of images, in the features of `extractor`: call update, then compute at the end."""
 
     is_differentiable = False
     full_state_update = False
 
     def __init__(self, extractor: FeatureExtractor, **kwargs: Any) -> None:
-        # torchmetrics keeps a result over merge_state() and load_state_dict().
+        # torchmetrics would keep a cached result across merge_state() and load_state_dict().
         super().__init__(**{"compute_with_cache": False, **kwargs})
         self.extractor = extractor
 
     def forward(self, *_args: Any, **_kwargs: Any) -> Any:
-        """Raises RuntimeError: torchmetrics would compute the figure of the batch alone, which has none."""
+        """Raise RuntimeError: torchmetrics would compute the figure of one batch, which is meaningless."""
         raise RuntimeError(
             f"{type(self).__name__} is a figure of whole sets of images; call update() with each batch, then compute()"
         )
 
     def numbers(self, *values: float) -> list[Tensor]:
-        """Each value as a float64 tensor where the state is."""
+        """Return each value as a float64 tensor on the state's device."""
         return [torch.tensor(float(value), dtype=torch.float64, device=self.device) for value in values]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Any = ()) -> "SetMetric":
-        """Move the state with the module, but keep its type: `.to(torch.float16)` of a model would round the sums."""
+        """Move the state with the module, but keep its dtype: a model's `.to(torch.float16)` would round the sums."""
         super()._apply(fn, exclude_state=[*self._defaults, *exclude_state])
         for name in self._defaults.keys() - set(exclude_state):
             setattr(self, name, _moved(getattr(self, name), self.device))
@@ -71,9 +71,9 @@ def _moved(state: Any, device: torch.device) -> Any:
 
 
 class FeatureSets(SetMetric):
-    """Keeps the features of real and of other images, as they came, up to `max_images` of each in each process.
+    """Stores the features of real and of other images, up to `max_images` of each per process.
 
-    Memory is at most 2 * max_images * D numbers of 4 bytes a process; further images are left out, with a warning.
+    Memory per process: at most 2 * max_images * D values of 4 bytes. Further images are skipped, with a warning.
     """
 
     higher_is_better: bool | None = None
@@ -88,19 +88,19 @@ class FeatureSets(SetMetric):
         self.add_state("other_features", [], dist_reduce_fx="cat")
 
     def update(self, images: Tensor, real: bool) -> None:
-        """images: (N, C, H, W) uint8 of the real set, or of the other one."""
+        """Add images (N, C, H, W) uint8 to the real set, or to the other one."""
         kept = self.real_features if real else self.other_features
         room = self.max_images - sum(len(part) for part in kept)
         if room < len(images):
             warnings.warn(
-                f"{type(self).__name__} keeps {self.max_images} images of a set, further ones are left out",
+                f"{type(self).__name__} stores {self.max_images} images per set; further images are skipped",
                 stacklevel=2,
             )
         if room > 0:
             kept.append(checked_features(self.extractor, images[:room]).float())
 
     def sets(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """(real, other), each (N, D). Raises RuntimeError when one is empty."""
+        """Return (real, other), each (N, D). Raises RuntimeError when one is empty."""
         found = []
         for name, parts in (("real", self.real_features), ("other", self.other_features)):
             # After a sync the list is one tensor.

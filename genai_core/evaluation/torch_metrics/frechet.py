@@ -1,4 +1,4 @@
-"""Frechet distance with flat memory: sums in float64."""
+"""Frechet distance with constant memory: sums in float64."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from genai_core.evaluation.torch_metrics.features import FeatureExtractor, SetMe
 class FrechetDistance(SetMetric):
     """Frechet distance between the Gaussians of two sets of images, in the features of `extractor`.
 
-    extractor: maps images (N, C, H, W) uint8 to features (N, feature_dim). With Inception's pooled features of the
-    standard resize this is FID. With reset_real=False the real images stay over reset(), and their root is kept: each
-    further compute() costs one symmetric eigenvalue problem on the CPU.
+    extractor: maps images (N, C, H, W) uint8 to features (N, feature_dim). With Inception's pooled features and the
+    standard resize this is FID. With reset_real=False the real images and their root survive reset(): each further
+    compute() costs one symmetric eigenvalue problem on the CPU.
     """
 
     higher_is_better = False
@@ -32,7 +32,7 @@ class FrechetDistance(SetMetric):
         super().__init__(extractor, **kwargs)
         self.feature_dim = feature_dim
         self.reset_real = reset_real
-        # A covariance and its root: whatever brings another covariance, reset() or merge_state() among it, is noticed.
+        # A covariance and its root. Any change of the covariance, also by reset() or merge_state(), invalidates it.
         self._rooted: tuple[Float64, Float64] | None = None
         for name in ("real", "other"):
             self.add_state(f"{name}_count", torch.tensor(0), dist_reduce_fx="sum")
@@ -41,7 +41,7 @@ class FrechetDistance(SetMetric):
             self.add_state(f"{name}_products", products, dist_reduce_fx="sum")
 
     def update(self, images: Tensor, real: bool) -> None:
-        """images: (N, C, H, W) uint8 of the real set, or of the other one."""
+        """Add images (N, C, H, W) uint8 to the real set, or to the other one."""
         features = checked_features(self.extractor, images, self.feature_dim)
         if real:
             self.real_count += len(features)
@@ -53,10 +53,10 @@ class FrechetDistance(SetMetric):
             self.other_products += features.T @ features
 
     def compute(self) -> Tensor:
-        """The squared distance, float64. Raises RuntimeError when a set has fewer than two images."""
+        """Return the squared distance, float64. Raises RuntimeError when a set has fewer than two images."""
         for name, count in (("real", self.real_count), ("other", self.other_count)):
             if int(count) < 2:
-                raise RuntimeError(f"expected two {name} images or more, got {int(count)}")
+                raise RuntimeError(f"expected at least two {name} images, got {int(count)}")
         real = _stats(self.real_count, self.real_sum, self.real_products)
         other = _stats(self.other_count, self.other_sum, self.other_products)
         if self._rooted is None or not np.array_equal(self._rooted[0], real.covariance):
@@ -65,7 +65,7 @@ class FrechetDistance(SetMetric):
         return distance
 
     def reset(self) -> None:
-        """Forget the images, or with reset_real=False all but the real ones."""
+        """Forget all images or, with reset_real=False, all but the real ones."""
         kept = (self.real_count, self.real_sum, self.real_products)
         super().reset()
         if not self.reset_real:

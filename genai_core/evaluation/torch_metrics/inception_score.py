@@ -1,4 +1,4 @@
-"""Inception score with flat memory: sums of probabilities and entropies in float64."""
+"""Inception score with constant memory: sums of probabilities and entropies in float64."""
 
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ class InceptionScore(SetMetric):
     """Inception score of images, from the logits of a classifier.
 
     extractor: maps images (N, C, H, W) uint8 to logits (N, classes). Image i of a process belongs to split i modulo
-    `splits`, as how many will come is not known; the published form takes consecutive parts.
+    `splits`, because the total is not known in advance; the published form uses consecutive parts.
     """
 
     higher_is_better = True
@@ -39,21 +39,21 @@ class InceptionScore(SetMetric):
         self.add_state("seen", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, images: Tensor) -> None:
-        """images: (N, C, H, W) uint8."""
+        """Add images (N, C, H, W) uint8."""
         log_p = checked_features(self.extractor, images, self.classes).log_softmax(dim=1)
         p = log_p.exp()
         split = (int(self.seen) + torch.arange(len(images), device=p.device)) % self.splits
         self.counts.index_add_(0, split, torch.ones_like(p[:, 0]))
         self.probabilities.index_add_(0, split, p)
-        # An underflown probability is 0, and 0 log 0 is 0.
+        # A probability that underflows is 0, and 0 log 0 is 0.
         self.negative_entropies.index_add_(0, split, (p * log_p.clamp(min=-1e9)).sum(dim=1))
         self.seen += len(images)
 
     def compute(self) -> Score:
-        """The score. Raises RuntimeError when a split has fewer than LEAST_SPLIT_IMAGES images."""
+        """Return the score. Raises RuntimeError when a split has fewer than LEAST_SPLIT_IMAGES images."""
         if (self.counts < LEAST_SPLIT_IMAGES).any():
             raise RuntimeError(
-                f"expected {LEAST_SPLIT_IMAGES} images or more in each of {self.splits} splits, got {int(self.seen)} "
+                f"expected at least {LEAST_SPLIT_IMAGES} images in each of {self.splits} splits, got {int(self.seen)} "
                 "images"
             )
         marginal = self.probabilities / self.counts[:, None]

@@ -19,7 +19,7 @@ class KernelDistance(FeatureSets):
     """Squared maximum mean discrepancy with the cubic kernel (Binkowski et al. 2018), over random subsets by `seed`.
 
     extractor: maps images (N, C, H, W) uint8 to features (N, D). The same images in the same order give the same value;
-    with subset_images as many as there are, in any order.
+    if subset_images is the number of images, in any order.
     """
 
     higher_is_better = False
@@ -31,7 +31,7 @@ class KernelDistance(FeatureSets):
         self.subsets, self.subset_images, self.seed = subsets, subset_images, seed
 
     def compute(self) -> Distance:
-        """The distance. Raises ValueError when a set has fewer images than a subset."""
+        """Return the distance. Raises ValueError when a set has fewer images than a subset."""
         real, other = self.sets()
         found = subset_kernel_distance(
             other, real, subsets=self.subsets, subset_images=self.subset_images, seed=self.seed

@@ -9,14 +9,14 @@ from genai_core.evaluation.torch_metrics.features import FeatureExtractor, Featu
 
 
 class Precision(NamedTuple):
-    """Share of the other images among the real ones, and share of the real ones among the others, float64."""
+    """Share of the other images inside real balls, and share of the real images inside others' balls, float64."""
 
     precision: Tensor
     recall: Tensor
 
 
 class Density(NamedTuple):
-    """Real balls that an image lies in over k, and share of the real balls that hold one, float64."""
+    """Number of real balls that contain an image, over k, and share of real balls that contain one, float64."""
 
     density: Tensor
     coverage: Tensor
@@ -32,7 +32,7 @@ class PrecisionRecall(FeatureSets):
         self.neighbours = neighbours
 
     def compute(self) -> Precision:
-        """Both shares. Raises ValueError when a set has no more images than neighbours."""
+        """Return both shares. Raises ValueError when a set has no more images than neighbours."""
         found = _overlap(self, self.neighbours)
         return Precision(*self.numbers(found.precise.mean(), found.recalled.mean()))
 
@@ -47,7 +47,7 @@ class DensityCoverage(FeatureSets):
         self.neighbours = neighbours
 
     def compute(self) -> Density:
-        """Both figures. Raises ValueError when a set has no more images than neighbours."""
+        """Return both figures. Raises ValueError when a set has no more images than neighbours."""
         found = _overlap(self, self.neighbours)
         return Density(*self.numbers(found.density.mean(), found.covered.mean()))
 

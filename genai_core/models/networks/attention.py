@@ -1,4 +1,4 @@
-"""Attention, in the number format that is quick for it."""
+"""Attention in the faster number format."""
 
 import torch
 from torch import Tensor
@@ -6,9 +6,9 @@ from torch.nn import functional
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool = False) -> Tensor:
-    """Scaled dot-product attention (Vaswani et al. 2017, eq. 1); all (B, heads, length, channels), and so the result.
+    """Scaled dot-product attention (Vaswani et al. 2017, eq. 1); all (B, heads, length, channels), as the result.
 
-    On a processor in float32, whatever autocast says: the bf16 kernel's backward pass takes four to ten times as long.
+    On a CPU always in float32, regardless of autocast: the bf16 kernel's backward pass takes four to ten times as long.
     """
     if query.device.type != "cpu":
         return functional.scaled_dot_product_attention(query, key, value, is_causal=is_causal)

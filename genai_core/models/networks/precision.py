@@ -6,6 +6,6 @@ import torch
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Within it operations take the format of their inputs, whatever autocast says outside."""
-    # The meta device, on which operations are counted, has no autocast that could be switched off.
+    """Disable autocast in the body, so that operations use the format of their inputs."""
+    # The meta device, used for counting operations, has no autocast to disable.
     return torch.autocast(device.type, enabled=False) if device.type != "meta" else nullcontext()

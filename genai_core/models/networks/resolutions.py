@@ -1,14 +1,15 @@
-"""At which resolutions a network works, for an image of a given size."""
+"""Resolutions and channels of a network's levels for a given image size."""
 
 
 def resolutions(image_size: int) -> tuple[int, ...]:
-    """The feature maps' sides from the finest to the coarsest: half the image, then halves while even and 8 or more.
+    """Return the feature maps' sides, finest first: half the image, halved further while even and at least 8.
 
-    The finest is half the image: at full resolution a convolution costs four times as much, and adds little.
-    16 -> (8, 4), 28 -> (14, 7), 64 -> (32, 16, 8, 4). Raises ValueError unless image_size is a multiple of 4 from 8 on.
+    The finest is half the image, because convolutions at full resolution cost four times as much and add little.
+    16 -> (8, 4), 28 -> (14, 7), 64 -> (32, 16, 8, 4). Raises ValueError unless image_size is a multiple of 4 and at
+    least 8.
     """
     if image_size < 8 or image_size % 4:
-        raise ValueError(f"data.image_size: got {image_size}; allowed: a multiple of 4 from 8 on")
+        raise ValueError(f"data.image_size: got {image_size}; allowed: a multiple of 4, at least 8")
     sides = [image_size // 2]
     while sides[-1] % 2 == 0 and sides[-1] >= 8:
         sides.append(sides[-1] // 2)
@@ -16,5 +17,5 @@ def resolutions(image_size: int) -> tuple[int, ...]:
 
 
 def widths(width: int, levels: int) -> tuple[int, ...]:
-    """Channels of each level: `width` at the finest, doubling, at most four times as many."""
+    """Return the channels of each level: `width` at the finest, doubling, up to four times `width`."""
     return tuple(width * min(2**level, 4) for level in range(levels))

@@ -18,10 +18,10 @@ def kept(tmp_path):
 
 
 def test_arrays_come_back(kept):
-    arrays, rare = read_kept(kept, WANTED)
+    arrays, metadata = read_kept(kept, WANTED)
     assert arrays["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert (arrays["b"]["x"].tolist(), arrays["b"]["y"].tolist()) == ([[1, 2, 3], [4, 5, 6]], [7, 8])
-    assert rare == {"c": [1, None]}
+    assert metadata == {"c": [1, None]}
     assert read_kept(kept, {"none": np.uint8})[0]["none"].shape == (0, 32)
 
 

@@ -48,17 +48,17 @@ def test_prepared_card_names_what_was_left_out(dataset):
     assert "| corrupt | 5 |\n| too_small | 1 |" in text
     assert "- `a/2.png`: corrupt: cut\n- `b.png`: too_small: 1 x 1\n" in text
     assert "a/3.png" not in text
-    assert "Not looked at: .txt files 2." in text
-    assert "without a training image: rare." in text
+    assert "Not read: .txt files 2." in text
+    assert "too small to have a training image: rare." in text
 
 
 def test_prepared_card_names_classes_that_are_lost_or_look_alike(tmp_path):
     # The last two are one letter with an accent, in one sign and in two.
     dataset = make(tmp_path, classes=("A", "a", "\u00e9", "e\u0301"))
     text = card(dataset, lost=("cow",))
-    assert "none of its images is good: cow." in text
-    assert "in capitals or in form only: A, a." in text
-    assert "in capitals or in form only: \u00e9, e\u0301." in text
+    assert "none of their images is usable: cow." in text
+    assert "only in case or Unicode form: A, a." in text
+    assert "only in case or Unicode form: \u00e9, e\u0301." in text
 
 
 def test_card_without_classes(tmp_path):
@@ -70,7 +70,7 @@ def test_card_without_classes(tmp_path):
 def test_augmented_card_counts_the_new(dataset, tmp_path):
     after = make(tmp_path / "after", train=16)
     text = augmented_card(dataset, after, {"expand": 2.0, "seed": 0})
-    assert "- 4 of the training images are changed copies" in text
+    assert "- 4 of the training images are augmented copies" in text
     assert "- expand: 2.0\n- seed: 0\n" in text
     assert "examples.png" in text
     assert "examples.png" not in augmented_card(dataset, dataset, {})

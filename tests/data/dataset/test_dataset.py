@@ -169,7 +169,7 @@ class TestLoadSaysWhatIsWrong:
         file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
     def test_no_dataset(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match=r"is no dataset: dataset\.json is missing; run"):
+        with pytest.raises(FileNotFoundError, match=r"is not a dataset: dataset\.json is missing; run"):
             load_dataset(tmp_path / "nothing")
 
     @pytest.mark.parametrize("file", ["dataset.json", "manifest.parquet"])
@@ -193,7 +193,7 @@ class TestLoadSaysWhatIsWrong:
     def test_facts_of_another_form(self, folder):
         file = next((folder / "facts").iterdir())
         np.save(file, np.zeros(5))
-        with pytest.raises(ValueError, match=rf"is damaged: facts/{file.name} has another form"):
+        with pytest.raises(ValueError, match=rf"is damaged: facts/{file.name} has another dtype"):
             load_dataset(folder)
 
     def test_another_version(self, folder):

@@ -6,7 +6,7 @@ from genai_core.data.dataset.layout import (
     JOINED_SHARE,
     MAX_SHARD_BYTES,
     OldShard,
-    images_a_shard,
+    images_per_shard,
     shards_to_keep,
 )
 
@@ -55,6 +55,6 @@ def test_no_removed_image_stays_at_a_share_of_zero():
 
 
 def test_shards_fit_into_memory():
-    assert images_a_shard(4096, 784) == 4096
-    assert images_a_shard(4096, 3 * 256**2) == MAX_SHARD_BYTES // (3 * 256**2)
-    assert images_a_shard(4096, 2 * MAX_SHARD_BYTES) == 1
+    assert images_per_shard(4096, 784) == 4096
+    assert images_per_shard(4096, 3 * 256**2) == MAX_SHARD_BYTES // (3 * 256**2)
+    assert images_per_shard(4096, 2 * MAX_SHARD_BYTES) == 1

@@ -72,7 +72,7 @@ def test_no_labels():
 
 
 def test_data_that_cannot_be_trained_on():
-    with pytest.raises(ValueError, match="no image"):
+    with pytest.raises(ValueError, match="no training images"):
         batches(count=0)
     images = np.zeros((2, 1, 1, 1), dtype=np.uint8)
     for labels in (np.array([0, -1]), np.array([0])):

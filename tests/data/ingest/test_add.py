@@ -73,7 +73,7 @@ def test_class_without_an_image_is_told(photos, raw):
     (photos / "cow" / "1.heic").write_bytes(b"x")
     added = add_source(str(photos), raw)
     assert added.classes == {"hat": 3, "shirt": 2}
-    assert "note: no image in the folders cow" in added.notes
+    assert "note: no images in the folders cow" in added.notes
 
 
 def test_flat_folder_has_no_classes(tmp_path, raw, save_images):
@@ -114,7 +114,7 @@ def test_another_content_under_one_name_is_refused_and_as_is_the_way_out(photos,
     (name,) = save_images(photos / "shirt", 1, seed=2, size=13)
     save_images(photos / "new", 1, seed=11)
     with pytest.raises(
-        ValueError, match=rf"shirt/{name} is there with other content, nothing was added.*--as My-photos-2"
+        ValueError, match=rf"shirt/{name} exists with other content; nothing was added.*--as My-photos-2"
     ):
         add_source(str(photos), raw)
     assert names(raw) == before
@@ -184,9 +184,9 @@ def test_sources_that_are_none(tmp_path, raw, save_images):
     for source, message in {
         tmp_path / "missing": "no such folder or file; built in: builtin:digits",
         tmp_path / "image.png": "expected a folder, an archive",
-        tmp_path / "empty": "no image file in it; files that end in",
-        "builtin:faces": "no such built-in dataset; there are: builtin:digits",
-        "/": "no name can be made of it",
+        tmp_path / "empty": "contains no image files; supported extensions",
+        "builtin:faces": "no such built-in dataset; available: builtin:digits",
+        "/": "cannot derive a name from it",
     }.items():
         with pytest.raises((ValueError, OSError), match=message):
             add_source(str(source), raw)
@@ -203,7 +203,7 @@ def test_folder_cannot_be_added_to_itself(raw, save_images):
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "../x", ".hidden", "-x", "a b", "x" * 65, "a\n"])
 def test_names_that_are_no_folder_names_are_refused(name, photos, raw):
-    with pytest.raises(ValueError, match="allowed are letters, digits"):
+    with pytest.raises(ValueError, match="use at most 64 letters, digits"):
         add_source(str(photos), raw, name)
 
 
@@ -211,7 +211,7 @@ def test_dangerous_archive_leaves_nothing(tmp_path, raw):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("a/1.png", b"x")
         archive.writestr("../../evil.png", b"x")
-    with pytest.raises(ValueError, match=r"member \.\./\.\./evil\.png leads out of the folder"):
+    with pytest.raises(ValueError, match=r"member \.\./\.\./evil\.png points outside the folder"):
         add_source(str(tmp_path / "x.zip"), raw)
     assert nothing_else(raw)
     assert not list(tmp_path.rglob("evil.png"))
@@ -227,7 +227,7 @@ def test_two_at_once_are_refused(photos, raw):
     seen = []
 
     def add_another(_done, _total):
-        with pytest.raises(ValueError, match="another command adds or removes images here"):
+        with pytest.raises(ValueError, match="another command is adding or removing images"):
             add_source(str(photos), raw, "other")
         seen.append(True)
 

@@ -192,7 +192,7 @@ def test_adding_what_is_there_writes_nothing(checkout):
 
 def test_other_content_under_a_packed_name_is_refused_and_nothing_is_left(checkout):
     before = files_in(checkout.raw / "set")
-    with pytest.raises(ValueError, match=r"set/dog/002\.png is there with other content, nothing was added"):
+    with pytest.raises(ValueError, match=r"set/dog/002\.png exists with other content; nothing was added"):
         checkout.add({"dog/100.png": 100, "dog/002.png": 999})
     assert files_in(checkout.raw / "set") == before
     assert not list(checkout.folder.glob(".raw*"))
@@ -241,7 +241,7 @@ class TestByHand:
         dataset = checkout.prepare()
         (pack,) = checkout.packs()
         assert (dataset.folder / "rejected.csv").read_text().splitlines()[1:] == [
-            f"set/cat/001.png,same_name,in set/{pack}; another image of this name counts",
+            f"set/cat/001.png,same_name,in set/{pack}; another image with this name is used",
             "set/dog/002.png,duplicate,of set/dog/002.png",
         ]
         assert len(dataset.manifest) == 60

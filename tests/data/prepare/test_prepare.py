@@ -99,7 +99,7 @@ def test_flat_images_are_unlabelled(tmp_path, run, save_images):
 def test_some_labelled_and_some_not_is_an_error(raw, run, save_images):
     save_images(raw / "faces", 3, seed=7)
     with pytest.raises(
-        ValueError, match=r"80 images lie in class folders .* 3 do not, first faces/07-000\.png; give all"
+        ValueError, match=r"80 images are in class folders .* 3 are not, first faces/07-000\.png; put all"
     ):
         run()
 
@@ -201,7 +201,7 @@ class TestDuplicates:
             ("pets/cat/00-000.png", "two_labels"),
             ("pets/dog/same.png", "two_labels"),
         ]
-        assert prepared.rejected[0].detail == "the same pixels stand under cat, dog"
+        assert prepared.rejected[0].detail == "the same pixels have the labels cat, dog"
         assert len(dataset.manifest) == 79
 
 
@@ -306,7 +306,7 @@ class TestGivenSides:
 
 def test_folder_without_images(tmp_path, run):
     (tmp_path / "raw").mkdir()
-    with pytest.raises(ValueError, match="no image file in it"):
+    with pytest.raises(ValueError, match="contains no image files"):
         run()
 
 

@@ -40,6 +40,6 @@ def test_a_member_behind_the_end_is_an_error(size, tmp_path):
     first = Member(str(tmp_path / "pack"), 0, 500, "1.png")
     with PackReader() as reader:
         assert reader.read(first) == bytes(500)
-        with pytest.raises(OSError, match=r"ends before 2\.png does"):
+        with pytest.raises(OSError, match=r"ends before the end of 2\.png"):
             reader.read(first._replace(offset=995, size=size, name="2.png"))
         assert reader.read(first) == bytes(500)

@@ -107,9 +107,9 @@ def test_members_that_lead_elsewhere_are_faults_and_the_others_stay(tmp_path):
     )
     assert contents(path) == {"cat/1.png": b"x", "dog/2.png": b"y"}
     assert [(fault.name, fault.reason, fault.detail) for fault in read_pack(path).faults] == [
-        ("../../evil.png", "bad_name", "leads out of the folder"),
-        ("/etc/evil.png", "bad_name", "leads out of the folder"),
-        ("cat/new\\nline.png", "bad_name", "no UTF-8, or control characters"),
+        ("../../evil.png", "bad_name", "points outside the folder"),
+        ("/etc/evil.png", "bad_name", "points outside the folder"),
+        ("cat/new\\nline.png", "bad_name", "not UTF-8, or control characters"),
         ("cat/link.png", "bad_pack", "is a link"),
         ("cat/hard.png", "bad_pack", "is a link"),
         ("cat/device.png", "bad_pack", "is a device"),
@@ -123,7 +123,8 @@ def whole(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cut", "damage"), [(0, "cut off at byte 0"), (1536, "cut off"), (1600, "cut off"), (3000, "in a member of 600")]
+    ("cut", "damage"),
+    [(0, "truncated at byte 0"), (1536, "truncated"), (1600, "truncated"), (3000, "in a member of 600")],
 )
 def test_tar_that_is_cut_off_is_damaged_even_between_two_members(cut, damage, whole, tmp_path):
     (tmp_path / "x.tar").write_bytes(whole[:cut])

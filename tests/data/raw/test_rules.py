@@ -83,7 +83,7 @@ def test_odd_names_are_no_bad_names(name):
 def test_folder_without_images_is_one_clear_line(tmp_path):
     touch(tmp_path, "notes.txt")
     with pytest.raises(
-        ValueError, match=rf"{tmp_path}: no image file in it; files that end in .*\.jpeg, \.jpg.* are taken"
+        ValueError, match=rf"{tmp_path}: contains no image files; supported extensions: .*\.jpeg, \.jpg"
     ):
         find_images(tmp_path)
     with pytest.raises(NotADirectoryError, match="expected a folder"):

@@ -35,11 +35,11 @@ def test_sides_of_files_are_their_sources(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "no JSON"),
-        ("[" * 100_000, "no JSON"),
+        ("", "not JSON"),
+        ("[" * 100_000, "not JSON"),
         ("[1]", "expected an object"),
         ({"split": "test"}, "schema_version None, this code reads 1"),
-        ({"schema_version": 1, "split": "both"}, "split 'both'; allowed are train, test and null"),
+        ({"schema_version": 1, "split": "both"}, "split is 'both'; allowed are train, test and null"),
         ({"schema_version": 1, "splits": "test"}, "unknown keys splits"),
         ({"schema_version": 1, "origins": [{"url": "x"}]}, "every origin needs an address and a revision"),
     ],

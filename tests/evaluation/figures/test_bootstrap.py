@@ -141,7 +141,7 @@ def test_a_difference_of_two_shares_is_no_more_than_one():
 
 
 def test_too_few_resamples_or_unequal_ones_are_refused():
-    with pytest.raises(ValueError, match="two resamples or more"):
+    with pytest.raises(ValueError, match="at least two resamples"):
         centred_interval(1.0, np.ones(1), 0.95)
-    with pytest.raises(ValueError, match="as many resamples of both"):
+    with pytest.raises(ValueError, match="as many resamples from both"):
         paired_difference(1.0, 2.0, np.ones(3), np.ones(4), 0.95)

@@ -41,7 +41,7 @@ def test_the_extrapolation_takes_the_bias_of_few_images_away():
 def test_points_on_a_line_give_its_end():
     counts = np.array([10.0, 20, 40])
     assert Curve(counts, 3 + 7 / counts).at_infinity() == pytest.approx(3)
-    with pytest.raises(ValueError, match="two counts of images"):
+    with pytest.raises(ValueError, match="two different counts of images"):
         Curve(counts[:1], counts[:1]).at_infinity()
 
 

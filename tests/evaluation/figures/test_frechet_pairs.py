@@ -19,7 +19,7 @@ def test_a_resample_by_weights_is_the_resample_by_images(monkeypatch):
         repeated = feature_stats(np.repeat(features, times.astype(int), axis=0))
         np.testing.assert_allclose(mean, repeated.mean, rtol=1e-14)
         np.testing.assert_allclose(covariance, repeated.covariance, atol=1e-10)
-    with pytest.raises(ValueError, match="two images or more"):
+    with pytest.raises(ValueError, match="at least two images"):
         resampled_stats(features, np.eye(30)[:2])
 
 
@@ -75,5 +75,5 @@ def test_the_paired_interval_holds_the_true_difference(shared):
 
 
 def test_sets_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="as many images of both"):
+    with pytest.raises(ValueError, match="as many images in both"):
         paired_distances(np.ones((3, 2)), np.ones((4, 2)), np.ones((5, 2)), np.ones((2, 3)), np.ones((2, 5)))

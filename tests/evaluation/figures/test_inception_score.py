@@ -54,16 +54,16 @@ def test_a_split_of_one_image_says_nothing_and_is_refused():
     logits = 50 * np.eye(5)
     assert inception_score(logits, splits=1).mean == pytest.approx(5)
     assert inception_score(np.concatenate([logits, logits]), splits=5).mean == pytest.approx(2)
-    with pytest.raises(ValueError, match="expected 2 images or more a split, got 5 images and 5 splits"):
+    with pytest.raises(ValueError, match="expected at least 2 images per split, got 5 images and 5 splits"):
         inception_score(logits, splits=5)
-    with pytest.raises(ValueError, match="expected 2 images or more a split, got 5 images and 3 splits"):
+    with pytest.raises(ValueError, match="expected at least 2 images per split, got 5 images and 3 splits"):
         inception_score(logits, splits=3)
 
 
 def test_labels_agree_with_the_likeliest_class():
     logits = np.array([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 4.0]])
     assert label_agreement(logits, np.array([0, 1, 1, 1])).tolist() == [True, True, False, True]
-    with pytest.raises(ValueError, match="one label an image"):
+    with pytest.raises(ValueError, match="one label per image"):
         label_agreement(logits, np.array([0]))
 
 

@@ -63,7 +63,8 @@ def test_chunks_change_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("fake", "message"), [(FAKE[:1], "two images or more"), (FAKE[:, :3], "of one dimension"), (FAKE[0], "dimension")]
+    ("fake", "message"),
+    [(FAKE[:1], "at least two images"), (FAKE[:, :3], "of the same dimension"), (FAKE[0], "dimension")],
 )
 def test_sets_that_do_not_fit_are_refused(fake, message):
     with pytest.raises(ValueError, match=message):

@@ -37,5 +37,5 @@ def test_a_copy_is_at_no_distance_and_of_equals_the_first_is_taken():
 
 
 def test_more_neighbours_than_images_are_refused():
-    with pytest.raises(ValueError, match="expected 5 neighbours or more to choose from, got 4 images"):
+    with pytest.raises(ValueError, match="expected at least 5 neighbours to choose from, got 4 images"):
         radii(POINTS[:5], k=5)

@@ -172,7 +172,7 @@ def test_sums_do_not_grow_with_the_images():
 def test_what_is_kept_is_bounded_and_says_so():
     metric = KernelDistance(extract, subsets=1, subset_images=10, max_images=10)
     metric.update(REAL[:10], real=True)
-    with pytest.warns(UserWarning, match="keeps 10 images of a set"):
+    with pytest.warns(UserWarning, match="stores 10 images per set"):
         metric.update(REAL[10:], real=True)
     assert sum(len(part) for part in metric.real_features) == 10
 
@@ -200,7 +200,7 @@ def test_two_processes_give_what_one_gives():
 @pytest.mark.parametrize(
     ("images", "error", "message"),
     [
-        (REAL.float() / 255, TypeError, r"expected uint8 images from 0 to 255, got torch.float32; convert them"),
+        (REAL.float() / 255, TypeError, r"expected uint8 images from 0 to 255, got torch.float32; convert values"),
         (REAL[0], ValueError, r"expected images \(N, C, H, W\)"),
         (REAL.expand(-1, 2, -1, -1), ValueError, "with C 1 or 3"),
     ],
@@ -211,20 +211,20 @@ def test_images_of_another_form_are_refused(images, error, message):
 
 
 def test_features_that_do_not_fit_or_are_not_finite_are_refused():
-    with pytest.raises(ValueError, match=r"expected features \(40, 7\) of the extractor, got \(40, 6\)"):
+    with pytest.raises(ValueError, match=r"expected features \(40, 7\) from the extractor, got \(40, 6\)"):
         FrechetDistance(extract, feature_dim=7).update(REAL, real=True)
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="non-finite"):
         FrechetDistance(lambda images: extract(images) * torch.nan, feature_dim=6).update(REAL, real=True)
 
 
 def test_too_few_images_are_named():
     metric = FrechetDistance(extract, feature_dim=6)
     metric.update(REAL[:1], real=True)
-    with pytest.raises(RuntimeError, match="expected two real images or more, got 1"):
+    with pytest.raises(RuntimeError, match="expected at least two real images, got 1"):
         metric.compute()
     with pytest.raises(RuntimeError, match="no other images yet"):
         feed(PrecisionRecall(extract), REAL, FAKE[:0]).compute()
     few = InceptionScore(extract, classes=6, splits=3)
     few.update(FAKE[:5])
-    with pytest.raises(RuntimeError, match="expected 2 images or more in each of 3 splits, got 5 images"):
+    with pytest.raises(RuntimeError, match="expected at least 2 images in each of 3 splits, got 5 images"):
         few.compute()

@@ -1,1 +1,1 @@
-"""Images on their way into data/raw: written into packs, next to those that are there."""
+"""Write new images into packs in data/raw, next to the existing ones."""

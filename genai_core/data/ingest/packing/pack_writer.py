@@ -1,7 +1,7 @@
-"""Writing packs (raw/packs.py): the same images in the same order give the same bytes and the same name.
+"""Write packs (raw/packs.py): the same images in the same order give the same bytes and the same name.
 
-Members are written in the order in which they come. The readers of sources give a fixed order, so a source that is
-added in two checkouts is the same version in both.
+Members are written in the order they come in. The readers yield a fixed order, so a source added in two checkouts is
+the same version in both.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import IO
 
 from genai_core.data.raw.packs import END_OF_PACK, PACK_EXTENSION, padded
 
-# A large file costs DVC no more than a small one; a removal rewrites the packs that held the image.
+# A large file costs DVC no more than a small one, but removing an image rewrites its whole pack.
 MAX_PACK_BYTES = 256 << 20
 _CHUNK_BYTES = 1 << 20
 _NAME = re.compile(r"(\d+)-[0-9a-f]{16}" + re.escape(PACK_EXTENSION))
@@ -36,7 +36,7 @@ class _Open:
 
 
 class PackWriter:
-    """Writes members into packs in `folder`, a new one when one is full; `finish` gives them their names."""
+    """Write members into packs in `folder`, starting a new pack when one is full; `finish` names them."""
 
     def __init__(self, folder: Path, *, first_number: int) -> None:
         self._folder = folder
@@ -45,7 +45,7 @@ class PackWriter:
         self.names: list[str] = []
 
     def add(self, name: str, content: bytes | Path) -> None:
-        """Append an image: its bytes, or the file that holds them. Raises ValueError when it changes meanwhile."""
+        """Append an image: its bytes, or the file that holds them. Raises ValueError if the file changes meanwhile."""
         if isinstance(content, bytes):
             self._begin(name, len(content)).write(content)
             size = len(content)
@@ -57,17 +57,17 @@ class PackWriter:
                     pack.write(chunk)
                     left -= len(chunk)
                 if left or file.read(1):
-                    raise ValueError(f"{content} changed while it was read, nothing was added; try again")
+                    raise ValueError(f"{content} changed while it was read; nothing was added; try again")
         assert self._open is not None
         self._open.write(bytes(padded(size) - size))
 
     def finish(self) -> list[str]:
-        """The names of all packs, which are on the disk now."""
+        """Return the names of all packs, which are now on disk."""
         self._close()
         return self.names
 
     def close(self) -> None:
-        """Without `finish` before it, what is open stays unfinished, under a name that nothing reads."""
+        """Close the open file. Without `finish` before, it keeps a temporary name that nothing reads."""
         if self._open is not None:
             self._open.file.close()
             self._open = None
@@ -96,7 +96,7 @@ class PackWriter:
 
 
 def member_header(name: str, size: int) -> bytes:
-    """The headers of a member; nothing of when, where and by whom it was packed."""
+    """Return a member's headers, without any time, place or user."""
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o644
     return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
@@ -107,18 +107,18 @@ def pack_name(number: int, sha256: str) -> str:
 
 
 def pack_number(name: str) -> int | None:
-    """The number of a pack that was written here; None for another's tar."""
+    """Return the number of a pack written by this module; None for any other tar."""
     match = _NAME.fullmatch(name)
     return int(match[1]) if match else None
 
 
 def next_number(names: Iterable[str]) -> int:
-    """One more than the highest of those that are there."""
+    """Return one more than the highest existing number."""
     return max((number for name in names if (number := pack_number(name)) is not None), default=-1) + 1
 
 
 def sync_and_close(file: IO[bytes]) -> None:
-    """So that after a crash of the machine there is no file that has its name but not its bytes."""
+    """Flush to disk, so that a machine crash leaves no file with its final name but without its bytes."""
     file.flush()
     os.fsync(file.fileno())
     file.close()

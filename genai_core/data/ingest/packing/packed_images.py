@@ -1,4 +1,4 @@
-"""The images that stand in the packs of one data/raw/NAME, found by their names."""
+"""Find images by name in the packs of one data/raw/NAME."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from genai_core.data.raw.packs import Pack, is_pack
 
 
 class PackedImages:
-    """folder: data/raw/NAME, there or not; indexes: where it is remembered what is in each pack.
+    """Images in the packs of a folder. folder: data/raw/NAME, which may not exist; indexes: folder of the pack indexes.
 
-    Raises ValueError for a damaged pack: nobody knows what is in it.
+    Raises ValueError for a damaged pack, because its contents are unknown.
     """
 
     def __init__(self, folder: Path, indexes: Path | None) -> None:
@@ -28,17 +28,17 @@ class PackedImages:
             pack, self.stamps[path.name] = indexed_pack(path, indexes)
             if pack.damage is not None:
                 raise ValueError(
-                    f"{path}: {pack.damage}; nothing was changed; bring the pack back (dvc checkout), or remove it"
+                    f"{path}: {pack.damage}; nothing was changed; restore the pack (dvc checkout), or remove it"
                 )
             self.packs[path.name] = pack
             self._first_rows.append(total)
             total += len(pack.names)
-        # Where a name stands in several packs, the first counts: so the last is entered first.
+        # The first pack wins when several contain a name, so enter the last one first.
         for first, pack in zip(reversed(self._first_rows), reversed(self.packs.values()), strict=True):
             self._rows.update(zip(pack.names, range(first, first + len(pack.names)), strict=True))
 
     def find(self, name: str) -> Member | None:
-        """name: CLASS/file or file."""
+        """Look up an image. name: CLASS/file or file."""
         row = self._rows.get(name)
         if row is None:
             return None

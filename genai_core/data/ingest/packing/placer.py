@@ -1,4 +1,4 @@
-"""Images on their way into data/raw: packed beside it, compared with what is there, moved in together at the end."""
+"""Stage new images for data/raw: pack them next to it, compare with existing ones, move all in at the end."""
 
 import filecmp
 import io
@@ -22,9 +22,9 @@ from genai_core.data.raw.source_json import SOURCE_FILE, Origin, read_note
 
 
 class Placer:
-    """Gathers new images in packs in `staging`, which lies on the same file system as `into`, until move_in.
+    """Collect new images as packs in `staging`, on the same file system as `into`, until move_in.
 
-    indexes: where it is remembered what is in each pack (pack_indexes.py). To be closed, whatever happens.
+    indexes: folder of the pack indexes (pack_indexes.py). Always close it.
     """
 
     def __init__(self, into: Path, staging: Path, indexes: Path | None = None) -> None:
@@ -43,20 +43,20 @@ class Placer:
         return len(self._placed)
 
     def place(self, path: str, content: Path | bytes | Pixels) -> None:
-        """Take one image; path: below `into`, NAME/... Raises ValueError when another one has its place."""
+        """Add one image; path: below `into`, NAME/... Raises ValueError when another image has this path."""
         name, _, file = path.partition("/")
         target = self._into / path
         there = self._packed(name).find(file)
         if there is not None or os.path.lexists(target):
             if not (_is_same(target, content) if there is None else self._is_packed(there, content)):
                 raise ValueError(
-                    f"{target} is there with other content, nothing was added; to keep both, add the source under "
+                    f"{target} exists with other content; nothing was added; to keep both, add the source under "
                     f"another name: --as {name.removesuffix('.train').removesuffix('.test')}-2"
                 )
             self.kept_images += 1
             return
         if path in self._placed:
-            raise ValueError(f"two images of the source would be {path}, nothing was added; rename one")
+            raise ValueError(f"two images of the source would become {path}; nothing was added; rename one")
         if name not in self._writers:
             first_number = next_number(self._packed(name).packs)
             self._writers[name] = PackWriter(self._staging / name, first_number=first_number)
@@ -64,12 +64,12 @@ class Placer:
         self._placed.add(path)
 
     def note(self, name: str, split: Split | None, origin: Origin | None) -> None:
-        """What source.json is to say of the folder NAME. Raises ValueError when older images would change sides."""
+        """Set source.json of the folder NAME. Raises ValueError when existing images would change splits."""
         folder = self._into / name
         old = read_note(folder)
         if split is not None and folder.is_dir() and old.split != split:
             raise ValueError(
-                f"{folder} is there, and its {SOURCE_FILE} does not say that it is for {split}; nothing was added; add "
+                f"{folder} exists, and its {SOURCE_FILE} does not say that it is for {split}; nothing was added; add "
                 f"the source under another name: --as {name.removesuffix(f'.{split}')}-2"
             )
         new = old if split is None else type(old)(split, old.origins)
@@ -82,16 +82,16 @@ class Placer:
         self._notes.append(f"{name}/{SOURCE_FILE}")
 
     def move_in(self) -> None:
-        """Move all to their places; when that fails in the middle, it is as it was before."""
+        """Move everything into place; undo all moves if one fails."""
         packs = [f"{name}/{pack}" for name, writer in self._writers.items() for pack in writer.finish()]
         new = [*self._notes, *packs]
         self._into.mkdir(parents=True, exist_ok=True)
-        done: list[tuple[Path, bytes | None]] = []  # a file that was moved, and what it replaced
+        done: list[tuple[Path, bytes | None]] = []  # moved files, and what they replaced
         whole: list[Path] = []
         try:
             for name in sorted({path.split("/", 1)[0] for path in new}):
                 if not (self._into / name).exists():
-                    os.rename(self._staging / name, self._into / name)  # at once, with its source.json
+                    os.rename(self._staging / name, self._into / name)  # atomic, including source.json
                     whole.append(self._into / name)
                     continue
                 for path in new:
@@ -110,7 +110,7 @@ class Placer:
                     place.write_bytes(before)
             raise
         if self._indexes is not None:
-            with suppress(OSError):  # all is in its place: what is not remembered is read again
+            with suppress(OSError):  # everything is in place; missing indexes are rebuilt when needed
                 for path in packs:
                     pack = self._into / path
                     remember_pack(pack, read_pack(pack), part_hashes(pack), self._indexes)
@@ -132,7 +132,7 @@ class Placer:
 
 
 def _is_same(target: Path, content: Path | bytes | Pixels) -> bool:
-    """Whether what is to be placed is there already: the same bytes or, for pixels, the same pixels."""
+    """Whether `target` has the same content: equal bytes or, for pixels, equal pixels."""
     if not target.is_file():
         return False
     if isinstance(content, Path):
@@ -145,7 +145,7 @@ def _is_same_content(there: bytes, content: bytes | Pixels) -> bool:
         return there == content
     if there == encode_png(content):
         return True
-    # Another version of zlib packs the same pixels into other bytes.
+    # Another version of zlib compresses the same pixels into other bytes.
     try:
         with Image.open(io.BytesIO(there), formats=["PNG"]) as image:
             return np.array_equal(np.asarray(image).reshape(content.shape), content)

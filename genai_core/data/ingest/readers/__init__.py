@@ -1,1 +1,1 @@
-"""What a user may bring: a reader for each kind of source, and which one a source needs."""
+"""One reader per kind of source, and the choice of the reader for a source."""

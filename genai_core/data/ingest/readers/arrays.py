@@ -1,4 +1,4 @@
-"""Images that lie as one array in a file: read one by one, so that memory does not depend on how many there are."""
+"""Read images one by one from an array in a file, so that memory does not depend on their number."""
 
 import gzip
 import lzma
@@ -15,14 +15,14 @@ from genai_core.data.dataset.facts import Pixels
 from genai_core.data.ingest.readers.items import Item
 
 CHANNELS = (1, 3, 4)
-MAX_IMAGE_BYTES = 512 << 20  # a header that asks for more is no image's
+MAX_IMAGE_BYTES = 512 << 20  # a header that asks for more does not describe an image
 DAMAGED = (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 
 
 def array_items(
     file: IO[bytes], shape: Sequence[int], labels: Sequence[str] | None, *, source: str, stem: str, split: Split | None
 ) -> Iterator[Item]:
-    """The images of an array whose bytes are next in `file`, named <stem>-<index>.png.
+    """Yield the images of an array whose bytes come next in `file`, named <stem>-<index>.png.
 
     shape: (N, H, W), (N, H, W, C) or (N, C, H, W) with C of 1, 3 or 4. Raises ValueError when the file ends early.
     """
@@ -33,7 +33,7 @@ def array_items(
         with damage_named(source):
             content = file.read(size)
         if len(content) < size:
-            raise ValueError(f"{source}: cut short: {shape[0]:,} images were announced, it ends in number {index:,}")
+            raise ValueError(f"{source}: truncated: expected {shape[0]:,} images, the file ends in number {index:,}")
         pixels: Pixels = np.frombuffer(content, dtype=np.uint8).reshape(shape[1:])
         if channels_first:
             pixels = pixels.transpose(1, 2, 0)
@@ -41,26 +41,26 @@ def array_items(
 
 
 def check_layout(shape: Sequence[int], source: str) -> None:
-    """Raises ValueError when a shape is not that of some images."""
+    """Raise ValueError unless `shape` describes an array of images."""
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in CHANNELS and shape[1] not in CHANNELS):
         raise ValueError(
             f"{source}: expected images as an array (N, H, W), (N, H, W, C) or (N, C, H, W) with C of 1, 3 or 4, "
-            f"got the shape {tuple(shape)}"
+            f"got shape {tuple(shape)}"
         )
     if not all(side > 0 for side in shape):
-        raise ValueError(f"{source}: holds no image: its shape is {tuple(shape)}")
+        raise ValueError(f"{source}: contains no images: its shape is {tuple(shape)}")
     if int(np.prod([int(side) for side in shape[1:]], dtype=object)) > MAX_IMAGE_BYTES:
-        raise ValueError(f"{source}: announces images of {tuple(shape[1:])}, more than {MAX_IMAGE_BYTES:,} bytes each")
+        raise ValueError(f"{source}: declares images of {tuple(shape[1:])}, more than {MAX_IMAGE_BYTES:,} bytes each")
 
 
 def is_channels_first(shape: Sequence[int]) -> bool:
-    """(N, H, W, C) is what most files hold, and what is taken when both could be meant."""
+    """Whether channels come first. Most files are (N, H, W, C), which is assumed when both are possible."""
     return len(shape) == 4 and shape[3] not in CHANNELS
 
 
 def check_label_count(images: int, labels: int, source: str, labels_source: str) -> None:
     if images != labels:
-        raise ValueError(f"{source} holds {images:,} images, {labels_source} {labels:,} labels; they are no pair")
+        raise ValueError(f"{source} has {images:,} images, {labels_source} has {labels:,} labels; expected as many")
 
 
 def indexed_name(stem: str, index: int) -> str:
@@ -69,8 +69,8 @@ def indexed_name(stem: str, index: int) -> str:
 
 @contextmanager
 def damage_named(source: str) -> Iterator[None]:
-    """Turns what decompression raises into a ValueError that names the file."""
+    """Turn decompression errors into a ValueError that names the file."""
     try:
         yield
     except DAMAGED as error:
-        raise ValueError(f"{source}: damaged ({error}); fetch it again") from None
+        raise ValueError(f"{source}: damaged ({error}); download it again") from None

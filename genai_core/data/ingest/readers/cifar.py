@@ -1,6 +1,6 @@
-"""CIFAR-10 and CIFAR-100 as they are published: pickled batches, read without unpickling (pickled_data.py).
+"""CIFAR-10 and CIFAR-100 as published: pickled batches, read without unpickling (pickled_data.py).
 
-https://www.cs.toronto.edu/~kriz/cifar.html: data is uint8 (N, 3072), an image's red, green and blue planes of 32 x 32.
+https://www.cs.toronto.edu/~kriz/cifar.html: data is uint8 (N, 3072), the red, green and blue planes of 32 x 32 images.
 """
 
 import re
@@ -17,7 +17,7 @@ from genai_core.data.ingest.readers.arrays import check_label_count, indexed_nam
 from genai_core.data.ingest.readers.items import Item, Reading
 from genai_core.data.ingest.readers.pickled_data import read_pickled_data
 
-# (its labels, the file of their names, the names' key), of CIFAR-10 and CIFAR-100
+# (key of the labels, file with the class names, key of the names), for CIFAR-10 and CIFAR-100
 _FORMS = (
     ("labels", "batches.meta", "label_names"),
     ("fine_labels", "meta", "fine_label_names"),
@@ -28,12 +28,12 @@ _SHOWN_KEYS = 10
 
 
 def is_cifar_name(name: str) -> bool:
-    """Whether an archive's member may belong to CIFAR; train and test are CIFAR-100's."""
+    """Whether an archive member may belong to CIFAR; the names train and test are from CIFAR-100."""
     return bool(_BATCH.fullmatch(name)) or name in ("train", "test", "meta", "batches.meta")
 
 
 def cifar_batches(files: Sequence[Path]) -> list[Path]:
-    """The batches among the files of a folder; none unless it looks like CIFAR's."""
+    """Return the batches among the files of a folder; empty unless it looks like CIFAR."""
     by_name = {path.name: path for path in files}
     batches = [path for name, path in sorted(by_name.items()) if _BATCH.fullmatch(name)]
     if not batches and "meta" in by_name:
@@ -42,13 +42,13 @@ def cifar_batches(files: Sequence[Path]) -> list[Path]:
 
 
 def read_cifar(batches: Sequence[Path]) -> Reading:
-    """The images of all batches, named <batch>-<index>.png. Raises ValueError at the first batch that is no such."""
+    """Read the images of all batches, named <batch>-<index>.png. Raises ValueError at the first invalid batch."""
     headers = [_read_batch(path) for path in batches]
     total = sum(len(pixels) for pixels, _ in headers)
     del headers
 
     def items() -> Iterator[Item]:
-        for path in batches:  # read twice, so that only one is in memory, and nothing is written before all are good
+        for path in batches:  # read again: only one is in memory at a time, and all were checked before any is written
             pixels, labels = _read_batch(path)
             split: Split = "test" if path.name.startswith("test") else "train"
             for index, (image, label) in enumerate(zip(pixels, labels, strict=True)):
@@ -58,7 +58,7 @@ def read_cifar(batches: Sequence[Path]) -> Reading:
 
 
 def _read_batch(path: Path) -> tuple[Pixels, list[str]]:
-    """Pixels (N, 32, 32, 3) and class names (N,)."""
+    """Return pixels (N, 32, 32, 3) and class names (N,)."""
     batch = _by_text(path, read_pickled_data(path))
     data = batch.get("data")
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * _SIDE_PX**2:
@@ -69,11 +69,11 @@ def _read_batch(path: Path) -> tuple[Pixels, list[str]]:
     key, names_file, names_key = forms[0]
     labels = batch[key]
     if not isinstance(labels, list) or not all(isinstance(label, int) for label in labels):
-        raise ValueError(f"{path}: expected `{key}` as a list of whole numbers")
+        raise ValueError(f"{path}: expected `{key}` as a list of integers")
     check_label_count(len(data), len(labels), str(path), key)
     names = _class_names(path.with_name(names_file), names_key)
     if names and labels and not 0 <= min(labels) <= max(labels) < len(names):
-        raise ValueError(f"{path}: labels from {min(labels)} to {max(labels)}, but {names_file} names {len(names)}")
+        raise ValueError(f"{path}: labels from {min(labels)} to {max(labels)}, but {names_file} has {len(names)} names")
     pixels: Pixels = data.reshape(-1, 3, _SIDE_PX, _SIDE_PX).transpose(0, 2, 3, 1)
     return pixels, [names[label] if names else str(label) for label in labels]
 
@@ -82,9 +82,9 @@ def _class_names(path: Path, key: str) -> list[str]:
     if not path.is_file():
         return []
     names = _by_text(path, read_pickled_data(path)).get(key)
-    # Looked at before they are copied: each of them may be the same text of many megabytes.
+    # Check before copying: each name may refer to the same text of many megabytes.
     if not isinstance(names, list) or not names or not all(map(_is_name, names)):
-        raise ValueError(f"{path}: expected the classes' names under {key}, texts of up to {MAX_NAME_BYTES} bytes")
+        raise ValueError(f"{path}: expected class names under {key}, as texts of up to {MAX_NAME_BYTES} bytes")
     return [_text(name) for name in names]
 
 

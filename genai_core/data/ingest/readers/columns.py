@@ -1,4 +1,4 @@
-"""Which column of a table is the file, the label, the split: told by its name."""
+"""Find the columns for file, label and split in a table, by their names."""
 
 import re
 from collections.abc import Sequence
@@ -12,6 +12,6 @@ SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 
 
 def column_among(columns: Sequence[str], known: Sequence[str]) -> str | None:
-    """The column whose name comes first in `known`; capitals, spaces and dashes do not matter."""
+    """Return the column whose name comes first in `known`, ignoring case, spaces and dashes."""
     by_name = {re.sub(r"[\s-]+", "_", column.strip().lower()): column for column in reversed(columns)}
     return next((by_name[name] for name in known if name in by_name), None)

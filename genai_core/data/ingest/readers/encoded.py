@@ -1,4 +1,4 @@
-"""Image files that lie as bytes in another file: their ending is told by their content, never by a name beside them."""
+"""Encoded images stored as bytes in another file: the content decides their extension, never a stored name."""
 
 _BEGINNINGS = (
     (b"\x89PNG\r\n\x1a\n", ".png"),
@@ -12,7 +12,7 @@ _BEGINNINGS = (
 
 
 def image_extension(content: bytes) -> str | None:
-    """The file ending of an image's bytes, or None when they are no image of a form that is read."""
+    """Return the file extension for an image's bytes, or None if they are not in a supported format."""
     for beginning, extension in _BEGINNINGS:
         if content.startswith(beginning):
             return extension

@@ -1,4 +1,4 @@
-"""IDX files, the form of MNIST and its kin: train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz.
+"""IDX files, the format of MNIST and similar datasets: train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz.
 
 http://yann.lecun.com/exdb/mnist: two zero bytes, a type (8: unsigned byte), the number of dimensions, the dimensions as
 big-endian 32-bit numbers, the values.
@@ -19,7 +19,7 @@ from genai_core.data.ingest.readers.items import Item, Reading, join_readings, s
 
 _UNSIGNED_BYTE = 8
 _MAX_LABELS = 1 << 30
-# Both "train-images-idx3-ubyte" and "train-images.idx3-ubyte" are about, packed or not.
+# "train-images-idx3-ubyte" and "train-images.idx3-ubyte" are both in use, compressed or not.
 _NAME = re.compile(r"(?P<stem>.*?)[-._]?(?P<kind>images|labels)[-.]idx[1-4]-ubyte(\.gz)?", re.IGNORECASE)
 
 
@@ -28,18 +28,18 @@ def is_idx_name(name: str) -> bool:
 
 
 def read_idx(files: Sequence[Path]) -> Reading:
-    """Every images file among `files` with its labels file, if there is one beside it.
+    """Read every images file among `files`, each with the labels file next to it, if any.
 
-    The pairs train- and t10k- (or test-) are the two sides of a separation. Raises ValueError, for a header at once,
-    for a body that is cut short while the items are read.
+    Pairs named train- and t10k- (or test-) are the two splits. Raises ValueError: immediately for a bad header, while
+    the items are read for a truncated body.
     """
     images = [path for path in files if _kind(path) == "images"]
     if not images:
         raise ValueError(
-            f"{files[0]}: labels without images; beside it expected {files[0].name.replace('labels', 'images')} "
+            f"{files[0]}: labels without images; expected {files[0].name.replace('labels', 'images')} next to it "
             "(with idx3 for idx1)"
         )
-    return join_readings([_read_pair(path, _labels_beside(path)) for path in images])
+    return join_readings([_read_pair(path, _labels_file(path)) for path in images])
 
 
 def _read_pair(images: Path, labels: Path | None) -> Reading:
@@ -56,12 +56,12 @@ def _read_pair(images: Path, labels: Path | None) -> Reading:
 
     def items() -> Iterator[Item]:
         with _opened(images) as file:
-            # emnist-letters-train: the last word says the side.
+            # The last word names the split, as in emnist-letters-train.
             split = side_of(re.split(r"[-._]", stem)[-1])
             yield from array_items(file, _shape(file, images), names, source=str(images), stem=stem, split=split)
             _check_end(file, images)
 
-    notes = [] if labels else [f"{images.name}: no labels file beside it, its images have no class"]
+    notes = [] if labels else [f"{images.name}: no labels file next to it, its images have no class"]
     return Reading(items(), shape[0], notes=notes)
 
 
@@ -69,11 +69,11 @@ def _read_labels(path: Path) -> list[str]:
     with _opened(path) as file:
         shape = _shape(file, path)
         if len(shape) != 1 or shape[0] > _MAX_LABELS:
-            raise ValueError(f"{path}: expected labels as one dimension, got the shape {shape}")
+            raise ValueError(f"{path}: expected labels in one dimension, got shape {shape}")
         with damage_named(str(path)):
             content = file.read(shape[0])
         if len(content) < shape[0]:
-            raise ValueError(f"{path}: cut short: {shape[0]:,} labels were announced, there are {len(content):,}")
+            raise ValueError(f"{path}: truncated: expected {shape[0]:,} labels, found {len(content):,}")
         _check_end(file, path)
     return [str(label) for label in np.frombuffer(content, dtype=np.uint8).tolist()]
 
@@ -82,19 +82,19 @@ def _shape(file: IO[bytes], path: Path) -> tuple[int, ...]:
     with damage_named(str(path)):
         magic = file.read(4)
         if len(magic) < 4 or magic[:2] != b"\0\0":
-            raise ValueError(f"{path}: no IDX file: it begins with {magic!r}, expected two zero bytes and a type")
+            raise ValueError(f"{path}: not an IDX file: it starts with {magic!r}, expected two zero bytes and a type")
         if magic[2] != _UNSIGNED_BYTE:
             raise ValueError(f"{path}: expected values of type 8 (unsigned byte), got type {magic[2]}")
         sizes = file.read(4 * magic[3])
     if magic[3] == 0 or len(sizes) < 4 * magic[3]:
-        raise ValueError(f"{path}: cut short in its header")
+        raise ValueError(f"{path}: truncated in its header")
     return struct.unpack(f">{magic[3]}I", sizes)
 
 
 def _check_end(file: IO[bytes], path: Path) -> None:
-    with damage_named(str(path)):  # for gzip, the checksum is read here
+    with damage_named(str(path)):  # gzip checks its checksum here
         if file.read(1):
-            raise ValueError(f"{path}: longer than its header says; it is damaged or no IDX file")
+            raise ValueError(f"{path}: longer than its header says; it is damaged or not an IDX file")
 
 
 def _kind(path: Path) -> str | None:
@@ -102,8 +102,8 @@ def _kind(path: Path) -> str | None:
     return match["kind"].lower() if match else None
 
 
-def _labels_beside(images: Path) -> Path | None:
-    """The labels file of an images file, whatever of the two is packed."""
+def _labels_file(images: Path) -> Path | None:
+    """Return the labels file of an images file, even if only one of them is compressed."""
     match = _NAME.fullmatch(images.name)
     assert match is not None
     for path in sorted(images.parent.iterdir()):
@@ -116,7 +116,7 @@ def _labels_beside(images: Path) -> Path | None:
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     with path.open("rb") as file:
-        if file.read(2) == b"\x1f\x8b":  # by content: a .gz is often unpacked under its name
+        if file.read(2) == b"\x1f\x8b":  # check the content: a file named .gz is often already decompressed
             file.seek(0)
             with gzip.open(file) as unpacked:
                 yield cast(IO[bytes], unpacked)

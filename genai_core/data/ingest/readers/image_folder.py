@@ -1,4 +1,4 @@
-"""A folder of image files: a folder a class, or flat with a table of labels, or flat and without labels."""
+"""A folder of image files: one folder per class, or flat with a table of labels, or flat without labels."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -10,9 +10,9 @@ from genai_core.data.raw.rules import find_images, is_litter
 
 
 def read_image_folder(folder: Path, *, split_from_folders: bool) -> Reading:
-    """Every image file below `folder`. split_from_folders: its folders train/ and test/ are sides, not classes.
+    """Read every image file below `folder`. split_from_folders: folders train/ and test/ are splits, not classes.
 
-    Raises ValueError or NotADirectoryError when there is nothing to read, or when it can be read in two ways.
+    Raises ValueError or NotADirectoryError when there is nothing to read, or when the layout is ambiguous.
     """
     found = find_images(folder)
     wrapper = _wrapper(found.files)
@@ -20,7 +20,7 @@ def read_image_folder(folder: Path, *, split_from_folders: bool) -> Reading:
     files = [path.removeprefix(f"{wrapper}/") if wrapper else path for path in found.files]
     sides = _side_folders(folder, files) if split_from_folders else {}
     if sides:
-        # train/hat/1.png and, where test/ and val/ are both held out, hat/val/1.png.
+        # Paths become hat/1.png for train/hat/1.png; hat/val/1.png where test/ and val/ are both held out.
         several = len(sides) > len(set(sides.values()))
         parts = [
             _read_part(root, [path for path in files if path.startswith(f"{top}/")], top, side, apart=several)
@@ -34,11 +34,11 @@ def read_image_folder(folder: Path, *, split_from_folders: bool) -> Reading:
     reading.wrapper = wrapper
     tops = {path.split("/", 1)[0] for path in files if "/" in path}
     if empty := sorted(_folders(root) - tops) if tops else []:
-        reading.notes.append(f"note: no image in the folders {', '.join(empty)}")
+        reading.notes.append(f"note: no images in the folders {', '.join(empty)}")
     if not split_from_folders and tops and all(map(side_of, tops)):
         named = " and ".join(sorted(tops))
         reading.notes.append(
-            f"note: {named} were taken as classes; if they are parts of one set, add it with --split-from-folders"
+            f"note: {named} were taken as classes; if they are splits of one dataset, add it with --split-from-folders"
         )
     return reading
 
@@ -48,7 +48,7 @@ def _folders(root: Path) -> set[str]:
 
 
 def _read_part(root: Path, files: Sequence[str], top: str, side: Split | None, *, apart: bool) -> Reading:
-    """The images of one side, those below the folder `top`; apart: keep the name of `top` in theirs."""
+    """Read the images of one split, those below the folder `top`; apart: keep `top` in their names."""
     below = f"{top}/" if top else ""
     table = _table(root, files, top)
     faults: list[Fault] = []
@@ -65,7 +65,7 @@ def _read_part(root: Path, files: Sequence[str], top: str, side: Split | None, *
     for path in files:
         label, slash, rest = path.removeprefix(below).partition("/")
         if not slash and with_class:
-            faults.append(Fault(path, "no_label", "lies beside the class folders, not in one of them"))
+            faults.append(Fault(path, "no_label", "not in a class folder, but next to them"))
             continue
         place = rest if slash else label
         items.append(Item(f"{top}/{place}" if apart else place, label if slash else None, side, root / path))
@@ -73,7 +73,7 @@ def _read_part(root: Path, files: Sequence[str], top: str, side: Split | None, *
 
 
 def _table(root: Path, files: Sequence[str], top: str) -> Path | None:
-    """The table of labels: beside the images when they lie in one folder, or in a folder above them."""
+    """Find the table of labels: next to the images if they are in one folder, or in a folder above them."""
     if not files:
         return None
     inner = _common_folder(files)
@@ -90,7 +90,7 @@ def _upwards(folder: str) -> Iterator[str]:
 
 
 def _common_folder(files: Sequence[str]) -> str:
-    """The folder in which all of them lie, with its slash; empty for the root."""
+    """Return the deepest folder that contains all files, with its slash; empty for the root."""
     parents = {path.rpartition("/")[0] for path in files}
     first = min(parents, key=len)
     while first and not all(parent == first or parent.startswith(f"{first}/") for parent in parents):
@@ -99,19 +99,19 @@ def _common_folder(files: Sequence[str]) -> str:
 
 
 def _side_folders(folder: Path, files: Sequence[str]) -> dict[str, Split]:
-    """The folders train, test ... with their sides, if any. Raises ValueError when others are beside them."""
+    """Return the folders train, test ... with their splits, if any. Raises ValueError if there are other folders."""
     tops = sorted({path.split("/", 1)[0] for path in files if "/" in path})
     sides = {top: side for top in tops if (side := side_of(top)) is not None}
     others = [top for top in tops if top not in sides] + [path for path in files if "/" not in path]
     if sides and others:
         raise ValueError(
-            f"{folder}: beside {', '.join(sides)} there is {others[0]} ({len(others):,} in all), of which no one knows "
-            "on which side it is; move it, or add without --split-from-folders"
+            f"{folder}: next to {', '.join(sides)} there is {others[0]} ({len(others):,} in all), which belongs to no "
+            "split; move it, or add without --split-from-folders"
         )
     return sides
 
 
 def _wrapper(files: Sequence[str]) -> str | None:
-    """The one folder that everything lies in, when there are folders in it: photos/shirt/1.jpg, photos/hat/2.jpg."""
+    """Return the single folder around everything, if it has subfolders: photos/shirt/1.jpg, photos/hat/2.jpg."""
     tops = {path.split("/", 1)[0] for path in files}
     return tops.pop() if len(tops) == 1 and all(path.count("/") >= 2 for path in files) else None

@@ -1,4 +1,4 @@
-"""What every kind of source is read as: a stream of images, each with its label and its side of the separation."""
+"""Common form of all sources: a stream of images, each with its label and its split."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,8 +10,7 @@ from genai_core.data.dataset.facts import Pixels
 
 FaultReason = Literal["missing_file", "no_label", "two_labels", "bad_label", "no_image", "several_images"]
 
-# The names that parts of a dataset go by, and the side they stand on: what is held out for whatever purpose is not
-# trained on.
+# Common names of dataset parts, and the split they belong to: whatever is held out, for any purpose, is not trained on.
 SIDES: dict[str, Split] = {
     "train": "train",
     "training": "train",
@@ -42,7 +41,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Fault:
-    """An image or a label that is left out, and why. `source` names it: a file, a row, a key."""
+    """A skipped image or label, and why. `source` names it: a file, a row, a key."""
 
     source: str
     reason: FaultReason
@@ -51,24 +50,24 @@ class Fault:
 
 @dataclass
 class Reading:
-    """A source that is being read. `faults` is complete once `items` has been read to its end."""
+    """A source being read. `faults` is complete once `items` has been read to its end."""
 
     items: Iterable[Item]
-    total_images: int  # that `items` gives, at most: those at fault are left out
+    total_images: int  # upper limit for `items`, which skips faulty images
     faults: list[Fault] = field(default_factory=list)
-    skipped: dict[str, int] = field(default_factory=dict)  # files that are no images, links, hidden files
+    skipped: dict[str, int] = field(default_factory=dict)  # other files, links, hidden files
     bad_names: tuple[str, ...] = ()
-    wrapper: str | None = None  # the folder around everything, which is left out of the names
-    notes: list[str] = field(default_factory=list)  # what a person should know about how it was read
+    wrapper: str | None = None  # the folder around everything, removed from the names
+    notes: list[str] = field(default_factory=list)  # messages for the user about how the source was read
 
 
 def side_of(name: str) -> Split | None:
-    """The side that the name of a folder, a file's part or a column's value stands for, or None."""
+    """Return the split that a folder name, part of a file name or column value stands for, or None."""
     return SIDES.get(name.strip().lower())
 
 
 def join_readings(readings: list[Reading]) -> Reading:
-    """Several parts of one source as one; their faults are gathered in one list."""
+    """Join several parts of one source; their faults go into one list."""
     joined = Reading(items=(), total_images=sum(reading.total_images for reading in readings))
 
     def items() -> Iterable[Item]:

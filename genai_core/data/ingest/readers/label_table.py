@@ -1,4 +1,4 @@
-"""Tables that name images and their labels: CSV, TSV, JSONL or Parquet, a row an image."""
+"""Tables of images and labels: CSV, TSV, JSONL or Parquet, one row per image."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from genai_core.data.ingest.readers.items import Fault, side_of
 from genai_core.data.raw.formats import IMAGE_EXTENSIONS
 
 TABLE_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-# So named, a table is one of labels although the images lie in folders.
+# A table with one of these names holds labels even if the images are in class folders.
 _LABEL_STEMS = ("labels", "metadata", "annotations")
 _SAMPLED_ROWS = 100
 
@@ -37,29 +37,29 @@ class Row:
 
 
 def find_table(folder: Path, *, is_flat: bool) -> Path | None:
-    """The table of labels in a folder: the only one, or the one named labels, metadata or annotations.
+    """Find the table of labels in a folder: the only table, or the one named labels, metadata or annotations.
 
-    is_flat: the images lie in no class folders; else only a table of such a name is taken. Raises ValueError when there
-    are several and no telling.
+    is_flat: the images are not in class folders; otherwise only a table with such a name counts. Raises ValueError when
+    several tables are possible.
     """
     tables = sorted(path for path in folder.iterdir() if path.suffix.lower() in TABLE_EXTENSIONS and path.is_file())
     named = [path for path in tables if path.stem.lower() in _LABEL_STEMS]
     candidates = named or (tables if is_flat else [])
     if len(candidates) > 1:
         listed = ", ".join(path.name for path in candidates)
-        raise ValueError(f"{folder}: which table holds the labels: {listed}? Name one labels{candidates[0].suffix}")
+        raise ValueError(f"{folder}: which table holds the labels: {listed}? Rename it to labels{candidates[0].suffix}")
     return candidates[0] if candidates else None
 
 
 def read_table(path: Path) -> list[Row]:
-    """The rows of a table. Raises ValueError that lists the columns when the file's or the label's is not found."""
+    """Read the rows of a table. Raises ValueError, listing the columns, when the file or label column is not found."""
     columns, records = _records(path)
     file = column_among(columns, FILE_COLUMNS) or _column_of_image_names(columns, records)
     label = column_among([column for column in columns if column != file], LABEL_COLUMNS)
     split = column_among([column for column in columns if column not in (file, label)], SPLIT_COLUMNS)
     rest = [column for column in columns if column not in (file, split)]
     if file and not label and len(rest) == 1:
-        label = rest[0]  # what else could it be
+        label = rest[0]  # the only column left
     if file is None or label is None:
         lacking, known = ("the file", FILE_COLUMNS) if file is None else ("the label", LABEL_COLUMNS)
         raise ValueError(
@@ -73,10 +73,10 @@ def read_table(path: Path) -> list[Row]:
 
 
 def match_rows(path: Path, rows: Sequence[Row], images: Sequence[str]) -> tuple[dict[str, Labelled], list[Fault]]:
-    """The label of each image, and what is wrong: rows without an image, images without a label or with two.
+    """Return each image's label, and the faults: rows without an image, images without a label or with two.
 
-    A row names an image by its path, else by its file name, else by that without its ending, if only one has it. Raises
-    ValueError when no row names an image.
+    A row names an image by its path, else by its file name, else by the name without extension, if that is unique.
+    Raises ValueError when no row names an image.
     """
     find = _Finder(images)
     claims: dict[str, set[Labelled]] = {}
@@ -91,7 +91,7 @@ def match_rows(path: Path, rows: Sequence[Row], images: Sequence[str]) -> tuple[
                 claims[image].add(Labelled(row.label, row.split))
     if not claims:
         first = rows[0].file if rows else "(no row)"
-        raise ValueError(f"{path}: none of its {len(rows):,} rows names an image that is there; the first: {first}")
+        raise ValueError(f"{path}: none of its {len(rows):,} rows names an existing image; the first: {first}")
     labelled: dict[str, Labelled] = {}
     for image in images:
         claimed = claims.get(image, set())
@@ -107,7 +107,7 @@ def match_rows(path: Path, rows: Sequence[Row], images: Sequence[str]) -> tuple[
 
 
 class _Finder:
-    """Which image a row means."""
+    """Find the image that a row names."""
 
     def __init__(self, images: Sequence[str]) -> None:
         self._paths = set(images)
@@ -115,7 +115,7 @@ class _Finder:
         for image in images:
             path = PurePosixPath(image)
             for name in {path.name, path.stem}:
-                # Two images of one name: no telling.
+                # Ambiguous if two images have the same name.
                 self._names[name] = None if name in self._names else image
 
     def __call__(self, file: str) -> str | None:
@@ -128,13 +128,14 @@ def _records(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         if path.suffix.lower() == ".parquet":
             table = pq.read_table(path)
             return list(table.column_names), table.to_pylist()
-        # Ends of lines are "\\n" from here on. str.splitlines would end one at U+2028, U+0085 and more, which are text.
+        # read_text turns line ends into "\\n". str.splitlines would also split at U+2028, U+0085 and others, which are
+        # text.
         text = path.read_text(encoding="utf-8-sig")
         return _from_jsonl(text) if path.suffix.lower() in (".jsonl", ".ndjson") else _from_csv(text, path)
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not UTF-8; save it as UTF-8") from None
+        raise ValueError(f"{path}: not UTF-8; save it as UTF-8") from None
     except (ValueError, csv.Error, pa.ArrowException, RecursionError) as error:
-        raise ValueError(f"{path}: damaged, or no table ({error})") from None
+        raise ValueError(f"{path}: damaged, or not a table ({error})") from None
 
 
 def _from_csv(text: str, path: Path) -> tuple[list[str], list[dict[str, Any]]]:
@@ -143,7 +144,7 @@ def _from_csv(text: str, path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, strict=True)
     columns = list(reader.fieldnames or [])
     if not columns or len(set(columns)) < len(columns):
-        raise ValueError(f"the header needs a name for every column, each once, got {columns}")
+        raise ValueError(f"the header needs a unique name for every column, got {columns}")
     records: list[dict[str, Any]] = []
     for record in reader:
         if None in record:
@@ -160,7 +161,7 @@ def _from_jsonl(text: str) -> tuple[list[str], list[dict[str, Any]]]:
             continue
         record = json.loads(line)
         if not isinstance(record, dict):
-            raise ValueError(f"line {number} is no object with a file and a label")
+            raise ValueError(f"line {number} is not an object with a file and a label")
         columns.update(dict.fromkeys(record))
         records.append(record)
     return list(columns), records
@@ -182,7 +183,7 @@ def _text(value: Any) -> str:
     if value is None or value != value:  # NaN
         return ""
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # whole numbers in a column with gaps
+        value = int(value)  # integers in a column with gaps
     return str(value).strip()
 
 

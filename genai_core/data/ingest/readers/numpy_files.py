@@ -1,6 +1,6 @@
 """NumPy's .npy and .npz: images in one array, labels in another of the same .npz or in a second .npy.
 
-Only headers and bytes are read, never np.load: an array of Python objects is a pickle, and is refused.
+Only headers and raw bytes are read, never np.load: an array of Python objects is a pickle, and is refused.
 """
 
 import re
@@ -24,7 +24,7 @@ _MAX_LABEL_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class _Array:
-    """One array of a file: `member` of an .npz, or all of an .npy (None)."""
+    """One array in a file: `member` of an .npz, or a whole .npy (None)."""
 
     path: Path
     member: str | None
@@ -45,10 +45,10 @@ class _Header:
 
 
 def read_numpy(files: Sequence[Path]) -> Reading:
-    """The arrays of images in some .npy and .npz files, each with its labels.
+    """Read the image arrays in .npy and .npz files, each with its labels.
 
-    An array is named by the words images, x or data and labels, y or targets, with train, test or val for its side:
-    x_train, train_images, images, y-test.npy. Raises ValueError that lists the arrays when none is found so.
+    Arrays are found by the words images, x or data and labels, y or targets in their names, with train, test or val for
+    the split: x_train, train_images, images, y-test.npy. Raises ValueError, listing the arrays, when none is found.
     """
     readings = []
     for path in files:
@@ -58,13 +58,13 @@ def read_numpy(files: Sequence[Path]) -> Reading:
     return join_readings(readings)
 
 
-def with_labels_beside(path: Path) -> list[Path]:
-    """An .npy of images and the .npy of labels beside it, if there is one by the words of their names."""
+def with_labels_file(path: Path) -> list[Path]:
+    """Return an .npy of images and the .npy of its labels, if one next to it has a matching name."""
     kind, rest = _parts(path.stem)
     if path.suffix.lower() != ".npy" or kind != "images":
         return [path]
-    beside = (other for other in sorted(path.parent.iterdir()) if other.suffix.lower() == ".npy")
-    return [path, *[other for other in beside if _parts(other.stem) == ("labels", rest)][:1]]
+    siblings = (other for other in sorted(path.parent.iterdir()) if other.suffix.lower() == ".npy")
+    return [path, *[other for other in siblings if _parts(other.stem) == ("labels", rest)][:1]]
 
 
 def _read_group(arrays: Sequence[_Array], prefix: str) -> list[Reading]:
@@ -79,7 +79,7 @@ def _read_group(arrays: Sequence[_Array], prefix: str) -> list[Reading]:
     if not images:
         listed = ", ".join(f"{array.name} {_header(array).shape}" for array in arrays)
         raise ValueError(
-            f"{arrays[0].path}: no array of images found by its name; expected one of {', '.join(_IMAGE_WORDS)} "
+            f"{arrays[0].path}: no array has a name for images; expected one of {', '.join(_IMAGE_WORDS)} "
             f"(and train, test or val, as in x_train), got {listed}"
         )
     readings = []
@@ -87,7 +87,7 @@ def _read_group(arrays: Sequence[_Array], prefix: str) -> list[Reading]:
         rest = parts[array][1]
         labels = [other for other in arrays if parts[other] == ("labels", rest)]
         if len(labels) > 1:
-            raise ValueError(f"{array}: two arrays of labels for it, {labels[0].name} and {labels[1].name}; keep one")
+            raise ValueError(f"{array}: two arrays of labels, {labels[0].name} and {labels[1].name}; keep one")
         stem = "-".join(word for word in (prefix, rest) if word) or array.name
         readings.append(_read_pair(array, labels[0] if labels else None, stem))
     return readings
@@ -102,7 +102,7 @@ def _read_pair(images: _Array, labels: _Array | None, stem: str) -> Reading:
         )
     check_layout(header.shape, str(images))
     if header.fortran_order:
-        raise ValueError(f"{images}: is in Fortran order; save it again with np.ascontiguousarray")
+        raise ValueError(f"{images}: stored in Fortran order; save it again with np.ascontiguousarray")
     names = _read_labels(labels, header.shape[0], images) if labels else None
     splits = {side for word in re.split(r"[-._]", images.name) if (side := side_of(word))}
     split = splits.pop() if len(splits) == 1 else None
@@ -112,31 +112,31 @@ def _read_pair(images: _Array, labels: _Array | None, stem: str) -> Reading:
             _read_header(file, images)
             yield from array_items(file, header.shape, names, source=str(images), stem=stem, split=split)
 
-    notes = [] if labels else [f"{images}: no array of labels beside it, its images have no class"]
+    notes = [] if labels else [f"{images}: no array of labels next to it, its images have no class"]
     return Reading(items(), header.shape[0], notes=notes)
 
 
 def _read_labels(array: _Array, count: int, images: _Array) -> list[str]:
     header = _header(array)
-    shape = header.shape[:1] if header.shape[1:] == (1,) else header.shape  # (N, 1) is what MedMNIST holds
+    shape = header.shape[:1] if header.shape[1:] == (1,) else header.shape  # MedMNIST has (N, 1)
     if len(shape) != 1 or header.dtype.kind not in "iuUb":
         raise ValueError(
-            f"{array}: expected one whole number or text an image, an array (N,), got {header.dtype} {header.shape}"
+            f"{array}: expected one integer or text per image, an array (N,), got {header.dtype} {header.shape}"
         )
     check_label_count(count, shape[0], str(images), array.name)
     size = shape[0] * header.dtype.itemsize
     if size > _MAX_LABEL_BYTES:
-        raise ValueError(f"{array}: announces {size:,} bytes of labels; more than {_MAX_LABEL_BYTES:,} are not read")
+        raise ValueError(f"{array}: declares {size:,} bytes of labels; the limit is {_MAX_LABEL_BYTES:,}")
     with _opened(array) as file, damage_named(str(array)):
         _read_header(file, array)
         content = file.read(size)
     if len(content) < size:
-        raise ValueError(f"{array}: cut short: {shape[0]:,} labels were announced")
+        raise ValueError(f"{array}: truncated: expected {shape[0]:,} labels")
     return [str(label) for label in np.frombuffer(content, dtype=header.dtype).tolist()]
 
 
 def _parts(name: str) -> tuple[str | None, str]:
-    """("images", "train") for x_train; (None, name) for a name without such a word."""
+    """Split a name: ("images", "train") for x_train; (None, name) without a known word."""
     words = [word for word in re.split(r"[-._]", name) if word]
     for kind, known in (("images", _IMAGE_WORDS), ("labels", _LABEL_WORDS)):
         for word in words:
@@ -157,9 +157,9 @@ def _read_header(file: IO[bytes], array: _Array) -> _Header:
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
             shape, fortran_order, dtype = read(file)
         except (ValueError, KeyError) as error:
-            raise ValueError(f"{array}: no NumPy file that can be read ({error})") from None
+            raise ValueError(f"{array}: not a readable NumPy file ({error})") from None
     if dtype.hasobject:
-        raise ValueError(f"{array}: holds Python objects, which are a pickle and could run code; it is never read")
+        raise ValueError(f"{array}: holds Python objects; such pickles can run code and are never read")
     return _Header(tuple(shape), dtype, fortran_order and len(shape) > 1)
 
 
@@ -176,8 +176,8 @@ def _opened(array: _Array) -> Iterator[IO[bytes]]:
 def _members(path: Path) -> list[_Array]:
     with damage_named(str(path)), zipfile.ZipFile(path) as archive:
         if any(item.flag_bits & 1 for item in archive.infolist()):
-            raise ValueError(f"{path}: is encrypted; unpack it yourself")
+            raise ValueError(f"{path}: encrypted; unpack it yourself")
         names = [item.filename for item in archive.infolist() if item.filename.endswith(".npy")]
     if not names:
-        raise ValueError(f"{path}: holds no array")
+        raise ValueError(f"{path}: contains no arrays")
     return [_Array(path, name) for name in sorted(names)]

@@ -1,7 +1,7 @@
-"""A Parquet dataset with the images in it, as Hugging Face's `datasets` writes it.
+"""Parquet datasets that contain their images, as written by Hugging Face's `datasets`.
 
-The images are a column struct<bytes: binary, path: string> or plain binary. The labels' names stand in the schema's
-metadata: {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}} under "huggingface".
+The images are a column struct<bytes: binary, path: string> or plain binary. Label names are in the schema's metadata
+under "huggingface": {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}.
 """
 
 import json
@@ -28,18 +28,20 @@ class _Columns:
     image: str
     in_struct: bool
     label: str | None
-    class_names: tuple[str, ...]  # by number; empty: the column holds the names
+    class_names: tuple[str, ...]  # by number; empty if the column holds the names
     split: str | None
 
 
 def holds_images(path: Path) -> bool:
-    """Whether a Parquet file has a column of image bytes; without one it may be a table of labels."""
+    """Whether a Parquet file has a column of image bytes; otherwise it may be a table of labels."""
     return bool(_image_columns(_schema(path)))
 
 
 def read_parquet(files: Sequence[Path], root: Path) -> Reading:
-    """The images of all files, named <file>-<row>. The side is told by a file's name or folder below `root`
-    (train-00000-of-00002.parquet, test/0.parquet), or by a column.
+    """Read the images of all files, named <file>-<row>.
+
+    The split comes from a file's name or its folder below `root` (train-00000-of-00002.parquet, test/0.parquet), or
+    from a column.
     """
     return join_readings([_read_file(path, root) for path in files])
 
@@ -64,16 +66,16 @@ def _read_file(path: Path, root: Path) -> Reading:
                             yield item
                         index += 1
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-            raise ValueError(f"{path}: damaged ({error}); fetch it again") from None
+            raise ValueError(f"{path}: damaged ({error}); download it again") from None
 
     reading.items = items()
     if columns.label is None:
-        reading.notes.append(f"{path.name}: no column of labels ({', '.join(schema.names)}), its images have no class")
+        reading.notes.append(f"{path.name}: no label column ({', '.join(schema.names)}), its images have no class")
     return reading
 
 
 def _item(row: dict[str, Any], columns: _Columns, name: str, side: Split | None, faults: list[Fault]) -> Item | None:
-    """The image of one row, or None and a fault."""
+    """Return the image of one row; None, after adding a fault, if it has none."""
     value = row[columns.image]
     content = value["bytes"] if columns.in_struct and value is not None else value
     if content is None:
@@ -82,7 +84,7 @@ def _item(row: dict[str, Any], columns: _Columns, name: str, side: Split | None,
         return None
     extension = image_extension(content)
     if extension is None:
-        faults.append(Fault(name, "no_image", f"{len(content):,} bytes that begin with {content[:8]!r}"))
+        faults.append(Fault(name, "no_image", f"{len(content):,} bytes that start with {content[:8]!r}"))
         return None
     label = None
     if columns.label:
@@ -98,9 +100,9 @@ def _item(row: dict[str, Any], columns: _Columns, name: str, side: Split | None,
 
 def _label(value: Any, class_names: tuple[str, ...]) -> str | None:
     if class_names and isinstance(value, int):
-        return class_names[value] if 0 <= value < len(class_names) else None  # -1 is how `datasets` says "none"
+        return class_names[value] if 0 <= value < len(class_names) else None  # `datasets` uses -1 for "no label"
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a column with gaps, as pandas writes it
+        value = int(value)  # pandas writes integer columns with gaps as floats
     return str(value) if isinstance(value, str | int) else None
 
 
@@ -109,7 +111,7 @@ def _find_columns(path: Path, schema: pa.Schema) -> _Columns:
     image = images[0] if len(images) == 1 else column_among(images, _IMAGE_COLUMNS)
     if image is None:
         raise ValueError(
-            f"{path}: which column holds the images? Expected one of bytes, or one named image; got "
+            f"{path}: which column holds the images? Expected one column of bytes, or one named image; got "
             f"{', '.join(f'{field.name} ({field.type})' for field in schema)}"
         )
     classes = _class_labels(schema)
@@ -136,7 +138,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _class_labels(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
-    """Columns that `datasets` describes as classes, with the names of their numbers."""
+    """Return the ClassLabel columns of `datasets`, with their class names by number."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {
@@ -158,4 +160,4 @@ def _schema(path: Path) -> pa.Schema:
     try:
         return pq.read_schema(path)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise ValueError(f"{path}: no Parquet file that can be read ({error})") from None
+        raise ValueError(f"{path}: not a readable Parquet file ({error})") from None

@@ -1,8 +1,8 @@
-"""Plain data out of a pickle, without running it: a reader of the few instructions that data consist of.
+"""Read plain data from a pickle without running it: an interpreter for the few instructions that data need.
 
-Python's own unpickler calls whatever the file names. This one calls nothing: a few names are known to it, and it makes
-what they stand for by itself (pickled_values.py); any other name, and any instruction that it does not know, is
-refused. Time and memory follow the file's size, which is bounded.
+Python's own unpickler calls whatever the file names. This one calls nothing. It knows a few names and builds what they
+stand for itself (pickled_values.py). Any other name and any unknown instruction is refused. Time and memory are
+proportional to the file's size, which is limited.
 """
 
 import pickletools
@@ -26,7 +26,7 @@ from genai_core.data.ingest.readers.pickled_values import (
     tuple_of,
 )
 
-# CIFAR-100's training batch, the largest that is published, has 155 MB and 200,000 instructions.
+# CIFAR-100's training batch, the largest published one, has 155 MB and 200,000 instructions.
 MAX_BYTES = 512 << 20
 MAX_INSTRUCTIONS = 1_000_000
 _MARK = object()
@@ -34,7 +34,7 @@ _MARK = object()
 
 @dataclass
 class _Machine:
-    """made_bytes: of texts that were made into bytes, each time anew; at most the file's own."""
+    """State of the interpreter. made_bytes: total of all bytes made from texts; limited to the file's size."""
 
     max_made_bytes: int
     stack: list[Any] = field(default_factory=list)
@@ -47,17 +47,17 @@ class _Machine:
                 items = self.stack[place + 1 :]
                 del self.stack[place:]
                 return items
-        raise RefusedPickleError("an instruction without its beginning")
+        raise RefusedPickleError("an instruction without its mark")
 
 
 def read_pickled_data(path: Path) -> Any:
-    """Single values, lists, dicts and NumPy arrays of a pickle file, flat; texts and bytes as they stand.
+    """Read single values, lists, dicts and NumPy arrays from a pickle file, not nested; texts and bytes unchanged.
 
-    Raises ValueError, naming what the pickle would have run, when there is anything else in it, or when it is damaged.
+    Raises ValueError, naming what the pickle would have run, for any other content or a damaged file.
     """
     size = path.stat().st_size
     if size > MAX_BYTES:
-        raise ValueError(f"{path}: {size:,} bytes; a pickle of more than {MAX_BYTES:,} is not read")
+        raise ValueError(f"{path}: {size:,} bytes; the limit for a pickle is {MAX_BYTES:,}")
     machine = _Machine(max_made_bytes=size)
     try:
         for count, (opcode, argument, place) in enumerate(pickletools.genops(path.read_bytes())):
@@ -70,10 +70,10 @@ def read_pickled_data(path: Path) -> Any:
             except RefusedPickleError as error:
                 raise RefusedPickleError(f"{error}, at byte {place}") from None
     except RefusedPickleError as error:
-        raise RefusedPickleError(f"{path}: refused, nothing of it was run: {error}") from None
+        raise RefusedPickleError(f"{path}: refused, nothing was run: {error}") from None
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
-        raise ValueError(f"{path}: damaged, or no pickle ({str(error)[:SHOWN_LENGTH]})") from None
-    raise ValueError(f"{path}: damaged: it has no end")
+        raise ValueError(f"{path}: damaged, or not a pickle ({str(error)[:SHOWN_LENGTH]})") from None
+    raise ValueError(f"{path}: damaged: its end is missing")
 
 
 _CONSTANTS: dict[str, Callable[[], Any]] = {
@@ -85,13 +85,13 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "EMPTY_TUPLE": tuple,
     "MARK": lambda: _MARK,
 }
-# Their argument is the value.
+# For these instructions, the argument is the value.
 _NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
 _VALUES = {
     *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
     *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
-# Python 2's strings hold text as well as raw bytes; pickletools shows the bytes as latin-1.
+# Python 2 strings hold text or raw bytes; pickletools shows the bytes as latin-1.
 _STRINGS = {"STRING", "BINSTRING", "SHORT_BINSTRING"}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
@@ -141,9 +141,9 @@ def _step(machine: _Machine, name: str, argument: Any) -> None:
         stack.append(made_by(called, arguments))
         machine.made_bytes += len(stack[-1]) if isinstance(stack[-1], bytes) else 0
         if machine.made_bytes > machine.max_made_bytes:
-            raise RefusedPickleError("it would make more bytes than it has")
+            raise RefusedPickleError("it would produce more bytes than the file has")
     elif name == "BUILD":
         state = stack.pop()
         set_state(stack[-1], state)
     elif name not in ("PROTO", "FRAME"):
-        raise RefusedPickleError(f"the instruction {name} is none that data need")
+        raise RefusedPickleError(f"the instruction {name}, which plain data do not need")

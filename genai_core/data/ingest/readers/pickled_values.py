@@ -1,8 +1,8 @@
-"""The values that a pickle of plain data is made of, and what the few names in it stand for (pickled_data.py).
+"""Values in a pickle of plain data, and the meaning of the few known names (pickled_data.py).
 
-A pickle of a few bytes can stand for a value without bounds: what was made once may be put in its place any number of
-times, in itself too. So what is read is flat: lists hold single values, dicts hold these, lists and arrays. No value of
-a file is ever walked through to its depth or shown whole.
+A pickle of a few bytes can stand for an unbounded value: it can insert an object any number of times, even into itself.
+Therefore only flat data are read: lists hold single values; dicts hold single values, lists and arrays. No value from a
+file is ever traversed recursively or shown in full.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-_MAX_TUPLE_ITEMS = 16  # a tuple holds a call's arguments, an array's shape or its state
-_MAX_KEY_LENGTH = 256  # longer ones would be compared again and again
+_MAX_TUPLE_ITEMS = 16  # a tuple holds call arguments, an array's shape or its state
+_MAX_KEY_LENGTH = 256  # longer keys would be compared again and again
 _MAX_NUMBER_BITS = 64
 SHOWN_LENGTH = 80
 _DTYPES = {"u1", "i4", "i8", "f4", "f8"}
@@ -20,12 +20,12 @@ _SINGLE = (type(None), bool, int, float, str, bytes, bytearray)
 
 
 class RefusedPickleError(ValueError):
-    """The pickle names or does what plain data do not."""
+    """The pickle contains something that plain data do not need."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """What a pickle would import and call."""
+    """An object that a pickle would import and call."""
 
     module: str
     name: str
@@ -36,7 +36,7 @@ class Name:
 
 @dataclass
 class Array:
-    """numpy's two steps: an empty array, then its state (version, shape, dtype, is Fortran order, bytes)."""
+    """A NumPy array in two steps: empty, then its state (version, shape, dtype, is Fortran order, bytes)."""
 
     value: Any = None
 
@@ -47,17 +47,17 @@ class DType:
 
 
 def known(name: Name) -> Name:
-    """The name, if it is one that data need."""
-    own = Name(name.module.replace("numpy._core", "numpy.core"), name.name)  # its name since NumPy 2
+    """Return the name if plain data need it. Raises RefusedPickleError otherwise."""
+    own = Name(name.module.replace("numpy._core", "numpy.core"), name.name)  # renamed in NumPy 2
     if own not in _MAKERS:
-        raise RefusedPickleError(f"it would run {name}, which data do not need")
+        raise RefusedPickleError(f"it would run {name}, which plain data do not need")
     return own
 
 
 def made_by(called: Any, arguments: Any) -> Any:
-    """What calling a known name would give."""
+    """Return what calling a known name would return."""
     if not isinstance(called, Name) or called not in _MAKERS:
-        raise RefusedPickleError("it would call something that is no known name")
+        raise RefusedPickleError("it would call an unknown object")
     return _MAKERS[called](*expect(arguments, tuple))
 
 
@@ -75,9 +75,9 @@ def _make_dtype(code: Any, *_flags: Any) -> DType:
 
 
 def _make_bytes(text: Any, encoding: Any) -> Any:
-    # How Python 3 writes bytes for Python 2.
+    # Python 3 writes bytes for Python 2 in this form.
     if encoding not in ("latin1", b"latin1"):
-        raise RefusedPickleError(f"bytes in the encoding {_shown(encoding)}")
+        raise RefusedPickleError(f"bytes with the encoding {_shown(encoding)}")
     return expect(text, str).encode("latin-1")
 
 
@@ -88,7 +88,7 @@ def _make_from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any) -> Array:
 
 
 def _no_call(*_arguments: Any) -> Any:
-    raise RefusedPickleError("an array that is made in an unknown way")
+    raise RefusedPickleError("an array made in an unknown way")
 
 
 _MAKERS: dict[Name, Callable[..., Any]] = {
@@ -101,12 +101,12 @@ _MAKERS: dict[Name, Callable[..., Any]] = {
 
 
 def set_state(made: Any, state: Any) -> None:
-    """Finish an array or a type of numbers, as numpy's __setstate__ does."""
+    """Finish an array or dtype, as NumPy's __setstate__ does."""
     if isinstance(made, DType):
-        # (version, byte order, ...): bytes have none, "<" is that of nearly every machine.
+        # (version, byte order, ...): bytes have no order; "<" is that of nearly every machine.
         order = expect(state, tuple)[1]
         if order not in ("|", b"|", "<", b"<"):
-            raise RefusedPickleError(f"numbers in the byte order {_shown(order)}")
+            raise RefusedPickleError(f"numbers with the byte order {_shown(order)}")
     elif isinstance(made, Array):
         _version, shape, dtype, is_fortran_order, content = expect(state, tuple)
         if is_fortran_order:
@@ -117,31 +117,31 @@ def set_state(made: Any, state: Any) -> None:
 
 
 def _array(content: Any, dtype: Any, shape: Any) -> Any:
-    """An array over bytes that are there: nothing is copied, and no number of the file says how much memory to take."""
+    """View existing bytes as an array: no copy, and no number in the file decides how much memory is allocated."""
     code = expect(dtype, DType).code
     return np.frombuffer(expect(content, (bytes, bytearray)), dtype=code).reshape(expect(shape, tuple))
 
 
 def number(value: Any) -> Any:
     if isinstance(value, int) and value.bit_length() > _MAX_NUMBER_BITS:
-        raise RefusedPickleError(f"a whole number of {value.bit_length():,} bits")
+        raise RefusedPickleError(f"an integer of {value.bit_length():,} bits")
     return value
 
 
 def singles(items: list[Any]) -> list[Any]:
     for item in items:
         if not isinstance(item, _SINGLE):
-            raise RefusedPickleError(f"a {type(item).__name__} in a list; only single values are read there")
+            raise RefusedPickleError(f"a {type(item).__name__} in a list; only single values are allowed there")
     return items
 
 
 def tuple_of(items: list[Any]) -> tuple[Any, ...]:
     if len(items) > _MAX_TUPLE_ITEMS:
-        raise RefusedPickleError(f"a tuple of {len(items):,} items; more than {_MAX_TUPLE_ITEMS} are none of an array")
+        raise RefusedPickleError(f"a tuple of {len(items):,} items; an array needs at most {_MAX_TUPLE_ITEMS}")
     for item in items:
         is_flat = isinstance(item, tuple) and not any(isinstance(inner, tuple) for inner in item)
         if not (is_flat or isinstance(item, (*_SINGLE, Name, DType))):
-            raise RefusedPickleError(f"a {type(item).__name__} in a tuple, which no array's state has")
+            raise RefusedPickleError(f"a {type(item).__name__} in a tuple, which is not part of any array's state")
     return tuple(items)
 
 
@@ -154,7 +154,7 @@ def pairs(items: list[Any]) -> dict[Any, Any]:
             raise RefusedPickleError(f"the key {_shown(key)}; a key is a text of up to {_MAX_KEY_LENGTH} characters")
     for value in values:
         if not isinstance(value, (*_SINGLE, list, Array)):
-            raise RefusedPickleError(f"a {type(value).__name__} in a dict; single values, lists and arrays are read")
+            raise RefusedPickleError(f"a {type(value).__name__} in a dict; allowed: single values, lists and arrays")
     return dict(zip(keys, values, strict=True))
 
 
@@ -166,14 +166,14 @@ def expect(value: Any, kind: type[Any] | tuple[type[Any], ...]) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A value of the file for a message: a part of it, and nothing of what it holds."""
+    """Format a value of the file for a message: truncated, without the contents of containers."""
     if isinstance(value, str | bytes | bytearray):
         return repr(value[:SHOWN_LENGTH])
     return repr(value) if isinstance(value, _SINGLE) else f"a {type(value).__name__}"
 
 
 def finished(value: Any) -> Any:
-    """The outermost containers with their arrays in place."""
+    """Return the outermost container with its arrays filled in."""
     if isinstance(value, Array):
         return value.value
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What kind of source it is: a single file by its name, a folder by the files in it."""
+"""Choose the reader for a source: a single file by its name, a folder by the files in it."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from genai_core.data.ingest.readers.idx import is_idx_name, read_idx
 from genai_core.data.ingest.readers.image_folder import read_image_folder
 from genai_core.data.ingest.readers.items import Reading
 from genai_core.data.ingest.readers.label_table import TABLE_EXTENSIONS
-from genai_core.data.ingest.readers.numpy_files import NUMPY_EXTENSIONS, read_numpy, with_labels_beside
+from genai_core.data.ingest.readers.numpy_files import NUMPY_EXTENSIONS, read_numpy, with_labels_file
 from genai_core.data.ingest.readers.parquet_images import holds_images, read_parquet
 from genai_core.data.ingest.readers.samples import LABEL_EXTENSIONS, are_samples, read_samples
 from genai_core.data.raw.formats import IMAGE_EXTENSIONS
@@ -20,19 +20,19 @@ from genai_core.data.raw.rules import is_litter
 
 
 def read_source(source: str, into: Path, unpacked: Path, *, split_from_folders: bool) -> Reading:
-    """Begin to read a source: builtin:digits, a folder, an archive or a file that holds a dataset.
+    """Start reading a source: builtin:digits, a folder, an archive or a file that holds a dataset.
 
-    into: data/raw, which can be no source itself. unpacked: a folder to make, for what has to be unpacked first. Raises
-    ValueError or an OSError that says what to do.
+    into: data/raw, which cannot be the source itself. unpacked: folder to create for unpacking. Raises ValueError or an
+    OSError that says what to do.
     """
     if source.startswith(BUILTIN_PREFIX):
-        builtin.write_digits(unpacked)  # its name was checked when data/raw/NAME was chosen
+        builtin.write_digits(unpacked)  # the name was checked when data/raw/NAME was chosen
         return read_image_folder(unpacked, split_from_folders=split_from_folders)
     path = Path(source)
     if path.is_dir():
         inside, outside = path.resolve(), into.resolve()
         if inside.is_relative_to(outside) or outside.is_relative_to(inside):
-            raise ValueError(f"{source}: {into} cannot be added to itself; name a folder apart from it")
+            raise ValueError(f"{source}: {into} cannot be added to itself; use a folder outside it")
         return _read_folder(path, unpacked, split_from_folders)
     if not path.exists():
         raise FileNotFoundError(f"{source}: no such folder or file; built in: {builtin_names()}")
@@ -40,7 +40,7 @@ def read_source(source: str, into: Path, unpacked: Path, *, split_from_folders: 
         if is_idx_name(path.name):
             return read_idx([path])
         if path.suffix.lower() in NUMPY_EXTENSIONS:
-            return read_numpy(with_labels_beside(path))
+            return read_numpy(with_labels_file(path))
         if path.suffix.lower() == ".parquet":
             return read_parquet([path], path)
         if is_archive(path):
@@ -51,12 +51,12 @@ def read_source(source: str, into: Path, unpacked: Path, *, split_from_folders: 
             return read_cifar([path])
     raise ValueError(
         f"{source}: expected a folder, an archive ({', '.join(ARCHIVE_EXTENSIONS)}), a file that holds a dataset "
-        f"(IDX, .npy, .npz, .parquet, a batch of CIFAR) or {builtin_names()}; put single images into a folder"
+        f"(IDX, .npy, .npz, .parquet, a CIFAR batch) or {builtin_names()}; put single images into a folder"
     )
 
 
 def _read_folder(folder: Path, unpacked: Path, split_from_folders: bool) -> Reading:
-    """Image files, if there are any; else files that hold many images each."""
+    """Read image files if there are any; else files that hold many images each."""
     files = sorted(_files(folder, ""))
     paths = [folder / path for path in files]
     if any(_extension(path) in IMAGE_EXTENSIONS for path in files):
@@ -73,11 +73,11 @@ def _read_folder(folder: Path, unpacked: Path, split_from_folders: bool) -> Read
         return read_parquet(tables, folder)
     if shards := [path for path in paths if path.suffix.lower() == ".tar"]:
         return _read_shards(shards, unpacked)
-    return read_image_folder(folder, split_from_folders=split_from_folders)  # which says that there is no image
+    return read_image_folder(folder, split_from_folders=split_from_folders)  # raises: no images
 
 
 def _read_shards(shards: list[Path], unpacked: Path) -> Reading:
-    """A folder of tar files, each unpacked into a folder of its name: keys need to be unique within a shard only."""
+    """Read tar files, each unpacked into a folder with its name: keys must be unique only within a shard."""
     unpacked.mkdir()
     for shard in shards:
         folder = unpacked / archive_stem(shard)
@@ -87,7 +87,7 @@ def _read_shards(shards: list[Path], unpacked: Path) -> Reading:
 
 
 def _is_wanted(name: str) -> bool:
-    """Whether a member of an archive, by its file name, may belong to any kind of dataset."""
+    """Whether an archive member may belong to any kind of dataset, by its file name."""
     extensions = (*IMAGE_EXTENSIONS, *TABLE_EXTENSIONS, *NUMPY_EXTENSIONS, *LABEL_EXTENSIONS)
     return _extension(name) in extensions or is_idx_name(name) or is_cifar_name(name)
 
@@ -97,7 +97,7 @@ def _extension(path: str) -> str:
 
 
 def _files(folder: Path, above: str) -> Iterator[str]:
-    """Every file below a folder, relative to it; no links, no hidden ones, nothing special."""
+    """Yield every file below a folder, relative to it; no links, hidden or special files."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if is_litter(entry.name) or entry.is_symlink():

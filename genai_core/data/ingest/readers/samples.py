@@ -1,6 +1,6 @@
-"""WebDataset's form: the files of one sample share a key, as in 000123.jpg with 000123.cls, .json or .txt.
+"""WebDataset format: the files of one sample share a key, as in 000123.jpg with 000123.cls, .json or .txt.
 
-The key is a path up to the first dot of the file's name (https://github.com/webdataset/webdataset).
+The key is the path up to the first dot of the file name (https://github.com/webdataset/webdataset).
 """
 
 import json
@@ -14,9 +14,9 @@ from genai_core.data.ingest.readers.items import Fault, Item, Reading, side_of
 from genai_core.data.raw.formats import IMAGE_EXTENSIONS
 from genai_core.data.raw.rules import is_bad_name, printable
 
-LABEL_EXTENSIONS = (".cls", ".json", ".txt")  # in the order in which they are asked
+LABEL_EXTENSIONS = (".cls", ".json", ".txt")  # in order of precedence
 _MAX_LABEL_BYTES = 1 << 20
-# Longer texts are captions, or coordinates of boxes.
+# Longer texts are captions or box coordinates.
 _MAX_LABEL_WORDS = 4
 _MAX_LABEL_CHARACTERS = 64
 
@@ -28,8 +28,9 @@ class _Sample:
 
 
 def are_samples(files: Sequence[str]) -> bool:
-    """Whether the files of a folder are samples: images with .cls beside them, or, where there are no class folders,
-    at least half of them with .json or .txt.
+    """Whether the files of a folder are WebDataset samples.
+
+    They are if any file is a .cls or, without class folders, if at least half of the images have a .json or .txt.
     """
     if any(path.lower().endswith(".cls") for path in files):
         return True
@@ -39,10 +40,10 @@ def are_samples(files: Sequence[str]) -> bool:
 
 
 def read_samples(folder: Path, files: Sequence[str]) -> Reading:
-    """One image a key; files: relative to `folder`, with "/".
+    """Read one image per key; files: relative to `folder`, with "/".
 
-    A label is the text of .cls, or the value of label, class ... in .json, or the text of .txt when it is a few words.
-    The side is told by the first word of a shard's (a top folder's) name: train-0000/000123.jpg.
+    A label is the text of .cls, or the value of label, class ... in .json, or the text of .txt if it is a few words.
+    The first word of a shard's (a top folder's) name decides the split: train-0000/000123.jpg.
     """
     samples = {key: sample for key, sample in sorted(_grouped(files).items()) if sample.images}
     bad_names = tuple(printable(sample.images[0]) for key, sample in samples.items() if is_bad_name(key))
@@ -73,7 +74,7 @@ def read_samples(folder: Path, files: Sequence[str]) -> Reading:
 
     reading.items = items()
     if not labels:
-        reading.notes.append("no sample has a label (.cls, .json or .txt of a few words), the images have no class")
+        reading.notes.append("no sample has a label (.cls, .json or .txt of a few words); the images have no class")
     return reading
 
 
@@ -91,7 +92,7 @@ def _label(folder: Path, key: str, sample: _Sample, faults: list[Fault]) -> str 
             return None
         if label is not None:
             return label
-    faults.append(Fault(key, "no_label", f"of {', '.join(LABEL_EXTENSIONS)} none holds a label"))
+    faults.append(Fault(key, "no_label", f"none of {', '.join(LABEL_EXTENSIONS)} holds a label"))
     return None
 
 
@@ -108,7 +109,7 @@ def _from_json(value: Any) -> str | None:
 
 
 def _image(sample: _Sample) -> str | None:
-    """The sample's image: 1.jpg rather than 1.mask.png; None when several could be meant."""
+    """Return the sample's image, preferring 1.jpg over 1.mask.png; None if ambiguous."""
     plain = [name for name in sample.images if PurePosixPath(name).name.count(".") == 1]
     images = plain or sample.images
     return images[0] if len(images) == 1 else None

@@ -1,6 +1,6 @@
-"""Augmentation that does not leak: the network is told what was done to an image (Karras et al. 2022, appendix F.2).
+"""Non-leaking augmentation: the network is told how an image was augmented (Karras et al. 2022, appendix F.2).
 
-When images are drawn it is told that nothing was, so none comes out mirrored, moved or enlarged.
+Sampling tells it that nothing was done, so no image comes out mirrored, shifted or enlarged.
 """
 
 import math
@@ -14,43 +14,43 @@ from torch.nn import functional
 
 Operation = Literal["flip", "translation", "scale"]
 
-PARAMETERS = 4  # numbers that say what was done: mirrored, moved right, moved down, enlarged
+PARAMETERS = 4  # numbers that describe the augmentation: mirrored, moved right, moved down, enlarged
 _TRANSLATION_SHARE = 1 / 8  # of the side, at most
 _LOG_SCALE_STD = 0.2 * math.log(2)  # as in the paper
 
 
 @dataclass(frozen=True)
 class Augmented:
-    """images (B, C, H, W), and what was done to each, parameters (B, 4); all 0 where nothing was."""
+    """images (B, C, H, W), and the augmentation of each, parameters (B, 4), all 0 for an unchanged image."""
 
     images: Tensor
     parameters: Tensor
 
 
 def augment(images: Tensor, operations: Sequence[Operation], share: float, generator: Generator) -> Augmented:
-    """Images (B, C, H, W), each operation done to each image with probability `share`.
+    """Apply each operation to each of the images (B, C, H, W) with probability `share`.
 
-    All operations are drawn whatever is asked for, so that one more or less leaves the others' draws as they are. What
-    comes in from outside is the border, repeated.
+    Random numbers are always drawn for all operations, so that adding one leaves the draws of the others unchanged.
+    Pixels from outside the image repeat its border.
     """
     count, side, device = len(images), images.shape[-1], generator.device
     chance = torch.rand((count, 3), generator=generator, device=device) < share
     most = round(side * _TRANSLATION_SHARE)
-    # Whole pixels: between two, interpolation would blur the image.
+    # Whole pixels: interpolation between pixels would blur the image.
     moves = torch.randint(-most, most + 1, (count, 2), generator=generator, device=device).float() / side
     log_scale = torch.randn((count, 1), generator=generator, device=device) * _LOG_SCALE_STD
     flip = chance[:, :1] * float("flip" in operations)
     moves = moves * chance[:, 1:2] * float("translation" in operations)
     log_scale = log_scale * chance[:, 2:] * float("scale" in operations)
-    # Of a side's length, times 8 and over its deviation: all of them about -1 to 1.
+    # Normalised by their maximum or standard deviation, to about -1 to 1.
     parameters = torch.cat([flip, moves / _TRANSLATION_SHARE, log_scale / _LOG_SCALE_STD], dim=1).to(images.device)
     return Augmented(_warped(images, flip, moves, log_scale), parameters)
 
 
 def _warped(images: Tensor, flip: Tensor, moves: Tensor, log_scale: Tensor) -> Tensor:
-    """flip (B, 1), moves (B, 2) in sides, to the right and down, log_scale (B, 1)."""
+    """Transform images. flip (B, 1); moves (B, 2) as shares of the side, to the right and down; log_scale (B, 1)."""
     shrink = (-log_scale).exp()
-    # From a place in the new image, -1 to 1, to the place in the old one that it shows.
+    # Maps a position in the new image, -1 to 1, to the position in the old one that it shows.
     rows = torch.zeros((len(images), 2, 3), device=flip.device)
     rows[:, 0, 0], rows[:, 1, 1] = ((1 - 2 * flip) * shrink)[:, 0], shrink[:, 0]
     rows[:, :, 2] = rows.diagonal(dim1=1, dim2=2) * -2 * moves

@@ -1,4 +1,4 @@
-"""Solvers of an ordinary differential equation for images, by steps of given times."""
+"""ODE solvers for images, with steps at given times."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,22 +6,22 @@ from itertools import pairwise
 
 from torch import Tensor
 
-Denoise = Callable[[Tensor, float], Tensor]  # noisy images (N, C, H, W) and their noise level -> expected clean ones
-Slope = Callable[[Tensor, float], Tensor]  # images (N, C, H, W) and time -> how they change with time
+Denoise = Callable[[Tensor, float], Tensor]  # noisy images (N, C, H, W) and noise level -> expected clean images
+Slope = Callable[[Tensor, float], Tensor]  # images (N, C, H, W) and time -> their derivative with respect to time
 
 
 def euler(slope: Slope, images: Tensor, times: Sequence[float]) -> Tensor:
-    """From images (N, C, H, W) at the first of `times` to the last; one call of `slope` a step. First order."""
+    """Integrate images (N, C, H, W) from the first of `times` to the last, one `slope` call per step. First order."""
     for time, following in pairwise(times):
         images = images + (following - time) * slope(images, time)
     return images
 
 
 def heun(slope: Slope, images: Tensor, times: Sequence[float]) -> Tensor:
-    """As euler, with the mean of the slopes at both ends of a step. Error of second order.
+    """Integrate as euler does, with the mean of the slopes at both ends of a step. Second order.
 
-    2 n - 1 calls for n steps: the last step, to time 0, is Euler's, as the slope there may not be defined (Karras et
-    al. 2022, algorithm 1).
+    Makes 2 n - 1 calls for n steps: the last step, to time 0, is an Euler step, because the slope may be undefined
+    there (Karras et al. 2022, algorithm 1).
     """
     for time, following in pairwise(times):
         change = slope(images, time)
@@ -33,11 +33,10 @@ def heun(slope: Slope, images: Tensor, times: Sequence[float]) -> Tensor:
 
 
 def multistep(denoise: Denoise, images: Tensor, levels: Sequence[float]) -> Tensor:
-    """From images (N, C, H, W) at the first of the noise levels to the last; one call of `denoise` a step.
+    """Integrate images (N, C, H, W) from the first noise level to the last; one call of `denoise` per step.
 
-    Error of second order, as what the step before has found is used again: DPM-Solver++(2M), Lu et al. 2022 (arXiv
-    2211.01095, algorithm 2), for images with noise added and not scaled. The first step and the last, to 0, are of
-    first order.
+    Second order, because it reuses the previous step's estimate: DPM-Solver++(2M), Lu et al. 2022 (arXiv 2211.01095,
+    algorithm 2), for images with noise added and not scaled. The first step and the last one, to 0, are first order.
     """
     earlier, earlier_step = None, 0.0
     for level, following in pairwise(levels):

@@ -1,4 +1,4 @@
-"""A U-Net that sees noise level and class: from half the image's resolution down, to be quick on a processor core."""
+"""U-Net conditioned on noise level and class; works from half the image's resolution down, to be fast on a CPU core."""
 
 import math
 from itertools import pairwise
@@ -11,7 +11,7 @@ from genai_core.models.networks.attention import attend
 from genai_core.models.networks.norm import GroupNorm
 from genai_core.models.networks.resolutions import resolutions, widths
 
-_ATTENTION_SIDE = 7  # attention from this resolution on down: its cost grows with the fourth power of the side
+_ATTENTION_SIDE = 7  # attention at this resolution and below: its cost grows with the fourth power of the side
 _FREQUENCIES = 16
 
 
@@ -19,8 +19,8 @@ class UNet(nn.Module):
     """Maps noisy images, their noise level and their class to images of the same shape.
 
     image_size, channels: of the images. classes: their number, 0 for unconditional. width: channels of the finest
-    level. depth: residual blocks a level, on the way down and again on the way up. augmentations: how many numbers say
-    what was done to an image.
+    level. depth: residual blocks per level, on the way down and again on the way up. augmentations: number of values
+    that describe an image's augmentation.
     """
 
     def __init__(
@@ -29,13 +29,13 @@ class UNet(nn.Module):
         super().__init__()
         sides = resolutions(image_size)
         *finer, coarsest = widths(width, len(sides))
-        # Half as many more where weights are cheapest: at the coarsest side each meets the fewest pixels.
+        # 1.5 times the channels where weights are cheapest: at the coarsest side, each is applied to the fewest pixels.
         channel_counts = (*finer, coarsest * 3 // 2)
         embedding, thin = 4 * width, max(8, width // 4)
         self.noise_embedding = NoiseEmbedding(embedding)
-        # One row more than there are classes: the last stands for "no label".
+        # One row more than classes: the last one is for "no label".
         self.class_embedding = nn.Embedding(classes + 1, embedding) if classes else None
-        # Without a bias: numbers that are all 0, an image as it was, add nothing.
+        # Without a bias, so that all zeros, an unchanged image, add nothing.
         self.augmentation_embedding = nn.Linear(augmentations, embedding, bias=False) if augmentations else None
         self.stem = nn.Conv2d(channels, width, kernel_size=4, stride=2, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -48,7 +48,7 @@ class UNet(nn.Module):
         self.middle = Block(channel_counts[-1], channel_counts[-1], embedding, sides[-1])
         self.head_norm = GroupNorm(width)
         self.head = nn.Conv2d(width, 4 * thin, kernel_size=3, padding=1)
-        # Fine detail goes round the half-resolution part, in few channels.
+        # Fine detail bypasses the half-resolution part, in few channels.
         self.thin = nn.Conv2d(channels, thin, kernel_size=3, padding=1)
         self.output = _zero(nn.Conv2d(thin, channels, kernel_size=3, padding=1))
 
@@ -71,7 +71,7 @@ class UNet(nn.Module):
             skips.append(x)
         x = self.middle(x, embedding)
         for level in reversed(range(len(self.up))):
-            # Added, not concatenated: a third fewer operations on the way up.
+            # Added, not concatenated: saves a third of the operations on the way up.
             x = (x + skips[level]) * math.sqrt(0.5)
             x = self.up[level](x, embedding)
             if level:
@@ -82,7 +82,7 @@ class UNet(nn.Module):
 
 
 class Level(nn.ModuleList):
-    """Blocks at one resolution, one after the other."""
+    """Sequence of blocks at one resolution."""
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """x (B, inputs, H, W), embedding (B, embedding) -> (B, outputs, H, W)."""
@@ -92,7 +92,7 @@ class Level(nn.ModuleList):
 
 
 class NoiseEmbedding(nn.Module):
-    """Fourier features of the noise level, of fixed frequencies, then two layers."""
+    """Fourier features of the noise level, with fixed frequencies, followed by two layers."""
 
     frequencies: Tensor
 
@@ -135,7 +135,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, head_channels: int = 32) -> None:
         super().__init__()
-        # As many as divide the channels, each of about head_channels or more.
+        # The largest number of heads that divides the channels, each of at least about head_channels.
         self.heads = next(heads for heads in range(max(1, channels // head_channels), 0, -1) if channels % heads == 0)
         self.norm = GroupNorm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, kernel_size=1)
@@ -152,7 +152,7 @@ class Attention(nn.Module):
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:
-    """The layer with zero weights: what it ends begins as the identity."""
+    """Zero the layer's weights, so that the branch it ends starts as zero and the block as the identity."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -1,1 +1,1 @@
-"""The GAN family's networks, and the augmentation of what the discriminator sees."""
+"""The GAN family's networks, and the augmentation of the discriminator's inputs."""

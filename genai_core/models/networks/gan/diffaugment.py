@@ -1,7 +1,7 @@
-"""Differentiable augmentation of what a discriminator sees, real and generated alike.
+"""Differentiable augmentation of the discriminator's inputs, real and generated alike.
 
-With it a discriminator cannot learn a small dataset by heart (Zhao et al. 2020, arXiv 2006.10738). All draws come from
-the generator that is given.
+It prevents a discriminator from memorising a small dataset (Zhao et al. 2020, arXiv 2006.10738). All random numbers
+come from the given generator.
 """
 
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from torch import Generator, Tensor
 
 Augmentation = Literal["translation", "cutout", "colour"]
 
-_TRANSLATION_SHARE = 1 / 8  # of the side; this and the next as in the paper
+_TRANSLATION_SHARE = 1 / 8  # of the side; both values as in the paper
 _CUTOUT_SHARE = 1 / 2
 
 
 def diff_augment(
     images: Tensor, policy: Sequence[Augmentation], generator: Generator, probability: Tensor | None = None
 ) -> Tensor:
-    """Images (B, C, H, W) in [-1, 1], each changed by chance in the ways that `policy` names, differentiably.
+    """Augment images (B, C, H, W) in [-1, 1] randomly with the methods in `policy`, differentiably.
 
-    probability: of each way, for each image, a scalar (Karras et al. 2020, arXiv 2006.06676: while it is below 0.8 or
-    so, a generator that draws changed images is found out). None: all are changed, as in the paper.
+    probability: scalar, of each method for each image (Karras et al. 2020, arXiv 2006.06676: below about 0.8, a
+    generator that produces augmented images is detected). None: augment all images, as in the paper.
     """
     for name in ("colour", "translation", "cutout"):
         if name in policy:
@@ -35,9 +35,10 @@ def diff_augment(
 
 
 def _colour(images: Tensor, generator: Generator) -> Tensor:
-    """Brightness by up to half of the range from black to mid-grey, saturation times 0 to 2, contrast times 0.5 to 1.5.
+    """Change brightness by up to half of the range from black to mid-grey, saturation times 0 to 2, contrast 0.5 to
+    1.5.
 
-    The paper's ranges. On grey images saturation changes nothing.
+    These are the paper's ranges. Saturation does not change grey images.
     """
     brightness, saturation, contrast = (_uniform(images, generator) for _ in range(3))
     images = images + (brightness - 0.5)
@@ -48,24 +49,24 @@ def _colour(images: Tensor, generator: Generator) -> Tensor:
 
 
 def _translation(images: Tensor, generator: Generator) -> Tensor:
-    """Moved by whole pixels; what comes in from outside is 0, mid-grey."""
+    """Shift by whole pixels and fill with 0, mid-grey."""
     most = round(images.shape[2] * _TRANSLATION_SHARE)
     device = generator.device
     down, right = (torch.randint(-most, most + 1, (len(images),), generator=generator, device=device) for _ in range(2))
-    # As products with shifted unit matrices: gathering by index has a backward pass that is slow where it is exact.
+    # As products with shifted unit matrices: the exact backward pass of gathering by index is slow.
     rows = _shift_matrices(images.shape[2], down).to(images)
     columns = _shift_matrices(images.shape[3], right).to(images)
     return rows[:, None] @ images @ columns.transpose(1, 2)[:, None]
 
 
 def _shift_matrices(side: int, shifts: Tensor) -> Tensor:
-    """(B, side, side) such that the product with a column moves it down by shifts (B,)."""
+    """Return matrices (B, side, side) whose product with a column shifts it down by shifts (B,)."""
     places = torch.arange(side, device=shifts.device)
     return (places[None, :, None] - shifts[:, None, None] == places[None, None, :]).float()
 
 
 def _cutout(images: Tensor, generator: Generator) -> Tensor:
-    """A square of half the side, anywhere, becomes 0."""
+    """Set a random square of half the side to 0."""
     height, width = images.shape[2:]
     inside = []
     for side in (height, width):

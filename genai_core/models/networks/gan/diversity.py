@@ -1,4 +1,4 @@
-"""How much generated images differ from each other, beside real ones: what collapses when a GAN does."""
+"""Diversity of generated images relative to real ones, which drops when a GAN collapses."""
 
 import torch
 from torch import Tensor
@@ -6,11 +6,10 @@ from torch import Tensor
 
 @torch.no_grad()
 def diversity(fakes: Tensor, reals: Tensor, labels: Tensor | None) -> Tensor:
-    """Mean distance of two generated images over that of two real ones, within a class, a scalar.
+    """Mean distance of two generated images divided by that of two real ones, within a class, a scalar.
 
-    fakes and reals (B, C, H, W) with the same labels (B,), or None. 1 is as varied as the real ones, 0 is the same
-    image over and over. Where no class has two images in the batch, or real images do not differ, it says 1: nothing is
-    known.
+    fakes and reals (B, C, H, W) with the same labels (B,), or None. 1: as varied as the real images; 0: always the same
+    image. Returns 1 (unknown) when no class has two images in the batch, or the real images do not differ.
     """
     pairs = ~torch.eye(len(fakes), dtype=torch.bool, device=fakes.device)
     if labels is not None:

@@ -1,4 +1,4 @@
-"""Generator and discriminator of residual blocks without any normalisation (Huang et al. 2025, arXiv 2501.05441)."""
+"""Generator and discriminator of residual blocks without normalisation (Huang et al. 2025, arXiv 2501.05441)."""
 
 import math
 
@@ -9,9 +9,9 @@ from torch.nn import functional
 from genai_core.models.networks.precision import full_precision
 from genai_core.models.networks.resolutions import resolutions, widths
 
-_SLOPE = 0.2  # of the leaky rectifier below zero
-_LAST_GAIN = 0.7  # of a block's last convolution, at the beginning
-# Standard deviation of the class embedding at the beginning: below the latent's, so that images vary within a class.
+_SLOPE = 0.2  # of the leaky ReLU below zero
+_LAST_GAIN = 0.7  # initial gain of a block's last convolution
+# Initial standard deviation of the class embedding: below the latent's, so that images vary within a class.
 _CLASS_STD = 0.3
 
 
@@ -19,7 +19,7 @@ class Generator(nn.Module):
     """Maps latents and classes to images.
 
     image_size, channels: of the images. classes: their number, 0 for unconditional. width: channels of the finest
-    level. depth: residual blocks a level.
+    level. depth: residual blocks per level.
     """
 
     def __init__(self, image_size: int, channels: int, classes: int, width: int, depth: int, latent_dim: int) -> None:
@@ -31,7 +31,7 @@ class Generator(nn.Module):
         if self.class_embedding is not None:
             nn.init.normal_(self.class_embedding.weight, std=_CLASS_STD)
         inputs = latent_dim * (2 if classes else 1)
-        # A basis of feature maps, mixed by the latent: the coarsest level begins with something for every place.
+        # A basis of feature maps, mixed by the latent: gives the coarsest level a value at every position.
         self.basis = nn.Parameter(torch.randn(counts[-1], sides[-1], sides[-1]))
         self.mix = _linear(inputs, counts[-1], gain=1.0)
         self.levels = nn.ModuleList()
@@ -58,7 +58,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Maps images and classes to one number an image: high for images it takes as real. Sizes as the generator's."""
+    """Maps images and classes to one number per image: high for images it judges real. Sizes as the generator's."""
 
     def __init__(self, image_size: int, channels: int, classes: int, width: int, depth: int) -> None:
         super().__init__()
@@ -71,20 +71,20 @@ class Discriminator(nn.Module):
             blocks = [Block(counts[level], len(sides) * depth) for _ in range(depth)]
             change = _conv(counts[level], after, 1, gain=1.0) if after != counts[level] else nn.Identity()
             self.levels.append(nn.Sequential(*blocks, change))
-        # Every channel is weighed by place; then one score, or one a class (Miyato and Koyama 2018: projection).
+        # A weight per channel and position; then one score, or one per class (Miyato and Koyama 2018: projection).
         self.gather = nn.Conv2d(counts[-1], counts[-1], kernel_size=sides[-1], groups=counts[-1], bias=False)
         nn.init.normal_(self.gather.weight, std=1.0 / sides[-1])
         self.score = _linear(counts[-1], max(classes, 1), gain=1.0)
         self.conditional = classes > 0
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """images (B, C, H, W), labels (B,) int64 or None -> (B,) float32, under autocast too."""
+        """images (B, C, H, W), labels (B,) int64 or None -> (B,) float32, also under autocast."""
         x = functional.leaky_relu(self.stem(images), _SLOPE)
         for level, blocks in enumerate(self.levels):
             if level:
                 x = functional.avg_pool2d(x, 2)
             x = functional.leaky_relu(blocks(x), _SLOPE)
-        # What counts is the difference of two scores: in bf16, with its 8 bits, only a few differences would be left.
+        # The difference of two scores matters: bf16, with its 8 bits, could represent only a few differences.
         with full_precision(x.device):
             scores: Tensor = self.score(functional.leaky_relu(self.gather(x.float()).flatten(1), _SLOPE))
         if labels is not None:
@@ -95,9 +95,9 @@ class Discriminator(nn.Module):
 class Block(nn.Module):
     """Two 3x3 convolutions and a residual connection, without normalisation.
 
-    blocks: of the whole network. What several blocks add must not grow with their number, so they begin smaller the
-    more there are (Zhang et al. 2019, Fixup). The last layer begins small, not at zero as there: networks that begin
-    linear match no more than each class's mean at first, and a short training never gets the lost variety back.
+    blocks: of the whole network. The sum over several blocks must not grow with their number, so more blocks start with
+    smaller weights (Zhang et al. 2019, Fixup). The last layer starts small, not at zero as in Fixup: networks that
+    start linear can at first only match each class's mean, and a short training never recovers the lost variety.
     """
 
     def __init__(self, channels: int, blocks: int) -> None:
@@ -114,7 +114,7 @@ class Block(nn.Module):
 
 
 def _conv(inputs: int, outputs: int, kernel: int, gain: float, *, stride: int = 1) -> nn.Conv2d:
-    """A convolution whose output has the variance of its input times gain squared; stride divides the size."""
+    """Return a convolution whose output has gain squared times the variance of its input; stride divides the size."""
     layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=(kernel - 1) // 2)
     _initialise(layer, inputs * kernel**2, gain)
     return layer

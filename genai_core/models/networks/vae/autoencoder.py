@@ -1,4 +1,4 @@
-"""Encoder and decoder of residual blocks, and the two with a prior between them as one network."""
+"""Encoder and decoder of residual blocks, joined by a prior into one network."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,15 +23,15 @@ class Posterior:
     log_variance: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Latents (B, latent_dim) from standard normal noise of that shape."""
+        """Draw latents (B, latent_dim) from standard normal noise of that shape."""
         return self.mean + noise * (self.log_variance / 2).exp()
 
 
 class Autoencoder(nn.Module):
-    """Encoder, prior and decoder. Called, it draws: from noise through the prior and the decoder.
+    """Encoder, prior and decoder. Its forward pass generates images: from noise through the prior and the decoder.
 
     image_size, channels: of the images. classes: their number, 0 for unconditional. width: channels of the finest
-    level. depth: residual blocks a level. flow_layers: of the prior, 0 for a standard normal one.
+    level. depth: residual blocks per level. flow_layers: of the prior, 0 for a standard normal prior.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Autoencoder(nn.Module):
         return images
 
     def condition(self, labels: Tensor | None, count: int) -> Tensor:
-        """What encoder, prior and decoder are told of the class, (count, class_dim); of width 0 without classes."""
+        """Return the class condition for encoder, prior and decoder, (count, class_dim); width 0 without classes."""
         if self.class_embedding is None:
             return torch.empty((count, 0), device=next(self.parameters()).device)
         embedded: Tensor = self.class_embedding(labels)

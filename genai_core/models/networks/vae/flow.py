@@ -1,4 +1,4 @@
-"""A learned prior: a normalising flow of affine couplings (Dinh et al. 2017, arXiv 1605.08803) that knows the class."""
+"""A learned prior: a class-conditional normalising flow of affine couplings (Dinh et al. 2017, arXiv 1605.08803)."""
 
 import math
 from typing import cast
@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 from genai_core.models.networks.precision import full_precision
 
-_HIDDEN_FACTOR = 4  # hidden units for each latent dimension
-_MOST_LOG_SCALE = 2.0  # of one coupling, so that no layer stretches without bound
+_HIDDEN_FACTOR = 4  # hidden units per latent dimension
+_MOST_LOG_SCALE = 2.0  # limit of one coupling, so that no layer scales without bound
 
 
 class Flow(nn.Module):
-    """An invertible map between latents and standard normal noise; it begins as a fixed permutation.
+    """An invertible map between latents and standard normal noise, initialised to a fixed permutation.
 
-    With a plain Gaussian prior the encoder fills only a part of it, and noise from the rest draws nothing known
-    (Dai and Wipf 2019, arXiv 1903.05789); the flow learns where the latents are (Chen et al. 2017, arXiv 1611.02731).
+    With a plain Gaussian prior the encoder fills only a part of it, and noise from the rest decodes to nothing known
+    (Dai and Wipf 2019, arXiv 1903.05789). The flow learns where the latents are (Chen et al. 2017, arXiv 1611.02731).
     """
 
     def __init__(self, dim: int, layers: int, condition_dim: int) -> None:
@@ -25,7 +25,7 @@ class Flow(nn.Module):
 
     def to_noise(self, latents: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """latents (B, dim) -> noise (B, dim) and the logarithm of the volume change (B,)."""
-        # In float32: what one direction rounds, the other would not undo.
+        # In float32, so that the inverse undoes it without rounding errors.
         with full_precision(latents.device):
             volume = latents.new_zeros(len(latents))
             for layer in self.layers:
@@ -34,20 +34,20 @@ class Flow(nn.Module):
             return latents, volume
 
     def to_latents(self, noise: Tensor, condition: Tensor) -> Tensor:
-        """noise (B, dim) -> latents (B, dim): the inverse."""
+        """noise (B, dim) -> latents (B, dim), the inverse of to_noise."""
         with full_precision(noise.device):
             for layer in reversed(self.layers):
                 noise = cast(Coupling, layer).inverse(noise, condition.float())
             return noise
 
     def log_density(self, latents: Tensor, condition: Tensor) -> Tensor:
-        """Logarithm of the prior's density at latents (B, dim), (B,)."""
+        """Logarithm of the prior's density at latents (B, dim): (B,)."""
         noise, volume = self.to_noise(latents, condition)
         return standard_normal_log_density(noise) + volume
 
 
 class Coupling(nn.Module):
-    """Half of the dimensions is scaled and shifted as the other half and the condition say, after a permutation."""
+    """Affine coupling: permute, then scale and shift one half of the dimensions by the other half and the condition."""
 
     order: Tensor
 
@@ -88,5 +88,5 @@ class Coupling(nn.Module):
 
 
 def standard_normal_log_density(x: Tensor) -> Tensor:
-    """(B, dim) -> (B,)."""
+    """Log density of the standard normal distribution, (B, dim) -> (B,)."""
     return -0.5 * (x.square() + math.log(2 * math.pi)).sum(dim=1)

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-_MARGIN = 1e-3  # the outermost levels are reached before the bounding function is flat
+_MARGIN = 1e-3  # lets the outermost levels be reached before the bounding function is flat
 
 
 class Fsq(nn.Module):
-    """Between channels, codes, levels and tokens; it has no weights, and so no codebook that could collapse.
+    """Converts between channels, codes, levels and tokens. It has no weights, so no codebook that could collapse.
 
-    levels: of each channel, 2 or more. A code is a channel's level scaled to [-1, 1]; a token is the number of the
-    combination, from 0 to the product of all levels.
+    levels: number of levels of each channel, 2 or more. A code is a channel's level scaled to [-1, 1]; a token is the
+    index of a combination of levels, below the product of their numbers.
     """
 
     levels: Tensor
@@ -26,13 +26,13 @@ class Fsq(nn.Module):
         self.register_buffer("basis", torch.cat([torch.ones(1, dtype=torch.int64), counts[:-1]]).cumprod(0), False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., C) of any size -> codes (..., C); the gradient passes as if nothing had been rounded."""
+        """x (..., C) of any size -> codes (..., C); the gradient ignores the rounding (straight-through)."""
         bounded = self._bounded(x)
         rounded = bounded + (bounded.round() - bounded).detach()
         return rounded / self._half()
 
     def to_levels(self, codes: Tensor) -> Tensor:
-        """codes (..., C) -> the numbers of their levels, from 0 on (..., C) int64."""
+        """codes (..., C) -> indices of their levels, from 0, (..., C) int64."""
         return (codes * self._half()).round().long() + self._half()
 
     def to_codes(self, levels: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class Fsq(nn.Module):
         return (levels * self.basis).sum(dim=-1)
 
     def use(self, levels: Tensor) -> Tensor:
-        """The share of all channels' levels that levels (..., C) int64 have, a scalar."""
+        """Share of all channels' levels that occur in levels (..., C) int64, a scalar."""
         numbers = torch.arange(self._most, device=levels.device)
         seen = (levels.flatten(0, -2)[:, :, None] == numbers).any(dim=0)
         return seen.sum() / self.levels.sum()
@@ -53,10 +53,10 @@ class Fsq(nn.Module):
         return self.levels // 2
 
     def _bounded(self, x: Tensor) -> Tensor:
-        """Into (-L/2, L/2), moved by half where L is even, so that L whole numbers lie within (eq. 1 and appendix).
+        """Bound to (-L/2, L/2), shifted by half for even L, so that L integers lie within (eq. 1 and appendix).
 
-        0 stays 0, a level's middle; but of two levels it would be the outer end of one, where tanh is flat and passes
-        no gradient on: there it is the border between the two.
+        0 stays 0, the middle of a level. With two levels it would be the outer end of one, where tanh is flat and
+        passes no gradient; there 0 is the border between the two.
         """
         reach = (self.levels - 1) * (1 + _MARGIN) / 2
         offset = (1 - self.levels % 2) / 2

@@ -1,4 +1,4 @@
-"""From images to a map of codes and back."""
+"""Conversion between images and maps of codes."""
 
 from torch import Tensor, channels_last, nn
 from torch.nn import functional
@@ -10,13 +10,13 @@ from genai_core.models.networks.resolutions import widths
 class Tokenizer(nn.Module):
     """Encoder and decoder between images and maps of `code_dim` channels, `stride` times smaller.
 
-    channels: of the images. width: channels at half the image's resolution, doubling below, at most four times. depth:
-    residual blocks a resolution. stride: a power of two, 2 or more.
+    channels: of the images. width: channels at half the image's resolution, doubling below, up to four times as many.
+    depth: residual blocks per resolution. stride: a power of two, 2 or more.
     """
 
     def __init__(self, channels: int, width: int, depth: int, stride: int, code_dim: int) -> None:
         super().__init__()
-        halvings = stride.bit_length() - 2  # after the first layer's
+        halvings = stride.bit_length() - 2  # after the first layer
         counts = widths(width, halvings + 1)
         thin = max(8, width // 2)
         down: list[nn.Module] = [nn.Conv2d(channels, width, kernel_size=4, stride=2, padding=1)]

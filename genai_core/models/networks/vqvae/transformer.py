@@ -1,4 +1,4 @@
-"""A causal transformer over the tokens of an image, row by row (Vaswani et al. 2017, arXiv 1706.03762)."""
+"""A causal transformer over an image's tokens in row order (Vaswani et al. 2017, arXiv 1706.03762)."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -13,20 +13,21 @@ _EMBEDDING_STD = 0.02
 
 
 class TokenPrior(nn.Module):
-    """The distribution of each token given those before it and the class.
+    """Distribution of each token given the previous ones and the class.
 
-    A token is written channel by channel, each level given the token's levels before it. So the number of tokens is not
-    bounded by a row of weights for each, and tokens that are alike in a channel share what is learned of it.
+    A token is predicted channel by channel, each level given the token's previous levels. So the number of possible
+    tokens is not limited by one row of weights per token, and tokens with a common channel share what is learned.
 
-    levels: of each channel. length: of a sequence, in tokens. classes: their number, 0 for unconditional.
+    levels: number of levels of each channel. length: of a sequence, in tokens. classes: their number, 0 for
+    unconditional.
     """
 
     def __init__(self, levels: Sequence[int], length: int, classes: int, width: int, depth: int) -> None:
         super().__init__()
         self.length = length
         self.token_embedding = LevelEmbedding(levels, width)
-        self.level_embedding = LevelEmbedding(levels, width)  # of the levels of the token that is being written
-        # What stands before the first token: the class, or the one thing there is.
+        self.level_embedding = LevelEmbedding(levels, width)  # levels of the token being predicted
+        # Embedding before the first token: one per class, or a single one.
         self.start = nn.Embedding(max(classes, 1), width)
         self.place = nn.Parameter(torch.empty(length, width))
         for weight in (self.start.weight, self.place):
@@ -38,10 +39,10 @@ class TokenPrior(nn.Module):
         )
 
     def forward(self, levels: Tensor, labels: Tensor | None) -> list[Tensor]:
-        """levels (B, length, C) int64, labels (B,) int64 or None -> for each channel logits (B, length, its levels)."""
+        """levels (B, length, C) int64, labels (B,) int64 or None -> per channel, logits (B, length, its levels)."""
         begin = self._begin(labels, len(levels))
         before = self.token_embedding(levels[:, :-1]).sum(dim=2)
-        # The class stands at every place: to look it up in the first one would have to be learned.
+        # The class is added at every position; otherwise looking it up at the first one would have to be learned.
         x = torch.cat([torch.zeros_like(begin), before], dim=1) + self.place + begin
         for layer in self.layers:
             x = layer(x)
@@ -53,10 +54,10 @@ class TokenPrior(nn.Module):
         return logits
 
     def draw(self, uniforms: Tensor, labels: Tensor | None, temperature: float, top_k: int | None) -> Tensor:
-        """Levels (B, length, C) int64, one after the other; uniforms in [0, 1) of that shape, labels (B,) or None.
+        """Sample levels (B, length, C) int64 one by one; uniforms in [0, 1) of that shape, labels (B,) or None.
 
-        temperature divides the logits; top_k: only so many of a channel's likeliest levels may follow, None for all.
-        Keys and values of earlier tokens are kept, so that each step computes one token.
+        temperature divides the logits; top_k: sample only from a channel's top_k most likely levels, None for all. Keys
+        and values of earlier tokens are cached, so that each step computes one token.
         """
         count, width = len(uniforms), self.place.shape[1]
         caches = [uniforms.new_zeros((2, count, self.length, width)) for _ in self.layers]
@@ -72,7 +73,7 @@ class TokenPrior(nn.Module):
         return torch.stack(drawn, dim=1)
 
     def _draw_levels(self, x: Tensor, uniforms: Tensor, temperature: float, top_k: int | None) -> Tensor:
-        """One token's levels (B, C), from its features x (B, width) and uniforms (B, C)."""
+        """Sample one token's levels (B, C) from its features x (B, width) and uniforms (B, C)."""
         levels: list[Tensor] = []
         for channel, head in enumerate(self.heads):
             levels.append(pick(head(x).float() / temperature, uniforms[:, channel], top_k))
@@ -108,7 +109,7 @@ class LevelEmbedding(nn.Module):
 
 
 class Layer(nn.Module):
-    """Causal self-attention and two dense layers, each after a normalisation and beside a residual connection."""
+    """Causal self-attention and two dense layers, each with pre-normalisation and a residual connection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -119,14 +120,14 @@ class Layer(nn.Module):
         self.dense = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, length, width) -> the same shape; no place sees a later one."""
+        """x (B, length, width) -> the same shape; no position sees a later one."""
         query, key, value = self.qkv(self.norm1(x)).chunk(3, dim=-1)
         query, key, value = self._split(query), self._split(key), self._split(value)
         attended = attend(query, key, value, is_causal=True)
         return self._finish(x, attended)
 
     def step(self, x: Tensor, cache: Tensor, place: int) -> Tensor:
-        """x (B, 1, width), what stands at `place`; cache (2, B, length, width), keys and values, is written there."""
+        """x (B, 1, width): features at `place`; cache (2, B, length, width): keys and values, updated at `place`."""
         query, key, value = self.qkv(self.norm1(x)).chunk(3, dim=-1)
         cache[0, :, place], cache[1, :, place] = key[:, 0], value[:, 0]
         keys, values = self._split(cache[0, :, : place + 1]), self._split(cache[1, :, : place + 1])
@@ -145,10 +146,10 @@ class Layer(nn.Module):
 
 
 def pick(logits: Tensor, uniforms: Tensor, top_k: int | None) -> Tensor:
-    """Numbers (B,) int64 with the probabilities that logits (B, K) give, by inversion of uniforms (B,) in [0, 1)."""
+    """Sample indices (B,) int64 from logits (B, K) by inverting the CDF at uniforms (B,) in [0, 1)."""
     if top_k is not None and top_k < logits.shape[1]:
         least = logits.topk(top_k, dim=1).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
     shares = logits.double().softmax(dim=1).cumsum(dim=1)
-    # Divided by the last: it is 1 then, and not a little less, so that every number below 1 finds its token.
+    # Divided by the last value, which makes it exactly 1, so that every number below 1 finds its index.
     return (shares / shares[:, -1:] <= uniforms.double()[:, None]).sum(dim=1)

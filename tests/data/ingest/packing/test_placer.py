@@ -32,9 +32,9 @@ def test_pixels_that_another_program_packed_are_the_same_image(channels, tmp_pat
     Image.fromarray(pixels.squeeze(-1) if channels == (1,) else pixels).save(file, "PNG", compress_level=9)
     place("set/1.png", file.getvalue())
     assert place("set/1.png", pixels).kept_images == 1
-    with pytest.raises(ValueError, match="is there with other content"):
+    with pytest.raises(ValueError, match="exists with other content"):
         place("set/1.png", 255 - pixels)
-    with pytest.raises(ValueError, match="is there with other content"):
+    with pytest.raises(ValueError, match="exists with other content"):
         place("set/1.png", np.zeros((6, 5), dtype=np.uint8))
 
 
@@ -43,7 +43,7 @@ def test_two_images_of_one_place(tmp_path):
     for content in (b"x", tmp_path / "1.png"):
         with closing(Placer(tmp_path / "raw", tmp_path / f"new-{type(content).__name__}")) as placer:
             placer.place("set/1.png", b"x")
-            with pytest.raises(ValueError, match=r"two images of the source would be set/1\.png"):
+            with pytest.raises(ValueError, match=r"two images of the source would become set/1\.png"):
                 placer.place("set/1.png", content)
 
 

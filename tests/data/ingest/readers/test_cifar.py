@@ -87,7 +87,7 @@ class TestRefused:
         folder = write_cifar10(tmp_path / "c", data)
         evil = {"data": data, "labels": Calls(os.system, f"touch {tmp_path}/evil")}
         (folder / "data_batch_1").write_bytes(pickle.dumps(evil, protocol))
-        with pytest.raises(ValueError, match=r"data_batch_1: refused, nothing of it was run: it would run .*\.system"):
+        with pytest.raises(ValueError, match=r"data_batch_1: refused, nothing was run: it would run .*\.system"):
             add(folder)
         assert not (tmp_path / "evil").exists()
         assert nothing_was_added(raw)
@@ -110,7 +110,7 @@ class TestRefused:
     )
     def test_whatever_data_do_not_need(self, content, tmp_path):
         (tmp_path / "x").write_bytes(content)
-        with pytest.raises(RefusedPickleError, match=r"x: refused, nothing of it was run: .* at byte \d+"):
+        with pytest.raises(RefusedPickleError, match=r"x: refused, nothing was run: .* at byte \d+"):
             read_pickled_data(tmp_path / "x")
 
     @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ class TestRefused:
         ({"data": np.zeros((1, 3072)), "labels": [0]}, "expected `data` as uint8"),
         ({"data": np.zeros((1, 100), np.uint8), "labels": [0]}, "expected `data` as uint8"),
         ({"data": np.zeros((1, 3072), np.uint8)}, "expected labels or fine_labels, got data"),
-        ({"data": np.zeros((1, 3072), np.uint8), "labels": ["a"]}, "list of whole numbers"),
-        ({"data": np.zeros((1, 3072), np.uint8), "labels": [0, 1]}, "1 images, labels 2 labels"),
-        ({"data": np.zeros((1, 3072), np.uint8), "labels": [7]}, "labels from 7 to 7, but batches.meta names 2"),
+        ({"data": np.zeros((1, 3072), np.uint8), "labels": ["a"]}, "list of integers"),
+        ({"data": np.zeros((1, 3072), np.uint8), "labels": [0, 1]}, "1 images, labels has 2 labels"),
+        ({"data": np.zeros((1, 3072), np.uint8), "labels": [7]}, "labels from 7 to 7, but batches.meta has 2 names"),
     ],
 )
 def test_batch_of_another_form_is_told(batch, message, data, tmp_path, add, raw):

@@ -46,15 +46,13 @@ def test_train_and_t10k_are_kept_apart_when_asked_for(tmp_path, add, raw, pixels
     assert list(images_in(raw / "set.test")) == ["0/t10k-000000.png", "1/t10k-000001.png"]
     together = add(tmp_path / "idx", "together")
     assert len(images_in(raw / "together")) == 5
-    assert together.notes == (
-        "note: the source has a separation into train and test; --split-from-folders would keep it",
-    )
+    assert together.notes == ("note: the source has a train/test split; keep it with --split-from-folders",)
 
 
 def test_without_labels_there_are_no_classes(tmp_path, add, raw, pixels):
     added = add(write(tmp_path / "idx", "train", pixels(2), None))
     assert added.classes == {}
-    assert "no labels file beside it" in added.notes[0]
+    assert "no labels file next to it" in added.notes[0]
 
 
 GOOD = np.zeros((2, 6, 5), dtype=np.uint8)
@@ -63,15 +61,15 @@ GOOD = np.zeros((2, 6, 5), dtype=np.uint8)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no IDX file"),
-        (b"<html>", "no IDX file"),
+        (b"", "not an IDX file"),
+        (b"<html>", "not an IDX file"),
         (idx(GOOD, kind=13), r"expected values of type 8 \(unsigned byte\), got type 13"),
-        (idx(GOOD)[:6], "cut short in its header"),
-        (idx(GOOD)[:-1], "cut short: 2 images were announced, it ends in number 1"),
+        (idx(GOOD)[:6], "truncated in its header"),
+        (idx(GOOD)[:-1], "truncated: expected 2 images, the file ends in number 1"),
         (idx(GOOD) + b"x", "longer than its header says"),
         (idx(GOOD[0]), "expected images as an array"),
-        (idx(GOOD[:0]), "holds no image"),
-        (struct.pack(">BBBB3I", 0, 0, 8, 3, 2, 2**31, 2**31), "announces images of"),
+        (idx(GOOD[:0]), "contains no images"),
+        (struct.pack(">BBBB3I", 0, 0, 8, 3, 2, 2**31, 2**31), "declares images of"),
         (struct.pack(">BBBB3I", 0, 0, 8, 3, 2**32 - 1, 8, 8), "4,294,967,295 images, .* 2 labels"),
         (gzip.compress(idx(GOOD), mtime=0)[:-9], "damaged"),
         (gzip.compress(idx(GOOD), mtime=0)[:-8] + bytes(8), "damaged .*CRC"),
@@ -87,7 +85,7 @@ def test_bad_files_are_named_and_nothing_is_added(content, message, tmp_path, ad
 
 def test_labels_that_are_too_few_or_alone(tmp_path, add, raw, pixels):
     path = write(tmp_path / "idx", "train", pixels(3), [0, 1])
-    with pytest.raises(ValueError, match=r"3 images, train-labels-idx1-ubyte[.]gz 2 labels"):
+    with pytest.raises(ValueError, match=r"3 images, train-labels-idx1-ubyte[.]gz has 2 labels"):
         add(path)
     path.unlink()
     with pytest.raises(ValueError, match="labels without images"):

@@ -103,7 +103,9 @@ class TestTable:
     def test_two_tables_are_one_too_many(self, flat, add):
         write_table(flat / "a.csv", rows())
         write_table(flat / "b.csv", rows())
-        with pytest.raises(ValueError, match=r"which table holds the labels: a\.csv, b\.csv\? Name one labels\.csv"):
+        with pytest.raises(
+            ValueError, match=r"which table holds the labels: a\.csv, b\.csv\? Rename it to labels\.csv"
+        ):
             add(flat)
         (flat / "b.csv").rename(flat / "labels.csv")
         assert add(flat).notes == ("labels: labels.csv",)
@@ -128,7 +130,7 @@ class TestTable:
 
     def test_no_row_fits(self, flat, add):
         write_table(flat / "labels.csv", [{"file": "x.png", "label": "1"}])
-        with pytest.raises(ValueError, match=r"none of its 1 rows names an image that is there; the first: x\.png"):
+        with pytest.raises(ValueError, match=r"none of its 1 rows names an existing image; the first: x\.png"):
             add(flat)
 
     def test_row_that_leads_out_names_nothing(self, flat, add, tmp_path, save_images):
@@ -139,14 +141,14 @@ class TestTable:
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
-            ("labels.csv", b"file,label\n\xff\xfe,a\n", "is not UTF-8"),
-            ("labels.csv", b"", "a name for every column"),
-            ("labels.csv", b"file,file\n", "each once"),
+            ("labels.csv", b"file,label\n\xff\xfe,a\n", "not UTF-8"),
+            ("labels.csv", b"", "a unique name for every column"),
+            ("labels.csv", b"file,file\n", "a unique name"),
             ("labels.csv", b"file,label\na,b,c\n", "row 1 has more values"),
-            ("labels.jsonl", b"{\n", "damaged, or no table"),
-            ("labels.jsonl", b"[1]\n", "line 1 is no object"),
-            ("labels.jsonl", b"[" * 100_000, "damaged, or no table"),
-            ("labels.parquet", b"<html>", "damaged, or no table"),
+            ("labels.jsonl", b"{\n", "damaged, or not a table"),
+            ("labels.jsonl", b"[1]\n", "line 1 is not an object"),
+            ("labels.jsonl", b"[" * 100_000, "damaged, or not a table"),
+            ("labels.parquet", b"<html>", "damaged, or not a table"),
             ("labels.csv", b"file,label,split\n00-001.png,a,maybe\n", "split is 'maybe'; expected train"),
         ],
     )
@@ -228,7 +230,7 @@ class TestSides:
     def test_other_folders_beside_are_an_error(self, tmp_path, add, raw, save_images):
         for top in ("train", "test", "extra"):
             save_images(tmp_path / "set" / top / "hat", 1)
-        with pytest.raises(ValueError, match=r"beside test, train there is extra \(1 in all\)"):
+        with pytest.raises(ValueError, match=r"next to test, train there is extra \(1 in all\)"):
             add(tmp_path / "set", split_from_folders=True)
         assert nothing_was_added(raw)
 
@@ -255,6 +257,6 @@ class TestSides:
         add(tmp_path / "other", "set.test")
         for seed, top in enumerate(("train", "test")):
             save_images(tmp_path / "set" / top / "hat", 2, seed=seed)
-        with pytest.raises(ValueError, match=r"set\.test is there, and its source\.json does not say .* --as set-2"):
+        with pytest.raises(ValueError, match=r"set\.test exists, and its source\.json does not say .* --as set-2"):
             add(tmp_path / "set", split_from_folders=True)
         assert [path.name for path in raw.iterdir()] == ["set.test"]

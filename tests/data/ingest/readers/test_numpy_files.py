@@ -59,7 +59,7 @@ def test_python_objects_are_refused_and_not_run(tmp_path, add, raw, pixels):
     np.save(tmp_path / "images.npy", objects, allow_pickle=True)
     np.savez(tmp_path / "a.npz", images=pixels(1), labels=objects)
     for source in ("images.npy", "a.npz"):
-        with pytest.raises(ValueError, match="Python objects, which are a pickle"):
+        with pytest.raises(ValueError, match="Python objects; such pickles"):
             add(tmp_path / source)
     assert not Path("/tmp/evil-was-here").exists()
     assert nothing_was_added(raw)
@@ -69,12 +69,12 @@ def test_python_objects_are_refused_and_not_run(tmp_path, add, raw, pixels):
     ("arrays", "message"),
     [
         ({"images": np.zeros((2, 6, 5))}, r"expected uint8 pixels.*got float64.*\* 255"),
-        ({"images": np.zeros((2, 30), np.uint8)}, r"got the shape \(2, 30\)"),
-        ({"images": np.zeros((2, 6, 5, 2), np.uint8)}, r"got the shape \(2, 6, 5, 2\)"),
-        ({"images": np.zeros((0, 6, 5), np.uint8)}, "holds no image"),
-        ({"images": np.zeros((2, 6, 5), np.uint8), "labels": np.zeros(3, int)}, "2 images, labels 3 labels"),
-        ({"images": np.zeros((2, 6, 5), np.uint8), "labels": np.zeros((2, 4), int)}, "one whole number or text"),
-        ({"images": np.zeros((2, 6, 5), np.uint8), "labels": np.zeros(2)}, "one whole number or text"),
+        ({"images": np.zeros((2, 30), np.uint8)}, r"got shape \(2, 30\)"),
+        ({"images": np.zeros((2, 6, 5, 2), np.uint8)}, r"got shape \(2, 6, 5, 2\)"),
+        ({"images": np.zeros((0, 6, 5), np.uint8)}, "contains no images"),
+        ({"images": np.zeros((2, 6, 5), np.uint8), "labels": np.zeros(3, int)}, "2 images, labels has 3 labels"),
+        ({"images": np.zeros((2, 6, 5), np.uint8), "labels": np.zeros((2, 4), int)}, "one integer or text"),
+        ({"images": np.zeros((2, 6, 5), np.uint8), "labels": np.zeros(2)}, "one integer or text"),
         ({"a": np.zeros((2, 6, 5), np.uint8), "b": np.zeros(2)}, r"got a \(2, 6, 5\), b \(2,\)"),
         ({"images": np.zeros((2, 6, 5), np.uint8, order="F")}, "Fortran order"),
     ],

@@ -95,7 +95,7 @@ def test_rows_at_fault_are_left_out(write, tmp_path, add, pixels):
         ("a-000004", "no_label"),
     ]
     assert added.added_images == 35
-    with pytest.raises(ValueError, match="5 of 40 images or labels are at fault"):
+    with pytest.raises(ValueError, match="5 of 40 images or labels are faulty"):
         add(tmp_path / "a.parquet", "again")
 
 

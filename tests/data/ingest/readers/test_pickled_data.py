@@ -120,7 +120,7 @@ def test_class_names_that_are_one_long_text(tmp_path):
     (tmp_path / "batches.meta").write_bytes(b"}" + text(b"label_names") + names + b"s.")
     answer = read_in_bounds(tmp_path / "data_batch_1")
     assert (answer.returncode, answer.stderr) == (0, "")
-    assert "batches.meta: expected the classes' names under label_names" in answer.stdout
+    assert "batches.meta: expected class names under label_names" in answer.stdout
 
 
 def test_real_batch_is_read_in_the_same_bounds(tmp_path):
