@@ -16,8 +16,8 @@ def torch_device(config: Config) -> torch.device:
     torch.set_num_threads(config.compute.cpu_threads)
     # A debugging aid that costs a pass over every new tensor.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    # `use_deterministic_algorithms` would also import torch's compiler, which takes two seconds. Code that compiles sets
-    # the compiler's determinism itself (genai_core/training/compiling.py).
+    # `use_deterministic_algorithms` would also import torch's compiler, which takes two seconds. Training code that
+    # compiles sets the compiler's determinism itself (genai_core/training/compiling.py).
     wanted, cuda = config.compute.accelerator, torch.cuda.is_available()
     if wanted == "cuda" and not cuda:
         raise ValueError("compute.accelerator: got 'cuda', but torch sees no CUDA device; use auto or cpu")
