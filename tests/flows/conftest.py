@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 
 from flows.process import Processes, Stopped
 from tests.conftest import MadeOnce
+from tests.flows.shared_server import start_shared_server
 from tests.flows.toy_home import new_toy, own_settings, shell
 
 ROOT = Path(__file__).parents[2]
@@ -239,12 +240,15 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def server(
-    _own_settings: None, tmp_path_factory: pytest.TempPathFactory, prefect_home: Callable[[Path], Path]
-) -> Iterator[Server]:
-    """A real Prefect server on loopback."""
-    with prefect_server(prefect_home(tmp_path_factory.mktemp("server"))) as url:
-        yield Server(url)
+def server(_own_settings: None, made_once: MadeOnce, prefect_home: Callable[[Path], Path]) -> Server:
+    """A real Prefect server on loopback, one for all workers: an idle one, too, takes a twentieth of a core."""
+
+    def start(folder: Path) -> None:
+        url = start_shared_server(prefect_home(folder.with_name("server-home")))
+        folder.mkdir()
+        (folder / "url").write_text(url)
+
+    return Server((made_once("server", start) / "url").read_text())
 
 
 @contextmanager

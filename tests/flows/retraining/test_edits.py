@@ -94,8 +94,11 @@ def test_a_backfill_that_is_edited_beside_and_stopped(home: Path, server: Server
         status, said = ended(process, 60.0)
     assert status == 130, said
     assert started(home) == ["prepare"]  # of the second version: the first one's dvc.lock is there
+    (measured,) = (home / ".genai/backfill").glob("*/*.json")  # the first version, which is not measured again
+    stamp = measured.stat().st_mtime_ns
     answer = genai(home, *arguments, api_url=server.url, **variables(home))
     assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert measured.stat().st_mtime_ns == stamp
     assert started(home).count("prepare") == 2
     rows = (home / "backfill/quality.csv").read_text().splitlines()
     assert [row.split(",")[3:5] for row in rows[1:]] == [
