@@ -48,10 +48,12 @@ def decide(workspace: Path, stages: Iterable[str]) -> Decided:
                 graph = read_graph(repo).up_to(stages)
                 plan = make_plan(repo, graph)
                 changed = _changed_sources(plan)
+                if plan.nothing_to_do:
+                    return Decided(graph, plan, None, sources)
                 snapshot = before if changed else take_snapshot(workspace)
                 if not changed and snapshot.tree == before.tree:
                     check_inputs(repo, graph, plan, snapshot)
-                    return Decided(graph, plan, None if plan.nothing_to_do else snapshot, sources)
+                    return Decided(graph, plan, snapshot, sources)
             if changed:
                 _record(workspace, changed)
                 sources |= changed

@@ -33,6 +33,19 @@ def test_within_it_the_network_is_compiled_and_keeps_its_names():
     assert frames() == 1
 
 
+@pytest.mark.parametrize("mode", ["default", "warn", "error"])
+def test_compiled_code_is_as_deterministic_as_the_process(mode):
+    before = torch.get_deterministic_debug_mode(), torch._inductor.config.deterministic
+    torch.set_deterministic_debug_mode(mode)
+    try:
+        with compiled(torch.nn.Linear(3, 2)):
+            assert torch._inductor.config.deterministic == (mode != "default")
+            assert torch.get_deterministic_debug_mode() == ["default", "warn", "error"].index(mode)
+    finally:
+        torch.set_deterministic_debug_mode(before[0])
+        torch._inductor.config.deterministic = before[1]
+
+
 def test_it_is_left_alone_when_that_is_not_wanted():
     network = torch.nn.Linear(3, 2)
     with compiled(network, wanted=False):
