@@ -1,6 +1,7 @@
 """The commands `genai run` and `genai runs resume`. A run begins before Prefect is loaded and its server is up."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -41,23 +42,24 @@ def _run(workspace: Path, stages: tuple[str, ...], resume: str | None = None) ->
     with deferred_interrupt():
         from flows.runs.begin import begin
         from flows.services.server import configured_server, ensure_prefect_api
-        from flows.workspace import checked_config, repair_locks
+        from flows.view import line_view
 
-    if resume is None:
-        checked_config(workspace)
-    server = configured_server()
-    for message in repair_locks(workspace):
-        click.echo(message, err=True)
-    said: list[str] = []
-    with begin(workspace, stages, resume, said.append) as begun:
-        plan = begun.decided.shown
-        if resume is None:
-            click.echo(headline(plan))
-        for line in said:
-            click.echo(line)
+    server = configured_server()  # before anything is written: a run whose server is not there does not begin
+    with ExitStack() as stack:
+        with line_view() as view:
+            begun = stack.enter_context(begin(workspace, stages, resume, _warn))
+            plan = begun.decided.shown
+            if resume is None:
+                view.note(headline(plan))
+            for line in begun.notes:
+                view.note(line)
         if begun.started is None and server is None:
             print_results(workspace, plan)
             return 0
         quiet_prefect()
         ensure_prefect_api()
         return run_flow(begun, stages, resume)
+
+
+def _warn(message: str) -> None:
+    click.echo(message, err=True)

@@ -48,12 +48,16 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
 
     def folder(name: str, make: Callable[[Path], object]) -> Path:
         shared.mkdir(exist_ok=True)
+        made, new, failed = shared / name, shared / f"{name}.new", shared / f"{name}.failed"
         with FileLock(shared / f"{name}.lock"):
-            made = shared / name
+            if failed.exists():  # once is enough: it may have taken minutes
+                pytest.fail(f"{name} could not be made: {failed.read_text()}")
             if not made.exists():
-                new = shared / f"{name}.new"
-                shutil.rmtree(new, ignore_errors=True)  # of a worker that failed at it
-                make(new)
+                try:
+                    make(new)
+                except BaseException as error:
+                    failed.write_text(repr(error))
+                    raise
                 new.rename(made)
         return made
 

@@ -32,16 +32,28 @@ class Begun:
     held: tuple[int, ...]
     is_resumed: bool
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """For people: what the run works on, and what of the workspace it replaces or leaves out."""
+        snapshot = self.decided.snapshot
+        if self.started is None or snapshot is None:
+            return ()
+        differs = f", {len(snapshot.changed)} files not committed" if snapshot.changed else ""
+        works = f"run {self.started.id} works on a snapshot of {snapshot.branch or snapshot.commit[:7]}{differs}"
+        why = f"as it is new and larger than {MOST_NEW_BYTES / 1e6:.0f} MB"
+        left_out = (f"not in the snapshot, {why}: {printable(name)}" for name in snapshot.left_out)
+        return (works, *self.decided.plan.replaced, *left_out)
+
 
 @contextmanager
 def begin(root: Path, stages: tuple[str, ...], resumed: str | None, tell: Callable[[str], None]) -> Iterator[Begun]:
-    """Decide what a run is to do and open its checkout; both are gone afterwards.
+    """Decide what a run is to do, and open its record and its checkout for the body.
 
     Args:
         root: The checkout that was asked for.
         stages: Up to which to run. Empty: all.
         resumed: The id of a run to go on with, instead.
-        tell: Gets lines for people: what was mended, and what the run works on.
+        tell: Gets a line for each of DVC's files that an interrupted write had left cut short, and that was mended.
 
     Raises:
         ConfigError, GraphError, GitError or RunError: In a line, what keeps the run from starting.
@@ -66,22 +78,9 @@ def begin(root: Path, stages: tuple[str, ...], resumed: str | None, tell: Callab
                 started = stack.enter_context(start(root, decided, stages))
             else:
                 sweep(root)  # what a killed run left goes also where nothing is to be done
-        begun = Begun(root, home or root, decided, started, (*held, *(started.held if started else ())), bool(resumed))
-        for line in _lines(begun):
-            tell(line)
-        yield begun
-
-
-def _lines(begun: Begun) -> Iterator[str]:
-    """What the run works on, and what of the workspace it replaces or leaves out."""
-    snapshot = begun.decided.snapshot
-    if begun.started is None or snapshot is None:
-        return
-    differs = f", {len(snapshot.changed)} files not committed" if snapshot.changed else ""
-    yield f"run {begun.started.id} works on a snapshot of {snapshot.branch or snapshot.commit[:7]}{differs}"
-    yield from begun.decided.plan.replaced
-    for name in snapshot.left_out:
-        yield f"not in the snapshot, as it is new and larger than {MOST_NEW_BYTES / 1e6:.0f} MB: {printable(name)}"
+        yield Begun(
+            root, home or root, decided, started, (*held, *(started.held if started else ())), resumed is not None
+        )
 
 
 _handed: ContextVar[Begun | None] = ContextVar("handed", default=None)

@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from flows.graph import Graph, GraphError, open_repo, read_graph
-from flows.plan import Plan, make_plan
+from flows.plan import Plan, StagePlan, make_plan
 from flows.process import run_command
 from flows.runs.inputs import check_inputs
 from flows.runs.snapshot import Snapshot, take_snapshot
@@ -20,19 +20,19 @@ _MOST_LOOKS = 5
 class Decided:
     """What a run is going to do, and of which contents. snapshot: None where nothing has to be done.
 
-    sources: data sources whose files were changed by hand, and that were recorded anew for this run.
+    sources: the plan's entries of data sources whose files were changed by hand, before they were recorded anew.
     """
 
     graph: Graph
     plan: Plan
     snapshot: Snapshot | None
-    sources: frozenset[str] = frozenset()
+    sources: tuple[StagePlan, ...] = ()
 
     @property
     def shown(self) -> Plan:
         """The plan for people, in which recording a source is a part of the run."""
-        entries = (replace(entry, action="run") if entry.stage in self.sources else entry for entry in self.plan.stages)
-        return Plan(tuple(entries))
+        recorded = {entry.stage: entry for entry in self.sources}
+        return Plan(tuple(recorded.get(entry.stage, entry) for entry in self.plan.stages))
 
 
 def decide(workspace: Path, stages: Iterable[str]) -> Decided:
@@ -40,7 +40,7 @@ def decide(workspace: Path, stages: Iterable[str]) -> Decided:
 
     Data that were changed by hand are recorded first. Somebody may edit meanwhile: then all is made again.
     """
-    sources: frozenset[str] = frozenset()
+    sources: tuple[StagePlan, ...] = ()
     with changing(workspace, "start a run"):
         before = take_snapshot(workspace)
         for _ in range(_MOST_LOOKS):
@@ -48,15 +48,16 @@ def decide(workspace: Path, stages: Iterable[str]) -> Decided:
                 graph = read_graph(repo).up_to(stages)
                 plan = make_plan(repo, graph)
                 changed = _changed_sources(plan)
-                if plan.nothing_to_do:
-                    return Decided(graph, plan, None, sources)
-                snapshot = before if changed else take_snapshot(workspace)
-                if not changed and snapshot.tree == before.tree:
-                    check_inputs(repo, graph, plan, snapshot)
-                    return Decided(graph, plan, snapshot, sources)
+                if not changed:
+                    if plan.nothing_to_do:
+                        return Decided(graph, plan, None, sources)
+                    snapshot = take_snapshot(workspace)
+                    if snapshot.tree == before.tree:
+                        check_inputs(repo, graph, plan, snapshot)
+                        return Decided(graph, plan, snapshot, sources)
             if changed:
                 _record(workspace, changed)
-                sources |= changed
+                sources += changed
                 snapshot = take_snapshot(workspace)
             before = snapshot
     raise ConfigError(
@@ -66,12 +67,13 @@ def decide(workspace: Path, stages: Iterable[str]) -> Decided:
 
 def decide_in_place(folder: Path, stages: Iterable[str]) -> Decided:
     """The same for a checkout in which nobody edits. Raises GraphError or GitError."""
-    graph, plan = _planned(folder, stages)
-    sources = _changed_sources(plan)
-    if sources:
-        _record(folder, sources)
+    with changing(folder, "start a run"):
         graph, plan = _planned(folder, stages)
-    return Decided(graph, plan, None if plan.nothing_to_do else take_snapshot(folder), sources)
+        sources = _changed_sources(plan)
+        if sources:
+            _record(folder, sources)
+            graph, plan = _planned(folder, stages)
+        return Decided(graph, plan, None if plan.nothing_to_do else take_snapshot(folder), sources)
 
 
 def decide_again(checkout: Path, stages: Iterable[str], snapshot: Snapshot) -> Decided:
@@ -85,13 +87,13 @@ def _planned(folder: Path, stages: Iterable[str]) -> tuple[Graph, Plan]:
         return graph, make_plan(repo, graph)
 
 
-def _changed_sources(plan: Plan) -> frozenset[str]:
-    return frozenset(entry.stage for entry in plan.stages if entry.is_source and entry.action == "run")
+def _changed_sources(plan: Plan) -> tuple[StagePlan, ...]:
+    return tuple(entry for entry in plan.stages if entry.is_source and entry.action == "run")
 
 
-def _record(workspace: Path, sources: Iterable[str]) -> None:
-    for name in sorted(sources):
+def _record(workspace: Path, sources: Iterable[StagePlan]) -> None:
+    for source in sources:
         said: list[str] = []
-        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
+        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", source.stage]
         if run_command(command, folder=workspace, environment={"DVC_NO_ANALYTICS": "1"}, on_line=said.append) != 0:
-            raise GraphError("\n".join([f"{name}: DVC could not record what is there:", *said[-8:]]))
+            raise GraphError("\n".join([f"{source.stage}: DVC could not record what is there:", *said[-8:]]))

@@ -57,27 +57,38 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
     """
     root = Path(workspace).resolve()
     with ExitStack() as stack:
-        begun = handed() or stack.enter_context(begin(root, tuple(stages or ()), resume, _tell))
+        begun = handed() or stack.enter_context(_begin(root, tuple(stages or ()), resume))
         started = begun.started
-        run = _run(begun)
         goes_on = f"; {how_to_go_on(started.recorder.record)}" if started else ""
         state: State[None] = Cancelled(message=f"ended by a signal{goes_on}")
         try:
+            run = _run(begun)
+            if _is_stopped(started):  # while the libraries were loaded
+                run.processes.stop()
             with when_cancelled(run.processes.stop, lambda: asked_to_end.is_set() or _is_stopped(started)):
                 states = _run_all(begun.decided.graph, begun.decided.plan, run)
             if run.processes.stopping:
                 state = Cancelled(message=f"stopped on request{goes_on}")
             else:
                 state = _summary(begun.decided.graph, states)
+        except Exception as error:
+            state = Failed(message=f"{type(error).__name__}: {error}")
+            raise
         finally:
             if started is not None:
                 _say_end(started, state)
         return state
 
 
-def _tell(line: str) -> None:
-    get_run_logger().info(line)
-    current_view().note(line)
+@contextmanager
+def _begin(root: Path, stages: tuple[str, ...], resume: str | None) -> Iterator[Begun]:
+    """Of a flow that a worker started, or another flow."""
+    logger = get_run_logger()
+    with begin(root, stages, resume, logger.warning) as begun:
+        for line in begun.notes:
+            logger.info(line)
+            current_view().note(line)
+        yield begun
 
 
 def _run(begun: Begun) -> Run:
@@ -100,7 +111,7 @@ def _run(begun: Begun) -> Run:
         recorder=started.recorder if started else None,
         accept=started.acceptance.offer if started and started.acceptance else _stays,
         variables=variables,
-        sources=begun.decided.sources,
+        sources=frozenset(entry.stage for entry in begun.decided.sources),
         checks_out_sources=not begun.is_resumed,  # this checkout may be at another version by now
     )
 

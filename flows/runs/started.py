@@ -217,15 +217,17 @@ def _working(
 
 @contextmanager
 def _ends(started: Started) -> Iterator[None]:
-    """An error or a signal that comes before the flow has begun ends the run, too: it was not killed."""
+    """What ends the run before its flow could say how is on record, too: it was not killed."""
+    state, message = "stopped", "ended before a stage began"  # by a signal; or cancelled before the flow was called
     try:
         yield
-    except BaseException as error:
-        if started.recorder.record.state == "running":
-            is_signal = isinstance(error, (KeyboardInterrupt, SystemExit))
-            what = "ended by a signal before a stage began" if is_signal else str(error).partition("\n")[0]
-            finish(started, "stopped" if is_signal else "failed", what)
+    except Exception as error:
+        state, message = "failed", str(error).partition("\n")[0]
         raise
+    finally:
+        if started.recorder.record.state == "running":
+            with suppress(OSError):  # no other error hides the one that ended it
+                finish(started, state, message)
 
 
 def _new_record(run: str, decided: Decided, asked: Iterable[str], place: str) -> RunRecord:

@@ -1,4 +1,4 @@
-"""A run at a terminal: what it will do, how it goes, and what came of it. Imports prefect only when a run begins."""
+"""A run at a terminal: what it will do, how it goes, and what came of it. Imports prefect only in `run_flow`."""
 
 import os
 import signal

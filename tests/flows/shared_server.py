@@ -24,8 +24,9 @@ def start_shared_server(home: Path) -> str:
     command = [sys.executable, "-m", "tests.flows.shared_server", str(home), str(owner)]
     with (home / "log").open("w") as log:
         subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, timeout=START_S, check=True)
-    deadline = time.monotonic() + START_S
+    server, deadline = int((home / "pid").read_text()), time.monotonic() + START_S
     while not (home / "url").exists():
+        assert psutil.pid_exists(server), (home / "log").read_text()
         assert time.monotonic() < deadline, (home / "log").read_text()
         time.sleep(0.1)
     return (home / "url").read_text()
@@ -33,7 +34,8 @@ def start_shared_server(home: Path) -> str:
 
 def main() -> None:
     home, owner = Path(sys.argv[1]), psutil.Process(int(sys.argv[2]))
-    if os.fork():
+    if child := os.fork():
+        (home / "pid").write_text(str(child))
         return
     os.setsid()  # it outlives the worker that started it
     from tests.flows.conftest import prefect_server

@@ -1,5 +1,6 @@
 """The command as a person meets it: quick help, one clear line for each fault, status 2 before any stage starts."""
 
+import json
 import os
 import re
 import shutil
@@ -109,15 +110,24 @@ def test_a_server_that_does_not_answer(fresh: Path) -> None:
     assert not (fresh / ".genai").exists()
 
 
-def test_ctrl_c_while_the_temporary_server_starts(fresh: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "status", "state"), [("INT", 130, "stopped"), ("TERM", 143, "stopped"), ("KILL", -9, "killed")]
+)
+def test_a_signal_while_the_temporary_server_starts(
+    fresh: Path, tmp_path: Path, name: str, status: int, state: str
+) -> None:
+    """The run has begun by then: how it ended is on record, and nothing of it is left."""
     with started_genai(fresh, "run", PREFECT_HOME=str(tmp_path / "prefect")) as process:
         wait_for(lambda: any("temporary_server" in line for line in processes_in(tmp_path)), 60.0)
         time.sleep(0.7)
-        shell(fresh, f"kill -INT {process.pid}")
-        status, output = ended(process)
-    assert status == 130, output
+        shell(fresh, f"kill -{name} {process.pid}")
+        answer, output = ended(process)
+    assert answer == status, output
     assert "Traceback" not in output
     wait_for(lambda: not processes_in(tmp_path) + processes_in(fresh))
+    (run,) = json.loads(genai(fresh, "runs", "--json").stdout)
+    assert run["state"] == state
+    assert shell(fresh, "git worktree list").count("\n") == 1
 
 
 def test_workspace_of_the_current_folder(done: Path) -> None:

@@ -15,12 +15,11 @@ SEED = "models.gan.training.seed"
 
 def test_what_is_there_before_the_first_stage(done: Path) -> None:
     set_parameter(done, SEED, 5)
-    said: list[str] = []
-    with begin(done, (), None, said.append) as begun:
+    with begin(done, (), None, print) as begun:
         assert begun.started is not None
         (run,) = read_runs(done)
         assert (run.id, run.state, run.planned) == (begun.started.id, "running", ("train@gan", "select"))
-        assert said == [f"run {run.id} works on a snapshot of main, {len(run.changed)} files not committed"]
+        assert begun.notes == (f"run {run.id} works on a snapshot of main, {len(run.changed)} files not committed",)
         assert parameter(done / RUNS / run.id / CHECKOUT, SEED) == 5
         assert handed() is None
         with handed_to_flow(begun):
@@ -30,30 +29,38 @@ def test_what_is_there_before_the_first_stage(done: Path) -> None:
 
 
 def test_nothing_begins_where_nothing_has_to_be_done(done: Path) -> None:
-    said: list[str] = []
-    with begin(done, (), None, said.append) as begun:
+    with begin(done, (), None, print) as begun:
         assert begun.started is None
+        assert begun.notes == ()
     assert read_runs(done) == []
-    assert said == []
+
+
+def test_a_flow_that_was_never_called_leaves_a_run_that_was_stopped(done: Path) -> None:
+    """As when somebody cancels it at the server before it began."""
+    set_parameter(done, SEED, 5)
+    with begin(done, (), None, print):
+        pass
+    (run,) = read_runs(done)
+    assert (run.state, run.message) == ("stopped", "ended before a stage began")
 
 
 @pytest.mark.parametrize(
     ("error", "state", "message"),
     [
         (ValueError("no server\nhere"), "failed", "no server"),
-        (KeyboardInterrupt(), "stopped", "ended by a signal before a stage began"),
-        (SystemExit(143), "stopped", "ended by a signal before a stage began"),
+        (KeyboardInterrupt(), "stopped", "ended before a stage began"),
+        (SystemExit(143), "stopped", "ended before a stage began"),
     ],
 )
 def test_what_ends_it_before_the_flow_is_on_record(done: Path, error: BaseException, state: str, message: str) -> None:
     set_parameter(done, SEED, 5)
-    with pytest.raises(type(error)), begin(done, (), None, lambda _: None):
+    with pytest.raises(type(error)), begin(done, (), None, print):
         raise error
     (run,) = read_runs(done)
     assert (run.state, run.message) == (state, message)
     assert git(done, "worktree", "list", "--porcelain").count("worktree ") == 1
     # It goes on as any other run does.
-    with begin(done, (), run.id, lambda _: None) as begun:
+    with begin(done, (), run.id, print) as begun:
         assert begun.started is not None
         assert begun.decided.plan["train@gan"].action == "run"
 
