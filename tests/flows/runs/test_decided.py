@@ -31,6 +31,7 @@ def test_an_edit_between_snapshot_and_plan(done: Path, monkeypatch: pytest.Monke
 
     make_plan = module.make_plan
     monkeypatch.setattr(module, "make_plan", edited)
+    set_parameter(done, "models.gan.training.seed", 4)
     decided = decide(done, [])
     assert decided.snapshot is not None
     assert "seed: 6" in git(done, "show", f"{decided.snapshot.commit}:params.yaml")
