@@ -26,8 +26,7 @@ demo: setup      ## the whole pipeline on the built-in digits, to a report
 	@test -f data/raw.dvc || $(BIN)/genai data add builtin:digits
 	@$(BIN)/genai run
 
-# A file is never cut in two: its tests share servers and trained models. In the order of their names, so that the whole
-# pipeline (test_end_to_end.py), which waits much, lies beside others.
+# All tests of a file run in one worker, because they share trained models. tests/conftest.py puts the longest files first.
 test: setup lint ## every test
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 

@@ -1,4 +1,4 @@
-"""The commands `genai run` and `genai runs resume`. A run begins before Prefect is loaded and its server is up."""
+"""The commands `genai run` and `genai runs resume`. They start the run before they load Prefect."""
 
 import sys
 from contextlib import ExitStack
@@ -18,8 +18,8 @@ def run(workspace: Path, stages: tuple[str, ...]) -> None:
     A name such as `train` stands for all its branches (train@gan ...). Reports to the Prefect server in PREFECT_API_URL
     or the active profile, else to a temporary one. What is up to date is not run again; what failed goes on.
     """
-    if sys.stderr.isatty():  # somebody looks on, and may edit: libraries take a second or two to load
-        click.echo("edits become part of this run until it says `run ID works on a snapshot`", err=True)
+    if sys.stderr.isatty():  # a person may be editing, and DVC takes a second to load
+        click.echo("edits are part of this run until it prints `run ID works on a snapshot`", err=True)
     sys.exit(_run(workspace, stages))
 
 
@@ -36,7 +36,7 @@ def resume(workspace: Path, run_id: str) -> None:
 
 
 def _run(workspace: Path, stages: tuple[str, ...], resume: str | None = None) -> int:
-    """The exit status. Raises a GenaiError for what keeps the run from starting."""
+    """Run, or resume a run, and return the exit status. Raises GenaiError if the run cannot start."""
     from flows.interrupts import deferred_interrupt
 
     with deferred_interrupt():
@@ -44,7 +44,7 @@ def _run(workspace: Path, stages: tuple[str, ...], resume: str | None = None) ->
         from flows.services.server import configured_server, ensure_prefect_api
         from flows.view import line_view
 
-    server = configured_server()  # before anything is written: a run whose server is not there does not begin
+    server = configured_server()  # first: without its server a run does not start, and nothing is written
     with ExitStack() as stack:
         with line_view() as view:
             begun = stack.enter_context(begin(workspace, stages, resume, _warn))
@@ -58,7 +58,7 @@ def _run(workspace: Path, stages: tuple[str, ...], resume: str | None = None) ->
             return 0
         quiet_prefect()
         ensure_prefect_api()
-        return run_flow(begun, stages, resume)
+        return run_flow(begun, resume)
 
 
 def _warn(message: str) -> None:

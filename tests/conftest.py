@@ -1,4 +1,4 @@
-"""What all tests share: where the real test data lies."""
+"""Shared by all tests: number of workers, order of files, templates made once, the real test data."""
 
 import os
 import shutil

@@ -65,7 +65,7 @@ def test_the_projects_own_file_is_right_and_frozen() -> None:
             "params.yaml: augment: policy: move is listed, but the section move changes nothing; remove it",
         ),
         (
-            "balance_classes: true     # small classes get more of the new images\n  policy: [move]",
+            "balance_classes: true     # rare classes get more of the new images\n  policy: [move]",
             "balance_classes: false\n  policy: none",
             "params.yaml: augment: policy: got none with expand: 2.0, which would only repeat every image",
         ),

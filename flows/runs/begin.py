@@ -1,6 +1,6 @@
-"""All that comes before a run's first stage, and needs no Prefect: a command does it at once, before it loads that.
+"""Start a run: plan, snapshot, record and checkout. Needs no Prefect.
 
-In the command `genai run` edits are safe from here on; the libraries and the server of the flow take seconds more.
+`genai run` does this before it loads Prefect and starts a server, which takes seconds. Later edits do not affect it.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,14 +19,16 @@ from flows.workspace import checked_config, only_run_in, repair_locks
 
 @dataclass(frozen=True)
 class Begun:
-    """A run before its first stage. started: None where nothing has to be done.
+    """A run before its first stage. started: None if there is nothing to do.
 
-    root: the checkout that was asked for. home: the workspace that it belongs to: itself, but in checkouts that were
-    made for a run. held: descriptors of locks, for all that the run starts.
+    root: the checkout that `genai run` was called for. home: its workspace, which is another one only if the checkout
+    was made for a run. asked: the stages up to which it runs; empty: all. held: descriptors of locks, which every
+    process of the run inherits.
     """
 
     root: Path
     home: Path
+    asked: tuple[str, ...]
     decided: Decided
     started: Started | None
     held: tuple[int, ...]
@@ -34,7 +36,7 @@ class Begun:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """For people: what the run works on, and what of the workspace it replaces or leaves out."""
+        """Lines for people: what the run works on, which outputs it replaces, which files the snapshot lacks."""
         snapshot = self.decided.snapshot
         if self.started is None or snapshot is None:
             return ()
@@ -47,16 +49,16 @@ class Begun:
 
 @contextmanager
 def begin(root: Path, stages: tuple[str, ...], resumed: str | None, tell: Callable[[str], None]) -> Iterator[Begun]:
-    """Decide what a run is to do, and open its record and its checkout for the body.
+    """Plan a run and keep its record and checkout open in the body.
 
     Args:
-        root: The checkout that was asked for.
-        stages: Up to which to run. Empty: all.
-        resumed: The id of a run to go on with, instead.
-        tell: Gets a line for each of DVC's files that an interrupted write had left cut short, and that was mended.
+        root: The checkout to run in.
+        stages: Run up to these stages. Empty: all.
+        resumed: The id of a run to resume instead.
+        tell: Receives one line for each of DVC's files that an interrupted write had truncated and that was repaired.
 
     Raises:
-        ConfigError, GraphError, GitError or RunError: In a line, what keeps the run from starting.
+        ConfigError, GraphError, GitError or RunError: The run cannot start; the message is one line.
     """
     if resumed is None:
         checked_config(root)
@@ -68,6 +70,7 @@ def begin(root: Path, stages: tuple[str, ...], resumed: str | None, tell: Callab
         started: Started | None = None
         if resumed is not None:
             started, decided = stack.enter_context(resume(root, resumed))
+            stages = started.recorder.record.asked
         elif home is not None:
             decided = decide_in_place(root, stages)
             if decided.snapshot is not None:
@@ -77,10 +80,9 @@ def begin(root: Path, stages: tuple[str, ...], resumed: str | None, tell: Callab
             if decided.snapshot is not None:
                 started = stack.enter_context(start(root, decided, stages))
             else:
-                sweep(root)  # what a killed run left goes also where nothing is to be done
-        yield Begun(
-            root, home or root, decided, started, (*held, *(started.held if started else ())), resumed is not None
-        )
+                sweep(root)  # remove what killed runs left, even if there is nothing to do
+        held += started.held if started else ()
+        yield Begun(root, home or root, tuple(stages), decided, started, tuple(held), resumed is not None)
 
 
 _handed: ContextVar[Begun | None] = ContextVar("handed", default=None)
@@ -88,7 +90,7 @@ _handed: ContextVar[Begun | None] = ContextVar("handed", default=None)
 
 @contextmanager
 def handed_to_flow(begun: Begun) -> Iterator[None]:
-    """The flow that is called in the body goes on with this run, in place of beginning one."""
+    """A flow called in the body continues this run instead of starting one."""
     token = _handed.set(begun)
     try:
         yield
@@ -97,5 +99,5 @@ def handed_to_flow(begun: Begun) -> Iterator[None]:
 
 
 def handed() -> Begun | None:
-    """The run that the command, which called the flow, has begun."""
+    """Return the run that the command has started for this flow, or None."""
     return _handed.get()

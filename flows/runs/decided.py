@@ -1,4 +1,4 @@
-"""What a run is going to do, and of which contents: its plan and its snapshot, made in one moment."""
+"""Plan and snapshot of a run, made of the same contents."""
 
 import sys
 from collections.abc import Iterable
@@ -18,9 +18,9 @@ _MOST_LOOKS = 5
 
 @dataclass(frozen=True)
 class Decided:
-    """What a run is going to do, and of which contents. snapshot: None where nothing has to be done.
+    """Plan and snapshot of a run. snapshot: None if there is nothing to do.
 
-    sources: the plan's entries of data sources whose files were changed by hand, before they were recorded anew.
+    sources: the plan's entries of data sources that were changed by hand, as they were before they were recorded.
     """
 
     graph: Graph
@@ -30,15 +30,15 @@ class Decided:
 
     @property
     def shown(self) -> Plan:
-        """The plan for people, in which recording a source is a part of the run."""
+        """The plan as people see it: recording a source is a part of the run."""
         recorded = {entry.stage: entry for entry in self.sources}
         return Plan(tuple(recorded.get(entry.stage, entry) for entry in self.plan.stages))
 
 
 def decide(workspace: Path, stages: Iterable[str]) -> Decided:
-    """The plan of a user's checkout and the snapshot that it is of. Raises GraphError, GitError or ConfigError.
+    """Plan a run of a user's workspace and take its snapshot. Raises GraphError, GitError or ConfigError.
 
-    Data that were changed by hand are recorded first. Somebody may edit meanwhile: then all is made again.
+    Data that were changed by hand are recorded first. If somebody edits meanwhile, both are made again.
     """
     sources: tuple[StagePlan, ...] = ()
     with changing(workspace, "start a run"):
@@ -66,7 +66,7 @@ def decide(workspace: Path, stages: Iterable[str]) -> Decided:
 
 
 def decide_in_place(folder: Path, stages: Iterable[str]) -> Decided:
-    """The same for a checkout in which nobody edits. Raises GraphError or GitError."""
+    """Plan a run of a checkout that nobody edits. Raises GraphError, GitError or ConfigError."""
     with changing(folder, "start a run"):
         graph, plan = _planned(folder, stages)
         sources = _changed_sources(plan)
@@ -77,7 +77,7 @@ def decide_in_place(folder: Path, stages: Iterable[str]) -> Decided:
 
 
 def decide_again(checkout: Path, stages: Iterable[str], snapshot: Snapshot) -> Decided:
-    """What is left of a run that goes on, in the checkout of its snapshot. Raises GraphError."""
+    """Plan the rest of a resumed run in the checkout of its snapshot. Raises GraphError."""
     return Decided(*_planned(checkout, stages), snapshot)
 
 

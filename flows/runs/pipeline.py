@@ -63,7 +63,7 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
         state: State[None] = Cancelled(message=f"ended by a signal{goes_on}")
         try:
             run = _run(begun)
-            if _is_stopped(started):  # while the libraries were loaded
+            if _is_stopped(started):  # by `genai runs stop`, while Prefect was loading
                 run.processes.stop()
             with when_cancelled(run.processes.stop, lambda: asked_to_end.is_set() or _is_stopped(started)):
                 states = _run_all(begun.decided.graph, begun.decided.plan, run)
@@ -82,7 +82,7 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
 
 @contextmanager
 def _begin(root: Path, stages: tuple[str, ...], resume: str | None) -> Iterator[Begun]:
-    """Of a flow that a worker started, or another flow."""
+    """Start the run of a flow that a worker or another flow has called."""
     logger = get_run_logger()
     with begin(root, stages, resume, logger.warning) as begun:
         for line in begun.notes:

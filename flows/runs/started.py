@@ -217,8 +217,8 @@ def _working(
 
 @contextmanager
 def _ends(started: Started) -> Iterator[None]:
-    """What ends the run before its flow could say how is on record, too: it was not killed."""
-    state, message = "stopped", "ended before a stage began"  # by a signal; or cancelled before the flow was called
+    """Record the end of a run whose flow did not: otherwise it would look killed."""
+    state, message = "stopped", "ended before a stage began"  # by a signal, or cancelled at the server
     try:
         yield
     except Exception as error:
@@ -226,7 +226,7 @@ def _ends(started: Started) -> Iterator[None]:
         raise
     finally:
         if started.recorder.record.state == "running":
-            with suppress(OSError):  # no other error hides the one that ended it
+            with suppress(OSError):  # must not hide the error that ended the run
                 finish(started, state, message)
 
 

@@ -24,8 +24,8 @@ def quiet_prefect() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reports usage, unless told not to
 
 
-def run_flow(begun: "Begun", stages: tuple[str, ...], resume: str | None) -> int:
-    """Do the rest of a run that was begun, while a person looks on; the exit status. Prefect's API is known by then."""
+def run_flow(begun: "Begun", resume: str | None) -> int:
+    """Run the stages of a run that has begun, show them, and return the exit status. Needs Prefect's API to be set."""
     from flows.interrupts import deferred_interrupt
     from flows.runs.begin import handed_to_flow
     from flows.view import terminal_view
@@ -35,7 +35,7 @@ def run_flow(begun: "Begun", stages: tuple[str, ...], resume: str | None) -> int
 
     plan = begun.decided.shown
     with terminal_view(plan), handed_to_flow(begun):
-        state = pipeline(str(begun.root), list(stages), resume, return_state=True)
+        state = pipeline(str(begun.root), list(begun.asked), resume, return_state=True)
     if state.is_completed():
         print_results(begun.root, plan, begun.started.recorder.record if begun.started else None)
         return 0

@@ -36,7 +36,7 @@ class ServerError(GenaiError):
 
 
 def configured_server() -> str | None:
-    """The address of the server that is configured and that answers; None where none is. Raises ServerError."""
+    """Return the configured server's address, or None. Raises ServerError if that server does not answer."""
     url = configured_api_url()
     if url is not None:
         _check_answers(api_at(url))

@@ -128,7 +128,7 @@ def test_two_runs_of_other_contents_at_once(fresh: Path, server: Server) -> None
 
 def test_stop_status_logs_and_resume(fresh: Path, server: Server) -> None:
     """A run is stopped, and resumed as it was, whatever the workspace looks like by then."""
-    with started_genai(fresh, "run", api_url=server.url, toy={"train@gan": {"seconds": 60.0}}) as process:
+    with started_genai(fresh, "run", "train", api_url=server.url, toy={"train@gan": {"seconds": 60.0}}) as process:
         wait_for(lambda: diary(fresh, "train@gan") and "train@diffusion" in lock_of(fresh))
         wait_for(lambda: "train@gan: for" in genai(fresh, "status").stdout and "work " in genai(fresh, "status").stdout)
         assert "train@gan begins" in genai(fresh, "logs", "train@gan").stdout
@@ -146,6 +146,7 @@ def test_stop_status_logs_and_resume(fresh: Path, server: Server) -> None:
     answer = genai(fresh, "runs", "resume", run["id"], api_url=server.url)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "train@gan: only in DVC's cache" in answer.stdout
+    assert [flow_run["parameters"]["stages"] for flow_run in server.flow_runs(fresh)] == [["train"], ["train"]]
     assert [len(diary(fresh, name)) for name in ("prepare", "train@diffusion", "train@gan")] == [1, 1, 2]
     assert "this checkout cannot be read" in answer.stdout
     assert (fresh / "params.yaml").read_text() == "data: ["

@@ -110,7 +110,9 @@ def kill_together(process: psutil.Process) -> None:
 
 @pytest.mark.timeout(600)
 def test_a_week_in_production(checkout: Path) -> None:
-    story = Story(checkout, free_port(), toy={"train@gan": {"seconds": 8}})
+    go = checkout.parent / "go"  # trainings wait for it
+    go.touch()
+    story = Story(checkout, free_port(), toy={"train@gan": {"until": str(go)}})
     raw = shell(checkout, "git show HEAD:data/raw.dvc").split("md5: ")[1].split()[0]
     story.up()
 
@@ -139,6 +141,7 @@ def test_a_week_in_production(checkout: Path) -> None:
     # And a run that a worker took, and that never began, as when that worker died at once.
     flow = story.runs("watch")[0]["flow_id"]
     taken = story.server.post("flow_runs/", name="taken", flow_id=flow, state={"type": "PENDING", "name": "Submitting"})
+    go.unlink()
     wanted = story.grow()
     trained = len(diary(checkout, "train@gan"))
     story.look()
@@ -165,6 +168,7 @@ def test_a_week_in_production(checkout: Path) -> None:
     psutil.Process(story.service("server")).terminate()
     wait_for(lambda: not story.is_up("server"), SLOW)
     story.up()
+    go.touch()
     runs = story.rest("retrain", before + 2)[before:]
     assert sorted(run["state"]["type"] for run in runs) == ["CANCELLED", "COMPLETED"], [run["state"] for run in runs]
     (cancelled,) = [run for run in runs if run["state"]["type"] == "CANCELLED"]

@@ -21,7 +21,7 @@ BEHAVIOUR = json.loads(os.environ.get("TOY", "{}")).get(STAGE, {})
 # One line for a start and one for an end; no output of the stage. Not in the folder where it works, which may be gone.
 DIARY = Path(os.environ.get("TOY_DIARY", ".genai/toy")) / STAGE
 
-MOST_WAIT_S = 120.0
+MOST_WAIT_S = 240.0
 
 
 def main() -> None:
