@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -65,15 +66,26 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
 
 
 @pytest.fixture(scope="session")
-def prefect_home(made_once: MadeOnce) -> Callable[[Path], Path]:
+def prefect_home(made_once: MadeOnce, pytestconfig: pytest.Config) -> Callable[[Path], Path]:
     """A function that makes a folder a PREFECT_HOME with Prefect's empty database.
 
-    A server that makes the tables itself takes nine seconds of processor time for it.
+    A server that makes the tables itself takes nine seconds of processor time for it. They are kept for the next session.
     """
+    assert pytestconfig.cache is not None
+    kept = pytestconfig.cache.mkdir(f"prefect-{version('prefect')}") / "prefect.db"
+
+    def make(folder: Path) -> None:
+        if kept.exists():
+            folder.mkdir()
+            shutil.copy(kept, folder / "prefect.db")
+            return
+        _make_database(folder)
+        shutil.copy(folder / "prefect.db", kept.with_suffix(".new"))
+        kept.with_suffix(".new").rename(kept)
 
     def home(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(made_once("prefect-database", _make_database) / "prefect.db", folder)
+        shutil.copy(made_once("prefect-database", make) / "prefect.db", folder)
         return folder
 
     return home
@@ -85,7 +97,7 @@ def _make_database(folder: Path) -> None:
         [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"],
         env={**environment, "PREFECT_HOME": str(folder)},
         capture_output=True,
-        timeout=120,
+        timeout=300,
         check=True,
     )
 

@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 
 from flows.process import Processes, Stopped
 from tests.conftest import MadeOnce
+from tests.flows.forked import forked_genai, start_forking
 from tests.flows.shared_server import start_shared_server
 from tests.flows.toy_home import new_toy, own_settings, shell
 
@@ -33,7 +34,9 @@ DVC_WARNS = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarnin
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_settings(tmp_path_factory: pytest.TempPathFactory, prefect_home: Callable[[Path], Path]) -> Iterator[None]:
+def _own_settings(
+    tmp_path_factory: pytest.TempPathFactory, prefect_home: Callable[[Path], Path], made_once: MadeOnce
+) -> Iterator[None]:
     """Nothing of the user's own Prefect, DVC and git is read or written, and no GPU of the machine counts."""
     folder = tmp_path_factory.mktemp("settings")
     with pytest.MonkeyPatch.context() as patch:
@@ -42,6 +45,9 @@ def _own_settings(tmp_path_factory: pytest.TempPathFactory, prefect_home: Callab
         for name, value in own_settings(folder).items():
             patch.setenv(name, value)
         prefect_home(Path(os.environ["PREFECT_HOME"]))
+        forking = made_once("forking", start_forking)
+        patch.setenv("TEST_FORKING", str(forking))
+        patch.setenv("PATH", f"{forking / 'bin'}{os.pathsep}{os.environ['PATH']}")
         yield
 
 
@@ -153,9 +159,9 @@ def genai(
     timeout: float = 90.0,
     **variables: str,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run `genai` to its end. toy: how stages behave (toy/work.py)."""
+    """Run `genai` to its end, in a forked process (forked.py). toy: how stages behave (toy/work.py)."""
     return subprocess.run(
-        _genai(workspace, arguments),
+        forked_genai(Path(os.environ["TEST_FORKING"]), "--workspace", str(workspace), *arguments),
         env=_environment(workspace, api_url, toy, variables),
         cwd=workspace.parent,
         capture_output=True,

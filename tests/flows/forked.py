@@ -1,0 +1,139 @@
+"""`genai` and `dvc` in processes forked from one that has loaded their libraries.
+
+Loading them takes most of the time of a `dvc` command and two seconds of processor time of a `genai run`, and the tests
+start some two hundred of them. Each is a process of its own all the same, with its own arguments, environment and
+folder. What a test signals or kills is started as a user starts it (started_genai), and so is all of test_end_to_end.py.
+
+python -m tests.flows.forked FOLDER PID: serves at FOLDER/socket until the process PID has ended.
+"""
+
+import json
+import os
+import pkgutil
+import selectors
+import signal
+import socket
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.flows.lasting import Owner, start_lasting
+
+CLIENT = Path(__file__).with_name("forked_client.py")
+_LOOK_S = 1.0
+# Libraries that flows load only where they are used.
+_PRELOADED = (
+    "dvc.cli",
+    "dvc.repo",
+    "dvc.stage",
+    "dvc.commands.repro",
+    "dvc.commands.add",
+    "prefect.client.orchestration",
+)
+
+
+def start_forking(folder: Path) -> None:
+    """Serve for as long as the tests run; FOLDER/bin has a `dvc` that is answered by it."""
+    script = folder / "bin" / "dvc"
+    script.parent.mkdir(parents=True)
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -IS {CLIENT} "${{0%/*}}/.." dvc "$@"\n')
+    script.chmod(0o755)
+    start_lasting("tests.flows.forked", folder, "socket")
+
+
+def forked_genai(folder: Path, *arguments: str) -> list[str]:
+    """What runs `genai` in a forked process, with the environment, folder and output of who starts it."""
+    return [sys.executable, "-IS", str(CLIENT), str(folder), "genai", *arguments]
+
+
+class Request(NamedTuple):
+    name: str
+    arguments: list[str]
+    folder: str
+    environment: dict[str, str]
+
+
+class Child(NamedTuple):
+    pid: int
+    ended: int  # a file descriptor that is readable once the process has ended
+    client: socket.socket
+
+
+def main() -> None:
+    folder, owner = Path(sys.argv[1]), Owner(int(sys.argv[2]))
+    import flows
+
+    for name in [module.name for module in pkgutil.walk_packages(flows.__path__, "flows.")] + list(_PRELOADED):
+        import_module(name)
+    request = serve(folder, owner)
+    if request:  # this is a forked process
+        sys.exit(run(request))
+
+
+def serve(folder: Path, owner: Owner) -> Request | None:
+    """Fork for each client until the owner has ended. Returns a client's request in the process forked for it."""
+    with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:
+        os.chdir(folder)  # the path of a socket is 107 bytes long at most
+        listener.bind("socket.new")
+        listener.listen(64)
+        os.rename("socket.new", "socket")
+        selector.register(listener, selectors.EVENT_READ)
+        while owner.lives():
+            for key, _ in selector.select(_LOOK_S):
+                child: Child | None = key.data
+                if child is None:
+                    client, _address = listener.accept()
+                    request, pid = receive_and_fork(client)
+                    if not pid:
+                        return request
+                    child = Child(pid, os.pidfd_open(pid), client)
+                    selector.register(client, selectors.EVENT_READ, child)
+                    selector.register(child.ended, selectors.EVENT_READ, child)
+                elif key.fd == child.ended:
+                    status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
+                    selector.unregister(child.ended)
+                    os.close(child.ended)
+                    if child.client in selector.get_map():
+                        selector.unregister(child.client)
+                        child.client.sendall(str(status).encode())
+                        child.client.close()
+                else:  # the client was killed
+                    selector.unregister(child.client)
+                    child.client.close()
+                    os.kill(child.pid, signal.SIGKILL)
+    return None
+
+
+def receive_and_fork(client: socket.socket) -> tuple[Request, int]:
+    """A client's request, and the new process's id. In the new process the id is 0, and the client's output is its own."""
+    length, descriptors, _, _ = socket.recv_fds(client, 4, 3)
+    with client.makefile("rb") as stream:
+        request = Request(*json.loads(stream.read(int.from_bytes(length, "big"))))
+    pid = os.fork()
+    for number, descriptor in enumerate(descriptors):
+        if not pid:
+            os.dup2(descriptor, number)
+        os.close(descriptor)
+    return request, pid
+
+
+def run(request: Request) -> int:
+    os.chdir(request.folder)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    if request.name == "dvc":
+        from dvc.cli import main as dvc
+
+        return dvc(request.arguments)
+    from prefect.context import refresh_global_settings_context
+
+    from flows.cli import main as genai
+
+    refresh_global_settings_context()
+    genai(request.arguments, prog_name="genai")  # ends by an exit
+    return 0
+
+
+if __name__ == "__main__":
+    main()
