@@ -69,7 +69,8 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
 def prefect_home(made_once: MadeOnce, pytestconfig: pytest.Config) -> Callable[[Path], Path]:
     """A function that makes a folder a PREFECT_HOME with Prefect's empty database.
 
-    A server that makes the tables itself takes nine seconds of processor time for it. They are kept for the next session.
+    A server that makes the tables itself takes nine seconds of processor time for it. They are
+    kept for the next session.
     """
     assert pytestconfig.cache is not None
     kept = pytestconfig.cache.mkdir(f"prefect-{version('prefect')}") / "prefect.db"
