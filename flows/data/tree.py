@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.git import git
-from flows.runs.checkout import PLACE, open_detached, remove_worktree
+from flows.runs.checkout import WORKTREES, open_detached, remove_worktree
 from flows.workspace import RAW_DATA
 
 
@@ -15,7 +15,7 @@ def prepared_tree(workspace: Path, commit: str, data_commit: str, name: str) -> 
 
     When the body fails or is killed it stays, and is taken up by the next one of that name. Raises GitError.
     """
-    folder = workspace / PLACE / name.replace("/", "-")
+    folder = workspace / WORKTREES / name.replace("/", "-")
     tree = open_detached(workspace, commit, folder)
     git(tree, "checkout", "--quiet", data_commit, "--", f"{RAW_DATA}.dvc")
     yield tree

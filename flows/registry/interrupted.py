@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flows.git import GitError, git
 from flows.registry.read import read_registry
-from flows.runs.checkout import PLACE
+from flows.runs.checkout import WORKTREES
 
 _NOTE = Path(".genai/delivery.json")  # in the retraining's checkout
 
@@ -58,7 +58,7 @@ def unfinished(workspace: Path) -> list[Unfinished]:
     Raises GitError.
     """
     found = []
-    for note in sorted((workspace / PLACE).glob(f"retrain-*/{_NOTE}")):
+    for note in sorted((workspace / WORKTREES).glob(f"retrain-*/{_NOTE}")):
         folder = note.parents[len(_NOTE.parts) - 1]
         try:
             values = json.loads(note.read_text())

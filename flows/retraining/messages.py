@@ -1,4 +1,4 @@
-"""What a retraining says: to the log and the terminal as it goes, and to people when something came of it."""
+"""A retraining's messages: log lines, notifications, and the last result for scripts."""
 
 import json
 import os
@@ -16,20 +16,20 @@ from genai_core.config import EventKind, NotifyConfig
 LAST_FILE = Path(".genai/retrain/last.json")
 
 
-def say(line: str) -> None:
-    """One line, for who reads along."""
+def log(line: str) -> None:
+    """Write one line to Prefect's log and to the terminal."""
     get_run_logger().info(line)
     current_view().line("retrain", line)
 
 
-def tell(kind: EventKind, title: str, text: str, facts: Mapping[str, str], config: NotifyConfig) -> None:
-    """Notify whom `notify:` names. A message that fails is a warning."""
+def send(kind: EventKind, title: str, text: str, facts: Mapping[str, str], config: NotifyConfig) -> None:
+    """Send a notification to the recipients in `notify:`. Failures are logged as warnings."""
     for failure in notify(Event(kind, title, text, facts), config):
-        get_run_logger().warning("not told: %s", failure)
+        get_run_logger().warning("notification not sent: %s", failure)
 
 
 def write_last(workspace: Path, values: Mapping[str, Any]) -> None:
-    """What the last retraining came to, for scripts."""
+    """Write the result of the last retraining, for scripts."""
     path = workspace / LAST_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(f".{os.getpid()}")
