@@ -61,8 +61,8 @@ def files_at(workspace: Path, commit: str, paths: Iterable[str]) -> dict[str, by
 
 def blobs(workspace: Path, wanted: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], bytes]:
     """The contents of (commit, path) for those that exist and are files."""
-    asked = {f"{commit}:{path}": (commit, path) for commit, path in wanted}
-    return {asked[name]: content for name, content in contents(workspace, asked).items()}
+    names = {f"{commit}:./{path}": (commit, path) for commit, path in wanted}  # ./: relative to the workspace
+    return {names[name]: content for name, content in contents(workspace, names).items()}
 
 
 def contents(workspace: Path, names: Iterable[str]) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.data.outputs import Outputs
+from flows.data.stores import Stores
 from flows.lineage.proofs import Proofs, identity, read_commits
 from flows.locked import LOCK_FILE, SOURCE_FILES, Item, Lock, LockedStage, lock_here, locks_at
 from flows.runs.record import RUNS
@@ -32,7 +32,7 @@ class Run:
 class History:
     """All runs that any commit, or the workspace's own dvc.lock, knows; the oldest first, the workspace's last."""
 
-    def __init__(self, workspace: Path, held: Outputs) -> None:
+    def __init__(self, workspace: Path, held: Stores) -> None:
         """Reads git's history and, from DVC's cache or remote, lists of files. Raises GitError."""
         self.held = held
         paths = (LOCK_FILE, *SOURCE_FILES)

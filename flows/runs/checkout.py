@@ -6,13 +6,15 @@ branch, where its results are committed.
 
 import re
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from flows.git import GitError, commit_of, git
 from flows.graph import open_repo
+from flows.locked import RAW_FILE
 
 WORKTREES = Path(".genai/worktrees")
 # What a run makes or sets, and git holds: the rest is DVC's.
@@ -83,6 +85,19 @@ def open_detached(workspace: Path, commit: str, folder: Path) -> Path:
         return folder / inside
     _add(workspace, folder, ["--detach", str(folder), start], inside)
     return folder / inside
+
+
+@contextmanager
+def data_worktree(workspace: Path, commit: str, data_commit: str, name: str) -> Iterator[Path]:
+    """A worktree of `commit` with data/raw.dvc of `data_commit`, removed when the body ends normally.
+
+    If the body fails or is killed, it stays, and the next one with that name resumes it. Raises GitError.
+    """
+    folder = workspace / WORKTREES / name.replace("/", "-")
+    worktree = open_detached(workspace, commit, folder)
+    git(worktree, "checkout", "--quiet", data_commit, "--", RAW_FILE)
+    yield worktree
+    remove_worktree(workspace, folder)
 
 
 def commit_results(worktree: Worktree, message: str) -> str | None:

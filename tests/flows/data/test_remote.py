@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from flows.data.objects import RemoteError
-from flows.data.opened import add_default_remote, keep_indexes_private
 from flows.data.remote import pull, push, verify
+from flows.data.stores import add_default_remote, keep_indexes_private
 from flows.graph import GraphError, open_repo
 from tests.flows.clones import add_many, contents, fresh_clone
 from tests.flows.conftest import DVC_WARNS, ended, genai, shell, started_genai, wait_for
@@ -168,7 +168,7 @@ def test_a_damaged_object_never_enters_the_cache(pushed: Path, store: Path, tmp_
     overwrite(damaged, b"iMage 2")
     assert verify(pushed).faults == ()
     [fault] = verify(pushed, content=True).faults
-    assert (fault.path, fault.what) == ("data/raw/2.txt", "damaged: another content")
+    assert (fault.path, fault.what) == ("data/raw/2.txt", "damaged: wrong content")
 
     clone = fresh_clone(pushed, tmp_path / "clone")
     with pytest.raises(RemoteError, match=r"data/raw/2\.txt .* damaged.*push --content"):
@@ -211,7 +211,7 @@ def test_a_damaged_cache_is_not_sent(fresh: Path, store: Path) -> None:
     with pytest.raises(RemoteError, match=r"data/raw/1\.txt: damaged in DVC's cache"):
         push(fresh)
     object_of(fresh / ".dvc" / "cache", fresh, "data/raw/1.txt").unlink()
-    with pytest.raises(RemoteError, match=r"neither in DVC's cache here nor whole at .*data/raw/1\.txt"):
+    with pytest.raises(RemoteError, match=r"neither in DVC's cache here nor complete at .*data/raw/1\.txt"):
         push(fresh)
 
 

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from flows.data.outputs import Outputs
 from flows.data.remote import push as push_data
+from flows.data.stores import Stores
 from flows.graph import open_repo
 from flows.lineage.ancestry import History
 from flows.lineage.images import LineageError
@@ -156,7 +156,7 @@ class Story:
 @contextmanager
 def opened(home: Path) -> Iterator[Lineage]:
     with open_repo(home) as repo:
-        yield Lineage(home, History(home, Outputs(repo)), read_registry(home))
+        yield Lineage(home, History(home, Stores(repo)), read_registry(home))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flows.data.diff import DataDiff
-from flows.data.versions import Version
+from flows.data.versions import DataVersion
 from flows.registry.read import ModelFacts, Move, Registry
 from flows.registry.read import Version as Registered
 from flows.retraining import RetrainError
@@ -59,7 +59,7 @@ def situation(tmp_path: Path) -> Situation:
 
 
 def difference(images: dict[str, Any] | None, notes: tuple[str, ...] = ()) -> DataDiff:
-    side = Version("x", None, None, None, None, None)
+    side = DataVersion("x", None, None, None, None, None)
     return DataDiff(side, side, images, {"over_floor": 2.5} if images else None, None, notes)
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.data.history import data_versions
-from flows.data.versions import VersionError
+from flows.data.versions import VersionError, data_versions
 from flows.git import GitError
 from flows.measuring.backfill_table import Row, keep, place_of, show, write_table
 from flows.measuring.backfill_table import done as done_row
