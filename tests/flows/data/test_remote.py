@@ -159,7 +159,7 @@ def test_sizes_are_checked_without_a_cache_too(pushed: Path, store: Path, tmp_pa
     overwrite(object_of(store, pushed, "data/raw/2.txt"), b"im")
     faults = verify(clone).faults
     assert [fault.path for fault in faults] == ["data/raw"]
-    assert "16 bytes in all instead of 21" in faults[0].what
+    assert "16 bytes in total instead of 21" in faults[0].what
     assert not objects_in(clone / ".dvc" / "cache"), "it only looks"
 
 
