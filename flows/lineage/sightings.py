@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.lineage.ancestry import History, Run
+from flows.lineage.ancestry import History, StageRun
 from flows.lineage.images import LineageError
 from flows.lineage.node import Node
 from flows.lineage.trace import Lineage
@@ -80,7 +80,7 @@ def _collect(node: Node, found: dict[tuple[str, str], Node]) -> None:
         _collect(link, found)
 
 
-def _index(workspace: Path, history: History, item: Item, run: Run) -> Path | None:
+def _index(workspace: Path, history: History, item: Item, run: StageRun) -> Path | None:
     """A folder with the small files of a dataset version; None when cache and remote do not have them."""
     folder = workspace / KEPT / item.md5.removesuffix(".dir")
     if (folder / "rule.json").is_file():

@@ -99,7 +99,7 @@ def uncommitted_data(workspace: Path) -> str | None:
 
 
 @dataclass(frozen=True)
-class Memory:
+class WatchMemory:
     """What the last looks left. taken: stamp of the source when it was last added; told: news by when it was told."""
 
     taken: dict[str, str]
@@ -110,23 +110,23 @@ class Memory:
         return at is not None and 0 <= now - at < repeat_hours * 3600.0
 
 
-def read_memory(workspace: Path) -> Memory:
+def read_memory(workspace: Path) -> WatchMemory:
     try:
         values = json.loads(_memory_file(workspace).read_text())
         taken, told = values["taken"], values["told"]
-        return Memory({str(k): str(v) for k, v in taken.items()}, {str(k): float(v) for k, v in told.items()})
+        return WatchMemory({str(k): str(v) for k, v in taken.items()}, {str(k): float(v) for k, v in told.items()})
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        return Memory({}, {})
+        return WatchMemory({}, {})
 
 
 def remember_taken(workspace: Path, source: str, stamp: str) -> None:
     memory = read_memory(workspace)
-    _write(workspace, Memory({**memory.taken, source: stamp}, memory.told))
+    _write(workspace, WatchMemory({**memory.taken, source: stamp}, memory.told))
 
 
 def remember_told(workspace: Path, news: News) -> None:
     memory = read_memory(workspace)
-    _write(workspace, Memory(memory.taken, {_key(news): time.time()}))  # older news are no news any more
+    _write(workspace, WatchMemory(memory.taken, {_key(news): time.time()}))  # older news are no news any more
 
 
 def describe_time(seconds: float) -> str:
@@ -141,7 +141,7 @@ def _memory_file(workspace: Path) -> Path:
     return workspace / ".genai" / "watch.json"
 
 
-def _write(workspace: Path, memory: Memory) -> None:
+def _write(workspace: Path, memory: WatchMemory) -> None:
     path = _memory_file(workspace)
     path.parent.mkdir(exist_ok=True)
     new = path.with_suffix(f".{os.getpid()}")
