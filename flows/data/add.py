@@ -1,14 +1,13 @@
 """Add images to data/raw or remove them, and track the folder with DVC."""
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from flows.data.addresses import AddressError, fetched, is_address
 from flows.locked import RAW_FILE, parsed_yaml
-from flows.process import run_command
+from flows.process import run_module
 from flows.redact import redacted, without_secrets
 from flows.workspace import RAW_DATA, changing
 from genai_core import GenaiError
@@ -64,8 +63,12 @@ def remove(
     options += ["--dry-run"] if dry_run else []
     command = ["tasks.remove", "--from", str(RAW_DATA), *options, "--", name, *(patterns or ())]
     with changing(workspace, "remove data"):
-        _run(workspace, command, print, "nothing was removed")
-        return None if dry_run else _track(workspace)
+        if run_module(command, folder=workspace, on_line=print) != 0:
+            raise DataError("nothing was removed")
+        if dry_run:
+            return None
+        track(workspace, str(RAW_DATA))
+        return tracked_data(workspace)
 
 
 def tracked_data(workspace: Path) -> TrackedData:
@@ -74,44 +77,33 @@ def tracked_data(workspace: Path) -> TrackedData:
     return TrackedData(md5=out["md5"], files=out["nfiles"], size_bytes=out["size"])
 
 
+def track(workspace: Path, path: str) -> None:
+    """Track a file or folder with DVC. Raises DataError with DVC's output."""
+    output: list[str] = []  # DVC's --quiet would hide its errors too
+    if run_module(["dvc", "--wait-for-lock", "add", path], folder=workspace, on_line=output.append) != 0:
+        raise DataError("\n".join([f"DVC could not track {path}:", *output]))
+
+
 def run_task(workspace: Path, module: str, *arguments: str) -> None:
     """Run a task that is not a stage. Raises DataError with its output if it fails."""
     output: list[str] = []
-    try:
-        _run(workspace, [module, *arguments], output.append)
-    except DataError:
-        raise DataError("\n".join(line for line in output if line.strip())) from None
+    if run_module([module, *arguments], folder=workspace, on_line=output.append) != 0:
+        raise DataError("\n".join(line for line in output if line.strip()))
 
 
 def _ingest(workspace: Path, location: str, options: list[str]) -> TrackedData:
     with changing(workspace, "add data"):
-        _run(workspace, ["tasks.ingest", location, "--into", str(RAW_DATA), *options], print)
-        return _track(workspace)
-
-
-def _track(workspace: Path) -> TrackedData:
-    output: list[str] = []  # DVC's --quiet would hide its errors too
-    try:
-        _run(workspace, ["dvc", "--wait-for-lock", "add", str(RAW_DATA)], output.append)
-    except DataError:
-        raise DataError("\n".join(["DVC could not track data/raw:", *output])) from None
-    return tracked_data(workspace)
+        command = ["tasks.ingest", location, "--into", str(RAW_DATA), *options]
+        if run_module(command, folder=workspace, on_line=print) != 0:
+            raise DataError("nothing was added")
+        track(workspace, str(RAW_DATA))
+        return tracked_data(workspace)
 
 
 def _fetch(workspace: Path, source: str, command: list[str]) -> None:
     output: list[str] = []
-    try:
-        _run(workspace, command, output.append)
-    except DataError:
+    if run_module(command, folder=workspace, on_line=output.append) != 0:
         # DVC repeats the address. A password or a signature in it must not enter a log.
         lines = [redacted(line) for line in output if line.strip()]
         failed = f"{without_secrets(source)}: DVC could not fetch it, nothing was added:"
-        raise DataError("\n".join([failed, *lines])) from None
-
-
-def _run(workspace: Path, module: list[str], on_line: Callable[[str], None], failed: str = "nothing was added") -> None:
-    """Run a Python module with arguments."""
-    command = [sys.executable, "-m", *module]
-    environment = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1"}
-    if run_command(command, folder=workspace, environment=environment, on_line=on_line) != 0:
-        raise DataError(failed)
+        raise DataError("\n".join([failed, *lines]))

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from flows.lineage.images import LineageError
 from flows.lineage.node import Node
 from flows.lineage.trace import Lineage
 from flows.locked import Item
-from flows.process import run_command
+from flows.process import run_module
 
 PREPARED = "data/prepared"
 # The small files of each version, kept: private, safe to delete.
@@ -107,8 +106,8 @@ def _looked_up(workspace: Path, image: str, folders: list[Path]) -> list[dict[st
         return []
     lines: list[str] = []
     path = str(Path(image).resolve()) if Path(image).is_file() else image
-    command = [sys.executable, "-m", "tasks.saw", path, *map(str, folders)]
-    status = run_command(command, folder=workspace, on_line=lines.append)
+    command = ["tasks.saw", path, *map(str, folders)]
+    status = run_module(command, folder=workspace, on_line=lines.append)
     if status != 0:
         shutil.rmtree(workspace / KEPT, ignore_errors=True)  # whatever is wrong with it, the next time begins anew
         raise LineageError("\n".join(lines[-3:]) or f"tasks.saw ended with status {status}")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from flows.json_file import write_json
+
 PLACE = Path(".genai/backfill")
 TABLE = "quality.csv"
 
@@ -43,10 +45,7 @@ def done(place: Path, raw: str) -> Row | None:
 
 
 def keep(place: Path, row: Row) -> None:
-    path = place / f"{row.data}.json"
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(asdict(row), indent=2))
-    os.replace(new, path)
+    write_json(place / f"{row.data}.json", asdict(row))
 
 
 def write_table(out: Path, rows: Sequence[Row]) -> None:

@@ -5,11 +5,11 @@ only where these are there.
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flows.git import GitError, git
+from flows.json_file import write_json
 from flows.registry.read import read_registry
 from flows.runs.checkout import WORKTREES
 
@@ -46,10 +46,7 @@ class Unfinished:
 
 def write_delivery(folder: Path, delivery: Delivery) -> None:
     """Note, in the retraining's checkout, what is to be done after the promotion."""
-    new = folder / _NOTE.with_suffix(".new")
-    new.parent.mkdir(exist_ok=True)
-    new.write_text(json.dumps(asdict(delivery)))
-    os.replace(new, folder / _NOTE)
+    write_json(folder / _NOTE, asdict(delivery))
 
 
 def unfinished(workspace: Path) -> list[Unfinished]:

@@ -2,17 +2,15 @@
 
 import json
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.data.add import run_task
+from flows.data.add import run_task, track
 from flows.data.stores import Stores
 from flows.git import GitError, git
 from flows.graph import open_repo
 from flows.locked import CHAMPION_FILE, lock_at
 from flows.measuring.comparison import ComparisonError, model_of
-from flows.process import run_command
 from flows.registry.read import Move
 from flows.retraining import RetrainError
 from flows.retraining.gate import label_accuracy
@@ -48,13 +46,9 @@ def lay_out_champion(worktree: Worktree, version: str) -> Path:
 
 
 def track_champion(worktree: Worktree, champion: Path) -> None:
-    """Make the model models/champion, tracked by DVC: a fine-tuning starts there. Raises DataError or RetrainError."""
+    """Make the model models/champion, tracked by DVC: a fine-tuning starts there. Raises DataError."""
     run_task(worktree.folder, "tasks.champion", str(champion))
-    output: list[str] = []
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "add", CHAMPION_FILE.removesuffix(".dvc")]
-    environment = {"DVC_NO_ANALYTICS": "1"}
-    if run_command(command, folder=worktree.folder, environment=environment, on_line=output.append) != 0:
-        raise RetrainError("\n".join(["DVC could not track models/champion:", *output]))
+    track(worktree.folder, CHAMPION_FILE.removesuffix(".dvc"))
 
 
 def champion_shape(workspace: Path, production: Move | None) -> ChampionShape | None:

@@ -1,7 +1,5 @@
 """A retraining's messages: log lines, notifications, and the last result for scripts."""
 
-import json
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any
 
 from prefect.logging import get_run_logger
 
+from flows.json_file import write_json
 from flows.view import current_view
 from flows.watching.notify import Event, notify
 from genai_core.config import EventKind, NotifyConfig
@@ -30,8 +29,4 @@ def send(kind: EventKind, title: str, text: str, facts: Mapping[str, str], confi
 
 def write_last(workspace: Path, values: Mapping[str, Any]) -> None:
     """Write the result of the last retraining, for scripts."""
-    path = workspace / LAST_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(f".{os.getpid()}")
-    new.write_text(json.dumps({**values, "at": datetime.now(UTC).isoformat(timespec="seconds")}, indent=2) + "\n")
-    os.replace(new, path)
+    write_json(workspace / LAST_FILE, {**values, "at": datetime.now(UTC).isoformat(timespec="seconds")})

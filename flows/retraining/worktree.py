@@ -1,7 +1,6 @@
 """A retraining's own worktree: resumed if an interrupted retraining left it, opened anew for newer data or code."""
 
 import json
-import os
 import re
 import shutil
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from flows.git import GitError, commit_of, git
 from flows.graph import open_repo
+from flows.json_file import write_json
 from flows.locked import RAW_FILE, lock_at
 from flows.registry.interrupted import unfinished
 from flows.retraining import RetrainError
@@ -87,10 +87,7 @@ def open_for_retraining(workspace: Path, start: StartPoint, champion: str, today
 
 
 def write_purpose(worktree: Worktree, purpose: Purpose) -> None:
-    new = worktree.folder / _PURPOSE_FILE.with_suffix(".new")
-    new.parent.mkdir(exist_ok=True)
-    new.write_text(json.dumps(asdict(purpose)))
-    os.replace(new, worktree.folder / _PURPOSE_FILE)
+    write_json(worktree.folder / _PURPOSE_FILE, asdict(purpose))
 
 
 def read_purpose(folder: Path) -> Purpose:

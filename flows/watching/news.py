@@ -1,7 +1,6 @@
 """Is there something that production was not made of? By versions and stamps: nothing is downloaded, nothing hashed."""
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from flows.data.versions import WORKING_TREE, version_at
 from flows.git import GitError, commit_of, git, remote_of
+from flows.json_file import write_json
 from flows.registry.read import read_registry
 
 REMOTE_TIMEOUT_S = 20.0
@@ -142,11 +142,7 @@ def _memory_file(workspace: Path) -> Path:
 
 
 def _write(workspace: Path, memory: WatchMemory) -> None:
-    path = _memory_file(workspace)
-    path.parent.mkdir(exist_ok=True)
-    new = path.with_suffix(f".{os.getpid()}")
-    new.write_text(json.dumps({"taken": memory.taken, "told": memory.told}, indent=2))
-    os.replace(new, path)
+    write_json(_memory_file(workspace), {"taken": memory.taken, "told": memory.told})
 
 
 def _ahead(workspace: Path, head: str) -> tuple[str, str] | None:
