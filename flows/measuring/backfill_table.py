@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flows.json_file import write_json
 
-PLACE = Path(".genai/backfill")
+BACKFILLS = Path(".genai/backfill")
 TABLE = "quality.csv"
 
 
@@ -33,7 +33,7 @@ class Row:
 
 def place_of(root: Path, code: str, subject: str) -> Path:
     """Where the results of this code and subject are kept: other code may measure otherwise."""
-    return root / PLACE / hashlib.sha256(f"{code} {subject}".encode()).hexdigest()[:12]
+    return root / BACKFILLS / hashlib.sha256(f"{code} {subject}".encode()).hexdigest()[:12]
 
 
 def done(place: Path, raw: str) -> Row | None:

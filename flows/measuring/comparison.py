@@ -78,10 +78,10 @@ def compare_folders(
         values: dict[str, Any] = json.loads((new / COMPARISON_FILE).read_text())
         out.parent.mkdir(parents=True, exist_ok=True)
         # May lie on another file system: copied first, then one rename. The name is this command's own, as scratch is.
-        beside = out.with_name(f".{out.name}.{scratch.name}")
-        shutil.move(new, beside)
+        complete = out.with_name(f".{out.name}.{scratch.name}")
+        shutil.move(new, complete)
         shutil.rmtree(out, ignore_errors=True)
-        os.rename(beside, out)
+        os.rename(complete, out)
     return values
 
 
