@@ -1,4 +1,4 @@
-"""Batches drawn from production (flows/registry/generate.py): no commit has them, they say where they are from."""
+"""Batches drawn from production (flows/registry/sample_production.py): no commit has them, they say where they are from."""
 
 import json
 from dataclasses import dataclass

@@ -21,10 +21,10 @@ from flows.lineage.images import LineageError
 from flows.lineage.node import Node
 from flows.lineage.sightings import sightings
 from flows.lineage.trace import Lineage
-from flows.registry.generate import sign
 from flows.registry.production import Production
 from flows.registry.promotion import promote, rollback
 from flows.registry.read import RegistryError, read_registry
+from flows.registry.sample_production import sign
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.sampling.batch import Provenance, write_batch
 from tests.flows.conftest import DVC_WARNS, ROOT, genai, set_parameter, shell

@@ -100,7 +100,7 @@ def test_deployed_by_hand_silent_runs_are_marked_as_crashed(fresh: Path, locked:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", "deployments/prefect.yaml"]
     variables = {URL: locked, AUTH: SECRET, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     deployed = subprocess.run(
-        [*command, "--name", "generate"],
+        [*command, "--name", "sample-production"],
         cwd=fresh,
         env={**os.environ, **variables},
         capture_output=True,
@@ -109,7 +109,7 @@ def test_deployed_by_hand_silent_runs_are_marked_as_crashed(fresh: Path, locked:
         check=False,
     )
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-    assert [entry["name"] for entry in api.post("deployments/filter")] == ["generate"]
+    assert [entry["name"] for entry in api.post("deployments/filter")] == ["sample-production"]
     assert not_as_wanted(api) == ()
 
 

@@ -1,4 +1,4 @@
-"""The flow `evaluate`: does production still draw what the newest data look like? Its fall is news."""
+"""The flow `measure-production`: does production still draw what the newest data look like? Its fall is news."""
 
 import math
 from dataclasses import dataclass
@@ -39,8 +39,8 @@ class Fall:
     reason: str
 
 
-@flow(name="evaluate", flow_run_name="evaluate production", persist_result=False)
-def evaluate(workspace: str = ".") -> State[None]:
+@flow(name="measure-production", flow_run_name="evaluate production", persist_result=False)
+def measure_production(workspace: str = ".") -> State[None]:
     """Measure production's images against the newest test images, beside those that it was promoted with.
 
     The same images, the same extractor, as many test images of both: only the data differ. A fall beyond
