@@ -1,4 +1,4 @@
-"""Batches drawn from production (flows/registry/sample_production.py): no commit has them, they say where they are from."""
+"""Batches drawn from production (flows/registry/sample_production.py): not in git; their provenance.json says more."""
 
 import json
 from dataclasses import dataclass

@@ -208,8 +208,8 @@ from flows.measuring.backfill import backfill
 from flows.registry.sample_production import sample_production
 from flows.watching.measure_production import measure_production
 
-runs = (sample_production, {}), (sample_production, {}), (measure_production, {}), (backfill, {"revisions": "HEAD~2..HEAD"})
-for flow, given in runs:
+twice = (sample_production, {}), (sample_production, {})
+for flow, given in (*twice, (measure_production, {}), (backfill, {"revisions": "HEAD~2..HEAD"})):
     state = flow(".", **given, return_state=True)
     print("STATE", state.name, state.message)
 """
