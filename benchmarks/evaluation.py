@@ -20,13 +20,13 @@ import torch
 
 from benchmarks.fashion_mnist import CLASSES, fashion_mnist_dataset
 from genai_core.config import InceptionExtractorConfig, TrainedExtractorConfig, load_config
-from genai_core.evaluation.evaluate import evaluate_features
 from genai_core.evaluation.extractor_training import train_extractor
 from genai_core.evaluation.features import Features, bf16_drift, extract_features
 from genai_core.evaluation.figures.frechet import frechet_distance
 from genai_core.evaluation.figures.inception_score import inception_score
 from genai_core.evaluation.figures.kernel import kernel_distance, mean_similarity
 from genai_core.evaluation.inception import InceptionNetwork, given_inception
+from genai_core.evaluation.model_evaluation import evaluate_features
 from genai_core.evaluation.reference import RealImages, build_reference
 from genai_core.evaluation.statistics import feature_stats, square_root
 from tests.evaluation.inception_weights import photographs, write_random_weights

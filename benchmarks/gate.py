@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from flows.retraining.gate import GateFacts, Interval, ModelFigures, gate
+from flows.retraining.gate import GateFacts, ModelFigures, PairedDifference, gate
 from genai_core.config import Config, EvaluationConfig, load_config
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.features import extract_features
@@ -146,7 +146,7 @@ def facts(own: float, other: float, scale: float, difference: Difference) -> Gat
     return GateFacts(
         candidate=ModelFigures(distance=own, scale=scale, **good),
         champion=ModelFigures(distance=other, scale=scale, **good),
-        difference=Interval(difference.value, difference.interval.low, difference.interval.high),
+        difference=PairedDifference(difference.value, difference.interval.low, difference.interval.high),
         same_protocol=True,
         recall_of_real=1.0,
         classes=(),

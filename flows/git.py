@@ -1,4 +1,4 @@
-"""Questions to git and the few things that are written there, as child processes: 5 ms each, and no library to load."""
+"""The one wrapper of git: a child process per command. That takes 5 ms, and no library has to load."""
 
 import os
 import subprocess
@@ -8,15 +8,15 @@ from pathlib import Path
 from flows.redact import redacted
 from genai_core import GenaiError
 
-# For a question, be it to a server; what is on this disk takes milliseconds.
+# For a query, also to a server; a local one takes milliseconds.
 ANSWER_TIMEOUT_S = 60.0
-# For what sends, fetches or writes files, and takes as long as they are large: a bound for what hangs.
+# For commands that transfer or write files, which may be large: a bound for one that hangs.
 TRANSFER_TIMEOUT_S = 3600.0
 _TRANSFERS = ("push", "fetch", "worktree", "checkout", "merge", "add", "commit")
 
 
 class GitError(GenaiError):
-    """git said no; the message has the command and what git said."""
+    """git failed; the message has the command and git's own message."""
 
 
 def git(
@@ -26,9 +26,9 @@ def git(
     timeout_s: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """What `git ARGUMENTS` printed. `text` is its standard input, `environment` adds variables. Raises GitError.
+    """Run `git ARGUMENTS` and return its output. Raises GitError.
 
-    timeout_s: by default as long as such a command may take.
+    text: standard input; environment: additional variables; timeout_s: by default, what such a command may take.
     """
     given = None if text is None else text.encode(errors="surrogateescape")
     if timeout_s is None:
@@ -37,7 +37,7 @@ def git(
 
 
 def commit_of(workspace: Path, revision: str = "HEAD") -> str:
-    """The full hash of the commit that a revision names. Raises GitError that says what is wrong with it."""
+    """The full hash of the commit that a revision names. Raises GitError if there is none."""
     try:
         return git(workspace, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
     except GitError:
@@ -49,48 +49,48 @@ def commit_of(workspace: Path, revision: str = "HEAD") -> str:
 
 def changed_files(workspace: Path, *paths: str) -> list[str]:
     """The tracked files, below `paths` or anywhere, that differ from the last commit. Raises GitError."""
-    # -z: names as they are. In lines git quotes what is not ASCII, or with core.quotePath off leaves line separators.
+    # -z: names unchanged. Without it, git quotes non-ASCII names, or with core.quotePath off keeps line separators.
     answer = git(workspace, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", *paths)
     return [entry[3:] for entry in answer.split("\0") if entry]
 
 
 def files_at(workspace: Path, commit: str, paths: Iterable[str]) -> dict[str, bytes]:
-    """The contents of those of `paths` that the commit has as files. One process for all of them."""
+    """The contents of those `paths` that are files in the commit, read by one process."""
     return {path: content for (_, path), content in blobs(workspace, [(commit, path) for path in paths]).items()}
 
 
 def blobs(workspace: Path, wanted: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], bytes]:
     """The contents of (commit, path) for those that exist and are files."""
-    asked = {f"{commit}:{path}": (commit, path) for commit, path in wanted}
-    return {asked[name]: content for name, content in contents(workspace, asked).items()}
+    names = {f"{commit}:./{path}": (commit, path) for commit, path in wanted}  # ./: relative to the workspace
+    return {names[name]: content for name, content in contents(workspace, names).items()}
 
 
 def contents(workspace: Path, names: Iterable[str]) -> dict[str, bytes]:
     """The contents of those objects that exist and are files, by the names given: a hash, or COMMIT:PATH."""
-    asked = list(names)
-    lines = "".join(f"{name}\n" for name in asked)
+    wanted = list(names)
+    lines = "".join(f"{name}\n" for name in wanted)
     answer = _bytes(workspace, ("cat-file", "--batch"), lines.encode(), ANSWER_TIMEOUT_S)
     found: dict[str, bytes] = {}
-    place = 0
-    for name in asked:
-        end = answer.index(b"\n", place)
-        words = answer[place:end].rsplit(b" ", 2)
-        place = end + 1
+    at = 0
+    for name in wanted:
+        end = answer.index(b"\n", at)
+        words = answer[at:end].rsplit(b" ", 2)
+        at = end + 1
         if len(words) == 3 and words[2].isdigit():
             size = int(words[2])
             if words[1] == b"blob":
-                found[name] = answer[place : place + size]
-            place += size + 1
+                found[name] = answer[at : at + size]
+            at += size + 1
     return found
 
 
 def printable(path: str) -> str:
-    """A path for a person, on one line, also with bytes and line breaks that no terminal shows."""
+    """A path on one line, with unprintable characters escaped."""
     return path if path.isprintable() else repr(path)[1:-1]
 
 
 def remote_of(workspace: Path) -> str | None:
-    """The git remote that the registry is shared through: origin, else the only one. Raises GitError for several."""
+    """The git remote that shares the registry: origin, else the only one. Raises GitError if several qualify."""
     names = git(workspace, "remote").split()
     if not names or "origin" in names:
         return "origin" if names else None
@@ -115,8 +115,7 @@ def _bytes(
     variables: Mapping[str, str] | None = None,
 ) -> bytes:
     command = ["git", *arguments]
-    # No question that nobody is there to answer: a password that is missing is an error.
-    # And no lock for what git only likes to note in its index: a question must neither write nor get in the way.
+    # No prompts: a missing password is an error. No optional locks: a query must not write the index or block others.
     quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     environment = {**os.environ, **quiet, **(variables or {})}
     try:

@@ -89,16 +89,16 @@ def open_repo(workspace: Path, *, wait_for_lock: bool = False, leaves_no_trace: 
 
     # DVC draws a bar for each folder that it hashes, over whatever the terminal shows, unless its log is this quiet.
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
-    with ExitStack() as at_the_end:
+    with ExitStack() as stack:
         try:
             if leaves_no_trace:
-                notes = at_the_end.enter_context(TemporaryDirectory(prefix="genai-"))
+                notes = stack.enter_context(TemporaryDirectory(prefix="genai-"))
                 repo = _traceless(workspace, notes)
             else:
                 repo = Repo(str(workspace), _wait_for_lock=wait_for_lock)
         except DvcException as error:
             raise GraphError(f"{workspace}: {one_line(error)}") from None
-        at_the_end.callback(repo.close)
+        stack.callback(repo.close)
         try:
             yield repo
         except DvcException as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from flows.graph import Graph, GraphError, dvc_stages, open_repo, path_of, read_graph, stage_name
 from flows.hashes import Contents
-from flows.locked import LOCK_FILE
+from flows.locked import LOCK_FILE, parsed_yaml
 from flows.replaced import counted_changes, replaced_outputs
 
 if TYPE_CHECKING:
@@ -170,9 +170,8 @@ def _decide_source(stage: "Stage", contents: Contents) -> StagePlan:
 def _command_reasons(stage: "Stage") -> list[str]:
     if not stage.changed_stage():
         return []
-    from dvc.utils.serialize import load_yaml
-
-    lock = load_yaml(str(Path(stage.path).with_suffix(".lock")))
+    path = Path(stage.path).with_suffix(".lock")
+    lock = parsed_yaml(path.read_bytes(), str(path))
     return [f"command: {lock['stages'][stage.name]['cmd']} -> {stage.cmd}"]
 
 

@@ -160,6 +160,18 @@ def run_command(
     )
 
 
+def run_module(
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    on_line: Callable[[str], None],
+    environment: Mapping[str, str] | None = None,
+) -> int:
+    """Run `python -m ARGUMENTS` with run_command: unbuffered, without writing bytecode, without DVC's analytics."""
+    own = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1", **(environment or {})}
+    return run_command([sys.executable, "-m", *arguments], folder=folder, on_line=on_line, environment=own)
+
+
 def start_keeper(script: Path, *arguments: str) -> "subprocess.Popen[bytes]":
     """Start a small script that outlives this process for as long as it takes to tidy up after it.
 

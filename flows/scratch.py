@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PLACE = Path(".genai/scratch")
+SCRATCH = Path(".genai/scratch")
 _LOCK = ".lock"
 
 
@@ -18,7 +18,7 @@ def scratch_folder(root: Path, what: str) -> Iterator[Path]:
 
     What a killed command left goes when the next one asks for a folder here: the kernel has let go of its lock.
     """
-    place = (root / PLACE).resolve()
+    place = (root / SCRATCH).resolve()
     place.mkdir(parents=True, exist_ok=True)
     with _alone(place):
         _sweep(place)

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,13 +11,14 @@ from typing import TextIO
 
 import psutil
 
+from flows.git import files_at
 from flows.graph import open_repo
+from flows.locked import LOCK_FILE
 from flows.process import DEFAULT_GRACE_S
 from flows.view import current_view
 from genai_core.config import PARAMS_FILE, Config, ConfigError, load_config
 
 RAW_DATA = Path("data/raw")
-LOCK_FILE = "dvc.lock"
 
 # As long as the processes of a killed run may take to end.
 LEFTOVERS_S = DEFAULT_GRACE_S + 5.0
@@ -132,9 +132,9 @@ def check_lock_file(workspace: Path) -> None:
 def _restore_lock_file(workspace: Path) -> str:
     """With the committed dvc.lock back (or none), the run-cache restores the stages that were done since."""
     path = workspace / LOCK_FILE
-    committed = subprocess.run(["git", "show", f"HEAD:./{LOCK_FILE}"], cwd=workspace, capture_output=True, check=False)
-    if committed.returncode == 0 and committed.stdout.strip():
-        path.write_bytes(committed.stdout)
+    committed = files_at(workspace, "HEAD", [LOCK_FILE]).get(LOCK_FILE, b"")
+    if committed.strip():
+        path.write_bytes(committed)
         return f"{LOCK_FILE} was empty (an interrupted write); took the committed one, finished stages are restored"
     path.unlink()
     return f"{LOCK_FILE} was empty (an interrupted write); removed it, finished stages are restored"

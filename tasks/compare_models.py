@@ -17,11 +17,11 @@ from threadpoolctl import threadpool_limits
 
 from genai_core.config import PARAMS_FILE, EvaluationConfig, load_config
 from genai_core.data.dataset.dataset import load_dataset
-from genai_core.evaluation.comparison import Comparison, compare_features
-from genai_core.evaluation.evaluate import Evaluation, evaluate_features
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.features import extract_features
 from genai_core.evaluation.metrics_file import metrics_json
+from genai_core.evaluation.model_comparison import Comparison, compare_features
+from genai_core.evaluation.model_evaluation import Evaluation, evaluate_features
 from genai_core.evaluation.reference import Reference, load_reference
 from genai_core.models.artifact import WEIGHTS_FILE, load_model
 from genai_core.reporting.grids import class_grid, image_grid, save_png
@@ -29,7 +29,7 @@ from genai_core.reporting.side_by_side import side_by_side
 from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
 from tasks.context import new_folder
 from tasks.device import torch_device
-from tasks.drawn import Contender, Drawn, check_measurable, notes_on, read_contender
+from tasks.drawn import Contender, DrawnImages, check_measurable, notes_on, read_contender
 from tasks.errors import one_line
 from tasks.gate_values import gate_values
 
@@ -106,12 +106,12 @@ def other_images(champion: Contender, reference: Reference) -> str:
     return ""
 
 
-def draw(contender: Contender, device: str, config: EvaluationConfig) -> Drawn:
+def draw(contender: Contender, device: str, config: EvaluationConfig) -> DrawnImages:
     """Generate a model's images; image i of every model has the same seed and label."""
     labels = equal_labels(config.total_images, len(contender.description.shape.classes))
     seeds = image_seeds(config.total_images, config.seed)
     images = sample_images(load_model(contender.folder, device), labels, seeds, contender.sampling, config.batch_images)
-    return Drawn(images, None if labels is None else labels.numpy())
+    return DrawnImages(images, None if labels is None else labels.numpy())
 
 
 def described(
@@ -146,7 +146,7 @@ def described(
     return {"a": models[0] if compared else None, "b": models[-1], "differences": differences, "verdict": verdict}
 
 
-def same_seeds(contenders: list[Contender], drawn: list[Drawn], reference: Reference) -> Image.Image:
+def same_seeds(contenders: list[Contender], drawn: list[DrawnImages], reference: Reference) -> Image.Image:
     """Draw grids from the same seeds and labels, so that equal places come from the same latent."""
     classes = reference.description.classes
     grids = [class_grid(found.images, found.labels, classes, GRID_IMAGES) for found in drawn]
@@ -155,7 +155,7 @@ def same_seeds(contenders: list[Contender], drawn: list[Drawn], reference: Refer
     return side_by_side(grids, titles)
 
 
-def closest_pairs(drawn: Drawn, evaluation: Evaluation) -> Image.Image:
+def closest_pairs(drawn: DrawnImages, evaluation: Evaluation) -> Image.Image:
     """Draw the candidate's images closest to a training image, each above that image, closest first."""
     copies, dataset = evaluation.copies, load_dataset(DATASET)
     closest = copies.closest(CLOSEST_PAIRS)

@@ -28,7 +28,7 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnImages:
     """Images (N, C, H, W) uint8 and their requested labels (N,), or None."""
 
     images: npt.NDArray[np.uint8]

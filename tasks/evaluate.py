@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from genai_core.config import Config
 from genai_core.data.dataset.dataset import load_dataset
-from genai_core.evaluation.against import Figure
-from genai_core.evaluation.evaluate import Evaluation, evaluate_features
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.features import extract_features
 from genai_core.evaluation.figures.memorisation import NearCopies
 from genai_core.evaluation.metrics_file import metrics_json, replicates_csv
+from genai_core.evaluation.model_evaluation import Evaluation, evaluate_features
 from genai_core.evaluation.reference import Reference, load_reference
+from genai_core.evaluation.set_figures import Figure
 from genai_core.evaluation.stability import measure_stability
 from genai_core.models.artifact import WEIGHTS_FILE, load_model, parse_sampling, read_config
 from genai_core.reporting.grids import class_grid, image_grid, save_png

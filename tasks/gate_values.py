@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 
 from genai_core.config import Config
-from genai_core.evaluation.against import Resamples, coverage_by_class, sample_set
-from genai_core.evaluation.comparison import Comparison, distance_name, recall_of_as_many
-from genai_core.evaluation.evaluate import Evaluation
 from genai_core.evaluation.features import Features
 from genai_core.evaluation.groups import alike
+from genai_core.evaluation.model_comparison import Comparison, distance_name, recall_of_as_many
+from genai_core.evaluation.model_evaluation import Evaluation
 from genai_core.evaluation.reference import Reference
-from tasks.drawn import Drawn
+from genai_core.evaluation.set_figures import Resamples, coverage_by_class, sample_set
+from tasks.drawn import DrawnImages
 
 
 def gate_values(
     evaluations: list[Evaluation],
-    drawn: list[Drawn],
+    drawn: list[DrawnImages],
     features: list[Features],
     compared: Comparison | None,
     reference: Reference,

@@ -14,7 +14,7 @@ from genai_core.reporting.curves import curve_svg
 from genai_core.reporting.dag import dag_svg, in_order
 from genai_core.reporting.grids import choose_by_class, image_grid, png_bytes, take
 from genai_core.reporting.page import Picture, StageCost, Training, seconds_text
-from genai_core.reporting.summary import Measured, Summary
+from genai_core.reporting.summary import ReportedModel, Summary
 from genai_core.sampling.batch import read_images, read_manifest
 from tasks.context import COST_DIR
 from tasks.versions import code_version, stage_edges
@@ -29,7 +29,7 @@ class Model:
     """`place`: path of its files below metrics/ and plots/: trained/NAME, or finetuned."""
 
     place: str
-    measured: Measured
+    measured: ReportedModel
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ def read_models(names: list[str]) -> list[Model]:
     trained = [
         Model(
             f"trained/{name}",
-            Measured(name, _metrics(f"trained/{name}"), cost(f"train@{name}"), cost(f"evaluate@{name}")),
+            ReportedModel(name, _metrics(f"trained/{name}"), cost(f"train@{name}"), cost(f"evaluate@{name}")),
         )
         for name in names
     ]
     metrics = _metrics(FINETUNED)
     name = f"{metrics['model']['family']}, fine-tuned"
-    return [*trained, Model(FINETUNED, Measured(name, metrics, cost("finetune"), cost("evaluate-finetuned")))]
+    return [*trained, Model(FINETUNED, ReportedModel(name, metrics, cost("finetune"), cost("evaluate-finetuned")))]
 
 
 def real_pictures(prepared: Dataset, augmented: Dataset, most_images: int) -> tuple[Picture, ...]:

@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 from genai_core.config import NEEDS_A_PERSON, PARAMS_FILE, Config, InceptionExtractorConfig, load_config
-from genai_core.evaluation.against import Figure
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
+from genai_core.evaluation.image_sets import MeasuredSet, Score, measure_set, score_sets
 from genai_core.evaluation.image_source import image_batches
-from genai_core.evaluation.score import MeasuredSet, Score, measure_set, score_sets
+from genai_core.evaluation.set_figures import Figure
 from tasks.device import torch_device
 from tasks.selfcheck import selfcheck
 

@@ -15,7 +15,7 @@ CODE_FILE = "code.json"
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredModel:
     """A model folder with its figures and the sampling options they were measured with."""
 
     name: str
@@ -30,11 +30,11 @@ class Measured:
 class Choice:
     """The chosen model, and the reason as a sentence."""
 
-    chosen: Measured
+    chosen: MeasuredModel
     reason: str
 
 
-def choose(contenders: list[Measured], metric: str) -> Choice:
+def choose(contenders: list[MeasuredModel], metric: str) -> Choice:
     """Choose the contender with the smallest `metric`, a distance; the first of equals.
 
     Raises ValueError when none has a finite figure, or two were measured with different protocols.
@@ -56,7 +56,7 @@ def choose(contenders: list[Measured], metric: str) -> Choice:
     return Choice(best, reason)
 
 
-def read_measured(name: str, folder: Path, metrics: Path) -> Measured:
+def read_measured(name: str, folder: Path, metrics: Path) -> MeasuredModel:
     """Read a model folder and its metrics file. Raises FileNotFoundError that names the missing one."""
     for path in (folder, metrics):
         if not path.exists():
@@ -64,7 +64,7 @@ def read_measured(name: str, folder: Path, metrics: Path) -> Measured:
     values = json.loads(metrics.read_text())
     figures = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
     family = json.loads((folder / "config.json").read_text())["family"]
-    return Measured(name, family, folder, figures, values["sampling"], values["protocol"])
+    return MeasuredModel(name, family, folder, figures, values["sampling"], values["protocol"])
 
 
 def write_choice(
@@ -97,10 +97,10 @@ def write_choice(
             card.write_text(card.read_text() + card_section)
 
 
-def read_choice(folder: Path) -> Measured:
+def read_choice(folder: Path) -> MeasuredModel:
     """Read the model in a folder written by `write_choice`."""
     selection = json.loads((folder / SELECTION_FILE).read_text())
-    return Measured(
+    return MeasuredModel(
         name=selection["model"],
         family=selection["family"],
         folder=folder,

@@ -12,8 +12,8 @@ from genai_core.data.dataset.dataset import SPLITS
 from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
 from genai_core.evaluation.figures.frechet import frechet_distance
 from genai_core.evaluation.figures.inception_score import inception_score
+from genai_core.evaluation.image_sets import measure_set
 from genai_core.evaluation.image_source import image_batches
-from genai_core.evaluation.score import measure_set
 from genai_core.evaluation.statistics import feature_stats, square_root
 
 # CIFAR-10, 50,000 train images against 10,000 test images; scores over 10 splits. Ports of the network give 3.1517 to

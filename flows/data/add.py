@@ -1,13 +1,13 @@
-"""A user's images under version control: packed into data/raw or taken out of it, the folder tracked by DVC."""
+"""Add images to data/raw or remove them, and track the folder with DVC."""
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from flows.data.addresses import AddressError, fetched, is_address
-from flows.process import run_command
+from flows.locked import RAW_FILE, parsed_yaml
+from flows.process import run_module
 from flows.redact import redacted, without_secrets
 from flows.workspace import RAW_DATA, changing
 from genai_core import GenaiError
@@ -18,7 +18,7 @@ class DataError(GenaiError):
 
 
 @dataclass(frozen=True)
-class DataVersion:
+class TrackedData:
     """What DVC tracks: the folder's content hash, its files and bytes."""
 
     md5: str
@@ -26,29 +26,23 @@ class DataVersion:
     size_bytes: int
 
 
-def add(workspace: Path, source: str, name: str | None, *, split_from_folders: bool = False) -> DataVersion:
-    """Pack the images of `source` into data/raw and track the folder with DVC; prints what was added.
+def add(workspace: Path, source: str, name: str | None, *, split_from_folders: bool = False) -> TrackedData:
+    """Pack the images of `source` into data/raw and track the folder with DVC; print what was added.
 
-    source: builtin:digits, a folder, an archive, a file that holds a dataset, or an address of one (addresses.py).
-    split_from_folders: keep the source's separation of train and test. Raises DataError; data/raw is then as it was.
+    source: builtin:digits, a folder, an archive, a file that contains a dataset, or an address of one (addresses.py).
+    split_from_folders: keep the source's train and test folders. Raises DataError; data/raw is then unchanged.
     """
     options = [f"--as={name}"] if name else []
     options += ["--split-from-folders"] if split_from_folders else []
-    if is_address(source):
-        try:
-            with fetched(workspace, source, partial(_fetch, workspace, source)) as found:
-                options += [f"--origin-address={found.address}"]
-                options += [f"--origin-revision={found.revision}"] if found.revision else []
-                return _take_in(workspace, str(found.path), options)
-        except AddressError as error:
-            raise DataError(str(error)) from None
-    return _take_in(workspace, source if source.startswith("builtin:") else str(Path(source).resolve()), options)
-
-
-def _take_in(workspace: Path, location: str, options: list[str]) -> DataVersion:
-    with changing(workspace, "add data"):
-        _ingest(workspace, location, options)
-        return _track(workspace)
+    if not is_address(source):
+        return _ingest(workspace, source if source.startswith("builtin:") else str(Path(source).resolve()), options)
+    try:
+        with fetched(workspace, source, partial(_fetch, workspace, source)) as found:
+            options += [f"--origin-address={found.address}"]
+            options += [f"--origin-revision={found.revision}"] if found.revision else []
+            return _ingest(workspace, str(found.path), options)
+    except AddressError as error:
+        raise DataError(str(error)) from None
 
 
 def remove(
@@ -58,66 +52,58 @@ def remove(
     *,
     list_file: Path | None = None,
     dry_run: bool = False,
-) -> DataVersion | None:
-    """Take images out of data/raw/NAME, and track what is left; prints what was removed.
+) -> TrackedData | None:
+    """Remove images from data/raw/NAME and track the rest; print what was removed.
 
-    patterns: names CLASS/file, or globs of them, None for all of NAME; list_file: a file with one a line. dry_run: only
-    say what would be removed, and return None. Raises DataError, also when there is no pattern at all.
+    patterns: names CLASS/file, or globs of them, None for all of NAME; list_file: a file with one per line. dry_run:
+    only print what would be removed, and return None. Raises DataError, also if there is no pattern at all.
     """
     options = ["--all"] if patterns is None else []
     options += [f"--list={list_file.resolve()}"] if list_file else []
     options += ["--dry-run"] if dry_run else []
-    command = [sys.executable, "-m", "tasks.remove", "--from", str(RAW_DATA), *options, "--", name, *(patterns or ())]
+    command = ["tasks.remove", "--from", str(RAW_DATA), *options, "--", name, *(patterns or ())]
     with changing(workspace, "remove data"):
-        _run(workspace, command, print, "nothing was removed")
-        return None if dry_run else _track(workspace)
+        if run_module(command, folder=workspace, on_line=print) != 0:
+            raise DataError("nothing was removed")
+        if dry_run:
+            return None
+        track(workspace, str(RAW_DATA))
+        return tracked_data(workspace)
 
 
-def _track(workspace: Path) -> DataVersion:
-    said: list[str] = []  # DVC's --quiet would hide its errors as well
-    try:
-        _run(workspace, [sys.executable, "-m", "dvc", "--wait-for-lock", "add", str(RAW_DATA)], said.append)
-    except DataError:
-        raise DataError("\n".join(["DVC could not track data/raw:", *said])) from None
-    return version(workspace)
+def tracked_data(workspace: Path) -> TrackedData:
+    """The version of data/raw that data/raw.dvc records."""
+    out = parsed_yaml((workspace / RAW_FILE).read_bytes(), RAW_FILE)["outs"][0]
+    return TrackedData(md5=out["md5"], files=out["nfiles"], size_bytes=out["size"])
 
 
-def version(workspace: Path) -> DataVersion:
-    """The version of data/raw as data/raw.dvc has it."""
-    from dvc.utils.serialize import load_yaml
-
-    out = load_yaml(str(workspace / f"{RAW_DATA}.dvc"))["outs"][0]
-    return DataVersion(md5=out["md5"], files=out["nfiles"], size_bytes=out["size"])
+def track(workspace: Path, path: str) -> None:
+    """Track a file or folder with DVC. Raises DataError with DVC's output."""
+    output: list[str] = []  # DVC's --quiet would hide its errors too
+    if run_module(["dvc", "--wait-for-lock", "add", path], folder=workspace, on_line=output.append) != 0:
+        raise DataError("\n".join([f"DVC could not track {path}:", *output]))
 
 
 def run_task(workspace: Path, module: str, *arguments: str) -> None:
-    """Run a task that is no stage. Raises DataError with what it said when it fails."""
-    said: list[str] = []
-    try:
-        _run(workspace, [sys.executable, "-m", module, *arguments], said.append)
-    except DataError:
-        raise DataError("\n".join(line for line in said if line.strip())) from None
+    """Run a task that is not a stage. Raises DataError with its output if it fails."""
+    output: list[str] = []
+    if run_module([module, *arguments], folder=workspace, on_line=output.append) != 0:
+        raise DataError("\n".join(line for line in output if line.strip()))
 
 
-def _ingest(workspace: Path, location: str, options: list[str]) -> None:
-    _run(workspace, [sys.executable, "-m", "tasks.ingest", location, "--into", str(RAW_DATA), *options], print)
+def _ingest(workspace: Path, location: str, options: list[str]) -> TrackedData:
+    with changing(workspace, "add data"):
+        command = ["tasks.ingest", location, "--into", str(RAW_DATA), *options]
+        if run_module(command, folder=workspace, on_line=print) != 0:
+            raise DataError("nothing was added")
+        track(workspace, str(RAW_DATA))
+        return tracked_data(workspace)
 
 
 def _fetch(workspace: Path, source: str, command: list[str]) -> None:
-    said: list[str] = []
-    try:
-        _run(workspace, command, said.append)
-    except DataError:
-        # DVC repeats the address; a password or a signature in it is nothing for a log.
-        lines = [redacted(line) for line in said if line.strip()]
+    output: list[str] = []
+    if run_module(command, folder=workspace, on_line=output.append) != 0:
+        # DVC repeats the address. A password or a signature in it must not enter a log.
+        lines = [redacted(line) for line in output if line.strip()]
         failed = f"{without_secrets(source)}: DVC could not fetch it, nothing was added:"
-        raise DataError("\n".join([failed, *lines])) from None
-
-
-def _run(
-    workspace: Path, command: list[str], on_line: Callable[[str], None], failed: str = "nothing was added"
-) -> None:
-    environment = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1"}
-    status = run_command(command, folder=workspace, environment=environment, on_line=on_line)
-    if status != 0:
-        raise DataError(failed)
+        raise DataError("\n".join([failed, *lines]))

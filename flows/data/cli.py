@@ -76,7 +76,7 @@ def push(workspace: Path, remote: str | None, location: str | None, content: boo
     What is sent is what data/raw.dvc and dvc.lock name. A push that was interrupted is simply given again.
     """
     from flows.data import remote as remotes
-    from flows.data.opened import add_default_remote
+    from flows.data.stores import add_default_remote
 
     if location is not None:
         if remote is not None:

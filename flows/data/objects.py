@@ -1,7 +1,7 @@
-"""What a revision needs of DVC's cache, object by object, and what of it lies at a remote.
+"""The objects in DVC's cache that a revision needs, and which of them are at a remote.
 
-DVC itself trusts a folder's listing: where that is at the remote it takes the folder's files to be there too, which
-after an interrupted push is not so. Here every object is looked at.
+If a folder's listing is at the remote, DVC takes the folder's files to be there too. After an interrupted push, that is
+wrong. This code checks every object.
 """
 
 import hashlib
@@ -16,31 +16,30 @@ from flows.redact import redacted, without_secrets
 from genai_core import GenaiError
 
 if TYPE_CHECKING:
-    from dvc.output import Output
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
 
 FOLDER_SUFFIX = ".dir"  # of the hash of a folder: the object is the listing of its files
 
-# From so many objects on a remote is listed (a thousand a page in S3) instead of asked for each of them: an object that
-# is not there costs five questions.
+# From this number of objects, list the remote (a thousand per page in S3) instead of asking for each object: a missing
+# object costs five requests.
 LIST_FROM_OBJECTS = 64
 JOBS = 16
 _CHUNK_BYTES = 1 << 20
 
 SHOWN_FAULTS = 5
-MISSING = "missing"
+MISSING, DAMAGED = "missing", "damaged: wrong content"
 
 OnProgress = Callable[[int, int], None]  # objects done, of all
 
 
 class RemoteError(GenaiError):
-    """A remote cannot be used, or does not hold what it should; the message says what to do."""
+    """A remote cannot be used or is incomplete; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One folder: its listing's hash, the hash of each of its files, and their bytes as DVC recorded them."""
+    """A folder: its listing's hash, the hash of each of its files, and their total size as DVC recorded it."""
 
     path: str
     oid: str
@@ -49,21 +48,21 @@ class Listing:
 
 
 @dataclass
-class Needs:
-    """The objects of some revisions. A path is what an object is in the workspace: the first one found."""
+class NeededObjects:
+    """The objects that some revisions need. An object's path in the workspace is the first one found."""
 
     paths: dict[str, str] = field(default_factory=dict)  # hash of an object -> path
-    sizes: dict[str, int] = field(default_factory=dict)  # what is known of them: from the cache, or as recorded
-    listings: dict[str, Listing] = field(default_factory=dict)  # hash of the listing -> what stands in it
-    unlisted: dict[str, str] = field(default_factory=dict)  # listings that are nowhere, or damaged -> path
+    sizes: dict[str, int] = field(default_factory=dict)  # if known: from the cache, or as recorded
+    listings: dict[str, Listing] = field(default_factory=dict)  # hash of the listing -> its content
+    unlisted: dict[str, str] = field(default_factory=dict)  # missing or damaged listings -> path
 
     def add(self, oid: str, path: str, size_bytes: int | None = None) -> None:
         self.paths.setdefault(oid, path)
         if size_bytes is not None:
             self.sizes.setdefault(oid, size_bytes)
 
-    def take(self, other: "Needs") -> None:
-        """Add all that others need."""
+    def take(self, other: "NeededObjects") -> None:
+        """Add another revision's objects."""
         self.paths = {**other.paths, **self.paths}
         self.sizes = {**other.sizes, **self.sizes}
         self.listings = {**other.listings, **self.listings}
@@ -71,35 +70,35 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class Fault:
-    """An object that is not at the remote as it should be."""
+class ObjectFault:
+    """An object that is missing or damaged."""
 
     oid: str
     path: str
-    what: str  # MISSING, "3 bytes instead of 5", "damaged: another content"
+    what: str  # MISSING, DAMAGED, "3 bytes instead of 5"
 
 
 def needed(
-    repo: "Repo", remote: "HashFileDB | None", *, revisions: Iterable[str] = (), all_commits: bool = False
-) -> Needs:
-    """What data/raw.dvc, dvc.lock and every other .dvc file name: in the workspace, or in the given revisions.
+    repo: "Repo", remote: "HashFileDB | None", *, revision: str | None = None, all_commits: bool = False
+) -> NeededObjects:
+    """The objects that dvc.lock and all .dvc files name: in the workspace, in `revision`, or in all commits.
 
-    Folder listings come from the cache, else from `remote`, where they are only read.
+    Folder listings are read from the cache, else from `remote`.
     """
-    cache, needs = repo.cache.local, Needs()
-    chosen = list(revisions)
-    for _revision in repo.brancher(revs=chosen, all_commits=all_commits, workspace=False):
+    cache, needs, revisions = repo.cache.local, NeededObjects(), [revision] if revision else []
+    for _revision in repo.brancher(revs=revisions, all_commits=all_commits, workspace=False):
         root = Path(repo.root_dir)
         for out in repo.index.outs:
             if out.use_cache and out.can_push and out.hash_info and not out.stage.is_repo_import:
-                add_output(needs, cache, remote, _path(out, root), out.hash_info.value, out.meta.size)
+                path = Path(out.fs_path).relative_to(root).as_posix()
+                add_output(needs, cache, remote, path, out.hash_info.value, out.meta.size)
     return needs
 
 
 def add_output(
-    needs: Needs, cache: "HashFileDB", remote: "HashFileDB | None", path: str, oid: str, size_bytes: int | None
+    needs: NeededObjects, cache: "HashFileDB", remote: "HashFileDB | None", path: str, oid: str, size_bytes: int | None
 ) -> None:
-    """Add an output, a file or a folder with all its files."""
+    """Add an output: a file, or a folder with all its files."""
     if not oid.endswith(FOLDER_SUFFIX):
         needs.add(oid, path, size_bytes)
         return
@@ -116,7 +115,7 @@ def add_output(
 
 
 def read_listing(store: "HashFileDB", oid: str) -> dict[str, str] | None:
-    """The files of a folder, name -> hash; None where the listing is missing or not what its name says."""
+    """The files of a folder, name -> hash; None if the listing is missing or does not have this hash."""
     try:
         with store.fs.open(store.oid_to_path(oid), "rb") as file:
             content: bytes = file.read()
@@ -130,7 +129,7 @@ def read_listing(store: "HashFileDB", oid: str) -> dict[str, str] | None:
 
 
 def cached_size(cache: "HashFileDB", oid: str) -> int | None:
-    """Bytes of an object in the local cache; None when it is not there."""
+    """Size of an object in the local cache; None if it is missing."""
     try:
         return Path(cache.oid_to_path(oid)).stat().st_size
     except FileNotFoundError:
@@ -138,11 +137,11 @@ def cached_size(cache: "HashFileDB", oid: str) -> int | None:
 
 
 def sizes_at(remote: "HashFileDB", oids: Iterable[str]) -> dict[str, int]:
-    """Bytes of those objects that are at the remote. Raises RemoteError when it cannot be reached."""
+    """Sizes of those objects that are at the remote. Raises RemoteError if it does not answer."""
     wanted = list(oids)
     paths = [remote.oid_to_path(oid) for oid in wanted]
     try:
-        # S3 and its kin remember listings; what was asked before a push is no answer after it.
+        # S3 and similar file systems cache listings; one from before a push is outdated.
         remote.fs.fs.invalidate_cache()
         if remote.fs.protocol != "local" and len(wanted) >= LIST_FROM_OBJECTS:
             listed = remote.fs.fs.find(remote.path, detail=True)
@@ -163,44 +162,46 @@ def sizes_at(remote: "HashFileDB", oids: Iterable[str]) -> dict[str, int]:
     return sizes
 
 
-def faults_by_size(needs: Needs, cache: "HashFileDB", sizes: Mapping[str, int]) -> list[Fault]:
-    """What is missing at a remote or has another size than it should have; sizes: what is there (sizes_at)."""
-    faults = [Fault(oid, path, MISSING) for oid, path in needs.paths.items() if oid not in sizes]
-    faults += [Fault(oid, path, "damaged: no listing") for oid, path in needs.unlisted.items() if oid in sizes]
-    unsure = set()  # the size is recorded for the folder as a whole only
+def faults_by_size(needs: NeededObjects, cache: "HashFileDB", sizes: Mapping[str, int]) -> list[ObjectFault]:
+    """Missing objects, and those of a wrong size. sizes: of the objects at the remote (sizes_at)."""
+    faults = [ObjectFault(oid, path, MISSING) for oid, path in needs.paths.items() if oid not in sizes]
+    faults += [ObjectFault(oid, path, "damaged: no listing") for oid, path in needs.unlisted.items() if oid in sizes]
+    unknown = set()  # only the whole folder's size is recorded
     for oid, size in sizes.items():
         right = cached_size(cache, oid)
         right = needs.sizes.get(oid) if right is None else right
         if right is None:
-            unsure.add(oid)
+            unknown.add(oid)
         elif size != right:
-            faults.append(Fault(oid, needs.paths[oid], f"{size:,} bytes instead of {right:,}"))
+            faults.append(ObjectFault(oid, needs.paths[oid], f"{size:,} bytes instead of {right:,}"))
     bad = {fault.oid for fault in faults}
     for listing in needs.listings.values():
-        if listing.size_bytes is None or bad.intersection(listing.files) or not unsure.intersection(listing.files):
+        if listing.size_bytes is None or bad.intersection(listing.files) or not unknown.intersection(listing.files):
             continue
         total = sum(sizes[oid] for oid in listing.files)
         if total != listing.size_bytes:
-            what = f"its files have {total:,} bytes in all instead of {listing.size_bytes:,}; --content says which"
-            faults.append(Fault(listing.oid, listing.path, what))
+            what = (
+                f"its files have {total:,} bytes in total instead of {listing.size_bytes:,}; --content finds the file"
+            )
+            faults.append(ObjectFault(listing.oid, listing.path, what))
     return faults
 
 
 def faults_by_content(
-    remote: "HashFileDB", needs: Needs, oids: Iterable[str], on_progress: OnProgress
-) -> Iterator[Fault]:
-    """Read objects at a remote whole, and compare each with its hash."""
+    remote: "HashFileDB", needs: NeededObjects, oids: Iterable[str], on_progress: OnProgress
+) -> Iterator[ObjectFault]:
+    """Read objects at a remote completely, and compare each with its hash."""
     wanted = list(oids)
     with ThreadPoolExecutor(JOBS) as pool:
         found = pool.map(lambda oid: content_hash(remote, remote.oid_to_path(oid)), wanted)
         for done, (oid, actual) in enumerate(zip(wanted, found, strict=True), start=1):
             on_progress(done, len(wanted))
             if actual != oid.removesuffix(FOLDER_SUFFIX):
-                yield Fault(oid, needs.paths[oid], "damaged: another content")
+                yield ObjectFault(oid, needs.paths[oid], DAMAGED)
 
 
 def content_hash(store: "HashFileDB", path: str) -> str:
-    """md5 of a file in a store, read to its end. Raises RemoteError when it cannot be read."""
+    """md5 of a file in a store. Raises RemoteError if it cannot be read."""
     digest = hashlib.md5(usedforsecurity=False)
     try:
         with store.fs.open(path, "rb") as file:
@@ -212,24 +213,20 @@ def content_hash(store: "HashFileDB", path: str) -> str:
 
 
 def unreachable(store: "HashFileDB", error: BaseException) -> RemoteError:
-    """The error for a remote that does not answer as it should."""
+    """Return the error for a remote that does not answer as expected."""
     said: Any = str(error).strip() or type(error).__name__
     return RemoteError(f"{address_of(store)}: {redacted(' '.join(said.split()))} ({type(error).__name__})")
 
 
 def address_of(store: "HashFileDB") -> str:
-    """Where a store is, as people write it, but for what is secret in it."""
+    """A store's location as people write it, without secrets."""
     url = without_secrets(store.fs.unstrip_protocol(store.path))
     return url.removeprefix("file://").removesuffix("/files/md5")
 
 
-def describe_faults(faults: Iterable[Fault]) -> str:
-    """The first ones in words, and how many more."""
+def describe_faults(faults: Iterable[ObjectFault]) -> str:
+    """Describe the first faults, and count the others."""
     listed = list(faults)
     shown = [f"{fault.path} ({fault.oid}) {fault.what}" for fault in listed[:SHOWN_FAULTS]]
     more = [f"and {len(listed) - SHOWN_FAULTS:,} more"] if len(listed) > SHOWN_FAULTS else []
     return "; ".join(shown + more)
-
-
-def _path(out: "Output", root: Path) -> str:
-    return Path(out.fs_path).relative_to(root).as_posix()

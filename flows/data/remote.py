@@ -1,19 +1,18 @@
-"""Data to and from a DVC remote, by DVC's own stores and layout, and nothing taken for granted on either side.
+"""Push to a DVC remote, pull from it, and verify it, with DVC's stores and layout.
 
-`dvc push` and `dvc pull` trust an index that an interrupted push leaves half true, and `dvc pull` takes whatever bytes
-a remote has. Here each object is looked at: a push ends when everything that the revision needs is at the remote, and
-what a pull fetches is hashed before it enters the cache.
+`dvc push` and `dvc pull` trust an index that may be wrong after an interrupted push, and `dvc pull` accepts whatever
+bytes a remote has. This code checks each object: a push ends when the remote has everything that the revision needs,
+and each pulled object is hashed before it enters the cache.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.data.objects import (
     MISSING,
-    Fault,
-    Needs,
+    NeededObjects,
+    ObjectFault,
     OnProgress,
     RemoteError,
     add_output,
@@ -25,7 +24,7 @@ from flows.data.objects import (
     needed,
     sizes_at,
 )
-from flows.data.opened import opened_remote
+from flows.data.stores import opened_remote
 from flows.data.transfer import fetch, send
 from flows.graph import open_repo
 from flows.workspace import changing
@@ -39,7 +38,7 @@ ATTEMPTS = 2
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push did: objects that this revision needs, those that had to be sent, and their bytes."""
+    """The result of a push: objects that the revision needs, those that were sent, and their size."""
 
     address: str
     objects: int
@@ -50,28 +49,28 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Pulled:
-    """What a pull fetched and what it changed in the workspace; `missing` outputs are not whole at the remote."""
+    """The result of a pull: fetched objects, changed outputs, and objects that the remote lacks."""
 
     address: str
     objects: int
     fetched: int
     fetched_bytes: int
     changed: tuple[str, ...]
-    missing: tuple[Fault, ...]
+    missing: tuple[ObjectFault, ...]
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What a remote holds of the objects that are needed."""
+class Verified:
+    """Needed objects, the size of those at the remote, and the faults."""
 
     address: str
     objects: int
     size_bytes: int
-    faults: tuple[Fault, ...]
+    faults: tuple[ObjectFault, ...]
 
 
 def ignore_progress(_done: int, _total: int) -> None:
-    """For those who do not look."""
+    """The default."""
 
 
 def push(
@@ -82,16 +81,16 @@ def push(
     run_cache: bool = False,
     on_progress: OnProgress = ignore_progress,
 ) -> Pushed:
-    """Send what the workspace's revision needs, and see to it that all of it is there.
+    """Send what the workspace's revision needs, and check that the remote has all of it.
 
-    content: read what is at the remote too, and send again what is damaged. run_cache: send earlier runs' outputs too.
-    Raises RemoteError when something is neither in the cache nor at the remote, or is still missing at the end.
+    content: also read the objects at the remote, and replace damaged ones. run_cache: also send earlier runs' outputs.
+    Raises RemoteError if an object is neither in the cache nor at the remote, or is still missing at the end.
     """
     with opened_remote(workspace, remote) as (repo, store):
         cache, address = repo.cache.local, address_of(store)
         needs = needed(repo, store)
         if run_cache:
-            for run in _runs(repo, None):  # of old runs what is left: no one needs them
+            for run in _runs(repo, None):  # incomplete old runs are skipped: nobody needs them
                 if not run.unlisted and all(cached_size(cache, oid) is not None for oid in run.paths):
                     needs.take(run)
         sizes = sizes_at(store, needs.paths)
@@ -103,13 +102,18 @@ def push(
             if not faults:
                 break
             wrong = [fault.oid for fault in faults]
-            _refuse_what_is_nowhere(needs, cache, wrong, address)
+            lost = [ObjectFault(oid, needs.paths[oid], "") for oid in wrong if cached_size(cache, oid) is None]
+            if lost:
+                raise RemoteError(
+                    f"neither in DVC's cache here nor complete at {address}: {describe_faults(lost)}; nothing was "
+                    "sent. Push from where they were made, or make them again (genai run)"
+                )
             send(cache, store, needs, faults, on_progress)
             sent.update(wrong)
             faults = faults_by_size(needs, cache, sizes_at(store, needs.paths))
         if faults:
             raise RemoteError(f"{address}: not complete after {ATTEMPTS} attempts: {describe_faults(faults)}")
-        # Last: an entry of the run-cache promises what lies in the cache.
+        # Last: an entry of the run-cache promises its objects.
         runs = len(repo.stage_cache.push(remote)) if run_cache else 0
         return Pushed(address, len(needs.paths), len(sent), sum(cached_size(cache, oid) or 0 for oid in sent), runs)
 
@@ -122,32 +126,32 @@ def verify(
     revision: str | None = None,
     all_commits: bool = False,
     on_progress: OnProgress = ignore_progress,
-) -> Checked:
-    """Look at every object that the workspace, a revision or all commits need: is it at the remote, with its size?
+) -> Verified:
+    """Check that every object that the workspace, a revision or all commits need is at the remote, by size.
 
-    content: read them all and compare hashes too. Changes nothing.
+    content: also read every object and compare its hash. Changes nothing.
     """
     with opened_remote(workspace, remote, leaves_no_trace=True) as (repo, store):
-        needs = needed(repo, store, revisions=[revision] if revision else (), all_commits=all_commits)
+        needs = needed(repo, store, revision=revision, all_commits=all_commits)
         sizes = sizes_at(store, needs.paths)
         faults = faults_by_size(needs, repo.cache.local, sizes)
         if content:
             wrong = {fault.oid for fault in faults}
             faults += faults_by_content(store, needs, sizes.keys() - wrong, on_progress)
-        return Checked(address_of(store), len(needs.paths), sum(sizes.values()), tuple(faults))
+        return Verified(address_of(store), len(needs.paths), sum(sizes.values()), tuple(faults))
 
 
 def pull(
     workspace: Path, remote: str | None = None, *, run_cache: bool = False, on_progress: OnProgress = ignore_progress
 ) -> Pulled:
-    """Fetch what the workspace's revision needs and the cache has not, and check it out.
+    """Fetch the objects that the workspace's revision needs and the cache lacks, and check them out.
 
-    Raises RemoteError when an object at the remote is damaged; what is whole has then come, and is not checked out.
+    Raises RemoteError if an object at the remote is damaged; the others are in the cache then, but not checked out.
     """
     with changing(workspace, "pull"), opened_remote(workspace, remote) as (repo, store):
         cache, address = repo.cache.local, address_of(store)
         here = needed(repo, None)
-        fetched = fetch(repo, store, here.unlisted, here, ignore_progress)  # listings say what else is needed
+        fetched = fetch(repo, store, here.unlisted, here, ignore_progress)  # listings name further objects
         needs = needed(repo, store)
         if run_cache:
             repo.stage_cache.pull(remote)
@@ -159,14 +163,14 @@ def pull(
         fetched += fetch(repo, store, absent, needs, on_progress)
         changed = _check_out(repo, cache)
         sizes = {oid: cached_size(cache, oid) for oid in needs.paths}
-        missing = tuple(Fault(oid, needs.paths[oid], MISSING) for oid, size in sizes.items() if size is None)
+        missing = tuple(ObjectFault(oid, needs.paths[oid], MISSING) for oid, size in sizes.items() if size is None)
         return Pulled(
             address, len(needs.paths), len(fetched), sum(sizes[oid] or 0 for oid in fetched), tuple(changed), missing
         )
 
 
 def fetch_output(workspace: Path, path: str) -> bool:
-    """Bring one output of the workspace's revision into the cache, checked, where it is not; False: nowhere to get it.
+    """Fetch an output of the workspace's revision into the cache, unless it is there; False if the remote lacks it.
 
     Raises RemoteError.
     """
@@ -174,7 +178,7 @@ def fetch_output(workspace: Path, path: str) -> bool:
         out = next((out for out in repo.index.outs if out.fs_path == str(workspace.resolve() / path)), None)
         if out is None or not out.hash_info:
             return False
-        here = Needs()
+        here = NeededObjects()
         add_output(here, repo.cache.local, None, path, out.hash_info.value, out.meta.size)
         absent = [oid for oid in here.paths if cached_size(repo.cache.local, oid) is None]
         if not here.unlisted and not absent:
@@ -182,27 +186,18 @@ def fetch_output(workspace: Path, path: str) -> bool:
         if not repo.config["core"].get("remote"):
             return False
     with opened_remote(workspace, None) as (repo, store):
-        cache, needs = repo.cache.local, Needs()
+        cache, needs = repo.cache.local, NeededObjects()
         add_output(needs, cache, store, path, out.hash_info.value, out.meta.size)
         absent = [oid for oid in needs.paths if cached_size(cache, oid) is None]
         return len(fetch(repo, store, absent, needs, ignore_progress)) == len(absent) and not needs.unlisted
 
 
-def _refuse_what_is_nowhere(needs: Needs, cache: "HashFileDB", oids: Iterable[str], address: str) -> None:
-    lost = [Fault(oid, needs.paths[oid], "") for oid in oids if cached_size(cache, oid) is None]
-    if lost:
-        raise RemoteError(
-            f"neither in DVC's cache here nor whole at {address}: {describe_faults(lost)}; "
-            "nothing was sent; push from where they were made, or make them again (genai run)"
-        )
-
-
 def _check_out(repo: "Repo", cache: "HashFileDB") -> list[str]:
-    """Bring every output that the cache holds whole into the workspace; returns those that changed."""
+    """Check out every output that the cache has completely; return the paths that changed."""
     targets = []
     for out in repo.index.outs:
         if out.use_cache and out.hash_info:
-            needs = Needs()
+            needs = NeededObjects()
             add_output(needs, cache, None, str(out), out.hash_info.value, None)
             if not needs.unlisted and all(cached_size(cache, oid) is not None for oid in needs.paths):
                 targets.append(out.fs_path)
@@ -210,17 +205,17 @@ def _check_out(repo: "Repo", cache: "HashFileDB") -> list[str]:
         return []
     result = repo.checkout(targets)
     changed = [Path(path).resolve() for kind in ("added", "modified", "deleted") for path in result[kind]]
-    root = Path(repo.root_dir).resolve()  # DVC names them from the current folder
+    root = Path(repo.root_dir).resolve()  # DVC's paths are relative to the current folder
     return sorted(path.relative_to(root).as_posix() for path in changed)
 
 
-def _runs(repo: "Repo", store: "HashFileDB | None") -> list[Needs]:
-    """What the entries of the run-cache name as outputs, each entry by itself."""
+def _runs(repo: "Repo", store: "HashFileDB | None") -> list[NeededObjects]:
+    """The objects that each entry of the run-cache needs."""
     runs = Path(repo.stage_cache.cache_dir)
     found = []
     for path in sorted(runs.glob("*/*/*")):
         entry = repo.stage_cache._load_cache(path.parent.name, path.name)
-        needs = Needs()
+        needs = NeededObjects()
         for out in (entry or {}).get("outs", []):
             if "md5" in out and out.get("hash") == "md5":
                 add_output(needs, repo.cache.local, store, out["path"], out["md5"], out.get("size"))

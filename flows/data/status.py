@@ -1,6 +1,6 @@
-"""What data there is, in which version, and what has changed since it was tracked, committed, prepared and pushed.
+"""The status of the data: its version, and what changed since it was tracked, committed, prepared and pushed.
 
-Nothing is hashed that DVC knows already, and no image is read: what is known of images stands in data/prepared.
+Hashes nothing that DVC has hashed already, and reads no image: data/prepared has the facts about images.
 """
 
 import csv
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.data.add import DataVersion, version
+from flows.data.add import TrackedData, tracked_data
 from flows.data.objects import RemoteError, address_of, faults_by_size, needed, sizes_at
 from flows.data.stores import Stores
-from flows.data.versions import PREPARE, PREPARED, head_commit, version_at
+from flows.data.versions import PREPARE, PREPARED, find_commit, version_at
 from flows.graph import GraphError, open_repo, read_graph
 from flows.plan import make_plan, read_twice
 from flows.workspace import RAW_DATA, checked_config
@@ -21,13 +21,12 @@ from flows.workspace import RAW_DATA, checked_config
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-# What prepare made of each file is known by its source, NAME/CLASS/file.
-_SOURCE_COLUMNS = ["source", "split", "label"]
+_COLUMNS = ["source", "split", "label"]
 
 
 @dataclass(frozen=True)
-class Source:
-    """One folder of data/raw. images, rejected: of the last preparation; None when it has not seen the source."""
+class RawSource:
+    """A folder of data/raw. images, classes, rejected: of the last preparation; None if it lacked the folder."""
 
     name: str
     files: int | None  # None: new, DVC does not track it yet
@@ -44,8 +43,8 @@ class ClassSplits:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """data/prepared as it lies in the workspace. reasons: what prepare would do it again for; empty: up to date."""
+class PreparedData:
+    """data/prepared in the workspace."""
 
     fingerprint: str
     image_size: int
@@ -57,7 +56,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class AtRemote:
-    """What a remote lacks of the objects that the working tree needs; error: why it is not known."""
+    """Objects that the working tree needs, and how many of them a remote lacks; error: why that is unknown."""
 
     address: str
     objects: int
@@ -68,13 +67,13 @@ class AtRemote:
 
 @dataclass(frozen=True)
 class DataStatus:
-    """raw_changes: what data/raw has that data/raw.dvc has not. prepare: what the plan says of the stage, and why."""
+    """raw_changes: of data/raw since data/raw.dvc. prepare_*: the plan's action for the stage, and why."""
 
-    raw: DataVersion
+    raw: TrackedData
     raw_changes: tuple[str, ...]
-    head_raw: str | None  # the version at git HEAD; None: there is none
-    sources: tuple[Source, ...]
-    prepared: Prepared | None
+    head_raw: str | None  # the version at git HEAD; None: not in HEAD
+    sources: tuple[RawSource, ...]
+    prepared: PreparedData | None
     prepare_action: str
     prepare_reasons: tuple[str, ...]
     remote: AtRemote | None  # None: no default remote
@@ -85,9 +84,9 @@ class DataStatus:
 
 
 def status(workspace: Path, *, remote: str | None = None) -> DataStatus:
-    """Look at a workspace's data. remote: by name; None: the default one.
+    """Read the status of a workspace's data. remote: by name; None: the default one.
 
-    Raises ConfigError when there is no workspace, GraphError, and RemoteError when there is no such remote.
+    Raises ConfigError if there is no workspace, GraphError, and RemoteError if there is no such remote.
     """
     checked_config(workspace)
     return read_twice(lambda: _status(workspace, remote))
@@ -96,12 +95,12 @@ def status(workspace: Path, *, remote: str | None = None) -> DataStatus:
 def _status(workspace: Path, remote: str | None) -> DataStatus:
     with open_repo(workspace) as repo:
         stores = Stores(repo, remote)
-        raw, head = version(workspace), head_commit(workspace)
+        raw, head = tracked_data(workspace), find_commit(workspace, "HEAD")
         try:
             plan = make_plan(repo, read_graph(repo).up_to([PREPARE]))
             changes, entry = plan[f"{RAW_DATA}.dvc"].reasons, plan[PREPARE]
             action, reasons = str(entry.action), entry.reasons
-        except GraphError as error:  # the data are nowhere on this machine
+        except GraphError as error:  # the data is nowhere on this machine
             changes, action, reasons = (str(error),), "run", (str(error),)
         listing = stores.listing(raw.md5) or {}
         tables = _Tables(workspace / PREPARED)
@@ -118,7 +117,7 @@ def _status(workspace: Path, remote: str | None) -> DataStatus:
 
 
 class _Tables:
-    """What data/prepared says, read once: dataset.json, three columns of the manifest, rejected.csv."""
+    """data/prepared, read once: dataset.json, three columns of the manifest, rejected.csv."""
 
     def __init__(self, folder: Path) -> None:
         self._info: dict[str, Any] | None = None
@@ -135,7 +134,7 @@ class _Tables:
     def is_there(self) -> bool:
         return self._info is not None
 
-    def prepared(self) -> Prepared | None:
+    def prepared(self) -> PreparedData | None:
         if self._info is None:
             return None
         by_class: Counter[tuple[str, int]] = Counter()
@@ -144,7 +143,7 @@ class _Tables:
             by_class[split, label] += count
         for (_, reason), count in self.rejected.items():
             by_reason[reason] += count
-        return Prepared(
+        return PreparedData(
             fingerprint=self._info["fingerprint"],
             image_size=self._info["image_size"],
             channels=self._info["channels"],
@@ -162,7 +161,7 @@ def _manifest_counts(path: Path) -> dict[tuple[str, str, int], int]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    rows = pq.ParquetFile(path).read(columns=_SOURCE_COLUMNS)  # read_table imports pandas, half a second
+    rows = pq.ParquetFile(path).read(columns=_COLUMNS)  # read_table imports pandas, half a second
     name = pc.extract_regex(rows["source"], pattern=r"^(?P<name>[^/]*)")
     table = pa.table(
         {
@@ -175,8 +174,8 @@ def _manifest_counts(path: Path) -> dict[tuple[str, str, int], int]:
     return {(row["name"], row["split"], row["label"]): row["count_all"] for row in counted}
 
 
-def _sources(workspace: Path, listing: dict[str, str], tables: _Tables) -> list[Source]:
-    """The folders of data/raw: those that DVC tracks, and those that are new on the disk."""
+def _sources(workspace: Path, listing: dict[str, str], tables: _Tables) -> list[RawSource]:
+    """The folders of data/raw: those that DVC tracks, and new ones on the disk."""
     files = Counter(name.partition("/")[0] for name in listing if "/" in name)
     folder = workspace / RAW_DATA
     on_disk = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
@@ -187,7 +186,7 @@ def _sources(workspace: Path, listing: dict[str, str], tables: _Tables) -> list[
         seen = tables.is_there and bool(of_name or rejected)
         labels = {label for _, label in of_name if label >= 0}
         found.append(
-            Source(
+            RawSource(
                 name=name,
                 files=files.get(name),
                 images=sum(of_name.values()) if seen else None,

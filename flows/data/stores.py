@@ -1,56 +1,100 @@
-"""Objects from wherever they are: DVC's cache, and a remote for what the cache has not."""
+"""DVC's object stores: the cache and the remotes of a checkout. Reads objects from wherever they are."""
 
-from collections.abc import Iterable, Mapping
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.data.objects import RemoteError, content_hash, read_listing, sizes_at, unreachable
-from flows.redact import redacted
+from flows.data.objects import (
+    FOLDER_SUFFIX,
+    RemoteError,
+    cached_size,
+    content_hash,
+    read_listing,
+    sizes_at,
+    unreachable,
+)
+from flows.graph import open_repo
+from flows.redact import redacted, without_secrets
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
 
+DEFAULT_NAME = "storage"
+
 
 class Stores:
-    """For reading: nothing is taken into the cache.
+    """The cache, and a remote for what the cache lacks. Reads only: nothing is added to the cache.
 
-    remote: by name; None: the default one, if there is one. Raises RemoteError when there is none of that name.
+    remote: by name; None: the default remote, if there is one. Raises RemoteError if no remote has that name, and from
+    every method if the remote does not answer.
     """
 
     def __init__(self, repo: "Repo", remote: str | None = None) -> None:
-        check_remote_name(repo, remote)
+        _check_remote_name(repo, remote)
         self._repo = repo
-        self._name = remote
+        self._listings: dict[str, dict[str, str] | None] = {}
         self.cache: HashFileDB = repo.cache.local
+        self.remote_name: str | None = remote or repo.config["core"].get("remote")
+        self._is_default = remote is None
 
     @cached_property
     def remote(self) -> "HashFileDB | None":
-        """The remote, opened when something is first looked for there."""
+        """The remote, opened when it is first needed."""
         from dvc.config import RemoteConfigError
 
-        if self._name is None and not self._repo.config["core"].get("remote"):
+        if not self.remote_name:
             return None
         try:
-            store: HashFileDB = self._repo.cloud.get_remote_odb(self._name, "diff")
+            store: HashFileDB = self._repo.cloud.get_remote_odb(self.remote_name, "diff")
             return store
-        except RemoteConfigError as error:  # one that keeps files under their names has no objects
-            if self._name is not None:
-                raise RemoteError(redacted(str(error))) from None
-            return None
+        except RemoteConfigError as error:  # a remote that stores files under their names has no objects
+            if self._is_default:
+                return None
+            raise RemoteError(redacted(str(error))) from None
 
     def listing(self, oid: str | None) -> dict[str, str] | None:
-        """The files of a folder, name -> hash; None where it is nowhere."""
+        """The files of a folder, name -> hash; None if the listing is nowhere."""
         if oid is None:
             return None
-        found = read_listing(self.cache, oid)
-        if found is None and self.remote is not None:
-            found = read_listing(self.remote, oid)
-        return found
+        if oid not in self._listings:
+            found = read_listing(self.cache, oid)
+            self._listings[oid] = read_listing(self.remote, oid) if found is None and self.remote else found
+        return self._listings[oid]
+
+    def files(self, oid: str) -> dict[str, str] | None:
+        """The files of an output, relative path -> hash; a single file has the path "". None if it is nowhere."""
+        return self.listing(oid) if oid.endswith(FOLDER_SUFFIX) else {"": oid}
+
+    def read(self, oid: str) -> bytes | None:
+        """A file's content from the cache, else from the remote; None if neither has it."""
+        path = Path(self.cache.oid_to_path(oid))
+        if path.is_file():
+            return path.read_bytes()
+        if self.remote is None or not sizes_at(self.remote, [oid]):
+            return None
+        try:
+            content: bytes = self.remote.fs.cat_file(self.remote.oid_to_path(oid))
+        except Exception as error:
+            raise unreachable(self.remote, error) from None
+        return content
+
+    def in_cache(self, oid: str) -> bool:
+        """Whether the cache has an output completely."""
+        files = _files_in(self.cache, oid)
+        return files is not None and all(cached_size(self.cache, file) is not None for file in files)
+
+    def at_remote(self, oid: str) -> bool:
+        """Whether the remote has an output completely. Asks the remote, not DVC's index of it."""
+        files = _files_in(self.remote, oid) if self.remote else None
+        return self.remote is not None and files is not None and len(sizes_at(self.remote, files)) == len(files)
 
     def lay_out(self, files: Mapping[str, str], names: Iterable[str], folder: Path) -> list[str]:
-        """Put files of a listing below `folder`, as links into the cache or fetched; returns those that are nowhere."""
+        """Put files of a listing below `folder`, as links into the cache or fetched; return those that are nowhere."""
         lost = []
         for name in names:
             path, source = folder / name, Path(self.cache.oid_to_path(files[name]))
@@ -73,8 +117,81 @@ class Stores:
         return True
 
 
-def check_remote_name(repo: "Repo", remote: str | None) -> None:
-    """Raises RemoteError when there is no DVC remote of that name; None is the default one."""
+@contextmanager
+def opened_remote(
+    workspace: Path, remote: str | None, *, leaves_no_trace: bool = False
+) -> Iterator[tuple["Repo", "HashFileDB"]]:
+    """The repo and the remote's store, without DVC's index of the remote, which may be wrong. Raises RemoteError.
+
+    leaves_no_trace: for commands that change nothing (graph.open_repo).
+    """
+    from dvc.config import RemoteConfigError
+
+    if not leaves_no_trace:
+        keep_indexes_private(workspace)
+    with open_repo(workspace, leaves_no_trace=leaves_no_trace) as repo:
+        # An interrupted push leaves it half written. A later push then takes missing objects to be there.
+        shutil.rmtree(Path(repo.site_cache_dir) / "index", ignore_errors=True)
+        names = list(repo.config["remote"])
+        if remote is None and not repo.config["core"].get("remote"):
+            if names:
+                raise RemoteError(f"there is no default remote; choose one with -r: {', '.join(names)}")
+            raise RemoteError("there is no remote yet; add one: genai data push --to FOLDER, or --to s3://BUCKET/PATH")
+        _check_remote_name(repo, remote)
+        try:
+            store = repo.cloud.get_remote_odb(remote, "push")
+        except RemoteConfigError as error:
+            raise RemoteError(redacted(str(error))) from None
+        yield repo, store
+
+
+def add_default_remote(workspace: Path, location: str) -> bool:
+    """Make a folder or an address the default remote, as `dvc remote add --default` does. Raises RemoteError.
+
+    .dvc/config gets the address without user, password and signature. If it has any, .dvc/config.local, which git
+    ignores, gets the full address; returns whether that is so.
+    """
+    with open_repo(workspace) as repo:
+        if "://" not in location:
+            location = str(Path.cwd() / Path(location).expanduser())
+        shown, known = without_secrets(location), repo.config["remote"]
+        addresses = {name: without_secrets(str(settings.get("url"))) for name, settings in known.items()}
+        name = next((name for name, address in addresses.items() if address == shown), DEFAULT_NAME)
+        if addresses.get(name, shown) != shown:
+            raise RemoteError(f"there is a remote {name!r} already ({addresses[name]}); choose it with -r {name}")
+        with repo.config.edit() as settings:
+            settings["remote"].setdefault(name, {})["url"] = shown
+            settings["core"]["remote"] = name
+        if location != shown:
+            with repo.config.edit("local") as settings:
+                settings["remote"].setdefault(name, {})["url"] = location
+        return location != shown
+
+
+def keep_indexes_private(workspace: Path) -> None:
+    """Give this checkout its own folder for DVC's indexes, unless one is configured.
+
+    DVC's default folder is writable for every user of the machine, and the indexes contain pickles.
+    """
+    from dvc import env
+
+    with open_repo(workspace) as repo:
+        if os.environ.get(env.DVC_SITE_CACHE_DIR) or repo.config["core"].get("site_cache_dir"):
+            return
+        folder = Path(repo.tmp_dir) / "site"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with repo.config.edit("local") as settings:
+            settings["core"]["site_cache_dir"] = str(folder)
+
+
+def _check_remote_name(repo: "Repo", remote: str | None) -> None:
+    """Raises RemoteError if there is no DVC remote of that name; None is the default one."""
     names = list(repo.config["remote"])
     if remote is not None and remote not in names:
         raise RemoteError(f"there is no remote {remote!r}; there are: {', '.join(names) or 'none'}")
+
+
+def _files_in(store: "HashFileDB", oid: str) -> set[str] | None:
+    """Hashes of an output's files by the listing in that store; None if it has no listing."""
+    listing = read_listing(store, oid) if oid.endswith(FOLDER_SUFFIX) else {"": oid}
+    return None if listing is None else set(listing.values())

@@ -1,4 +1,4 @@
-"""What `genai data status` and `genai data diff` print for people."""
+"""The output of `genai data status` and `genai data diff` for people."""
 
 import sys
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-HEAD_DIGITS = 10  # of a hash: enough to tell versions apart, and `genai data diff` takes it
+SHORT_DIGITS = 10  # of a hash: enough to tell versions apart; `genai data diff` accepts it
 MOST_CLASSES = 20
 
 _bold = partial(click.style, bold=True)
@@ -22,7 +22,7 @@ _yellow, _green, _red = (partial(click.style, fg=colour) for colour in ("yellow"
 
 
 def show(parts: Iterable["RenderableType"]) -> None:
-    """Print them; a line is never cut where the output is no terminal."""
+    """Print lines and tables; lines are cut only in a terminal."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 200
@@ -35,13 +35,13 @@ def show(parts: Iterable["RenderableType"]) -> None:
 
 
 def status_parts(found: DataStatus) -> Iterable["RenderableType"]:
-    """The status as lines and tables."""
+    """Return the status as lines and tables."""
     raw = found.raw
-    yield f"{_bold('data/raw')}  version {head(raw.md5)}  {raw.files:,} files, {raw.size_bytes / 1e6:,.1f} MB"
+    yield f"{_bold('data/raw')}  version {short(raw.md5)}  {raw.files:,} files, {raw.size_bytes / 1e6:,.1f} MB"
     for change in found.raw_changes:
         yield f"  {_yellow('not tracked yet:')} {change}"
     if not found.is_committed:
-        before = f"git HEAD has version {head(found.head_raw)}" if found.head_raw else "git HEAD has none"
+        before = f"git HEAD has version {short(found.head_raw)}" if found.head_raw else "git HEAD has none"
         yield f"  {_yellow('not committed:')} data/raw.dvc ({before})"
     if found.sources:
         table = _table("source", "files", "images", "classes", "rejected")
@@ -56,9 +56,9 @@ def status_parts(found: DataStatus) -> Iterable["RenderableType"]:
 
 
 def diff_parts(found: DataDiff) -> Iterable["RenderableType"]:
-    """The difference as lines and tables."""
+    """Return the difference as lines and tables."""
     a, b = found.before, found.after
-    yield f"{_bold(a.name)} (data/raw {head(a.raw)}) -> {_bold(b.name)} (data/raw {head(b.raw)})"
+    yield f"{_bold(a.name)} (data/raw {short(a.raw)}) -> {_bold(b.name)} (data/raw {short(b.raw)})"
     if found.raw_files:
         yield from _raw_parts(found.raw_files)
     if found.images:
@@ -69,18 +69,18 @@ def diff_parts(found: DataDiff) -> Iterable["RenderableType"]:
         yield f"{_yellow('note:')} {note}"
 
 
-def head(md5: str | None) -> str:
-    """The head of a hash, as people write it."""
-    return md5[:HEAD_DIGITS] if md5 else "none"
+def short(md5: str | None) -> str:
+    """The first digits of a hash, as people write it."""
+    return md5[:SHORT_DIGITS] if md5 else "none"
 
 
 def _prepared_parts(found: DataStatus) -> Iterable["RenderableType"]:
     if found.prepared is None:
-        yield f"{_bold('data/prepared')}  {_yellow('not there yet')}: genai run prepare"
+        yield f"{_bold('data/prepared')}  {_yellow('missing')}; make it: genai run prepare"
         return
     prepared = found.prepared
     shape = f"{prepared.image_size} x {prepared.image_size} x {prepared.channels}"
-    yield f"{_bold('data/prepared')}  fingerprint {head(prepared.fingerprint)}  images {shape}"
+    yield f"{_bold('data/prepared')}  fingerprint {short(prepared.fingerprint)}  images {shape}"
     if found.prepare_action == "keep":
         yield f"  {_green('up to date')}"
     else:
@@ -102,7 +102,7 @@ def _remote_parts(found: DataStatus) -> Iterable["RenderableType"]:
     if remote is None:
         yield f"{_bold('remote')}  none; add one: genai data push --to FOLDER, or --to s3://BUCKET/PATH"
     elif remote.error:
-        yield f"{_bold('remote')}  {_yellow('not known:')} {remote.error}"
+        yield f"{_bold('remote')}  {_yellow('unknown:')} {remote.error}"
     elif remote.missing:
         outputs = ", ".join(f"{output} {count:,}" for output, count in remote.by_output.items())
         yield f"{_bold('remote')}  {remote.address}"
@@ -124,15 +124,13 @@ def _image_parts(images: dict[str, Any]) -> Iterable["RenderableType"]:
     )
     if images["redecoded"]:
         yield (
-            f"{_yellow('note:')} of {images['redecoded']:,} images other versions of the decoders made other pixels; "
-            "they are told by their files' names, and their sides were drawn anew"
+            f"{_yellow('note:')} other decoder versions changed the pixels of {images['redecoded']:,} images; "
+            "they are matched by file name, and assigned to train or test again"
         )
     moved = images["moved_between_splits"]
-    yield "moved between train and test: " + (
-        f"{_red(f'{moved:,}, which should not be')}" if moved else "0, as it should be"
-    )
+    yield "moved between train and test: " + (f"{_red(f'{moved:,}, expected 0')}" if moved else "0")
     if images["matched_by"] == "source":
-        yield f"{_yellow('note:')} images of another size or other channels: told apart by their files' names"
+        yield f"{_yellow('note:')} the images differ in size or channels; they are matched by file name"
     for kind, entries in images["examples"].items():
         if entries:
             shown = [f"{e['source']}{_change(e)}" for e in entries]
@@ -149,7 +147,7 @@ def _class_parts(classes: list[dict[str, Any]]) -> Iterable["RenderableType"]:
     if not classes:
         return
     table = _table("class", "before", "share", "after", "share")
-    # Those whose share changed most first, where not all are shown.
+    # If there are too many, those whose share changed most.
     shown = sorted(classes, key=lambda c: -abs(c["after_share"] - c["before_share"]))[:MOST_CLASSES]
     for entry in (entry for entry in classes if entry in shown):
         cells = (

@@ -36,7 +36,7 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
-class Run:
+class CachedRun:
     """An entry of the run-cache, by which DVC restores a stage's outputs instead of running it."""
 
     file: StoredFile
@@ -60,11 +60,11 @@ class Cache:
             if _OBJECT.fullmatch(file.path.name)
         }
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[CachedRun]:
         """Every entry of the run-cache; one that cannot be read has no outputs."""
         return [_run(file) for file in self._run_files() if file.path.suffix != _HALF_WRITTEN]
 
-    def drop(self, runs: Iterable[Run]) -> None:
+    def drop(self, runs: Iterable[CachedRun]) -> None:
         """Delete entries of the run-cache, each with its folder where that is its only one.
 
         DVC 3.67 looks for the newest entry in a folder that is there, and ends in a TypeError where it is empty. So the
@@ -121,11 +121,11 @@ class Cache:
                 yield from stored_files(folder)
 
 
-def _run(file: StoredFile) -> Run:
+def _run(file: StoredFile) -> CachedRun:
     try:
-        return Run(file, outputs_of_run(file.path.read_bytes(), str(file.path)))
+        return CachedRun(file, outputs_of_run(file.path.read_bytes(), str(file.path)))
     except GitError:
-        return Run(file, ())
+        return CachedRun(file, ())
 
 
 def _two_letter_folders(place: Path) -> Iterator[Path]:

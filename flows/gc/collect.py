@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.gc.at_work import locked_dvc, none_begins
-from flows.gc.cache import Cache, Run, StoredFile
+from flows.gc.cache import Cache, CachedRun, StoredFile
 from flows.gc.paths import paths_of
 from flows.gc.roots import CollectError, checkouts, counted, roots
 from flows.gc.scratch import Scratch, left_by_runs, links_below, scratch_in
@@ -139,7 +139,7 @@ def _delete(files: Iterable[StoredFile], scratch: Iterable[Scratch]) -> None:
 def _sums(
     garbage: dict[str, StoredFile],
     paths: dict[str, str],
-    useless: list[Run],
+    useless: list[CachedRun],
     half: list[StoredFile],
     scratch: list[Scratch],
 ) -> tuple[Freed, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from flows.data.objects import FOLDER_SUFFIX
-from flows.gc.cache import Cache, Run
+from flows.gc.cache import Cache, CachedRun
 from flows.gc.roots import names_outputs
 from flows.git import contents, git
 
@@ -15,7 +15,7 @@ _PATH = re.compile(r"path: *(?P<path>[^\n]+)")
 _MD5 = re.compile(r"md5: *(?P<md5>[0-9a-f]{32}(?:\.dir)?)")
 
 
-def paths_of(workspace: Path, cache: Cache, runs: Iterable[Run], wanted: Collection[str]) -> dict[str, str]:
+def paths_of(workspace: Path, cache: Cache, runs: Iterable[CachedRun], wanted: Collection[str]) -> dict[str, str]:
     """The path of those objects that something named, by their hashes."""
     found: dict[str, str] = {}
     if not wanted:

@@ -76,8 +76,8 @@ def _commits(workspace: Path) -> dict[str, str]:
     """The commit of each reference that leads to one, of each stash, and of each worktree's HEAD."""
     lines = git(workspace, "for-each-ref", "--format=%(refname) %(symref)").splitlines()
     names = [line.rstrip() for line in lines if line.endswith(" ")]  # origin/HEAD is another name of a branch
-    asked = "".join(f"{name}^{{commit}}\n" for name in names)
-    answers = git(workspace, "cat-file", "--batch-check=%(objectname) %(objecttype)", text=asked).splitlines()
+    revisions = "".join(f"{name}^{{commit}}\n" for name in names)
+    answers = git(workspace, "cat-file", "--batch-check=%(objectname) %(objecttype)", text=revisions).splitlines()
     pairs = ((name, answer.split()) for name, answer in zip(names, answers, strict=True))
     found = {name: words[0] for name, words in pairs if words[1:] == ["commit"]}
     if _STASH in found:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.data.outputs import Outputs
+from flows.data.stores import Stores
 from flows.lineage.proofs import Proofs, identity, read_commits
 from flows.locked import LOCK_FILE, SOURCE_FILES, Item, Lock, LockedStage, lock_here, locks_at
 from flows.runs.record import RUNS
@@ -19,7 +19,7 @@ from genai_core.config import PARAMS_FILE
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class StageRun:
     """A stage that ran once: what it read and wrote, and the first dvc.lock that says so."""
 
     stage: LockedStage
@@ -32,7 +32,7 @@ class Run:
 class History:
     """All runs that any commit, or the workspace's own dvc.lock, knows; the oldest first, the workspace's last."""
 
-    def __init__(self, workspace: Path, held: Outputs) -> None:
+    def __init__(self, workspace: Path, held: Stores) -> None:
         """Reads git's history and, from DVC's cache or remote, lists of files. Raises GitError."""
         self.held = held
         paths = (LOCK_FILE, *SOURCE_FILES)
@@ -53,12 +53,12 @@ class History:
         for is_own in (False, True):  # the last word has a person's oldest commit
             for commit in (commit for commit in newest_first if (commit in commits.own) == is_own):
                 self.sources.update(dict.fromkeys(locks[commit].sources, commit))
-        known: dict[str, Run] = {}
+        known: dict[str, StageRun] = {}
         for lock in (*locks.values(), here):
             for stage in lock.stages.values():
-                known.setdefault(identity(stage), Run(stage, lock))
+                known.setdefault(identity(stage), StageRun(stage, lock))
         self.runs = tuple(known.values())
-        self._makers: dict[Item, list[Run]] = defaultdict(list)
+        self._makers: dict[Item, list[StageRun]] = defaultdict(list)
         read = {item.path for run in self.runs for item in run.stage.deps}
         for run in self.runs:
             for out in run.stage.outs:
@@ -68,11 +68,11 @@ class History:
         for runs in self._makers.values():
             runs.sort(key=lambda run: not self.is_committed(run))
 
-    def commit_of(self, run: Run) -> str | None:
+    def commit_of(self, run: StageRun) -> str | None:
         """The commit that holds exactly what the run was made of; None where no commit does."""
         return self._proofs.commit_of(run.stage, run.lock)
 
-    def is_committed(self, run: Run) -> bool:
+    def is_committed(self, run: StageRun) -> bool:
         """Whether the dvc.lock of a commit on a branch or a tag has the run."""
         return self._proofs.is_committed(run.stage)
 
@@ -84,7 +84,7 @@ class History:
         """The oldest run that a commit is the snapshot of; None for a commit on a branch or a tag."""
         return None if commit in self._own else self._snapshots.get(commit, (None,))[0]
 
-    def makers(self, item: Item) -> list[Run]:
+    def makers(self, item: Item) -> list[StageRun]:
         """The runs that wrote `item`, an output, a file in one, or a folder of several; committed ones first."""
         return self._makers.get(item, [])
 
@@ -99,15 +99,15 @@ class History:
                     return source
         return None
 
-    def upstream(self, run: Run) -> list[tuple[Item, list[Run]]]:
+    def upstream(self, run: StageRun) -> list[tuple[Item, list[StageRun]]]:
         """What the run read that other runs wrote, each with those runs."""
         return [(item, self.makers(item)) for item in run.stage.deps if self.makers(item)]
 
-    def downstream(self, run: Run) -> list[Run]:
+    def downstream(self, run: StageRun) -> list[StageRun]:
         """The runs that read something that this run wrote."""
         return [other for other in self.runs if any(run in self.makers(item) for item in other.stage.deps)]
 
-    def outputs(self, path: str) -> list[tuple[Item, Run]]:
+    def outputs(self, path: str) -> list[tuple[Item, StageRun]]:
         """All versions of the output at `path`, the newest first."""
         return [(item, run) for run in reversed(self.runs) for item in run.stage.outs if item.path == path]
 
@@ -116,7 +116,7 @@ class History:
         md5 = (self.held.files(folder.md5) or {}).get(name)
         return self.held.read(md5) if md5 else None
 
-    def _index(self, run: Run, out: Item, inside: Iterable[str]) -> None:
+    def _index(self, run: StageRun, out: Item, inside: Iterable[str]) -> None:
         self._add(out, run)
         wanted = list(inside)
         files = self.held.files(out.md5) or {} if wanted else {}
@@ -125,7 +125,7 @@ class History:
             if md5:
                 self._add(Item(path, md5), run)
 
-    def _index_folders(self, lock: Lock, known: dict[str, Run], read: set[str]) -> None:
+    def _index_folders(self, lock: Lock, known: dict[str, StageRun], read: set[str]) -> None:
         """Folders of outputs that are read as one, such as models/trained, by what lay there at this dvc.lock."""
         for folder in read:
             below = [
@@ -150,6 +150,6 @@ class History:
         text = json.dumps([{"md5": listing[name], "relpath": name} for name in sorted(listing)], sort_keys=True)
         return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir"
 
-    def _add(self, item: Item, run: Run) -> None:
+    def _add(self, item: Item, run: StageRun) -> None:
         if run not in self._makers[item]:
             self._makers[item].append(run)

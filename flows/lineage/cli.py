@@ -59,14 +59,14 @@ def lineage(workspace: Path, thing: str | None, saw: str | None, as_json: bool) 
 
 @contextmanager
 def _opened(workspace: Path) -> "Iterator[Lineage]":
-    from flows.data.outputs import Outputs
+    from flows.data.stores import Stores
     from flows.graph import open_repo
     from flows.lineage.ancestry import History
     from flows.lineage.trace import Lineage
     from flows.registry.read import read_registry
 
     with open_repo(workspace) as repo:
-        yield Lineage(workspace, History(workspace, Outputs(repo)), read_registry(workspace))
+        yield Lineage(workspace, History(workspace, Stores(repo)), read_registry(workspace))
 
 
 def _tree(node: "Node", first: str = "", rest: str = "", shown: "set[tuple[str, str]] | None" = None) -> None:

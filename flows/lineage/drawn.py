@@ -1,4 +1,4 @@
-"""Batches drawn from production (flows/registry/generate.py): no commit has them, they say where they are from."""
+"""Batches drawn from production (flows/registry/sample_production.py): not in git; their provenance.json says more."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from flows.registry.production import BATCHES
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ProductionBatch:
     """A batch's folder, and what its provenance.json says."""
 
     folder: Path
@@ -43,21 +43,22 @@ class Drawn:
         }
 
 
-def drawn_batches(workspace: Path) -> list[Drawn]:
+def drawn_batches(workspace: Path) -> list[ProductionBatch]:
     """Those below samples/production."""
     found = (drawn_batch(path.parent) for path in sorted((workspace / BATCHES).glob("*/provenance.json")))
     return [batch for batch in found if batch is not None]
 
 
-def batch_around(file: Path) -> Drawn | None:
+def batch_around(file: Path) -> ProductionBatch | None:
     """The batch that an image or an archive lies in, wherever somebody has moved it."""
     return next((batch for folder in list(file.resolve().parents)[:2] if (batch := drawn_batch(folder))), None)
 
 
-def drawn_batch(folder: Path) -> Drawn | None:
+def drawn_batch(folder: Path) -> ProductionBatch | None:
     """The batch in a folder; None: it is no batch, or none of production's."""
     try:
         says = json.loads((folder / "provenance.json").read_text())
-        return Drawn(folder, says) if says["production"]["commit"] and (folder / "manifest.parquet").is_file() else None
+        is_drawn = says["production"]["commit"] and (folder / "manifest.parquet").is_file()
+        return ProductionBatch(folder, says) if is_drawn else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

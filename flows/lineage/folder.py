@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-from flows.data.outputs import Outputs
+from flows.data.stores import Stores
 from flows.locked import Item
 
 # The file by which each kind is known: a model's has the hash of the weights, a dataset's the fingerprint.
@@ -26,7 +26,7 @@ class HeldFolder:
         found = [Path(place) / name for place, _, names in os.walk(self.path) for name in names]
         return {file.relative_to(self.path).as_posix(): _md5(file) for file in sorted(found) if file.is_file()}
 
-    def version(self, versions: Iterable[Item], held: Outputs, place: str) -> Item | None:
+    def version(self, versions: Iterable[Item], held: Stores, place: str) -> Item | None:
         """Of the versions that agree in the file that says what it is: one with the same files, one from `place`.
 
         versions: the newest first. place: the folder's path in the workspace.
@@ -37,7 +37,7 @@ class HeldFolder:
         like = [item for item in versions if (held.files(item.md5) or {}).get(name) == md5]
         return max(like, key=lambda item: (held.files(item.md5) == self.files, item.path == place), default=None)
 
-    def difference(self, version: Item, held: Outputs) -> str | None:
+    def difference(self, version: Item, held: Stores) -> str | None:
         """How the folder differs from the version that it was taken for; None: it is the same."""
         there = held.files(version.md5) or {}
         said = [f"{name} differs" for name in self.files.keys() & there.keys() if self.files[name] != there[name]]

@@ -5,7 +5,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.lineage.drawn import Drawn, batch_around
+from flows.lineage.drawn import ProductionBatch, batch_around
 from genai_core import GenaiError
 
 
@@ -18,7 +18,7 @@ class Held:
     """The sha256 of its file. around: the batch of production that it lies in, wherever that was moved to."""
 
     sha256: str
-    around: Drawn | None
+    around: ProductionBatch | None
 
 
 def held_image(thing: str) -> Held | None:

@@ -113,9 +113,9 @@ class Proofs:
 
     def _objects(self, commits: list[str], paths: list[str]) -> dict[str, dict[str, str]]:
         """git's kind and hash of each path in each commit; "" where there is nothing."""
-        asked = "".join(f"{commit}:{path}\n" for commit in commits for path in paths)
+        names = "".join(f"{commit}:./{path}\n" for commit in commits for path in paths)
         lines = iter(
-            git(self._workspace, "cat-file", "--batch-check=%(objecttype) %(objectname)", text=asked).splitlines()
+            git(self._workspace, "cat-file", "--batch-check=%(objecttype) %(objectname)", text=names).splitlines()
         )
         return {
             commit: {path: "" if (line := next(lines)).endswith(" missing") else line for path in paths}

@@ -2,17 +2,16 @@
 
 import json
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.lineage.ancestry import History, Run
+from flows.lineage.ancestry import History, StageRun
 from flows.lineage.images import LineageError
 from flows.lineage.node import Node
 from flows.lineage.trace import Lineage
 from flows.locked import Item
-from flows.process import run_command
+from flows.process import run_module
 
 PREPARED = "data/prepared"
 # The small files of each version, kept: private, safe to delete.
@@ -80,7 +79,7 @@ def _collect(node: Node, found: dict[tuple[str, str], Node]) -> None:
         _collect(link, found)
 
 
-def _index(workspace: Path, history: History, item: Item, run: Run) -> Path | None:
+def _index(workspace: Path, history: History, item: Item, run: StageRun) -> Path | None:
     """A folder with the small files of a dataset version; None when cache and remote do not have them."""
     folder = workspace / KEPT / item.md5.removesuffix(".dir")
     if (folder / "rule.json").is_file():
@@ -107,8 +106,8 @@ def _looked_up(workspace: Path, image: str, folders: list[Path]) -> list[dict[st
         return []
     lines: list[str] = []
     path = str(Path(image).resolve()) if Path(image).is_file() else image
-    command = [sys.executable, "-m", "tasks.saw", path, *map(str, folders)]
-    status = run_command(command, folder=workspace, on_line=lines.append)
+    command = ["tasks.saw", path, *map(str, folders)]
+    status = run_module(command, folder=workspace, on_line=lines.append)
     if status != 0:
         shutil.rmtree(workspace / KEPT, ignore_errors=True)  # whatever is wrong with it, the next time begins anew
         raise LineageError("\n".join(lines[-3:]) or f"tasks.saw ended with status {status}")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.git import GitError, git
-from flows.lineage.ancestry import History, Run
-from flows.lineage.drawn import Drawn, drawn_batch, drawn_batches
+from flows.lineage.ancestry import History, StageRun
+from flows.lineage.drawn import ProductionBatch, drawn_batch, drawn_batches
 from flows.lineage.folder import HeldFolder
 from flows.lineage.images import Held, LineageError, held_image
 from flows.lineage.node import BATCH, Node, is_material, kind_of
@@ -69,7 +69,7 @@ class Lineage:
         """The output with all that was made of it, as far as any commit knows."""
         return self._node(item, self._products, self._draws)
 
-    def parts(self, run: Run, item: Item) -> list[Item]:
+    def parts(self, run: StageRun, item: Item) -> list[Item]:
         """What the run made `item` of. A copied model was made of the model that was copied, not of those beside it."""
         read = [dep for dep in run.stage.deps if is_material(dep.path)]
         outs = [self._whole(dep, maker) for dep in read for maker in self.history.makers(dep)]
@@ -109,11 +109,11 @@ class Lineage:
         batches = [batch for batch in drawn_batches(self._workspace) if self._drew(item, batch)]
         return tuple(Node("batch", self._named(batch.folder), batch.facts()) for batch in batches)
 
-    def _drew(self, item: Item, batch: Drawn) -> bool:
+    def _drew(self, item: Item, batch: ProductionBatch) -> bool:
         config = self._json(item, "config.json")
         return config is not None and config["sha256"][WEIGHTS] == batch.weights
 
-    def _drawn_node(self, batch: Drawn) -> Node:
+    def _drawn_node(self, batch: ProductionBatch) -> Node:
         """The batch with all that its model was made of; the model is found by its commit, else by its weights."""
         try:
             model = lock_at(self._workspace, batch.commit).output(MODEL)
@@ -169,22 +169,24 @@ class Lineage:
             "its remote"
         )
 
-    def _row(self, wanted: Callable[[Any], Any], around: Drawn | None = None) -> "tuple[Item | Drawn, Any] | None":
+    def _row(
+        self, wanted: Callable[[Any], Any], around: ProductionBatch | None = None
+    ) -> "tuple[Item | ProductionBatch, Any] | None":
         """The first batch with such an image, and its row: the one around it first, for it says most."""
-        batches: list[Item | Drawn] = [around] if around else []
+        batches: list[Item | ProductionBatch] = [around] if around else []
         batches += [item for item, _ in self._batches()]
         batches += drawn_batches(self._workspace)
         for batch in batches:
-            rows = batch.images() if isinstance(batch, Drawn) else self._manifest(batch)
+            rows = batch.images() if isinstance(batch, ProductionBatch) else self._manifest(batch)
             found = None if rows is None else rows[wanted(rows)]
             if found is not None and len(found):
                 return batch, found.iloc[0]
         return None
 
-    def _image_node(self, batch: Item | Drawn, row: Any, name: str) -> Node:
+    def _image_node(self, batch: Item | ProductionBatch, row: Any, name: str) -> Node:
         place = f"{row['archive']}:{row['file']}" if row["archive"] else row["file"]
         facts = {"sha256": row["sha256"], "file": place, "seed": int(row["seed"]), "class": row["class_name"] or None}
-        made_of = self._drawn_node(batch) if isinstance(batch, Drawn) else self.made_of(batch)
+        made_of = self._drawn_node(batch) if isinstance(batch, ProductionBatch) else self.made_of(batch)
         return Node("image", name, facts, (made_of,))
 
     def _by_hash(self, digits: str) -> Item | Node:
@@ -213,7 +215,7 @@ class Lineage:
             raise LineageError(f"{path}: no model, dataset or batch that git's history or the dvc.lock here knows")
         return found
 
-    def _batches(self) -> list[tuple[Item, Run]]:
+    def _batches(self) -> list[tuple[Item, StageRun]]:
         paths = {out.path for run in self.history.runs for out in run.stage.outs if out.path.startswith(BATCH)}
         return [found for path in sorted(paths) for found in self.history.outputs(path)]
 
@@ -230,7 +232,7 @@ class Lineage:
     def _weights(self, item: Item) -> str | None:
         return (self.history.held.files(item.md5) or {}).get(WEIGHTS) if item.path.startswith("models/") else None
 
-    def _whole(self, item: Item, maker: Run) -> Item:
+    def _whole(self, item: Item, maker: StageRun) -> Item:
         """The output that `item` lies in, or is, or has in it."""
         near = [out for out in maker.stage.outs if out.path == item.path or item.path.startswith(f"{out.path}/")]
         near += [out for out in maker.stage.outs if out.path.startswith(f"{item.path}/")]

@@ -15,10 +15,8 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.cancelled import until_cancelled
-from flows.data.history import DataVersionAt, data_versions
 from flows.data.stores import Stores
-from flows.data.tree import prepared_tree
-from flows.data.versions import WORKING_TREE, VersionError, version_at
+from flows.data.versions import WORKING_TREE, CommittedVersion, VersionError, data_versions, version_at
 from flows.git import commit_of
 from flows.graph import open_repo
 from flows.measuring.backfill_table import Row, done, keep, place_of, write_table
@@ -35,6 +33,7 @@ from flows.registry.production import (
     run_task_in,
 )
 from flows.registry.read import MODEL
+from flows.runs.checkout import data_worktree
 from flows.runs.pipeline import pipeline
 from flows.scratch import scratch_folder
 from flows.workspace import checked_config
@@ -66,7 +65,7 @@ def _backfill(workspace: str, revisions: str, retrain: bool, out: str) -> State[
     with _alone(place):
         for version in subject.order(versions):
             if done(place, version.raw) is None:
-                with prepared_tree(root, code, version.commit, f"backfill/{place.name}-{version.raw[:10]}") as tree:
+                with data_worktree(root, code, version.commit, f"backfill/{place.name}-{version.raw[:10]}") as tree:
                     state = pipeline(str(tree), list(subject.stages), return_state=True)
                     if state.is_cancelled():
                         return Cancelled(message=f"stopped at data version {version.raw[:10]}")
@@ -88,9 +87,9 @@ class _Subject(Protocol):
     name: str
     stages: tuple[str, ...]
 
-    def order(self, versions: tuple[DataVersionAt, ...]) -> tuple[DataVersionAt, ...]: ...
+    def order(self, versions: tuple[CommittedVersion, ...]) -> tuple[CommittedVersion, ...]: ...
 
-    def measure(self, version: DataVersionAt, tree: Path, place: Path) -> Row: ...
+    def measure(self, version: CommittedVersion, tree: Path, place: Path) -> Row: ...
 
 
 class _Production:
@@ -106,10 +105,10 @@ class _Production:
         self._production = lay_out_production(root, (MODEL, EXTRACTOR))
         self.name = self._production.version
 
-    def order(self, versions: tuple[DataVersionAt, ...]) -> tuple[DataVersionAt, ...]:
+    def order(self, versions: tuple[CommittedVersion, ...]) -> tuple[CommittedVersion, ...]:
         return versions
 
-    def measure(self, version: DataVersionAt, tree: Path, place: Path) -> Row:
+    def measure(self, version: CommittedVersion, tree: Path, place: Path) -> Row:
         drawn = place / "drawn" / "images"
         if not drawn.is_dir():
             with _drawn(tree, self._production.folder, self._config) as new:
@@ -130,14 +129,14 @@ class _Retrained:
 
     stages: tuple[str, ...] = ("candidate",)
 
-    def __init__(self, newest: DataVersionAt, config: EvaluationConfig) -> None:
+    def __init__(self, newest: CommittedVersion, config: EvaluationConfig) -> None:
         self._newest, self._config = newest, config
         self.name = f"retrained {newest.raw}"
 
-    def order(self, versions: tuple[DataVersionAt, ...]) -> tuple[DataVersionAt, ...]:
+    def order(self, versions: tuple[CommittedVersion, ...]) -> tuple[CommittedVersion, ...]:
         return tuple(reversed(versions))
 
-    def measure(self, version: DataVersionAt, tree: Path, place: Path) -> Row:
+    def measure(self, version: CommittedVersion, tree: Path, place: Path) -> Row:
         frozen = place / "frozen"
         if version == self._newest:
             made = version_at(tree, WORKING_TREE, None)
@@ -159,7 +158,7 @@ def _drawn(code: Path, folder: Path, config: EvaluationConfig) -> Iterator[Path]
         yield draw(code, folder, out, config.total_images, config.seed, get_run_logger().info)
 
 
-def _row(version: DataVersionAt, tree: Path, model: str, tested_on: str, found: Distance) -> Row:
+def _row(version: CommittedVersion, tree: Path, model: str, tested_on: str, found: Distance) -> Row:
     counts = json.loads((tree / DATASET / "dataset.json").read_text())["counts"]
     return Row(
         data=version.raw,

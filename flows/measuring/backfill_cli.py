@@ -30,7 +30,7 @@ def backfill(workspace: Path, revisions: str, retrain: bool, out: Path) -> None:
 
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    from flows.data.history import data_versions
+    from flows.data.versions import data_versions
 
     data_versions(workspace, revisions)  # before a server is started: it may be a slip of the pen
     ensure_prefect_api()

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-PLACE = Path(".genai/backfill")
+from flows.json_file import write_json
+
+BACKFILLS = Path(".genai/backfill")
 TABLE = "quality.csv"
 
 
@@ -31,7 +33,7 @@ class Row:
 
 def place_of(root: Path, code: str, subject: str) -> Path:
     """Where the results of this code and subject are kept: other code may measure otherwise."""
-    return root / PLACE / hashlib.sha256(f"{code} {subject}".encode()).hexdigest()[:12]
+    return root / BACKFILLS / hashlib.sha256(f"{code} {subject}".encode()).hexdigest()[:12]
 
 
 def done(place: Path, raw: str) -> Row | None:
@@ -43,10 +45,7 @@ def done(place: Path, raw: str) -> Row | None:
 
 
 def keep(place: Path, row: Row) -> None:
-    path = place / f"{row.data}.json"
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(asdict(row), indent=2))
-    os.replace(new, path)
+    write_json(place / f"{row.data}.json", asdict(row))
 
 
 def write_table(out: Path, rows: Sequence[Row]) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from flows.data.stores import Stores
 from flows.git import GitError, commit_of
 from flows.graph import open_repo
 from flows.locked import lock_at
-from flows.process import run_command
+from flows.process import run_module
 from flows.registry.read import MODEL, STAGE, read_registry
 from flows.scratch import scratch_folder
 from genai_core import GenaiError
@@ -60,7 +59,7 @@ def compare_folders(
     or_alone: so, too, where the champion draws other classes or sizes than the workspace's data have.
     `out` is written whole, or left as it was. Raises ComparisonError with the task's own line.
     """
-    command = [sys.executable, "-m", "tasks.compare_models", str(candidate.folder), f"--name={candidate.name}"]
+    command = ["tasks.compare_models", str(candidate.folder), f"--name={candidate.name}"]
     if champion is not None:
         command += [f"--against={champion.folder}", f"--against-name={champion.name}"]
         command += ["--or-alone"] if or_alone else []
@@ -73,21 +72,16 @@ def compare_folders(
     with scratch_folder(workspace, "compared") as scratch:
         new = scratch / "new"
         command += [f"--out={new.relative_to(workspace.resolve())}"]
-        status = run_command(
-            command,
-            folder=workspace,
-            environment={"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-            on_line=keep,
-        )
+        status = run_module(command, folder=workspace, on_line=keep)
         if status != 0:
             raise ComparisonError(said[-1] if said else f"tasks.compare_models ended with status {status}")
         values: dict[str, Any] = json.loads((new / COMPARISON_FILE).read_text())
         out.parent.mkdir(parents=True, exist_ok=True)
         # May lie on another file system: copied first, then one rename. The name is this command's own, as scratch is.
-        beside = out.with_name(f".{out.name}.{scratch.name}")
-        shutil.move(new, beside)
+        complete = out.with_name(f".{out.name}.{scratch.name}")
+        shutil.move(new, complete)
         shutil.rmtree(out, ignore_errors=True)
-        os.rename(beside, out)
+        os.rename(complete, out)
     return values
 
 

@@ -5,13 +5,13 @@ only where these are there.
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flows.git import GitError, git
+from flows.json_file import write_json
 from flows.registry.read import read_registry
-from flows.runs.checkout import PLACE
+from flows.runs.checkout import WORKTREES
 
 _NOTE = Path(".genai/delivery.json")  # in the retraining's checkout
 
@@ -46,10 +46,7 @@ class Unfinished:
 
 def write_delivery(folder: Path, delivery: Delivery) -> None:
     """Note, in the retraining's checkout, what is to be done after the promotion."""
-    new = folder / _NOTE.with_suffix(".new")
-    new.parent.mkdir(exist_ok=True)
-    new.write_text(json.dumps(asdict(delivery)))
-    os.replace(new, folder / _NOTE)
+    write_json(folder / _NOTE, asdict(delivery))
 
 
 def unfinished(workspace: Path) -> list[Unfinished]:
@@ -58,7 +55,7 @@ def unfinished(workspace: Path) -> list[Unfinished]:
     Raises GitError.
     """
     found = []
-    for note in sorted((workspace / PLACE).glob(f"retrain-*/{_NOTE}")):
+    for note in sorted((workspace / WORKTREES).glob(f"retrain-*/{_NOTE}")):
         folder = note.parents[len(_NOTE.parts) - 1]
         try:
             values = json.loads(note.read_text())

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from flows.data.objects import content_hash
 from flows.data.stores import Stores
 from flows.graph import open_repo
 from flows.locked import lock_at
-from flows.process import run_command
+from flows.process import run_module
 from flows.registry.marks import is_as_marked, mark
 from flows.registry.read import MODEL, read_registry
 from genai_core import GenaiError
@@ -146,9 +145,8 @@ def run_task_in(code: Path, folder: Path, command: list[str], on_line: OnLine) -
         on_line(line)
 
     path = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH", "")]))
-    # No bytecode: `code` may be a checkout in which stages depend on the folder.
-    environment = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    status = run_command([sys.executable, "-m", *command], folder=folder, environment=environment, on_line=take)
+    # Without bytecode: `code` may be a checkout in which stages depend on the folder.
+    status = run_module(command, folder=folder, environment={"PYTHONPATH": path}, on_line=take)
     if status != 0:
         raise ProductionError("\n".join([f"{command[0]} ended with status {status}:", *said[-8:]]))
 

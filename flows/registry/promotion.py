@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.data.outputs import Outputs
+from flows.data.stores import Stores
 from flows.git import changed_files, commit_of, remote_of
 from flows.graph import open_repo
 from flows.locked import Lock, differences, lock_at
@@ -59,7 +59,7 @@ def promote(workspace: Path, push_data: PushData, *, version: str | None = None,
         newer_tags(workspace, git_remote)
     registry = read_registry(workspace)
     with open_repo(workspace) as repo:
-        held = Outputs(repo)
+        held = Stores(repo)
         facts, data_remote = _facts_of(held, lock), held.remote_name
         name = _name_for(registry, commit, facts, version)
         if data_remote is None and not held.in_cache(facts.model):
@@ -67,7 +67,7 @@ def promote(workspace: Path, push_data: PushData, *, version: str | None = None,
     if data_remote:
         push_data(workspace)
         with open_repo(workspace) as repo:  # anew: what was asked of the remote before the push is no answer after it
-            if not Outputs(repo).at_remote(facts.model):
+            if not Stores(repo).at_remote(facts.model):
                 raise RegistryError(
                     f"the model ({facts.model}) was pushed, but is not whole at the DVC remote {data_remote}; "
                     f"look at its storage, then promote again{_unchanged(registry)}"
@@ -134,7 +134,7 @@ def _committed(workspace: Path, commit: str) -> Lock:
     return lock
 
 
-def _facts_of(held: Outputs, lock: Lock) -> ModelFacts:
+def _facts_of(held: Stores, lock: Lock) -> ModelFacts:
     model = lock.output(MODEL)
     assert model is not None
     files = held.files(model.md5) or {}
@@ -182,7 +182,7 @@ def _where_data_is(workspace: Path, target: Version, registry: Registry) -> str 
     if model is None:
         raise RegistryError(f"{target.name}: its commit has no {MODEL}{_unchanged(registry)}")
     with open_repo(workspace) as repo:
-        held = Outputs(repo)
+        held = Stores(repo)
         if held.in_cache(model.md5):
             return held.remote_name
         if held.remote_name and held.at_remote(model.md5):

@@ -1,1 +1,7 @@
-"""The parts of a retraining, one file each; flows/retraining/retrain.py puts them together."""
+"""The parts of a retraining, one file each; retrain.py puts them together."""
+
+from genai_core import GenaiError
+
+
+class RetrainError(GenaiError):
+    """A retraining cannot start or cannot finish. The message says why, what to do, and what is in production."""

@@ -1,28 +1,30 @@
-"""Production's model in the retraining's checkout: beside it to compare with, or as data source to go on from."""
+"""The champion, production's model: where it is laid out for a retraining, and what is known of it."""
 
 import json
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.data.add import run_task
+from flows.data.add import run_task, track
 from flows.data.stores import Stores
+from flows.git import GitError, git
 from flows.graph import open_repo
 from flows.locked import CHAMPION_FILE, lock_at
 from flows.measuring.comparison import ComparisonError, model_of
-from flows.process import run_command
-from flows.registry.read import Registry
-from flows.retraining.source import RetrainError
+from flows.registry.read import Move
+from flows.retraining import RetrainError
+from flows.retraining.gate import label_accuracy
 from flows.runs.checkout import Worktree
 from flows.scratch import scratch_folder
 
-_PLACE = Path(".genai/champion")  # in the worktree
+_FOLDER = Path(".genai/champion")  # in the worktree
+# The candidate's own figures. Those of the trained models may be older than a fine-tuning of production.
+_FIGURES = "metrics/finetuned.json"
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What production draws: of the dataset that it was trained on."""
+class ChampionShape:
+    """What the champion generates: the shape and classes of the dataset that it was trained on."""
 
     image_size: int
     channels: int
@@ -30,41 +32,48 @@ class Shape:
     train_images: int
 
 
-def lay_out_champion(tree: Worktree, version: str) -> Path:
-    """The model of a version, below the worktree, as links into DVC's cache or fetched. Raises RetrainError."""
-    folder = tree.folder / _PLACE / version
+def lay_out_champion(worktree: Worktree, version: str) -> Path:
+    """Put a version's model below the worktree, as links into DVC's cache or fetched. Raises RetrainError."""
+    folder = worktree.folder / _FOLDER / version
     shutil.rmtree(folder.parent, ignore_errors=True)
     try:
-        return model_of(tree.folder, version, folder)
+        return model_of(worktree.folder, version, folder)
     except ComparisonError as error:
         raise RetrainError(
-            f"{error}. Without production's model nothing can be compared or fine-tuned: bring it back "
-            "(genai data pull where it was made), or roll back to a version that is whole (genai rollback --to)"
+            f"{error}. Without production's model, nothing can be compared or fine-tuned. Restore it (genai data pull "
+            "where it was made), or roll back to a version that is complete (genai rollback --to)"
         ) from None
 
 
-def go_on_from(tree: Worktree, champion: Path) -> None:
-    """Make the model models/champion, tracked by DVC. Raises DataError or RetrainError."""
-    run_task(tree.folder, "tasks.champion", str(champion))
-    said: list[str] = []
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "add", CHAMPION_FILE.removesuffix(".dvc")]
-    if run_command(command, folder=tree.folder, environment={"DVC_NO_ANALYTICS": "1"}, on_line=said.append) != 0:
-        raise RetrainError("\n".join(["DVC could not track models/champion:", *said]))
+def track_champion(worktree: Worktree, champion: Path) -> None:
+    """Make the model models/champion, tracked by DVC: a fine-tuning starts there. Raises DataError."""
+    run_task(worktree.folder, "tasks.champion", str(champion))
+    track(worktree.folder, CHAMPION_FILE.removesuffix(".dvc"))
 
 
-def shape_of_production(workspace: Path, registry: Registry) -> Shape | None:
-    """From dataset.json of what production was trained on; None where nothing is in production, or that is gone."""
-    standing = registry.production()
-    prepared = lock_at(workspace, standing.commit).output("data/prepared") if standing else None
+def champion_shape(workspace: Path, production: Move | None) -> ChampionShape | None:
+    """Read dataset.json of production's dataset; None if nothing is in production, or the dataset is gone."""
+    prepared = lock_at(workspace, production.commit).output("data/prepared") if production else None
     if prepared is None:
         return None
-    with open_repo(workspace) as repo:
+    with open_repo(workspace) as repo, scratch_folder(workspace, "production") as folder:
         stores = Stores(repo)
         files = stores.listing(prepared.md5) or {}
-        if "dataset.json" not in files:
+        if "dataset.json" not in files or stores.lay_out(files, ["dataset.json"], folder):
             return None
-        with scratch_folder(workspace, "production") as folder:
-            if stores.lay_out(files, ["dataset.json"], folder):
-                return None
-            info = json.loads((folder / "dataset.json").read_text())
-    return Shape(info["image_size"], info["channels"], tuple(info["classes"]), info["counts"].get("train", 0))
+        info = json.loads((folder / "dataset.json").read_text())
+    return ChampionShape(info["image_size"], info["channels"], tuple(info["classes"]), info["counts"].get("train", 0))
+
+
+def champion_label_accuracy(folder: Path, production: Move | None) -> float | None:
+    """Test accuracy of the classifier that measured production, from the figures in production's commit.
+
+    None: nothing is in production, its extractor was not a classifier, or its figures are unknown.
+    """
+    if production is None:
+        return None
+    try:
+        figures = json.loads(git(folder, "show", f"{production.commit}:./{_FIGURES}"))
+        return label_accuracy(figures["protocol"])
+    except (GitError, ValueError, KeyError, TypeError, AttributeError):
+        return None

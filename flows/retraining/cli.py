@@ -52,22 +52,22 @@ def _nothing_to_do(workspace: Path, plan_only: bool) -> bool:
 
     with deferred_interrupt():
         from flows.registry.interrupted import unfinished
-        from flows.retraining.cards import decision_lines
-        from flows.retraining.facts import decision_of, facts_of, look, rejected, rows
+        from flows.retraining.facts import decision_of, fact_rows, facts_of, read_situation, skip_if_rejected
+        from flows.retraining.pages import decision_lines
 
-    situation = look(workspace)
+    situation = read_situation(workspace)
     left = unfinished(workspace)
     if left and not plan_only:
         return False
-    decision = rejected(workspace, situation)
+    decision = skip_if_rejected(workspace, situation)
     if decision is None and not situation.same_data and situation.production is not None:
         return False
-    facts, gaps = facts_of(workspace, situation, None, asked=False)
-    decision = decision or decision_of(facts, situation.config.retrain, action=None, goes_on=None)
+    facts, gaps = facts_of(workspace, situation, None, requested=False)
+    decision = decision or decision_of(facts, situation.config.retrain, action=None, interrupted=None)
     if decision.action != "skip" and not plan_only:
         return False
     notes = (*situation.notes, *gaps, *(f"{entry.sentence}; genai retrain finishes it" for entry in left))
-    for line in decision_lines(decision, rows(situation, facts), notes):
+    for line in decision_lines(decision, fact_rows(situation, facts), notes):
         click.echo(line)
     return True
 

@@ -1,4 +1,4 @@
-"""The facts that a decision needs, each from the file that knows it."""
+"""What a retraining decides by: the newest data, production, earlier retrainings, and how the data changed."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,94 +6,128 @@ from pathlib import Path
 from typing import Any
 
 from flows.data.diff import DataDiff
-from flows.git import GitError, git, remote_of
-from flows.locked import lock_at
+from flows.git import GitError, changed_files, git, remote_of
+from flows.locked import RAW_FILE, lock_at
 from flows.registry.read import Move, Registry, read_registry
 from flows.registry.write import newer_tags
-from flows.retraining.champion import Shape, shape_of_production
-from flows.retraining.cost import device_hours_at
+from flows.retraining import RetrainError
+from flows.retraining.champion import ChampionShape, champion_shape
 from flows.retraining.policy import Action, Decision, RetrainFacts, changed_share, decide
-from flows.retraining.recipe import verdict_recipe_at
+from flows.retraining.recipe import config_at, verdict_recipe_at
 from flows.retraining.records import (
-    Record,
+    RetrainRecord,
+    device_hours_at,
     expected_device_hours,
     fetch_records,
     read_records,
     rejected_before,
     spent_device_hours,
 )
-from flows.retraining.source import Source, config_at, find_source
+from flows.runs.checkout import head_branch
+from flows.watching.news import newest_data, uncommitted_data
 from genai_core.config import Config, RetrainConfig
 
 
 @dataclass(frozen=True)
-class Situation:
-    """What is known without preparing anything."""
+class StartPoint:
+    """The newest data and its commit. uncommitted: the working tree's data/raw.dvc, if it is not committed."""
 
-    source: Source
-    config: Config  # of the source's commit
+    commit: str
+    raw: str  # DVC's hash of data/raw
+    branch: str  # the workspace's
+    where: str  # "this checkout", "origin/main", "the working tree"
+    uncommitted: bytes | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is known before anything is prepared."""
+
+    start: StartPoint
+    config: Config  # of the start point's commit
     registry: Registry
     production: Move | None
-    production_raw: str  # DVC's hash of data/raw; "": not known
-    shape: Shape | None
-    records: list[Record]
+    production_raw: str  # DVC's hash of data/raw; "": unknown
+    shape: ChampionShape | None
+    records: list[RetrainRecord]
     notes: tuple[str, ...]
 
     @property
     def champion(self) -> str:
+        """The version in production; "": none."""
         return self.production.version if self.production else ""
 
     @property
     def same_data(self) -> bool:
-        return self.production is not None and self.production_raw == self.source.raw
+        return self.production is not None and self.production_raw == self.start.raw
 
 
-def look(workspace: Path) -> Situation:
-    """Production, the newest data, and what was done before; nothing is prepared or downloaded.
+def find_start_point(workspace: Path) -> StartPoint:
+    """Find the newest data: uncommitted here, else at the git remote if that is ahead, else at HEAD.
+
+    Raises RetrainError or GitError.
+    """
+    branch = head_branch(workspace)
+    if branch is None:
+        try:
+            git(workspace, "rev-parse", "--git-dir")
+        except GitError:
+            raise RetrainError(f"{workspace}: not a git repository; a retraining stores its results in git") from None
+        raise RetrainError("HEAD is detached, so a promoted model has no branch to be merged into: git switch BRANCH")
+    newest = newest_data(workspace)
+    notes = [newest.fault] if newest.fault else []
+    raw, where, uncommitted = newest.raw, newest.where, None
+    if here := uncommitted_data(workspace):
+        raw, where, uncommitted = here, "the working tree", (workspace / RAW_FILE).read_bytes()
+        notes.append(f"{RAW_FILE} is not committed; the retraining commits it to its branch (data version {here[:10]})")
+    if raw is None:
+        raise RetrainError("there is no data yet; add some: genai data add PATH, or genai data add builtin:digits")
+    if changed := [path for path in changed_files(workspace) if path != RAW_FILE]:
+        notes.append(f"not committed, so not used: {', '.join(changed)}")
+    return StartPoint(newest.commit, raw, branch, where, uncommitted, tuple(notes))
+
+
+def read_situation(workspace: Path) -> Situation:
+    """Read production, the newest data and earlier records. Prepares and downloads nothing but git's objects.
 
     Raises RetrainError, ConfigError or GitError.
     """
-    notes = []
+    notes: tuple[str, ...] = ()
     remote = remote_of(workspace)
     if remote:
         try:
             newer_tags(workspace, remote)
             fetch_records(workspace, remote)
         except GitError as error:
-            notes.append(f"{remote} does not answer, so this is what this clone knows: {error}")
-    source = find_source(workspace)
-    registry = read_registry(workspace)
-    standing = registry.production()
-    raw = ""
-    if standing is not None:
-        item = lock_at(workspace, standing.commit).raw_data
-        raw = item.md5 if item else ""
+            notes = (f"{remote} does not answer, so only this clone's state is known: {error}",)
+    start, registry = find_start_point(workspace), read_registry(workspace)
+    production = registry.production()
+    raw_data = lock_at(workspace, production.commit).raw_data if production else None
     return Situation(
-        source=source,
-        config=config_at(workspace, source.commit),
+        start=start,
+        config=config_at(workspace, start.commit),
         registry=registry,
-        production=standing,
-        production_raw=raw,
-        shape=shape_of_production(workspace, registry),
+        production=production,
+        production_raw=raw_data.md5 if raw_data else "",
+        shape=champion_shape(workspace, production),
         records=read_records(workspace),
-        notes=(*notes, *source.notes),
+        notes=(*notes, *start.notes),
     )
 
 
 def facts_of(
-    workspace: Path, situation: Situation, change: DataDiff | None, *, asked: bool
+    workspace: Path, situation: Situation, change: DataDiff | None, *, requested: bool
 ) -> tuple[RetrainFacts, tuple[str, ...]]:
-    """The facts, and what could not be found out. change: None where the data are production's own."""
+    """Return the facts, and notes on what is unknown. change: None if the data is production's own."""
     config, shape = situation.config, situation.shape
     now = datetime.now(UTC)
-    images: dict[str, Any] = (change.images if change else None) or {}
     total, new, removed, notes = _counts(situation, change)
-    drift = (change.distance or {}).get("over_floor") if change else None
-    classes = images.get("classes", [])
-    expected = {
-        action: expected_device_hours(situation.records, action) or device_hours_at(workspace, action)
+    classes: list[dict[str, Any]] = ((change.images if change else None) or {}).get("classes", [])
+    finetune_hours, train_hours = (
+        expected_device_hours(situation.records, action) or device_hours_at(workspace, action)
         for action in ("finetune", "train")
-    }
+    )
     facts = RetrainFacts(
         production=situation.champion or None,
         total_images=total,
@@ -103,89 +137,88 @@ def facts_of(
         lost_classes=tuple(c["name"] for c in classes if c["before"] > 0 and c["after"] == 0),
         other_shape=shape is not None
         and (shape.image_size, shape.channels) != (config.data.image_size, config.data.channels),
-        drift_over_floor=drift,
+        drift_over_floor=(change.distance or {}).get("over_floor") if change else None,
         age_days=_age_days(workspace, situation, now),
         spent_device_hours=spent_device_hours(situation.records, config.retrain.budget_days, now),
-        finetune_device_hours=expected["finetune"],
-        train_device_hours=expected["train"],
-        asked=asked,
+        finetune_device_hours=finetune_hours,
+        train_device_hours=train_hours,
+        requested=requested,
     )
     return facts, notes
 
 
-def rejected(workspace: Path, situation: Situation) -> Decision | None:
-    """A skip, where somebody or the gate said no to what these data make: another attempt would bring it back.
+def skip_if_rejected(workspace: Path, situation: Situation) -> Decision | None:
+    """Return a skip if a model of this data was rejected already, since another attempt would give the same result.
 
-    Somebody: by rolling back from a model of these data. The gate: with this code and these parameters, as far as they
-    shape a result, against this champion.
+    Either a person rolled back from a model of this data, or the gate rejected one: with this recipe, against this
+    champion.
     """
-    source, standing = situation.source, situation.production
-    if standing is not None and standing.action == "rollback" and not situation.same_data:
-        left = [v.name for v in situation.registry.versions if v.facts and v.facts.raw_data == source.raw]
+    start, production = situation.start, situation.production
+    if production is not None and production.action == "rollback" and not situation.same_data:
+        left = [v.name for v in situation.registry.versions if v.facts and v.facts.raw_data == start.raw]
         if left:
-            why = f"{left[-1]} was made of these data, and production was rolled back to {standing.version}"
-            return Decision("skip", (f"{why}: {standing.why}", "genai retrain --force tries again"))
+            why = f"{left[-1]} was made from this data, and production was rolled back to {production.version}"
+            return Decision("skip", (f"{why}: {production.why}", "genai retrain --force tries again"))
     found = rejected_before(
         situation.records,
-        source.raw,
+        start.raw,
         situation.champion,
-        source.commit,
-        lambda: verdict_recipe_at(workspace, source.commit),
+        start.commit,
+        lambda: verdict_recipe_at(workspace, start.commit),
     )
     if found is None:
         return None
     day = f" on {found.at:%Y-%m-%d}" if found.at else ""
-    tried = f"these data were tried{day} ({found.commit[:7]}) and rejected: {found.reason}"
+    tried = f"this data was tried{day} ({found.commit[:7]}) and rejected: {found.reason}"
     return Decision("skip", (tried, "genai retrain --force tries again"))
 
 
 def decision_of(
-    facts: RetrainFacts, policy: RetrainConfig, *, action: Action | None, goes_on: Action | None
+    facts: RetrainFacts, policy: RetrainConfig, *, action: Action | None, interrupted: Action | None
 ) -> Decision:
-    """What to do. action: what a person wants; goes_on: what an interrupted retraining of these data was doing."""
+    """Decide what to do. action: requested by a person; interrupted: of a retraining of this data, to resume."""
     if action is not None:
-        return Decision(action, (f"{action} was asked for",))
-    if goes_on:
-        return Decision(goes_on, (f"a {goes_on} of these data was interrupted, and goes on",))
+        return Decision(action, (f"{action} was requested",))
+    if interrupted:
+        return Decision(interrupted, (f"a {interrupted} on this data was interrupted; resuming it",))
     return decide(facts, policy)
 
 
-def rows(situation: Situation, facts: RetrainFacts) -> list[dict[str, str]]:
-    """For people: what is known, a row each."""
-    old, new = situation.production_raw[:10], situation.source.raw[:10]
+def fact_rows(situation: Situation, facts: RetrainFacts) -> list[dict[str, str]]:
+    """Return the facts for people, one row each."""
     share = changed_share(facts)
     values = {
-        "production": facts.production or "nothing yet",
-        "data of production": old or "not known",
-        "newest data": f"{new} ({situation.source.where})",
-        "images to train on": f"{facts.total_images:,}" if facts.production else "known when they are prepared",
-        "new or relabelled, gone": (
+        "production": facts.production or "none yet",
+        "data of production": situation.production_raw[:10] or "unknown",
+        "newest data": f"{situation.start.raw[:10]} ({situation.start.where})",
+        "images to train on": f"{facts.total_images:,}" if facts.production else "known once they are prepared",
+        "new or relabelled, removed": (
             f"{facts.new_images:,}, {facts.removed_images:,} ({share:.1%})" if facts.production else "all of them"
         ),
         "new classes": ", ".join(facts.new_classes) or "none",
         "lost classes": ", ".join(facts.lost_classes) or "none",
-        "drift of new images": _shown(facts.drift_over_floor, " floors"),
-        "age of production": _shown(facts.age_days, " days"),
-        "spent within the budget's days": (
+        "drift of new images": _shown(facts.drift_over_floor, "floors"),
+        "age of production": _shown(facts.age_days, "days"),
+        "spent in the budget period": (
             f"{facts.spent_device_hours:.2f} of {situation.config.retrain.budget_device_hours:g} device hours"
         ),
-        "a fine-tuning takes": _shown(facts.finetune_device_hours, " device hours"),
-        "a training takes": _shown(facts.train_device_hours, " device hours"),
+        "expected cost of a fine-tuning": _shown(facts.finetune_device_hours, "device hours"),
+        "expected cost of a training": _shown(facts.train_device_hours, "device hours"),
     }
     return [{"what": what, "is": value} for what, value in values.items()]
 
 
 def _counts(situation: Situation, change: DataDiff | None) -> tuple[int, int, int, tuple[str, ...]]:
-    """Images of the train split now, new ones of these, and gone ones."""
+    """Images in the train split now, new ones among them, removed ones; and notes."""
+    known = situation.shape.train_images if situation.shape else None
     if change is None:
-        return (situation.shape.train_images if situation.shape else 0), 0, 0, ()
-    if change.images is None:
-        notes = (*change.notes, "so how much is new is not known, and all counts as new")
-        total = situation.shape.train_images if situation.shape else 1
-        return total, total, 0, notes
+        return known or 0, 0, 0, ()
     images = change.images
+    if images is None:
+        total = 1 if known is None else known
+        return total, total, 0, (*change.notes, "so the number of new images is unknown, and all count as new")
     total = int(images["after"]["splits"].get("train", 0))
-    # An image with another label is another image to a model that draws by class.
+    # To a model that draws by class, an image with another label is another image.
     new = int(images["added_train"]) + int(images["relabelled"])
     return total, min(new, total), int(images["removed"]), change.notes
 
@@ -198,4 +231,4 @@ def _age_days(workspace: Path, situation: Situation, now: datetime) -> float | N
 
 
 def _shown(value: float | None, unit: str) -> str:
-    return "not known" if value is None else f"{value:.2f}{unit}"
+    return "unknown" if value is None else f"{value:.2f} {unit}"

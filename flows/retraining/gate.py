@@ -1,4 +1,4 @@
-"""May a candidate replace the champion? A plain function: figures in, a verdict that lists every rule out."""
+"""Whether a candidate may replace the champion: a plain function from figures to a verdict on every rule."""
 
 import math
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from genai_core.config import GateConfig
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A paired difference, candidate minus champion, of a distance (smaller is better), with its confidence interval.
+class PairedDifference:
+    """A distance (smaller is better), candidate minus champion, with its confidence interval.
 
-    Both drawn from the same seeds and measured on the same test images and resamples, so that what they share cancels.
+    Both use the same seeds, test images and resamples, so their common error cancels.
     """
 
     value: float
@@ -22,37 +22,37 @@ class Interval:
 
 @dataclass(frozen=True)
 class ModelFigures:
-    """What was measured of one model. None: not measured."""
+    """The figures of one model. None: not measured."""
 
-    distance: float | None  # FD from the real images that gate.against names
-    # Of which max_worse_share may be lost: FD from the training images, the most and so the least biased, or that
-    # of held-out real images where that is larger: a model that is as near as these leaves nothing to take a share of.
+    distance: float | None  # FD to the real images that gate.against names
+    # gate.max_worse_share is a share of this: FD to the training images (the largest set, so the least biased), or the
+    # FD of held-out real images if that is larger. For a model as good as real images, a share of its own FD is ~0.
     scale: float | None
-    memorised_share: float | None  # of its images, nearer to a training image than real held-out ones are
-    recall: float | None  # share of real images that lie where the model draws
-    # Class -> share of its real images covered; without classes the same of groups of alike images.
+    memorised_share: float | None  # share of its images nearer to a training image than held-out real ones are
+    recall: float | None  # share of real images that lie where the model generates
+    # Class -> share of its real images covered. Without classes: group of similar images -> the same.
     class_coverage: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class GateFacts:
-    """Candidate and champion, measured alike. champion and difference are None when there is none to compare with."""
+    """Candidate and champion, measured alike. champion and difference are None without a comparable champion."""
 
     candidate: ModelFigures
     champion: ModelFigures | None
-    difference: Interval | None
-    same_protocol: bool  # test images, seeds and extractor were the same for both
-    recall_of_real: float | None  # the recall of held-out real images: what a perfect model reaches
+    difference: PairedDifference | None
+    same_protocol: bool  # the same test images, seeds and extractor for both
+    recall_of_real: float | None  # recall of held-out real images: what a perfect model reaches
     classes: tuple[str, ...]  # of the dataset; empty: no labels
-    device_hours: float | None  # that the candidate took
-    label_accuracy: float | None = None  # of the classifier that both are measured with, on test images
-    production_label_accuracy: float | None = None  # of the one that production was measured with when it was made
-    alone: str = ""  # why production cannot be compared with: it draws other classes, or images of another size
+    device_hours: float | None  # cost of the candidate
+    label_accuracy: float | None = None  # test accuracy of the classifier that measures both
+    production_label_accuracy: float | None = None  # of the one that measured production when it was made
+    alone: str = ""  # why production is not comparable: it generates other classes, or images of another size
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of the gate: whether it was met, and the figures that say so."""
+    """One rule of the gate, whether it passed, and the figures behind that."""
 
     name: str
     passed: bool
@@ -60,8 +60,8 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """All rules, in their order. One that fails is enough."""
+class GateVerdict:
+    """All rules in order. One failed rule is enough to reject."""
 
     rules: tuple[Rule, ...]
 
@@ -74,9 +74,9 @@ class Verdict:
         return tuple(f"{rule.name}: {rule.figures}" for rule in self.rules if not rule.passed)
 
 
-def gate(facts: GateFacts, rules: GateConfig) -> Verdict:
-    """Hold a candidate against every rule. Only finite figures count: what was not measured has not passed."""
-    return Verdict(
+def gate(facts: GateFacts, rules: GateConfig) -> GateVerdict:
+    """Apply every rule to a candidate. A figure that is missing or not finite fails its rule."""
+    return GateVerdict(
         (
             _comparable(facts),
             _labels_hold(facts, rules.max_accuracy_drop),
@@ -93,13 +93,13 @@ def gate(facts: GateFacts, rules: GateConfig) -> Verdict:
 def gate_facts(
     comparison: Mapping[str, Any], device_hours: float | None, production_label_accuracy: float | None = None
 ) -> GateFacts:
-    """What is judged, from a comparison (docs/evaluation.md) and the hours that the candidate took."""
+    """Collect the facts from a comparison (docs/evaluation.md) and the candidate's cost."""
     values = comparison["gate"]
     champion, difference = values["champion"], values["difference"]
     return GateFacts(
         candidate=ModelFigures(**values["candidate"]),
         champion=ModelFigures(**champion) if champion else None,
-        difference=Interval(**difference) if difference else None,
+        difference=PairedDifference(**difference) if difference else None,
         same_protocol=values["same_protocol"],
         recall_of_real=values["recall_of_real"],
         classes=tuple(values["classes"]),
@@ -111,9 +111,9 @@ def gate_facts(
 
 
 def label_accuracy(protocol: Mapping[str, Any]) -> float | None:
-    """How well the extractor tells the dataset's classes, from a protocol block; None: it did not learn them.
+    """Test accuracy of a classifier extractor, from a protocol block; None for any other extractor.
 
-    A self-supervised network's accuracy is that of its own task, which has nothing to do with labels.
+    A self-supervised network's accuracy is that of its own task, and says nothing about labels.
     """
     accuracy = protocol.get("extractor_test_accuracy") if protocol.get("extractor") == "classifier" else None
     return float(accuracy) if isinstance(accuracy, int | float) else None
@@ -121,40 +121,38 @@ def label_accuracy(protocol: Mapping[str, Any]) -> float | None:
 
 def _comparable(facts: GateFacts) -> Rule:
     if facts.champion is None:
-        return Rule("comparable", True, facts.alone or "nothing is in production to compare with")
-    how = "the same" if facts.same_protocol else "not the same: measure both anew"
+        return Rule("comparable", True, facts.alone or "no model is in production to compare with")
+    how = "the same" if facts.same_protocol else "not the same: measure both again"
     return Rule("comparable", facts.same_protocol, f"test images, seeds and extractor of both are {how}")
 
 
 def _labels_hold(facts: GateFacts, most: float) -> Rule:
-    """Both are measured against the new data: where these are wrong, the model that imitates them looks better.
+    """Both are measured against the new data. If its labels are wrong, the model that imitates them looks better.
 
-    Shuffled or wrong labels are what a classifier cannot learn, however well it did on the data before.
+    A classifier cannot learn wrong labels, so its accuracy falls.
     """
     now, before = facts.label_accuracy, facts.production_label_accuracy
     if _is_finite(now) and _is_finite(before):
-        figures = (
-            f"test accuracy of the classifier {now:.3f}, with production's data {before:.3f}, may fall by {most:g}"
-        )
+        figures = f"test accuracy of the classifier {now:.3f}, on production's data {before:.3f}, may fall by {most:g}"
         return Rule("labels hold", now >= before - most, figures)
     if not facts.classes:
         return Rule("labels hold", True, "the images have no labels")
     if facts.champion is None:
-        return Rule("labels hold", True, facts.alone or "nothing is in production to compare with")
+        return Rule("labels hold", True, facts.alone or "no model is in production to compare with")
     if most >= 1:
-        return Rule("labels hold", True, "not asked for: gate.max_accuracy_drop is 1")
+        return Rule("labels hold", True, "not checked: gate.max_accuracy_drop is 1")
     if _is_finite(now):
-        missing = "how well a classifier learned production's labels is not known: metrics/finetuned.json of its commit"
+        missing = "metrics/finetuned.json of production's commit has no accuracy of a classifier"
     else:
-        missing = "no classifier learned the new labels: extractor.kind: classifier makes one"
-    return Rule("labels hold", False, f"not measured: {missing}; gate.max_accuracy_drop: 1 does without")
+        missing = "no classifier was trained on the new labels; set extractor.kind to classifier"
+    return Rule("labels hold", False, f"not measured: {missing}, or set gate.max_accuracy_drop to 1 to skip this rule")
 
 
 def _not_worse(facts: GateFacts) -> Rule:
-    """Worse is a candidate whose whole interval lies above 0: then chance does not explain it."""
+    """A candidate is worse if its whole interval lies above 0: chance does not explain that."""
     if facts.champion is None:
         own = facts.candidate.distance
-        return Rule("not worse", _is_finite(own), f"distance {_shown(own)}; there is no champion")
+        return Rule("not worse", _is_finite(own), f"distance {_shown(own)}; no champion to compare with")
     pair = f"distance {_shown(facts.candidate.distance)} against {_shown(facts.champion.distance)}"
     difference = facts.difference
     if difference is None or not _all_finite(
@@ -168,19 +166,19 @@ def _not_worse(facts: GateFacts) -> Rule:
 
 
 def _sharp_enough(facts: GateFacts, rules: GateConfig) -> Rule:
-    """An interval that is wide has 0 in it whatever the models are; then "no worse than by chance" says nothing."""
+    """A wide interval contains 0 whatever the models are, so "not worse" says nothing then."""
     if facts.champion is None:
-        return Rule("sharp enough", True, "nothing is in production to compare with")
+        return Rule("sharp enough", True, "no model is in production to compare with")
     difference, scale = facts.difference, facts.champion.scale
     if difference is None or not _all_finite(difference.low, difference.high) or not _is_finite(scale):
         return Rule("sharp enough", False, "the difference was not measured")
     if difference.high < 0:
-        return Rule("sharp enough", True, "the candidate is better, however wide the interval")
+        return Rule("sharp enough", True, "the whole interval is better")
     most = rules.max_worse_share * scale
     figures = f"at worst {difference.high:+.4g}, allowed {most:+.4g} ({rules.max_worse_share:.0%} of {scale:.4g})"
     if difference.high <= most:
         return Rule("sharp enough", True, figures)
-    more = "; more images make it sharper: evaluation.total_images, data.test_share" if difference.low <= 0 else ""
+    more = "; more images narrow the interval: evaluation.total_images, data.test_share" if difference.low <= 0 else ""
     return Rule("sharp enough", False, figures + more)
 
 
@@ -199,13 +197,16 @@ def _not_collapsed(facts: GateFacts, least_share: float) -> Rule:
 
 
 def _no_class_lost(facts: GateFacts, rules: GateConfig) -> Rule:
-    """Lost is what is hardly drawn, or much less than by production. Groups have no least share: some are odd ones."""
+    """A class is lost if it is rarely generated, or much less than by production.
+
+    Groups of similar images have no absolute minimum: some contain only outliers.
+    """
     own, before = facts.candidate.class_coverage, facts.champion.class_coverage if facts.champion else {}
     names = facts.classes or tuple(before)
     if not names and facts.champion is None:
-        return Rule("no class lost", True, "the images have no classes, and nothing is in production to compare with")
+        return Rule("no class lost", True, "the images have no classes, and no model is in production to compare with")
     if not names:
-        return Rule("no class lost", False, "not measured: groups of alike images, of production")
+        return Rule("no class lost", False, "not measured: production's groups of similar images")
     missing = [name for name in names if not _is_finite(own.get(name)) or not _is_finite(before.get(name, 0.0))]
     if missing:
         return Rule("no class lost", False, f"not measured: {', '.join(missing)}")
@@ -218,7 +219,7 @@ def _no_class_lost(facts: GateFacts, rules: GateConfig) -> Rule:
         + (f" (production {before[name]:.1%})" if name in before else "")
         for name in shown
     )
-    return Rule("no class lost", not lost, f"covered real images{'' if lost else ', the nearest to it'}: {figures}")
+    return Rule("no class lost", not lost, f"covered real images{'' if lost else ' (nearest to the limit)'}: {figures}")
 
 
 def _affordable(hours: float | None, most: float) -> Rule:

@@ -1,7 +1,7 @@
-"""What a retraining's outcome depends on besides the data and the champion: the code and parameters of a commit.
+"""A retraining's recipe: the code and parameters of a commit that its result depends on, besides data and champion.
 
-Two commits that differ in a README, in the flows or in `compute:` make the same candidate. So an interrupted retraining
-is taken up after such an edit, and what was rejected is not tried again.
+Commits that differ only in a README, in the flows or in `compute:` give the same candidate. So after such an edit, an
+interrupted retraining is resumed, and a rejected one is not tried again.
 """
 
 import hashlib
@@ -16,23 +16,33 @@ from flows.git import git
 from flows.graph import dvc_stages, open_repo, stage_name
 from flows.locked import overlap
 from flows.registry.read import MODEL
-from flows.retraining.source import config_at
+from flows.scratch import scratch_folder
+from genai_core.config import PARAMS_FILE, Config, load_config
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import Stage
 
 _CANDIDATE = MODEL.rpartition("/")[2]
-# No stage: what measures candidate and champion, run in the retraining's checkout by flows/measuring/comparison.py.
+# Not a stage: measures candidate and champion. flows/measuring/comparison.py runs it in the retraining's worktree.
 _COMPARISON = ("tasks/compare_models.py", "tasks/gate_values.py")
 _GATE = ("flows/retraining/gate.py",)
-# Which of both it is, a retraining decides itself.
+# A retraining sets this parameter itself.
 _START = ("finetune", "start")
+
+
+def config_at(workspace: Path, commit: str) -> Config:
+    """Load and validate params.yaml of a commit. Raises ConfigError or GitError."""
+    text = git(workspace, "show", f"{commit}:./{PARAMS_FILE}")
+    with scratch_folder(workspace, "config") as folder:
+        path = folder / PARAMS_FILE
+        path.write_text(text)
+        return load_config(path)
 
 
 @cache
 def recipe_at(workspace: Path, commit: str) -> str:
-    """Hash of what makes a candidate and measures it, by DVC's graph at a commit: a second.
+    """Hash of what makes and measures a candidate, by DVC's graph at a commit. Takes a second.
 
     Raises GraphError or GitError.
     """
@@ -42,13 +52,13 @@ def recipe_at(workspace: Path, commit: str) -> str:
 
 
 def verdict_recipe_at(workspace: Path, commit: str) -> str:
-    """Hash of that and of what the gate says of a candidate. Raises GraphError, GitError or ConfigError."""
+    """Hash of the recipe and of the gate's rules and code. Raises GraphError, GitError or ConfigError."""
     gate = config_at(workspace, commit).gate.model_dump(mode="json")
     return _hash([recipe_at(workspace, commit), gate, _contents(workspace, commit, _GATE)])
 
 
 def _graph(repo: "Repo") -> tuple[list[Any], set[str]]:
-    """Command and parameters of every stage that does not come after the candidate; the files of git that they read."""
+    """Command and parameters of every stage not downstream of the candidate, and the git-tracked paths they read."""
     from dvc.dependency.param import ParamsDependency
 
     ordered = dvc_stages(repo)
@@ -81,7 +91,7 @@ def _parameters(stage: "Stage") -> dict[str, Any]:
 
 
 def _contents(workspace: Path, commit: str, paths: Iterable[str]) -> list[str]:
-    """git's hash of each of these files and folders that the commit has."""
+    """git's hash of each of these files and folders that exist in the commit."""
     return git(workspace, "ls-tree", "-z", commit, "--", *sorted(paths)).split("\0")
 
 

@@ -1,8 +1,9 @@
-"""What earlier retrainings did, from the commits that they left on their branches.
+"""Records and costs of earlier retrainings, read from the commits that they left on their branches.
 
-The branches are pushed, and every retraining fetches them first, so all clones know the same.
+The branches are pushed, and every retraining fetches them first. So all clones have the same records.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,20 +13,24 @@ from typing import Literal, cast
 from flows.git import git
 
 BRANCHES = "retrain/"  # as in flows/runs/checkout.py: branch_name
+COSTS = "metrics/cost"
 Result = Literal["promoted", "rejected", "failed"]
 _KEYS = ("Retraining", "Action", "Raw-data", "Champion", "Base", "Device-hours", "Reason", "Recipe")
 _FORMAT = "%x1e%H%x1f%ct" + "".join(f"%x1f%(trailers:key={key},valueonly)" for key in _KEYS)
+# Stages of the graph that a fine-tuning of production does not run.
+_ONLY_TRAINING = ("train@", "evaluate@", "augment", "select")
+_NOT_RETRAINING = ("generate", "report")
 
 
 @dataclass(frozen=True)
-class Record:
-    """One retraining that ended. champion: the version that was in production; "": none."""
+class RetrainRecord:
+    """One finished retraining. champion: the version that was in production; "": none."""
 
     result: Result
     action: str
     raw_data: str  # DVC's hash of data/raw
     champion: str
-    base: str  # the commit that it began from
+    base: str  # the commit that it started from
     device_hours: float
     reason: str  # one line
     commit: str = ""
@@ -33,7 +38,7 @@ class Record:
     recipe: str = ""  # of a rejection: hash of the code and parameters that it depends on (recipe.py)
 
     def message(self, title: str, text: str) -> str:
-        """The message of the commit that holds what the retraining made."""
+        """Return the message of the commit that contains the retraining's results."""
         values = (
             self.result,
             self.action,
@@ -49,36 +54,36 @@ class Record:
 
 
 def fetch_records(workspace: Path, remote: str) -> None:
-    """Take over the branches of retrainings from the git remote, as `git fetch` does. Raises GitError."""
+    """Fetch the branches of retrainings from the git remote, as `git fetch` does. Raises GitError."""
     branches = f"+refs/heads/{BRANCHES}*:refs/remotes/{remote}/{BRANCHES}*"
     git(workspace, "fetch", "--quiet", "--no-tags", remote, branches)
 
 
-def read_records(workspace: Path) -> list[Record]:
-    """All records of all branches, the newest first. What is no record is passed over. Raises GitError."""
+def read_records(workspace: Path) -> list[RetrainRecord]:
+    """Return the records of all branches, newest first; commits without a valid record are skipped. Raises GitError."""
     answer = git(workspace, "log", "--all", "--grep=^Retraining: ", f"--format={_FORMAT}")
-    found = [_record(part.split("\x1f")) for part in answer.split("\x1e") if part.strip()]
+    found = [_parse(part.split("\x1f")) for part in answer.split("\x1e") if part.strip()]
     return [record for record in found if record is not None]
 
 
 def is_recorded(workspace: Path, commit: str) -> bool:
-    """Whether the branch that is checked out says of a commit of its own, once promoted, that it was."""
+    """Whether the current branch already records the promotion of `commit`, a commit of its own."""
     return bool(git(workspace, "log", "--format=%H", "--grep=^Retraining: promoted", f"{commit}..HEAD"))
 
 
-def spent_device_hours(records: list[Record], days: float, now: datetime) -> float:
-    """By the retrainings of the last `days`."""
+def spent_device_hours(records: list[RetrainRecord], days: float, now: datetime) -> float:
+    """Sum of the device hours of the retrainings in the last `days`."""
     return sum(record.device_hours for record in records if record.at and record.at >= now - timedelta(days=days))
 
 
-def expected_device_hours(records: list[Record], action: str) -> float | None:
-    """What the last whole retraining of that kind took; None when there was none."""
-    whole = (record for record in records if record.action == action and record.result != "failed")
-    return next((record.device_hours for record in whole if record.device_hours > 0), None)
+def expected_device_hours(records: list[RetrainRecord], action: str) -> float | None:
+    """Device hours of the last complete retraining with that action; None if there was none."""
+    complete = (record for record in records if record.action == action and record.result != "failed")
+    return next((record.device_hours for record in complete if record.device_hours > 0), None)
 
 
-def failed_hours(records: list[Record], raw_data: str, champion: str, base: str) -> float:
-    """What was counted already by retrainings of these data that failed and were taken up again."""
+def failed_hours(records: list[RetrainRecord], raw_data: str, champion: str, base: str) -> float:
+    """Device hours already counted by failed retrainings of this data, which were resumed later."""
     return sum(
         record.device_hours
         for record in records
@@ -87,11 +92,11 @@ def failed_hours(records: list[Record], raw_data: str, champion: str, base: str)
 
 
 def rejected_before(
-    records: list[Record], raw_data: str, champion: str, base: str, recipe: Callable[[], str]
-) -> Record | None:
-    """The retraining that was rejected with these data, this champion and this code: another would be the same.
+    records: list[RetrainRecord], raw_data: str, champion: str, base: str, recipe: Callable[[], str]
+) -> RetrainRecord | None:
+    """The rejected retraining with this data, champion and code, if any: another attempt gives the same result.
 
-    recipe: of the commit `base`; asked for only where there is a rejection from another commit.
+    recipe: returns the recipe of the commit `base`; called only if another commit has a rejection with a recipe.
     """
     rejected = [
         record
@@ -105,7 +110,32 @@ def rejected_before(
     return same
 
 
-def _record(fields: list[str]) -> Record | None:
+def device_hours_since(folder: Path, commit: str) -> float:
+    """Device hours of the stages whose cost files differ from the commit's: they ran since, or were restored."""
+    changed = git(folder, "diff", "--name-only", commit, "--", COSTS).split()
+    changed += git(folder, "ls-files", "--others", "--exclude-standard", "--", COSTS).split()
+    return sum(_hours(folder / path) for path in set(changed) if (folder / path).is_file())
+
+
+def device_hours_at(folder: Path, action: str) -> float | None:
+    """Device hours of a retraining with that action by a checkout's cost files; None if its main stage has none."""
+    costs = {path.stem: _hours(path) for path in sorted((folder / COSTS).glob("*.json"))}
+    if not any(stage.startswith("train@" if action == "train" else "finetune") for stage in costs):
+        return None
+    other = _NOT_RETRAINING if action == "train" else (*_NOT_RETRAINING, *_ONLY_TRAINING)
+    return sum(hours for stage, hours in costs.items() if not stage.startswith(other))
+
+
+def _hours(path: Path) -> float:
+    """The device hours in a cost file, else its seconds on one device; 0 if it is damaged."""
+    try:
+        cost = json.loads(path.read_bytes())
+        return float(cost.get("device_hours", cost["seconds"] / 3600))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return 0.0
+
+
+def _parse(fields: list[str]) -> RetrainRecord | None:
     commit, at, *values = (field.strip() for field in fields)
     try:
         result, action, raw, champion, base, hours, reason, recipe = values
@@ -113,7 +143,8 @@ def _record(fields: list[str]) -> Record | None:
             return None
         when = datetime.fromtimestamp(int(at), UTC)
         champion = "" if champion == "none" else champion
-        known = cast("Result", result)
-        return Record(known, action, raw, champion, base, float(hours), reason, commit, when, recipe)
+        return RetrainRecord(
+            cast("Result", result), action, raw, champion, base, float(hours), reason, commit, when, recipe
+        )
     except ValueError:
         return None

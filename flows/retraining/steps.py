@@ -1,4 +1,4 @@
-"""The steps of a retraining up to the gate: each a task with a name, whose results are pages at Prefect."""
+"""The steps of a retraining up to the gate: named tasks, whose results are pages at Prefect."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -14,16 +14,15 @@ from flows.data.diff import DataDiff, diff
 from flows.data.remote import fetch_output
 from flows.measuring.comparison import Side, compare_folders
 from flows.registry.read import MODEL
-from flows.retraining.cards import decision_page, rule_rows
-from flows.retraining.champion import go_on_from, lay_out_champion
-from flows.retraining.checkout import Purpose, open_checkout, set_start, write_purpose
-from flows.retraining.cost import device_hours_since
-from flows.retraining.facts import Situation, look, rows
-from flows.retraining.gate import Verdict, gate, gate_facts
+from flows.retraining import RetrainError
+from flows.retraining.champion import champion_label_accuracy, lay_out_champion, track_champion
+from flows.retraining.facts import Situation, fact_rows, read_situation
+from flows.retraining.gate import GateVerdict, gate, gate_facts
+from flows.retraining.messages import log
+from flows.retraining.pages import decision_page, rule_rows
 from flows.retraining.policy import Decision, RetrainFacts
-from flows.retraining.source import RetrainError
-from flows.retraining.tell import say
-from flows.retraining.yardstick import production_label_accuracy
+from flows.retraining.records import device_hours_since
+from flows.retraining.worktree import Purpose, open_for_retraining, set_finetune_start, write_purpose
 from flows.runs.checkout import Worktree
 from flows.workspace import RAW_DATA
 
@@ -32,79 +31,79 @@ COMPARISON = Path(".genai/comparison")  # in the worktree
 
 @dataclass(frozen=True)
 class Work:
-    """A retraining on its way: the checkout that it is for, what is known, its own checkout, and what that is for."""
+    """A retraining in progress: the workspace it is for, what is known, its own worktree and the purpose of that."""
 
-    root: Path
+    workspace: Path
     situation: Situation
-    tree: Worktree
+    worktree: Worktree
     purpose: Purpose
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A candidate, and what the gate says of it."""
+    """A candidate and the gate's verdict on it."""
 
     comparison: dict[str, Any]
-    verdict: Verdict
+    verdict: GateVerdict
     device_hours: float
 
 
 @task(name="notice", task_run_name="notice", cache_policy=NO_CACHE, persist_result=False)
-def notice(root: Path) -> Situation:
-    """What is in production, and what data there are now."""
-    situation = look(root)
-    say(
-        f"production: {situation.champion or 'nothing yet'}, of data {situation.production_raw[:10] or '-'}; "
-        f"newest data: {situation.source.raw[:10]} ({situation.source.where})"
+def notice(workspace: Path) -> Situation:
+    """Find what is in production, and the newest data."""
+    situation = read_situation(workspace)
+    log(
+        f"production: {situation.champion or 'none yet'}, of data {situation.production_raw[:10] or '-'}; "
+        f"newest data: {situation.start.raw[:10]} ({situation.start.where})"
     )
     return situation
 
 
 @task(name="open a checkout", task_run_name="open a checkout", cache_policy=NO_CACHE, persist_result=False)
-def open_tree(root: Path, situation: Situation) -> Work:
-    """A git worktree on a branch of its own, with the data in reach."""
-    tree, purpose = open_checkout(root, situation.source, situation.champion, date.today())
-    say(f"{'takes up' if tree.taken_up else 'opened'} {tree.branch} in {tree.folder}")
-    if not fetch_output(tree.folder, RAW_DATA.as_posix()):
+def open_checkout(workspace: Path, situation: Situation) -> Work:
+    """Open a git worktree on a branch of its own, with access to the data."""
+    worktree, purpose = open_for_retraining(workspace, situation.start, situation.champion, date.today())
+    log(f"{'resumes' if worktree.resumed else 'opened'} {worktree.branch} in {worktree.folder}")
+    if not fetch_output(worktree.folder, RAW_DATA.as_posix()):
         raise RetrainError(
-            f"data version {situation.source.raw[:10]} is whole neither in DVC's cache nor at a remote; push it "
-            "from where it was added (genai data push), or add it again"
+            f"data version {situation.start.raw[:10]} is incomplete in DVC's cache and at the remote. Push it from "
+            "where it was added (genai data push), or add it again"
         )
-    return Work(root, situation, tree, purpose)
+    return Work(workspace, situation, worktree, purpose)
 
 
 @task(name="compare the data", task_run_name="compare the data", cache_policy=NO_CACHE, persist_result=False)
 def compare_data(work: Work) -> DataDiff:
-    """How much is new, and how far it lies from what production was trained on."""
+    """Measure how much of the data is new, and its distance from what production was trained on."""
     assert work.situation.production is not None
-    return diff(work.tree.folder, work.situation.production.commit)
+    return diff(work.worktree.folder, work.situation.production.commit)
 
 
 @task(name="decide", task_run_name="decide", cache_policy=NO_CACHE, persist_result=False)
 def publish_decision(situation: Situation, facts: RetrainFacts, decision: Decision, gaps: tuple[str, ...]) -> None:
-    """The decision with its reasons, as a page."""
-    notes, table = (*situation.notes, *gaps), rows(situation, facts)
-    page = decision_page(decision, table, notes)
+    """Publish the decision with its reasons as a page."""
+    notes, rows = (*situation.notes, *gaps), fact_rows(situation, facts)
+    page = decision_page(decision, rows, notes)
     tried(lambda: create_markdown_artifact(page, key="decision", description=decision.sentence))
-    for row in table:
-        say(f"{row['what']}: {row['is']}")
+    for row in rows:
+        log(f"{row['what']}: {row['is']}")
     for note in notes:
-        say(f"note: {note}")
-    say(f"decision: {decision.action}: {decision.sentence}")
+        log(f"note: {note}")
+    log(f"decision: {decision.action}: {decision.sentence}")
 
 
 @task(name="set up", task_run_name="set up", cache_policy=NO_CACHE, persist_result=False)
 def set_up(work: Work) -> Path | None:
-    """Where the training starts from, written into the checkout; the champion's folder."""
-    tree, purpose = work.tree, work.purpose
+    """Set the training's start in the worktree, and return the champion's folder."""
+    worktree, purpose = work.worktree, work.purpose
     if purpose.action == "finetune" and not purpose.champion:
-        raise RetrainError("nothing is in production that could be fine-tuned: genai retrain --action train")
-    champion = lay_out_champion(tree, purpose.champion) if purpose.champion else None
-    set_start(tree, "champion" if purpose.action == "finetune" else "selected")
+        raise RetrainError("no model is in production, so none can be fine-tuned: genai retrain --action train")
+    champion = lay_out_champion(worktree, purpose.champion) if purpose.champion else None
+    set_finetune_start(worktree, "champion" if purpose.action == "finetune" else "selected")
     if purpose.action == "finetune":
         assert champion is not None
-        go_on_from(tree, champion)
-    write_purpose(tree, purpose)
+        track_champion(worktree, champion)
+    write_purpose(worktree, purpose)
     return champion
 
 
@@ -115,17 +114,17 @@ def set_up(work: Work) -> Path | None:
     persist_result=False,
 )
 def compare_models(work: Work, champion: Path | None) -> Judged:
-    """Both on the same test images and seeds, by the extractor of the new data; then every rule of the gate."""
-    tree, purpose = work.tree, work.purpose
-    candidate = Side("candidate", tree.folder / MODEL)
+    """Measure both on the same test images and seeds, in the new data's extractor; then apply the gate."""
+    folder, purpose = work.worktree.folder, work.purpose
+    candidate = Side("candidate", folder / MODEL)
     other = Side(purpose.champion, champion) if champion is not None else None
-    comparison = compare_folders(tree.folder, candidate, other, tree.folder / COMPARISON, say, or_alone=True)
-    hours = device_hours_since(tree.folder, purpose.base)
-    accuracy = production_label_accuracy(tree.folder, work.situation.production)
+    comparison = compare_folders(folder, candidate, other, folder / COMPARISON, log, or_alone=True)
+    hours = device_hours_since(folder, purpose.base)
+    accuracy = champion_label_accuracy(folder, work.situation.production)
     verdict = gate(gate_facts(comparison, hours, accuracy), work.situation.config.gate)
-    table = rule_rows(verdict)
-    said = "passed" if verdict.passed else "; ".join(verdict.failures)
-    tried(lambda: create_table_artifact(table, key="gate", description=f"The gate: {said}"))
-    for row in table:
-        say(f"gate: {row['rule']}: {'passed' if row['passed'] == 'yes' else 'NOT passed'}: {row['figures']}")
+    rows = rule_rows(verdict)
+    result = "; ".join(verdict.failures) or "passed"
+    tried(lambda: create_table_artifact(rows, key="gate", description=f"The gate: {result}"))
+    for rule in verdict.rules:
+        log(f"gate: {rule.name}: {'passed' if rule.passed else 'NOT passed'}: {rule.figures}")
     return Judged(comparison, verdict, hours)

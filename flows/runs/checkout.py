@@ -6,15 +6,17 @@ branch, where its results are committed.
 
 import re
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from flows.git import GitError, commit_of, git
 from flows.graph import open_repo
+from flows.locked import RAW_FILE
 
-PLACE = Path(".genai/worktrees")
+WORKTREES = Path(".genai/worktrees")
 # What a run makes or sets, and git holds: the rest is DVC's.
 RESULTS = ("dvc.lock", "data", "metrics", "models", "params.yaml")
 # Caches and checkpoints are named after all that shapes them, so that runs of other contents may share the folders.
@@ -29,11 +31,11 @@ _NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
 @dataclass(frozen=True)
 class Worktree:
-    """A checkout on a branch that nobody else has checked out. taken_up: an earlier run had left it."""
+    """A checkout on a branch that nobody else has checked out. resumed: an earlier run had left it."""
 
     folder: Path
     branch: str
-    taken_up: bool
+    resumed: bool
 
 
 def home_of(folder: Path) -> Path | None:
@@ -56,7 +58,7 @@ def open_worktree(workspace: Path, commit: str, branch: str) -> Worktree:
     middle of a rebase there.
     """
     start = commit_of(workspace, commit)
-    folder = workspace / PLACE / branch.replace("/", "-")
+    folder = workspace / WORKTREES / branch.replace("/", "-")
     known = git(workspace, "for-each-ref", "--format=%(refname)", f"refs/heads/{branch}").strip()
     if known and git(workspace, "merge-base", start, known).strip() != start:
         raise GitError(
@@ -68,9 +70,9 @@ def open_worktree(workspace: Path, commit: str, branch: str) -> Worktree:
                 f"{folder} is not on {branch}: somebody works there (a rebase?). Finish that, or remove it: "
                 f"git worktree remove --force {folder}"
             )
-        return Worktree(folder, branch, taken_up=True)
+        return Worktree(folder, branch, resumed=True)
     _add(workspace, folder, [str(folder), branch] if known else ["-b", branch, str(folder), start])
-    return Worktree(folder, branch, taken_up=False)
+    return Worktree(folder, branch, resumed=False)
 
 
 def open_detached(workspace: Path, commit: str, folder: Path) -> Path:
@@ -83,6 +85,19 @@ def open_detached(workspace: Path, commit: str, folder: Path) -> Path:
         return folder / inside
     _add(workspace, folder, ["--detach", str(folder), start], inside)
     return folder / inside
+
+
+@contextmanager
+def data_worktree(workspace: Path, commit: str, data_commit: str, name: str) -> Iterator[Path]:
+    """A worktree of `commit` with data/raw.dvc of `data_commit`, removed when the body ends normally.
+
+    If the body fails or is killed, it stays, and the next one with that name resumes it. Raises GitError.
+    """
+    folder = workspace / WORKTREES / name.replace("/", "-")
+    worktree = open_detached(workspace, commit, folder)
+    git(worktree, "checkout", "--quiet", data_commit, "--", RAW_FILE)
+    yield worktree
+    remove_worktree(workspace, folder)
 
 
 def commit_results(worktree: Worktree, message: str) -> str | None:

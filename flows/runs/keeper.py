@@ -62,7 +62,8 @@ def _remove(workspace: str, folder: Path, checkout: Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        (folder / ".run.json.new").unlink(missing_ok=True)
+        for unfinished in folder.glob(".run.json.*"):
+            unfinished.unlink(missing_ok=True)
         if not checkout.exists():
             return True
         _end_stages_of(checkout)

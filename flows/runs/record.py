@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import secrets
 import shutil
 import threading
@@ -16,6 +15,7 @@ from typing import IO, Any, Literal
 from urllib.parse import quote, unquote
 
 from flows.git import GitError, git
+from flows.json_file import write_json
 from flows.runs.snapshot import REFS, forget_snapshot
 from genai_core import GenaiError
 
@@ -121,9 +121,7 @@ class Recorder:
         self._write()
 
     def _write(self) -> None:
-        new = self.folder / ".run.json.new"
-        new.write_text(json.dumps(asdict(self._record), indent=1))
-        os.replace(new, self.folder / "run.json")
+        write_json(self.folder / "run.json", asdict(self._record))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from flows.graph import GraphError, open_repo
 from flows.registry.read import RegistryError, read_registry
 from flows.registry.write import tags_at
 from flows.resources import this_machine
-from flows.runs.checkout import PLACE
+from flows.runs.checkout import WORKTREES
 from flows.services.api import ApiError
 from flows.services.check import Check
 from flows.services.deployment_file import DEPLOYMENTS, ServicesError, deployment_file, faults
@@ -111,14 +111,14 @@ def _git(workspace: Path) -> Check:
 
 def _worktrees(workspace: Path) -> Check:
     """Checkouts that runs left: the next one on the same branch takes them up, so an old one is of a run given up."""
-    place = workspace / PLACE
+    place = workspace / WORKTREES
     left = sorted(path for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
     old = [path for path in left if time.time() - path.stat().st_mtime > OLD_WORKTREE_S]
     if old:
         found = (
             f"{len(old)} are older than {OLD_WORKTREE_S / 86400:.0f} days: {', '.join(path.name for path in old[:3])}"
         )
-        return Check("worktrees", "warn", found, f"git worktree remove --force {PLACE}/NAME, when no run needs it")
+        return Check("worktrees", "warn", found, f"git worktree remove --force {WORKTREES}/NAME, when no run needs it")
     return Check("worktrees", "ok", f"{len(left)} of runs that go on" if left else "none left by runs")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from flows.git import git
-from flows.runs.checkout import PLACE
+from flows.runs.checkout import WORKTREES
 from flows.runs.record import LOCK, RUNS
 from flows.services.check import Check
 
@@ -46,7 +46,7 @@ def check_locks(workspace: Path) -> Check:
 def _own_locks(workspace: Path) -> list[Path]:
     """Of runs and retrainings in this checkout, and of what these run in checkouts of their own."""
     own = [workspace / ".genai" / f"{what}.lock" for what in ("change", "retraining")]
-    own += sorted((workspace / PLACE).glob("*/.genai/run.lock"))
+    own += sorted((workspace / WORKTREES).glob("*/.genai/run.lock"))
     return own + sorted((workspace / RUNS).glob(f"*/{LOCK}"))
 
 

@@ -1,7 +1,6 @@
 """Is there something that production was not made of? By versions and stamps: nothing is downloaded, nothing hashed."""
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from flows.data.versions import WORKING_TREE, version_at
 from flows.git import GitError, commit_of, git, remote_of
+from flows.json_file import write_json
 from flows.registry.read import read_registry
 
 REMOTE_TIMEOUT_S = 20.0
@@ -99,7 +99,7 @@ def uncommitted_data(workspace: Path) -> str | None:
 
 
 @dataclass(frozen=True)
-class Memory:
+class WatchMemory:
     """What the last looks left. taken: stamp of the source when it was last added; told: news by when it was told."""
 
     taken: dict[str, str]
@@ -110,23 +110,23 @@ class Memory:
         return at is not None and 0 <= now - at < repeat_hours * 3600.0
 
 
-def read_memory(workspace: Path) -> Memory:
+def read_memory(workspace: Path) -> WatchMemory:
     try:
         values = json.loads(_memory_file(workspace).read_text())
         taken, told = values["taken"], values["told"]
-        return Memory({str(k): str(v) for k, v in taken.items()}, {str(k): float(v) for k, v in told.items()})
+        return WatchMemory({str(k): str(v) for k, v in taken.items()}, {str(k): float(v) for k, v in told.items()})
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        return Memory({}, {})
+        return WatchMemory({}, {})
 
 
 def remember_taken(workspace: Path, source: str, stamp: str) -> None:
     memory = read_memory(workspace)
-    _write(workspace, Memory({**memory.taken, source: stamp}, memory.told))
+    _write(workspace, WatchMemory({**memory.taken, source: stamp}, memory.told))
 
 
 def remember_told(workspace: Path, news: News) -> None:
     memory = read_memory(workspace)
-    _write(workspace, Memory(memory.taken, {_key(news): time.time()}))  # older news are no news any more
+    _write(workspace, WatchMemory(memory.taken, {_key(news): time.time()}))  # older news are no news any more
 
 
 def describe_time(seconds: float) -> str:
@@ -141,12 +141,8 @@ def _memory_file(workspace: Path) -> Path:
     return workspace / ".genai" / "watch.json"
 
 
-def _write(workspace: Path, memory: Memory) -> None:
-    path = _memory_file(workspace)
-    path.parent.mkdir(exist_ok=True)
-    new = path.with_suffix(f".{os.getpid()}")
-    new.write_text(json.dumps({"taken": memory.taken, "told": memory.told}, indent=2))
-    os.replace(new, path)
+def _write(workspace: Path, memory: WatchMemory) -> None:
+    write_json(_memory_file(workspace), {"taken": memory.taken, "told": memory.told})
 
 
 def _ahead(workspace: Path, head: str) -> tuple[str, str] | None:

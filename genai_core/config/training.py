@@ -7,7 +7,7 @@ from pydantic import Field
 from genai_core.config.section import Beta, LearningRate, PositiveInt, Section, Seed, Share
 
 
-class WatchConfig(Section):
+class LossWatchConfig(Section):
     """When a loss is not a number or explodes: roll back to the last good state, with a smaller learning rate."""
 
     max_rollbacks: int = Field(ge=0, le=100, description="after this many, the next fault ends the run with an error")
@@ -42,6 +42,6 @@ class TrainingConfig(Section):
     )
     gradient_clip_norm: float | None = Field(gt=0.0, description="null: no clipping")
     precision: Literal["auto", "bf16", "fp32"] = Field(description="auto: bf16 if the hardware supports it")
-    watch: WatchConfig
+    watch: LossWatchConfig
     early_stop: EarlyStopConfig | None = Field(description="null: the run ends with its budget")
     seed: Seed

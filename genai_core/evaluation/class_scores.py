@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.evaluation.against import Figure, Resamples
 from genai_core.evaluation.figures.bootstrap import Interval
 from genai_core.evaluation.figures.inception_score import (
     LEAST_SPLIT_IMAGES,
     inception_score,
     resampled_inception_scores,
 )
+from genai_core.evaluation.set_figures import Figure, Resamples
 
 # The score of n images is too small by a share of about (classes shown - 1) / 2n, so small splits are off by more than
 # the whole set. Beyond this shortfall, the figure reflects the splits more than the images.

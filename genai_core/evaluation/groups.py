@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.evaluation.against import Labels
+from genai_core.evaluation.set_figures import Labels
 
 # Enough that a lost kind of image is most of a group; few enough that a group's share is meaningful.
 GROUPS, LEAST_IMAGES = 10, 50

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from genai_core.evaluation.against import Figure
-from genai_core.evaluation.evaluate import Evaluation
+from genai_core.evaluation.model_evaluation import Evaluation
+from genai_core.evaluation.set_figures import Figure
 
 SIGNIFICANT_DIGITS = 6
 

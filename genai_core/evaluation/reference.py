@@ -13,13 +13,13 @@ from safetensors.numpy import load_file, save_file
 
 from genai_core.config import EvaluationConfig
 from genai_core.data.dataset.dataset import SPLITS, Split
-from genai_core.evaluation.against import Labels, RealSet, real_set, sample_set, values_against
 from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.features import Features
 from genai_core.evaluation.figures.inception_score import LEAST_SPLIT_IMAGES, inception_score
 from genai_core.evaluation.figures.manifold import Manifold
 from genai_core.evaluation.figures.memorisation import threshold
 from genai_core.evaluation.figures.neighbours import nearest
+from genai_core.evaluation.set_figures import Labels, RealSet, real_set, sample_set, values_against
 from genai_core.evaluation.statistics import FeatureStats
 
 FORMAT = 2

@@ -52,7 +52,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ReportedModel:
     """A model's name, its parsed metrics file, and the costs of its training and evaluation (parsed, or empty)."""
 
     name: str
@@ -61,7 +61,7 @@ class Measured:
     evaluation_cost: Mapping[str, Any]
 
 
-def summarise(models: Iterable[Measured], candidate_sha256: str) -> Summary:
+def summarise(models: Iterable[ReportedModel], candidate_sha256: str) -> Summary:
     """Summarise models in the given order; the candidate is the one whose weights have that sha256.
 
     Raises ValueError when no model has it: the figures then belong to another run than the candidate.
@@ -87,7 +87,7 @@ def summarise(models: Iterable[Measured], candidate_sha256: str) -> Summary:
     return Summary(rows, real, protocol, _verdict(next(row for row in rows if row.is_candidate)))
 
 
-def _row(model: Measured, protocol: Mapping[str, Any], is_candidate: bool) -> ModelRow:
+def _row(model: ReportedModel, protocol: Mapping[str, Any], is_candidate: bool) -> ModelRow:
     metrics = model.metrics
     kind = metrics["protocol"]["extractor"]
     return ModelRow(

@@ -20,8 +20,8 @@ from genai_core.training.curves import Row, pictures_due
 from genai_core.training.follow import Followers
 from genai_core.training.precision import fabric_precision
 from genai_core.training.ranks import Ranks, launch
-from genai_core.training.result import Snapshot, TrainingResult
-from genai_core.training.run import Run, begin, keep_good_state, restore, roll_back, state_of
+from genai_core.training.result import Previews, TrainingResult
+from genai_core.training.run import TrainingRun, begin, keep_good_state, restore, roll_back, state_of
 from genai_core.training.schedule import Budget, EndedBy
 from genai_core.training.step import Stepper
 from genai_core.training.watch import BrokenLossError, DivergedError
@@ -100,7 +100,7 @@ def train(
         steps=run.step,
         ended_by=ended_by,
         curves=run.curves.rows,
-        snapshots=[Snapshot(images, drawn.numpy()) for images, drawn in run.pictures],
+        snapshots=[Previews(images, drawn.numpy()) for images, drawn in run.pictures],
         rollbacks=run.rollbacks,
         evaluations=run.early_stop.evaluations,
         micro_batch_images=run.micro_batch_images,
@@ -114,7 +114,7 @@ def train(
 
 @dataclass
 class _Loop:
-    run: Run
+    run: TrainingRun
     batches: Batches
     part: range  # this process's places in each batch
     config: TrainingConfig
@@ -242,7 +242,7 @@ class _Loop:
         self.run.model.train()
 
 
-def _check_same_step(ranks: Ranks, run: Run) -> None:
+def _check_same_step(ranks: Ranks, run: TrainingRun) -> None:
     """Raise ValueError unless all processes resume at one step: some may not see the others' checkpoints."""
     (steps,) = ranks.sum_numbers(float(run.step))
     if steps != run.step * ranks.count:

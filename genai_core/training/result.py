@@ -11,7 +11,7 @@ from genai_core.training.schedule import EndedBy
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Previews:
     """Previews from the averaged weights at one point of the run: images (10, C, H, W) uint8."""
 
     images_seen: int
@@ -26,7 +26,7 @@ class TrainingResult:
     steps: int
     ended_by: EndedBy
     curves: list[Row]
-    snapshots: list[Snapshot]
+    snapshots: list[Previews]
     rollbacks: list[Rollback]
     evaluations: list[dict[str, float]]  # {"images", "distance"}
     micro_batch_images: int  # per pass, in each process

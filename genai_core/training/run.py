@@ -32,7 +32,7 @@ class Rollback:
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """Everything that changes during a run."""
 
     model: GenerativeModel
@@ -53,7 +53,7 @@ class Run:
     on_probation: State | None = None
 
 
-def begin(model: GenerativeModel, config: TrainingConfig, micro_batch_images: int) -> Run:
+def begin(model: GenerativeModel, config: TrainingConfig, micro_batch_images: int) -> TrainingRun:
     """Start a run at step 0. Its start is a good state, unless the config allows no rollbacks."""
     optimizers = {
         phase: AdamW(
@@ -66,13 +66,13 @@ def begin(model: GenerativeModel, config: TrainingConfig, micro_batch_images: in
         for phase in model.phases
     }
     watches = {phase: LossWatch() for phase in model.phases}
-    run = Run(model, Ema(model.sampled_network()), optimizers, watches, micro_batch_images=micro_batch_images)
+    run = TrainingRun(model, Ema(model.sampled_network()), optimizers, watches, micro_batch_images=micro_batch_images)
     if config.watch.max_rollbacks:
         run.good = _copied(_progress(run))
     return run
 
 
-def keep_good_state(run: Run, total_steps: int) -> None:
+def keep_good_state(run: TrainingRun, total_steps: int) -> None:
     """Copy the state now and then; a copy counts as good after training has continued from it without a fault.
 
     The config alone decides at which steps, and copies are stored in checkpoints, so a stopped and resumed run rolls
@@ -86,7 +86,7 @@ def keep_good_state(run: Run, total_steps: int) -> None:
         run.on_probation = _copied(_progress(run))
 
 
-def roll_back(run: Run, images: int, batch_images: int, why: str) -> None:
+def roll_back(run: TrainingRun, images: int, batch_images: int, why: str) -> None:
     """Return to the last good state. images: seen when the fault was found."""
     if run.good is None:
         raise ValueError("no state to roll back to: training.watch.max_rollbacks is 0")
@@ -96,7 +96,7 @@ def roll_back(run: Run, images: int, batch_images: int, why: str) -> None:
     _set_progress(run, _copied(run.good))
 
 
-def state_of(run: Run) -> State:
+def state_of(run: TrainingRun) -> State:
     """Return the whole run as tensors, numbers, strings, lists and dicts, without copying."""
     return {
         "progress": _progress(run),
@@ -109,7 +109,7 @@ def state_of(run: Run) -> State:
     }
 
 
-def restore(run: Run, state: State) -> None:
+def restore(run: TrainingRun, state: State) -> None:
     """Restore a state from `state_of`."""
     _set_progress(run, state["progress"])
     run.seconds, run.evaluation_seconds = state["seconds"], state["evaluation_seconds"]
@@ -118,7 +118,7 @@ def restore(run: Run, state: State) -> None:
     run.good, run.on_probation = state["good"], state["on_probation"]
 
 
-def _progress(run: Run) -> State:
+def _progress(run: TrainingRun) -> State:
     """Return the part of the state that a rollback resets."""
     return {
         "step": run.step,
@@ -133,7 +133,7 @@ def _progress(run: Run) -> State:
     }
 
 
-def _set_progress(run: Run, state: State) -> None:
+def _set_progress(run: TrainingRun, state: State) -> None:
     run.step = state["step"]
     run.model.load_state_dict(state["model"])
     run.ema.load_state_dict(state["ema"])

@@ -17,7 +17,7 @@ from genai_core.training.fabric import Fabric
 from genai_core.training.noise import WholeBatchNoise, draw_seed
 from genai_core.training.ranks import Ranks
 from genai_core.training.recording import Recording
-from genai_core.training.run import Run
+from genai_core.training.run import TrainingRun
 from genai_core.training.schedule import learning_rate_share
 
 Learn = Callable[[Tensor, Tensor | None], Tensor]  # images and labels -> loss and figures; leaves gradients
@@ -41,7 +41,7 @@ class Stepper:
         self._recordings: dict[tuple[str, Part], Recording] = {}
         self._names: dict[str, list[str]] = {}  # names of each phase's figures
 
-    def step(self, run: Run, batch: Batch, share: float) -> Row:
+    def step(self, run: TrainingRun, batch: Batch, share: float) -> Row:
         """Learn from one batch and return the figures of all phases. share: of the run, done before it.
 
         batch: this process's part of it. Raises BrokenLossError for a loss that must not be learned from, and
@@ -88,7 +88,7 @@ class Stepper:
         return ema_decay_from_scratch(batch_images, halflife_images, images_seen=seen, share=share)
 
     def _gradients(
-        self, run: Run, phase: str, images: Tensor, labels: Tensor | None, *, first: int, whole: int, seed: int
+        self, run: TrainingRun, phase: str, images: Tensor, labels: Tensor | None, *, first: int, whole: int, seed: int
     ) -> tuple[list[str], Tensor]:
         """Compute the gradient of this process's part, with fewer images per pass when memory runs out.
 
@@ -117,7 +117,7 @@ class Stepper:
                 torch.cuda.empty_cache()
 
     def _accumulate(
-        self, run: Run, phase: str, images: Tensor, labels: Tensor | None, *, first: int, whole: int, seed: int
+        self, run: TrainingRun, phase: str, images: Tensor, labels: Tensor | None, *, first: int, whole: int, seed: int
     ) -> tuple[list[str], Tensor]:
         parts = []
         for start in range(0, len(images), run.micro_batch_images):

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from genai_core.evaluation.evaluate import TOO_MANY_COPIES
 from genai_core.evaluation.figures.bootstrap import share_interval
 from genai_core.evaluation.figures.memorisation import threshold, within
 from genai_core.evaluation.figures.neighbours import nearest
+from genai_core.evaluation.model_evaluation import TOO_MANY_COPIES
 
 PERCENTILE, TRIALS = 1.0, 150
 TRAIN, HELD_OUT, DRAWN, DIM = 500, 300, 400, 6

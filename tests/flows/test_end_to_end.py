@@ -205,10 +205,11 @@ from flows.services.server import ensure_prefect_api
 
 ensure_prefect_api()
 from flows.measuring.backfill import backfill
-from flows.registry.generate import generate
-from flows.watching.measure import evaluate
+from flows.registry.sample_production import sample_production
+from flows.watching.measure_production import measure_production
 
-for flow, given in ((generate, {}), (generate, {}), (evaluate, {}), (backfill, {"revisions": "HEAD~2..HEAD"})):
+twice = (sample_production, {}), (sample_production, {})
+for flow, given in (*twice, (measure_production, {}), (backfill, {"revisions": "HEAD~2..HEAD"})):
     state = flow(".", **given, return_state=True)
     print("STATE", state.name, state.message)
 """
@@ -260,7 +261,7 @@ def test_production_draws_batches_and_is_measured_on_other_data(digits: Path, tm
     with (folder / "backfill/quality.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["model"] for row in rows] == ["v0.0.1", "v0.0.1"]
-    # The same images, features and test images as `evaluate` had.
+    # The same images, features and test images as `measure-production` had.
     assert [float(row["value"]) for row in rows] == pytest.approx([float(found[2]), float(found[1])], rel=1e-3)
     assert int(rows[1]["test_images"]) > int(rows[0]["test_images"])
     assert "data:image/png;base64," in (folder / "backfill/quality.html").read_text()

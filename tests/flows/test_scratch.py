@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.scratch import PLACE, scratch_folder
+from flows.scratch import SCRATCH, scratch_folder
 from tests.flows.conftest import ROOT
 
 
 def folders(root: Path) -> list[str]:
-    return sorted(path.name for path in (root / PLACE).iterdir() if path.is_dir())
+    return sorted(path.name for path in (root / SCRATCH).iterdir() if path.is_dir())
 
 
 def fail_in(root: Path) -> None:
@@ -48,7 +48,7 @@ def test_what_a_killed_command_left_is_swept_and_what_lives_stays(tmp_path: Path
         finally:
             owner.kill()
     assert folders(tmp_path) == [name]
-    (tmp_path / PLACE / "an orphan made it again").mkdir()
+    (tmp_path / SCRATCH / "an orphan made it again").mkdir()
     with scratch_folder(tmp_path, "next") as folder:
         assert folders(tmp_path) == [folder.name]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from genai_core.reporting.summary import Measured, summarise
+from genai_core.reporting.summary import ReportedModel, summarise
 
 
 def measured(name, sha256, fd=4.0, over_floor=2.0, agreement=0.9, **protocol):
@@ -20,7 +20,7 @@ def measured(name, sha256, fd=4.0, over_floor=2.0, agreement=0.9, **protocol):
             **protocol,
         },
     }
-    return Measured(name, metrics, {"seconds": 3.5}, {"images_per_second": 100.0})
+    return ReportedModel(name, metrics, {"seconds": 3.5}, {"images_per_second": 100.0})
 
 
 def test_each_model_is_a_row_and_the_candidate_is_known_by_its_weights():
@@ -59,7 +59,7 @@ def test_without_classes_and_without_a_floor_the_distance_itself_is_told():
         for name, value in model.metrics.items()
         if name not in ("label_agreement", "fd_classifier_over_floor", "is_classifier", "is_classifier_real")
     }
-    summary = summarise([Measured("m", metrics, {}, {})], "a")
+    summary = summarise([ReportedModel("m", metrics, {}, {})], "a")
     assert summary.verdict == "The candidate is m: its images are at a Fréchet distance of 4 from the training images."
     row = summary.candidate
     assert (row.inception_score, row.label_agreement, row.fd_over_floor, row.training_s) == (None, None, None, None)

@@ -5,7 +5,7 @@ import pytest
 
 from genai_core.config import NEEDS_A_PERSON
 from genai_core.data.ingest.add import Added
-from genai_core.data.ingest.readers.items import Fault
+from genai_core.data.ingest.readers.items import Skipped
 from tasks import ingest
 from tests.packed import files_in
 
@@ -47,7 +47,7 @@ def test_summary_tells_all():
         skipped={"links": 1},
         bad_names=("new\\nline.png",),
         wrapper="around",
-        faults=(Fault("7.png", "missing_file", "labels.csv row 7: no such image"),),
+        faults=(Skipped("7.png", "missing_file", "labels.csv row 7: no such image"),),
         notes=("labels: labels.csv",),
     )
     assert ingest.summary(added, Path("data/raw")) == [

@@ -11,11 +11,11 @@ import pytest
 from genai_core.config import ModelCardConfig
 from tasks.candidate import card_section
 from tasks.select import family_code
-from tasks.selection import Measured, choose, read_choice, read_measured, write_choice
+from tasks.selection import MeasuredModel, choose, read_choice, read_measured, write_choice
 
 
-def measured(name: str, distance: float) -> Measured:
-    return Measured(name, "gan", Path(name), {"fd": distance}, {})
+def measured(name: str, distance: float) -> MeasuredModel:
+    return MeasuredModel(name, "gan", Path(name), {"fd": distance}, {})
 
 
 def model_folder(root: Path, name: str, **metrics: Any) -> tuple[Path, Path]:
@@ -51,7 +51,7 @@ def test_the_chosen_model_is_copied_with_its_story(tmp_path: Path) -> None:
     write_choice(choose([entry], "fd"), "fd", target, {"code.json": {"sha256": "x"}})
     assert (target / "model.safetensors").read_bytes() == b"one"
     assert json.loads((target / "code.json").read_text()) == {"sha256": "x"}
-    assert read_choice(target) == Measured("one", "gan", target, entry.figures, {"truncation": 0.7}, {"n": 3})
+    assert read_choice(target) == MeasuredModel("one", "gan", target, entry.figures, {"truncation": 0.7}, {"n": 3})
     write_choice(choose([read_choice(target)], "fd"), "fd", tmp_path / "again")
     assert read_choice(tmp_path / "again").sampling == {"truncation": 0.7}
 

@@ -4,7 +4,7 @@ NumPy's .npz copies each array several times while reading. Here every array has
 from a file that is damaged, truncated or in another format.
 
     8 bytes MAGIC, 8 bytes length of the header, 4 bytes its CRC-32 (little-endian)
-    header: JSON {"rare": metadata, "arrays": {name: [dtype, shape, bytes, CRC-32]}}
+    header: JSON {"metadata": metadata, "arrays": {name: [dtype, shape, bytes, CRC-32]}}
     the arrays, in the header's order, in C order
 """
 
@@ -39,7 +39,7 @@ def write_kept(path: Path, arrays: Mapping[str, Array], metadata: object) -> Non
         name: [str(array.dtype), array.shape, len(blocks[name]), zlib.crc32(blocks[name])]
         for name, array in arrays.items()
     }
-    header = json.dumps({"rare": metadata, "arrays": forms}).encode()
+    header = json.dumps({"metadata": metadata, "arrays": forms}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(f".{os.getpid()}{_UNFINISHED}")
     with new.open("wb") as file:
@@ -72,7 +72,7 @@ def read_kept(path: Path, wanted: Mapping[str, npt.DTypeLike]) -> tuple[dict[str
                 place += size
             if arrays.keys() != wanted.keys():
                 raise NotKeptError(path)
-            return arrays, header["rare"]
+            return arrays, header["metadata"]
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         raise NotKeptError(path) from error
 

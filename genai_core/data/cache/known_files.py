@@ -23,7 +23,7 @@ from genai_core.data.cache.digest_index import DigestIndex, may_be_in
 from genai_core.data.cache.kept_arrays import KEPT_EXTENSION, NotKeptError, forget_kept, read_kept, write_kept
 from genai_core.data.dataset.facts import Digests, Indices, pieces_of, rows_at
 from genai_core.data.decoding import image, pool, worker
-from genai_core.data.decoding.image import DecodeRule, Rejected
+from genai_core.data.decoding.image import DecodeFault, DecodeRule
 from genai_core.data.decoding.versions import decoder_versions
 from genai_core.data.prepare import near
 from genai_core.data.raw.images import RawImages
@@ -60,7 +60,7 @@ class Files:
     endings: Indices
     stamps: Indices
     flags: dict[int, str] = field(default_factory=dict)
-    rejected: dict[int, Rejected] = field(default_factory=dict)
+    rejected: dict[int, DecodeFault] = field(default_factory=dict)
     again: tuple[int, ...] = ()
 
     @classmethod
@@ -97,7 +97,7 @@ class Files:
         return part
 
 
-class Memory:
+class KnownRawFiles:
     """Cache files in a folder for one decode rule, this version of the code, and its image libraries.
 
     `files-RULE.kept` holds the loose files, `files-RULE-KEY.kept` the images of the pack with that stamp.
@@ -218,7 +218,7 @@ def load(path: Path, *, with_contents: bool = True) -> Files | None:
         for name, array in arrays.items():
             setattr(files, name, array)
         files.flags = {int(index): str(flags) for index, flags in metadata["flags"].items()}
-        files.rejected = {int(index): Rejected(*value) for index, value in metadata["rejected"].items()}
+        files.rejected = {int(index): DecodeFault(*value) for index, value in metadata["rejected"].items()}
         files.again = tuple(map(int, metadata["again"]))
     except (NotKeptError, ValueError, KeyError, TypeError):
         return None

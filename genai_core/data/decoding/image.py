@@ -54,7 +54,7 @@ class Decoded(NamedTuple):
     flags: tuple[str, ...] = ()
 
 
-class Rejected(NamedTuple):
+class DecodeFault(NamedTuple):
     reason: Reason
     detail: str
 
@@ -62,10 +62,10 @@ class Rejected(NamedTuple):
 class _RefusedError(Exception):
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
-        self.rejected = Rejected(reason, detail)
+        self.rejected = DecodeFault(reason, detail)
 
 
-def decode_file(path: str, rule: DecodeRule, content: bytes | None = None) -> Decoded | Rejected:
+def decode_file(path: str, rule: DecodeRule, content: bytes | None = None) -> Decoded | DecodeFault:
     """Decode the first frame: upright, on the background colour, cropped or padded to a square, resized with antialias.
 
     content: the file's bytes if already read. Never raises because of the file's content.
@@ -80,22 +80,22 @@ def decode_file(path: str, rule: DecodeRule, content: bytes | None = None) -> De
         return refusal.rejected
     except Image.DecompressionBombError:
         # Pillow's own limit; workers disable it and use max_megapixels.
-        return Rejected("too_large", "more pixels than Pillow opens")
+        return DecodeFault("too_large", "more pixels than Pillow opens")
     except OSError as error:
         # An error with errno comes from the operating system, one without from a decoder.
-        return Rejected("corrupt" if error.errno is None else "unreadable", _one_line(error))
+        return DecodeFault("corrupt" if error.errno is None else "unreadable", _one_line(error))
     except Exception as error:  # whatever Pillow raises on hostile bytes: SyntaxError, struct.error, MemoryError ...
-        return Rejected("corrupt", _one_line(error))
+        return DecodeFault("corrupt", _one_line(error))
 
 
-def _unidentified(file: IO[bytes]) -> Rejected:
+def _unidentified(file: IO[bytes]) -> DecodeFault:
     file.seek(0)
     head = file.read(16)
     if not head:
-        return Rejected("empty_file", "0 bytes")
+        return DecodeFault("empty_file", "0 bytes")
     if head.startswith(_SIGNATURES):
-        return Rejected("corrupt", "the header is damaged")
-    return Rejected("not_an_image", f"none of {', '.join(FORMATS)}")
+        return DecodeFault("corrupt", "the header is damaged")
+    return DecodeFault("not_an_image", f"none of {', '.join(FORMATS)}")
 
 
 def _decode(file: IO[bytes], extension: str, rule: DecodeRule) -> Decoded:

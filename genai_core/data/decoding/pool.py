@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.data.decoding.image import DecodeRule, Rejected
+from genai_core.data.decoding.image import DecodeFault, DecodeRule
 from genai_core.data.decoding.processes import Channel, DecoderProcesses
 from genai_core.data.decoding.worker import MAX_SECONDS_PER_BATCH, RECORD, receive, send
 from genai_core.data.raw.locations import NO_HASH, Location
@@ -33,7 +33,7 @@ class BatchResult:
     records: npt.NDArray[np.void]
     pixels: npt.NDArray[np.uint8]
     flags: dict[int, tuple[str, ...]]
-    rejected: dict[int, Rejected]
+    rejected: dict[int, DecodeFault]
 
 
 def decode_files(
@@ -112,7 +112,7 @@ class Worker:
             return _joined(first, [self.answer(index, [place]) for index, place in enumerate(places)])
         died = f"crashed, ran out of memory, or took more than {MAX_SECONDS_PER_BATCH} s"
         empty = [RECORD.pack(NO_HASH, NO_HASH, 0, 0), b"", b'{"flags": {}, "rejected": {}}']
-        return dataclasses.replace(_parse(first, empty, self._rule), rejected={0: Rejected("decoder_died", died)})
+        return dataclasses.replace(_parse(first, empty, self._rule), rejected={0: DecodeFault("decoder_died", died)})
 
     def kill(self) -> None:
         """Kill the process and those started with it, for good; the thread that uses the worker notices."""
@@ -178,7 +178,7 @@ def _parse(first: int, messages: Sequence[bytes], rule: DecodeRule) -> BatchResu
         records,
         pixels.reshape(-1, rule.channels, rule.image_size, rule.image_size),
         {int(index): tuple(flags) for index, flags in metadata["flags"].items()},
-        {int(index): Rejected(*rejected) for index, rejected in metadata["rejected"].items()},
+        {int(index): DecodeFault(*rejected) for index, rejected in metadata["rejected"].items()},
     )
 
 

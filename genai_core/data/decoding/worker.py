@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from PIL import Image
 
-from genai_core.data.decoding.image import Decoded, DecodeRule, Rejected, decode_file
+from genai_core.data.decoding.image import Decoded, DecodeFault, DecodeRule, decode_file
 from genai_core.data.raw.locations import NO_HASH, Location, PackReader, as_location, hash_locations
 
 # CPU time, so that a busy machine rejects no files.
@@ -79,7 +79,7 @@ def _decode(places: list[Location], rule: DecodeRule) -> tuple[bytes, bytes, byt
     return b"".join(records), b"".join(pixels), json.dumps(metadata).encode()
 
 
-def _decoded(place: Location, packs: PackReader, rule: DecodeRule) -> tuple[bytes, Decoded | Rejected]:
+def _decoded(place: Location, packs: PackReader, rule: DecodeRule) -> tuple[bytes, Decoded | DecodeFault]:
     """Return the sha256 of the file at a location, and its decoded image."""
     if isinstance(place, str):
         content = _content(place)
@@ -89,9 +89,9 @@ def _decoded(place: Location, packs: PackReader, rule: DecodeRule) -> tuple[byte
         content = packs.read(place)
     except OSError as error:
         detail = error.strerror or f"the pack ends before this image of {place.size:,} bytes"
-        return NO_HASH, Rejected("unreadable", detail)
+        return NO_HASH, DecodeFault("unreadable", detail)
     except MemoryError:
-        return NO_HASH, Rejected("too_large", f"{place.size:,} bytes")
+        return NO_HASH, DecodeFault("too_large", f"{place.size:,} bytes")
     return hashlib.sha256(content).digest(), decode_file(place.name, rule, content)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from genai_core.data.dataset.dataset import SPLITS, Split
 from genai_core.data.ingest.names import BUILTIN_PREFIX, checked_name, class_folder, default_name
 from genai_core.data.ingest.packing.placer import Placer
-from genai_core.data.ingest.readers.items import Fault, Item, Reading
+from genai_core.data.ingest.readers.items import Item, Reading, Skipped
 from genai_core.data.ingest.readers.recognise import read_source
 from genai_core.data.ingest.staging import staging
 from genai_core.data.raw.source_json import Origin, read_note
@@ -27,7 +27,7 @@ class Added:
     skipped: dict[str, int]
     bad_names: tuple[str, ...]
     wrapper: str | None  # the folder around everything in the source, removed from the names
-    faults: tuple[Fault, ...]  # skipped images and labels
+    faults: tuple[Skipped, ...]  # skipped images and labels
     notes: tuple[str, ...]
 
 
@@ -125,7 +125,7 @@ def _place_all(
     return classes, splits
 
 
-def _class_folder(item: Item, folders: dict[str, str], faults: list[Fault]) -> str | None:
+def _class_folder(item: Item, folders: dict[str, str], faults: list[Skipped]) -> str | None:
     """Return the folder of an item's class, "" without one. None, after adding a fault, if it cannot be a folder."""
     if item.label is None:
         return ""
@@ -133,12 +133,12 @@ def _class_folder(item: Item, folders: dict[str, str], faults: list[Fault]) -> s
         try:
             folders[item.label] = class_folder(item.label)
         except ValueError as error:
-            faults.append(Fault(item.path, "bad_label", str(error)))
+            faults.append(Skipped(item.path, "bad_label", str(error)))
             return None
     return folders[item.label]
 
 
-def _check_faults(source: str, faults: Sequence[Fault], placed: int, max_share: float) -> None:
+def _check_faults(source: str, faults: Sequence[Skipped], placed: int, max_share: float) -> None:
     total = placed + len(faults)
     if not total:
         raise ValueError(f"{source}: contains no images")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from genai_core.config import DataConfig
-from genai_core.data.cache.known_files import Memory
+from genai_core.data.cache.known_files import KnownRawFiles
 from genai_core.data.dataset.card import REJECTED_FILE
 from genai_core.data.dataset.dataset import NO_LABEL, DatasetInfo
 from genai_core.data.dataset.facts import Indices
@@ -107,7 +107,7 @@ def _prepare(
 
     def start_early(files: Sequence[str], packs: Sequence[str]) -> None:
         # Decoding processes start while caches are searched. Without them, a core is free to load the caches early.
-        if memory is None or Memory(memory, rule).lacks_any(raw, files, packs):
+        if memory is None or KnownRawFiles(memory, rule).lacks_any(raw, files, packs):
             started.extend(start_workers(rule, workers))
         else:
             executor.submit(old)

@@ -12,7 +12,7 @@ from genai_core.config import DataConfig
 from genai_core.data.cache.digest_index import DigestIndex
 from genai_core.data.cache.known_files import (
     Files,
-    Memory,
+    KnownRawFiles,
     endings_of,
     load,
     same_stamps,
@@ -95,7 +95,7 @@ def read_files(
     rule = decode_rule(config)
     total = len(images)
     on_decoded(0, total)
-    kept = None if memory is None else Memory(memory, rule)
+    kept = None if memory is None else KnownRawFiles(memory, rule)
     files, open_rows = Files.empty(total), np.arange(total)
     to_save: dict[Path, Indices] = {}
     if kept is not None:
@@ -128,7 +128,9 @@ def read_files(
     return ReadFiles(files, index, spool, before, old_place, decoding)
 
 
-def _take_known(images: RawImages, files: Files, kept: Memory, workers: int) -> tuple[Indices, dict[Path, Indices]]:
+def _take_known(
+    images: RawImages, files: Files, kept: KnownRawFiles, workers: int
+) -> tuple[Indices, dict[Path, Indices]]:
     """Fill in cached records, first by stamps, then by content.
 
     Returns the rows to decode, and for each cache file the rows to save in it.

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flows.cli import main
-from flows.data.add import version
+from flows.data.add import tracked_data
 from tests.flows.data.test_addresses import make_repository
 from tests.packed import files_in
 from tests.test_rooms import ROOT
@@ -41,15 +41,15 @@ def genai(workspace: Path, *arguments: str) -> Result:
 def test_removed_images_leave_the_version_that_the_rest_alone_has(workspace, tmp_path):
     raw = workspace / "data" / "raw"
     assert genai(workspace, "add", str(save(tmp_path / "rest", *range(6))), "--as", "set").exit_code == 0
-    rest = version(workspace)
+    rest = tracked_data(workspace)
     assert genai(workspace, "add", str(save(tmp_path / "more", 6, 7)), "--as", "set").exit_code == 0
-    assert version(workspace).files == rest.files + 1 == 2  # a pack an addition
+    assert tracked_data(workspace).files == rest.files + 1 == 2  # a pack an addition
     nothing = genai(workspace, "remove", "set", "none/*")
     assert nothing.exit_code != 0
     said = genai(workspace, "remove", "set", "hat/00007.png", "shoe/00006.png")
     assert said.exit_code == 0, said.output
     assert f"data/raw is now version {rest.md5} (1 files" in said.output
-    assert version(workspace) == rest
+    assert tracked_data(workspace) == rest
     assert files_in(raw / "set").keys() == files_in(tmp_path / "rest").keys()
     before = (workspace / "data" / "raw.dvc").read_bytes()
     assert genai(workspace, "remove", "set", "hat/*", "--dry-run").exit_code == 0
@@ -58,7 +58,7 @@ def test_removed_images_leave_the_version_that_the_rest_alone_has(workspace, tmp
         assert genai(workspace, "remove", *arguments).exit_code != 0
         assert (workspace / "data" / "raw.dvc").read_bytes() == before
     assert genai(workspace, "remove", "set", "--all").exit_code == 0
-    assert version(workspace).files == 0
+    assert tracked_data(workspace).files == 0
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

@@ -12,10 +12,9 @@ from PIL import Image
 from flows.data.add import DataError
 from flows.data.diff import as_json, diff
 from flows.data.objects import RemoteError
-from flows.data.opened import add_default_remote
 from flows.data.remote import push
 from flows.data.status import status
-from flows.data.stores import Stores
+from flows.data.stores import Stores, add_default_remote
 from flows.data.versions import VersionError, resolve, version_at
 from flows.graph import open_repo
 from tests.flows.conftest import DVC_WARNS, genai, shell
@@ -164,7 +163,7 @@ def test_what_is_not_prepared_is_compared_by_raw_files(grown: Path) -> None:
     assert found.raw_files is not None
     assert found.raw_files["added"] >= 1
     assert (found.raw_files["removed"], found.raw_files["modified"]) == (0, 0)
-    assert "working tree: data/prepared is of other raw data" in found.notes
+    assert "working tree: data/prepared was made from other raw data" in found.notes
     answer = genai(grown, "data", "diff", "two")
     assert answer.returncode == 0
     assert "genai run prepare" in answer.stdout

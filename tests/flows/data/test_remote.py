@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from flows.data.objects import RemoteError
-from flows.data.opened import add_default_remote, keep_indexes_private
 from flows.data.remote import pull, push, verify
+from flows.data.stores import add_default_remote, keep_indexes_private
 from flows.graph import GraphError, open_repo
 from tests.flows.clones import add_many, contents, fresh_clone
 from tests.flows.conftest import DVC_WARNS, ended, genai, shell, started_genai, wait_for
@@ -159,7 +159,7 @@ def test_sizes_are_checked_without_a_cache_too(pushed: Path, store: Path, tmp_pa
     overwrite(object_of(store, pushed, "data/raw/2.txt"), b"im")
     faults = verify(clone).faults
     assert [fault.path for fault in faults] == ["data/raw"]
-    assert "16 bytes in all instead of 21" in faults[0].what
+    assert "16 bytes in total instead of 21" in faults[0].what
     assert not objects_in(clone / ".dvc" / "cache"), "it only looks"
 
 
@@ -168,7 +168,7 @@ def test_a_damaged_object_never_enters_the_cache(pushed: Path, store: Path, tmp_
     overwrite(damaged, b"iMage 2")
     assert verify(pushed).faults == ()
     [fault] = verify(pushed, content=True).faults
-    assert (fault.path, fault.what) == ("data/raw/2.txt", "damaged: another content")
+    assert (fault.path, fault.what) == ("data/raw/2.txt", "damaged: wrong content")
 
     clone = fresh_clone(pushed, tmp_path / "clone")
     with pytest.raises(RemoteError, match=r"data/raw/2\.txt .* damaged.*push --content"):
@@ -211,7 +211,7 @@ def test_a_damaged_cache_is_not_sent(fresh: Path, store: Path) -> None:
     with pytest.raises(RemoteError, match=r"data/raw/1\.txt: damaged in DVC's cache"):
         push(fresh)
     object_of(fresh / ".dvc" / "cache", fresh, "data/raw/1.txt").unlink()
-    with pytest.raises(RemoteError, match=r"neither in DVC's cache here nor whole at .*data/raw/1\.txt"):
+    with pytest.raises(RemoteError, match=r"neither in DVC's cache here nor complete at .*data/raw/1\.txt"):
         push(fresh)
 
 

@@ -14,8 +14,8 @@ from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from flows.data.objects import RemoteError
-from flows.data.opened import add_default_remote
 from flows.data.remote import pull, push, verify
+from flows.data.stores import add_default_remote
 from tests.flows.clones import add_many, contents, fresh_clone
 from tests.flows.conftest import DVC_WARNS, genai, started_genai, wait_for
 
@@ -74,7 +74,7 @@ def test_a_killed_push_a_lost_and_a_damaged_object(fresh: Path, s3: "boto3.clien
     size = s3.head_object(Bucket=BUCKET, Key=damaged)["ContentLength"]
     s3.put_object(Bucket=BUCKET, Key=damaged, Body=b"x" * size)
     found = {fault.oid: fault.what for fault in verify(fresh, content=True).faults}
-    assert found == {oid_of(lost): "missing", oid_of(damaged): "damaged: another content"}
+    assert found == {oid_of(lost): "missing", oid_of(damaged): "damaged: wrong content"}
 
     clone = fresh_clone(fresh, tmp_path / "clone")
     shutil.copy(fresh / ".dvc" / "config", clone / ".dvc")

@@ -13,18 +13,18 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from flows.data.outputs import Outputs
 from flows.data.remote import push as push_data
+from flows.data.stores import Stores
 from flows.graph import open_repo
 from flows.lineage.ancestry import History
 from flows.lineage.images import LineageError
 from flows.lineage.node import Node
 from flows.lineage.sightings import sightings
 from flows.lineage.trace import Lineage
-from flows.registry.generate import sign
 from flows.registry.production import Production
 from flows.registry.promotion import promote, rollback
 from flows.registry.read import RegistryError, read_registry
+from flows.registry.sample_production import sign
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.sampling.batch import Provenance, write_batch
 from tests.flows.conftest import DVC_WARNS, ROOT, genai, set_parameter, shell
@@ -156,7 +156,7 @@ class Story:
 @contextmanager
 def opened(home: Path) -> Iterator[Lineage]:
     with open_repo(home) as repo:
-        yield Lineage(home, History(home, Outputs(repo)), read_registry(home))
+        yield Lineage(home, History(home, Stores(repo)), read_registry(home))
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,25 @@ from typing import Any
 import pytest
 
 from flows.data.diff import DataDiff
-from flows.data.versions import Version
+from flows.data.versions import DataVersion
 from flows.registry.read import ModelFacts, Move, Registry
 from flows.registry.read import Version as Registered
-from flows.retraining.champion import Shape
-from flows.retraining.facts import Situation, decision_of, facts_of, rejected
+from flows.retraining import RetrainError
+from flows.retraining.champion import ChampionShape
+from flows.retraining.facts import (
+    Situation,
+    StartPoint,
+    decision_of,
+    facts_of,
+    find_start_point,
+    skip_if_rejected,
+)
 from flows.retraining.policy import decide
-from flows.retraining.records import Record
-from flows.retraining.source import Source
-from genai_core.config import load_config
-from tests.flows.conftest import ROOT, shell
+from flows.retraining.recipe import config_at
+from flows.retraining.records import RetrainRecord
+from flows.retraining.worktree import check_can_start
+from genai_core.config import ConfigError, load_config
+from tests.flows.conftest import DVC_WARNS, ROOT, edit, set_parameter, shell
 
 IMAGES = {
     "added_train": 30,
@@ -38,24 +47,24 @@ def situation(tmp_path: Path) -> Situation:
     commit = shell(tmp_path, "git rev-parse HEAD").strip()
     move = Move(1, "v0.0.1", commit, datetime.now(UTC), "a test", "promote", "")
     return Situation(
-        source=Source(commit, "new.dir", "main", "this checkout", None, ()),
+        start=StartPoint(commit, "new.dir", "main", "this checkout", None, ()),
         config=load_config(ROOT / "params.yaml"),
         registry=Registry((), (move,), {}, None),
         production=move,
         production_raw="old.dir",
-        shape=Shape(16, 1, ("cat", "dog"), 80),
+        shape=ChampionShape(16, 1, ("cat", "dog"), 80),
         records=[],
         notes=(),
     )
 
 
 def difference(images: dict[str, Any] | None, notes: tuple[str, ...] = ()) -> DataDiff:
-    side = Version("x", None, None, None, None, None)
+    side = DataVersion("x", None, None, None, None, None)
     return DataDiff(side, side, images, {"over_floor": 2.5} if images else None, None, notes)
 
 
 def test_what_was_found_becomes_facts(tmp_path: Path, situation: Situation) -> None:
-    facts, notes = facts_of(tmp_path, situation, difference(IMAGES), asked=False)
+    facts, notes = facts_of(tmp_path, situation, difference(IMAGES), requested=False)
     assert notes == ()
     assert (facts.total_images, facts.new_images, facts.removed_images) == (100, 35, 2)  # another label: another image
     assert (facts.new_classes, facts.lost_classes, facts.other_shape) == (("owl",), ("dog",), False)
@@ -65,37 +74,41 @@ def test_what_was_found_becomes_facts(tmp_path: Path, situation: Situation) -> N
 
 
 def test_data_of_production_that_are_gone_count_as_new(tmp_path: Path, situation: Situation) -> None:
-    facts, notes = facts_of(tmp_path, situation, difference(None, ("v0.0.1: data/prepared is nowhere",)), asked=False)
+    facts, notes = facts_of(
+        tmp_path, situation, difference(None, ("v0.0.1: data/prepared is nowhere",)), requested=False
+    )
     assert facts.new_images == facts.total_images == 80
-    assert notes == ("v0.0.1: data/prepared is nowhere", "so how much is new is not known, and all counts as new")
+    assert notes == ("v0.0.1: data/prepared is nowhere", "so the number of new images is unknown, and all count as new")
 
 
 def test_the_same_data_and_other_parameters(tmp_path: Path, situation: Situation) -> None:
-    facts, _ = facts_of(tmp_path, situation, None, asked=False)
+    facts, _ = facts_of(tmp_path, situation, None, requested=False)
     assert decide(facts, situation.config.retrain).action == "skip"
-    other = replace(situation, shape=Shape(32, 1, ("cat", "dog"), 80))
-    assert facts_of(tmp_path, other, None, asked=False)[0].other_shape
+    other = replace(situation, shape=ChampionShape(32, 1, ("cat", "dog"), 80))
+    assert facts_of(tmp_path, other, None, requested=False)[0].other_shape
 
 
 def test_hours_of_earlier_ones(tmp_path: Path, situation: Situation) -> None:
-    assert facts_of(tmp_path, situation, None, asked=False)[0].train_device_hours is None
-    record = Record("rejected", "train", "a", "v0.0.1", "b", 1.5, "no", "c" * 40, datetime.now(UTC))
-    facts, _ = facts_of(tmp_path, replace(situation, records=[record]), None, asked=False)
+    assert facts_of(tmp_path, situation, None, requested=False)[0].train_device_hours is None
+    record = RetrainRecord("rejected", "train", "a", "v0.0.1", "b", 1.5, "no", "c" * 40, datetime.now(UTC))
+    facts, _ = facts_of(tmp_path, replace(situation, records=[record]), None, requested=False)
     assert (facts.spent_device_hours, facts.train_device_hours, facts.finetune_device_hours) == (1.5, 1.5, None)
 
 
 def test_a_persons_word_then_what_was_begun_then_the_policy(tmp_path: Path, situation: Situation) -> None:
-    facts, _ = facts_of(tmp_path, situation, None, asked=False)
+    facts, _ = facts_of(tmp_path, situation, None, requested=False)
     policy = situation.config.retrain
-    assert decision_of(facts, policy, action="finetune", goes_on="train").action == "finetune"
-    assert decision_of(facts, policy, action=None, goes_on="train").action == "train"
-    assert decision_of(facts, policy, action=None, goes_on=None).action == "skip"
+    assert decision_of(facts, policy, action="finetune", interrupted="train").action == "finetune"
+    assert decision_of(facts, policy, action=None, interrupted="train").action == "train"
+    assert decision_of(facts, policy, action=None, interrupted=None).action == "skip"
 
 
 def test_what_was_rejected_is_told_with_its_reason(tmp_path: Path, situation: Situation) -> None:
-    assert rejected(tmp_path, situation) is None
-    record = Record("rejected", "train", "new.dir", "v0.0.1", situation.source.commit, 1.0, "not worse: 2 against 1")
-    found = rejected(
+    assert skip_if_rejected(tmp_path, situation) is None
+    record = RetrainRecord(
+        "rejected", "train", "new.dir", "v0.0.1", situation.start.commit, 1.0, "not worse: 2 against 1"
+    )
+    found = skip_if_rejected(
         tmp_path, replace(situation, records=[replace(record, commit="d" * 40, at=datetime(2026, 11, 2, tzinfo=UTC))])
     )
     assert found is not None
@@ -109,10 +122,52 @@ def test_what_was_rolled_back_does_not_come_again_by_itself(tmp_path: Path, situ
     assert situation.production is not None
     back = replace(situation.production, action="rollback", why="greyish")
     registry = replace(situation.registry, versions=(version,))
-    found = rejected(tmp_path, replace(situation, registry=registry, production=back))
+    found = skip_if_rejected(tmp_path, replace(situation, registry=registry, production=back))
     assert found is not None
     assert found.action == "skip"
-    assert "v0.0.2 was made of these data, and production was rolled back to v0.0.1: greyish" in found.sentence
-    assert rejected(tmp_path, replace(situation, registry=registry)) is None  # promoted, not rolled back
-    other = replace(situation.source, raw="newer.dir")
-    assert rejected(tmp_path, replace(situation, registry=registry, production=back, source=other)) is None
+    assert "v0.0.2 was made from this data, and production was rolled back to v0.0.1: greyish" in found.sentence
+    assert skip_if_rejected(tmp_path, replace(situation, registry=registry)) is None  # promoted, not rolled back
+    other = replace(situation.start, raw="newer.dir")
+    assert skip_if_rejected(tmp_path, replace(situation, registry=registry, production=back, start=other)) is None
+
+
+@DVC_WARNS
+def test_committed_data_and_a_person_at_work(done: Path) -> None:
+    shell(done, "git add -A && git commit -q -m done")
+    edit(done / "work.py", '"""What', '"""Somebody changes what')
+    start = find_start_point(done)
+    assert (start.commit, start.branch, start.uncommitted) == (shell(done, "git rev-parse HEAD").strip(), "main", None)
+    assert start.notes == ("not committed, so not used: work.py",)
+    check_can_start(done, start)
+
+
+@DVC_WARNS
+def test_data_that_nobody_committed_are_taken(done: Path) -> None:
+    before = find_start_point(done).raw
+    (done / "data/raw/new.txt").write_text("an image")
+    shell(done, "dvc add -q data/raw")
+    start = find_start_point(done)
+    assert start.raw != before
+    assert start.uncommitted == (done / "data/raw.dvc").read_bytes()
+    assert "data/raw.dvc is not committed" in start.notes[0]
+
+
+@DVC_WARNS
+def test_no_branch_no_data_no_repository(done: Path, tmp_path: Path) -> None:
+    shell(done, "git checkout -q --detach")
+    with pytest.raises(RetrainError, match=r"HEAD is detached.*git switch BRANCH"):
+        find_start_point(done)
+    shell(done, "git checkout -q main && git rm -q --cached data/raw.dvc && git commit -q -m none && rm data/raw.dvc")
+    with pytest.raises(RetrainError, match="there is no data yet"):
+        find_start_point(done)
+    with pytest.raises(RetrainError, match="not a git repository"):
+        find_start_point(tmp_path)
+
+
+@DVC_WARNS
+def test_thresholds_of_the_commit_are_checked(done: Path) -> None:
+    set_parameter(done, "retrain.train_changed_share", 0.001)
+    config_at(done, "HEAD")  # what is not committed is not used
+    shell(done, "git commit -q -a -m nonsense")
+    with pytest.raises(ConfigError, match=r"train_changed_share: got 0\.001; allowed: at least"):
+        config_at(done, "HEAD")

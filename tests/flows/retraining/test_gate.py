@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flows.retraining.gate import GateFacts, Interval, ModelFigures, gate
+from flows.retraining.gate import GateFacts, ModelFigures, PairedDifference, gate
 from genai_core.config import GateConfig
 
 RULES = GateConfig(
@@ -26,7 +26,7 @@ GOOD = ModelFigures(distance=1.5, scale=1.0, memorised_share=0.01, recall=0.4, c
 FACTS = GateFacts(
     candidate=GOOD,
     champion=replace(GOOD, distance=1.6, scale=1.1),
-    difference=Interval(-0.1, -0.2, 0.1),
+    difference=PairedDifference(-0.1, -0.2, 0.1),
     same_protocol=True,
     recall_of_real=0.6,
     classes=("a", "b"),
@@ -65,16 +65,16 @@ def candidate(**changes: object) -> dict[str, object]:
         # ... but where there are none, or nothing to hold them against.
         ({"label_accuracy": None, "production_label_accuracy": None, "classes": ()}, []),
         ({"label_accuracy": 0.9, "production_label_accuracy": None, "champion": None, "difference": None}, []),
-        ({"difference": Interval(-0.3, -0.5, -0.1)}, []),
-        ({"difference": Interval(0.1, 0.0, 0.2)}, []),  # 0 is in it
-        ({"difference": Interval(0.1, 0.001, 0.2)}, ["not worse"]),
-        ({"difference": Interval(0.0, -0.33, 0.33)}, []),  # 30% of 1.1
-        ({"difference": Interval(0.0, -0.34, 0.34)}, ["sharp enough"]),
-        ({"difference": Interval(-9.0, -20.0, -0.01)}, []),  # wide, and better all the same
-        ({"difference": Interval(5.0, 4.0, 6.0)}, ["not worse", "sharp enough"]),
+        ({"difference": PairedDifference(-0.3, -0.5, -0.1)}, []),
+        ({"difference": PairedDifference(0.1, 0.0, 0.2)}, []),  # 0 is in it
+        ({"difference": PairedDifference(0.1, 0.001, 0.2)}, ["not worse"]),
+        ({"difference": PairedDifference(0.0, -0.33, 0.33)}, []),  # 30% of 1.1
+        ({"difference": PairedDifference(0.0, -0.34, 0.34)}, ["sharp enough"]),
+        ({"difference": PairedDifference(-9.0, -20.0, -0.01)}, []),  # wide, and better all the same
+        ({"difference": PairedDifference(5.0, 4.0, 6.0)}, ["not worse", "sharp enough"]),
         ({"difference": None}, ["not worse", "sharp enough"]),
-        ({"difference": Interval(math.nan, -0.1, 0.1)}, ["not worse"]),
-        ({"difference": Interval(0.0, -math.inf, 0.1)}, ["not worse", "sharp enough"]),
+        ({"difference": PairedDifference(math.nan, -0.1, 0.1)}, ["not worse"]),
+        ({"difference": PairedDifference(0.0, -math.inf, 0.1)}, ["not worse", "sharp enough"]),
         ({"champion": replace(GOOD, distance=math.nan)}, ["not worse"]),
         ({"champion": replace(GOOD, scale=math.nan)}, ["sharp enough"]),
         ({"champion": replace(GOOD, scale=None)}, ["sharp enough"]),
@@ -125,21 +125,21 @@ def test_a_label_check_that_nobody_can_make_is_switched_off_by_name() -> None:
     unknown = replace(FACTS, label_accuracy=None)
     (failure,) = gate(unknown, RULES).failures
     assert failure == (
-        "labels hold: not measured: no classifier learned the new labels: extractor.kind: classifier makes one; "
-        "gate.max_accuracy_drop: 1 does without"
+        "labels hold: not measured: no classifier was trained on the new labels; set extractor.kind to classifier, or "
+        "set gate.max_accuracy_drop to 1 to skip this rule"
     )
     verdict = gate(unknown, RULES.model_copy(update={"max_accuracy_drop": 1.0}))
     assert verdict.passed
-    assert verdict.rules[1].figures == "not asked for: gate.max_accuracy_drop is 1"
+    assert verdict.rules[1].figures == "not checked: gate.max_accuracy_drop is 1"
     (failure,) = gate(replace(FACTS, production_label_accuracy=None), RULES).failures
-    assert "metrics/finetuned.json of its commit" in failure
+    assert "metrics/finetuned.json of production's commit" in failure
 
 
 def test_every_arrangement_of_faults_names_exactly_these() -> None:
     faults = {
         "comparable": {"same_protocol": False},
         "labels hold": {"label_accuracy": 0.5, "production_label_accuracy": 0.9},
-        "not worse": {"difference": Interval(0.1, 0.05, 0.2)},
+        "not worse": {"difference": PairedDifference(0.1, 0.05, 0.2)},
         "not memorised": {"memorised_share": 0.5},
         "not collapsed": {"recall": 0.01},
         "no class lost": {"class_coverage": {"a": 0.0, "b": 1.0}},
@@ -160,9 +160,9 @@ def test_the_verdict_can_be_read() -> None:
     assert verdict.rules[NAMES.index("not worse")].figures == (
         "distance 1.5 against 1.6; difference -0.1, between -0.2 and +0.1: no worse than by chance"
     )
-    wide = gate(replace(FACTS, difference=Interval(0.0, -0.5, 0.5)), RULES).failures
+    wide = gate(replace(FACTS, difference=PairedDifference(0.0, -0.5, 0.5)), RULES).failures
     assert wide == (
-        "sharp enough: at worst +0.5, allowed +0.33 (30% of 1.1); more images make it sharper: "
+        "sharp enough: at worst +0.5, allowed +0.33 (30% of 1.1); more images narrow the interval: "
         "evaluation.total_images, data.test_share",
     )
     alone = gate(replace(FACTS, champion=None, difference=None, alone="it draws other classes"), RULES)
@@ -176,7 +176,7 @@ def test_false_alarms_and_misses_with_intervals_that_are_what_they_say() -> None
 
     def share_stopped(true_difference: float) -> float:
         values = generator.normal(true_difference, sigma, trials)
-        differences = (Interval(value, value - 1.96 * sigma, value + 1.96 * sigma) for value in values)
+        differences = (PairedDifference(value, value - 1.96 * sigma, value + 1.96 * sigma) for value in values)
         place = NAMES.index("not worse")
         return sum(not gate(replace(FACTS, difference=d), RULES).rules[place].passed for d in differences) / trials
 

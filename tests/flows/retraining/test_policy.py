@@ -37,29 +37,37 @@ CALM = RetrainFacts(
 @pytest.mark.parametrize(
     ("changes", "action", "reason"),
     [
-        ({}, "skip", "the data are those that production was trained on"),
+        ({}, "skip", "production was trained on this data"),
         ({"production": None}, "train", "nothing is in production yet"),
         ({"other_shape": True}, "train", "size or channels"),
         ({"new_classes": ("owl",)}, "train", "new classes: owl"),
-        ({"lost_classes": ("owl",)}, "train", "classes without an image now: owl"),
-        ({"new_images": 99}, "skip", "9.9% of the images are new or gone, the limit is 10.0%"),
-        ({"new_images": 100}, "finetune", "10.0% of the images are new or gone, the limit is 10.0%"),
+        ({"lost_classes": ("owl",)}, "train", "classes that lost all images: owl"),
+        ({"new_images": 99}, "skip", "9.9% of the images are new or removed, the limit is 10.0%"),
+        ({"new_images": 100}, "finetune", "10.0% of the images are new or removed, the limit is 10.0%"),
         ({"new_images": 499}, "finetune", "49.9%"),
-        ({"new_images": 500}, "train", "50.0% of the images are new or gone, the limit is 50.0%"),
-        ({"removed_images": 111}, "skip", "10.0% of the images are new or gone"),  # of 1,111: 9.99%
+        ({"new_images": 500}, "train", "50.0% of the images are new or removed, the limit is 50.0%"),
+        ({"removed_images": 111}, "skip", "10.0% of the images are new or removed"),  # of 1,111: 9.99%
         ({"removed_images": 112}, "finetune", "10.1%"),
-        ({"new_images": 1, "drift_over_floor": 1.99}, "skip", "new images lie 1.99 floors away, the limit is 2"),
+        (
+            {"new_images": 1, "drift_over_floor": 1.99},
+            "skip",
+            "new images lie 1.99 floors from the old ones, the limit is 2",
+        ),
         ({"new_images": 1, "drift_over_floor": 2.0}, "finetune", "new images lie 2.00 floors from the old ones"),
         ({"new_images": 1, "drift_over_floor": 5.0}, "train", "new images lie 5.00 floors from the old ones"),
         ({"new_images": 1, "drift_over_floor": math.nan}, "skip", "was not measured"),
         ({"new_images": 1, "drift_over_floor": math.inf}, "skip", "was not measured"),
-        ({"new_images": 0, "drift_over_floor": 9.0}, "skip", "the data are those"),  # of some other day
-        ({"age_days": 29.9}, "skip", "the data are those"),
+        (
+            {"new_images": 0, "drift_over_floor": 9.0},
+            "skip",
+            "production was trained on this data",
+        ),  # of some other day
+        ({"age_days": 29.9}, "skip", "production was trained on this data"),
         ({"age_days": 30.0}, "finetune", "production is 30.0 days old, the limit is 30"),
-        ({"age_days": None}, "skip", "the data are those"),
-        ({"asked": True}, "finetune", "asked for"),
-        ({"asked": True, "new_images": 600}, "train", "60.0%"),
-        ({"production": None, "asked": True}, "train", "nothing is in production yet"),
+        ({"age_days": None}, "skip", "production was trained on this data"),
+        ({"requested": True}, "finetune", "requested"),
+        ({"requested": True, "new_images": 600}, "train", "60.0%"),
+        ({"production": None, "requested": True}, "train", "nothing is in production yet"),
         # Whatever it is for, it must be within the budget.
         ({"new_images": 500, "spent_device_hours": 6.0}, "train", "50.0%"),
         (
@@ -73,12 +81,12 @@ CALM = RetrainFacts(
             "a finetune takes 1.00 device hours, and 0.50 are left",
         ),
         ({"new_images": 100, "spent_device_hours": 9.0}, "finetune", "10.0%"),
-        ({"new_images": 100, "spent_device_hours": 10.0}, "skip", "0.00 are left of the budget"),
-        ({"new_images": 100, "spent_device_hours": 99.0}, "skip", "0.00 are left of the budget"),
+        ({"new_images": 100, "spent_device_hours": 10.0}, "skip", "0.00 are left"),
+        ({"new_images": 100, "spent_device_hours": 99.0}, "skip", "0.00 are left"),
         ({"other_shape": True, "spent_device_hours": 6.1}, "skip", "a train takes 4.00"),  # fine-tuning is no way out
         ({"new_images": 100, "finetune_device_hours": None}, "finetune", "10.0%"),  # found out by the first one
         ({"new_images": 100, "finetune_device_hours": None, "spent_device_hours": 10.0}, "skip", "an unknown number"),
-        ({"total_images": 0}, "skip", "the data are those"),
+        ({"total_images": 0}, "skip", "production was trained on this data"),
     ],
 )
 def test_each_fact_at_its_limit(changes: dict[str, object], action: str, reason: str) -> None:
@@ -95,7 +103,7 @@ def test_every_combination_follows_the_order_of_the_rules() -> None:
         "other_shape": (False, True),
         "drift_over_floor": (None, 2.0, 5.0),
         "age_days": (None, 1.0, 31.0),
-        "asked": (False, True),
+        "requested": (False, True),
         "new_classes": ((), ("owl",)),
         "spent_device_hours": (0.0, 8.0, 10.0),
     }
@@ -105,7 +113,7 @@ def test_every_combination_follows_the_order_of_the_rules() -> None:
         forced = facts.production is None or facts.other_shape or bool(facts.new_classes)
         if forced or facts.new_images >= 500 or drift >= 5.0:
             want = "train"
-        elif facts.new_images >= 100 or drift >= 2.0 or (facts.age_days or 0) >= 30 or facts.asked:
+        elif facts.new_images >= 100 or drift >= 2.0 or (facts.age_days or 0) >= 30 or facts.requested:
             want = "finetune"
         else:
             want = "skip"
@@ -144,7 +152,7 @@ def test_age_can_be_no_reason() -> None:
     [{"new_images": -1}, {"new_images": 1_001}, {"spent_device_hours": math.nan}, {"spent_device_hours": -1.0}],
 )
 def test_facts_that_cannot_be(changes: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="cannot be: " + next(iter(changes))):
+    with pytest.raises(ValueError, match="impossible facts of a retraining: " + next(iter(changes))):
         decide(replace(CALM, **changes), POLICY)
 
 

@@ -1,14 +1,17 @@
 """What a commit's message says of a retraining, and what is read of it again."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from flows.retraining.delivery import push_branches
+from flows.retraining.branches import push_branches
 from flows.retraining.records import (
-    Record,
+    RetrainRecord,
+    device_hours_at,
+    device_hours_since,
     expected_device_hours,
     failed_hours,
     fetch_records,
@@ -18,7 +21,9 @@ from flows.retraining.records import (
 )
 from tests.flows.conftest import shell
 
-RECORD = Record("rejected", "finetune", "abc.dir", "v0.0.1", "f" * 40, 0.25, "not worse: 2 against 1\n  and more")
+RECORD = RetrainRecord(
+    "rejected", "finetune", "abc.dir", "v0.0.1", "f" * 40, 0.25, "not worse: 2 against 1\n  and more"
+)
 
 
 @pytest.fixture
@@ -115,3 +120,25 @@ def test_a_clone_knows_what_was_tried_in_another(repository: Path, tmp_path: Pat
     shell(bare, "git branch -q -D retrain/2026-11-28-abc")
     fetch_records(clone, "origin")
     assert len(read_records(clone)) == 1
+
+
+def test_hours_of_the_stages_that_ran_since(tmp_path: Path) -> None:
+    costs = tmp_path / "metrics/cost"
+    costs.mkdir(parents=True)
+
+    def write(stage: str, **cost: float) -> None:
+        (costs / f"{stage}.json").write_text(json.dumps(cost))
+
+    write("prepare", seconds=3600)
+    write("train@gan", seconds=7200, device_hours=4.0)
+    write("generate", seconds=3600)
+    shell(tmp_path, "git init -q && git add -A && git commit -q -m first")
+    assert device_hours_since(tmp_path, "HEAD") == 0.0
+    write("prepare", seconds=1800)
+    write("finetune", seconds=60, device_hours=0.25)
+    (costs / "broken.json").write_text("")
+    assert device_hours_since(tmp_path, "HEAD") == 0.75
+    assert device_hours_at(tmp_path, "finetune") == 0.75
+    assert device_hours_at(tmp_path, "train") == 4.75
+    (costs / "finetune.json").unlink()
+    assert device_hours_at(tmp_path, "finetune") is None

@@ -12,9 +12,9 @@ import pytest
 from flows.git import commit_of, git
 from flows.locked import lock_at
 from flows.registry.read import MODEL, read_registry
-from flows.retraining.checkout import close_checkout, open_checkout
+from flows.retraining.facts import find_start_point
 from flows.retraining.records import read_records
-from flows.retraining.source import find_source
+from flows.retraining.worktree import close_worktree, open_for_retraining
 from flows.services.doctor import examine
 from tests.conftest import MadeOnce
 from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, shell, started_genai, wait_for
@@ -53,7 +53,7 @@ def test_nothing_new_is_told_without_a_server(home: Path, tmp_path: Path) -> Non
     prefect_home = tmp_path / "prefect"
     status, said = retrain(home, PREFECT_HOME=str(prefect_home))
     assert status == 0
-    assert "nothing to do:\n  the data are those that production was trained on" in said
+    assert "nothing to do:\n  production was trained on this data" in said
     assert not prefect_home.exists()
     assert started(home) == []
 
@@ -65,12 +65,12 @@ def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
     edit(home / "tasks/stage.py", '"""The stages', '"""Somebody is at work here: the stages')
     status, said = retrain(home, "--plan", api_url=server.url)
     assert status == 0, said
-    assert "decision: finetune: 21.1% of the images are new or gone" in said
+    assert "decision: finetune: 21.1% of the images are new or removed" in said
     assert started(home) == ["prepare"]
     status, said = retrain(home, api_url=server.url)
     assert status == 0, said
     assert "not committed, so not used: tasks/stage.py" in said
-    assert "takes up retrain/" in said
+    assert "resumes retrain/" in said
     assert started(home) == ["finetune", "candidate", "generate"]  # production went on: nothing was trained anew
     assert production(home) == "v0.0.2"
     # What the person changed is there, the rest of the branch has come; the data that were added are committed.
@@ -87,7 +87,7 @@ def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
     assert status == 3, said
     assert "rejected: not worse: distance 1.286 against 1; difference +0.2857" in said
     assert "worse than by chance" in said
-    assert "Production is as it was: v0.0.2" in said
+    assert "Production is unchanged: v0.0.2" in said
     assert (production(home), shell(home, "git rev-parse HEAD")) == ("v0.0.2", commit)
     branch = last(home)["branch"]
     kept = shell(home, f"git log -1 --format=%B {branch}")
@@ -104,12 +104,12 @@ def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
     shell(home, "echo edited >> README.md && git add README.md && git commit -q -m edited")
     status, said = retrain(home, api_url=server.url)
     assert status == 0
-    assert "these data were tried" in said
+    assert "this data was tried" in said
     git_remote(home)
     clone = home.parent / "clone"
     shell(home, f"git push -q origin --tags && git clone -q {home.parent / 'origin.git'} {clone}")
     shell(home, f"git push -q origin {branch}")
-    assert "these data were tried" in retrain(clone)[1]
+    assert "this data was tried" in retrain(clone)[1]
     assert started(home) == []
     shell(home, "git remote remove origin")
 
@@ -138,8 +138,8 @@ def test_killed_in_the_middle_and_two_at_once(home: Path, server: Server) -> Non
     shell(home, "echo edited >> README.md && git add README.md && git commit -q -m edited")
     status, said = retrain(home, api_url=server.url)
     assert status == 0, said
-    assert "takes up retrain/" in said
-    assert "a finetune of these data was interrupted, and goes on" in said
+    assert "resumes retrain/" in said
+    assert "a finetune on this data was interrupted; resuming it" in said
     assert started(home) == ["finetune", "candidate", "generate"]
     assert production(home) == "v0.0.2"
     assert list((home / ".genai/worktrees").iterdir()) == []
@@ -163,9 +163,9 @@ def test_killed_between_promotion_and_merge(home: Path, server: Server) -> None:
     status, said = retrain(home, "--plan")
     assert (status, "note: v0.0.2 was promoted by a retraining that was killed" in said) == (0, True), said
     # A checkout for newer data, such as a plan opens, does not replace the one that is not finished.
-    source = replace(find_source(home), raw=f"{'f' * 32}.dir")
-    tree, purpose = open_checkout(home, source, "v0.0.2", date.today())
-    close_checkout(home, tree, purpose.base)
+    start = replace(find_start_point(home), raw=f"{'f' * 32}.dir")
+    worktree, purpose = open_for_retraining(home, start, "v0.0.2", date.today())
+    close_worktree(home, worktree, purpose.base)
 
     # Killed once more, when the branch has just been merged: by a hook of git, whose parent is our own child.
     hook(home / ".git", "reference-transaction", _KILL_OURS)
@@ -178,7 +178,7 @@ def test_killed_between_promotion_and_merge(home: Path, server: Server) -> None:
     shell(home, "git checkout -q -f main")
     status, said = retrain(home, api_url=server.url)
     assert status == 0, said
-    assert "the data are those that production was trained on" in said
+    assert "production was trained on this data" in said
     assert (production(home), started(home)) == ("v0.0.2", [])
     assert list((home / ".genai/worktrees").iterdir()) == []
     merged = shell(home, "git log --format=%s main").splitlines()

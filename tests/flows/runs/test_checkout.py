@@ -32,7 +32,7 @@ def test_a_run_beside_the_working_tree(done: Path) -> None:
     branch = branch_name(date(2026, 11, 23), "v0.0.2")
     assert branch == "retrain/2026-11-23-v0.0.2"
     tree = open_worktree(done, "HEAD", branch)
-    assert not tree.taken_up
+    assert not tree.resumed
     assert "keys" in shell(tree.folder, "dvc remote list")
     assert commit_results(tree, "nothing was made") is None
     assert "up to date" in shell(done, "dvc status")  # the worktree inside is no part of it
@@ -53,7 +53,7 @@ def test_a_run_beside_the_working_tree(done: Path) -> None:
     (tree.folder / ".genai").mkdir(exist_ok=True)
     (tree.folder / ".genai/checkpoint").write_text("half done")
     again = open_worktree(done, "HEAD", branch)
-    assert again == Worktree(tree.folder, branch, taken_up=True)
+    assert again == Worktree(tree.folder, branch, resumed=True)
     assert (again.folder / ".genai/checkpoint").read_text() == "half done"
     with pytest.raises(GitError, match="already"):
         git(done, "worktree", "add", str(done.parent / "elsewhere"), branch)

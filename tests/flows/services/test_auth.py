@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.retraining import RetrainError
 from flows.retraining.approval import answer, waiting
-from flows.retraining.source import RetrainError
 from flows.services.api import Api
 from flows.services.doctor_server import check_server
 from flows.services.settings import AUTH, SERVER_AUTH, URL, Credentials
@@ -69,7 +69,7 @@ def test_doctor_and_approve_are_let_in(
     api = Api(locked, Credentials(auth=SECRET))
     run = api.post("flow_runs/", name="calm-owl", flow_id=api.post("flows/", name="retrain")["id"])
     with waiting(tmp_path, run["id"], "calm-owl", locked):
-        with pytest.raises(RetrainError, match=r"could not be told: .*status 401"):
+        with pytest.raises(RetrainError, match=r"did not reach calm-owl: .*status 401"):
             answer(tmp_path, None, promote=True, note="")
         if place == "environment":
             monkeypatch.setenv(URL, locked)
@@ -86,7 +86,7 @@ def test_doctor_and_approve_are_let_in(
         found = check_server(tmp_path)
         assert found.status == "ok", found
         assert "pass" not in found.found
-        with pytest.raises(RetrainError, match="calm-owl took no answer"):  # let in, and it does not wait
+        with pytest.raises(RetrainError, match="calm-owl did not accept the answer"):  # let in, and it does not wait
             answer(tmp_path, None, promote=True, note="")
 
 
@@ -100,7 +100,7 @@ def test_deployed_by_hand_silent_runs_are_marked_as_crashed(fresh: Path, locked:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", "deployments/prefect.yaml"]
     variables = {URL: locked, AUTH: SECRET, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     deployed = subprocess.run(
-        [*command, "--name", "generate"],
+        [*command, "--name", "sample-production"],
         cwd=fresh,
         env={**os.environ, **variables},
         capture_output=True,
@@ -109,7 +109,7 @@ def test_deployed_by_hand_silent_runs_are_marked_as_crashed(fresh: Path, locked:
         check=False,
     )
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-    assert [entry["name"] for entry in api.post("deployments/filter")] == ["generate"]
+    assert [entry["name"] for entry in api.post("deployments/filter")] == ["sample-production"]
     assert not_as_wanted(api) == ()
 
 

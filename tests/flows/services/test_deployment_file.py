@@ -25,7 +25,7 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_the_projects_own_file_is_right() -> None:
     entries = {entry["name"]: entry for entry in deployment_file(ROOT)}
-    assert list(entries) == ["on-demand", "watch", "retrain", "generate", "evaluate"]
+    assert list(entries) == ["on-demand", "watch", "retrain", "sample-production", "measure-production"]
     assert faults(ROOT) == []
     for entry in entries.values():
         assert entry["description"]

@@ -214,8 +214,10 @@ def test_data_arrive_and_a_new_model_is_in_production(home: Path) -> None:
     put(home, "second", 4, text="bad")
     put(home, "third", 4, text="bad")
     track(home)
-    story.server.post(f"deployments/{story.deployment('evaluate')}/create_flow_run", state={"type": "SCHEDULED"})
-    (measured,) = story.rest("evaluate", 1)
+    story.server.post(
+        f"deployments/{story.deployment('measure-production')}/create_flow_run", state={"type": "SCHEDULED"}
+    )
+    (measured,) = story.rest("measure-production", 1)
     assert measured["state"]["name"] == "Fallen", measured["state"]
     third = story.rest("retrain", 3)[-1]
     assert third["parameters"]["asked"] is True

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from genai_core.data.dataset.dataset import Split
-from genai_core.data.ingest.readers.items import Fault, Item, Reading, join_readings, side_of
+from genai_core.data.ingest.readers.items import Item, Reading, Skipped, join_readings, side_of
 from genai_core.data.ingest.readers.label_table import find_table, match_rows, read_table
 from genai_core.data.raw.rules import find_images, is_litter
 
@@ -51,7 +51,7 @@ def _read_part(root: Path, files: Sequence[str], top: str, side: Split | None, *
     """Read the images of one split, those below the folder `top`; apart: keep `top` in their names."""
     below = f"{top}/" if top else ""
     table = _table(root, files, top)
-    faults: list[Fault] = []
+    faults: list[Skipped] = []
     items: list[Item] = []
     if table:
         labelled, faults = match_rows(table, read_table(table), files)
@@ -65,7 +65,7 @@ def _read_part(root: Path, files: Sequence[str], top: str, side: Split | None, *
     for path in files:
         label, slash, rest = path.removeprefix(below).partition("/")
         if not slash and with_class:
-            faults.append(Fault(path, "no_label", "not in a class folder, but next to them"))
+            faults.append(Skipped(path, "no_label", "not in a class folder, but next to them"))
             continue
         place = rest if slash else label
         items.append(Item(f"{top}/{place}" if apart else place, label if slash else None, side, root / path))

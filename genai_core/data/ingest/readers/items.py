@@ -40,7 +40,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Fault:
+class Skipped:
     """A skipped image or label, and why. `source` names it: a file, a row, a key."""
 
     source: str
@@ -54,7 +54,7 @@ class Reading:
 
     items: Iterable[Item]
     total_images: int  # upper limit for `items`, which skips faulty images
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[Skipped] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)  # other files, links, hidden files
     bad_names: tuple[str, ...] = ()
     wrapper: str | None = None  # the folder around everything, removed from the names

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.readers.columns import FILE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS, column_among
-from genai_core.data.ingest.readers.items import Fault, side_of
+from genai_core.data.ingest.readers.items import Skipped, side_of
 from genai_core.data.raw.formats import IMAGE_EXTENSIONS
 
 TABLE_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -72,7 +72,7 @@ def read_table(path: Path) -> list[Row]:
     ]
 
 
-def match_rows(path: Path, rows: Sequence[Row], images: Sequence[str]) -> tuple[dict[str, Labelled], list[Fault]]:
+def match_rows(path: Path, rows: Sequence[Row], images: Sequence[str]) -> tuple[dict[str, Labelled], list[Skipped]]:
     """Return each image's label, and the faults: rows without an image, images without a label or with two.
 
     A row names an image by its path, else by its file name, else by the name without extension, if that is unique.
@@ -80,11 +80,13 @@ def match_rows(path: Path, rows: Sequence[Row], images: Sequence[str]) -> tuple[
     """
     find = _Finder(images)
     claims: dict[str, set[Labelled]] = {}
-    faults: list[Fault] = []
+    faults: list[Skipped] = []
     for row in rows:
         image = find(row.file)
         if image is None:
-            faults.append(Fault(row.file or "(empty)", "missing_file", f"{path.name} row {row.number}: no such image"))
+            faults.append(
+                Skipped(row.file or "(empty)", "missing_file", f"{path.name} row {row.number}: no such image")
+            )
         else:
             claims.setdefault(image, set())
             if row.label:
@@ -99,10 +101,10 @@ def match_rows(path: Path, rows: Sequence[Row], images: Sequence[str]) -> tuple[
             labelled[image] = next(iter(claimed))
         elif claimed:
             said = " and ".join(sorted(f"{one.label}{f' ({one.split})' if one.split else ''}" for one in claimed))
-            faults.append(Fault(image, "two_labels", f"{path.name} says {said}"))
+            faults.append(Skipped(image, "two_labels", f"{path.name} says {said}"))
         else:
             why = "an empty label" if image in claims else "no row for it"
-            faults.append(Fault(image, "no_label", f"{path.name} has {why}"))
+            faults.append(Skipped(image, "no_label", f"{path.name} has {why}"))
     return labelled, faults
 
 

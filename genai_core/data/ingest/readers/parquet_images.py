@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.readers.columns import LABEL_COLUMNS, SPLIT_COLUMNS, column_among
 from genai_core.data.ingest.readers.encoded import image_extension
-from genai_core.data.ingest.readers.items import Fault, Item, Reading, join_readings, side_of
+from genai_core.data.ingest.readers.items import Item, Reading, Skipped, join_readings, side_of
 
 _IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "bytes", "image_bytes", "data", "png", "jpg", "jpeg")
 _BATCH_ROWS = 256
@@ -74,24 +74,24 @@ def _read_file(path: Path, root: Path) -> Reading:
     return reading
 
 
-def _item(row: dict[str, Any], columns: _Columns, name: str, side: Split | None, faults: list[Fault]) -> Item | None:
+def _item(row: dict[str, Any], columns: _Columns, name: str, side: Split | None, faults: list[Skipped]) -> Item | None:
     """Return the image of one row; None, after adding a fault, if it has none."""
     value = row[columns.image]
     content = value["bytes"] if columns.in_struct and value is not None else value
     if content is None:
         named = value.get("path") if columns.in_struct and value else None
-        faults.append(Fault(name, "missing_file", f"no bytes in the row, only the path {named!r}"))
+        faults.append(Skipped(name, "missing_file", f"no bytes in the row, only the path {named!r}"))
         return None
     extension = image_extension(content)
     if extension is None:
-        faults.append(Fault(name, "no_image", f"{len(content):,} bytes that start with {content[:8]!r}"))
+        faults.append(Skipped(name, "no_image", f"{len(content):,} bytes that start with {content[:8]!r}"))
         return None
     label = None
     if columns.label:
         label = _label(row[columns.label], columns.class_names)
         if label is None:
             fault = f"{columns.label} is {row[columns.label]!r}"
-            faults.append(Fault(name, "no_label" if row[columns.label] in (None, -1) else "bad_label", fault))
+            faults.append(Skipped(name, "no_label" if row[columns.label] in (None, -1) else "bad_label", fault))
             return None
     if columns.split:
         side = side_of(str(row[columns.split]))

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from genai_core.data.ingest.readers.columns import LABEL_COLUMNS, column_among
-from genai_core.data.ingest.readers.items import Fault, Item, Reading, side_of
+from genai_core.data.ingest.readers.items import Item, Reading, Skipped, side_of
 from genai_core.data.raw.formats import IMAGE_EXTENSIONS
 from genai_core.data.raw.rules import is_bad_name, printable
 
@@ -48,7 +48,7 @@ def read_samples(folder: Path, files: Sequence[str]) -> Reading:
     samples = {key: sample for key, sample in sorted(_grouped(files).items()) if sample.images}
     bad_names = tuple(printable(sample.images[0]) for key, sample in samples.items() if is_bad_name(key))
     samples = {key: sample for key, sample in samples.items() if not is_bad_name(sample.images[0])}
-    faults: list[Fault] = []
+    faults: list[Skipped] = []
     labels: dict[str, str] = {}
     for key, sample in samples.items():
         label = _label(folder, key, sample, faults)
@@ -66,7 +66,7 @@ def read_samples(folder: Path, files: Sequence[str]) -> Reading:
             image = _image(sample)
             if image is None:
                 detail = f"{len(sample.images)} images for one key: {', '.join(sorted(sample.images))}"
-                faults.append(Fault(key, "several_images", detail))
+                faults.append(Skipped(key, "several_images", detail))
                 continue
             top = key.split("/", 1)[0] if "/" in key else ""
             side = side_of(top.replace("_", "-").split("-")[0])
@@ -78,7 +78,7 @@ def read_samples(folder: Path, files: Sequence[str]) -> Reading:
     return reading
 
 
-def _label(folder: Path, key: str, sample: _Sample, faults: list[Fault]) -> str | None:
+def _label(folder: Path, key: str, sample: _Sample, faults: list[Skipped]) -> str | None:
     for extension in LABEL_EXTENSIONS:
         name = sample.labels.get(extension)
         if name is None:
@@ -88,11 +88,11 @@ def _label(folder: Path, key: str, sample: _Sample, faults: list[Fault]) -> str 
                 text = file.read(_MAX_LABEL_BYTES + 1).decode("utf-8-sig").strip()
             label = _from_json(json.loads(text)) if extension == ".json" else _from_text(text)
         except (ValueError, RecursionError) as error:
-            faults.append(Fault(key, "bad_label", f"{name}: {error}"))
+            faults.append(Skipped(key, "bad_label", f"{name}: {error}"))
             return None
         if label is not None:
             return label
-    faults.append(Fault(key, "no_label", f"none of {', '.join(LABEL_EXTENSIONS)} holds a label"))
+    faults.append(Skipped(key, "no_label", f"none of {', '.join(LABEL_EXTENSIONS)} holds a label"))
     return None
 
 

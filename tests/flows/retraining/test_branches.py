@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.retraining.delivery import merge_into, push_branches
+from flows.retraining.branches import merge_into, push_branches
 from tests.flows.conftest import shell
 
 
@@ -63,12 +63,12 @@ def test_what_would_lose_something_is_left_to_a_person(home: Path, obstacle: str
     before = shell(home, "git rev-parse HEAD main && git status --porcelain && cat lock")
     merged = merge_into(home, "main", "retrain/x", "title")
     assert merged.commit is None
-    assert merged.said.endswith("to have it on main: git merge retrain/x")
+    assert merged.note.endswith("to have it on main: git merge retrain/x")
     assert shell(home, "git rev-parse HEAD main && git status --porcelain && cat lock") == before
 
 
 def test_branches_are_pushed_each_by_itself(home: Path) -> None:
-    assert "only this machine knows" in push_branches(home, ["main"])
+    assert "only this machine has it" in push_branches(home, ["main"])
     bare = home.parent / "origin.git"
     shell(home, f"git init -q --bare {bare} && git remote add origin {bare}")
     shell(home, "git push -q origin retrain/x:main")  # somebody was there before

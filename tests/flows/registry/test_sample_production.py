@@ -17,11 +17,11 @@ pytestmark = DVC_WARNS
 
 DRAW = """
 import os, signal, sys
-from flows.registry import generate as drawing
+from flows.registry import sample_production as drawing
 
 if sys.argv[2] == "killed":  # the images are whole, and nothing says yet whose they are
     drawing.sign = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-drawing.generate(sys.argv[1], total_images=4)
+drawing.sample_production(sys.argv[1], total_images=4)
 """
 
 

@@ -8,7 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from genai_core.config import EvaluationConfig
-from genai_core.evaluation.against import (
+from genai_core.evaluation.class_scores import class_scores
+from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
+from genai_core.evaluation.features import Features, extract_features
+from genai_core.evaluation.figures.memorisation import threshold, within
+from genai_core.evaluation.figures.neighbours import nearest
+from genai_core.evaluation.image_source import ImageBatch
+from genai_core.evaluation.protocol import library_versions
+from genai_core.evaluation.set_figures import (
     Figure,
     Labels,
     RealSet,
@@ -20,13 +27,6 @@ from genai_core.evaluation.against import (
     real_set,
     sample_set,
 )
-from genai_core.evaluation.class_scores import class_scores
-from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
-from genai_core.evaluation.features import Features, extract_features
-from genai_core.evaluation.figures.memorisation import threshold, within
-from genai_core.evaluation.figures.neighbours import nearest
-from genai_core.evaluation.image_source import ImageBatch
-from genai_core.evaluation.protocol import library_versions
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The flow `evaluate`: does production still draw what the newest data look like? Its fall is news."""
+"""The flow `measure-production`: does production still draw what the newest data look like? Its fall is news."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.data.tree import prepared_tree
 from flows.registry.production import (
     DATASET,
     EXTRACTOR,
@@ -21,6 +20,7 @@ from flows.registry.production import (
     lay_out_production,
 )
 from flows.registry.read import MODEL
+from flows.runs.checkout import data_worktree
 from flows.runs.pipeline import pipeline
 from flows.scratch import scratch_folder
 from flows.watching.news import newest_data, production_data
@@ -39,8 +39,8 @@ class Fall:
     reason: str
 
 
-@flow(name="evaluate", flow_run_name="evaluate production", persist_result=False)
-def evaluate(workspace: str = ".") -> State[None]:
+@flow(name="measure-production", flow_run_name="evaluate production", persist_result=False)
+def measure_production(workspace: str = ".") -> State[None]:
     """Measure production's images against the newest test images, beside those that it was promoted with.
 
     The same images, the same extractor, as many test images of both: only the data differ. A fall beyond
@@ -56,7 +56,7 @@ def evaluate(workspace: str = ".") -> State[None]:
     newest, (_, old) = newest_data(root), production_data(root)
     if newest.raw is None or newest.raw == old:
         return Completed(name="Nothing new", message=f"{production.version} was promoted with the newest test images")
-    with prepared_tree(root, newest.commit, newest.commit, f"evaluate/{newest.raw[:10]}") as tree:
+    with data_worktree(root, newest.commit, newest.commit, f"evaluate/{newest.raw[:10]}") as tree:
         prepared = pipeline(str(tree), ["prepare"], return_state=True)
         if prepared.is_cancelled():
             return Cancelled(message="stopped on request")

@@ -5,7 +5,7 @@ import pytest
 
 from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.features import Features
-from genai_core.evaluation.score import MeasuredSet, score_sets
+from genai_core.evaluation.image_sets import MeasuredSet, score_sets
 from tests.evaluation.conftest import evaluation_config
 
 CLASSES = 3

@@ -3,17 +3,6 @@
 from dataclasses import dataclass
 
 from genai_core.config import EvaluationConfig
-from genai_core.evaluation.against import (
-    Figure,
-    Labels,
-    Resamples,
-    SampleSet,
-    coverage_by_class,
-    distance_by_class,
-    extrapolated,
-    figures_against,
-    sample_set,
-)
 from genai_core.evaluation.class_scores import class_scores
 from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.features import Features
@@ -24,6 +13,17 @@ from genai_core.evaluation.figures.inception_score import label_agreement
 from genai_core.evaluation.figures.memorisation import NearCopies, within
 from genai_core.evaluation.protocol import Protocol, library_versions
 from genai_core.evaluation.reference import Reference
+from genai_core.evaluation.set_figures import (
+    Figure,
+    Labels,
+    Resamples,
+    SampleSet,
+    coverage_by_class,
+    distance_by_class,
+    extrapolated,
+    figures_against,
+    sample_set,
+)
 from genai_core.evaluation.statistics import feature_stats
 
 MARGIN_OVER_CHANCE = 0.1

@@ -1,4 +1,4 @@
-"""The accuracy of production's classifier, as the commit that is in production has it."""
+"""The accuracy of production's classifier, read from production's commit."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from flows.git import commit_of
-from flows.retraining.yardstick import production_label_accuracy
+from flows.retraining.champion import champion_label_accuracy
 from tests.flows.conftest import shell
 
 
@@ -22,7 +22,7 @@ from tests.flows.conftest import shell
         (None, None),
     ],
 )
-def test_it_is_read_from_the_commit_and_not_from_the_files_there(
+def test_accuracy_is_read_from_the_commit_not_the_working_tree(
     tmp_path: Path, figures: dict[str, object] | None, expected: float | None
 ) -> None:
     (tmp_path / "metrics").mkdir()
@@ -34,8 +34,8 @@ def test_it_is_read_from_the_commit_and_not_from_the_files_there(
         json.dumps({"protocol": {"extractor": "classifier", "extractor_test_accuracy": 0.1}})
     )
     production = SimpleNamespace(commit=commit_of(tmp_path))
-    assert production_label_accuracy(tmp_path, production) == expected
+    assert champion_label_accuracy(tmp_path, production) == expected
 
 
-def test_without_production_there_is_none(tmp_path: Path) -> None:
-    assert production_label_accuracy(tmp_path, None) is None
+def test_without_production_there_is_no_accuracy(tmp_path: Path) -> None:
+    assert champion_label_accuracy(tmp_path, None) is None

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.data.history import data_versions
-from flows.data.versions import VersionError
+from flows.data.versions import VersionError, data_versions
 from flows.git import GitError
 from flows.measuring.backfill_table import Row, keep, place_of, show, write_table
 from flows.measuring.backfill_table import done as done_row
-from flows.registry.generate import next_seed
 from flows.registry.production import Distance
-from flows.watching.measure import judge
+from flows.registry.sample_production import next_seed
+from flows.watching.measure_production import judge
 from tests.flows.conftest import shell
 
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from genai_core.evaluation.comparison import compare_features, judge
 from genai_core.evaluation.features import Features, extract_features
 from genai_core.evaluation.figures.bootstrap import Difference, Interval
+from genai_core.evaluation.model_comparison import compare_features, judge
 from genai_core.evaluation.reference import build_reference
 from tests.evaluation.conftest import evaluation_config, real_images, stripes
 

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genai_core.evaluation.against import Resamples, distance_by_class, sample_set
-from genai_core.evaluation.evaluate import evaluate_features
 from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.features import Features, extract_features
 from genai_core.evaluation.figures.bootstrap import centred_interval
 from genai_core.evaluation.metrics_file import metrics_json, replicates_csv
+from genai_core.evaluation.model_evaluation import evaluate_features
 from genai_core.evaluation.reference import RealImages, build_reference
+from genai_core.evaluation.set_figures import Resamples, distance_by_class, sample_set
 from tests.evaluation.conftest import evaluation_config, real_images, stripes
 
 

@@ -6,14 +6,14 @@ import numpy as np
 
 from genai_core.config import EvaluationConfig
 from genai_core.data.dataset.dataset import Split
-from genai_core.evaluation.against import Labels, Resamples, SampleSet, sample_set
-from genai_core.evaluation.evaluate import Evaluation, evaluate_features
 from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.features import Features
 from genai_core.evaluation.figures.bootstrap import Difference, paired_difference, resample_weights
 from genai_core.evaluation.figures.frechet_pairs import paired_distances
 from genai_core.evaluation.figures.manifold import overlap
+from genai_core.evaluation.model_evaluation import Evaluation, evaluate_features
 from genai_core.evaluation.reference import Reference
+from genai_core.evaluation.set_figures import Labels, Resamples, SampleSet, sample_set
 
 # Real images get their own random stream. With as many images, they would otherwise get the same weights as generated.
 REAL_SEED_OFFSET = 1
@@ -21,7 +21,7 @@ PAIRED = ("kid", "precision", "recall", "density", "coverage")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ComparisonVerdict:
     """winner: "a", "b", or None when the difference in `metric`, a distance, is within the noise."""
 
     metric: str
@@ -36,7 +36,7 @@ class Comparison:
     first: Evaluation
     second: Evaluation
     differences: dict[str, Difference]
-    verdict: Verdict
+    verdict: ComparisonVerdict
 
 
 def compare_features(
@@ -80,14 +80,14 @@ def distance_name(kind: str, against: Split) -> str:
     return f"fd_{kind}{'_test' if against == 'test' else ''}"
 
 
-def judge(metric: str, difference: Difference, confidence: float) -> Verdict:
+def judge(metric: str, difference: Difference, confidence: float) -> ComparisonVerdict:
     """Name the model with the smaller distance, unless the interval of the difference contains 0."""
     interval = difference.interval
     span = f"B - A is {difference.value:+.4g}, between {interval.low:+.4g} and {interval.high:+.4g} at {confidence:.0%}"
     if not difference.beyond_noise:
-        return Verdict(metric, None, f"no winner: {metric}, {span}, which contains 0: inside the noise")
+        return ComparisonVerdict(metric, None, f"no winner: {metric}, {span}, which contains 0: inside the noise")
     winner = "b" if difference.value < 0 else "a"
-    return Verdict(metric, winner, f"{winner.upper()} is better: {metric}, {span}: more than noise")
+    return ComparisonVerdict(metric, winner, f"{winner.upper()} is better: {metric}, {span}: more than noise")
 
 
 def recall_of_as_many(

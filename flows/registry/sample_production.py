@@ -1,4 +1,4 @@
-"""The flow `generate`: a batch of images from the model in production, so that each leads back to it."""
+"""The flow `sample-production`: a batch of images from the model in production, so that each leads back to it."""
 
 import json
 import os
@@ -22,8 +22,8 @@ from genai_core.config import PARAMS_FILE, load_config
 DRAWN = "samples"  # below production's folder: batches on their way
 
 
-@flow(name="generate", flow_run_name="generate from production", persist_result=False)
-def generate(
+@flow(name="sample-production", flow_run_name="generate from production", persist_result=False)
+def sample_production(
     workspace: str = ".",
     total_images: Annotated[int | None, Field(ge=1)] = None,
     seed: Annotated[int | None, Field(ge=0)] = None,

@@ -1,0 +1,147 @@
+"""A retraining's own worktree: resumed if an interrupted retraining left it, opened anew for newer data or code."""
+
+import json
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+from flows.git import GitError, commit_of, git
+from flows.graph import open_repo
+from flows.json_file import write_json
+from flows.locked import RAW_FILE, lock_at
+from flows.registry.interrupted import unfinished
+from flows.retraining import RetrainError
+from flows.retraining.facts import StartPoint
+from flows.retraining.policy import Action
+from flows.retraining.recipe import recipe_at
+from flows.runs.checkout import (
+    WORKTREES,
+    Worktree,
+    branch_name,
+    head_branch,
+    home_of,
+    is_worktree,
+    open_worktree,
+    remove_worktree,
+)
+from genai_core.config import PARAMS_FILE
+
+_PURPOSE_FILE = Path(".genai/retraining.json")  # in the worktree
+_START = re.compile(r"(?m)(^finetune:.*\n(?:[ #].*\n|\n)*?  start: )(selected|champion)\b")
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a worktree was opened for. action: None until it is decided."""
+
+    base: str
+    raw: str
+    champion: str
+    action: Action | None = None
+
+
+def check_can_start(workspace: Path, start: StartPoint) -> None:
+    """Raise RetrainError now for what would stop the retraining hours later: git's identity, disk space."""
+    try:
+        git(workspace, "var", "GIT_AUTHOR_IDENT")
+        git(workspace, "var", "GIT_COMMITTER_IDENT")
+    except GitError as error:
+        raise RetrainError(
+            f"git does not know who commits ({error}); set it: git config user.name NAME, git config user.email ADDRESS"
+        ) from None
+    lock = lock_at(workspace, start.commit)
+    with open_repo(workspace) as repo:
+        cache = Path(repo.cache.local.path)
+    needed = 2 * sum(item.size_bytes for stage in lock.stages.values() for item in stage.outs)
+    needed += sum(item.size_bytes for item in lock.sources)
+    for folder in (workspace, cache):
+        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        free = shutil.disk_usage(existing).free
+        if free < needed:
+            raise RetrainError(
+                f"{folder}: {free / 1e9:.1f} GB free; a retraining may write {needed / 1e9:.1f} GB (twice what the "
+                "last run wrote). Free some space: genai gc"
+            )
+
+
+def open_for_retraining(workspace: Path, start: StartPoint, champion: str, today: date) -> tuple[Worktree, Purpose]:
+    """Resume the worktree that an interrupted retraining of this data left, or open a new one; remove all others.
+
+    The interrupted one may have started from another commit with the same recipe (recipe.py).
+    Raises GitError or RetrainError.
+    """
+    wanted = Purpose(start.commit, start.raw, champion)
+    for folder, purpose in _left_behind(workspace):
+        branch = str(head_branch(folder))
+        if purpose is not None and _same_result(workspace, purpose, wanted):
+            return open_worktree(workspace, purpose.base, branch), purpose
+        close_worktree(workspace, Worktree(folder, branch, resumed=True), purpose.base if purpose else wanted.base)
+    worktree = open_worktree(workspace, start.commit, _free_name(workspace, today, start.raw))
+    if start.uncommitted is not None:
+        (worktree.folder / RAW_FILE).parent.mkdir(exist_ok=True)
+        (worktree.folder / RAW_FILE).write_bytes(start.uncommitted)
+    write_purpose(worktree, wanted)
+    return worktree, wanted
+
+
+def write_purpose(worktree: Worktree, purpose: Purpose) -> None:
+    write_json(worktree.folder / _PURPOSE_FILE, asdict(purpose))
+
+
+def read_purpose(folder: Path) -> Purpose:
+    """Raises RetrainError for a worktree that was not opened for a retraining."""
+    try:
+        return Purpose(**json.loads((folder / _PURPOSE_FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        raise RetrainError(f"{folder}: {_PURPOSE_FILE} does not say what this worktree was opened for") from None
+
+
+def close_worktree(workspace: Path, worktree: Worktree, base: str | None) -> None:
+    """Remove the worktree, and also its branch if it has no commit since `base`. Raises GitError."""
+    without_commits = base is not None and commit_of(workspace, worktree.branch) == base
+    remove_worktree(workspace, worktree.folder)
+    if without_commits:
+        git(workspace, "branch", "--quiet", "-D", worktree.branch)
+
+
+def set_finetune_start(worktree: Worktree, start: str) -> None:
+    """Set finetune.start in the worktree's params.yaml and keep every other byte. Raises RetrainError."""
+    path = worktree.folder / PARAMS_FILE
+    old = path.read_text()
+    text, found = _START.subn(rf"\g<1>{start}", old)
+    if found != 1:
+        raise RetrainError(f"{PARAMS_FILE}: finetune.start has no line of its own; write it as `  start: selected`")
+    if text != old:
+        path.write_text(text)
+
+
+def _same_result(workspace: Path, old: Purpose, new: Purpose) -> bool:
+    """Whether resuming gives what a new start would: the same data, champion and recipe."""
+    if (old.raw, old.champion) != (new.raw, new.champion):
+        return False
+    return old.base == new.base or recipe_at(workspace, old.base) == recipe_at(workspace, new.base)
+
+
+def _left_behind(workspace: Path) -> list[tuple[Path, Purpose | None]]:
+    """The worktrees of retrainings that did not end. Purpose None: not recorded."""
+    found: list[tuple[Path, Purpose | None]] = []
+    delivered = {left.folder for left in unfinished(workspace)}  # promoted: to be finished, not removed
+    for folder in sorted((workspace / WORKTREES).glob("retrain-*")):
+        if home_of(folder) is None or not is_worktree(folder):
+            remove_worktree(workspace, folder)  # incomplete
+        elif head_branch(folder) is not None and folder not in delivered:  # no branch: a rebase is in progress there
+            try:
+                found.append((folder, read_purpose(folder)))
+            except RetrainError:
+                found.append((folder, None))
+    return found
+
+
+def _free_name(workspace: Path, today: date, raw: str) -> str:
+    """A branch name that is unused here and at the git remote: the same data may be tried twice on one day."""
+    name = branch_name(today, raw[:10])
+    refs = git(workspace, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes").split()
+    taken = {"/".join(ref.split("/")[-2:]) for ref in refs}
+    return next(other for other in (name, *(f"{name}-{number}" for number in range(2, 1000))) if other not in taken)

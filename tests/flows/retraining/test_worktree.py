@@ -1,0 +1,68 @@
+"""A retraining's worktree: its line of params.yaml, its branch, and what keeps it from starting."""
+
+import shutil
+from collections import namedtuple
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from flows.retraining import RetrainError
+from flows.retraining.facts import find_start_point
+from flows.retraining.worktree import _free_name, check_can_start, set_finetune_start
+from flows.runs.checkout import Worktree
+from genai_core.config import load_config
+from tests.flows.conftest import DVC_WARNS, ROOT, shell
+
+
+def test_only_one_word_changes(tmp_path: Path) -> None:
+    worktree = Worktree(tmp_path, "retrain/x", resumed=False)
+    before = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(before)
+    set_finetune_start(worktree, "champion")
+    text = (tmp_path / "params.yaml").read_text()
+    assert load_config(tmp_path / "params.yaml").finetune.start == "champion"
+    assert text.replace("start: champion", "start: selected", 1) == before
+    set_finetune_start(worktree, "champion")
+    assert (tmp_path / "params.yaml").read_text() == text
+    set_finetune_start(worktree, "selected")
+    assert (tmp_path / "params.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "finetune: {start: selected}\n",
+        "finetune:\n  seed: 1\nother:\n  start: selected\n",
+        "other:\n  start: selected\n",
+    ],
+)
+def test_a_missing_line_is_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(RetrainError, match=r"finetune\.start has no line of its own"):
+        set_finetune_start(Worktree(tmp_path, "retrain/x", resumed=False), "champion")
+    assert (tmp_path / "params.yaml").read_text() == text
+
+
+def test_the_branch_name_is_unused_in_every_clone(tmp_path: Path) -> None:
+    shell(tmp_path, "git init -q -b main && git commit -q --allow-empty -m first")
+    day, raw = date(2026, 11, 28), "0123456789abcdef.dir"
+    assert _free_name(tmp_path, day, raw) == "retrain/2026-11-28-0123456789"
+    shell(tmp_path, "git branch retrain/2026-11-28-0123456789")
+    shell(tmp_path, "git update-ref refs/remotes/origin/retrain/2026-11-28-0123456789-2 HEAD")
+    assert _free_name(tmp_path, day, raw) == "retrain/2026-11-28-0123456789-3"
+
+
+@DVC_WARNS
+def test_a_full_disk_and_nobody_known_to_git(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell(done, "git add -A && git commit -q -m done")
+    start = find_start_point(done)
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "")
+    with pytest.raises(RetrainError, match=r"git does not know who commits.*git config user\.name"):
+        check_can_start(done, start)
+    monkeypatch.undo()
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10, 10, 0))
+    with pytest.raises(RetrainError, match=r"0\.0 GB free, a retraining may write .*Free some space"):
+        check_can_start(done, start)
