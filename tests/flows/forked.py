@@ -2,7 +2,8 @@
 
 Loading them takes most of the time of a `dvc` command and two seconds of processor time of a `genai run`, and the tests
 start some two hundred of them. Each is a process of its own all the same, with its own arguments, environment and
-folder. What a test signals or kills is started as a user starts it (started_genai), and so is all of test_end_to_end.py.
+folder. What a test signals or kills is started as a user starts it (started_genai), and so is what test_end_to_end.py
+runs.
 
 python -m tests.flows.forked FOLDER PID: serves at FOLDER/socket until the process PID has ended.
 """
@@ -106,7 +107,7 @@ def serve(folder: Path, owner: Owner) -> Request | None:
 
 
 def receive_and_fork(client: socket.socket) -> tuple[Request, int]:
-    """A client's request, and the new process's id. In the new process the id is 0, and the client's output is its own."""
+    """A client's request, and the new process's id: 0 in the new process, whose output is now the client's."""
     length, descriptors, _, _ = socket.recv_fds(client, 4, 3)
     with client.makefile("rb") as stream:
         request = Request(*json.loads(stream.read(int.from_bytes(length, "big"))))

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 
-request = json.dumps([sys.argv[2], sys.argv[3:], os.getcwd(), dict(os.environ)]).encode()
+request = json.dumps([sys.argv[2], sys.argv[3:], os.getcwd(), dict(os.environ)]).encode()  # noqa: PTH109 - pathlib loads slowly
 os.chdir(sys.argv[1])  # the path of a socket is 107 bytes long at most
 server = socket.socket(socket.AF_UNIX)
 server.connect("socket")
