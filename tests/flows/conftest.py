@@ -157,11 +157,15 @@ def genai(
     api_url: str | None = None,
     toy: dict[str, Any] | None = None,
     timeout: float = 90.0,
+    forked: bool = True,
     **variables: str,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run `genai` to its end, in a forked process (forked.py). toy: how stages behave (toy/work.py)."""
+    """Run `genai` to its end. toy: how stages behave (toy/work.py). forked: with its libraries loaded (forked.py)."""
+    command = _genai(workspace, arguments)
+    if forked:
+        command = forked_genai(Path(os.environ["TEST_FORKING"]), "--workspace", str(workspace), *arguments)
     return subprocess.run(
-        forked_genai(Path(os.environ["TEST_FORKING"]), "--workspace", str(workspace), *arguments),
+        command,
         env=_environment(workspace, api_url, toy, variables),
         cwd=workspace.parent,
         capture_output=True,

@@ -95,7 +95,7 @@ def serve(folder: Path, owner: Owner) -> Request | None:
                     status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
                     selector.unregister(child.ended)
                     os.close(child.ended)
-                    if child.client in selector.get_map():
+                    if child.client.fileno() >= 0:
                         selector.unregister(child.client)
                         child.client.sendall(str(status).encode())
                         child.client.close()

@@ -289,7 +289,7 @@ def test_two_temporary_servers_at_once(fresh: Path, done: Path, tmp_path: Path) 
 
 def test_nothing_to_do_starts_no_server(done: Path, tmp_path: Path) -> None:
     home = tmp_path / "prefect"
-    answer = genai(done, "run", PREFECT_HOME=str(home), PYTHONPROFILEIMPORTTIME="1")
+    answer = genai(done, "run", PREFECT_HOME=str(home), PYTHONPROFILEIMPORTTIME="1", forked=False)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout == "5 stages: 5 to keep\n"
     imported = {line.rpartition("|")[2].strip() for line in answer.stderr.splitlines()}
