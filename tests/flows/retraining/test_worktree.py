@@ -64,5 +64,5 @@ def test_a_full_disk_and_nobody_known_to_git(done: Path, monkeypatch: pytest.Mon
     monkeypatch.undo()
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10, 10, 0))
-    with pytest.raises(RetrainError, match=r"0\.0 GB free, a retraining may write .*Free some space"):
+    with pytest.raises(RetrainError, match=r"0\.0 GB free; a retraining may write .*Free some space"):
         check_can_start(done, start)
