@@ -32,7 +32,11 @@ def test_list_of_a_removal_request(run, workspace):
     assert len(files_in(workspace / "data/raw/set")) == 24
     lines = run(*arguments)
     assert lines[:2] == ["data/raw/set: 11 images removed, 13 left", "  set/hat/01-003.png"]
-    assert lines[-2:] == ["  and 1 more", "names and patterns without a match: 1, first none.png"]
+    assert lines[-3:] == [
+        "  and 1 more",
+        "names and patterns without a match: 1, first none.png",
+        "data/raw: 13 images in total",
+    ]
     assert len(files_in(workspace / "data/raw/set")) == 13
 
 
