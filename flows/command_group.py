@@ -33,7 +33,7 @@ class Commands(click.Group):
             _accept_workspace(command)
             self.add_command(command, name)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         width = max(len(name) for names in self._sections.values() for name in names)
         for title, names in self._sections.items():
             with formatter.section(title):

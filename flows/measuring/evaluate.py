@@ -107,5 +107,5 @@ def _absolute(place: str) -> str:
 
 def _torch_hub() -> Path:
     """As torch.hub.get_dir, which needs torch."""
-    home = os.environ.get("TORCH_HOME", os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch"))
-    return Path(home).expanduser() / "hub"
+    caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
+    return Path(os.environ.get("TORCH_HOME", caches / "torch")).expanduser() / "hub"

@@ -12,7 +12,9 @@ from flows.json_output import json_option, print_json
 @click.argument("images", required=False)
 @click.option("--against", help="The real images, in any of the same formats.")
 @click.option(
-    "--split", type=click.Choice(["train", "test"]), help="Split of the real images.  [default: all; train of a dataset]"
+    "--split",
+    type=click.Choice(["train", "test"]),
+    help="Split of the real images.  [default: all; train of a dataset]",
 )
 @click.option(
     "--extractor", type=click.Choice(["project", "inception"]), help="[default: the project's, if there is one]"
@@ -35,9 +37,10 @@ def evaluate(
     selfcheck: bool,
     as_json: bool,
 ) -> None:
-    """Measure IMAGES from any tool against real images: FD, KID, precision, recall and more, with intervals.
+    """Measure IMAGES from any tool against real images.
 
-    Both are folders, archives, .npy, .npz, IDX, Parquet or prepared datasets, of one size. See docs/evaluation.md.
+    Prints FD, KID, precision, recall and more, with intervals. Both are folders, archives, .npy, .npz, IDX, Parquet or
+    prepared datasets, of one size. See docs/evaluation.md.
     """
     from flows.measuring.evaluate import Request, check, evaluate, evaluate_to_json
 

@@ -96,7 +96,7 @@ def _retrain(root: Path, situation: Situation, *, asked: bool, action: Action | 
     decision = known or decision_of(facts, situation.config.retrain, action=action, goes_on=goes_on)
     publish_decision(situation, facts, decision, gaps)
     if plan_only:
-        return Completed(name="Planned", message=decision.sentence)
+        return Completed(name="Planned", message=decision.sentence, data=decision)
     if decision.action == "skip":
         if work is not None:
             close_checkout(root, work.tree, work.purpose.base)
