@@ -25,7 +25,7 @@ def comparable(workspace: Path) -> Iterable[str]:
 @json_option
 @click.pass_obj
 def compare(workspace: Path, a: str, b: str, out: Path | None, as_json: bool) -> None:
-    """Compare models A and B, and say whether they differ by more than noise.
+    """Compare models A and B: do they differ by more than noise?
 
     Both generate images from the same seeds. A and B are model folders, models of this workspace (gan, finetuned,
     candidate), prod, registered versions, or git revisions, whose candidate comes from DVC's cache. This workspace's

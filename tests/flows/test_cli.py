@@ -142,7 +142,7 @@ def test_the_help_has_sections_and_fits(tmp_path: Path) -> None:
     assert [line for line in text.splitlines() if line in sections] == sections
     listed = re.findall(r"^  ([a-z]+) +[A-Z]", text, re.MULTILINE)
     assert sorted(listed) == sorted(main.commands)
-    assert "..." not in text
+    assert not [line for line in text.splitlines() if line.startswith("  ") and line.endswith("...")]
 
 
 @pytest.mark.parametrize("before", [True, False])

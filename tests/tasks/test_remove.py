@@ -56,7 +56,9 @@ def test_all_and_some_is_a_contradiction(more, run, workspace):
 
 
 def test_all_of_it(run, workspace):
-    assert run("--all", "set")[0] == "data/raw/set: 24 images removed, none left: the folder is removed"
+    lines = run("--all", "set")
+    assert lines[0] == "data/raw/set: 24 images removed, none left: the folder is removed"
+    assert lines[-1] == "data/raw: 0 images in total"
     assert not list((workspace / "data/raw").iterdir())
 
 

@@ -12,6 +12,9 @@ def count_raw_images(raw: Path, indexes: Path | None = None) -> int:
 
     indexes: folder of the pack indexes; without it each pack's headers are read. Raises NotADirectoryError or OSError.
     """
-    found = find_images(raw, is_pack)
+    try:
+        found = find_images(raw, is_pack)
+    except ValueError:  # no image is left
+        return 0
     packs = (indexed_pack(raw / path, indexes)[0] for path in found.packs)
     return len(found.files) + sum(len(pack.names) for pack in packs if pack.damage is None)

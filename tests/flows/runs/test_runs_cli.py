@@ -130,7 +130,7 @@ def test_a_resumed_run_counts_from_its_resumption(workspace: Path) -> None:
         Recorder(folder, replace(RECORD, resumed=resumed))
         assert re.match(rf"run {RECORD.id}: running for 3 min \d+ s \(", said(workspace, "status"))
         shown = said(workspace, "runs", "show", "ab12").splitlines()[1]
-    assert re.fullmatch(r"began [-\d]+ [:\d]+, resumed [-\d]+ [:\d]+", shown)
+    assert re.fullmatch(r"started [-\d]+ [:\d]+, resumed [-\d]+ [:\d]+", shown)
 
 
 def test_a_completed_run_is_not_resumed(workspace: Path) -> None:
@@ -155,7 +155,7 @@ def test_what_is_running_and_how_far_it_is(workspace: Path, inside: str) -> None
         assert re.fullmatch(r"  train@gan: for 2 h \d+ min, work 3/10 steps  1/s  7 s left", third)
         (known,) = json.loads(said(root, "status", "--json"))
         assert known["progress"] == {"train@gan": {**state, "figures": {}}}
-    assert said(root, "status").splitlines()[-1] == f"the last run, {RECORD.id}: killed"
+    assert said(root, "status").splitlines()[-1] == f"last run {RECORD.id}: killed"
 
 
 def test_a_part_of_a_retraining(workspace: Path) -> None:
@@ -198,7 +198,7 @@ def test_logs(workspace: Path) -> None:
     os.utime(log_file(folder, "prepare"), (1, 1))
     assert said(workspace, "logs", "prepare") == "one\n  two\n"
     assert said(workspace, "logs").split() == ["prepare", "one", "prepare", "two", "train@gan", "three"]
-    assert "has no log of 'nothing'; there are: prepare, train@gan" in said(workspace, "logs", "nothing", status=2)
+    assert "has no log of 'nothing'; it has logs of: prepare, train@gan" in said(workspace, "logs", "nothing", status=2)
     log_file(folder, "train@vae").write_text("four\n")
     os.utime(log_file(folder, "train@gan"), (2, 2))
     assert said(workspace, "logs", "train").split() == ["train@gan", "three", "train@vae", "four"]
