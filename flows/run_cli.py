@@ -1,41 +1,94 @@
-"""The commands `genai run` and `genai runs resume`. They start the run before they load Prefect."""
+"""The commands `genai plan`, `genai run` and `genai runs resume`. A run starts before Prefect is loaded."""
 
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from flows.runs.terminal import headline, print_results, quiet_prefect, run_flow
+from flows.completion import completing, stage_names
+from flows.json_output import json_option, print_json
+from flows.runs.cli import resumable_runs
+from flows.runs.terminal import headline, print_results, quiet_prefect, run_flow, run_values
+
+if TYPE_CHECKING:
+    from flows.plan import Plan
+
+MOST_REASONS = 3
+COLOURS = {"run": "green", "restore": "cyan", "keep": None}
+
+_STAGES = click.argument("stages", nargs=-1, shell_complete=completing(stage_names))
 
 
 @click.command()
-@click.argument("stages", nargs=-1)
+@_STAGES
+@json_option
 @click.pass_obj
-def run(workspace: Path, stages: tuple[str, ...]) -> None:
-    """Bring STAGES and all that they depend on up to date (default: the whole pipeline).
+def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
+    """Show what `genai run STAGES` would do with each stage, and why.
 
-    A name such as `train` stands for all its branches (train@gan ...). Reports to the Prefect server in PREFECT_API_URL
-    or the active profile, else to a temporary one. What is up to date is not run again; what failed goes on.
+    Changes nothing in the checkout. DVC caches the hashes that it computes, in its own folders.
+    """
+    result = _planned(workspace, stages)
+    if as_json:
+        print_json([{"stage": s.stage, "action": s.action, "reasons": list(s.reasons)} for s in result.stages])
+        return
+    width = max(len(entry.stage) for entry in result.stages)
+    for entry in result.stages:
+        shown = list(entry.reasons[:MOST_REASONS])
+        if len(entry.reasons) > MOST_REASONS:
+            shown.append(f"and {len(entry.reasons) - MOST_REASONS} more (--json lists all)")
+        action = click.style(entry.action.ljust(8 if shown else 0), fg=COLOURS[entry.action])
+        reasons = f"\n{'':<{width + 11}}".join(shown)
+        click.echo(f"{entry.stage:<{width}}  {action}{' ' if shown else ''}{reasons}")
+    for line in result.replaced:
+        click.echo(click.style(line, fg="yellow"))
+    click.echo(headline(result))
+
+
+@click.command()
+@_STAGES
+@json_option
+@click.pass_obj
+def run(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
+    """Bring STAGES and all that they depend on up to date.
+
+    Default: the whole pipeline. A name such as `train` stands for all its branches (train@gan ...). The run reports to
+    the Prefect server in PREFECT_API_URL or in the active profile, otherwise to a temporary one. Stages that are up to
+    date are kept. Interrupted trainings resume from their checkpoints.
     """
     if sys.stderr.isatty():  # a person may be editing, and DVC takes a second to load
-        click.echo("edits are part of this run until it prints `run ID works on a snapshot`", err=True)
-    sys.exit(_run(workspace, stages))
+        click.echo("until it prints `run ID works on a snapshot`, your edits become part of this run", err=True)
+    sys.exit(_run(workspace, stages, as_json=as_json))
 
 
 @click.command()
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=completing(resumable_runs))
+@json_option
 @click.pass_obj
-def resume(workspace: Path, run_id: str) -> None:
-    """Go on with a run that did not complete, on its own snapshot: finished stages come from the cache, trainings go on
-    from checkpoints.
+def resume(workspace: Path, run_id: str, as_json: bool) -> None:
+    """Resume a run that did not complete, on its own snapshot.
 
-    Results reach this checkout where its inputs are still those of the run. The end of an ID is enough.
+    Finished stages come from the cache, and trainings resume from checkpoints. A result reaches this checkout if the
+    stage's inputs are still the same. The end of an ID is enough.
     """
-    sys.exit(_run(workspace, (), run_id))
+    sys.exit(_run(workspace, (), run_id, as_json=as_json))
 
 
-def _run(workspace: Path, stages: tuple[str, ...], resume: str | None = None) -> int:
+def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
+    from flows.interrupts import deferred_interrupt
+
+    with deferred_interrupt():
+        from flows.plan import plan_of
+        from flows.workspace import check_lock_file, checked_config
+
+    checked_config(workspace)
+    check_lock_file(workspace)
+    return plan_of(workspace, stages)
+
+
+def _run(workspace: Path, stages: tuple[str, ...], resume: str | None = None, *, as_json: bool) -> int:
     """Run, or resume a run, and return the exit status. Raises GenaiError if the run cannot start."""
     from flows.interrupts import deferred_interrupt
 
@@ -44,7 +97,7 @@ def _run(workspace: Path, stages: tuple[str, ...], resume: str | None = None) ->
         from flows.services.server import configured_server, ensure_prefect_api
         from flows.view import line_view
 
-    server = configured_server()  # first: without its server a run does not start, and nothing is written
+    server = configured_server()  # first: if its server does not answer, a run does not start and writes nothing
     with ExitStack() as stack:
         with line_view() as view:
             begun = stack.enter_context(begin(workspace, stages, resume, _warn))
@@ -55,10 +108,12 @@ def _run(workspace: Path, stages: tuple[str, ...], resume: str | None = None) ->
                 view.note(line)
         if begun.started is None and server is None:
             print_results(workspace, plan)
+            if as_json:
+                print_json(run_values(workspace, plan))
             return 0
         quiet_prefect()
         ensure_prefect_api()
-        return run_flow(begun, resume)
+        return run_flow(begun, resume, as_json=as_json)
 
 
 def _warn(message: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from genai_core.config import NEEDS_A_PERSON, PARAMS_FILE, load_config
 from genai_core.data.ingest.add import Added, add_source
+from genai_core.data.raw.count import count_raw_images
 from genai_core.data.raw.source_json import Origin
 
 # Every image and label that the last `genai data add` skipped.
@@ -49,6 +50,7 @@ def main() -> None:
         sys.exit(NEEDS_A_PERSON)
     _write_left_out(added)
     print("\n".join(summary(added, arguments.into)))
+    print(f"{arguments.into}: {count_raw_images(arguments.into, PACK_INDEXES):,} images in total")
 
 
 def summary(added: Added, into: Path) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from genai_core.config import NEEDS_A_PERSON
 from genai_core.data.ingest.remove import Removed, remove_images
+from genai_core.data.raw.count import count_raw_images
 from tasks.ingest import PACK_INDEXES
 
 PREPARE_MEMORY = Path(".genai/cache/prepare")  # as in tasks/prepare.py, which imports too much for this task
@@ -44,6 +45,8 @@ def main() -> None:
         print(f"remove: {error}", file=sys.stderr)
         sys.exit(NEEDS_A_PERSON)
     print("\n".join(summary(removed, arguments.raw / arguments.name, dry_run=arguments.dry_run)))
+    if not arguments.dry_run:
+        print(f"{arguments.raw}: {count_raw_images(arguments.raw, PACK_INDEXES):,} images in total")
 
 
 def summary(removed: Removed, folder: Path, *, dry_run: bool) -> list[str]:

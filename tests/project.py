@@ -16,6 +16,7 @@ from tests.test_rooms import ROOT
 SMALL_TRAINING = {"total_images": 1_280, "batch_images": 64, "warmup_images": 128, "ema_halflife_images": 128}
 SMALL = {
     "data": {"image_size": 8},
+    "augment": {"expand": 1.1},
     "extractor": {"width": 8, "feature_dim": 16, "total_images": 3_000, "batch_images": 64},
     "models": {
         "diffusion": {"network": {"width": 16}, "training": SMALL_TRAINING, "sampling": {"steps": 4}},

@@ -1,6 +1,5 @@
-"""`genai data status`, `diff`, `push`, `pull` and `verify`: what the commands print."""
+"""The commands `genai data add`, `remove`, `status`, `diff`, `push`, `pull` and `verify`."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,96 +9,155 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flows.json_output import json_option, print_json
+
 if TYPE_CHECKING:
+    from flows.data.add import DataVersion
     from flows.data.objects import OnProgress
 
 EXIT_FAILED = 1
 SHOWN_FAULTS = 20
 
 _REMOTE = click.option("-r", "--remote", metavar="NAME", help="The DVC remote.  [default: DVC's default remote]")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON; docs/data.md describes the keys.")
 
 
-@click.command()
+@click.group()
+def data() -> None:
+    """Add, remove, compare and share the images."""
+
+
+@data.command()
+@click.argument("source")
+@click.option("--as", "name", help="Name of the folder below data/raw.  [default: the source's name]")
+@click.option(
+    "--split-from-folders", is_flag=True, help="Keep the source's split (folders train and test, or similar)."
+)
+@click.pass_obj
+def add(workspace: Path, source: str, name: str | None, split_from_folders: bool) -> None:
+    """Pack the images of SOURCE into data/raw and track them with DVC.
+
+    SOURCE is a folder (class subfolders, or flat, with or without a CSV, JSONL or Parquet table of labels), a zip, tar
+    or tar.gz of one, IDX files, .npy or .npz, CIFAR's batches, a Parquet dataset with images, a WebDataset tar,
+    builtin:digits, or an address: https://, s3:// ..., dvc://REPOSITORY#PATH. A second call appends. See docs/data.md.
+    """
+    from flows.data.add import add
+
+    _print_version(add(workspace, source, name, split_from_folders=split_from_folders))
+
+
+@data.command()
+@click.argument("name")
+@click.argument("patterns", nargs=-1)
+@click.option(
+    "--list",
+    "list_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with one name or glob per line.",
+)
+@click.option("--all", "takes_all", is_flag=True, help="Remove all of NAME; without patterns.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be removed.")
+@click.pass_obj
+def remove(
+    workspace: Path, name: str, patterns: tuple[str, ...], list_file: Path | None, takes_all: bool, dry_run: bool
+) -> None:
+    """Remove images from data/raw/NAME, and track the rest with DVC.
+
+    PATTERNS are names as the manifest has them, CLASS/file, or globs: 'hat/*' is a class ('*' also matches slashes).
+    --list names a file with one per line. Older versions stay in DVC's cache.
+    """
+    from flows.data.add import remove
+
+    if takes_all and (patterns or list_file):
+        raise click.UsageError("--all removes all of NAME: use either --all, or patterns, or --list")
+    version = remove(workspace, name, None if takes_all else patterns, list_file=list_file, dry_run=dry_run)
+    if version:
+        _print_version(version)
+
+
+@data.command()
 @_REMOTE
-@_JSON
+@json_option
 @click.pass_obj
 def status(workspace: Path, remote: str | None, as_json: bool) -> None:
-    """Say what data there is: sources, versions, counts, and what is not tracked, committed, prepared or pushed yet."""
+    """Show the data: sources, versions, counts, and what is not tracked, committed, prepared or pushed yet."""
     from flows.data.status import status as look
     from flows.data.view import show, status_parts
 
     found = look(workspace, remote=remote)
     if as_json:
-        click.echo(json.dumps({**asdict(found), "is_committed": found.is_committed}, indent=2))
+        print_json({**asdict(found), "is_committed": found.is_committed})
     else:
         show(status_parts(found))
 
 
-@click.command()
+@data.command()
 @click.argument("before", metavar="[A]", default="HEAD")
 @click.argument("after", metavar="[B]", required=False)
-@click.option("--distance/--no-distance", default=True, help="Measure how far the new images are from the old ones.")
+@click.option(
+    "--distance/--no-distance", default=True, help="Measure the distance of the new images from the old ones."
+)
 @_REMOTE
-@_JSON
+@json_option
 @click.pass_obj
 def diff(workspace: Path, before: str, after: str | None, distance: bool, remote: str | None, as_json: bool) -> None:
-    """Compare two versions of the data: what was added, removed, relabelled, the class balance, the new ones' distance.
+    """Compare two versions of the data.
 
-    A and B are git revisions, or the head of a version of the data: the hash that `data add` prints, or a fingerprint.
-    A is HEAD by default, B the working tree.
+    Shows which images were added, removed and relabelled, the class balance, and the distance of the new images.
+
+    A and B are git revisions, or the first digits of a data version: the hash that `data add` prints, or a fingerprint.
+    A defaults to HEAD, B to the working tree.
     """
     from flows.data import diff as data_diff
     from flows.data.view import diff_parts, show
 
     found = data_diff.diff(workspace, before, after, distance=distance, remote=remote)
     if as_json:
-        click.echo(json.dumps(data_diff.as_json(found), indent=2))
+        print_json(data_diff.as_json(found))
     else:
         show(diff_parts(found))
 
 
-@click.command()
+@data.command()
 @_REMOTE
 @click.option(
     "--to",
     "location",
     metavar="LOCATION",
-    help="A folder or an address (s3://BUCKET/PATH): make it the default remote, then push.",
+    help="A folder or an address (s3://BUCKET/PATH) to make the default remote before the push.",
 )
-@click.option("--content", is_flag=True, help="Read what is there already, and send again what is damaged.")
-@click.option("--run-cache", is_flag=True, help="Send the outputs of earlier runs, too.")
+@click.option("--content", is_flag=True, help="Read what the remote has, and send damaged objects again.")
+@click.option("--run-cache", is_flag=True, help="Also send the outputs of earlier runs.")
 @click.pass_obj
 def push(workspace: Path, remote: str | None, location: str | None, content: bool, run_cache: bool) -> None:
-    """Send the data and the pipeline's outputs to a DVC remote, and check that all of it is there.
+    """Send the data and the pipeline's outputs to a DVC remote, and verify them there.
 
-    What is sent is what data/raw.dvc and dvc.lock name. A push that was interrupted is simply given again.
+    Sends what data/raw.dvc and dvc.lock name. If a push was interrupted, run it again.
     """
     from flows.data import remote as remotes
     from flows.data.stores import add_default_remote
 
     if location is not None:
         if remote is not None:
-            raise click.UsageError("--to adds the default remote, -r chooses another one: give one of them")
+            raise click.UsageError("--to sets the default remote, -r chooses another one: use one of them")
         if add_default_remote(workspace, location):
-            click.echo("the address has a secret: .dvc/config.local, which git ignores, has it; .dvc/config has it not")
+            click.echo("the address contains a secret: it is written to .dvc/config.local only, which git ignores")
     with _bar("send") as on_progress:
         done = remotes.push(workspace, remote, content=content, run_cache=run_cache, on_progress=on_progress)
     click.echo(
-        f"{done.address}: all {done.objects:,} objects are there; "
-        f"{done.sent:,} were sent ({done.sent_bytes / 1e6:,.1f} MB)"
-        + (f", and {done.runs:,} entries of the run-cache" if run_cache else "")
+        f"{done.address}: {done.sent:,} objects sent ({done.sent_bytes / 1e6:,.1f} MB); "
+        f"the remote now has all {done.objects:,}"
+        + (f" and {done.runs:,} entries of the run-cache" if run_cache else "")
     )
 
 
-@click.command()
+@data.command()
 @_REMOTE
-@click.option("--run-cache", is_flag=True, help="Fetch the outputs of earlier runs, too.")
+@click.option("--run-cache", is_flag=True, help="Also fetch the outputs of earlier runs.")
 @click.pass_obj
 def pull(workspace: Path, remote: str | None, run_cache: bool) -> None:
     """Fetch the data and the pipeline's outputs of this revision from a DVC remote, and check them out.
 
-    Everything that comes is compared with its hash before it is taken over. What the remote does not have is listed.
+    Verifies the hash of each object before it enters the cache. Lists what the remote lacks, with exit status 1.
     """
     from flows.data import remote as remotes
     from flows.data.objects import describe_faults
@@ -109,23 +167,23 @@ def pull(workspace: Path, remote: str | None, run_cache: bool) -> None:
     click.echo(
         f"{done.address}: {done.fetched:,} of {done.objects:,} objects fetched ({done.fetched_bytes / 1e6:,.1f} MB)"
     )
-    click.echo(f"changed here: {', '.join(done.changed) or 'nothing'}")
+    click.echo(f"changed in this checkout: {', '.join(done.changed) or 'nothing'}")
     if done.missing:
         click.echo(click.style(f"not at the remote: {describe_faults(done.missing)}", fg="red"), err=True)
         sys.exit(EXIT_FAILED)
 
 
-@click.command()
+@data.command()
 @_REMOTE
 @click.option("--content", is_flag=True, help="Read every object at the remote and compare its hash.")
-@click.option("--rev", "revision", metavar="REV", help="A git revision instead of the working tree.")
-@click.option("--all-commits", is_flag=True, help="All commits instead of the working tree.")
-@_JSON
+@click.option("--rev", "revision", metavar="REV", help="Check a git revision instead of the working tree.")
+@click.option("--all-commits", is_flag=True, help="Check all commits instead of the working tree.")
+@json_option
 @click.pass_obj
 def verify(
     workspace: Path, remote: str | None, content: bool, revision: str | None, all_commits: bool, as_json: bool
 ) -> None:
-    """Check that a DVC remote holds every object that this revision needs. Changes nothing; exit status 1 if not."""
+    """Check that a DVC remote has every object that this revision needs. Exit status 1 if not. Changes nothing."""
     from flows.data import remote as remotes
 
     with _bar("read") as on_progress:
@@ -133,28 +191,33 @@ def verify(
             workspace, remote, content=content, revision=revision, all_commits=all_commits, on_progress=on_progress
         )
     if as_json:
-        click.echo(json.dumps({**asdict(found), "content_read": content}, indent=2))
+        print_json({**asdict(found), "content_read": content})
     elif found.faults:
         click.echo(
-            click.style(f"{found.address}: {len(found.faults):,} of {found.objects:,} objects are not right:", fg="red")
+            click.style(
+                f"{found.address}: {len(found.faults):,} of {found.objects:,} objects are missing or damaged:", fg="red"
+            )
         )
         for fault in found.faults[:SHOWN_FAULTS]:
             click.echo(f"  {fault.path} ({fault.oid}): {fault.what}")
         if len(found.faults) > SHOWN_FAULTS:
             click.echo(f"  and {len(found.faults) - SHOWN_FAULTS:,} more (--json lists all)")
-        click.echo(
-            "genai data push" + (" --content" if content else "") + " sends them again from where they are whole"
-        )
+        again = "genai data push" + (" --content" if content else "")
+        click.echo(f"run `{again}` on a machine whose DVC cache has them")
     else:
-        how = "read and compared" if content else "there, by size (--content reads them)"
-        click.echo(f"{found.address}: all {found.objects:,} objects are {how} ({found.size_bytes / 1e6:,.1f} MB)")
+        how = "have the right hash" if content else "are there and have the right size (--content compares hashes)"
+        click.echo(f"{found.address}: all {found.objects:,} objects {how}, {found.size_bytes / 1e6:,.1f} MB in total")
     if found.faults:
         sys.exit(EXIT_FAILED)
 
 
+def _print_version(version: "DataVersion") -> None:
+    click.echo(f"data/raw is now version {version.md5} ({version.size_bytes / 1e6:,.1f} MB)")
+
+
 @contextmanager
 def _bar(verb: str) -> Iterator["OnProgress"]:
-    """A bar on a terminal; nothing elsewhere, nor while there is nothing to do."""
+    """Show a progress bar on a terminal once there is something to do."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

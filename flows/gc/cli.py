@@ -6,13 +6,13 @@ import click
 
 
 @click.command("gc")
-@click.option("--dry-run", is_flag=True, help="Only say what would be freed.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be freed.")
 @click.pass_obj
 def gc(workspace: Path, dry_run: bool) -> None:
-    """Free what nothing needs any more, of DVC's cache and of what killed commands left; safe beside a run.
+    """Delete what DVC's cache no longer needs. Safe during a run.
 
-    What production, every version in the registry, runs, tags, the ends of branches and all checkouts name stays, as
-    do the stages that an interrupted run would restore. Remotes are not touched.
+    Also deletes what killed commands left. Keeps what production, registered versions, runs, tags, branch heads and all
+    checkouts use, and the stages that an interrupted run would restore. Does not touch remotes.
     """
     from flows.interrupts import deferred_interrupt
 
@@ -27,7 +27,7 @@ def gc(workspace: Path, dry_run: bool) -> None:
         click.echo(f"{entry.kind:<{width}}  {_files(entry.files):>15}  {_size(entry.size_bytes):>15}")
     files, size = sum(entry.files for entry in found.freed), sum(entry.size_bytes for entry in found.freed)
     done = f"{'would free' if dry_run else 'freed'} {_files(files)}, {_size(size)}" if files else "nothing to free"
-    click.echo(f"{done}; {_files(found.kept_files)}, {_size(found.kept_bytes)} stay, needed by {found.needed_by}")
+    click.echo(f"{done}; kept {_files(found.kept_files)}, {_size(found.kept_bytes)}, needed by {found.needed_by}")
 
 
 def _files(count: int) -> str:

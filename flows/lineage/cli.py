@@ -1,12 +1,15 @@
-"""The command `genai lineage`: where a thing comes from, what became of it, and who saw an image."""
+"""The command `genai lineage`: what a thing was made from, what was made from it, and which models saw an image."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from flows.completion import completing
+from flows.json_output import json_option, print_json
+from flows.registry.cli import version_names
 
 if TYPE_CHECKING:
     from flows.lineage.node import Node
@@ -17,16 +20,16 @@ DIGITS = 12
 
 
 @click.command()
-@click.argument("thing", required=False)
+@click.argument("thing", required=False, shell_complete=completing(version_names))
 @click.option(
-    "--saw", metavar="IMAGE", help="Which models were trained on this image: a file, or its name in data/raw."
+    "--saw", metavar="IMAGE", help="List the models that were trained on this image: a file, or its name in data/raw."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_obj
 def lineage(workspace: Path, thing: str | None, saw: str | None, as_json: bool) -> None:
-    """Where THING comes from, and what became of it.
+    """Show what THING was made from, and what was made from it.
 
-    THING is a generated image (a file, a tar's member as images-00000.tar:000001.png, or the sha256 of one), a model
+    THING is a generated image (a file, a tar member such as images-00000.tar:000001.png, or a sha256), a model
     (a version, prod, a folder, the sha256 of its weights) or a dataset (a folder, a fingerprint, a hash of DVC's).
     """
     if (thing is None) == (saw is None):
@@ -36,7 +39,7 @@ def lineage(workspace: Path, thing: str | None, saw: str | None, as_json: bool) 
             from flows.lineage.sightings import sightings
 
             seen = sightings(workspace, answers.history, answers, saw)
-            click.echo(json.dumps(seen.values(), indent=2)) if as_json else _print_sightings(seen, saw)
+            print_json(seen.values()) if as_json else _print_sightings(seen, saw)
             return
         from flows.lineage.node import Node
 
@@ -46,14 +49,13 @@ def lineage(workspace: Path, thing: str | None, saw: str | None, as_json: bool) 
         made_of = found if isinstance(found, Node) else answers.made_of(found)
         became = None if isinstance(found, Node) else answers.became(found)
     if as_json:
-        values = {"made_of": made_of.values(), "became": became.values() if became else None, "note": note}
-        click.echo(json.dumps(values, indent=2))
+        print_json({"made_of": made_of.values(), "became": became.values() if became else None, "note": note})
         return
     if note:
         click.echo(f"note: {note}", err=True)
     _tree(made_of)
     if became and became.links:
-        click.echo("\nwhat became of it:")
+        click.echo("\nmade from it:")
         _tree(became)
 
 
@@ -70,7 +72,7 @@ def _opened(workspace: Path) -> "Iterator[Lineage]":
 
 
 def _tree(node: "Node", first: str = "", rest: str = "", shown: "set[tuple[str, str]] | None" = None) -> None:
-    """A node, what is known of it, and its neighbours below it; what was shown is named only."""
+    """Print a node, its facts, and its neighbours below it. A node that was printed before is only named."""
     shown = set() if shown is None else shown
     key = (node.name, str(node.facts.get("md5", "")))
     click.echo(f"{first}{node.kind} {click.style(node.name, bold=True)}{'  (as above)' if key in shown else ''}")
@@ -100,7 +102,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"fingerprint {facts['fingerprint'][:DIGITS]}, images: {counts}"
     if "drawn_from" in facts:
         commit = f", commit {facts['commit'][:DIGITS]}" if "commit" in facts else ""
-        yield f"drawn from production {facts['drawn_from']} at {facts['drawn_at'][:19]}{commit}"
+        yield f"generated from production {facts['drawn_from']} at {facts['drawn_at'][:19]}{commit}"
         yield f"{facts['images']:,} images from seed {facts['first_seed']}, weights {facts['model'][:DIGITS]}"
     if "stage" in facts:
         values = ", ".join(f"{name}={value}" for name, value in _flat(facts["parameters"]))
@@ -108,11 +110,11 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
         if values:
             yield f"parameters: {values if len(values) <= 160 else values[:160] + ' ... (--json has all)'}"
     if "md5" in facts:
-        commit = ", no commit holds exactly this code and these parameters" if "stage" in facts else ""
+        commit = ", no commit has exactly this code and these parameters" if "stage" in facts else ""
         if "commit" in facts:
             commit = f", commit {facts['commit'][:DIGITS]} ({facts['committed']})"
         file = "dvc.lock" if "stage" in facts else ".dvc file"
-        recorded = "" if facts.get("recorded", True) else f"; not committed: the {file} of no branch or tag has it"
+        recorded = "" if facts.get("recorded", True) else f"; not committed: no branch or tag has this {file}"
         yield f"data {facts['md5'][:DIGITS]}{commit}{recorded}"
 
 
@@ -126,18 +128,18 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def _print_sightings(seen: "Sightings", image: str) -> None:
     trained = [entry for entry in seen.datasets if entry.trained]
-    by_name = "" if Path(image).is_file() else " (no file here, looked up by its name)"
+    by_name = "" if Path(image).is_file() else " (not a file here; looked up by name)"
     click.echo(
         f"{image}{by_name}: in the train split of {len(trained)} of {len(seen.datasets)} versions of the dataset"
     )
     for entry in seen.datasets:
         name = f"  dataset {str(entry.dataset.facts.get('fingerprint', entry.dataset.facts['md5']))[:DIGITS]}: "
         if entry.found is None:
-            click.echo(f"{name}cannot be told, its data is neither in DVC's cache nor at its remote")
+            click.echo(f"{name}unknown, because its data is neither in DVC's cache nor at the remote")
         places = [f"{place['split']} {place['source']} {place['reason']}".strip() for place in entry.found or []]
         if entry.found is not None:
             click.echo(f"{name}{'; '.join(places) or 'not in it'}{f' ({entry.note})' if entry.note else ''}")
-    for title, nodes in (("models trained on it", seen.models), ("images drawn by them", seen.batches)):
+    for title, nodes in (("models trained on it", seen.models), ("images generated by them", seen.batches)):
         click.echo(f"{title}: {'none' if not nodes else ''}")
         for node in nodes:
             lines = list(_lines(node.facts))

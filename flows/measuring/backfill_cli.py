@@ -3,28 +3,32 @@
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from flows.json_output import json_option, print_json
+
 
 @click.command()
-@click.option("--revisions", required=True, metavar="A..B", help="Git revisions, as for git log; A itself counts too.")
-@click.option("--retrain", is_flag=True, help="Train on each version, instead of measuring production on each.")
+@click.option("--revisions", required=True, metavar="A..B", help="Git revisions, as for git log, but including A.")
+@click.option("--retrain", is_flag=True, help="Train on each version instead of measuring production on each.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("backfill"),
     show_default=True,
-    help="A folder of the checkout: quality.csv, quality.png and quality.html.",
+    help="Folder in the checkout for quality.csv, quality.png and quality.html.",
 )
+@json_option
 @click.pass_obj
-def backfill(workspace: Path, revisions: str, retrain: bool, out: Path) -> None:
-    """Quality against data version: for every version of the data in A..B, in checkouts of their own.
+def backfill(workspace: Path, revisions: str, retrain: bool, out: Path, as_json: bool) -> None:
+    """Measure quality on each version of the data in A..B.
 
-    Without --retrain: production's images against each version's test images. With it: the pipeline, with today's code
-    and parameters, on each version; all candidates against the newest version's test images. What is done is kept, so
-    that a backfill that was interrupted goes on from there.
+    Each version has its own checkout. Without --retrain: measures production's images against each version's test
+    images. With it: runs the pipeline, with today's code and parameters, on each version, and measures all candidates
+    against the newest version's test images. An interrupted backfill continues where it stopped.
     """
     from flows.services.server import ensure_prefect_api
 
@@ -32,13 +36,17 @@ def backfill(workspace: Path, revisions: str, retrain: bool, out: Path) -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     from flows.data.versions import data_versions
 
-    data_versions(workspace, revisions)  # before a server is started: it may be a slip of the pen
+    data_versions(workspace, revisions)  # before a server starts: a mistyped revision fails at once
     ensure_prefect_api()
     from flows.measuring.backfill import backfill as flow
-    from flows.measuring.backfill_table import show
+    from flows.measuring.backfill_table import read_table, show
 
     state = flow(str(workspace), revisions, retrain=retrain, out=str(out), return_state=True)
     show(workspace / out, click.echo)
-    if not state.is_completed():
-        click.echo(click.style(f"{state.message}; give the command again to go on", fg="red"), err=True)
+    error = None if state.is_completed() else f"{state.message}; run the command again to continue"
+    if as_json:
+        values = {"out": str(workspace / out), "versions": [asdict(row) for row in read_table(workspace / out)]}
+        print_json({**values, **({"error": error} if error else {})})
+    if error:
+        click.echo(click.style(error, fg="red"), err=True)
         sys.exit(128 + signal.SIGINT if state.is_cancelled() else 1)

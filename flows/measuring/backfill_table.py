@@ -1,4 +1,4 @@
-"""What a backfill has measured: a file a version, so that one that was ended goes on; the table of all."""
+"""Results of a backfill: one file per data version, so that an interrupted backfill continues, and one table."""
 
 import csv
 import hashlib
@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import get_type_hints
 
 from flows.json_file import write_json
 
@@ -16,7 +17,7 @@ TABLE = "quality.csv"
 
 @dataclass(frozen=True)
 class Row:
-    """What one version of the data came to. tested_on: whose test images the model was measured against."""
+    """The result of one data version. tested_on: the version whose test images the model was measured against."""
 
     data: str  # DVC's hash of data/raw
     commit: str
@@ -32,12 +33,12 @@ class Row:
 
 
 def place_of(root: Path, code: str, subject: str) -> Path:
-    """Where the results of this code and subject are kept: other code may measure otherwise."""
+    """Return the folder for results of this code and subject. Other code may give other results."""
     return root / BACKFILLS / hashlib.sha256(f"{code} {subject}".encode()).hexdigest()[:12]
 
 
 def done(place: Path, raw: str) -> Row | None:
-    """The result of a version, if it is there whole."""
+    """Return the result of a version, or None if there is no complete one."""
     try:
         return Row(**json.loads((place / f"{raw}.json").read_text()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -45,11 +46,12 @@ def done(place: Path, raw: str) -> Row | None:
 
 
 def keep(place: Path, row: Row) -> None:
+    """Write the result of a version."""
     write_json(place / f"{row.data}.json", asdict(row))
 
 
 def write_table(out: Path, rows: Sequence[Row]) -> None:
-    """quality.csv, a row a version, oldest first."""
+    """Write quality.csv: one row per version, the oldest first."""
     out.mkdir(parents=True, exist_ok=True)
     new = out / f".{TABLE}"
     with new.open("w", newline="") as file:
@@ -59,18 +61,28 @@ def write_table(out: Path, rows: Sequence[Row]) -> None:
     os.replace(new, out / TABLE)
 
 
-def show(out: Path, say: Callable[[str], None]) -> None:
-    """The table for a terminal."""
+def read_table(out: Path) -> list[Row]:
+    """Return the rows of quality.csv; none if there is no such file."""
     if not (out / TABLE).is_file():
-        return
+        return []
     with (out / TABLE).open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    metric = rows[0]["metric"]
-    say(f"{'data':<12}{'committed':<12}{'train':>9}{'test':>8}  {metric:>14}  interval")
+        return [_row(values) for values in csv.DictReader(file)]
+
+
+def show(out: Path, say: Callable[[str], None]) -> None:
+    """Print the table to a terminal."""
+    rows = read_table(out)
+    if not rows:
+        return
+    say(f"{'data':<12}{'committed':<12}{'train':>9}{'test':>8}  {rows[0].metric:>14}  interval")
     for row in rows:
-        value, low, high = (float(row[name]) for name in ("value", "low", "high"))
         say(
-            f"{row['data'][:10]:<12}{row['committed'][:10]:<12}{int(row['train_images']):>9,}"
-            f"{int(row['test_images']):>8,}  {value:>14.4g}  {low:.4g} to {high:.4g}"
+            f"{row.data[:10]:<12}{row.committed[:10]:<12}{row.train_images:>9,}{row.test_images:>8,}"
+            f"  {row.value:>14.4g}  {row.low:.4g} to {row.high:.4g}"
         )
-    say(f"\n{out / 'quality.html'}, quality.png and {TABLE} beside it")
+    say(f"\nWritten: {out / 'quality.html'}, quality.png, {TABLE}")
+
+
+def _row(values: dict[str, str]) -> Row:
+    types = get_type_hints(Row)
+    return Row(**{name: types[name](text) for name, text in values.items()})

@@ -1,25 +1,35 @@
 """The command `genai compare`: two models side by side, and whether they differ by more than noise."""
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from flows.completion import completing, model_names
+from flows.json_output import json_option, print_json
+from flows.registry.cli import version_names
+
+
+def comparable(workspace: Path) -> Iterable[str]:
+    """Return the workspace's models and the registered versions, for shell completion."""
+    return [*model_names(workspace), *version_names(workspace), "prod"]
+
 
 @click.command()
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", shell_complete=completing(comparable))
+@click.argument("b", shell_complete=completing(comparable))
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write.  [default: .genai/compare]"
 )
-@click.option("--json", "as_json", is_flag=True, help="Print comparison.json; docs/evaluation.md describes the keys.")
+@json_option
 @click.pass_obj
 def compare(workspace: Path, a: str, b: str, out: Path | None, as_json: bool) -> None:
-    """Draw the same seeds from models A and B, measure both alike, and say whether they differ by more than noise.
+    """Compare models A and B: do they differ by more than noise?
 
-    A and B are model folders, models of this workspace (gan, finetuned, candidate), prod, a registered version, or git
-    revisions, whose candidate is taken from DVC's cache. Both are measured by this workspace's extractor and data.
+    Both generate images from the same seeds. A and B are model folders, models of this workspace (gan, finetuned,
+    candidate), prod, registered versions, or git revisions, whose candidate comes from DVC's cache. This workspace's
+    extractor and data measure both.
     """
     from flows.measuring.comparison import PLACE
     from flows.measuring.comparison import compare as run
@@ -27,7 +37,7 @@ def compare(workspace: Path, a: str, b: str, out: Path | None, as_json: bool) ->
     place = (out or workspace / PLACE).resolve()
     found = run(workspace, a, b, place, lambda line: click.echo(line, err=True))
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     click.echo("\n".join(table(found)))
     for note in found["notes"]:
@@ -37,7 +47,7 @@ def compare(workspace: Path, a: str, b: str, out: Path | None, as_json: bool) ->
 
 
 def table(found: dict[str, Any]) -> list[str]:
-    """A line a figure: both values with their intervals, the difference with its own, and a star beyond noise."""
+    """Return one line per figure: both values and the difference, with intervals, marked if it is more than noise."""
     rows = [("", f"A: {found['a']['name']}", f"B: {found['b']['name']}", "B - A", "")]
     rows += [
         (

@@ -1,25 +1,109 @@
-"""`genai evaluate`: measuring images that no stage made, in a child process, as the command line knows no torch."""
+"""Measure images that no stage made. A child process measures, because flows do not import torch."""
 
+import json
+import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from flows.process import run_module
+from flows.scratch import scratch_folder
+from genai_core import GenaiError
+from genai_core.config import PARAMS_FILE, load_config
 
-# Paths that the user names from where the command is run, not from the workspace.
-PATHS = ("against", "weights", "out")
+# As in tasks/score.py.
+PROJECT_EXTRACTOR = Path("models/extractor")
+PUBLISHED_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+BUILTIN_PREFIX = "builtin:"
 
 
-def evaluate(workspace: Path, images: str | None, *, selfcheck: bool, **options: str | None) -> int:
-    """Run tasks.score in `workspace`; options as its own. Prints its lines, gives its exit status."""
+class EvaluateError(GenaiError):
+    """The images cannot be measured; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `genai evaluate`. Paths are relative to the folder in which the command is called."""
+
+    images: str | None
+    against: str | None
+    split: str | None = None
+    extractor: str | None = None
+    weights: str | None = None
+    weights_sha256: str | None = None
+    out: str | None = None
+    selfcheck: bool = False
+
+
+def check(workspace: Path, request: Request) -> None:
+    """Raise EvaluateError or ConfigError for what is missing, before a child process spends seconds on torch."""
+    load_config(workspace / PARAMS_FILE)
+    if request.selfcheck:
+        return  # it lists what it could not check
+    if request.images is None:
+        raise EvaluateError("no images: name what to measure, genai evaluate IMAGES --against REAL")
+    if request.against is None:
+        raise EvaluateError("no real images: name them with --against REAL, for example --against data/prepared")
+    named = {"IMAGES": request.images, "--against": request.against, "--weights": request.weights}
+    for option, value in named.items():
+        if value is not None and not value.startswith(BUILTIN_PREFIX) and not Path(value).exists():
+            raise EvaluateError(f"{option}: {value}: no such file or folder")
+    has_own = (workspace / PROJECT_EXTRACTOR).is_dir()
+    if request.extractor == "project" and not has_own:
+        raise EvaluateError(f"no extractor of this project ({PROJECT_EXTRACTOR}): train it with `genai run extractor`")
+    published = _torch_hub() / "checkpoints" / PUBLISHED_WEIGHTS
+    if request.extractor is None and request.weights is None and not has_own and not published.is_file():
+        raise EvaluateError(
+            f"no extractor: pass Inception's weights with --weights FILE, download them with --extractor inception (to "
+            f"{published}), or train one on the project's dataset with `genai run extractor` ({PROJECT_EXTRACTOR})"
+        )
+
+
+def evaluate(workspace: Path, request: Request) -> int:
+    """Run tasks.score in `workspace`, print its lines, and return its exit status."""
+    return _score(workspace, request, _absolute(request.out) if request.out else None, [])
+
+
+def evaluate_to_json(workspace: Path, request: Request) -> dict[str, Any]:
+    """Return what tasks.score writes with --out: figures, intervals, protocol. Raises EvaluateError with its fault."""
+    said: list[str] = []
+    with scratch_folder(workspace, "evaluated") as scratch:
+        out = _absolute(request.out) if request.out else str(scratch / "figures.json")
+        status = _score(workspace, request, out, said)
+        if status != 0:
+            raise EvaluateError(said[-1] if said else f"tasks.score ended with exit status {status}")
+        values: dict[str, Any] = json.loads(Path(out).read_text())
+    return values
+
+
+def _score(workspace: Path, request: Request, out: str | None, said: list[str]) -> int:
+    options = {
+        "against": request.against and _absolute(request.against),
+        "split": request.split,
+        "extractor": request.extractor,
+        "weights": request.weights and _absolute(request.weights),
+        "weights-sha256": request.weights_sha256,
+        "out": out,
+    }
     command = ["tasks.score"]
-    command += [_absolute(images)] if images else []
-    command += ["--selfcheck"] if selfcheck else []
-    for name, value in options.items():
-        if value is not None:
-            command.append(f"--{name.replace('_', '-')}={_absolute(value) if name in PATHS else value}")
-    return run_module(command, folder=workspace, on_line=click.echo)
+    command += [_absolute(request.images)] if request.images else []
+    command += ["--selfcheck"] if request.selfcheck else []
+    command += [f"--{name}={value}" for name, value in options.items() if value is not None]
+
+    def on_line(line: str) -> None:
+        said.append(line)
+        click.echo(line)
+
+    return run_module(command, folder=workspace, on_line=on_line)
 
 
 def _absolute(place: str) -> str:
-    return place if place.startswith("builtin:") else str(Path(place).resolve())
+    return place if place.startswith(BUILTIN_PREFIX) else str(Path(place).resolve())
+
+
+def _torch_hub() -> Path:
+    """As torch.hub.get_dir, which needs torch."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
+    return Path(os.environ.get("TORCH_HOME", caches / "torch")).expanduser() / "hub"

@@ -1,88 +1,107 @@
 """The registry's commands: promote, rollback, history, registry show, registry at."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from flows.completion import completing
+from flows.json_output import json_option, print_json
+
 if TYPE_CHECKING:
     from flows.registry.promotion import Moved
     from flows.registry.read import Move, Registry, Version
 
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-REASON = click.option("-m", "--reason", default="", help="Why; it is kept in the tag.")
-LOCAL = click.option("--local", is_flag=True, help="Do not ask the git remote for news.")
+REASON = click.option("-m", "--reason", default="", help="Reason; it is kept in the tag.")
+LOCAL = click.option("--local", is_flag=True, help="Do not fetch newer tags from the git remote.")
+
+
+def version_names(workspace: Path) -> Iterable[str]:
+    """Return the registered versions, for shell completion."""
+    from flows.registry.read import read_registry
+
+    return [version.name for version in read_registry(workspace).versions]
 
 
 @click.command()
 @click.option("--as", "version", help="The version's name, such as v1.2.0.  [default: the next one]")
 @REASON
+@click.option(
+    "--dry-run", is_flag=True, help="Run the checks and print what would change. Pushes nothing, tags nothing."
+)
+@json_option
 @click.pass_obj
-def promote(workspace: Path, version: str | None, reason: str) -> None:
-    """Make the candidate of the last commit the production model.
+def promote(workspace: Path, version: str | None, reason: str, dry_run: bool, as_json: bool) -> None:
+    """Make the last commit's candidate the production model.
 
-    Its data is pushed to the DVC remote and verified there, then the tags are set: all of it happens, or nothing.
+    Pushes its data to the DVC remote, verifies it there, then sets the tags. Either completes or changes nothing.
     """
     from flows.data.remote import push
     from flows.registry.promotion import promote as move
 
-    _say(move(workspace, push, version=version, why=reason, by="genai promote"))
+    moved = move(workspace, push, version=version, why=reason, by="genai promote", dry_run=dry_run)
+    _print_moved(moved, dry_run=dry_run, as_json=as_json)
 
 
 @click.command()
-@click.option("--to", metavar="VERSION", help="The version to go back to.  [default: the one before]")
+@click.option(
+    "--to",
+    metavar="VERSION",
+    help="The version to go back to.  [default: the one before]",
+    shell_complete=completing(version_names),
+)
 @REASON
+@json_option
 @click.pass_obj
-def rollback(workspace: Path, to: str | None, reason: str) -> None:
-    """Make an earlier version the production model again. Nothing is trained; it takes a second."""
+def rollback(workspace: Path, to: str | None, reason: str, as_json: bool) -> None:
+    """Make an earlier version the production model again. Takes about a second and trains nothing."""
     from flows.registry.promotion import rollback as move
 
-    _say(move(workspace, to=to, why=reason, by="genai rollback"))
+    _print_moved(move(workspace, to=to, why=reason, by="genai rollback"), dry_run=False, as_json=as_json)
 
 
 @click.command()
-@AS_JSON
+@json_option
 @LOCAL
 @click.pass_obj
 def history(workspace: Path, as_json: bool, local: bool) -> None:
-    """What was in production, since when, by whom and why; the newest first."""
+    """List what was in production, since when, by whom and why. The newest comes first."""
     registry = _read(workspace, local)
     moves = list(reversed(registry.moves))
     if as_json:
-        click.echo(json.dumps([_move_values(move) for move in moves], indent=2))
+        print_json([_move_values(move) for move in moves])
         return
     if not moves:
-        click.echo("nothing was ever in production; genai promote")
+        click.echo("no model has been promoted yet; run `genai promote`")
         return
     rows = [
         (_when(move.at), move.version, "withdrawn" if move.ended else move.action, move.by, move.why) for move in moves
     ]
-    _table(("since", "version", "by way of", "who", "why"), rows)
+    _table(("since", "version", "action", "by", "reason"), rows)
 
 
 @click.group()
 def registry() -> None:
-    """The versions of the model, and which of them is in production."""
+    """List the versions of the model, and which one is in production."""
 
 
 @registry.command("show")
-@AS_JSON
+@json_option
 @LOCAL
 @click.pass_obj
 def show(workspace: Path, as_json: bool, local: bool) -> None:
-    """All versions, the newest first."""
+    """List all versions. The newest comes first."""
     found = _read(workspace, local)
     standing = found.production()
     name = standing.version if standing else None
     if as_json:
-        values = {"production": name, "versions": [_version_values(version) for version in reversed(found.versions)]}
-        click.echo(json.dumps(values, indent=2))
+        print_json({"production": name, "versions": [_version_values(version) for version in reversed(found.versions)]})
         return
     if not found.versions:
-        click.echo("no version is registered; genai promote registers the candidate and puts it into production")
+        click.echo("no version is registered yet; `genai promote` registers the candidate and puts it into production")
         return
     rows = []
     for version in reversed(found.versions):
@@ -101,20 +120,23 @@ def show(workspace: Path, as_json: bool, local: bool) -> None:
                 version.why,
             )
         )
-    _table(("version", "", "registered", "commit", "family", "figure", "dataset", "why"), rows)
+    _table(("version", "", "registered", "commit", "family", "metric", "dataset", "reason"), rows)
 
 
 @registry.command("at")
 @click.argument("date")
-@AS_JSON
+@json_option
 @LOCAL
 @click.pass_obj
 def at(workspace: Path, date: str, as_json: bool, local: bool) -> None:
-    """What was in production at DATE: 2026-11-23 (its end) or 2026-11-23T14:30, local time unless it says otherwise."""
+    """Show what was in production at DATE: 2026-11-23 (end of that day) or 2026-11-23T14:30.
+
+    DATE is local time unless it has an offset.
+    """
     moment = _moment(date)
     move = _read(workspace, local).production(moment)
     if as_json:
-        click.echo(json.dumps(_move_values(move) if move else None, indent=2))
+        print_json(_move_values(move) if move else None)
     elif move is None:
         click.echo(f"nothing was in production at {_when(moment)}")
     else:
@@ -122,7 +144,7 @@ def at(workspace: Path, date: str, as_json: bool, local: bool) -> None:
 
 
 def _read(workspace: Path, local: bool) -> "Registry":
-    """This clone's registry, brought up to date from the git remote when that answers."""
+    """Return this clone's registry, updated from the git remote if that answers."""
     from flows.git import GitError, remote_of
     from flows.registry.read import read_registry
     from flows.registry.write import newer_tags
@@ -132,22 +154,30 @@ def _read(workspace: Path, local: bool) -> "Registry":
         try:
             newer_tags(workspace, remote)
         except GitError as error:
-            click.echo(f"{remote} does not answer, so this is what this clone knows: {error}", err=True)
+            click.echo(f"{remote} does not answer, so only this clone's tags are shown: {error}", err=True)
     return read_registry(workspace)
 
 
-def _say(moved: "Moved") -> None:
-    click.echo(f"{moved.version} is in production, {f'before it {moved.before}' if moved.before else 'the first'}")
+def _print_moved(moved: "Moved", *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({**asdict(moved), "dry_run": dry_run})
+        return
+    before = f"replaces {moved.before}" if moved.before else "the first version"
+    click.echo(f"{moved.version} {'would be' if dry_run else 'is'} in production ({before}, commit {moved.commit[:7]})")
     if moved.data_remote:
-        click.echo(f"  data: at the DVC remote {moved.data_remote}")
+        done = "would be pushed to and verified at" if dry_run else "verified at"
+        click.echo(f"  data: {done} the DVC remote {moved.data_remote}")
     else:
         click.echo(
-            "  data: in this machine's DVC cache only; there is no DVC remote (dvc remote add --default NAME URL)"
+            "  data: only in this machine's DVC cache, because there is no DVC remote (genai data push --to URL)"
         )
+    tags = ", ".join(moved.tags)
     if moved.git_remote:
-        click.echo(f"  tags: at {moved.git_remote}")
+        click.echo(f"  tags: {tags}, {'would be pushed' if dry_run else 'pushed'} to {moved.git_remote}")
     else:
-        click.echo("  tags: in this clone only; there is no git remote (git remote add origin URL)")
+        click.echo(f"  tags: {tags}, only in this clone, because there is no git remote (git remote add origin URL)")
+    if dry_run:
+        click.echo("Dry run: nothing was pushed or tagged.")
 
 
 def _moment(date: str) -> datetime:

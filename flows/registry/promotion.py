@@ -1,7 +1,7 @@
-"""Promote and roll back: each one transaction, after which production is the new version, or as it was."""
+"""Promote and roll back. Each is one transaction: production is the new version afterwards, or unchanged."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from flows.registry.read import (
     STAGE,
     VERSION_PATTERN,
     ModelFacts,
+    Move,
     Registry,
     RegistryError,
     Version,
@@ -34,21 +35,44 @@ MOST_SHOWN = 5
 
 @dataclass(frozen=True)
 class Moved:
-    """What became of production, and who knows."""
+    """A move of production, done or (dry run) only checked.
+
+    data_remote: where the model's data was verified, or would be; None: only this machine's cache has it.
+    git_remote: where the tags were pushed, or would be; None: only this clone has them.
+    """
 
     version: str
     before: str | None
     commit: str
-    data_remote: str | None  # where the model's data was verified; None: this machine's cache only
-    git_remote: str | None  # where the tags were pushed; None: this clone only
+    data_remote: str | None
+    git_remote: str | None
+    tags: tuple[str, ...]
 
 
-def promote(workspace: Path, push_data: PushData, *, version: str | None = None, why: str = "", by: str = "") -> Moved:
+def promote(
+    workspace: Path,
+    push_data: PushData,
+    *,
+    version: str | None = None,
+    why: str = "",
+    by: str = "",
+    dry_run: bool = False,
+) -> Moved:
     """Make the model that HEAD's dvc.lock names the production model.
 
-    The data is pushed and verified first, where DVC has a remote; else it has to be whole in the cache. Then both tags,
-    version and stage, are added as one. version: its name; default: the next one. by: what did it, beside git's own
-    user. Raises RegistryError or GitError, or what `push_data` raises; production is then as it was.
+    If DVC has a remote, the data is pushed there and verified first. Otherwise it must be complete in the cache. Then
+    both tags, version and stage, are added in one transaction.
+
+    Args:
+        workspace: The checkout.
+        push_data: Pushes the data and verifies it.
+        version: The version's name. None: the next one.
+        why: Kept in the tags.
+        by: The command that promotes, in addition to git's user.
+        dry_run: Check all that can be checked without a push. Pushes no data and adds no tag.
+
+    Raises:
+        RegistryError or GitError, or what `push_data` raises: production is unchanged.
     """
     if version is not None and not VERSION_PATTERN.fullmatch(version):
         raise RegistryError(f"version {version!r}: expected three numbers after a v, such as v1.2.0")
@@ -64,9 +88,9 @@ def promote(workspace: Path, push_data: PushData, *, version: str | None = None,
         name = _name_for(registry, commit, facts, version)
         if data_remote is None and not held.in_cache(facts.model):
             raise RegistryError(f"the model ({facts.model}) is not whole in DVC's cache: `dvc repro` makes it again")
-    if data_remote:
+    if data_remote and not dry_run:
         push_data(workspace)
-        with open_repo(workspace) as repo:  # anew: what was asked of the remote before the push is no answer after it
+        with open_repo(workspace) as repo:  # reopened, because answers from before the push are cached
             if not Stores(repo).at_remote(facts.model):
                 raise RegistryError(
                     f"the model ({facts.model}) was pushed, but is not whole at the DVC remote {data_remote}; "
@@ -80,8 +104,9 @@ def promote(workspace: Path, push_data: PushData, *, version: str | None = None,
         fields = {"Why": why, "By": by, **fact_fields(facts)}
         tags.append(NewTag(f"{ARTIFACT}@{name}", commit, tag_message(f"{ARTIFACT} {name}{figure}", fields)))
     tags.append(_move(registry, "promote", name, commit, why, by))
-    add_tags(workspace, registry, tags, git_remote)
-    return Moved(name, before.version if before else None, commit, data_remote, git_remote)
+    if not dry_run:
+        add_tags(workspace, registry, tags, git_remote)
+    return _moved(name, before, commit, data_remote, git_remote, tags)
 
 
 def rollback(workspace: Path, *, to: str | None = None, why: str = "", by: str = "") -> Moved:
@@ -107,8 +132,9 @@ def rollback(workspace: Path, *, to: str | None = None, why: str = "", by: str =
         raise RegistryError(f"{target.name} was withdrawn (gto deregister); choose another: genai registry show")
     data_remote = _where_data_is(workspace, target, registry)
     why = why or f"back from {before.version}"
-    add_tags(workspace, registry, [_move(registry, "rollback", target.name, target.commit, why, by)], git_remote)
-    return Moved(target.name, before.version, target.commit, data_remote, git_remote)
+    tags = [_move(registry, "rollback", target.name, target.commit, why, by)]
+    add_tags(workspace, registry, tags, git_remote)
+    return _moved(target.name, before, target.commit, data_remote, git_remote, tags)
 
 
 def _committed(workspace: Path, commit: str) -> Lock:
@@ -192,6 +218,18 @@ def _where_data_is(workspace: Path, target: Version, registry: Registry) -> str 
         f"{target.name}: its model ({model.md5}) is not whole in DVC's cache{place}; choose another version "
         f"(genai registry show){_unchanged(registry)}"
     )
+
+
+def _moved(
+    version: str,
+    before: Move | None,
+    commit: str,
+    data_remote: str | None,
+    git_remote: str | None,
+    tags: Sequence[NewTag],
+) -> Moved:
+    names = tuple(tag.name for tag in tags)
+    return Moved(version, before.version if before else None, commit, data_remote, git_remote, names)
 
 
 def _move(registry: Registry, action: str, name: str, commit: str, why: str, by: str) -> NewTag:

@@ -98,7 +98,7 @@ def _retrain(
     decision = skip or decision_of(facts, situation.config.retrain, action=action, interrupted=interrupted)
     publish_decision(situation, facts, decision, gaps)
     if plan_only:
-        return Completed(name="Planned", message=decision.sentence)
+        return Completed(name="Planned", message=decision.sentence, data=decision)
     if decision.action == "skip":
         if work is not None:
             close_worktree(workspace, work.worktree, work.purpose.base)

@@ -2,11 +2,15 @@
 
 import json
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from flows.completion import completing, stage_names
+from flows.json_output import json_option, print_json
 
 if TYPE_CHECKING:
     from flows.runs.record import RunRecord, StageRecord
@@ -14,16 +18,30 @@ if TYPE_CHECKING:
 _FOLLOW_POLL_S = 0.3
 
 
+def known_runs(workspace: Path) -> Iterable[str]:
+    """Return the ids of all runs, for shell completion."""
+    return sorted(path.parent.name for path in (workspace / ".genai" / "runs").glob("*/run.json"))
+
+
+def resumable_runs(workspace: Path) -> Iterable[str]:
+    """Return the ids of the runs that did not complete, for shell completion."""
+    records = {run: workspace / ".genai" / "runs" / run / "run.json" for run in known_runs(workspace)}
+    return [run for run, path in records.items() if json.loads(path.read_text())["state"] != "completed"]
+
+
+_ID = click.argument("run_id", metavar="ID", shell_complete=completing(known_runs))
+
+
 @click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print all that is known, as JSON.")
+@json_option
 @click.pass_context
 def runs(context: click.Context, as_json: bool) -> None:
-    """List runs: when, state, stages, figures, and what differed from the branch.
+    """List runs: start, state, stages, metrics, uncommitted changes.
 
     \b
-    genai runs show ID      one run, stage by stage
-    genai runs resume ID    go on with a run that was stopped, killed or failed, on its own snapshot
-    genai runs stop ID      stop a run that is at work; what it has done is kept
+    genai runs show ID      show one run, stage by stage
+    genai runs resume ID    resume a run that was stopped, killed or failed, on its own snapshot
+    genai runs stop ID      stop a running run; its finished stages are kept
     """
     if context.invoked_subcommand is not None:
         return
@@ -31,29 +49,29 @@ def runs(context: click.Context, as_json: bool) -> None:
 
     found = read_runs(context.obj)
     if as_json:
-        click.echo(json.dumps([_values(run) for run in found], indent=2))
+        print_json([_values(run) for run in found])
         return
     if not found:
-        click.echo("no run is remembered here; genai run starts one")
+        click.echo("no runs yet; `genai run` starts one")
         return
-    _print_table(["id", "began", "state", "stages", "smallest FD", "snapshot of"], [_row(run) for run in found])
+    _print_table(["id", "started", "state", "stages", "smallest FD", "snapshot of"], [_row(run) for run in found])
 
 
 @runs.command("show")
-@click.argument("run_id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Print all that is known, as JSON.")
+@_ID
+@json_option
 @click.pass_obj
 def show(workspace: Path, run_id: str, as_json: bool) -> None:
-    """Show one run: its snapshot, its stages, its figures. The end of an ID is enough."""
+    """Show one run: its snapshot, stages and metrics. The end of an ID is enough."""
     from flows.git import printable
     from flows.runs.record import find_run
 
     run = find_run(workspace, run_id)
     if as_json:
-        click.echo(json.dumps(_values(run), indent=2))
+        print_json(_values(run))
         return
     click.echo(f"run {run.id}: {run.state}{f', {run.message}' if run.message else ''}")
-    times = [("began", run.began), ("resumed", run.resumed), ("ended", run.ended)]
+    times = [("started", run.began), ("resumed", run.resumed), ("ended", run.ended)]
     click.echo(", ".join(f"{what} {_local(moment)}" for what, moment in times if moment))
     click.echo(f"snapshot {run.snapshot[:10]} of {_source(run)}: git show {run.snapshot[:10]}")
     for path in run.changed:
@@ -67,42 +85,43 @@ def show(workspace: Path, run_id: str, as_json: bool) -> None:
 
 
 @runs.command("stop")
-@click.argument("run_id", metavar="ID")
+@_ID
 @click.pass_obj
 def stop(workspace: Path, run_id: str) -> None:
-    """Stop a run: its stages save what they have and end, and it can be resumed."""
+    """Stop a run. Its stages save checkpoints, so that it can be resumed."""
     from flows.runs.record import RUNS, STOP, RunError, find_run, how_to_go_on, is_held
 
     run = find_run(workspace, run_id)
     folder = workspace / RUNS / run.id
     if run.state != "running":
-        raise RunError(f"run {run.id} is not at work: {run.state}")
+        raise RunError(f"run {run.id} is not running; its state is {run.state}")
     (folder / STOP).touch()
     deadline = time.monotonic() + 30.0
     while is_held(folder):
         if time.monotonic() > deadline:
             raise RunError(
-                f"run {run.id} (process {run.pid}) was asked to stop and has not ended yet; see genai status"
+                f"run {run.id} (process {run.pid}) was asked to stop, but is still running after 30 s; "
+                "`genai status` shows its stages"
             )
         time.sleep(0.1)
     click.echo(f"stopped {run.id}; {how_to_go_on(run)}")
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@json_option
 @click.pass_obj
 def status(workspace: Path, as_json: bool) -> None:
-    """Say what is running in this workspace, since when, and how far it is."""
+    """Show what is running here, since when, and its progress."""
     from flows.runs.record import read_runs
 
     found = read_runs(workspace)
     alive = [run for run in found if run.state == "running"]
     if as_json:
-        click.echo(json.dumps([{**_values(run), "progress": _progress_of(workspace, run)} for run in alive], indent=2))
+        print_json([{**_values(run), "progress": _progress_of(workspace, run)} for run in alive])
         return
     for run in alive:
         click.echo(
-            f"run {run.id}: at work for {_since(run.resumed or run.began)} (process {run.pid}), on {_source(run)}"
+            f"run {run.id}: running for {_since(run.resumed or run.began)} (process {run.pid}), on {_source(run)}"
         )
         done = [name for name, stage in run.stages.items() if stage.outcome not in ("running", "failed", "stopped")]
         click.echo(f"  {len(set(done) & set(run.planned))} of {len(run.planned)} stages done")
@@ -114,25 +133,25 @@ def status(workspace: Path, as_json: bool) -> None:
         click.echo("nothing is running here")
         if found:
             last = found[-1]
-            click.echo(f"the last run, {last.id}: {last.state}{f', {last.message}' if last.message else ''}")
+            click.echo(f"last run {last.id}: {last.state}{f', {last.message}' if last.message else ''}")
 
 
 @click.command()
-@click.argument("stage", required=False)
-@click.option("--run", "run_id", metavar="ID", help="[default: the last run]")
-@click.option("-f", "--follow", is_flag=True, help="Go on printing while the run is at work.")
+@click.argument("stage", required=False, shell_complete=completing(stage_names))
+@click.option("--run", "run_id", metavar="ID", help="[default: the last run]", shell_complete=completing(known_runs))
+@click.option("-f", "--follow", is_flag=True, help="Keep printing until the run ends.")
 @click.pass_obj
 def logs(workspace: Path, stage: str | None, run_id: str | None, follow: bool) -> None:
-    """Print what the stages of a run said: of STAGE, or of all. A name such as `train` stands for all its branches."""
+    """Print the logs of STAGE, or of all stages. A name such as `train` stands for all its branches."""
     from flows.runs.record import RUNS, RunError, find_run, is_held, logged_stages, read_runs
 
     if run_id is None and not (found := read_runs(workspace)):
-        raise RunError("no run is remembered here; genai run starts one")
+        raise RunError("no runs yet; `genai run` starts one")
     run = find_run(workspace, run_id) if run_id is not None else found[-1]
     folder = workspace / RUNS / run.id
     known = sorted(logged_stages(folder))
     if stage is not None and not any(_stands_for(stage, name) for name in known) and not (follow and is_held(folder)):
-        raise RunError(f"run {run.id} has no log of {stage!r}; there are: {', '.join(known) or 'none'}")
+        raise RunError(f"run {run.id} has no log of {stage!r}; it has logs of: {', '.join(known) or 'no stage'}")
     told: dict[str, int] = {}
     while True:
         alive = is_held(folder)
@@ -150,14 +169,16 @@ def logs(workspace: Path, stage: str | None, run_id: str | None, follow: bool) -
 
 
 def _stands_for(asked: str, stage: str) -> bool:
-    """As for `genai run`: train stands for train@gan, too."""
+    """Whether a name means this stage: `train` stands for train@gan, as in `genai run`."""
     return asked in (stage, stage.partition("@")[0])
 
 
 def _values(run: "RunRecord") -> dict[str, Any]:
     from dataclasses import asdict
 
-    return asdict(run)
+    from flows.runs.terminal import measured_or_null
+
+    return {**asdict(run), "figures": measured_or_null(run.figures)}
 
 
 def _row(run: "RunRecord") -> list[str]:
@@ -176,7 +197,7 @@ def _source(run: "RunRecord") -> str:
     if not run.changed:
         return where
     more = f" and {len(run.changed) - 2} more" if len(run.changed) > 2 else ""
-    return f"{where}, and not committed: {', '.join(map(printable, run.changed[:2]))}{more}"
+    return f"{where}, with uncommitted {', '.join(map(printable, run.changed[:2]))}{more}"
 
 
 def _stage_row(name: str, stage: "StageRecord") -> list[str]:
@@ -208,7 +229,7 @@ def _told(state: dict[str, Any] | None) -> str:
 
 
 def _local(moment: str) -> str:
-    """As the ids have it: the time of this machine."""
+    """Local time, as in the runs' ids."""
     return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"
 
 

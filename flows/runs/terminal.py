@@ -1,12 +1,14 @@
-"""A run at a terminal: what it will do, how it goes, and what came of it. Imports prefect only in `run_flow`."""
+"""Print a run at a terminal: its plan, its progress and its results. Only `run_flow` imports prefect."""
 
 import os
 import signal
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from flows.json_output import print_json
 from genai_core import GenaiError
 
 if TYPE_CHECKING:
@@ -15,16 +17,17 @@ if TYPE_CHECKING:
     from flows.runs.record import RunRecord
 
 EXIT_FAILED = 1
+REPORT = Path("reports/report.html")
 
 
 def quiet_prefect() -> None:
-    """To be called before prefect is imported, which reads its settings once."""
-    # The view shows it all; Prefect's console handler would print every line a second time.
+    """Silence Prefect's console log. Call this before prefect is imported, because it reads its settings once."""
+    # The view shows everything; Prefect's console handler would print every line a second time.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reports usage, unless told not to
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reports usage unless told not to
 
 
-def run_flow(begun: "Begun", resume: str | None) -> int:
+def run_flow(begun: "Begun", resume: str | None, *, as_json: bool = False) -> int:
     """Run the stages of a run that has begun, show them, and return the exit status. Needs Prefect's API to be set."""
     from flows.interrupts import deferred_interrupt
     from flows.runs.begin import handed_to_flow
@@ -36,32 +39,51 @@ def run_flow(begun: "Begun", resume: str | None) -> int:
     plan = begun.decided.shown
     with terminal_view(plan), handed_to_flow(begun):
         state = pipeline(str(begun.root), list(begun.asked), resume, return_state=True)
+    record = begun.started.recorder.record if begun.started else None
     if state.is_completed():
-        print_results(begun.root, plan, begun.started.recorder.record if begun.started else None)
+        print_results(begun.root, plan, record)
+        if as_json:
+            print_json(run_values(begun.root, plan, record))
         return 0
     fault = state.result(raise_on_failure=False)
     if isinstance(fault, GenaiError):
         raise fault
-    click.echo(click.style(f"\n{state.message}", fg="red"), err=True)
+    message = state.message or "the run failed"
+    click.echo(click.style(f"\n{message}", fg="red"), err=True)
+    if as_json:
+        print_json({**run_values(begun.root, plan, record), "error": message})
     return 128 + signal.SIGINT if state.is_cancelled() else EXIT_FAILED
 
 
-def print_results(workspace: Path, plan: "Plan", run: "RunRecord | None" = None) -> None:
-    """The figures of the models that were measured, and where the report is if it was made and is in the workspace.
-
-    run: the run that has ended: its own figures. None where nothing had to run: the workspace's, of the plan's stages.
-    """
-    from flows.results import model_rows
-    from flows.runs.record import DONE
-
+def run_values(workspace: Path, plan: "Plan", run: "RunRecord | None" = None) -> dict[str, Any]:
+    """Return what `--json` prints of a run. run: None if nothing had to run, so that every stage was kept."""
+    rows, report = _results(workspace, plan, run)
     if run is not None:
-        rows = list(run.figures)
-        report = run.stages.get("report")
-        has_report = report is not None and report.outcome in DONE and report.left is None
+        stages = {name: asdict(stage) for name, stage in run.stages.items()}
     else:
-        stages = {entry.stage for entry in plan.stages}
-        rows = model_rows(workspace, stages)
-        has_report = "report" in stages
+        kept = {"outcome": "kept", "began": None, "seconds": 0.0, "left": None}
+        stages = {entry.stage: dict(kept) for entry in plan.stages}
+    return {
+        "run": run.id if run else None,
+        "state": run.state if run else "completed",
+        "snapshot": run.snapshot if run else None,
+        "stages": stages,
+        "figures": measured_or_null(rows),
+        "report": str(report) if report else None,
+    }
+
+
+def measured_or_null(rows: "list[dict[str, Any]] | tuple[dict[str, Any], ...]") -> list[dict[str, Any]]:
+    """Return rows of figures for JSON: null where a table for people shows "-"."""
+    return [{name: None if value == "-" else value for name, value in row.items()} for row in rows]
+
+
+def print_results(workspace: Path, plan: "Plan", run: "RunRecord | None" = None) -> None:
+    """Print the figures of the measured models, and the report's path if the run made one in the workspace.
+
+    run: the run that has ended; its own figures are printed. None if nothing had to run: the workspace's figures.
+    """
+    rows, report = _results(workspace, plan, run)
     if rows:
         cells = [list(rows[0])] + [[str(value) for value in row.values()] for row in rows]
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
@@ -69,12 +91,28 @@ def print_results(workspace: Path, plan: "Plan", run: "RunRecord | None" = None)
         for row in cells:
             figures = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
             click.echo("  ".join([row[0].ljust(widths[0]), *figures]))
-    page = workspace / "reports" / "report.html"
-    if has_report and page.is_file():
-        click.echo(f"\nReport: {page}")
+    if report:
+        click.echo(f"\nReport: {report}")
 
 
 def headline(plan: "Plan") -> str:
-    """How many stages there are, and what becomes of them."""
+    """Return the number of stages, and how many of them run, are restored and are kept."""
     parts = [f"{plan.count(action)} to {action}" for action in ("run", "restore", "keep") if plan.count(action)]
     return f"{len(plan.stages)} stages: {', '.join(parts)}"
+
+
+def _results(workspace: Path, plan: "Plan", run: "RunRecord | None") -> tuple[list[dict[str, Any]], Path | None]:
+    """Rows of figures, and the report if it belongs to them."""
+    from flows.results import model_rows
+    from flows.runs.record import DONE
+
+    if run is not None:
+        rows = list(run.figures)
+        stage = run.stages.get("report")
+        has_report = stage is not None and stage.outcome in DONE and stage.left is None
+    else:
+        stages = {entry.stage for entry in plan.stages}
+        rows = model_rows(workspace, stages)
+        has_report = "report" in stages
+    page = workspace / REPORT
+    return rows, page if has_report and page.is_file() else None

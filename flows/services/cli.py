@@ -1,37 +1,53 @@
 """The commands `genai up`, `genai down` and `genai doctor`."""
 
-import json
+import os
 import sys
 from pathlib import Path
 
 import click
+
+from flows.json_output import json_option, print_json
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Beyond loopback an auth string has to be set.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Other than loopback: needs an auth string.")
 @click.option(
     "--postgres",
     envvar="GENAI_POSTGRES",
     metavar="URL",
-    help="The server's database, for more than one machine; from GENAI_POSTGRES, too.  [default: SQLite in .genai]",
+    help="The server's database, for more than one machine.  [default: $GENAI_POSTGRES, or SQLite in .genai]",
 )
 @click.pass_obj
 def up(workspace: Path, port: int, host: str, postgres: str | None) -> None:
-    """Start Prefect's server, a worker and the deployments of deployments/prefect.yaml, and wait until all are well.
+    """Start Prefect's server, a worker and the deployments.
 
-    What runs already is left as it is; deployments are brought to what the file says. No schedule there is active
-    until you make it so: nothing is trained unasked. URL: postgresql://USER:PASSWORD@HOST:PORT/DATABASE.
+    Deploys deployments/prefect.yaml, and waits until all are ready. Leaves running services as they are, and updates
+    the deployments from the file. Schedules are inactive until you activate them. URL:
+    postgresql://USER:PASSWORD@HOST:PORT/DATABASE.
     """
     from flows.services.local import up as start
 
     state = start(workspace, host, port, click.echo, database=postgres)
     for service in state.services:
         click.echo(f"{service.name}: process {service.pid}")
-    click.echo(f"\nPrefect is at {state.url.removesuffix('/api')}; for runs from this terminal:")
-    click.echo(f"  export PREFECT_API_URL={state.url}")
+    click.echo(f"\nPrefect is at {state.url.removesuffix('/api')}. To use it from this terminal:")
+    for line in client_variables(state.url):
+        click.echo(f"  {line}")
+
+
+def client_variables(url: str) -> list[str]:
+    """Return the shell lines that a client of this server needs. The auth string itself is not printed."""
+    from flows.services.settings import AUTH, SERVER_AUTH, server_auth
+
+    lines = [f"export PREFECT_API_URL={url}"]
+    if server_auth():
+        in_shell = bool(os.environ.get(SERVER_AUTH))
+        value = f'"${SERVER_AUTH}"' if in_shell else f"USER:PASSWORD  # {SERVER_AUTH} of your Prefect settings"
+        lines.append(f"export {AUTH}={value}")
+    return lines
 
 
 @click.command()
@@ -41,22 +57,22 @@ def down(workspace: Path) -> None:
     from flows.services.local import down as stop
 
     stopped = stop(workspace)
-    click.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing of this checkout was running")
+    click.echo(f"stopped: {', '.join(stopped)}" if stopped else "no service of this checkout was running")
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_obj
 def doctor(workspace: Path, as_json: bool) -> None:
-    """Look for what keeps runs from working: versions, locks, server, schedules, data not pushed, disk, GPU.
+    """Check what runs need: versions, locks, server, data, disk, GPU.
 
-    Changes nothing. Exit status 1 when something fails, 0 when there are warnings only.
+    Changes nothing. Exit status 1 if a check fails, 0 if there are only warnings.
     """
     from flows.services.doctor import examine
 
     checks = examine(workspace)
     if as_json:
-        click.echo(json.dumps([vars(check) for check in checks], indent=2))
+        print_json([vars(check) for check in checks])
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:

@@ -3,34 +3,42 @@
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
+
+from flows.json_output import json_option, print_json
 
 EXIT_NEWS = 3
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Look once; exit status 0: nothing new, 3: there is something.")
+@click.option("--once", is_flag=True, help="Look once. Exit status 0: nothing new; 3: there is new data.")
 @click.option("--every", "every_s", type=click.FloatRange(min=1.0), default=300.0, show_default=True, metavar="SECONDS")
 @click.option("--source", metavar="PATH", help="A folder or archive that grows.  [default: watch.source]")
-@click.option("--add/--no-add", default=None, help="Take in what is new and commit data/raw.dvc.  [default: watch.add]")
+@click.option("--add/--no-add", default=None, help="Add new images and commit data/raw.dvc.  [default: watch.add]")
+@json_option
 @click.pass_obj
-def watch(workspace: Path, once: bool, every_s: float, source: str | None, add: bool | None) -> None:
-    """Say when there is data that production was not made of; downloads nothing.
+def watch(workspace: Path, once: bool, every_s: float, source: str | None, add: bool | None, as_json: bool) -> None:
+    """Report data that production was not trained on. Downloads nothing.
 
-    With a Prefect server (PREFECT_API_URL, or one that `genai up` started here), news becomes an event, which starts
-    the deployment `retrain`. On a server the deployment `watch` does the same by a schedule.
+    With a Prefect server (PREFECT_API_URL, or one that `genai up` started here), new data emits an event, which starts
+    the deployment `retrain`. On a server the deployment `watch` does the same on a schedule.
     """
-    news = _look(workspace, source, add)
+    values = _look(workspace, source, add)
+    if as_json:
+        print_json(values, one_line=not once)
     if once:
-        sys.exit(EXIT_NEWS if news else 0)
+        sys.exit(EXIT_NEWS if values["is_new"] else 0)
     while True:
         time.sleep(every_s)
-        _look_again(workspace, source, add)
+        values = _look_again(workspace, source, add)
+        if as_json:
+            print_json(values, one_line=True)
 
 
-def _look_again(workspace: Path, source: str | None, add: bool | None) -> None:
-    """What was well at the first look and is not at this one, a folder that is not mounted, may be at the next."""
+def _look_again(workspace: Path, source: str | None, add: bool | None) -> dict[str, Any]:
+    """Look once more. An error that the first look did not have, such as an unmounted folder, may go away."""
     from flows.data.add import DataError
     from flows.git import GitError
     from flows.registry.read import RegistryError
@@ -40,33 +48,49 @@ def _look_again(workspace: Path, source: str | None, add: bool | None) -> None:
     from genai_core.config import ConfigError
 
     try:
-        _look(workspace, source, add)
+        return _look(workspace, source, add)
     except (ConfigError, DataError, GitError, RegistryError, ServerError, SettingsError, WatchError) as error:
-        click.echo(click.style(f"{error}; looks again later", fg="red"), err=True)
+        click.echo(click.style(f"{error}; the next look retries", fg="red"), err=True)
+        return {"error": str(error)}
 
 
-def _look(workspace: Path, source: str | None, add: bool | None) -> bool:
+def _look(workspace: Path, source: str | None, add: bool | None) -> dict[str, Any]:
+    """Look, print and announce. Returns what `--json` prints."""
     from flows.watching.arrivals import arrivals, take
     from flows.watching.news import look, read_memory
     from flows.workspace import checked_config
 
     config = checked_config(workspace).watch
     found = arrivals(workspace, source or config.source, config.settle_s)
+    is_added = False
     if found is not None:
         click.echo(found.sentence())
         if found.can_be_taken and (config.add if add is None else add):
             click.echo(take(workspace, found, config.name))
+            is_added = True
     news = look(workspace)
     for fault in news.faults:
         click.echo(click.style(fault, fg="yellow"), err=True)
     click.echo(news.sentence())
+    told = None
     if news.is_new and not read_memory(workspace).is_told(news, config.repeat_hours, time.time()):
-        _announce(workspace)
-    return news.is_new
+        told = _announce(workspace)
+    watched = found and {"path": found.source, "files": found.folder.files, "changed": found.changed, "added": is_added}
+    return {
+        "is_new": news.is_new,
+        "production": news.production or None,
+        "production_data": news.old or None,
+        "newest_data": news.new or None,
+        "commit": news.commit,
+        "where": news.where,
+        "source": watched,
+        "told": told,
+        "warnings": list(news.faults),
+    }
 
 
-def _announce(workspace: Path) -> None:
-    """Send the event, where a server is there to take it: the look is repeated by the flow, as on a schedule."""
+def _announce(workspace: Path) -> str | None:
+    """Emit the event if there is a server, and return its address. The flow repeats the look, as on a schedule."""
     import os
 
     from flows.redact import without_secrets
@@ -76,8 +100,8 @@ def _announce(workspace: Path) -> None:
     state = read_state(workspace)
     url = configured_api_url() or (state.url if state and state.living() else None)
     if url is None:
-        click.echo("no Prefect server is configured or up, so nobody was told: genai up, or genai retrain")
-        return
+        click.echo("no event was emitted, because no Prefect server is configured or running; run `genai retrain`")
+        return None
     os.environ["PREFECT_API_URL"] = url
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     from flows.services.server import ensure_prefect_api
@@ -86,5 +110,8 @@ def _announce(workspace: Path) -> None:
     from flows.watching.watch import watch as flow
 
     state_of_run = flow(str(workspace), add=False, return_state=True)
-    told = f"told the Prefect server at {without_secrets(url)}"
-    click.echo(told if state_of_run.is_completed() else str(state_of_run.message))
+    if not state_of_run.is_completed():
+        click.echo(str(state_of_run.message))
+        return None
+    click.echo(f"emitted an event at the Prefect server {without_secrets(url)}")
+    return without_secrets(url)

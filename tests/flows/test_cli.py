@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli import main
 from tests.flows.conftest import ROOT, edit, ended, genai, processes_in, set_parameter, shell, started_genai, wait_for
 
 
@@ -135,11 +136,13 @@ def test_workspace_of_the_current_folder(done: Path) -> None:
     assert re.search(r"select +run +command: python work\.py", in_folder(done, "plan").stdout)
 
 
-def test_evaluate_measures_in_a_child_and_hands_on_its_fault(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    answer = genai(tmp_path, "evaluate", "builtin:digits", "--against", "builtin:digits", TORCH_HOME=str(tmp_path))
-    assert answer.returncode == 2
-    assert "evaluate: no extractor: pass Inception's weights with --weights FILE" in answer.stdout
+def test_the_help_has_sections_and_fits(tmp_path: Path) -> None:
+    text = in_folder(tmp_path, "--help", COLUMNS="80").stdout
+    sections = ["Add data:", "Train and generate:", "Evaluate and trace:", "Put a model into production:", "Operate:"]
+    assert [line for line in text.splitlines() if line in sections] == sections
+    listed = re.findall(r"^  ([a-z]+) +[A-Z]", text, re.MULTILINE)
+    assert sorted(listed) == sorted(main.commands)
+    assert not [line for line in text.splitlines() if line.startswith("  ") and line.endswith("...")]
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -25,7 +25,16 @@ def test_images_are_added_and_the_person_is_told(workspace, monkeypatch, capsys)
     assert capsys.readouterr().out.splitlines() == [
         "data/raw/clothes: 5 images added",
         "classes: hat 3, shoe 2",
+        "data/raw: 5 images in total",
     ]
+    (workspace / "photos" / "shoe" / "5.png").write_bytes(b"5")
+    (workspace / "data/raw/6.png").write_bytes(b"a loose file")
+    run(monkeypatch, "photos", "--into", "data/raw", "--as", "clothes")
+    said = capsys.readouterr().out.splitlines()
+    assert (said[0], said[-1]) == (
+        "data/raw/clothes: 1 images added, 5 already there",
+        "data/raw: 7 images in total",
+    )
 
 
 def test_fault_is_one_line_and_needs_a_person(workspace, monkeypatch, capsys):

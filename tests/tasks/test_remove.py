@@ -32,7 +32,11 @@ def test_list_of_a_removal_request(run, workspace):
     assert len(files_in(workspace / "data/raw/set")) == 24
     lines = run(*arguments)
     assert lines[:2] == ["data/raw/set: 11 images removed, 13 left", "  set/hat/01-003.png"]
-    assert lines[-2:] == ["  and 1 more", "names and patterns without a match: 1, first none.png"]
+    assert lines[-3:] == [
+        "  and 1 more",
+        "names and patterns without a match: 1, first none.png",
+        "data/raw: 13 images in total",
+    ]
     assert len(files_in(workspace / "data/raw/set")) == 13
 
 
@@ -52,7 +56,9 @@ def test_all_and_some_is_a_contradiction(more, run, workspace):
 
 
 def test_all_of_it(run, workspace):
-    assert run("--all", "set")[0] == "data/raw/set: 24 images removed, none left: the folder is removed"
+    lines = run("--all", "set")
+    assert lines[0] == "data/raw/set: 24 images removed, none left: the folder is removed"
+    assert lines[-1] == "data/raw: 0 images in total"
     assert not list((workspace / "data/raw").iterdir())
 
 

@@ -134,7 +134,7 @@ def test_the_lock_of_a_later_snapshot_is_no_proof(home: Path) -> None:
     for ref in shell(home, "git for-each-ref --format='%(refname)' refs/genai/runs").split()[:2]:
         shell(home, f"git update-ref -d {ref}")
     shown = genai(home, "lineage", weights).stdout
-    assert "no commit holds exactly this code and these parameters; not committed" in shown
+    assert "no commit has exactly this code and these parameters; not committed" in shown
     assert "commit" not in made_of(home, weights)
 
 

@@ -1,5 +1,6 @@
 """Promote and roll back with the real git and DVC; whatever fails on the way leaves production as it was."""
 
+import json
 import shutil
 import signal
 from datetime import datetime, timedelta
@@ -101,6 +102,41 @@ def test_a_life_without_remotes(home: Path) -> None:
     assert genai(home, "registry", "at", str(tomorrow)).stdout.startswith("v0.0.1, since ")
     answer = genai(home, "registry", "at", "yesterday")
     assert (answer.returncode, "expected a date" in answer.stderr) == (2, True)
+
+
+def test_a_dry_run_and_the_json_of_a_move(home: Path) -> None:
+    _, storage = remotes(home)
+    before = shell(home, "git for-each-ref"), shell(home, "git ls-remote origin")
+    plain = genai(home, "promote", "--dry-run")
+    assert plain.returncode == 0, plain.stderr
+    assert plain.stdout.startswith("v0.0.1 would be in production (the first version, commit ")
+    assert plain.stdout.endswith("Dry run: nothing was pushed or tagged.\n")
+    planned = json.loads(genai(home, "promote", "--dry-run", "--json").stdout)
+    assert (shell(home, "git for-each-ref"), shell(home, "git ls-remote origin")) == before
+    assert not storage.exists()
+    assert planned == {
+        "version": "v0.0.1",
+        "before": None,
+        "commit": shell(home, "git rev-parse HEAD").strip(),
+        "data_remote": "storage",
+        "git_remote": "origin",
+        "tags": ["candidate@v0.0.1", "candidate#prod#1"],
+        "dry_run": True,
+    }
+    done = genai(home, "promote", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {**planned, "dry_run": False}
+    assert production(home) == "v0.0.1"
+    again = genai(home, "promote", "--dry-run", "--json")  # the checks are those of a promotion
+    assert again.returncode == 2
+    assert json.loads(again.stdout)["error"].startswith("nothing to promote: v0.0.1")
+
+    at_commit(home, "HEAD~2")  # the other model, from before there was a DVC remote
+    older = json.loads(genai(home, "promote", "--json").stdout)
+    back = json.loads(genai(home, "rollback", "--json").stdout)
+    assert (older["version"], older["before"]) == ("v0.0.2", "v0.0.1")
+    changed = {"before": "v0.0.2", "data_remote": None, "tags": ["candidate#prod#3"], "dry_run": False}
+    assert back == {**planned, **changed}
 
 
 def test_many_moves_in_a_second_and_back_through_all_of_them(home: Path) -> None:

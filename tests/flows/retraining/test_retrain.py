@@ -53,6 +53,15 @@ def test_nothing_new_is_told_without_a_server(home: Path, tmp_path: Path) -> Non
     prefect_home = tmp_path / "prefect"
     status, said = retrain(home, PREFECT_HOME=str(prefect_home))
     assert status == 0
+    answer = genai(home, "retrain", "--json", PREFECT_HOME=str(prefect_home), **variables(home))
+    assert json.loads(answer.stdout) == {
+        "result": "skipped",
+        "action": "skip",
+        "reasons": ["production was trained on this data"],
+        "production": "v0.0.1",
+        "before": None,
+        "branch": None,
+    }
     assert "nothing to do:\n  production was trained on this data" in said
     assert not prefect_home.exists()
     assert started(home) == []
@@ -63,9 +72,13 @@ def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
     put(home, "second", 4)
     track(home, commit=False)
     edit(home / "tasks/stage.py", '"""The stages', '"""Somebody is at work here: the stages')
-    status, said = retrain(home, "--plan", api_url=server.url)
-    assert status == 0, said
+    answer = genai(home, "retrain", "--plan", "--json", api_url=server.url, **variables(home))
+    said = answer.stderr
+    assert answer.returncode == 0, said
     assert "decision: finetune: 21.1% of the images are new or removed" in said
+    planned = json.loads(answer.stdout)
+    assert (planned["result"], planned["action"], planned["production"]) == ("planned", "finetune", "v0.0.1")
+    assert planned["reasons"][0].startswith("21.1% of the images are new or removed")
     assert started(home) == ["prepare"]
     status, said = retrain(home, api_url=server.url)
     assert status == 0, said
@@ -83,8 +96,13 @@ def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
     put(home, "third", 4, text="bad")
     track(home)
     commit = shell(home, "git rev-parse HEAD")
-    status, said = retrain(home, api_url=server.url)
+    answer = genai(home, "retrain", "--json", api_url=server.url, **variables(home))
+    status, said = answer.returncode, answer.stderr
     assert status == 3, said
+    values = json.loads(answer.stdout)
+    assert (values["result"], values["action"], values["production"]) == ("rejected", "finetune", "v0.0.2")
+    assert values["branch"] == last(home)["branch"]
+    assert "error" not in values
     assert "rejected: not worse: distance 1.286 against 1; difference +0.2857" in said
     assert "worse than by chance" in said
     assert "Production is unchanged: v0.0.2" in said

@@ -74,9 +74,9 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def test_nothing_yet(workspace: Path) -> None:
-    assert said(workspace, "runs") == "no run is remembered here; genai run starts one\n"
+    assert said(workspace, "runs") == "no runs yet; `genai run` starts one\n"
     assert said(workspace, "status") == "nothing is running here\n"
-    assert "no run is remembered here" in said(workspace, "logs", status=2)
+    assert "no runs yet" in said(workspace, "logs", status=2)
     assert json.loads(said(workspace, "runs", "--json")) == []
     assert json.loads(said(workspace, "status", "--json")) == []
     assert not (workspace / ".genai").exists()
@@ -105,7 +105,7 @@ def test_a_table_of_runs(workspace: Path) -> None:
         "c0ffeec",
     ]
     assert running.startswith(f"{RECORD.id}  {began}  running")
-    assert running.endswith("main, and not committed: params.yaml, by\\udcffte\\n.py and 1 more")
+    assert running.endswith("main, with uncommitted params.yaml, by\\udcffte\\n.py and 1 more")
     assert "killed" in said(workspace, "runs").splitlines()[-1]  # nobody holds it by now
 
 
@@ -128,9 +128,9 @@ def test_a_resumed_run_counts_from_its_resumption(workspace: Path) -> None:
     resumed = (datetime.now(UTC) - timedelta(minutes=3, seconds=5)).isoformat(timespec="seconds")
     with run_folder(workspace, RECORD.id) as (folder, _):
         Recorder(folder, replace(RECORD, resumed=resumed))
-        assert re.match(rf"run {RECORD.id}: at work for 3 min \d+ s \(", said(workspace, "status"))
+        assert re.match(rf"run {RECORD.id}: running for 3 min \d+ s \(", said(workspace, "status"))
         shown = said(workspace, "runs", "show", "ab12").splitlines()[1]
-    assert re.fullmatch(r"began [-\d]+ [:\d]+, resumed [-\d]+ [:\d]+", shown)
+    assert re.fullmatch(r"started [-\d]+ [:\d]+, resumed [-\d]+ [:\d]+", shown)
 
 
 def test_a_completed_run_is_not_resumed(workspace: Path) -> None:
@@ -150,14 +150,12 @@ def test_what_is_running_and_how_far_it_is(workspace: Path, inside: str) -> None
         (progress / "train@gan.json").write_text(json.dumps({**state, "figures": {}}))
         (progress / "train@vae.json").write_text('{"half')
         first, second, third = said(root, "status").splitlines()
-        assert re.match(
-            rf"run {RECORD.id}: at work for 2 h \d+ min \(process 4711\), on main, and not committed", first
-        )
+        assert re.match(rf"run {RECORD.id}: running for 2 h \d+ min \(process 4711\), on main, with uncommitted", first)
         assert second == "  2 of 3 stages done"
         assert re.fullmatch(r"  train@gan: for 2 h \d+ min, work 3/10 steps  1/s  7 s left", third)
         (known,) = json.loads(said(root, "status", "--json"))
         assert known["progress"] == {"train@gan": {**state, "figures": {}}}
-    assert said(root, "status").splitlines()[-1] == f"the last run, {RECORD.id}: killed"
+    assert said(root, "status").splitlines()[-1] == f"last run {RECORD.id}: killed"
 
 
 def test_a_part_of_a_retraining(workspace: Path) -> None:
@@ -172,7 +170,7 @@ def test_a_part_of_a_retraining(workspace: Path) -> None:
 
 def test_stop(workspace: Path) -> None:
     ended = remembered(workspace, ENDED)
-    assert f"run {ENDED.id} is not at work: failed" in said(workspace, "runs", "stop", "cd34", status=2)
+    assert f"run {ENDED.id} is not running; its state is failed" in said(workspace, "runs", "stop", "cd34", status=2)
     assert not (ended / STOP).exists()
 
     begun = threading.Event()
@@ -200,7 +198,7 @@ def test_logs(workspace: Path) -> None:
     os.utime(log_file(folder, "prepare"), (1, 1))
     assert said(workspace, "logs", "prepare") == "one\n  two\n"
     assert said(workspace, "logs").split() == ["prepare", "one", "prepare", "two", "train@gan", "three"]
-    assert "has no log of 'nothing'; there are: prepare, train@gan" in said(workspace, "logs", "nothing", status=2)
+    assert "has no log of 'nothing'; it has logs of: prepare, train@gan" in said(workspace, "logs", "nothing", status=2)
     log_file(folder, "train@vae").write_text("four\n")
     os.utime(log_file(folder, "train@gan"), (2, 2))
     assert said(workspace, "logs", "train").split() == ["train@gan", "three", "train@vae", "four"]

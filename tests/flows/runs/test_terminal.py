@@ -93,7 +93,7 @@ def test_a_person_is_told_at_once_until_when_edits_count(done: Path) -> None:
         assert process.stdout.read() == "5 stages: 5 to keep\n"
     os.close(writer)
     os.close(reader)
-    assert said == "edits are part of this run until it prints `run ID works on a snapshot`\r\n"
+    assert said == "until it prints `run ID works on a snapshot`, your edits become part of this run\r\n"
 
 
 def test_the_headline_counts_what_becomes_of_the_stages() -> None:

@@ -46,7 +46,8 @@ def test_up_doctor_down(checkout: Path) -> None:
     port = str(free_port())
     answer = genai(checkout, "up", "--port", port, timeout=200.0)
     assert answer.returncode == 0, answer.stderr
-    assert f"Prefect is at http://127.0.0.1:{port};" in answer.stdout
+    assert f"Prefect is at http://127.0.0.1:{port}. To use it from this terminal:\n" in answer.stdout
+    assert answer.stdout.endswith(f"\n  export PREFECT_API_URL=http://127.0.0.1:{port}/api\n")
     assert "deployed: on-demand, watch, retrain, generate, evaluate" in answer.stdout
     first = read_state(checkout)
     assert first is not None

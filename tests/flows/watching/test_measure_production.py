@@ -7,7 +7,7 @@ import pytest
 
 from flows.data.versions import VersionError, data_versions
 from flows.git import GitError
-from flows.measuring.backfill_table import Row, keep, place_of, show, write_table
+from flows.measuring.backfill_table import Row, keep, place_of, read_table, show, write_table
 from flows.measuring.backfill_table import done as done_row
 from flows.registry.production import Distance
 from flows.registry.sample_production import next_seed
@@ -84,6 +84,7 @@ def test_what_is_measured_is_kept_whole_or_not_at_all(tmp_path: Path, capsys: py
     (place / f"{row.data}.json").write_text('{"data": "cut')
     assert done_row(place, row.data) is None
     write_table(tmp_path / "out", [row])
+    assert (read_table(tmp_path / "out"), read_table(tmp_path / "nothing")) == ([row], [])
     show(tmp_path / "out", print)
     show(tmp_path / "nothing", print)
     lines = capsys.readouterr().out.splitlines()

@@ -206,7 +206,7 @@ def test_the_command_without_a_server(done: Path) -> None:
     answer = genai(done, "watch", "--once")
     assert answer.returncode == 3, answer.stderr
     assert "nothing is in production yet" in answer.stdout
-    assert "no Prefect server is configured or up, so nobody was told" in answer.stdout
+    assert "no event was emitted, because no Prefect server is configured or running" in answer.stdout
     answer = genai(done, "watch", "--once", "--source", "nowhere")
     assert answer.returncode == 2
     assert "no such folder or file" in answer.stderr
@@ -224,7 +224,7 @@ def test_it_adds_again_and_again_and_goes_on(done: Path, digits_folder: Path, tm
         incoming.rename(tmp_path / "unmounted")
         assert process.stdout is not None
         for line in process.stdout:
-            if "no such folder or file; is it mounted?; looks again later" in line:
+            if "no such folder or file; is it mounted?; the next look retries" in line:
                 break
         (tmp_path / "unmounted").rename(incoming)
         shutil.copy(incoming / "a/0.png", incoming / "a/new.png")
