@@ -21,9 +21,9 @@ def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     _write_model(tmp_path / "models" / "candidate")
     left = execute(FOLDER / "library.md", tmp_path)
     assert len(left["images"]) == 30
-    assert Image.open("seven.png").size == (128, 128)
-    provenance = json.loads(Path("drawn/provenance.json").read_text())
-    assert provenance["model_sha256"] == left["images"].provenance.model_sha256
+    with Image.open("seven.png") as seven:
+        assert seven.size == (128, 128)
+    assert left["images"].provenance.model_sha256 in Path("drawn/provenance.json").read_text()
     assert left["distance"].compute() > 0
 
 

@@ -27,9 +27,7 @@ class Block:
 def blocks(page: Path) -> tuple[Block, ...]:
     """Return the blocks marked `python` or `sh`. A `text` block shows output, `yaml` a file: neither is run."""
     text = page.read_text(encoding="utf-8")
-    return tuple(
-        Block(match[1], match[2], text.count("\n", 0, match.start(2)) + 1) for match in _BLOCK.finditer(text)
-    )
+    return tuple(Block(match[1], match[2], text.count("\n", 0, match.start(2)) + 1) for match in _BLOCK.finditer(text))
 
 
 def execute(page: Path, folder: Path, **environment: str) -> dict[str, Any]:
