@@ -45,7 +45,7 @@ docs: $(DOCS)/.installed  ## the documentation as a site in site/; a warning is 
 	@rm -rf site
 	$(DOCS)/bin/zensical build --strict --clean
 	@$(DOCS)/bin/python -m tests.docs.site site
-	@echo "open site/index.html"
+	@echo "open site/index.html; for the search: $(PYTHON) -m http.server --bind 127.0.0.1 --directory site"
 
 $(DOCS)/.installed: docs.lock
 	$(PYTHON) -m venv $(DOCS)

@@ -1,7 +1,8 @@
-"""Finds what a built site would load from elsewhere: `python -m tests.docs.site FOLDER`. Needs the standard library only.
+"""Finds what a built site would load from elsewhere: `python -m tests.docs.site FOLDER`.
 
-A link that a reader may click is no load. A script, style, image, font or frame is, and so is what the theme's own script
-fetches when a page has the element for it: Mermaid's and Pyodide's code, a lightbox, a repository's stars.
+A link that a reader may click is no load. A script, style, image, font or frame is. So is what the theme's own script
+fetches when a page has the element for it: Mermaid's and Pyodide's code, a lightbox, a repository's stars. Needs the
+standard library only, because the environment that builds the site has nothing else of the project.
 """
 
 import re
@@ -40,7 +41,7 @@ class _Loads(HTMLParser):
             self.found.append(f"<{tag}>: the theme's script asks a host for the repository's facts")
         self._is_style = tag == "style"
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 - the base class passes it
         self._is_style = False
 
     def handle_data(self, data: str) -> None:
@@ -49,7 +50,7 @@ class _Loads(HTMLParser):
 
 
 def remote_loads(site: Path) -> Iterator[str]:
-    """Yield one line per remote load in the HTML, CSS and SVG files of a built site. Raises ValueError without pages."""
+    """Yield one line per remote load in a built site's HTML, CSS and SVG files. Raises ValueError without pages."""
     pages = sorted(site.rglob("*.html"))
     if not pages:
         raise ValueError(f"{site}: no pages here; build the site first: make docs")
