@@ -4,11 +4,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# The site's tools need neither torch nor the pipeline: an environment of their own is small, and set-up stays as it was.
+DOCS   := .venv-docs
 
-.PHONY: help setup demo test lint format lock clean
+.PHONY: help setup demo test lint format docs docs-check lock clean
 
 help:            ## what there is to make
-	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP)  ## .venv with the pinned and hashed requirements
 
@@ -39,12 +41,29 @@ format: setup    ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock:            ## both locks anew from pyproject.toml (needs uv); pins are kept where they still fit
+docs: $(DOCS)/.installed  ## the documentation as a site in site/; a warning is an error
+	@rm -rf site
+	$(DOCS)/bin/zensical build --strict --clean
+	@$(DOCS)/bin/python -m tests.docs.site site
+	@echo "open site/index.html; for the search: $(PYTHON) -m http.server --bind 127.0.0.1 --directory site"
+
+$(DOCS)/.installed: docs.lock
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r docs.lock
+	@touch $@
+
+docs-check: setup ## the tutorials that take too long for `make test`
+	$(BIN)/python -m pytest tests/docs/check_tutorials.py
+
+lock:            ## all locks anew from pyproject.toml (needs uv); pins are kept where they still fit
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], \
+		sep="\n")' | uv pip compile - --constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --output-file docs.lock
 	uv pip compile pyproject.toml --extra peers --constraint requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --output-file benchmarks/peers.lock
 
 # Not .genai: checkpoints, checkouts of runs and the list of living services are there. `genai gc` frees what may go.
-clean:           ## remove .venv and what its tools left; data, models, DVC's cache and .genai stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+clean:           ## remove .venv, the site and what their tools left; data, models, DVC's cache and .genai stay
+	rm -rf $(VENV) $(DOCS) site .cache .pytest_cache .mypy_cache .ruff_cache

@@ -31,23 +31,15 @@ SMALL = {
 
 def new_checkout(folder: Path, **changes: Any) -> Path:
     """Copy the project's files to `folder` as a git repo with one commit, parameters as SMALL with `changes` on top."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        source = ROOT / name
-        if source.is_file() and not name.startswith(("tests/", "docs/", "metrics/")) and name not in PERSONAL:
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target)
+    _copy_project(folder)
     change_parameters(folder, lambda values: _make_small(values, {**SMALL, **changes}))
-    git(folder, "init", "--quiet")
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", "a checkout")
-    return folder
+    return _committed(folder)
+
+
+def new_clone(folder: Path) -> Path:
+    """Copy the project's files to `folder` as a git repo with one commit, parameters as they are."""
+    _copy_project(folder)
+    return _committed(folder)
 
 
 # What a developer's own runs leave in a checkout: no part of the project.
@@ -93,6 +85,28 @@ def run(
     if check:
         assert answer.returncode == 0, f"{command} ended with {answer.returncode}\n{answer.stdout}\n{answer.stderr}"
     return answer
+
+
+def _copy_project(folder: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        source = ROOT / name
+        if source.is_file() and not name.startswith(("tests/", "docs/", "metrics/")) and name not in PERSONAL:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+
+
+def _committed(folder: Path) -> Path:
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "a checkout")
+    return folder
 
 
 def _make_small(values: Any, changes: dict[str, Any]) -> None:

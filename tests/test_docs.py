@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-WRAPPED = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+WRAPPED = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
 LINKED = (*WRAPPED, ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md")
 MOST_COLUMNS = 100
 MOST_README_LINES = 110

@@ -9,7 +9,15 @@ from tests.test_rooms import ROOT
 
 def test_clean_leaves_what_runs_need(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
-    gone = (".venv/bin/genai", ".mypy_cache/a", ".pytest_cache/a", ".ruff_cache/a")
+    gone = (
+        ".venv/bin/genai",
+        ".venv-docs/bin/zensical",
+        "site/index.html",
+        ".cache/a",
+        ".mypy_cache/a",
+        ".pytest_cache/a",
+        ".ruff_cache/a",
+    )
     kept = (
         ".genai/checkpoints/train@gan/1.pt",
         ".genai/worktrees/x/dvc.lock",
