@@ -12,7 +12,7 @@ import click
 from flows.json_output import json_option, print_json
 
 if TYPE_CHECKING:
-    from flows.data.add import DataVersion
+    from flows.data.add import TrackedData
     from flows.data.objects import OnProgress
 
 EXIT_FAILED = 1
@@ -211,7 +211,7 @@ def verify(
         sys.exit(EXIT_FAILED)
 
 
-def _print_version(version: "DataVersion") -> None:
+def _print_version(version: "TrackedData") -> None:
     click.echo(f"data/raw is now version {version.md5} ({version.size_bytes / 1e6:,.1f} MB)")
 
 

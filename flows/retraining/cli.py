@@ -132,8 +132,8 @@ def _run_flow(workspace: Path, plan_only: bool, force: bool, action: str | None,
 
 def _flow_values(workspace: Path, state: "State[Any]") -> dict[str, Any]:
     """Return what `--json` prints of an ended flow."""
-    from flows.retraining.policy import Decision
     from flows.retraining.messages import LAST_FILE
+    from flows.retraining.policy import Decision
 
     if state.is_cancelled():
         return _values(workspace, "stopped", None, ())

@@ -1,7 +1,7 @@
-"""`genai` and `dvc` in processes forked from one that has loaded their libraries.
+"""`genai` and `dvc` in processes forked from one that has loaded their libraries, but not Prefect or the project itself.
 
-Loading them takes most of the time of a `dvc` command and two seconds of processor time of a `genai run`, and the tests
-start some two hundred of them. Each is a process of its own all the same, with its own arguments, environment and
+Loading them takes most of the time of a `dvc` command and half that of a `genai run`, and the tests start some two
+hundred of them. Prefect reads its settings as it is loaded, which the project sets before. Each is a process of its own all the same, with its own arguments, environment and
 folder. What a test signals or kills is started as a user starts it (started_genai), and so is what test_end_to_end.py
 runs.
 
@@ -10,11 +10,12 @@ python -m tests.flows.forked FOLDER PID: serves at FOLDER/socket until the proce
 
 import json
 import os
-import pkgutil
 import selectors
 import signal
 import socket
+import subprocess
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -23,15 +24,14 @@ from tests.flows.lasting import Owner, start_lasting
 
 CLIENT = Path(__file__).with_name("forked_client.py")
 _LOOK_S = 1.0
-# Libraries that flows load only where they are used.
-_PRELOADED = (
-    "dvc.cli",
-    "dvc.repo",
-    "dvc.stage",
-    "dvc.commands.repro",
-    "dvc.commands.add",
-    "prefect.client.orchestration",
-)
+_NAMES = """
+import sys, pkgutil, importlib, flows
+import dvc.cli, dvc.repo, dvc.stage, dvc.commands.repro, dvc.commands.add, prefect.client.orchestration
+for module in pkgutil.walk_packages(flows.__path__, "flows."):
+    importlib.import_module(module.name)
+print(*sys.modules)
+"""
+_NOT_PRELOADED = ("__main__", "prefect", "flows", "genai_core", "tasks")
 
 
 def start_forking(folder: Path) -> None:
@@ -63,10 +63,12 @@ class Child(NamedTuple):
 
 def main() -> None:
     folder, owner = Path(sys.argv[1]), Owner(int(sys.argv[2]))
-    import flows
-
-    for name in [module.name for module in pkgutil.walk_packages(flows.__path__, "flows.")] + list(_PRELOADED):
-        import_module(name)
+    loaded = subprocess.run([sys.executable, "-c", _NAMES], capture_output=True, text=True, check=True).stdout
+    for name in loaded.split():
+        if name.partition(".")[0] not in _NOT_PRELOADED:
+            with suppress(ImportError):  # some are no modules of a file
+                import_module(name)
+    assert "prefect" not in sys.modules
     request = serve(folder, owner)
     if request:  # this is a forked process
         sys.exit(run(request))
@@ -127,11 +129,8 @@ def run(request: Request) -> int:
         from dvc.cli import main as dvc
 
         return dvc(request.arguments)
-    from prefect.context import refresh_global_settings_context
-
     from flows.cli import main as genai
 
-    refresh_global_settings_context()
     genai(request.arguments, prog_name="genai")  # ends by an exit
     return 0
 
