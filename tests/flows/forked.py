@@ -1,8 +1,8 @@
 """`genai` and `dvc` in processes forked from one that has loaded most libraries that they load.
 
 Loading them takes most of the time of a `dvc` command and half that of a `genai run`, and the tests start some two
-hundred of them. Prefect is not among them: it reads settings as it is loaded, which `genai` makes before. Each command is
-a process of its own all the same, with its own arguments, environment and folder. What a test signals or kills is
+hundred of them. Prefect is not among them: it reads settings as it is loaded, which `genai` makes before. Each command
+is a process of its own all the same, with its own arguments, environment and folder. What a test signals or kills is
 started as a user starts it (started_genai), and so is what test_end_to_end.py runs.
 
 python -m tests.flows.forked FOLDER PID: serves at FOLDER/socket until the process PID has ended.
