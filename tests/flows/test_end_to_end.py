@@ -20,6 +20,9 @@ from genai_core.data.dataset.dataset import load_dataset
 from tests.flows.conftest import Server
 from tests.project import change_parameters, dvc, genai, git, new_checkout, run
 
+# Whichever test comes first makes the checkout that all share, and a loaded machine takes minutes for it.
+pytestmark = pytest.mark.timeout(900)
+
 STAGES = [
     "prepare",
     "augment",
@@ -215,7 +218,6 @@ for flow, given in (*twice, (measure_production, {}), (backfill, {"revisions": "
 """
 
 
-@pytest.mark.timeout(900)  # it waits for two trainings of another test's checkout, too
 def test_production_draws_batches_and_is_measured_on_other_data(digits: Path, tmp_path: Path, server: Server) -> None:
     """Promoted, drawn from twice, measured on newer data, then over all versions of the data."""
     folder = Path(shutil.copytree(digits, tmp_path / "checkout", symlinks=True))
