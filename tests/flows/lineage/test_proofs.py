@@ -146,7 +146,7 @@ def test_a_persons_commit_comes_before_a_snapshot(home: Path) -> None:
     begun = shell(home, "git rev-parse HEAD").strip()  # it has no parameter of the batch's
     assert (early["name"], early["commit"], early["recorded"]) == ("samples/batch", begun, False)
     assert early["links"][0]["commit"] == snapshot
-    assert "not committed: the dvc.lock of no branch or tag has it" in genai(home, "lineage", image).stdout
+    assert "not committed: no branch or tag has this dvc.lock" in genai(home, "lineage", image).stdout
     own = commit(home, "trained")
     set_parameter(home, RATE, 0.002)
     run(home)

@@ -100,8 +100,10 @@ def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
     status, said = answer.returncode, answer.stderr
     assert status == 3, said
     values = json.loads(answer.stdout)
-    assert (values["result"], values["action"], values["production"]) == ("rejected", "finetune", "v0.0.2")
+    assert (values["result"], values["production"]) == ("rejected", "v0.0.2")
     assert values["branch"] == last(home)["branch"]
+    recorded = shell(home, f"git log -1 --format='%(trailers:key=Action,valueonly)' {values['branch']}").strip()
+    assert values["action"] == recorded == "train"
     assert "error" not in values
     assert "rejected: not worse: distance 1.286 against 1; difference +0.2857" in said
     assert "worse than by chance" in said

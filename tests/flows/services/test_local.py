@@ -98,7 +98,7 @@ def test_up_doctor_down(checkout: Path) -> None:
     assert genai(checkout, "down").stdout == "stopped: server, worker genai\n"
     assert not second.living()
     assert not [member for member in family if member.is_running()]
-    assert genai(checkout, "down").stdout == "nothing of this checkout was running\n"
+    assert genai(checkout, "down").stdout == "no service of this checkout was running\n"
     assert checks(checkout)["server"]["found"].startswith("none is configured")
 
 
