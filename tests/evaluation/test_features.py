@@ -45,6 +45,6 @@ def test_no_images_are_refused(trained):
 
 
 def test_features_that_are_not_finite_are_refused(trained, dataset, monkeypatch):
-    monkeypatch.setattr(trained[0], "feature_std", trained[0].feature_std * 0)
+    monkeypatch.setitem(trained[0]._buffers, "feature_std", trained[0].feature_std * 0)
     with pytest.raises(ValueError, match="non-finite"):
         extract_features(trained[0], dataset.images("test"), 50)
