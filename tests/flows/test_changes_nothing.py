@@ -60,7 +60,7 @@ def test_who_only_looks_leaves_no_trace(arguments: str, cloned: bool, pushed: Pa
 
     def act() -> None:
         answer = genai(workspace, *arguments.split(), DVC_SITE_CACHE_DIR="")
-        assert "all 9 objects are " in answer.stdout, answer.stderr
+        assert "all 9 objects have the right hash" in answer.stdout, answer.stderr
 
     assert changes(act, tmp_path, settings()) == []
 

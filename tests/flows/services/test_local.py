@@ -48,7 +48,7 @@ def test_up_doctor_down(checkout: Path) -> None:
     assert answer.returncode == 0, answer.stderr
     assert f"Prefect is at http://127.0.0.1:{port}. To use it from this terminal:\n" in answer.stdout
     assert answer.stdout.endswith(f"\n  export PREFECT_API_URL=http://127.0.0.1:{port}/api\n")
-    assert "deployed: on-demand, watch, retrain, generate, evaluate" in answer.stdout
+    assert "deployed: on-demand, watch, retrain, sample-production, measure-production" in answer.stdout
     first = read_state(checkout)
     assert first is not None
     assert [service.name for service in first.living()] == ["server", "worker genai"]
