@@ -61,9 +61,7 @@ def test_who_only_looks_leaves_no_trace(arguments: str, cloned: bool, pushed: Pa
 
     def act() -> None:
         answer = genai(workspace, *arguments.split(), DVC_SITE_CACHE_DIR="")
-        assert re.search("all 9 objects (have the right hash|are there and have the right size)", answer.stdout), (
-            answer.stderr
-        )
+        assert re.search("all 9 objects (are|have) ", answer.stdout), answer.stderr
 
     assert changes(act, tmp_path, settings()) == []
 
