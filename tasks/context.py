@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import psutil
 from threadpoolctl import threadpool_limits
 
-from genai_core.config import NEEDS_A_PERSON, PARAMS_FILE, Config, ConfigError, load_config
+from genai_core.config import NEEDS_MANUAL_ACTION, PARAMS_FILE, Config, ConfigError, load_config
 from genai_core.progress import Progress
 
 PROGRESS_DIR = Path(".genai/progress")
@@ -53,9 +53,9 @@ class Context:
 def running(task: str, *, writes_cost: bool = True) -> Iterator[Context]:
     """Run a task's body in the workspace (the current folder), as the stage in DVC_STAGE, else as `task`.
 
-    A fault that needs manual action ends the process with one line and status NEEDS_A_PERSON. SIGINT and SIGTERM raise
-    SystemExit, so that `finally` clauses run. On success the cost is written to metrics/cost/<stage>.json, unless that
-    file is an input of the stage.
+    A fault that needs manual action ends the process with one line and status NEEDS_MANUAL_ACTION. SIGINT and SIGTERM
+    raise SystemExit, so that `finally` clauses run. On success the cost is written to metrics/cost/<stage>.json,
+    unless that file is an input of the stage.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _on_stop_signal)
@@ -71,7 +71,7 @@ def running(task: str, *, writes_cost: bool = True) -> Iterator[Context]:
         if isinstance(error, ValueError) and not _raised_by_us(error):
             raise
         print(f"{task}: {error}", file=sys.stderr, flush=True)
-        sys.exit(NEEDS_A_PERSON)
+        sys.exit(NEEDS_MANUAL_ACTION)
     if context.is_first and writes_cost:
         _write_cost(context, time.time() - began)
 

@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from genai_core.config import NEEDS_A_PERSON, PARAMS_FILE, load_config
+from genai_core.config import NEEDS_MANUAL_ACTION, PARAMS_FILE, load_config
 from genai_core.data.ingest.add import Added, add_source
 from genai_core.data.raw.count import count_raw_images
 from genai_core.data.raw.source_json import Origin
@@ -47,7 +47,7 @@ def main() -> None:
         )
     except (ValueError, OSError) as error:
         print(f"ingest: {error}", file=sys.stderr)
-        sys.exit(NEEDS_A_PERSON)
+        sys.exit(NEEDS_MANUAL_ACTION)
     _write_left_out(added)
     print("\n".join(summary(added, arguments.into)))
     print(f"{arguments.into}: {count_raw_images(arguments.into, PACK_INDEXES):,} images in total")

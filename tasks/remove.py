@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_MANUAL_ACTION
 from genai_core.data.ingest.remove import Removed, remove_images
 from genai_core.data.raw.count import count_raw_images
 from tasks.ingest import PACK_INDEXES
@@ -43,7 +43,7 @@ def main() -> None:
         )
     except (ValueError, OSError) as error:
         print(f"remove: {error}", file=sys.stderr)
-        sys.exit(NEEDS_A_PERSON)
+        sys.exit(NEEDS_MANUAL_ACTION)
     print("\n".join(summary(removed, arguments.raw / arguments.name, dry_run=arguments.dry_run)))
     if not arguments.dry_run:
         print(f"{arguments.raw}: {count_raw_images(arguments.raw, PACK_INDEXES):,} images in total")

@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_MANUAL_ACTION
 from genai_core.data.dataset.lookup import look_up
 from genai_core.data.decoding.image import DecodeFault, DecodeRule, decode_file
 from genai_core.data.decoding.versions import other_decoders
@@ -28,7 +28,7 @@ def main() -> None:
             digest = _digest(arguments.image, folder) if Path(arguments.image).is_file() else None
         except ValueError as error:
             print(f"saw: {error}", file=sys.stderr)
-            sys.exit(NEEDS_A_PERSON)
+            sys.exit(NEEDS_MANUAL_ACTION)
         found = [dataclasses.asdict(sighting) for sighting in look_up(folder, source, digest)]
         note = "" if found or digest is None else _other_pixels(folder)
         print(json.dumps({"found": found, "note": note}), flush=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from genai_core.config import NEEDS_A_PERSON, PARAMS_FILE, Config, InceptionExtractorConfig, load_config
+from genai_core.config import NEEDS_MANUAL_ACTION, PARAMS_FILE, Config, InceptionExtractorConfig, load_config
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
 from genai_core.evaluation.image_sets import MeasuredSet, Score, measure_set, score_sets
@@ -55,7 +55,7 @@ def main() -> None:
         score = score_sets(images, real, description, config.evaluation)
     except (ValueError, OSError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
-        sys.exit(NEEDS_A_PERSON)
+        sys.exit(NEEDS_MANUAL_ACTION)
     print("\n".join(table(score)))
     for warning in score.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -5,7 +5,7 @@ import csv
 import sys
 from pathlib import Path
 
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_MANUAL_ACTION
 from genai_core.reporting.trend import Point, trend_page, trend_png
 
 COLUMNS = ("value", "low", "high")
@@ -28,7 +28,7 @@ def main() -> None:
             raise ValueError(f"{folder}/quality.csv: has no rows")
     except (OSError, KeyError, ValueError) as error:
         print(f"trend: {error}", file=sys.stderr)
-        sys.exit(NEEDS_A_PERSON)
+        sys.exit(NEEDS_MANUAL_ACTION)
     trend_png(points, rows[0]["metric"], folder / "quality.png")
     (folder / "quality.html").write_text(trend_page(rows, folder / "quality.png"))
 

@@ -29,14 +29,14 @@ from flows.runs.one_at_a_time import only_one_doing
 from flows.runs.place import Place, PlaceError, command_line, stage_variables
 from flows.runs.record import Recorder, log_file
 from flows.view import Outcome, View
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_MANUAL_ACTION
 
 PROGRESS_POLL_S = 0.5
 LAST_LINES = 25
 
 
 class StageFailed(RuntimeError):
-    """A stage's command failed. `retryable` is False when it says that a person has to mend something."""
+    """A stage's command failed. `retryable` is False when the fault needs manual action."""
 
     def __init__(self, stage: str, why: str, last_lines: Sequence[str], *, retryable: bool = True) -> None:
         self.retryable = retryable
@@ -191,7 +191,7 @@ def _run_command(
         except TimedOut as error:
             raise StageFailed(stage.name, str(error), output.last_lines()) from None
         if status != 0:
-            retryable = status != NEEDS_A_PERSON
+            retryable = status != NEEDS_MANUAL_ACTION
             raise StageFailed(stage.name, f"status {status}", output.last_lines(), retryable=retryable)
     return place.record(job)
 

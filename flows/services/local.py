@@ -99,7 +99,7 @@ def _check_port(host: str, port: int) -> None:
             sock.bind((host, port))
         except OSError as error:
             raise ServicesError(
-                f"port {port} cannot be had on {host} ({error.strerror}); name another with --port"
+                f"cannot listen on port {port} of {host} ({error.strerror}); choose another with --port"
             ) from None
 
 

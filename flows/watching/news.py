@@ -126,7 +126,7 @@ def remember_taken(workspace: Path, source: str, stamp: str) -> None:
 
 def remember_told(workspace: Path, news: News) -> None:
     memory = read_memory(workspace)
-    _write(workspace, WatchMemory(memory.taken, {_key(news): time.time()}))  # older news are no news any more
+    _write(workspace, WatchMemory(memory.taken, {_key(news): time.time()}))  # drop events that are already handled
 
 
 def describe_time(seconds: float) -> str:

@@ -9,7 +9,7 @@ from genai_core import GenaiError
 PARAMS_FILE = "params.yaml"
 
 # Exit status of a task after a fault in its input or config: a retry without a change would fail again.
-NEEDS_A_PERSON = 2
+NEEDS_MANUAL_ACTION = 2
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Level = Annotated[int, Field(ge=0, le=255)]

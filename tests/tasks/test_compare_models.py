@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from flows.retraining.gate import gate_facts
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_MANUAL_ACTION
 from tasks import compare_models, extractor, reference
 from tests.tasks.small_run import bytes_below, change_params, read_json, small_params, write_datasets, write_model
 from tests.tasks.small_run import write_selection as select
@@ -112,7 +112,7 @@ def test_what_cannot_be_compared_is_refused_and_leaves_nothing(measurable, monke
     ):
         with pytest.raises(SystemExit) as stopped:
             run(monkeypatch, folder, "--against=models/trained/small", "--out=both")
-        assert stopped.value.code == NEEDS_A_PERSON
+        assert stopped.value.code == NEEDS_MANUAL_ACTION
         assert message in capsys.readouterr().err
     assert not (measurable / "both").exists()
     # A retraining must go on where the data have other classes than production draws.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_MANUAL_ACTION
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def test_what_a_person_can_mend_is_one_line(tmp_path: Path) -> None:
     ended = run_body(
         tmp_path, "from genai_core.data.raw.rules import find_images; find_images(__import__('pathlib').Path('no'))"
     )
-    assert ended.returncode == NEEDS_A_PERSON
+    assert ended.returncode == NEEDS_MANUAL_ACTION
     assert ended.stderr.startswith("train@x: no: expected a folder of images")
     assert len(ended.stderr.splitlines()) == 1
 

@@ -3,7 +3,7 @@ import sys
 import pytest
 from PIL import Image
 
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_MANUAL_ACTION
 from tasks import evaluate, extractor, reference
 from tests.tasks.small_run import bytes_below, change_params, read_json, small_params, write_datasets, write_model
 from tests.tasks.small_run import write_selection as select
@@ -78,7 +78,7 @@ def test_an_unlabelled_dataset_is_measured_too(workspace, monkeypatch):
 def test_a_model_that_is_not_there_is_named(measurable, monkeypatch, capsys, what, message):
     with pytest.raises(SystemExit) as stopped:
         run(monkeypatch, what)
-    assert stopped.value.code == NEEDS_A_PERSON
+    assert stopped.value.code == NEEDS_MANUAL_ACTION
     assert message in capsys.readouterr().err
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from genai_core.config import NEEDS_A_PERSON, load_config
+from genai_core.config import NEEDS_MANUAL_ACTION, load_config
 from genai_core.evaluation.extractor import load_extractor
 from tasks import extractor
 from tests.tasks.small_run import PARAMS, bytes_below, change_params, small_params, write_datasets
@@ -24,7 +24,7 @@ def test_unlabelled_images_need_the_other_kind(workspace, capsys):
     write_datasets(labelled=False)
     with pytest.raises(SystemExit) as stopped:
         extractor.main()
-    assert stopped.value.code == NEEDS_A_PERSON
+    assert stopped.value.code == NEEDS_MANUAL_ACTION
     assert "set extractor.kind to self_supervised" in capsys.readouterr().err
     assert not (workspace / "models/extractor").exists()
     change_params(extractor={"kind": "self_supervised"}, selection={"metric": "fd_self_supervised"})

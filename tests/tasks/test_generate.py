@@ -1,6 +1,6 @@
 import pytest
 
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_MANUAL_ACTION
 from genai_core.sampling.batch import read_images, read_manifest
 from tasks import generate
 from tests.tasks.small_run import bytes_below, change_params, read_json, small_params, write_model, write_selection
@@ -40,7 +40,7 @@ def test_without_a_candidate_nothing_is_written(workspace, capsys):
     small_params()
     with pytest.raises(SystemExit) as stopped:
         generate.main()
-    assert stopped.value.code == NEEDS_A_PERSON
+    assert stopped.value.code == NEEDS_MANUAL_ACTION
     assert "models/candidate: no model found" in capsys.readouterr().err
     assert not (workspace / "samples").exists()
 
@@ -50,6 +50,6 @@ def test_a_candidate_that_does_not_say_how_to_sample_is_refused(candidate, capsy
     (candidate / "models/candidate/selection.json").unlink()
     with pytest.raises(SystemExit) as stopped:
         generate.main()
-    assert stopped.value.code == NEEDS_A_PERSON
+    assert stopped.value.code == NEEDS_MANUAL_ACTION
     assert "selection.json with the sampling options is missing" in capsys.readouterr().err
     assert not (candidate / "samples").exists()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_MANUAL_ACTION
 from genai_core.data.ingest.add import Added
 from genai_core.data.ingest.readers.items import Skipped
 from tasks import ingest
@@ -37,11 +37,11 @@ def test_images_are_added_and_the_person_is_told(workspace, monkeypatch, capsys)
     )
 
 
-def test_fault_is_one_line_and_needs_a_person(workspace, monkeypatch, capsys):
+def test_fault_is_one_line_and_needs_manual_action(workspace, monkeypatch, capsys):
     (workspace / "empty").mkdir()
     with pytest.raises(SystemExit) as error:
         run(monkeypatch, "empty", "--into", "data/raw")
-    assert error.value.code == NEEDS_A_PERSON
+    assert error.value.code == NEEDS_MANUAL_ACTION
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("ingest: empty: contains no image files; supported extensions:")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_MANUAL_ACTION
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.data.ingest.add import add_source
 from tasks import prepare
@@ -57,7 +57,7 @@ def test_fault_is_told_in_short_and_nothing_is_left(broken, message, workspace, 
         (folder / "1.png").write_bytes(b"")
     with pytest.raises(SystemExit) as error:
         prepare.main()
-    assert error.value.code == NEEDS_A_PERSON
+    assert error.value.code == NEEDS_MANUAL_ACTION
     assert message in capsys.readouterr().err
     assert not list(workspace.glob("data/*prepared*"))
     assert not (workspace / "metrics").exists()

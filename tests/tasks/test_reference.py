@@ -1,6 +1,6 @@
 import pytest
 
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_MANUAL_ACTION
 from genai_core.evaluation.reference import load_reference
 from tasks import extractor, reference
 from tests.tasks.small_run import bytes_below, small_params, write_datasets
@@ -25,5 +25,5 @@ def test_without_an_extractor_it_says_what_to_run(workspace, capsys):
     write_datasets()
     with pytest.raises(SystemExit) as stopped:
         reference.main()
-    assert stopped.value.code == NEEDS_A_PERSON
+    assert stopped.value.code == NEEDS_MANUAL_ACTION
     assert "run `genai run extractor`" in capsys.readouterr().err

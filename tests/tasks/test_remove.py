@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_MANUAL_ACTION
 from genai_core.data.ingest.add import add_source
 from tasks import remove
 from tests.packed import files_in
@@ -77,7 +77,7 @@ def test_faults_are_one_line_and_nothing_is_removed(arguments, message, run, wor
     (workspace / "empty.txt").write_text("\n")
     with pytest.raises(SystemExit) as error:
         run(*arguments)
-    assert error.value.code == NEEDS_A_PERSON
+    assert error.value.code == NEEDS_MANUAL_ACTION
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("remove: ")
     assert message in line

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_MANUAL_ACTION
 from genai_core.data.dataset.dataset import load_dataset
 from tasks import evaluate, extractor, generate, reference, report, report_parts, versions
 from tasks.report_parts import read_json
@@ -90,7 +90,7 @@ def test_missing_metrics_are_named(finished, capsys):
     (finished / "metrics/trained/small.json").unlink()
     with pytest.raises(SystemExit) as stopped:
         report.main()
-    assert stopped.value.code == NEEDS_A_PERSON
+    assert stopped.value.code == NEEDS_MANUAL_ACTION
     assert "metrics/trained/small.json is missing" in capsys.readouterr().err
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genai_core.config import NEEDS_A_PERSON
+from genai_core.config import NEEDS_MANUAL_ACTION
 from tasks import extractor, score
 from tests.evaluation.conftest import CLASSES, stripes
 from tests.tasks.small_run import small_params, write_datasets
@@ -51,7 +51,7 @@ def run(monkeypatch, *arguments):
 def fails(monkeypatch, capsys, *arguments):
     with pytest.raises(SystemExit) as stopped:
         run(monkeypatch, *arguments)
-    assert stopped.value.code == NEEDS_A_PERSON
+    assert stopped.value.code == NEEDS_MANUAL_ACTION
     return capsys.readouterr().err
 
 

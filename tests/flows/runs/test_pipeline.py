@@ -152,7 +152,7 @@ def test_a_frozen_stage_and_a_pipeline_in_a_folder_of_its_own(done: Path, server
 
 
 def test_failing_stages(fresh: Path, server: Server) -> None:
-    """One fault that a person has to mend (status 2), one that a retry mends, one time-out; one branch is well."""
+    """One fault that needs manual action (status 2), one that a retry fixes, one timeout; one branch succeeds."""
     for model in ("flaky", "slow"):
         set_parameter(fresh, f"models.{model}", parameter(fresh, "models.gan"))
     edit(fresh / "dvc.yaml", "timeout_s: 600", 'timeout_s: "${item.training.batch_images}"')

@@ -130,7 +130,7 @@ def test_what_keeps_it_from_coming_up(checkout: Path, monkeypatch: pytest.Monkey
         sock.bind(("127.0.0.1", 0))
         sock.listen()
         port = sock.getsockname()[1]
-        with pytest.raises(ServicesError, match=f"port {port} cannot be had on 127.0.0.1"):
+        with pytest.raises(ServicesError, match=f"cannot listen on port {port} of 127.0.0.1"):
             up(checkout, "127.0.0.1", port, print)
     # A server that ends at once: its own last words.
     monkeypatch.setattr(services, "_server_command", lambda *_: [sys.executable, "-c", "raise SystemExit('no disk')"])
