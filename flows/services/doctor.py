@@ -44,7 +44,7 @@ EXPECTED = (
 
 
 def examine(workspace: Path) -> list[Check]:
-    """Every check, in the order in which a person would mend things. A check that breaks has failed."""
+    """Every check, in the order in which to fix things. A check that breaks has failed."""
     checks: list[tuple[str, Callable[[Path], Check]]] = [
         ("versions", _versions),
         ("params.yaml", _parameters),
@@ -141,7 +141,7 @@ def _gpu(workspace: Path) -> Check:
     machine = this_machine("cuda" if wanted == "cuda" else "auto")
     found = f"{len(machine.gpus)} GPUs, {machine.cores} cores, {machine.memory_gb:.0f} GB memory"
     if wanted == "cuda" and not machine.gpus:
-        return Check("GPU", "fail", f"{found}, and compute.accelerator is cuda", "set it to auto, or mend the driver")
+        return Check("GPU", "fail", f"{found}, and compute.accelerator is cuda", "set it to auto, or fix the driver")
     if threads > machine.cores:
         told = f"{found}, and compute.cpu_threads is {threads}: they will wait for each other"
         return Check("GPU", "warn", told, "set it to the cores, or give the container more")
@@ -151,7 +151,7 @@ def _gpu(workspace: Path) -> Check:
 def _deployments(workspace: Path) -> Check:
     found = faults(workspace)
     if found:
-        return Check("deployments", "fail", "; ".join(found), f"mend {DEPLOYMENTS}, then genai up")
+        return Check("deployments", "fail", "; ".join(found), f"fix {DEPLOYMENTS}, then run genai up")
     return Check("deployments", "ok", ", ".join(str(entry["name"]) for entry in deployment_file(workspace)))
 
 

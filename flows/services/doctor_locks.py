@@ -39,7 +39,7 @@ def check_locks(workspace: Path) -> Check:
         todo = "end the processes (kill PID): a lock goes with the last that holds it; remove git's when no git runs"
         return Check("locks", "fail", "; ".join(faults + heals), todo)
     if heals:
-        return Check("locks", "warn", "; ".join(heals), "the next genai run mends it")
+        return Check("locks", "warn", "; ".join(heals), "the next genai run fixes it")
     return Check("locks", "ok", "none left by the dead")
 
 
