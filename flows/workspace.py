@@ -125,7 +125,7 @@ def check_lock_file(workspace: Path) -> None:
         time.sleep(_WRITING_S)  # for one who writes it just now
         if _is_empty(workspace / LOCK_FILE):
             raise ConfigError(
-                f"{LOCK_FILE} is empty (an interrupted write), nothing can be planned; genai run mends it and goes on"
+                f"{LOCK_FILE} is empty (an interrupted write), nothing can be planned; genai run fixes it and goes on"
             )
 
 

@@ -101,7 +101,7 @@ def test_whoever_changes_nothing_waits_for_a_dvc_lock_that_is_being_written(done
     check_lock_file(done)
     timer.join()
     path.write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"dvc\.lock is empty .*genai run mends it"):
+    with pytest.raises(ConfigError, match=r"dvc\.lock is empty .*genai run fixes it"):
         check_lock_file(done)
     path.unlink()
     check_lock_file(done)
