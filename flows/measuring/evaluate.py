@@ -39,13 +39,13 @@ class Request:
 
 def check(workspace: Path, request: Request) -> None:
     """Raise EvaluateError or ConfigError for what is missing, before a child process spends seconds on torch."""
+    if request.images is None and not request.selfcheck:
+        raise EvaluateError("no images: name what to measure, genai evaluate IMAGES --against REAL")
+    if request.against is None and not request.selfcheck:
+        raise EvaluateError("no real images: name them with --against REAL, for example --against data/prepared")
     load_config(workspace / PARAMS_FILE)
     if request.selfcheck:
         return  # it lists what it could not check
-    if request.images is None:
-        raise EvaluateError("no images: name what to measure, genai evaluate IMAGES --against REAL")
-    if request.against is None:
-        raise EvaluateError("no real images: name them with --against REAL, for example --against data/prepared")
     named = {"IMAGES": request.images, "--against": request.against, "--weights": request.weights}
     for option, value in named.items():
         if value is not None and not value.startswith(BUILTIN_PREFIX) and not Path(value).exists():

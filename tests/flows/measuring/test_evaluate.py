@@ -37,6 +37,11 @@ def test_what_is_missing(workspace: Path, request_: Request, message: str) -> No
     assert message in str(error.value)
 
 
+def test_what_was_not_named_is_said_before_what_the_folder_lacks(tmp_path: Path) -> None:
+    with pytest.raises(EvaluateError, match="no images: name what to measure"):
+        check(tmp_path, Request(None, None))
+
+
 @pytest.mark.parametrize("given", [{"extractor": "inception"}, {"weights": "weights.pth"}])
 def test_what_is_enough(workspace: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> None:
     monkeypatch.chdir(workspace)
