@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from genai_core import GenaiError
+from genai_core.config import SamplingConfig
 from genai_core.models.artifact import WEIGHTS_FILE, ModelDescription, parse_sampling, read_config
 from genai_core.models.artifact import load_model as load_network
 from genai_core.models.protocol import GenerativeModel
@@ -85,7 +86,7 @@ class Model:
 
     network: GenerativeModel
     description: ModelDescription
-    sampling: Any
+    sampling: SamplingConfig
     dtype: torch.dtype
 
     @property
@@ -156,7 +157,7 @@ class Model:
             return name
         raise ModelError(f"classes: no such class: {name!r}; available: {', '.join(self.classes)}")
 
-    def _sampling(self, changes: Mapping[str, Any]) -> Any:
+    def _sampling(self, changes: Mapping[str, Any]) -> SamplingConfig:
         values = self.sampling.model_dump(mode="json")
         if unknown := sorted(changes.keys() - values.keys()):
             raise ModelError(f"{self.family} has no option {', '.join(unknown)}; available: {', '.join(values)}")
@@ -182,7 +183,7 @@ def load_model(folder: str | Path, *, device: str = "auto", dtype: str = "float3
     return Model(network, description, _selected(path, description.config.family, network), DTYPES[dtype])
 
 
-def _selected(folder: Path, family: str, network: GenerativeModel) -> Any:
+def _selected(folder: Path, family: str, network: GenerativeModel) -> SamplingConfig:
     path = folder / SELECTION_FILE
     if not path.is_file():
         return network.preview_sampling

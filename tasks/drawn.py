@@ -3,12 +3,11 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.config import Config
+from genai_core.config import Config, SamplingConfig
 from genai_core.evaluation.reference import ReferenceDescription
 from genai_core.models.artifact import ModelDescription, parse_sampling, read_config
 from tasks.selection import SELECTION_FILE
@@ -23,7 +22,7 @@ class Contender:
     name: str
     folder: Path
     description: ModelDescription
-    sampling: Any
+    sampling: SamplingConfig
     extractor_sha256: str  # of the extractor it was chosen by; empty if unknown
 
 

@@ -198,3 +198,4 @@ class VqvaeConfig(VqvaeRecipe):
 # A recipe determines a model's weights; a config adds the sampling options.
 ModelRecipe = Annotated[DiffusionRecipe | GanRecipe | VaeRecipe | VqvaeRecipe, Field(discriminator="family")]
 ModelConfig = Annotated[DiffusionConfig | GanConfig | VaeConfig | VqvaeConfig, Field(discriminator="family")]
+SamplingConfig = DiffusionSampling | GanSampling | VaeSampling | VqvaeSampling

@@ -50,14 +50,15 @@ def read_description(folder: Path) -> ExtractorDescription:
 
 
 def load_extractor(
-    folder: Path, config: ExtractorConfig, device: torch.device | str = "cpu"
+    folder: str | Path, config: ExtractorConfig | None = None, device: torch.device | str = "cpu"
 ) -> tuple[FeatureNetwork, ExtractorDescription]:
     """Load the extractor in `folder`, ready to measure.
 
-    config: the checkout's own, from params.yaml. The folder may come from anywhere. For kind "module" it only names the
-    function that made the network, and the function is called only if `config` names the same. Raises FileNotFoundError
-    or ValueError with what to do.
+    config: only kind "module" needs it. The folder may come from anywhere; it only names the function that made the
+    network, and the function is called only if `config`, the checkout's own params.yaml, names the same. Raises
+    FileNotFoundError or ValueError with what to do.
     """
+    folder = Path(folder)
     description = read_description(folder)
     extractor = _built(description, config, folder)
     weights = folder / WEIGHTS_FILE
@@ -74,7 +75,7 @@ def load_extractor(
     return extractor.to(device).eval().requires_grad_(False), description
 
 
-def _built(description: ExtractorDescription, config: ExtractorConfig, folder: Path) -> FeatureNetwork:
+def _built(description: ExtractorDescription, config: ExtractorConfig | None, folder: Path) -> FeatureNetwork:
     if description.kind == "inception":
         from genai_core.evaluation.inception import InceptionNetwork  # the import takes half a second
 

@@ -100,12 +100,17 @@ def given_module(config: ModuleExtractorConfig) -> tuple[UserNetwork, ExtractorD
     return network, description
 
 
-def named_network(description: ExtractorDescription, config: ExtractorConfig, where: str) -> UserNetwork:
+def named_network(description: ExtractorDescription, config: ExtractorConfig | None, where: str) -> UserNetwork:
     """Rebuild the network of a saved description, with fresh weights, if `config` names exactly the same.
 
     where: file of the description, for errors. Raises ValueError, before importing anything, when `config`, which is
     the checkout's own, names another function, other arguments, or none.
     """
+    if config is None:
+        raise ValueError(
+            f"{where}: made by a call of {_shown(description.settings)}, and nothing was called; pass the config that "
+            "names that function if you trust it"
+        )
     if not isinstance(config, ModuleExtractorConfig):
         own = f"extractor.kind {config.kind}"
     elif description.settings.get("factory") != config.factory:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from genai_core.config import ModelConfig, ModelRecipe
+from genai_core.config import ModelConfig, ModelRecipe, SamplingConfig
 from genai_core.models.protocol import GenerativeModel, ImageShape
 
 FORMAT = 1
@@ -120,7 +120,7 @@ def read_config(folder: Path) -> ModelDescription:
         raise ValueError(f"{path}: not the config of a model: {type(error).__name__}: {error}") from None
 
 
-def parse_sampling(family: str, values: dict[str, Any]) -> Any:
+def parse_sampling(family: str, values: dict[str, Any]) -> SamplingConfig:
     """Parse `values`, for example from selection.json, as a family's sampling section. Raises ValueError."""
     # Diffusion models promoted before these options existed are sampled as they were.
     earlier = {"guidance_interval": None, "noise_levels": None} if family == "diffusion" else {}
@@ -131,7 +131,7 @@ def parse_sampling(family: str, values: dict[str, Any]) -> Any:
         raise ValueError(f"sampling of {family}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
 
 
-def _sampling_section(family: str) -> Any:
+def _sampling_section(family: str) -> type[SamplingConfig]:
     # ModelConfig is Annotated[A | B | ..., ...]; each member names its family in a Literal.
     fields = {
         get_args(member.model_fields["family"].annotation)[0]: member.model_fields
@@ -139,7 +139,7 @@ def _sampling_section(family: str) -> Any:
     }
     if family not in fields:
         raise ValueError(f"no such model family: {family!r}; available: {', '.join(fields)}")
-    return fields[family]["sampling"].annotation
+    return cast(type[SamplingConfig], fields[family]["sampling"].annotation)
 
 
 def _split_state(model: GenerativeModel) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

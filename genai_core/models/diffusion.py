@@ -16,12 +16,21 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
-from genai_core.config import DiffusionRecipe, DiffusionSampling
+from genai_core.config import DiffusionRecipe, DiffusionSampling, SamplingConfig
 from genai_core.config.models import NO_GUIDANCE
 from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
 from genai_core.models.networks.diffusion.ode import euler, heun, multistep
 from genai_core.models.networks.diffusion.unet import UNet
-from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, Part, check_labels, seeded_noise, to_uint8
+from genai_core.models.protocol import (
+    GenerativeModel,
+    ImageShape,
+    Loss,
+    Part,
+    check_labels,
+    own_sampling,
+    seeded_noise,
+    to_uint8,
+)
 
 _RHO = 7.0  # exponent of the sampler's noise levels (Karras et al. 2022, table 1)
 _TAIL = 1e-9  # tails of the normal distribution that are cut off, because they would give infinite noise levels
@@ -37,7 +46,7 @@ class Diffusion(GenerativeModel):
 
     family = "diffusion"
     phases = ("denoiser",)
-    preview_sampling = DiffusionSampling(
+    preview_sampling: DiffusionSampling = DiffusionSampling(
         sampler="heun",
         steps=12,
         sigma_min=0.002,
@@ -70,10 +79,20 @@ class Diffusion(GenerativeModel):
     def sampled_network(self) -> nn.Module:
         return self.network
 
-    def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:  # noqa: ARG002
+    def loss(
+        self,
+        phase: str,  # noqa: ARG002 - there is one
+        images: Tensor,
+        labels: Tensor | None,
+        generator: Generator,
+        part: Part | None = None,
+    ) -> Loss:
         """The network's mean squared error, its target scaled to unit variance (Karras et al. 2022, eq. 8)."""
         count, objective = len(images), self.objective
-        log_sigma = self._spread_normal(count, generator) * objective.log_sigma_std + objective.log_sigma_mean
+        log_sigma = (
+            self._spread_normal(part or Part(0, count, count), generator) * objective.log_sigma_std
+            + objective.log_sigma_mean
+        )
         sigma = log_sigma.exp().to(images.device)
         noise = torch.randn(images.shape, generator=generator, device=generator.device).to(images.device)
         if labels is not None:
@@ -90,16 +109,16 @@ class Diffusion(GenerativeModel):
         value = (((denoised - images) / column(scale)) ** 2).mean()
         return Loss(value, {"loss": value.detach()})
 
-    def _spread_normal(self, count: int, generator: Generator) -> Tensor:
-        """Standard normal numbers (count,), stratified: one in each of as many equally likely intervals as images.
+    @staticmethod
+    def _spread_normal(part: Part, generator: Generator) -> Tensor:
+        """Standard normal numbers, one per image of the part, stratified: each in its own equally likely interval.
 
         Every batch thus covers all noise levels, and its gradient varies less (Kingma et al. 2021, arXiv 2107.00630,
         appendix I.1). Each number by itself is still normally distributed.
         """
-        part = self.part or Part(0, count, count)
         device = generator.device
         interval = torch.randperm(part.whole, generator=generator, device=device)[part.first : part.end]
-        within = torch.rand(count, generator=generator, dtype=torch.float64, device=device)
+        within = torch.rand(len(interval), generator=generator, dtype=torch.float64, device=device)
         quantile = (interval + within) / part.whole
         normal: Tensor = torch.special.ndtri(quantile.clamp(_TAIL, 1.0 - _TAIL)).float()
         return normal
@@ -124,12 +143,13 @@ class Diffusion(GenerativeModel):
         return denoised
 
     @torch.no_grad()
-    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: DiffusionSampling) -> Tensor:
+    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: SamplingConfig) -> Tensor:
         """Sample as the protocol says. Also raises ValueError for guidance of a model trained without label dropout."""
+        options = own_sampling(sampling, DiffusionSampling)
         check_labels(labels, self.shape, len(seeds))
-        if labels is not None and sampling.guidance_scale != NO_GUIDANCE and not self.objective.label_dropout:
+        if labels is not None and options.guidance_scale != NO_GUIDANCE and not self.objective.label_dropout:
             raise ValueError(
-                f"sampling.guidance_scale: got {sampling.guidance_scale}; allowed: {NO_GUIDANCE}, because this model "
+                f"sampling.guidance_scale: got {options.guidance_scale}; allowed: {NO_GUIDANCE}, because this model "
                 "was trained with objective.label_dropout 0 and cannot generate images without a label"
             )
         device = next(self.network.parameters()).device
@@ -137,23 +157,23 @@ class Diffusion(GenerativeModel):
         noise = seeded_noise(seeds, (self.shape.channels, size, size)).to(device)
         labels = None if labels is None else labels.to(device)
 
-        levels = noise_levels(sampling.steps, sampling.sigma_min, sampling.sigma_max)
-        if sampling.noise_levels is not None:
-            levels = [*sampling.noise_levels, 0.0]
-        if sampling.sampler == "multistep":
+        levels = noise_levels(options.steps, options.sigma_min, options.sigma_max)
+        if options.noise_levels is not None:
+            levels = [*options.noise_levels, 0.0]
+        if options.sampler == "multistep":
             # Works with the denoiser of either objective, because it steps in noise levels.
             return to_uint8(
                 multistep(
-                    lambda images, sigma: self._guided(images, sigma, labels, sampling),
+                    lambda images, sigma: self._guided(images, sigma, labels, options),
                     noise * levels[0],
                     levels,
                 )
             )
-        solve = heun if sampling.sampler == "heun" else euler
+        solve = heun if options.sampler == "heun" else euler
         if self.objective.kind == "edm":
 
             def slope(images: Tensor, sigma: float) -> Tensor:
-                return (images - self._guided(images, sigma, labels, sampling)) / sigma
+                return (images - self._guided(images, sigma, labels, options)) / sigma
 
             return to_uint8(solve(slope, noise * levels[0], levels))
 
@@ -162,7 +182,7 @@ class Diffusion(GenerativeModel):
 
         def velocity(images: Tensor, time: float) -> Tensor:
             sigma = std * time / (1 - time)
-            clean = self._guided(images * (std + sigma), sigma, labels, sampling) / std
+            clean = self._guided(images * (std + sigma), sigma, labels, options) / std
             return (images - clean) / time
 
         # At the first time the images are almost pure noise, as with edm.

@@ -11,12 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter, functional
 
-from genai_core.config import GanRecipe, GanSampling
+from genai_core.config import GanRecipe, GanSampling, SamplingConfig
 from genai_core.models.networks.gan.ada import Ada
 from genai_core.models.networks.gan.diffaugment import diff_augment
 from genai_core.models.networks.gan.diversity import diversity
 from genai_core.models.networks.gan.residual import Discriminator, Generator
-from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, Part, check_labels, seeded_noise, to_uint8
+from genai_core.models.protocol import (
+    GenerativeModel,
+    ImageShape,
+    Loss,
+    Part,
+    check_labels,
+    own_sampling,
+    seeded_noise,
+    to_uint8,
+)
 
 # A healthy generator's images soon differ at least half as much as real ones. A collapsed one generates one image per
 # class, with a ratio of a few hundredths.
@@ -58,12 +67,19 @@ class Gan(GenerativeModel):
     def sampled_network(self) -> nn.Module:
         return self.generator
 
-    def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: torch.Generator) -> Loss:
+    def loss(
+        self,
+        phase: str,
+        images: Tensor,
+        labels: Tensor | None,
+        generator: torch.Generator,
+        part: Part | None = None,
+    ) -> Loss:
         latents = torch.randn((len(images), self.latent_dim), generator=generator, device=generator.device)
         latents = latents.to(images.device)
         if phase == "generator":
             return self._generator_loss(images, labels, latents, generator)
-        return self._discriminator_loss(images, labels, latents, generator)
+        return self._discriminator_loss(images, labels, latents, generator, part or Part(0, len(images), len(images)))
 
     def _generator_loss(
         self, images: Tensor, labels: Tensor | None, latents: Tensor, generator: torch.Generator
@@ -75,13 +91,12 @@ class Gan(GenerativeModel):
         return Loss(value, {"generator_loss": value.detach()})
 
     def _discriminator_loss(
-        self, images: Tensor, labels: Tensor | None, latents: Tensor, generator: torch.Generator
+        self, images: Tensor, labels: Tensor | None, latents: Tensor, generator: torch.Generator, part: Part
     ) -> Loss:
         with torch.no_grad():
             drawn = self.generator(latents, labels)
         # The penalties are the most expensive part (second derivatives); a share of the batch estimates them well
         # enough.
-        part = self.part or Part(0, len(images), len(images))
         chosen = penalised(part, self.objective.penalty_share)
         others = [index for index in range(len(images)) if index not in set(chosen)]
         both = torch.cat([images, drawn]).requires_grad_(bool(chosen))
@@ -139,10 +154,11 @@ class Gan(GenerativeModel):
         return diff_augment(images, self.objective.augment_policy, generator, probability)
 
     @torch.no_grad()
-    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: GanSampling) -> Tensor:
+    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: SamplingConfig) -> Tensor:
+        options = own_sampling(sampling, GanSampling)
         check_labels(labels, self.shape, len(seeds))
         device = next(self.generator.parameters()).device
-        latents = seeded_noise(seeds, (self.latent_dim,)).to(device) * sampling.truncation
+        latents = seeded_noise(seeds, (self.latent_dim,)).to(device) * options.truncation
         return to_uint8(self.generator(latents, None if labels is None else labels.to(device)))
 
 

@@ -3,14 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
+from genai_core.config import SamplingConfig
+
 # Torch's CPU generator uses the lowest 32 bits of a seed: beyond them, two seeds would give the same image.
 LARGEST_SEED = 2**32 - 1
+
+Sampling = TypeVar("Sampling", bound=SamplingConfig)
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Part:
-    """Images first to end - 1 of a batch of `whole` images, passed to `loss` when a batch is processed in parts."""
+    """Images first to end - 1 of a batch of `whole` images."""
 
     first: int
     end: int
@@ -51,11 +55,9 @@ class GenerativeModel(nn.Module, ABC):
     phases: ClassVar[tuple[str, ...]]
     # Sampling options for previews during training. They may depend only on the recipe: if they followed the config's
     # sampling section, changing it would require new training.
-    preview_sampling: Any
+    preview_sampling: SamplingConfig
 
     shape: ImageShape
-    # Set by the training step: the part of the batch that the next call of `loss` gets; None for the whole batch.
-    part: Part | None = None
 
     @abstractmethod
     def phase_parameters(self, phase: str) -> Sequence[Parameter]:
@@ -70,10 +72,13 @@ class GenerativeModel(nn.Module, ABC):
         return 1.0
 
     @abstractmethod
-    def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:
+    def loss(
+        self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator, part: Part | None = None
+    ) -> Loss:
         """Compute the loss of `phase` on a batch: images (B, C, H, W) float in [-1, 1], labels (B,) int64 or None.
 
-        All randomness comes from `generator`, on its device, so that a resumed run continues exactly.
+        part: which part of the batch these images are, when it is processed in parts; None: all of it. All randomness
+        comes from `generator`, on its device, so that a resumed run continues exactly.
         """
 
     def end_step(self, batch_images: int, figures: Mapping[str, float]) -> None:
@@ -91,11 +96,12 @@ class GenerativeModel(nn.Module, ABC):
         """Return the submodule that generates images; its moving average is saved, measured and sampled."""
 
     @abstractmethod
-    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: Any) -> Tensor:
+    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: SamplingConfig) -> Tensor:
         """Generate images (N, C, H, W) uint8 on the model's device from labels (N,) int64 or None and seeds (N,) int64.
 
         Image i depends only on labels[i] and seeds[i], not on its batch, up to float rounding. `sampling` is the
-        family's sampling section of the config. Raises ValueError when labels or seeds do not fit.
+        family's sampling section of the config. Raises ValueError when labels or seeds do not fit, and TypeError for
+        the sampling section of another family.
         """
 
     def pictures(self, images: Tensor, labels: Tensor | None) -> Mapping[str, Tensor]:  # noqa: ARG002 - as alarm
@@ -104,6 +110,13 @@ class GenerativeModel(nn.Module, ABC):
         Made from training images (B, C, H, W) in [-1, 1] and their labels (B,), or None, at the end of a run.
         """
         return {}
+
+
+def own_sampling(sampling: SamplingConfig, kind: type[Sampling]) -> Sampling:
+    """Return the options as the type that a family needs. Raises TypeError for those of another family."""
+    if not isinstance(sampling, kind):
+        raise TypeError(f"sampling: expected {kind.__name__}, got {type(sampling).__name__}")
+    return sampling
 
 
 def to_uint8(images: Tensor) -> Tensor:

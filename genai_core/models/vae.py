@@ -12,9 +12,18 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import Parameter, functional
 
-from genai_core.config import VaeRecipe, VaeSampling
+from genai_core.config import SamplingConfig, VaeRecipe, VaeSampling
 from genai_core.models.networks.vae.autoencoder import Autoencoder, Posterior
-from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, seeded_noise, to_uint8
+from genai_core.models.protocol import (
+    GenerativeModel,
+    ImageShape,
+    Loss,
+    Part,
+    check_labels,
+    own_sampling,
+    seeded_noise,
+    to_uint8,
+)
 
 # A standard deviation below half a grey level of 255 is rounding. Without a minimum, flat images have infinite
 # likelihood.
@@ -61,7 +70,14 @@ class Vae(GenerativeModel):
         """Includes the encoder, so that reconstructions use the averaged weights too."""
         return self.network
 
-    def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:  # noqa: ARG002
+    def loss(
+        self,
+        phase: str,  # noqa: ARG002 - there is one
+        images: Tensor,
+        labels: Tensor | None,
+        generator: Generator,
+        part: Part | None = None,  # noqa: ARG002 - each image counts by itself
+    ) -> Loss:
         """Negative evidence lower bound in nats per pixel value; the KL weight rises over kl_warmup_images."""
         noise = torch.randn((len(images), self.network.latent_dim), generator=generator, device=generator.device)
         noise = noise.to(images.device)
@@ -85,10 +101,11 @@ class Vae(GenerativeModel):
         return (self.images_seen / warmup).clamp(max=1.0) if warmup else 1.0
 
     @torch.no_grad()
-    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: VaeSampling) -> Tensor:
+    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: SamplingConfig) -> Tensor:
+        options = own_sampling(sampling, VaeSampling)
         check_labels(labels, self.shape, len(seeds))
         device = next(self.network.parameters()).device
-        noise = seeded_noise(seeds, (self.network.latent_dim,)).to(device) * sampling.temperature
+        noise = seeded_noise(seeds, (self.network.latent_dim,)).to(device) * options.temperature
         return to_uint8(self.network(noise, None if labels is None else labels.to(device)))
 
     @torch.no_grad()

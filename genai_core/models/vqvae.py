@@ -11,11 +11,20 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import Parameter, functional
 
-from genai_core.config import VqvaeRecipe, VqvaeSampling
+from genai_core.config import SamplingConfig, VqvaeRecipe, VqvaeSampling
 from genai_core.models.networks.vqvae.fsq import Fsq
 from genai_core.models.networks.vqvae.tokenizer import Tokenizer
 from genai_core.models.networks.vqvae.transformer import TokenPrior
-from genai_core.models.protocol import GenerativeModel, ImageShape, Loss, check_labels, generator_of, to_uint8
+from genai_core.models.protocol import (
+    GenerativeModel,
+    ImageShape,
+    Loss,
+    Part,
+    check_labels,
+    generator_of,
+    own_sampling,
+    to_uint8,
+)
 
 _PICTURE_COLUMNS = 10
 
@@ -52,7 +61,14 @@ class Vqvae(GenerativeModel):
         """Includes the encoder, so that the averaged decoder gets codes of the averaged encoder."""
         return self.network
 
-    def loss(self, phase: str, images: Tensor, labels: Tensor | None, generator: Generator) -> Loss:  # noqa: ARG002
+    def loss(
+        self,
+        phase: str,
+        images: Tensor,
+        labels: Tensor | None,
+        generator: Generator,  # noqa: ARG002 - nothing is random
+        part: Part | None = None,  # noqa: ARG002 - each image counts by itself
+    ) -> Loss:
         """tokenizer: mean squared error. prior: cross-entropy, nats per token.
 
         codebook_use: share of the channels' levels that occur in this batch; codebook_perplexity: effective number of
@@ -80,18 +96,19 @@ class Vqvae(GenerativeModel):
         return Loss(value, {"prior_loss": value.detach()})
 
     @torch.no_grad()
-    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: VqvaeSampling) -> Tensor:
+    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: SamplingConfig) -> Tensor:
         """Sample as the protocol says, with one exception.
 
         When a draw falls on the border of two tokens, to the last digits of float32, rounding decides and the image
         differs: a few images in ten thousand of 64 tokens.
         """
+        options = own_sampling(sampling, VqvaeSampling)
         check_labels(labels, self.shape, len(seeds))
         device = next(self.network.parameters()).device
         shape = (self.network.prior.length, len(self.network.levels))
         uniforms = seeded_uniforms(seeds, shape).to(device)
         labels = None if labels is None else labels.to(device)
-        return to_uint8(self.network(uniforms, labels, sampling.temperature, sampling.top_k))
+        return to_uint8(self.network(uniforms, labels, options.temperature, options.top_k))
 
     @torch.no_grad()
     def pictures(self, images: Tensor, labels: Tensor | None) -> Mapping[str, Tensor]:  # noqa: ARG002

@@ -1,13 +1,13 @@
 """Sample many images from a model: each from its own seed, in batches of any size."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from genai_core.config import SamplingConfig
 from genai_core.models.protocol import LARGEST_SEED, GenerativeModel
 
 
@@ -28,7 +28,7 @@ def sample_images(
     model: GenerativeModel,
     labels: Tensor | None,
     seeds: Tensor,
-    sampling: Any,
+    sampling: SamplingConfig,
     batch_images: int,
     on_progress: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.uint8]:

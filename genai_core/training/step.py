@@ -156,9 +156,8 @@ class Stepper:
     def _learn(self, model: GenerativeModel, phase: str, part: Part, images: Tensor, labels: Tensor | None) -> Tensor:
         """Compute the part's gradient; return its loss and figures, each times its share of the batch."""
         share = (part.end - part.first) / part.whole
-        model.part = part
         with _noise(part), self._fabric.autocast():
-            loss = model.loss(phase, images, labels, self._generator)
+            loss = model.loss(phase, images, labels, self._generator, part)
         # Parts of a mean: gradients and figures add up to those of the whole batch.
         (loss.value * share if share < 1.0 else loss.value).backward()  # type: ignore[no-untyped-call]
         self._names[phase] = list(loss.figures)

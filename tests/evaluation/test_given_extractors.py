@@ -169,6 +169,15 @@ def test_a_function_that_params_do_not_name_is_neither_called_nor_imported(plant
     assert not witness.exists()
 
 
+def test_without_a_config_no_function_is_called(planted, monkeypatch):
+    folder, witness = planted
+    monkeypatch.chdir(folder.parent)
+    rewrite(folder, factory="planted_code:run")
+    with pytest.raises(ValueError, match=r"call of 'planted_code:run'.*nothing was called; pass the config that names"):
+        load_extractor(folder)
+    assert not witness.exists()
+
+
 @pytest.mark.parametrize("changes", [{"arguments": {"width": 6, "fault": True}}, {"layer": None}, {"layer": "0"}])
 def test_the_function_is_called_with_what_params_name(planted, changes):
     folder, _ = planted

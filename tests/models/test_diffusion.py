@@ -71,9 +71,8 @@ def test_a_batch_has_one_noise_level_of_each_equally_likely_interval(monkeypatch
         assert sorted((levels.cdf(sigma.log()) * 64).floor().tolist()) == list(range(64))
     assert not torch.equal(drawn[0], drawn[1])
     # A part of a batch has the part's noise levels of the whole.
-    model.part = Part(16, 48, 64)
     with WholeBatchNoise(16, 48, 64):
-        model.loss("denoiser", images[16:48], labels[16:48], torch.Generator().manual_seed(1))
+        model.loss("denoiser", images[16:48], labels[16:48], torch.Generator().manual_seed(1), Part(16, 48, 64))
     torch.testing.assert_close(drawn[2], drawn[1][16:48])
 
 

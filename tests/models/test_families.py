@@ -42,6 +42,16 @@ def test_trains_and_draws_at_any_size(family, classes, size, channels):
     assert drawn.dtype == torch.uint8
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_sampling_options_of_another_family_are_refused(family):
+    model = build_model(RECIPES[family](), ImageShape(8, 1, ()))
+    for other in FAMILIES:
+        if other != family:
+            options = build_model(RECIPES[other](), ImageShape(8, 1, ())).preview_sampling
+            with pytest.raises(TypeError, match=rf"(?i)expected {family}sampling, got {other}sampling"):
+                model.sample(None, torch.tensor([1]), options)
+
+
 class NothingWaits(TorchDispatchMode):
     """Refuses what on a GPU makes the processor wait, or copies from it: a step with that cannot be recorded there."""
 

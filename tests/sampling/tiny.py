@@ -17,7 +17,7 @@ class TinyModel(GenerativeModel):
     def phase_parameters(self, _phase):
         return []
 
-    def loss(self, phase, images, labels, generator):
+    def loss(self, phase, images, labels, generator, part=None):
         raise NotImplementedError
 
     def sampled_network(self):

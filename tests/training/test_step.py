@@ -16,7 +16,7 @@ def too_large(monkeypatch, model, most_images):
     """A device on which no more than so many images fit."""
     own, sizes = model.loss, []
 
-    def loss(phase, images, labels, generator):
+    def loss(phase, images, labels, generator, part):
         sizes.append(len(images))
         if len(images) > most_images:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

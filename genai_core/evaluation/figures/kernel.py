@@ -7,9 +7,10 @@ its expectation does not depend on the number of images, so it may be slightly n
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from genai_core.evaluation.figures.neighbours import chunks
+from genai_core.evaluation.figures.neighbours import Points, as_tensor, chunks
 from genai_core.evaluation.statistics import Float64
 
 
@@ -29,9 +30,7 @@ class SubsetKernelDistance:
     std: float
 
 
-def kernel_distance(
-    features: npt.NDArray[np.floating], real: npt.NDArray[np.floating], real_similarity: float
-) -> KernelDistance:
+def kernel_distance(features: Points, real: Points, real_similarity: float) -> KernelDistance:
     """Kernel distance of features (N, D) to real ones (M, D), over all pairs, in chunks of bounded memory.
 
     real_similarity: mean_similarity(real), shared by all models. Raises ValueError when N < 2 or D differs.
@@ -45,17 +44,17 @@ def kernel_distance(
     return KernelDistance(value, influence - influence.mean())
 
 
-def mean_similarity(features: npt.NDArray[np.floating]) -> float:
+def mean_similarity(features: Points) -> float:
     """Mean of the kernel over all pairs of different images of features (N, D). Raises ValueError when N < 2."""
     if features.ndim != 2 or len(features) < 2:
-        raise ValueError(f"expected features (N, D) of at least two images, got shape {features.shape}")
+        raise ValueError(f"expected features (N, D) of at least two images, got shape {tuple(features.shape)}")
     sums = _row_sums(features, features) - _kernel_diagonal(features)
     return float(sums.mean() / (len(features) - 1))
 
 
 def subset_kernel_distance(
-    features: npt.NDArray[np.floating],
-    real: npt.NDArray[np.floating],
+    features: Points,
+    real: Points,
     *,
     subsets: int,
     subset_images: int,
@@ -77,26 +76,31 @@ def subset_kernel_distance(
     return SubsetKernelDistance(float(np.mean(values)), float(np.std(values)))
 
 
-def check_pair(features: npt.NDArray[np.floating], real: npt.NDArray[np.floating]) -> None:
+def check_pair(features: Points, real: Points) -> None:
     """Raise ValueError unless these are sets (N, D) and (M, D) of at least two images each."""
     if features.ndim != 2 or real.ndim != 2 or features.shape[1] != real.shape[1]:
         raise ValueError(
-            f"expected features (N, D) and (M, D) of the same dimension, got {features.shape}, {real.shape}"
+            f"expected features (N, D) and (M, D) of the same dimension, got {tuple(features.shape)}, "
+            f"{tuple(real.shape)}"
         )
     if min(len(features), len(real)) < 2:
         raise ValueError(f"expected at least two images in each set, got {len(features)} and {len(real)}")
 
 
-def _row_sums(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Float64:
+def _row_sums(a: Points, b: Points) -> Float64:
     """Sum of the kernel of each row of a (N, D) with all rows of b (M, D): (N,)."""
-    other = b.astype(np.float64).T / a.shape[1]
+    rows, other = as_tensor(a), as_tensor(b).double().T / a.shape[1]
+    one = other.new_ones(())
     parts = [
-        ((a[chunk].astype(np.float64) @ other + 1) ** 3).sum(axis=1) for chunk in chunks(len(a), row_values=len(b))
+        torch.addmm(one, rows[chunk].double(), other).pow_(3).sum(dim=1) for chunk in chunks(len(a), row_values=len(b))
     ]
-    return np.concatenate(parts)
+    return _array(torch.cat(parts))
 
 
-def _kernel_diagonal(features: npt.NDArray[np.floating]) -> Float64:
-    squares: Float64 = np.einsum("nd,nd->n", features, features, dtype=np.float64)
-    diagonal: Float64 = (squares / features.shape[1] + 1) ** 3
-    return diagonal
+def _kernel_diagonal(features: Points) -> Float64:
+    return _array((as_tensor(features).double().square().sum(dim=1) / features.shape[1] + 1) ** 3)
+
+
+def _array(values: Tensor) -> Float64:
+    found: Float64 = values.cpu().numpy()
+    return found

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from genai_core.evaluation.figures.kernel import check_pair
-from genai_core.evaluation.figures.neighbours import nearest, squared_distances
+from genai_core.evaluation.figures.neighbours import Points, as_tensor, nearest, squared_distances
 from genai_core.evaluation.statistics import Float64
 
 # A point on the edge of a ball counts as inside; its distance, computed twice, differs in the last digits.
@@ -22,7 +23,7 @@ class Manifold:
     A radius is the distance to the k-th nearest neighbour among the other points; k differs between the two pairs.
     """
 
-    features: npt.NDArray[np.floating]
+    features: Points
     precision_radii: Float64
     density_radii: Float64
     density_neighbours: int
@@ -44,7 +45,7 @@ class Overlap:
     covered: Flags
 
 
-def manifold(features: npt.NDArray[np.floating], precision_neighbours: int, density_neighbours: int) -> Manifold:
+def manifold(features: Points, precision_neighbours: int, density_neighbours: int) -> Manifold:
     """Return the balls around features (N, D). Raises ValueError when there are no more images than neighbours."""
     distances = nearest(features, k=max(precision_neighbours, density_neighbours)).distances
     return Manifold(
@@ -59,15 +60,18 @@ def overlap(generated: Manifold, real: Manifold) -> Overlap:
     2020, arXiv 2002.09797, eq. 4 and 6; in the paper a point on the edge of a ball is outside, here inside.
     """
     check_pair(generated.features, real.features)
-    precise = np.empty(len(generated.features), dtype=bool)
-    density = np.empty(len(generated.features))
-    recalled = np.zeros(len(real.features), dtype=bool)
-    closest = np.full(len(real.features), np.inf)
-    own_squares = EDGE * generated.precision_radii**2
-    precision_squares, density_squares = EDGE * real.precision_radii**2, EDGE * real.density_radii**2
+    device = as_tensor(real.features).device
+    own_squares, precision_squares, density_squares = (
+        EDGE * torch.from_numpy(radii).to(device).square()
+        for radii in (generated.precision_radii, real.precision_radii, real.density_radii)
+    )
+    precise, density = [], []
+    recalled = torch.zeros(len(real.features), dtype=torch.bool, device=device)
+    closest = torch.full((len(real.features),), torch.inf, dtype=torch.float64, device=device)
     for chunk, squared in squared_distances(generated.features, real.features):
-        precise[chunk] = (squared <= precision_squares).any(axis=1)
-        density[chunk] = (squared <= density_squares).sum(axis=1) / real.density_neighbours
-        recalled |= (squared <= own_squares[chunk, None]).any(axis=0)
-        np.minimum(closest, squared.min(axis=0), out=closest)
-    return Overlap(precise, density, recalled, closest <= density_squares)
+        precise.append((squared <= precision_squares).any(dim=1))
+        density.append((squared <= density_squares).sum(dim=1).double() / real.density_neighbours)
+        recalled |= (squared <= own_squares[chunk, None]).any(dim=0)
+        closest = torch.minimum(closest, squared.amin(dim=0))
+    found = torch.cat(precise), torch.cat(density), recalled, closest <= density_squares
+    return Overlap(*(values.cpu().numpy() for values in found))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.evaluation.figures.neighbours import nearest
+from genai_core.evaluation.figures.neighbours import Points, nearest
 from genai_core.evaluation.statistics import Float64
 
 # Share of the usual distance: float32 features of one image differ by less when the batch size changes.
@@ -28,7 +28,7 @@ class NearCopies:
         return np.argsort(self.distances, kind="stable")[:pairs].astype(np.int64)
 
 
-def within(features: npt.NDArray[np.floating], points: npt.NDArray[np.floating] | None, limit: float) -> NearCopies:
+def within(features: Points, points: Points | None, limit: float) -> NearCopies:
     """Find samples (N, D) within `limit` of a point (M, D); points None: of another sample.
 
     To find copies of training images, pass these as points and the threshold of held-out images' distances to them. To

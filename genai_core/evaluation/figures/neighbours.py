@@ -1,12 +1,19 @@
-"""Exact nearest neighbours in feature space, in chunks: memory does not grow with the product of the set sizes."""
+"""Exact nearest neighbours in feature space, in chunks: memory does not grow with the product of the set sizes.
+
+Features are arrays, or tensors on any device: the work is done in float64 where they are, and results are arrays.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from genai_core.evaluation.statistics import Float64
+
+Points = npt.NDArray[np.floating] | Tensor  # (N, D)
 
 CHUNK_VALUES = 8_000_000  # float64 values per chunk: 64 MB
 
@@ -19,9 +26,7 @@ class Neighbours:
     index: npt.NDArray[np.int64]
 
 
-def nearest(
-    queries: npt.NDArray[np.floating], points: npt.NDArray[np.floating] | None = None, k: int = 1
-) -> Neighbours:
+def nearest(queries: Points, points: Points | None = None, k: int = 1) -> Neighbours:
     """Find the k nearest of points (M, D) for each of queries (N, D), Euclidean.
 
     points None: among the queries, excluding the query itself. Raises ValueError when there are fewer than k points.
@@ -33,35 +38,40 @@ def nearest(
     distances, index = np.empty((len(queries), k)), np.empty((len(queries), k), dtype=np.int64)
     for chunk, squared in squared_distances(queries, among):
         if points is None:
-            rows = np.arange(chunk.stop - chunk.start)
-            squared[rows, rows + chunk.start] = np.inf
-        found = np.argpartition(squared, k - 1, axis=1)[:, :k]
-        values = np.take_along_axis(squared, found, axis=1)
-        order = np.lexsort((found, values), axis=1)  # with equal distances, the lower index first
-        index[chunk] = np.take_along_axis(found, order, axis=1)
-        distances[chunk] = np.sqrt(np.take_along_axis(values, order, axis=1))
+            squared[:, chunk].fill_diagonal_(torch.inf)
+        values, found = squared.topk(min(k + 1, len(among)), dim=1, largest=False)
+        # Of equal distances the lower index comes first; topk takes any.
+        tied = (values.diff(dim=1) == 0).any(dim=1)
+        if tied.any():
+            found[tied, :k] = squared[tied].argsort(dim=1, stable=True)[:, :k]
+        index[chunk], distances[chunk] = found[:, :k].cpu().numpy(), values[:, :k].sqrt().cpu().numpy()
     return Neighbours(distances, index)
 
 
-def radii(features: npt.NDArray[np.floating], k: int) -> Float64:
+def radii(features: Points, k: int) -> Float64:
     """Distance of each of features (N, D) to its k-th nearest neighbour among the others: (N,)."""
     return nearest(features, k=k).distances[:, -1]
 
 
-def squared_distances(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> Iterator[tuple[slice, Float64]]:
+def squared_distances(a: Points, b: Points) -> Iterator[tuple[slice, Tensor]]:
     """Yield squared distances of a (N, D) to b (M, D), a chunk of rows at a time: (rows, (chunk, M))."""
     # Relative to the mean of b, so that an offset costs no precision.
-    centre = b.mean(axis=0, dtype=np.float64)
-    other = b.astype(np.float64) - centre
-    other_squares = (other**2).sum(axis=1)
+    queries, other = as_tensor(a), as_tensor(b).double()
+    centre = other.mean(dim=0)
+    other = other - centre
+    other_squares = other.square().sum(dim=1)
     for chunk in chunks(len(a), row_values=len(b)):
-        rows = a[chunk].astype(np.float64) - centre
-        squared = rows @ other.T
-        squared *= -2
-        squared += other_squares
-        squared += (rows**2).sum(axis=1)[:, None]
-        np.clip(squared, 0, None, out=squared)
-        yield chunk, squared
+        rows = queries[chunk].double() - centre
+        squared = torch.addmm(other_squares, rows, other.T, alpha=-2)
+        squared += rows.square().sum(dim=1, keepdim=True)
+        yield chunk, squared.clamp_(min=0)
+
+
+def as_tensor(points: Points) -> Tensor:
+    """Return points as a tensor, without a copy if possible."""
+    if isinstance(points, Tensor):
+        return points
+    return torch.from_numpy(points if points.flags.writeable else points.copy())  # torch warns about read-only memory
 
 
 def chunks(rows: int, row_values: int) -> Iterator[slice]:

@@ -1,16 +1,32 @@
-"""The figures as torchmetrics.Metric: for any feature extractor and any training loop, without the pipeline.
+"""The figures as torchmetrics.Metric, without the pipeline: for any feature extractor and any training loop.
 
-    fd = FrechetDistance(extractor, feature_dim=2048)      # extractor: (N, C, H, W) uint8 -> (N, 2048)
-    fd.update(real_images, real=True)
-    fd.update(generated_images, real=False)
-    fd.compute()
+    extractor = SharedExtractor(load_extractor(Path("models/extractor")))  # or any (N, C, H, W) uint8 -> (N, D)
+    metrics = MetricCollection([FrechetDistance(extractor, feature_dim=64), PrecisionRecall(extractor)])
+    metrics.update(real_images, real=True)
+    metrics.update(generated_images, real=False)
+    metrics.compute()
 
-State is always float64, and torchmetrics sums or gathers it over processes.
+State is always float64 or float32 features, on the device that the metric is on, and torchmetrics sums or gathers it
+over processes.
 """
 
+from genai_core.evaluation.extractor import load_extractor
+from genai_core.evaluation.torch_metrics.fd_infinity import FrechetDistanceInfinity
+from genai_core.evaluation.torch_metrics.features import SharedExtractor
 from genai_core.evaluation.torch_metrics.frechet import FrechetDistance
 from genai_core.evaluation.torch_metrics.inception_score import InceptionScore
 from genai_core.evaluation.torch_metrics.kernel import KernelDistance
 from genai_core.evaluation.torch_metrics.manifold import DensityCoverage, PrecisionRecall
+from genai_core.evaluation.torch_metrics.memorisation import Memorisation
 
-__all__ = ["DensityCoverage", "FrechetDistance", "InceptionScore", "KernelDistance", "PrecisionRecall"]
+__all__ = [
+    "DensityCoverage",
+    "FrechetDistance",
+    "FrechetDistanceInfinity",
+    "InceptionScore",
+    "KernelDistance",
+    "Memorisation",
+    "PrecisionRecall",
+    "SharedExtractor",
+    "load_extractor",
+]

@@ -1,21 +1,52 @@
-"""Parts shared by all metrics: checked features, and feature sets for pairwise figures."""
+"""Parts shared by all metrics: one extractor pass, checked features, and feature sets for pairwise figures."""
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
-FeatureExtractor = Callable[[Tensor], Tensor]
+from genai_core.evaluation.feature_network import ExtractorOutput
+from genai_core.evaluation.features import float32_convolutions
+
+# A FeatureNetwork, as load_extractor returns it, or any callable that returns what the metric needs.
+FeatureExtractor = Callable[[Tensor], Tensor | ExtractorOutput]
+
+
+class SharedExtractor(nn.Module):
+    """Runs `extractor` once per batch for all metrics that get it.
+
+        shared = SharedExtractor(load_extractor("models/extractor"))
+        metrics = MetricCollection([FrechetDistance(shared, feature_dim=64), PrecisionRecall(shared)])
+        metrics.update(images, real=True)
+
+    The last output is kept as long as the metrics get the same, unchanged tensor.
+    """
+
+    def __init__(self, extractor: FeatureExtractor) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self._last: tuple[Tensor, int, Tensor | ExtractorOutput] | None = None
+
+    def forward(self, images: Tensor) -> Tensor | ExtractorOutput:
+        """images: (N, C, H, W) uint8, as the extractor takes them."""
+        if images.is_inference():  # no version counter: a change could not be noticed
+            return self.extractor(images)
+        if self._last is None or self._last[0] is not images or self._last[1] != images._version:
+            self._last = images, images._version, self.extractor(images)
+        return self._last[2]
 
 
 @torch.no_grad()
-def checked_features(extractor: FeatureExtractor, images: Tensor, feature_dim: int | None = None) -> Tensor:
-    """Return features (N, D) float64 of images (N, C, H, W) uint8.
+def checked_features(
+    extractor: FeatureExtractor,
+    images: Tensor,
+    feature_dim: int | None = None,
+    output: Literal["features", "logits"] = "features",
+) -> Tensor:
+    """Return features (N, D) float64 of images (N, C, H, W) uint8. output: which one of an ExtractorOutput.
 
     Raises TypeError or ValueError when the images are not uint8 (N, C, H, W), or the features are not (N, D) or finite.
     """
@@ -26,18 +57,23 @@ def checked_features(extractor: FeatureExtractor, images: Tensor, feature_dim: i
         )
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"expected images (N, C, H, W) with C 1 or 3, got shape {tuple(images.shape)}")
-    features = extractor(images)
+    with float32_convolutions():
+        found = extractor(images)
+    features = found if isinstance(found, Tensor) else getattr(found, output)
     if features.ndim != 2 or len(features) != len(images) or feature_dim not in (None, features.shape[1]):
         raise ValueError(
-            f"expected features ({len(images)}, {feature_dim or 'D'}) from the extractor, got {tuple(features.shape)}"
+            f"expected {output} ({len(images)}, {feature_dim or 'D'}) from the extractor, got {tuple(features.shape)}"
         )
     if not torch.isfinite(features).all():
-        raise ValueError("the extractor returned non-finite features")
+        raise ValueError(f"the extractor returned non-finite {output}")
     return features.double()
 
 
 class SetMetric(Metric):
-    """A figure of whole sets of images, in the features of `extractor`: call update, then compute at the end."""
+    """A figure of whole sets of images, in the features of `extractor`: call update, then compute at the end.
+
+    An extractor that is a module is put into evaluation mode and stays in it, whatever the model around it does.
+    """
 
     is_differentiable = False
     full_state_update = False
@@ -46,6 +82,13 @@ class SetMetric(Metric):
         # torchmetrics would keep a cached result across merge_state() and load_state_dict().
         super().__init__(**{"compute_with_cache": False, **kwargs})
         self.extractor = extractor
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "SetMetric":
+        super().train(mode)
+        if isinstance(self.extractor, nn.Module):
+            self.extractor.eval()
+        return self
 
     def forward(self, *_args: Any, **_kwargs: Any) -> Any:
         """Raise RuntimeError: torchmetrics would compute the figure of one batch, which is meaningless."""
@@ -97,15 +140,16 @@ class FeatureSets(SetMetric):
                 stacklevel=2,
             )
         if room > 0:
-            kept.append(checked_features(self.extractor, images[:room]).float())
+            fitting = images if room >= len(images) else images[:room]  # the same tensor: its features may be known
+            kept.append(checked_features(self.extractor, fitting).float())
 
-    def sets(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return (real, other), each (N, D). Raises RuntimeError when one is empty."""
+    def sets(self) -> tuple[Tensor, Tensor]:
+        """Return (real, other), each (N, D) on the metric's device. Raises RuntimeError when one is empty."""
         found = []
         for name, parts in (("real", self.real_features), ("other", self.other_features)):
             # After a sync the list is one tensor.
             tensors = [parts] if isinstance(parts, Tensor) else parts
             if not sum(len(part) for part in tensors):
                 raise RuntimeError(f"no {name} images yet: call update(images, real={name == 'real'}) first")
-            found.append(torch.cat(tensors).cpu().numpy())
+            found.append(torch.cat(tensors))
         return found[0], found[1]

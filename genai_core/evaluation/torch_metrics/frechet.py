@@ -14,9 +14,9 @@ from genai_core.evaluation.torch_metrics.features import FeatureExtractor, SetMe
 class FrechetDistance(SetMetric):
     """Frechet distance between the Gaussians of two sets of images, in the features of `extractor`.
 
-    extractor: maps images (N, C, H, W) uint8 to features (N, feature_dim). With Inception's pooled features and the
-    standard resize this is FID. With reset_real=False the real images and their root survive reset(): each further
-    compute() costs one symmetric eigenvalue problem on the CPU.
+    extractor: maps images (N, C, H, W) uint8 to features (N, feature_dim), or is a FeatureNetwork. With Inception's
+    pooled features and the standard resize this is FID. With reset_real=False the real images and their root survive
+    reset(): each further compute() costs one symmetric eigenvalue problem on the CPU.
     """
 
     higher_is_better = False

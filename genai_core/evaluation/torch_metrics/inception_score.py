@@ -19,8 +19,9 @@ class Score(NamedTuple):
 class InceptionScore(SetMetric):
     """Inception score of images, from the logits of a classifier.
 
-    extractor: maps images (N, C, H, W) uint8 to logits (N, classes). Image i of a process belongs to split i modulo
-    `splits`, because the total is not known in advance; the published form uses consecutive parts.
+    extractor: maps images (N, C, H, W) uint8 to logits (N, classes), or is a FeatureNetwork with class logits. Image i
+    of a process belongs to split i modulo `splits`, because the total is not known in advance; the published form uses
+    consecutive parts.
     """
 
     higher_is_better = True
@@ -38,9 +39,11 @@ class InceptionScore(SetMetric):
         self.add_state("negative_entropies", torch.zeros(splits, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("seen", torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, images: Tensor) -> None:
-        """Add images (N, C, H, W) uint8."""
-        log_p = checked_features(self.extractor, images, self.classes).log_softmax(dim=1)
+    def update(self, images: Tensor, real: bool = False) -> None:
+        """Add images (N, C, H, W) uint8. Real ones are skipped, so that a MetricCollection can pass on both sets."""
+        if real:
+            return
+        log_p = checked_features(self.extractor, images, self.classes, "logits").log_softmax(dim=1)
         p = log_p.exp()
         split = (int(self.seen) + torch.arange(len(images), device=p.device)) % self.splits
         self.counts.index_add_(0, split, torch.ones_like(p[:, 0]))

@@ -18,8 +18,8 @@ class Distance(NamedTuple):
 class KernelDistance(FeatureSets):
     """Squared maximum mean discrepancy with the cubic kernel (Binkowski et al. 2018), over random subsets by `seed`.
 
-    extractor: maps images (N, C, H, W) uint8 to features (N, D). The same images in the same order give the same value;
-    if subset_images is the number of images, in any order.
+    extractor: maps images (N, C, H, W) uint8 to features (N, D), or is a FeatureNetwork. The same images in the same
+    order give the same value; if subset_images is the number of images, in any order.
     """
 
     higher_is_better = False
