@@ -50,7 +50,7 @@ class Names(Sequence[str]):
     def at(self, rows: Indices) -> "Names":
         return Names(self.column.take(pa.array(rows)))
 
-    def has_twins(self) -> bool:
+    def has_duplicates(self) -> bool:
         """Whether a name appears twice. The names must be sorted."""
         return bool(pc.any(pc.equal(self.column[1:], self.column[:-1])).as_py())
 

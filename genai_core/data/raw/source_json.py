@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from genai_core.data.dataset.dataset import SPLITS, Split
-from genai_core.data.prepare.split import GIVEN, GivenSides
+from genai_core.data.prepare.split import GIVEN, GivenSplits
 from genai_core.data.raw.rules import sorted_runs
 
 SOURCE_FILE = "source.json"
@@ -64,7 +64,7 @@ def read_note(folder: Path) -> SourceNote:
     return _parsed(path, values)
 
 
-def given_sides(raw: Path, files: Sequence[str]) -> GivenSides:
+def given_splits(raw: Path, files: Sequence[str]) -> GivenSplits:
     """Return the split that each file's source states (N,). files: relative to `raw`, sorted. Raises ValueError."""
     sides = np.full(len(files), GIVEN[None], dtype=np.int8)
     for begin, end in sorted_runs(files, 1):

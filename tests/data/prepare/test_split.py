@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from genai_core.data.cache.digest_index import DigestIndex
 from genai_core.data.prepare.duplicates import find_duplicates
-from genai_core.data.prepare.split import GIVEN, check_both_sides, is_held_out, ranks, train_images_near_test
+from genai_core.data.prepare.split import GIVEN, check_both_splits, is_held_out, ranks, train_images_near_test
 
 DIGESTS = st.lists(st.binary(min_size=32, max_size=32), min_size=2, max_size=60, unique=True)
 SHARES = st.floats(0.01, 0.99)
@@ -30,11 +30,11 @@ class File:
 def split(files, share: float) -> dict[bytes, bool]:
     """Whether each image of the dataset that prepare makes of these files is held out. Raises ValueError."""
     digests = as_array([file.digest for file in files])
-    given_sides = as_given(file.side for file in files)
-    held_out = is_held_out(digests, share, given_sides)
+    given_splits = as_given(file.side for file in files)
+    held_out = is_held_out(digests, share, given_splits)
     labels = np.zeros(len(files), dtype=np.int64)
-    kept = find_duplicates(DigestIndex(digests), labels, ranks(held_out, given_sides), np.arange(len(files))).kept
-    check_both_sides(held_out[kept], given_sides[kept], share)
+    kept = find_duplicates(DigestIndex(digests), labels, ranks(held_out, given_splits), np.arange(len(files))).kept
+    check_both_splits(held_out[kept], given_splits[kept], share)
     return {files[row].digest: bool(held_out[row]) for row in kept.tolist()}
 
 
@@ -101,17 +101,17 @@ def test_order_and_company_say_nothing(digests, share, random):
 def test_a_dataset_has_both_sides_or_there_is_none(digests, share):
     held_out = content_decides(digests, share)
     if 0 < held_out.sum() < len(held_out):
-        check_both_sides(held_out, as_given([None] * len(digests)), share)
+        check_both_splits(held_out, as_given([None] * len(digests)), share)
     else:
         with pytest.raises(ValueError, match="none for t"):
-            check_both_sides(held_out, as_given([None] * len(digests)), share)
+            check_both_splits(held_out, as_given([None] * len(digests)), share)
 
 
 @given(DIGESTS, st.data())
 def test_a_given_separation_is_kept(digests, data):
-    given_sides = data.draw(st.lists(SIDES, min_size=len(digests), max_size=len(digests)))
-    held_out = is_held_out(as_array(digests), 0.5, as_given(given_sides))
-    for side, is_test in zip(given_sides, held_out, strict=True):
+    given_splits = data.draw(st.lists(SIDES, min_size=len(digests), max_size=len(digests)))
+    held_out = is_held_out(as_array(digests), 0.5, as_given(given_splits))
+    for side, is_test in zip(given_splits, held_out, strict=True):
         assert side is None or (side == "test") == is_test
 
 

@@ -15,7 +15,7 @@ from typing import IO, cast
 import numpy as np
 
 from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, damage_named
-from genai_core.data.ingest.readers.items import Item, Reading, join_readings, side_of
+from genai_core.data.ingest.readers.items import Item, Reading, join_readings, split_of
 
 _UNSIGNED_BYTE = 8
 _MAX_LABELS = 1 << 30
@@ -57,7 +57,7 @@ def _read_pair(images: Path, labels: Path | None) -> Reading:
     def items() -> Iterator[Item]:
         with _opened(images) as file:
             # The last word names the split, as in emnist-letters-train.
-            split = side_of(re.split(r"[-._]", stem)[-1])
+            split = split_of(re.split(r"[-._]", stem)[-1])
             yield from array_items(file, _shape(file, images), names, source=str(images), stem=stem, split=split)
             _check_end(file, images)
 

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, damage_named
-from genai_core.data.ingest.readers.items import Item, Reading, join_readings, side_of
+from genai_core.data.ingest.readers.items import Item, Reading, join_readings, split_of
 
 NUMPY_EXTENSIONS = (".npy", ".npz")
 _IMAGE_WORDS = ("images", "image", "x", "data", "imgs", "pixels")
@@ -104,7 +104,7 @@ def _read_pair(images: _Array, labels: _Array | None, stem: str) -> Reading:
     if header.fortran_order:
         raise ValueError(f"{images}: stored in Fortran order; save it again with np.ascontiguousarray")
     names = _read_labels(labels, header.shape[0], images) if labels else None
-    splits = {side for word in re.split(r"[-._]", images.name) if (side := side_of(word))}
+    splits = {split for word in re.split(r"[-._]", images.name) if (split := split_of(word))}
     split = splits.pop() if len(splits) == 1 else None
 
     def items() -> Iterator[Item]:

@@ -86,8 +86,8 @@ def test_rows_at_fault_are_left_out(write, tmp_path, add, pixels):
     images[0], images[1] = None, b"<html>"
     labels = [0] * 40
     labels[2], labels[3], labels[4] = -1, 9, None
-    added = add(write(tmp_path / "a.parquet", labels, images=images), max_faulty_share=0.2)
-    assert [(fault.source, fault.reason) for fault in added.faults] == [
+    added = add(write(tmp_path / "a.parquet", labels, images=images), max_rejected_share=0.2)
+    assert [(fault.source, fault.reason) for fault in added.rejected] == [
         ("a-000000", "missing_file"),
         ("a-000001", "no_image"),
         ("a-000002", "no_label"),
@@ -95,7 +95,7 @@ def test_rows_at_fault_are_left_out(write, tmp_path, add, pixels):
         ("a-000004", "no_label"),
     ]
     assert added.added_images == 35
-    with pytest.raises(ValueError, match="5 of 40 images or labels are faulty"):
+    with pytest.raises(ValueError, match="5 of 40 images or labels were rejected"):
         add(tmp_path / "a.parquet", "again")
 
 

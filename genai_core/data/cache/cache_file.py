@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-KEPT_EXTENSION = ".kept"
+CACHE_EXTENSION = ".kept"
 _MAGIC = b"genai k1"
 _UNFINISHED = ".new"
 _MAX_HEADER_BYTES = 1 << 30
@@ -28,11 +28,11 @@ _HEAD = struct.Struct("<8sQI")
 Array = npt.NDArray[Any]
 
 
-class NotKeptError(Exception):
+class CacheMissError(Exception):
     """The file does not exist, is damaged, or has another format."""
 
 
-def write_kept(path: Path, arrays: Mapping[str, Array], metadata: object) -> None:
+def write_cache(path: Path, arrays: Mapping[str, Array], metadata: object) -> None:
     """Replace a file atomically, creating its folders; readers see the old or the new one. metadata: valid JSON."""
     blocks = {name: np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for name, array in arrays.items()}
     forms = {
@@ -49,35 +49,35 @@ def write_kept(path: Path, arrays: Mapping[str, Array], metadata: object) -> Non
     os.replace(new, path)
 
 
-def read_kept(path: Path, wanted: Mapping[str, npt.DTypeLike]) -> tuple[dict[str, Array], Any]:
+def read_cache(path: Path, wanted: Mapping[str, npt.DTypeLike]) -> tuple[dict[str, Array], Any]:
     """Return the `wanted` arrays (name -> required dtype), read-only, and the metadata.
 
-    Raises NotKeptError.
+    Raises CacheMissError.
     """
     arrays: dict[str, Array] = {}
     try:
         with path.open("rb") as file:
             magic, length, check = _HEAD.unpack(file.read(_HEAD.size))
             if magic != _MAGIC:
-                raise NotKeptError(path)
+                raise CacheMissError(path)
             header = json.loads(_checked(file.read(min(length, _MAX_HEADER_BYTES)), check))
-            place = file.tell()
+            offset = file.tell()
             for name, (kind, shape, size, check) in header["arrays"].items():
                 if name in wanted:
                     dtype = np.dtype(wanted[name])
                     if kind != str(dtype):
-                        raise NotKeptError(path)
-                    file.seek(place)
+                        raise CacheMissError(path)
+                    file.seek(offset)
                     arrays[name] = np.frombuffer(_checked(file.read(size), check), np.uint8).view(dtype).reshape(shape)
-                place += size
+                offset += size
             if arrays.keys() != wanted.keys():
-                raise NotKeptError(path)
+                raise CacheMissError(path)
             return arrays, header["metadata"]
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-        raise NotKeptError(path) from error
+        raise CacheMissError(path) from error
 
 
-def forget_kept(folder: Path, beginning: str, but: Collection[Path]) -> None:
+def delete_caches(folder: Path, beginning: str, but: Collection[Path]) -> None:
     """Delete files in a folder whose names start with `beginning`, except `but` and files still being written."""
     for other in folder.glob(f"{beginning}*"):
         if other not in but and other.suffix != _UNFINISHED:
