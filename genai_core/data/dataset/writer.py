@@ -78,8 +78,8 @@ class DatasetWriter:
     ) -> None:
         """Add images (N, C, H, W) uint8 with labels (N,); labels are None exactly when the dataset has no classes.
 
-        ids: default to the first 16 digits of the pixels' sha256. digests (N, 32): these hashes if already known. Raises
-        ValueError when a shape or a label does not fit.
+        ids: default to the first 16 digits of the pixels' sha256. digests (N, 32): these hashes if already known.
+        Raises ValueError when a shape or a label does not fit.
         """
         shape = (self._channels, self._image_size, self._image_size)
         if images.dtype != np.uint8 or images.shape[1:] != shape:

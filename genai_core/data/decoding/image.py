@@ -1,7 +1,7 @@
 """Decode one image file to square uint8 pixels, or return why not. Runs in worker processes (worker.py).
 
 Files are untrusted, so formats outside raw/formats.py are not tried: Pillow would pass an EPS file named .jpg to
-Ghostscript. torchvision's decoders are no alternative: flipped bits in a PNG crash the whole process.
+Ghostscript. torchvision's decoders cannot be used: flipped bits in a PNG crash the whole process.
 """
 
 import hashlib
@@ -200,7 +200,7 @@ def _square(image: Image.Image, rule: DecodeRule) -> Image.Image:
     size, (width, height) = rule.image_size, image.size
     if width == height == size:
         return image
-    # Bicubic up and down: Pillow widens the filter when it reduces, which is the antialias.
+    # Bicubic for enlarging and reducing. Pillow widens the filter when it reduces, which prevents aliasing.
     bicubic = Image.Resampling.BICUBIC
     if rule.fit == "crop":
         side = min(width, height)

@@ -115,7 +115,7 @@ class Worker:
         return dataclasses.replace(_parse(first, empty, self._rule), rejected={0: Rejection("decoder_died", died)})
 
     def kill(self) -> None:
-        """Kill the process and those started with it, for good; the thread that uses the worker notices."""
+        """Kill the process and those started with it; it is not replaced. The thread that uses the worker notices."""
         self._killed = True
         self._processes.kill()
 

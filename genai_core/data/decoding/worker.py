@@ -4,7 +4,7 @@ They import only Pillow and use no pickle: a process taken over by a hostile fil
 that is started (processes.py) opens no file itself. It forks one worker per pair of pipes and kills them when its stdin
 ends. When the parent ends for any reason, stdin and the pipes close, and all these processes end.
 A message is 8 bytes of length and that many bytes. A batch is a JSON list of locations. The answer is three messages:
-one RECORD per file; the pixels of all decoded files, concatenated; and a JSON object with what few files have:
+one RECORD per file; the pixels of all decoded files, concatenated; and a JSON object for flagged and rejected files:
 {"flags": {index: [...]}, "rejected": {index: [reason, detail]}}.
 """
 
@@ -25,7 +25,7 @@ from PIL import Image
 from genai_core.data.decoding.image import Decoded, DecodeRule, Rejection, decode_file
 from genai_core.data.raw.locations import NO_HASH, Location, PackReader, as_location, hash_locations
 
-# CPU time, so that a busy machine rejects no files.
+# CPU time, so that no file is rejected because the machine is busy.
 MAX_SECONDS_PER_BATCH = 60
 READY = b"ready"
 # sha256 of the file, sha256 of the pixels, width, height; zeros if unknown.

@@ -48,7 +48,8 @@ def add_source(
     source: builtin:digits, a folder, an archive or a file that holds a dataset (recognise.py). name: defaults to the
     source's name. split_from_folders: keep the source's split, as into/NAME.train and into/NAME.test.
     max_rejected_share: maximum share of images whose label is missing or wrong, and of labels whose image is missing.
-    origin: where the source was fetched from. indexes: folder of the pack indexes. on_added(done, total): called for each image.
+    origin: where the source was fetched from. indexes: folder of the pack indexes. on_added(done, total): called for
+    each image.
     If NAME exists, new images are appended; an existing image with the same content is kept. Raises ValueError or an
     OSError that says what to do.
     """
@@ -128,7 +129,7 @@ def _add_all(
 
 
 def _class_folder(item: Item, folders: dict[str, str], rejected: list[RejectedFile]) -> str | None:
-    """Return the folder of an item's class, "" without one; None, after rejecting the item, if it cannot be a folder."""
+    """Return the folder of an item's class, "" without one. If it cannot be a folder, reject the item, return None."""
     if item.label is None:
         return ""
     if item.label not in folders:

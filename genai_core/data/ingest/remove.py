@@ -45,9 +45,9 @@ def remove_images(
 
     patterns: names CLASS/file (or NAME/CLASS/file), or globs of them; * also matches slashes. None: all of NAME. An
     empty sequence is an error and does not remove everything: a list may be empty by mistake.
-    indexes, cache_folder: folders of the pack indexes and of prepare's cache; cached records of the remaining images are
-    kept. A folder without images is removed, with its source.json. After a failure halfway, only images that match can
-    be missing.
+    indexes, cache_folder: folders of the pack indexes and of prepare's cache; cached records of the remaining images
+    are kept. A folder without images is removed, with its source.json. After a failure halfway, only images that match
+    can be missing.
     Raises ValueError without a pattern or when nothing matches, NotADirectoryError when there is no such folder.
     """
     folder = raw / name

@@ -43,7 +43,10 @@ def find_duplicates(index: DigestIndex, labels: Indices, ranks: npt.NDArray[np.i
     # Eight bytes tell images apart, unless somebody constructed a collision; the next check finds that.
     _, first, group = np.unique(prefixes_of(pixels), return_index=True, return_inverse=True)
     if not (pixels == pixels[first[group]]).all():
-        raise ValueError("two images have different hashes with the same first 64 bits; this was done on purpose")
+        raise ValueError(
+            "two different images have sha256 hashes with the same first 64 bits, which does not happen by chance; "
+            "check where the new images come from"
+        )
     contradicts = np.zeros(len(first), dtype=np.bool_)
     np.logical_or.at(contradicts, group, label != label[first[group]])
     is_kept = np.zeros(len(among), dtype=np.bool_)

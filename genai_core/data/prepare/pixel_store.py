@@ -36,8 +36,8 @@ class PreviousPixels:
     """Images of the previous version, including unlisted ones; empty if no version can be read.
 
     shards: names. facts: (M,) of all images; shard_code, row: (M,) location of each. Only intact shards, whose bytes
-    match the hash in their name, are used: whatever happened to the folder, no wrong pixels are read. cache_folder: holds
-    the list of intact shards.
+    match the hash in their name, are used: whatever happened to the folder, no wrong pixels are read.
+    cache_folder: holds the list of intact shards.
     """
 
     def __init__(self, folder: Path | None, image_size: int, channels: int, cache_folder: Path | None = None) -> None:

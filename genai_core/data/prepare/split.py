@@ -44,8 +44,8 @@ def check_both_splits(held_out: HeldOut, given: GivenSplits, test_share: float) 
     here, lacking = ("test", "train") if held_out[0] else ("train", "test")
     if (given != GIVEN[None]).all():
         raise ValueError(
-            f"all {count:,} images are given for {here} (data/raw/NAME/source.json: split); add images for the other "
-            "split, or set split to null there"
+            f"all {count:,} images are assigned to {here} by their sources (data/raw/NAME/source.json: split); add "
+            "images for the other split, or set split to null there"
         )
     raise ValueError(
         f"all {count:,} images are for {here}, none for {lacking}: each image's content decides, by data.test_share "

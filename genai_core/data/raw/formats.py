@@ -46,7 +46,7 @@ Reason = Literal[
 
 
 class RejectedFile(NamedTuple):
-    """A file that is not used, and why. source: its name, printable; of a table's row, the file or key that it names."""
+    """A file that is not used, and why. source: its printable name; for a row of a table, the file or key in it."""
 
     source: str
     reason: Reason

@@ -96,7 +96,8 @@ def find_raw_images(
         if pack.damage is not None:
             # A damaged pack may lack images or hold wrong ones, so all its images are rejected.
             rejected.append(RejectedFile(path, "bad_pack", pack.damage))
-            rejected += [RejectedFile(f"{folder}/{name}", "bad_pack", f"in {path}, which is damaged") for name in pack.names]
+            detail = f"in {path}, which is damaged"
+            rejected += [RejectedFile(f"{folder}/{name}", "bad_pack", detail) for name in pack.names]
             continue
         names.append(pack.names.below(folder))
         pack_of.append(np.full(len(pack.names), len(packs), dtype=np.int64))

@@ -37,7 +37,7 @@ def hash_locations(locations: Sequence[Location]) -> bytes:
 def _hash(location: Location, packs: "PackReader") -> bytes:
     try:
         if isinstance(location, str):
-            with open(location, "rb") as file:  # noqa: PTH123 - for a million files, Path.open takes longer than reading
+            with open(location, "rb") as file:  # noqa: PTH123 - Path.open takes longer than reading a small file
                 return hashlib.file_digest(file, "sha256").digest()
         if location.size <= _CHUNK_BYTES:
             return hashlib.sha256(packs.read(location)).digest()

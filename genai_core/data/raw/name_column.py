@@ -1,5 +1,7 @@
-"""Names of many images as one text column: one Python string per name would take longer than everything else that a
-cached image needs."""
+"""Names of many images as one text column.
+
+Creating a Python string for each name would take longer than everything else that prepare does for a cached image.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import overload

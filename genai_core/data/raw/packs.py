@@ -39,8 +39,8 @@ class Pack:
     """Contents of a pack, in its order: N images, and what else was found.
 
     names: (N) CLASS/file or file. starts, offsets, sizes: (N,) in bytes: begin of an image's headers, begin of its
-    content, length of its content. end: end of the last member of any kind. rejected: members that are not used, by their
-    names in the pack. damage: why the pack as a whole cannot be trusted, or None.
+    content, length of its content. end: end of the last member of any kind. rejected: members that are not used, by
+    their names in the pack. damage: why the pack as a whole cannot be trusted, or None.
     """
 
     names: Names

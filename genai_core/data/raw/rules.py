@@ -11,9 +11,9 @@ from pathlib import Path
 
 from genai_core.data.raw.formats import IMAGE_EXTENSIONS, Reason
 
-# Files that operating systems create.
+# Files and folders that operating systems create.
 _SYSTEM_FILES = {"__MACOSX", "Thumbs.db", "desktop.ini"}
-# Kinds of file that may stand for an image, and the reason why they are not opened.
+# Kinds of files that could be images but are never opened, with the reason.
 REFUSED: dict[str, Reason] = {"links": "link", "special files": "special_file"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 

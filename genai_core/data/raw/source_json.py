@@ -1,11 +1,11 @@
-"""data/raw/NAME/source.json: information about a source beyond its images.
+"""data/raw/NAME/source.json: the split and the origins of a source.
 
     {"schema_version": 1, "split": "test", "origins": [{"address": "https://...", "revision": "..."}]}
 
-`split` says that every image of this folder is for training, or held out: a split that the source came with. It applies
-to the whole folder, so it costs the same for ten images and for ten million, stays valid while images are added or
-renamed, and can be written by hand. A source with two splits is two folders, NAME.train and NAME.test. Without the
-file, or with null, an image's content decides.
+`split` assigns every image of this folder to training or to testing, as the source does. As it applies to the whole
+folder, it costs the same for ten images and for ten million, stays valid while images are added or renamed, and can be
+written by hand. A source with two splits is two folders, NAME.train and NAME.test. Without the file, or with null, an
+image's content decides.
 """
 
 import dataclasses

@@ -117,7 +117,7 @@ def test_a_given_separation_is_kept(digests, data):
 
 @pytest.mark.parametrize("side", ["train", "test"])
 def test_all_given_for_one_side_is_an_error(side):
-    with pytest.raises(ValueError, match=rf"all 2 images are given for {side} .*source.json"):
+    with pytest.raises(ValueError, match=rf"all 2 images are assigned to {side} .*source.json"):
         split([File.at(0.1, side), File.at(0.9, side)], 0.5)
 
 

@@ -73,7 +73,7 @@ def read_table(path: Path) -> list[Row]:
 
 
 def match_rows(path: Path, rows: Sequence[Row], images: Sequence[str]) -> tuple[dict[str, Labelled], list[RejectedFile]]:
-    """Return each image's label, and the rejected: rows without an image, images with no label or with two.
+    """Return each image's label, and what is rejected: rows without an image, images with no label or with two.
 
     A row names an image by its path, else by its file name, else by the name without extension, if that is unique.
     Raises ValueError when no row names an image.
