@@ -74,7 +74,7 @@ def test_summary_tells_all():
     assert "unconditional" in ingest.summary(flat, Path("data/raw"))[1]
 
 
-def test_all_that_was_left_out_is_listed(workspace, monkeypatch, capsys):
+def test_all_rejected_files_are_listed(workspace, monkeypatch, capsys):
     folder = workspace / "flat"
     folder.mkdir()
     for number in range(40):

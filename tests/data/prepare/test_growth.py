@@ -44,7 +44,7 @@ class Versions:
         self.count += 1
         out = self.folder / str(self.count)
         out.mkdir()
-        where = self.folder / "memory" if cached else None
+        where = self.folder / "cache" if cached else None
         prepare(self.folder / "raw", out, self.config, workers=1, previous=before, cache_folder=where)
         return load_dataset(out)
 
@@ -150,10 +150,10 @@ def test_change_that_keeps_size_and_times_in_the_same_instant_is_seen(versions):
     assert old != new
 
 
-def test_damaged_memory_and_damaged_shards_change_nothing(versions):
+def test_damaged_cache_and_damaged_shards_change_nothing(versions):
     expected = says(versions.next())
     for damaged in (b"damaged", b"PK" + bytes(100)):
-        for path in (versions.folder / "memory").iterdir():
+        for path in (versions.folder / "cache").iterdir():
             path.write_bytes(damaged)
         assert says(versions.next()) == expected
     shard = next((versions.folder / str(versions.count) / "shards").iterdir())

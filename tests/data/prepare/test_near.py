@@ -78,7 +78,7 @@ def test_colours_count():
     assert pairs_of(np.concatenate([red, red[:, [1, 0, 2]]])) == set()
 
 
-def nothing(_memory, _index):
+def nothing(_cached, _index):
     return None
 
 
@@ -117,7 +117,7 @@ def test_remembered_pairs_are_those_of_a_whole_search(looked_up, with_cache, tmp
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut"])
-def test_a_damaged_memory_is_made_anew(content, tmp_path):
+def test_a_damaged_cache_is_made_anew(content, tmp_path):
     images = pictures(5)
     flat = images.reshape(5, -1).astype(np.float64)
     args = (DigestIndex(digests_of(images)), near_hashes(images), flat.mean(1), flat.std(1), lambda i: images[i])

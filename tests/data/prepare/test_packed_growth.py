@@ -49,7 +49,7 @@ class Checkout:
         return added
 
     def remove(self, *patterns: str, name: str = "set", **options):
-        kept = {"indexes": self.folder / "indexes", "cache_folder": self.folder / "memory"}
+        kept = {"indexes": self.folder / "indexes", "cache_folder": self.folder / "cache"}
         return remove_images(self.raw, name, patterns, **kept, **options)
 
     def prepare(self, *, fresh: bool = False):
@@ -57,7 +57,7 @@ class Checkout:
         self.count += 1
         out = self.folder / str(self.count)
         out.mkdir()
-        kept = {} if fresh else {"cache_folder": self.folder / "memory", "indexes": self.folder / "indexes"}
+        kept = {} if fresh else {"cache_folder": self.folder / "cache", "indexes": self.folder / "indexes"}
         prepare(self.raw, out, self.config, workers=1, previous=before, **kept)
         return load_dataset(out)
 

@@ -34,8 +34,8 @@ def contents(path: Path) -> dict[str, bytes]:
     """By our reader."""
     pack = read_pack(path)
     assert pack.damage is None
-    places = zip(pack.names, pack.offsets.tolist(), pack.sizes.tolist(), strict=True)
-    return {name: read_member(Member(str(path), offset, size, name)) for name, offset, size in places}
+    extents = zip(pack.names, pack.offsets.tolist(), pack.sizes.tolist(), strict=True)
+    return {name: read_member(Member(str(path), offset, size, name)) for name, offset, size in extents}
 
 
 # Parts of any script, long enough for every kind of extended header, but none that is skipped or refused.

@@ -87,7 +87,7 @@ class TestTable:
         write_table(flat / "labels.parquet", records)
         added = add(flat)
         assert added.classes == {"0": 20, "1": 19}
-        assert [(fault.source, fault.reason) for fault in added.rejected] == [("00-007.png", "no_label")]
+        assert [(file.source, file.reason) for file in added.rejected] == [("00-007.png", "no_label")]
 
     def test_unknown_columns_are_listed(self, flat, add, raw):
         write_table(flat / "notes.csv", [{"who": "me", "when": "now", "what": "x"}])
@@ -114,7 +114,7 @@ class TestTable:
         records = [*rows(39), {"file": "gone.png", "label": "hat"}, {"file": "00-003.png", "label": "shoe"}]
         write_table(flat / "labels.csv", records)
         added = add(flat, max_rejected_share=0.1)
-        assert {(fault.source, fault.reason, fault.detail) for fault in added.rejected} == {
+        assert {(file.source, file.reason, file.detail) for file in added.rejected} == {
             ("gone.png", "missing_file", "labels.csv row 40: no such image"),
             ("00-003.png", "two_labels", "labels.csv says hat and shoe"),
             ("00-039.png", "no_label", "labels.csv has no row for it"),
@@ -136,7 +136,7 @@ class TestTable:
     def test_row_that_leads_out_names_nothing(self, flat, add, tmp_path, save_images):
         (secret,) = save_images(tmp_path / "secret", 1, seed=9)
         write_table(flat / "labels.csv", [*rows(), {"file": f"../secret/{secret}", "label": "hat"}])
-        assert [fault.reason for fault in add(flat).rejected] == ["missing_file"]
+        assert [file.reason for file in add(flat).rejected] == ["missing_file"]
 
     @pytest.mark.parametrize(
         ("name", "content", "message"),
@@ -180,7 +180,7 @@ class TestLabels:
         records = rows()
         records[0]["label"] = label
         write_table(flat / "labels.jsonl", records)
-        assert [(fault.source, fault.reason) for fault in add(flat).rejected] == [("00-000.png", "bad_label")]
+        assert [(file.source, file.reason) for file in add(flat).rejected] == [("00-000.png", "bad_label")]
 
     def test_two_labels_of_one_folder(self, flat, add, raw):
         write_table(
@@ -194,7 +194,7 @@ class TestLabels:
         save_images(tmp_path / "set" / "hat", 30)
         save_images(tmp_path / "set" / "shoe", 30)
         save_images(tmp_path / "set", 1, seed=5)
-        assert [(fault.source, fault.reason) for fault in add(tmp_path / "set").rejected] == [("05-000.png", "no_label")]
+        assert [(file.source, file.reason) for file in add(tmp_path / "set").rejected] == [("05-000.png", "no_label")]
 
 
 class TestSides:

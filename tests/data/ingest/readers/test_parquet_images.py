@@ -81,13 +81,13 @@ def test_class_names_too_deep_to_be_read_are_none(tmp_path, add, pixels):
     assert add(tmp_path / "a.parquet").classes == {"hat": 1, "shoe": 1}
 
 
-def test_rows_at_fault_are_left_out(write, tmp_path, add, pixels):
+def test_faulty_rows_are_rejected(write, tmp_path, add, pixels):
     images = [encode_png(image) for image in pixels(40)]
     images[0], images[1] = None, b"<html>"
     labels = [0] * 40
     labels[2], labels[3], labels[4] = -1, 9, None
     added = add(write(tmp_path / "a.parquet", labels, images=images), max_rejected_share=0.2)
-    assert [(fault.source, fault.reason) for fault in added.rejected] == [
+    assert [(file.source, file.reason) for file in added.rejected] == [
         ("a-000000", "missing_file"),
         ("a-000001", "no_image"),
         ("a-000002", "no_label"),
