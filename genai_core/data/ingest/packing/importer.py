@@ -69,8 +69,8 @@ class Importer:
         old = read_note(folder)
         if split is not None and folder.is_dir() and old.split != split:
             raise ValueError(
-                f"{folder} exists, and its {SOURCE_FILE} does not say that it is for {split}; nothing was added; add "
-                f"the source under another name: --as {name.removesuffix(f'.{split}')}-2"
+                f"{folder} exists, and its {SOURCE_FILE} does not assign it to {split}; nothing was added; add the "
+                f"source under another name: --as {name.removesuffix(f'.{split}')}-2"
             )
         new = old if split is None else type(old)(split, old.origins)
         if origin is not None:

@@ -47,7 +47,9 @@ def find_table(folder: Path, *, is_flat: bool) -> Path | None:
     candidates = named or (tables if is_flat else [])
     if len(candidates) > 1:
         listed = ", ".join(path.name for path in candidates)
-        raise ValueError(f"{folder}: which table holds the labels: {listed}? Rename it to labels{candidates[0].suffix}")
+        raise ValueError(
+            f"{folder}: several tables could hold the labels: {listed}; rename the right one to labels{candidates[0].suffix}"
+        )
     return candidates[0] if candidates else None
 
 
@@ -61,10 +63,10 @@ def read_table(path: Path) -> list[Row]:
     if file and not label and len(rest) == 1:
         label = rest[0]  # the only column left
     if file is None or label is None:
-        lacking, known = ("the file", FILE_COLUMNS) if file is None else ("the label", LABEL_COLUMNS)
+        lacking, known = ("file", FILE_COLUMNS) if file is None else ("label", LABEL_COLUMNS)
         raise ValueError(
-            f"{path}: which column is {lacking}? It has the columns {', '.join(columns)}; expected one of "
-            f"{', '.join(known)}; rename one, or move the table away if it holds no labels"
+            f"{path}: no {lacking} column among {', '.join(columns)}; expected one of {', '.join(known)}; rename "
+            "one, or move the table away if it holds no labels"
         )
     return [
         Row(number, _text(record.get(file)), _text(record.get(label)), _split(path, number, record, split))

@@ -112,7 +112,7 @@ def _find_columns(path: Path, schema: pa.Schema) -> _Columns:
     image = images[0] if len(images) == 1 else column_among(images, _IMAGE_COLUMNS)
     if image is None:
         raise ValueError(
-            f"{path}: which column holds the images? Expected one column of bytes, or one named image; got "
+            f"{path}: no column can be identified as the images; expected one column of bytes, or one named image; got "
             f"{', '.join(f'{field.name} ({field.type})' for field in schema)}"
         )
     classes = _class_labels(schema)
