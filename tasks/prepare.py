@@ -13,8 +13,8 @@ from genai_core.data.dataset.card import (
     SIZES_FILE,
     class_counts,
     example_rows,
-    similar_names,
     prepared_card,
+    similar_names,
     size_counts,
 )
 from genai_core.data.dataset.dataset import SPLITS, Dataset, load_dataset
@@ -71,7 +71,7 @@ def main() -> None:
         if decoders := _changed_decoders():
             print(f"note: the previous version was decoded by {'; '.join(decoders)}")
         counts = dataset.info.counts
-        print(f"{counts['train']:,} training and {counts['test']:,} test images, {len(prepared.rejected):,} skipped")
+        print(f"{counts['train']:,} training and {counts['test']:,} test images, {len(prepared.rejected):,} rejected")
         if prepared.untrained:
             print(f"note: too few images to train on: {', '.join(prepared.untrained)}")
         if prepared.lost:

@@ -1,16 +1,12 @@
-"""A private file of named arrays: written as a whole, read in parts at memory speed.
+"""A private cache file of named arrays: written as a whole, read in parts.
 
-NumPy's .npz copies each array several times while reading. Here every array has its own checksum, so nothing is used
-from a file that is damaged, truncated or in another format.
-
-    8 bytes MAGIC, 8 bytes length of the header, 4 bytes its CRC-32 (little-endian)
-    header: JSON {"metadata": metadata, "arrays": {name: [dtype, shape, bytes, CRC-32]}}
-    the arrays, in the header's order, in C order
+The file has the safetensors format: each array is stored as bytes, and so is the metadata, as JSON. The header names
+each array's dtype, shape and checksum, and has a checksum of its own. Nothing is used from a file that is damaged,
+truncated or in another format.
 """
 
 import json
 import os
-import struct
 import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -18,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
-CACHE_EXTENSION = ".kept"
-_MAGIC = b"genai k1"
+CACHE_EXTENSION = ".safetensors"
 _UNFINISHED = ".new"
-_MAX_HEADER_BYTES = 1 << 30
-_HEAD = struct.Struct("<8sQI")
+_METADATA = "metadata"  # not in the header, whose size is limited
 
 Array = npt.NDArray[Any]
 
@@ -33,47 +29,43 @@ class CacheMissError(Exception):
 
 
 def write_cache(path: Path, arrays: Mapping[str, Array], metadata: object) -> None:
-    """Replace a file atomically, creating its folders; readers see the old or the new one. metadata: valid JSON."""
-    blocks = {name: np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for name, array in arrays.items()}
-    forms = {
-        name: [str(array.dtype), array.shape, len(blocks[name]), zlib.crc32(blocks[name])]
-        for name, array in arrays.items()
-    }
-    header = json.dumps({"metadata": metadata, "arrays": forms}).encode()
+    """Replace a file atomically, creating its folders; readers see the old or the new one. metadata: valid JSON.
+
+    Raises OSError.
+    """
+    stored = {**arrays, _METADATA: np.frombuffer(json.dumps(metadata).encode(), np.uint8)}
+    blocks = {name: np.ascontiguousarray(array).reshape(-1).view(np.uint8) for name, array in stored.items()}
+    forms = {name: (str(array.dtype), array.shape, zlib.crc32(blocks[name].data)) for name, array in stored.items()}
+    header = json.dumps(forms)
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(f".{os.getpid()}{_UNFINISHED}")
-    with new.open("wb") as file:
-        file.write(_HEAD.pack(_MAGIC, len(header), zlib.crc32(header)) + header)
-        for block in blocks.values():
-            file.write(block)
+    try:
+        save_file(blocks, new, {"arrays": header, "crc32": str(zlib.crc32(header.encode()))})
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
     os.replace(new, path)
 
 
 def read_cache(path: Path, wanted: Mapping[str, npt.DTypeLike]) -> tuple[dict[str, Array], Any]:
-    """Return the `wanted` arrays (name -> required dtype), read-only, and the metadata.
+    """Return the `wanted` arrays (name -> required dtype) and the metadata.
 
     Raises CacheMissError.
     """
-    arrays: dict[str, Array] = {}
     try:
-        with path.open("rb") as file:
-            magic, length, check = _HEAD.unpack(file.read(_HEAD.size))
-            if magic != _MAGIC:
-                raise CacheMissError(path)
-            header = json.loads(_checked(file.read(min(length, _MAX_HEADER_BYTES)), check))
-            offset = file.tell()
-            for name, (kind, shape, size, check) in header["arrays"].items():
-                if name in wanted:
-                    dtype = np.dtype(wanted[name])
-                    if kind != str(dtype):
-                        raise CacheMissError(path)
-                    file.seek(offset)
-                    arrays[name] = np.frombuffer(_checked(file.read(size), check), np.uint8).view(dtype).reshape(shape)
-                offset += size
-            if arrays.keys() != wanted.keys():
-                raise CacheMissError(path)
-            return arrays, header["metadata"]
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        with safe_open(path, "numpy") as file:
+            header = file.metadata()
+            _check(header["arrays"].encode(), int(header["crc32"]))
+            forms = json.loads(header["arrays"])
+            arrays: dict[str, Array] = {}
+            for name, kind in {**wanted, _METADATA: np.uint8}.items():
+                dtype, (stored, shape, checksum) = np.dtype(kind), forms[name]
+                if stored != str(dtype):
+                    raise CacheMissError(path)
+                block = file.get_tensor(name)
+                _check(block.data, checksum)
+                arrays[name] = block.view(dtype).reshape(shape)
+            return arrays, json.loads(arrays.pop(_METADATA).tobytes())
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CacheMissError(path) from error
 
 
@@ -84,7 +76,6 @@ def delete_caches(folder: Path, beginning: str, but: Collection[Path]) -> None:
             other.unlink(missing_ok=True)
 
 
-def _checked(block: bytes, check: int) -> bytes:
-    if zlib.crc32(block) != check:
+def _check(block: bytes | memoryview, checksum: int) -> None:
+    if zlib.crc32(block) != checksum:
         raise ValueError("damaged")
-    return block

@@ -102,7 +102,7 @@ class FileRecords:
 class RecordCache:
     """Cache files in a folder for one decode rule, this version of the code, and its image libraries.
 
-    `files-RULE.EXT` holds the loose files, `files-RULE-KEY.EXT` the images of the pack with that stamp.
+    `files-RULE` holds the loose files, `files-RULE-KEY` the images of the pack with that stamp.
     """
 
     def __init__(self, folder: Path, rule: DecodeRule) -> None:

@@ -3,8 +3,8 @@
 A layout computed from the images alone cannot do that. A new image is equally likely to come at any position, so the
 shard that receives it holds, on average, at least as many images as the average shard. With B images per shard, a share
 m of new images rewrites 1 - exp(-m B) of the dataset. With m = 1% and B = 4,096, that is all of it; to stay below 3%, B
-must be at most 3. So the layout depends on history: it is computed from the images and the previous layout. Nothing else depends
-on it: the manifest's order, the fingerprint and every trained model are functions of the images alone.
+must be at most 3. So the layout depends on history: it is computed from the images and the previous layout. Nothing
+else depends on it: the manifest's order, the fingerprint and every trained model are functions of the images alone.
 """
 
 from collections.abc import Sequence

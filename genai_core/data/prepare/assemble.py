@@ -12,7 +12,7 @@ import pyarrow as pa
 from genai_core.config import DataConfig
 from genai_core.data.cache.digest_index import DigestIndex
 from genai_core.data.dataset.dataset import SPLITS, DatasetInfo
-from genai_core.data.dataset.facts import Facts, Indices, facts_dtype, as_opaque, take_rows
+from genai_core.data.dataset.facts import Facts, Indices, as_opaque, facts_dtype, take_rows
 from genai_core.data.dataset.layout import PreviousShard, images_per_shard, shards_to_keep
 from genai_core.data.dataset.writer import ROWS_SCHEMA, DatasetWriter, dictionary_column, one_text
 from genai_core.data.prepare.pixel_store import PreviousPixels
@@ -65,7 +65,9 @@ def assemble(
         shard_code, row = np.empty((2, len(ours)), dtype=np.int64)
         shard_code[stays], row[stays] = previous.shard_code[at], previous.row[at]
         if previous.folder is not None:
-            writer.link_shards(previous.folder, [previous.shards[code] for code in np.unique(shard_code[stays]).tolist()])
+            writer.link_shards(
+                previous.folder, [previous.shards[code] for code in np.unique(shard_code[stays]).tolist()]
+            )
         shard_names, new_facts = list(previous.shards), [np.empty(0, dtype=facts_dtype(config.channels))]
         new = np.flatnonzero(~stays)
         for begin in range(0, len(new), shard_images):

@@ -53,8 +53,8 @@ def find_duplicates(index: DigestIndex, labels: Indices, ranks: npt.NDArray[np.i
     is_kept[first[~contradicts]] = True
     later = np.flatnonzero(~is_kept & ~contradicts[group])
     groups: dict[int, list[int]] = {}
-    for index in np.flatnonzero(contradicts[group]).tolist():
-        groups.setdefault(int(group[index]), []).append(int(among[index]))
+    for row in np.flatnonzero(contradicts[group]).tolist():
+        groups.setdefault(int(group[row]), []).append(int(among[row]))
     return Duplicates(
         np.sort(np.concatenate([alone, among[is_kept]])),
         dict(zip(among[later].tolist(), among[first[group[later]]].tolist(), strict=True)),

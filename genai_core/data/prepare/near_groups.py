@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.data.cache.digest_index import DigestIndex
 from genai_core.data.cache.cache_file import CACHE_EXTENSION, CacheMissError, delete_caches, read_cache, write_cache
+from genai_core.data.cache.digest_index import DigestIndex
 from genai_core.data.dataset.facts import Digests, take_rows
 from genai_core.data.prepare import near
 from genai_core.data.prepare.near import Pairs, PixelsAt, near_pairs

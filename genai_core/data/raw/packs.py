@@ -17,7 +17,7 @@ import numpy as np
 from genai_core.data.dataset.facts import Indices
 from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.name_column import Names
-from genai_core.data.raw.rules import is_bad_name, is_image_name, is_hidden, kind_of_file, printable
+from genai_core.data.raw.rules import is_bad_name, is_hidden, is_image_name, kind_of_file, printable
 
 BLOCK_BYTES = 512
 PACK_EXTENSION = ".tar"

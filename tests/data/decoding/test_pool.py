@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from genai_core.data.decoding import pool, processes
-from genai_core.data.decoding.image import Decoded, Rejection, DecodeRule
+from genai_core.data.decoding.image import Decoded, DecodeRule, Rejection
 from genai_core.data.decoding.pool import decode_files
 from genai_core.data.raw.locations import hash_locations
 

@@ -127,7 +127,10 @@ def test_old_packs_are_known_at_once_and_only_new_images_are_read(checkout, monk
     monkeypatch.setattr(
         decode_new,
         "decode_files",
-        lambda locations, *a, **k: (decoded.extend(location.name for location in locations), decode(locations, *a, **k))[1],
+        lambda locations, *a, **k: (
+            decoded.extend(location.name for location in locations),
+            decode(locations, *a, **k),
+        )[1],
     )
     checkout.prepare()
     assert sorted(hashed) == sorted(decoded) == sorted(f"set/{name}" for name in images(60, 63))
@@ -153,7 +156,9 @@ def test_rewritten_pack_is_known_without_being_walked_or_its_images_read(checkou
     walked, hashed = [], []
     read_pack, hash_locations = pack_indexes.read_pack, read_files.hash_locations
     monkeypatch.setattr(pack_indexes, "read_pack", lambda path: (walked.append(path), read_pack(path))[1])
-    monkeypatch.setattr(read_files, "hash_locations", lambda locations: (hashed.extend(locations), hash_locations(locations))[1])
+    monkeypatch.setattr(
+        read_files, "hash_locations", lambda locations: (hashed.extend(locations), hash_locations(locations))[1]
+    )
     monkeypatch.setattr(decode_new, "decode_files", lambda locations, *_, **__: iter(() if not locations else 1 / 0))
     known = checkout.prepare()
     assert (walked, hashed) == ([], [])

@@ -11,7 +11,7 @@ from genai_core.data.prepare.split import GIVEN, check_both_splits, is_held_out,
 
 DIGESTS = st.lists(st.binary(min_size=32, max_size=32), min_size=2, max_size=60, unique=True)
 SHARES = st.floats(0.01, 0.99)
-SPLITS_OR_NONE = st.sampled_from(["train", "test", None])
+SPLITS = st.sampled_from(["train", "test", None])
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,10 @@ def test_share_is_about_what_was_asked_for():
     assert abs(content_decides(digests, 0.2).mean() - 0.2) < 4 * (0.2 * 0.8 / 10_000) ** 0.5
 
 
-@given(st.lists(st.lists(st.tuples(st.integers(0, 9), SPLITS_OR_NONE), min_size=1, max_size=4), min_size=2, max_size=6), SHARES)
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 9), SPLITS), min_size=1, max_size=4), min_size=2, max_size=6),
+    SHARES,
+)
 def test_no_image_ever_moves_from_test_to_train_whatever_is_added(rounds, share):
     """Few different contents, so that copies with other sides come in too, and datasets as small as they can be."""
     files, tested = [], set()
@@ -109,7 +112,7 @@ def test_a_dataset_has_both_sides_or_there_is_none(digests, share):
 
 @given(DIGESTS, st.data())
 def test_a_given_separation_is_kept(digests, data):
-    given_splits = data.draw(st.lists(SPLITS_OR_NONE, min_size=len(digests), max_size=len(digests)))
+    given_splits = data.draw(st.lists(SPLITS, min_size=len(digests), max_size=len(digests)))
     held_out = is_held_out(as_array(digests), 0.5, as_given(given_splits))
     for side, is_test in zip(given_splits, held_out, strict=True):
         assert side is None or (side == "test") == is_test

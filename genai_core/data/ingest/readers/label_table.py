@@ -48,7 +48,8 @@ def find_table(folder: Path, *, is_flat: bool) -> Path | None:
     if len(candidates) > 1:
         listed = ", ".join(path.name for path in candidates)
         raise ValueError(
-            f"{folder}: several tables could hold the labels: {listed}; rename the right one to labels{candidates[0].suffix}"
+            f"{folder}: several tables could hold the labels: {listed}; rename the right one to "
+            f"labels{candidates[0].suffix}"
         )
     return candidates[0] if candidates else None
 
@@ -74,7 +75,9 @@ def read_table(path: Path) -> list[Row]:
     ]
 
 
-def match_rows(path: Path, rows: Sequence[Row], images: Sequence[str]) -> tuple[dict[str, Labelled], list[RejectedFile]]:
+def match_rows(
+    path: Path, rows: Sequence[Row], images: Sequence[str]
+) -> tuple[dict[str, Labelled], list[RejectedFile]]:
     """Return each image's label, and what is rejected: rows without an image, images with no label or with two.
 
     A row names an image by its path, else by its file name, else by the name without extension, if that is unique.

@@ -169,7 +169,7 @@ def _opened(array: _Array) -> Iterator[IO[bytes]]:
         with array.path.open("rb") as file:
             yield file
         return
-    with reporting_damage(str(array.path)), zipfile.ZipFile(array.path) as archive, archive.open(array.member) as member:
+    with reporting_damage(str(array.path)), zipfile.ZipFile(array.path) as npz, npz.open(array.member) as member:
         yield member
 
 

@@ -75,7 +75,9 @@ def _read_file(path: Path, root: Path) -> Reading:
     return reading
 
 
-def _item(row: dict[str, Any], columns: _Columns, name: str, split: Split | None, rejected: list[RejectedFile]) -> Item | None:
+def _item(
+    row: dict[str, Any], columns: _Columns, name: str, split: Split | None, rejected: list[RejectedFile]
+) -> Item | None:
     """Return the image of one row; None, after adding it to `rejected`, if there is none."""
     value = row[columns.image]
     content = value["bytes"] if columns.in_struct and value is not None else value

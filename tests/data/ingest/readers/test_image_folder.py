@@ -91,9 +91,7 @@ class TestTable:
 
     def test_unknown_columns_are_listed(self, flat, add, raw):
         write_table(flat / "notes.csv", [{"who": "me", "when": "now", "what": "x"}])
-        with pytest.raises(
-            ValueError, match=r"no file column among who, when, what; expected"
-        ):
+        with pytest.raises(ValueError, match=r"no file column among who, when, what; expected"):
             add(flat)
         write_table(flat / "notes.csv", [{"file": "00-001.png", "when": "now", "what": "x"}])
         with pytest.raises(ValueError, match=r"no label column among file, when, what"):
@@ -104,7 +102,8 @@ class TestTable:
         write_table(flat / "a.csv", rows())
         write_table(flat / "b.csv", rows())
         with pytest.raises(
-            ValueError, match=r"several tables could hold the labels: a\.csv, b\.csv; rename the right one to labels\.csv"
+            ValueError,
+            match=r"several tables could hold the labels: a\.csv, b\.csv; rename the right one to labels\.csv",
         ):
             add(flat)
         (flat / "b.csv").rename(flat / "labels.csv")

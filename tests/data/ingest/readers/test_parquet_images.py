@@ -103,7 +103,9 @@ def test_no_images_or_no_telling_which(tmp_path, add, raw):
     pq.write_table(pa.table({"a": [b"x"], "b": [b"y"]}), tmp_path / "two.parquet")
     pq.write_table(pa.table({"a": [1]}), tmp_path / "none.parquet")
     for name in ("two", "none"):
-        with pytest.raises(ValueError, match=rf"{name}\.parquet: no column can be identified as the images; .*got a \("):
+        with pytest.raises(
+            ValueError, match=rf"{name}\.parquet: no column can be identified as the images; .*got a \("
+        ):
             add(tmp_path / f"{name}.parquet")
     assert nothing_was_added(raw)
 
