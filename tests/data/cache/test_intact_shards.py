@@ -27,8 +27,8 @@ def shards(tmp_path):
 @pytest.fixture
 def hashed(monkeypatch):
     """The names of the shards that were hashed."""
-    names, look = [], module._shape_of_whole
-    monkeypatch.setattr(module, "_shape_of_whole", lambda path: (names.append(path.name), look(path))[1])
+    names, look = [], module._shape_if_intact
+    monkeypatch.setattr(module, "_shape_if_intact", lambda path: (names.append(path.name), look(path))[1])
     return names
 
 
@@ -51,7 +51,7 @@ def test_a_shard_is_hashed_once_and_its_shape_is_known(shards, tmp_path, hashed)
     assert len(hashed) == 3
 
 
-def test_without_memory_every_shard_is_hashed(shards, tmp_path, hashed):
+def test_without_a_cache_every_shard_is_hashed(shards, tmp_path, hashed):
     names = names_in(shards)
     for cache_folder in (None, None, tmp_path / "cache"):
         assert len(intact_shards(shards, names, cache_folder)) == 3

@@ -288,7 +288,7 @@ class TestGivenSides:
             try:
                 dataset = run(f"{step}")[1]
             except ValueError as error:
-                if not re.search("at least 2 different|none for t|are given for", str(error)):
+                if not re.search("at least 2 different|none for t|are assigned to", str(error)):
                     raise
                 continue
             prepared += 1
