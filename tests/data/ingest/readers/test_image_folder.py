@@ -256,6 +256,6 @@ class TestSides:
         add(tmp_path / "other", "set.test")
         for seed, top in enumerate(("train", "test")):
             save_images(tmp_path / "set" / top / "hat", 2, seed=seed)
-        with pytest.raises(ValueError, match=r"set\.test exists, and its source\.json does not assign it to .* --as set-2"):
+        with pytest.raises(ValueError, match=r"set\.test exists, and its source\.json does not assign .* --as set-2"):
             add(tmp_path / "set", split_from_folders=True)
         assert [path.name for path in raw.iterdir()] == ["set.test"]
