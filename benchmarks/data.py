@@ -69,8 +69,8 @@ def measure_prepare(arguments: argparse.Namespace, folder: Path) -> None:
     write_png(raw, images, labels)
     seconds, alone = [], []
     for _ in range(arguments.rounds):
-        shutil.rmtree(folder / "memory", ignore_errors=True)
-        seconds.append(run(raw, folder / "full", config, memory=folder / "memory").seconds)
+        shutil.rmtree(folder / "cache", ignore_errors=True)
+        seconds.append(run(raw, folder / "full", config, cache_folder=folder / "cache").seconds)
         alone.append(timed(lambda: image_folder_pass(raw / "fashion")))
     full, other = statistics.median(seconds), statistics.median(alone)
     print(f"\nPrepare {len(images):,} PNG files, {WORKERS} cores        seconds  images/s")
@@ -82,10 +82,10 @@ def measure_prepare(arguments: argparse.Namespace, folder: Path) -> None:
     held_back = [(path, folder / path.name) for path in chosen]
     for path, aside in held_back:
         path.rename(aside)
-    shutil.rmtree(folder / "memory")
-    run(raw, folder / "full", config, memory=folder / "memory")
+    shutil.rmtree(folder / "cache")
+    run(raw, folder / "full", config, cache_folder=folder / "cache")
     time.sleep(3)  # what was written just now is not yet known by its times alone
-    run(raw, folder / "known", config, memory=folder / "memory", previous=folder / "full")
+    run(raw, folder / "known", config, cache_folder=folder / "cache", previous=folder / "full")
     rows = []
     for name, change in (
         ("nothing changed", lambda: None),
@@ -97,7 +97,7 @@ def measure_prepare(arguments: argparse.Namespace, folder: Path) -> None:
         before = folder / "before"
         shutil.rmtree(before, ignore_errors=True)
         (folder / "known").rename(before)
-        done = run(raw, folder / "known", config, memory=folder / "memory", previous=before)
+        done = run(raw, folder / "known", config, cache_folder=folder / "cache", previous=before)
         rows.append((name, done.seconds, grown_bytes(before, folder / "known") / folder_bytes(before)))
     print("\nOne version to the next                      seconds  of a full run  growth of the cache")
     for name, took, growth in rows:
@@ -108,7 +108,7 @@ def measure_prepare(arguments: argparse.Namespace, folder: Path) -> None:
         for copy in range(10):  # shifted and mirrored: neither the same nor nearly the same
             changed = np.roll(images, 5 * (copy // 2), axis=2)[:, :, :: 1 - 2 * (copy % 2)]
             write_png(raw, changed, labels, source=f"copy{copy}")
-        done = run(raw, folder / "tenfold", config, memory=folder / "memory10", watch_memory=True)
+        done = run(raw, folder / "tenfold", config, cache_folder=folder / "cache10", watch_memory=True)
         print("\nTen times the images                         seconds  images/s  times one  peak MB")
         print(
             f"  {10 * len(images):,}                                  {done.seconds:9.2f} "
@@ -127,7 +127,7 @@ def measure_photos(arguments: argparse.Namespace, folder: Path, image_size: int)
     config = config_of(image_size=image_size, channels=3)
     seconds, alone = [], []
     for _ in range(arguments.rounds):
-        seconds.append(run(folder / "raw", folder / "out", config, memory=None).seconds)
+        seconds.append(run(folder / "raw", folder / "out", config, cache_folder=None).seconds)
         with ProcessPoolExecutor(WORKERS) as pool:
             list(pool.map(decode_only, photos[:8]))  # started and warm
             alone.append(timed(lambda pool=pool: list(pool.map(decode_only, photos, chunksize=16))))

@@ -123,9 +123,9 @@ def measure_prepare(arguments: argparse.Namespace, folder: Path) -> None:
     seconds: dict[str, list[Took]] = {"from files": [], "from packs": [], alone: []}
     for _ in range(arguments.rounds):
         for raw in ("files", "packs"):
-            for old in ("memory", "indexes"):
+            for old in ("cache", "indexes"):
                 shutil.rmtree(folder / old, ignore_errors=True)
-            took = run(folder / raw, folder / "full", config, memory=folder / "memory", indexes=folder / "indexes")
+            took = run(folder / raw, folder / "full", config, cache_folder=folder / "cache", indexes=folder / "indexes")
             seconds[f"from {raw}"].append(Took(took.seconds, took.cpu_seconds))
         before = cpu_seconds()
         took_seconds = timed(lambda: image_folder_pass(folder / "files/fashion"))
@@ -144,9 +144,9 @@ def versions(folder: Path, config: DataConfig, full: Took) -> None:
     for path in held_back:
         move(path, folder / "files", folder / "held_back")
     add_source(str(folder / "files/fashion"), raw)
-    for name in ("memory", "indexes"):
+    for name in ("cache", "indexes"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    kept = {"memory": folder / "memory", "indexes": folder / "indexes"}
+    kept = {"cache_folder": folder / "cache", "indexes": folder / "indexes"}
     gone = [str(path.relative_to(folder / "files/fashion")) for path in others]
     steps: dict[str, Callable[[], object]] = {
         "first, one pack": lambda: None,
@@ -191,7 +191,7 @@ def measure_tenfold(arguments: argparse.Namespace, folder: Path) -> None:
             for number, (image, label) in enumerate(zip(changed, labels, strict=True)):
                 writer.add(f"{label}/{number:06d}.png", encode_png(np.ascontiguousarray(image)))
             writer.finish()
-        kept = {"memory": folder / f"memory{copies}", "indexes": folder / f"indexes{copies}"}
+        kept = {"cache_folder": folder / f"cache{copies}", "indexes": folder / f"indexes{copies}"}
         took = run(raw, folder / "out", config, **kept, watch_memory=True)
         one = one or took.cpu_seconds
         print(

@@ -51,7 +51,7 @@ def run(
     out: Path,
     config: DataConfig,
     *,
-    memory: Path | None,
+    cache_folder: Path | None,
     indexes: Path | None = None,
     previous: Path | None = None,
     watch_memory: bool = False,
@@ -64,7 +64,7 @@ def run(
     gc.collect()
     with peak_memory(done) if watch_memory else nullcontext():
         began, began_cpu = time.perf_counter(), cpu_seconds()
-        prepare(raw, out, config, workers=WORKERS, previous=previous, memory=memory, indexes=indexes)
+        prepare(raw, out, config, workers=WORKERS, previous=previous, cache_folder=cache_folder, indexes=indexes)
         done.seconds, done.cpu_seconds = time.perf_counter() - began, cpu_seconds() - began_cpu
     return done
 

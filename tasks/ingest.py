@@ -15,11 +15,11 @@ from genai_core.data.ingest.add import Added, add_source
 from genai_core.data.raw.count import count_raw_images
 from genai_core.data.raw.source_json import Origin
 
-# Every image and label that the last `genai data add` skipped.
-LEFT_OUT_FILE = Path(".genai/left-out.csv")
+# Every image and label that the last `genai data add` rejected.
+REJECTED_FILE = Path(".genai/rejected.csv")
 PACK_INDEXES = Path(".genai/cache/raw")
 PRINT_EVERY_IMAGES = 5_000
-PRINTED_FAULTS = 3
+PRINTED_REJECTED = 3
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
             arguments.into,
             arguments.name,
             split_from_folders=arguments.split_from_folders,
-            max_faulty_share=load_config(Path(PARAMS_FILE)).data.max_rejected_share,
+            max_rejected_share=load_config(Path(PARAMS_FILE)).data.max_rejected_share,
             origin=origin,
             indexes=PACK_INDEXES,
             on_added=_print_progress,
@@ -48,7 +48,7 @@ def main() -> None:
     except (ValueError, OSError) as error:
         print(f"ingest: {error}", file=sys.stderr)
         sys.exit(NEEDS_MANUAL_ACTION)
-    _write_left_out(added)
+    _write_rejected(added)
     print("\n".join(summary(added, arguments.into)))
     print(f"{arguments.into}: {count_raw_images(arguments.into, PACK_INDEXES):,} images in total")
 
@@ -59,7 +59,7 @@ def summary(added: Added, into: Path) -> list[str]:
     if added.kept_images:
         lines[0] += f", {added.kept_images:,} already there"
     if added.splits:
-        lines.append("splits: " + ", ".join(f"{side} {count:,}" for side, count in added.splits.items()))
+        lines.append("splits: " + ", ".join(f"{split} {count:,}" for split, count in added.splits.items()))
     if added.classes:
         lines.append("classes: " + ", ".join(f"{name} {count:,}" for name, count in added.classes.items()))
     else:
@@ -71,20 +71,20 @@ def summary(added: Added, into: Path) -> list[str]:
         lines.append("skipped: " + ", ".join(f"{kind} {count:,}" for kind, count in added.skipped.items()))
     if added.bad_names:
         lines.append(f"skipped, names invalid in tables: {len(added.bad_names):,}, first {added.bad_names[0]}")
-    if added.faults:
-        counts = Counter(fault.reason for fault in added.faults).most_common()
+    if added.rejected:
+        counts = Counter(file.reason for file in added.rejected).most_common()
         listed = ", ".join(f"{reason} {count:,}" for reason, count in counts)
-        lines.append(f"skipped, faulty (all in {LEFT_OUT_FILE}): {listed}")
-        lines += [f"  {fault.source}: {fault.reason}: {fault.detail}" for fault in added.faults[:PRINTED_FAULTS]]
+        lines.append(f"rejected (all in {REJECTED_FILE}): {listed}")
+        lines += [f"  {file.source}: {file.reason}: {file.detail}" for file in added.rejected[:PRINTED_REJECTED]]
     return lines
 
 
-def _write_left_out(added: Added) -> None:
-    LEFT_OUT_FILE.parent.mkdir(exist_ok=True)
-    with LEFT_OUT_FILE.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+def _write_rejected(added: Added) -> None:
+    REJECTED_FILE.parent.mkdir(exist_ok=True)
+    with REJECTED_FILE.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["source", "reason", "detail"])
-        table.writerows((fault.source, fault.reason, fault.detail) for fault in added.faults)
+        table.writerows(added.rejected)
         table.writerows((name, "bad_name", "not UTF-8, or control characters") for name in added.bad_names)
 
 

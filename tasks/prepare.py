@@ -13,8 +13,8 @@ from genai_core.data.dataset.card import (
     SIZES_FILE,
     class_counts,
     example_rows,
-    look_alikes,
     prepared_card,
+    similar_names,
     size_counts,
 )
 from genai_core.data.dataset.dataset import SPLITS, Dataset, load_dataset
@@ -26,7 +26,7 @@ from tasks.context import new_folder, running
 
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
-MEMORY = Path(".genai/cache/prepare")
+CACHE = Path(".genai/cache/prepare")
 PACK_INDEXES = Path(".genai/cache/raw")
 EXAMPLES_PER_CLASS = 10
 
@@ -49,7 +49,7 @@ def main() -> None:
             context.config.data,
             workers=workers,
             previous=PREPARED,
-            memory=MEMORY,
+            cache_folder=CACHE,
             indexes=PACK_INDEXES,
             on_decoded=on_decoded,
         )
@@ -71,12 +71,12 @@ def main() -> None:
         if decoders := _changed_decoders():
             print(f"note: the previous version was decoded by {'; '.join(decoders)}")
         counts = dataset.info.counts
-        print(f"{counts['train']:,} training and {counts['test']:,} test images, {len(prepared.rejected):,} skipped")
+        print(f"{counts['train']:,} training and {counts['test']:,} test images, {len(prepared.rejected):,} rejected")
         if prepared.untrained:
             print(f"note: too few images to train on: {', '.join(prepared.untrained)}")
         if prepared.lost:
             print(f"note: classes dropped because none of their images is usable: {', '.join(prepared.lost)}")
-        for group in look_alikes(dataset.info.classes):
+        for group in similar_names(dataset.info.classes):
             print(f"note: classes whose names differ only in case or Unicode form: {', '.join(group)}")
 
 

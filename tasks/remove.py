@@ -13,7 +13,7 @@ from genai_core.data.ingest.remove import Removed, remove_images
 from genai_core.data.raw.count import count_raw_images
 from tasks.ingest import PACK_INDEXES
 
-PREPARE_MEMORY = Path(".genai/cache/prepare")  # as in tasks/prepare.py, which imports too much for this task
+PREPARE_CACHE = Path(".genai/cache/prepare")  # as in tasks/prepare.py, which imports too much for this task
 
 PRINTED_NAMES = 10
 
@@ -38,7 +38,7 @@ def main() -> None:
             arguments.name,
             None if arguments.all else patterns,
             indexes=PACK_INDEXES,
-            memory=PREPARE_MEMORY,
+            cache_folder=PREPARE_CACHE,
             dry_run=arguments.dry_run,
         )
     except (ValueError, OSError) as error:

@@ -57,10 +57,11 @@ def image_batches(source: str, scratch: Path, batch_images: int, split: Split | 
         yield ImageBatch(np.stack(pixels), tuple(labels))
     if first is None:
         raise ValueError(f"{source}: contains no images" + (f" of the split {split}" if split else ""))
-    if reading.faults:
-        fault = reading.faults[0]
+    if reading.rejected:
+        first_rejected = reading.rejected[0]
         raise ValueError(
-            f"{source}: {len(reading.faults)} images or labels are faulty, first {fault.source}: {fault.detail}"
+            f"{source}: {len(reading.rejected)} images or labels were rejected, "
+            f"first {first_rejected.source}: {first_rejected.detail}"
         )
 
 

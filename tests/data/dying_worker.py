@@ -5,10 +5,10 @@ import signal
 from pathlib import Path
 
 from genai_core.data.decoding import worker
-from genai_core.data.decoding.image import Decoded, DecodeFault, DecodeRule, decode_file
+from genai_core.data.decoding.image import Decoded, DecodeRule, Rejection, decode_file
 
 
-def decode_or_die(path: str, rule: DecodeRule, content: bytes | None) -> Decoded | DecodeFault:
+def decode_or_die(path: str, rule: DecodeRule, content: bytes | None) -> Decoded | Rejection:
     name = Path(path).name
     if "dies" in name:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -3,12 +3,12 @@
 import hashlib
 
 from genai_core.data.decoding import worker
-from genai_core.data.decoding.image import Decoded, DecodeFault, DecodeRule, decode_file
+from genai_core.data.decoding.image import Decoded, DecodeRule, Rejection, decode_file
 
 
-def decode_inverted(path: str, rule: DecodeRule, content: bytes | None) -> Decoded | DecodeFault:
+def decode_inverted(path: str, rule: DecodeRule, content: bytes | None) -> Decoded | Rejection:
     decoded = decode_file(path, rule, content)
-    if isinstance(decoded, DecodeFault):
+    if isinstance(decoded, Rejection):
         return decoded
     pixels = bytes(255 - value for value in decoded.pixels)
     return decoded._replace(pixels=pixels, sha256=hashlib.sha256(pixels).digest())

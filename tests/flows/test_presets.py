@@ -30,7 +30,7 @@ def test_each_is_whole_and_valid_and_says_what_it_costs(name: str, tmp_path: Pat
     if name != "digits":
         about = text[: text.index("# What a run does")]
         assert "# Estimated, not run: on one " in about
-        assert "# To expect: " in about
+        assert "# Expected: " in about
         for key, value in leaves(YAML(typ="safe").load(FOLDER / f"{name}.yaml")):
             assert lookup(config.model_dump(mode="json"), key) == value, key
         # Every line of the base that is not changed stands there, comments and empty lines too.

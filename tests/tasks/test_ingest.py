@@ -5,7 +5,7 @@ import pytest
 
 from genai_core.config import NEEDS_MANUAL_ACTION
 from genai_core.data.ingest.add import Added
-from genai_core.data.ingest.readers.items import Skipped
+from genai_core.data.raw.formats import RejectedFile
 from tasks import ingest
 from tests.packed import files_in
 
@@ -56,7 +56,7 @@ def test_summary_tells_all():
         skipped={"links": 1},
         bad_names=("new\\nline.png",),
         wrapper="around",
-        faults=(Skipped("7.png", "missing_file", "labels.csv row 7: no such image"),),
+        rejected=(RejectedFile("7.png", "missing_file", "labels.csv row 7: no such image"),),
         notes=("labels: labels.csv",),
     )
     assert ingest.summary(added, Path("data/raw")) == [
@@ -67,14 +67,14 @@ def test_summary_tells_all():
         "labels: labels.csv",
         "skipped: links 1",
         "skipped, names invalid in tables: 1, first new\\nline.png",
-        "skipped, faulty (all in .genai/left-out.csv): missing_file 1",
+        "rejected (all in .genai/rejected.csv): missing_file 1",
         "  7.png: missing_file: labels.csv row 7: no such image",
     ]
     flat = Added(("set",), 3, 0, {}, {}, {}, (), None, (), ())
     assert "unconditional" in ingest.summary(flat, Path("data/raw"))[1]
 
 
-def test_all_that_was_left_out_is_listed(workspace, monkeypatch, capsys):
+def test_all_rejected_files_are_listed(workspace, monkeypatch, capsys):
     folder = workspace / "flat"
     folder.mkdir()
     for number in range(40):
@@ -82,9 +82,9 @@ def test_all_that_was_left_out_is_listed(workspace, monkeypatch, capsys):
     rows = "".join(f"{number}.png,hat\n" for number in range(39))
     (folder / "labels.csv").write_text("file,label\n" + rows + "gone.png,hat\n")
     run(monkeypatch, "flat", "--into", "data/raw")
-    assert (workspace / ".genai/left-out.csv").read_text().splitlines() == [
+    assert (workspace / ".genai/rejected.csv").read_text().splitlines() == [
         "source,reason,detail",
         "gone.png,missing_file,labels.csv row 40: no such image",
         "39.png,no_label,labels.csv has no row for it",
     ]
-    assert "skipped, faulty (all in .genai/left-out.csv): missing_file 1, no_label 1" in capsys.readouterr().out
+    assert "rejected (all in .genai/rejected.csv): missing_file 1, no_label 1" in capsys.readouterr().out

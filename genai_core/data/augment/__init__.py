@@ -1,1 +1,1 @@
-"""New training images from old ones."""
+"""New training images made from existing ones."""

@@ -16,7 +16,7 @@ Operation = Callable[[torch.Tensor, float], torch.Tensor]
 
 LEVELS = 30
 # Effect of the strongest level, as in the paper's code.
-MOST_SHEAR, MOST_SHIFT_SHARE, MOST_DEGREES, MOST_FACTOR, MOST_BITS_LOST = 0.3, 150 / 331, 30.0, 0.9, 4
+MAX_SHEAR, MAX_SHIFT_SHARE, MAX_DEGREES, MAX_FACTOR, MAX_BITS_LOST = 0.3, 150 / 331, 30.0, 0.9, 4
 
 
 def randaugment(image: torch.Tensor, operations: int, magnitude: int) -> torch.Tensor:
@@ -37,16 +37,16 @@ def _shear(tangent: float) -> float:
 # strength: -1 to 1.
 OPERATIONS: dict[str, Operation] = {
     "identity": lambda image, _strength: image,
-    "shear_x": lambda image, strength: warp(image, shear_degrees=(_shear(MOST_SHEAR * strength), 0.0)),
-    "shear_y": lambda image, strength: warp(image, shear_degrees=(0.0, _shear(MOST_SHEAR * strength))),
-    "shift_x": lambda image, strength: warp(image, shift_px=(MOST_SHIFT_SHARE * strength * image.shape[-1], 0.0)),
-    "shift_y": lambda image, strength: warp(image, shift_px=(0.0, MOST_SHIFT_SHARE * strength * image.shape[-1])),
-    "rotate": lambda image, strength: warp(image, angle_degrees=MOST_DEGREES * strength),
-    "brightness": lambda image, strength: functional.adjust_brightness(image, 1 + MOST_FACTOR * strength),
-    "saturation": lambda image, strength: functional.adjust_saturation(image, 1 + MOST_FACTOR * strength),
-    "contrast": lambda image, strength: functional.adjust_contrast(image, 1 + MOST_FACTOR * strength),
-    "sharpness": lambda image, strength: functional.adjust_sharpness(image, 1 + MOST_FACTOR * strength),
-    "posterize": lambda image, strength: functional.posterize(image, 8 - round(MOST_BITS_LOST * abs(strength))),
+    "shear_x": lambda image, strength: warp(image, shear_degrees=(_shear(MAX_SHEAR * strength), 0.0)),
+    "shear_y": lambda image, strength: warp(image, shear_degrees=(0.0, _shear(MAX_SHEAR * strength))),
+    "shift_x": lambda image, strength: warp(image, shift_px=(MAX_SHIFT_SHARE * strength * image.shape[-1], 0.0)),
+    "shift_y": lambda image, strength: warp(image, shift_px=(0.0, MAX_SHIFT_SHARE * strength * image.shape[-1])),
+    "rotate": lambda image, strength: warp(image, angle_degrees=MAX_DEGREES * strength),
+    "brightness": lambda image, strength: functional.adjust_brightness(image, 1 + MAX_FACTOR * strength),
+    "saturation": lambda image, strength: functional.adjust_saturation(image, 1 + MAX_FACTOR * strength),
+    "contrast": lambda image, strength: functional.adjust_contrast(image, 1 + MAX_FACTOR * strength),
+    "sharpness": lambda image, strength: functional.adjust_sharpness(image, 1 + MAX_FACTOR * strength),
+    "posterize": lambda image, strength: functional.posterize(image, 8 - round(MAX_BITS_LOST * abs(strength))),
     "solarize": lambda image, strength: functional.solarize(image, 255 * (1 - abs(strength))),
     "autocontrast": lambda image, _strength: functional.autocontrast(image),
     "equalize": lambda image, _strength: functional.equalize(image),

@@ -33,7 +33,7 @@ def prepared_card(
         "# Dataset, prepared",
         "",
         *_facts(dataset.info),
-        f"- {total_files:,} image files found, {len(rejected):,} skipped",
+        f"- {total_files:,} image files found, {len(rejected):,} rejected",
         "",
         f"![Examples of the training images, one row per class]({EXAMPLES_FILE})",
         "",
@@ -47,9 +47,9 @@ def prepared_card(
         lines += ["", f"Classes too small to have a training image: {', '.join(untrained)}."]
     if lost:
         lines += ["", f"Classes dropped because none of their images is usable: {', '.join(lost)}."]
-    for group in look_alikes(dataset.info.classes):
+    for group in similar_names(dataset.info.classes):
         lines += ["", f"Classes whose names differ only in case or Unicode form: {', '.join(group)}."]
-    lines += ["", "## Skipped files", "", *_rejected_lines(rejected)]
+    lines += ["", "## Rejected files", "", *_rejected_lines(rejected)]
     if skipped:
         lines += ["", "Not read: " + ", ".join(f"{kind} {count:,}" for kind, count in skipped.items()) + "."]
     return "\n".join(lines) + "\n"
@@ -86,7 +86,7 @@ def class_counts(dataset: Dataset) -> list[tuple[str, tuple[int, ...]]]:
     return [(name, tuple(int((split == label).sum()) for split in labels)) for label, name in names]
 
 
-def look_alikes(classes: Sequence[str]) -> list[list[str]]:
+def similar_names(classes: Sequence[str]) -> list[list[str]]:
     """Group names that a person or another file system confuses: A and a; é as one code point or two.
 
     They stay separate classes, because a dataset of letters has both A and a.

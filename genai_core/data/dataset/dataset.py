@@ -2,7 +2,7 @@
 
 A dataset folder holds
     dataset.json        the description (DatasetInfo); its fingerprint covers everything that a model learns from
-    manifest.parquet    one row per image, what can change without its pixels: label, split, source, place, flags
+    manifest.parquet    one row per image, what can change without its pixels: label, split, source, location, flags
     shards/<sha>.npy    uint8 (N, C, H, W), named by the sha256 of the file; a shard holds images of one split
     facts/<sha>.npy     hash and sums of each image of that shard (facts.py)
 and, depending on the stage, card.md with pictures, and decoders.json (decoding/versions.py).
@@ -33,7 +33,7 @@ SCHEMA_VERSION = 2
 NO_LABEL = -1
 
 MANIFEST_COLUMNS = {
-    "id": "str",  # short name: the head of sha256; for an augmented copy, its origin's id and a number
+    "id": "str",  # short name: the first 16 digits of sha256; for an augmented copy, its origin's id and a number
     "sha256": "str",  # of the pixels in the shard, (C, H, W) in C order
     "label": "int64",  # index into classes, or NO_LABEL
     "split": "str",
@@ -42,7 +42,7 @@ MANIFEST_COLUMNS = {
     "row": "int64",  # index in the shard
     "flags": "str",  # words separated by spaces, such as "wrong_extension" or "augmented:<id of the origin>"
 }
-# sha256 is stored in the facts. An id equal to its head is stored as an empty string.
+# sha256 is stored in the facts. An id that is the start of it is stored as an empty string.
 STORED_COLUMNS = [column for column in MANIFEST_COLUMNS if column != "sha256"]
 
 Labels = npt.NDArray[np.int64]
@@ -134,8 +134,8 @@ def load_dataset(folder: Path, *, needs_pixels: bool = True) -> Dataset:
         )
     digests = _facts_at(folder, manifest, info.channels)["sha256"]
     manifest["sha256"] = pd.Series(hex_column(digests), dtype="str")
-    heads = pd.Series(hex_column(digests, digits=16), dtype="str")
-    manifest["id"] = heads.where(manifest["id"] == "", manifest["id"])
+    prefixes = pd.Series(hex_column(digests, digits=16), dtype="str")
+    manifest["id"] = prefixes.where(manifest["id"] == "", manifest["id"])
     return Dataset(folder, info, manifest[list(MANIFEST_COLUMNS)])
 
 
@@ -155,9 +155,9 @@ def read_facts(folder: Path, name: str, channels: int) -> Facts:
         content = (folder / "facts" / name).read_bytes()
         # The header that np.save writes for this count. np.load takes several times longer to parse a header than to
         # read all the rest.
-        head = _npy_head(dtype, max(0, len(content) - len(_npy_head(dtype, 1))) // dtype.itemsize)
-        if content.startswith(head) and (len(content) - len(head)) % dtype.itemsize == 0:
-            return np.frombuffer(content, dtype, offset=len(head))
+        header = _npy_header(dtype, max(0, len(content) - len(_npy_header(dtype, 1))) // dtype.itemsize)
+        if content.startswith(header) and (len(content) - len(header)) % dtype.itemsize == 0:
+            return np.frombuffer(content, dtype, offset=len(header))
         facts: Facts = np.load(io.BytesIO(content), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"{folder} is damaged: facts/{name} cannot be read ({error}); try `dvc checkout`") from None
@@ -167,12 +167,12 @@ def read_facts(folder: Path, name: str, channels: int) -> Facts:
 
 
 @cache
-def _npy_head(dtype: np.dtype[Any], count: int) -> bytes:
+def _npy_header(dtype: np.dtype[Any], count: int) -> bytes:
     """Return the header of a .npy file for an array (count,)."""
-    head = io.BytesIO()
+    header = io.BytesIO()
     form = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
-    np.lib.format.write_array_header_1_0(head, form)
-    return head.getvalue()
+    np.lib.format.write_array_header_1_0(header, form)
+    return header.getvalue()
 
 
 def _facts_at(folder: Path, rows: pd.DataFrame, channels: int) -> Facts:
@@ -183,8 +183,8 @@ def _facts_at(folder: Path, rows: pd.DataFrame, channels: int) -> Facts:
     if len(rows) and (index.min() < 0 or (index >= lengths[codes]).any()):
         raise ValueError(f"{folder}/manifest.parquet names rows that its shards do not have; run its stage again")
     facts: Facts = np.concatenate([np.empty(0, dtype=facts_dtype(channels)), *parts])
-    place = (np.cumsum(lengths) - lengths)[codes] + index
-    return np.asarray(facts[place])
+    rows_in_all = (np.cumsum(lengths) - lengths)[codes] + index
+    return np.asarray(facts[rows_in_all])
 
 
 def _parse_info(folder: Path, values: dict[str, object]) -> DatasetInfo:

@@ -67,13 +67,13 @@ def hex_column(digests: Digests, digits: int = 64) -> Any:
     return pa.LargeStringArray.from_buffers(len(letters), buffers[1], buffers[2])
 
 
-def pieces_of(rows: npt.NDArray[Any]) -> npt.NDArray[np.void]:
+def as_opaque(rows: npt.NDArray[Any]) -> npt.NDArray[np.void]:
     """View rows (N, ...) as (N,) opaque items: NumPy copies structured fields one by one, 20 times slower."""
     row_bytes = rows.dtype.itemsize * math.prod(rows.shape[1:])
     return np.asarray(rows.view(f"V{row_bytes}").reshape(len(rows)))
 
 
-def rows_at(rows: Rows, indices: Indices) -> Rows:
+def take_rows(rows: Rows, indices: Indices) -> Rows:
     """Return rows[indices] for hashes (N, 32) and structured rows (N,), copied as opaque items."""
     # take() needs a third of the time of fancy indexing.
-    return cast(Rows, pieces_of(rows).take(indices).view(rows.dtype).reshape(-1, *rows.shape[1:]))
+    return cast(Rows, as_opaque(rows).take(indices).view(rows.dtype).reshape(-1, *rows.shape[1:]))

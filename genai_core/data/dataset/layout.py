@@ -1,10 +1,10 @@
 """Assign images to shards so that a changed dataset rewrites as little as possible.
 
-A layout computed from the images alone cannot do that. A new image is equally likely to land at any place, so the
-shard it lands in holds, on average, at least as many images as the average shard. With B images per shard, a share m of
-new images rewrites 1 - exp(-m B) of the dataset: with m = 1% and B = 4,096 all of it; to stay below 3%, B must be at
-most 3. So the layout depends on history: it is computed from the images and the previous layout. Nothing else depends
-on it: the manifest's order, the fingerprint and every trained model are functions of the images alone.
+A layout computed from the images alone cannot do that. A new image is equally likely to come at any position, so the
+shard that receives it holds, on average, at least as many images as the average shard. With B images per shard, a share
+m of new images rewrites 1 - exp(-m B) of the dataset. With m = 1% and B = 4,096, that is all of it; to stay below 3%, B
+must be at most 3. So the layout depends on history: it is computed from the images and the previous layout. Nothing
+else depends on it: the manifest's order, the fingerprint and every trained model are functions of the images alone.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class OldShard:
+class PreviousShard:
     """A shard of one split in the previous version. wanted: those of its `images` that the new version still has."""
 
     name: str
@@ -32,7 +32,7 @@ class OldShard:
 
 
 def shards_to_keep(
-    shards: Sequence[OldShard], *, split_images: int, shard_images: int, max_removed_share: float
+    shards: Sequence[PreviousShard], *, split_images: int, shard_images: int, max_removed_share: float
 ) -> list[str]:
     """Return the names of the shards that stay; the images of the others are written again.
 

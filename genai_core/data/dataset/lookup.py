@@ -10,7 +10,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Sighting:
-    """One dataset row that matches the image; `reason` if the image was skipped, with what replaces it."""
+    """A dataset row that matches the image; `reason`: why the image was rejected, with the image that replaces it."""
 
     split: str
     source: str
@@ -22,7 +22,7 @@ def look_up(folder: Path, source: str, digest: bytes | None) -> list[Sighting]:
     """Return the rows that match an image in a dataset. folder: holds its manifest.parquet, rejected.csv and facts/.
 
     source: its name below the raw data. digest: sha256 of its pixels as decoded for this dataset, None if the file is
-    not available. An image skipped as a duplicate counts as found through the equal image that was kept. Raises
+    not available. An image rejected as a duplicate counts as found through the equal image that was kept. Raises
     FileNotFoundError when a file is missing.
     """
     manifest = pd.read_parquet(folder / "manifest.parquet")
@@ -48,5 +48,5 @@ def _through_duplicates(folder: Path, manifest: pd.DataFrame, source: str) -> li
     for row in rejected:
         kept = manifest[manifest["source"] == row["detail"].removeprefix("of ")]
         split = str(kept["split"].iloc[0]) if row["reason"] in ("duplicate", "in_test") and len(kept) else ""
-        found.append(Sighting(split, source, "source", f"skipped: {row['reason']} {row['detail']}".rstrip()))
+        found.append(Sighting(split, source, "source", f"rejected: {row['reason']} {row['detail']}".rstrip()))
     return found

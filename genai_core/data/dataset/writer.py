@@ -78,8 +78,8 @@ class DatasetWriter:
     ) -> None:
         """Add images (N, C, H, W) uint8 with labels (N,); labels are None exactly when the dataset has no classes.
 
-        ids: default to the head of the pixels' sha256. digests (N, 32): these hashes if already known. Raises
-        ValueError when a shape or a label does not fit.
+        ids: default to the first 16 digits of the pixels' sha256. digests (N, 32): these hashes if already known.
+        Raises ValueError when a shape or a label does not fit.
         """
         shape = (self._channels, self._image_size, self._image_size)
         if images.dtype != np.uint8 or images.shape[1:] != shape:
@@ -104,7 +104,7 @@ class DatasetWriter:
                 "row": pa.array(np.arange(len(facts))),
                 "flags": _texts(None if flags is None else flags[part], len(facts)).dictionary_encode(),
             }
-            self.place(pa.table(rows, schema=ROWS_SCHEMA), partial(np.asarray, facts))
+            self.add_rows(pa.table(rows, schema=ROWS_SCHEMA), partial(np.asarray, facts))
 
     def keep(self, dataset: Dataset, rows: pd.DataFrame) -> None:
         """Reuse images of another dataset of the same shape, without rewriting its shards.
@@ -114,10 +114,10 @@ class DatasetWriter:
         table = pa.Table.from_pandas(rows[STORED_COLUMNS], preserve_index=False).replace_schema_metadata(None)
         encoded = _encoded(table)
         self.link_shards(dataset.folder, pc.unique(encoded["shard"]).to_pylist())
-        self.place(encoded, partial(dataset.facts_at, rows))
+        self.add_rows(encoded, partial(dataset.facts_at, rows))
 
     def write_shard(self, images: Pixels, digests: Digests | None = None) -> tuple[str, Facts]:
-        """Write images (N, C, H, W) uint8 as a new shard; return its name and facts. Call `place` for its images."""
+        """Write images (N, C, H, W) uint8 as a new shard; return its name and facts. Call `add_rows` for its images."""
         facts = facts_of(images, digests)
         file = io.BytesIO()
         np.save(file, np.ascontiguousarray(images), allow_pickle=False)
@@ -127,11 +127,11 @@ class DatasetWriter:
         return name, facts
 
     def link_shards(self, folder: Path, names: Sequence[str]) -> None:
-        """Link shards of the dataset in `folder` when finishing. Call `place` for their images."""
+        """Link shards of the dataset in `folder` when finishing. Call `add_rows` for their images."""
         self._links += [(folder, name) for name in names]
 
-    def place(self, rows: pa.Table, facts: Callable[[], Facts]) -> None:
-        """Add manifest rows for images of existing shards. rows: ROWS_SCHEMA (N); empty id: the head of the hash.
+    def add_rows(self, rows: pa.Table, facts: Callable[[], Facts]) -> None:
+        """Add manifest rows for images of existing shards. rows: ROWS_SCHEMA (N); empty id: the start of the hash.
 
         facts: returns the facts of these images (N,). Called in `finish`, while the manifest is written.
         """
@@ -223,11 +223,11 @@ def _write_manifest(path: Path, rows: pa.Table, facts: Facts | None) -> None:
     """Write the manifest in compact form, since every added or removed image rewrites it.
 
     Integers take few bits, names are dictionary-encoded. facts: of the rows, if some have an id; an id equal to the
-    head of its hash is stored as an empty string.
+    start of its hash is stored as an empty string.
     """
     if facts is not None:
-        is_head = pc.equal(rows["id"], hex_column(facts["sha256"], digits=16))
-        ids = pc.if_else(is_head, pa.scalar("", pa.large_string()), rows["id"])
+        is_default = pc.equal(rows["id"], hex_column(facts["sha256"], digits=16))
+        ids = pc.if_else(is_default, pa.scalar("", pa.large_string()), rows["id"])
         rows = rows.set_column(rows.schema.get_field_index("id"), "id", ids)
     # A dictionary of all-different names only costs space. Without the stored schema, readers get plain strings.
     few = [name for name in STORED_COLUMNS if name not in ("id", "source")]

@@ -1,7 +1,7 @@
 """Decode one image file to square uint8 pixels, or return why not. Runs in worker processes (worker.py).
 
 Files are untrusted, so formats outside raw/formats.py are not tried: Pillow would pass an EPS file named .jpg to
-Ghostscript. torchvision's decoders are no alternative: flipped bits in a PNG crash the whole process.
+Ghostscript. torchvision's decoders cannot be used: flipped bits in a PNG crash the whole process.
 """
 
 import hashlib
@@ -54,18 +54,20 @@ class Decoded(NamedTuple):
     flags: tuple[str, ...] = ()
 
 
-class DecodeFault(NamedTuple):
+class Rejection(NamedTuple):
+    """Why a file cannot be decoded."""
+
     reason: Reason
     detail: str
 
 
-class _RefusedError(Exception):
+class _RejectedError(Exception):
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
-        self.rejected = DecodeFault(reason, detail)
+        self.rejection = Rejection(reason, detail)
 
 
-def decode_file(path: str, rule: DecodeRule, content: bytes | None = None) -> Decoded | DecodeFault:
+def decode_file(path: str, rule: DecodeRule, content: bytes | None = None) -> Decoded | Rejection:
     """Decode the first frame: upright, on the background colour, cropped or padded to a square, resized with antialias.
 
     content: the file's bytes if already read. Never raises because of the file's content.
@@ -76,26 +78,26 @@ def decode_file(path: str, rule: DecodeRule, content: bytes | None = None) -> De
                 return _decode(file, os.path.splitext(path)[1].lower(), rule)  # noqa: PTH122
             except UnidentifiedImageError:
                 return _unidentified(file)
-    except _RefusedError as refusal:
-        return refusal.rejected
+    except _RejectedError as error:
+        return error.rejection
     except Image.DecompressionBombError:
         # Pillow's own limit; workers disable it and use max_megapixels.
-        return DecodeFault("too_large", "more pixels than Pillow opens")
+        return Rejection("too_large", "more pixels than Pillow opens")
     except OSError as error:
         # An error with errno comes from the operating system, one without from a decoder.
-        return DecodeFault("corrupt" if error.errno is None else "unreadable", _one_line(error))
+        return Rejection("corrupt" if error.errno is None else "unreadable", _one_line(error))
     except Exception as error:  # whatever Pillow raises on hostile bytes: SyntaxError, struct.error, MemoryError ...
-        return DecodeFault("corrupt", _one_line(error))
+        return Rejection("corrupt", _one_line(error))
 
 
-def _unidentified(file: IO[bytes]) -> DecodeFault:
+def _unidentified(file: IO[bytes]) -> Rejection:
     file.seek(0)
     head = file.read(16)
     if not head:
-        return DecodeFault("empty_file", "0 bytes")
+        return Rejection("empty_file", "0 bytes")
     if head.startswith(_SIGNATURES):
-        return DecodeFault("corrupt", "the header is damaged")
-    return DecodeFault("not_an_image", f"none of {', '.join(FORMATS)}")
+        return Rejection("corrupt", "the header is damaged")
+    return Rejection("not_an_image", f"none of {', '.join(FORMATS)}")
 
 
 def _decode(file: IO[bytes], extension: str, rule: DecodeRule) -> Decoded:
@@ -123,11 +125,11 @@ def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
     short, long = sorted(size)
     actual = f"{size[0]} x {size[1]} pixels"
     if short * long > max_megapixels * 1e6:
-        raise _RefusedError("too_large", f"{actual}; data.max_megapixels is {max_megapixels:g}")
+        raise _RejectedError("too_large", f"{actual}; data.max_megapixels is {max_megapixels:g}")
     if short < MIN_SIDE_PX:
-        raise _RefusedError("too_small", f"{actual}; each side needs at least {MIN_SIDE_PX}")
+        raise _RejectedError("too_small", f"{actual}; each side needs at least {MIN_SIDE_PX}")
     if long > MAX_SIDE_RATIO * short:
-        raise _RefusedError("too_narrow", f"{actual}; the aspect ratio may be at most {MAX_SIDE_RATIO} to 1")
+        raise _RejectedError("too_narrow", f"{actual}; the aspect ratio may be at most {MAX_SIDE_RATIO} to 1")
 
 
 def _flags(image: Image.Image, extension: str) -> tuple[str, ...]:
@@ -147,7 +149,7 @@ def _opaque(image: Image.Image, rule: DecodeRule) -> Image.Image:
         image = _from_16_bit_grey(image)
     elif image.mode in ("I", "F"):
         # 32-bit values have no defined black and white.
-        raise _RefusedError("unsupported_pixels", f"mode {image.mode}: 32 bits per channel")
+        raise _RejectedError("unsupported_pixels", f"mode {image.mode}: 32 bits per channel")
     elif image.mode == "CMYK":
         image = _from_cmyk(image)
     if image.has_transparency_data:
@@ -162,7 +164,7 @@ def _opaque(image: Image.Image, rule: DecodeRule) -> Image.Image:
     try:
         return image if image.mode == mode else image.convert(mode)
     except ValueError:
-        raise _RefusedError("unsupported_pixels", f"mode {image.mode}") from None
+        raise _RejectedError("unsupported_pixels", f"mode {image.mode}") from None
 
 
 def _from_16_bit_grey(image: Image.Image) -> Image.Image:
@@ -198,7 +200,7 @@ def _square(image: Image.Image, rule: DecodeRule) -> Image.Image:
     size, (width, height) = rule.image_size, image.size
     if width == height == size:
         return image
-    # Bicubic up and down: Pillow widens the filter when it reduces, which is the antialias.
+    # Bicubic for enlarging and reducing. Pillow widens the filter when it reduces, which prevents aliasing.
     bicubic = Image.Resampling.BICUBIC
     if rule.fit == "crop":
         side = min(width, height)

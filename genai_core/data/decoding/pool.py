@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.data.decoding.image import DecodeFault, DecodeRule
+from genai_core.data.decoding.image import DecodeRule, Rejection
 from genai_core.data.decoding.processes import Channel, DecoderProcesses
 from genai_core.data.decoding.worker import MAX_SECONDS_PER_BATCH, RECORD, receive, send
 from genai_core.data.raw.locations import NO_HASH, Location
@@ -33,11 +33,11 @@ class BatchResult:
     records: npt.NDArray[np.void]
     pixels: npt.NDArray[np.uint8]
     flags: dict[int, tuple[str, ...]]
-    rejected: dict[int, DecodeFault]
+    rejected: dict[int, Rejection]
 
 
 def decode_files(
-    places: Sequence[Location],
+    locations: Sequence[Location],
     rule: DecodeRule,
     *,
     workers: int,
@@ -50,7 +50,7 @@ def decode_files(
     workers are busy. Raises RuntimeError when a worker cannot start.
     """
     batches: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for first in range(0, len(places), BATCH_FILES):
+    for first in range(0, len(locations), BATCH_FILES):
         batches.put(first)
     # Bounded: workers wait when the caller is slow, so results do not fill the memory.
     results: queue.Queue[BatchResult | BaseException] = queue.Queue(maxsize=2 * workers)
@@ -60,7 +60,7 @@ def decode_files(
         try:
             while True:
                 first = batches.get_nowait()
-                results.put(worker.answer(first, places[first : first + BATCH_FILES]))
+                results.put(worker.answer(first, locations[first : first + BATCH_FILES]))
         except queue.Empty:
             pass
         except BaseException as error:  # raised again in the caller's thread
@@ -73,7 +73,7 @@ def decode_files(
         thread.start()
     try:
         meanwhile()
-        for _ in range(0, len(places), BATCH_FILES):
+        for _ in range(0, len(locations), BATCH_FILES):
             result = results.get()
             if isinstance(result, BaseException):
                 raise result
@@ -103,19 +103,19 @@ class Worker:
         self._is_open = True
         self._killed = False
 
-    def answer(self, first: int, places: Sequence[Location]) -> BatchResult:
+    def answer(self, first: int, locations: Sequence[Location]) -> BatchResult:
         """Return the results of a batch. If the worker dies, ask again file by file to find the one that killed it."""
-        messages = self._ask(places)
+        messages = self._ask(locations)
         if messages is not None:
             return _parse(first, messages, self._rule)
-        if len(places) > 1:
-            return _joined(first, [self.answer(index, [place]) for index, place in enumerate(places)])
+        if len(locations) > 1:
+            return _joined(first, [self.answer(index, [location]) for index, location in enumerate(locations)])
         died = f"crashed, ran out of memory, or took more than {MAX_SECONDS_PER_BATCH} s"
         empty = [RECORD.pack(NO_HASH, NO_HASH, 0, 0), b"", b'{"flags": {}, "rejected": {}}']
-        return dataclasses.replace(_parse(first, empty, self._rule), rejected={0: DecodeFault("decoder_died", died)})
+        return dataclasses.replace(_parse(first, empty, self._rule), rejected={0: Rejection("decoder_died", died)})
 
     def kill(self) -> None:
-        """Kill the process and those started with it, for good; the thread that uses the worker notices."""
+        """Kill the process and those started with it; it is not replaced. The thread that uses the worker notices."""
         self._killed = True
         self._processes.kill()
 
@@ -130,12 +130,12 @@ class Worker:
         self._first.wait()
         self._processes.wait()
 
-    def _ask(self, places: Sequence[Location]) -> list[bytes] | None:
+    def _ask(self, locations: Sequence[Location]) -> list[bytes] | None:
         """Return the worker's answer, or None if it died."""
         self._make_ready()
         messages: list[bytes | None] = [None]
         with suppress(OSError):
-            send(self._channel.batches, json.dumps(places).encode())
+            send(self._channel.batches, json.dumps(locations).encode())
             messages = [receive(self._channel.answers) for _ in range(3)]
         if all(message is not None for message in messages):
             return [message for message in messages if message is not None]
@@ -178,7 +178,7 @@ def _parse(first: int, messages: Sequence[bytes], rule: DecodeRule) -> BatchResu
         records,
         pixels.reshape(-1, rule.channels, rule.image_size, rule.image_size),
         {int(index): tuple(flags) for index, flags in metadata["flags"].items()},
-        {int(index): DecodeFault(*rejected) for index, rejected in metadata["rejected"].items()},
+        {int(index): Rejection(*rejected) for index, rejected in metadata["rejected"].items()},
     )
 
 

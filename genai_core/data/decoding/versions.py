@@ -1,9 +1,9 @@
 """Versions of the image libraries: another version may decode the same file to other pixels.
 
 A dataset records in decoders.json which versions made it. Cached results of other versions are not used
-(cache/known_files.py). All images of a dataset are therefore decoded alike: it is a function of the raw files and these
-versions. NumPy is not among them, because pixel arithmetic uses integers. The record is not in dataset.json, on which
-all training depends: most versions decode to the same pixels, and then nothing must be trained again.
+(cache/file_records.py). All images of a dataset are therefore decoded alike: it is a function of the raw files and
+these versions. NumPy is not among them, because pixel arithmetic uses integers. The record is not in dataset.json, on
+which all training depends: most versions decode to the same pixels, and then nothing must be trained again.
 """
 
 import json

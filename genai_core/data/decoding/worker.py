@@ -4,7 +4,7 @@ They import only Pillow and use no pickle: a process taken over by a hostile fil
 that is started (processes.py) opens no file itself. It forks one worker per pair of pipes and kills them when its stdin
 ends. When the parent ends for any reason, stdin and the pipes close, and all these processes end.
 A message is 8 bytes of length and that many bytes. A batch is a JSON list of locations. The answer is three messages:
-one RECORD per file; the pixels of all decoded files, concatenated; and a JSON object with what few files have:
+one RECORD per file; the pixels of all decoded files, concatenated; and a JSON object for flagged and rejected files:
 {"flags": {index: [...]}, "rejected": {index: [reason, detail]}}.
 """
 
@@ -22,10 +22,10 @@ from typing import IO, Any
 
 from PIL import Image
 
-from genai_core.data.decoding.image import Decoded, DecodeFault, DecodeRule, decode_file
+from genai_core.data.decoding.image import Decoded, DecodeRule, Rejection, decode_file
 from genai_core.data.raw.locations import NO_HASH, Location, PackReader, as_location, hash_locations
 
-# CPU time, so that a busy machine rejects no files.
+# CPU time, so that no file is rejected because the machine is busy.
 MAX_SECONDS_PER_BATCH = 60
 READY = b"ready"
 # sha256 of the file, sha256 of the pixels, width, height; zeros if unknown.
@@ -56,17 +56,17 @@ def work(rule: DecodeRule, batches: IO[bytes], answers: IO[bytes]) -> None:
     while (message := receive(batches)) is not None:
         # The signal ends the process, even inside a C library.
         signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS_PER_BATCH)
-        for answer in _decode([as_location(place) for place in json.loads(message)], rule):
+        for answer in _decode([as_location(location) for location in json.loads(message)], rule):
             send(answers, answer)
 
 
-def _decode(places: list[Location], rule: DecodeRule) -> tuple[bytes, bytes, bytes]:
+def _decode(locations: list[Location], rule: DecodeRule) -> tuple[bytes, bytes, bytes]:
     records: list[bytes] = []
     pixels: list[bytes] = []
     metadata: dict[str, dict[int, Any]] = {"flags": {}, "rejected": {}}
     packs = PackReader()
-    for index, place in enumerate(places):
-        digest, result = _decoded(place, packs, rule)
+    for index, location in enumerate(locations):
+        digest, result = _decoded(location, packs, rule)
         if isinstance(result, Decoded):
             records.append(RECORD.pack(digest, result.sha256, result.width, result.height))
             pixels.append(result.pixels)
@@ -79,20 +79,20 @@ def _decode(places: list[Location], rule: DecodeRule) -> tuple[bytes, bytes, byt
     return b"".join(records), b"".join(pixels), json.dumps(metadata).encode()
 
 
-def _decoded(place: Location, packs: PackReader, rule: DecodeRule) -> tuple[bytes, Decoded | DecodeFault]:
+def _decoded(location: Location, packs: PackReader, rule: DecodeRule) -> tuple[bytes, Decoded | Rejection]:
     """Return the sha256 of the file at a location, and its decoded image."""
-    if isinstance(place, str):
-        content = _content(place)
-        digest = hash_locations([place]) if content is None else hashlib.sha256(content).digest()
-        return digest, decode_file(place, rule, content)
+    if isinstance(location, str):
+        content = _content(location)
+        digest = hash_locations([location]) if content is None else hashlib.sha256(content).digest()
+        return digest, decode_file(location, rule, content)
     try:
-        content = packs.read(place)
+        content = packs.read(location)
     except OSError as error:
-        detail = error.strerror or f"the pack ends before this image of {place.size:,} bytes"
-        return NO_HASH, DecodeFault("unreadable", detail)
+        detail = error.strerror or f"the pack ends before this image of {location.size:,} bytes"
+        return NO_HASH, Rejection("unreadable", detail)
     except MemoryError:
-        return NO_HASH, DecodeFault("too_large", f"{place.size:,} bytes")
-    return hashlib.sha256(content).digest(), decode_file(place.name, rule, content)
+        return NO_HASH, Rejection("too_large", f"{location.size:,} bytes")
+    return hashlib.sha256(content).digest(), decode_file(location.name, rule, content)
 
 
 def _content(path: str) -> bytes | None:

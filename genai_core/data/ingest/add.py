@@ -8,10 +8,11 @@ from pathlib import Path
 
 from genai_core.data.dataset.dataset import SPLITS, Split
 from genai_core.data.ingest.names import BUILTIN_PREFIX, checked_name, class_folder, default_name
-from genai_core.data.ingest.packing.placer import Placer
-from genai_core.data.ingest.readers.items import Item, Reading, Skipped
+from genai_core.data.ingest.packing.importer import Importer
+from genai_core.data.ingest.readers.items import Item, Reading
 from genai_core.data.ingest.readers.recognise import read_source
 from genai_core.data.ingest.staging import staging
+from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.source_json import Origin, read_note
 
 
@@ -23,11 +24,11 @@ class Added:
     added_images: int
     kept_images: int  # already there, with the same bytes or pixels
     classes: dict[str, int]  # images of this source per class; empty: unlabelled
-    splits: dict[Split, int]  # images per split; empty: the source's split is not kept
+    splits: dict[Split, int]  # images per split; empty: without --split-from-folders
     skipped: dict[str, int]
     bad_names: tuple[str, ...]
     wrapper: str | None  # the folder around everything in the source, removed from the names
-    faults: tuple[Skipped, ...]  # skipped images and labels
+    rejected: tuple[RejectedFile, ...]  # images and rows of a table
     notes: tuple[str, ...]
 
 
@@ -37,7 +38,7 @@ def add_source(
     name: str | None = None,
     *,
     split_from_folders: bool = False,
-    max_faulty_share: float = 0.05,
+    max_rejected_share: float = 0.05,
     origin: Origin | None = None,
     indexes: Path | None = None,
     on_added: Callable[[int, int], None] | None = None,
@@ -45,18 +46,19 @@ def add_source(
     """Pack the images of `source` into into/NAME (packs.py): all of them or, after any error, none.
 
     source: builtin:digits, a folder, an archive or a file that holds a dataset (recognise.py). name: defaults to the
-    source's name. split_from_folders: keep the source's split, as into/NAME.train and into/NAME.test. max_faulty_share:
-    maximum share of images whose label is missing or wrong, and of labels whose image is missing. origin: where the
-    source was fetched from. indexes: folder of the pack indexes. on_added(done, total): called for each image.
+    source's name. split_from_folders: keep the source's split, as into/NAME.train and into/NAME.test.
+    max_rejected_share: maximum share of images whose label is missing or wrong, and of labels whose image is missing.
+    origin: where the source was fetched from. indexes: folder of the pack indexes. on_added(done, total): called for
+    each image.
     If NAME exists, new images are appended; an existing image with the same content is kept. Raises ValueError or an
     OSError that says what to do.
     """
     name = checked_name(name) if name is not None else default_name(source)
-    with staging(into) as folder, closing(Placer(into, folder / "images", indexes)) as placer:
+    with staging(into) as folder, closing(Importer(into, folder / "images", indexes)) as importer:
         reading = read_source(source, into, folder / "source", split_from_folders=split_from_folders)
-        classes, splits = _place_all(source, reading, placer, name, split_from_folders, on_added)
-        placed = sum(classes.values())
-        _check_faults(source, reading.faults, placed, max_faulty_share)
+        classes, splits = _add_all(source, reading, importer, name, split_from_folders, on_added)
+        images = sum(classes.values())
+        _check_rejected_share(source, reading.rejected, images, max_rejected_share)
         # Known only after everything is read.
         if split_from_folders and set(splits) != set(SPLITS):
             raise ValueError(
@@ -64,47 +66,48 @@ def add_source(
                 "test or validation, files with these names, or a column split), "
                 + (f"all of them are for {next(iter(splits))}" if any(splits) else "found no such split")
             )
-        names = tuple(f"{name}.{side}" for side in SPLITS) if split_from_folders else (name,)
-        sides: tuple[Split | None, ...] = SPLITS if split_from_folders else (None,)
-        for top, side in zip(names, sides, strict=True):
-            placer.note(top, side, origin)
-        placer.move_in()
+        folders: dict[str, Split | None] = (
+            {f"{name}.{split}": split for split in SPLITS} if split_from_folders else {name: None}
+        )
+        for top, split in folders.items():
+            importer.write_note(top, split, origin)
+        importer.commit()
     notes = [*reading.notes]
     if not split_from_folders:
-        if len({side for side in splits if side}) > 1:
+        if len({split for split in splits if split}) > 1:
             notes.append("note: the source has a train/test split; keep it with --split-from-folders")
         if (given := read_note(into / name).split) is not None:
             notes.append(f"note: all images are for {given}, as {into / name}/source.json says")
     return Added(
-        names=names,
-        added_images=placer.new_images,
-        kept_images=placer.kept_images,
+        names=tuple(folders),
+        added_images=importer.new_images,
+        kept_images=importer.kept_images,
         classes={label: count for label, count in sorted(classes.items()) if label},
-        splits={side: splits[side] for side in SPLITS} if split_from_folders else {},
+        splits={split: splits[split] for split in SPLITS} if split_from_folders else {},
         skipped=reading.skipped,
         bad_names=reading.bad_names,
         wrapper=None if source.startswith(BUILTIN_PREFIX) else reading.wrapper,
-        faults=tuple(reading.faults),
+        rejected=tuple(reading.rejected),
         notes=tuple(notes),
     )
 
 
-def _place_all(
+def _add_all(
     source: str,
     reading: Reading,
-    placer: Placer,
+    importer: Importer,
     name: str,
     split_from_folders: bool,
     on_added: Callable[[int, int], None] | None,
 ) -> tuple[Counter[str], Counter[Split | None]]:
-    """Place all images; count them by class folder ("": none) and by split."""
+    """Add all images; count them by class folder ("": none) and by split."""
     classes: Counter[str] = Counter()
     splits: Counter[Split | None] = Counter()
     folders: dict[str, str] = {}
     for done, item in enumerate(reading.items, start=1):
         if on_added is not None:
             on_added(done, reading.total_images)
-        folder = _class_folder(item, folders, reading.faults)
+        folder = _class_folder(item, folders, reading.rejected)
         if folder is None:
             continue
         if split_from_folders and item.split is None:
@@ -113,41 +116,41 @@ def _place_all(
                 "validation, files with these names, or a column split; assign a split, or add without the option"
             )
         top = f"{name}.{item.split}" if split_from_folders else name
-        placer.place(f"{top}/{folder}/{item.path}" if folder else f"{top}/{item.path}", item.content)
+        importer.add(f"{top}/{folder}/{item.path}" if folder else f"{top}/{item.path}", item.content)
         classes[folder] += 1
         splits[item.split] += 1
     for label, folder in folders.items():
-        twins = [other for other in folders if other != label and folders[other] == folder]
-        if twins:
+        same = [other for other in folders if other != label and folders[other] == folder]
+        if same:
             raise ValueError(
-                f"{source}: the labels {label!r} and {twins[0]!r} would share the folder {folder}; rename one"
+                f"{source}: the labels {label!r} and {same[0]!r} would share the folder {folder}; rename one"
             )
     return classes, splits
 
 
-def _class_folder(item: Item, folders: dict[str, str], faults: list[Skipped]) -> str | None:
-    """Return the folder of an item's class, "" without one. None, after adding a fault, if it cannot be a folder."""
+def _class_folder(item: Item, folders: dict[str, str], rejected: list[RejectedFile]) -> str | None:
+    """Return the folder of an item's class, "" without one. If it cannot be a folder, reject the item, return None."""
     if item.label is None:
         return ""
     if item.label not in folders:
         try:
             folders[item.label] = class_folder(item.label)
         except ValueError as error:
-            faults.append(Skipped(item.path, "bad_label", str(error)))
+            rejected.append(RejectedFile(item.path, "bad_label", str(error)))
             return None
     return folders[item.label]
 
 
-def _check_faults(source: str, faults: Sequence[Skipped], placed: int, max_share: float) -> None:
-    total = placed + len(faults)
+def _check_rejected_share(source: str, rejected: Sequence[RejectedFile], images: int, max_share: float) -> None:
+    total = images + len(rejected)
     if not total:
         raise ValueError(f"{source}: contains no images")
-    if placed and len(faults) <= max_share * total:
+    if images and len(rejected) <= max_share * total:
         return
-    by_reason = Counter(fault.reason for fault in faults).most_common()
+    by_reason = Counter(file.reason for file in rejected).most_common()
     counts = ", ".join(f"{reason} {count:,}" for reason, count in by_reason)
-    first = "".join(f"\n  {fault.source}: {fault.reason}: {fault.detail}" for fault in faults[:10])
+    first = "".join(f"\n  {file.source}: {file.reason}: {file.detail}" for file in rejected[:10])
     raise ValueError(
-        f"{source}: nothing was added: {len(faults):,} of {total:,} images or labels are faulty, more than "
+        f"{source}: nothing was added: {len(rejected):,} of {total:,} images or labels were rejected, more than "
         f"data.max_rejected_share ({max_share:g}) allows: {counts}; fix them, or raise the limit. The first:{first}"
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from genai_core.data.raw.rules import is_litter, printable
+from genai_core.data.raw.rules import is_hidden, printable
 
 ARCHIVE_EXTENSIONS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _CHUNK_BYTES = 1 << 20
@@ -137,7 +137,7 @@ def _checked(
             )
         # tar names a/b.png "./a/b.png" when it packs the current folder.
         parts = [part for part in member.name.split("/") if part not in ("", ".")]
-        if member.is_file and parts and is_wanted(parts[-1]) and not any(map(is_litter, parts)):
+        if member.is_file and parts and is_wanted(parts[-1]) and not any(map(is_hidden, parts)):
             path = "/".join(parts)
             if path in wanted:
                 raise _RefusedError(f"{archive}: refused, nothing was unpacked: two members are named {name}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from genai_core.data.ingest import builtin
 from genai_core.data.ingest.archives import archive_stem, is_archive
-from genai_core.data.raw.rules import is_bad_name, is_litter, printable
+from genai_core.data.raw.rules import is_bad_name, is_hidden, printable
 
 BUILTIN_PREFIX = "builtin:"
 MAX_NAME_BYTES = 255  # of one path component, on every common file system
@@ -52,7 +52,7 @@ def class_folder(label: str) -> str:
         raise ValueError("the label is empty")
     if is_bad_name(folder):
         raise ValueError(f"the label {printable(label)} has control characters or is not UTF-8")
-    if is_litter(folder):
+    if is_hidden(folder):
         raise ValueError(f"the label {folder} names a hidden or system folder, which is never read")
     if len(os.fsencode(folder)) > MAX_NAME_BYTES:
         raise ValueError(f"the label {folder[:30]}... is longer than {MAX_NAME_BYTES} bytes")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genai_core.data.cache.known_files import carry_over
+from genai_core.data.cache.file_records import carry_over
 from genai_core.data.dataset.facts import Indices
 from genai_core.data.ingest.packing.pack_writer import pack_name, pack_number, sync_and_close
 from genai_core.data.ingest.packing.packed_images import PackedImages
@@ -38,16 +38,16 @@ def remove_images(
     patterns: Sequence[str] | None,
     *,
     indexes: Path | None = None,
-    memory: Path | None = None,
+    cache_folder: Path | None = None,
     dry_run: bool = False,
 ) -> Removed:
     """Remove the images of raw/NAME that match one of the patterns.
 
     patterns: names CLASS/file (or NAME/CLASS/file), or globs of them; * also matches slashes. None: all of NAME. An
     empty sequence is an error and does not remove everything: a list may be empty by mistake.
-    indexes, memory: folders of the pack indexes and of prepare's cache; cached records of the remaining images are
-    kept. A folder without images is removed, with its source.json. After a failure halfway, only images that match can
-    be missing.
+    indexes, cache_folder: folders of the pack indexes and of prepare's cache; cached records of the remaining images
+    are kept. A folder without images is removed, with its source.json. After a failure halfway, only images that match
+    can be missing.
     Raises ValueError without a pattern or when nothing matches, NotADirectoryError when there is no such folder.
     """
     folder = raw / name
@@ -89,8 +89,8 @@ def remove_images(
                     assert indexes is not None
                     pack, rows = _pack_without(packed.packs[file], goes[file])
                     stamp = remember_pack(folder / path.name, pack, hashes, indexes)
-                    if memory is not None:
-                        carry_over(memory, packed.stamps[file], stamp, rows)
+                    if cache_folder is not None:
+                        carry_over(cache_folder, packed.stamps[file], stamp, rows)
     return Removed(tuple(f"{name}/{image}" for image in sorted(wanted)), left, len(kept) if left else 0, unmatched)
 
 
@@ -148,7 +148,7 @@ def _pack_without(pack: Pack, rows: Indices) -> tuple[Pack, Indices]:
     starts, offsets = pack.starts[kept] - before, pack.offsets[kept] - before
     end = pack.end - int(sizes.sum())
     return Pack(
-        pack.names.at(kept), starts, offsets, pack.sizes[kept], end, pack.faults, pack.skipped, pack.damage
+        pack.names.at(kept), starts, offsets, pack.sizes[kept], end, pack.rejected, pack.skipped, pack.damage
     ), kept
 
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 from genai_core.config import DataConfig
 from genai_core.data.cache.digest_index import DigestIndex
 from genai_core.data.dataset.dataset import SPLITS, DatasetInfo
-from genai_core.data.dataset.facts import Facts, Indices, facts_dtype, pieces_of, rows_at
-from genai_core.data.dataset.layout import OldShard, images_per_shard, shards_to_keep
+from genai_core.data.dataset.facts import Facts, Indices, as_opaque, facts_dtype, take_rows
+from genai_core.data.dataset.layout import PreviousShard, images_per_shard, shards_to_keep
 from genai_core.data.dataset.writer import ROWS_SCHEMA, DatasetWriter, dictionary_column, one_text
-from genai_core.data.prepare.pixel_store import OldPixels
+from genai_core.data.prepare.pixel_store import PreviousPixels
 from genai_core.data.prepare.read_files import ReadFiles
-from genai_core.data.prepare.split import Sides
+from genai_core.data.prepare.split import HeldOut
 from genai_core.data.raw.images import RawImages
 
 
@@ -26,7 +26,7 @@ class Chosen:
     """Files in the dataset: indices (N,), whether each is held out, and flags by index."""
 
     files: Indices
-    held_out: Sides
+    held_out: HeldOut
     near_flags: dict[int, str]
 
 
@@ -49,29 +49,31 @@ def assemble(
         classes=classes,
         shard_images=shard_images,
     )
-    old, index = read.old, read.index.at(chosen.files)
+    previous, index = read.previous, read.index.at(chosen.files)
     flags = _flags(read, chosen)
-    old_place = read.old_place[chosen.files]
-    unknown = np.flatnonzero(old_place < 0)
-    old_place[unknown] = old.find(DigestIndex(rows_at(index.digests, unknown)))
+    previous_index = read.previous_index[chosen.files]
+    unknown = np.flatnonzero(previous_index < 0)
+    previous_index[unknown] = previous.find(DigestIndex(take_rows(index.digests, unknown)))
     for split in SPLITS:
         ours = index.order[chosen.held_out[index.order] == (split == "test")]
-        place = old_place[ours]
-        elsewhere = np.flatnonzero(place >= 0)
-        elsewhere = elsewhere[old.is_train[place[elsewhere]] != (split == "train")]
-        place[elsewhere] = old.find(DigestIndex(rows_at(index.digests, ours[elsewhere])), split)
-        stays = _stays(old, place, shard_images, config)
-        at = place[stays]
+        matches = previous_index[ours]
+        elsewhere = np.flatnonzero(matches >= 0)
+        elsewhere = elsewhere[previous.is_train[matches[elsewhere]] != (split == "train")]
+        matches[elsewhere] = previous.find(DigestIndex(take_rows(index.digests, ours[elsewhere])), split)
+        stays = _stays(previous, matches, shard_images, config)
+        at = matches[stays]
         shard_code, row = np.empty((2, len(ours)), dtype=np.int64)
-        shard_code[stays], row[stays] = old.shard_code[at], old.row[at]
-        if old.folder is not None:
-            writer.link_shards(old.folder, [old.shards[code] for code in np.unique(shard_code[stays]).tolist()])
-        shard_names, new_facts = list(old.shards), [np.empty(0, dtype=facts_dtype(config.channels))]
+        shard_code[stays], row[stays] = previous.shard_code[at], previous.row[at]
+        if previous.folder is not None:
+            writer.link_shards(
+                previous.folder, [previous.shards[code] for code in np.unique(shard_code[stays]).tolist()]
+            )
+        shard_names, new_facts = list(previous.shards), [np.empty(0, dtype=facts_dtype(config.channels))]
         new = np.flatnonzero(~stays)
         for begin in range(0, len(new), shard_images):
             part = new[begin : begin + shard_images]
             pixels = read.pixels_at(chosen.files[ours[part]])
-            name, facts = writer.write_shard(pixels, rows_at(index.digests, ours[part]))
+            name, facts = writer.write_shard(pixels, take_rows(index.digests, ours[part]))
             shard_code[part], row[part] = len(shard_names), np.arange(len(part))
             shard_names.append(name)
             new_facts.append(facts)
@@ -84,30 +86,30 @@ def assemble(
             "row": pa.array(row),
             "flags": flags.take(pa.array(ours)),
         }
-        writer.place(pa.table(rows, schema=ROWS_SCHEMA), partial(_facts, old, stays, at, new_facts))
+        writer.add_rows(pa.table(rows, schema=ROWS_SCHEMA), partial(_facts, previous, stays, at, new_facts))
     return writer.finish()
 
 
-def _facts(old: OldPixels, stays: npt.NDArray[np.bool_], at: Indices, new: Sequence[Facts]) -> Facts:
-    """Return the facts of a split's images (N,): old ones from their places `at`, new ones in order."""
-    facts = np.empty(len(stays), dtype=old.facts.dtype)
-    pieces_of(facts)[stays] = pieces_of(rows_at(old.facts, at))
-    pieces_of(facts)[~stays] = pieces_of(np.concatenate(new))
+def _facts(previous: PreviousPixels, stays: npt.NDArray[np.bool_], at: Indices, new: Sequence[Facts]) -> Facts:
+    """Return the facts of a split's images (N,): previous ones at the indices `at`, new ones in order."""
+    facts = np.empty(len(stays), dtype=previous.facts.dtype)
+    as_opaque(facts)[stays] = as_opaque(take_rows(previous.facts, at))
+    as_opaque(facts)[~stays] = as_opaque(np.concatenate(new))
     return facts
 
 
-def _stays(old: OldPixels, place: Indices, shard_images: int, config: DataConfig) -> npt.NDArray[np.bool_]:
-    """Return which of a split's images stay in their shards. place (N,): index among the old images, or -1."""
-    wanted = np.bincount(old.shard_code[place[place >= 0]], minlength=len(old.shards))
-    shards = map(OldShard, old.shards, old.lengths.tolist(), wanted.tolist())
+def _stays(previous: PreviousPixels, matches: Indices, shard_images: int, config: DataConfig) -> npt.NDArray[np.bool_]:
+    """Return which of a split's images stay in their shards. matches (N,): index among the previous images, or -1."""
+    wanted = np.bincount(previous.shard_code[matches[matches >= 0]], minlength=len(previous.shards))
+    shards = map(PreviousShard, previous.shards, previous.lengths.tolist(), wanted.tolist())
     names = shards_to_keep(
         list(shards),
-        split_images=len(place),
+        split_images=len(matches),
         shard_images=shard_images,
         max_removed_share=config.max_removed_share,
     )
-    stays = place >= 0
-    stays[stays] = np.isin(old.shard_code[place[stays]], [old.shards.index(name) for name in names])
+    stays = matches >= 0
+    stays[stays] = np.isin(previous.shard_code[matches[stays]], [previous.shards.index(name) for name in names])
     return stays
 
 

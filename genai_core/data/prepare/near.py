@@ -23,7 +23,7 @@ MAX_BITS = 3
 BANDS = MAX_BITS + 2
 FEW_BANDS = MAX_BITS + 1
 FEW_NEW = 8
-# Precision of the mean when key and mean are packed into one number (`_placed`).
+# Precision of the mean when key and mean are joined into one number (`_sorted_by_key_and_mean`).
 ROUNDING = 1e-3
 FREQUENCIES = 8
 # Candidates compared at once: as many as fit the CPU cache; for those that remain, as many as fit in memory.
@@ -115,14 +115,14 @@ def _candidates(
     few_new = FEW_NEW * len(new) < len(hashes)
     for key in _keys(hashes, FEW_BANDS if few_new else BANDS):
         listed = _with_keys(key, key[new]) if few_new else np.arange(len(hashes))
-        # Sorted by place, so that each lookup reads adjacent memory.
-        order, ordered = _placed(key, means, listed)
-        asked, asked_place = (order, ordered) if all_new else _placed(key, means, new)
+        # Sorted, so that each lookup reads adjacent memory.
+        order, ordered = _sorted_by_key_and_mean(key, means, listed)
+        asked, asked_keys = (order, ordered) if all_new else _sorted_by_key_and_mean(key, means, new)
         ordered_hashes, asked_hashes = hashes[order], hashes[asked]
         window = np.minimum(distance * deviations[asked], 255) + ROUNDING
         # If all are new, compare each only with those after it; otherwise every pair would be found twice.
-        begin = np.arange(1, len(order) + 1) if all_new else np.searchsorted(ordered, asked_place - window, side="left")
-        end = np.searchsorted(ordered, asked_place + window, side="right")
+        begin = np.arange(1, len(order) + 1) if all_new else np.searchsorted(ordered, asked_keys - window, side="left")
+        end = np.searchsorted(ordered, asked_keys + window, side="right")
         counts = end - begin
         total = np.cumsum(counts)
         first = 0
@@ -156,13 +156,13 @@ def _keys(hashes: Hashes, bands: int) -> Iterator[npt.NDArray[np.int64]]:
         yield reduce(lambda key, band: key << 13 | band, chosen)
 
 
-def _placed(
+def _sorted_by_key_and_mean(
     key: npt.NDArray[np.int64], means: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Sort rows by place, which is key and mean in one number; return rows and places."""
-    place = key[rows] * 1024.0 + means[rows]  # means are below 256, so keys do not overlap within any window
-    order = np.argsort(place)
-    return rows[order], place[order]
+    """Sort rows by key and mean, joined into one number; return rows and numbers."""
+    numbers = key[rows] * 1024.0 + means[rows]  # means are below 256, so keys do not overlap within any window
+    order = np.argsort(numbers)
+    return rows[order], numbers[order]
 
 
 def _with_keys(key: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -174,6 +174,6 @@ def _with_keys(key: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt
 
 @cache
 def _cosines(size: int) -> npt.NDArray[np.float64]:
-    place = (2 * np.arange(size) + 1) / (2 * size)
-    cosines: npt.NDArray[np.float64] = np.rint(1024 * np.cos(np.pi * np.arange(FREQUENCIES)[:, None] * place))
+    positions = (2 * np.arange(size) + 1) / (2 * size)
+    cosines: npt.NDArray[np.float64] = np.rint(1024 * np.cos(np.pi * np.arange(FREQUENCIES)[:, None] * positions))
     return cosines

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genai_core.data.cache.digest_index import DigestIndex
-from genai_core.data.cache.whole_shards import WholeShard, forget_whole_shards, whole_shards
+from genai_core.data.cache.intact_shards import IntactShard, delete_shard_cache, intact_shards
 from genai_core.data.dataset.dataset import DatasetInfo, Split, load_info, read_facts
-from genai_core.data.dataset.facts import Facts, Indices, Pixels, facts_dtype, rows_at
+from genai_core.data.dataset.facts import Facts, Indices, Pixels, facts_dtype, take_rows
 
 
 @dataclass(frozen=True)
@@ -32,25 +32,25 @@ class DamagedShardError(ValueError):
         super().__init__(f"shard {name} of the previous version is damaged; delete that version and run prepare again")
 
 
-class OldPixels:
+class PreviousPixels:
     """Images of the previous version, including unlisted ones; empty if no version can be read.
 
     shards: names. facts: (M,) of all images; shard_code, row: (M,) location of each. Only intact shards, whose bytes
-    match the hash in their name, are used: whatever happened to the folder, no wrong pixels are taken. memory: folder
-    of the private file that lists intact shards.
+    match the hash in their name, are used: whatever happened to the folder, no wrong pixels are read.
+    cache_folder: holds the list of intact shards.
     """
 
-    def __init__(self, folder: Path | None, image_size: int, channels: int, memory: Path | None = None) -> None:
+    def __init__(self, folder: Path | None, image_size: int, channels: int, cache_folder: Path | None = None) -> None:
         previous = None if folder is None else previous_dataset(folder)
         if previous is not None and (previous.info.image_size, previous.info.channels) != (image_size, channels):
             previous = None
         self.folder = None if previous is None else previous.folder
         self._shape = (channels, image_size, image_size)
         split_of = {} if previous is None else previous.split_of
-        whole = {} if self.folder is None else whole_shards(self.folder / "shards", tuple(split_of), memory)
-        read = {name: self._facts_of(name, whole[name]) for name in split_of if name in whole}
+        intact = {} if self.folder is None else intact_shards(self.folder / "shards", tuple(split_of), cache_folder)
+        read = {name: self._facts_of(name, intact[name]) for name in split_of if name in intact}
         self.shards = tuple(name for name, facts in read.items() if facts is not None)
-        self._whole, self._memory = whole, memory
+        self._intact, self._cache_folder = intact, cache_folder
         parts = [facts for facts in read.values() if facts is not None]
         self.facts: Facts = np.concatenate([np.empty(0, dtype=facts_dtype(channels)), *parts])
         self._index = DigestIndex(self.facts["sha256"])
@@ -86,17 +86,17 @@ class OldPixels:
         """Read the pixels of one shard. Not memory-mapped: that takes ten times as long for a few of many images."""
         assert self.folder is not None
         image_bytes = math.prod(self._shape)
-        begin = self._whole[name].size - self._whole[name].shape[0] * image_bytes
+        begin = self._intact[name].size - self._intact[name].shape[0] * image_bytes
         with (self.folder / "shards" / name).open("rb", buffering=0) as file:
             rows = self.row[indices].tolist()
             parts = [os.pread(file.fileno(), image_bytes, begin + row * image_bytes) for row in rows]
         digests = b"".join(hashlib.sha256(part).digest() for part in parts)
-        if digests != rows_at(self.facts, indices)["sha256"].tobytes():
-            forget_whole_shards(self._memory)
+        if digests != take_rows(self.facts, indices)["sha256"].tobytes():
+            delete_shard_cache(self._cache_folder)
             raise DamagedShardError(name)
         return b"".join(parts)
 
-    def _facts_of(self, name: str, shard: WholeShard) -> Facts | None:
+    def _facts_of(self, name: str, shard: IntactShard) -> Facts | None:
         assert self.folder is not None
         try:
             facts = read_facts(self.folder, name, self._shape[0])
@@ -142,10 +142,10 @@ class Spool:
 def previous_dataset(folder: Path) -> PreviousDataset | None:
     """Read the previous version of a stage's output; None if it is missing or too damaged."""
     try:
-        places = ["shard", "split"]
+        columns = ["shard", "split"]
         # One thread and dictionary codes: starting threads and grouping strings takes longer than all the rest.
-        manifest = pq.ParquetFile(folder / "manifest.parquet", read_dictionary=places).read(places, use_threads=False)
-        shard, split = (manifest[name].unify_dictionaries().combine_chunks() for name in places)
+        manifest = pq.ParquetFile(folder / "manifest.parquet", read_dictionary=columns).read(columns, use_threads=False)
+        shard, split = (manifest[name].unify_dictionaries().combine_chunks() for name in columns)
         shards, splits = shard.dictionary.to_pylist(), split.dictionary.to_pylist()
         # A shard holds images of one split.
         both = np.bincount(shard.indices.to_numpy().astype(np.int64) * len(splits) + split.indices.to_numpy())

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from genai_core.config import DataConfig
-from genai_core.data.cache.known_files import KnownRawFiles
+from genai_core.data.cache.file_records import RecordCache
 from genai_core.data.dataset.card import REJECTED_FILE
 from genai_core.data.dataset.dataset import NO_LABEL, DatasetInfo
 from genai_core.data.dataset.facts import Indices
@@ -24,27 +24,22 @@ from genai_core.data.decoding.pool import Worker, start_workers
 from genai_core.data.decoding.versions import write_decoders
 from genai_core.data.prepare.assemble import Chosen, assemble
 from genai_core.data.prepare.duplicates import find_duplicates
-from genai_core.data.prepare.near_groups import NearMemory, find_near_duplicates, near_flags
-from genai_core.data.prepare.pixel_store import DamagedShardError, OldPixels, Spool
+from genai_core.data.prepare.near_groups import NearCache, find_near_duplicates, near_flags
+from genai_core.data.prepare.pixel_store import DamagedShardError, PreviousPixels, Spool
 from genai_core.data.prepare.read_files import ReadFiles, decode_rule, read_files
-from genai_core.data.prepare.rejected import (
-    RejectedFile,
-    check_rejected_share,
-    duplicate_files,
-    same_names,
-    write_rejected,
-)
+from genai_core.data.prepare.rejected import check_rejected_share, duplicate_files, same_names, write_rejected
 from genai_core.data.prepare.split import (
-    GivenSides,
-    Sides,
-    check_both_sides,
+    GivenSplits,
+    HeldOut,
+    check_both_splits,
     is_held_out,
     ranks,
     train_images_near_test,
 )
 from genai_core.data.raw.classes import Classes, check_all_or_none_labelled, classes_of
+from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.images import RawImages, find_raw_images
-from genai_core.data.raw.source_json import given_sides
+from genai_core.data.raw.source_json import given_splits
 
 
 @dataclass(frozen=True)
@@ -67,19 +62,19 @@ def prepare(
     *,
     workers: int,
     previous: Path | None = None,
-    memory: Path | None = None,
+    cache_folder: Path | None = None,
     indexes: Path | None = None,
     on_decoded: Callable[[int, int], None] | None = None,
 ) -> Prepared:
     """Make a dataset in the empty `folder` from the images below `raw`; calls on_decoded(done, total), from 0.
 
-    previous: folder of the previous version, if any; its shards are reused where possible. memory, indexes: cache
+    previous: folder of the previous version, if any; its shards are reused where possible. cache_folder, indexes: cache
     folders for images and packs; results do not depend on them. Raises ValueError when the images cannot make a
     dataset: there are none, too many are rejected, only some have a class, or all but one are the same.
     """
 
     def make() -> Prepared:
-        return _prepare(raw, folder, config, workers, previous, memory, indexes, on_decoded)
+        return _prepare(raw, folder, config, workers, previous, cache_folder, indexes, on_decoded)
 
     try:
         return make()
@@ -95,22 +90,22 @@ def _prepare(
     config: DataConfig,
     workers: int,
     previous: Path | None,
-    memory: Path | None,
+    cache_folder: Path | None,
     indexes: Path | None,
     on_decoded: Callable[[int, int], None] | None,
 ) -> Prepared:
     rule = decode_rule(config)
     started: list[Worker] = []
     executor = ThreadPoolExecutor(1)
-    old = cache(lambda: OldPixels(previous, config.image_size, config.channels, memory))
-    near = cache(lambda: NearMemory(memory, config.near_duplicate_distance))
+    previous_pixels = cache(lambda: PreviousPixels(previous, config.image_size, config.channels, cache_folder))
+    near = cache(lambda: NearCache(cache_folder, config.near_duplicate_distance))
 
     def start_early(files: Sequence[str], packs: Sequence[str]) -> None:
         # Decoding processes start while caches are searched. Without them, a core is free to load the caches early.
-        if memory is None or KnownRawFiles(memory, rule).lacks_any(raw, files, packs):
+        if cache_folder is None or RecordCache(cache_folder, rule).lacks_any(raw, files, packs):
             started.extend(start_workers(rule, workers))
         else:
-            executor.submit(old)
+            executor.submit(previous_pixels)
             executor.submit(near)
 
     with ExitStack() as exit_stack:
@@ -120,46 +115,45 @@ def _prepare(
         spool = exit_stack.enter_context(Spool(folder / ".spool", config.image_size, config.channels))
         classes = classes_of(found.names)
         check_all_or_none_labelled(raw, found.names, classes)
-        given = given_sides(raw, found.names)
+        given = given_splits(raw, found.names)
         read = read_files(
             found,
             config,
             spool=spool,
-            old=lambda: executor.submit(old).result(),
-            memory=memory,
+            load_previous=lambda: executor.submit(previous_pixels).result(),
+            cache_folder=cache_folder,
             workers=workers,
             started=started,
             on_decoded=on_decoded or (lambda _done, _total: None),
             on_known=lambda known: executor.submit(near).result().look_up(known),
         )
-        with near() as near_memory:
-            return _make(folder, found, classes, given, read, config, near_memory)
+        with near() as near_cache:
+            return _make(folder, found, classes, given, read, config, near_cache)
 
 
 def _make(
     folder: Path,
     found: RawImages,
     classes: Classes,
-    given: GivenSides,
+    given: GivenSplits,
     read: ReadFiles,
     config: DataConfig,
-    near: NearMemory,
+    near: NearCache,
 ) -> Prepared:
-    total_files = len(found) + len(found.faults)
+    total_files = len(found) + len(found.rejected)
     is_decoded = np.ones(len(found), dtype=np.bool_)
     is_decoded[list(read.files.rejected)] = False
     decoded = np.flatnonzero(is_decoded)
-    twins = same_names(found, read, decoded)
-    decoded = np.setdiff1d(decoded, list(twins)) if twins else decoded
+    same_name = same_names(found, read, decoded)
+    decoded = np.setdiff1d(decoded, list(same_name)) if same_name else decoded
     held_out = is_held_out(read.index.digests, config.test_share, given)
     same = find_duplicates(read.index, classes.codes, ranks(held_out, given), decoded)
-    faulty = [RejectedFile(fault.source, fault.reason, fault.detail) for fault in found.faults]
-    faulty += twins.values()
-    faulty += [RejectedFile(found.names[row], r.reason, r.detail) for row, r in read.files.rejected.items()]
-    rejected = faulty + duplicate_files(found.names, classes, held_out, same)
+    rejected = [*found.rejected, *same_name.values()]
+    rejected += [RejectedFile(found.names[row], *rejection) for row, rejection in read.files.rejected.items()]
+    rejected += duplicate_files(found.names, classes, held_out, same)
     check_rejected_share(sorted(rejected, key=lambda file: file.source), total_files, config.max_rejected_share)
 
-    check_both_sides(held_out[same.kept], given[same.kept], config.test_share)
+    check_both_splits(held_out[same.kept], given[same.kept], config.test_share)
     chosen, dropped = _choose(read, same.kept, held_out[same.kept], config, found.names, near)
     rejected = sorted(rejected + dropped, key=lambda file: file.source)
     codes = classes.codes[chosen.files]
@@ -179,10 +173,10 @@ def _make(
 def _choose(
     read: ReadFiles,
     kept: Indices,
-    held_out: Sides,
+    held_out: HeldOut,
     config: DataConfig,
     names: Sequence[str],
-    near: NearMemory,
+    near: NearCache,
 ) -> tuple[Chosen, list[RejectedFile]]:
     """Choose from the files `kept`: drop training images that look like a test image."""
     index = read.index.at(kept)
@@ -199,7 +193,7 @@ def _choose(
         deviations,
         lambda indices: read.pixels_at(kept[indices]),
         distance=config.near_duplicate_distance,
-        memory=near,
+        cached=near,
         is_seen=near.is_seen[kept],
     )
     gone = train_images_near_test(pairs, held_out)

@@ -1,58 +1,51 @@
-"""Rejected files: the reasons, the check of their share, and the list of them."""
+"""Rejected files of a dataset: which they are, the limit of their share, and the list of them."""
 
 import csv
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from genai_core.data.dataset.facts import Indices
 from genai_core.data.prepare.duplicates import Duplicates
 from genai_core.data.prepare.read_files import ReadFiles
-from genai_core.data.prepare.split import Sides
+from genai_core.data.prepare.split import HeldOut
 from genai_core.data.raw.classes import Classes
-from genai_core.data.raw.formats import Reason
+from genai_core.data.raw.formats import Reason, RejectedFile
 from genai_core.data.raw.images import RawImages
 
-# Reasons for which a file is skipped although nothing is wrong with it.
+# Reasons for which a file is rejected although nothing is wrong with it.
 HARMLESS: tuple[Reason, ...] = ("duplicate", "in_test", "near_duplicate")
 
 
-@dataclass(frozen=True)
-class RejectedFile:
-    source: str
-    reason: Reason
-    detail: str
-
-
-def duplicate_files(names: Sequence[str], classes: Classes, held_out: Sides, same: Duplicates) -> list[RejectedFile]:
+def duplicate_files(names: Sequence[str], classes: Classes, held_out: HeldOut, same: Duplicates) -> list[RejectedFile]:
     files = []
     for row, kept in same.of.items():
         reason: Reason = "in_test" if held_out[kept] and not held_out[row] else "duplicate"
         files.append(RejectedFile(names[row], reason, f"of {names[kept]}"))
     for rows in same.contradicting:
-        named = ", ".join(sorted({classes.of(row) for row in rows}))
-        files += [RejectedFile(names[row], "two_labels", f"the same pixels have the labels {named}") for row in rows]
+        labels = ", ".join(sorted({classes.of(row) for row in rows}))
+        files += [RejectedFile(names[row], "two_labels", f"the same pixels have the labels {labels}") for row in rows]
     return files
 
 
 def same_names(found: RawImages, read: ReadFiles, decoded: Indices) -> dict[int, RejectedFile]:
     """Find images with the name but not the pixels of another image, by row. A loose file wins, then the first pack."""
     digests = read.index.digests
-    twins: dict[int, RejectedFile] = {}
-    if not found.packs or not found.names.has_twins():  # the usual case, and cheap to check
-        return twins
+    files: dict[int, RejectedFile] = {}
+    if not found.packs or not found.names.has_duplicates():  # the usual case, and cheap to check
+        return files
     first = -1
     for row in decoded.tolist():
         if first < 0 or found.names[row] != found.names[first]:
             first = row
         elif (digests[row] != digests[first]).any():
             detail = f"in {found.packs[found.pack[row]]}; another image with this name is used"
-            twins[row] = RejectedFile(found.names[row], "same_name", detail)
-    return twins
+            files[row] = RejectedFile(found.names[row], "same_name", detail)
+    return files
 
 
 def check_rejected_share(rejected: Sequence[RejectedFile], total_files: int, max_share: float) -> None:
+    """Raise ValueError if more than `max_share` of the images were rejected because something is wrong with them."""
     faulty = [file for file in rejected if file.reason not in HARMLESS]
     if len(faulty) <= max_share * total_files:
         return
@@ -67,5 +60,5 @@ def check_rejected_share(rejected: Sequence[RejectedFile], total_files: int, max
 def write_rejected(path: Path, rejected: Sequence[RejectedFile]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["source", "reason", "detail"])
-        table.writerows((item.source, item.reason, item.detail) for item in rejected)
+        table.writerow(RejectedFile._fields)
+        table.writerows(rejected)

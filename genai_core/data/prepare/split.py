@@ -8,24 +8,24 @@ is added later. The same would apply to the image chosen for every other selecti
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.data.cache.digest_index import heads_of
+from genai_core.data.cache.digest_index import prefixes_of
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.dataset.facts import Digests
 
-Sides = npt.NDArray[np.bool_]
-GivenSides = npt.NDArray[np.int8]
+HeldOut = npt.NDArray[np.bool_]
+GivenSplits = npt.NDArray[np.int8]
 # The split that a source states for its images; None: each image's content decides.
 GIVEN: dict[Split | None, int] = {"test": 0, "train": 1, None: 2}
 
 
-def is_held_out(digests: Digests, test_share: float, given: GivenSides) -> Sides:
+def is_held_out(digests: Digests, test_share: float, given: GivenSplits) -> HeldOut:
     """Whether each file is for testing: as its source states, given (N,), else by its pixels' sha256 (N, 32)."""
     # The first 52 bits as a uniform number in 0..1; a float represents them exactly.
-    places = (heads_of(digests) >> np.uint64(12)).astype(np.float64) / 2**52
-    return np.where(given == GIVEN[None], places < test_share, given == GIVEN["test"])
+    numbers = (prefixes_of(digests) >> np.uint64(12)).astype(np.float64) / 2**52
+    return np.where(given == GIVEN[None], numbers < test_share, given == GIVEN["test"])
 
 
-def ranks(held_out: Sides, given: GivenSides) -> npt.NDArray[np.int64]:
+def ranks(held_out: HeldOut, given: GivenSplits) -> npt.NDArray[np.int64]:
     """Rank files (N,); among equal pixels the lowest rank is kept: first held-out files, then files with a given split.
 
     Held-out files come first whatever decided it. Otherwise an image held out by its content would move to train as
@@ -34,7 +34,7 @@ def ranks(held_out: Sides, given: GivenSides) -> npt.NDArray[np.int64]:
     return np.where(held_out, 0, 2) + np.where(given == GIVEN[None], 1, 0)
 
 
-def check_both_sides(held_out: Sides, given: GivenSides, test_share: float) -> None:
+def check_both_splits(held_out: HeldOut, given: GivenSplits, test_share: float) -> None:
     """Raise ValueError unless the distinct images (N,) include at least one for each split."""
     count = len(held_out)
     if count < 2:
@@ -44,8 +44,8 @@ def check_both_sides(held_out: Sides, given: GivenSides, test_share: float) -> N
     here, lacking = ("test", "train") if held_out[0] else ("train", "test")
     if (given != GIVEN[None]).all():
         raise ValueError(
-            f"all {count:,} images are given for {here} (data/raw/NAME/source.json: split); add images for the other "
-            "split, or set split to null there"
+            f"all {count:,} images are assigned to {here} by their sources (data/raw/NAME/source.json: split); add "
+            "images for the other split, or set split to null there"
         )
     raise ValueError(
         f"all {count:,} images are for {here}, none for {lacking}: each image's content decides, by data.test_share "
@@ -55,7 +55,7 @@ def check_both_sides(held_out: Sides, given: GivenSides, test_share: float) -> N
     )
 
 
-def train_images_near_test(pairs: npt.NDArray[np.int64], held_out: Sides) -> dict[int, int]:
+def train_images_near_test(pairs: npt.NDArray[np.int64], held_out: HeldOut) -> dict[int, int]:
     """Return training images to drop because a test image looks the same, each with the first such test image.
 
     pairs: near duplicates (P, 2), sorted. The test image stays, so that the split depends only on each image's own

@@ -1,6 +1,6 @@
-"""Supported image formats, and the reasons for which a file is rejected."""
+"""Supported image formats, and rejected files with the reasons."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 # Pillow formats that are read, with their usual extensions.
 FORMATS = {
@@ -34,4 +34,20 @@ Reason = Literal[
     "two_labels",
     "same_name",
     "bad_pack",
+    # While a source is added:
+    "missing_file",
+    "no_label",
+    "bad_label",
+    "no_image",
+    "several_images",
 ]
+
+# Named tuples, because decoding processes import this module and start faster without dataclasses.
+
+
+class RejectedFile(NamedTuple):
+    """A file that is not used, and why. source: its printable name; for a row of a table, the file or key in it."""
+
+    source: str
+    reason: Reason
+    detail: str

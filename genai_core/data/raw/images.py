@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from genai_core.data.dataset.facts import Indices
-from genai_core.data.raw.formats import Reason
+from genai_core.data.raw.formats import Reason, RejectedFile
 from genai_core.data.raw.locations import Location, Member
 from genai_core.data.raw.name_column import Names
-from genai_core.data.raw.pack_indexes import PackStamp, forget_others, indexed_pack
+from genai_core.data.raw.pack_indexes import PackStamp, delete_other_indexes, indexed_pack
 from genai_core.data.raw.packs import is_pack
 from genai_core.data.raw.rules import REFUSED, accepted_formats, find_images
 
@@ -20,15 +20,6 @@ REFUSED_DETAILS: dict[Reason, str] = {
     "link": "points outside the folder, to a folder, or nowhere",
     "special_file": "not a regular file; never opened",
 }
-
-
-@dataclass(frozen=True)
-class RawFault:
-    """Something in data/raw that should be an image but cannot be used. source: its name, printable."""
-
-    source: str
-    reason: Reason
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -47,14 +38,14 @@ class RawImages:
     member: Indices
     offsets: Indices
     sizes: Indices
-    faults: tuple[RawFault, ...]
+    rejected: tuple[RejectedFile, ...]
     skipped: dict[str, int]  # number of files by kind: no image extension, hidden
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def places(self, rows: Indices) -> list[Location]:
-        """Return where the bytes of these images are."""
+    def locations(self, rows: Indices) -> list[Location]:
+        """Return the locations of these images."""
         root = os.fspath(self.raw) + "/"
         packs = [root + path for path in self.packs]
         columns = (self.pack[rows], self.offsets[rows], self.sizes[rows])
@@ -85,8 +76,8 @@ def find_raw_images(
     on_listed(found.files, found.packs)
     names = [Names.of(found.files)]
     skipped = Counter({kind: count for kind, count in found.skipped.items() if kind not in REFUSED})
-    faults = [RawFault(name, "bad_name", "not UTF-8, or control characters") for name in found.bad_names]
-    faults += [RawFault(name, reason, REFUSED_DETAILS[reason]) for name, reason in found.refused.items()]
+    rejected = [RejectedFile(name, "bad_name", "not UTF-8, or control characters") for name in found.bad_names]
+    rejected += [RejectedFile(name, reason, REFUSED_DETAILS[reason]) for name, reason in found.refused.items()]
     stamps: list[PackStamp] = []
     pack_of = [np.full(len(found.files), -1, dtype=np.int64)]
     members = [np.zeros(len(found.files), dtype=np.int64)]
@@ -97,15 +88,16 @@ def find_raw_images(
         try:
             pack, stamp = indexed_pack(raw / path, indexes)
         except OSError as error:
-            faults.append(RawFault(path, "bad_pack", f"cannot be read: {error.strerror}"))
+            rejected.append(RejectedFile(path, "bad_pack", f"cannot be read: {error.strerror}"))
             continue
-        for fault in pack.faults:
-            faults.append(RawFault(f"{folder}/{fault.name}", fault.reason, f"{fault.detail}, in {path}"))
+        for source, reason, detail in pack.rejected:
+            rejected.append(RejectedFile(f"{folder}/{source}", reason, f"{detail}, in {path}"))
         skipped.update(pack.skipped)
         if pack.damage is not None:
-            # A damaged pack may lack images or hold wrong ones: none of its images is used, and all count as faults.
-            faults.append(RawFault(path, "bad_pack", pack.damage))
-            faults += [RawFault(f"{folder}/{name}", "bad_pack", f"in {path}, which is damaged") for name in pack.names]
+            # A damaged pack may lack images or hold wrong ones, so all its images are rejected.
+            rejected.append(RejectedFile(path, "bad_pack", pack.damage))
+            detail = f"in {path}, which is damaged"
+            rejected += [RejectedFile(f"{folder}/{name}", "bad_pack", detail) for name in pack.names]
             continue
         names.append(pack.names.below(folder))
         pack_of.append(np.full(len(pack.names), len(packs), dtype=np.int64))
@@ -115,9 +107,9 @@ def find_raw_images(
         packs.append(path)
         stamps.append(stamp)
     if indexes is not None:
-        forget_others([raw / path for path in found.packs], indexes)
+        delete_other_indexes([raw / path for path in found.packs], indexes)
     joined = Names.joined(names)
-    if not joined and not faults:
+    if not joined and not rejected:
         raise ValueError(f"{raw}: contains no image files; {accepted_formats()}")
     order = joined.order()
     return RawImages(
@@ -129,6 +121,6 @@ def find_raw_images(
         np.concatenate(members)[order],
         np.concatenate(offsets)[order],
         np.concatenate(sizes)[order],
-        tuple(sorted(faults, key=lambda fault: fault.source)),
+        tuple(sorted(rejected, key=lambda file: file.source)),
         dict(sorted(skipped.items())),
     )

@@ -24,26 +24,26 @@ class Member(NamedTuple):
 Location = str | Member
 
 
-def name_of(place: Location) -> str:
-    return place if isinstance(place, str) else place.name
+def name_of(location: Location) -> str:
+    return location if isinstance(location, str) else location.name
 
 
-def hash_locations(places: Sequence[Location]) -> bytes:
+def hash_locations(locations: Sequence[Location]) -> bytes:
     """Return the sha256 of each location's bytes, 32 bytes per image; NO_HASH if it cannot be read."""
     with PackReader() as packs:
-        return b"".join(_hash(place, packs) for place in places)
+        return b"".join(_hash(location, packs) for location in locations)
 
 
-def _hash(place: Location, packs: "PackReader") -> bytes:
+def _hash(location: Location, packs: "PackReader") -> bytes:
     try:
-        if isinstance(place, str):
-            with open(place, "rb") as file:  # noqa: PTH123 - for a million files, Path.open takes longer than reading
+        if isinstance(location, str):
+            with open(location, "rb") as file:  # noqa: PTH123 - Path.open takes longer than reading a small file
                 return hashlib.file_digest(file, "sha256").digest()
-        if place.size <= _CHUNK_BYTES:
-            return hashlib.sha256(packs.read(place)).digest()
+        if location.size <= _CHUNK_BYTES:
+            return hashlib.sha256(packs.read(location)).digest()
         digest = hashlib.sha256()
-        for done in range(0, place.size, _CHUNK_BYTES):
-            part = place._replace(offset=place.offset + done, size=min(place.size - done, _CHUNK_BYTES))
+        for done in range(0, location.size, _CHUNK_BYTES):
+            part = location._replace(offset=location.offset + done, size=min(location.size - done, _CHUNK_BYTES))
             digest.update(packs.read(part))
         return digest.digest()
     except OSError:

@@ -1,5 +1,7 @@
-"""Names of many images as one text column: one Python string per name would take longer than everything else that a
-cached image needs."""
+"""Names of many images as one text column.
+
+Creating a Python string for each name would take longer than everything else that prepare does for a cached image.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import overload
@@ -50,7 +52,7 @@ class Names(Sequence[str]):
     def at(self, rows: Indices) -> "Names":
         return Names(self.column.take(pa.array(rows)))
 
-    def has_twins(self) -> bool:
+    def has_duplicates(self) -> bool:
         """Whether a name appears twice. The names must be sorted."""
         return bool(pc.any(pc.equal(self.column[1:], self.column[:-1])).as_py())
 

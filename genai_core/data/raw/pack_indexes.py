@@ -10,15 +10,16 @@ import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from genai_core.data.cache.kept_arrays import KEPT_EXTENSION, NotKeptError, forget_kept, read_kept, write_kept
+from genai_core.data.cache.cache_file import CACHE_EXTENSION, CacheMissError, delete_caches, read_cache, write_cache
 from genai_core.data.raw import packs
+from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.name_column import Names
-from genai_core.data.raw.packs import Pack, PackFault, read_pack
+from genai_core.data.raw.packs import Pack, read_pack
 
 RACY_NS = 2_000_000_000
 PART_BYTES = 8 << 20
@@ -92,15 +93,15 @@ def part_hashes(path: Path) -> tuple[str, ...]:
         return tuple(threads.map(hashed, range(0, path.stat().st_size, PART_BYTES)))
 
 
-def forget_others(paths: Iterable[Path], indexes: Path) -> None:
+def delete_other_indexes(paths: Iterable[Path], indexes: Path) -> None:
     """Delete the indexes of other packs than these."""
-    forget_kept(indexes, "", [index_path(path, indexes) for path in paths])
+    delete_caches(indexes, "", [index_path(path, indexes) for path in paths])
 
 
 def index_path(path: Path, indexes: Path) -> Path:
     """Return the path of a pack's index."""
-    place = f"{path.parent.name}/{path.name}"  # NAME/x.tar: independent of where data/raw is
-    return indexes / (hashlib.sha256(os.fsencode(place)).hexdigest()[:32] + KEPT_EXTENSION)
+    name = f"{path.parent.name}/{path.name}"  # NAME/x.tar: independent of where data/raw is
+    return indexes / (hashlib.sha256(os.fsencode(name)).hexdigest()[:32] + CACHE_EXTENSION)
 
 
 def _code() -> str:
@@ -110,17 +111,17 @@ def _code() -> str:
 def _load(index: Path, stamp: PackStamp) -> tuple[Pack, bool, tuple[str, ...] | None] | None:
     """Load the pack, whether it had changed just before it was examined, and the hashes of its parts if stored."""
     try:
-        arrays, metadata = read_kept(index, {"names": np.uint8, "ends": np.int64, "places": np.int64})
+        arrays, metadata = read_cache(index, {"names": np.uint8, "ends": np.int64, "extents": np.int64})
         if metadata["stamp"] != list(stamp.values) or metadata["code"] != _code():
             return None
-        names, places = Names.from_text(arrays["names"], arrays["ends"]), arrays["places"]
-        if places.shape != (3, len(names)):
+        names, extents = Names.from_text(arrays["names"], arrays["ends"]), arrays["extents"]
+        if extents.shape != (3, len(names)):
             return None
-        faults = tuple(PackFault(**fault) for fault in metadata["faults"])
+        rejected = tuple(RejectedFile(*values) for values in metadata["rejected"])
         end, skipped, damage = metadata["end"], metadata["skipped"], metadata["damage"]
-        pack = Pack(names, places[0], places[1], places[2], end, faults, skipped, damage)
+        pack = Pack(names, extents[0], extents[1], extents[2], end, rejected, skipped, damage)
         return pack, bool(metadata["racy"]), tuple(metadata["parts"]) if metadata["parts"] is not None else None
-    except (NotKeptError, KeyError, TypeError):
+    except (CacheMissError, KeyError, TypeError):
         return None
 
 
@@ -131,10 +132,10 @@ def _save(index: Path, pack: Pack, stamp: PackStamp, parts: tuple[str, ...] | No
         "parts": parts,
         "code": _code(),
         "end": pack.end,
-        "faults": [asdict(fault) for fault in pack.faults],
+        "rejected": pack.rejected,
         "skipped": pack.skipped,
         "damage": pack.damage,
     }
     text, ends = pack.names.to_text()
-    places = np.stack([pack.starts, pack.offsets, pack.sizes])
-    write_kept(index, {"names": text, "ends": ends, "places": places}, metadata)
+    extents = np.stack([pack.starts, pack.offsets, pack.sizes])
+    write_cache(index, {"names": text, "ends": ends, "extents": extents}, metadata)

@@ -2,7 +2,11 @@
 
 DVC examines every file of data/raw each time, so its cost grows with their number; a pack is one file. Any tar program
 opens a pack, and a tar that a user puts there counts as one. Nothing is ever unpacked: an image is read from its pack
-by offset (locations.py). A member that names another path, a link or a device can therefore only be listed as a fault.
+by offset (locations.py). A member that names another path, a link or a device can therefore only be rejected.
+
+The headers are not read with tarfile, which takes 3.6 times as long: 6.2 s for 60,000 members instead of 1.7 s (medians
+of 9 on 2 cores). It also ends without an error at a damaged header and at a cut between members, so images would be
+lost unnoticed.
 """
 
 import os
@@ -10,13 +14,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from genai_core.data.dataset.facts import Indices
+from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.name_column import Names
-from genai_core.data.raw.rules import is_bad_name, is_image_name, is_litter, kind_of_file, printable
+from genai_core.data.raw.rules import is_bad_name, is_hidden, is_image_name, kind_of_file, printable
 
 BLOCK_BYTES = 512
 PACK_EXTENSION = ".tar"
@@ -34,21 +39,12 @@ Sizes = TypeVar("Sizes", int, Indices)
 
 
 @dataclass(frozen=True)
-class PackFault:
-    """A member that cannot be used. name: printable, as in the pack."""
-
-    name: str
-    reason: Literal["bad_name", "bad_pack"]
-    detail: str
-
-
-@dataclass(frozen=True)
 class Pack:
     """Contents of a pack, in its order: N images, and what else was found.
 
     names: (N) CLASS/file or file. starts, offsets, sizes: (N,) in bytes: begin of an image's headers, begin of its
-    content, length of its content. end: end of the last member of any kind. damage: why the pack as a whole cannot be
-    trusted, or None.
+    content, length of its content. end: end of the last member of any kind. rejected: members that are not used, by
+    their names in the pack. damage: why the pack as a whole cannot be trusted, or None.
     """
 
     names: Names
@@ -56,7 +52,7 @@ class Pack:
     offsets: Indices
     sizes: Indices
     end: int = 0
-    faults: tuple[PackFault, ...] = ()
+    rejected: tuple[RejectedFile, ...] = ()
     skipped: dict[str, int] | None = None  # number of files by kind: no image extension, hidden
     damage: str | None = None
 
@@ -73,7 +69,7 @@ class _Entry:
     offset: int
     size: int
     end: int
-    heads: bytes
+    headers: bytes
 
 
 def is_pack(path: str) -> bool:
@@ -87,10 +83,10 @@ def padded(size: Sizes) -> Sizes:
 
 
 def read_pack(path: Path) -> Pack:
-    """Read the headers of a pack. Raises OSError; faults in the pack are part of the result."""
+    """Read the headers of a pack. Raises OSError; damage and rejected members are part of the result."""
     names: list[str] = []
-    places: list[tuple[int, int, int]] = []
-    faults: list[PackFault] = []
+    extents: list[tuple[int, int, int]] = []
+    rejected: list[RejectedFile] = []
     skipped: Counter[str] = Counter()
     damage = None
     end = 0
@@ -103,22 +99,22 @@ def read_pack(path: Path) -> Pack:
             if entry.kind == _FOLDER or not name:
                 continue
             if entry.kind not in _FILES:
-                faults.append(PackFault(printable(name), "bad_pack", f"is {_KINDS.get(entry.kind, 'not a file')}"))
+                rejected.append(RejectedFile(printable(name), "bad_pack", f"is {_KINDS.get(entry.kind, 'not a file')}"))
             elif not _is_clean(name) and (name[0] == "/" or ".." in name.split("/")):
-                faults.append(PackFault(printable(name), "bad_name", "points outside the folder"))
-            elif not _is_clean(name) and any(map(is_litter, name.split("/"))):
+                rejected.append(RejectedFile(printable(name), "bad_name", "points outside the folder"))
+            elif not _is_clean(name) and any(map(is_hidden, name.split("/"))):
                 skipped["hidden files and folders"] += 1
             elif not is_image_name(name):
                 skipped[kind_of_file(name)] += 1
             elif is_bad_name(name):
-                faults.append(PackFault(printable(name), "bad_name", "not UTF-8, or control characters"))
+                rejected.append(RejectedFile(printable(name), "bad_name", "not UTF-8, or control characters"))
             else:
                 names.append(name)
-                places.append((entry.start, entry.offset, entry.size))
+                extents.append((entry.start, entry.offset, entry.size))
     except _DamagedError as error:
         damage = str(error)
-    starts, offsets, sizes = np.array(places, dtype=np.int64).reshape(-1, 3).T.copy()
-    return Pack(Names.of(names), starts, offsets, sizes, end, tuple(faults), dict(sorted(skipped.items())), damage)
+    starts, offsets, sizes = np.array(extents, dtype=np.int64).reshape(-1, 3).T.copy()
+    return Pack(Names.of(names), starts, offsets, sizes, end, tuple(rejected), dict(sorted(skipped.items())), damage)
 
 
 def _is_clean(name: str) -> bool:
@@ -134,16 +130,16 @@ def _is_clean(name: str) -> bool:
 
 
 def _entries(path: Path) -> Iterator[_Entry]:
-    """Yield the members of a tar, with verified checksums. Raises _DamagedError at the first fault.
+    """Yield the members of a tar, with verified checksums. Raises _DamagedError at the first damaged one.
 
     Supports the formats in use: POSIX with extended headers (pax), and GNU with long names. A tar without an end marker
     counts as damaged: it may have been truncated between two members.
     """
     with path.open("rb", buffering=0) as file:
         walk = _walk(file.fileno(), os.fstat(file.fileno()).st_size)
-        fault: _DamagedError | None = None
+        damage: _DamagedError | None = None
         batch: list[_Entry] = []
-        while fault is None:
+        while damage is None:
             batch = []
             try:
                 for entry in walk:
@@ -151,27 +147,27 @@ def _entries(path: Path) -> Iterator[_Entry]:
                     if len(batch) == _CHECKED_AT_ONCE:
                         break
             except _DamagedError as error:
-                fault = error
+                damage = error
             _check(batch)
             yield from batch
             if len(batch) < _CHECKED_AT_ONCE:
                 break
-        if fault is not None:
-            raise fault
+        if damage is not None:
+            raise damage
 
 
 def _walk(file: int, total: int) -> Iterator[_Entry]:
     """Yield the members of a tar without verifying checksums."""
     position = start = 0
-    heads = b""
+    headers = b""
     name: bytes | None = None
     long_size: int | None = None
-    while (head := os.pread(file, BLOCK_BYTES, position)) != _ZERO_BLOCK:
-        if len(head) < BLOCK_BYTES:
+    while (header := os.pread(file, BLOCK_BYTES, position)) != _ZERO_BLOCK:
+        if len(header) < BLOCK_BYTES:
             raise _DamagedError(f"it is truncated at byte {total:,}")
-        heads += head
-        kind, offset = head[156], position + BLOCK_BYTES
-        size = _number(head[124:136]) if long_size is None or kind not in _FILES else long_size
+        headers += header
+        kind, offset = header[156], position + BLOCK_BYTES
+        size = _number(header[124:136]) if long_size is None or kind not in _FILES else long_size
         position = offset + (0 if kind in _KINDS or kind == _FOLDER else padded(size))
         if position > total:
             raise _DamagedError(f"it is truncated at byte {total:,}, in a member of {size:,} bytes")
@@ -188,16 +184,16 @@ def _walk(file: int, total: int) -> Iterator[_Entry]:
                 if any(key.startswith(b"GNU.sparse") for key in fields):
                     raise _DamagedError(f"a sparse file at byte {offset:,}; pack it as a regular file")
         else:
-            yield _Entry(_name(head) if name is None else name, kind, start, offset, size, position, heads)
-            start, heads, name, long_size = position, b"", None, None
+            yield _Entry(_name(header) if name is None else name, kind, start, offset, size, position, headers)
+            start, headers, name, long_size = position, b"", None, None
 
 
 def _check(entries: list[_Entry]) -> None:
     """Verify the checksums of many headers at once."""
-    heads = b"".join(entry.heads for entry in entries)
-    blocks = np.frombuffer(heads, dtype=np.uint8).reshape(-1, BLOCK_BYTES)
+    headers = b"".join(entry.headers for entry in entries)
+    blocks = np.frombuffer(headers, dtype=np.uint8).reshape(-1, BLOCK_BYTES)
     sums = blocks.sum(axis=1, dtype=np.int64) - blocks[:, 148:156].sum(axis=1, dtype=np.int64) + 8 * ord(" ")
-    stored = [_number(heads[place + 148 : place + 156]) for place in range(0, len(heads), BLOCK_BYTES)]
+    stored = [_number(headers[begin + 148 : begin + 156]) for begin in range(0, len(headers), BLOCK_BYTES)]
     wrong = np.flatnonzero(sums != np.array(stored, dtype=np.int64))
     if len(wrong):
         raise _DamagedError(
@@ -206,10 +202,10 @@ def _check(entries: list[_Entry]) -> None:
         )
 
 
-def _name(head: bytes) -> bytes:
-    name = head[:100].partition(b"\0")[0]
-    if head[345] and head[257:263] == _MAGIC:
-        return head[345:500].partition(b"\0")[0] + b"/" + name
+def _name(header: bytes) -> bytes:
+    name = header[:100].partition(b"\0")[0]
+    if header[345] and header[257:263] == _MAGIC:
+        return header[345:500].partition(b"\0")[0] + b"/" + name
     return name
 
 

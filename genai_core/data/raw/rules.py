@@ -11,9 +11,9 @@ from pathlib import Path
 
 from genai_core.data.raw.formats import IMAGE_EXTENSIONS, Reason
 
-# Files that operating systems create.
-_LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
-# Kinds of file that may stand for an image, and the reason why they are not opened.
+# Files and folders that operating systems create.
+_SYSTEM_FILES = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+# Kinds of files that could be images but are never opened, with the reason.
 REFUSED: dict[str, Reason] = {"links": "link", "special files": "special_file"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -82,9 +82,9 @@ def accepted_formats() -> str:
     return f"supported extensions: {', '.join(sorted(IMAGE_EXTENSIONS))}"
 
 
-def is_litter(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is hidden or a system file: .git, ._x.jpg, .DS_Store, __MACOSX."""
-    return name.startswith(".") or name in _LITTER
+    return name.startswith(".") or name in _SYSTEM_FILES
 
 
 def is_bad_name(path: str) -> bool:
@@ -133,7 +133,7 @@ def _walk(folder: Path, root: Path, above: str = "") -> Iterator[tuple[str, str 
     with os.scandir(folder) as entries:
         for entry in entries:
             path = above + entry.name
-            if is_litter(entry.name):
+            if is_hidden(entry.name):
                 yield path, "hidden files and folders"
             elif entry.is_symlink():
                 yield path, None if _is_safe_link(Path(entry.path), root) else "links"

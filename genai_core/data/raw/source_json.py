@@ -1,11 +1,11 @@
-"""data/raw/NAME/source.json: information about a source beyond its images.
+"""data/raw/NAME/source.json: the split and the origins of a source.
 
     {"schema_version": 1, "split": "test", "origins": [{"address": "https://...", "revision": "..."}]}
 
-`split` says that every image of this folder is for training, or held out: a split that the source came with. It applies
-to the whole folder, so it costs the same for ten images and for ten million, stays valid while images are added or
-renamed, and can be written by hand. A source with two splits is two folders, NAME.train and NAME.test. Without the
-file, or with null, an image's content decides.
+`split` assigns every image of this folder to training or to testing, as the source does. As it applies to the whole
+folder, it costs the same for ten images and for ten million, stays valid while images are added or renamed, and can be
+written by hand. A source with two splits is two folders, NAME.train and NAME.test. Without the file, or with null, an
+image's content decides.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from genai_core.data.dataset.dataset import SPLITS, Split
-from genai_core.data.prepare.split import GIVEN, GivenSides
+from genai_core.data.prepare.split import GIVEN, GivenSplits
 from genai_core.data.raw.rules import sorted_runs
 
 SOURCE_FILE = "source.json"
@@ -64,7 +64,7 @@ def read_note(folder: Path) -> SourceNote:
     return _parsed(path, values)
 
 
-def given_sides(raw: Path, files: Sequence[str]) -> GivenSides:
+def given_splits(raw: Path, files: Sequence[str]) -> GivenSplits:
     """Return the split that each file's source states (N,). files: relative to `raw`, sorted. Raises ValueError."""
     sides = np.full(len(files), GIVEN[None], dtype=np.int8)
     for begin, end in sorted_runs(files, 1):

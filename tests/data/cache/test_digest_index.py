@@ -37,7 +37,7 @@ def test_a_part_is_in_order_without_sorting_again():
     part, whole = DigestIndex(made).at(rows), DigestIndex(made[rows])
     assert (part.digests == whole.digests).all()
     assert part.order.tolist() == whole.order.tolist()
-    assert (part.heads == whole.heads).all()
+    assert (part.prefixes == whole.prefixes).all()
 
 
 def test_rows_alone_are_in_order_and_the_others_are_not_there():

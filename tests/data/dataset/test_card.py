@@ -42,7 +42,7 @@ def test_prepared_card_counts_by_class_and_split(dataset):
     assert "](examples.png)" in text
 
 
-def test_prepared_card_names_what_was_left_out(dataset):
+def test_prepared_card_names_rejected_files(dataset):
     rejected = [(f"a/{number}.png", "corrupt", "cut") for number in range(5)] + [("b.png", "too_small", "1 x 1")]
     text = card(dataset, rejected, {".txt files": 2}, ["rare"])
     assert "| corrupt | 5 |\n| too_small | 1 |" in text

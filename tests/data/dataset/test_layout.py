@@ -5,7 +5,7 @@ from genai_core.data.dataset.layout import (
     JOINED_SHARD_SHARE,
     JOINED_SHARE,
     MAX_SHARD_BYTES,
-    OldShard,
+    PreviousShard,
     images_per_shard,
     shards_to_keep,
 )
@@ -15,7 +15,7 @@ SHARDS = st.lists(st.integers(1, FULL).flatmap(lambda n: st.tuples(st.just(n), s
 
 
 def plan(sizes, new, max_removed_share=0.5):
-    shards = [OldShard(f"{number:02d}", *size) for number, size in enumerate(sizes)]
+    shards = [PreviousShard(f"{number:02d}", *size) for number, size in enumerate(sizes)]
     total = sum(wanted for _, wanted in sizes) + new
     kept = shards_to_keep(shards, split_images=total, shard_images=FULL, max_removed_share=max_removed_share)
     return shards, [shard for shard in shards if shard.name in kept], total

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genai_core.data.decoding.image import DecodeFault, decode_file
+from genai_core.data.decoding.image import Rejection, decode_file
 from tests.data.image_files import JPEG, PNG, encoded, flipped_bits, png_chunk, png_with_header, rule
 
 BAD_FILES = {
@@ -52,7 +52,7 @@ def test_bad_file_is_rejected_with_its_reason(reason, name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's on bombs; a worker is silent too
         result = decode_file(path, rule())
-    assert isinstance(result, DecodeFault)
+    assert isinstance(result, Rejection)
     assert result.reason == reason
     assert result.detail
     assert "\n" not in result.detail
@@ -68,7 +68,7 @@ def test_flipped_bits_are_rejected_or_decoded_but_never_raise(tmp_path):
         for seed in range(200):
             path.write_bytes(flipped_bits(PNG if seed % 2 else JPEG, seed))
             result = decode_file(path, rule())
-            reasons.add(result.reason if isinstance(result, DecodeFault) else "decoded")
+            reasons.add(result.reason if isinstance(result, Rejection) else "decoded")
     assert "corrupt" in reasons
     assert reasons <= {
         "decoded",
@@ -84,5 +84,5 @@ def test_flipped_bits_are_rejected_or_decoded_but_never_raise(tmp_path):
 def test_missing_file_and_folder_are_unreadable(tmp_path):
     for path in (tmp_path / "missing.png", tmp_path):
         result = decode_file(path, rule())
-        assert isinstance(result, DecodeFault)
+        assert isinstance(result, Rejection)
         assert result.reason == "unreadable"

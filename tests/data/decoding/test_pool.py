@@ -8,15 +8,15 @@ import psutil
 import pytest
 
 from genai_core.data.decoding import pool, processes
-from genai_core.data.decoding.image import Decoded, DecodeFault, DecodeRule
+from genai_core.data.decoding.image import Decoded, DecodeRule, Rejection
 from genai_core.data.decoding.pool import decode_files
 from genai_core.data.raw.locations import hash_locations
 
 RULE = DecodeRule(image_size=8, channels=1, fit="crop", background=(0, 0, 0), max_megapixels=1)
 
 
-def decode_all(paths: list[Path], workers: int) -> list[Decoded | DecodeFault]:
-    results: list[Decoded | DecodeFault | None] = [None] * len(paths)
+def decode_all(paths: list[Path], workers: int) -> list[Decoded | Rejection]:
+    results: list[Decoded | Rejection | None] = [None] * len(paths)
     for batch in decode_files([str(path) for path in paths], RULE, workers=workers):
         pixels = iter(batch.pixels)
         for index, record in enumerate(batch.records):
@@ -36,7 +36,7 @@ def test_results_are_those_of_one_process_whatever_the_number_of_workers(tmp_pat
     results = decode_all(paths, workers=1)
     assert results == decode_all(paths, workers=3)
     assert len(results) == 81
-    assert isinstance(results[40], DecodeFault)
+    assert isinstance(results[40], Rejection)
     assert results[40].reason == "unreadable"
     assert all(isinstance(result, Decoded) for index, result in enumerate(results) if index != 40)
 
@@ -61,7 +61,7 @@ def test_file_that_ends_the_worker_is_rejected_and_no_other(how, tmp_path, save_
     for index in (3, 35):
         paths[index] = paths[index].rename(tmp_path / f"{how}{index}.png")
     results = decode_all(paths, workers=2)
-    rejected = {index: result.reason for index, result in enumerate(results) if isinstance(result, DecodeFault)}
+    rejected = {index: result.reason for index, result in enumerate(results) if isinstance(result, Rejection)}
     assert rejected == {3: "decoder_died", 35: "decoder_died"}
 
 
@@ -70,7 +70,7 @@ def test_file_that_takes_too_much_memory_ends_the_worker_only(tmp_path, save_ima
     paths = [tmp_path / name for name in save_images(tmp_path, 3)]
     paths[1] = paths[1].rename(tmp_path / "memory.png")
     results = decode_all(paths, workers=1)
-    assert [type(result) for result in results] == [Decoded, DecodeFault, Decoded]
+    assert [type(result) for result in results] == [Decoded, Rejection, Decoded]
 
 
 def test_worker_that_cannot_start_is_an_error_and_not_a_rejected_file(tmp_path, save_images, monkeypatch):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from genai_core.config import load_config
-from genai_core.data.cache import known_files, whole_shards
+from genai_core.data.cache import file_records, intact_shards
 from genai_core.data.dataset.dataset import SPLITS, load_dataset
 from genai_core.data.decoding import processes
 from genai_core.data.decoding import versions as decoders
@@ -39,13 +39,13 @@ class Versions:
         Image.fromarray(np.random.default_rng(seed).integers(0, 256, (12, 12), dtype=np.uint8)).save(path)
         return path
 
-    def next(self, *, memory: bool = True, previous: bool = True):
+    def next(self, *, cached: bool = True, previous: bool = True):
         before = self.folder / str(self.count) if previous and self.count else None
         self.count += 1
         out = self.folder / str(self.count)
         out.mkdir()
-        where = self.folder / "memory" if memory else None
-        prepare(self.folder / "raw", out, self.config, workers=1, previous=before, memory=where)
+        where = self.folder / "cache" if cached else None
+        prepare(self.folder / "raw", out, self.config, workers=1, previous=before, cache_folder=where)
         return load_dataset(out)
 
 
@@ -82,7 +82,7 @@ def test_new_images_leave_the_shards_that_are_there(versions):
     for number in range(4):
         versions.save(f"set/cat/a{number}.png", 1000 + number)
     second = versions.next()
-    assert says(second) == says(versions.next(memory=False, previous=False))
+    assert says(second) == says(versions.next(cached=False, previous=False))
     kept = shards(first) & shards(second)
     # The smallest of each split may be joined with what is new.
     assert len(shards(first) - kept) <= 2
@@ -96,7 +96,7 @@ def test_removed_images_leave_the_shards_until_they_are_too_many(versions):
     second = versions.next()
     assert shards(second) == shards(first)
     assert sum(second.info.counts.values()) == 90
-    assert says(second) == says(versions.next(memory=False, previous=False))
+    assert says(second) == says(versions.next(cached=False, previous=False))
 
 
 def test_no_removed_image_stays_when_that_is_asked_for(tmp_path):
@@ -136,7 +136,7 @@ def test_only_new_and_changed_files_are_decoded(versions, monkeypatch):
     shutil.copy(versions.folder / "raw/set/dog/002.png", versions.folder / "raw/set/dog/copy.png")
     second = versions.next()
     assert sorted(decoded) == ["001.png", "new.png"]
-    assert says(second) == says(versions.next(memory=False, previous=False))
+    assert says(second) == says(versions.next(cached=False, previous=False))
 
 
 def test_change_that_keeps_size_and_times_in_the_same_instant_is_seen(versions):
@@ -150,10 +150,10 @@ def test_change_that_keeps_size_and_times_in_the_same_instant_is_seen(versions):
     assert old != new
 
 
-def test_damaged_memory_and_damaged_shards_change_nothing(versions):
+def test_damaged_cache_and_damaged_shards_change_nothing(versions):
     expected = says(versions.next())
     for damaged in (b"damaged", b"PK" + bytes(100)):
-        for path in (versions.folder / "memory").iterdir():
+        for path in (versions.folder / "cache").iterdir():
             path.write_bytes(damaged)
         assert says(versions.next()) == expected
     shard = next((versions.folder / str(versions.count) / "shards").iterdir())
@@ -165,7 +165,7 @@ def test_damaged_memory_and_damaged_shards_change_nothing(versions):
 
 
 def test_shard_that_was_damaged_under_its_old_time_is_found_out_when_it_is_read(versions, monkeypatch):
-    monkeypatch.setattr(whole_shards, "RACY_NS", 0)
+    monkeypatch.setattr(intact_shards, "RACY_NS", 0)
     versions.next()
     second = versions.next()  # by now every shard is known by its time
     name, rows = max(second.manifest.groupby("shard"), key=lambda group: len(group[1]))
@@ -179,7 +179,7 @@ def test_shard_that_was_damaged_under_its_old_time_is_found_out_when_it_is_read(
         (versions.folder / "raw" / source).unlink()
     third = versions.next()
     assert name not in shards(third)
-    assert says(third) == says(versions.next(memory=False, previous=False))
+    assert says(third) == says(versions.next(cached=False, previous=False))
     assert not (third.folder / ".spool").exists()
 
 
@@ -189,11 +189,11 @@ def test_other_versions_of_the_decoders_decode_everything_anew(versions, monkeyp
     monkeypatch.setattr(processes, "WORKER_MODULE", "tests.data.inverting_worker")
     versions.save("set/cat/new.png", 500)
     others = {"pillow": "99.0", "webp": "1.0"}
-    for module in (known_files, decoders):
+    for module in (file_records, decoders):
         monkeypatch.setattr(module, "decoder_versions", lambda: others)
     second = versions.next()
     assert set(second.manifest["sha256"]).isdisjoint(first.manifest["sha256"])
-    assert says(second) == says(versions.next(memory=False, previous=False))
+    assert says(second) == says(versions.next(cached=False, previous=False))
     assert json.loads((second.folder / "decoders.json").read_text()) == others
     monkeypatch.undo()
     third = versions.next()  # and back
@@ -204,7 +204,7 @@ def test_other_versions_of_the_decoders_decode_everything_anew(versions, monkeyp
 
 def test_other_versions_that_make_the_same_pixels_change_the_record_alone(versions, monkeypatch):
     first = versions.next()
-    for module in (known_files, decoders):
+    for module in (file_records, decoders):
         monkeypatch.setattr(module, "decoder_versions", lambda: {"pillow": "99.0"})
     second = versions.next()
     assert shards(second) == shards(first)
@@ -219,7 +219,7 @@ def test_other_versions_that_make_the_same_pixels_change_the_record_alone(versio
 def test_other_parameters_take_nothing_from_the_version_before(versions):
     versions.next()
     versions.config = versions.config.model_copy(update={"image_size": 8})
-    assert says(versions.next()) == says(versions.next(memory=False, previous=False))
+    assert says(versions.next()) == says(versions.next(cached=False, previous=False))
 
 
 ACTIONS = st.lists(
@@ -250,7 +250,7 @@ def test_whatever_the_history_a_dataset_says_what_its_files_say(rounds, tmp_path
                 other = "dog" if found[0].parent.name == "cat" else "cat"
                 found[0].rename(found[0].parents[1] / other / found[0].name)
         grown = versions.next()
-        assert says(grown) == says(Versions.next(_fresh(versions), memory=False, previous=False))
+        assert says(grown) == says(Versions.next(_fresh(versions), cached=False, previous=False))
 
 
 def _fresh(versions):

@@ -8,7 +8,7 @@ from genai_core.data.cache.digest_index import DigestIndex
 from genai_core.data.dataset.facts import digests_of
 from genai_core.data.prepare import near, near_groups
 from genai_core.data.prepare.near import near_hashes, near_pairs
-from genai_core.data.prepare.near_groups import NearMemory, find_near_duplicates, near_flags
+from genai_core.data.prepare.near_groups import NearCache, find_near_duplicates, near_flags
 
 
 def pictures(count, seed=0, size=24):
@@ -78,18 +78,18 @@ def test_colours_count():
     assert pairs_of(np.concatenate([red, red[:, [1, 0, 2]]])) == set()
 
 
-def nothing(_memory, _index):
+def nothing(_cached, _index):
     return None
 
 
-def every_second(memory, index):
-    memory.look_up(DigestIndex.of_rows(index.digests, np.arange(0, len(index), 2)))
-    return memory.is_seen
+def every_second(cached, index):
+    cached.look_up(DigestIndex.of_rows(index.digests, np.arange(0, len(index), 2)))
+    return cached.is_seen
 
 
 @pytest.mark.parametrize("looked_up", [nothing, every_second])
-@pytest.mark.parametrize("with_memory", [True, False])
-def test_remembered_pairs_are_those_of_a_whole_search(looked_up, with_memory, tmp_path, monkeypatch):
+@pytest.mark.parametrize("with_cache", [True, False])
+def test_remembered_pairs_are_those_of_a_whole_search(looked_up, with_cache, tmp_path, monkeypatch):
     images = pictures(50)
     together = np.concatenate([images, np.stack([recompressed(image) for image in images[:10]])])
     order = np.random.default_rng(0).permutation(len(together))
@@ -99,8 +99,8 @@ def test_remembered_pairs_are_those_of_a_whole_search(looked_up, with_memory, tm
         part = together[rows]
         flat = part.reshape(len(part), -1).astype(np.float64)
         args = (DigestIndex(digests_of(part)), near_hashes(part), flat.mean(1), flat.std(1), lambda i: part[i])
-        with NearMemory(tmp_path if with_memory else None, 0.1) as memory:
-            found = find_near_duplicates(*args, distance=0.1, memory=memory, is_seen=looked_up(memory, args[0]))
+        with NearCache(tmp_path if with_cache else None, 0.1) as cached:
+            found = find_near_duplicates(*args, distance=0.1, cached=cached, is_seen=looked_up(cached, args[0]))
         return {tuple(sorted(rows[pair].tolist())) for pair in found}
 
     everything = find(np.arange(60))
@@ -108,7 +108,7 @@ def test_remembered_pairs_are_those_of_a_whole_search(looked_up, with_memory, tm
     gone = (np.arange(55), np.arange(25), np.arange(40), np.arange(5, 60))
     for rows in (np.arange(30), np.arange(50), np.arange(10, 60)[::-1], np.arange(60), *gone, np.arange(60)):
         assert find(rows) == {pair for pair in everything if set(pair) <= set(rows.tolist())}
-    if with_memory:
+    if with_cache:
         monkeypatch.setattr(
             near_groups, "near_pairs", lambda *_, new, **__: np.empty((0, 2), np.int64) if not len(new) else 1 / 0
         )
@@ -117,13 +117,13 @@ def test_remembered_pairs_are_those_of_a_whole_search(looked_up, with_memory, tm
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut"])
-def test_a_damaged_memory_is_made_anew(content, tmp_path):
+def test_a_damaged_cache_is_made_anew(content, tmp_path):
     images = pictures(5)
     flat = images.reshape(5, -1).astype(np.float64)
     args = (DigestIndex(digests_of(images)), near_hashes(images), flat.mean(1), flat.std(1), lambda i: images[i])
     for _ in range(2):
-        with NearMemory(tmp_path, 0.1) as memory:
-            assert len(find_near_duplicates(*args, distance=0.1, memory=memory)) == 0
+        with NearCache(tmp_path, 0.1) as cached:
+            assert len(find_near_duplicates(*args, distance=0.1, cached=cached)) == 0
         (kept,) = tmp_path.iterdir()
         kept.write_bytes(content)
 
@@ -134,8 +134,8 @@ def test_what_cannot_be_kept_is_an_error(tmp_path):
     flat = images.reshape(5, -1).astype(np.float64)
     args = (DigestIndex(digests_of(images)), near_hashes(images), flat.mean(1), flat.std(1), lambda i: images[i])
     (tmp_path / "no folder").touch()
-    with pytest.raises(FileExistsError), NearMemory(tmp_path / "no folder", 0.1) as memory:
-        find_near_duplicates(*args, distance=0.1, memory=memory)
+    with pytest.raises(FileExistsError), NearCache(tmp_path / "no folder", 0.1) as cached:
+        find_near_duplicates(*args, distance=0.1, cached=cached)
 
 
 def test_flags_name_the_partner_of_the_smallest_hash():

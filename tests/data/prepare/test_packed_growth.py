@@ -49,7 +49,7 @@ class Checkout:
         return added
 
     def remove(self, *patterns: str, name: str = "set", **options):
-        kept = {"indexes": self.folder / "indexes", "memory": self.folder / "memory"}
+        kept = {"indexes": self.folder / "indexes", "cache_folder": self.folder / "cache"}
         return remove_images(self.raw, name, patterns, **kept, **options)
 
     def prepare(self, *, fresh: bool = False):
@@ -57,7 +57,7 @@ class Checkout:
         self.count += 1
         out = self.folder / str(self.count)
         out.mkdir()
-        kept = {} if fresh else {"memory": self.folder / "memory", "indexes": self.folder / "indexes"}
+        kept = {} if fresh else {"cache_folder": self.folder / "cache", "indexes": self.folder / "indexes"}
         prepare(self.raw, out, self.config, workers=1, previous=before, **kept)
         return load_dataset(out)
 
@@ -108,7 +108,7 @@ def test_files_that_are_packed_later_change_nothing_but_where_they_lie(checkout,
     first = alone.prepare()
     shutil.rmtree(alone.raw)
     shutil.copytree(checkout.raw, alone.raw)
-    monkeypatch.setattr(decode_new, "decode_files", lambda places, *_, **__: iter(() if not places else 1 / 0))
+    monkeypatch.setattr(decode_new, "decode_files", lambda locations, *_, **__: iter(() if not locations else 1 / 0))
     assert says(alone.prepare()) == says(first)
 
 
@@ -121,13 +121,16 @@ def test_old_packs_are_known_at_once_and_only_new_images_are_read(checkout, monk
     monkeypatch.setattr(
         read_files,
         "hash_locations",
-        lambda places: (hashed.extend(place.name for place in places), hash_locations(places))[1],
+        lambda locations: (hashed.extend(location.name for location in locations), hash_locations(locations))[1],
     )
     monkeypatch.setattr(pack_indexes, "read_pack", lambda path: (walked.append(path.name), read_pack(path))[1])
     monkeypatch.setattr(
         decode_new,
         "decode_files",
-        lambda places, *a, **k: (decoded.extend(place.name for place in places), decode(places, *a, **k))[1],
+        lambda locations, *a, **k: (
+            decoded.extend(location.name for location in locations),
+            decode(locations, *a, **k),
+        )[1],
     )
     checkout.prepare()
     assert sorted(hashed) == sorted(decoded) == sorted(f"set/{name}" for name in images(60, 63))
@@ -153,8 +156,10 @@ def test_rewritten_pack_is_known_without_being_walked_or_its_images_read(checkou
     walked, hashed = [], []
     read_pack, hash_locations = pack_indexes.read_pack, read_files.hash_locations
     monkeypatch.setattr(pack_indexes, "read_pack", lambda path: (walked.append(path), read_pack(path))[1])
-    monkeypatch.setattr(read_files, "hash_locations", lambda places: (hashed.extend(places), hash_locations(places))[1])
-    monkeypatch.setattr(decode_new, "decode_files", lambda places, *_, **__: iter(() if not places else 1 / 0))
+    monkeypatch.setattr(
+        read_files, "hash_locations", lambda locations: (hashed.extend(locations), hash_locations(locations))[1]
+    )
+    monkeypatch.setattr(decode_new, "decode_files", lambda locations, *_, **__: iter(() if not locations else 1 / 0))
     known = checkout.prepare()
     assert (walked, hashed) == ([], [])
     assert "set/cat/zero.png,empty_file" in (known.folder / "rejected.csv").read_text()
@@ -210,7 +215,7 @@ def test_fresh_checkout_decodes_nothing_again_and_builds_its_indexes(checkout, m
     shutil.rmtree(checkout.raw)
     copy.rename(checkout.raw)
     shutil.rmtree(checkout.folder / "indexes")
-    monkeypatch.setattr(decode_new, "decode_files", lambda places, *_, **__: iter(() if not places else 1 / 0))
+    monkeypatch.setattr(decode_new, "decode_files", lambda locations, *_, **__: iter(() if not locations else 1 / 0))
     assert says(checkout.prepare()) == says(first)
     assert len(list((checkout.folder / "indexes").iterdir())) == 1
 

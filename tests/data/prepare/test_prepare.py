@@ -288,7 +288,7 @@ class TestGivenSides:
             try:
                 dataset = run(f"{step}")[1]
             except ValueError as error:
-                if not re.search("at least 2 different|none for t|are given for", str(error)):
+                if not re.search("at least 2 different|none for t|are assigned to", str(error)):
                     raise
                 continue
             prepared += 1
@@ -300,7 +300,7 @@ class TestGivenSides:
     def test_whole_source_of_one_side_needs_another(self, tmp_path, run, save_images):
         save_images(tmp_path / "raw" / "set" / "cat", 10)
         self.note(tmp_path / "raw" / "set", "train")
-        with pytest.raises(ValueError, match=r"all 10 images are given for train .*source\.json"):
+        with pytest.raises(ValueError, match=r"all 10 images are assigned to train .*source\.json"):
             run()
 
 

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from genai_core.data.cache.digest_index import DigestIndex
 from genai_core.data.prepare.duplicates import find_duplicates
-from genai_core.data.prepare.split import GIVEN, check_both_sides, is_held_out, ranks, train_images_near_test
+from genai_core.data.prepare.split import GIVEN, check_both_splits, is_held_out, ranks, train_images_near_test
 
 DIGESTS = st.lists(st.binary(min_size=32, max_size=32), min_size=2, max_size=60, unique=True)
 SHARES = st.floats(0.01, 0.99)
-SIDES = st.sampled_from(["train", "test", None])
+SPLITS = st.sampled_from(["train", "test", None])
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class File:
 def split(files, share: float) -> dict[bytes, bool]:
     """Whether each image of the dataset that prepare makes of these files is held out. Raises ValueError."""
     digests = as_array([file.digest for file in files])
-    given_sides = as_given(file.side for file in files)
-    held_out = is_held_out(digests, share, given_sides)
+    given_splits = as_given(file.side for file in files)
+    held_out = is_held_out(digests, share, given_splits)
     labels = np.zeros(len(files), dtype=np.int64)
-    kept = find_duplicates(DigestIndex(digests), labels, ranks(held_out, given_sides), np.arange(len(files))).kept
-    check_both_sides(held_out[kept], given_sides[kept], share)
+    kept = find_duplicates(DigestIndex(digests), labels, ranks(held_out, given_splits), np.arange(len(files))).kept
+    check_both_splits(held_out[kept], given_splits[kept], share)
     return {files[row].digest: bool(held_out[row]) for row in kept.tolist()}
 
 
@@ -56,7 +56,10 @@ def test_share_is_about_what_was_asked_for():
     assert abs(content_decides(digests, 0.2).mean() - 0.2) < 4 * (0.2 * 0.8 / 10_000) ** 0.5
 
 
-@given(st.lists(st.lists(st.tuples(st.integers(0, 9), SIDES), min_size=1, max_size=4), min_size=2, max_size=6), SHARES)
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 9), SPLITS), min_size=1, max_size=4), min_size=2, max_size=6),
+    SHARES,
+)
 def test_no_image_ever_moves_from_test_to_train_whatever_is_added(rounds, share):
     """Few different contents, so that copies with other sides come in too, and datasets as small as they can be."""
     files, tested = [], set()
@@ -101,23 +104,23 @@ def test_order_and_company_say_nothing(digests, share, random):
 def test_a_dataset_has_both_sides_or_there_is_none(digests, share):
     held_out = content_decides(digests, share)
     if 0 < held_out.sum() < len(held_out):
-        check_both_sides(held_out, as_given([None] * len(digests)), share)
+        check_both_splits(held_out, as_given([None] * len(digests)), share)
     else:
         with pytest.raises(ValueError, match="none for t"):
-            check_both_sides(held_out, as_given([None] * len(digests)), share)
+            check_both_splits(held_out, as_given([None] * len(digests)), share)
 
 
 @given(DIGESTS, st.data())
 def test_a_given_separation_is_kept(digests, data):
-    given_sides = data.draw(st.lists(SIDES, min_size=len(digests), max_size=len(digests)))
-    held_out = is_held_out(as_array(digests), 0.5, as_given(given_sides))
-    for side, is_test in zip(given_sides, held_out, strict=True):
+    given_splits = data.draw(st.lists(SPLITS, min_size=len(digests), max_size=len(digests)))
+    held_out = is_held_out(as_array(digests), 0.5, as_given(given_splits))
+    for side, is_test in zip(given_splits, held_out, strict=True):
         assert side is None or (side == "test") == is_test
 
 
 @pytest.mark.parametrize("side", ["train", "test"])
 def test_all_given_for_one_side_is_an_error(side):
-    with pytest.raises(ValueError, match=rf"all 2 images are given for {side} .*source.json"):
+    with pytest.raises(ValueError, match=rf"all 2 images are assigned to {side} .*source.json"):
         split([File.at(0.1, side), File.at(0.9, side)], 0.5)
 
 

@@ -17,5 +17,5 @@ def test_names_are_what_a_list_of_strings_is(one, other):
     assert names[1:] == both[1:]
     assert names.below("a") == [f"a/{name}" for name in both]
     assert names.order().tolist() == sorted(range(len(both)), key=both.__getitem__)
-    assert names.at(names.order()).has_twins() == (len(set(both)) < len(both))
+    assert names.at(names.order()).has_duplicates() == (len(set(both)) < len(both))
     assert Names.from_text(*names[1:].to_text()) == both[1:]

@@ -6,7 +6,7 @@ import pytest
 
 from genai_core.data.ingest.packing.pack_writer import PackWriter
 from genai_core.data.raw import pack_indexes
-from genai_core.data.raw.pack_indexes import forget_others, indexed_pack
+from genai_core.data.raw.pack_indexes import delete_other_indexes, indexed_pack
 from genai_core.data.raw.packs import read_pack
 
 
@@ -40,7 +40,7 @@ def same(one, other):
     assert (one.starts.tolist(), one.offsets.tolist(), one.sizes.tolist(), one.end) == (
         *(other.starts.tolist(), other.offsets.tolist(), other.sizes.tolist(), other.end),
     )
-    assert (one.faults, one.skipped, one.damage) == (other.faults, other.skipped, other.damage)
+    assert (one.rejected, one.skipped, one.damage) == (other.rejected, other.skipped, other.damage)
     return True
 
 
@@ -90,7 +90,7 @@ def test_indexes_of_packs_that_are_gone_go_too(pack, tmp_path, reads):
     shutil.copy(pack, other)
     for path in (pack, other):
         indexed_pack(path, tmp_path / "indexes")
-    forget_others([pack], tmp_path / "indexes")
+    delete_other_indexes([pack], tmp_path / "indexes")
     assert len(list((tmp_path / "indexes").iterdir())) == 1
     indexed_pack(pack, tmp_path / "indexes")
     assert len(reads) == 2

@@ -34,8 +34,8 @@ def contents(path: Path) -> dict[str, bytes]:
     """By our reader."""
     pack = read_pack(path)
     assert pack.damage is None
-    places = zip(pack.names, pack.offsets.tolist(), pack.sizes.tolist(), strict=True)
-    return {name: read_member(Member(str(path), offset, size, name)) for name, offset, size in places}
+    extents = zip(pack.names, pack.offsets.tolist(), pack.sizes.tolist(), strict=True)
+    return {name: read_member(Member(str(path), offset, size, name)) for name, offset, size in extents}
 
 
 # Parts of any script, long enough for every kind of extended header, but none that is skipped or refused.
@@ -89,7 +89,7 @@ def test_folders_and_other_files_are_no_images(form, tmp_path):
     assert contents(path) == {"cat/1.png": b"x" * 700, f"{'d' * 80}/{'c' * 80}.png": b"y"}
     pack = read_pack(path)
     assert pack.skipped == {".txt files": 1, "hidden files and folders": 2}
-    assert pack.faults == ()
+    assert pack.rejected == ()
 
 
 def test_members_that_lead_elsewhere_are_faults_and_the_others_stay(tmp_path):
@@ -106,7 +106,7 @@ def test_members_that_lead_elsewhere_are_faults_and_the_others_stay(tmp_path):
         ("dog/2.png", b"y"),
     )
     assert contents(path) == {"cat/1.png": b"x", "dog/2.png": b"y"}
-    assert [(fault.name, fault.reason, fault.detail) for fault in read_pack(path).faults] == [
+    assert [(file.source, file.reason, file.detail) for file in read_pack(path).rejected] == [
         ("../../evil.png", "bad_name", "points outside the folder"),
         ("/etc/evil.png", "bad_name", "points outside the folder"),
         ("cat/new\\nline.png", "bad_name", "not UTF-8, or control characters"),

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from genai_core.data.prepare.split import GIVEN
-from genai_core.data.raw.source_json import Origin, SourceNote, given_sides, read_note
+from genai_core.data.raw.source_json import Origin, SourceNote, given_splits, read_note
 
 
 def write(folder, content):
@@ -29,7 +29,7 @@ def test_sides_of_files_are_their_sources(tmp_path):
     write(tmp_path / "b", {"schema_version": 1})
     (tmp_path / "c").mkdir()
     files = ["1.png", "a.test/hat/1.png", "a.test/hat/2.png", "b/1.png", "c/hat/1.png"]
-    assert given_sides(tmp_path, files).tolist() == [GIVEN[side] for side in (None, "test", "test", None, None)]
+    assert given_splits(tmp_path, files).tolist() == [GIVEN[side] for side in (None, "test", "test", None, None)]
 
 
 @pytest.mark.parametrize(
@@ -47,4 +47,4 @@ def test_sides_of_files_are_their_sources(tmp_path):
 def test_faults_are_named(content, message, tmp_path):
     write(tmp_path / "a", content)
     with pytest.raises(ValueError, match=rf"a/source\.json: {message}"):
-        given_sides(tmp_path, ["a/1.png"])
+        given_splits(tmp_path, ["a/1.png"])

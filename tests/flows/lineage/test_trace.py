@@ -69,7 +69,7 @@ if sys.argv[1] == "prepare":
     config = load_config(Path("params.yaml"))
     out = Path("data/prepared")
     out.mkdir()
-    prepare(Path("data/raw"), out, config.data, workers=1, previous=None, memory=Path(".genai/m"), on_decoded=print)
+    prepare(Path("data/raw"), out, config.data, workers=1, cache_folder=Path(".genai/m"), on_decoded=print)
 if sys.argv[1] == "train":
     out = Path("models/trained") / sys.argv[2]
     out.mkdir(parents=True)

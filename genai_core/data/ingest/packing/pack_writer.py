@@ -96,7 +96,7 @@ class PackWriter:
 
 
 def member_header(name: str, size: int) -> bytes:
-    """Return a member's headers, without any time, place or user."""
+    """Return a member's headers, without time or owner."""
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o644
     return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")

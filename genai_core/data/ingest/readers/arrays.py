@@ -30,7 +30,7 @@ def array_items(
     channels_first = is_channels_first(shape)
     size = int(np.prod(shape[1:], dtype=np.int64))
     for index in range(shape[0]):
-        with damage_named(source):
+        with reporting_damage(source):
             content = file.read(size)
         if len(content) < size:
             raise ValueError(f"{source}: truncated: expected {shape[0]:,} images, the file ends in number {index:,}")
@@ -68,7 +68,7 @@ def indexed_name(stem: str, index: int) -> str:
 
 
 @contextmanager
-def damage_named(source: str) -> Iterator[None]:
+def reporting_damage(source: str) -> Iterator[None]:
     """Turn decompression errors into a ValueError that names the file."""
     try:
         yield

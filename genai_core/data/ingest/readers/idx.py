@@ -14,8 +14,8 @@ from typing import IO, cast
 
 import numpy as np
 
-from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, damage_named
-from genai_core.data.ingest.readers.items import Item, Reading, join_readings, side_of
+from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, reporting_damage
+from genai_core.data.ingest.readers.items import Item, Reading, join_readings, split_of
 
 _UNSIGNED_BYTE = 8
 _MAX_LABELS = 1 << 30
@@ -57,7 +57,7 @@ def _read_pair(images: Path, labels: Path | None) -> Reading:
     def items() -> Iterator[Item]:
         with _opened(images) as file:
             # The last word names the split, as in emnist-letters-train.
-            split = side_of(re.split(r"[-._]", stem)[-1])
+            split = split_of(re.split(r"[-._]", stem)[-1])
             yield from array_items(file, _shape(file, images), names, source=str(images), stem=stem, split=split)
             _check_end(file, images)
 
@@ -70,7 +70,7 @@ def _read_labels(path: Path) -> list[str]:
         shape = _shape(file, path)
         if len(shape) != 1 or shape[0] > _MAX_LABELS:
             raise ValueError(f"{path}: expected labels in one dimension, got shape {shape}")
-        with damage_named(str(path)):
+        with reporting_damage(str(path)):
             content = file.read(shape[0])
         if len(content) < shape[0]:
             raise ValueError(f"{path}: truncated: expected {shape[0]:,} labels, found {len(content):,}")
@@ -79,7 +79,7 @@ def _read_labels(path: Path) -> list[str]:
 
 
 def _shape(file: IO[bytes], path: Path) -> tuple[int, ...]:
-    with damage_named(str(path)):
+    with reporting_damage(str(path)):
         magic = file.read(4)
         if len(magic) < 4 or magic[:2] != b"\0\0":
             raise ValueError(f"{path}: not an IDX file: it starts with {magic!r}, expected two zero bytes and a type")
@@ -92,7 +92,7 @@ def _shape(file: IO[bytes], path: Path) -> tuple[int, ...]:
 
 
 def _check_end(file: IO[bytes], path: Path) -> None:
-    with damage_named(str(path)):  # gzip checks its checksum here
+    with reporting_damage(str(path)):  # gzip checks its checksum here
         if file.read(1):
             raise ValueError(f"{path}: longer than its header says; it is damaged or not an IDX file")
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from genai_core.data.dataset.dataset import Split
-from genai_core.data.ingest.readers.items import Item, Reading, Skipped, join_readings, side_of
+from genai_core.data.ingest.readers.items import Item, Reading, join_readings, split_of
 from genai_core.data.ingest.readers.label_table import find_table, match_rows, read_table
-from genai_core.data.raw.rules import find_images, is_litter
+from genai_core.data.raw.formats import RejectedFile
+from genai_core.data.raw.rules import find_images, is_hidden
 
 
 def read_image_folder(folder: Path, *, split_from_folders: bool) -> Reading:
@@ -18,13 +19,13 @@ def read_image_folder(folder: Path, *, split_from_folders: bool) -> Reading:
     wrapper = _wrapper(found.files)
     root = folder / wrapper if wrapper else folder
     files = [path.removeprefix(f"{wrapper}/") if wrapper else path for path in found.files]
-    sides = _side_folders(folder, files) if split_from_folders else {}
-    if sides:
+    splits = _split_folders(folder, files) if split_from_folders else {}
+    if splits:
         # Paths become hat/1.png for train/hat/1.png; hat/val/1.png where test/ and val/ are both held out.
-        several = len(sides) > len(set(sides.values()))
+        several = len(splits) > len(set(splits.values()))
         parts = [
-            _read_part(root, [path for path in files if path.startswith(f"{top}/")], top, side, apart=several)
-            for top, side in sides.items()
+            _read_part(root, [path for path in files if path.startswith(f"{top}/")], top, split, apart=several)
+            for top, split in splits.items()
         ]
         reading = join_readings(parts)
     else:
@@ -35,7 +36,7 @@ def read_image_folder(folder: Path, *, split_from_folders: bool) -> Reading:
     tops = {path.split("/", 1)[0] for path in files if "/" in path}
     if empty := sorted(_folders(root) - tops) if tops else []:
         reading.notes.append(f"note: no images in the folders {', '.join(empty)}")
-    if not split_from_folders and tops and all(map(side_of, tops)):
+    if not split_from_folders and tops and all(map(split_of, tops)):
         named = " and ".join(sorted(tops))
         reading.notes.append(
             f"note: {named} were taken as classes; if they are splits of one dataset, add it with --split-from-folders"
@@ -44,32 +45,32 @@ def read_image_folder(folder: Path, *, split_from_folders: bool) -> Reading:
 
 
 def _folders(root: Path) -> set[str]:
-    return {entry.name for entry in root.iterdir() if entry.is_dir() and not is_litter(entry.name)}
+    return {entry.name for entry in root.iterdir() if entry.is_dir() and not is_hidden(entry.name)}
 
 
-def _read_part(root: Path, files: Sequence[str], top: str, side: Split | None, *, apart: bool) -> Reading:
+def _read_part(root: Path, files: Sequence[str], top: str, split: Split | None, *, apart: bool) -> Reading:
     """Read the images of one split, those below the folder `top`; apart: keep `top` in their names."""
     below = f"{top}/" if top else ""
     table = _table(root, files, top)
-    faults: list[Skipped] = []
+    rejected: list[RejectedFile] = []
     items: list[Item] = []
     if table:
-        labelled, faults = match_rows(table, read_table(table), files)
+        labelled, rejected = match_rows(table, read_table(table), files)
         inner = _common_folder(files)
         for path, claim in labelled.items():
             rest = path.removeprefix(inner)
-            place = f"{top}/{rest}" if apart else rest
-            items.append(Item(place, claim.label, side or claim.split, root / path))
-        return Reading(items, len(items), faults, notes=[f"labels: {table.relative_to(root)}"])
+            name = f"{top}/{rest}" if apart else rest
+            items.append(Item(name, claim.label, split or claim.split, root / path))
+        return Reading(items, len(items), rejected, notes=[f"labels: {table.relative_to(root)}"])
     with_class = [path for path in files if "/" in path.removeprefix(below)]
     for path in files:
         label, slash, rest = path.removeprefix(below).partition("/")
         if not slash and with_class:
-            faults.append(Skipped(path, "no_label", "not in a class folder, but next to them"))
+            rejected.append(RejectedFile(path, "no_label", "not in a class folder, but next to them"))
             continue
-        place = rest if slash else label
-        items.append(Item(f"{top}/{place}" if apart else place, label if slash else None, side, root / path))
-    return Reading(items, len(items), faults)
+        name = rest if slash else label
+        items.append(Item(f"{top}/{name}" if apart else name, label if slash else None, split, root / path))
+    return Reading(items, len(items), rejected)
 
 
 def _table(root: Path, files: Sequence[str], top: str) -> Path | None:
@@ -86,7 +87,7 @@ def _table(root: Path, files: Sequence[str], top: str) -> Path | None:
 
 def _upwards(folder: str) -> Iterator[str]:
     path = PurePosixPath(folder)
-    yield from (str(place) for place in (path, *path.parents))
+    yield from (str(above) for above in (path, *path.parents))
 
 
 def _common_folder(files: Sequence[str]) -> str:
@@ -98,17 +99,17 @@ def _common_folder(files: Sequence[str]) -> str:
     return f"{first}/" if first else ""
 
 
-def _side_folders(folder: Path, files: Sequence[str]) -> dict[str, Split]:
+def _split_folders(folder: Path, files: Sequence[str]) -> dict[str, Split]:
     """Return the folders train, test ... with their splits, if any. Raises ValueError if there are other folders."""
     tops = sorted({path.split("/", 1)[0] for path in files if "/" in path})
-    sides = {top: side for top in tops if (side := side_of(top)) is not None}
-    others = [top for top in tops if top not in sides] + [path for path in files if "/" not in path]
-    if sides and others:
+    splits = {top: split for top in tops if (split := split_of(top)) is not None}
+    others = [top for top in tops if top not in splits] + [path for path in files if "/" not in path]
+    if splits and others:
         raise ValueError(
-            f"{folder}: next to {', '.join(sides)} there is {others[0]} ({len(others):,} in all), which belongs to no "
+            f"{folder}: next to {', '.join(splits)} there is {others[0]} ({len(others):,} in all), which belongs to no "
             "split; move it, or add without --split-from-folders"
         )
-    return sides
+    return splits
 
 
 def _wrapper(files: Sequence[str]) -> str | None:

@@ -3,15 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.dataset.facts import Pixels
+from genai_core.data.raw.formats import RejectedFile
 
-FaultReason = Literal["missing_file", "no_label", "two_labels", "bad_label", "no_image", "several_images"]
-
-# Common names of dataset parts, and the split they belong to: whatever is held out, for any purpose, is not trained on.
-SIDES: dict[str, Split] = {
+# Common names of parts of a dataset. Whatever is held out, for any purpose, is not trained on.
+SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "training": "train",
     "test": "test",
@@ -39,41 +37,32 @@ class Item:
     content: Path | bytes | Pixels
 
 
-@dataclass(frozen=True)
-class Skipped:
-    """A skipped image or label, and why. `source` names it: a file, a row, a key."""
-
-    source: str
-    reason: FaultReason
-    detail: str
-
-
 @dataclass
 class Reading:
-    """A source being read. `faults` is complete once `items` has been read to its end."""
+    """A source being read. `rejected` is complete once `items` has been read to its end."""
 
     items: Iterable[Item]
-    total_images: int  # upper limit for `items`, which skips faulty images
-    faults: list[Skipped] = field(default_factory=list)
+    total_images: int  # upper limit for `items`, which skips rejected images
+    rejected: list[RejectedFile] = field(default_factory=list)  # images and rows of a table
     skipped: dict[str, int] = field(default_factory=dict)  # other files, links, hidden files
     bad_names: tuple[str, ...] = ()
     wrapper: str | None = None  # the folder around everything, removed from the names
     notes: list[str] = field(default_factory=list)  # messages for the user about how the source was read
 
 
-def side_of(name: str) -> Split | None:
+def split_of(name: str) -> Split | None:
     """Return the split that a folder name, part of a file name or column value stands for, or None."""
-    return SIDES.get(name.strip().lower())
+    return SPLIT_NAMES.get(name.strip().lower())
 
 
 def join_readings(readings: list[Reading]) -> Reading:
-    """Join several parts of one source; their faults go into one list."""
+    """Join several parts of one source, with one list of rejected files."""
     joined = Reading(items=(), total_images=sum(reading.total_images for reading in readings))
 
     def items() -> Iterable[Item]:
         for reading in readings:
             yield from reading.items
-            joined.faults += reading.faults
+            joined.rejected += reading.rejected
 
     joined.items = items()
     for reading in readings:

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.readers.columns import FILE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS, column_among
-from genai_core.data.ingest.readers.items import Skipped, side_of
-from genai_core.data.raw.formats import IMAGE_EXTENSIONS
+from genai_core.data.ingest.readers.items import split_of
+from genai_core.data.raw.formats import IMAGE_EXTENSIONS, RejectedFile
 
 TABLE_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 # A table with one of these names holds labels even if the images are in class folders.
@@ -47,7 +47,10 @@ def find_table(folder: Path, *, is_flat: bool) -> Path | None:
     candidates = named or (tables if is_flat else [])
     if len(candidates) > 1:
         listed = ", ".join(path.name for path in candidates)
-        raise ValueError(f"{folder}: which table holds the labels: {listed}? Rename it to labels{candidates[0].suffix}")
+        raise ValueError(
+            f"{folder}: several tables could hold the labels: {listed}; rename the right one to "
+            f"labels{candidates[0].suffix}"
+        )
     return candidates[0] if candidates else None
 
 
@@ -61,10 +64,10 @@ def read_table(path: Path) -> list[Row]:
     if file and not label and len(rest) == 1:
         label = rest[0]  # the only column left
     if file is None or label is None:
-        lacking, known = ("the file", FILE_COLUMNS) if file is None else ("the label", LABEL_COLUMNS)
+        lacking, known = ("file", FILE_COLUMNS) if file is None else ("label", LABEL_COLUMNS)
         raise ValueError(
-            f"{path}: which column is {lacking}? It has the columns {', '.join(columns)}; expected one of "
-            f"{', '.join(known)}; rename one, or move the table away if it holds no labels"
+            f"{path}: no {lacking} column among {', '.join(columns)}; expected one of {', '.join(known)}; rename "
+            "one, or move the table away if it holds no labels"
         )
     return [
         Row(number, _text(record.get(file)), _text(record.get(label)), _split(path, number, record, split))
@@ -72,20 +75,22 @@ def read_table(path: Path) -> list[Row]:
     ]
 
 
-def match_rows(path: Path, rows: Sequence[Row], images: Sequence[str]) -> tuple[dict[str, Labelled], list[Skipped]]:
-    """Return each image's label, and the faults: rows without an image, images without a label or with two.
+def match_rows(
+    path: Path, rows: Sequence[Row], images: Sequence[str]
+) -> tuple[dict[str, Labelled], list[RejectedFile]]:
+    """Return each image's label, and what is rejected: rows without an image, images with no label or with two.
 
     A row names an image by its path, else by its file name, else by the name without extension, if that is unique.
     Raises ValueError when no row names an image.
     """
     find = _Finder(images)
     claims: dict[str, set[Labelled]] = {}
-    faults: list[Skipped] = []
+    rejected: list[RejectedFile] = []
     for row in rows:
         image = find(row.file)
         if image is None:
-            faults.append(
-                Skipped(row.file or "(empty)", "missing_file", f"{path.name} row {row.number}: no such image")
+            rejected.append(
+                RejectedFile(row.file or "(empty)", "missing_file", f"{path.name} row {row.number}: no such image")
             )
         else:
             claims.setdefault(image, set())
@@ -101,11 +106,11 @@ def match_rows(path: Path, rows: Sequence[Row], images: Sequence[str]) -> tuple[
             labelled[image] = next(iter(claimed))
         elif claimed:
             said = " and ".join(sorted(f"{one.label}{f' ({one.split})' if one.split else ''}" for one in claimed))
-            faults.append(Skipped(image, "two_labels", f"{path.name} says {said}"))
+            rejected.append(RejectedFile(image, "two_labels", f"{path.name} says {said}"))
         else:
             why = "an empty label" if image in claims else "no row for it"
-            faults.append(Skipped(image, "no_label", f"{path.name} has {why}"))
-    return labelled, faults
+            rejected.append(RejectedFile(image, "no_label", f"{path.name} has {why}"))
+    return labelled, rejected
 
 
 class _Finder:
@@ -193,7 +198,7 @@ def _split(path: Path, number: int, record: dict[str, Any], column: str | None) 
     if column is None:
         return None
     value = _text(record.get(column))
-    side = side_of(value)
-    if side is None and value:
+    split = split_of(value)
+    if split is None and value:
         raise ValueError(f"{path} row {number}: {column} is {value!r}; expected train, test or validation")
-    return side
+    return split

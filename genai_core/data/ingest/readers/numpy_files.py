@@ -13,8 +13,8 @@ from typing import IO
 
 import numpy as np
 
-from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, damage_named
-from genai_core.data.ingest.readers.items import Item, Reading, join_readings, side_of
+from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, reporting_damage
+from genai_core.data.ingest.readers.items import Item, Reading, join_readings, split_of
 
 NUMPY_EXTENSIONS = (".npy", ".npz")
 _IMAGE_WORDS = ("images", "image", "x", "data", "imgs", "pixels")
@@ -104,7 +104,7 @@ def _read_pair(images: _Array, labels: _Array | None, stem: str) -> Reading:
     if header.fortran_order:
         raise ValueError(f"{images}: stored in Fortran order; save it again with np.ascontiguousarray")
     names = _read_labels(labels, header.shape[0], images) if labels else None
-    splits = {side for word in re.split(r"[-._]", images.name) if (side := side_of(word))}
+    splits = {split for word in re.split(r"[-._]", images.name) if (split := split_of(word))}
     split = splits.pop() if len(splits) == 1 else None
 
     def items() -> Iterator[Item]:
@@ -127,7 +127,7 @@ def _read_labels(array: _Array, count: int, images: _Array) -> list[str]:
     size = shape[0] * header.dtype.itemsize
     if size > _MAX_LABEL_BYTES:
         raise ValueError(f"{array}: declares {size:,} bytes of labels; the limit is {_MAX_LABEL_BYTES:,}")
-    with _opened(array) as file, damage_named(str(array)):
+    with _opened(array) as file, reporting_damage(str(array)):
         _read_header(file, array)
         content = file.read(size)
     if len(content) < size:
@@ -151,7 +151,7 @@ def _header(array: _Array) -> _Header:
 
 
 def _read_header(file: IO[bytes], array: _Array) -> _Header:
-    with damage_named(str(array)):
+    with reporting_damage(str(array)):
         try:
             version = np.lib.format.read_magic(file)
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
@@ -169,12 +169,12 @@ def _opened(array: _Array) -> Iterator[IO[bytes]]:
         with array.path.open("rb") as file:
             yield file
         return
-    with damage_named(str(array.path)), zipfile.ZipFile(array.path) as archive, archive.open(array.member) as member:
+    with reporting_damage(str(array.path)), zipfile.ZipFile(array.path) as npz, npz.open(array.member) as member:
         yield member
 
 
 def _members(path: Path) -> list[_Array]:
-    with damage_named(str(path)), zipfile.ZipFile(path) as archive:
+    with reporting_damage(str(path)), zipfile.ZipFile(path) as archive:
         if any(item.flag_bits & 1 for item in archive.infolist()):
             raise ValueError(f"{path}: encrypted; unpack it yourself")
         names = [item.filename for item in archive.infolist() if item.filename.endswith(".npy")]

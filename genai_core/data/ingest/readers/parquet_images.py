@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.readers.columns import LABEL_COLUMNS, SPLIT_COLUMNS, column_among
 from genai_core.data.ingest.readers.encoded import image_extension
-from genai_core.data.ingest.readers.items import Item, Reading, Skipped, join_readings, side_of
+from genai_core.data.ingest.readers.items import Item, Reading, join_readings, split_of
+from genai_core.data.raw.formats import RejectedFile
 
 _IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "bytes", "image_bytes", "data", "png", "jpg", "jpeg")
 _BATCH_ROWS = 256
@@ -50,7 +51,7 @@ def _read_file(path: Path, root: Path) -> Reading:
     schema = _schema(path)
     columns = _find_columns(path, schema)
     rows = pq.read_metadata(path).num_rows
-    side = _side_of_file(path, root)
+    split = _split_of_file(path, root)
     stem = "-".join(path.relative_to(root).with_suffix("").parts) if path != root else path.stem
     reading = Reading((), rows)
 
@@ -61,7 +62,7 @@ def _read_file(path: Path, root: Path) -> Reading:
                 index = 0
                 for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
                     for row in batch.to_pylist():
-                        item = _item(row, columns, f"{stem}-{index:06d}", side, reading.faults)
+                        item = _item(row, columns, f"{stem}-{index:06d}", split, reading.rejected)
                         if item:
                             yield item
                         index += 1
@@ -74,28 +75,30 @@ def _read_file(path: Path, root: Path) -> Reading:
     return reading
 
 
-def _item(row: dict[str, Any], columns: _Columns, name: str, side: Split | None, faults: list[Skipped]) -> Item | None:
-    """Return the image of one row; None, after adding a fault, if it has none."""
+def _item(
+    row: dict[str, Any], columns: _Columns, name: str, split: Split | None, rejected: list[RejectedFile]
+) -> Item | None:
+    """Return the image of one row; None, after adding it to `rejected`, if there is none."""
     value = row[columns.image]
     content = value["bytes"] if columns.in_struct and value is not None else value
     if content is None:
         named = value.get("path") if columns.in_struct and value else None
-        faults.append(Skipped(name, "missing_file", f"no bytes in the row, only the path {named!r}"))
+        rejected.append(RejectedFile(name, "missing_file", f"no bytes in the row, only the path {named!r}"))
         return None
     extension = image_extension(content)
     if extension is None:
-        faults.append(Skipped(name, "no_image", f"{len(content):,} bytes that start with {content[:8]!r}"))
+        rejected.append(RejectedFile(name, "no_image", f"{len(content):,} bytes that start with {content[:8]!r}"))
         return None
     label = None
     if columns.label:
         label = _label(row[columns.label], columns.class_names)
         if label is None:
-            fault = f"{columns.label} is {row[columns.label]!r}"
-            faults.append(Skipped(name, "no_label" if row[columns.label] in (None, -1) else "bad_label", fault))
+            detail = f"{columns.label} is {row[columns.label]!r}"
+            rejected.append(RejectedFile(name, "no_label" if row[columns.label] in (None, -1) else "bad_label", detail))
             return None
     if columns.split:
-        side = side_of(str(row[columns.split]))
-    return Item(name + extension, label, side, content)
+        split = split_of(str(row[columns.split]))
+    return Item(name + extension, label, split, content)
 
 
 def _label(value: Any, class_names: tuple[str, ...]) -> str | None:
@@ -111,7 +114,7 @@ def _find_columns(path: Path, schema: pa.Schema) -> _Columns:
     image = images[0] if len(images) == 1 else column_among(images, _IMAGE_COLUMNS)
     if image is None:
         raise ValueError(
-            f"{path}: which column holds the images? Expected one column of bytes, or one named image; got "
+            f"{path}: no column can be identified as the images; expected one column of bytes, or one named image; got "
             f"{', '.join(f'{field.name} ({field.type})' for field in schema)}"
         )
     classes = _class_labels(schema)
@@ -150,10 +153,10 @@ def _class_labels(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
         return {}
 
 
-def _side_of_file(path: Path, root: Path) -> Split | None:
+def _split_of_file(path: Path, root: Path) -> Split | None:
     parts = path.relative_to(root).parts if path != root else (path.name,)
-    sides = (side_of(re.split(r"[-._]", part)[0]) for part in reversed(parts))
-    return next((side for side in sides if side), None)
+    splits = (split_of(re.split(r"[-._]", part)[0]) for part in reversed(parts))
+    return next((split for split in splits if split), None)
 
 
 def _schema(path: Path) -> pa.Schema:

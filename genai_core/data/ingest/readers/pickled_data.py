@@ -42,10 +42,10 @@ class _Machine:
     made_bytes: int = 0
 
     def pop_to_mark(self) -> list[Any]:
-        for place in range(len(self.stack) - 1, -1, -1):
-            if self.stack[place] is _MARK:
-                items = self.stack[place + 1 :]
-                del self.stack[place:]
+        for index in range(len(self.stack) - 1, -1, -1):
+            if self.stack[index] is _MARK:
+                items = self.stack[index + 1 :]
+                del self.stack[index:]
                 return items
         raise RefusedPickleError("an instruction without its mark")
 
@@ -60,7 +60,7 @@ def read_pickled_data(path: Path) -> Any:
         raise ValueError(f"{path}: {size:,} bytes; the limit for a pickle is {MAX_BYTES:,}")
     machine = _Machine(max_made_bytes=size)
     try:
-        for count, (opcode, argument, place) in enumerate(pickletools.genops(path.read_bytes())):
+        for count, (opcode, argument, position) in enumerate(pickletools.genops(path.read_bytes())):
             try:
                 if opcode.name == "STOP":
                     return finished(machine.stack.pop())
@@ -68,7 +68,7 @@ def read_pickled_data(path: Path) -> Any:
                     raise RefusedPickleError(f"more than {MAX_INSTRUCTIONS:,} instructions")
                 _step(machine, opcode.name, argument)
             except RefusedPickleError as error:
-                raise RefusedPickleError(f"{error}, at byte {place}") from None
+                raise RefusedPickleError(f"{error}, at byte {position}") from None
     except RefusedPickleError as error:
         raise RefusedPickleError(f"{path}: refused, nothing was run: {error}") from None
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:

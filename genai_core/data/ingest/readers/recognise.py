@@ -16,7 +16,7 @@ from genai_core.data.ingest.readers.numpy_files import NUMPY_EXTENSIONS, read_nu
 from genai_core.data.ingest.readers.parquet_images import holds_images, read_parquet
 from genai_core.data.ingest.readers.samples import LABEL_EXTENSIONS, are_samples, read_samples
 from genai_core.data.raw.formats import IMAGE_EXTENSIONS
-from genai_core.data.raw.rules import is_litter
+from genai_core.data.raw.rules import is_hidden
 
 
 def read_source(source: str, into: Path, unpacked: Path, *, split_from_folders: bool) -> Reading:
@@ -100,7 +100,7 @@ def _files(folder: Path, above: str) -> Iterator[str]:
     """Yield every file below a folder, relative to it; no links, hidden or special files."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if is_litter(entry.name) or entry.is_symlink():
+            if is_hidden(entry.name) or entry.is_symlink():
                 continue
             if entry.is_dir():
                 yield from _files(Path(entry.path), f"{above}{entry.name}/")

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from genai_core.data.ingest.readers.columns import LABEL_COLUMNS, column_among
-from genai_core.data.ingest.readers.items import Item, Reading, Skipped, side_of
-from genai_core.data.raw.formats import IMAGE_EXTENSIONS
+from genai_core.data.ingest.readers.items import Item, Reading, split_of
+from genai_core.data.raw.formats import IMAGE_EXTENSIONS, RejectedFile
 from genai_core.data.raw.rules import is_bad_name, printable
 
 LABEL_EXTENSIONS = (".cls", ".json", ".txt")  # in order of precedence
@@ -24,7 +24,7 @@ _MAX_LABEL_CHARACTERS = 64
 @dataclass
 class _Sample:
     images: list[str] = field(default_factory=list)
-    labels: dict[str, str] = field(default_factory=dict)  # ending -> file
+    labels: dict[str, str] = field(default_factory=dict)  # extension -> file
 
 
 def are_samples(files: Sequence[str]) -> bool:
@@ -48,29 +48,29 @@ def read_samples(folder: Path, files: Sequence[str]) -> Reading:
     samples = {key: sample for key, sample in sorted(_grouped(files).items()) if sample.images}
     bad_names = tuple(printable(sample.images[0]) for key, sample in samples.items() if is_bad_name(key))
     samples = {key: sample for key, sample in samples.items() if not is_bad_name(sample.images[0])}
-    faults: list[Skipped] = []
+    rejected: list[RejectedFile] = []
     labels: dict[str, str] = {}
     for key, sample in samples.items():
-        label = _label(folder, key, sample, faults)
+        label = _label(folder, key, sample, rejected)
         if label is not None:
             labels[key] = label
     if not labels:
-        faults.clear()
-    faulty = {fault.source for fault in faults}
-    reading = Reading((), len(samples) - len(faulty), faults, bad_names=bad_names)
+        rejected.clear()
+    rejected_keys = {file.source for file in rejected}
+    reading = Reading((), len(samples) - len(rejected_keys), rejected, bad_names=bad_names)
 
     def items() -> Iterator[Item]:
         for key, sample in samples.items():
-            if key in faulty:
+            if key in rejected_keys:
                 continue
             image = _image(sample)
             if image is None:
                 detail = f"{len(sample.images)} images for one key: {', '.join(sorted(sample.images))}"
-                faults.append(Skipped(key, "several_images", detail))
+                rejected.append(RejectedFile(key, "several_images", detail))
                 continue
             top = key.split("/", 1)[0] if "/" in key else ""
-            side = side_of(top.replace("_", "-").split("-")[0])
-            yield Item(image, labels.get(key), side, folder / image)
+            split = split_of(top.replace("_", "-").split("-")[0])
+            yield Item(image, labels.get(key), split, folder / image)
 
     reading.items = items()
     if not labels:
@@ -78,7 +78,7 @@ def read_samples(folder: Path, files: Sequence[str]) -> Reading:
     return reading
 
 
-def _label(folder: Path, key: str, sample: _Sample, faults: list[Skipped]) -> str | None:
+def _label(folder: Path, key: str, sample: _Sample, rejected: list[RejectedFile]) -> str | None:
     for extension in LABEL_EXTENSIONS:
         name = sample.labels.get(extension)
         if name is None:
@@ -88,11 +88,11 @@ def _label(folder: Path, key: str, sample: _Sample, faults: list[Skipped]) -> st
                 text = file.read(_MAX_LABEL_BYTES + 1).decode("utf-8-sig").strip()
             label = _from_json(json.loads(text)) if extension == ".json" else _from_text(text)
         except (ValueError, RecursionError) as error:
-            faults.append(Skipped(key, "bad_label", f"{name}: {error}"))
+            rejected.append(RejectedFile(key, "bad_label", f"{name}: {error}"))
             return None
         if label is not None:
             return label
-    faults.append(Skipped(key, "no_label", f"none of {', '.join(LABEL_EXTENSIONS)} holds a label"))
+    rejected.append(RejectedFile(key, "no_label", f"none of {', '.join(LABEL_EXTENSIONS)} holds a label"))
     return None
 
 

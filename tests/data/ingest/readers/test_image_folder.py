@@ -74,7 +74,7 @@ class TestTable:
             image.unlink()
         (flat / name).write_text("".join(line + ends for line in lines), encoding="utf-8", newline="")
         added = add(flat)
-        assert (added.classes, added.faults) == ({"hat": 4, "shoe": 4}, ())
+        assert (added.classes, added.rejected) == ({"hat": 4, "shoe": 4}, ())
 
     def test_quoted_line_end_in_a_csv_is_text(self, flat, add):
         lines = "".join(f'{record["file"]},{record["label"]},"two\nlines"\n' for record in rows())
@@ -87,16 +87,14 @@ class TestTable:
         write_table(flat / "labels.parquet", records)
         added = add(flat)
         assert added.classes == {"0": 20, "1": 19}
-        assert [(fault.source, fault.reason) for fault in added.faults] == [("00-007.png", "no_label")]
+        assert [(file.source, file.reason) for file in added.rejected] == [("00-007.png", "no_label")]
 
     def test_unknown_columns_are_listed(self, flat, add, raw):
         write_table(flat / "notes.csv", [{"who": "me", "when": "now", "what": "x"}])
-        with pytest.raises(
-            ValueError, match=r"which column is the file\? It has the columns who, when, what; expected"
-        ):
+        with pytest.raises(ValueError, match=r"no file column among who, when, what; expected"):
             add(flat)
         write_table(flat / "notes.csv", [{"file": "00-001.png", "when": "now", "what": "x"}])
-        with pytest.raises(ValueError, match=r"which column is the label\? It has the columns file, when, what"):
+        with pytest.raises(ValueError, match=r"no label column among file, when, what"):
             add(flat)
         assert nothing_was_added(raw)
 
@@ -104,7 +102,8 @@ class TestTable:
         write_table(flat / "a.csv", rows())
         write_table(flat / "b.csv", rows())
         with pytest.raises(
-            ValueError, match=r"which table holds the labels: a\.csv, b\.csv\? Rename it to labels\.csv"
+            ValueError,
+            match=r"several tables could hold the labels: a\.csv, b\.csv; rename the right one to labels\.csv",
         ):
             add(flat)
         (flat / "b.csv").rename(flat / "labels.csv")
@@ -113,8 +112,8 @@ class TestTable:
     def test_faults_are_left_out_and_listed(self, flat, add):
         records = [*rows(39), {"file": "gone.png", "label": "hat"}, {"file": "00-003.png", "label": "shoe"}]
         write_table(flat / "labels.csv", records)
-        added = add(flat, max_faulty_share=0.1)
-        assert {(fault.source, fault.reason, fault.detail) for fault in added.faults} == {
+        added = add(flat, max_rejected_share=0.1)
+        assert {(file.source, file.reason, file.detail) for file in added.rejected} == {
             ("gone.png", "missing_file", "labels.csv row 40: no such image"),
             ("00-003.png", "two_labels", "labels.csv says hat and shoe"),
             ("00-039.png", "no_label", "labels.csv has no row for it"),
@@ -136,7 +135,7 @@ class TestTable:
     def test_row_that_leads_out_names_nothing(self, flat, add, tmp_path, save_images):
         (secret,) = save_images(tmp_path / "secret", 1, seed=9)
         write_table(flat / "labels.csv", [*rows(), {"file": f"../secret/{secret}", "label": "hat"}])
-        assert [fault.reason for fault in add(flat).faults] == ["missing_file"]
+        assert [file.reason for file in add(flat).rejected] == ["missing_file"]
 
     @pytest.mark.parametrize(
         ("name", "content", "message"),
@@ -180,7 +179,7 @@ class TestLabels:
         records = rows()
         records[0]["label"] = label
         write_table(flat / "labels.jsonl", records)
-        assert [(fault.source, fault.reason) for fault in add(flat).faults] == [("00-000.png", "bad_label")]
+        assert [(file.source, file.reason) for file in add(flat).rejected] == [("00-000.png", "bad_label")]
 
     def test_two_labels_of_one_folder(self, flat, add, raw):
         write_table(
@@ -194,7 +193,7 @@ class TestLabels:
         save_images(tmp_path / "set" / "hat", 30)
         save_images(tmp_path / "set" / "shoe", 30)
         save_images(tmp_path / "set", 1, seed=5)
-        assert [(fault.source, fault.reason) for fault in add(tmp_path / "set").faults] == [("05-000.png", "no_label")]
+        assert [(file.source, file.reason) for file in add(tmp_path / "set").rejected] == [("05-000.png", "no_label")]
 
 
 class TestSides:
@@ -257,6 +256,6 @@ class TestSides:
         add(tmp_path / "other", "set.test")
         for seed, top in enumerate(("train", "test")):
             save_images(tmp_path / "set" / top / "hat", 2, seed=seed)
-        with pytest.raises(ValueError, match=r"set\.test exists, and its source\.json does not say .* --as set-2"):
+        with pytest.raises(ValueError, match=r"set\.test exists, and its source\.json does not assign .* --as set-2"):
             add(tmp_path / "set", split_from_folders=True)
         assert [path.name for path in raw.iterdir()] == ["set.test"]

@@ -81,13 +81,13 @@ def test_class_names_too_deep_to_be_read_are_none(tmp_path, add, pixels):
     assert add(tmp_path / "a.parquet").classes == {"hat": 1, "shoe": 1}
 
 
-def test_rows_at_fault_are_left_out(write, tmp_path, add, pixels):
+def test_faulty_rows_are_rejected(write, tmp_path, add, pixels):
     images = [encode_png(image) for image in pixels(40)]
     images[0], images[1] = None, b"<html>"
     labels = [0] * 40
     labels[2], labels[3], labels[4] = -1, 9, None
-    added = add(write(tmp_path / "a.parquet", labels, images=images), max_faulty_share=0.2)
-    assert [(fault.source, fault.reason) for fault in added.faults] == [
+    added = add(write(tmp_path / "a.parquet", labels, images=images), max_rejected_share=0.2)
+    assert [(file.source, file.reason) for file in added.rejected] == [
         ("a-000000", "missing_file"),
         ("a-000001", "no_image"),
         ("a-000002", "no_label"),
@@ -95,7 +95,7 @@ def test_rows_at_fault_are_left_out(write, tmp_path, add, pixels):
         ("a-000004", "no_label"),
     ]
     assert added.added_images == 35
-    with pytest.raises(ValueError, match="5 of 40 images or labels are faulty"):
+    with pytest.raises(ValueError, match="5 of 40 images or labels were rejected"):
         add(tmp_path / "a.parquet", "again")
 
 
@@ -103,7 +103,9 @@ def test_no_images_or_no_telling_which(tmp_path, add, raw):
     pq.write_table(pa.table({"a": [b"x"], "b": [b"y"]}), tmp_path / "two.parquet")
     pq.write_table(pa.table({"a": [1]}), tmp_path / "none.parquet")
     for name in ("two", "none"):
-        with pytest.raises(ValueError, match=rf"{name}\.parquet: which column holds the images\? .*got a \("):
+        with pytest.raises(
+            ValueError, match=rf"{name}\.parquet: no column can be identified as the images; .*got a \("
+        ):
             add(tmp_path / f"{name}.parquet")
     assert nothing_was_added(raw)
 

@@ -63,7 +63,7 @@ def test_captions_are_no_labels(images, tmp_path, add):
     added = add(write_tar(tmp_path / "x.tar", samples(images, ".txt", lambda _: caption)))
     assert added.classes == {}
     assert "no sample has a label" in added.notes[0]
-    assert added.faults == ()
+    assert added.rejected == ()
 
 
 def test_samples_at_fault_are_left_out(images, tmp_path, add, raw):
@@ -72,8 +72,8 @@ def test_samples_at_fault_are_left_out(images, tmp_path, add, raw):
     members["0002.json"] = b"{}"
     members["0003.seg.png"] = images[0]  # a mask: 0003.png is meant
     members["0004.jpg"] = images[0]
-    added = add(write_tar(tmp_path / "x.tar", members), max_faulty_share=0.1)
-    assert {(fault.source, fault.reason) for fault in added.faults} == {
+    added = add(write_tar(tmp_path / "x.tar", members), max_rejected_share=0.1)
+    assert {(file.source, file.reason) for file in added.rejected} == {
         ("0001", "bad_label"),
         ("0002", "no_label"),
         ("0004", "several_images"),

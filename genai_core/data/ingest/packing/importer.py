@@ -1,4 +1,4 @@
-"""Stage new images for data/raw: pack them next to it, compare with existing ones, move all in at the end."""
+"""Import new images into data/raw: pack them next to it, compare with existing ones, move all in at the end."""
 
 import filecmp
 import io
@@ -21,8 +21,8 @@ from genai_core.data.raw.packs import read_pack
 from genai_core.data.raw.source_json import SOURCE_FILE, Origin, read_note
 
 
-class Placer:
-    """Collect new images as packs in `staging`, on the same file system as `into`, until move_in.
+class Importer:
+    """Collect new images as packs in `staging`, on the same file system as `into`, until `commit`.
 
     indexes: folder of the pack indexes (pack_indexes.py). Always close it.
     """
@@ -31,46 +31,46 @@ class Placer:
         self._into = into
         self._staging = staging
         self._indexes = indexes
-        self._there: dict[str, PackedImages] = {}
+        self._existing: dict[str, PackedImages] = {}
         self._writers: dict[str, PackWriter] = {}
-        self._placed: set[str] = set()
+        self._added: set[str] = set()
         self._notes: list[str] = []
         self._reader = PackReader()
         self.kept_images = 0
 
     @property
     def new_images(self) -> int:
-        return len(self._placed)
+        return len(self._added)
 
-    def place(self, path: str, content: Path | bytes | Pixels) -> None:
+    def add(self, path: str, content: Path | bytes | Pixels) -> None:
         """Add one image; path: below `into`, NAME/... Raises ValueError when another image has this path."""
         name, _, file = path.partition("/")
         target = self._into / path
-        there = self._packed(name).find(file)
-        if there is not None or os.path.lexists(target):
-            if not (_is_same(target, content) if there is None else self._is_packed(there, content)):
+        existing = self._packed(name).find(file)
+        if existing is not None or os.path.lexists(target):
+            if not (_is_same(target, content) if existing is None else self._is_packed(existing, content)):
                 raise ValueError(
                     f"{target} exists with other content; nothing was added; to keep both, add the source under "
                     f"another name: --as {name.removesuffix('.train').removesuffix('.test')}-2"
                 )
             self.kept_images += 1
             return
-        if path in self._placed:
+        if path in self._added:
             raise ValueError(f"two images of the source would become {path}; nothing was added; rename one")
         if name not in self._writers:
             first_number = next_number(self._packed(name).packs)
             self._writers[name] = PackWriter(self._staging / name, first_number=first_number)
         self._writers[name].add(file, content if isinstance(content, (bytes, Path)) else encode_png(content))
-        self._placed.add(path)
+        self._added.add(path)
 
-    def note(self, name: str, split: Split | None, origin: Origin | None) -> None:
-        """Set source.json of the folder NAME. Raises ValueError when existing images would change splits."""
+    def write_note(self, name: str, split: Split | None, origin: Origin | None) -> None:
+        """Write source.json of the folder NAME. Raises ValueError when existing images would change splits."""
         folder = self._into / name
         old = read_note(folder)
         if split is not None and folder.is_dir() and old.split != split:
             raise ValueError(
-                f"{folder} exists, and its {SOURCE_FILE} does not say that it is for {split}; nothing was added; add "
-                f"the source under another name: --as {name.removesuffix(f'.{split}')}-2"
+                f"{folder} exists, and its {SOURCE_FILE} does not assign it to {split}; nothing was added; add the "
+                f"source under another name: --as {name.removesuffix(f'.{split}')}-2"
             )
         new = old if split is None else type(old)(split, old.origins)
         if origin is not None:
@@ -81,36 +81,36 @@ class Placer:
         (self._staging / name / SOURCE_FILE).write_text(new.to_json(), encoding="utf-8")
         self._notes.append(f"{name}/{SOURCE_FILE}")
 
-    def move_in(self) -> None:
-        """Move everything into place; undo all moves if one fails."""
+    def commit(self) -> None:
+        """Move everything into data/raw; undo all moves if one fails."""
         packs = [f"{name}/{pack}" for name, writer in self._writers.items() for pack in writer.finish()]
         new = [*self._notes, *packs]
         self._into.mkdir(parents=True, exist_ok=True)
         done: list[tuple[Path, bytes | None]] = []  # moved files, and what they replaced
-        whole: list[Path] = []
+        new_folders: list[Path] = []
         try:
             for name in sorted({path.split("/", 1)[0] for path in new}):
                 if not (self._into / name).exists():
                     os.rename(self._staging / name, self._into / name)  # atomic, including source.json
-                    whole.append(self._into / name)
+                    new_folders.append(self._into / name)
                     continue
                 for path in new:
                     if path.startswith(f"{name}/"):
-                        place = self._into / path
-                        before = place.read_bytes() if place.name == SOURCE_FILE and place.exists() else None
-                        os.replace(self._staging / path, place)
-                        done.append((place, before))
+                        target = self._into / path
+                        before = target.read_bytes() if target.name == SOURCE_FILE and target.exists() else None
+                        os.replace(self._staging / path, target)
+                        done.append((target, before))
         except BaseException:
-            for folder in whole:
+            for folder in new_folders:
                 shutil.rmtree(folder)
-            for place, before in done:
+            for target, before in done:
                 if before is None:
-                    place.unlink()
+                    target.unlink()
                 else:
-                    place.write_bytes(before)
+                    target.write_bytes(before)
             raise
         if self._indexes is not None:
-            with suppress(OSError):  # everything is in place; missing indexes are rebuilt when needed
+            with suppress(OSError):  # all images are there; missing indexes are rebuilt when needed
                 for path in packs:
                     pack = self._into / path
                     remember_pack(pack, read_pack(pack), part_hashes(pack), self._indexes)
@@ -121,9 +121,9 @@ class Placer:
         self._reader.close()
 
     def _packed(self, name: str) -> PackedImages:
-        if name not in self._there:
-            self._there[name] = PackedImages(self._into / name, self._indexes)
-        return self._there[name]
+        if name not in self._existing:
+            self._existing[name] = PackedImages(self._into / name, self._indexes)
+        return self._existing[name]
 
     def _is_packed(self, member: Member, content: Path | bytes | Pixels) -> bool:
         if isinstance(content, Path):
@@ -140,14 +140,14 @@ def _is_same(target: Path, content: Path | bytes | Pixels) -> bool:
     return _is_same_content(target.read_bytes(), content)
 
 
-def _is_same_content(there: bytes, content: bytes | Pixels) -> bool:
+def _is_same_content(existing: bytes, content: bytes | Pixels) -> bool:
     if isinstance(content, bytes):
-        return there == content
-    if there == encode_png(content):
+        return existing == content
+    if existing == encode_png(content):
         return True
     # Another version of zlib compresses the same pixels into other bytes.
     try:
-        with Image.open(io.BytesIO(there), formats=["PNG"]) as image:
+        with Image.open(io.BytesIO(existing), formats=["PNG"]) as image:
             return np.array_equal(np.asarray(image).reshape(content.shape), content)
     except (OSError, ValueError, Image.DecompressionBombError):
         return False

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genai_core.data.ingest.packing.placer import Placer
+from genai_core.data.ingest.packing.importer import Importer
 from genai_core.data.raw.source_json import Origin
 
 
 @pytest.fixture
 def place(tmp_path):
-    """Places one image and moves it in; returns the placer."""
+    """Places one image and moves it in; returns the importer."""
 
     def run(path, content, split=None, origin=None):
-        placer = Placer(tmp_path / "raw", tmp_path / "new")
-        placer.place(path, content)
-        placer.note(path.split("/", 1)[0], split, origin)
-        placer.move_in()
-        placer.close()
-        return placer
+        importer = Importer(tmp_path / "raw", tmp_path / "new")
+        importer.add(path, content)
+        importer.write_note(path.split("/", 1)[0], split, origin)
+        importer.commit()
+        importer.close()
+        return importer
 
     return run
 
@@ -41,19 +41,19 @@ def test_pixels_that_another_program_packed_are_the_same_image(channels, tmp_pat
 def test_two_images_of_one_place(tmp_path):
     (tmp_path / "1.png").write_bytes(b"x")
     for content in (b"x", tmp_path / "1.png"):
-        with closing(Placer(tmp_path / "raw", tmp_path / f"new-{type(content).__name__}")) as placer:
-            placer.place("set/1.png", b"x")
+        with closing(Importer(tmp_path / "raw", tmp_path / f"new-{type(content).__name__}")) as importer:
+            importer.add("set/1.png", b"x")
             with pytest.raises(ValueError, match=r"two images of the source would become set/1\.png"):
-                placer.place("set/1.png", content)
+                importer.add("set/1.png", content)
 
 
 def test_note_is_as_it_was_when_moving_in_fails(tmp_path, place, monkeypatch):
     place("set.test/1.png", b"1", "test")
     before = (tmp_path / "raw/set.test/source.json").read_bytes()
-    placer = Placer(tmp_path / "raw", tmp_path / "new")
-    placer.place("set.test/hat/2.png", b"2")
-    placer.note("set.test", "test", Origin("https://example.org/a.zip", None))
+    importer = Importer(tmp_path / "raw", tmp_path / "new")
+    importer.add("set.test/hat/2.png", b"2")
+    importer.write_note("set.test", "test", Origin("https://example.org/a.zip", None))
     monkeypatch.setattr(os, "rename", lambda *_: None)  # so that the pack has not its name
     with pytest.raises(FileNotFoundError):
-        placer.move_in()
+        importer.commit()
     assert (tmp_path / "raw/set.test/source.json").read_bytes() == before

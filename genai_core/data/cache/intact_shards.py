@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from genai_core.data.cache.kept_arrays import KEPT_EXTENSION, NotKeptError, read_kept, write_kept
+from genai_core.data.cache.cache_file import CACHE_EXTENSION, CacheMissError, read_cache, write_cache
 from genai_core.data.raw.pack_indexes import RACY_NS
 
 HASHING_THREADS = 2
-_FILE = f"shards{KEPT_EXTENSION}"
+_FILE = f"shards{CACHE_EXTENSION}"
 
 
 @dataclass(frozen=True)
-class WholeShard:
+class IntactShard:
     """An intact shard. stamp: inode, size and mtime in ns. shape: (N, C, H, W) of the uint8 data that end the file."""
 
     stamp: tuple[int, int, int]
@@ -36,29 +36,29 @@ class WholeShard:
         return self.stamp[1]
 
 
-def whole_shards(folder: Path, names: Sequence[str], memory: Path | None) -> dict[str, WholeShard]:
-    """Return the intact shards in `folder` by name. memory: folder of the private file with earlier results."""
-    known = {} if memory is None else _load(memory)
+def intact_shards(folder: Path, names: Sequence[str], cache_folder: Path | None) -> dict[str, IntactShard]:
+    """Return the intact shards in `folder` by name. cache_folder: holds the results of earlier runs."""
+    known = {} if cache_folder is None else _load(cache_folder)
     now_ns = time.time_ns()
     stamps = {name: _stamp(folder / name) for name in names}
-    whole = {name: known[name] for name in names if name in known and known[name].stamp == stamps[name]}
-    if unknown := [name for name in names if name not in whole]:
+    intact = {name: known[name] for name in names if name in known and known[name].stamp == stamps[name]}
+    if unknown := [name for name in names if name not in intact]:
         with ThreadPoolExecutor(HASHING_THREADS) as threads:
-            shapes = threads.map(lambda name: _shape_of_whole(folder / name), unknown)
+            shapes = threads.map(lambda name: _shape_if_intact(folder / name), unknown)
             for name, shape in zip(unknown, shapes, strict=True):
                 # The stamp was taken before hashing: a later write has another time.
                 if (stamp := stamps[name]) is not None and shape is not None:
-                    whole[name] = WholeShard(stamp, shape)
-    to_keep = {name: shard for name, shard in whole.items() if shard.stamp[2] <= now_ns - RACY_NS}
-    if memory is not None and to_keep != known:
-        write_kept(memory / _FILE, {}, {name: (shard.stamp, shard.shape) for name, shard in to_keep.items()})
-    return whole
+                    intact[name] = IntactShard(stamp, shape)
+    to_keep = {name: shard for name, shard in intact.items() if shard.stamp[2] <= now_ns - RACY_NS}
+    if cache_folder is not None and to_keep != known:
+        write_cache(cache_folder / _FILE, {}, {name: (shard.stamp, shard.shape) for name, shard in to_keep.items()})
+    return intact
 
 
-def forget_whole_shards(memory: Path | None) -> None:
+def delete_shard_cache(cache_folder: Path | None) -> None:
     """Delete the stored results; all shards are hashed next time."""
-    if memory is not None:
-        (memory / _FILE).unlink(missing_ok=True)
+    if cache_folder is not None:
+        (cache_folder / _FILE).unlink(missing_ok=True)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
@@ -69,7 +69,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def _shape_of_whole(path: Path) -> tuple[int, ...] | None:
+def _shape_if_intact(path: Path) -> tuple[int, ...] | None:
     """Return the shape of a shard's array, or None if its bytes do not match its name."""
     try:
         with path.open("rb") as file:
@@ -81,9 +81,9 @@ def _shape_of_whole(path: Path) -> tuple[int, ...] | None:
     return images.shape if images.dtype == np.uint8 and images.flags.c_contiguous else None
 
 
-def _load(memory: Path) -> dict[str, WholeShard]:
+def _load(cache_folder: Path) -> dict[str, IntactShard]:
     try:
-        _, shards = read_kept(memory / _FILE, {})
-        return {name: WholeShard(tuple(stamp), tuple(shape)) for name, (stamp, shape) in shards.items()}
-    except (NotKeptError, AttributeError, TypeError, ValueError):
+        _, shards = read_cache(cache_folder / _FILE, {})
+        return {name: IntactShard(tuple(stamp), tuple(shape)) for name, (stamp, shape) in shards.items()}
+    except (CacheMissError, AttributeError, TypeError, ValueError):
         return {}

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from genai_core.data.cache.cache_file import CACHE_EXTENSION, CacheMissError, delete_caches, read_cache, write_cache
 from genai_core.data.cache.digest_index import DigestIndex, may_be_in
-from genai_core.data.cache.kept_arrays import KEPT_EXTENSION, NotKeptError, forget_kept, read_kept, write_kept
-from genai_core.data.dataset.facts import Digests, Indices, pieces_of, rows_at
+from genai_core.data.dataset.facts import Digests, Indices, as_opaque, take_rows
 from genai_core.data.decoding import image, pool, worker
-from genai_core.data.decoding.image import DecodeFault, DecodeRule
+from genai_core.data.decoding.image import DecodeRule, Rejection
 from genai_core.data.decoding.versions import decoder_versions
 from genai_core.data.prepare import near
 from genai_core.data.raw.images import RawImages
@@ -41,30 +41,30 @@ RECORDS_DTYPE = np.dtype(
 )
 
 Records = npt.NDArray[np.void]
-# Failures that may be temporary are tried again: a file that killed its decoder, or could not be read.
-_NOT_REMEMBERED = ("decoder_died", "unreadable")
-_CONTENTS: dict[str, npt.DTypeLike] = {"contents": np.uint8, "endings": np.int64}
+# Files rejected for these reasons are tried again, because the failure may be temporary.
+_RETRIED_REASONS = ("decoder_died", "unreadable")
+_FILE_HASHES: dict[str, npt.DTypeLike] = {"file_sha256": np.uint8, "extensions": np.int64}
 
 
 @dataclass
-class Files:
+class FileRecords:
     """Cached information about N files, in their order.
 
-    records: RECORDS_DTYPE (N,). contents: (N, 32) sha256 of the files, zeros if unknown. endings: (N,), a number for
-    each file extension. stamps: (N, 4) inode, size, mtime and ctime; zeros never match. flags and rejected: by index,
+    records: RECORDS_DTYPE (N,). file_sha256: (N, 32), zeros if unknown. extensions: (N,) a number for each
+    file extension. stamps: (N, 4) inode, size, mtime and ctime; zeros never match. flags and rejected: by index,
     for the few files that have them. again: indices to decode again in any case.
     """
 
     records: Records
-    contents: Digests
-    endings: Indices
+    file_sha256: Digests
+    extensions: Indices
     stamps: Indices
     flags: dict[int, str] = field(default_factory=dict)
-    rejected: dict[int, DecodeFault] = field(default_factory=dict)
+    rejected: dict[int, Rejection] = field(default_factory=dict)
     again: tuple[int, ...] = ()
 
     @classmethod
-    def empty(cls, count: int) -> "Files":
+    def empty(cls, count: int) -> "FileRecords":
         return cls(
             np.zeros(count, dtype=RECORDS_DTYPE),
             np.zeros((count, 32), dtype=np.uint8),
@@ -72,45 +72,47 @@ class Files:
             np.zeros((count, 4), dtype=np.int64),
         )
 
-    def take(self, other: "Files", here: Indices, there: Indices | None = None) -> None:
+    def take(self, other: "FileRecords", here: Indices, there: Indices | None = None) -> None:
         """Copy rows `there` of `other` (None: all of them) into the rows `here`."""
-        records = pieces_of(other.records)
-        pieces_of(self.records)[here] = records if there is None else records[there]
+        records = as_opaque(other.records)
+        as_opaque(self.records)[here] = records if there is None else records[there]
         if other.flags or other.rejected:
             there = np.arange(len(here)) if there is None else there
-            special = np.fromiter(other.flags.keys() | other.rejected.keys(), dtype=np.int64)
-            for at in np.flatnonzero(np.isin(there, special)).tolist():
+            listed = np.fromiter(other.flags.keys() | other.rejected.keys(), dtype=np.int64)
+            for at in np.flatnonzero(np.isin(there, listed)).tolist():
                 index, old = int(here[at]), int(there[at])
                 if old in other.flags:
                     self.flags[index] = other.flags[old]
                 if old in other.rejected:
                     self.rejected[index] = other.rejected[old]
 
-    def at(self, rows: Indices) -> "Files":
-        """Return a subset as separate Files."""
-        part = Files(rows_at(self.records, rows), rows_at(self.contents, rows), self.endings[rows], self.stamps[rows])
+    def at(self, rows: Indices) -> "FileRecords":
+        """Return a copy of some rows."""
+        part = FileRecords(
+            take_rows(self.records, rows), take_rows(self.file_sha256, rows), self.extensions[rows], self.stamps[rows]
+        )
         if self.flags or self.rejected or self.again:
-            place = {row: index for index, row in enumerate(rows.tolist())}
-            part.flags = {place[row]: words for row, words in self.flags.items() if row in place}
-            part.rejected = {place[row]: rejected for row, rejected in self.rejected.items() if row in place}
-            part.again = tuple(place[row] for row in self.again if row in place)
+            index_of = {row: index for index, row in enumerate(rows.tolist())}
+            part.flags = {index_of[row]: words for row, words in self.flags.items() if row in index_of}
+            part.rejected = {index_of[row]: rejected for row, rejected in self.rejected.items() if row in index_of}
+            part.again = tuple(index_of[row] for row in self.again if row in index_of)
         return part
 
 
-class KnownRawFiles:
+class RecordCache:
     """Cache files in a folder for one decode rule, this version of the code, and its image libraries.
 
-    `files-RULE.kept` holds the loose files, `files-RULE-KEY.kept` the images of the pack with that stamp.
+    `files-RULE` holds the loose files, `files-RULE-KEY` the images of the pack with that stamp.
     """
 
     def __init__(self, folder: Path, rule: DecodeRule) -> None:
         code = b"".join(Path(str(m.__file__)).read_bytes() for m in (image, worker, pool, near))
-        shaped_by = repr((rule, decoder_versions())).encode() + code
+        depends_on = repr((rule, decoder_versions())).encode() + code
         self._folder = folder
-        self._name = f"files-{hashlib.sha256(shaped_by).hexdigest()[:16]}"
+        self._name = f"files-{hashlib.sha256(depends_on).hexdigest()[:16]}"
 
     def of_files(self) -> Path:
-        return self._folder / f"{self._name}{KEPT_EXTENSION}"
+        return self._folder / f"{self._name}{CACHE_EXTENSION}"
 
     def of_pack(self, stamp: PackStamp) -> Path:
         return self._folder / _pack_name(self._name, stamp, racy="-racy" if stamp.is_racy else "")
@@ -118,21 +120,21 @@ class KnownRawFiles:
     def lacks_any(self, raw: Path, files: Sequence[str], packs: Sequence[str]) -> bool:
         """Quick check whether anything is uncached: loose files, or the images of one of the packs."""
         with suppress(OSError):  # a missing pack holds nothing to decode
-            is_kept = [self.of_pack(stamp_pack(raw / pack)).is_file() for pack in packs]
-            return not all(is_kept) or (len(files) > 0 and not self.of_files().is_file())
+            is_cached = [self.of_pack(stamp_pack(raw / pack)).is_file() for pack in packs]
+            return not all(is_cached) or (len(files) > 0 and not self.of_files().is_file())
         return False
 
     def all(self) -> list[Path]:
         """Return every cache file, including those of deleted packs: their images may be in other packs now."""
-        return sorted(self._folder.glob(f"{self._name}*{KEPT_EXTENSION}"))
+        return sorted(self._folder.glob(f"{self._name}*{CACHE_EXTENSION}"))
 
-    def forget_all_but(self, paths: Sequence[Path]) -> None:
+    def delete_others(self, paths: Sequence[Path]) -> None:
         """Delete the cache files of deleted packs and of other decode rules."""
-        forget_kept(self._folder, "files-", paths)
+        delete_caches(self._folder, "files-", paths)
 
 
 def carry_over(folder: Path, old: PackStamp, new: PackStamp, kept: Indices) -> None:
-    """Keep cached information when a pack was rewritten with only its images `kept`."""
+    """Copy the cached records when a pack was rewritten with only its images `kept`."""
     for path in folder.glob(_pack_name("*", old)):
         known = load(path)
         if known is not None and len(known.records) > kept.max(initial=-1):
@@ -154,90 +156,92 @@ def stamp_files(images: RawImages, rows: Indices) -> Indices:
     return stamps
 
 
-def endings_of(names: Sequence[str]) -> Indices:
+def extension_codes(names: Sequence[str]) -> Indices:
     """Return a number for each file extension.
 
     A file with the wrong extension is flagged, so the same content under another extension is a different case.
     """
-    endings = [name[name.rfind(".") :] for name in names]
-    numbers = {ending: zlib.crc32(ending.lower().encode()) + 1 for ending in set(endings)}
-    return np.fromiter(map(numbers.__getitem__, endings), dtype=np.int64, count=len(endings))
+    extensions = [name[name.rfind(".") :] for name in names]
+    numbers = {extension: zlib.crc32(extension.lower().encode()) + 1 for extension in set(extensions)}
+    return np.fromiter(map(numbers.__getitem__, extensions), dtype=np.int64, count=len(extensions))
 
 
-def same_stamps(known: Files, stamps: Indices, endings: Indices) -> Indices:
+def match_stamps(known: FileRecords, stamps: Indices, extensions: Indices) -> Indices:
     """Return for each stamp (n, 4) and extension the index of the known file that has both, or -1."""
     if len(known.records) == 0:
         return np.full(len(stamps), -1, dtype=np.int64)
     inodes = known.stamps[:, 0]
     order = np.argsort(inodes, kind="stable")
-    place = np.minimum(np.searchsorted(inodes[order], stamps[:, 0]), len(order) - 1)
-    same = order[place]
-    equal = (known.stamps[same] == stamps).all(axis=1) & (stamps[:, 0] > 0) & (known.endings[same] == endings)
+    position = np.minimum(np.searchsorted(inodes[order], stamps[:, 0]), len(order) - 1)
+    same = order[position]
+    equal = (known.stamps[same] == stamps).all(axis=1) & (stamps[:, 0] > 0) & (known.extensions[same] == extensions)
     return np.where(equal, same, -1)
 
 
-def take_same_content(paths: Sequence[Path], files: Files, rows: Indices) -> Indices:
+def take_by_content(paths: Sequence[Path], files: FileRecords, rows: Indices) -> Indices:
     """Fill in the rows whose content and extension are in one of the cache files; return the remaining rows."""
     rows = np.asarray(rows)
-    hashed = files.contents[rows].any(axis=1)
+    hashed = files.file_sha256[rows].any(axis=1)
     unknown, rows = rows[~hashed], rows[hashed]
-    for path, contents, endings in _contents(paths):
+    for path, file_sha256, extensions in _file_hashes(paths):
         if len(rows) == 0:
             break
-        wanted = rows_at(files.contents, rows)
-        among = may_be_in(contents, wanted)
-        found = DigestIndex(rows_at(contents, among)).find(DigestIndex(wanted))
+        wanted = take_rows(files.file_sha256, rows)
+        among = may_be_in(file_sha256, wanted)
+        found = DigestIndex(take_rows(file_sha256, among)).find(DigestIndex(wanted))
         found[found >= 0] = among[found[found >= 0]]
-        same = np.where((found >= 0) & (endings[found] == files.endings[rows]), found, -1) if len(endings) else found
+        same = found
+        if len(extensions):
+            same = np.where((found >= 0) & (extensions[found] == files.extensions[rows]), found, -1)
         if (same >= 0).any() and (known := load(path)) is not None:
             files.take(known, rows[same >= 0], same[same >= 0])
             rows = rows[same < 0]
     return np.sort(np.concatenate([rows, unknown]))
 
 
-def _contents(paths: Sequence[Path]) -> Iterator[tuple[Path, Digests, Indices]]:
+def _file_hashes(paths: Sequence[Path]) -> Iterator[tuple[Path, Digests, Indices]]:
     for path in paths:
         try:
-            arrays, _ = read_kept(path, _CONTENTS)
-        except NotKeptError:
+            arrays, _ = read_cache(path, _FILE_HASHES)
+        except CacheMissError:
             continue
-        yield path, arrays["contents"], arrays["endings"]
+        yield path, arrays["file_sha256"], arrays["extensions"]
 
 
-def load(path: Path, *, with_contents: bool = True) -> Files | None:
-    """Load saved Files; None if missing or damaged. Without contents: contents, endings and stamps are empty."""
+def load(path: Path, *, with_hashes: bool = True) -> FileRecords | None:
+    """Load saved records; None if missing or damaged. Without hashes: file_sha256, extensions and stamps are empty."""
     try:
         wanted: dict[str, npt.DTypeLike] = {"records": RECORDS_DTYPE}
-        if with_contents:
-            wanted |= {**_CONTENTS, "stamps": np.int64}
-        arrays, metadata = read_kept(path, wanted)
-        files = Files.empty(0)
+        if with_hashes:
+            wanted |= {**_FILE_HASHES, "stamps": np.int64}
+        arrays, metadata = read_cache(path, wanted)
+        files = FileRecords.empty(0)
         files.records = arrays.pop("records")
         if any(len(array) != len(files.records) for array in arrays.values()):
             return None
         for name, array in arrays.items():
             setattr(files, name, array)
         files.flags = {int(index): str(flags) for index, flags in metadata["flags"].items()}
-        files.rejected = {int(index): DecodeFault(*value) for index, value in metadata["rejected"].items()}
+        files.rejected = {int(index): Rejection(*value) for index, value in metadata["rejected"].items()}
         files.again = tuple(map(int, metadata["again"]))
-    except (NotKeptError, ValueError, KeyError, TypeError):
+    except (CacheMissError, ValueError, KeyError, TypeError):
         return None
     return files
 
 
-def save(path: Path, files: Files) -> None:
-    """Save files to the cache."""
-    again = {index for index, rejected in files.rejected.items() if rejected.reason in _NOT_REMEMBERED}
-    stamps, contents = files.stamps, files.contents
+def save(path: Path, files: FileRecords) -> None:
+    """Save records to a cache file."""
+    again = {index for index, rejected in files.rejected.items() if rejected.reason in _RETRIED_REASONS}
+    stamps, file_sha256 = files.stamps, files.file_sha256
     if again:
-        stamps, contents = stamps.copy(), contents.copy()
+        stamps, file_sha256 = stamps.copy(), file_sha256.copy()
         stamps[list(again)] = 0
-        contents[list(again)] = 0
+        file_sha256[list(again)] = 0
     rejected = {index: (r.reason, r.detail) for index, r in files.rejected.items() if index not in again}
     metadata = {"flags": files.flags, "rejected": rejected, "again": sorted(again | set(files.again))}
-    arrays = {"records": files.records, "contents": contents, "endings": files.endings, "stamps": stamps}
-    write_kept(path, arrays, metadata)
+    arrays = {"records": files.records, "file_sha256": file_sha256, "extensions": files.extensions, "stamps": stamps}
+    write_cache(path, arrays, metadata)
 
 
 def _pack_name(rule: str, stamp: PackStamp, racy: str = "") -> str:
-    return f"{rule}-{stamp.key:016x}{racy}{KEPT_EXTENSION}"
+    return f"{rule}-{stamp.key:016x}{racy}{CACHE_EXTENSION}"
