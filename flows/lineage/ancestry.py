@@ -4,14 +4,13 @@ A run is one entry of dvc.lock. It hangs on another when something that it read 
 so that a dvc.lock in which old and new stages are mixed misleads nobody.
 """
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.data.stores import Stores
+from flows.hashes import folder_hash
 from flows.lineage.proofs import Proofs, identity, read_commits
 from flows.locked import LOCK_FILE, SOURCE_FILES, Item, Lock, LockedStage, lock_here, locks_at
 from flows.runs.record import RUNS
@@ -147,8 +146,7 @@ class History:
                 return None
             prefix = out.path[len(folder) + 1 :]
             listing.update({f"{prefix}/{name}" if name else prefix: md5 for name, md5 in files.items()})
-        text = json.dumps([{"md5": listing[name], "relpath": name} for name in sorted(listing)], sort_keys=True)
-        return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir"
+        return folder_hash(listing)
 
     def _add(self, item: Item, run: StageRun) -> None:
         if run not in self._makers[item]:
