@@ -1,5 +1,6 @@
 """Push, pull, verify and add with the real DVC and a server of S3's protocol on loopback."""
 
+import hashlib
 import io
 import os
 import shutil
@@ -13,9 +14,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
+from flows.data import sizes
 from flows.data.objects import RemoteError
 from flows.data.remote import pull, push, verify
-from flows.data.stores import add_default_remote
+from flows.data.stores import add_default_remote, opened_remote
 from tests.flows.clones import add_many, contents, fresh_clone
 from tests.flows.conftest import DVC_WARNS, genai, started_genai, wait_for
 
@@ -83,6 +85,25 @@ def test_a_killed_push_a_lost_and_a_damaged_object(fresh: Path, s3: "boto3.clien
     assert push(fresh, content=True).sent == 2
     pull(clone)
     assert contents(clone) == contents(fresh)
+
+
+@pytest.mark.parametrize(("page_objects", "most_lists"), [(1000, 2), (100, 256), (1, 1)])
+def test_what_is_there_is_known_however_large_the_remote_is(
+    fresh: Path, s3: "boto3.client", monkeypatch: pytest.MonkeyPatch, page_objects: int, most_lists: int
+) -> None:
+    """Listed at once, listed by folders, and asked for one by one: the same answer."""
+    monkeypatch.setattr(sizes, "PAGE_OBJECTS", page_objects)
+    there = {hashlib.md5(bytes([number])).hexdigest(): number + 1 for number in range(200)}
+    for number, oid in enumerate(there):
+        for name in (oid, *(f"{oid[:2]}{number:030x}" for number in range(7 if number < 100 else 0))):
+            s3.put_object(Bucket=BUCKET, Key=f"toy/files/md5/{name[:2]}/{name[2:]}", Body=b"x" * (number + 1))
+    lists: list[str] = []
+    add_default_remote(fresh, f"s3://{BUCKET}/toy")
+    with opened_remote(fresh, None) as (_, store):
+        find = store.fs.fs.find
+        monkeypatch.setattr(store.fs.fs, "find", lambda path, **how: [lists.append(path), find(path, **how)][1])
+        assert sizes.sizes_at(store, [*there, *(f"{number:032x}" for number in range(5))]) == there
+    assert 0 < len(lists) <= most_lists
 
 
 @pytest.mark.usefixtures("s3")
