@@ -133,7 +133,7 @@ def _publish_report(workspace: Path) -> None:
 
 
 def tried(make: Callable[[], _T]) -> _T | None:
-    """Make an artifact, and ignore its errors: a server that does not answer must not fail a finished stage."""
+    """Make an artifact, and only log its errors: a server that does not answer must not fail a finished stage."""
     try:
         return make()
     except Exception as error:

@@ -35,7 +35,8 @@ def print_table(
         table.add_column(title, justify="right" if column in right else "left", no_wrap=column != last, overflow="fold")
     for row in cells:
         table.add_row(*row)
-    widths = [max(text.cell_len for text in (Text(table.columns[i].header), *(row[i] for row in cells))) for i in others]
+    shown = [[Text(title) for title in head], *cells] if head else cells
+    widths = [max(row[column].cell_len for row in shown) for column in others]
     print_rendered(table, min_width=sum(widths) + _GAP * len(others) + _MIN_WRAPPED)
 
 

@@ -109,7 +109,7 @@ def _check_whose(cache: Cache, folders: tuple[Path, ...]) -> None:
 
 
 def _to_restore(repos: dict[Path, "Repo"]) -> tuple[set[str], list[str]]:
-    """What the next run of each checkout would restore from the run-cache, such as finished stages of an interrupted run."""
+    """What each checkout's next run would restore from the run-cache: also stages that an interrupted run finished."""
     found: set[str] = set()
     notes = []
     for folder, repo in repos.items():

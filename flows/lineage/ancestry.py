@@ -125,7 +125,7 @@ class History:
                 self._add(Item(path, md5), run)
 
     def _index_folders(self, lock: Lock, known: dict[str, StageRun], read: set[str]) -> None:
-        """Index folders of outputs that a stage reads as one, such as models/trained, with their content at this dvc.lock."""
+        """Index folders of outputs that a stage reads as one, such as models/trained, by content at this dvc.lock."""
         for folder in read:
             below = [
                 (item, known[identity(stage)])

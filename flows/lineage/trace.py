@@ -57,7 +57,7 @@ class Lineage:
         return self._by_hash(thing)
 
     def difference(self, found: Item | Node) -> str | None:
-        """How the last folder given to `find` differs from the version that it was identified as; None if it does not."""
+        """How the last folder given to `find` differs from its identified version; None if it does not."""
         folder = self._held_folder
         return folder.difference(found, self.history.held) if folder and isinstance(found, Item) else None
 
@@ -172,7 +172,7 @@ class Lineage:
     def _row(
         self, wanted: Callable[[Any], Any], around: ProductionBatch | None = None
     ) -> "tuple[Item | ProductionBatch, Any] | None":
-        """The first batch with such an image, and its row. The batch around the image comes first: it has most facts."""
+        """The first batch with such an image, and its row. The batch around the image comes first: it has the facts."""
         batches: list[Item | ProductionBatch] = [around] if around else []
         batches += [item for item, _ in self._batches()]
         batches += drawn_batches(self._workspace)
