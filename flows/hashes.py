@@ -141,7 +141,7 @@ def folder_hash(files: Mapping[str, str]) -> str:
     from dvc_data.hashfile.tree import Tree
 
     listing = [{Tree.PARAM_RELPATH: path, "md5": md5} for path, md5 in files.items()]
-    tree = Tree.from_list(listing)  # type: ignore[no-untyped-call]
+    tree = Tree.from_list(listing)
     return f"{hashlib.md5(tree.as_bytes(), usedforsecurity=False).hexdigest()}.dir"
 
 

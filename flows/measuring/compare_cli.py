@@ -50,7 +50,7 @@ def compare(workspace: Path, a: str, b: str, out: Path | None, as_json: bool) ->
 
 def figure_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return one row per figure: both values and the difference, with intervals, marked if it is more than noise."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             name,
             _value(found["a"]["figures"], name),

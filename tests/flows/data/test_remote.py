@@ -206,7 +206,7 @@ def served(store: Path) -> Iterator[str]:
     """A folder as a remote by HTTP, by a server that lists no folder."""
 
     class Handler(SimpleHTTPRequestHandler):
-        def list_directory(self, path: object) -> None:
+        def list_directory(self, path: object) -> None:  # noqa: ARG002 - as http.server calls it
             self.send_error(403)
 
         def log_message(self, *_: object) -> None:
