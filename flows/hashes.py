@@ -138,10 +138,12 @@ def folder_hash(files: Mapping[str, str]) -> str:
 
     Not by Tree.digest, which keeps every listing in memory for as long as the process lives.
     """
+    from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.tree import Tree
 
-    listing = [{Tree.PARAM_RELPATH: path, "md5": md5} for path, md5 in files.items()]
-    tree = Tree.from_list(listing)
+    tree = Tree()  # type: ignore[no-untyped-call]
+    for path, md5 in files.items():
+        tree.add(tuple(path.split("/")), None, HashInfo("md5", md5))
     return f"{hashlib.md5(tree.as_bytes(), usedforsecurity=False).hexdigest()}.dir"
 
 
