@@ -1,4 +1,4 @@
-"""What a person finds in Prefect's UI besides states and logs: progress, figures, pictures, the report."""
+"""Prefect artifacts of a run: progress, figures, pictures, the report."""
 
 import base64
 import contextvars
@@ -28,12 +28,12 @@ PROGRESS_INTERVAL_S = 2.0
 
 FIGURES_HINT = "A smaller FD is better; the floor is the distance of real images from real images."
 
-# Markdown artifacts live in Prefect's database: a picture larger than this stays on the disk.
+# Markdown artifacts are in Prefect's database: a larger picture stays on the disk.
 MAX_PICTURE_BYTES = 400_000
 
 
 class ProgressArtifact:
-    """A stage's live progress, made when the stage first tells one and updated every other second."""
+    """A stage's live progress: made when the stage first reports it, and updated every two seconds."""
 
     def __init__(self, stage: str) -> None:
         self._stage = stage
@@ -42,7 +42,7 @@ class ProgressArtifact:
         self._latest: dict[str, Any] | None = None
 
     def show(self, state: dict[str, Any]) -> None:
-        """Send a progress file's content, unless one was sent a moment ago."""
+        """Send a progress file's content, unless one was sent less than two seconds ago."""
         if not state.get("total"):
             return
         self._latest = state
@@ -50,7 +50,7 @@ class ProgressArtifact:
             self._send(state)
 
     def finish(self) -> None:
-        """Send what `show` last held back."""
+        """Send what `show` last skipped."""
         if self._latest is not None:
             self._send(self._latest)
 
@@ -68,7 +68,7 @@ class ProgressArtifact:
 
 
 def publish_outputs(workspace: Path, stage: str) -> None:
-    """Make artifacts of what the stage wrote: tables of figures, sample grids, the report's address."""
+    """Make artifacts from the stage's outputs: tables of figures, sample grids, the report's address."""
     tried(lambda: _publish(workspace, stage))
 
 
@@ -87,12 +87,12 @@ def _publish(workspace: Path, stage: str) -> None:
 
 
 def slug(name: str) -> str:
-    """A key as Prefect wants it: small letters, digits and dashes."""
+    """Return a valid key for Prefect: lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def thread_in_this_context(target: Callable[[], None]) -> threading.Thread:
-    """A thread that Prefect takes for part of the task run at hand, so that artifacts made there belong to it."""
+    """Return a thread in the context of the current task run, so that its artifacts belong to that run."""
     context = contextvars.copy_context()
     return threading.Thread(target=lambda: context.run(target), daemon=True)
 
@@ -104,7 +104,7 @@ def _publish_table(workspace: Path, key: str, only: str | None) -> None:
 
 
 def publish_picture(path: Path, key: str, title: str) -> None:
-    """A picture from the disk into a page, unless it is too large for Prefect's database."""
+    """Make an artifact of a picture, unless it is too large for Prefect's database."""
     picture = picture_in_markdown(path, title)
     if picture:
         markdown = f"### Images from {title}\n\n{picture}\n\n`{path}`"
@@ -112,7 +112,7 @@ def publish_picture(path: Path, key: str, title: str) -> None:
 
 
 def picture_in_markdown(path: Path, title: str) -> str:
-    """A picture as text of a page; nothing where there is none, or it is too large for Prefect's database."""
+    """A picture as Markdown; empty if there is none, or if it is too large for Prefect's database."""
     if not path.is_file() or path.stat().st_size > MAX_PICTURE_BYTES:
         return ""
     return f"![{title}](data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()})"
@@ -133,7 +133,7 @@ def _publish_report(workspace: Path) -> None:
 
 
 def tried(make: Callable[[], _T]) -> _T | None:
-    """Artifacts are for looking at: a server that does not answer is no reason to fail a stage that is done."""
+    """Make an artifact, and only log its errors: a server that does not answer must not fail a finished stage."""
     try:
         return make()
     except Exception as error:

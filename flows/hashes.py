@@ -4,6 +4,7 @@ Reads a few of DVC's internals (the run-cache's key and entries have no public r
 against what `dvc repro` does.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -132,6 +133,20 @@ class Contents:
         return {key: info.value for key, _, info in obj} if dep.isdir() else {(): obj.hash_info.value}
 
 
+def folder_hash(files: Mapping[str, str]) -> str:
+    """DVC's hash of a folder: of the listing of its files, relative path -> md5.
+
+    Not by Tree.digest, which keeps every listing in memory for as long as the process lives.
+    """
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    tree = Tree()  # type: ignore[no-untyped-call]
+    for path, md5 in files.items():
+        tree.add(tuple(path.split("/")), None, HashInfo("md5", md5))
+    return f"{hashlib.md5(tree.as_bytes(), usedforsecurity=False).hexdigest()}.dir"
+
+
 def run_cache_entry(stage: "Stage") -> dict[str, Any] | None:
     """What DVC's run-cache knows of a stage with the inputs that it holds in memory; the newest, if several."""
     from dvc.stage.cache import _get_cache_hash
@@ -196,20 +211,10 @@ def _below(files: Files, prefix: tuple[str, ...]) -> Files:
 
 
 def _digest(files: Files) -> str | None:
-    """DVC's hash of a file or of a folder's listing."""
-    from dvc_data.hashfile.hash_info import HashInfo
-    from dvc_data.hashfile.tree import Tree
-
-    if not files:
-        return None
+    """DVC's hash of a file or of a folder; None for nothing."""
     if () in files:
         return files[()]
-    tree = Tree()  # type: ignore[no-untyped-call]
-    for key, md5 in files.items():
-        tree.add(key, None, HashInfo("md5", md5))
-    tree.digest()
-    assert tree.hash_info is not None
-    return tree.hash_info.value
+    return folder_hash({"/".join(key): md5 for key, md5 in files.items()}) if files else None
 
 
 def _overlap(one: Path, other: Path) -> bool:

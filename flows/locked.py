@@ -1,7 +1,6 @@
 """dvc.lock as it stands at a commit: what each stage was made of, and whether that is what the commit holds."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -11,6 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.git import GitError, blobs, files_at, git
+from flows.hashes import folder_hash
 from genai_core.config import PARAMS_FILE
 
 LOCK_FILE = "dvc.lock"
@@ -213,16 +213,12 @@ def is_at(params: Any, key: str, value: Any) -> bool:
 
 
 def folder_md5(workspace: Path, commit: str, path: str) -> str | None:
-    """DVC's hash of a folder as the commit has it: the md5 of the JSON list of its files."""
+    """DVC's hash of a folder as the commit has it; None if it has no such folder."""
     names = [
         name for name in git(workspace, "ls-tree", "-r", "-z", "--name-only", commit, f"{path}/").split("\0") if name
     ]
     if not names:
         return None
     contents = files_at(workspace, commit, names)
-    listing = [
-        {"md5": hashlib.md5(contents[name], usedforsecurity=False).hexdigest(), "relpath": name[len(path) + 1 :]}
-        for name in sorted(contents)
-    ]
-    text = json.dumps(listing, sort_keys=True).encode()
-    return f"{hashlib.md5(text, usedforsecurity=False).hexdigest()}.dir"
+    hashes = {name: hashlib.md5(content, usedforsecurity=False).hexdigest() for name, content in contents.items()}
+    return folder_hash({name[len(path) + 1 :]: md5 for name, md5 in hashes.items()})

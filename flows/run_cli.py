@@ -11,12 +11,13 @@ from flows.completion import completing, stage_names
 from flows.json_output import json_option, print_json
 from flows.runs.cli import resumable_runs
 from flows.runs.terminal import headline, print_results, quiet_prefect, run_flow, run_values
+from flows.table import print_table
 
 if TYPE_CHECKING:
     from flows.plan import Plan
 
 MOST_REASONS = 3
-COLOURS = {"run": "green", "restore": "cyan", "keep": None}
+COLOURS = {"run": "green", "restore": "cyan", "keep": ""}
 
 _STAGES = click.argument("stages", nargs=-1, shell_complete=completing(stage_names))
 
@@ -34,14 +35,15 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json([{"stage": s.stage, "action": s.action, "reasons": list(s.reasons)} for s in result.stages])
         return
-    width = max(len(entry.stage) for entry in result.stages)
+    from rich.text import Text
+
+    rows = []
     for entry in result.stages:
         shown = list(entry.reasons[:MOST_REASONS])
         if len(entry.reasons) > MOST_REASONS:
             shown.append(f"and {len(entry.reasons) - MOST_REASONS} more (--json lists all)")
-        action = click.style(entry.action.ljust(8 if shown else 0), fg=COLOURS[entry.action])
-        reasons = f"\n{'':<{width + 11}}".join(shown)
-        click.echo(f"{entry.stage:<{width}}  {action}{' ' if shown else ''}{reasons}")
+        rows.append((entry.stage, Text(f"{entry.action:<7}", COLOURS[entry.action]), "\n".join(shown)))
+    print_table(rows)
     for line in result.replaced:
         click.echo(click.style(line, fg="yellow"))
     click.echo(headline(result))

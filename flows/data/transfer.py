@@ -1,4 +1,9 @@
-"""Send objects from DVC's cache to a remote's store and back; each is checked at both ends."""
+"""Send objects from DVC's cache to a remote's store and back; each is checked at both ends.
+
+Not by dvc_data's `transfer`. It takes a truncated object for present, sends a damaged one from a read-only cache, logs
+an error without returning it, and puts a damaged object into the cache before `verify` removes it. Its
+`HashFileDB.check` deletes damaged objects at the remote.
+"""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,9 +22,9 @@ from flows.data.objects import (
     cached_size,
     content_hash,
     describe_faults,
-    sizes_at,
     unreachable,
 )
+from flows.data.sizes import sizes_at
 from flows.scratch import scratch_folder
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """The output of `genai data status` and `genai data diff` for people."""
 
-import sys
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,9 +8,9 @@ import click
 
 from flows.data.diff import DataDiff
 from flows.data.status import DataStatus
+from flows.table import print_rendered
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from rich.table import Table
 
 SHORT_DIGITS = 10  # of a hash: enough to tell versions apart; `genai data diff` accepts it
@@ -21,20 +20,16 @@ _bold = partial(click.style, bold=True)
 _yellow, _green, _red = (partial(click.style, fg=colour) for colour in ("yellow", "green", "red"))
 
 
-def show(parts: Iterable["RenderableType"]) -> None:
-    """Print lines and tables; lines are cut only in a terminal."""
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else 200
-    console = Console(highlight=False, markup=False, width=width)  # a class may be called "[red]"
+def show(parts: Iterable["str | Table"]) -> None:
+    """Print lines and tables; tables are cut only in a terminal."""
     for part in parts:
         if isinstance(part, str):
             click.echo(part)
         else:
-            console.print(part)
+            print_rendered(part)
 
 
-def status_parts(found: DataStatus) -> Iterable["RenderableType"]:
+def status_parts(found: DataStatus) -> Iterable["str | Table"]:
     """Return the status as lines and tables."""
     raw = found.raw
     yield f"{_bold('data/raw')}  version {short(raw.md5)}  {raw.files:,} files, {raw.size_bytes / 1e6:,.1f} MB"
@@ -55,7 +50,7 @@ def status_parts(found: DataStatus) -> Iterable["RenderableType"]:
     yield from _remote_parts(found)
 
 
-def diff_parts(found: DataDiff) -> Iterable["RenderableType"]:
+def diff_parts(found: DataDiff) -> Iterable["str | Table"]:
     """Return the difference as lines and tables."""
     a, b = found.before, found.after
     yield f"{_bold(a.name)} (data/raw {short(a.raw)}) -> {_bold(b.name)} (data/raw {short(b.raw)})"
@@ -74,7 +69,7 @@ def short(md5: str | None) -> str:
     return md5[:SHORT_DIGITS] if md5 else "none"
 
 
-def _prepared_parts(found: DataStatus) -> Iterable["RenderableType"]:
+def _prepared_parts(found: DataStatus) -> Iterable["str | Table"]:
     if found.prepared is None:
         yield f"{_bold('data/prepared')}  {_yellow('missing')}; make it: genai run prepare"
         return
@@ -97,7 +92,7 @@ def _prepared_parts(found: DataStatus) -> Iterable["RenderableType"]:
     yield f"  rejected: {rejected or 'none'}"
 
 
-def _remote_parts(found: DataStatus) -> Iterable["RenderableType"]:
+def _remote_parts(found: DataStatus) -> Iterable["str | Table"]:
     remote = found.remote
     if remote is None:
         yield f"{_bold('remote')}  none; add one: genai data push --to FOLDER, or --to s3://BUCKET/PATH"
@@ -111,7 +106,7 @@ def _remote_parts(found: DataStatus) -> Iterable["RenderableType"]:
         yield f"{_bold('remote')}  {remote.address}: all {remote.objects:,} objects are there"
 
 
-def _image_parts(images: dict[str, Any]) -> Iterable["RenderableType"]:
+def _image_parts(images: dict[str, Any]) -> Iterable["str | Table"]:
     table = _table("images", "before", "after")
     for split in ("train", "test"):
         table.add_row(split, *(f"{images[side]['splits'][split]:,}" for side in ("before", "after")))
@@ -143,7 +138,7 @@ def _image_parts(images: dict[str, Any]) -> Iterable["RenderableType"]:
     yield f"rejected: {', '.join(counts) or 'none'}"
 
 
-def _class_parts(classes: list[dict[str, Any]]) -> Iterable["RenderableType"]:
+def _class_parts(classes: list[dict[str, Any]]) -> Iterable["str | Table"]:
     if not classes:
         return
     table = _table("class", "before", "share", "after", "share")
@@ -158,7 +153,7 @@ def _class_parts(classes: list[dict[str, Any]]) -> Iterable["RenderableType"]:
     yield table
 
 
-def _distance_parts(figures: dict[str, Any]) -> Iterable["RenderableType"]:
+def _distance_parts(figures: dict[str, Any]) -> Iterable["str | Table"]:
     over = figures["over_floor"]
     yield (
         f"distance of the new images from the old train images: {figures['frechet_distance']:.4g}; "
@@ -171,7 +166,7 @@ def _distance_parts(figures: dict[str, Any]) -> Iterable["RenderableType"]:
     )
 
 
-def _raw_parts(raw: dict[str, Any]) -> Iterable["RenderableType"]:
+def _raw_parts(raw: dict[str, Any]) -> Iterable["str | Table"]:
     yield (
         f"raw files {raw['before']:,} -> {raw['after']:,}: "
         f"added {raw['added']:,}, removed {raw['removed']:,}, modified {raw['modified']:,}"

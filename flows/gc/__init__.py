@@ -1,1 +1,1 @@
-"""What is on the disk and needed by nothing any more: found, counted and freed."""
+"""Find, count and free what nothing on the disk needs any more."""

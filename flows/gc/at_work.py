@@ -1,4 +1,4 @@
-"""Runs that are at work while the cache is looked through: none begins meanwhile, and what one made is left alone."""
+"""Runs that are active during a garbage collection: none can begin, and what an active one made is kept."""
 
 import fcntl
 from collections.abc import Iterable, Iterator
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def none_begins(folders: Iterable[Path]) -> Iterator[float | None]:
-    """Keep runs and retrainings from beginning in these checkouts; yields since when one has been at work, or None.
+    """Keep runs and retrainings from beginning in these checkouts; they wait.
 
-    In seconds since the epoch: a run writes its lock when it begins, and the kernel frees that when it has ended. Who
-    wants to begin meanwhile waits.
+    Yields the time since which one has been active, in seconds since the epoch, or None. A run writes its lock when it
+    begins, and the kernel releases the lock when the run ends.
     """
     since: list[float] = []
     with ExitStack() as stack:
@@ -33,7 +33,7 @@ def none_begins(folders: Iterable[Path]) -> Iterator[float | None]:
 
 @contextmanager
 def locked_dvc(folder: Path) -> Iterator["Repo"]:
-    """A checkout's DVC, which takes no stage's outputs into the cache meanwhile, and is not just writing dvc.lock.
+    """Hold a checkout's DVC lock: during the body, no outputs enter the cache and nothing writes dvc.lock.
 
     Raises CollectError or GraphError.
     """
@@ -50,5 +50,5 @@ def locked_dvc(folder: Path) -> Iterator["Repo"]:
 def _locks(folder: Path) -> list[Path]:
     own = folder / ".genai"
     own.mkdir(exist_ok=True)
-    # Who begins a run holds change.lock while it is planned, and from then on the run's own.
+    # A run that begins holds change.lock while it is planned, then its own lock.
     return [own / "change.lock", own / "run.lock", own / "retraining.lock", *sorted((own / "runs").glob("*/lock"))]

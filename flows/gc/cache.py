@@ -1,4 +1,4 @@
-"""DVC's cache as it lies on the disk: its objects, the entries of its run-cache, and what a folder's listing names."""
+"""DVC's cache on the disk: its objects, the entries of its run-cache, and the files that a folder's listing names."""
 
 import os
 import re
@@ -22,7 +22,7 @@ _HALF_WRITTEN = ".tmp"
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file, and since when it has been where it is, in seconds since the epoch."""
+    """A file, and the time since which it has been there, in seconds since the epoch."""
 
     path: Path
     size_bytes: int
@@ -31,7 +31,7 @@ class StoredFile:
 
     @property
     def freed_bytes(self) -> int:
-        """What its deletion frees: nothing where a hard link elsewhere holds the same bytes."""
+        """Bytes that its deletion frees: none if there is another hard link to them."""
         return self.size_bytes if self.links == 1 else 0
 
 
@@ -65,10 +65,10 @@ class Cache:
         return [_run(file) for file in self._run_files() if file.path.suffix != _HALF_WRITTEN]
 
     def drop(self, runs: Iterable[CachedRun]) -> None:
-        """Delete entries of the run-cache, each with its folder where that is its only one.
+        """Delete entries of the run-cache. If a folder has no other entry, delete the folder too.
 
-        DVC 3.67 looks for the newest entry in a folder that is there, and ends in a TypeError where it is empty. So the
-        folder goes at once, by a rename; what a kill leaves of it is deleted by the next call.
+        DVC 3.67 looks for the newest entry in each folder, and raises a TypeError for an empty one. So the folder is
+        removed in one rename. The next call deletes what a kill leaves of it.
         """
         gone = self._runs / ".gone"
         shutil.rmtree(gone, ignore_errors=True)
@@ -81,7 +81,7 @@ class Cache:
             path.unlink(missing_ok=True)
 
     def half_written(self) -> list[StoredFile]:
-        """What DVC writes beside its place and renames, where a kill came in between."""
+        """Temporary files of a killed DVC: it writes an object beside its final path, then renames it."""
         places = [self.folder, *_two_letter_folders(self.folder)]
         files = [file for place in places if place.is_dir() for file in stored_files(place)]
         return [file for file in (*files, *self._run_files()) if file.path.suffix == _HALF_WRITTEN]
@@ -96,11 +96,11 @@ class Cache:
         return found
 
     def files_of(self, oid: str) -> dict[str, str]:
-        """The files of a folder, name -> hash; none where the listing is not there, or damaged."""
+        """The files of a folder, name -> hash; empty if the listing is missing or damaged."""
         return read_listing(self._store, oid) or {}
 
     def oid_at(self, path: Path) -> str | None:
-        """The hash of the object that lies at a path; None where that is not in the cache."""
+        """The hash of the object at a path; None if the path is not in the cache."""
         if path.parent.parent != self.folder:
             return None
         return f"{path.parent.name}{path.name}"

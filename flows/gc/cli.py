@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from flows.table import print_table
+
 
 @click.command("gc")
 @click.option("--dry-run", is_flag=True, help="Only print what would be freed.")
@@ -22,9 +24,8 @@ def gc(workspace: Path, dry_run: bool) -> None:
     found = collect(workspace, dry_run=dry_run)
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
-    width = max((len(entry.kind) for entry in found.freed), default=0)
-    for entry in found.freed:
-        click.echo(f"{entry.kind:<{width}}  {_files(entry.files):>15}  {_size(entry.size_bytes):>15}")
+    rows = [(entry.kind, _files(entry.files), _size(entry.size_bytes)) for entry in found.freed]
+    print_table(rows, right={1, 2})
     files, size = sum(entry.files for entry in found.freed), sum(entry.size_bytes for entry in found.freed)
     done = f"{'would free' if dry_run else 'freed'} {_files(files)}, {_size(size)}" if files else "nothing to free"
     click.echo(f"{done}; kept {_files(found.kept_files)}, {_size(found.kept_bytes)}, needed by {found.needed_by}")

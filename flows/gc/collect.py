@@ -1,8 +1,8 @@
-"""Free what nothing needs any more: of DVC's cache and its run-cache, and what killed commands left below .genai.
+"""Free what nothing needs any more in DVC's cache and run-cache, and what killed commands left below .genai.
 
-`dvc gc --workspace` keeps what one checkout names, and so deletes production's model, the versions that a rollback goes
-to, and what a retraining beside it has made. Here all that has a name stays: every reference of git (versions in the
-registry are tags, runs and branches have references), every checkout, and what a run would restore there.
+`dvc gc --workspace` keeps only what one checkout names. It deletes production's model, the versions for a rollback, and
+the results of a retraining in another checkout. This code keeps what any git reference names (registered versions are
+tags, runs and branches have references), what any checkout names, and what a run would restore there.
 """
 
 import shutil
@@ -30,7 +30,7 @@ RUN_CACHE, HALF_WRITTEN, UNKNOWN = "run-cache", "half written", "of no known run
 
 @dataclass(frozen=True)
 class Freed:
-    """Files of one kind: what they were made as (data/prepared, models ...), or where they lay."""
+    """Files of one kind: the output that they were (data/prepared, models ...), or their folder."""
 
     kind: str
     files: int
@@ -39,7 +39,7 @@ class Freed:
 
 @dataclass(frozen=True)
 class Collected:
-    """What went, or would go, the largest first, and what stays. needed_by: for people. notes: what to know besides."""
+    """What was or would be freed, largest first, and what is kept. needed_by and notes: text for the user."""
 
     freed: tuple[Freed, ...]
     kept_files: int
@@ -49,12 +49,13 @@ class Collected:
 
 
 def collect(workspace: Path, *, dry_run: bool) -> Collected:
-    """Delete what nothing needs; dry_run: only say what. Raises CollectError, GraphError or GitError, nothing deleted.
+    """Delete what nothing needs; dry_run: only report it.
 
-    Beside a run that is at work, what came into the cache since it began stays: it may not be named anywhere yet.
+    During an active run, what entered the cache since the run began is kept: nothing may name it yet.
+    Raises CollectError, GraphError or GitError, and deletes nothing then.
     """
     folders = checkouts(workspace)
-    # Of killed runs whose keeper was killed, too. What they made is named beside their records.
+    # Checkouts of killed runs whose keeper was killed too. Their records name what they made.
     left = [checkout.resolve() for folder in folders for checkout in left_checkouts(folder)]
     folders = tuple(folder for folder in folders if not any(folder.is_relative_to(checkout) for checkout in left))
     with ExitStack() as stack:
@@ -75,7 +76,7 @@ def collect(workspace: Path, *, dry_run: bool) -> Collected:
         if since is not None:
             kept |= {oid for oid, file in objects.items() if file.came_at >= since}
             notes.append("a run is at work: what came into the cache since it began stays")
-        # An entry of the run-cache whose outputs go would promise what is not there.
+        # An entry of the run-cache promises its outputs.
         useless = [run for run in runs if not kept.issuperset(item.md5 for item in run.outputs) or not run.outputs]
         useless = [run for run in useless if since is None or run.file.came_at < since]
         garbage = {oid: file for oid, file in objects.items() if oid not in kept}
@@ -92,14 +93,14 @@ def collect(workspace: Path, *, dry_run: bool) -> Collected:
             needed_by=counted(named),
             notes=tuple(notes),
         )
-    if not dry_run:  # now: each is removed while its run's lock is held, which was ours until here
+    if not dry_run:  # only now: each removal takes its run's lock, which this code held until here
         for folder in folders:
             remove_left_checkouts(folder)
     return collected
 
 
 def _check_whose(cache: Cache, folders: tuple[Path, ...]) -> None:
-    """Raises CollectError for a cache that others may use: what they need is not known here."""
+    """Raise CollectError for a cache that others may use: their needs are unknown."""
     if not any(folder / ".dvc" in cache.folder.parents for folder in folders):
         raise CollectError(
             f"DVC's cache is {cache.folder}, outside this repository's checkouts, so others may keep their data there, "
@@ -108,12 +109,12 @@ def _check_whose(cache: Cache, folders: tuple[Path, ...]) -> None:
 
 
 def _to_restore(repos: dict[Path, "Repo"]) -> tuple[set[str], list[str]]:
-    """What the next run in each checkout would take from the run-cache: stages that an interrupted one ended, too."""
+    """What each checkout's next run would restore from the run-cache: also stages that an interrupted run finished."""
     found: set[str] = set()
     notes = []
     for folder, repo in repos.items():
         if (folder / "dvc.yaml").is_file():
-            read_graph(repo)  # a dvc.yaml that cannot be read is an error, data that are gone are none
+            read_graph(repo)  # an unreadable dvc.yaml is an error; missing data is not
             try:
                 found |= hashes_to_restore(repo)
             except GraphError as error:
@@ -122,7 +123,7 @@ def _to_restore(repos: dict[Path, "Repo"]) -> tuple[set[str], list[str]]:
 
 
 def _listings_first(garbage: dict[str, StoredFile]) -> list[StoredFile]:
-    """A listing says that its files are there: it goes before them."""
+    """Order the deletions: a listing promises its files, so it is deleted first."""
     return [garbage[oid] for oid in sorted(garbage, key=lambda oid: (not oid.endswith(".dir"), oid))]
 
 
@@ -157,7 +158,7 @@ def _sums(
 
 
 def _kind(path: str | None) -> str:
-    """data/prepared, models ...: all that a person wants to tell apart."""
+    """The kind that the report groups by: data/prepared, models ..."""
     if path is None:
         return UNKNOWN
     first, _, rest = path.partition("/")

@@ -1,4 +1,4 @@
-"""What an object of the cache was: its path in the workspace, by the runs and commits that ever named it."""
+"""The path that an object of the cache had in the workspace, according to all runs and commits that named it."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -9,8 +9,8 @@ from flows.gc.cache import Cache, CachedRun
 from flows.gc.roots import names_outputs
 from flows.git import contents, git
 
-# Of a dvc.lock or a .dvc file, whichever of both keys comes first. For people only, so a look at the text will do: the
-# history of some hundred runs is read in a second.
+# In a dvc.lock or a .dvc file, in either order. Only reports use it, so a regular expression is enough: it reads the
+# history of some hundred runs in a second.
 _PATH = re.compile(r"path: *(?P<path>[^\n]+)")
 _MD5 = re.compile(r"md5: *(?P<md5>[0-9a-f]{32}(?:\.dir)?)")
 

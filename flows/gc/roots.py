@@ -1,4 +1,4 @@
-"""What DVC's cache is needed for: the outputs that git's references, checkouts and runs name."""
+"""The outputs that DVC's cache must keep: those that git references, checkouts and runs name."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,12 +24,12 @@ _STASH = "refs/stash"
 
 
 class CollectError(GenaiError):
-    """It cannot be told what is needed, so nothing may be freed; the message says why and what to do."""
+    """It is unknown what is needed, so nothing may be freed; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Root:
-    """Something whose outputs have to stay: DVC's hashes of files, and of folders by their listings."""
+    """Something whose outputs must be kept: DVC's hashes of files, and of folders (their listings)."""
 
     kind: Kind
     name: str
@@ -41,7 +41,7 @@ def checkouts(workspace: Path) -> tuple[Path, ...]:
 
     Raises GitError.
     """
-    prefix = git(workspace, "rev-parse", "--show-prefix").strip()  # where the project is not the whole repository
+    prefix = git(workspace, "rev-parse", "--show-prefix").strip()  # if the project is a folder of the repository
     places = [Path(line.removeprefix("worktree ")) / prefix for line in _worktree_lines(workspace, "worktree ")]
     found = [workspace, *places]
     found += [run / "checkout" for place in places for run in _folders(place / _RUNS)]
@@ -99,7 +99,7 @@ def names_outputs(path: str) -> bool:
 
 
 def _in_checkout(folder: Path) -> tuple[Item, ...]:
-    """What the files of a checkout name as they are now, committed or not, and what its run has accepted so far."""
+    """What a checkout's files name now, committed or not, and what its run has accepted so far."""
     listed = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", f"*{LOCK_FILE}", "*.dvc")
     paths = {path for path in listed.split("\0") if names_outputs(path)} | {LOCK_FILE, *SOURCE_FILES}
     files = [folder / path for path in sorted(paths)]
@@ -133,7 +133,7 @@ def _kind(name: str) -> Kind:
 
 
 def counted(found: list[Root]) -> str:
-    """For people: how many there are of each kind."""
+    """Describe how many roots of each kind there are."""
     names: defaultdict[Kind, set[str]] = defaultdict(set)
     for root in found:
         if not root.name.startswith("HEAD at "):

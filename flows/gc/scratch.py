@@ -1,4 +1,4 @@
-"""What killed commands left below .genai, and what is laid out there of versions that are in production no more."""
+"""What killed commands left below .genai, and files of versions that are no longer in production."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from pathlib import Path
 from flows.registry.production import PLACE
 from flows.registry.read import read_registry
 
-# A command that is at work writes to its folder far more often.
+# An active command writes to its folder far more often.
 UNTOUCHED_S = 86400.0
 
 # Half-made outputs, and folders that a command makes for itself and deletes at its end. Not among them: checkpoints,
@@ -26,7 +26,7 @@ _LEFT_BY_KILLED = (
     f"{PLACE}/*/.genai/new/*",
     ".dvc/tmp/incoming",
 )
-# What is below .genai and no tree of the project's own with links into the cache.
+# Folders below .genai that do not contain links into the cache.
 _NO_LINKS = {"cache", "checkpoints", "follow", "logs", "prefect", "progress", "runs", "worktrees"}
 
 
@@ -41,7 +41,7 @@ class Scratch:
 
 
 def scratch_in(folder: Path) -> list[Scratch]:
-    """What may go in a checkout, each place once. Raises GitError."""
+    """What may be deleted in a checkout, each path once. Raises GitError."""
     standing = read_registry(folder).production()
     kept = standing.version if standing else None
     found = {path: path.relative_to(folder) for pattern in _LEFT_BY_KILLED for path in folder.glob(pattern)}
@@ -60,7 +60,7 @@ def left_by_runs(checkouts: Iterable[Path]) -> list[Scratch]:
 
 
 def links_below(folder: Path) -> Iterator[Path]:
-    """Where the links below a checkout's .genai lead to: production and others are laid out as links into the cache."""
+    """Targets of the links below a checkout's .genai: production and other versions are links into the cache."""
     own = folder / ".genai"
     for top in own.iterdir() if own.is_dir() else ():
         if top.name not in _NO_LINKS and not top.is_symlink():

@@ -1,17 +1,16 @@
-"""What was made of what, over the whole history of dvc.lock: by the hashes of contents, whatever the commit.
+"""What was made from what, over the whole history of dvc.lock, by the hashes of contents and not by commits.
 
-A run is one entry of dvc.lock. It hangs on another when something that it read has the content that the other wrote,
-so that a dvc.lock in which old and new stages are mixed misleads nobody.
+A run is one entry of dvc.lock. It depends on another run if it read content that the other wrote. A dvc.lock with old
+and new stages therefore makes no false claim.
 """
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.data.stores import Stores
+from flows.hashes import folder_hash
 from flows.lineage.proofs import Proofs, identity, read_commits
 from flows.locked import LOCK_FILE, SOURCE_FILES, Item, Lock, LockedStage, lock_here, locks_at
 from flows.runs.record import RUNS
@@ -30,10 +29,10 @@ class StageRun:
 
 
 class History:
-    """All runs that any commit, or the workspace's own dvc.lock, knows; the oldest first, the workspace's last."""
+    """All runs in the dvc.lock of any commit or of the workspace; oldest first, the workspace's last."""
 
     def __init__(self, workspace: Path, held: Stores) -> None:
-        """Reads git's history and, from DVC's cache or remote, lists of files. Raises GitError."""
+        """Read git's history, and folder listings from DVC's cache or remote. Raises GitError."""
         self.held = held
         paths = (LOCK_FILE, *SOURCE_FILES)
         locks = locks_at(workspace, list(read_commits(workspace, paths).all))
@@ -50,7 +49,7 @@ class History:
                 self._proofs.recorded(lock_here(workspace / RUNS / name), commit)
         self.sources: dict[Item, str | None] = dict.fromkeys(here.sources)
         newest_first = commits.all[::-1]
-        for is_own in (False, True):  # the last word has a person's oldest commit
+        for is_own in (False, True):  # the oldest commit on a branch or tag wins
             for commit in (commit for commit in newest_first if (commit in commits.own) == is_own):
                 self.sources.update(dict.fromkeys(locks[commit].sources, commit))
         known: dict[str, StageRun] = {}
@@ -69,7 +68,7 @@ class History:
             runs.sort(key=lambda run: not self.is_committed(run))
 
     def commit_of(self, run: StageRun) -> str | None:
-        """The commit that holds exactly what the run was made of; None where no commit does."""
+        """The commit with exactly the code, parameters and data of the run; None if there is none."""
         return self._proofs.commit_of(run.stage, run.lock)
 
     def is_committed(self, run: StageRun) -> bool:
@@ -112,7 +111,7 @@ class History:
         return [(item, run) for run in reversed(self.runs) for item in run.stage.outs if item.path == path]
 
     def read(self, folder: Item, name: str) -> bytes | None:
-        """A file of an output folder by its name; None when cache and remote do not have it."""
+        """A file of an output folder by its name; None if neither cache nor remote has it."""
         md5 = (self.held.files(folder.md5) or {}).get(name)
         return self.held.read(md5) if md5 else None
 
@@ -126,7 +125,7 @@ class History:
                 self._add(Item(path, md5), run)
 
     def _index_folders(self, lock: Lock, known: dict[str, StageRun], read: set[str]) -> None:
-        """Folders of outputs that are read as one, such as models/trained, by what lay there at this dvc.lock."""
+        """Index folders of outputs that a stage reads as one, such as models/trained, by content at this dvc.lock."""
         for folder in read:
             below = [
                 (item, known[identity(stage)])
@@ -147,8 +146,7 @@ class History:
                 return None
             prefix = out.path[len(folder) + 1 :]
             listing.update({f"{prefix}/{name}" if name else prefix: md5 for name, md5 in files.items()})
-        text = json.dumps([{"md5": listing[name], "relpath": name} for name in sorted(listing)], sort_keys=True)
-        return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir"
+        return folder_hash(listing)
 
     def _add(self, item: Item, run: StageRun) -> None:
         if run not in self._makers[item]:

@@ -1,4 +1,4 @@
-"""Batches drawn from production (flows/registry/sample_production.py): not in git; their provenance.json says more."""
+"""Batches generated from production (flows/registry/sample_production.py): not in git, described by provenance.json."""
 
 import json
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ class ProductionBatch:
 
     @property
     def commit(self) -> str:
-        """Of the version that drew it."""
+        """The commit of the version that generated it."""
         return str(self.says["production"]["commit"])
 
     def images(self) -> Any:
-        """The manifest, one row an image."""
+        """The manifest, one row per image."""
         import pandas as pd
 
         return pd.read_parquet(self.folder / "manifest.parquet")
 
     def facts(self) -> dict[str, Any]:
-        """As lineage shows them."""
+        """The facts that lineage shows."""
         return {
             "drawn_from": self.says["production"]["version"],
             "drawn_at": self.says["production"]["made_at"],
@@ -44,18 +44,18 @@ class ProductionBatch:
 
 
 def drawn_batches(workspace: Path) -> list[ProductionBatch]:
-    """Those below samples/production."""
+    """All batches below samples/production."""
     found = (drawn_batch(path.parent) for path in sorted((workspace / BATCHES).glob("*/provenance.json")))
     return [batch for batch in found if batch is not None]
 
 
 def batch_around(file: Path) -> ProductionBatch | None:
-    """The batch that an image or an archive lies in, wherever somebody has moved it."""
+    """The batch that contains an image or an archive, also if it was moved."""
     return next((batch for folder in list(file.resolve().parents)[:2] if (batch := drawn_batch(folder))), None)
 
 
 def drawn_batch(folder: Path) -> ProductionBatch | None:
-    """The batch in a folder; None: it is no batch, or none of production's."""
+    """The batch in a folder; None if there is no batch of production."""
     try:
         says = json.loads((folder / "provenance.json").read_text())
         is_drawn = says["production"]["commit"] and (folder / "manifest.parquet").is_file()

@@ -1,4 +1,4 @@
-"""A folder that somebody holds, a model's, a dataset's or a batch's: which version of an output it is."""
+"""Identify a given folder of a model, a dataset or a batch: which version of an output it is."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from flows.data.stores import Stores
 from flows.locked import Item
 
-# The file by which each kind is known: a model's has the hash of the weights, a dataset's the fingerprint.
+# The file that identifies each kind: a model's has the hash of the weights, a dataset's the fingerprint.
 _SAYS_WHAT = ("config.json", "dataset.json", "provenance.json")
 _MOST_NAMED = 4
 
@@ -27,7 +27,7 @@ class HeldFolder:
         return {file.relative_to(self.path).as_posix(): _md5(file) for file in sorted(found) if file.is_file()}
 
     def version(self, versions: Iterable[Item], held: Stores, place: str) -> Item | None:
-        """Of the versions that agree in the file that says what it is: one with the same files, one from `place`.
+        """Among the versions with the same identifying file, one with the same files, else one from `place`.
 
         versions: the newest first. place: the folder's path in the workspace.
         """
@@ -38,7 +38,7 @@ class HeldFolder:
         return max(like, key=lambda item: (held.files(item.md5) == self.files, item.path == place), default=None)
 
     def difference(self, version: Item, held: Stores) -> str | None:
-        """How the folder differs from the version that it was taken for; None: it is the same."""
+        """How the folder differs from the version that it was identified as; None if it does not."""
         there = held.files(version.md5) or {}
         said = [f"{name} differs" for name in self.files.keys() & there.keys() if self.files[name] != there[name]]
         said += [f"{name} is not in that version" for name in self.files.keys() - there.keys()]

@@ -1,4 +1,4 @@
-"""A generated image that somebody holds: a file, or a member of an archive, and the batch that lies around it."""
+"""A given generated image: a file or a member of an archive, and the batch around it."""
 
 import hashlib
 import tarfile
@@ -10,19 +10,19 @@ from genai_core import GenaiError
 
 
 class LineageError(GenaiError):
-    """The thing that was asked for cannot be found; the message says what was looked through."""
+    """The requested thing cannot be found; the message says what was searched."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """The sha256 of its file. around: the batch of production that it lies in, wherever that was moved to."""
+    """The sha256 of its file. around: the batch of production that contains it, also if that was moved."""
 
     sha256: str
     around: ProductionBatch | None
 
 
 def held_image(thing: str) -> Held | None:
-    """What `thing` names: FILE, or ARCHIVE:MEMBER; None: no such file. Raises LineageError for what cannot be read."""
+    """The image that `thing` names: FILE, or ARCHIVE:MEMBER; None if there is no such file. Raises LineageError."""
     path, (archive, _, member) = Path(thing), thing.rpartition(":")
     if path.is_file():
         return Held(hashlib.sha256(path.read_bytes()).hexdigest(), batch_around(path))

@@ -6,13 +6,13 @@ from typing import Any
 from flows.locked import Item
 
 BATCH = "samples/"
-# What a model or a batch consists of. What it was judged by (features, figures) is no part of it.
+# What a model or a batch consists of, without what it was measured with (features, figures).
 MATERIAL, JUDGES = ("data/", "models/", BATCH), ("data/reference", "models/extractor")
 
 
 @dataclass(frozen=True)
 class Node:
-    """A thing, what is known of it, and its neighbours: what it was made of, or looking forward, what became of it."""
+    """A thing, its facts, and its neighbours: what it was made from, or what was made from it."""
 
     kind: str  # image, batch, model, dataset or data
     name: str
@@ -32,5 +32,5 @@ def kind_of(item: Item) -> str:
 
 
 def is_material(path: str) -> bool:
-    """Whether models or batches are made of what stands there."""
+    """Whether models or batches are made from the output at this path."""
     return path.startswith(MATERIAL) and not path.startswith(JUDGES)

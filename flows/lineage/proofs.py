@@ -1,7 +1,7 @@
-"""Which commit holds what a stage's entry in dvc.lock was made of: its code, its parameters, its data sources.
+"""The commit whose code, parameters and data sources made a stage's entry in dvc.lock.
 
-A dvc.lock is no proof of the commit that it lies in. In the snapshot of a run it is what the workspace had before the
-run, and in a user's commit it may be older than the code beside it. So the contents are compared.
+A dvc.lock does not prove that its commit made the result. In a run's snapshot, it is what the workspace had before the
+run. In a user's commit, it may be older than the code. So this code compares the contents.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _STASH = "refs/stash"
 class Commits:
     """The commits that lineage looks through, the oldest first.
 
-    own: on a branch or tag, made by a person or a retraining. snapshots: the runs on a commit, the oldest first.
+    own: on a branch or tag, made by a user or a retraining. snapshots: the runs on a commit, the oldest first.
     """
 
     all: tuple[str, ...]
@@ -48,7 +48,7 @@ def read_commits(workspace: Path, paths: Iterable[str]) -> Commits:
 
 
 class Proofs:
-    """Compares entries with what commits hold; each file is read once."""
+    """Compares entries with the contents of commits; reads each file once."""
 
     def __init__(self, workspace: Path, commits: Commits, locks: Mapping[str, Lock]) -> None:
         self._workspace, self._commits, self._locks = workspace, commits, locks
@@ -63,15 +63,15 @@ class Proofs:
         self._committed = frozenset[str]().union(*(self._entries_of(locks[commit]) for commit in own))
 
     def recorded(self, lock: Lock, commit: str) -> None:
-        """Take in what a run has made of its snapshot."""
+        """Add the result of a run on its snapshot."""
         for entry in self._entries_of(lock):
             self._recorded[entry].add(commit)
 
     def commit_of(self, stage: LockedStage, lock: Lock) -> str | None:
-        """The commit that holds exactly the stage's code, parameters and data sources; None where no commit does.
+        """The commit with exactly the stage's code, parameters and data sources; None if there is none.
 
-        lock: one in which the entry stands. First come a person's commits: whose dvc.lock has the entry, then those
-        that a run worked on; then snapshots, the one first whose run made it.
+        lock: one that contains the entry. The order is: commits on a branch or tag whose dvc.lock has the entry, those
+        that a run worked on, the snapshot whose run made it, other snapshots.
         """
         entry = identity(stage)
         if entry not in self._found:
@@ -79,7 +79,7 @@ class Proofs:
         return self._found[entry]
 
     def is_committed(self, stage: LockedStage) -> bool:
-        """Whether a person's commit has the entry in its dvc.lock."""
+        """Whether the dvc.lock of a commit on a branch or tag has the entry."""
         return identity(stage) in self._committed
 
     def _searched(self, stage: LockedStage, lock: Lock, entry: str) -> str | None:
@@ -123,7 +123,7 @@ class Proofs:
         }
 
     def _md5(self, commit: str, path: str, found: str) -> str | None:
-        """As DVC calculates it, for a file or a folder."""
+        """DVC's hash of a file or a folder."""
         if not found:
             return None
         kind, name = found.split()

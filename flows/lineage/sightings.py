@@ -1,4 +1,4 @@
-"""Which models were trained on an image: for a removal request, over every dataset version that git's history knows."""
+"""Which models were trained on an image, over every dataset version in git's history: for a removal request."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ _INDEX_FILES = ("dataset.json", "manifest.parquet", "rejected.csv", "decoders.js
 
 @dataclass(frozen=True)
 class SeenIn:
-    """A version of the prepared dataset, and where the image stands in it; None when its data is gone.
+    """A version of the prepared dataset, and the image's entries in it; None if its data is missing.
 
     note: why the image may be in it although it was not found.
     """
@@ -37,7 +37,7 @@ class SeenIn:
 
 @dataclass(frozen=True)
 class Sightings:
-    """All dataset versions that were looked through, and the models and batches that came of those with the image."""
+    """All searched dataset versions, and the models and batches made from those with the image."""
 
     datasets: tuple[SeenIn, ...]
     models: tuple[Node, ...]
@@ -53,10 +53,10 @@ class Sightings:
 
 
 def sightings(workspace: Path, history: History, lineage: Lineage, image: str) -> Sightings:
-    """Look `image`, a file or a name below data/raw, up in every version of the prepared dataset.
+    """Look up `image`, a file or a name below data/raw, in every version of the prepared dataset.
 
-    Seen by training is what stands in the train split, also as the equal image that a duplicate was left out for.
-    Raises LineageError when there is no version, or the file is no image.
+    A training saw the train split. If the image was rejected as a duplicate, its equal in the train split counts.
+    Raises LineageError if there is no version, or the file is not an image.
     """
     versions = dict(history.outputs(PREPARED))
     if not versions:
@@ -80,7 +80,7 @@ def _collect(node: Node, found: dict[tuple[str, str], Node]) -> None:
 
 
 def _index(workspace: Path, history: History, item: Item, run: StageRun) -> Path | None:
-    """A folder with the small files of a dataset version; None when cache and remote do not have them."""
+    """A folder with the small files of a dataset version; None if neither cache nor remote has them."""
     folder = workspace / KEPT / item.md5.removesuffix(".dir")
     if (folder / "rule.json").is_file():
         return folder
@@ -95,7 +95,7 @@ def _index(workspace: Path, history: History, item: Item, run: StageRun) -> Path
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content or b"")
-    # Last: its presence says that the others are whole.
+    # Last: its presence means that the others are complete.
     (folder / "rule.json").write_text(json.dumps(run.stage.params["data"]))
     return folder
 
@@ -109,7 +109,7 @@ def _looked_up(workspace: Path, image: str, folders: list[Path]) -> list[dict[st
     command = ["tasks.saw", path, *map(str, folders)]
     status = run_module(command, folder=workspace, on_line=lines.append)
     if status != 0:
-        shutil.rmtree(workspace / KEPT, ignore_errors=True)  # whatever is wrong with it, the next time begins anew
+        shutil.rmtree(workspace / KEPT, ignore_errors=True)  # if anything is wrong with it, start again next time
         raise LineageError("\n".join(lines[-3:]) or f"tasks.saw ended with status {status}")
     return [json.loads(line) for line in lines]
 

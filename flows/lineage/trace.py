@@ -1,4 +1,4 @@
-"""The way from a generated image, a model or a dataset to all that it was made of, and on to all that became of it."""
+"""From a generated image, a model or a dataset to all that it was made from, and to all that was made from it."""
 
 import io
 import json
@@ -57,20 +57,20 @@ class Lineage:
         return self._by_hash(thing)
 
     def difference(self, found: Item | Node) -> str | None:
-        """How the folder that `find` was asked for last differs from what it took it for; None: not at all."""
+        """How the last folder given to `find` differs from its identified version; None if it does not."""
         folder = self._held_folder
         return folder.difference(found, self.history.held) if folder and isinstance(found, Item) else None
 
     def made_of(self, item: Item) -> Node:
-        """The output with all that it was made of."""
+        """The output with all that it was made from."""
         return self._node(item, self._sources)
 
     def became(self, item: Item) -> Node:
-        """The output with all that was made of it, as far as any commit knows."""
+        """The output with all that was made from it, according to all commits."""
         return self._node(item, self._products, self._draws)
 
     def parts(self, run: StageRun, item: Item) -> list[Item]:
-        """What the run made `item` of. A copied model was made of the model that was copied, not of those beside it."""
+        """What the run made `item` from. A copied model was made from its original, not from the other inputs."""
         read = [dep for dep in run.stage.deps if is_material(dep.path)]
         outs = [self._whole(dep, maker) for dep in read for maker in self.history.makers(dep)]
         outs += [source for dep in read if (source := self.history.source_of(dep))]
@@ -103,7 +103,7 @@ class Lineage:
         return Node(kind_of(item), item.path, self._facts(item), links + ends(item))
 
     def _draws(self, item: Item) -> tuple[Node, ...]:
-        """The batches that this version of the candidate drew while it was in production."""
+        """The batches that this version of the candidate generated while it was in production."""
         if item.path != MODEL:
             return ()
         batches = [batch for batch in drawn_batches(self._workspace) if self._drew(item, batch)]
@@ -114,7 +114,7 @@ class Lineage:
         return config is not None and config["sha256"][WEIGHTS] == batch.weights
 
     def _drawn_node(self, batch: ProductionBatch) -> Node:
-        """The batch with all that its model was made of; the model is found by its commit, else by its weights."""
+        """The batch with all that its model was made from; the model is found by its commit, else by its weights."""
         try:
             model = lock_at(self._workspace, batch.commit).output(MODEL)
         except GitError:
@@ -124,7 +124,7 @@ class Lineage:
         return Node("batch", self._named(batch.folder), facts, tuple(self.made_of(item) for item in models[:1]))
 
     def _named(self, folder: Path) -> str:
-        """From the workspace, where it lies there."""
+        """From the workspace, if it is there."""
         folder, root = folder.resolve(), self._workspace.resolve()
         return str(folder.relative_to(root)) if folder.is_relative_to(root) else str(folder)
 
@@ -172,7 +172,7 @@ class Lineage:
     def _row(
         self, wanted: Callable[[Any], Any], around: ProductionBatch | None = None
     ) -> "tuple[Item | ProductionBatch, Any] | None":
-        """The first batch with such an image, and its row: the one around it first, for it says most."""
+        """The first batch with such an image, and its row. The batch around the image comes first: it has the facts."""
         batches: list[Item | ProductionBatch] = [around] if around else []
         batches += [item for item, _ in self._batches()]
         batches += drawn_batches(self._workspace)
@@ -205,7 +205,7 @@ class Lineage:
         )
 
     def _folder(self, path: Path) -> Item | Node:
-        """The version of an output that lies in a folder, by the files that say what it is."""
+        """The version of an output in a folder, by the files that identify it."""
         if batch := drawn_batch(path):
             return self._drawn_node(batch)
         self._held_folder = HeldFolder(path)
@@ -233,13 +233,13 @@ class Lineage:
         return (self.history.held.files(item.md5) or {}).get(WEIGHTS) if item.path.startswith("models/") else None
 
     def _whole(self, item: Item, maker: StageRun) -> Item:
-        """The output that `item` lies in, or is, or has in it."""
+        """The output that contains `item`, equals it, or lies in it."""
         near = [out for out in maker.stage.outs if out.path == item.path or item.path.startswith(f"{out.path}/")]
         near += [out for out in maker.stage.outs if out.path.startswith(f"{item.path}/")]
         return near[0]
 
     def _described(self, commit: str) -> str:
-        """When and what: of a snapshot the run, for git's date of it is that of the commit below."""
+        """Date and subject; of a snapshot the run's, because git's date is that of its parent."""
         if commit not in self._descriptions:
             if run := self.history.snapshot_of(commit):
                 record = read_run(self._workspace / RUNS / run)

@@ -42,7 +42,7 @@ def backfill(workspace: Path, revisions: str, retrain: bool, out: Path, as_json:
     from flows.measuring.backfill_table import read_table, show
 
     state = flow(str(workspace), revisions, retrain=retrain, out=str(out), return_state=True)
-    show(workspace / out, click.echo)
+    show(workspace / out)
     error = None if state.is_completed() else f"{state.message}; run the command again to continue"
     if as_json:
         values = {"out": str(workspace / out), "versions": [asdict(row) for row in read_table(workspace / out)]}

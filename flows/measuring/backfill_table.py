@@ -4,12 +4,15 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import get_type_hints
 
+import click
+
 from flows.json_file import write_json
+from flows.table import print_table
 
 BACKFILLS = Path(".genai/backfill")
 TABLE = "quality.csv"
@@ -69,18 +72,24 @@ def read_table(out: Path) -> list[Row]:
         return [_row(values) for values in csv.DictReader(file)]
 
 
-def show(out: Path, say: Callable[[str], None]) -> None:
+def show(out: Path) -> None:
     """Print the table to a terminal."""
     rows = read_table(out)
     if not rows:
         return
-    say(f"{'data':<12}{'committed':<12}{'train':>9}{'test':>8}  {rows[0].metric:>14}  interval")
-    for row in rows:
-        say(
-            f"{row.data[:10]:<12}{row.committed[:10]:<12}{row.train_images:>9,}{row.test_images:>8,}"
-            f"  {row.value:>14.4g}  {row.low:.4g} to {row.high:.4g}"
+    cells = [
+        (
+            row.data[:10],
+            row.committed[:10],
+            f"{row.train_images:,}",
+            f"{row.test_images:,}",
+            f"{row.value:.4g}",
+            f"{row.low:.4g} to {row.high:.4g}",
         )
-    say(f"\nWritten: {out / 'quality.html'}, quality.png, {TABLE}")
+        for row in rows
+    ]
+    print_table(cells, ("data", "committed", "train", "test", rows[0].metric, "interval"), right={2, 3, 4})
+    click.echo(f"\nWritten: {out / 'quality.html'}, quality.png, {TABLE}")
 
 
 def _row(values: dict[str, str]) -> Row:

@@ -9,6 +9,7 @@ import click
 from flows.completion import completing, model_names
 from flows.json_output import json_option, print_json
 from flows.registry.cli import version_names
+from flows.table import print_table
 
 
 def comparable(workspace: Path) -> Iterable[str]:
@@ -39,17 +40,17 @@ def compare(workspace: Path, a: str, b: str, out: Path | None, as_json: bool) ->
     if as_json:
         print_json(found)
         return
-    click.echo("\n".join(table(found)))
+    head = ("", f"A: {found['a']['name']}", f"B: {found['b']['name']}", "B - A", "")
+    print_table(figure_rows(found), head)
     for note in found["notes"]:
         click.echo(f"note: {note}")
     click.echo(f"\n{found['verdict']['text']}")
     click.echo(f"Written: {place / 'comparison.json'}, {place / 'samples.png'}, {place / 'closest.png'}")
 
 
-def table(found: dict[str, Any]) -> list[str]:
-    """Return one line per figure: both values and the difference, with intervals, marked if it is more than noise."""
-    rows = [("", f"A: {found['a']['name']}", f"B: {found['b']['name']}", "B - A", "")]
-    rows += [
+def figure_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return one row per figure: both values and the difference, with intervals, marked if it is more than noise."""
+    rows: list[tuple[str, ...]] = [
         (
             name,
             _value(found["a"]["figures"], name),
@@ -63,8 +64,7 @@ def table(found: dict[str, Any]) -> list[str]:
         if isinstance(classes, dict) and name.startswith("coverage_"):
             own = found["a"]["figures"][name]
             rows += [(f"{name} {label}", f"{own[label]:.4g}", f"{classes[label]:.4g}", "", "") for label in classes]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return rows
 
 
 def _value(figures: dict[str, Any], name: str) -> str:

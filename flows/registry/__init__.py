@@ -1,1 +1,1 @@
-"""Which model is in production, in git's tags: read, written, moved."""
+"""The model registry in git tags: read it, write it, move production."""

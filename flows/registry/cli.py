@@ -1,6 +1,6 @@
 """The registry's commands: promote, rollback, history, registry show, registry at."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime, time
 from pathlib import Path
@@ -10,6 +10,7 @@ import click
 
 from flows.completion import completing
 from flows.json_output import json_option, print_json
+from flows.table import print_table
 
 if TYPE_CHECKING:
     from flows.registry.promotion import Moved
@@ -80,7 +81,7 @@ def history(workspace: Path, as_json: bool, local: bool) -> None:
     rows = [
         (_when(move.at), move.version, "withdrawn" if move.ended else move.action, move.by, move.why) for move in moves
     ]
-    _table(("since", "version", "action", "by", "reason"), rows)
+    print_table(rows, ("since", "version", "action", "by", "reason"))
 
 
 @click.group()
@@ -120,7 +121,8 @@ def show(workspace: Path, as_json: bool, local: bool) -> None:
                 version.why,
             )
         )
-    _table(("version", "", "registered", "commit", "family", "metric", "dataset", "reason"), rows)
+    head = ("version", "", "registered", "commit", "family", "metric", "dataset", "reason")
+    print_table(rows, head)
 
 
 @registry.command("at")
@@ -203,9 +205,3 @@ def _version_values(version: "Version") -> dict[str, Any]:
     facts = vars(version.facts) if version.facts else None
     values = {name: getattr(version, name) for name in ("name", "commit", "by", "why", "withdrawn")}
     return {**values, "at": version.at.isoformat(), "facts": facts}
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    for row in (head, *rows):
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())

@@ -1,7 +1,7 @@
-"""Retrainings that moved production and were killed before their branch was merged: by a note in their checkout.
+"""Retrainings that moved production and were killed before their branch was merged, by a note in their checkout.
 
-Between the tags and the merge a batch is drawn, which may take hours. The note is written before the tags, so it counts
-only where these are there.
+Between the tags and the merge, the retraining generates a batch, which may take hours. It writes the note before the
+tags, so the note counts only if the tags exist.
 """
 
 import json
@@ -18,10 +18,10 @@ _NOTE = Path(".genai/delivery.json")  # in the retraining's checkout
 
 @dataclass(frozen=True)
 class Delivery:
-    """What there is to write down and to merge once a candidate is in production."""
+    """What to record and merge once a candidate is in production."""
 
     commit: str  # that is promoted
-    into: str  # the branch that people work on
+    into: str  # the user's branch
     device_hours: float
     reasons: tuple[str, ...]  # of the decision to retrain
     rules: tuple[dict[str, str], ...]  # of the gate, a row each
@@ -45,12 +45,12 @@ class Unfinished:
 
 
 def write_delivery(folder: Path, delivery: Delivery) -> None:
-    """Note, in the retraining's checkout, what is to be done after the promotion."""
+    """Write a note in the retraining's checkout: what to do after the promotion."""
     write_json(folder / _NOTE, asdict(delivery))
 
 
 def unfinished(workspace: Path) -> list[Unfinished]:
-    """The promotions of this checkout that nobody finished; also the one that a retraining is just finishing.
+    """The unfinished promotions of this checkout, including one that a retraining is finishing now.
 
     Raises GitError.
     """

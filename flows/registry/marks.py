@@ -1,7 +1,7 @@
-"""What was laid out as links or fetched, and whether it still is what it was: by a mark beside the folder.
+"""Detect whether a laid-out folder is unchanged, by a mark file beside it.
 
-The links lead into DVC's cache, whose objects may be freed or damaged, and a person may change what was fetched. A file
-is known again as git's index knows one, by inode, size and time of writing, of the object that a link leads to.
+Its links lead into DVC's cache, whose objects may be freed or damaged, and a user may change fetched files. Like git's
+index, the mark has inode, size and modification time of each file, or of the object that a link leads to.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def is_as_marked(path: Path, md5: str) -> bool:
-    """Whether the folder at `path` holds the version `md5` as it was when it was marked, every file of it."""
+    """Whether the folder at `path` has every file of the version `md5` as it was when it was marked."""
     try:
         mark = json.loads(_mark_of(path).read_text())
         return bool(mark["md5"] == md5 and mark["files"] == _stamps(path, mark["files"]))
@@ -20,7 +20,7 @@ def is_as_marked(path: Path, md5: str) -> bool:
 
 
 def mark(path: Path, md5: str, names: Iterable[str]) -> None:
-    """Note that `path` holds that version, with these files. Raises OSError."""
+    """Record that `path` has that version, with these files. Raises OSError."""
     place = _mark_of(path)
     new = place.with_name(f"{place.name}.new")
     new.write_text(json.dumps({"md5": md5, "files": _stamps(path, names)}))

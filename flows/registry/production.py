@@ -1,4 +1,4 @@
-"""The model in production, laid out from DVC's cache or remote; drawing from it, and measuring what it draws."""
+"""Lay out the model in production from DVC's cache or remote, generate images with it, and measure them."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from genai_core import GenaiError
 from genai_core.config import PARAMS_FILE, load_config
 
 PLACE = Path(".genai/production")
-BATCHES = Path("samples/production")  # what was drawn from it, a folder VERSION-SEED each
+BATCHES = Path("samples/production")  # generated with it; one folder VERSION-SEED per batch
 EXTRACTOR, DATASET = "models/extractor", "data/prepared"
 
 OnLine = Callable[[str], None]
@@ -41,7 +41,7 @@ class Production:
 
 @dataclass(frozen=True)
 class Distance:
-    """A Frechet distance with its interval, of which metric."""
+    """A Frechet distance with its interval, and the name of the metric."""
 
     metric: str
     value: float
@@ -73,14 +73,14 @@ def lay_out_production(workspace: Path, outputs: Iterable[str] = (MODEL,)) -> Pr
 
 
 def take_parameters(folder: Path, checkout: Path) -> None:
-    """The parameters of a checkout for what is laid out in a folder."""
+    """Copy a checkout's parameters for the files laid out in a folder."""
     new = folder / ".params.new"
     shutil.copy(checkout / PARAMS_FILE, new)
     os.replace(new, folder / PARAMS_FILE)
 
 
 def draw(code: Path, folder: Path, out: str, images: int, seed: int, on_line: OnLine) -> Path:
-    """Draw images from the candidate below `folder` to `out` there. code: the checkout whose tasks do it."""
+    """Generate images with the candidate below `folder` into `out` there. code: the checkout whose task does it."""
     run_task_in(code, folder, ["tasks.draw", out, f"--images={images}", f"--seed={seed}"], on_line)
     return folder / out
 
@@ -88,7 +88,7 @@ def draw(code: Path, folder: Path, out: str, images: int, seed: int, on_line: On
 def distance(code: Path, folder: Path, images: Path, dataset: Path, on_line: OnLine) -> Distance:
     """The distance of images from a dataset's test split, in the features of the extractor below `folder`.
 
-    The interval is the chance of which images were drawn: for different images against one test split.
+    The interval covers the choice of the images: it is for other images and the same test split.
     """
     return _score(code, folder, images, [str(images), f"--against={dataset.resolve()}", "--split=test"], on_line)
 
@@ -96,10 +96,10 @@ def distance(code: Path, folder: Path, images: Path, dataset: Path, on_line: OnL
 def distance_of_tests(
     code: Path, folder: Path, images: Path, dataset: Path, test_images: int, on_line: OnLine
 ) -> Distance:
-    """The same distance read from the other side: for the same images against different test splits.
+    """The distance of the same images from different test splits.
 
-    The interval is the chance of which test images there are. A distance of fewer images is larger by bias, so test
-    splits compare only by as many of each: `test_images`, taken by chance.
+    The interval covers the choice of the test images. With fewer images, the distance has a larger bias. To compare
+    test splits, take the same number from each at random: `test_images`.
     """
     arguments = [str(dataset.resolve()), "--images-split=test", f"--at-most={test_images}", f"--against={images}"]
     return _score(code, folder, images, arguments, on_line)
@@ -111,9 +111,9 @@ def count_tests(dataset: Path) -> int:
 
 
 def lay_out(stores: Stores, md5: str, path: Path, what: str) -> None:
-    """Put an output by its hash at `path`, as links into the cache, every file of it hashed. Raises ProductionError.
+    """Lay out an output by its hash at `path`, as links into the cache; hash every file. Raises ProductionError.
 
-    What lies there is kept as long as all its files are what they were.
+    An existing folder is kept if none of its files changed.
     """
     if is_as_marked(path, md5):
         return
@@ -137,7 +137,7 @@ def lay_out(stores: Stores, md5: str, path: Path, what: str) -> None:
 
 
 def run_task_in(code: Path, folder: Path, command: list[str], on_line: OnLine) -> None:
-    """A task of the checkout `code` in another folder. Raises ProductionError with its last lines."""
+    """Run a task of the checkout `code` in another folder. Raises ProductionError with its last lines."""
     said: list[str] = []
 
     def take(line: str) -> None:

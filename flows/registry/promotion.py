@@ -25,10 +25,10 @@ from flows.registry.read import (
 )
 from flows.registry.write import NewTag, add_tags, newer_tags
 
-# Sends all that the workspace's HEAD names to the DVC remote and verifies it there; raises what says why it could not.
+# Sends all that the workspace's HEAD names to the DVC remote and verifies it there; raises an error that says why not.
 PushData = Callable[[Path], object]
 
-# What a version is made of: a change there that is not committed would not be in what the tag names.
+# The files of a version. The commit that a tag names lacks uncommitted changes.
 _PARTS = ("dvc.lock", "dvc.yaml", "params.yaml", "data", "models", "genai_core", "tasks", "metrics")
 MOST_SHOWN = 5
 
@@ -110,10 +110,10 @@ def promote(
 
 
 def rollback(workspace: Path, *, to: str | None = None, why: str = "", by: str = "") -> Moved:
-    """Make an earlier version the production model again: `to`, or what was there before the present one.
+    """Make an earlier version the production model again: `to`, or the one before the present one.
 
-    Nothing is trained or pushed; the version's data has to be whole in the cache or at the DVC remote.
-    Raises RegistryError or GitError; production is then as it was.
+    Trains and pushes nothing. The version's data must be complete in the cache or at the DVC remote.
+    Raises RegistryError or GitError; production is unchanged then.
     """
     git_remote = remote_of(workspace)
     if git_remote:
@@ -138,7 +138,7 @@ def rollback(workspace: Path, *, to: str | None = None, why: str = "", by: str =
 
 
 def _committed(workspace: Path, commit: str) -> Lock:
-    """HEAD's dvc.lock, when the workspace has nothing that differs from it and it says what made the model."""
+    """HEAD's dvc.lock. Raises if the workspace differs from it, or if it does not say what made the model."""
     changed = changed_files(workspace, *_PARTS)
     if changed:
         raise RegistryError(
@@ -183,7 +183,7 @@ def _facts_of(held: Stores, lock: Lock) -> ModelFacts:
 
 
 def _name_for(registry: Registry, commit: str, facts: ModelFacts, wanted: str | None) -> str:
-    """The version's name. Raises RegistryError when there is nothing to promote, or the name is taken."""
+    """The version's name. Raises RegistryError if there is nothing to promote, or the name is already in use."""
     standing, own = registry.production(), registry.of_commit(commit)
     if standing is not None:
         there = next((version for version in registry.versions if version.commit == standing.commit), None)

@@ -1,8 +1,8 @@
-"""The model registry: tags of git in the form that GTO and `dvc artifacts get --stage prod` read.
+"""The model registry: git tags in the form that GTO and `dvc artifacts get --stage prod` read.
 
-candidate@v0.0.2 says that a commit's models/candidate is version v0.0.2; candidate#prod#3, the third move, that
-production is the version of that commit. Tags are only ever added, so they are the history too. Read by git alone:
-importing gto costs a second.
+The tag candidate@v0.0.2 says that a commit's models/candidate is version v0.0.2. The tag candidate#prod#3 is the third
+move: production is now the version of that commit. Tags are never deleted, so they are the history too. This code uses
+git only, because importing gto takes a second.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Literal
 from flows.git import git
 from genai_core import GenaiError
 
-# The name in dvc.yaml's `artifacts:`, what it names, and the stage of production.
+# The name in dvc.yaml's `artifacts:`, its path, and the name of the production stage.
 ARTIFACT, MODEL, STAGE = "candidate", "models/candidate", "prod"
 
 VERSION_PATTERN = re.compile(r"v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
@@ -29,12 +29,12 @@ _FORMAT = "%00".join(
 
 
 class RegistryError(GenaiError):
-    """The registry cannot do what was asked for; the message says why, what to do, and how production stands."""
+    """The registry cannot do what was asked for; the message says why, what to do, and what is in production."""
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a version's tag says of its model, so that it can be read without the data."""
+    """Facts about a version's model that its tag has, so that they can be read without the data."""
 
     model: str  # DVC's hash of models/candidate
     weights: str  # sha256 of its model.safetensors
@@ -48,7 +48,7 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Version:
-    """A registered model. `facts` is None where the tag was made by another tool."""
+    """A registered model. `facts` is None if another tool made the tag."""
 
     name: str
     commit: str
@@ -61,7 +61,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Move:
-    """Production became another version; `ended` when the tag says that the version is no longer there."""
+    """A change of the version in production. `ended`: the tag withdraws the version."""
 
     number: int
     version: str
@@ -75,7 +75,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Registry:
-    """All versions, the oldest first, and all moves of production in their order."""
+    """All versions, oldest first, and all moves of production in order."""
 
     versions: tuple[Version, ...]
     moves: tuple[Move, ...]
@@ -83,7 +83,7 @@ class Registry:
     newest_at: datetime | None
 
     def production(self, at: datetime | None = None) -> Move | None:
-        """The move that made production what it is, or was at a time; None when nothing was in production."""
+        """The move to the version in production, now or at a time; None if nothing was in production."""
         standing: dict[str, Move] = {}
         for move in self.moves:
             if at is not None and move.at > at:
@@ -94,7 +94,7 @@ class Registry:
         return list(standing.values())[-1] if standing else None
 
     def version(self, name: str) -> Version:
-        """Raises RegistryError that lists the versions there are."""
+        """Raises RegistryError, which lists the existing versions."""
         found = next((version for version in self.versions if version.name == name), None)
         if found is None:
             known = ", ".join(version.name for version in self.versions) or "none"
@@ -105,7 +105,7 @@ class Registry:
         return next((version for version in self.versions if version.commit == commit), None)
 
     def before(self) -> str | None:
-        """The version that a rollback goes to: what was in production before the present one was promoted."""
+        """The version that a rollback goes to: the one in production before the present one was promoted."""
         trail: list[str] = []
         for move in self.moves:
             if move.ended:
@@ -118,7 +118,7 @@ class Registry:
         return next((name for name in reversed(trail[:-1]) if name not in {*withdrawn, trail[-1]}), None)
 
     def next_version(self) -> str:
-        """The last version with its patch number raised; v0.0.1 is the first."""
+        """The last version with the next patch number; v0.0.1 if there is none."""
         plain = (VERSION_PATTERN.fullmatch(version.name) for version in self.versions)
         numbers = [(int(match[1]), int(match[2]), int(match[3])) for match in plain if match]
         major, minor, patch = max(numbers, default=(0, 0, 0))
@@ -131,7 +131,7 @@ class Registry:
 
 
 def read_registry(workspace: Path) -> Registry:
-    """What this clone's tags say. Raises GitError."""
+    """Read the registry from this clone's tags. Raises GitError."""
     versions: dict[str, Version] = {}
     withdrawn: set[str] = set()
     moves: list[Move] = []
@@ -142,7 +142,7 @@ def read_registry(workspace: Path) -> Registry:
             continue
         name, sha, commit, by, seconds, message = record.split("\0", 5)
         match = TAG_PATTERN.fullmatch(name)
-        if match is None or not commit:  # GTO leaves lightweight tags out, too
+        if match is None or not commit:  # GTO skips lightweight tags too
             continue
         at = datetime.fromtimestamp(int(seconds), UTC)
         tags[name], newest = sha, max(at, newest or at)
@@ -172,13 +172,13 @@ def read_registry(workspace: Path) -> Registry:
 
 
 def tag_message(title: str, fields: dict[str, str]) -> str:
-    """A title for people, then lines that `read_fields` reads. What came in as a text of many lines becomes one."""
+    """Return a tag's message: a title, then lines for `read_fields`. Line breaks in a value become blanks."""
     lines = [f"{name}: {' '.join(value.split())}" for name, value in fields.items() if value.strip()]
     return "\n".join([" ".join(title.split()), "", *lines]) + "\n"
 
 
 def read_fields(message: str) -> dict[str, str]:
-    """The fields of a tag's message; the first of a name counts."""
+    """The fields of a tag's message; the first one of a name counts."""
     fields: dict[str, str] = {}
     for line in message.partition("\n\n")[2].split("\n"):
         name, colon, value = line.partition(": ")
@@ -207,7 +207,7 @@ def _facts(fields: dict[str, str]) -> ModelFacts | None:
     try:
         figures = {str(name): float(value) for name, value in json.loads(fields.get("Figures", "{}")).items()}
     except (ValueError, AttributeError, TypeError):
-        figures = {}  # somebody else's tag, with a line of that name
+        figures = {}  # another tool's tag, with a line of that name
     return ModelFacts(
         model=fields.get("Model", ""),
         weights=fields["Weights"],

@@ -1,4 +1,4 @@
-"""The flow `sample-production`: a batch of images from the model in production, so that each leads back to it."""
+"""The flow `sample-production`: a batch of images from the model in production, each traceable to it."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from flows.registry.production import BATCHES, Production, draw, lay_out_product
 from flows.runs.code import snapshot_of_code
 from genai_core.config import PARAMS_FILE, load_config
 
-DRAWN = "samples"  # below production's folder: batches on their way
+DRAWN = "samples"  # below production's folder: unfinished batches
 
 
 @flow(name="sample-production", flow_run_name="generate from production", persist_result=False)
@@ -28,26 +28,26 @@ def sample_production(
     total_images: Annotated[int | None, Field(ge=1)] = None,
     seed: Annotated[int | None, Field(ge=0)] = None,
 ) -> State[None]:
-    """Draw images from production's model into samples/production/VERSION-SEED, with manifest and provenance.
+    """Generate images with production's model into samples/production/VERSION-SEED, with manifest and provenance.
 
-    By default the seeds go on where this version's last batch ended. Raises ProductionError.
+    By default, the seeds continue after this version's last batch. Raises ProductionError.
 
     Args:
         workspace: The checkout, relative to where the worker runs.
-        total_images: How many; by default generate.total_images of params.yaml.
-        seed: Of the first image; by default none is drawn a second time.
+        total_images: Number of images; by default generate.total_images of params.yaml.
+        seed: Seed of the first image; by default, no seed is used twice.
     """
     root, logger = Path(workspace).resolve(), get_run_logger()
     config = load_config(root / PARAMS_FILE).generate
     production = lay_out_production(root)
     images = total_images or config.total_images
-    with FileLock(production.folder / ".drawing"):  # two at once would choose the same seeds
+    with FileLock(production.folder / ".drawing"):  # two runs at the same time would choose the same seeds
         first = seed if seed is not None else next_seed(root / BATCHES, production.version, config.seed)
         name = f"{production.version}-{first}"
         if (root / BATCHES / name).exists():
             return Completed(message=f"{BATCHES / name} is there already: the same seed gives the same images")
-        shutil.rmtree(production.folder / DRAWN, ignore_errors=True)  # what a killed run drew, and did not hand over
-        # A place of its own: the process that a killed run had started may take some seconds to end.
+        shutil.rmtree(production.folder / DRAWN, ignore_errors=True)  # the unfinished batch of a killed run
+        # Its own folder: the process that a killed run started may take some seconds to end.
         with snapshot_of_code(root) as code:
             take_parameters(production.folder, code.folder)
             out = f"{DRAWN}/{name}.{os.getpid()}"
@@ -60,7 +60,7 @@ def sample_production(
 
 
 def next_seed(batches: Path, version: str, start: int) -> int:
-    """The seed after the last image that a version has drawn; `start` for its first."""
+    """The seed after the last image that a version generated; `start` for its first batch."""
     ends = [start]
     for path in batches.glob(f"{version}-*/provenance.json"):
         values = json.loads(path.read_text())
@@ -69,7 +69,7 @@ def next_seed(batches: Path, version: str, start: int) -> int:
 
 
 def sign(batch: Path, production: Production, code: str) -> None:
-    """What the task that drew cannot know into provenance.json: the version, its commit, and that of the code it is."""
+    """Add to provenance.json what the task cannot know: the version, its commit, and the code's commit."""
     path = batch / "provenance.json"
     values = json.loads(path.read_text())
     made = datetime.now(UTC).isoformat(timespec="seconds")

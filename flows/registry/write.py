@@ -1,4 +1,4 @@
-"""Writing to the registry: tags added all at once or none, shared through the git remote where there is one."""
+"""Write to the registry: add all tags or none, and share them through the git remote if there is one."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from flows.registry.read import TAG_PATTERN, TAG_REFS, Registry, RegistryError, 
 
 @dataclass(frozen=True)
 class NewTag:
-    """A tag that is to be added."""
+    """A tag to add."""
 
     name: str
     commit: str
@@ -19,7 +19,7 @@ class NewTag:
 
 
 def newer_tags(workspace: Path, remote: str) -> None:
-    """Take over the tags that the git remote has and this clone has not. Raises GitError, RegistryError on conflict."""
+    """Fetch the git remote's tags that this clone lacks. Raises GitError, RegistryError on conflict."""
     theirs = tags_at(workspace, remote)
     ours = read_registry(workspace).tags
     other = sorted(name for name in theirs.keys() & ours.keys() if theirs[name] != ours[name])
@@ -35,7 +35,7 @@ def newer_tags(workspace: Path, remote: str) -> None:
 
 def tags_at(workspace: Path, remote: str) -> dict[str, str]:
     """The registry's tags at a git remote: name -> hash of the tag. Raises GitError."""
-    # Not splitlines(): a reference's name may hold U+2028 or U+0085, which are no end of a line here.
+    # Not splitlines(): a reference's name may contain U+2028 or U+0085, which do not end a line here.
     lines = git(workspace, "ls-remote", "--quiet", "--tags", "--refs", remote, *TAG_REFS).split("\n")
     pairs = [line.split("\t", 1) for line in lines if line]
     found = {name.removeprefix("refs/tags/"): sha for sha, name in pairs}
@@ -43,12 +43,12 @@ def tags_at(workspace: Path, remote: str) -> dict[str, str]:
 
 
 def add_tags(workspace: Path, registry: Registry, new: Iterable[NewTag], remote: str | None) -> None:
-    """Add tags all at once or none: at the git remote first, where there is one, then here.
+    """Add all tags or none: first at the git remote if there is one, then here.
 
-    The remote decides: of two clones that move production at the same time one is refused. A process killed in between
-    leaves this clone behind the remote, and the next command takes the tags over. Raises GitError, RegistryError.
+    The remote decides: if two clones move production at the same time, one is refused. A kill in between leaves this
+    clone behind the remote, and the next command fetches the tags. Raises GitError, RegistryError.
     """
-    # DVC and GTO take the tag with the latest time, in whole seconds, for the one that counts.
+    # For DVC and GTO, the tag with the latest time counts, in whole seconds.
     seconds = int(datetime.now(UTC).timestamp())
     if registry.newest_at is not None:
         seconds = max(seconds, int(registry.newest_at.timestamp()) + 1)

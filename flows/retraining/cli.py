@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from flows.json_output import json_option, print_json
+from flows.table import print_table
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -97,7 +98,8 @@ def _decided_without_server(workspace: Path, plan_only: bool) -> "Decision | Non
     if decision.action != "skip" and not plan_only:
         return None
     notes = (*situation.notes, *gaps, *(f"{entry.sentence}; `genai retrain` finishes it" for entry in left))
-    for line in decision_lines(decision, fact_rows(situation, facts), notes):
+    print_table([(row["what"], row["is"]) for row in fact_rows(situation, facts)])
+    for line in decision_lines(decision, notes):
         click.echo(line)
     return decision
 

@@ -15,11 +15,9 @@ def decision_page(decision: Decision, rows: list[dict[str, str]], notes: tuple[s
     return "\n".join([*lines, "", *_items(notes)] if notes else lines)
 
 
-def decision_lines(decision: Decision, rows: list[dict[str, str]], notes: tuple[str, ...]) -> list[str]:
-    """Return lines for a terminal: the facts, the decision, its reasons."""
-    width = max((len(row["what"]) for row in rows), default=0)
-    lines = [f"{row['what']:<{width}}  {row['is']}" for row in rows]
-    lines += [*(f"note: {note}" for note in notes), "", f"{_TITLES[decision.action].lower()}:"]
+def decision_lines(decision: Decision, notes: tuple[str, ...]) -> list[str]:
+    """Return lines for a terminal: the notes, the decision, its reasons."""
+    lines = [*(f"note: {note}" for note in notes), "", f"{_TITLES[decision.action].lower()}:"]
     return lines + [f"  {reason}" for reason in decision.reasons]
 
 

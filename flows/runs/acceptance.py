@@ -1,7 +1,7 @@
-"""What a run made, brought into the workspace, where its own inputs are still the run's and nothing would be lost.
+"""Bring a run's results into the workspace if their inputs there are still those of the run and nothing would be lost.
 
-The workspace is written here and nowhere else while stages run. What is left out stays in DVC's cache and run-cache, so
-that `genai run` restores it when the inputs come back.
+While stages run, no other code writes the workspace. Other results stay in DVC's cache and run-cache. `genai run`
+restores them once the inputs are the same again.
 """
 
 import os
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 MOST_NAMED = 3
-PATIENCE_S = 120.0  # who adds data for longer than that finds them in the cache, by the next `genai run`
+PATIENCE_S = 120.0  # if data is being added for longer, the next `genai run` restores the results
 
-# The hash of what lay at an output's path when the run was planned, by path; None: nothing.
+# The hash at each output's path when the run was planned; None: nothing was there.
 Before = Mapping[str, str | None]
 
 
@@ -37,10 +37,10 @@ class Verdict:
 
 
 def accept(workspace: Path, place: Path, results: Iterable[tuple[Result, Before]]) -> list[Verdict]:
-    """Bring results into the workspace, each or not, in the order given: a stage after those that it depends on.
+    """Accept or leave each result, in the given order: a stage after those that it depends on.
 
-    place: the checkout in which they were made, for what DVC does not cache. Raises nothing that a user could mend:
-    a workspace that cannot be read, in the middle of an edit, or written, gets nothing.
+    place: the checkout in which they were made, for outputs that DVC does not cache. Raises nothing that a user could
+    fix: nothing is accepted if the workspace cannot be read, as in the middle of an edit, or written.
     """
     from dvc.exceptions import DvcException
 
@@ -80,8 +80,8 @@ def _accept(repo: "Repo", stages: Mapping[str, "Stage"], place: Path, result: Re
     for out in stage.outs:
         if out.use_cache:
             out.checkout(force=True)
-            # After it is there: a folder that is not there yet is none that a pattern such as /reports/ means, and DVC
-            # would add another to the user's .gitignore.
+            # Only now: a pattern such as /reports/ does not match a folder that does not exist yet, and DVC would add
+            # another line to the user's .gitignore.
             out.ignore()
         else:
             _copy(place / path_of(out), Path(out.fs_path))
@@ -90,7 +90,7 @@ def _accept(repo: "Repo", stages: Mapping[str, "Stage"], place: Path, result: Re
 
 
 def _other_inputs(stage: "Stage", result: Result) -> str | None:
-    """How the workspace's inputs of the stage differ from those of the result."""
+    """How the stage's inputs in the workspace differ from those of the result."""
     from dvc.exceptions import DvcException
     from dvc.stage.serialize import to_single_stage_lockfile
 
@@ -108,7 +108,7 @@ def _other_inputs(stage: "Stage", result: Result) -> str | None:
 
 
 def _other_outputs(stage: "Stage", result: Result, before: Before, recorded: Before) -> str | None:
-    """What lies at the outputs' paths, put there by somebody since the run began: it is not ours to overwrite."""
+    """Files at the outputs' paths that a user put there since the run began: they must not be overwritten."""
     made = {out["path"]: out.get("md5") for out in result.entry.get("outs", [])}
     for out in stage.outs:
         path = path_of(out)
@@ -119,7 +119,7 @@ def _other_outputs(stage: "Stage", result: Result, before: Before, recorded: Bef
 
 
 def _copy(source: Path, target: Path) -> None:
-    """A small file or folder that git keeps, whole or not at all. What is half copied lies in the run's checkout."""
+    """Copy a small file or folder that git keeps, completely or not at all, by way of the run's checkout."""
     target.parent.mkdir(parents=True, exist_ok=True)
     new = source.with_name(f".{source.name}.new")
     if source.is_dir():
@@ -132,7 +132,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _write_entry(repo: "Repo", stage: "Stage", place: Path) -> None:
-    """dvc.lock, whole or not at all: DVC truncates it and writes it anew, and a kill in between would leave nothing."""
+    """Write dvc.lock completely or not at all: DVC truncates the file first, and a kill then leaves it empty."""
     from dvc.dvcfile import Lockfile
 
     path = Path(stage.path).with_suffix(".lock")

@@ -36,7 +36,7 @@ class Begun:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Lines for people: what the run works on, which outputs it replaces, which files the snapshot lacks."""
+        """Lines for the user: what the run works on, which outputs it replaces, which files the snapshot lacks."""
         snapshot = self.decided.snapshot
         if self.started is None or snapshot is None:
             return ()

@@ -1,6 +1,6 @@
-"""Checkouts of the workspace's repository: git worktrees that share DVC's cache, settings and what training remembers.
+"""Checkouts of the workspace's repository: git worktrees that share DVC's cache, its settings and checkpoints.
 
-Stages work there, never in somebody's working tree. A run works in a detached one of its own; a retraining in one on a
+Stages work there, never in a user's working tree. A run has its own detached checkout. A retraining has one on a
 branch, where its results are committed.
 """
 
@@ -19,11 +19,11 @@ from flows.locked import RAW_FILE
 WORKTREES = Path(".genai/worktrees")
 # What a run makes or sets, and git holds: the rest is DVC's.
 RESULTS = ("dvc.lock", "data", "metrics", "models", "params.yaml")
-# Caches and checkpoints are named after all that shapes them, so that runs of other contents may share the folders.
+# The names of caches and checkpoints contain all that affects them, so runs with other contents can share the folders.
 SHARED = ("cache", "checkpoints", "follow")
-# Linked, not copied, unless the user's `cache.type` says otherwise: nobody edits files there.
+# Links, unless the user's `cache.type` says otherwise: no user edits files there.
 _LINKS = ["reflink", "hardlink", "symlink", "copy"]
-_HOME = Path(".genai/home")  # written last: whose checkout it is, and that it is whole
+_HOME = Path(".genai/home")  # written last: whose checkout it is; the checkout is complete then
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,63}){0,3}")
 # A hook of the user's (`dvc install` sets some) would check data out there, or fail.
 _NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
@@ -31,7 +31,7 @@ _NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
 @dataclass(frozen=True)
 class Worktree:
-    """A checkout on a branch that nobody else has checked out. resumed: an earlier run had left it."""
+    """A checkout on a branch that is not checked out elsewhere. resumed: an earlier run left it."""
 
     folder: Path
     branch: str
@@ -39,23 +39,23 @@ class Worktree:
 
 
 def home_of(folder: Path) -> Path | None:
-    """The workspace that a checkout was made for; None for a checkout of the user's own."""
+    """The workspace that a checkout was made for; None for a user's own checkout."""
     path = folder / _HOME
     return Path(path.read_text()) if path.is_file() else None
 
 
 def branch_name(day: date, version: str) -> str:
-    """retrain/<date>-<version>. Raises ValueError for a version that no branch can be named by."""
+    """Return retrain/<date>-<version>. Raises ValueError for a version that a branch name cannot contain."""
     if not _VERSION.fullmatch(version) or version.endswith(".lock"):
         raise ValueError(f"version {version!r}: expected letters, digits, '_', '-' and up to three dots between them")
     return f"retrain/{day.isoformat()}-{version}"
 
 
 def open_worktree(workspace: Path, commit: str, branch: str) -> Worktree:
-    """The worktree of `branch`: as it was left, else new at `commit`, or at the branch's end when it has one.
+    """The worktree of `branch`: the existing one, else a new one at the branch's end, or at `commit` for a new branch.
 
-    Raises GitError, also when the branch is checked out elsewhere, does not come of `commit`, or somebody is in the
-    middle of a rebase there.
+    Raises GitError, also if the branch is checked out elsewhere, does not descend from `commit`, or is being rebased
+    there.
     """
     start = commit_of(workspace, commit)
     folder = workspace / WORKTREES / branch.replace("/", "-")
@@ -76,7 +76,7 @@ def open_worktree(workspace: Path, commit: str, branch: str) -> Worktree:
 
 
 def open_detached(workspace: Path, commit: str, folder: Path) -> Path:
-    """A checkout of `commit` in `folder`, on no branch: as it was left, else new; returns the workspace in it.
+    """A detached checkout of `commit` in `folder`: the existing one, else a new one. Returns the workspace in it.
 
     Raises GitError.
     """
@@ -101,7 +101,7 @@ def data_worktree(workspace: Path, commit: str, data_commit: str, name: str) -> 
 
 
 def commit_results(worktree: Worktree, message: str) -> str | None:
-    """Commit what a run made, dvc.lock, *.dvc and figures, to the worktree's branch; None when nothing changed.
+    """Commit a run's dvc.lock, *.dvc and figures to the worktree's branch; None if nothing changed.
 
     Raises GitError.
     """
@@ -114,16 +114,16 @@ def commit_results(worktree: Worktree, message: str) -> str | None:
 
 
 def remove_worktree(workspace: Path, folder: Path) -> None:
-    """Remove a checkout with all that was not committed; branch and cache keep what was. Raises GitError."""
+    """Remove a checkout with its uncommitted files; branch and cache keep the rest. Raises GitError."""
     shutil.rmtree(folder, ignore_errors=True)
-    with suppress(GitError):  # it was half made, and git does not know it
-        # Twice: one that a kill left locked in the middle of `worktree add` goes, too. Never `prune`: it would forget
-        # worktrees of the user's on a disk that is not mounted.
+    with suppress(GitError):  # an incomplete one, which git does not know
+        # Twice: this also removes one that a kill left locked during `worktree add`. Never `prune`: it would forget
+        # the user's worktrees on a disk that is not mounted.
         git(workspace, "worktree", "remove", "--force", "--force", str(folder))
 
 
 def is_worktree(folder: Path) -> bool:
-    """Whether git knows a checkout there, and not only one that it lies in."""
+    """Whether git knows a checkout there, and not only one around it."""
     try:
         return Path(git(folder, "rev-parse", "--show-toplevel").strip()) == folder.resolve()
     except GitError:
@@ -131,7 +131,7 @@ def is_worktree(folder: Path) -> bool:
 
 
 def head_branch(folder: Path) -> str | None:
-    """The branch that a checkout is on; None when HEAD is detached, as in a rebase."""
+    """The branch of a checkout; None if HEAD is detached, as in a rebase."""
     try:
         return git(folder, "symbolic-ref", "--quiet", "--short", "HEAD").strip()
     except GitError:
@@ -139,7 +139,7 @@ def head_branch(folder: Path) -> str | None:
 
 
 def _add(workspace: Path, folder: Path, arguments: list[str], inside: str = "") -> None:
-    remove_worktree(workspace, folder)  # whatever is there was never whole, or is of another commit
+    remove_worktree(workspace, folder)  # what is there is incomplete, or of another commit
     git(workspace, *_NO_HOOKS, "worktree", "add", "--quiet", *arguments)
     _share(workspace, folder / inside)
     (folder / inside / _HOME).write_text(str(workspace))
@@ -153,7 +153,7 @@ def _share(workspace: Path, folder: Path) -> None:
     with open_repo(workspace) as repo:
         cache = str(Path(repo.cache.local.path).parents[1])
         settings, set_by_user = repo.config.load_one("local"), "type" in repo.config["cache"]
-        # Paths of remotes in the tracked settings are meant from the workspace: `../storage` is beside it.
+        # Paths of remotes in the tracked settings are relative to the workspace: `../storage` is beside it.
         for name, remote in repo.config.load_one("repo").get("remote", {}).items():
             paths = {key: str(value) for key, value in remote.items() if isinstance(value, RelPath)}
             if paths:
@@ -161,7 +161,7 @@ def _share(workspace: Path, folder: Path) -> None:
     settings.setdefault("cache", {})["dir"] = cache
     if not set_by_user:
         settings["cache"]["type"] = _LINKS
-    # DVC's own index of hashes: in the checkout, so that it goes with it.
+    # DVC's own index of hashes: in the checkout, so that both are removed together.
     settings.setdefault("core", {})["site_cache_dir"] = str(folder / ".dvc" / "tmp" / "site")
     with Config(str(folder / ".dvc")).edit("local") as own:
         own.update(settings)

@@ -11,6 +11,7 @@ import click
 
 from flows.completion import completing, stage_names
 from flows.json_output import json_option, print_json
+from flows.table import print_table
 
 if TYPE_CHECKING:
     from flows.runs.record import RunRecord, StageRecord
@@ -54,7 +55,8 @@ def runs(context: click.Context, as_json: bool) -> None:
     if not found:
         click.echo("no runs yet; `genai run` starts one")
         return
-    _print_table(["id", "started", "state", "stages", "smallest FD", "snapshot of"], [_row(run) for run in found])
+    head = ["id", "started", "state", "stages", "smallest FD", "snapshot of"]
+    print_table([_row(run) for run in found], head, right={4})
 
 
 @runs.command("show")
@@ -65,6 +67,7 @@ def show(workspace: Path, run_id: str, as_json: bool) -> None:
     """Show one run: its snapshot, stages and metrics. The end of an ID is enough."""
     from flows.git import printable
     from flows.runs.record import find_run
+    from flows.runs.terminal import print_figures
 
     run = find_run(workspace, run_id)
     if as_json:
@@ -78,10 +81,11 @@ def show(workspace: Path, run_id: str, as_json: bool) -> None:
         click.echo(f"  differs: {printable(path)}")
     if run.stages:
         click.echo()
-        _print_table(["stage", "", "seconds", ""], [_stage_row(name, stage) for name, stage in run.stages.items()])
+        rows = [_stage_row(name, stage) for name, stage in run.stages.items()]
+        print_table(rows, ["stage", "", "seconds", ""], right={2})
     if run.figures:
         click.echo()
-        _print_table(list(run.figures[0]), [[str(value) for value in row.values()] for row in run.figures])
+        print_figures(run.figures)
 
 
 @runs.command("stop")
@@ -237,9 +241,3 @@ def _since(moment: str) -> str:
     seconds = int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
-
-
-def _print_table(head: list[str], rows: list[list[str]]) -> None:
-    widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
-    for row in [head, *rows]:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())

@@ -1,4 +1,4 @@
-"""The code of a snapshot, for tasks that are no stages: what draws from production and measures it."""
+"""The code of a snapshot, for tasks outside the DAG: those that sample production and measure the images."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from flows.workspace import changing
 
 @dataclass(frozen=True)
 class Code:
-    """A checkout in which nobody edits, and its commit."""
+    """A checkout that no user edits, and its commit."""
 
     folder: Path
     commit: str
@@ -24,7 +24,7 @@ class Code:
 
 @contextmanager
 def snapshot_of_code(workspace: Path) -> Iterator[Code]:
-    """A checkout of what the workspace holds now, for the body: later edits have no part in it. Raises GitError."""
+    """Open a checkout of the workspace's present contents: later edits do not affect it. Raises GitError."""
     sweep(workspace)
     with changing(workspace, "take a snapshot"):
         snapshot, name = take_snapshot(workspace), new_id()

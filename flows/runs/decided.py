@@ -30,7 +30,7 @@ class Decided:
 
     @property
     def shown(self) -> Plan:
-        """The plan as people see it: recording a source is a part of the run."""
+        """The plan to show: recording a source is part of the run."""
         recorded = {entry.stage: entry for entry in self.sources}
         return Plan(tuple(recorded.get(entry.stage, entry) for entry in self.plan.stages))
 
@@ -38,7 +38,7 @@ class Decided:
 def decide(workspace: Path, stages: Iterable[str]) -> Decided:
     """Plan a run of a user's workspace and take its snapshot. Raises GraphError, GitError or ConfigError.
 
-    Data that were changed by hand are recorded first. If somebody edits meanwhile, both are made again.
+    Data that was changed by hand is recorded first. If a user edits meanwhile, both are made again.
     """
     sources: tuple[StagePlan, ...] = ()
     with changing(workspace, "start a run"):
@@ -66,7 +66,7 @@ def decide(workspace: Path, stages: Iterable[str]) -> Decided:
 
 
 def decide_in_place(folder: Path, stages: Iterable[str]) -> Decided:
-    """Plan a run of a checkout that nobody edits. Raises GraphError, GitError or ConfigError."""
+    """Plan a run of a checkout that no user edits. Raises GraphError, GitError or ConfigError."""
     with changing(folder, "start a run"):
         graph, plan = _planned(folder, stages)
         sources = _changed_sources(plan)

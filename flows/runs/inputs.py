@@ -1,4 +1,4 @@
-"""Inputs that a run's checkout would lack, found before any stage starts: in the workspace, and in no snapshot."""
+"""Find inputs that are in the workspace but not in the run's snapshot, before any stage starts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Checked:
-    """What a snapshot holds. top: git's folder; tracked: its files and their folders; made: what DVC lays out."""
+    """The contents of a snapshot. top: git's folder; tracked: its files and their folders; made: DVC's outputs."""
 
     top: Path
     tracked: frozenset[Path]
@@ -27,9 +27,9 @@ class _Checked:
 
 
 def check_inputs(repo: "Repo", graph: Graph, plan: Plan, snapshot: Snapshot) -> None:
-    """Raise GraphError for the first input of a stage that may run which lies here and not in the run's checkout.
+    """Raise GraphError for the first input of a stage that is here but not in the run's checkout.
 
-    An input that is not here either is left to the stage's own error: something may still make it.
+    Inputs that are missing here too are left to the stage's own error: another stage may still make them.
     """
     checked = _checked(repo, snapshot)
     may_run = {
@@ -60,7 +60,7 @@ def _files(stage: "Stage") -> Iterator["Dependency"]:
 
 
 def _fault(repo: "Repo", dep: "Dependency", checked: _Checked) -> str | None:
-    """Why an input, or a file in it, is not in the run's checkout, and what to do; None where all is."""
+    """Why an input, or a file in it, is not in the run's checkout, and what to do; None if nothing is missing."""
     workspace, path, name = Path(repo.root_dir), Path(dep.fs_path), path_of(dep)
     if not dep.exists or any(path == out or out in path.parents for out in checked.made):
         return None
@@ -79,7 +79,7 @@ def _fault(repo: "Repo", dep: "Dependency", checked: _Checked) -> str | None:
             f"it. Copy it into the workspace, or let DVC track a copy there: dvc import-url {printable(name)}"
         )
     if any(parent.is_symlink() for parent in path.parents if parent.is_relative_to(checked.top)):
-        return None  # it lies where the link leads, as it will in the checkout
+        return None  # the link leads there in the checkout too
     return f"its input {printable(name)} is not in the run's snapshot: {_why_untracked(workspace, name)}"
 
 

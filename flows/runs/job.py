@@ -1,4 +1,4 @@
-"""What is to be done and what came of it, as plain data: the same whoever does it, and wherever."""
+"""A stage to run, and its result, as plain data that does not depend on who runs it or where."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a job: the lock entry, which names every input and output by its hash, and whether it ran for it."""
+    """The result of a job: the lock entry, with the hash of every input and output, and whether the command ran."""
 
     job: Job
     entry: LockEntry
@@ -32,18 +32,18 @@ class Result:
 
 
 def key_of(job: Job) -> str:
-    """The same for jobs that have the same thing to do, whichever run they belong to."""
+    """A key that is the same for equal jobs of any run."""
     text = json.dumps([job.stage, job.inputs], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def inputs_of(entry: LockEntry) -> dict[str, Any]:
-    """What a lock entry says that the stage was made of."""
+    """The inputs that a lock entry names."""
     return {name: entry[name] for name in ("cmd", "deps", "params") if name in entry}
 
 
 def changed_inputs(before: LockEntry, after: LockEntry) -> list[str]:
-    """What differs between the inputs of two entries: paths, and dotted keys of parameters."""
+    """The differences between the inputs of two entries: paths, and dotted keys of parameters."""
     said = ["the command"] if before.get("cmd") != after.get("cmd") else []
     one, other = (_by_path(entry) for entry in (before, after))
     return said + sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))

@@ -2,10 +2,10 @@
 
     python -I -S keeper.py WORKSPACE RUN_FOLDER [FOLDER ...]
 
-In each FOLDER lie outputs, or DVC's cache: DVC tries there which links work, and leaves its trial when it is killed.
-Standard input is the lifeline: its end without a word says that the run was killed. What the run started may take
-seconds to save and end, and holds the run's lock until then; a git that was making the checkout holds nothing, and goes
-on. So the checkout has to stay away for a while. Standard library only: it starts in 20 ms.
+Each FOLDER has outputs, or DVC's cache. DVC tests there which links work, and leaves a test file if it is killed.
+Standard input is the lifeline: if it ends without a message, the run was killed. The run's processes may take seconds
+to save and end, and hold the run's lock until then. A git that was making the checkout holds no lock and continues. So
+the checkout must stay removed for a while. Standard library only: it starts in 20 ms.
 """
 
 import fcntl
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _remove_trial(path: Path) -> None:
-    """Remove dvc_objects.fs.generic.test_links' four bytes, or a link to them, unless somebody tries just now."""
+    """Remove the test file of dvc_objects.fs.generic.test_links, or a link to it, unless a test is active."""
     with suppress(OSError):
         is_trial = path.is_symlink() or path.stat().st_size <= 4
         if is_trial and time.time() - path.lstat().st_mtime > TRIAL_S:
@@ -47,7 +47,7 @@ def _remove_trial(path: Path) -> None:
 
 
 def _end_stages_of(checkout: Path) -> None:
-    """End stages whose supervisor was killed together with the run; on Linux, which tells their variables."""
+    """End stages whose supervisor was killed with the run; only on Linux, which shows a process's variables."""
     own = b"DVC_ROOT=" + os.fsencode(checkout)
     for path in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):
@@ -56,7 +56,7 @@ def _end_stages_of(checkout: Path) -> None:
 
 
 def _remove(workspace: str, folder: Path, checkout: Path) -> bool:
-    """Remove the checkout, unless somebody works there; whether there was none."""
+    """Remove the checkout, unless a process works there; return whether there was none."""
     with (folder / "lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Two runs that have the same thing to do: one does it, the other waits and takes it from the cache."""
+"""If two runs have the same job, one does it. The other waits and takes the result from the cache."""
 
 import fcntl
 import os
@@ -18,10 +18,10 @@ POLL_S = 0.2
 def only_one_doing(
     job: Job, home: Path, cancelled: Callable[[], bool], waits_for: Callable[[str], None]
 ) -> Iterator[int]:
-    """Hold the job for the body, among all runs of the workspace; yields a descriptor for whoever must hold it, too.
+    """Lock the job among all runs of the workspace; yields a descriptor, for processes that must hold the lock too.
 
-    They would write the same checkpoints. waits_for: told the id of each run that has to end the job first.
-    Raises Stopped when `cancelled()` came true first.
+    Without it, they would write the same checkpoints. waits_for: receives the id of each run that does the job first.
+    Raises Stopped if `cancelled()` is true before that.
     """
     path = home / FOLDER / key_of(job)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,12 +34,12 @@ def only_one_doing(
                 os.write(descriptor, job.run.encode())
                 yield descriptor
             finally:
-                path.unlink(missing_ok=True)  # while it is held: who waits sees that its file is another
+                path.unlink(missing_ok=True)  # while it is locked: a waiting run sees that the file is another
                 os.close(descriptor)
             return
         holder = os.pread(descriptor, 100, 0).decode()
         os.close(descriptor)
-        if holder not in ("", told):  # it is empty for the moment in which it is taken
+        if holder not in ("", told):  # it is empty for the moment in which the lock is taken
             waits_for(holder)
             told = holder
         time.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""The main flow: DVC's graph, compiled into Prefect task runs that wait for each other as DVC's stages do."""
+"""The main flow: DVC's graph as Prefect task runs, which wait for each other as DVC's stages do."""
 
 import signal
 import threading
@@ -33,27 +33,27 @@ from genai_core.config import PARAMS_FILE, load_config
 
 
 def _run_name() -> str:
-    """What a person reads in Prefect's list of runs: the checkout, and what was asked for."""
+    """The name in Prefect's list of runs: the checkout and the requested stages."""
     parameters = flow_run.parameters
     stages = ", ".join(parameters["stages"] or []) or "all stages"
     return f"{Path(parameters['workspace']).resolve().name}: {stages}"
 
 
-# Threads only wait for child processes here: the limit on what runs at once is flows.resources.
+# Threads only wait for child processes here; flows.resources limits how many run at once.
 _THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=256))
 
 
 @flow(name="pipeline", flow_run_name=_run_name, task_runner=_THREADS, persist_result=False)
 def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str | None = None) -> State[None]:
-    """Bring `stages` (default: all) and what they depend on up to date, branches side by side.
+    """Bring `stages` (default: all) and what they depend on up to date, branches in parallel.
 
-    A run works on a snapshot of the workspace, which may be edited meanwhile. A stage that fails stops those below it;
-    the others finish. Raises ConfigError, GraphError, GitError or RunError before any stage starts.
+    A run works on a snapshot of the workspace, which may be edited meanwhile. If a stage fails, its downstream stages
+    are skipped and the others continue. Raises ConfigError, GraphError, GitError or RunError before any stage starts.
 
     Args:
         workspace: The checkout, relative to where the worker runs.
         stages: Up to which to run; a name such as train stands for all its branches. None: the whole pipeline.
-        resume: The id of a run that did not end well, to go on with, instead.
+        resume: The id of a run to resume instead.
     """
     root = Path(workspace).resolve()
     with ExitStack() as stack:
@@ -97,7 +97,7 @@ def _run(begun: Begun) -> Run:
     compute = load_config((started.place.folder if started else begun.root) / PARAMS_FILE).compute
     variables = {}
     if started is not None and snapshot is not None:
-        # What a report says of the code: a snapshot is on no branch.
+        # For the report: a snapshot has no branch.
         variables = {"GENAI_BRANCH": snapshot.branch or "", "GENAI_CHANGED": str(len(snapshot.changed))}
     return Run(
         id=started.id if started else "",
@@ -117,7 +117,7 @@ def _run(begun: Begun) -> Run:
 
 
 def _stays(_result: Result) -> None:
-    """What is made in a place of its own is where it belongs already."""
+    """Accept nothing: results made in the checkout itself are already in their place."""
 
 
 def _say_end(started: Started, state: State[None]) -> None:
@@ -131,7 +131,7 @@ def _say_end(started: Started, state: State[None]) -> None:
 
 
 def _run_all(graph: Graph, plan: Plan, run: Run) -> dict[str, State[Any]]:
-    """Submit every stage, wait for all of them; on a signal end their processes first. Final states by stage."""
+    """Submit every stage and wait for all; on a signal, end their processes first. Returns final states by stage."""
     futures: dict[str, PrefectFuture[Any]] = {}
     try:
         for stage in graph.stages:
@@ -173,18 +173,18 @@ def _summary(graph: Graph, states: Mapping[str, State[Any]]) -> State[None]:
 
 
 def _is_stopped(started: Started | None) -> bool:
-    """By `genai runs stop`."""
+    """Whether `genai runs stop` stopped the run."""
     return started is not None and (started.recorder.folder / STOP).exists()
 
 
 def _never_began(state: State[Any]) -> bool:
-    """Prefect leaves a task whose upstream failed pending, under the name NotReady."""
+    """Whether an upstream task failed: Prefect leaves the task pending then, under the name NotReady."""
     return state.is_pending()
 
 
 @contextmanager
 def _signals_ignored() -> Iterator[None]:
-    """The stop is under way: a second Ctrl-C must not tear it apart (the grace time bounds it anyway)."""
+    """Ignore a second Ctrl-C while the processes end; the grace time bounds that."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

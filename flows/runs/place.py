@@ -1,7 +1,7 @@
-"""A place: a checkout in which stages work. What DVC knows there of a stage: its inputs, its outputs, its record.
+"""A place: a checkout in which stages work, and DVC's view of a stage there: inputs, outputs, record.
 
-A stage's command is run by us and recorded by DVC: hash the inputs, run, hash them again, compare, and only then write.
-`dvc repro` hashes inputs after the command alone, and so records whatever they were edited to meanwhile.
+This code runs a stage's command, and DVC records it: hash the inputs, run, hash them again, compare, and only then
+write. `dvc repro` hashes inputs only after the command, and so records edits that were made meanwhile.
 """
 
 import os
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 class PlaceError(GenaiError):
-    """A stage cannot work in a place, or what it made cannot be recorded; the message says why and what to do."""
+    """A stage cannot work in a place, or its result cannot be recorded; the message says why and what to do."""
 
 
 class Place:
-    """A checkout with its DVC repo. Methods may be called from many threads; DVC's own objects are not made for that.
+    """A checkout with its DVC repo. Methods may be called from many threads; DVC's own objects are not thread-safe.
 
-    workspace: the user's checkout that this one is a snapshot of; None where a place stands for itself.
+    workspace: the user's checkout that this one is a snapshot of; None if there is none.
     """
 
     def __init__(self, folder: Path, repo: "Repo", workspace: Path | None = None) -> None:
@@ -52,9 +52,9 @@ class Place:
         self._laid_out: set[str] = set()
 
     def job(self, run: str, snapshot: str, stage: str, planned: Mapping[str, str | None], attempt: int = 1) -> Job:
-        """The stage as it stands now, its inputs laid out and hashed.
+        """The stage's present state, with its inputs laid out and hashed.
 
-        planned: what the plan knew of its inputs. Raises PlaceError when an input is missing or is another by now.
+        planned: the inputs' hashes in the plan. Raises PlaceError if an input is missing or has changed since.
         """
         from dvc.dependency.param import ParamsDependency
         from dvc.exceptions import DvcException
@@ -80,7 +80,7 @@ class Place:
             return Job(run, snapshot, stage, inputs, attempt)
 
     def ignores(self, name: str) -> bool:
-        """Whether DVC leaves out folders of that name, as .dvcignore says."""
+        """Whether DVC ignores folders of that name because of .dvcignore."""
         with self._lock:
             return bool(self._repo.dvcignore.is_ignored_dir(str(self.folder / name)))
 
@@ -93,14 +93,14 @@ class Place:
         return [path_of(out) for out in self._stages[stage].outs]
 
     def restore(self, job: Job) -> LockEntry | None:
-        """Lay the stage's outputs out from DVC's cache, where it knows what these inputs make; the entry then.
+        """Restore the stage's outputs from DVC's cache if the run-cache has an entry for these inputs; return that.
 
         None: the stage has to run.
         """
         with self._lock, self._repo.lock:
             stage = self._stages[job.stage]
             entry = self._recorded.get(job.stage)
-            if not stage.frozen:  # `dvc freeze`: it keeps what it has, whatever its inputs are by now
+            if not stage.frozen:  # `dvc freeze`: it keeps its outputs whatever its inputs are
                 if stage.always_changed:
                     return None
                 if entry is None or inputs_of(entry) != job.inputs:
@@ -115,9 +115,9 @@ class Place:
             return entry
 
     def make_room(self, job: Job) -> None:
-        """Remove the stage's old outputs, as DVC does; of what persists, lay out the version before.
+        """Remove the stage's old outputs, as DVC does. Of persistent outputs, lay out the previous version.
 
-        As links only where the stage says that it writes its outputs anew (`meta: restorable`), else as copies.
+        As links only if the stage rewrites its outputs (`meta: restorable`), else as copies.
         """
         with self._lock, self._repo.lock:
             stage = self._stages[job.stage]
@@ -133,9 +133,9 @@ class Place:
                     out.unprotect()  # the command may write into it, and a link leads into the cache
 
     def record(self, job: Job) -> LockEntry:
-        """Hash what the stage made, take it into the cache, write its entry. Raises PlaceError.
+        """Hash the stage's outputs, add them to the cache, write its entry. Raises PlaceError.
 
-        When an input is no longer what it was when the stage began, nothing is recorded anywhere.
+        If an input has changed since the stage began, nothing is recorded.
         """
         from dvc.exceptions import DvcException
         from dvc.stage.serialize import to_single_stage_lockfile
@@ -159,7 +159,7 @@ class Place:
             return entry
 
     def copy_lock(self, to: Path) -> None:
-        """Copy the place's dvc.lock, if there is one, while nobody writes it; whole, whatever happens."""
+        """Copy the place's dvc.lock, if there is one, completely: no stage writes it meanwhile."""
         with self._lock:
             if not (self.folder / LOCK_FILE).is_file():
                 return
@@ -168,7 +168,7 @@ class Place:
             os.replace(new, to)
 
     def _take(self, name: str, entry: LockEntry) -> None:
-        """Make it the stage's record, in memory and in the place's dvc.lock."""
+        """Record the entry for the stage, in memory and in the place's dvc.lock."""
         from dvc.stage.loader import StageLoader
 
         stage = self._stages[name]
@@ -179,7 +179,7 @@ class Place:
         self._laid_out.add(name)
 
     def _lay_out_inputs(self, stage: str) -> None:
-        """All that the stages above it made, as a task may read more than it declares; and its own data sources."""
+        """The outputs of all upstream stages, since a task may read more than it declares, and its own data sources."""
         for name in self._above(stage):
             other = self._stages[name]
             if name in self._laid_out or (other.is_data_source and name not in self._upstream[stage]):
@@ -192,9 +192,9 @@ class Place:
             self._laid_out.add(name)
 
     def _take_from_workspace(self, name: str, out: "Output") -> None:
-        """Back into the cache with an output that is lost there and whole in the workspace. Raises PlaceError."""
+        """Add an output to the cache again that the cache lost and the workspace still has. Raises PlaceError."""
         if self._workspace is not None:
-            # A workspace that cannot be read, in the middle of an edit, has nothing for us.
+            # A workspace that cannot be read, as in the middle of an edit, has no outputs to offer.
             with suppress(GraphError), open_repo(self._workspace) as repo:
                 stages = [stage for stage, _ in dvc_stages(repo) if stage_name(stage) == name]
                 for other in (other for stage in stages for other in stage.outs if path_of(other) == path_of(out)):
@@ -224,16 +224,16 @@ def open_place(folder: Path, workspace: Path | None = None) -> Iterator[Place]:
 
 
 def command_line(command: str) -> list[str]:
-    """How DVC runs a stage's command: by the user's shell, without its settings."""
+    """DVC's way to run a stage's command: in the user's shell, without its settings."""
     from dvc.stage.run import _make_cmd, get_executable
 
     return list(_make_cmd(get_executable(), command))
 
 
 def stage_variables(place: Place, job: Job) -> dict[str, str]:
-    """What DVC tells a stage's command of itself, and what names all its inputs: other inputs, other checkpoints."""
+    """The variables that DVC sets for a stage's command, and one that identifies its inputs, for checkpoints."""
     own = {"DVC_ROOT": str(place.folder), "DVC_STAGE": job.stage, "DVC_NO_ANALYTICS": "1", "GENAI_JOB": key_of(job)}
-    # Python's bytecode lies beside the code: in a folder that a stage depends on it would be a changed input.
+    # Python writes bytecode beside the code. In a folder that a stage depends on, that would change the input.
     return own if place.ignores("__pycache__") else {**own, "PYTHONDONTWRITEBYTECODE": "1"}
 
 

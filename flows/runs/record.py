@@ -1,4 +1,4 @@
-"""What is known of each run: a small JSON file in .genai/runs/ID, beside its lock, its logs and its checkout."""
+"""The record of each run: a small JSON file in .genai/runs/ID, beside its lock, its logs and its checkout."""
 
 import fcntl
 import json
@@ -23,18 +23,18 @@ RUNS = Path(".genai/runs")
 CHECKOUT, LOCK, STOP, LOGS = "checkout", "lock", "stop", "logs"
 MOST_REMEMBERED = 20
 DONE = ("ran", "restored", "kept")  # outcomes of stages whose outputs are those of the run
-_LOOK_S = 0.5  # who only looks whether a run lives holds its lock for microseconds
+_LOOK_S = 0.5  # a check whether a run is alive holds its lock for microseconds
 
 State = Literal["running", "completed", "failed", "stopped", "killed"]
 
 
 class RunError(GenaiError):
-    """A run that is asked for is not there, or not in a state for what is asked; the message says what to do."""
+    """The requested run does not exist, or its state does not allow the request; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What became of a stage. left: why its result is not in the workspace, where it is only in DVC's cache."""
+    """The outcome of a stage. left: why its result is only in DVC's cache and not in the workspace."""
 
     outcome: str  # running, ran, restored, kept, failed, stopped, skipped
     began: str
@@ -44,9 +44,9 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run. place: the checkout that it works in, for one that no `genai run` started. asked: the stages asked for.
+    """One run. place: its checkout, if `genai run` did not start it. asked: the requested stages.
 
-    began: the first attempt; resumed: the last one, where there was more than one. figures: of the stages in DONE.
+    began: the first attempt; resumed: the last one, if there were several. figures: of the stages in DONE.
     """
 
     id: str
@@ -68,7 +68,7 @@ class RunRecord:
 
 
 class Recorder:
-    """Writes the record of a run that is at work, from many threads."""
+    """Writes the record of an active run, from many threads."""
 
     def __init__(self, folder: Path, record: RunRecord) -> None:
         self.folder = folder
@@ -90,13 +90,13 @@ class Recorder:
             self._set(stages=stages)
 
     def started(self, name: str) -> None:
-        """A stage's command begins; again, for a retry or in a resumed run."""
+        """Record that a stage's command begins, also for a retry or in a resumed run."""
         self.stage(name, outcome="running", began=now(), seconds=0.0)
 
     def finished(self, name: str, outcome: str, seconds: float) -> None:
-        """What became of a stage.
+        """Record the outcome of a stage.
 
-        In a resumed run: what an earlier attempt brought up to date stays so, unless it began again or failed.
+        In a resumed run, a stage that an earlier attempt finished keeps that outcome, unless it began again or failed.
         """
         before = self._record.stages.get(name)
         if outcome in DONE:
@@ -104,11 +104,11 @@ class Recorder:
         if before is None or before.outcome not in DONE or outcome in ("ran", "failed"):
             self.stage(name, outcome=outcome, seconds=round(seconds, 2))
         elif outcome in DONE:
-            self.stage(name, left=None)  # offered to the workspace once more
+            self.stage(name, left=None)  # the workspace may accept it this time
 
     @property
     def done(self) -> frozenset[str]:
-        """The stages that this attempt ran, restored or kept: what their outputs hold in its checkout is the run's."""
+        """The stages that this attempt ran, restored or kept: their outputs in its checkout belong to the run."""
         return frozenset(self._done)
 
     def set(self, **values: Any) -> None:
@@ -126,9 +126,9 @@ class Recorder:
 
 @contextmanager
 def run_folder(home: Path, run: str) -> Iterator[tuple[Path, int]]:
-    """The folder of a run and the descriptor of its lock, which says that the run lives: whoever inherits it holds it.
+    """The folder of a run and the descriptor of its lock. While a process holds it or inherits it, the run is alive.
 
-    Raises RunError when the run is at work.
+    Raises RunError if the run is active.
     """
     folder = home / RUNS / run
     (folder / LOGS).mkdir(parents=True, exist_ok=True)
@@ -138,13 +138,13 @@ def run_folder(home: Path, run: str) -> Iterator[tuple[Path, int]]:
             if time.monotonic() > deadline:
                 raise RunError(f"run {run} is at work: genai status; genai runs stop {run}")
             time.sleep(0.02)
-        (folder / STOP).unlink(missing_ok=True)  # of the time before; not of a run that is just being stopped
+        (folder / STOP).unlink(missing_ok=True)  # left by an earlier attempt
         yield folder, file.fileno()
 
 
 @contextmanager
 def ended(folder: Path) -> Iterator[bool]:
-    """Whether no process of the run lives; none can begin or tidy up there during the body, then."""
+    """Whether no process of the run is alive. If so, none can begin or clean up there during the body."""
     try:
         file = (folder / LOCK).open("a+")
     except FileNotFoundError:  # the folder is gone
@@ -155,18 +155,18 @@ def ended(folder: Path) -> Iterator[bool]:
 
 
 def log_file(folder: Path, stage: str) -> Path:
-    """Where the lines of a stage go. Of a dvc.yaml in a folder a stage's name holds slashes."""
+    """The log file of a stage. The name of a stage contains slashes if its dvc.yaml is in a folder."""
     return folder / LOGS / f"{quote(stage, safe='@:')}.log"
 
 
 def logged_stages(folder: Path) -> dict[str, Path]:
-    """The logs of a run by stage, the one that was written last at the end."""
+    """The logs of a run by stage; the last written one comes last."""
     found = sorted((folder / LOGS).glob("*.log"), key=lambda path: path.stat().st_mtime)
     return {unquote(path.stem): path for path in found}
 
 
 def new_id() -> str:
-    """Sorted by time, and no two alike."""
+    """Return a unique run id; ids sort by time."""
     return f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
@@ -175,13 +175,13 @@ def now() -> str:
 
 
 def read_runs(home: Path) -> list[RunRecord]:
-    """All runs that are remembered, the oldest first."""
+    """All recorded runs, oldest first."""
     found = [read_run(folder) for folder in sorted((home / RUNS).glob("*")) if folder.is_dir()]
     return [record for record in found if record is not None]
 
 
 def find_run(home: Path, name: str) -> RunRecord:
-    """The run with that id, or whose id alone begins or ends so. Raises RunError."""
+    """The run with that id, or the only one whose id begins or ends with it. Raises RunError."""
     runs = read_runs(home)
     found = [run for run in runs if run.id == name] or [
         run for run in runs if name and (run.id.startswith(name) or run.id.endswith(name))
@@ -193,7 +193,7 @@ def find_run(home: Path, name: str) -> RunRecord:
 
 
 def find_resumable(home: Path, name: str) -> RunRecord:
-    """The run, if it can go on. Raises RunError."""
+    """The run, if it can be resumed. Raises RunError."""
     run = find_run(home, name)
     if run.place:
         raise RunError(f"{run.id} is a part of what works in {run.place}, which goes on by itself when run again")
@@ -206,14 +206,14 @@ def find_resumable(home: Path, name: str) -> RunRecord:
 
 
 def how_to_go_on(run: RunRecord) -> str:
-    """What a person does after a run was stopped."""
+    """What to do after a run was stopped, for messages."""
     if run.place:
         return "the next run there goes on from here"
     return f"`genai run` goes on from here if nothing was changed since, else `genai runs resume {run.id}`"
 
 
 def read_run(folder: Path) -> RunRecord | None:
-    """The record in a run's folder; one that says `running` and that no process holds was killed."""
+    """The record in a run's folder. If it says `running` and no process holds the lock, the run was killed."""
     try:
         values = json.loads((folder / "run.json").read_text())
         stages = {name: StageRecord(**entry) for name, entry in values.pop("stages").items()}
@@ -227,16 +227,16 @@ def read_run(folder: Path) -> RunRecord | None:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process of the run lives. Shared, so that two who look do not take each other for one."""
+    """Whether a process of the run is alive. Takes a shared lock, so that two checks do not see each other."""
     with suppress(FileNotFoundError), (folder / LOCK).open() as file:
         return not _locked(file, fcntl.LOCK_SH)
     return False
 
 
 def forget_old_runs(home: Path) -> None:
-    """Keep the last runs of the workspace, the last ones in places of retrainings and backfills, and all that live."""
+    """Keep the last runs of the workspace, the last ones of retrainings and backfills, and all that are alive."""
     refs: list[str] = []
-    with suppress(GitError):  # before the folders: a run that begins meanwhile makes its folder first
+    with suppress(GitError):  # before the folders: a new run makes its folder first
         refs = git(home, "for-each-ref", "--format=%(refname)", REFS).split()
     folders = [folder for folder in sorted((home / RUNS).glob("*")) if folder.is_dir()]
     in_places = [folder for folder in folders if (found := read_run(folder)) and found.place]

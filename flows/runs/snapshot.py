@@ -1,6 +1,6 @@
-"""A snapshot: a commit, on no branch, of what the workspace holds now. A run works on it, whatever is edited meanwhile.
+"""A snapshot: a commit, on no branch, of the workspace's present contents. Later edits do not affect the run.
 
-Nothing of the workspace is changed, its index included: the snapshot is made with an index of its own.
+The workspace is not changed, nor is its index: a snapshot has its own index.
 """
 
 import shutil
@@ -14,13 +14,13 @@ from flows.process import scratch_folder
 
 REFS = "refs/genai/runs/"
 
-# New files that git does not know yet: code and settings are small. What is larger, or lies among the data, belongs to
-# `genai data add` or `dvc add`; taking it in would copy it into git's objects.
+# For new files that git does not know yet: code and settings are small. Larger files, and files among the data, are for
+# `genai data add` or `dvc add`; a snapshot would copy them into git's objects.
 MOST_NEW_BYTES = 10_000_000
 DATA = "data/"
 _TRACKED_BY_DVC = (f":(glob){DATA}**/*.dvc", f":(glob){DATA}**/.gitignore")
 
-# The time and the author are those of the commit below, or fixed: the same contents make the same commit.
+# Time and author are those of the parent, or fixed: the same contents make the same commit.
 _NOBODY = {"GIT_AUTHOR_NAME": "genai", "GIT_AUTHOR_EMAIL": "genai@localhost"}
 _NOBODY |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in _NOBODY.items()}
 _EPOCH = "1970-01-01T00:00:00Z"
@@ -30,7 +30,7 @@ _EPOCH = "1970-01-01T00:00:00Z"
 class Snapshot:
     """What a run works on.
 
-    commit: HEAD itself when nothing differs from it. base: HEAD, None before the first commit. branch: None when
+    commit: HEAD itself if nothing differs from it. base: HEAD, None before the first commit. branch: None if
     HEAD is detached. changed: paths that differ from `base`. left_out: new files that are too large for git.
     """
 
@@ -43,13 +43,13 @@ class Snapshot:
 
 
 def take_snapshot(workspace: Path) -> Snapshot:
-    """Commit all that is tracked, or new and not ignored. Raises GitError, also where there is no git repository."""
+    """Commit all files that are tracked, or new and not ignored. Raises GitError, also without a git repository."""
     base = _head(workspace)
     new, left_out = _new_files(workspace)
     with _own_index(workspace) as index:
         git(workspace, "add", "--update", ":/", environment=index)
         if new:
-            # --remove: an editor's file that is gone by now is no error.
+            # --remove: a file that an editor has removed since is not an error.
             names = "\0".join(new) + "\0"
             git(workspace, "update-index", "--add", "--remove", "-z", "--stdin", text=names, environment=index)
         tree = git(workspace, "write-tree", environment=index).strip()
@@ -60,7 +60,7 @@ def take_snapshot(workspace: Path) -> Snapshot:
 
 
 def keep_snapshot(workspace: Path, run: str, snapshot: Snapshot) -> None:
-    """Keep the commit from git's garbage collection for as long as the run is remembered. Raises GitError."""
+    """Protect the commit from git's garbage collection as long as the run is recorded. Raises GitError."""
     git(workspace, "update-ref", f"{REFS}{run}", snapshot.commit)
 
 
@@ -76,7 +76,7 @@ def _head(workspace: Path) -> str | None:
         try:
             git(workspace, "rev-parse", "--git-dir")
         except GitError as error:
-            if "not a git repository" not in str(error):  # there is one that git cannot or will not read
+            if "not a git repository" not in str(error):  # there is one, but git does not read it
                 raise GitError(f"{workspace}: {error}") from None
             raise GitError(
                 f"{workspace}: no git repository here, and a run works on a commit of what is there; "
@@ -93,7 +93,7 @@ def _branch(workspace: Path) -> str | None:
 
 
 def _new_files(workspace: Path) -> tuple[list[str], tuple[str, ...]]:
-    """Untracked files that belong into a snapshot, and those that are too large for one."""
+    """Untracked files that belong in a snapshot, and those that are too large for one."""
     listed = git(
         workspace,
         "ls-files",
@@ -115,15 +115,15 @@ def _new_files(workspace: Path) -> tuple[list[str], tuple[str, ...]]:
 def _size(path: Path) -> int:
     try:
         return path.lstat().st_size
-    except OSError:  # gone since it was listed; git decides then
+    except OSError:  # removed since it was listed; git decides then
         return 0
 
 
 @contextmanager
 def _own_index(workspace: Path) -> Iterator[Mapping[str, str]]:
-    """A copy of git's index, which knows the times of unchanged files, so that only changed ones are read.
+    """Copy git's index, which has the times of unchanged files, so that git reads only changed ones.
 
-    With its time: git reads a file again that was written in the second in which the index was, or later.
+    The copy keeps the index's time: git reads a file again if it was written in the same second or later.
     """
     index = Path(git(workspace, "rev-parse", "--path-format=absolute", "--git-path", "index").strip())
     with scratch_folder("genai-snapshot-") as folder:

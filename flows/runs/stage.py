@@ -48,9 +48,9 @@ class StageFailed(RuntimeError):
 class Run:
     """What the stages of one flow run share.
 
-    home: the checkout that was asked for. checks_out_sources: whether data that it lacks is checked out there.
-    jobs: the workspace whose runs have the same jobs. place: where stages work; None where nothing runs.
-    accept: takes what a stage made into `home`. sources: data sources that this run has recorded anew.
+    home: the requested checkout. checks_out_sources: whether to check out data there that it lacks.
+    jobs: the workspace whose runs share jobs. place: where stages work; None if nothing runs.
+    accept: brings a stage's results into `home`. sources: data sources that this run has recorded.
     """
 
     id: str
@@ -68,7 +68,7 @@ class Run:
     checks_out_sources: bool = True
 
     def waits(self, stage: str, other: str) -> None:
-        """Say that another run has the same job at hand."""
+        """Print that another run is doing the same job."""
         why = f"for run {other}, which is doing the same"
         get_run_logger().info("waits %s", why)
         self.view.waits(stage, why)
@@ -102,10 +102,10 @@ def worth_a_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
 
 @task(cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=2, retry_condition_fn=worth_a_retry)
 def run_stage(stage: StageNode, plan: StagePlan, upstream_ran: bool, run: Run) -> State[None]:
-    """Bring one stage up to date. Ends `Cached` when nothing had to run, `Completed` when its command ran.
+    """Bring one stage up to date. Ends `Cached` if nothing had to run, `Completed` if its command ran.
 
-    upstream_ran: whether a stage above it was not simply kept, so that its inputs may be others.
-    Raises StageFailed or PlaceError; a stage that was asked to stop ends `Cancelled`.
+    upstream_ran: whether an upstream stage was not kept, so that the inputs may have changed.
+    Raises StageFailed or PlaceError. A stage that is stopped ends `Cancelled`.
     """
     if stage.name in run.sources:
         run.finished(stage.name, "ran", 0.0)
@@ -118,7 +118,7 @@ def run_stage(stage: StageNode, plan: StagePlan, upstream_ran: bool, run: Run) -
         if stage.command is None:
             if plan.action == "restore" and run.checks_out_sources:
                 return _check_out_source(stage, run)
-            run.finished(stage.name, "kept", 0.0)  # what was added since belongs to the next run
+            run.finished(stage.name, "kept", 0.0)  # data added since then belongs to the next run
             return Completed(name="Cached", message="the version that the snapshot names")
         return _bring_up_to_date(stage, plan, run)
     except Stopped as stopped:
@@ -169,7 +169,7 @@ def _run_command(
     leased: dict[str, str],
     held: int,
 ) -> LockEntry:
-    """Run the stage's command in the place, and record what it made."""
+    """Run the stage's command in the place, and record its result."""
     assert run.place is not None
     logger, place = get_run_logger(), run.place
     for reason in plan.reasons:
@@ -197,7 +197,7 @@ def _run_command(
 
 
 def _check_out_source(stage: StageNode, run: Run) -> State[None]:
-    """A data source that is in the cache and not in the workspace."""
+    """Check out a data source that is in the cache but not in the workspace."""
     run.started(stage.name)
     began = time.monotonic()
     said: list[str] = []
@@ -212,7 +212,7 @@ def _check_out_source(stage: StageNode, run: Run) -> State[None]:
 
 
 class _Output:
-    """Passes a stage's lines on: to Prefect's log, to the view, to the run's log; the last ones for an error."""
+    """Passes a stage's lines to Prefect's log, the view and the run's log. Keeps the last ones for an error."""
 
     def __init__(self, stage: StageNode, run: Run, logger: Any) -> None:
         self._stage, self._view, self._logger = stage, run.view, logger
@@ -228,7 +228,7 @@ class _Output:
             self._file.close()
 
     def take(self, raw: str) -> None:
-        # A progress bar rewrites its line: what stands after the last carriage return is what a person would see.
+        # A progress bar rewrites its line: a terminal shows what follows the last carriage return.
         line = raw.rstrip().rpartition("\r")[2]
         if not line:
             return
@@ -254,7 +254,7 @@ def _followed_progress(stage: str, run: Run) -> Iterator[None]:
     def follow() -> None:
         ended = False
         while not ended:
-            ended = done.wait(PROGRESS_POLL_S)  # once more after the end: a short stage tells all only then
+            ended = done.wait(PROGRESS_POLL_S)  # once more after the end: a short stage reports only then
             with suppress(FileNotFoundError, json.JSONDecodeError):
                 state = json.loads(path.read_text())
                 run.view.progress(stage, state)

@@ -1,4 +1,4 @@
-"""The beginning and the end of a run: where it works, what reaches the workspace, and what is said of it later."""
+"""The beginning and the end of a run: its checkout, its results in the workspace, its record."""
 
 import os
 import threading
@@ -41,7 +41,7 @@ KEEPER = Path(__file__).with_name("keeper.py")
 
 @dataclass
 class Started:
-    """A run at work. held: descriptors that say so, for all that it starts."""
+    """An active run. held: descriptors of its locks, which all its processes inherit."""
 
     id: str
     place: Place
@@ -52,7 +52,7 @@ class Started:
 
 @contextmanager
 def start(workspace: Path, decided: Decided, asked: Iterable[str]) -> Iterator[Started]:
-    """A run of a snapshot of the workspace, in a checkout of its own that is gone afterwards. Raises GitError."""
+    """Start a run of a snapshot of the workspace, in its own checkout, which is removed afterwards. Raises GitError."""
     assert decided.snapshot is not None
     sweep(workspace)
     run = new_id()
@@ -65,9 +65,9 @@ def start(workspace: Path, decided: Decided, asked: Iterable[str]) -> Iterator[S
 
 @contextmanager
 def resume(workspace: Path, name: str) -> Iterator[tuple[Started, Decided]]:
-    """The same run again, of the same snapshot: what is done is taken from the cache. Raises RunError, GitError.
+    """Resume a run on its snapshot; finished stages come from the cache. Raises RunError, GitError.
 
-    What earlier attempts brought up to date stays in its record, with their seconds and figures.
+    The record keeps the stages that earlier attempts finished, with their seconds and figures.
     """
     sweep(workspace)
     before = find_resumable(workspace, name)
@@ -85,7 +85,7 @@ def resume(workspace: Path, name: str) -> Iterator[tuple[Started, Decided]]:
 
 @contextmanager
 def start_in_place(home: Path, folder: Path, decided: Decided, asked: Iterable[str]) -> Iterator[Started]:
-    """A run in a checkout that was made for it: what it makes stays there."""
+    """Start a run in a checkout that was made for it: its results stay there."""
     run = new_id()
     assert decided.snapshot is not None
     with run_folder(home, run) as (records, lock), open_place(folder) as place:
@@ -97,14 +97,14 @@ def start_in_place(home: Path, folder: Path, decided: Decided, asked: Iterable[s
 
 
 def sweep(home: Path) -> None:
-    """Remove what killed runs left, and forget the oldest runs."""
+    """Remove what killed runs left, and delete the records of the oldest runs."""
     remove_left_checkouts(home)
     remove_unheld(home)
     forget_old_runs(home)
 
 
 def left_checkouts(home: Path) -> list[Path]:
-    """The checkouts of runs that have ended: those of killed ones whose keeper was killed, too."""
+    """The checkouts of ended runs: their keepers were killed too."""
     found = []
     for folder in sorted((home / RUNS).glob("*")):
         if (folder / CHECKOUT).exists():
@@ -114,15 +114,15 @@ def left_checkouts(home: Path) -> list[Path]:
 
 
 def remove_left_checkouts(home: Path) -> None:
-    """Remove them, and what git knows of them."""
+    """Remove checkouts, and git's records of them."""
     for checkout in left_checkouts(home):
-        with ended(checkout.parent) as has_ended:  # its keeper may be at it, or somebody has resumed it
+        with ended(checkout.parent) as has_ended:  # its keeper may be removing it, or the run was resumed
             if has_ended:
                 remove_worktree(home, checkout)
 
 
 def finish(started: Started, state: str, message: str) -> RunRecord:
-    """Wait until all that can be accepted is, and write down what came of the run."""
+    """Wait until all results are accepted or left, and record the run's end."""
     recorder = started.recorder
     if started.acceptance is not None:
         for stage, reason in started.acceptance.close().items():
@@ -132,9 +132,9 @@ def finish(started: Started, state: str, message: str) -> RunRecord:
 
 
 def _figures(checkout: Path, recorder: Recorder) -> tuple[dict[str, Any], ...]:
-    """What the run's own stages measured. Other metrics files of the checkout are those of the commit below it.
+    """The figures that the run's own stages measured. Other metrics files of the checkout are from its parent commit.
 
-    What only an earlier attempt reached is not in this checkout: its figures are in the record.
+    Results that only an earlier attempt reached are not in this checkout: their figures are in the record.
     """
     stages, earlier = recorder.record.stages, recorder.record.figures
     done = {name for name, stage in stages.items() if stage.outcome in DONE}
@@ -144,7 +144,7 @@ def _figures(checkout: Path, recorder: Recorder) -> tuple[dict[str, Any], ...]:
 
 
 class Acceptance:
-    """Brings results into the workspace, one after another in a thread of its own: the stages do not wait for it."""
+    """Brings results into the workspace, one after another in its own thread, so that stages do not wait for it."""
 
     def __init__(self, workspace: Path, place: Place, folder: Path, plan: Plan) -> None:
         self._workspace, self._place, self._folder = workspace, place, folder
@@ -158,14 +158,14 @@ class Acceptance:
         self._queue.put(result)
 
     def close(self) -> dict[str, str]:
-        """Wait for all; what did not reach the workspace, by stage, and why."""
+        """Wait for all results. Returns why some did not reach the workspace, by stage."""
         self.stop()
-        if self._left:  # an edit may have been taken back meanwhile
+        if self._left:  # an edit may have been undone meanwhile
             self._try([result for result, _ in self._left.values()])
         return {stage: reason for stage, (_, reason) in self._left.items()}
 
     def stop(self) -> None:
-        """End the thread, after what was offered. More than once does no harm."""
+        """End the thread after the offered results. It may be called more than once."""
         self._queue.put(None)
         self._thread.join()
 
@@ -177,10 +177,10 @@ class Acceptance:
         by_stage = {result.job.stage: result for result in results}
         pairs = [(result, self._before.get(stage, {})) for stage, result in by_stage.items()]
         try:
-            # Beside the record: `genai gc` keeps what the run has made, also when it is in no workspace.
+            # Beside the record: `genai gc` keeps the run's results even if no workspace has them.
             self._place.copy_lock(self._folder / LOCK_FILE)
             verdicts = accept(self._workspace, self._place.folder, pairs)
-        except Exception as error:  # said, and the thread goes on: what comes later may come in
+        except Exception as error:  # reported; the thread continues, since later results may be accepted
             verdicts = [Verdict(stage, f"{type(error).__name__}: {error}") for stage in by_stage]
         for verdict in verdicts:
             self._left.pop(verdict.stage, None)
@@ -192,12 +192,12 @@ class Acceptance:
 def _working(
     workspace: Path, folder: Path, lock: int, record: RunRecord, decide_there: Callable[[Path], Decided]
 ) -> Iterator[tuple[Started, Decided]]:
-    """The checkout of a run, for as long as it is at work; a keeper removes it when we are killed."""
+    """The checkout of a run while the run is active; a keeper removes it if this process is killed."""
     from dvc.exceptions import DvcException
 
     with open_repo(workspace) as repo:
         laid_out_in = {Path(repo.cache.local.path)}
-        with suppress(DvcException):  # in the middle of an edit; then nothing is laid out there either
+        with suppress(DvcException):  # in the middle of an edit; then DVC lays out nothing there either
             laid_out_in |= {Path(out.fs_path).parent for out in repo.index.outs}
     keeper = start_keeper(KEEPER, str(workspace), str(folder), *map(str, laid_out_in))
     with ExitStack() as stack:
@@ -209,7 +209,7 @@ def _working(
         place = stack.enter_context(open_place(checkout, workspace))
         recorder = Recorder(folder, record)
         acceptance = Acceptance(workspace, place, folder, decided.plan)
-        stack.callback(acceptance.stop)  # where the run breaks off before `finish`
+        stack.callback(acceptance.stop)  # if the run ends before `finish`
         started = Started(record.id, place, recorder, acceptance, (lock,))
         with _ends(started):
             yield started, decided
@@ -217,7 +217,7 @@ def _working(
 
 @contextmanager
 def _ends(started: Started) -> Iterator[None]:
-    """Record the end of a run whose flow did not: otherwise it would look killed."""
+    """Record the end of a run if its flow did not: otherwise the run would look killed."""
     state, message = "stopped", "ended before a stage began"  # by a signal, or cancelled at the server
     try:
         yield
@@ -226,7 +226,7 @@ def _ends(started: Started) -> Iterator[None]:
         raise
     finally:
         if started.recorder.record.state == "running":
-            with suppress(OSError):  # must not hide the error that ended the run
+            with suppress(OSError):  # it must not hide the error that ended the run
                 finish(started, state, message)
 
 
@@ -248,7 +248,7 @@ def _new_record(run: str, decided: Decided, asked: Iterable[str], place: str) ->
 
 
 def _link_weights(workspace: Path, checkout: Path) -> None:
-    """Weights at a path that params.yaml names: neither git nor DVC has them, and their hash is a parameter."""
+    """Weights at a path in params.yaml: neither git nor DVC has them, and their hash is a parameter."""
     path = getattr(load_config(checkout / PARAMS_FILE).extractor, "weights", None)
     if path and not Path(path).is_absolute() and (workspace / path).is_file() and not (checkout / path).exists():
         (checkout / path).parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.json_output import print_json
+from flows.table import print_table
 from genai_core import GenaiError
 
 if TYPE_CHECKING:
@@ -85,14 +87,16 @@ def print_results(workspace: Path, plan: "Plan", run: "RunRecord | None" = None)
     """
     rows, report = _results(workspace, plan, run)
     if rows:
-        cells = [list(rows[0])] + [[str(value) for value in row.values()] for row in rows]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
         click.echo()
-        for row in cells:
-            figures = [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
-            click.echo("  ".join([row[0].ljust(widths[0]), *figures]))
+        print_figures(rows)
     if report:
         click.echo(f"\nReport: {report}")
+
+
+def print_figures(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows of figures with the same columns: the model, then numbers."""
+    cells = [[str(value) for value in row.values()] for row in rows]
+    print_table(cells, list(rows[0]), right=range(1, len(rows[0])))
 
 
 def headline(plan: "Plan") -> str:

@@ -1,4 +1,4 @@
-"""Prefect's API by plain HTTP: for commands that ask a server one thing; importing prefect would cost a second."""
+"""Prefect's API by plain HTTP, for commands that send one request: importing prefect takes a second."""
 
 import json
 import time

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from flows.json_output import json_option, print_json
+from flows.table import print_table
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -74,11 +75,11 @@ def doctor(workspace: Path, as_json: bool) -> None:
     if as_json:
         print_json([vars(check) for check in checks])
     else:
-        width = max(len(check.name) for check in checks)
+        from rich.text import Text
+
+        rows = []
         for check in checks:
-            click.echo(
-                f"{click.style(check.status.ljust(4), fg=COLOURS[check.status])}  {check.name:<{width}}  {check.found}"
-            )
-            if check.todo:
-                click.echo(f"{'':<{width + 8}}-> {check.todo}")
+            todo = f"\n-> {check.todo}" if check.todo else ""
+            rows.append((Text(check.status, COLOURS[check.status]), check.name, check.found + todo))
+        print_table(rows)
     sys.exit(int(any(check.status == "fail" for check in checks)))

@@ -1,4 +1,8 @@
-"""Telling people: Prefect's notification blocks, a plain webhook, e-mail. A message that fails never fails a run."""
+"""Notifications: Prefect's notification blocks, a webhook, e-mail. A message that fails never fails a run.
+
+Webhook and e-mail are not sent by Apprise 1.13. It returns False without a reason, replaces the bearer token with a
+login from ~/.netrc, sends one e-mail per recipient, and takes 0.3 s to import.
+"""
 
 import json
 import os

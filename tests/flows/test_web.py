@@ -49,6 +49,14 @@ def test_what_is_no_address_or_leads_nowhere(url: str, message: str) -> None:
     assert "secret" not in str(error.value)
 
 
+def test_a_header_that_cannot_be_sent_is_not_quoted() -> None:
+    """A token from a file often ends in a line break."""
+    with site() as found, pytest.raises(WebError) as error:
+        send(f"http://127.0.0.1:{found.port}/", b"x", headers={"Authorization": "Bearer secret\n"}, timeout_s=5.0)
+    assert "secret" not in str(error.value)
+    assert found.got == []
+
+
 def test_what_does_not_speak_http() -> None:
     with no_http() as port, pytest.raises(WebError, match=r"does not speak HTTP \(BadStatusLine\)"):
         send(f"http://127.0.0.1:{port}/", timeout_s=5.0)

@@ -2,12 +2,18 @@
 
 import signal
 import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from flows.data.objects import RemoteError
 from flows.data.remote import pull, push, verify
+from flows.data.sizes import MIN_LISTED
 from flows.data.stores import add_default_remote, keep_indexes_private
 from flows.graph import GraphError, open_repo
 from tests.flows.clones import add_many, contents, fresh_clone
@@ -193,6 +199,39 @@ def test_a_damaged_listing_is_not_believed(pushed: Path, store: Path, tmp_path: 
     push(pushed)
     pull(clone)
     assert contents(clone) == contents(pushed)
+
+
+@contextmanager
+def served(store: Path) -> Iterator[str]:
+    """A folder as a remote by HTTP, by a server that lists no folder."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def list_directory(self, path: object) -> None:  # noqa: ARG002 - as http.server calls it
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(store))) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_many_objects_at_a_web_server_that_lists_nothing(fresh: Path, store: Path) -> None:
+    add_many(fresh, MIN_LISTED)
+    add_default_remote(fresh, str(store))
+    push(fresh)
+    lost = object_of(store, fresh, "data/raw/1.txt")
+    lost.unlink()
+    with served(store) as url:
+        shell(fresh, f"dvc remote add -q web {url}")
+        found = verify(fresh, "web")
+    assert [fault.path for fault in found.faults] == ["data/raw/1.txt"]
 
 
 def test_what_the_remote_lacks_is_listed_and_the_rest_comes(pushed: Path, store: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Push, pull, verify and add with the real DVC and a server of S3's protocol on loopback."""
 
+import hashlib
 import io
 import os
 import shutil
@@ -13,9 +14,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
+from flows.data import sizes
 from flows.data.objects import RemoteError
 from flows.data.remote import pull, push, verify
-from flows.data.stores import add_default_remote
+from flows.data.stores import add_default_remote, opened_remote
 from tests.flows.clones import add_many, contents, fresh_clone
 from tests.flows.conftest import DVC_WARNS, genai, started_genai, wait_for
 
@@ -83,6 +85,27 @@ def test_a_killed_push_a_lost_and_a_damaged_object(fresh: Path, s3: "boto3.clien
     assert push(fresh, content=True).sent == 2
     pull(clone)
     assert contents(clone) == contents(fresh)
+
+
+@pytest.mark.parametrize("page_objects", [1000, 10, 1])
+def test_what_is_there_is_known_however_large_the_remote_is(
+    fresh: Path, s3: "boto3.client", monkeypatch: pytest.MonkeyPatch, page_objects: int
+) -> None:
+    """Listed at once, listed by the folders that are needed, and asked for one by one: the same answer."""
+    monkeypatch.setattr(sizes, "PAGE_OBJECTS", page_objects)
+    there = {hashlib.md5(bytes([number])).hexdigest(): number + 1 for number in range(100)}
+    foreign = {f"00{number:030x}": 1 for number in range(1000, 1003)}
+    absent = [f"{number:032x}" for number in range(5)]
+    for oid, size in {**there, **foreign}.items():
+        s3.put_object(Bucket=BUCKET, Key=f"toy/files/md5/{oid[:2]}/{oid[2:]}", Body=b"x" * size)
+    lists: list[str] = []
+    add_default_remote(fresh, f"s3://{BUCKET}/toy")
+    with opened_remote(fresh, None) as (_, store):
+        find = store.fs.fs.find
+        monkeypatch.setattr(store.fs.fs, "find", lambda path, **how: [lists.append(path), find(path, **how)][1])
+        assert sizes.sizes_at(store, [*there, *absent]) == there
+    folders = {oid[:2] for oid in (*there, *absent)}
+    assert len(lists) == {1000: 2, 10: len(folders), 1: 1}[page_objects]
 
 
 @pytest.mark.usefixtures("s3")

@@ -117,7 +117,7 @@ def test_one_run(workspace: Path) -> None:
     assert "  differs: by\\udcffte\\n.py" in lines
     rows = [line.split() for line in lines]
     assert ["prepare", "ran", "12.3"] in rows
-    assert "train@vae  restored  0.1      only in DVC's cache: params.yaml models.vae changed here since" in lines
+    assert "train@vae  restored      0.1  only in DVC's cache: params.yaml models.vae changed here since" in lines
     assert ["trained/gan", "7.5", "-"] in rows
     values = json.loads(said(workspace, "runs", "show", "cd34", "--json"))
     assert (values["state"], values["stages"]["prepare"]["seconds"]) == ("failed", 12.34)

@@ -85,7 +85,7 @@ def test_what_is_measured_is_kept_whole_or_not_at_all(tmp_path: Path, capsys: py
     assert done_row(place, row.data) is None
     write_table(tmp_path / "out", [row])
     assert (read_table(tmp_path / "out"), read_table(tmp_path / "nothing")) == ([row], [])
-    show(tmp_path / "out", print)
-    show(tmp_path / "nothing", print)
+    show(tmp_path / "out")
+    show(tmp_path / "nothing")
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["aaaaaaaaaa", "2026-01-02", "1,000", "200", "2.5", "2.1", "to", "2.9"]
