@@ -15,7 +15,7 @@ from genai_core.data.ingest.add import Added, add_source
 from genai_core.data.raw.count import count_raw_images
 from genai_core.data.raw.source_json import Origin
 
-# Every image and label that the last `genai data add` skipped.
+# Lists every image and label that the last `genai data add` skipped.
 LEFT_OUT_FILE = Path(".genai/left-out.csv")
 PACK_INDEXES = Path(".genai/cache/raw")
 PRINT_EVERY_IMAGES = 5_000
