@@ -14,7 +14,7 @@ def lineage_svg(prepared: Dataset, augmented: Dataset, models: list[Model]) -> s
     """Draw one box for each dataset, model and batch, with its hash, and an arrow from each of its inputs.
 
     They are identified by content, as in `genai lineage`: a dataset by its fingerprint, a model by its weights. A model
-    or dataset of another run, such as the production model that a fine-tuning started from, has no arrows from inputs.
+    or dataset of another run, such as the production model that a fine-tuning started from, has no incoming arrow.
     """
     batch, config = read_json(BATCH / PROVENANCE_FILE), read_json(CANDIDATE / "config.json")
     weights = config["sha256"]["model.safetensors"]
