@@ -12,7 +12,7 @@ TRAIN, HELD_OUT, DRAWN, DIM = 500, 300, 400, 6
 
 
 def warned(copied_share: float) -> float:
-    """Share of trials with a warning. The model generates new images, and this share of slightly changed training images."""
+    """Share of trials with a warning, for a model that generates this share of slightly changed training images."""
     found = 0
     for trial in range(TRIALS):
         generator = np.random.default_rng(trial)

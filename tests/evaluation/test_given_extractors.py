@@ -170,7 +170,7 @@ def test_a_function_not_named_in_params_is_neither_imported_nor_called(planted, 
 
 
 @pytest.mark.parametrize("changes", [{"arguments": {"width": 6, "fault": True}}, {"layer": None}, {"layer": "0"}])
-def test_arguments_not_named_in_params_are_refused(planted, changes):
+def test_settings_that_differ_from_params_are_refused(planted, changes):
     folder, _ = planted
     rewrite(folder, **changes)
     with pytest.raises(ValueError, match=r"params.yaml has \S+:small_network with \{.*nothing was called"):

@@ -170,7 +170,7 @@ def test_splits_of_few_images_cause_a_warning(trained, real):
 
 
 def test_the_near_identical_share_of_new_images_is_the_percentile_with_fewer_real_images():
-    """Nearest neighbours get closer with more images, so 2,000 generated images are compared in groups of 200."""
+    """Nearest neighbours get closer with more images, so only 200 of the 2,000 generated images are compared."""
     config = evaluation_config(total_images=2000, pairwise_images=5000, near_copy_percentile=10.0)
     generator = np.random.default_rng(0)
 
