@@ -12,8 +12,8 @@ MAX_GROUPS, MIN_GROUP_IMAGES = 10, 50
 def group_by_similarity(features: npt.NDArray[np.float32], seed: int) -> Labels:
     """Assign each of features (N, D) to a group (N,): k-means (Lloyd 1982) with k-means++ starts.
 
-    Makes one to MAX_GROUPS groups, with at least MIN_GROUP_IMAGES images on average. The same arguments give the same
-    groups.
+    Makes up to MAX_GROUPS groups of at least MIN_GROUP_IMAGES images on average, or a single one if there are fewer
+    images. The same arguments give the same groups.
     """
     from sklearn.cluster import KMeans  # takes over a second to import
 

@@ -154,9 +154,8 @@ def extrapolated(sample: SampleSet, real: RealSet, resamples: Resamples) -> Figu
     ends = curve_ends(len(sample.features), resamples.config.fd_inf_points)
     value = frechet_curve(sample.features, ends, real.stats, real.root).at_infinity()
     curves = resampled_curves(sample.features, ends, real.stats, real.root, resamples.weights)
-    if (
-        curves is None
-    ):  # too many features to solve each resample: use the spread of the distance: too small, if anything
+    if curves is None:
+        # Too many features to solve each resample: use the spread of the distance, which is too small, if anything.
         distances = resampled_distances(sample.features, real.stats, real.root, resamples.weights)
         return resamples.figure(value, distances)
     return resamples.figure(value, np.array([curve.at_infinity() for curve in curves]))
