@@ -11,12 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from genai_core.config import PARAMS_FILE, EvaluationConfig, load_config
-from genai_core.data.dataset.dataset import load_dataset
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.features import extract_features
 from genai_core.evaluation.metrics_file import metrics_json
@@ -24,17 +22,18 @@ from genai_core.evaluation.model_comparison import Comparison, compare_features
 from genai_core.evaluation.model_evaluation import Evaluation, evaluate_features
 from genai_core.evaluation.reference import Reference, load_reference
 from genai_core.models.artifact import WEIGHTS_FILE, load_model
-from genai_core.reporting.grids import class_grid, image_grid, save_png
+from genai_core.reporting.grids import class_grid, save_png
 from genai_core.reporting.side_by_side import side_by_side
 from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
 from tasks.context import new_folder
 from tasks.device import torch_device
 from tasks.drawn import Contender, DrawnImages, check_measurable, notes_on, read_contender
 from tasks.errors import one_line
+from tasks.evaluate import closest_pairs
 from tasks.gate_values import gate_values
 
-EXTRACTOR, REFERENCE, DATASET = Path("models/extractor"), Path("data/reference"), Path("data/prepared")
-GRID_IMAGES, CLOSEST_PAIRS = 60, 10
+EXTRACTOR, REFERENCE = Path("models/extractor"), Path("data/reference")
+GRID_IMAGES = 60
 
 
 def main() -> None:
@@ -56,7 +55,7 @@ def main() -> None:
         if arguments.against:
             given.insert(0, (arguments.against_name, arguments.against))
         contenders = [read_contender(name or str(folder), folder, config) for name, folder in given]
-        alone = other_images(contenders[0], reference) if arguments.against and arguments.or_alone else ""
+        alone = incomparable_because(contenders[0], reference) if arguments.against and arguments.or_alone else ""
         if alone:
             print(f"compare: {alone}", flush=True)
             del contenders[0]
@@ -94,10 +93,10 @@ def main() -> None:
         with new_folder(arguments.out) as folder:
             (folder / "comparison.json").write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
             save_png(folder / "samples.png", same_seeds(contenders, drawn, reference))
-            save_png(folder / "closest.png", closest_pairs(drawn[-1], evaluations[-1]))
+            save_png(folder / "closest.png", closest_pairs(drawn[-1].images, evaluations[-1].copies))
 
 
-def other_images(champion: Contender, reference: Reference) -> str:
+def incomparable_because(champion: Contender, reference: Reference) -> str:
     """Return why the champion's images are not comparable with the reference; "" if they are."""
     try:
         check_measurable(champion, reference.description)
@@ -147,21 +146,12 @@ def described(
 
 
 def same_seeds(contenders: list[Contender], drawn: list[DrawnImages], reference: Reference) -> Image.Image:
-    """Draw grids from the same seeds and labels, so that equal places come from the same latent."""
+    """Draw grids from the same seeds and labels, so that images at the same position have the same latent."""
     classes = reference.description.classes
     grids = [class_grid(found.images, found.labels, classes, GRID_IMAGES) for found in drawn]
     letters = "AB" if len(contenders) > 1 else "B"
     titles = [f"{letter}: {contender.name}" for letter, contender in zip(letters, contenders, strict=True)]
     return side_by_side(grids, titles)
-
-
-def closest_pairs(drawn: DrawnImages, evaluation: Evaluation) -> Image.Image:
-    """Draw the candidate's images closest to a training image, each above that image, closest first."""
-    copies, dataset = evaluation.copies, load_dataset(DATASET)
-    closest = copies.closest(CLOSEST_PAIRS)
-    originals = dataset.images_at(dataset.rows("train").iloc[copies.index[closest]])
-    pairs = np.concatenate([drawn.images[closest], originals])
-    return image_grid(pairs, columns=len(closest), row_captions=("generated", "nearest real"))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ FOLLOW_DIR = Path(".genai/follow")
 COST_DIR = Path("metrics/cost")
 
 # New outputs are written here, not next to their final place: the remains of a killed stage must not be in a folder
-# that is another stage's input. It is on the same file system, so the final rename is atomic.
+# that is another stage's input. The folder is on the same file system, so the final rename is atomic.
 NEW_DIR = Path(".genai/new")
 
 # Errors that the user caused or can fix: their message says everything, and a traceback would hide it. A ValueError
@@ -68,7 +68,7 @@ def running(task: str, *, writes_cost: bool = True) -> Iterator[Context]:
         threadpool_limits(context.config.compute.cpu_threads, user_api="blas")
         yield context
     except EXPECTED_ERRORS as error:
-        if isinstance(error, ValueError) and not _raised_by_us(error):
+        if isinstance(error, ValueError) and not _raised_by_this_project(error):
             raise
         print(f"{task}: {error}", file=sys.stderr, flush=True)
         sys.exit(NEEDS_MANUAL_ACTION)
@@ -78,7 +78,7 @@ def running(task: str, *, writes_cost: bool = True) -> Iterator[Context]:
 
 @contextmanager
 def stop_deferred() -> Iterator[Callable[[], bool]]:
-    """Defer SIGINT and SIGTERM in the body; yields a function that tells whether one has arrived.
+    """Defer SIGINT and SIGTERM in the body; yields a function that returns whether one has arrived.
 
     For work that must finish its step and save its state first. After the body, however it ended, the process exits as
     the signal requested.
@@ -124,7 +124,7 @@ def write_text(path: Path, text: str) -> None:
     os.replace(new, path)
 
 
-def _raised_by_us(error: BaseException) -> bool:
+def _raised_by_this_project(error: BaseException) -> bool:
     """Whether the line that raised `error` belongs to this project, not to a library it calls."""
     frames = traceback.extract_tb(error.__traceback__)
     return frames[-1].filename.startswith(_OWN_ROOMS)

@@ -20,7 +20,7 @@ from tasks.context import write_json
 from tasks.errors import one_line
 
 # More images hardly change a distance, and features take time.
-MOST_IMAGES = 20_000
+MAX_IMAGES = 20_000
 SEED = 0
 BATCH_IMAGES = 250
 
@@ -42,7 +42,7 @@ def main() -> None:
         name, measure = feature(arguments.extractor)
         parts = [(after, added_rows(before, after)), *((before, before.rows(split)) for split in SPLITS)]
         for dataset, rows in parts:
-            chosen = np.sort(random.permutation(len(rows))[:MOST_IMAGES])
+            chosen = np.sort(random.permutation(len(rows))[:MAX_IMAGES])
             features.append(measure(dataset.images_at(rows.iloc[chosen])))
         shift = measure_shift(*features, seed=SEED)
         values: dict[str, Any] = dataclasses.asdict(shift)

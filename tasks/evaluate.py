@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from genai_core.config import Config
 from genai_core.data.dataset.dataset import load_dataset
@@ -60,14 +61,14 @@ def main() -> None:
             progress.update,
         )
         context.cost["images_per_second"] = round(progress.per_second(config.total_images), 1)
-        asked = None if labels is None else labels.numpy()
+        requested = None if labels is None else labels.numpy()
         features = extract_features(extractor, images, config.batch_images)
-        evaluation = evaluate_features(features, asked, reference, extractor_description, config)
+        evaluation = evaluate_features(features, requested, reference, extractor_description, config)
 
         with new_folder(Path("plots/evaluated") / what) as plots:
-            save_png(plots / "samples.png", class_grid(images, asked, description.shape.classes))
+            save_png(plots / "samples.png", class_grid(images, requested, description.shape.classes))
             save_png(plots / "closest.png", closest_pairs(images, evaluation.copies))
-            write_curves(plots, images, asked, (extractor, extractor_description), reference, context.config)
+            write_curves(plots, images, requested, (extractor, extractor_description), reference, context.config)
         model = {
             "family": description.config.family,
             "parameters": description.parameters,
@@ -87,7 +88,7 @@ def main() -> None:
 
 
 def stability_values(features: npt.NDArray[np.float32], reference: Reference, seed: int) -> dict[str, float | int]:
-    """Distances between batches of the model, and between equally large batches of training images; may be empty."""
+    """Return distances between batches of the model, and of equally large batches of training images; may be empty."""
     found = measure_stability(features, reference.splits["train"].features, seed)
     if found is None:
         return {}
@@ -109,7 +110,7 @@ def sampling_of(what: str, family: str, config: Config) -> Any:
     return parse_sampling(family, json.loads(selection.read_text())["sampling"])
 
 
-def closest_pairs(images: npt.NDArray[np.uint8], copies: NearCopies) -> Any:
+def closest_pairs(images: npt.NDArray[np.uint8], copies: NearCopies) -> Image.Image:
     """Draw the images (N, C, H, W) uint8 closest to a training image, each above that image, closest first."""
     closest = copies.closest(CLOSEST_PAIRS)
     dataset = load_dataset(DATASET)

@@ -7,8 +7,8 @@ import numpy as np
 
 from genai_core.config import Config
 from genai_core.evaluation.features import Features
-from genai_core.evaluation.groups import alike
-from genai_core.evaluation.model_comparison import Comparison, distance_name, recall_of_as_many
+from genai_core.evaluation.groups import group_by_similarity
+from genai_core.evaluation.model_comparison import Comparison, distance_name, recall_at_floor_size
 from genai_core.evaluation.model_evaluation import Evaluation
 from genai_core.evaluation.reference import Reference
 from genai_core.evaluation.set_figures import Resamples, coverage_by_class, sample_set
@@ -26,7 +26,7 @@ def gate_values(
     """Return the values for one model, or for two with their comparison; the candidate is the last.
 
     The distance is to the split in gate.against. Recall and coverage are of the training images, as for the recall of
-    real images. Recall uses as many images as that one, because it depends on their number.
+    held-out real images. Both recalls use equally many images, because recall depends on their number.
     """
     real, evaluation = reference.description, config.evaluation
     metric = distance_name(real.kind, config.gate.against)
@@ -35,7 +35,7 @@ def gate_values(
             "distance": measured.figures[metric].value,
             "scale": max(measured.figures[f"fd_{real.kind}"].value, real.floor_fd),
             "memorised_share": measured.figures[f"near_copies_{real.kind}"].value,
-            "recall": recall_of_as_many(found, images.labels, reference, evaluation),
+            "recall": recall_at_floor_size(found, images.labels, reference, evaluation),
             "class_coverage": {
                 name: figure.value for name, figure in measured.by_class[f"coverage_{real.kind}_class"].items()
             }
@@ -61,7 +61,7 @@ def _group_coverage(features: Features, reference: Reference, config: Config) ->
     """Return the coverage of groups of similar training images, used instead of classes."""
     train, evaluation = reference.splits["train"], config.evaluation
     groups = np.full(len(train.features), -1, dtype=np.int64)
-    groups[train.pairwise] = alike(train.features[train.pairwise], evaluation.seed)
+    groups[train.pairwise] = group_by_similarity(train.features[train.pairwise], evaluation.seed)
     sample = sample_set(features.features, None, evaluation)
     resamples = Resamples(len(sample.features), None, evaluation)
     count = int(groups.max()) + 1

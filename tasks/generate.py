@@ -20,8 +20,10 @@ def draw_batch(context: Context, model: Path, out: Path, total_images: int, seed
     """Generate images from a candidate's folder, image i from seed + i, and write them to `out` as a batch."""
     config, progress = context.config.generate, context.progress
     loaded = load_model(model, device=str(torch_device(context.config)))
-    if not (model / SELECTION_FILE).is_file():  # the library would fall back to other options
-        raise FileNotFoundError(f"{model}: {SELECTION_FILE} with the sampling options is missing; genai run candidate")
+    if not (model / SELECTION_FILE).is_file():  # the library would fall back to its default options
+        raise FileNotFoundError(
+            f"{model}: {SELECTION_FILE} with the sampling options is missing; run `genai run candidate`"
+        )
     progress.begin("images", total=total_images, unit="images")
     images = loaded.draw(total_images, seed=seed, batch_images=config.batch_images, on_progress=progress.update)
     context.cost["images_per_second"] = round(progress.per_second(total_images), 1)

@@ -92,7 +92,7 @@ def draw_examples(dataset: Dataset, path: Path) -> None:
     rows = pd.concat(example_rows(dataset.rows("train"), EXAMPLES_PER_CLASS))
     images = dataset.images_at(rows)
     labels = rows["label"].to_numpy() if dataset.info.classes else None
-    save_png(path, class_grid(images, labels, dataset.info.classes, most_images=EXAMPLES_PER_CLASS * MAX_ROWS))
+    save_png(path, class_grid(images, labels, dataset.info.classes, max_images=EXAMPLES_PER_CLASS * MAX_ROWS))
 
 
 if __name__ == "__main__":

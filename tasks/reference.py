@@ -48,9 +48,9 @@ def main() -> None:
         # Chosen at random, because the manifest may be sorted by class.
         chosen = np.random.default_rng(config.seed).permutation(info.counts["test"])[: context.config.robustness.images]
         held_out, labels = dataset.images("test")[chosen], dataset.labels("test")
-        asked = None if labels is None else labels[chosen]
+        requested = None if labels is None else labels[chosen]
         with new_folder(PLOTS) as folder:
-            write_curves(folder, held_out, asked, (extractor, description), reference, context.config)
+            write_curves(folder, held_out, requested, (extractor, description), reference, context.config)
         with new_folder(REFERENCE) as folder:
             save_reference(folder, reference)
         real = reference.description

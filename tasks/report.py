@@ -26,7 +26,7 @@ def main() -> None:
         graph = parts.read_graph(list(config.models))
         page = Page(
             title=config.report.title,
-            made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+            created=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
             summary=summary,
             hero=generated,
             comparison=(*real, generated),

@@ -11,10 +11,10 @@ _STARTED_FROM = "weights "  # prefix that tasks/finetune.py writes before the sh
 
 
 def lineage_svg(prepared: Dataset, augmented: Dataset, models: list[Model]) -> str:
-    """Draw a box for each thing with its hash, and an arrow from each of its inputs.
+    """Draw one box for each dataset, model and batch, with its hash, and an arrow from each of its inputs.
 
-    Found by content, as `genai lineage` does: a dataset by its fingerprint, a model by its weights. Things from other
-    runs, such as the production model that a fine-tuning started from, have a box without inputs.
+    They are identified by content, as in `genai lineage`: a dataset by its fingerprint, a model by its weights. A model
+    or dataset of another run, such as the production model that a fine-tuning started from, has no incoming arrow.
     """
     batch, config = read_json(BATCH / PROVENANCE_FILE), read_json(CANDIDATE / "config.json")
     weights = config["sha256"]["model.safetensors"]
@@ -26,11 +26,11 @@ def lineage_svg(prepared: Dataset, augmented: Dataset, models: list[Model]) -> s
         str(BATCH): f"{batch['images']:,} images\nseeds {batch['seed']} to {batch['seed'] + batch['images'] - 1}",
     }
     edges = [(RAW, PREPARED), (PREPARED, AUGMENTED)]
-    drew = str(CANDIDATE)
+    generator = str(CANDIDATE)
     if batch["model"]["sha256"] != weights:
-        drew = "another model"
-        notes[drew] = f"weights {_short(batch['model']['sha256'])}"
-    edges.append((drew, str(BATCH)))
+        generator = "another model"
+        notes[generator] = f"weights {_short(batch['model']['sha256'])}"
+    edges.append((generator, str(BATCH)))
     edges += [(name, str(CANDIDATE)) for name in _datasets(config["dataset"], prepared, augmented, notes)]
     start = str(config.get("training_summary", {}).get("started from", ""))
     if start.startswith(_STARTED_FROM):

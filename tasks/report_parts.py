@@ -1,4 +1,4 @@
-"""Parts of the report, read from the stages' outputs for the models of params.yaml; others are ignored."""
+"""Parts of the report, read from the stages' outputs. Models that are not in params.yaml are ignored."""
 
 import json
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Graph:
-    """The pipeline's picture (None: `missing` says why), and the cost of each stage, in pipeline order."""
+    """The graph as an SVG (None: `missing` says why), and the cost of each stage, in pipeline order."""
 
     svg: str | None
     missing: str
@@ -69,23 +69,23 @@ def read_models(names: list[str]) -> list[Model]:
     return [*trained, Model(FINETUNED, ReportedModel(name, metrics, cost("finetune"), cost("evaluate-finetuned")))]
 
 
-def real_pictures(prepared: Dataset, augmented: Dataset, most_images: int) -> tuple[Picture, ...]:
+def real_pictures(prepared: Dataset, augmented: Dataset, max_images: int) -> tuple[Picture, ...]:
     """Make grids of the training images, and of the augmented ones if there are any."""
     train, rows = prepared.rows("train"), augmented.rows("train")
     made = rows[rows["flags"].str.contains("augmented")]
-    pictures = [_dataset_picture("Real", f"from {len(train):,} training images", prepared, train, most_images)]
+    pictures = [_dataset_picture("Real", f"from {len(train):,} training images", prepared, train, max_images)]
     if len(made):
         note = f"from {len(made):,} augmented images"
-        pictures.append(_dataset_picture("Augmented", note, augmented, made, most_images))
+        pictures.append(_dataset_picture("Augmented", note, augmented, made, max_images))
     return tuple(pictures)
 
 
-def generated_picture(most_images: int) -> Picture:
+def generated_picture(max_images: int) -> Picture:
     """Make a grid of the batch that the candidate generated."""
     manifest, provenance = read_manifest(BATCH), read_json(BATCH / "provenance.json")
     classes = provenance["classes"]
     labels = manifest["label"].to_numpy() if classes else None
-    choice = choose_by_class(labels, len(manifest), classes, most_images)
+    choice = choose_by_class(labels, len(manifest), classes, max_images)
     images = take(read_images(BATCH, manifest), choice)
     grid = image_grid(images, choice.columns, clear_gaps=True)
     note = f"by the candidate, from {len(manifest):,} images with seeds from {provenance['seed']:,}"
@@ -201,9 +201,9 @@ def _metrics(place: str) -> dict[str, Any]:
     return read_json(METRICS / f"{place}.json")
 
 
-def _dataset_picture(title: str, note: str, dataset: Dataset, rows: pd.DataFrame, most_images: int) -> Picture:
+def _dataset_picture(title: str, note: str, dataset: Dataset, rows: pd.DataFrame, max_images: int) -> Picture:
     labels = rows["label"].to_numpy() if dataset.info.classes else None
-    choice = choose_by_class(labels, len(rows), dataset.info.classes, most_images)
+    choice = choose_by_class(labels, len(rows), dataset.info.classes, max_images)
     # Read only the images to show from the shards; -1 is an empty cell.
     images = dataset.images_at(rows.iloc[choice.index.clip(min=0)])
     images[choice.index < 0] = 255

@@ -1,4 +1,4 @@
-"""The report's part on disturbed images and on stability, from the outputs of reference and evaluate."""
+"""Part of the report on disturbed images and stability, from the outputs of reference and evaluate."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ def _curves(name: str, folder: Path, note: str) -> Robustness:
 
 
 def _batches(metrics: Mapping[str, Any]) -> str:
-    """Describe the block "stability" in a sentence."""
+    """Describe the block "stability" in one sentence."""
     values = metrics.get("stability") or {}
     if not values:
         return ""

@@ -1,4 +1,4 @@
-"""Curves of disturbed images as tables for `dvc plots` and the report: one file per kind, one line per strength."""
+"""Figures of disturbed images as tables for `dvc plots` and the report: one file per kind, one row per strength."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,17 +23,17 @@ def write_curves(
     """Write robustness-noise.csv, -blur.csv and -jpeg.csv for images (N, C, H, W), in random order, and labels (N,)."""
     network, description = extractor
     train = reference.splits["train"]
-    asked = labels if description.kind == "classifier" else None
+    requested = labels if description.kind == "classifier" else None
     points = disturbed_points(
-        network, images, asked, train.stats, train.root, config.robustness, config.evaluation.batch_images
+        network, images, requested, train.stats, train.root, config.robustness, config.evaluation.batch_images
     )
     for kind in dict.fromkeys(point.kind for point in points):
         rows: list[Sequence[object]] = [
-            ("strength", *([] if asked is None else ["label_agreement"]), f"fd_{description.kind}")
+            ("strength", *([] if requested is None else ["label_agreement"]), f"fd_{description.kind}")
         ]
         for point in points:
             if point.kind == kind:
-                agreed = [] if point.agreement is None else [f"{point.agreement:.6g}"]
-                rows.append((f"{point.strength:g}", *agreed, f"{point.distance:.6g}"))
+                agreement = [] if point.agreement is None else [f"{point.agreement:.6g}"]
+                rows.append((f"{point.strength:g}", *agreement, f"{point.distance:.6g}"))
         text = "\n".join(",".join(map(str, row)) for row in rows) + "\n"
         (folder / f"robustness-{kind}.csv").write_text(text)

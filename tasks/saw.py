@@ -35,14 +35,14 @@ def main() -> None:
 
 
 def _other_pixels(folder: Path) -> str:
-    """Return why that dataset may hold the image with other pixels; "" if it cannot."""
+    """Return why that dataset may contain the image with other pixels; "" if it cannot."""
     try:
         others = other_decoders(folder)
     except (FileNotFoundError, ValueError):
         others = ["unknown libraries"]
     if not others:
         return ""
-    return f"decoded by {'; '.join(others)}: it may hold the image with other pixels; look it up by its name, too"
+    return f"decoded by {'; '.join(others)}: it may contain the image with other pixels; also look it up by name"
 
 
 def _digest(image: str, folder: Path) -> bytes:

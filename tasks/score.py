@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from genai_core.config import NEEDS_MANUAL_ACTION, PARAMS_FILE, Config, InceptionExtractorConfig, load_config
+from genai_core.data.dataset.dataset import Split
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
 from genai_core.evaluation.image_sets import MeasuredSet, Score, measure_set, score_sets
@@ -30,17 +31,25 @@ PUBLISHED_SHA256 = "6726825d"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tasks.score", description=__doc__)
     parser.add_argument("images", nargs="?", help="a folder, an archive, .npy, .npz, or a prepared dataset")
-    parser.add_argument("--images-split", choices=("train", "test"), help="split of IMAGES; for a dataset train")
+    parser.add_argument(
+        "--images-split", choices=("train", "test"), help="split of IMAGES; for a prepared dataset, by default train"
+    )
     parser.add_argument("--at-most", type=int, help="use only this many of IMAGES, chosen at random  [default: all]")
     parser.add_argument("--against", help="the real images, in any of the same formats")
-    parser.add_argument("--split", choices=("train", "test"), help="split of the real images; for a dataset train")
     parser.add_argument(
-        "--extractor", choices=("project", "inception"), help="by default the project's, if there is one"
+        "--split", choices=("train", "test"), help="split of the real images; for a prepared dataset, by default train"
+    )
+    parser.add_argument(
+        "--extractor",
+        choices=("project", "inception"),
+        help="by default the project's, if there is one, else inception",
     )
     parser.add_argument("--weights", help="Inception's weights file")
     parser.add_argument("--weights-sha256", default=PUBLISHED_SHA256, help="of that file, or its first 8 digits")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
-    parser.add_argument("--selfcheck", action="store_true", help="compare CIFAR-10 with its published figures")
+    parser.add_argument(
+        "--selfcheck", action="store_true", help="compare the figures of CIFAR-10 with the published ones"
+    )
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -97,12 +106,11 @@ def given_inception(arguments: argparse.Namespace, config: Config) -> tuple[Feat
     return network.to(torch_device(config)), replace(description, sha256=description.source_sha256)
 
 
-def measured(source: str, split: str | None, extractor: FeatureNetwork, config: Config) -> MeasuredSet:
+def measured(source: str, split: Split | None, extractor: FeatureNetwork, config: Config) -> MeasuredSet:
     """Extract features of a source; archives are unpacked into a temporary folder."""
-    side = {"train": "train", "test": "test", None: None}[split]
     batch = config.evaluation.batch_images
     with tempfile.TemporaryDirectory(prefix="genai-") as scratch:
-        batches = image_batches(source, Path(scratch), batch, side)  # type: ignore[arg-type]
+        batches = image_batches(source, Path(scratch), batch, split)
         return measure_set(extractor, batches, batch, config.evaluation.seed)
 
 

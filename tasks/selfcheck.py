@@ -51,9 +51,9 @@ def selfcheck(
         results.append((check, score, PUBLISHED_IS[split], IS_TOLERANCE))
     failed = 0
     for check, value, published, tolerance in results:
-        right = abs(value - published) <= tolerance
-        failed += not right
-        print(f"{'right' if right else 'WRONG'}  {check}: measured {value:.4f}, within {tolerance}")
+        matches = abs(value - published) <= tolerance
+        failed += not matches
+        print(f"{'ok' if matches else 'FAILED'}  {check}: measured {value:.4f}, within {tolerance}")
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""Common part of the stages `train` and `finetune`: train a model on a dataset, write the model and its pictures."""
+"""Common part of the stages `train` and `finetune`: train a model on a dataset; write the model and its plots."""
 
 import csv
 import hashlib
@@ -29,7 +29,7 @@ from tasks.device import memory_bytes
 _ROOT = Path(__file__).parents[1]
 # Rows of the curves shown on the model's card.
 _CARD_ROWS = 10
-# Images generated at a time in an evaluation, whose memory use must stay small next to the training's.
+# Images per batch in an evaluation, which must need much less memory than training.
 _EVALUATION_BATCH = 100
 
 
@@ -75,7 +75,7 @@ def run_training(
     )
     cost = count_cost(model, training.batch_images)
     if context.is_first:
-        print(f"{recipe.family}, {_in_words(cost)}, on {len(batches):,} images, {device}", flush=True)
+        print(f"{recipe.family}, {_describe(cost)}, on {len(batches):,} images, {device}", flush=True)
     with stop_deferred() as stop_requested:
         try:
             result = train(
@@ -93,7 +93,7 @@ def run_training(
             )
         except TrainingStoppedError as stopped:
             print(stopped, flush=True)
-            # Another process may have received the signal.
+            # The signal may have arrived in another process, so stop_deferred does not exit here.
             raise SystemExit(128 + signal.SIGTERM) from None
     if not result.is_first:
         return
@@ -102,13 +102,13 @@ def run_training(
         save_model(folder, model, recipe, dataset=dataset.info.fingerprint, training_summary=summary)
     with new_folder(Path("plots") / to) as folder:
         _write_plots(folder, result)
-        _write_pictures(folder, model, batches.at(0))
+        _write_grids(folder, model, batches.at(0))
     checkpoints.delete()
-    context.cost.update(_spent(result, cost, device))
+    context.cost.update(_cost_values(result, cost, device))
 
 
 def code_hash(family: str) -> str:
-    """Return a hash of the code that trains a model of that family, so that changed code resumes no old checkpoint."""
+    """Return a hash of the code that trains that family, so that changed code does not resume an old checkpoint."""
     core = _ROOT / "genai_core"
     models = core / "models"
     paths = [Path(__file__), core / "data/dataset/loader.py", models / "protocol.py", models / f"{family}.py"]
@@ -157,7 +157,7 @@ def _summary(result: TrainingResult, cost: Cost, origin: dict[str, Any]) -> dict
     return summary
 
 
-def _spent(result: TrainingResult, cost: Cost, device: torch.device) -> dict[str, Any]:
+def _cost_values(result: TrainingResult, cost: Cost, device: torch.device) -> dict[str, Any]:
     """Return the cost of the training, for metrics/cost."""
     spent = {
         "images": result.images,
@@ -201,14 +201,14 @@ def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:
         writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
 
 
-def _in_words(cost: Cost) -> str:
+def _describe(cost: Cost) -> str:
     total = cost.training_parameters
     parameters = f"{cost.parameters:,} parameters" + (f" ({total:,} in training)" if total != cost.parameters else "")
     training, sampling = sum(cost.training_flops.values()) / 1e6, cost.sampling_flops / 1e6
     return f"{parameters}, {training:,.4g} MFLOPs per training image, {sampling:,.4g} per sample"
 
 
-def _write_pictures(folder: Path, model: GenerativeModel, batch: Batch) -> None:
+def _write_grids(folder: Path, model: GenerativeModel, batch: Batch) -> None:
     for name, grid in model.eval().pictures(to_unit(batch.images), batch.labels).items():
         images = grid.flatten(0, 1).cpu().numpy()
         save_png(folder / f"{name}.png", image_grid(images, columns=grid.shape[1]))

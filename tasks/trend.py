@@ -19,9 +19,7 @@ def main() -> None:
         with (folder / "quality.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         points = [
-            Point(
-                f"{row['data'][:7]}\n{row['committed'][:10]}", *(float(row[name]) for name in ("value", "low", "high"))
-            )
+            Point(f"{row['data'][:7]}\n{row['committed'][:10]}", *(float(row[name]) for name in COLUMNS))
             for row in rows
         ]
         if not points:

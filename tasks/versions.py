@@ -13,13 +13,13 @@ CODE = ("genai_core", "tasks", "flows", "dvc.yaml", "params.yaml")
 def code_version() -> dict[str, str]:
     """Return the commit, and whether code or parameters differ from it; a message if git fails.
 
-    `genai run` works on a commit without a branch, and sets in the environment what it is a snapshot of.
+    `genai run` works on a commit without a branch, and names the original branch in the environment.
     """
     try:
-        commit = _answer(["git", "rev-parse", "HEAD"]).strip()
-        branch = _answer(["git", "rev-parse", "--abbrev-ref", "HEAD"]).strip()
-        # -z: a name may contain characters that str.splitlines treats as line ends.
-        status = _answer(["git", "--no-optional-locks", "status", "--porcelain", "-z", "--no-renames", "--", *CODE])
+        commit = _output_of(["git", "rev-parse", "HEAD"]).strip()
+        branch = _output_of(["git", "rev-parse", "--abbrev-ref", "HEAD"]).strip()
+        # -z: a name may contain characters that str.splitlines treats as line breaks.
+        status = _output_of(["git", "--no-optional-locks", "status", "--porcelain", "-z", "--no-renames", "--", *CODE])
         changed = [entry for entry in status.split("\0") if entry]
     except ValueError as error:
         return {"commit": f"unknown: {error}"}
@@ -32,16 +32,16 @@ def code_version() -> dict[str, str]:
 
 
 def stage_edges() -> list[tuple[str, str]]:
-    """Return the (upstream, downstream) edges of DVC's graph. Raises ValueError with DVC's last line without any."""
+    """Return the (upstream, downstream) edges of DVC's graph. Raises ValueError if DVC fails, or without edges."""
     # As a module: uses the DVC of this environment, regardless of PATH.
-    drawn = _answer([sys.executable, "-m", "dvc", "dag", "--dot"])
+    drawn = _output_of([sys.executable, "-m", "dvc", "dag", "--dot"])
     edges = re.findall(r'^\s*"([^"]+)"\s*->\s*"([^"]+)"', drawn, flags=re.MULTILINE)
     if not edges:
         raise ValueError("`dvc dag --dot` returned no edges")
     return edges
 
 
-def _answer(command: list[str]) -> str:
+def _output_of(command: list[str]) -> str:
     """Run a command and return its output. Raises ValueError with its last line when it fails or takes too long."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False)

@@ -55,6 +55,16 @@ def test_the_projects_own_file_is_right_and_frozen() -> None:
             "is_splits: 1_600",
             "params.yaml: evaluation: is_splits: got 1600; allowed: at most 800, for two images per split of",
         ),
+        (
+            "density_neighbours: 5",
+            "density_neighbours: 1_600",
+            "params.yaml: evaluation: density_neighbours: got 1600; allowed: fewer than total_images, 1600",
+        ),
+        (
+            "sigma_min: 0.02",
+            "sigma_min: 20.0",
+            "params.yaml: models.diffusion.sampling: sigma_min: got 20.0; allowed: below sigma_max, 20.0",
+        ),
         ("test_share: 0.2", "test_share: .nan", "params.yaml: data.test_share: got nan; allowed: a finite number"),
         ("policy: [move]", "policy: [mirror]", "params.yaml: augment.policy.0: got 'mirror'; allowed: 'flip', 'move'"),
         ("policy: [move]", "policy: all", "params.yaml: augment.policy: got 'all'; allowed: "),
@@ -73,18 +83,18 @@ def test_the_projects_own_file_is_right_and_frozen() -> None:
         (
             "guidance_interval: null",
             "guidance_interval: [3.0, 1.0]",
-            "guidance_interval from the lower level to the higher, not [3.0, 1.0]",
+            "sampling: guidance_interval: got [3.0, 1.0]; allowed: the lower level first",
         ),
         ("guidance_interval: null", "guidance_interval: [-1.0, 3.0]", "guidance_interval.0: got -1.0; "),
         (
             "noise_levels: null",
             "noise_levels: [20.0, 1.0]",
-            "noise_levels null, or as many as steps, 7, each below the one before; not [20.0, 1.0]",
+            "noise_levels: got [20.0, 1.0]; allowed: null, or as many as steps, 7, each below the one before",
         ),
         (
             "noise_levels: null",
             "noise_levels: [20.0, 9.0, 4.0, 2.0, 2.0, 1.0, 0.1]",
-            "noise_levels null, or as many as steps, 7, each below the one before; not [20.0, 9.0, ",
+            "noise_levels: got [20.0, 9.0, 4.0, 2.0, 2.0, 1.0, 0.1]; allowed: null, or as many as steps, 7, ",
         ),
         ("noise_levels: null", "noise_levels: [20.0, 0.0]", "noise_levels.1: got 0.0; "),
         (

@@ -29,8 +29,8 @@ from genai_core.config.params import Config
 from genai_core.config.running import GateConfig, RetrainConfig
 from genai_core.config.section import NEEDS_MANUAL_ACTION, PARAMS_FILE, ConfigError
 from genai_core.config.stages import EvaluationConfig, FinetuneConfig, ModelCardConfig, RobustnessConfig
-from genai_core.config.telling import FROM_ENVIRONMENT, EmailConfig, EventKind, NotifyConfig, WatchConfig
 from genai_core.config.training import EarlyStopConfig, TrainingConfig
+from genai_core.config.watching import FROM_ENVIRONMENT, EmailConfig, EventKind, NotifyConfig, WatchConfig
 
 __all__ = [
     "FROM_ENVIRONMENT",

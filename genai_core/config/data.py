@@ -89,11 +89,11 @@ class AugmentConfig(Section):
     seed: Seed
 
     @model_validator(mode="after")
-    def _policy_makes_sense(self) -> "AugmentConfig":
+    def _policy_has_an_effect(self) -> "AugmentConfig":
         if len(set(self.policy)) < len(self.policy):
             raise ValueError(f"policy: got {list(self.policy)}; allowed: each name once")
         for step in self.policy:
-            if getattr(self, step) == STILL.get(step):
+            if getattr(self, step) == NO_EFFECT.get(step):
                 raise ValueError(f"policy: {step} is listed, but the section {step} changes nothing; remove it")
         if self.expand > 1 and not self.policy and not self.balance_classes:
             raise ValueError(
@@ -103,8 +103,8 @@ class AugmentConfig(Section):
         return self
 
 
-# Settings with which a section of the policy would do nothing.
-STILL: dict[str, Section] = {
+# Settings that would give a section of the policy no effect.
+NO_EFFECT: dict[str, Section] = {
     "flip": FlipConfig(horizontal=False, vertical=False),
     "move": MoveConfig(rotate_degrees=0.0, translate_share=0.0, zoom_share=0.0),
     "crop": CropConfig(min_area_share=1.0, max_aspect_ratio=1.0),

@@ -1,4 +1,4 @@
-"""Read params.yaml: the only reader of YAML, with one line per fault."""
+"""Read params.yaml, with one line per fault."""
 
 import math
 import re

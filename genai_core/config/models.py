@@ -53,14 +53,15 @@ class DiffusionSampling(Section):
     @model_validator(mode="after")
     def _levels_are_in_order(self) -> "DiffusionSampling":
         if self.sigma_min >= self.sigma_max:
-            raise ValueError(f"sigma_min below sigma_max, {self.sigma_max}")
+            raise ValueError(f"sigma_min: got {self.sigma_min}; allowed: below sigma_max, {self.sigma_max}")
         levels = self.noise_levels
         if levels is not None and (len(levels) != self.steps or any(a <= b for a, b in pairwise(levels))):
             raise ValueError(
-                f"noise_levels null, or as many as steps, {self.steps}, each below the one before; not {[*levels]}"
+                f"noise_levels: got {[*levels]}; allowed: null, or as many as steps, {self.steps}, each below the one "
+                "before"
             )
         if self.guidance_interval is not None and self.guidance_interval[0] > self.guidance_interval[1]:
-            raise ValueError(f"guidance_interval from the lower level to the higher, not {[*self.guidance_interval]}")
+            raise ValueError(f"guidance_interval: got {[*self.guidance_interval]}; allowed: the lower level first")
         return self
 
 
@@ -79,7 +80,7 @@ class DiffusionConfig(DiffusionRecipe):
     sampling: DiffusionSampling
 
     @model_validator(mode="after")
-    def _guidance_was_trained_for(self) -> "DiffusionConfig":
+    def _guidance_has_label_dropout(self) -> "DiffusionConfig":
         if self.sampling.guidance_scale != NO_GUIDANCE and not self.objective.label_dropout:
             raise ValueError(
                 f"objective.label_dropout: got {self.objective.label_dropout}; allowed: above 0, because "

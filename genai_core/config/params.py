@@ -18,7 +18,7 @@ from genai_core.config.stages import (
     RobustnessConfig,
     SelectionConfig,
 )
-from genai_core.config.telling import NotifyConfig, WatchConfig
+from genai_core.config.watching import NotifyConfig, WatchConfig
 
 # Model names become part of a shell command (dvc.yaml: cmd), of paths and of stage names.
 MODEL_NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,31}$"

@@ -1,4 +1,4 @@
-"""How and when a run is done, and what follows from it: `compute:`, `retrain:`, `gate:`. No stage depends on these."""
+"""Execution, retraining and promotion: `compute:`, `retrain:`, `gate:`. No stage depends on these."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from genai_core.config.section import PositiveInt, Section, Share
 
 
 class ComputeConfig(Section):
-    """How a run is done, not what it makes: no stage of dvc.yaml depends on this section."""
+    """How a run is executed, not what it produces: no stage of dvc.yaml depends on this section."""
 
     accelerator: Literal["auto", "cpu", "cuda"]
     cpu_threads: int = Field(ge=1, le=1024, description="threads, and thus cores, per stage")
@@ -24,7 +24,7 @@ class ComputeConfig(Section):
 
 
 class RetrainConfig(Section):
-    """When to retrain (flows/retraining/policy.py). No stage of dvc.yaml depends on this section."""
+    """When to retrain (flows/retraining/policy.py)."""
 
     finetune_changed_share: float = Field(
         gt=0.0, le=1.0, description="share of added or removed images to fine-tune at"
@@ -39,7 +39,7 @@ class RetrainConfig(Section):
     budget_days: float = Field(gt=0.0)
 
     @model_validator(mode="after")
-    def _training_is_for_more(self) -> "RetrainConfig":
+    def _training_needs_a_larger_change(self) -> "RetrainConfig":
         for what in ("changed_share", "drift_over_floor"):
             less, more = getattr(self, f"finetune_{what}"), getattr(self, f"train_{what}")
             if less > more:
@@ -48,13 +48,15 @@ class RetrainConfig(Section):
 
 
 class GateConfig(Section):
-    """Requirements for a candidate to replace production (flows/retraining/gate.py). No stage depends on it."""
+    """Requirements for a candidate to replace production (flows/retraining/gate.py)."""
 
     max_accuracy_drop: Share = Field(
         description="of the classifier's test accuracy, compared with production's data; 1: not checked"
     )
     against: Literal["test", "train"] = Field(description="split of the new data that both are measured against")
-    max_worse_share: float = Field(gt=0.0, le=1.0, description="end of the difference's interval over the champion's")
+    max_worse_share: float = Field(
+        gt=0.0, le=1.0, description="limit for the interval's upper end, relative to the champion's distance"
+    )
     max_memorised_share: Share = Field(description="share of generated images that are near copies of training images")
     min_recall_share: Share = Field(description="share of the recall of held-out real images")
     min_class_coverage: Share = Field(description="share of each class's real images that the model covers")

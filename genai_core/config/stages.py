@@ -27,15 +27,17 @@ class EvaluationConfig(Section):
 
     @model_validator(mode="after")
     def _enough_images(self) -> "EvaluationConfig":
-        most_splits = self.total_images // 2  # the score of a single image is always 1
-        if self.is_splits > most_splits:
+        max_splits = self.total_images // 2  # the score of a single image is always 1
+        if self.is_splits > max_splits:
             raise ValueError(
-                f"is_splits: got {self.is_splits}; allowed: at most {most_splits}, for two images per split of the "
+                f"is_splits: got {self.is_splits}; allowed: at most {max_splits}, for two images per split of the "
                 f"{self.total_images} total_images"
             )
-        most = max(self.precision_neighbours, self.density_neighbours)
-        if most >= self.total_images:
-            raise ValueError(f"neighbours: got {most}; allowed: fewer than total_images, {self.total_images}")
+        for key in ("precision_neighbours", "density_neighbours"):
+            if getattr(self, key) >= self.total_images:
+                raise ValueError(
+                    f"{key}: got {getattr(self, key)}; allowed: fewer than total_images, {self.total_images}"
+                )
         return self
 
 

@@ -1,4 +1,4 @@
-"""Disturb images with noise, blur and JPEG at several strengths, to see how figures react to nothing else."""
+"""Disturb images with noise, blur and JPEG at several strengths, to measure how figures react."""
 
 import io
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def disturbed_points(
     if the extractor does not classify them. Raises ValueError as extract_features does, and for fewer than two images.
     """
     chosen = images[: config.images]
-    asked = None if labels is None else labels[: config.images]
+    requested = None if labels is None else labels[: config.images]
     points = []
     plain: DisturbedPoint | None = None
     for kind, strength in strengths(config):
@@ -53,8 +53,8 @@ def disturbed_points(
             continue
         found = extract_features(extractor, disturb(chosen, kind, strength, config.seed), batch_images)
         distance = frechet_distance(reference, reference_root, feature_stats(found.features))
-        agreed = None if asked is None else float(label_agreement(found.logits, asked).mean())
-        points.append(DisturbedPoint(kind, strength, distance, agreed))
+        agreement = None if requested is None else float(label_agreement(found.logits, requested).mean())
+        points.append(DisturbedPoint(kind, strength, distance, agreement))
         plain = plain or points[-1]
     return points
 
@@ -72,8 +72,8 @@ def disturb(images: Images, kind: str, strength: float, seed: int) -> Images:
     if strength == 0:
         return images
     if kind == "noise":
-        moved = images + 255 * strength * np.random.default_rng(seed).standard_normal(images.shape, dtype=np.float32)
-        return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+        noisy = images + 255 * strength * np.random.default_rng(seed).standard_normal(images.shape, dtype=np.float32)
+        return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
     if kind == "blur":
         return _blurred(images, strength)
     if kind == "jpeg":

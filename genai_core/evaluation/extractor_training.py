@@ -16,7 +16,7 @@ from genai_core.evaluation.trained_network import Extractor
 
 OnProgress = Callable[[int, Mapping[str, float]], None]
 
-# Images per pass without gradients: large enough for speed, small enough for any memory.
+# Images per pass without gradients: large enough for speed, small enough for any device.
 PASS_IMAGES = 500
 WARMUP_SHARE, DECAY_SHARE = 0.1, 0.6
 WEIGHT_DECAY = 0.05
@@ -73,8 +73,8 @@ def _split(kind: str, dataset: Dataset, split: Split) -> tuple[Tensor, Tensor]:
     images, labels = torch.from_numpy(dataset.images(split)), dataset.labels(split)
     if kind == "classifier" and labels is not None:
         return images, torch.from_numpy(labels.copy())
-    turned = torch.cat([torch.rot90(images, turns, (2, 3)) for turns in range(ROTATIONS)])
-    return turned, torch.arange(ROTATIONS).repeat_interleave(len(images))
+    rotated = torch.cat([torch.rot90(images, turns, (2, 3)) for turns in range(ROTATIONS)])
+    return rotated, torch.arange(ROTATIONS).repeat_interleave(len(images))
 
 
 def _fit(
@@ -107,7 +107,7 @@ def _fit(
         index = torch.randint(len(images), (config.batch_images,), generator=generator).to(device)
         batch = _shifted(images, index, shift_px, size, generator)
         if targets is None:
-            batch, wanted = _turned(batch)
+            batch, wanted = _rotated(batch)
         else:
             wanted = targets[index]
         output = extractor(batch)
@@ -144,8 +144,8 @@ def _shifted(padded: Tensor, index: Tensor, shift_px: int, size: int, generator:
     return cut.permute(0, 3, 1, 2).contiguous()
 
 
-def _turned(batch: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotate every fourth image alike (Gidaris et al. 2018, arXiv 1803.07728); return the number of quarter turns."""
+def _rotated(batch: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotate a quarter of the images by each angle (Gidaris et al. 2018, arXiv 1803.07728); return the turns too."""
     groups = [torch.rot90(batch[turns::ROTATIONS], turns, (2, 3)) for turns in range(ROTATIONS)]
     sizes = torch.tensor([len(group) for group in groups])
     return torch.cat(groups), torch.arange(ROTATIONS).repeat_interleave(sizes).to(batch.device)

@@ -39,7 +39,7 @@ def extract_features(
     features, logits = [], []
     with float32_convolutions():
         for begin in range(0, len(images), batch_images):
-            # A copy: torch warns about arrays that cannot be written, such as memory-mapped ones.
+            # Copied, because torch warns about read-only arrays, such as memory-mapped ones.
             output = extractor(torch.from_numpy(images[begin : begin + batch_images].copy()).to(device))
             features.append(output.features.cpu().numpy())
             logits.append(output.logits.cpu().numpy())

@@ -30,7 +30,7 @@ def read_weights(path: Path, sha256: str, key: str) -> Weights:
     if not found.startswith(sha256):
         raise ValueError(
             f"{key}: {path} has the sha256 {found}, expected {sha256}: another file, or a damaged one; download it "
-            "again, or set this hash if it is the file that you want"
+            "again, or set this hash if it is the file you want"
         )
     try:
         tensors: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)

@@ -45,7 +45,7 @@ class MeasuredSet:
         if count is None:
             return self
         if not 2 <= count <= len(self):
-            raise ValueError(f"expected from 2 to all {len(self)} images, got {count}")
+            raise ValueError(f"expected 2 to {len(self)} images, got {count}")
         part = Features(self.features.features[:count], self.features.logits[:count])
         return MeasuredSet(part, self.shape, self.labels[:count])
 
@@ -93,10 +93,12 @@ def score_sets(
             f"images of (C, H, W) {images.shape} against {real.shape}: convert both to one size and to grey or colour "
             "first; otherwise the figures would measure the resizing"
         )
-    most = max(config.precision_neighbours, config.density_neighbours)
+    neighbours = max(config.precision_neighbours, config.density_neighbours)
     for what, count in (("images", len(images)), ("real images", len(real))):
-        if count <= most:
-            raise ValueError(f"expected more than {most} {what} (the neighbours of precision and density), got {count}")
+        if count <= neighbours:
+            raise ValueError(
+                f"expected more than {neighbours} {what} (the neighbours of precision and density), got {count}"
+            )
     classes = sorted({name for name in (*images.labels, *real.labels) if name is not None})
     own, others = _indices(images.labels, classes), _indices(real.labels, classes)
     sample, against = (
@@ -109,11 +111,11 @@ def score_sets(
     figures[f"fd_inf_{kind}"] = extrapolated(sample, against, resamples)
     copies = within(images.features.features, real.features.features, _near_copy_distance(against, config))
     figures[f"near_copies_{kind}"] = resamples.share(copies.copied, resamples.weights)
-    told: tuple[str, ...] = ()
+    score_warnings: tuple[str, ...] = ()
     if extractor.scores_classes:
         scores = class_scores(images.features.logits, kind, resamples)
         figures |= scores.figures
-        told = scores.warnings
+        score_warnings = scores.warnings
     by_class = {}
     if own is not None and others is not None:
         labelled = replace(sample, labels=own)
@@ -122,17 +124,17 @@ def score_sets(
             by_class[f"{name}_{kind}_class"] = {classes[label]: figure for label, figure in found.items()}
     too_few = tuple(
         f"{count} {what} for {extractor.feature_dim} features: the Frechet distance is far too large (its bias "
-        "falls with the number of images), and comparable only to one from as many images"
+        "falls with the number of images), and comparable only to one from equally many images"
         for what, count in (("images", len(images)), ("real images", len(real)))
         if count <= extractor.feature_dim
     )
-    return Score(figures, by_class, (*too_few, *told), _protocol(images, real, extractor, config))
+    return Score(figures, by_class, (*too_few, *score_warnings), _protocol(images, real, extractor, config))
 
 
 def _near_copy_distance(real: RealSet, config: EvaluationConfig) -> float:
-    """Distance that is unusually small among real images, from a random subset to the nearest of all others.
+    """Distance below which real images are unusually close, from a random subset to the nearest of all others.
 
-    Of all others, because copies are searched among all: nearest neighbours get closer with more images.
+    All others, because near copies are searched among all images: nearest neighbours get closer with more images.
     """
     # The nearest neighbour is the image itself, so take the second.
     others = nearest(real.features[real.pairwise], real.features, k=2).distances[:, 1]

@@ -1,7 +1,7 @@
 """The network of the published FID: TensorFlow's Inception v3 of December 2015, from torch-fidelity.
 
-Images of any size are resized to 299 x 299 on TensorFlow 1's grid, bilinear, without antialias, as for every published
-figure. torchmetrics resizes with antialias unless told otherwise, which gives other features.
+Images of any size are resized to 299 x 299 on TensorFlow 1's grid, bilinear, without antialiasing, as for every
+published figure. torchmetrics resizes with antialiasing by default, which gives other features.
 """
 
 import io
@@ -45,7 +45,7 @@ class InceptionNetwork(FeatureNetwork):
 
 
 class _Unloaded(FeatureExtractorInceptionV3):  # type: ignore[misc]
-    """The architecture without weights: the library's constructor, which reads unsafely, gets an empty file."""
+    """The architecture without weights. The library's constructor loads pickles unsafely, so it gets an empty file."""
 
     _built = False
 

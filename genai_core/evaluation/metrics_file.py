@@ -1,4 +1,4 @@
-"""File formats of an evaluation: JSON for `dvc metrics diff`, and a table of the resamples."""
+"""File formats of an evaluation: JSON for `dvc metrics diff`, and a CSV table of the resamples."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def metrics_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def replicates_csv(evaluation: Evaluation) -> str:
-    """Return a table, one column per figure and one row per resample; equal rows of two models are paired."""
+    """Return a table, one column per figure and one row per resample; the same row of two models is a pair."""
     columns = {name: figure.replicates for name, figure in evaluation.figures.items() if figure.replicates is not None}
     rows = np.column_stack(list(columns.values()))
     lines = [",".join(columns), *(",".join(f"{value:.{SIGNIFICANT_DIGITS}g}" for value in row) for row in rows)]

@@ -1,4 +1,4 @@
-"""Compare two models measured alike: is their difference larger than the noise of sampled and real images?"""
+"""Compare two models measured alike: is their difference larger than the noise of generated and real images?"""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from genai_core.evaluation.model_evaluation import Evaluation, evaluate_features
 from genai_core.evaluation.reference import Reference
 from genai_core.evaluation.set_figures import Labels, Resamples, SampleSet, sample_set
 
-# Real images get their own random stream. With as many images, they would otherwise get the same weights as generated.
+# Real images have their own random stream. Otherwise, equally many real and generated images would get equal weights.
 REAL_SEED_OFFSET = 1
 PAIRED = ("kid", "precision", "recall", "density", "coverage")
 
@@ -55,7 +55,8 @@ def compare_features(
     when the sets differ in size.
     """
     if len(first.features) != len(second.features):
-        raise ValueError(f"expected as many images from both, got {len(first.features)} and {len(second.features)}")
+        counts = f"{len(first.features)} and {len(second.features)}"
+        raise ValueError(f"expected equally many images from both models, got {counts}")
     a, b = (evaluate_features(found, labels, reference, extractor, config) for found in (first, second))
     weights = Resamples(len(first.features), labels, config).weights
     kind, differences = extractor.kind, {}
@@ -83,17 +84,17 @@ def distance_name(kind: str, against: Split) -> str:
 def judge(metric: str, difference: Difference, confidence: float) -> ComparisonVerdict:
     """Name the model with the smaller distance, unless the interval of the difference contains 0."""
     interval = difference.interval
-    span = f"B - A is {difference.value:+.4g}, between {interval.low:+.4g} and {interval.high:+.4g} at {confidence:.0%}"
+    span = f"B - A is {difference.value:+.4g}, {confidence:.0%} interval {interval.low:+.4g} to {interval.high:+.4g}"
     if not difference.beyond_noise:
-        return ComparisonVerdict(metric, None, f"no winner: {metric}, {span}, which contains 0: inside the noise")
+        return ComparisonVerdict(metric, None, f"no winner: {metric}: {span}, within the noise")
     winner = "b" if difference.value < 0 else "a"
-    return ComparisonVerdict(metric, winner, f"{winner.upper()} is better: {metric}, {span}: more than noise")
+    return ComparisonVerdict(metric, winner, f"{winner.upper()} is better: {metric}: {span}, more than noise")
 
 
-def recall_of_as_many(
+def recall_at_floor_size(
     features: Features, labels: Labels | None, reference: Reference, config: EvaluationConfig
 ) -> float:
-    """Recall of the train split from as many images as the floor uses, because recall depends on their number."""
+    """Recall of the train split from as many images as the floor uses: recall depends on the number of images."""
     count = reference.description.floor_images
     few: SampleSet = sample_set(features.features[:count], None if labels is None else labels[:count], config)
     return float(np.mean(overlap(few.balls, reference.splits["train"].balls).recalled))

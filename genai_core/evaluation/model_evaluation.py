@@ -29,8 +29,8 @@ from genai_core.evaluation.statistics import feature_stats
 MARGIN_OVER_CHANCE = 0.1
 # Warn when the share of near copies is this many times as large as among new real images. A percentile of few held-out
 # images is uncertain: with 300 images, the 1% threshold lets 4.3% of new images through in one case of 1,000 (the
-# quantile of Beta(4, 297)), so a factor of 3 would warn about faultless models. Simulated in tests.
-TOO_MANY_COPIES = 5
+# quantile of Beta(4, 297)), so a factor of 3 would warn about good models. Simulated in tests.
+COPY_WARNING_FACTOR = 5
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def evaluate_features(
 
     X_K, X_K_test     against the train split, and against the test split, which the model has never seen
     floor_X_K         of real test images against the train split
-    fd_K_over_floor   distance divided by the floor, both from as many images: 1 means as close as real images
+    fd_K_over_floor   distance divided by the floor, both from equally many images: 1 means as close as real images
     fd_inf_K          distance to the train split, extrapolated to infinitely many images
     near_copies_K     share of images closer to a training image than held-out real ones usually are
     near_identical_K  share of images closer to another one than real ones usually are to each other
@@ -92,11 +92,11 @@ def evaluate_features(
     same = within(sample.balls.features[:as_many], None, real.near_identical_distance)
     figures[f"near_copies_{kind}"] = resamples.share(copies.copied, resamples.weights)
     figures[f"near_identical_{kind}"] = resamples.share(same.copied, resamples.of_first(as_many), together=2)
-    told: tuple[str, ...] = ()
+    score_warnings: tuple[str, ...] = ()
     if extractor.scores_classes and real.real_is is not None:
         scores = class_scores(features.logits, kind, resamples)
         figures |= {**scores.figures, f"is_{kind}_real": Figure(real.real_is)}
-        told = scores.warnings
+        score_warnings = scores.warnings
     if kind == "classifier" and labels is not None:
         figures["label_agreement"] = resamples.share(label_agreement(features.logits, labels), resamples.weights)
     by_class = {}
@@ -106,7 +106,7 @@ def evaluate_features(
             found = measure(sample, train, resamples, len(names))
             by_class[f"{x}_{kind}_class"] = {names[label]: figure for label, figure in found.items()}
     protocol = _protocol(reference, extractor, len(sample.features), config)
-    warnings = (*told, *_warnings(protocol, extractor, figures, config))
+    warnings = (*score_warnings, *_warnings(protocol, extractor, figures, config))
     return Evaluation(figures, by_class, copies, protocol, warnings)
 
 
@@ -167,7 +167,7 @@ def _warnings(
         if count <= protocol.feature_dim:
             warnings.append(
                 f"{count} {what} for {protocol.feature_dim} features: the Frechet distance is far too large, and "
-                "comparable only to one from as many images"
+                "comparable only to one from equally many images"
             )
     accuracy = extractor.test_accuracy
     if accuracy is not None and accuracy < 1 / extractor.outputs + MARGIN_OVER_CHANCE:
@@ -177,7 +177,7 @@ def _warnings(
     expected = config.near_copy_percentile / 100
     for name, what in (("near_copies", "a training image"), ("near_identical", "another generated one")):
         figure = figures[f"{name}_{extractor.kind}"]
-        if figure.interval is not None and figure.interval.low > TOO_MANY_COPIES * expected:
+        if figure.interval is not None and figure.interval.low > COPY_WARNING_FACTOR * expected:
             warnings.append(
                 f"{figure.value:.1%} of the images are closer to {what} than {expected:.1%} of real images are: "
                 + ("copies of training images" if name == "near_copies" else "the same few images repeated")

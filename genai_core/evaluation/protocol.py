@@ -6,8 +6,8 @@ from importlib.metadata import version
 from typing import Any
 
 LIBRARIES = ("torch", "numpy", "torch-fidelity", "pillow")
-# Recorded only: library versions change the last digits, which is no reason to refuse a comparison.
-STATED_ONLY = ("libraries",)
+# Not compared: library versions change only the last digits of a figure.
+RECORDED_ONLY = ("libraries",)
 
 
 @dataclass(frozen=True)
@@ -66,5 +66,5 @@ def _differences(a: Any, b: Any) -> Iterator[str]:
         yield "a metrics file without a protocol"
         return
     for name in [*a, *(name for name in b if name not in a)]:
-        if name not in STATED_ONLY and a.get(name) != b.get(name):
+        if name not in RECORDED_ONLY and a.get(name) != b.get(name):
             yield f"{name} {a.get(name)} and {b.get(name)}"

@@ -138,13 +138,13 @@ def figures_against(sample: SampleSet, real: RealSet, resamples: Resamples) -> d
     distance = frechet_distance(real.stats, real.root, feature_stats(sample.features))
     replicates = resampled_distances(sample.features, real.stats, real.root, resamples.weights)
     density = float(near.density.mean())
-    most_dense = Interval(0.0, len(real.pairwise) / config.density_neighbours)  # an image inside every real ball
+    density_bounds = Interval(0.0, len(real.pairwise) / config.density_neighbours)  # an image inside every real ball
     return {
         "fd": resamples.figure(distance, replicates, NOT_NEGATIVE),
         "kid": resamples.figure(kernel.value, resampled_means(kernel.influence, resamples.pairwise)),
         "precision": resamples.share(near.precise, resamples.pairwise),
         "recall": resamples.share(near.recalled, of_real),
-        "density": resamples.figure(density, resampled_means(near.density, resamples.pairwise), most_dense),
+        "density": resamples.figure(density, resampled_means(near.density, resamples.pairwise), density_bounds),
         "coverage": resamples.share(near.covered, of_real),
     }
 
@@ -154,7 +154,8 @@ def extrapolated(sample: SampleSet, real: RealSet, resamples: Resamples) -> Figu
     ends = curve_ends(len(sample.features), resamples.config.fd_inf_points)
     value = frechet_curve(sample.features, ends, real.stats, real.root).at_infinity()
     curves = resampled_curves(sample.features, ends, real.stats, real.root, resamples.weights)
-    if curves is None:  # too many features to solve each resample: use the spread of the distance, at most too small
+    if curves is None:
+        # Too many features to solve each resample: use the spread of the distance, which is too small, if anything.
         distances = resampled_distances(sample.features, real.stats, real.root, resamples.weights)
         return resamples.figure(value, distances)
     return resamples.figure(value, np.array([curve.at_infinity() for curve in curves]))

@@ -9,7 +9,7 @@ from genai_core.evaluation.figures.frechet import frechet_distance
 from genai_core.evaluation.statistics import feature_stats, square_root
 
 SMALL_SIDE = 8
-DRAWS = 5  # each costs one eigenvalue problem
+DRAWS = 5  # random subsets; each needs an eigenvalue decomposition
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Shift:
 
     @property
     def too_few(self) -> bool:
-        """Whether images are fewer than features: the covariance is singular, and both distances are biased up."""
+        """Whether there are fewer images than features: the covariance is singular and both distances are too large."""
         return self.images < self.dimension
 
 

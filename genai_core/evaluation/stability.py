@@ -29,8 +29,8 @@ def measure_stability(
 ) -> Stability | None:
     """Measure BATCHES consecutive batches of features (N, D), each with its own seeds, and of real (M, D).
 
-    The real batches are random and as large; there may be fewer of them. Returns None for fewer than two images per
-    batch. With few images all these distances are large, and alike: compare them only with each other.
+    The real batches are random and of the same size; there may be fewer of them. Returns None for fewer than two images
+    per batch. With few images, all these distances are large and similar: compare them only with each other.
     """
     images = len(features) // BATCHES
     if images < 2:

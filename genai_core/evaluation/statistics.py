@@ -33,6 +33,6 @@ def feature_stats(features: npt.NDArray[np.floating]) -> FeatureStats:
 def square_root(covariance: Float64) -> Float64:
     """Symmetric square root (D, D) of a covariance (D, D), which may be singular."""
     values, vectors = np.linalg.eigh(covariance)
-    # Zero eigenvalues, which are many with fewer images than features, come out slightly negative.
+    # Rounding makes zero eigenvalues slightly negative. There are many if images are fewer than features.
     root: Float64 = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     return root

@@ -1,4 +1,4 @@
-"""Bar charts for cards; their PNG bytes depend only on the values."""
+"""Bar charts for dataset cards, whose PNG bytes depend only on the values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ COLOURS = ((58, 108, 176), (233, 146, 60))
 PALE = (150, 150, 154)
 BAR_PX, GAP_PX, NAME_PX, LENGTH_PX, MARGIN_PX = 16, 6, 150, 420, 14
 NAME_LETTERS = 20
-# More rows would be unreadable; the rest is summed up in one row.
-MOST_ROWS = 30
+# More rows would be unreadable; the others are added up in one row.
+MAX_ROWS = 30
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Bar:
 
 def bar_chart(title: str, bars: Sequence[Bar], parts: Sequence[str]) -> Image.Image:
     """Draw horizontal stacked bars, one colour for each of `parts`, followed by their sum."""
-    if len(bars) > MOST_ROWS:
-        rest = bars[MOST_ROWS - 1 :]
+    if len(bars) > MAX_ROWS:
+        rest = bars[MAX_ROWS - 1 :]
         sums = tuple(sum(bar.values[part] for bar in rest) for part in range(len(parts)))
-        bars = [*bars[: MOST_ROWS - 1], Bar(f"{len(rest):,} others", sums)]
+        bars = [*bars[: MAX_ROWS - 1], Bar(f"{len(rest):,} others", sums)]
     font = caption_font([title, *parts, *(bar.name for bar in bars)])
     top = MARGIN_PX + 2 * CAPTION_PX + GAP_PX
     height = top + len(bars) * (BAR_PX + GAP_PX) + MARGIN_PX

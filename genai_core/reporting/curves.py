@@ -1,4 +1,4 @@
-"""Training curves as small SVG charts, one per figure: a loss and a gradient norm share no axis."""
+"""Training curves as small SVG charts, one per figure, because a loss and a gradient norm have different scales."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 WIDTH, HEIGHT = 320, 170
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 26, 24
-MOST_POINTS = 240
+MAX_POINTS = 240
 # An extreme first step would flatten the curve: cut the axis at this quantile.
 SHOWN_SHARE = 0.98
 
@@ -22,7 +22,7 @@ def curve_svg(
 ) -> str:
     """Draw a line chart of `values` (N,) over training `images` seen (N,); non-finite values are skipped.
 
-    marks: images at which training was rolled back, drawn as dashed lines. Text and lines use the page's
+    marks: numbers of images at which training was rolled back, drawn as dashed lines. Text and lines use the page's
     `currentColor`, the curve its `--accent`.
     """
     finite = np.isfinite(values) & np.isfinite(images)
@@ -67,10 +67,10 @@ def curve_svg(
 
 
 def _thinned(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Reduce to at most MOST_POINTS means of neighbours."""
-    if len(values) <= MOST_POINTS:
+    """Reduce to at most MAX_POINTS means of neighbours."""
+    if len(values) <= MAX_POINTS:
         return values
-    return np.array([part.mean() for part in np.array_split(values, MOST_POINTS)])
+    return np.array([part.mean() for part in np.array_split(values, MAX_POINTS)])
 
 
 def _shown_range(values: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ LINE_PX = 15
 PADDING_PX = 10
 LAYER_GAP_PX = 30
 ROW_GAP_PX = 14
-# Where an arrow passes through a layer, it needs less space than a box.
+# An arrow that passes through a layer needs less space than a box.
 BEND_PX = 10
 SWEEPS = 8
 
@@ -82,7 +82,7 @@ def _layered(graph: "nx.DiGraph[str]", notes: Mapping[str, str]) -> dict[str, _N
 
 
 def _with_bends(graph: "nx.DiGraph[str]", nodes: dict[str, _Node]) -> list[list[str]]:
-    """Return each arrow's path with one node per layer; adds the bends to `nodes`."""
+    """Return each arrow's path with one node per layer; add the bends to `nodes`."""
     paths = []
     for upstream, downstream in sorted(graph.edges):
         between = range(nodes[upstream].layer + 1, nodes[downstream].layer)
@@ -117,7 +117,7 @@ def _ordered(nodes: dict[str, _Node], paths: list[list[str]]) -> list[list[str]]
 
 
 def _place(layers: list[list[str]], nodes: dict[str, _Node]) -> tuple[float, float]:
-    """Set x and y of every node; return the picture's width and height."""
+    """Set x and y of every node; return the drawing's width and height."""
     heights = [sum(nodes[name].height + ROW_GAP_PX for name in layer) - ROW_GAP_PX for layer in layers]
     left, height = 1.0, max(heights)
     for layer, layer_height in zip(layers, heights, strict=True):

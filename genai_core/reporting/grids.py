@@ -14,7 +14,7 @@ BACKGROUND = (255, 255, 255)
 INK = (72, 72, 76)
 CAPTION_PX = 13
 CAPTION_MARGIN_PX = 6
-MOST_COLUMNS, MOST_ROWS = 10, 20
+MAX_COLUMNS, MAX_ROWS = 10, 20
 # A longer name would push the images off the page, so it is truncated.
 CAPTION_LETTERS = 18
 
@@ -72,18 +72,18 @@ class GridChoice:
 
 
 def choose_by_class(
-    labels: npt.NDArray[np.int64] | None, total: int, classes: Sequence[str], most_images: int = 100
+    labels: npt.NDArray[np.int64] | None, total: int, classes: Sequence[str], max_images: int = 100
 ) -> GridChoice:
-    """Choose a row per class with its first images; without labels (None) full rows of the first images.
+    """Choose one row per class with its first images; without labels (None), full rows of the first images.
 
-    labels: (total,) indices into `classes`. At most MOST_COLUMNS columns and the first MOST_ROWS classes.
+    labels: (total,) indices into `classes`. At most MAX_COLUMNS columns and the first MAX_ROWS classes.
     """
     if labels is None or not classes:
-        count = min(total, most_images)
-        columns = min(MOST_COLUMNS, count)
+        count = min(total, max_images)
+        columns = min(MAX_COLUMNS, count)
         return GridChoice(np.arange(count - count % columns), columns, ())
-    shown = [label for label in range(len(classes)) if (labels == label).any()][: min(MOST_ROWS, most_images)]
-    columns = min(MOST_COLUMNS, most_images // len(shown))
+    shown = [label for label in range(len(classes)) if (labels == label).any()][: min(MAX_ROWS, max_images)]
+    columns = min(MAX_COLUMNS, max_images // len(shown))
     index = np.full((len(shown), columns), -1)
     for row, label in enumerate(shown):
         found = np.flatnonzero(labels == label)[:columns]
@@ -95,14 +95,14 @@ def class_grid(
     images: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.int64] | None,
     classes: Sequence[str],
-    most_images: int = 100,
+    max_images: int = 100,
     cell_px: int = 64,
 ) -> Image.Image:
     """Draw the grid of choose_by_class, with the class names.
 
     images: (N, C, H, W) uint8, labels: (N,) indices into `classes`, or None. Raises ValueError as image_grid does.
     """
-    choice = choose_by_class(labels, len(images), classes, most_images)
+    choice = choose_by_class(labels, len(images), classes, max_images)
     return image_grid(take(images, choice), choice.columns, cell_px, row_captions=choice.row_captions)
 
 

@@ -19,7 +19,7 @@ MISSING = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG with its title and note; `rows`: names of its rows, if they are shown next to it rather than in it."""
+    """A PNG with its title and note. `rows`: names of its rows, to show next to the image."""
 
     title: str
     png: bytes
@@ -27,12 +27,12 @@ class Picture:
     rows: tuple[str, ...] = ()
 
     @property
-    def address(self) -> str:
+    def data_uri(self) -> str:
         """Return the picture as a data URI."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
     @property
-    def most_px(self) -> int:
+    def max_width_px(self) -> int:
         """Maximum display width, so that a grid of few columns is not enlarged to the page's width."""
         width_px = int.from_bytes(self.png[16:20], "big")  # in the PNG's first chunk
         return 2 * width_px
@@ -40,7 +40,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Training:
-    """A model's training: charts (SVG from this package), pictures, and why it ended."""
+    """A model's training: charts (SVG from this package), pictures, and a note on why it ended."""
 
     name: str
     curves: tuple[str, ...]
@@ -68,10 +68,10 @@ class StageCost:
 
 @dataclass(frozen=True)
 class Page:
-    """Contents of the report. `dag`: an SVG from this package, or None; then `dag_missing` says why."""
+    """Contents of the report. `dag`: an SVG from this package; if it is None, `dag_missing` says why."""
 
     title: str
-    made: str  # date and time
+    created: str  # date and time
     summary: Summary
     hero: Picture
     comparison: tuple[Picture, ...]

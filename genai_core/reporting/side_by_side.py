@@ -10,7 +10,7 @@ GAP_PX = 24
 
 
 def side_by_side(pictures: Sequence[Image.Image], titles: Sequence[str]) -> Image.Image:
-    """Join pictures from left to right, each below its title. Raises ValueError without one title per picture."""
+    """Join pictures from left to right, each below its title. Raises ValueError unless each has a title."""
     if not pictures or len(pictures) != len(titles):
         raise ValueError(f"expected one title per picture, got {len(pictures)} pictures and {len(titles)} titles")
     top = CAPTION_PX + 2 * CAPTION_MARGIN_PX

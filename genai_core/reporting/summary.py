@@ -1,11 +1,11 @@
-"""Summary of the figures: a row per model, and a verdict in words."""
+"""Summary of the figures: one row per model, and a verdict in words."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 # Ratio to the floor below which the rounded figure is "1.0 times".
-AS_CLOSE = 1.05
+AS_CLOSE_AS_REAL = 1.05
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class ReportedModel:
 def summarise(models: Iterable[ReportedModel], candidate_sha256: str) -> Summary:
     """Summarise models in the given order; the candidate is the one whose weights have that sha256.
 
-    Raises ValueError when no model has it: the figures then belong to another run than the candidate.
+    Raises ValueError when no model has it: the figures are then from another run.
     """
     models = list(models)
     found = [model for model in models if model.metrics["model"]["sha256"] == candidate_sha256]
@@ -110,7 +110,7 @@ def _verdict(candidate: ModelRow) -> str:
     times = candidate.fd_over_floor
     if times is None:
         distance = f"its images are at a Fréchet distance of {candidate.fd:.3g} from the training images"
-    elif times >= AS_CLOSE:
+    elif times >= AS_CLOSE_AS_REAL:
         distance = f"its images are {times:.1f} times as far from the training images as held-out real images"
     else:
         distance = "its images are as close to the training images as held-out real images"

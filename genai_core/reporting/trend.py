@@ -1,4 +1,4 @@
-"""Quality over data versions: a picture with intervals, and a page with a table below it."""
+"""Quality over data versions: a chart with intervals, and a page with the chart and a table."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -36,9 +36,9 @@ def trend_png(points: Sequence[Point], metric: str, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def trend_page(rows: Sequence[Mapping[str, str]], picture: Path) -> str:
-    """Make an HTML page without links: the picture, and one row per version."""
-    data = base64.b64encode(picture.read_bytes()).decode()
+def trend_page(rows: Sequence[Mapping[str, str]], chart: Path) -> str:
+    """Return a self-contained HTML page: the chart, and a table with one row per version."""
+    data = base64.b64encode(chart.read_bytes()).decode()
     head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in rows[0])
     body = "".join("<tr>" + "".join(f"<td>{escape(_short(v))}</td>" for v in row.values()) + "</tr>" for row in rows)
     return (

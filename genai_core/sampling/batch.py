@@ -18,7 +18,7 @@ FORMAT = 1
 IMAGES_FOLDER = "images"
 MANIFEST_FILE = "manifest.parquet"
 PROVENANCE_FILE = "provenance.json"
-# Archive size for workers that read an archive as a whole: at most a few hundred MB.
+# Limits an archive to a few hundred MB, for workers that read it as a whole.
 TAR_IMAGES = 10_000
 
 
@@ -42,14 +42,15 @@ def write_batch(
     form: Literal["png", "tar"],
     provenance: Provenance,
 ) -> None:
-    """Write images (N, C, H, W) uint8 with labels (N,) (None: no classes) and seeds (N,) into the existing `folder`.
+    """Write images (N, C, H, W) uint8 with labels (N,) (None: no classes) and seeds (N,) to the existing `folder`.
 
     form "png" writes one file per image, images/000000.png; "tar" packs the same files into images-00000.tar and so on.
     The manifest's columns: archive (empty for png), file, seed, label (-1: none), class_name, sha256 of the file,
     model_sha256, dataset. Equal arguments give equal bytes. Raises ValueError when the lengths differ.
     """
     if not len(images) == len(seeds) == (len(images) if labels is None else len(labels)):
-        raise ValueError(f"expected one seed and one label per image: {len(images)} images, {len(seeds)} seeds")
+        counts = f"{len(images)} images, {len(seeds)} seeds" + ("" if labels is None else f", {len(labels)} labels")
+        raise ValueError(f"expected one seed and one label per image, got {counts}")
     names = [f"{index:06d}.png" for index in range(len(images))]
     files = [_png(image) for image in images]
     if form == "png":
@@ -62,14 +63,14 @@ def write_batch(
         for begin in range(0, len(names), TAR_IMAGES):
             part = slice(begin, begin + TAR_IMAGES)
             _write_tar(folder / archives[begin], names[part], files[part])
-    asked = np.full(len(images), -1) if labels is None else labels
+    requested = np.full(len(images), -1) if labels is None else labels
     manifest = pd.DataFrame(
         {
             "archive": archives,
             "file": paths,
             "seed": seeds.astype(np.int64),
-            "label": asked.astype(np.int64),
-            "class_name": [classes[label] if label >= 0 else "" for label in asked.tolist()],
+            "label": requested.astype(np.int64),
+            "class_name": [classes[label] if label >= 0 else "" for label in requested.tolist()],
             "sha256": [hashlib.sha256(content).hexdigest() for content in files],
             "model_sha256": provenance.model_sha256,
             "dataset": provenance.dataset,

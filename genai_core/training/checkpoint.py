@@ -14,7 +14,7 @@ import torch
 
 FORMAT = 2
 _KEPT = 2
-_GIVEN_UP_S = 14 * 24 * 3600.0
+_ABANDONED_S = 14 * 24 * 3600.0
 _NAME = re.compile(r"step-(\d{12})-([0-9a-f]{64})\.pt")
 
 
@@ -61,12 +61,12 @@ class Checkpoints:
     def delete(self) -> None:
         """Delete this run's checkpoints after it has succeeded, and abandoned ones with its name.
 
-        Another run with this name, with other config, data or code, may be running or be resumed later.
+        Recent ones stay: a run with the same name but other config, data or code may be running, or be resumed later.
         """
         shutil.rmtree(self.folder, ignore_errors=True)
         same_name = re.compile(re.escape(self._name) + "-[0-9a-f]{16}")
         for folder in self._root.glob("*"):
-            if same_name.fullmatch(folder.name) and time.time() - folder.stat().st_mtime > _GIVEN_UP_S:
+            if same_name.fullmatch(folder.name) and time.time() - folder.stat().st_mtime > _ABANDONED_S:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _newest_first(self) -> list[Path]:

@@ -15,7 +15,7 @@ def compiled(network: nn.Module, wanted: bool = True) -> Iterator[None]:
     code can be differentiated only once.
     """
     if wanted:
-        _tell_the_compiler()
+        _set_compiler_determinism()
         network.forward = torch.compile(network.forward)
     try:
         yield
@@ -24,8 +24,8 @@ def compiled(network: nn.Module, wanted: bool = True) -> Iterator[None]:
             del network.forward  # delete the instance's attribute, which uncovers the class's method
 
 
-def _tell_the_compiler() -> None:
-    """Compiled code is deterministic where the process is: `set_deterministic_debug_mode` reaches eager code only."""
+def _set_compiler_determinism() -> None:
+    """Make compiled code as deterministic as eager code: `set_deterministic_debug_mode` affects only the latter."""
     wanted = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(wanted, warn_only=torch.is_deterministic_algorithms_warn_only_enabled())
 

@@ -34,7 +34,7 @@ class Cost:
 
 
 def count_cost(model: GenerativeModel, batch_images: int) -> Cost:
-    """Count the cost of a copy of the model, because a step may change more than gradients, such as a running mean.
+    """Count the cost on a copy of the model, because a step may change more than gradients, such as a running mean.
 
     batch_images: of a training step. The cost per image depends on it: a GAN's penalties use whole images of a batch.
     """

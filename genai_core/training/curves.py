@@ -1,4 +1,4 @@
-"""What a run records: curves, and when to generate preview images."""
+"""Curves of a run, and when to generate previews."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 Row = dict[str, float]
 
 _ROWS = 100
-# Most changes happen early: previews are taken at the end, at half of the run, at a quarter and so on.
-_MOMENTS = 6
+# Most changes happen early: previews are generated at the end, at half of the run, at a quarter and so on.
+_PREVIEWS = 6
 
 
 @dataclass
@@ -37,6 +37,6 @@ class Curves:
         return asdict(self)
 
 
-def pictures_due(share: float) -> int:
+def previews_due(share: float) -> int:
     """Return how many of the run's 6 previews are due when this share of it is done; the last is due at its end."""
-    return sum(share >= 0.5**power for power in range(_MOMENTS))
+    return sum(share >= 0.5**power for power in range(_PREVIEWS))

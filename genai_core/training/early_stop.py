@@ -8,7 +8,7 @@ from torch import Tensor
 from genai_core.config import EarlyStopConfig
 
 # Maximum share of the run's time for evaluations; beyond it, evaluations are skipped.
-_MOST_SHARE = 0.05
+_MAX_TIME_SHARE = 0.05
 
 
 @dataclass
@@ -35,7 +35,7 @@ class EarlyStop:
         if intervals == self.intervals:
             return False
         self.intervals = intervals
-        return complete and spent_s <= _MOST_SHARE * run_s
+        return complete and spent_s <= _MAX_TIME_SHARE * run_s
 
     def take(self, config: EarlyStopConfig, images: int, distance: float, average: dict[str, Tensor]) -> None:
         """Record a measured distance; copy `average` if it is the best so far."""

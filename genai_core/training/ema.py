@@ -48,7 +48,7 @@ class Ema:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Put the average's weights into the network in the body, and restore its own afterwards."""
+        """Use the average's weights in the body, and restore the network's own afterwards."""
         own = {name: tensor.clone() for name, tensor in self._current.items()}
         self.write_to_network()
         try:

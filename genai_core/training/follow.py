@@ -11,9 +11,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-Pictures = npt.NDArray[np.uint8]
+Images = npt.NDArray[np.uint8]
 
-# Each report costs a little time, and nobody needs them more often.
+# Each report takes time, and a chart needs no more points.
 _SCALARS_EVERY_S = 5.0
 
 
@@ -22,15 +22,15 @@ class Follower(Protocol):
 
     def scalars(self, images: int, values: Mapping[str, float]) -> None: ...
 
-    def pictures(self, images: int, pictures: Pictures) -> None:
-        """pictures: (N, C, H, W) uint8."""
+    def previews(self, images: int, previews: Images) -> None:
+        """previews: (N, C, H, W) uint8."""
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class FollowedRun:
-    """Description of a run for followers. A resumed run has the same name, and continues in the same place."""
+    """Description of a run for followers. A resumed run has the same name and continues the same record."""
 
     name: str  # such as train@gan-0123456789abcdef
     folder: Path  # followers write here, each in its own folder
@@ -42,7 +42,7 @@ class Followers:
 
     def __init__(self, followers: Sequence[Follower] = ()) -> None:
         self._followers = list(followers)
-        self._shown = -float("inf")
+        self._reported = -float("inf")
 
     def __enter__(self) -> Self:
         return self
@@ -50,23 +50,23 @@ class Followers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._tell(lambda follower: follower.close())
+        self._call_all(lambda follower: follower.close())
 
     def scalars(self, images: int, values: Mapping[str, float], *, last: bool = False) -> None:
-        """Report values, unless others were reported a moment ago and these are not the `last` of a section."""
+        """Report values at a limited rate; the `last` ones of a section are always reported."""
         now = time.monotonic()
-        if self._followers and (last or now - self._shown >= _SCALARS_EVERY_S):
-            self._shown = now
-            self._tell(lambda follower: follower.scalars(images, values))
+        if self._followers and (last or now - self._reported >= _SCALARS_EVERY_S):
+            self._reported = now
+            self._call_all(lambda follower: follower.scalars(images, values))
 
-    def pictures(self, images: int, pictures: Pictures) -> None:
+    def previews(self, images: int, previews: Images) -> None:
         """Report images (N, C, H, W) uint8."""
-        self._tell(lambda follower: follower.pictures(images, pictures))
+        self._call_all(lambda follower: follower.previews(images, previews))
 
-    def _tell(self, message: Callable[[Follower], None]) -> None:
+    def _call_all(self, call: Callable[[Follower], None]) -> None:
         for follower in list(self._followers):
             try:
-                message(follower)
+                call(follower)
             except Exception as error:  # their libraries can raise anything
                 self._followers.remove(follower)
                 print(f"{type(follower).__name__} failed and is disabled from here on: {error}", flush=True)
@@ -83,8 +83,8 @@ class TensorBoard:
         for name, value in values.items():
             self._writer.add_scalar(name, value, images)
 
-    def pictures(self, images: int, pictures: Pictures) -> None:
-        self._writer.add_images("samples", pictures, images)
+    def previews(self, images: int, previews: Images) -> None:
+        self._writer.add_images("samples", previews, images)
 
     def close(self) -> None:
         self._writer.close()
@@ -104,8 +104,8 @@ class WeightsAndBiases:
     def scalars(self, images: int, values: Mapping[str, float]) -> None:
         self._run.log({"images": images, **values})
 
-    def pictures(self, images: int, pictures: Pictures) -> None:
-        self._run.log({"images": images, "samples": [self._wandb.Image(_as_rows(image)) for image in pictures]})
+    def previews(self, images: int, previews: Images) -> None:
+        self._run.log({"images": images, "samples": [self._wandb.Image(_as_rows(image)) for image in previews]})
 
     def close(self) -> None:
         self._run.finish()
@@ -127,10 +127,10 @@ class DvcLive:
             self._live.log_metric(name, value)
         self._live.make_summary()
 
-    def pictures(self, images: int, pictures: Pictures) -> None:
+    def previews(self, images: int, previews: Images) -> None:
         self._live.step = images
         # All images in one, side by side.
-        self._live.log_image("samples.png", np.concatenate([_as_rows(image) for image in pictures], axis=1))
+        self._live.log_image("samples.png", np.concatenate([_as_rows(image) for image in previews], axis=1))
 
     def close(self) -> None:
         self._live.end()

@@ -16,7 +16,7 @@ from genai_core.progress import Progress
 from genai_core.training.allocator import keep_freed_memory
 from genai_core.training.checkpoint import Checkpoints
 from genai_core.training.compiling import compiled, uncompiled
-from genai_core.training.curves import Row, pictures_due
+from genai_core.training.curves import Row, previews_due
 from genai_core.training.follow import Followers
 from genai_core.training.precision import fabric_precision
 from genai_core.training.ranks import Ranks, launch
@@ -27,7 +27,7 @@ from genai_core.training.step import Stepper
 from genai_core.training.watch import BrokenLossError, DivergedError
 
 # Images per preview: few, because they cost time, and from the same noise each time, so that they can be compared.
-_PICTURE_IMAGES = 10
+_PREVIEW_IMAGES = 10
 
 # Distance of a model from the training images; smaller is better. Called with the averaged weights in place.
 Evaluate = Callable[[GenerativeModel], float]
@@ -65,11 +65,11 @@ def train(
     evaluate: Evaluate | None = None,
     from_average: bool = False,
 ) -> TrainingResult:
-    """Train `model` in place, from the last checkpoint if there is one. It ends with the averaged weights, to be saved.
+    """Train `model` in place, from the last checkpoint if there is one. Afterwards it has the averaged weights.
 
     followers: called in the first process only. evaluate: required for config.early_stop. from_average: the model was
     loaded, so its weights are an average, and the new average starts with them.
-    Raises DivergedError when a run breaks after its last allowed rollback, AlarmError on a family's alarm,
+    Raises DivergedError when a loss breaks after the last allowed rollback, AlarmError on a family's alarm,
     DoesNotFitError when the device has too little memory, and TrainingStoppedError, after saving a checkpoint, when
     `stop_requested` returns True. The caller deletes the checkpoints after saving the model.
     """
@@ -100,7 +100,7 @@ def train(
         steps=run.step,
         ended_by=ended_by,
         curves=run.curves.rows,
-        snapshots=[Previews(images, drawn.numpy()) for images, drawn in run.pictures],
+        snapshots=[Previews(images, drawn.numpy()) for images, drawn in run.previews],
         rollbacks=run.rollbacks,
         evaluations=run.early_stop.evaluations,
         micro_batch_images=run.micro_batch_images,
@@ -143,30 +143,30 @@ class _Loop:
             try:
                 figures = self.stepper.step(run, batch, share)
             except BrokenLossError as fault:
-                self._go_back(str(fault))
+                self._roll_back(str(fault))
                 continue
             run.step += 1
             images = run.step * config.batch_images
             # All processes use the first one's clock, and all stop when one is asked to.
             now = time.monotonic()
             due = now - saved >= checkpoint_every_s
-            run.seconds, due_too = self.ranks.from_first(earlier_seconds + now - began, float(due))
+            run.seconds, checkpoint_due = self.ranks.from_first(earlier_seconds + now - began, float(due))
             (stops,) = self.ranks.sum_numbers(float(stop_requested()))
             share = budget.share(run.step, run.seconds)
             # Families that train one part after another: only the last phases complete the generator.
             self._evaluate(images, complete=phases == run.model.phases_at(1.0))
             last = self._ended_by(budget) is not None
-            self._take_pictures(share, images, follow, last=last)
+            self._generate_previews(share, images, follow, last=last)
             row = run.curves.add(share, images, figures, last=last)
             if row is not None:
-                self._heed_alarm(row)
+                self._check_alarm(row)
             figures["memory_mb"] = _memory_mb(self.device)
             progress.update(
                 images, figures, budget_s=None if config.max_seconds is None else config.max_seconds - run.seconds
             )
             follow.scalars(images, figures, last=row is not None)
             keep_good_state(run, budget.total_steps)
-            if stops or due_too:
+            if stops or checkpoint_due:
                 if self.ranks.is_first:
                     checkpoints.save(run.step, state_of(run))
                 saved = time.monotonic()
@@ -180,7 +180,7 @@ class _Loop:
             return "converged"
         return budget.ended_by(self.run.step, self.run.seconds)
 
-    def _go_back(self, fault: str) -> None:
+    def _roll_back(self, fault: str) -> None:
         run, config = self.run, self.config
         images = (run.step + 1) * config.batch_images
         if len(run.rollbacks) >= config.watch.max_rollbacks:
@@ -200,24 +200,24 @@ class _Loop:
                 flush=True,
             )
 
-    def _heed_alarm(self, row: Row) -> None:
+    def _check_alarm(self, row: Row) -> None:
         alarm = self.run.model.alarm({name: value for name, value in row.items() if name != "images"})
         if alarm is not None:
             raise AlarmError(f"stopped after {row['images']:,.0f} images: {alarm}")
 
-    def _take_pictures(self, share: float, images: int, follow: Followers, *, last: bool) -> None:
+    def _generate_previews(self, share: float, images: int, follow: Followers, *, last: bool) -> None:
         """Generate previews from the averaged weights, always from the same seeds."""
         run = self.run
-        due = last or pictures_due(share) > pictures_due(run.pictures_share)
-        run.pictures_share = share
+        due = last or previews_due(share) > previews_due(run.previews_share)
+        run.previews_share = share
         if not due or not self.ranks.is_first:
             return
         model, classes = run.model, len(run.model.shape.classes)
-        labels = torch.arange(_PICTURE_IMAGES) % classes if classes else None
+        labels = torch.arange(_PREVIEW_IMAGES) % classes if classes else None
         with self._averaged():
-            drawn = model.sample(labels, torch.arange(_PICTURE_IMAGES), model.preview_sampling).cpu()
-        run.pictures.append((images, drawn))
-        follow.pictures(images, drawn.numpy())
+            drawn = model.sample(labels, torch.arange(_PREVIEW_IMAGES), model.preview_sampling).cpu()
+        run.previews.append((images, drawn))
+        follow.previews(images, drawn.numpy())
 
     def _evaluate(self, images: int, *, complete: bool) -> None:
         run, config = self.run, self.config.early_stop

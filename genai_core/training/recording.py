@@ -1,7 +1,7 @@
 """Record the work of a training step on a GPU as a CUDA graph once, and replay it for every step.
 
-A small network's step is hundreds of kernels of a few microseconds each. Launching them one by one is slower on the CPU
-than running them on the GPU; a graph launches all at once.
+A small network's step is hundreds of kernels of a few microseconds each. Launching them one by one takes
+the CPU longer than the GPU needs to run them. A graph launches them all at once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import Parameter
 
-# Runs before recording, in which kernels are chosen and workspaces allocated.
+# Runs before recording: they choose kernels and allocate workspaces.
 _WARM_UP_RUNS = 3
 
 
@@ -39,7 +39,7 @@ class Recording:
         with torch.cuda.stream(stream):
             for _ in range(_WARM_UP_RUNS):
                 work(*self._inputs)
-                self._forget_gradients()
+                self._clear_gradients()
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         self._graph.register_generator_state(generator)
@@ -50,7 +50,7 @@ class Recording:
                 self._result = work(*self._inputs)
             self._gradients = [parameter.grad for parameter in parameters]
         finally:
-            self._forget_gradients()  # nothing has been computed yet
+            self._clear_gradients()  # nothing has been computed yet
 
     def replay(self, *inputs: Tensor | None) -> Tensor:
         """Return the result for these inputs. The next replay overwrites it, and the gradients."""
@@ -62,6 +62,6 @@ class Recording:
             parameter.grad = gradient
         return self._result
 
-    def _forget_gradients(self) -> None:
+    def _clear_gradients(self) -> None:
         for parameter in self._parameters:
             parameter.grad = None

@@ -42,8 +42,8 @@ class TrainingRun:
     curves: Curves = field(default_factory=Curves)
     early_stop: EarlyStop = field(default_factory=EarlyStop)
     step: int = 0
-    pictures: list[tuple[int, Tensor]] = field(default_factory=list)  # images seen, previews
-    pictures_share: float = 0.0  # share of the run up to which previews have been taken
+    previews: list[tuple[int, Tensor]] = field(default_factory=list)  # images seen, images (10, C, H, W)
+    previews_share: float = 0.0  # share of the run up to which previews have been generated
     # Not reset by a rollback:
     seconds: float = 0.0
     evaluation_seconds: float = 0.0
@@ -73,7 +73,7 @@ def begin(model: GenerativeModel, config: TrainingConfig, micro_batch_images: in
 
 
 def keep_good_state(run: TrainingRun, total_steps: int) -> None:
-    """Copy the state now and then; a copy counts as good after training has continued from it without a fault.
+    """Copy the state at intervals; a copy counts as good after training has continued from it without a fault.
 
     The config alone decides at which steps, and copies are stored in checkpoints, so a stopped and resumed run rolls
     back to the same state as an uninterrupted one. Copies are in main memory, not on the GPU.
@@ -128,8 +128,8 @@ def _progress(run: TrainingRun) -> State:
         "watches": {phase: watch.state_dict() for phase, watch in run.watches.items()},
         "curves": run.curves.state_dict(),
         "early_stop": run.early_stop.state_dict(),
-        "pictures": list(run.pictures),
-        "pictures_share": run.pictures_share,
+        "previews": list(run.previews),
+        "previews_share": run.previews_share,
     }
 
 
@@ -142,7 +142,7 @@ def _set_progress(run: TrainingRun, state: State) -> None:
     run.watches = {phase: LossWatch(**values) for phase, values in state["watches"].items()}
     run.curves = Curves(**state["curves"])
     run.early_stop = EarlyStop(**state["early_stop"])
-    run.pictures, run.pictures_share = list(state["pictures"]), state["pictures_share"]
+    run.previews, run.previews_share = list(state["previews"]), state["previews_share"]
 
 
 def _copied(value: Any) -> Any:

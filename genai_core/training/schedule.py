@@ -8,7 +8,7 @@ EndedBy = Literal["images", "seconds", "converged"]
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits of a run: images, and seconds (None: unlimited), whichever is used up first."""
+    """Limits of a run: images, and seconds (None: unlimited), whichever is reached first."""
 
     total_images: int
     batch_images: int
@@ -24,7 +24,7 @@ class Budget:
         return min(1.0, max(steps / self.total_steps, seconds / self.max_seconds if self.max_seconds else 0.0))
 
     def ended_by(self, steps: int, seconds: float) -> EndedBy | None:
-        """Return which limit is used up; None if none is."""
+        """Return the limit that is reached; None if neither is."""
         if steps >= self.total_steps:
             return "images"
         return "seconds" if self.max_seconds is not None and seconds >= self.max_seconds else None

@@ -3,7 +3,7 @@
 Image patches at several sizes are compared by the sliced Wasserstein distance, as Karras et al. 2018 (arXiv 1710.10196,
 section 5) monitor GANs during training. Early stopping uses it to detect that nothing improves. The models' figures use
 the features of the extractor stage instead. Training does not depend on that stage, so another way of measuring does
-not require new training, and both can run in parallel.
+not require retraining, and both can run in parallel.
 """
 
 import torch
@@ -41,10 +41,10 @@ class SlicedDistance:
 
     def _projections(self, images: Tensor) -> list[Tensor]:
         """Return sorted projections (directions, patches) for each size."""
-        found, level = [], to_unit(images)
+        sorted_projections, level = [], to_unit(images)
         while level.shape[2] >= _SMALLEST:
             stride = max(1, (level.shape[2] - _PATCH) // _POSITIONS)
             projected = functional.conv2d(level, self._filters.to(level.device), stride=stride)
-            found.append(projected.transpose(0, 1).flatten(1).sort(dim=1).values)
+            sorted_projections.append(projected.transpose(0, 1).flatten(1).sort(dim=1).values)
             level = functional.avg_pool2d(level, 2)
-        return found
+        return sorted_projections

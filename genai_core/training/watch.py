@@ -10,15 +10,15 @@ BLOCK_STEPS = 16
 _BLOCKS = 16
 # An untrained network has the largest loss of a healthy run, so ten times that means training has failed. Real
 # explosions are orders of magnitude larger; a GAN's losses, which rise and fall in healthy runs, stay well below.
-_TIMES = 10.0
+_EXPLOSION_FACTOR = 10.0
 
 
 class DivergedError(ValueError):
-    """Training broke repeatedly; the message says when, and what to change."""
+    """Training failed repeatedly; the message says when, and what to change."""
 
 
 class BrokenLossError(Exception):
-    """A loss that must not be learned from; the message says its value."""
+    """A loss that must not update the weights; the message says its value."""
 
 
 @dataclass
@@ -44,8 +44,10 @@ class LossWatch:
         block, self.block = self.block, []
         if self.usual:
             expected, level = max(self.largest_first, median(self.usual)), median(block)
-            if level > _TIMES * expected:
-                raise BrokenLossError(f"the loss of the {phase} exploded to {level:.4g}; usual is {expected:.4g}")
+            if level > _EXPLOSION_FACTOR * expected:
+                raise BrokenLossError(
+                    f"the loss of the {phase} exploded to {level:.4g}; the usual value is {expected:.4g}"
+                )
         else:
             self.largest_first = max(map(abs, block))
         self.usual = [*self.usual[1 - _BLOCKS :], median(map(abs, block))]

@@ -13,7 +13,7 @@ CLASSES = ("across", "down")
 
 
 def stripes(count, seed=0):
-    """Noisy images (N, 1, 12, 12) uint8 of a bright line across (label 0) or down (label 1), off the middle."""
+    """Noisy images (N, 1, 12, 12) uint8 with a bright line across (label 0) or down (label 1), off the centre."""
     generator = np.random.default_rng(seed)
     images = generator.integers(0, 80, (count, 1, SIZE, SIZE))
     labels = generator.integers(0, 2, count)
@@ -65,7 +65,7 @@ def evaluation_config(**changes):
 
 
 def real_images(dataset):
-    """What build_reference is told of the images."""
+    """Return the metadata of a dataset's images for build_reference."""
     info = dataset.info
     labels = {split: dataset.labels(split) for split in ("train", "test")}
     return RealImages(info.fingerprint, info.classes, info.image_size, info.channels, labels)
@@ -86,5 +86,5 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained(dataset):
-    """An extractor that knows the stripes, and its description."""
+    """An extractor trained on the stripes, and its description."""
     return train_extractor(extractor_config(), dataset, torch.device("cpu"), lambda _done, _figures: None)

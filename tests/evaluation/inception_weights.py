@@ -1,4 +1,4 @@
-"""Weights of Inception v3's architecture that have learned nothing: the real ones are no part of the project."""
+"""Random weights for Inception v3, because the published ones are not part of the project."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ from genai_core.evaluation.inception import InceptionNetwork
 
 
 def write_random_weights(folder):
-    """A .pth as torch-fidelity's, with activations of the same size in every layer; gives (path, sha256)."""
+    """Write a .pth like torch-fidelity's, with activations of the same scale in every layer; return (path, sha256)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = InceptionNetwork("fp32").network
@@ -23,7 +23,7 @@ def write_random_weights(folder):
 
 
 def photographs(count, seed, brightness=1.0):
-    """Smooth random colour images (N, 3, 40, 40) uint8."""
+    """Return smooth random colour images (N, 3, 40, 40) uint8."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand((count, 3, 5, 5), generator=generator)
     smooth = nn.functional.interpolate(coarse, (40, 40), mode="bicubic").clamp(0, 1)

@@ -1,18 +1,18 @@
-"""From how many near copies on there is a warning: simulated, as the percentile behind it is itself uncertain."""
+"""Simulation of the warning about near copies, because its threshold is an uncertain percentile."""
 
 import numpy as np
 
 from genai_core.evaluation.figures.bootstrap import share_interval
 from genai_core.evaluation.figures.memorisation import threshold, within
 from genai_core.evaluation.figures.neighbours import nearest
-from genai_core.evaluation.model_evaluation import TOO_MANY_COPIES
+from genai_core.evaluation.model_evaluation import COPY_WARNING_FACTOR
 
 PERCENTILE, TRIALS = 1.0, 150
 TRAIN, HELD_OUT, DRAWN, DIM = 500, 300, 400, 6
 
 
 def warned(copied_share: float) -> float:
-    """In what share of trials there is a warning of a model that draws new images, but for moved training images."""
+    """Share of trials with a warning, for a model that generates this share of slightly changed training images."""
     found = 0
     for trial in range(TRIALS):
         generator = np.random.default_rng(trial)
@@ -21,13 +21,13 @@ def warned(copied_share: float) -> float:
         drawn[:copies] = train[generator.integers(0, TRAIN, copies)] + 0.01 * generator.normal(size=(copies, DIM))
         limit = threshold(nearest(held_out, train).distances[:, 0], PERCENTILE)
         share = float(within(drawn, train, limit).copied.mean())
-        found += share_interval(share, DRAWN, 0.95).low > TOO_MANY_COPIES * PERCENTILE / 100
+        found += share_interval(share, DRAWN, 0.95).low > COPY_WARNING_FACTOR * PERCENTILE / 100
     return found / TRIALS
 
 
-def test_new_images_are_not_called_copies() -> None:
+def test_new_images_do_not_cause_a_warning() -> None:
     assert warned(0.0) <= 0.01
 
 
-def test_a_tenth_of_copies_is_found() -> None:
+def test_10_percent_of_copies_cause_a_warning() -> None:
     assert warned(0.1) >= 0.99

@@ -13,7 +13,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, 1, 12, 16), dtype=np.uint
 
 @pytest.mark.parametrize(("kind", "strength"), [("noise", 0.1), ("blur", 1.5), ("jpeg", 50.0)])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_form_and_seed_decide_and_nothing_else(kind, strength, channels):
+def test_disturbing_keeps_shape_and_type_and_is_deterministic(kind, strength, channels):
     images = np.repeat(IMAGES, channels, axis=1)
     found = disturb(images, kind, strength, seed=1)
     assert found.shape == images.shape
@@ -23,12 +23,12 @@ def test_form_and_seed_decide_and_nothing_else(kind, strength, channels):
     np.testing.assert_array_equal(disturb(images, kind, 0.0, seed=1), images)
 
 
-def test_noise_has_the_deviation_that_was_asked_for():
+def test_noise_has_the_requested_standard_deviation():
     grey = np.full((20, 1, 32, 32), 128, dtype=np.uint8)
     assert disturb(grey, "noise", 0.1, seed=0).std() == pytest.approx(25.5, rel=0.02)
 
 
-def test_a_blur_keeps_flat_images_and_spreads_a_point_as_a_gaussian():
+def test_blur_keeps_flat_images_and_turns_a_point_into_a_gaussian():
     flat = np.full((1, 1, 8, 8), 77, dtype=np.uint8)
     np.testing.assert_array_equal(disturb(flat, "blur", 2.0, seed=0), flat)
     point = np.zeros((1, 1, 21, 21), dtype=np.uint8)
@@ -39,12 +39,12 @@ def test_a_blur_keeps_flat_images_and_spreads_a_point_as_a_gaussian():
     assert spread.sum() == pytest.approx(255, rel=0.05)
 
 
-def test_another_kind_is_refused():
+def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="noise, blur or jpeg"):
         disturb(IMAGES, "fog", 1.0, seed=0)
 
 
-def test_curves_begin_with_the_plain_images_and_rise(trained):
+def test_curves_start_with_undisturbed_images_and_rise(trained):
     extractor, _ = trained
     images, labels = stripes(80, seed=7)
     real = feature_stats(extract_features(extractor, stripes(200, seed=8)[0], 50).features)

@@ -13,7 +13,7 @@ def folder(trained, tmp_path):
     return tmp_path
 
 
-def test_what_is_loaded_is_what_was_saved(trained, folder, dataset):
+def test_round_trip(trained, folder, dataset):
     extractor, description = load_extractor(folder, extractor_config())
     images = torch.from_numpy(dataset.images("test"))
     assert torch.equal(extractor(images).features, trained[0](images).features)
@@ -30,12 +30,12 @@ def test_saving_twice_gives_the_same_bytes(trained, folder, tmp_path):
         assert (folder / name).read_bytes() == (other / name).read_bytes()
 
 
-def test_a_missing_extractor_says_which_stage_makes_it(tmp_path):
+def test_the_error_for_a_missing_extractor_names_its_stage(tmp_path):
     with pytest.raises(FileNotFoundError, match="run `genai run extractor`"):
         load_extractor(tmp_path, extractor_config())
 
 
-def test_missing_and_changed_weights_are_told_apart(folder):
+def test_missing_and_changed_weights_have_different_errors(folder):
     weights = folder / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1

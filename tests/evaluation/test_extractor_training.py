@@ -26,7 +26,7 @@ def test_features_are_standardised_on_the_train_split(trained, dataset):
     np.testing.assert_allclose(features.std(0), 1, atol=1e-3)
 
 
-def test_the_same_config_gives_the_same_weights_whatever_was_drawn_before(dataset):
+def test_weights_do_not_depend_on_the_global_random_state(dataset):
     config = extractor_config(total_images=600)
     first, _ = train_extractor(config, dataset, CPU, quiet)
     torch.rand(3)
@@ -38,17 +38,17 @@ def test_the_same_config_gives_the_same_weights_whatever_was_drawn_before(datase
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_unlabelled_images_are_told_apart_by_how_they_are_turned(tmp_path):
+def test_self_supervised_training_learns_rotations(tmp_path):
     dataset = make_dataset(tmp_path, labelled=False)
     extractor, description = train_extractor(extractor_config(kind="self_supervised"), dataset, CPU, quiet)
-    # The lines are off the middle, so that each of the four turns can be seen.
+    # The lines are off the centre, so the four rotations differ.
     assert description.outputs == 4
     assert description.classes == ()
     assert description.test_accuracy > 0.5
     assert distances(extractor, dataset)["noise"] > 3 * distances(extractor, dataset)["test"]
 
 
-def test_a_generator_that_knows_few_images_is_far_from_the_real_ones(trained, dataset):
+def test_a_few_repeated_images_are_far_from_the_train_split(trained, dataset):
     found = distances(trained[0], dataset)
     assert found["few"] > 3 * found["test"]
     assert found["noise"] > 3 * found["test"]
@@ -62,7 +62,7 @@ def test_progress_ends_with_all_images_and_a_loss(dataset):
 
 
 @pytest.mark.parametrize("labelled", [False, True])
-def test_a_classifier_without_two_classes_says_what_to_do(labelled, tmp_path):
+def test_the_error_for_fewer_than_two_classes_says_what_to_do(labelled, tmp_path):
     from genai_core.data.dataset.dataset import load_dataset
     from genai_core.data.dataset.writer import DatasetWriter
 
@@ -84,7 +84,7 @@ def test_divergence_names_the_learning_rate(dataset, monkeypatch):
 
 
 def distances(extractor, dataset):
-    """Frechet distance to the train split: of the test split, of noise, and of three train images again and again."""
+    """Frechet distances to the train split: of the test split, of noise, and of three repeated training images."""
     train, test = dataset.images("train"), dataset.images("test")
     reference = feature_stats(extract_features(extractor, train, 100).features)
     root = square_root(reference.covariance)

@@ -5,7 +5,7 @@ import torch
 from genai_core.evaluation.features import extract_features
 
 
-def test_the_batch_size_is_no_matter(trained, dataset):
+def test_the_batch_size_does_not_change_features(trained, dataset):
     images = dataset.images("test")
     whole, parts = extract_features(trained[0], images, 1000), extract_features(trained[0], images, 7)
     np.testing.assert_allclose(whole.features, parts.features, atol=1e-4)
@@ -23,7 +23,7 @@ def test_progress_counts_images(trained, dataset):
 @pytest.mark.parametrize(
     "images", [np.zeros((2, 3, 12, 12), np.uint8), np.zeros((2, 1, 16, 16), np.uint8), np.zeros((2, 1, 12, 12))]
 )
-def test_images_of_another_kind_are_refused(trained, images):
+def test_images_of_another_shape_or_type_are_refused(trained, images):
     with pytest.raises(ValueError, match=r"the extractor takes uint8 images \(N, C, H, W\)"):
         extract_features(trained[0], images, 10)
 
@@ -34,7 +34,7 @@ def test_a_gpu_measures_in_float32(trained, dataset):
     before = torch.backends.cudnn.allow_tf32
     extract_features(trained[0], dataset.images("test"), 50)
     hook.remove()
-    assert before  # torch's default, for all else
+    assert before  # torch's default elsewhere
     assert seen == [False, False]
     assert torch.backends.cudnn.allow_tf32
 
@@ -44,7 +44,7 @@ def test_no_images_are_refused(trained):
         extract_features(trained[0], np.zeros((0, 1, 12, 12), np.uint8), 10)
 
 
-def test_features_that_are_not_finite_are_refused(trained, dataset, monkeypatch):
+def test_non_finite_features_are_refused(trained, dataset, monkeypatch):
     monkeypatch.setitem(trained[0]._buffers, "feature_std", trained[0].feature_std * 0)
     with pytest.raises(ValueError, match="non-finite"):
         extract_features(trained[0], dataset.images("test"), 50)

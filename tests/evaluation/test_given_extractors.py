@@ -1,4 +1,4 @@
-"""Networks that were made elsewhere: Inception by its weights' file, and any module by its import path."""
+"""External networks: Inception by its weights file, and any module by its import path."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ def weights(tmp_path_factory):
     return write_random_weights(tmp_path_factory.mktemp("weights"))
 
 
-def test_inception_is_kept_as_safetensors_and_needs_its_file_no_more(weights, tmp_path):
+def test_inception_is_saved_as_safetensors_and_loads_without_its_weights_file(weights, tmp_path):
     path, sha256 = weights
     network, description = given_inception(inception_config(path, sha256[:8]))
     saved = save_extractor(tmp_path, network, description)
@@ -66,7 +66,7 @@ def test_inception_is_kept_as_safetensors_and_needs_its_file_no_more(weights, tm
         torch.testing.assert_close(loaded(images).features, network(images).features)
 
 
-def test_bf16_is_an_option_whose_drift_is_measured():
+def test_the_drift_of_bf16_is_measured():
     network, description = given_module(module_config(precision="bf16"))
     images = photographs(30, seed=0).numpy()
     drift = bf16_drift(network, images)
@@ -101,7 +101,7 @@ def test_code_in_a_weights_file_is_not_run(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_weights_of_another_network_and_missing_ones_are_named(tmp_path):
+def test_weights_of_another_network_and_missing_weights_are_refused(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"fc.weight": torch.zeros(3)}, path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -111,7 +111,7 @@ def test_weights_of_another_network_and_missing_ones_are_named(tmp_path):
         given_inception(inception_config(tmp_path / "gone.pth", sha256))
 
 
-def test_a_users_module_gives_a_layers_output_as_features_and_its_own_as_logits(tmp_path):
+def test_features_of_a_user_module_are_a_layers_output_and_logits_its_own_output(tmp_path):
     network, description = given_module(module_config())
     assert (description.feature_dim, description.outputs) == (6, 3)
     assert description.resize == "bilinear with antialias to 16 pixels a side"
@@ -127,7 +127,7 @@ def test_a_users_module_gives_a_layers_output_as_features_and_its_own_as_logits(
 
 @pytest.fixture
 def planted(tmp_path, monkeypatch):
-    """(a saved extractor, the path of a file that exists once the module `planted_code` was imported or called)."""
+    """(a saved extractor, the path of a file that exists after the module `planted_code` is imported or called)."""
     folder, witness = tmp_path / "extractor", tmp_path / "witness"
     folder.mkdir()
     save_extractor(folder, *given_module(module_config()))
@@ -140,7 +140,7 @@ def planted(tmp_path, monkeypatch):
 
 
 def rewrite(folder, **settings):
-    """Change the settings in config.json: what a remote, or another revision, may hold."""
+    """Change the settings in config.json, as a remote or another revision may do."""
     path = folder / "config.json"
     values = json.loads(path.read_text())
     values["settings"] |= settings
@@ -156,7 +156,7 @@ def rewrite(folder, **settings):
         {"factory": "planted_code:run", "arguments": {}, "layer": None},
     ],
 )
-def test_a_function_that_params_do_not_name_is_neither_called_nor_imported(planted, monkeypatch, named, settings):
+def test_a_function_not_named_in_params_is_neither_imported_nor_called(planted, monkeypatch, named, settings):
     folder, witness = planted
     monkeypatch.chdir(folder.parent)
     rewrite(folder, **settings)
@@ -179,15 +179,15 @@ def test_without_a_config_no_function_is_called(planted, monkeypatch):
 
 
 @pytest.mark.parametrize("changes", [{"arguments": {"width": 6, "fault": True}}, {"layer": None}, {"layer": "0"}])
-def test_the_function_is_called_with_what_params_name(planted, changes):
+def test_settings_that_differ_from_params_are_refused(planted, changes):
     folder, _ = planted
     rewrite(folder, **changes)
     with pytest.raises(ValueError, match=r"params.yaml has \S+:small_network with \{.*nothing was called"):
         load_extractor(folder, module_config())
 
 
-def test_the_planted_function_would_run_if_params_named_it(planted):
-    """So that the tests above see what they look for."""
+def test_the_planted_function_runs_if_params_name_it(planted):
+    """Checks the fixture of the tests above."""
     _, witness = planted
     with pytest.raises(ValueError, match=r"expected a torch\.nn\.Module, got NoneType"):
         given_module(module_config(factory="planted_code:run"))
@@ -195,7 +195,7 @@ def test_the_planted_function_would_run_if_params_named_it(planted):
     sys.modules.pop("planted_code")
 
 
-def test_settings_of_another_form_are_no_extractors_config(planted):
+def test_settings_of_another_form_are_refused(planted):
     folder, _ = planted
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "settings": ["os:system"]}))
@@ -203,7 +203,7 @@ def test_settings_of_another_form_are_no_extractors_config(planted):
         load_extractor(folder, module_config())
 
 
-def test_torchvisions_models_are_modules_too():
+def test_a_torchvision_model_is_a_module():
     config = module_config(
         factory="torchvision.models:squeezenet1_1", arguments={"weights": None}, layer="features.12", resize_px=32
     )
@@ -222,7 +222,7 @@ def test_torchvisions_models_are_modules_too():
         ({"layer": "7"}, "extractor.layer"),
     ],
 )
-def test_what_is_wrong_with_a_users_module_is_named(changes, message):
+def test_faults_of_a_user_module_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         given_module(module_config(**changes))
 

@@ -12,7 +12,7 @@ def test_weights_of_another_network_are_refused_in_one_line() -> None:
         )
 
 
-def test_a_network_that_refuses_without_a_word_is_no_traceback() -> None:
+def test_a_network_that_raises_without_a_message() -> None:
     class Silent(nn.Module):
         def load_state_dict(self, *_: object, **__: object) -> None:
             raise RuntimeError

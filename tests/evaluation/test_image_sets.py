@@ -1,4 +1,4 @@
-"""Any set against any other: what is held against what."""
+"""Figures of any set of images against any other."""
 
 import numpy as np
 import pytest
@@ -24,14 +24,14 @@ def near_copies(images, real, config):
 
 
 @pytest.mark.parametrize("pairwise_images", [200, 3000])
-def test_new_images_are_near_copies_as_rarely_as_real_ones_whatever_the_pairs(pairwise_images):
-    """The limit is of real images' distances to all the others, as copies are looked for among all."""
+def test_the_near_copy_share_of_new_images_is_the_percentile_for_any_pairwise_images(pairwise_images):
+    """The threshold uses distances to all other real images, because near copies are searched among all."""
     config = evaluation_config(pairwise_images=pairwise_images, near_copy_percentile=10.0)
     assert 0.05 < near_copies(measured(1000, 0), measured(3000, 1), config) < 0.15
 
 
-def test_real_images_that_are_there_twice_hide_no_copy():
-    """A third of them are twins, at no distance: the limit is small then, yet an exact copy is one."""
+def test_duplicates_among_real_images_do_not_hide_copies():
+    """A third of them have a duplicate at distance 0, so the threshold is small; exact copies are still detected."""
     once = measured(300, 1).features
     features = Features(*(np.concatenate([x, x[:60]]) for x in (once.features, once.logits)))
     real = MeasuredSet(features, (1, 12, 12), (None,) * 360)
@@ -39,7 +39,7 @@ def test_real_images_that_are_there_twice_hide_no_copy():
     assert near_copies(measured(100, 2), real, evaluation_config()) == 0
 
 
-def test_splits_that_are_too_small_for_a_score_are_said():
+def test_splits_too_small_for_a_score_cause_a_warning():
     config, real = evaluation_config(is_splits=20), measured(200, 1)
     found = score_sets(measured(30, 0), real, EXTRACTOR, config)
     assert "is_module" not in found.figures

@@ -19,7 +19,7 @@ from tests.evaluation.conftest import evaluation_config, real_images, stripes
 
 @pytest.fixture(scope="module")
 def real(trained, dataset):
-    """(description, reference): of the stripes."""
+    """(description, reference) of the stripes."""
     extractor, description = trained
     features = {split: extract_features(extractor, dataset.images(split), 100) for split in ("train", "test")}
     reference = build_reference(features, real_images(dataset), description, evaluation_config())
@@ -36,7 +36,7 @@ def values(evaluation):
 
 
 def of_kind(kind):
-    """The names of the figures that every extractor gives."""
+    """Names of the figures that every extractor has."""
     both = ("fd", "kid", "precision", "recall", "density", "coverage")
     names = {f"{x}_{kind}{suffix}" for x in both for suffix in ("", "_test")} | {f"floor_{x}_{kind}" for x in both}
     return names | {f"fd_{kind}_over_floor"} | {f"{x}_{kind}" for x in ("fd_inf", "near_copies", "near_identical")}
@@ -56,14 +56,14 @@ def test_a_perfect_generator_reaches_the_floor(trained, real):
     assert 1 < figures["is_classifier"] <= 2
 
 
-def test_noise_is_far_off_and_labels_do_not_show(trained, real):
+def test_noise_is_far_away_and_has_a_low_label_agreement(trained, real):
     noise = np.random.default_rng(0).integers(0, 256, (100, 1, 12, 12), dtype=np.uint8)
     figures = values(evaluate(trained, real, noise, np.arange(100) % 2))
     assert figures["fd_classifier_over_floor"] > 5
     assert figures["label_agreement"] < 0.8
 
 
-def test_the_train_split_itself_is_at_no_distance(trained, real, dataset):
+def test_the_train_split_has_distance_0(trained, real, dataset):
     images = dataset.images("train")
     config = evaluation_config(total_images=len(images))
     figures = values(evaluate(trained, real, images, None, config))
@@ -72,7 +72,7 @@ def test_the_train_split_itself_is_at_no_distance(trained, real, dataset):
     assert "label_agreement" not in figures
 
 
-def test_the_protocol_names_what_decides_the_figures(trained, real):
+def test_the_protocol_records_the_measuring_conditions(trained, real):
     images, labels = stripes(100)
     protocol = evaluate(trained, real, images, labels).protocol
     assert protocol.extractor == "classifier"
@@ -82,7 +82,7 @@ def test_the_protocol_names_what_decides_the_figures(trained, real):
     assert protocol.dataset == real[1].description.dataset
 
 
-def test_a_self_supervised_extractor_names_its_figures_and_scores_no_classes(real):
+def test_a_self_supervised_extractor_has_its_own_names_and_no_class_scores(real):
     description = replace(real[0], kind="self_supervised", test_accuracy=0.9)
     features = Features(real[1].splits["test"].features, np.zeros((80, 4), np.float32))
     figures = values(evaluate_features(features, np.zeros(80, np.int64), real[1], description, evaluation_config()))
@@ -96,7 +96,7 @@ def test_the_reference_of_another_extractor_is_refused(trained, real):
         evaluate(trained, (other, real[1]), images, labels)
 
 
-def test_few_images_and_a_poor_extractor_are_warned_of(trained, real):
+def test_few_images_and_a_poor_extractor_cause_warnings(trained, real):
     images, labels = stripes(8)
     config = evaluation_config(total_images=8)
     poor = replace(real[0], test_accuracy=0.05)
@@ -107,7 +107,7 @@ def test_few_images_and_a_poor_extractor_are_warned_of(trained, real):
     assert evaluate(trained, real, images, labels).warnings == ()
 
 
-def test_figures_have_intervals_that_hold_them(trained, real):
+def test_intervals_contain_their_figures(trained, real):
     images, labels = stripes(100, seed=9)
     evaluation = evaluate(trained, real, images, labels)
     without = {name for name, figure in evaluation.figures.items() if figure.interval is None}
@@ -123,8 +123,8 @@ def test_figures_have_intervals_that_hold_them(trained, real):
 
 
 @pytest.mark.parametrize("drawn", ["real", "noise", "one image", "few images", "far away"])
-def test_no_interval_leaves_what_the_figure_can_be(trained, real, drawn):
-    """At the ends of what figures can be: nothing shared with the real images, or all; one class, or both alike."""
+def test_intervals_stay_within_the_figures_bounds(trained, real, drawn):
+    """At the extremes: nothing or everything in common with the real images, one class or both."""
     images, labels = stripes(24, seed=9)
     if drawn == "noise":
         images = np.random.default_rng(0).integers(0, 256, images.shape, dtype=np.uint8)
@@ -146,16 +146,16 @@ def test_no_interval_leaves_what_the_figure_can_be(trained, real, drawn):
             assert least <= figure.interval.low <= figure.interval.high <= most, name
 
 
-def test_a_distance_over_the_floor_is_no_less_than_nothing(trained, real):
+def test_the_interval_over_the_floor_is_cut_at_0(trained, real):
     images, labels = stripes(24, seed=9)
     evaluation = evaluate(trained, real, images, labels, evaluation_config(total_images=24))
     figure = evaluation.figures["fd_classifier_over_floor"]
     free = centred_interval(figure.value, figure.replicates, 0.95)
-    assert free.low < 0, "so that the case is one where the resamples alone would say so"
+    assert free.low < 0, "the uncut interval must be below 0, or this test shows nothing"
     assert figure.interval.low == 0
 
 
-def test_splits_of_few_images_are_warned_of(trained, real):
+def test_splits_of_few_images_cause_a_warning(trained, real):
     images, labels = stripes(100, seed=9)
     few = evaluate(trained, real, images, labels, evaluation_config(is_splits=50))
     (warning,) = few.warnings
@@ -163,14 +163,14 @@ def test_splits_of_few_images_are_warned_of(trained, real):
     assert found, warning
     assert float(found[1]) < 0.9 * float(found[2])
     assert few.figures["is_classifier"].value == pytest.approx(float(found[1]), rel=1e-3)
-    # As many splits as images, which the config would not allow: a score of 1 would say nothing.
+    # As many splits as images, which a config file could not have: each score would be 1.
     none = evaluate(trained, real, images[:20], labels[:20], evaluation_config(is_splits=20))
     assert any("no inception score: 20 images in 20 splits are fewer than 2 per split" in w for w in none.warnings)
     assert "is_classifier" not in none.figures
 
 
-def test_new_images_are_alike_as_rarely_as_real_ones_though_there_are_fewer_of_these():
-    """The nearest of many is nearer: 2,000 drawn images are held against each other as 200 real ones were."""
+def test_the_near_identical_share_of_new_images_is_the_percentile_with_fewer_real_images():
+    """Nearest neighbours get closer with more images, so only 200 of the 2,000 generated images are compared."""
     config = evaluation_config(total_images=2000, pairwise_images=5000, near_copy_percentile=10.0)
     generator = np.random.default_rng(0)
 
@@ -188,7 +188,7 @@ def test_new_images_are_alike_as_rarely_as_real_ones_though_there_are_fewer_of_t
     assert figure.replicates.shape == (40,)
 
 
-def test_planted_training_images_are_found(trained, real, dataset):
+def test_planted_training_images_are_detected(trained, real, dataset):
     images, labels = stripes(100, seed=9)
     assert evaluate(trained, real, images, labels).warnings == ()
     images[::4] = dataset.images("train")[30:55]
@@ -199,7 +199,7 @@ def test_planted_training_images_are_found(trained, real, dataset):
     assert "copies of training images" in evaluation.warnings[-1]
 
 
-def test_a_planted_collapse_is_found(trained, real):
+def test_a_planted_collapse_is_detected(trained, real):
     images, labels = stripes(100, seed=9)
     few = np.resize(images[:5], images.shape)
     evaluation = evaluate(trained, real, few, labels)
@@ -208,7 +208,7 @@ def test_a_planted_collapse_is_found(trained, real):
     assert "the same few images repeated" in evaluation.warnings[-1]
 
 
-def test_a_class_that_is_not_drawn_is_named(trained, real):
+def test_a_missing_class_has_no_distance_and_low_coverage(trained, real):
     images, labels = stripes(300, seed=9)
     images, labels = images[labels == 0][:100], labels[labels == 0][:100]
     by_class = evaluate(trained, real, images, labels).by_class
@@ -218,7 +218,7 @@ def test_a_class_that_is_not_drawn_is_named(trained, real):
     assert covered["down"].value < 0.1
 
 
-def test_an_unlabelled_set_has_no_figures_a_class(trained, real):
+def test_an_unlabelled_set_has_no_figures_per_class(trained, real):
     images, _ = stripes(100, seed=9)
     assert evaluate(trained, real, images, None).by_class == {}
     config = evaluation_config()
@@ -228,7 +228,7 @@ def test_an_unlabelled_set_has_no_figures_a_class(trained, real):
         distance_by_class(sample, real[1].splits["train"], resamples, classes=2)
 
 
-def test_the_metrics_file_is_flat_numbers_with_the_rest_under_keys(trained, real):
+def test_the_metrics_file_has_figures_at_the_top_level(trained, real):
     images, labels = stripes(100, seed=9)
     evaluation = evaluate(trained, real, images, labels)
     written = json.loads(json.dumps(metrics_json(evaluation), allow_nan=False))

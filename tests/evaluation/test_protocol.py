@@ -15,6 +15,6 @@ def test_each_difference_is_named():
     assert "generated_images" not in str(error.value)
 
 
-def test_a_file_without_protocol_compares_with_nothing():
+def test_a_file_without_a_protocol_is_not_comparable():
     with pytest.raises(ValueError, match="without a protocol"):
         comparable({"fd": 1}, {"fd": 1})

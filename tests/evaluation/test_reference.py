@@ -40,7 +40,7 @@ def test_the_floor_is_the_distance_of_the_held_out_images():
     assert reference.description.counts == {"train": 200, "test": 40}
 
 
-def test_the_floor_takes_no_more_images_than_a_model_is_measured_on():
+def test_the_floor_uses_at_most_as_many_images_as_a_model_is_measured_on():
     assert build(test=40, total_images=30)[1].description.floor_images == 30
 
 
@@ -48,20 +48,20 @@ def test_the_floor_has_every_figure_that_a_model_has():
     assert set(build()[1].description.floor) == {"fd", "kid", "precision", "recall", "density", "coverage"}
 
 
-def test_new_images_are_near_copies_as_rarely_as_the_percentile_says():
+def test_the_near_copy_share_of_held_out_images_is_the_percentile():
     features, reference = build(test=150, near_copy_percentile=10.0)
     distances = nearest(features["test"].features, features["train"].features).distances
     assert (distances <= reference.description.near_copy_distance).mean() == pytest.approx(0.1, abs=0.01)
 
 
-def test_pairs_are_bounded():
+def test_pairwise_images_are_limited():
     reference = build(pairwise_images=30)[1]
     assert len(reference.splits["train"].balls.features) == 30
     assert len(set(reference.splits["train"].pairwise)) == 30
 
 
 def test_the_real_score_has_splits_as_large_as_the_generated_ones():
-    # 100 generated images in 2 splits: 50 a split, so 100 real ones make 2 splits and 40 make one.
+    # 100 generated images in 2 splits are 50 per split, so 100 real ones give 2 splits, and 40 give one.
     features, reference = build(test=40)
     assert reference.description.real_is == pytest.approx(inception_score(features["test"].logits, 1).mean)
     assert build(test=40)[1].description.real_is_std == 0
@@ -74,7 +74,7 @@ def test_there_is_no_score_without_a_classifier():
     assert description.real_is_std is None
 
 
-def test_what_is_loaded_is_what_was_saved(folder):
+def test_round_trip(folder):
     saved, loaded = build()[1], load_reference(folder)
     assert loaded.description == saved.description
     for split in ("train", "test"):
@@ -88,12 +88,12 @@ def test_what_is_loaded_is_what_was_saved(folder):
         assert a.stats.count == b.stats.count
 
 
-def test_a_missing_reference_says_which_stage_makes_it(tmp_path):
+def test_the_error_for_a_missing_reference_names_its_stage(tmp_path):
     with pytest.raises(FileNotFoundError, match="run `genai run reference`"):
         load_reference(tmp_path)
 
 
-def test_a_changed_file_is_noticed(folder):
+def test_a_changed_file_is_refused(folder):
     path = folder / "train.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

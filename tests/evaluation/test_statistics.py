@@ -4,7 +4,7 @@ import pytest
 from genai_core.evaluation.statistics import feature_stats, square_root
 
 
-def test_mean_and_covariance_are_numpys_in_float64():
+def test_mean_and_covariance_agree_with_numpy_in_float64():
     features = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     stats = feature_stats(features)
     assert stats.count == 50
@@ -13,13 +13,13 @@ def test_mean_and_covariance_are_numpys_in_float64():
     np.testing.assert_allclose(stats.covariance, np.cov(features.astype(np.float64), rowvar=False), atol=1e-14)
 
 
-def test_a_large_offset_costs_no_digits():
+def test_a_large_offset_does_not_reduce_precision():
     features = np.random.default_rng(0).normal(size=(100, 3))
     np.testing.assert_allclose(feature_stats(features + 1e6).covariance, feature_stats(features).covariance, rtol=1e-7)
 
 
 @pytest.mark.parametrize("rank", [5, 2])
-def test_the_root_squared_is_the_covariance_even_a_singular_one(rank):
+def test_the_square_of_the_root_is_the_covariance_even_if_singular(rank):
     factor = np.random.default_rng(1).normal(size=(5, rank))
     covariance = factor @ factor.T
     root = square_root(covariance)

@@ -5,7 +5,7 @@ from genai_core.evaluation.trained_network import Extractor
 
 
 @pytest.mark.parametrize(("size", "channels"), [(8, 1), (28, 3), (64, 1)])
-def test_any_size_and_colour_gives_features_and_logits(size, channels):
+def test_any_size_and_number_of_channels_gives_features_and_logits(size, channels):
     extractor = Extractor(
         width=8, feature_dim=5, outputs=3, image_size=size, mean=(0.5,) * channels, std=(0.0,) * channels
     )

@@ -277,5 +277,5 @@ def test_two_models_are_compared_and_a_revision_with_itself_does_not_differ(digi
     assert (digits / ".genai/compare/samples.png").is_file()
     same = genai(digits, "compare", "HEAD", "candidate", "--out", str(digits / ".genai/same"))
     assert "no winner" in same.stdout
-    assert "inside the noise" in same.stdout
+    assert "within the noise" in same.stdout
     assert [path for path in (digits / ".genai/scratch").iterdir() if path.is_dir()] == []

@@ -21,7 +21,7 @@ PIPELINE = [
 
 
 def boxes(svg):
-    """(left, top, right, bottom) of each box."""
+    """Return (left, top, right, bottom) of each box."""
     found = []
     for rect in ElementTree.fromstring(svg).iter(f"{NAMESPACE}rect"):
         x, y, width, height = (float(rect.get(name)) for name in ("x", "y", "width", "height"))
@@ -40,7 +40,7 @@ def test_every_stage_is_a_box_with_its_name_and_note():
     assert {"prepare", "3.1 s", "gan", "diffusion", "report"} <= set(texts(svg))
 
 
-def test_boxes_do_not_overlap_and_lie_in_the_picture():
+def test_boxes_do_not_overlap_and_are_inside_the_drawing():
     svg = dag_svg(PIPELINE)
     _, _, width, height = map(float, ElementTree.fromstring(svg).get("viewBox").split())
     found = boxes(svg)
@@ -54,7 +54,7 @@ def test_boxes_do_not_overlap_and_lie_in_the_picture():
             assert apart
 
 
-def test_arrows_run_left_to_right_and_implied_ones_are_left_out():
+def test_arrows_run_left_to_right_and_redundant_ones_are_omitted():
     svg = dag_svg([("a", "b"), ("b", "c"), ("a", "c")])
     lines = [path for path in ElementTree.fromstring(svg).iter(f"{NAMESPACE}path") if path.get("fill") == "none"]
     assert len(lines) == 2
@@ -62,13 +62,13 @@ def test_arrows_run_left_to_right_and_implied_ones_are_left_out():
     assert lefts == sorted(lefts)
 
 
-def test_a_source_stands_beside_what_first_needs_it():
+def test_a_source_is_next_to_the_first_node_that_needs_it():
     svg = dag_svg([("a", "b"), ("b", "c"), ("late", "c")])
     places = dict(zip(texts(svg), [box[0] for box in boxes(svg)], strict=True))
     assert places["late"] == pytest.approx(places["b"], abs=20)
 
 
-def test_the_order_of_the_edges_is_no_matter():
+def test_the_order_of_the_edges_does_not_matter():
     assert dag_svg(PIPELINE) == dag_svg(reversed(PIPELINE))
 
 
@@ -83,6 +83,6 @@ def test_cycles_and_no_edges_are_refused():
         dag_svg([])
 
 
-def test_stages_come_in_the_order_of_the_graph():
+def test_stages_are_in_topological_order():
     names = ["report", "evaluate@gan", "stray", "prepare"]
     assert in_order(names, PIPELINE) == ["prepare", "evaluate@gan", "report", "stray"]

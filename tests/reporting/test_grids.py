@@ -6,13 +6,13 @@ from genai_core.reporting.grids import choose_by_class, class_grid, image_grid, 
 
 
 def ramp(count, channels=1, size=4):
-    """Images of one level each: 0, 10, 20 ..."""
+    """Flat images with the levels 0, 10, 20 ..."""
     levels = (np.arange(count) * 10).astype(np.uint8)
     return np.broadcast_to(levels[:, None, None, None], (count, channels, size, size)).copy()
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
-def test_images_stand_row_by_row(channels, mode):
+def test_images_are_arranged_row_by_row(channels, mode):
     grid = image_grid(ramp(5, channels), columns=2, cell_px=8, gap_px=1)
     assert grid.mode == mode
     assert grid.size == (17, 26)
@@ -24,7 +24,7 @@ def test_images_stand_row_by_row(channels, mode):
     assert (pixels[18:, 9:] == 255).all()
 
 
-def test_small_images_grow_by_whole_factors_and_large_ones_shrink():
+def test_small_images_are_enlarged_by_integers_and_large_ones_reduced():
     assert image_grid(ramp(1, size=5), 1, cell_px=12).size == (15, 15)
     assert image_grid(ramp(1, size=100), 1, cell_px=12).size == (12, 12)
 
@@ -36,7 +36,7 @@ def test_pixels_stay_square_and_sharp():
     np.testing.assert_array_equal(grid, np.kron(image[0, 0], np.ones((3, 3), np.uint8)))
 
 
-def test_captions_take_room_beside_and_above():
+def test_captions_widen_and_heighten_the_grid():
     plain = image_grid(ramp(4), 2, 16)
     grid = image_grid(ramp(4), 2, 16, row_captions=["cat", "dog"], column_captions=["a", "b"])
     assert grid.width > plain.width + 10
@@ -45,14 +45,14 @@ def test_captions_take_room_beside_and_above():
     assert left.min() < 128
 
 
-def test_a_long_name_is_cut_and_other_alphabets_are_drawn():
+def test_a_long_name_is_truncated_and_other_alphabets_are_drawn():
     long = image_grid(ramp(1), 1, 16, row_captions=["x" * 500])
     assert long.width < 300
     latin, box = (np.asarray(image_grid(ramp(1), 1, 16, row_captions=[text])) for text in ("Жö", "\uffffö"))
     assert latin.shape != box.shape or (latin != box).any()
 
 
-def test_clear_gaps_are_transparent_and_images_are_not():
+def test_clear_gaps_are_transparent_but_not_the_images():
     grid = image_grid(ramp(3), 2, cell_px=4, gap_px=2, clear_gaps=True)
     alpha = np.asarray(grid)[..., -1]
     assert grid.mode == "LA"
@@ -61,7 +61,7 @@ def test_clear_gaps_are_transparent_and_images_are_not():
     assert (alpha[6:, 6:] == 0).all()
 
 
-def test_equal_images_make_equal_files(tmp_path):
+def test_equal_images_give_equal_files(tmp_path):
     for name in ("a.png", "b.png"):
         save_png(tmp_path / "new" / name, image_grid(ramp(4), 2))
     first, second = ((tmp_path / "new" / name).read_bytes() for name in ("a.png", "b.png"))
@@ -90,23 +90,23 @@ def test_no_columns_are_refused():
         image_grid(ramp(1), 0)
 
 
-def test_classes_have_a_row_each():
+def test_each_class_has_a_row():
     labels = np.array([1, 0, 1, 0, 2, 1])
-    choice = choose_by_class(labels, 6, ("a", "b", "c"), most_images=9)
+    choice = choose_by_class(labels, 6, ("a", "b", "c"), max_images=9)
     assert choice.columns == 3
     assert choice.row_captions == ("a", "b", "c")
     assert choice.index.tolist() == [1, 3, -1, 0, 2, 5, 4, -1, -1]
 
 
-def test_classes_without_images_and_classes_beyond_the_room_are_left_out():
+def test_classes_without_images_and_excess_classes_are_omitted():
     assert choose_by_class(np.array([2, 2]), 2, ("a", "b", "c")).row_captions == ("c",)
     many = choose_by_class(np.arange(50), 50, tuple(map(str, range(50))))
     assert len(many.row_captions) == 20
     assert many.columns == 5
 
 
-def test_unlabelled_images_come_in_their_order():
-    choice = choose_by_class(None, 5, (), most_images=3)
+def test_unlabelled_images_keep_their_order():
+    choice = choose_by_class(None, 5, (), max_images=3)
     assert choice.index.tolist() == [0, 1, 2]
     assert choice.columns == 3
     assert len(choose_by_class(None, 37, ()).index) == 30
@@ -115,6 +115,6 @@ def test_unlabelled_images_come_in_their_order():
 
 def test_an_empty_cell_is_white():
     images = ramp(3)
-    shown = take(images, choose_by_class(np.array([0, 0, 1]), 3, ("a", "b"), most_images=4))
+    shown = take(images, choose_by_class(np.array([0, 0, 1]), 3, ("a", "b"), max_images=4))
     assert [int(image.max()) for image in shown] == [0, 10, 20, 255]
     assert images.max() == 20

@@ -16,17 +16,17 @@ VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Parser(HTMLParser):
-    """Checks that tags are closed in order; collects tags, addresses and text."""
+    """Checks that tags are closed in order; collects tags, URLs and text."""
 
     def __init__(self):
         super().__init__()
-        self.open, self.tags, self.addresses, self.text = [], [], [], []
+        self.open, self.tags, self.urls, self.text = [], [], [], []
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         if tag not in VOID:
             self.open.append(tag)
-        self.addresses += [value for name, value in attributes if name in ("src", "href", "srcset", "data", "action")]
+        self.urls += [value for name, value in attributes if name in ("src", "href", "srcset", "data", "action")]
 
     def handle_startendtag(self, tag, _attributes):
         self.tags.append(tag)
@@ -52,13 +52,13 @@ def page():
     picture = Picture("Generated", png, "by the candidate", ("cat", "dog"))
     return Page(
         title="A report",
-        made="1 May",
+        created="1 May",
         summary=summarise([measured("one", "a"), measured("two", "b")], "b"),
         hero=picture,
         comparison=(picture, picture),
         trainings=(Training("one", (curve_svg("loss", np.arange(3.0), np.arange(3.0)),), (picture,)),),
         robustness=(Robustness("real", (curve_svg("fd, blur", np.arange(3.0), np.arange(3.0)),), "of <all>"),),
-        lineage=dag_svg([("data", "model")], label="made of"),
+        lineage=dag_svg([("data", "model")], label="lineage"),
         dag=dag_svg([("a", "b")]),
         dag_missing="",
         costs=(StageCost("train", 4.0, 700), StageCost("prepare", 1.0, 100)),
@@ -67,10 +67,10 @@ def page():
     )
 
 
-def test_the_page_parses_and_needs_nothing_else(page):
+def test_the_page_is_well_formed_and_self_contained(page):
     parser = parsed(page)
-    assert parser.addresses
-    assert all(address.startswith("data:image/png;base64,") for address in parser.addresses)
+    assert parser.urls
+    assert all(url.startswith("data:image/png;base64,") for url in parser.urls)
     html = render_page(page)
     assert "@import" not in html
     assert "url(" not in html
@@ -85,14 +85,14 @@ def test_the_verdict_comes_first_then_the_models(page):
     assert "models" not in parsed(page).open
 
 
-def test_parameters_and_versions_are_shown_whole_but_hashes_cut(page):
+def test_parameters_and_versions_are_shown_with_truncated_hashes(page):
     text = [part.strip() for part in parsed(page).text]
     assert "one.network.width" in text
     assert "0, 0, 0" in text
     assert "0123456789ab" in text
 
 
-def test_light_dark_and_print_are_provided_for(page):
+def test_the_page_has_dark_and_print_styles(page):
     html = render_page(page)
     assert "prefers-color-scheme: dark" in html
     assert "@media print" in html
@@ -118,7 +118,7 @@ def test_hostile_names_are_escaped_everywhere(page):
     assert sum(HOSTILE in part for part in parser.text) >= 10
 
 
-def test_a_missing_graph_is_said_and_why(page):
+def test_a_missing_graph_is_explained(page):
     text = " ".join(parsed(replace(page, dag=None, dag_missing="dvc said <no>")).text)
     assert "The graph is missing: dvc said <no>" in text
 
@@ -129,7 +129,7 @@ def test_figures_that_were_not_measured_are_dashes(page):
     bare = replace(page, summary=summarise([replace(model, metrics=metrics, training_cost={})], "a"), costs=())
     text = [part.strip() for part in parsed(bare).text]
     assert "\N{EN DASH}" in text
-    # The words stay in the table's head, but not among the figures at the top.
+    # The words are in the table's head, but not among the figures at the top.
     assert "Label agreement" not in text
 
 
@@ -137,5 +137,5 @@ def test_figures_that_were_not_measured_are_dashes(page):
     ("seconds", "text"),
     [(0.04, "0.0 s"), (7.26, "7.3 s"), (61.2, "1 min 1 s"), (7384, "2 h 3 min"), (None, "\N{EN DASH}")],
 )
-def test_durations_are_told_in_their_own_units(seconds, text):
+def test_durations_have_suitable_units(seconds, text):
     assert seconds_text(seconds) == text

@@ -23,7 +23,7 @@ def measured(name, sha256, fd=4.0, over_floor=2.0, agreement=0.9, **protocol):
     return ReportedModel(name, metrics, {"seconds": 3.5}, {"images_per_second": 100.0})
 
 
-def test_each_model_is_a_row_and_the_candidate_is_known_by_its_weights():
+def test_each_model_is_a_row_and_the_candidate_is_identified_by_its_weights():
     summary = summarise([measured("one", "a"), measured("two", "b", fd=3.0)], "b")
     assert [row.name for row in summary.rows] == ["one", "two"]
     assert [row.is_candidate for row in summary.rows] == [False, True]
@@ -52,7 +52,7 @@ def test_figures_of_another_protocol_are_marked():
     assert [row.same_protocol for row in rows] == [False, True]
 
 
-def test_without_classes_and_without_a_floor_the_distance_itself_is_told():
+def test_without_classes_and_a_floor_the_verdict_names_the_distance():
     model = measured("m", "a")
     metrics = {
         name: value
@@ -65,11 +65,11 @@ def test_without_classes_and_without_a_floor_the_distance_itself_is_told():
     assert (row.inception_score, row.label_agreement, row.fd_over_floor, row.training_s) == (None, None, None, None)
 
 
-def test_of_equal_weights_the_last_is_the_candidate():
+def test_among_equal_weights_the_last_is_the_candidate():
     rows = summarise([measured("base", "a"), measured("fine-tuned", "a")], "a").rows
     assert [row.is_candidate for row in rows] == [False, True]
 
 
-def test_a_candidate_that_nobody_measured_is_refused():
+def test_an_unmeasured_candidate_is_refused():
     with pytest.raises(ValueError, match="no metrics file is for the candidate's weights, cccccccccccc"):
         summarise([measured("m", "a")], "c" * 64)

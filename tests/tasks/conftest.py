@@ -15,5 +15,5 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
     handler = signal.getsignal(signal.SIGTERM)
     yield tmp_path
-    # A task sets its own.
+    # A task installs its own handler.
     signal.signal(signal.SIGTERM, handler)

@@ -1,4 +1,4 @@
-"""A workspace in which every stage up to training has run: tiny images, models that have learned nothing."""
+"""A workspace in which every stage up to training has run, with tiny images and untrained models."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def write_datasets(labelled=True):
 
 
 def write_model(folder, seed=0, labelled=True):
-    """An untrained model in `folder`, as training leaves it."""
+    """Write an untrained model to `folder`, in the form that training writes."""
     config = load_config(PARAMS).model("small")
     folder = Path(folder)
     folder.mkdir(parents=True)
@@ -75,6 +75,6 @@ def read_json(path):
 
 
 def bytes_below(folder):
-    """Every file's content by its path."""
+    """Return the content of every file by its path."""
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     return {str(path): path.read_bytes() for path in files}

@@ -25,7 +25,7 @@ def set_expand(workspace, value, policy="[move]"):
 
 
 @pytest.mark.parametrize("classes", [("a", "b"), ()])
-def test_dataset_grows_and_has_a_card_with_versions(classes, workspace, capsys):
+def test_the_dataset_grows_and_has_a_card_with_examples(classes, workspace, capsys):
     set_expand(workspace, 2.0)
     write(workspace / "data/prepared", classes)
     augment.main()
@@ -33,14 +33,14 @@ def test_dataset_grows_and_has_a_card_with_versions(classes, workspace, capsys):
     assert load_dataset(folder).info.counts == {"train": 48, "test": 6}
     assert "- 24 of the training images are augmented copies" in (folder / "card.md").read_text()
     with Image.open(folder / "examples.png") as picture:
-        # Five originals a row, each with its copy.
+        # Five originals per row, each with its copy.
         assert picture.width >= 10 * 64
     assert "policy: move\n- move: rotate_degrees 6.0, " in (folder / "card.md").read_text()
     assert "24 training images became 48" in capsys.readouterr().out
 
 
-def test_every_copy_stands_beside_its_original(workspace, monkeypatch):
-    """With copies that are exact, a group of cells must be one image, whatever class and group."""
+def test_every_copy_is_next_to_its_original(workspace, monkeypatch):
+    """With exact copies, all cells of a group are the same image."""
     grids = []
     monkeypatch.setattr(augment, "image_grid", lambda images, columns, **_: grids.append((images, columns)))
     monkeypatch.setattr(augment, "save_png", lambda *_: None)
@@ -48,7 +48,7 @@ def test_every_copy_stands_beside_its_original(workspace, monkeypatch):
     write(workspace / "data/prepared")
     augment.main()
     ((images, columns),) = grids
-    # Three originals a row, each with two copies.
+    # Three originals per row, each with two copies.
     assert columns == 9
     groups = images.reshape(-1, 3, 1, 16, 16)
     assert len(groups) == 6
@@ -56,7 +56,7 @@ def test_every_copy_stands_beside_its_original(workspace, monkeypatch):
     assert len({group[0].tobytes() for group in groups}) == 6
 
 
-def test_without_copies_there_is_no_picture(workspace):
+def test_without_copies_there_are_no_examples(workspace):
     set_expand(workspace, 1.0)
     info = write(workspace / "data/prepared")
     augment.main()

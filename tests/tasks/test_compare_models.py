@@ -12,7 +12,7 @@ from tests.tasks.small_run import write_selection as select
 
 @pytest.fixture
 def measurable(workspace):
-    """A workspace with an extractor, a reference and two models of other seeds."""
+    """A workspace with an extractor, a reference and two models with different seeds."""
     small_params()
     change_params(evaluation={"bootstrap_resamples": 20})
     write_datasets()
@@ -29,7 +29,7 @@ def run(monkeypatch, *arguments):
     compare_models.main()
 
 
-def test_two_models_one_alone_and_what_the_gate_reads(measurable, monkeypatch):
+def test_two_models_a_single_one_and_the_values_for_the_gate(measurable, monkeypatch):
     run(monkeypatch, "models/candidate", "--against=models/trained/small", "--out=both", "--against-name=champion")
     values = read_json("both/comparison.json")
     assert (values["a"]["name"], values["b"]["name"]) == ("champion", "models/candidate")
@@ -69,7 +69,7 @@ def test_two_models_one_alone_and_what_the_gate_reads(measurable, monkeypatch):
     assert alone["gate"]["candidate"] == values["gate"]["candidate"]
 
 
-def test_the_split_that_the_gate_measures_against_is_a_choice(measurable, monkeypatch):
+def test_the_gates_split_is_configurable(measurable, monkeypatch):
     change_params(gate={"against": "train"})
     run(monkeypatch, "models/candidate", "--against=models/trained/small", "--out=both")
     values = read_json("both/comparison.json")
@@ -79,7 +79,7 @@ def test_the_split_that_the_gate_measures_against_is_a_choice(measurable, monkey
     assert gate["candidate"]["distance"] == pytest.approx(values["b"]["figures"]["fd_classifier"], rel=1e-4)
 
 
-def test_without_classes_groups_of_alike_images_stand_for_them(workspace, monkeypatch):
+def test_groups_of_similar_images_replace_missing_classes(workspace, monkeypatch):
     small_params()
     change_params(evaluation={"bootstrap_resamples": 20}, extractor={"kind": "self_supervised"})
     change_params(selection={"metric": "fd_self_supervised"})
@@ -94,15 +94,15 @@ def test_without_classes_groups_of_alike_images_stand_for_them(workspace, monkey
     assert gate["candidate"]["class_coverage"] == gate["champion"]["class_coverage"]
 
 
-def test_a_model_with_itself_does_not_differ(measurable, monkeypatch):
+def test_a_model_does_not_differ_from_itself(measurable, monkeypatch):
     run(monkeypatch, "models/trained/small", "--against=models/trained/small", "--out=same")
     values = read_json("same/comparison.json")
     assert all(d["value"] == d["low"] == d["high"] == 0 for d in values["differences"].values())
     assert values["verdict"]["winner"] is None
-    assert "inside the noise" in values["verdict"]["text"]
+    assert "within the noise" in values["verdict"]["text"]
 
 
-def test_what_cannot_be_compared_is_refused_and_leaves_nothing(measurable, monkeypatch, capsys):
+def test_incomparable_models_are_refused_without_output(measurable, monkeypatch, capsys):
     write_model("models/unlabelled", labelled=False)
     select("models/chosen", "models/unlabelled", "small")
     for folder, message in (
@@ -115,7 +115,7 @@ def test_what_cannot_be_compared_is_refused_and_leaves_nothing(measurable, monke
         assert stopped.value.code == NEEDS_MANUAL_ACTION
         assert message in capsys.readouterr().err
     assert not (measurable / "both").exists()
-    # A retraining must go on where the data have other classes than production draws.
+    # A retraining must continue if the data has other classes than the production model.
     run(monkeypatch, "models/candidate", "--against=models/chosen", "--or-alone", "--out=both")
     facts = gate_facts(read_json("both/comparison.json"), None)
     assert facts.champion is None

@@ -1,4 +1,4 @@
-"""What a task's process says and how it ends, by real processes."""
+"""Output and exit status of a task, in real processes."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_body(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
-    """A task whose body is one line, in a folder with the project's params.yaml."""
+    """Run a task with a body of one line, in a folder with the project's params.yaml."""
     shutil.copy(ROOT / "params.yaml", folder)
     code = f"from tasks.context import running\nwith running('train@x') as context:\n    {body}\n"
     command = [sys.executable, "-c", code]
@@ -21,7 +21,7 @@ def run_body(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_what_a_person_can_mend_is_one_line(tmp_path: Path) -> None:
+def test_an_expected_error_is_one_line(tmp_path: Path) -> None:
     ended = run_body(
         tmp_path, "from genai_core.data.raw.rules import find_images; find_images(__import__('pathlib').Path('no'))"
     )
@@ -31,7 +31,7 @@ def test_what_a_person_can_mend_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["import numpy; numpy.zeros(2).reshape(3)", "int('x')", "{}['key']"])
-def test_a_fault_of_the_code_shows_where_it_is(tmp_path: Path, fault: str) -> None:
+def test_a_bug_shows_its_traceback(tmp_path: Path, fault: str) -> None:
     ended = run_body(tmp_path, fault)
     assert ended.returncode == 1
     assert "Traceback" in ended.stderr

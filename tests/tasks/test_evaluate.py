@@ -25,7 +25,7 @@ def run(monkeypatch, what):
     evaluate.main()
 
 
-def test_a_trained_model_gets_figures_protocol_and_a_picture(measurable, monkeypatch, capsys):
+def test_a_trained_model_gets_figures_a_protocol_and_plots(measurable, monkeypatch, capsys):
     run(monkeypatch, "trained/small")
     values = read_json("metrics/trained/small.json")
     assert {"fd_classifier", "is_classifier", "floor_fd_classifier", "label_agreement"} <= set(values)
@@ -48,7 +48,7 @@ def test_a_trained_model_gets_figures_protocol_and_a_picture(measurable, monkeyp
     assert bytes_below("metrics/trained") | bytes_below("plots") == first
 
 
-def test_a_finetuned_model_is_sampled_as_the_selected_one(measurable, monkeypatch):
+def test_a_finetuned_model_is_sampled_like_the_selected_one(measurable, monkeypatch):
     select("models/selected", "models/trained/small", "small")
     write_model("models/finetuned", seed=1)
     run(monkeypatch, "finetuned")
@@ -75,14 +75,14 @@ def test_an_unlabelled_dataset_is_measured_too(workspace, monkeypatch):
         ("finetuned", "models/finetuned: no model found"),
     ],
 )
-def test_a_model_that_is_not_there_is_named(measurable, monkeypatch, capsys, what, message):
+def test_a_missing_model_is_named(measurable, monkeypatch, capsys, what, message):
     with pytest.raises(SystemExit) as stopped:
         run(monkeypatch, what)
     assert stopped.value.code == NEEDS_MANUAL_ACTION
     assert message in capsys.readouterr().err
 
 
-def test_another_extractors_reference_is_refused(measurable, monkeypatch, capsys):
+def test_a_reference_of_another_extractor_is_refused(measurable, monkeypatch, capsys):
     change_params(extractor={"seed": 1})
     extractor.main()
     with pytest.raises(SystemExit):

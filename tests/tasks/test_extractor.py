@@ -6,7 +6,7 @@ from tasks import extractor
 from tests.tasks.small_run import PARAMS, bytes_below, change_params, small_params, write_datasets
 
 
-def test_it_writes_the_same_extractor_each_time(workspace, capsys):
+def test_training_the_extractor_is_reproducible(workspace, capsys):
     small_params()
     write_datasets()
     extractor.main()
@@ -19,7 +19,7 @@ def test_it_writes_the_same_extractor_each_time(workspace, capsys):
     assert (workspace / "metrics/cost/extractor.json").is_file()
 
 
-def test_unlabelled_images_need_the_other_kind(workspace, capsys):
+def test_unlabelled_images_need_self_supervised(workspace, capsys):
     small_params()
     write_datasets(labelled=False)
     with pytest.raises(SystemExit) as stopped:

@@ -28,12 +28,12 @@ def selected(workspace, monkeypatch):
     return workspace
 
 
-def test_goes_on_from_the_selected_weights(selected):
+def test_continues_from_the_selected_weights(selected):
     finetune.main()
     before, after = load_for_training(selected / "models/selected"), load_for_training(selected / "models/finetuned")
     pairs = list(zip(before.state_dict().values(), after.state_dict().values(), strict=True))
     assert any(not torch.equal(one, other) for one, other in pairs)
-    # A little further, not anew: the weights are near where they were.
+    # Training continued, so the weights are still close to the original ones.
     difference = sum(float((one - other).square().sum()) for one, other in pairs)
     assert difference < 0.01 * sum(float(one.square().sum()) for one, _ in pairs)
 
@@ -50,19 +50,19 @@ def test_goes_on_from_the_selected_weights(selected):
     assert read_json("metrics/cost/finetune.json")["images"] == 96
 
 
-def test_the_average_that_was_loaded_is_the_beginning_of_the_new_one(selected):
-    """With a half-life of many runs nothing but it is left; with one of an image, nothing of it."""
-    loaded, drawn = load_model(selected / "models/selected").sampled_network().state_dict(), {}
+def test_the_new_average_starts_with_the_loaded_one(selected):
+    """With a half-life far beyond the run, only the loaded average remains; with one image, nothing of it."""
+    loaded, averages = load_model(selected / "models/selected").sampled_network().state_dict(), {}
     for halflife_images in (10**12, 1):
         change_params(finetune={"ema_halflife_images": halflife_images})
         finetune.main()
-        drawn[halflife_images] = load_model(selected / "models/finetuned").sampled_network().state_dict()
+        averages[halflife_images] = load_model(selected / "models/finetuned").sampled_network().state_dict()
     for name, tensor in loaded.items():
-        torch.testing.assert_close(drawn[10**12][name], tensor)
-    assert any(not torch.allclose(drawn[1][name], tensor) for name, tensor in loaded.items())
+        torch.testing.assert_close(averages[10**12][name], tensor)
+    assert any(not torch.allclose(averages[1][name], tensor) for name, tensor in loaded.items())
 
 
-def test_two_runs_make_equal_bytes(selected):
+def test_two_runs_write_equal_bytes(selected):
     outputs = []
     for _ in range(2):
         finetune.main()

@@ -28,7 +28,7 @@ def test_a_batch_has_images_manifest_provenance_and_a_grid(candidate, form):
     assert (folder / "grid.png").is_file()
 
 
-def test_the_same_config_gives_the_same_batch_whatever_the_batch_size(candidate):
+def test_the_batch_does_not_depend_on_the_batch_size(candidate):
     generate.main()
     first = bytes_below("samples/batch")
     change_params(generate={"batch_images": 6})
@@ -45,8 +45,8 @@ def test_without_a_candidate_nothing_is_written(workspace, capsys):
     assert not (workspace / "samples").exists()
 
 
-def test_a_candidate_that_does_not_say_how_to_sample_is_refused(candidate, capsys):
-    """The library would draw with other options than those that were measured."""
+def test_a_candidate_without_sampling_options_is_refused(candidate, capsys):
+    """The library would generate with options other than the measured ones."""
     (candidate / "models/candidate/selection.json").unlink()
     with pytest.raises(SystemExit) as stopped:
         generate.main()

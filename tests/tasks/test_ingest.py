@@ -15,7 +15,7 @@ def run(monkeypatch, *arguments):
     ingest.main()
 
 
-def test_images_are_added_and_the_person_is_told(workspace, monkeypatch, capsys):
+def test_images_are_added_and_summarised(workspace, monkeypatch, capsys):
     for number in range(5):
         path = workspace / "photos" / ("hat" if number < 3 else "shoe") / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def test_images_are_added_and_the_person_is_told(workspace, monkeypatch, capsys)
     )
 
 
-def test_fault_is_one_line_and_needs_manual_action(workspace, monkeypatch, capsys):
+def test_an_error_is_one_line_and_needs_manual_action(workspace, monkeypatch, capsys):
     (workspace / "empty").mkdir()
     with pytest.raises(SystemExit) as error:
         run(monkeypatch, "empty", "--into", "data/raw")
@@ -46,7 +46,7 @@ def test_fault_is_one_line_and_needs_manual_action(workspace, monkeypatch, capsy
     assert line.startswith("ingest: empty: contains no image files; supported extensions:")
 
 
-def test_summary_tells_all():
+def test_summary_is_complete():
     added = Added(
         names=("set.train", "set.test"),
         added_images=3,

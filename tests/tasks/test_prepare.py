@@ -10,7 +10,7 @@ from genai_core.data.ingest.add import add_source
 from tasks import prepare
 
 
-def test_digits_become_a_dataset_with_card_and_picture(workspace, capsys):
+def test_digits_become_a_dataset_with_a_card_and_examples(workspace, capsys):
     add_source("builtin:digits", workspace / "data/raw")
     prepare.main()
     folder = workspace / "data/prepared"
@@ -19,14 +19,14 @@ def test_digits_become_a_dataset_with_card_and_picture(workspace, capsys):
     assert sum(dataset.info.counts.values()) == 1797
     assert "| 9 | " in (folder / "card.md").read_text()
     with Image.open(folder / "examples.png") as picture:
-        # Ten rows of ten enlarged digits, and captions.
+        # Ten rows of ten enlarged digits with captions.
         assert picture.width > picture.height > 10 * 60
     assert "training and" in capsys.readouterr().out
     assert json.loads((workspace / ".genai/progress/prepare.json").read_text())["done"] == 1797
     assert set(json.loads((workspace / "metrics/cost/prepare.json").read_text())) >= {"seconds", "peak_memory_mb"}
 
 
-def test_other_decoders_than_those_of_the_version_before_are_told(workspace, capsys):
+def test_changed_decoders_are_reported(workspace, capsys):
     add_source("builtin:digits", workspace / "data/raw")
     prepare.main()
     prepare.main()
@@ -40,7 +40,7 @@ def test_other_decoders_than_those_of_the_version_before_are_told(workspace, cap
     assert json.loads(note.read_text()) == versions
 
 
-def test_unlabelled_images_have_a_picture_too(workspace, monkeypatch):
+def test_unlabelled_images_have_examples(workspace, monkeypatch):
     folder = workspace / "data/raw/faces"
     folder.mkdir(parents=True)
     for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (12, 9, 9), dtype=np.uint8)):
@@ -50,7 +50,7 @@ def test_unlabelled_images_have_a_picture_too(workspace, monkeypatch):
 
 
 @pytest.mark.parametrize(("broken", "message"), [(False, "no images yet; add some"), (True, "were rejected")])
-def test_fault_is_told_in_short_and_nothing_is_left(broken, message, workspace, capsys):
+def test_an_error_is_short_and_leaves_no_output(broken, message, workspace, capsys):
     if broken:
         folder = workspace / "data/raw/set/a"
         folder.mkdir(parents=True)

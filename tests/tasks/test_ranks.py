@@ -1,4 +1,4 @@
-"""Several processes as one, over gloo on this machine: the stage itself, as Fabric and as torchrun start it."""
+"""Training with two processes over gloo: the stage itself, started by Fabric and by torchrun."""
 
 import csv
 import os
@@ -25,7 +25,7 @@ OUTPUTS = Path("models/trained/small"), Path("plots/trained/small")
 
 @pytest.fixture
 def stage(workspace, monkeypatch, tmp_path_factory):
-    """One GAN, whose penalties are taken on a share of the batch, with ADA; in a Slurm job."""
+    """A GAN with penalties on a share of the batch and with ADA, in a Slurm job."""
     in_a_slurm_job(monkeypatch, tmp_path_factory.mktemp("slurm"), tasks=4)
     write_datasets()
     yaml = YAML()
@@ -42,7 +42,7 @@ def stage(workspace, monkeypatch, tmp_path_factory):
 def start(devices, *launcher, **compute):
     change_params(compute={"devices": devices, **compute})
     command = [sys.executable, *launcher, "-m", "tasks.train", "small"]
-    # A session of its own: what is left of it can be ended by the test.
+    # In its own session, so that the test can end leftover processes.
     return subprocess.Popen(
         command,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
@@ -69,20 +69,23 @@ def outputs():
     return {path: content for folder in OUTPUTS for path, content in bytes_below(folder).items()}
 
 
-def test_two_processes_make_the_model_that_one_makes_though_one_of_them_dies(stage, monkeypatch):
+def test_two_processes_train_the_same_model_as_one_even_after_a_crash(stage, monkeypatch):
     monkeypatch.setattr("sys.argv", ["train", "small"])
     task.main()
     alone, model = curves(), load_for_training(OUTPUTS[0]).state_dict()
     output = train(2)
-    # One of them speaks and writes.
+    # Only one of them prints and writes.
     assert output.count("parameters") == 1
     cost = read_json("metrics/cost/train@small.json")
     assert (cost["devices"], cost["images"]) == (2, STEPS * 6)
     for one, other in zip(alone, curves(), strict=True):
-        del one["diversity"], other["diversity"]  # of pairs within a process's part: no mean over images
+        del (
+            one["diversity"],
+            other["diversity"],
+        )  # compares images within a process's part, so it is not a mean over images
         assert other == pytest.approx(one, rel=1e-3, abs=1e-4)
     together = load_for_training(OUTPUTS[0]).state_dict()
-    for name in model.keys() - {"discriminator.score.bias"}:  # which has no gradient but rounding
+    for name in model.keys() - {"discriminator.score.bias"}:  # its gradient is only rounding errors
         assert torch.allclose(together[name], model[name], rtol=1e-2, atol=1e-3), name
     expected = outputs()
     for path in expected:
@@ -99,7 +102,7 @@ def test_two_processes_make_the_model_that_one_makes_though_one_of_them_dies(sta
     assert process.returncode != 0
     assert time.monotonic() - began < 30
     assert not outputs()
-    # torchrun starts the same two processes, and they go on.
+    # torchrun starts the same two processes, and they resume.
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     assert "resuming from the checkpoint at" in train(2, *torchrun)
     assert outputs() == expected

@@ -6,7 +6,7 @@ from tasks import extractor, reference
 from tests.tasks.small_run import bytes_below, small_params, write_datasets
 
 
-def test_it_measures_both_splits_the_same_each_time(workspace, capsys):
+def test_both_splits_are_measured_reproducibly(workspace, capsys):
     small_params()
     write_datasets()
     extractor.main()
@@ -20,7 +20,7 @@ def test_it_measures_both_splits_the_same_each_time(workspace, capsys):
     assert bytes_below("data/reference") == first
 
 
-def test_without_an_extractor_it_says_what_to_run(workspace, capsys):
+def test_without_an_extractor_the_error_says_what_to_run(workspace, capsys):
     small_params()
     write_datasets()
     with pytest.raises(SystemExit) as stopped:

@@ -10,7 +10,7 @@ from tests.packed import files_in
 
 @pytest.fixture
 def run(workspace, monkeypatch, capsys):
-    """Runs the task on data/raw/set with two classes of twelve images."""
+    """A function that runs the task on data/raw/set, which has two classes of twelve images."""
     for seed, name in ((1, "hat"), (2, "shirt")):
         (workspace / "source" / name).mkdir(parents=True)
         for number in range(12):
@@ -25,7 +25,7 @@ def run(workspace, monkeypatch, capsys):
     return run_task
 
 
-def test_list_of_a_removal_request(run, workspace):
+def test_list_with_names_and_globs(run, workspace):
     (workspace / "list.txt").write_text("set/hat/01-003.png\n\n  shirt/02-00*  \nnone.png\n")
     arguments = ("--list", "list.txt", "set")
     assert run("--dry-run", *arguments)[0] == "data/raw/set: 11 images would be removed, 13 left"
@@ -40,7 +40,7 @@ def test_list_of_a_removal_request(run, workspace):
     assert len(files_in(workspace / "data/raw/set")) == 13
 
 
-def test_list_from_windows(run, workspace):
+def test_list_written_on_windows(run, workspace):
     (workspace / "list.txt").write_text("hat/01-003.png\r\nhat/01-004.png\r\n", encoding="utf-8-sig")
     lines = run("--list", "list.txt", "set")
     assert lines[0] == "data/raw/set: 2 images removed, 22 left"
@@ -48,14 +48,14 @@ def test_list_from_windows(run, workspace):
 
 
 @pytest.mark.parametrize("more", [["hat/*"], ["--list", "list.txt"]])
-def test_all_and_some_is_a_contradiction(more, run, workspace):
+def test_all_excludes_patterns_and_list(more, run, workspace):
     (workspace / "list.txt").write_text("hat/*\n")
     with pytest.raises(SystemExit):
         run("--all", "set", *more)
     assert len(files_in(workspace / "data/raw/set")) == 24
 
 
-def test_all_of_it(run, workspace):
+def test_all_removes_the_folder(run, workspace):
     lines = run("--all", "set")
     assert lines[0] == "data/raw/set: 24 images removed, none left: the folder is removed"
     assert lines[-1] == "data/raw: 0 images in total"

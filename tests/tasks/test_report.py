@@ -16,7 +16,7 @@ EDGES = [("prepare", "train@small"), ("train@small", "report")]
 
 @pytest.fixture
 def finished(workspace, monkeypatch):
-    """A workspace in which all but the report has run."""
+    """A workspace in which every stage except the report has run."""
     small_params()
     write_datasets()
     extractor.main()
@@ -66,17 +66,17 @@ def test_the_page_shows_the_run(finished):
     ):
         assert text in html
     assert html.count('class="mark"') == 2 * 3  # in each chart of both models
-    # Each grid: the hero and three to compare, and the measured samples of two models.
+    # The hero, three grids to compare, and the measured samples of two models.
     assert html.count("data:image/png") == 7
 
 
-def test_files_of_models_that_are_gone_are_left_out(finished):
+def test_files_of_removed_models_are_ignored(finished):
     for path in ("metrics/trained/gone.json", "metrics/cost/train@gone.json"):
         (finished / path).write_text("{}")
     assert "gone" not in page(finished)
 
 
-def test_the_report_survives_a_missing_graph_and_says_why(finished, monkeypatch):
+def test_a_missing_graph_is_explained(finished, monkeypatch):
     def no_graph():
         raise ValueError("`dvc dag --dot`: you are not inside of a DVC repository")
 
@@ -94,7 +94,7 @@ def test_missing_metrics_are_named(finished, capsys):
     assert "metrics/trained/small.json is missing" in capsys.readouterr().err
 
 
-def test_the_edges_are_dvcs_even_while_a_stage_runs(workspace):
+def test_the_edges_come_from_dvc_while_a_stage_runs(workspace):
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], check=True)
     ask = f'{sys.executable} -c "from tasks.versions import stage_edges; print(stage_edges())" > edges'
     (workspace / "dvc.yaml").write_text(
@@ -114,12 +114,12 @@ def test_the_edges_are_dvcs_even_while_a_stage_runs(workspace):
     assert (workspace / "edges").read_text().strip() == "[('first', 'second')]"
 
 
-def test_no_dvc_repository_is_a_value_error_with_dvcs_own_words(workspace):
+def test_without_a_dvc_repository_the_error_quotes_dvc(workspace):
     with pytest.raises(ValueError, match=r"dvc dag --dot`: .*not inside of a DVC repository"):
         versions.stage_edges()
 
 
-def test_the_code_version_tells_changed_code_from_committed(workspace):
+def test_the_code_version_distinguishes_changed_from_committed_code(workspace):
     assert versions.code_version()["commit"].startswith("unknown: `git rev-parse HEAD`")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init", "-q", "-b", "trunk"], ["add", "params.yaml"], ["commit", "-qm", "x"]):
@@ -133,7 +133,7 @@ def test_the_code_version_tells_changed_code_from_committed(workspace):
     assert versions.code_version()["state"] == "1 file changed since"
 
 
-def test_the_way_back_from_the_images_is_drawn(finished):
+def test_the_lineage_of_the_images_is_drawn(finished):
     html = page(finished)
     drawn = html[html.index("Lineage of the images") :]
     drawn = drawn[: drawn.index("</svg>")]
@@ -141,4 +141,4 @@ def test_the_way_back_from_the_images_is_drawn(finished):
     fingerprint = load_dataset(Path("data/augmented")).info.fingerprint
     for text in ("data/raw", "data/prepared", "data/augmented", fingerprint[:10], f"weights {weights[:10]}", "seeds "):
         assert text in drawn
-    assert drawn.count("<rect") == 6  # with the dataset, unknown here, that the candidate says it was trained on
+    assert drawn.count("<rect") == 6  # including the unknown dataset that the candidate was trained on

@@ -17,7 +17,7 @@ from tests.tasks.small_run import small_params, write_datasets
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A folder with an extractor, a dataset, and the same 60 images as .npy, as a zip and as a folder with classes."""
+    """A folder with an extractor, a dataset, and the same 60 images as .npy, zip and class folders."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -28,12 +28,12 @@ def made(tmp_path_factory):
         images, labels = stripes(60, seed=4)
         np.save(folder / "images.npy", images[:, 0])
         for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-            place = folder / "pictures" / CLASSES[label]
+            place = folder / "classes" / CLASSES[label]
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image[0]).save(place / f"{number:03}.png")
         with zipfile.ZipFile(folder / "images.zip", "w") as archive:
-            for path in sorted((folder / "pictures").rglob("*.png")):
-                archive.write(path, path.relative_to(folder / "pictures"))
+            for path in sorted((folder / "classes").rglob("*.png")):
+                archive.write(path, path.relative_to(folder / "classes"))
     return folder
 
 
@@ -55,12 +55,12 @@ def fails(monkeypatch, capsys, *arguments):
     return capsys.readouterr().err
 
 
-def test_the_same_images_measure_alike_in_whatever_form_they_come(here, monkeypatch, capsys):
+def test_figures_do_not_depend_on_the_file_format(here, monkeypatch, capsys):
     figures = []
-    for source in ("images.npy", "images.zip", "pictures"):
+    for source in ("images.npy", "images.zip", "classes"):
         run(monkeypatch, source, "--against", "data/prepared", "--out", "out/figures.json")
         figures.append(json.loads((here / "out/figures.json").read_text()))
-    # The order of chance is another one, as the files have another order: only resamples and splits differ.
+    # The files are in another order, so they are shuffled differently: only resamples and splits differ.
     for name in ("fd_classifier", "precision_classifier", "recall_classifier", "density_classifier", "kid_classifier"):
         values = [found[name] for found in figures]
         assert values == pytest.approx([values[0]] * 3, rel=1e-4, abs=1e-6), name
@@ -71,8 +71,8 @@ def test_the_same_images_measure_alike_in_whatever_form_they_come(here, monkeypa
     assert "95% interval" in capsys.readouterr().out
 
 
-def test_a_test_split_that_grew_is_as_far_as_before_by_as_many_images(here, monkeypatch, capsys):
-    """More images of one kind are nearer by bias alone; as many of each are as far."""
+def test_at_most_makes_a_larger_test_split_comparable(here, monkeypatch, capsys):
+    """More images of the same kind have a smaller distance, by bias alone; equally many have the same distance."""
     for count in (60, 600):
         np.save(here / f"{count}.npy", stripes(count, seed=count)[0][:, 0])
     found = {}
@@ -85,7 +85,7 @@ def test_a_test_split_that_grew_is_as_far_as_before_by_as_many_images(here, monk
     ends = few["interval"]["fd_classifier"]
     assert ends["low"] <= as_many["fd_classifier"] <= ends["high"]
     assert many["fd_classifier"] < min(few["fd_classifier"], as_many["fd_classifier"])
-    assert "from 2 to all 60 images, got 61" in fails(
+    assert "expected 2 to 60 images, got 61" in fails(
         monkeypatch, capsys, "60.npy", "--at-most", "61", "--against", "images.npy"
     )
     run(monkeypatch, "data/prepared", "--images-split", "test", "--against", "data/prepared", "--out", "out/split.json")
@@ -100,7 +100,7 @@ def test_planted_training_images_are_near_copies(here, monkeypatch):
     assert found["fd_classifier"] == pytest.approx(0, abs=1e-6)
 
 
-def test_few_images_are_warned_of(here, monkeypatch, capsys):
+def test_few_images_cause_a_warning(here, monkeypatch, capsys):
     np.save("few.npy", stripes(7)[0][:, 0])
     run(monkeypatch, "few.npy", "--against", "data/prepared", "--split", "test")
     assert "7 images for 8 features" in capsys.readouterr().err
@@ -116,19 +116,19 @@ def test_few_images_are_warned_of(here, monkeypatch, capsys):
         (np.zeros((4, 12, 12), np.uint8), "expected more than 5 images"),
     ],
 )
-def test_images_that_do_not_fit_are_named(here, monkeypatch, capsys, array, message):
+def test_unsuitable_images_are_refused(here, monkeypatch, capsys, array, message):
     np.save("wrong.npy", array)
     assert message in fails(monkeypatch, capsys, "wrong.npy", "--against", "data/prepared")
 
 
-def test_files_of_different_sizes_are_named(here, monkeypatch, capsys, tmp_path):
+def test_files_of_different_sizes_are_refused(here, monkeypatch, capsys, tmp_path):
     for number, size in enumerate((12, 12, 14)):
         Image.new("L", (size, size)).save(tmp_path / f"{number}.png")
     message = fails(monkeypatch, capsys, tmp_path, "--against", "data/prepared")
     assert "images of different shapes: 0.png is (C, H, W) (1, 12, 12), 2.png (1, 14, 14)" in message
 
 
-def test_without_an_extractor_the_choices_are_named(here, monkeypatch, capsys, tmp_path):
+def test_without_an_extractor_the_error_names_the_choices(here, monkeypatch, capsys, tmp_path):
     (tmp_path / "params.yaml").write_text((here / "params.yaml").read_text())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -145,7 +145,7 @@ def test_weights_with_another_hash_are_refused(here, monkeypatch, capsys, tmp_pa
     assert f"has the sha256 {digest}, expected 6726825d" in message
 
 
-def test_the_selfcheck_says_what_it_could_not_check(here, monkeypatch, capsys, tmp_path):
+def test_the_selfcheck_lists_what_it_could_not_check(here, monkeypatch, capsys, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         run(monkeypatch, "--selfcheck", "--weights", tmp_path / "none.pth")
     assert stopped.value.code == 0

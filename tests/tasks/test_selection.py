@@ -1,4 +1,4 @@
-"""Choosing between models, and what goes on with the chosen one."""
+"""Choosing between models, and the folder of the chosen one."""
 
 import hashlib
 import json
@@ -33,17 +33,17 @@ def test_the_smallest_distance_wins_and_the_reason_says_so() -> None:
     assert choice.reason == "b has the smallest fd: 1.5, against 2 of c, 3 of a"
 
 
-def test_of_equals_the_first_is_taken() -> None:
+def test_the_first_of_equal_models_wins() -> None:
     assert choose([measured("a", 1.0), measured("b", 1.0)], "fd").chosen.name == "a"
 
 
-def test_what_has_no_finite_figure_cannot_win() -> None:
+def test_a_model_without_a_finite_figure_cannot_win() -> None:
     assert choose([measured("a", float("nan")), measured("b", 9.0)], "fd").chosen.name == "b"
     with pytest.raises(ValueError, match=r"no model has a finite fd \(measured: a\)"):
         choose([measured("a", float("inf"))], "fd")
 
 
-def test_the_chosen_model_is_copied_with_its_story(tmp_path: Path) -> None:
+def test_the_chosen_model_is_copied_with_its_selection(tmp_path: Path) -> None:
     folder, figures = model_folder(tmp_path, "one", fd=2.0, good=True)
     entry = read_measured("one", folder, figures)
     assert entry.figures["fd"] == 2.0
@@ -68,14 +68,14 @@ def test_the_candidates_card_ends_with_licence_and_intended_use(tmp_path: Path) 
     assert (folder / "card.md").read_text() == "# A model\n"
 
 
-def test_a_model_that_was_not_measured_is_named(tmp_path: Path) -> None:
+def test_an_unmeasured_model_is_named(tmp_path: Path) -> None:
     folder, figures = model_folder(tmp_path, "one", fd=2.0)
     figures.unlink()
     with pytest.raises(FileNotFoundError, match=r"one\.json: missing, so one cannot be compared"):
         read_measured("one", folder, figures)
 
 
-def test_the_familys_code_is_pinned_by_its_hash() -> None:
+def test_the_familys_code_is_recorded_by_hash() -> None:
     code = family_code("gan")
     assert "genai_core/models/gan.py" in code
     assert "genai_core/models/networks/gan/residual.py" in code

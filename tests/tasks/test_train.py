@@ -22,7 +22,7 @@ TRAIN = [sys.executable, "-m", "tasks.train"]
 
 
 def training_params():
-    """The models of params.yaml, as small as they can be, trained for 60 steps."""
+    """Make the models of params.yaml as small as possible, trained for 60 steps."""
     change_params(compute={"accelerator": "cpu", "cpu_threads": 1, "checkpoint_every_s": 1e9})
     yaml = YAML()
     values = yaml.load(PARAMS)
@@ -38,7 +38,7 @@ def train_here(name, monkeypatch):
 
 
 def start(name, checkpoint_every_s=1e-6):
-    """As a process of its own, which writes a checkpoint after each step unless told otherwise."""
+    """Start the task as a separate process, which by default writes a checkpoint after each step."""
     change_params(compute={"checkpoint_every_s": checkpoint_every_s})
     return subprocess.Popen(
         [*TRAIN, name], env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
@@ -46,7 +46,7 @@ def start(name, checkpoint_every_s=1e-6):
 
 
 def wait_for_checkpoint(after_step=0, timeout_s=200):
-    """The step of the newest checkpoint, as soon as it is beyond `after_step`."""
+    """Return the step of the newest checkpoint as soon as it is later than `after_step`."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         steps = [int(path.name[5:17]) for path in Path(".genai/checkpoints").glob("*/step-*.pt")]
@@ -57,7 +57,7 @@ def wait_for_checkpoint(after_step=0, timeout_s=200):
 
 
 def wait_for_first_step(name, timeout_s=200):
-    """Until the run says of itself that it is past its first batch."""
+    """Wait until the run reports that its first batch is done."""
     progress, end = Path(".genai/progress") / f"train@{name}.json", time.monotonic() + timeout_s
     while time.monotonic() < end:
         if progress.exists() and 0 < json.loads(progress.read_text())["done"] < STEPS * 8:
@@ -68,7 +68,7 @@ def wait_for_first_step(name, timeout_s=200):
 
 @pytest.fixture
 def trained(workspace, monkeypatch):
-    """A function: the outputs of an uninterrupted run of that model, which are then out of the way."""
+    """A function that returns the outputs of an uninterrupted run of a model, and removes them."""
     write_datasets()
     training_params()
 
@@ -95,7 +95,7 @@ def take_outputs(name):
 
 
 @pytest.mark.parametrize("name", ["diffusion", "gan", "vae", "vqvae"])
-def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
+def test_writes_a_model_curves_and_image_grids(workspace, monkeypatch, name):
     write_datasets()
     training_params()
     train_here(name, monkeypatch)
@@ -119,7 +119,7 @@ def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
         "| seed | 0 |",
     ):
         assert text in card
-    # Ten of the rows, from the first to the last.
+    # Ten of the rows, including the first and the last.
     assert [row["images"] for row in description.training_summary["curves"]][::9] == [8, STEPS * 8]
     assert load_model(folder).shape == load_for_training(folder).shape == description.shape
     rows = (workspace / "plots/trained" / name / "curves.csv").read_text().splitlines()
@@ -141,7 +141,7 @@ def test_writes_a_model_curves_and_pictures(workspace, monkeypatch, name):
 
 
 @pytest.mark.parametrize("name", ["diffusion", "gan", "vae", "vqvae"])
-def test_a_killed_run_ends_as_if_nothing_had_happened(trained, monkeypatch, name):
+def test_a_killed_run_resumes_to_the_same_outputs(trained, monkeypatch, name):
     expected = trained(name)
     process = start(name)
     step = wait_for_checkpoint(after_step=4)
@@ -167,13 +167,13 @@ def test_sigterm_saves_a_checkpoint_then_ends(trained, monkeypatch):
     assert take_outputs("gan") == expected
 
 
-def test_a_model_that_does_not_exist(workspace, monkeypatch, capsys):
+def test_an_unknown_model(workspace, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         train_here("nobody", monkeypatch)
     assert "models.nobody: no such model" in capsys.readouterr().err
 
 
-def test_a_loss_that_is_no_number_is_one_clear_line(workspace, monkeypatch, capsys):
+def test_a_non_finite_loss_is_one_clear_line(workspace, monkeypatch, capsys):
     write_datasets()
     training_params()
     own = gan.relativistic_loss

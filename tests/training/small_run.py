@@ -1,4 +1,4 @@
-"""A run of a few small batches, which tests disturb."""
+"""A training run of a few small batches, for tests."""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ def model_of(family="diffusion", seed=0, **objective):
     torch.manual_seed(seed)
     model = build_model(RECIPES[family](**objective), SHAPE)
     if family == "diffusion":
-        model.preview_sampling = model.preview_sampling.model_copy(update={"steps": 2})  # pictures are not the point
+        model.preview_sampling = model.preview_sampling.model_copy(update={"steps": 2})  # fast previews
     return model
 
 
@@ -49,13 +49,13 @@ def run(
 
 
 def after(calls):
-    """A stop that is requested from the given call on."""
+    """Return a stop_requested that is True from the given call on."""
     counter = iter(range(10**6))
     return lambda: next(counter) + 1 >= calls
 
 
 def on_call(monkeypatch, model, change):
-    """Let `change(loss, number)` replace what the model's loss returns; number counts its calls from 1 on."""
+    """Replace the result of the model's loss with `change(loss, call)`, with calls from 1; return the calls."""
     own, calls = model.loss, []
 
     def changed(*arguments):
@@ -67,7 +67,7 @@ def on_call(monkeypatch, model, change):
 
 
 def times(loss, factor):
-    """The loss times a factor, as if the network had gone astray."""
+    """Multiply a loss, as if the network had diverged."""
     return Loss(loss.value * factor, loss.figures)
 
 
@@ -77,7 +77,7 @@ def same_weights(one, other):
 
 def close_weights(one, other, share):
     """Whether they differ by at most this share of the weights' size."""
-    # The pairing loss is a difference of scores: their bias has no gradient but rounding, which Adam makes large.
+    # The pairing loss is a difference of scores. Their bias has only rounding errors as gradient, which Adam enlarges.
     names = one.state_dict().keys() - {"discriminator.score.bias"}
     pairs = [(one.state_dict()[name], other.state_dict()[name]) for name in names]
     difference = sum(float((a - b).square().sum()) for a, b in pairs)

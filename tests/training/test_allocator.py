@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-# Blocks of 4 MB, freed and wanted again, as activations are: the page faults of the last turns.
+# Allocate and free blocks of 4 MB repeatedly, like activations; print the page faults of the last turns.
 TURNS = """
 import resource
 import numpy as np
@@ -19,12 +19,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
-def test_freed_memory_is_not_asked_for_again() -> None:
+def test_freed_memory_is_reused() -> None:
     done, faults = turns(kept=True)
     if not done:
         pytest.skip("the C library has no mallopt")
     assert faults < 200
-    assert turns(kept=False)[1] > 10 * max(faults, 100)  # without it: thousands
+    assert turns(kept=False)[1] > 10 * max(faults, 100)  # thousands without it
 
 
 def turns(*, kept: bool) -> tuple[bool, int]:

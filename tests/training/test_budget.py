@@ -1,4 +1,4 @@
-"""Which rule ends a run: images, seconds, or nothing more to gain."""
+"""What ends a run: the limit of images, the limit of seconds, or early stopping."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ MANY = {"total_images": 10**9}
 
 
 class Clock:
-    """A second a batch, whatever the machine does besides."""
+    """A clock under the test's control."""
 
     def __init__(self):
         self.now = 0.0
@@ -29,7 +29,7 @@ def clock(monkeypatch):
     return clock
 
 
-def a_second_a_batch(monkeypatch, model, clock):
+def one_second_per_batch(monkeypatch, model, clock):
     def wait(loss, _call):
         clock.now += 1.0
         return loss
@@ -37,13 +37,13 @@ def a_second_a_batch(monkeypatch, model, clock):
     return on_call(monkeypatch, model, wait)
 
 
-def test_the_images_end_it(tmp_path):
+def test_total_images_ends_the_run(tmp_path):
     assert run(model_of(), tmp_path, max_seconds=1e6).ended_by == "images"
 
 
-def test_the_time_ends_it_with_the_learning_rate_at_its_end(tmp_path, monkeypatch, clock):
+def test_max_seconds_ends_the_run_with_the_learning_rate_decayed(tmp_path, monkeypatch, clock):
     model = model_of()
-    a_second_a_batch(monkeypatch, model, clock)
+    one_second_per_batch(monkeypatch, model, clock)
     rates = []
     own = torch.optim.AdamW.step
     monkeypatch.setattr(
@@ -53,30 +53,30 @@ def test_the_time_ends_it_with_the_learning_rate_at_its_end(tmp_path, monkeypatc
     assert (result.ended_by, result.steps, result.seconds) == ("seconds", 20, 20.0)
     assert rates[:11] == pytest.approx([0.5e-3] + [1e-3] * 10)
     assert rates[11:] == pytest.approx([1e-4 * (9 - step) for step in range(9)])
-    # All that a run by images has: rows to its end, and pictures.
+    # Rows up to the end, and previews, as in a run that total_images ends.
     assert [row["images"] for row in result.curves] == list(range(8, 161, 8))
     assert [snapshot.images_seen for snapshot in result.snapshots] == [8, 16, 24, 40, 80, 160]
 
 
-def test_a_real_clock_ends_it_too(tmp_path):
+def test_max_seconds_ends_the_run_with_a_real_clock(tmp_path):
     result = run(model_of(), tmp_path, max_seconds=0.2, **MANY)
     assert result.ended_by == "seconds"
     assert 0.2 <= result.seconds < 10
 
 
-def test_a_resumed_run_has_the_time_that_is_left(tmp_path, monkeypatch, clock):
+def test_a_resumed_run_has_the_remaining_time(tmp_path, monkeypatch, clock):
     first, second = model_of(), model_of()
-    a_second_a_batch(monkeypatch, first, clock)
+    one_second_per_batch(monkeypatch, first, clock)
     with pytest.raises(TrainingStoppedError):
         run(first, tmp_path, max_seconds=20, stop_requested=after(12), **MANY)
     clock.now = 1000.0
-    calls = a_second_a_batch(monkeypatch, second, clock)
+    calls = one_second_per_batch(monkeypatch, second, clock)
     assert run(second, tmp_path, max_seconds=20, **MANY).seconds == 20.0
     assert len(calls) == 8
 
 
-def test_a_run_that_gains_nothing_more_ends_with_its_best_weights(tmp_path, clock):
-    distances = iter([5.0, 3.0, 2.9, 2.95, 1.0])  # 2.9 is no improvement of a tenth
+def test_a_converged_run_ends_with_its_best_weights(tmp_path, clock):
+    distances = iter([5.0, 3.0, 2.9, 2.95, 1.0])  # 2.9 is an improvement of less than 10%
     measured = []
 
     def evaluate(model):
@@ -93,7 +93,7 @@ def test_a_run_that_gains_nothing_more_ends_with_its_best_weights(tmp_path, cloc
     assert result.snapshots[-1].images_seen == result.images
 
 
-def test_a_run_that_was_stopped_converges_as_one_that_was_not(tmp_path, clock):
+def test_a_resumed_run_converges_like_an_uninterrupted_one(tmp_path, clock):
     def distances():
         values = iter([5.0, 3.0, 2.0, 2.0, 2.0, 1.0])
         return lambda _model: next(values)
@@ -109,7 +109,7 @@ def test_a_run_that_was_stopped_converges_as_one_that_was_not(tmp_path, clock):
     assert same_weights(straight, second)
 
 
-def test_evaluations_that_cost_too_much_are_left_out():
+def test_evaluations_over_the_time_share_are_skipped():
     config = training_config(early_stop=EARLY_STOP).early_stop
     state = EarlyStop()
 
@@ -118,12 +118,12 @@ def test_evaluations_that_cost_too_much_are_left_out():
 
     assert [due(images, 0.0, 1.0) for images in (8, 16, 24, 32)] == [False, True, False, True]
     assert not due(48, 0.06, 1.0)  # 6% of the time so far
-    assert not due(56, 0.06, 2.0)  # not between two intervals
+    assert not due(56, 0.06, 2.0)  # no new interval yet
     assert due(64, 0.06, 2.0)
 
 
-def test_a_run_is_not_over_while_a_part_of_what_draws_is_untrained(tmp_path, clock):
-    """A VQ-VAE's prior draws nothing known while the tokenizer is trained: that it gets no better says nothing."""
+def test_no_evaluation_while_a_part_of_the_generator_is_untrained(tmp_path, clock):
+    """A VQ-VAE's images say nothing about its progress until its prior is trained."""
     measured = []
 
     def evaluate(_model):
@@ -133,7 +133,7 @@ def test_a_run_is_not_over_while_a_part_of_what_draws_is_untrained(tmp_path, clo
     model = model_of("vqvae", tokenizer_share=0.5)
     before = {name: tensor.clone() for name, tensor in model.network.prior.state_dict().items()}
     result = run(model, tmp_path, evaluate=evaluate, early_stop=EARLY_STOP, total_images=320)
-    # The tokenizer's 160 images, then the evaluation that is the best one and two that are no better.
+    # 160 images for the tokenizer. Then the best evaluation, and two without improvement.
     assert [evaluation["images"] for evaluation in result.evaluations] == [176, 192, 208]
     assert (result.ended_by, len(measured)) == ("converged", 3)
     assert any(not torch.equal(before[name], tensor) for name, tensor in model.network.prior.state_dict().items())

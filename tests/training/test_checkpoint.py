@@ -14,7 +14,7 @@ def checkpoints(tmp_path, **identity):
     return Checkpoints(tmp_path, "train@gan", {"seed": 0, **identity})
 
 
-def test_comes_back_as_it_was(tmp_path):
+def test_round_trip(tmp_path):
     checkpoints(tmp_path).save(3, state(3))
     loaded = checkpoints(tmp_path).load()
     assert loaded["step"] == 3
@@ -22,11 +22,11 @@ def test_comes_back_as_it_was(tmp_path):
     assert loaded["rows"] == [{"loss": 0.5}]
 
 
-def test_nothing_to_go_on_from(tmp_path):
+def test_load_without_a_checkpoint_returns_none(tmp_path):
     assert checkpoints(tmp_path).load() is None
 
 
-def test_the_last_two_are_kept_and_nothing_else(tmp_path):
+def test_only_the_last_two_are_kept(tmp_path):
     kept = checkpoints(tmp_path)
     for step in (5, 9, 100, 20):
         kept.save(step, state(step))
@@ -34,7 +34,7 @@ def test_the_last_two_are_kept_and_nothing_else(tmp_path):
     assert kept.load()["step"] == 100
 
 
-def test_a_damaged_one_is_passed_over(tmp_path, capsys):
+def test_a_damaged_checkpoint_is_skipped(tmp_path, capsys):
     kept = checkpoints(tmp_path)
     for step in (1, 2):
         kept.save(step, state(step))
@@ -44,7 +44,7 @@ def test_a_damaged_one_is_passed_over(tmp_path, capsys):
     assert "is damaged" in capsys.readouterr().out
 
 
-def test_half_written_files_are_not_seen(tmp_path):
+def test_incomplete_files_are_ignored(tmp_path):
     kept = checkpoints(tmp_path)
     kept.save(1, state(1))
     (kept.folder / ".new-77").write_bytes(b"half")
@@ -52,22 +52,22 @@ def test_half_written_files_are_not_seen(tmp_path):
     assert kept.load()["step"] == 1
 
 
-def test_another_config_or_dataset_has_others(tmp_path):
+def test_another_dataset_has_its_own_checkpoints(tmp_path):
     checkpoints(tmp_path).save(1, state(1))
     assert checkpoints(tmp_path, dataset="other").load() is None
 
 
-def test_deleted_at_the_end_with_those_that_were_given_up(tmp_path):
-    kept, given_up, at_work = checkpoints(tmp_path), checkpoints(tmp_path, seed=1), checkpoints(tmp_path, seed=2)
+def test_delete_also_removes_abandoned_checkpoints(tmp_path):
+    kept, abandoned, recent = checkpoints(tmp_path), checkpoints(tmp_path, seed=1), checkpoints(tmp_path, seed=2)
     others = [Checkpoints(tmp_path, name, {}) for name in ("train@gan-big", "train@gan-0", "train")]
-    for each in (kept, given_up, at_work, *others):
+    for each in (kept, abandoned, recent, *others):
         each.save(1, state(1))
     long_ago = time.time() - 15 * 24 * 3600
-    for each in (given_up, *others):
+    for each in (abandoned, *others):
         os.utime(each.folder, (long_ago, long_ago))
     kept.delete()
     assert not kept.folder.exists()
-    assert not given_up.folder.exists()
-    assert at_work.load()  # another run of this name may go on
+    assert not abandoned.folder.exists()
+    assert recent.load()  # another run with this name may resume
     assert all(other.load() for other in others)
     kept.delete()

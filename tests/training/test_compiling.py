@@ -11,7 +11,7 @@ from tests.training.small_run import model_of, run
 
 @pytest.fixture(autouse=True)
 def traced_only(monkeypatch):
-    """All of torch.compile but its code generation, which takes a compiler and half a minute."""
+    """Use torch.compile without code generation, which needs a compiler and takes half a minute."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     torch._dynamo.reset()
     counters.clear()
@@ -21,7 +21,7 @@ def frames():
     return counters["frames"]["ok"]
 
 
-def test_within_it_the_network_is_compiled_and_keeps_its_names():
+def test_the_network_is_compiled_in_the_body_and_keeps_its_names():
     network, inputs = torch.nn.Linear(3, 2), torch.ones(1, 3)
     names = list(network.state_dict())
     with compiled(network):
@@ -46,37 +46,37 @@ def test_compiled_code_is_as_deterministic_as_the_process(mode):
         torch._inductor.config.deterministic = before[1]
 
 
-def test_it_is_left_alone_when_that_is_not_wanted():
+def test_nothing_is_compiled_unless_wanted():
     network = torch.nn.Linear(3, 2)
     with compiled(network, wanted=False):
         network(torch.ones(1, 3))
     assert frames() == 0
 
 
-def test_a_fault_leaves_nothing_compiled():
+def test_an_error_in_the_body_restores_the_network():
     network = torch.nn.Linear(3, 2)
     with pytest.raises(RuntimeError), compiled(network):
         network(torch.ones(1, 5))
     assert "forward" not in vars(network)
 
 
-def test_training_compiles_its_steps_and_not_its_pictures(tmp_path, monkeypatch):
+def test_training_compiles_its_steps_but_not_its_previews(tmp_path, monkeypatch):
     plain = model_of()
     run(plain, tmp_path / "plain")
     monkeypatch.setattr(loop, "compiled", lambda network, _wanted: compiled(network))
-    model, pictures = model_of(), []
+    model, previews = model_of(), []
     own = loop.uncompiled
-    monkeypatch.setattr(loop, "uncompiled", lambda: pictures.append(frames()) or own())
+    monkeypatch.setattr(loop, "uncompiled", lambda: previews.append(frames()) or own())
     result = run(model, tmp_path / "compiled")
     assert frames() > 0
-    # The first picture comes after the first step; those of ten images compiled nothing more than the steps of eight.
-    assert pictures[0] == frames()
-    assert len(pictures) == len(result.snapshots) > 1
+    # The first preview follows the first step. Previews of ten images compile nothing; steps of eight images do.
+    assert previews[0] == frames()
+    assert len(previews) == len(result.snapshots) > 1
     for name, tensor in plain.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], tensor)
 
 
-def test_uncompiled_ends_with_its_block():
+def test_uncompiled_applies_to_its_body_only():
     network, inputs = torch.nn.Linear(3, 2), torch.ones(1, 3)
     with compiled(network):
         with uncompiled():

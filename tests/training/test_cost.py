@@ -10,7 +10,7 @@ from tests.training.small_run import model_of
 FAMILIES = sorted(RECIPES)
 
 
-def test_counts_what_torch_counts():
+def test_counts_agree_with_torchs_flop_counter():
     model = model_of("gan")
     with FlopCounterMode(display=False) as counter:
         model.sample(torch.tensor([0]), torch.tensor([0]), model.preview_sampling)
@@ -21,20 +21,22 @@ def test_counts_what_torch_counts():
 
 
 def test_a_backward_pass_costs_twice_the_forward_pass():
-    """Nearly: the first layer needs no gradient of its input."""
+    """Slightly less: the first layer needs no gradient of its input."""
     model = model_of()
-    forward = count_cost(model, 4).sampling_flops / 3 / 2  # two Heun steps are three evaluations, guided: twice each
+    forward = (
+        count_cost(model, 4).sampling_flops / 3 / 2
+    )  # two Heun steps are three evaluations, each doubled by guidance
     assert 2.7 * forward < count_cost(model, 4).training_flops["denoiser"] < 3.0 * forward
 
 
-def test_gradients_of_gradients_are_counted():
+def test_second_order_gradients_are_counted():
     one, other = (count_cost(model_of("gan", penalty_share=share), 4).training_flops for share in (0.25, 1.0))
     assert other["discriminator"] > 1.3 * one["discriminator"]
     assert other["generator"] == one["generator"]
 
 
-def test_a_share_of_a_batch_is_counted_as_that_share():
-    """What the penalties add is proportional to the images that they are taken on: 2, 4 and 8 of 32."""
+def test_the_cost_of_penalties_is_proportional_to_their_images():
+    """Penalties on 2, 4 and 8 of 32 images."""
     two, four, eight = (
         count_cost(model_of("gan", penalty_share=count / 32), 32).training_flops["discriminator"] for count in (2, 4, 8)
     )
@@ -43,7 +45,7 @@ def test_a_share_of_a_batch_is_counted_as_that_share():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_model_is_left_as_it_was(family):
+def test_the_model_is_unchanged(family):
     model = model_of(family)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     count_cost(model, 4)
@@ -52,7 +54,7 @@ def test_the_model_is_left_as_it_was(family):
 
 
 def test_attention_is_counted():
-    """Two products of 8 x 8 x 4, of which backward needs five."""
+    """Two products of 8 x 8 x 4 forward, five backward."""
     counter, query = _Counter(), torch.randn(1, 1, 8, 4, requires_grad=True)
     with counter:
         attended = nn.functional.scaled_dot_product_attention(query, query, query)
@@ -62,8 +64,8 @@ def test_attention_is_counted():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_values_do_not_matter(family, monkeypatch):
-    """Counted without values, as ever where it can be, and with them: the same, but for attention's kernels."""
+def test_counts_without_values_equal_those_with_values(family, monkeypatch):
+    """Equal up to the attention kernels, which differ between meta tensors and real ones."""
     model = model_of(family)
     real_to, devices = type(model).to, []
 

@@ -16,7 +16,7 @@ FAMILIES = sorted(RECIPES)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_weights_move_and_the_average_is_what_is_left(family, tmp_path):
+def test_training_changes_the_weights_and_records_the_run(family, tmp_path):
     model, first = model_of(family), model_of(family).state_dict()
     result = run(model, tmp_path)
     assert (result.images, result.steps) == (64, 8)
@@ -29,13 +29,13 @@ def test_weights_move_and_the_average_is_what_is_left(family, tmp_path):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("stops", [(3,), (1, 2, 3)])
-def test_a_stopped_run_goes_on_to_the_same_end(family, stops, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(family, stops, tmp_path):
     straight = model_of(family)
     expected = run(straight, tmp_path / "straight")
     for steps in stops:
         with pytest.raises(TrainingStoppedError, match="a checkpoint is saved"):
             run(model_of(family), tmp_path / "stopped", stop_requested=after(steps))
-    # Other weights at the start: all must come from the checkpoint.
+    # Start with other weights: all must come from the checkpoint.
     resumed = model_of(family, seed=99)
     result = run(resumed, tmp_path / "stopped")
     assert result.curves == expected.curves
@@ -46,7 +46,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(family, stops, tmp_path):
     assert same_weights(straight, resumed)
 
 
-def test_checkpoints_change_nothing_in_the_result(tmp_path):
+def test_checkpoints_do_not_change_the_result(tmp_path):
     models = [model_of(), model_of()]
     results = [
         run(model, tmp_path / str(every), checkpoint_every_s=every)
@@ -56,7 +56,7 @@ def test_checkpoints_change_nothing_in_the_result(tmp_path):
     assert same_weights(*models)
 
 
-def test_a_run_stopped_at_its_last_step_has_only_to_be_finished(tmp_path):
+def test_a_run_stopped_at_its_last_step_resumes_without_training(tmp_path):
     straight, resumed = model_of(), model_of()
     run(straight, tmp_path / "straight")
     with pytest.raises(TrainingStoppedError):

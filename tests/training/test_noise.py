@@ -7,7 +7,7 @@ WHOLE = 7
 
 
 def draws(images, generator):
-    """All the ways in which families draw, one row an image."""
+    """Every call that the families use to draw noise, with one row per image."""
     return [
         torch.randn(images, generator=generator),
         torch.randn((images, 3), generator=generator),
@@ -21,17 +21,17 @@ def draws(images, generator):
 
 
 @pytest.mark.parametrize(("first", "end"), [(0, 2), (2, 6), (6, 7), (0, 7)])
-def test_a_part_has_its_part_of_the_whole_batchs_noise(first, end):
+def test_a_part_gets_its_rows_of_the_whole_batchs_noise(first, end):
     whole_generator, generator = (torch.Generator().manual_seed(5) for _ in range(2))
     expected = draws(WHOLE, whole_generator)
     with WholeBatchNoise(first, end, WHOLE):
         found = draws(end - first, generator)
     assert all(torch.equal(part, whole[first:end]) for part, whole in zip(found, expected, strict=True))
-    # And the next draw would be the same too.
+    # The next draw would also be the same.
     assert torch.equal(generator.get_state(), whole_generator.get_state())
 
 
-def test_what_is_not_one_row_an_image_is_left_as_it_is():
+def test_draws_without_one_row_per_image_are_unchanged():
     expected = torch.randn((5, 3), generator=torch.Generator().manual_seed(1))
     with WholeBatchNoise(0, 2, WHOLE):
         assert torch.equal(torch.randn((5, 3), generator=torch.Generator().manual_seed(1)), expected)
@@ -39,7 +39,7 @@ def test_what_is_not_one_row_an_image_is_left_as_it_is():
         assert torch.randn(2).shape == (2,)  # no generator: not the step's noise
 
 
-def test_every_phase_of_every_step_has_a_seed_of_its_own():
+def test_every_phase_of_every_step_has_its_own_seed():
     seeds = {
         draw_seed(seed, step, phase, rollbacks)
         for seed in range(3)

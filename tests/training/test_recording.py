@@ -8,7 +8,7 @@ from tests.training.small_run import after, model_of, run, same_weights
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 
-# What changes from step to step: ADA's probability, the KL's weight, and the phase.
+# Values that change from step to step: ADA's probability, the KL weight, and the phase.
 CASES = [
     ("diffusion", {"augment_share": 0.5}),
     ("gan", {"ada_target": 0.0, "ada_images": 64, "augment_policy": ("translation", "colour", "cutout")}),
@@ -27,7 +27,7 @@ def not_recorded(*_arguments, **_options):
 
 @pytest.mark.parametrize("precision", ["fp32", "auto"])
 @pytest.mark.parametrize(("family", "objective"), CASES)
-def test_a_recorded_training_is_the_same_to_the_bit(family, objective, precision, tmp_path, monkeypatch, capsys):
+def test_recorded_training_is_bitwise_equal(family, objective, precision, tmp_path, monkeypatch, capsys):
     recorded, replayed = model_of(family, **objective), []
     own = Recording.replay
     monkeypatch.setattr(Recording, "replay", lambda *arguments: replayed.append(1) or own(*arguments))
@@ -42,7 +42,7 @@ def test_a_recorded_training_is_the_same_to_the_bit(family, objective, precision
 
 
 @pytest.mark.parametrize(("family", "objective"), CASES)
-def test_a_resumed_training_is_the_same_to_the_bit(family, objective, tmp_path):
+def test_resumed_training_is_bitwise_equal(family, objective, tmp_path):
     straight, first, second = (model_of(family, **objective) for _ in range(3))
     run(straight, tmp_path / "straight", device=gpu())
     with pytest.raises(TrainingStoppedError):
@@ -51,12 +51,12 @@ def test_a_resumed_training_is_the_same_to_the_bit(family, objective, tmp_path):
     assert same_weights(straight, second)
 
 
-def test_parts_of_a_batch_are_not_recorded(tmp_path, monkeypatch):
+def test_micro_batches_are_not_recorded(tmp_path, monkeypatch):
     monkeypatch.setattr(step, "Recording", not_recorded)
     run(model_of(), tmp_path, device=gpu(), micro_batch_images=3)
 
 
-def test_a_recording_follows_its_inputs_and_its_generator():
+def test_a_replay_uses_new_inputs_and_the_generators_state():
     weight = torch.nn.Parameter(torch.ones(3, device=gpu()))
     generator = torch.Generator(gpu())
 

@@ -13,14 +13,12 @@ SHORT = {"total_images": 30 * 4, "batch_images": 4, **WATCH}
 
 @pytest.fixture
 def short_probation(monkeypatch):
-    """Good states are taken every 12 steps, and proven 6 later: SHORT runs are long enough."""
+    """Copy the state every 12 steps, with a probation of 6, so that SHORT runs are long enough."""
     monkeypatch.setattr("genai_core.training.run._PROBATION_STEPS", 6)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_without_rollbacks_a_loss_that_is_no_number_ends_the_run_before_it_is_learned_from(
-    value, tmp_path, monkeypatch
-):
+def test_without_rollbacks_a_non_finite_loss_ends_the_run_before_it_updates_the_weights(value, tmp_path, monkeypatch):
     model = model_of()
     calls = on_call(monkeypatch, model, lambda loss, call: times(loss, value) if call == 3 else loss)
     with pytest.raises(DivergedError, match=r"the loss of the denoiser became .* after 24 images; lower"):
@@ -29,7 +27,7 @@ def test_without_rollbacks_a_loss_that_is_no_number_ends_the_run_before_it_is_le
     assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
 
 
-def test_goes_back_to_the_start_while_there_is_nothing_later(tmp_path, monkeypatch, capsys):
+def test_rolls_back_to_the_start_until_a_later_state_is_good(tmp_path, monkeypatch, capsys):
     model, healthy = model_of(), model_of()
     on_call(monkeypatch, model, lambda loss, call: times(loss, math.nan) if call == 5 else loss)
     result = run(model, tmp_path, **WATCH)
@@ -38,23 +36,23 @@ def test_goes_back_to_the_start_while_there_is_nothing_later(tmp_path, monkeypat
     assert (rollback.at_images, rollback.to_images) == (40, 0)
     assert "rolling back to 0 images, with 0.5 of the learning rate" in capsys.readouterr().out
     assert [row["images"] for row in result.curves] == list(range(8, 65, 8))
-    # Other noise and a smaller rate: not the run that was never broken.
+    # Other noise and a smaller rate, so the weights differ from an unbroken run.
     run(healthy, tmp_path / "healthy")
     assert not same_weights(model, healthy)
 
 
-def test_goes_back_to_a_state_that_was_proven_good_and_halves_the_rate(tmp_path, monkeypatch):
+def test_rolls_back_to_the_last_good_state(tmp_path, monkeypatch):
     model = model_of()
     on_call(monkeypatch, model, lambda loss, call: times(loss, 1e4) if 110 <= call <= 128 else loss)
     result = run(model, tmp_path, **LONG)
     (rollback,) = result.rollbacks
-    # Kept after 64 steps and proven good after 96. Of the block from 97 to 112 only three are bad, the next is bad.
+    # Copied after 64 steps, good after 96. The block from 97 to 112 has only three bad losses, the next one has 16.
     assert (rollback.at_images, rollback.to_images) == (128 * 4, 64 * 4)
     assert "exploded" in rollback.why
     assert all(row["loss"] < 100 for row in result.curves)
 
 
-def test_a_run_that_breaks_again_and_again_ends_with_a_clear_error(tmp_path, monkeypatch):
+def test_a_run_that_breaks_repeatedly_ends_with_a_clear_error(tmp_path, monkeypatch):
     model = model_of()
     on_call(monkeypatch, model, lambda loss, call: times(loss, math.nan) if call % 4 == 0 else loss)
     with pytest.raises(DivergedError, match=r"became nan after 32 images and 2 rollbacks; lower"):
@@ -62,11 +60,11 @@ def test_a_run_that_breaks_again_and_again_ends_with_a_clear_error(tmp_path, mon
 
 
 @pytest.mark.parametrize("stop", [14, 22, 26])
-def test_a_run_that_was_stopped_goes_back_as_one_that_was_not(stop, tmp_path, monkeypatch, short_probation):
-    """Stopped within and after the probation of the good state, before the fault, and in the steps after it."""
+def test_a_resumed_run_rolls_back_like_an_uninterrupted_one(stop, tmp_path, monkeypatch, short_probation):
+    """Stops during and after the probation of the good state, and after the rollback."""
 
     def broken(model, earlier_calls):
-        # By the call, whatever process it is in: the 23rd, once.
+        # Only the 23rd call fails, counted over both runs.
         return on_call(
             monkeypatch, model, lambda loss, call: times(loss, math.nan) if call + earlier_calls == 23 else loss
         )
@@ -85,15 +83,15 @@ def test_a_run_that_was_stopped_goes_back_as_one_that_was_not(stop, tmp_path, mo
     assert same_weights(straight, second)
 
 
-def test_keeping_good_states_changes_nothing(tmp_path, short_probation):
+def test_keeping_good_states_does_not_change_the_result(tmp_path, short_probation):
     models = [model_of(), model_of()]
     run(models[0], tmp_path, **SHORT)
     run(models[1], tmp_path, **{**SHORT, "watch": {"max_rollbacks": 0, "rollback_rate_factor": 0.5}})
     assert same_weights(*models)
 
 
-def test_a_smaller_rate_makes_smaller_steps(tmp_path, monkeypatch):
-    """From the same start, after a rollback at once: the weights move about half as far."""
+def test_a_rollback_halves_the_learning_rate(tmp_path, monkeypatch):
+    """After a rollback to the start, the first step is half as large."""
     start, ends = model_of(), []
     for broken in (False, True):
         model = model_of()
@@ -104,7 +102,7 @@ def test_a_smaller_rate_makes_smaller_steps(tmp_path, monkeypatch):
         max(float((a - b).detach().abs().max()) for a, b in zip(start.parameters(), end.parameters(), strict=True))
         for end in ends
     ]
-    # Adam's first step is the learning rate, whatever the gradient.
+    # Adam's first step equals the learning rate, regardless of the gradient.
     assert moved[0] == pytest.approx(1e-3, rel=1e-2)
     assert moved[1] == pytest.approx(moved[0] / 2, rel=1e-3)
 

@@ -6,7 +6,7 @@ from genai_core.training.sliced import SlicedDistance
 
 
 def images(count=64, channels=1, size=16, seed=0, **changes):
-    """Soft blobs at random places."""
+    """Soft blobs at random positions."""
     generator = torch.Generator().manual_seed(seed)
     centre = torch.rand((count, channels, 2, 1, 1), generator=generator) * size
     across = torch.arange(size).float()
@@ -16,14 +16,14 @@ def images(count=64, channels=1, size=16, seed=0, **changes):
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 20), (1, 32)])
-def test_a_set_is_at_no_distance_from_itself_in_any_order(channels, size):
+def test_the_distance_of_a_set_to_itself_is_0_in_any_order(channels, size):
     reference = images(channels=channels, size=size)
     distance = SlicedDistance(reference)
     assert distance(reference) == 0.0
     assert distance(reference[torch.randperm(64)]) == 0.0
 
 
-def test_like_is_nearer_than_unlike():
+def test_similar_images_are_closer_than_different_ones():
     distance = SlicedDistance(images(seed=0))
     like = distance(images(seed=1))
     assert like > 0
@@ -33,7 +33,7 @@ def test_like_is_nearer_than_unlike():
     assert distance(noise) > 2 * like
 
 
-def test_a_shift_of_brightness_is_the_mean_of_the_filters_sums():
+def test_the_distance_of_a_brightness_shift_has_a_closed_form():
     """Every projection moves by the sum of its filter times the shift, so the distance is known."""
     black, grey = torch.zeros((4, 1, 8, 8), dtype=torch.uint8), torch.full((4, 1, 8, 8), 51, dtype=torch.uint8)
     distance = SlicedDistance(black)
@@ -41,6 +41,6 @@ def test_a_shift_of_brightness_is_the_mean_of_the_filters_sums():
     assert distance(grey) == pytest.approx(float(sums) * 0.4, rel=1e-4)
 
 
-def test_other_counts_are_refused():
+def test_a_different_number_of_images_is_refused():
     with pytest.raises(ValueError, match="expected 64 images, as many as in the reference, got 10"):
         SlicedDistance(images())(images(10))

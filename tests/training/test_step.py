@@ -6,19 +6,19 @@ from genai_core.training.loop import TrainingStoppedError
 from genai_core.training.step import DoesNotFitError, Stepper
 from tests.training.small_run import after, close_weights, model_of, run, same_weights
 
-# The same sums in another order, over 8 steps of Adam.
+# Effect of another summation order, over 8 steps of Adam.
 ROUNDING = 1e-4
-# Figures of an image beside others of its part, which are no means over images.
+# Figures that compare the images of a part with each other, so they are not means over images.
 WITHIN_A_PART = ("diversity", "codebook_use", "codebook_perplexity")
 
 
-def too_large(monkeypatch, model, most_images):
-    """A device on which no more than so many images fit."""
+def too_large(monkeypatch, model, max_images):
+    """Simulate a device with memory for at most `max_images` images; return the sizes of the passes."""
     own, sizes = model.loss, []
 
     def loss(phase, images, labels, generator, part):
         sizes.append(len(images))
-        if len(images) > most_images:
+        if len(images) > max_images:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return own(phase, images, labels, generator, part)
 
@@ -35,8 +35,8 @@ def too_large(monkeypatch, model, most_images):
         ("vqvae", {}),
     ],
 )
-def test_a_batch_in_parts_is_the_same_batch(family, objective, micro, tmp_path):
-    """Noise and losses are those of the whole batch, penalties are taken on the same images, and ADA goes as far."""
+def test_training_in_micro_batches_gives_the_same_result(family, objective, micro, tmp_path):
+    """Noise and losses are the whole batch's, penalties use the same images, and ADA's probability is the same."""
     models = [model_of(family, **objective), model_of(family, **objective)]
     whole, parts = (
         run(model, tmp_path, micro_batch_images=size) for model, size in zip(models, (None, micro), strict=True)
@@ -50,15 +50,15 @@ def test_a_batch_in_parts_is_the_same_batch(family, objective, micro, tmp_path):
 
 
 @pytest.mark.parametrize("micro", [None, 3])
-def test_the_kls_weight_rises_with_the_images_of_the_batch(micro, tmp_path):
+def test_kl_warm_up_counts_the_images_of_the_whole_batch(micro, tmp_path):
     model = model_of("vae", kl_warmup_images=128)
     run(model, tmp_path, micro_batch_images=micro)
     assert int(model.images_seen) == 64
 
 
-def test_too_little_memory_halves_what_is_done_at_a_time(tmp_path, monkeypatch, capsys):
+def test_out_of_memory_halves_the_micro_batch(tmp_path, monkeypatch, capsys):
     model, expected = model_of(), model_of()
-    sizes = too_large(monkeypatch, model, most_images=3)
+    sizes = too_large(monkeypatch, model, max_images=3)
     result = run(model, tmp_path, total_images=16)
     assert sizes == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
     assert result.micro_batch_images == 2
@@ -69,7 +69,7 @@ def test_too_little_memory_halves_what_is_done_at_a_time(tmp_path, monkeypatch, 
     assert close_weights(model, expected, share=ROUNDING)
 
 
-def test_a_resumed_run_knows_what_fits(tmp_path, monkeypatch):
+def test_a_resumed_run_keeps_the_micro_batch_that_fits(tmp_path, monkeypatch):
     straight, first, second = model_of(), model_of(), model_of()
     too_large(monkeypatch, straight, 3)
     run(straight, tmp_path / "straight")
@@ -82,15 +82,15 @@ def test_a_resumed_run_knows_what_fits(tmp_path, monkeypatch):
     assert same_weights(straight, second)
 
 
-def test_where_not_one_image_fits_the_error_says_what_to_do(tmp_path, monkeypatch):
+def test_the_error_says_what_to_do_when_not_even_one_image_fits(tmp_path, monkeypatch):
     model = model_of()
     too_large(monkeypatch, model, 0)
     with pytest.raises(DoesNotFitError, match=r"not even a single image .*Tried to allocate 2\.00 GiB.*reduce"):
         run(model, tmp_path)
 
 
-class Repeated:
-    """A recording as a processor can have it: tried a few times, then done again for what each replay is given."""
+class EagerRecording:
+    """Stand-in for a CUDA graph on a CPU: runs the work a few times first, then runs it again for each replay."""
 
     def __init__(self, work, inputs, parameters, generator, others):
         self.work, self.parameters, self.inputs = work, parameters, [tensor.clone() for tensor in inputs]
@@ -109,7 +109,7 @@ class Repeated:
 
 @pytest.fixture
 def recorded(monkeypatch):
-    """What is recorded in a training that follows, which then records as on a GPU."""
+    """List of the recordings that training makes; training records as on a GPU."""
     made = []
 
     class Recorder(Stepper):
@@ -118,7 +118,7 @@ def recorded(monkeypatch):
             self.records = True
 
     monkeypatch.setattr(
-        step, "Recording", lambda *given, **options: made.append(Repeated(*given, **options)) or made[-1]
+        step, "Recording", lambda *given, **options: made.append(EagerRecording(*given, **options)) or made[-1]
     )
     monkeypatch.setattr(loop, "Stepper", Recorder)
     return made
@@ -133,7 +133,7 @@ def recorded(monkeypatch):
         ("vqvae", {}, 2),
     ],
 )
-def test_a_phase_is_recorded_once_and_that_changes_nothing(
+def test_each_phase_is_recorded_once_without_changing_the_result(
     family, objective, recordings, tmp_path, monkeypatch, recorded
 ):
     model, plain = model_of(family, **objective), model_of(family, **objective)
@@ -146,9 +146,9 @@ def test_a_phase_is_recorded_once_and_that_changes_nothing(
     assert result.curves == expected.curves
 
 
-def test_where_a_recording_does_not_fit_parts_are_done_without(tmp_path, monkeypatch, recorded, capsys):
+def test_micro_batches_run_without_recordings_when_memory_is_short(tmp_path, monkeypatch, recorded, capsys):
     model, expected = model_of(), model_of()
-    sizes = too_large(monkeypatch, model, most_images=5)
+    sizes = too_large(monkeypatch, model, max_images=5)
     run(model, tmp_path, total_images=16)
     assert sizes == [8, 4, 4, 4, 4]
     assert recorded == []
@@ -158,7 +158,7 @@ def test_where_a_recording_does_not_fit_parts_are_done_without(tmp_path, monkeyp
     assert close_weights(model, expected, share=ROUNDING)
 
 
-def test_what_cannot_be_recorded_is_done_without(tmp_path, monkeypatch, recorded, capsys):
+def test_training_continues_without_a_recording_that_fails(tmp_path, monkeypatch, recorded, capsys):
     def refused(*_given, **_options):
         raise RuntimeError("operation not permitted when stream is capturing")
 

@@ -20,7 +20,7 @@ class WatchConfig(Section):
     add: bool = Field(description="add new images and commit data/raw.dvc; false: only notify")
     settle_s: float = Field(ge=0.0, description="files changed more recently may still be being written")
     repeat_hours: float = Field(gt=0.0, description="interval for repeating news that production does not include yet")
-    max_worse_share: float = Field(gt=0.0, description="share by which the distance may rise on new data")
+    max_worse_share: float = Field(gt=0.0, description="share by which the distance may be larger on new data")
 
 
 class EmailConfig(Section):
@@ -42,7 +42,7 @@ class NotifyConfig(Section):
     email: EmailConfig | None
 
     @model_validator(mode="after")
-    def _names_are_whole(self) -> "NotifyConfig":
+    def _addresses_are_complete(self) -> "NotifyConfig":
         for name in self.blocks:
             kind, slash, rest = name.partition("/")
             if not (kind and slash and rest) or "/" in rest:
