@@ -294,8 +294,8 @@ def test_image_that_other_libraries_decoded_may_be_there_unseen(story: Story, tm
     other.unlink()  # as of a version that was prepared before this was recorded
     told = [note for note in notes() if note]
     assert len(told) == 2
-    assert any(note.startswith(f"decoded by pillow 1.2.3, here {versions['pillow']}: it may hold") for note in told)
-    assert any(note.startswith("decoded by unknown libraries: it may hold") for note in told)
+    assert any(note.startswith(f"decoded by pillow 1.2.3, here {versions['pillow']}: it may contain") for note in told)
+    assert any(note.startswith("decoded by unknown libraries: it may contain") for note in told)
     assert "not in it (decoded by pillow 1.2.3" in genai(home, "lineage", "--saw", str(tmp_path / "foreign.png")).stdout
     assert "decoded by" not in genai(home, "lineage", "--saw", story.kept).stdout
 
