@@ -24,10 +24,14 @@ def main() -> None:
         ]
         if not points:
             raise ValueError(f"{folder}/quality.csv: has no rows")
-    except (OSError, KeyError, ValueError) as error:
+        metric = rows[0]["metric"]
+    except KeyError as error:
+        print(f"trend: {folder}/quality.csv: has no column {error}", file=sys.stderr)
+        sys.exit(NEEDS_MANUAL_ACTION)
+    except (OSError, ValueError) as error:
         print(f"trend: {error}", file=sys.stderr)
         sys.exit(NEEDS_MANUAL_ACTION)
-    trend_png(points, rows[0]["metric"], folder / "quality.png")
+    trend_png(points, metric, folder / "quality.png")
     (folder / "quality.html").write_text(trend_page(rows, folder / "quality.png"))
 
 

@@ -72,7 +72,7 @@ def _webhook(event: Event, address: str) -> None:
         if not address.startswith(("http://", "https://")):
             raise ValueError("GENAI_WEBHOOK_URL: expected an http(s) address")
     headers = {"Content-Type": "application/json", "User-Agent": "genai-pipeline"}
-    if token := os.environ.get("GENAI_WEBHOOK_TOKEN"):
+    if token := _variable("GENAI_WEBHOOK_TOKEN"):
         headers["Authorization"] = f"Bearer {token}"
     send(address, json.dumps(asdict(event)).encode(), headers=headers, timeout_s=TIMEOUT_S)
 
@@ -88,12 +88,17 @@ def _email(event: Event, config: EmailConfig) -> None:
     with connect(config.host, config.port, timeout=TIMEOUT_S) as server:
         if config.security == "starttls":
             server.starttls(context=context)
-        if user := os.environ.get("GENAI_SMTP_USER"):
+        if user := _variable("GENAI_SMTP_USER"):
             server.login(user, _secret("GENAI_SMTP_PASSWORD"))
         server.send_message(message)
 
 
 def _secret(name: str) -> str:
-    if value := os.environ.get(name):
+    if value := _variable(name):
         return value
     raise ValueError(f"the environment has no {name}")
+
+
+def _variable(name: str) -> str:
+    # A secret from a file often ends in a line break, which no header and no login may have.
+    return os.environ.get(name, "").rstrip("\r\n")

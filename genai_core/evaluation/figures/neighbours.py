@@ -48,11 +48,6 @@ def nearest(queries: Points, points: Points | None = None, k: int = 1) -> Neighb
     return Neighbours(distances, index)
 
 
-def radii(features: Points, k: int) -> Float64:
-    """Distance of each of features (N, D) to its k-th nearest neighbour among the others: (N,)."""
-    return nearest(features, k=k).distances[:, -1]
-
-
 def squared_distances(a: Points, b: Points) -> Iterator[tuple[slice, Tensor]]:
     """Yield squared distances of a (N, D) to b (M, D), a chunk of rows at a time: (rows, (chunk, M))."""
     # Relative to the mean of b, so that an offset costs no precision.

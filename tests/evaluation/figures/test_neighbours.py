@@ -3,7 +3,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from genai_core.evaluation.figures import neighbours
-from genai_core.evaluation.figures.neighbours import nearest, radii
+from genai_core.evaluation.figures.neighbours import nearest
 
 GENERATOR = np.random.default_rng(0)
 POINTS, QUERIES = GENERATOR.normal(size=(80, 6)), GENERATOR.normal(size=(30, 6))
@@ -22,11 +22,12 @@ def test_it_finds_what_another_library_finds(monkeypatch, chunk_values):
 def test_an_image_is_no_neighbour_of_its_own(monkeypatch, chunk_values):
     monkeypatch.setattr(neighbours, "CHUNK_VALUES", chunk_values)
     expected = NearestNeighbors(n_neighbors=3).fit(POINTS).kneighbors(None)[0][:, -1]
-    np.testing.assert_allclose(radii(POINTS, k=3), expected, rtol=1e-9)
+    np.testing.assert_allclose(nearest(POINTS, k=3).distances[:, -1], expected, rtol=1e-9)
 
 
 def test_an_offset_costs_no_digits():
-    np.testing.assert_allclose(radii(POINTS + 1e5, k=2), radii(POINTS, k=2), rtol=1e-6)
+    moved, plain = (nearest(points, k=2).distances for points in (POINTS + 1e5, POINTS))
+    np.testing.assert_allclose(moved, plain, rtol=1e-6)
 
 
 def test_a_copy_is_at_no_distance_and_of_equals_the_first_is_taken():
@@ -38,4 +39,4 @@ def test_a_copy_is_at_no_distance_and_of_equals_the_first_is_taken():
 
 def test_more_neighbours_than_images_are_refused():
     with pytest.raises(ValueError, match="expected at least 5 neighbours to choose from, got 4 images"):
-        radii(POINTS[:5], k=5)
+        nearest(POINTS[:5], k=5)

@@ -64,8 +64,8 @@ def test_a_webhook_gets_the_event_as_json(monkeypatch: pytest.MonkeyPatch) -> No
     with site() as found:
         address = f"http://127.0.0.1:{found.port}/hook"
         assert notify(EVENT, NOBODY.model_copy(update={"webhook": address})) == ()
-        monkeypatch.setenv("GENAI_WEBHOOK_URL", address)
-        monkeypatch.setenv("GENAI_WEBHOOK_TOKEN", "token")
+        monkeypatch.setenv("GENAI_WEBHOOK_URL", f"{address}\n")  # as from a file
+        monkeypatch.setenv("GENAI_WEBHOOK_TOKEN", "token\n")
         assert notify(EVENT, NOBODY.model_copy(update={"webhook": "environment"})) == ()
     first, second = found.got
     assert first.method == "POST"
