@@ -61,6 +61,10 @@ def genai(folder: Path, *arguments: str, check: bool = True, **environment: str)
     return run([sys.executable, "-m", "flows.cli", *arguments], folder, check=check, **environment)
 
 
+def dvc(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return run([sys.executable, "-m", "dvc", *arguments], folder, check=check)
+
+
 def git(folder: Path, *arguments: str) -> None:
     run(["git", "-c", "user.name=Test", "-c", "user.email=test@example.com", *arguments], folder)
 
@@ -68,10 +72,11 @@ def git(folder: Path, *arguments: str) -> None:
 def run(
     command: list[str], folder: Path, *, check: bool = True, **environment: str
 ) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     answer = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, **environment},
+        env={**os.environ, "PATH": path, **environment},
         capture_output=True,
         text=True,
         timeout=600,

@@ -1,16 +1,15 @@
-"""`genai`, `dvc` and the project's stages in processes forked from one that has loaded most libraries that they load.
+"""`genai` and `dvc` in processes forked from one that has loaded most libraries that they load.
 
-Loading them takes most of the time of a `dvc` command, half that of a `genai run` and seconds of a stage, and the tests
-start hundreds of them. Prefect is not among them: it reads settings as it is loaded, which `genai` makes before. Each
-command is a process of its own all the same, with its own arguments, environment and folder. What a test signals or
-kills is started as a user starts it (started_genai), and so is the first whole run of test_end_to_end.py.
+Loading them takes most of the time of a `dvc` command and half that of a `genai run`, and the tests start some two
+hundred of them. Prefect is not among them: it reads settings as it is loaded, which `genai` makes before. Each command
+is a process of its own all the same, with its own arguments, environment and folder. What a test signals or kills is
+started as a user starts it (started_genai), and so is what test_end_to_end.py runs.
 
 python -m tests.flows.forked FOLDER PID: serves at FOLDER/socket until the process PID has ended.
 """
 
 import json
 import os
-import runpy
 import selectors
 import signal
 import socket
@@ -26,11 +25,9 @@ from tests.flows.lasting import Owner, start_lasting
 CLIENT = Path(__file__).with_name("forked_client.py")
 _LOOK_S = 1.0
 _NAMES = """
-import sys, pkgutil, importlib, flows, tasks
+import sys, pkgutil, importlib, flows
 import dvc.cli, dvc.repo, dvc.stage, dvc.commands.repro, dvc.commands.add, prefect.client.orchestration
 for module in pkgutil.walk_packages(flows.__path__, "flows."):
-    importlib.import_module(module.name)
-for module in pkgutil.walk_packages(tasks.__path__, "tasks."):
     importlib.import_module(module.name)
 print(*sys.modules)
 """
@@ -38,15 +35,11 @@ _NOT_PRELOADED = ("__main__", "prefect", "flows", "genai_core", "tasks")
 
 
 def start_forking(folder: Path) -> None:
-    """Serve for as long as the tests run; FOLDER/bin has a `dvc`, and a `python` whose stages are answered by it."""
-    ask = f'exec {sys.executable} -IS {CLIENT} "${{0%/*}}/.."'
-    stage = f'case "$1 $2" in\n"-m tasks.stage") ;;\n"-m tasks."*) {ask} stage "$@" ;;\nesac\n'
-    scripts = {"dvc": f'{ask} dvc "$@"\n', "python": f'{stage}exec {sys.executable} "$@"\n'}
-    (folder / "bin").mkdir(parents=True)
-    for name, text in scripts.items():
-        script = folder / "bin" / name
-        script.write_text(f"#!/bin/sh\n{text}")
-        script.chmod(0o755)
+    """Serve for as long as the tests run; FOLDER/bin has a `dvc` that is answered by it."""
+    script = folder / "bin" / "dvc"
+    script.parent.mkdir(parents=True)
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -IS {CLIENT} "${{0%/*}}/.." dvc "$@"\n')
+    script.chmod(0o755)
     start_lasting("tests.flows.forked", folder, "socket")
 
 
@@ -136,16 +129,6 @@ def run(request: Request) -> int:
         from dvc.cli import main as dvc
 
         return dvc(request.arguments)
-    if request.name == "stage":
-        import torch
-
-        _, module, *sys.argv[1:] = request.arguments
-        sys.path.insert(0, request.folder)
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-        return 0
-    # Its folder comes first on the path of the stages.
-    sys.executable = os.environ.get("TEST_PYTHON", sys.executable)
     from flows.cli import main as genai
 
     genai(request.arguments, prog_name="genai")  # ends by an exit

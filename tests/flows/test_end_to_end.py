@@ -4,12 +4,10 @@ import csv
 import gzip
 import hashlib
 import json
-import os
 import re
 import shutil
 import sys
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
@@ -20,9 +18,7 @@ from ruamel.yaml import YAML
 
 from genai_core.data.dataset.dataset import load_dataset
 from tests.flows.conftest import Server
-from tests.flows.forked import forked_genai
-from tests.project import change_parameters, git, new_checkout, run
-from tests.project import genai as started_genai
+from tests.project import change_parameters, dvc, genai, git, new_checkout, run
 
 # Whichever test comes first makes the checkout that all share, and a loaded machine takes minutes for it.
 pytestmark = pytest.mark.timeout(900)
@@ -49,24 +45,13 @@ STAGES = [
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout in which the pipeline ran once on the built-in digits, with a temporary server."""
     folder = new_checkout(tmp_path_factory.mktemp("digits") / "checkout")
-    started_genai(folder, "data", "add", "builtin:digits")
+    genai(folder, "data", "add", "builtin:digits")
     assert actions(folder) == {"data/raw.dvc": "keep", **dict.fromkeys(STAGES, "run")}
-    answer = started_genai(folder, "run")
+    answer = genai(folder, "run")
     assert "Report: " in answer.stdout
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "a run")
     return folder
-
-
-def genai(folder: Path, *arguments: str, check: bool = True, **environment: str) -> CompletedProcess[str]:
-    """Run `genai` and its stages with their libraries loaded (forked.py)."""
-    forking = Path(os.environ["TEST_FORKING"])
-    environment["TEST_PYTHON"] = str(forking / "bin" / "python")
-    return run(forked_genai(forking, *arguments), folder, check=check, **environment)
-
-
-def dvc(folder: Path, *arguments: str) -> CompletedProcess[str]:
-    return run(["dvc", *arguments], folder)
 
 
 def actions(folder: Path) -> dict[str, str]:
