@@ -1,1 +1,1 @@
-"""What was made of what, by the hashes of contents, over git's history."""
+"""What was made from what, across git's history, by content hash."""

@@ -1,4 +1,4 @@
-"""What was made from what, over the whole history of dvc.lock, by the hashes of contents and not by commits.
+"""What was made from what, across the whole history of dvc.lock, by content hash instead of by commit.
 
 A run is one entry of dvc.lock. It depends on another run if it read content that the other wrote. A dvc.lock with old
 and new stages therefore makes no false claim.
@@ -19,7 +19,7 @@ from genai_core.config import PARAMS_FILE
 
 @dataclass(frozen=True, eq=False)
 class StageRun:
-    """A stage that ran once: what it read and wrote, and the first dvc.lock that says so."""
+    """One run of a stage: what it read and wrote, and the first dvc.lock that records it."""
 
     stage: LockedStage
     lock: Lock
@@ -29,11 +29,11 @@ class StageRun:
 
 
 class History:
-    """All runs in the dvc.lock of any commit or of the workspace; oldest first, the workspace's last."""
+    """All runs in any commit's dvc.lock or the workspace's, oldest first; those of the workspace come last."""
 
-    def __init__(self, workspace: Path, held: Stores) -> None:
+    def __init__(self, workspace: Path, stores: Stores) -> None:
         """Read git's history, and folder listings from DVC's cache or remote. Raises GitError."""
-        self.held = held
+        self.stores = stores
         paths = (LOCK_FILE, *SOURCE_FILES)
         locks = locks_at(workspace, list(read_commits(workspace, paths).all))
         here = lock_here(workspace)
@@ -72,7 +72,7 @@ class History:
         return self._proofs.commit_of(run.stage, run.lock)
 
     def is_committed(self, run: StageRun) -> bool:
-        """Whether the dvc.lock of a commit on a branch or a tag has the run."""
+        """Whether a commit on a branch or a tag has the run in its dvc.lock."""
         return self._proofs.is_committed(run.stage)
 
     def is_tracked(self, source: Item) -> bool:
@@ -80,26 +80,26 @@ class History:
         return self.sources.get(source) in self._own
 
     def snapshot_of(self, commit: str) -> str | None:
-        """The oldest run that a commit is the snapshot of; None for a commit on a branch or a tag."""
+        """The oldest run whose snapshot the commit is; None for a commit on a branch or a tag."""
         return None if commit in self._own else self._snapshots.get(commit, (None,))[0]
 
     def makers(self, item: Item) -> list[StageRun]:
-        """The runs that wrote `item`, an output, a file in one, or a folder of several; committed ones first."""
+        """The runs that wrote `item` (an output, a file in one, or a folder of several); committed runs first."""
         return self._makers.get(item, [])
 
     def source_of(self, item: Item) -> Item | None:
-        """The data source that `item` is, or is a file of."""
+        """The data source that `item` is or belongs to; None if there is none."""
         if item in self.sources:
             return item
         for source in self.sources:
             if item.path.startswith(f"{source.path}/"):
                 name = item.path[len(source.path) + 1 :]
-                if (self.held.files(source.md5) or {}).get(name) == item.md5:
+                if (self.stores.files(source.md5) or {}).get(name) == item.md5:
                     return source
         return None
 
     def upstream(self, run: StageRun) -> list[tuple[Item, list[StageRun]]]:
-        """What the run read that other runs wrote, each with those runs."""
+        """Each input that other runs wrote, with those runs."""
         return [(item, self.makers(item)) for item in run.stage.deps if self.makers(item)]
 
     def downstream(self, run: StageRun) -> list[StageRun]:
@@ -112,13 +112,13 @@ class History:
 
     def read(self, folder: Item, name: str) -> bytes | None:
         """A file of an output folder by its name; None if neither cache nor remote has it."""
-        md5 = (self.held.files(folder.md5) or {}).get(name)
-        return self.held.read(md5) if md5 else None
+        md5 = (self.stores.files(folder.md5) or {}).get(name)
+        return self.stores.read(md5) if md5 else None
 
     def _index(self, run: StageRun, out: Item, inside: Iterable[str]) -> None:
         self._add(out, run)
         wanted = list(inside)
-        files = self.held.files(out.md5) or {} if wanted else {}
+        files = self.stores.files(out.md5) or {} if wanted else {}
         for path in wanted:
             md5 = files.get(path[len(out.path) + 1 :])
             if md5:
@@ -141,7 +141,7 @@ class History:
     def _folder_md5(self, folder: str, outs: list[Item]) -> str | None:
         listing = {}
         for out in outs:
-            files = self.held.files(out.md5)
+            files = self.stores.files(out.md5)
             if files is None:
                 return None
             prefix = out.path[len(folder) + 1 :]

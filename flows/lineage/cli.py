@@ -1,4 +1,4 @@
-"""The command `genai lineage`: what a thing was made from, what was made from it, and which models saw an image."""
+"""The command `genai lineage`: what an object was made from, what was made from it, which models saw an image."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ def lineage(workspace: Path, thing: str | None, saw: str | None, as_json: bool) 
     (a version, prod, a folder, the sha256 of its weights) or a dataset (a folder, a fingerprint, a hash of DVC's).
     """
     if (thing is None) == (saw is None):
-        raise click.UsageError("name one THING, or an image with --saw")
+        raise click.UsageError("expected either THING or --saw IMAGE")
     with _opened(workspace) as answers:
         if saw is not None:
             from flows.lineage.sightings import sightings
@@ -72,7 +72,7 @@ def _opened(workspace: Path) -> "Iterator[Lineage]":
 
 
 def _tree(node: "Node", first: str = "", rest: str = "", shown: "set[tuple[str, str]] | None" = None) -> None:
-    """Print a node, its facts, and its neighbours below it. A node that was printed before is only named."""
+    """Print a node, its facts, and its neighbours below it. For a repeated node, print only its name."""
     shown = set() if shown is None else shown
     key = (node.name, str(node.facts.get("md5", "")))
     click.echo(f"{first}{node.kind} {click.style(node.name, bold=True)}{'  (as above)' if key in shown else ''}")

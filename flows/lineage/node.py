@@ -1,4 +1,4 @@
-"""A thing on the way from data to images, and what kinds of things there are."""
+"""The objects between data and images, and their kinds."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from flows.locked import Item
 
 BATCH = "samples/"
-# What a model or a batch consists of, without what it was measured with (features, figures).
-MATERIAL, JUDGES = ("data/", "models/", BATCH), ("data/reference", "models/extractor")
+# What models and batches are made from. Not what only evaluates them (features, figures).
+MATERIAL, EVALUATION_ONLY = ("data/", "models/", BATCH), ("data/reference", "models/extractor")
 
 
 @dataclass(frozen=True)
 class Node:
-    """A thing, its facts, and its neighbours: what it was made from, or what was made from it."""
+    """An object, its facts, and its neighbours: what it was made from, or what was made from it."""
 
     kind: str  # image, batch, model, dataset or data
     name: str
@@ -25,7 +25,7 @@ class Node:
 
 
 def kind_of(item: Item) -> str:
-    """What an output is: batch, model, data or dataset."""
+    """The kind of an output: batch, model, data or dataset."""
     if item.path.startswith(BATCH):
         return "batch"
     return "model" if item.path.startswith("models/") else "data" if item.path == "data/raw" else "dataset"
@@ -33,4 +33,4 @@ def kind_of(item: Item) -> str:
 
 def is_material(path: str) -> bool:
     """Whether models or batches are made from the output at this path."""
-    return path.startswith(MATERIAL) and not path.startswith(JUDGES)
+    return path.startswith(MATERIAL) and not path.startswith(EVALUATION_ONLY)

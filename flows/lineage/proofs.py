@@ -1,7 +1,7 @@
 """The commit whose code, parameters and data sources made a stage's entry in dvc.lock.
 
-A dvc.lock does not prove that its commit made the result. In a run's snapshot, it is what the workspace had before the
-run. In a user's commit, it may be older than the code. So this code compares the contents.
+A dvc.lock does not prove that its commit made the result. In a run's snapshot, it is from before the run. In a user's
+commit, it may be older than the code. So this module compares the contents.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ _STASH = "refs/stash"
 
 @dataclass(frozen=True, eq=False)
 class Commits:
-    """The commits that lineage looks through, the oldest first.
+    """The commits that lineage searches, oldest first.
 
-    own: on a branch or tag, made by a user or a retraining. snapshots: the runs on a commit, the oldest first.
+    own: on a branch or tag, made by a user or a retraining. snapshots: commit -> its runs, oldest first.
     """
 
     all: tuple[str, ...]
@@ -32,14 +32,14 @@ class Commits:
 
 
 def read_commits(workspace: Path, paths: Iterable[str]) -> Commits:
-    """All commits that changed one of `paths`, and the snapshots of runs whatever they changed. Raises GitError."""
+    """All commits that changed one of `paths`, and all snapshots of runs. Raises GitError."""
     snapshots: dict[str, tuple[str, ...]] = {}
     for line in git(workspace, "for-each-ref", "--format=%(refname) %(objectname)", REFS).splitlines():
         name, commit = line.split()
         snapshots[commit] = (*snapshots.get(commit, ()), name.removeprefix(REFS))
     order = ("--reverse", "--topo-order")
     listed = git(workspace, "log", "--all", *order, "--format=%H", "--", *paths).split()
-    # In git's order, too: a snapshot stands after the commit that it was made on.
+    # In git's order: a snapshot comes after its parent commit.
     if missing := snapshots.keys() - set(listed):
         wanted = {*listed, *missing}
         listed = [commit for commit in git(workspace, "rev-list", "--all", *order).split() if commit in wanted]
@@ -48,14 +48,12 @@ def read_commits(workspace: Path, paths: Iterable[str]) -> Commits:
 
 
 class Proofs:
-    """Compares entries with the contents of commits; reads each file once."""
+    """Compares entries of dvc.lock with the contents of commits. Reads each file once."""
 
     def __init__(self, workspace: Path, commits: Commits, locks: Mapping[str, Lock]) -> None:
         self._workspace, self._commits, self._locks = workspace, commits, locks
-        self._recorded: dict[str, set[str]] = defaultdict(set)  # by entry: snapshots whose run has it as its result
-        self._entries: dict[
-            int, tuple[Lock, frozenset[str]]
-        ] = {}  # by the lock's id, which is its own while it is here
+        self._recorded: dict[str, set[str]] = defaultdict(set)  # entry -> snapshots whose run produced it
+        self._entries: dict[int, tuple[Lock, frozenset[str]]] = {}  # by id(lock); keeping the lock keeps the id unique
         self._hashes: dict[str, str] = {}
         self._params: dict[str, Any] = {}
         self._found: dict[str, str | None] = {}
@@ -63,39 +61,39 @@ class Proofs:
         self._committed = frozenset[str]().union(*(self._entries_of(locks[commit]) for commit in own))
 
     def recorded(self, lock: Lock, commit: str) -> None:
-        """Add the result of a run on its snapshot."""
+        """Add the results of the run on a snapshot."""
         for entry in self._entries_of(lock):
             self._recorded[entry].add(commit)
 
     def commit_of(self, stage: LockedStage, lock: Lock) -> str | None:
         """The commit with exactly the stage's code, parameters and data sources; None if there is none.
 
-        lock: one that contains the entry. The order is: commits on a branch or tag whose dvc.lock has the entry, those
-        that a run worked on, the snapshot whose run made it, other snapshots.
+        lock: one that contains the entry. Order: commits on a branch or tag whose dvc.lock has the entry, other commits
+        on a branch or tag (first those whose run produced it), the snapshot whose run produced it, other snapshots.
         """
         entry = identity(stage)
         if entry not in self._found:
-            self._found[entry] = self._searched(stage, lock, entry)
+            self._found[entry] = self._search(stage, lock, entry)
         return self._found[entry]
 
     def is_committed(self, stage: LockedStage) -> bool:
         """Whether the dvc.lock of a commit on a branch or tag has the entry."""
         return identity(stage) in self._committed
 
-    def _searched(self, stage: LockedStage, lock: Lock, entry: str) -> str | None:
+    def _search(self, stage: LockedStage, lock: Lock, entry: str) -> str | None:
         ranks: dict[tuple[bool, bool, bool], list[str]] = defaultdict(list)
         for commit in self._commits.all:
             is_own, is_recorded = commit in self._commits.own, commit in self._recorded[entry]
-            says_so = entry in self._entries_of(self._locks[commit]) if is_own else is_recorded
-            ranks[is_own, says_so, is_recorded].append(commit)
+            has_entry = entry in self._entries_of(self._locks[commit]) if is_own else is_recorded
+            ranks[is_own, has_entry, is_recorded].append(commit)
         for rank in sorted(ranks, reverse=True):
-            # The first that says so; where none does the last, whose data are the most like.
+            # The first commit with the entry. Without one, the last commit, whose data are the most similar.
             ordered = ranks[rank] if any(rank[1:]) else ranks[rank][::-1]
-            if (found := self._first_that_holds(ordered, stage, lock)) is not None:
+            if (found := self._first_match(ordered, stage, lock)) is not None:
                 return found
         return None
 
-    def _first_that_holds(self, commits: list[str], stage: LockedStage, lock: Lock) -> str | None:
+    def _first_match(self, commits: list[str], stage: LockedStage, lock: Lock) -> str | None:
         sources = {item.path for item in lock.sources}
         data = {item for item in stage.deps if item.path in sources}
         code = [item for item in lock.code(stage) if item not in data]
@@ -112,7 +110,7 @@ class Proofs:
         return None
 
     def _objects(self, commits: list[str], paths: list[str]) -> dict[str, dict[str, str]]:
-        """git's kind and hash of each path in each commit; "" where there is nothing."""
+        """git's object type and hash of each path in each commit; "" if it does not exist."""
         names = "".join(f"{commit}:./{path}\n" for commit in commits for path in paths)
         lines = iter(
             git(self._workspace, "cat-file", "--batch-check=%(objecttype) %(objectname)", text=names).splitlines()
@@ -152,5 +150,5 @@ class Proofs:
 
 
 def identity(stage: LockedStage) -> str:
-    """The same for equal entries: what the stage read, ran and wrote."""
+    """A key of what the stage read, ran and wrote; equal entries have equal keys."""
     return repr((stage.name, stage.command, stage.deps, stage.outs, sorted(stage.params.items())))

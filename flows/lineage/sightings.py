@@ -1,4 +1,4 @@
-"""Which models were trained on an image, over every dataset version in git's history: for a removal request."""
+"""Find the models that were trained on an image, in every dataset version of git's history: for removal requests."""
 
 import json
 import shutil
@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from flows.lineage.ancestry import History, StageRun
-from flows.lineage.images import LineageError
+from flows.lineage.image_file import LineageError
 from flows.lineage.node import Node
 from flows.lineage.trace import Lineage
 from flows.locked import Item
 from flows.process import run_module
 
 PREPARED = "data/prepared"
-# The small files of each version, kept: private, safe to delete.
-KEPT = Path(".genai/cache/lineage")
+# The small files of each version. Private; safe to delete.
+INDEX_CACHE = Path(".genai/cache/lineage")
 _INDEX_FILES = ("dataset.json", "manifest.parquet", "rejected.csv", "decoders.json")
 
 
@@ -23,7 +23,7 @@ _INDEX_FILES = ("dataset.json", "manifest.parquet", "rejected.csv", "decoders.js
 class SeenIn:
     """A version of the prepared dataset, and the image's entries in it; None if its data is missing.
 
-    note: why the image may be in it although it was not found.
+    note: why the image may be in the version although it was not found.
     """
 
     dataset: Node
@@ -55,14 +55,14 @@ class Sightings:
 def sightings(workspace: Path, history: History, lineage: Lineage, image: str) -> Sightings:
     """Look up `image`, a file or a name below data/raw, in every version of the prepared dataset.
 
-    A training saw the train split. If the image was rejected as a duplicate, its equal in the train split counts.
-    Raises LineageError if there is no version, or the file is not an image.
+    Only the train split counts as training. An image that was rejected as a duplicate counts if its original is in that
+    split. Raises LineageError if there is no version, or the file is not an image.
     """
     versions = dict(history.outputs(PREPARED))
     if not versions:
-        raise LineageError(f"neither a commit nor the workspace has a {PREPARED} in its dvc.lock; genai run makes one")
+        raise LineageError(f"no commit and no workspace dvc.lock has {PREPARED}; run `genai run` to make it")
     folders = {item: folder for item, run in versions.items() if (folder := _index(workspace, history, item, run))}
-    found = dict(zip(folders, _looked_up(workspace, image, list(folders.values())), strict=True))
+    found = dict(zip(folders, _look_up(workspace, image, list(folders.values())), strict=True))
     seen = tuple(SeenIn(lineage.made_of(item), **found.get(item, {"found": None})) for item in versions)
     reached: dict[tuple[str, str], Node] = {}
     for item, entry in zip(versions, seen, strict=True):
@@ -81,14 +81,14 @@ def _collect(node: Node, found: dict[tuple[str, str], Node]) -> None:
 
 def _index(workspace: Path, history: History, item: Item, run: StageRun) -> Path | None:
     """A folder with the small files of a dataset version; None if neither cache nor remote has them."""
-    folder = workspace / KEPT / item.md5.removesuffix(".dir")
+    folder = workspace / INDEX_CACHE / item.md5.removesuffix(".dir")
     if (folder / "rule.json").is_file():
         return folder
-    files = history.held.files(item.md5)
+    files = history.stores.files(item.md5)
     if files is None:
         return None
     wanted = {name: md5 for name, md5 in files.items() if name in _INDEX_FILES or name.startswith("facts/")}
-    contents = {name: history.held.read(md5) for name, md5 in wanted.items()}
+    contents = {name: history.stores.read(md5) for name, md5 in wanted.items()}
     if None in contents.values():
         return None
     for name, content in contents.items():
@@ -100,8 +100,8 @@ def _index(workspace: Path, history: History, item: Item, run: StageRun) -> Path
     return folder
 
 
-def _looked_up(workspace: Path, image: str, folders: list[Path]) -> list[dict[str, Any]]:
-    """Of each folder SeenIn's `found` and `note`."""
+def _look_up(workspace: Path, image: str, folders: list[Path]) -> list[dict[str, Any]]:
+    """SeenIn's `found` and `note` for each folder."""
     if not folders:
         return []
     lines: list[str] = []
@@ -109,8 +109,8 @@ def _looked_up(workspace: Path, image: str, folders: list[Path]) -> list[dict[st
     command = ["tasks.saw", path, *map(str, folders)]
     status = run_module(command, folder=workspace, on_line=lines.append)
     if status != 0:
-        shutil.rmtree(workspace / KEPT, ignore_errors=True)  # if anything is wrong with it, start again next time
-        raise LineageError("\n".join(lines[-3:]) or f"tasks.saw ended with status {status}")
+        shutil.rmtree(workspace / INDEX_CACHE, ignore_errors=True)  # it may be damaged: rebuild it next time
+        raise LineageError("\n".join(lines[-3:]) or f"tasks.saw failed with status {status}")
     return [json.loads(line) for line in lines]
 
 

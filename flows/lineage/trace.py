@@ -1,4 +1,4 @@
-"""From a generated image, a model or a dataset to all that it was made from, and to all that was made from it."""
+"""Trace a generated image, a model or a dataset: what it was made from, and what was made from it."""
 
 import io
 import json
@@ -9,10 +9,10 @@ from typing import Any
 
 from flows.git import GitError, git
 from flows.lineage.ancestry import History, StageRun
-from flows.lineage.drawn import ProductionBatch, drawn_batch, drawn_batches
-from flows.lineage.folder import HeldFolder
-from flows.lineage.images import Held, LineageError, held_image
+from flows.lineage.image_file import ImageFile, LineageError, find_image_file
 from flows.lineage.node import BATCH, Node, is_material, kind_of
+from flows.lineage.output_folder import OutputFolder
+from flows.lineage.production_batches import ProductionBatch, production_batch, production_batches
 from flows.locked import Item, lock_at
 from flows.registry.production import BATCHES
 from flows.registry.read import MODEL, STAGE, Registry
@@ -28,18 +28,18 @@ class Lineage:
     def __init__(self, workspace: Path, history: History, registry: Registry) -> None:
         self._workspace, self.history, self._registry = workspace, history, registry
         self._descriptions: dict[str, str] = {}
-        self._held_folder: HeldFolder | None = None
+        self._folder_found: OutputFolder | None = None
 
     def find(self, thing: str) -> Item | Node:
-        """What `thing` names: an output, or a generated image with its batch below it.
+        """The object that `thing` names: an output, or a generated image with its batch as link.
 
-        thing: a file, an archive's member (images-00000.tar:000001.png), a folder, a version, `prod`, or the beginning
-        of a hash: of an image, of weights, a dataset's fingerprint, DVC's. Raises LineageError for what neither a
-        commit nor the workspace's dvc.lock knows.
+        thing: a file, an archive member (images-00000.tar:000001.png), a folder, a version, `prod`, or the first digits
+        of a hash (image, weights, dataset fingerprint, DVC). Raises LineageError if neither a commit nor the
+        workspace's dvc.lock has it.
         """
-        self._held_folder = None
-        if held := held_image(thing):
-            return self._image(held, thing)
+        self._folder_found = None
+        if image := find_image_file(thing):
+            return self._image(image, thing)
         path = Path(thing)
         if path.is_dir():
             return self._folder(path)
@@ -57,20 +57,20 @@ class Lineage:
         return self._by_hash(thing)
 
     def difference(self, found: Item | Node) -> str | None:
-        """How the last folder given to `find` differs from its identified version; None if it does not."""
-        folder = self._held_folder
-        return folder.difference(found, self.history.held) if folder and isinstance(found, Item) else None
+        """How the last folder passed to `find` differs from its identified version; None if it does not."""
+        folder = self._folder_found
+        return folder.difference(found, self.history.stores) if folder and isinstance(found, Item) else None
 
     def made_of(self, item: Item) -> Node:
-        """The output with all that it was made from."""
+        """The output with everything that it was made from."""
         return self._node(item, self._sources)
 
     def became(self, item: Item) -> Node:
-        """The output with all that was made from it, according to all commits."""
-        return self._node(item, self._products, self._draws)
+        """The output with everything that was made from it, according to all commits."""
+        return self._node(item, self._products, self._generated_batches)
 
     def parts(self, run: StageRun, item: Item) -> list[Item]:
-        """What the run made `item` from. A copied model was made from its original, not from the other inputs."""
+        """The objects from which the run made `item`. For a copied model, only its original."""
         read = [dep for dep in run.stage.deps if is_material(dep.path)]
         outs = [self._whole(dep, maker) for dep in read for maker in self.history.makers(dep)]
         outs += [source for dep in read if (source := self.history.source_of(dep))]
@@ -83,7 +83,7 @@ class Lineage:
         return self.parts(makers[0], item) if makers else self._promoted_as(item)
 
     def _promoted_as(self, source: Item) -> list[Item]:
-        """The candidate that a data source models/champion is: the same weights, under another path."""
+        """The candidate with the same weights as the data source models/champion, which is a copy of it."""
         weights = self._weights(source)
         same = [item for item, _ in self.history.outputs(MODEL) if weights and self._weights(item) == weights]
         return same[-1:]
@@ -102,29 +102,29 @@ class Lineage:
         links = tuple(self._node(neighbour, neighbours, ends) for neighbour in neighbours(item))
         return Node(kind_of(item), item.path, self._facts(item), links + ends(item))
 
-    def _draws(self, item: Item) -> tuple[Node, ...]:
-        """The batches that this version of the candidate generated while it was in production."""
+    def _generated_batches(self, item: Item) -> tuple[Node, ...]:
+        """The batches that this version of the candidate generated in production."""
         if item.path != MODEL:
             return ()
-        batches = [batch for batch in drawn_batches(self._workspace) if self._drew(item, batch)]
+        batches = [batch for batch in production_batches(self._workspace) if self._generated(item, batch)]
         return tuple(Node("batch", self._named(batch.folder), batch.facts()) for batch in batches)
 
-    def _drew(self, item: Item, batch: ProductionBatch) -> bool:
+    def _generated(self, item: Item, batch: ProductionBatch) -> bool:
         config = self._json(item, "config.json")
         return config is not None and config["sha256"][WEIGHTS] == batch.weights
 
-    def _drawn_node(self, batch: ProductionBatch) -> Node:
-        """The batch with all that its model was made from; the model is found by its commit, else by its weights."""
+    def _batch_node(self, batch: ProductionBatch) -> Node:
+        """The batch with its model's lineage. Finds the model by its commit, else by its weights."""
         try:
             model = lock_at(self._workspace, batch.commit).output(MODEL)
         except GitError:
             model = None
-        models = [model] if model else [item for item, _ in self.history.outputs(MODEL) if self._drew(item, batch)]
+        models = [model] if model else [item for item, _ in self.history.outputs(MODEL) if self._generated(item, batch)]
         facts = {**batch.facts(), "commit": batch.commit}
         return Node("batch", self._named(batch.folder), facts, tuple(self.made_of(item) for item in models[:1]))
 
     def _named(self, folder: Path) -> str:
-        """From the workspace, if it is there."""
+        """The path relative to the workspace, or absolute if it is outside."""
         folder, root = folder.resolve(), self._workspace.resolve()
         return str(folder.relative_to(root)) if folder.is_relative_to(root) else str(folder)
 
@@ -149,7 +149,7 @@ class Lineage:
         return facts
 
     def _times_in_production(self, versions: list[str]) -> list[list[str | None]]:
-        """From when to when; None: until now."""
+        """The intervals in production, as [begin, end]; end is None if it is there now."""
         standing = [(move.at, self._registry.production(move.at)) for move in self._registry.moves]
         ends = [at.isoformat() for at, _ in standing[1:]] + [None]
         return [
@@ -158,24 +158,24 @@ class Lineage:
             if move and move.version in versions
         ]
 
-    def _image(self, image: Held, name: str) -> Node:
-        found = self._row(lambda rows: rows["sha256"] == image.sha256, image.around)
+    def _image(self, image: ImageFile, name: str) -> Node:
+        found = self._row(lambda rows: rows["sha256"] == image.sha256, image.batch)
         if found is not None:
             return self._image_node(*found, name)
-        looked = len(self._batches()) + len(drawn_batches(self._workspace))
+        searched = len(self._batches()) + len(production_batches(self._workspace))
         raise LineageError(
-            f"{name}: none of the {looked} batches in git's history, the dvc.lock here and {BATCHES} has an image with "
-            f"sha256 {image.sha256}; it was changed, or made elsewhere, or its batch is neither in DVC's cache nor at "
-            "its remote"
+            f"{name}: none of the {searched} batches in git's history, dvc.lock and {BATCHES} has an image with sha256 "
+            f"{image.sha256}. The image was changed or made elsewhere, or its batch is neither in DVC's cache nor at "
+            "the remote; if it is on another machine, run `genai data push` there"
         )
 
     def _row(
-        self, wanted: Callable[[Any], Any], around: ProductionBatch | None = None
+        self, wanted: Callable[[Any], Any], first: ProductionBatch | None = None
     ) -> "tuple[Item | ProductionBatch, Any] | None":
-        """The first batch with such an image, and its row. The batch around the image comes first: it has the facts."""
-        batches: list[Item | ProductionBatch] = [around] if around else []
+        """The first batch with a matching image, and its row. `first`: the batch to search first."""
+        batches: list[Item | ProductionBatch] = [first] if first else []
         batches += [item for item, _ in self._batches()]
-        batches += drawn_batches(self._workspace)
+        batches += production_batches(self._workspace)
         for batch in batches:
             rows = batch.images() if isinstance(batch, ProductionBatch) else self._manifest(batch)
             found = None if rows is None else rows[wanted(rows)]
@@ -186,7 +186,7 @@ class Lineage:
     def _image_node(self, batch: Item | ProductionBatch, row: Any, name: str) -> Node:
         place = f"{row['archive']}:{row['file']}" if row["archive"] else row["file"]
         facts = {"sha256": row["sha256"], "file": place, "seed": int(row["seed"]), "class": row["class_name"] or None}
-        made_of = self._drawn_node(batch) if isinstance(batch, ProductionBatch) else self.made_of(batch)
+        made_of = self._batch_node(batch) if isinstance(batch, ProductionBatch) else self.made_of(batch)
         return Node("image", name, facts, (made_of,))
 
     def _by_hash(self, digits: str) -> Item | Node:
@@ -201,18 +201,18 @@ class Lineage:
         if found is not None:
             return self._image_node(*found, str(found[1]["file"]))
         raise LineageError(
-            f"{digits}: no image, model or dataset in git's history or the dvc.lock here has a hash that begins so"
+            f"{digits}: no image, model or dataset in git's history or dvc.lock has a hash with these first digits"
         )
 
     def _folder(self, path: Path) -> Item | Node:
-        """The version of an output in a folder, by the files that identify it."""
-        if batch := drawn_batch(path):
-            return self._drawn_node(batch)
-        self._held_folder = HeldFolder(path)
+        """The version of an output that a folder contains, by its identifying file."""
+        if batch := production_batch(path):
+            return self._batch_node(batch)
+        self._folder_found = OutputFolder(path)
         versions = [out for run in reversed(self.history.runs) for out in run.stage.outs if is_material(out.path)]
-        found = self._held_folder.version(versions, self.history.held, self._named(path))
+        found = self._folder_found.version(versions, self.history.stores, self._named(path))
         if found is None:
-            raise LineageError(f"{path}: no model, dataset or batch that git's history or the dvc.lock here knows")
+            raise LineageError(f"{path}: not a model, dataset or batch from git's history or dvc.lock")
         return found
 
     def _batches(self) -> list[tuple[Item, StageRun]]:
@@ -230,21 +230,21 @@ class Lineage:
         return None if content is None else json.loads(content)
 
     def _weights(self, item: Item) -> str | None:
-        return (self.history.held.files(item.md5) or {}).get(WEIGHTS) if item.path.startswith("models/") else None
+        return (self.history.stores.files(item.md5) or {}).get(WEIGHTS) if item.path.startswith("models/") else None
 
     def _whole(self, item: Item, maker: StageRun) -> Item:
-        """The output that contains `item`, equals it, or lies in it."""
+        """The output of `maker` that is `item`, contains it, or is inside it."""
         near = [out for out in maker.stage.outs if out.path == item.path or item.path.startswith(f"{out.path}/")]
         near += [out for out in maker.stage.outs if out.path.startswith(f"{item.path}/")]
         return near[0]
 
     def _described(self, commit: str) -> str:
-        """Date and subject; of a snapshot the run's, because git's date is that of its parent."""
+        """Date and subject. For a snapshot, the run and its start, because git's date is its parent's."""
         if commit not in self._descriptions:
             if run := self.history.snapshot_of(commit):
                 record = read_run(self._workspace / RUNS / run)
-                said = f"on no branch: the snapshot of run {run}{f', begun {record.began}' if record else ''}"
+                text = f"on no branch: the snapshot of run {run}{f', started {record.began}' if record else ''}"
             else:
-                said = git(self._workspace, "log", "-1", "--format=%cI %an: %s", commit).strip()
-            self._descriptions[commit] = said
+                text = git(self._workspace, "log", "-1", "--format=%cI %an: %s", commit).strip()
+            self._descriptions[commit] = text
         return self._descriptions[commit]

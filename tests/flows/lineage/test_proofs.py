@@ -1,4 +1,4 @@
-"""The commit that lineage names holds the code that made the thing, whichever dvc.lock has its entry."""
+"""Lineage names the commit with the code that made an object, whichever dvc.lock has its entry."""
 
 import json
 import shutil
@@ -61,7 +61,7 @@ STAGES = ("candidate", "generate")
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in git in which nothing has run."""
+    """A git project in which nothing has run."""
     home = tmp_path_factory.mktemp("proofs") / "home"
     (home / "data/raw").mkdir(parents=True)
     (home / "data/raw/one.txt").write_text("one")
@@ -85,7 +85,7 @@ def home(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def run(home: Path) -> str:
-    """A run as `genai run` makes it, without its server; the commit of its snapshot."""
+    """Run like `genai run`, without a server. Return the commit of the snapshot."""
     with start(home, decide(home, []), []) as started:
         assert started.acceptance is not None
         for stage in STAGES:
@@ -109,8 +109,8 @@ def candidate(home: Path) -> str:
     return str(home / "models/candidate")
 
 
-def test_the_lock_of_a_later_snapshot_is_no_proof(home: Path) -> None:
-    """Code and parameters are edited, run and taken back: the next snapshot holds them beside the lock of the first."""
+def test_lock_in_a_later_snapshot_is_not_proof(home: Path) -> None:
+    """Edit code and parameters, run, revert: the next snapshot has the old code with the lock of the edited run."""
     run(home)
     base = commit(home, "trained")
     set_parameter(home, RATE, 0.0015)
@@ -120,7 +120,7 @@ def test_the_lock_of_a_later_snapshot_is_no_proof(home: Path) -> None:
     assert (first["commit"], first["recorded"]) == (edited, False)
     assert first["parameters"][RATE] == 0.0015
     assert "learning_rate: 0.0015" in shell(home, f"git show {edited}:params.yaml")
-    assert f"on no branch: the snapshot of run {read_runs(home)[-1].id}, begun 20" in first["committed"]
+    assert f"on no branch: the snapshot of run {read_runs(home)[-1].id}, started 20" in first["committed"]
     shell(home, "git checkout -q params.yaml parts")
     back = run(home)
     assert back != edited
@@ -138,7 +138,7 @@ def test_the_lock_of_a_later_snapshot_is_no_proof(home: Path) -> None:
     assert "commit" not in made_of(home, weights)
 
 
-def test_a_persons_commit_comes_before_a_snapshot(home: Path) -> None:
+def test_user_commit_comes_before_a_snapshot(home: Path) -> None:
     set_parameter(home, RATE, 0.0015)
     snapshot = run(home)
     image = str(home / "samples/batch/images/000000.png")
@@ -158,7 +158,7 @@ def test_a_persons_commit_comes_before_a_snapshot(home: Path) -> None:
     assert model["links"][0]["commit"] == begun  # data/raw
 
 
-def test_a_lock_that_is_older_than_the_code_beside_it(home: Path) -> None:
+def test_lock_older_than_the_code_of_its_commit(home: Path) -> None:
     run(home)
     trained = commit(home, "trained")
     set_parameter(home, RATE, 0.002)
@@ -166,7 +166,7 @@ def test_a_lock_that_is_older_than_the_code_beside_it(home: Path) -> None:
     assert made_of(home, candidate(home))["commit"] == trained
 
 
-def test_a_folder_with_other_files(home: Path) -> None:
+def test_folder_that_differs_from_every_version(home: Path) -> None:
     run(home)
     commit(home, "trained")
     assert genai(home, "lineage", candidate(home)).stderr == ""
@@ -174,6 +174,6 @@ def test_a_folder_with_other_files(home: Path) -> None:
     (home / "models/candidate/selection.json").write_text('{"another": 1}')
     (home / "models/candidate/notes.txt").write_text("mine")
     answer = genai(home, "lineage", candidate(home))
-    assert "is no version that is known" in answer.stderr
-    assert "by its weights alone: notes.txt is not in that version, selection.json differs" in answer.stderr
+    assert "differs from every known version" in answer.stderr
+    assert "the same weights; differences: notes.txt is not in that version, selection.json differs" in answer.stderr
     assert json.loads(genai(home, "lineage", "--json", candidate(home)).stdout)["note"]
