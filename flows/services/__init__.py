@@ -1,1 +1,1 @@
-"""Prefect's server, its workers and deployments, and what keeps them from working."""
+"""Prefect's server, workers and deployments, and the checks of `genai doctor`."""

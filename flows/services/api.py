@@ -1,4 +1,4 @@
-"""Prefect's API by plain HTTP, for commands that send one request: importing prefect takes a second."""
+"""Prefect's API over plain HTTP, for commands that send one request. Importing prefect would take a second."""
 
 import json
 import time
@@ -10,18 +10,18 @@ from flows.services.settings import AUTH, KEY, URL, Credentials, credentials_for
 from flows.web import StatusError, WebError, basic, send
 from genai_core import GenaiError
 
-# Prefect's server answers so when another request holds its SQLite; it has undone what it began. Its own client asks
-# again, too.
+# Prefect's server answers this while another request holds its SQLite; the request is rolled back. Prefect's client
+# retries, too.
 _BUSY = 503
 _BUSY_WAITS_S = (0.25, 0.5, 1.0, 2.0, 4.0, 4.0)
 UNAUTHORISED = 401
-_HOW_TO_BE_LET_IN = f"set {AUTH} to the server's user:password, or {URL} and {KEY} for Prefect Cloud"
+_AUTH_HINT = f"set {AUTH} to the server's user:password, or {URL} and {KEY} for Prefect Cloud"
 
 
 class ApiError(GenaiError):
-    """The server did not answer, refused, or was busy for some seconds; the message is one line.
+    """The server did not answer, refused the request, or stayed busy; the message is one line.
 
-    status: of HTTP; None: there was no answer of a Prefect server.
+    status: the HTTP status; None: no Prefect server answered.
     """
 
     def __init__(self, url: str, reason: str, status: int | None = None) -> None:
@@ -31,7 +31,7 @@ class ApiError(GenaiError):
 
 @dataclass(frozen=True)
 class Api:
-    """A server by its address (http://127.0.0.1:4200/api) and what lets in there."""
+    """A server: its address (http://127.0.0.1:4200/api) and the credentials for it."""
 
     url: str
     credentials: Credentials = field(default_factory=Credentials)
@@ -66,14 +66,14 @@ class Api:
                 if error.status == _BUSY and (wait_s := next(waits, None)) is not None:
                     time.sleep(wait_s)
                     continue
-                hint = f"; {_HOW_TO_BE_LET_IN}" if error.status == UNAUTHORISED else ""
+                hint = f"; {_AUTH_HINT}" if error.status == UNAUTHORISED else ""
                 raise ApiError(self.url, f"status {error.status} for {path}{hint}", error.status) from None
             except WebError as error:
                 raise ApiError(self.url, str(error)) from None
             except ValueError:
-                raise ApiError(self.url, "its answer is not JSON, as a Prefect server's is") from None
+                raise ApiError(self.url, "the answer is not JSON, so this is not a Prefect server") from None
 
 
 def api_at(url: str, *, ours: bool = False) -> Api:
-    """The server at an address, with what this user has for it. ours: `genai up` started it. Raises SettingsError."""
+    """The server at an address, with this user's credentials. ours: `genai up` started it. Raises SettingsError."""
     return Api(url.rstrip("/"), credentials_for(url, ours=ours))

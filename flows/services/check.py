@@ -1,4 +1,4 @@
-"""One thing that `genai doctor` looked at."""
+"""The result of one check of `genai doctor`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Check:
-    """What was found, and what to do."""
+    """What the check found, and what to do."""
 
     name: str
     status: Literal["ok", "warn", "fail"]

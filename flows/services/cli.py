@@ -25,8 +25,8 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 def up(workspace: Path, port: int, host: str, postgres: str | None) -> None:
     """Start Prefect's server, a worker and the deployments.
 
-    Deploys deployments/prefect.yaml, and waits until all are ready. Leaves running services as they are, and updates
-    the deployments from the file. Schedules are inactive until you activate them. URL:
+    Deploys deployments/prefect.yaml and waits until all are ready. Keeps running services, and updates the deployments
+    from the file. Schedules are inactive until you activate them. URL:
     postgresql://USER:PASSWORD@HOST:PORT/DATABASE.
     """
     from flows.services.local import up as start
@@ -40,7 +40,7 @@ def up(workspace: Path, port: int, host: str, postgres: str | None) -> None:
 
 
 def client_variables(url: str) -> list[str]:
-    """Return the shell lines that a client of this server needs. The auth string itself is not printed."""
+    """Return the shell lines that a client of this server needs, without the auth string itself."""
     from flows.services.settings import AUTH, SERVER_AUTH, server_auth
 
     lines = [f"export PREFECT_API_URL={url}"]
@@ -54,11 +54,11 @@ def client_variables(url: str) -> list[str]:
 @click.command()
 @click.pass_obj
 def down(workspace: Path) -> None:
-    """Stop what `genai up` started in this checkout, and nothing else."""
+    """Stop the services that `genai up` started in this checkout, and no others."""
     from flows.services.local import down as stop
 
     stopped = stop(workspace)
-    click.echo(f"stopped: {', '.join(stopped)}" if stopped else "no service of this checkout was running")
+    click.echo(f"stopped: {', '.join(stopped)}" if stopped else "no service of this checkout is running")
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""deployments/prefect.yaml: read, and looked through for what would fail only when a run begins."""
+"""Read deployments/prefect.yaml, and check it for faults that would appear only when a run starts."""
 
 import ast
 from pathlib import Path
@@ -13,7 +13,7 @@ DEPLOYMENTS = Path("deployments/prefect.yaml")
 
 
 class ServicesError(GenaiError):
-    """Something could not be started or deployed; the message says what and where its log is."""
+    """A service could not be started or deployed; the message says which one and where its log is."""
 
 
 def deployment_file(workspace: Path) -> list[dict[str, Any]]:
@@ -38,15 +38,15 @@ def work_pools(workspace: Path) -> tuple[str, ...]:
 
 
 def faults(workspace: Path) -> list[str]:
-    """Entry points that are not there, parameters that their flows do not take, names twice: one line each."""
+    """Missing entry points, parameters that a flow does not accept, duplicate names: one line each."""
     found: list[str] = []
     names: set[str] = set()
     for entry in deployment_file(workspace):
         name = str(entry["name"])
         if name in names:
-            found.append(f"deployment {name}: is there twice; give the second one another name")
+            found.append(f"deployment {name}: duplicate name; rename one of them")
         names.add(name)
-        found += [f"deployment {name}: {fault}" for fault in _faults_of(workspace, entry)]
+        found += [f"deployment {name}: {fault}" for fault in _entry_faults(workspace, entry)]
     return found
 
 
@@ -56,15 +56,15 @@ def check_deployments(workspace: Path) -> None:
         raise ServicesError("\n".join([f"{workspace / DEPLOYMENTS}:", *found]))
 
 
-def _faults_of(workspace: Path, entry: dict[str, Any]) -> list[str]:
-    """Of one deployment. The flow's file is parsed, not imported: that would cost seconds, and run it."""
+def _entry_faults(workspace: Path, entry: dict[str, Any]) -> list[str]:
+    """The faults of one deployment. Parses the flow's file: an import would take seconds and run its code."""
     entrypoint = str(entry.get("entrypoint") or "")
     file, colon, name = entrypoint.rpartition(":")
     if not (colon and file and name):
         return [f"entrypoint {entrypoint!r}; expected FILE:FLOW, such as flows/runs/pipeline.py:pipeline"]
     path = workspace / file
     if not path.is_file():
-        return [f"unknown flow {entrypoint}: there is no file {file}"]
+        return [f"unknown flow {entrypoint}: no such file: {file}"]
     try:
         functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
     except SyntaxError as error:
@@ -73,12 +73,12 @@ def _faults_of(workspace: Path, entry: dict[str, Any]) -> list[str]:
     if name not in flows:
         return [f"unknown flow {entrypoint}: {file} has {', '.join(flows) or 'no flow'}"]
     arguments = flows[name].args
-    taken = [argument.arg for argument in [*arguments.args, *arguments.kwonlyargs]]
-    given = dict.fromkeys(entry.get("parameters") or {})
+    accepted = [argument.arg for argument in [*arguments.args, *arguments.kwonlyargs]]
+    passed = dict.fromkeys(entry.get("parameters") or {})
     for trigger in entry.get("triggers") or []:
-        given |= dict.fromkeys(trigger.get("parameters") or {})
-    unknown = [key for key in given if key not in taken]
-    return [f"unknown parameters {', '.join(unknown)}; {name} takes {', '.join(taken)}"] if unknown else []
+        passed |= dict.fromkeys(trigger.get("parameters") or {})
+    unknown = [key for key in passed if key not in accepted]
+    return [f"unknown parameters {', '.join(unknown)}; {name} accepts {', '.join(accepted)}"] if unknown else []
 
 
 def _is_flow(decorator: ast.expr) -> bool:

@@ -1,4 +1,4 @@
-"""What keeps runs from working: one check a thing, each with what was found and what to do. Changes nothing."""
+"""The checks of `genai doctor`: each says what it found and what to do. Changes nothing."""
 
 import shutil
 import sys
@@ -22,13 +22,13 @@ from flows.services.check import Check
 from flows.services.deployment_file import DEPLOYMENTS, ServicesError, deployment_file, faults
 from flows.services.doctor_locks import check_locks
 from flows.services.doctor_retraining import check_retraining
-from flows.services.doctor_server import check_schedules, check_server, check_silent_runs, check_workers
+from flows.services.doctor_server import check_schedules, check_server, check_workers, check_zombie_runs
 from flows.services.settings import SettingsError
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
 
 PACKAGE = "genai-pipeline"
-LEAST_FREE_GB, WANTED_FREE_GB = 1.0, 10.0
-# No retraining takes so long.
+MIN_FREE_GB, RECOMMENDED_FREE_GB = 1.0, 10.0
+# Longer than any retraining.
 OLD_WORKTREE_S = 14 * 86400.0
 EXPECTED = (
     ApiError,
@@ -44,7 +44,7 @@ EXPECTED = (
 
 
 def examine(workspace: Path) -> list[Check]:
-    """Every check, in the order in which to fix things. A check that breaks has failed."""
+    """Run every check, in the order in which to fix faults. A check that raises an error counts as failed."""
     checks: list[tuple[str, Callable[[Path], Check]]] = [
         ("versions", _versions),
         ("params.yaml", _parameters),
@@ -58,7 +58,7 @@ def examine(workspace: Path) -> list[Check]:
         ("server", check_server),
         ("workers", check_workers),
         ("schedules", check_schedules),
-        ("silent runs", check_silent_runs),
+        ("zombie runs", check_zombie_runs),
         ("data pushed", _data),
         ("tags pushed", _tags),
     ]
@@ -72,7 +72,7 @@ def examine(workspace: Path) -> list[Check]:
 
 
 def _versions(_workspace: Path) -> Check:
-    """Installed packages against the ranges in pyproject.toml, as the installed package records them."""
+    """Compare the installed packages with the version ranges of pyproject.toml."""
     try:
         wanted = [Requirement(text) for text in requires(PACKAGE) or []]
     except PackageNotFoundError:
@@ -87,9 +87,9 @@ def _versions(_workspace: Path) -> Check:
             wrong.append(f"{requirement.name} is missing")
             continue
         if not requirement.specifier.contains(found, prereleases=True):
-            wrong.append(f"{requirement.name} {found}, wanted {requirement.specifier}")
+            wrong.append(f"{requirement.name} {found}, expected {requirement.specifier}")
     if wrong:
-        return Check("versions", "fail", "; ".join(wrong), "make setup takes the pinned ones")
+        return Check("versions", "fail", "; ".join(wrong), "make setup installs the pinned versions")
     return Check("versions", "ok", f"Python {sys.version.split()[0]}, {len(wanted)} requirements met")
 
 
@@ -99,18 +99,20 @@ def _parameters(workspace: Path) -> Check:
 
 
 def _git(workspace: Path) -> Check:
-    git(workspace, "var", "GIT_COMMITTER_IDENT")  # raises when git does not know who commits
+    git(workspace, "var", "GIT_COMMITTER_IDENT")  # raises if user.name or user.email is not set
     branch = git(workspace, "rev-parse", "--abbrev-ref", "HEAD").strip()
     changed = changed_files(workspace)
     if changed:
         return Check("git", "warn", f"{len(changed)} files differ from the last commit", "commit before you promote")
     if branch == "HEAD":
-        return Check("git", "warn", "no branch is checked out", "git switch BRANCH, or commits are easily lost")
-    return Check("git", "ok", f"branch {branch}, all committed")
+        return Check(
+            "git", "warn", "no branch is checked out", "git switch BRANCH: commits on no branch are easily lost"
+        )
+    return Check("git", "ok", f"branch {branch}, no uncommitted changes")
 
 
 def _worktrees(workspace: Path) -> Check:
-    """Checkouts that runs left: the next one on the same branch takes them up, so an old one is of a run given up."""
+    """Checkouts that runs left. The next run on the same branch reuses one, so an old one is abandoned."""
     place = workspace / WORKTREES
     left = sorted(path for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
     old = [path for path in left if time.time() - path.stat().st_mtime > OLD_WORKTREE_S]
@@ -118,8 +120,8 @@ def _worktrees(workspace: Path) -> Check:
         found = (
             f"{len(old)} are older than {OLD_WORKTREE_S / 86400:.0f} days: {', '.join(path.name for path in old[:3])}"
         )
-        return Check("worktrees", "warn", found, f"git worktree remove --force {WORKTREES}/NAME, when no run needs it")
-    return Check("worktrees", "ok", f"{len(left)} of runs that go on" if left else "none left by runs")
+        return Check("worktrees", "warn", found, f"if no run needs it: git worktree remove --force {WORKTREES}/NAME")
+    return Check("worktrees", "ok", f"{len(left)} of unfinished runs" if left else "none")
 
 
 def _disk(workspace: Path) -> Check:
@@ -128,10 +130,12 @@ def _disk(workspace: Path) -> Check:
     places = {path: shutil.disk_usage(path).free / 1e9 for path in (workspace, cache) if path.exists()}
     place, free = min(places.items(), key=lambda item: item[1])
     found = f"{free:,.1f} GB free at {place}"
-    if free < LEAST_FREE_GB:
-        return Check("disk", "fail", found, "make room: genai gc frees what nothing needs any more")
-    if free < WANTED_FREE_GB:
-        return Check("disk", "warn", found, f"less than {WANTED_FREE_GB:g} GB: a training may not find room")
+    if free < MIN_FREE_GB:
+        return Check("disk", "fail", found, "genai gc removes what nothing uses")
+    if free < RECOMMENDED_FREE_GB:
+        return Check(
+            "disk", "warn", found, f"less than {RECOMMENDED_FREE_GB:g} GB: a training may run out of disk space"
+        )
     return Check("disk", "ok", found)
 
 
@@ -141,10 +145,10 @@ def _gpu(workspace: Path) -> Check:
     machine = this_machine("cuda" if wanted == "cuda" else "auto")
     found = f"{len(machine.gpus)} GPUs, {machine.cores} cores, {machine.memory_gb:.0f} GB memory"
     if wanted == "cuda" and not machine.gpus:
-        return Check("GPU", "fail", f"{found}, and compute.accelerator is cuda", "set it to auto, or fix the driver")
+        return Check("GPU", "fail", f"{found}, but compute.accelerator is cuda", "set it to auto, or fix the driver")
     if threads > machine.cores:
-        told = f"{found}, and compute.cpu_threads is {threads}: they will wait for each other"
-        return Check("GPU", "warn", told, "set it to the cores, or give the container more")
+        found = f"{found}, but compute.cpu_threads is {threads}: the threads will compete for cores"
+        return Check("GPU", "warn", found, "set it to the number of cores, or give the container more cores")
     return Check("GPU", "ok", found)
 
 
@@ -163,7 +167,7 @@ def _data(workspace: Path) -> Check:
         return Check("data pushed", "warn", "no DVC remote: data and models are on this machine only", todo)
     checked = verify(workspace)
     if checked.faults:
-        found = f"{len(checked.faults):,} of {checked.objects:,} objects are not whole at {checked.address}"
+        found = f"{len(checked.faults):,} of {checked.objects:,} objects are missing or damaged at {checked.address}"
         return Check("data pushed", "warn", found, "genai data push")
     return Check("data pushed", "ok", f"all {checked.objects:,} objects are at {checked.address}")
 
@@ -174,11 +178,13 @@ def _tags(workspace: Path) -> Check:
         return Check("tags pushed", "ok", "no version is registered yet")
     if remote is None:
         return Check(
-            "tags pushed", "warn", "no git remote: only this clone knows the registry", "git remote add origin URL"
+            "tags pushed", "warn", "no git remote: the registry is in this clone only", "git remote add origin URL"
         )
     theirs = tags_at(workspace, remote)
     here, there = ours.keys() - theirs.keys(), theirs.keys() - ours.keys()
     if here or there:
-        found = f"{len(here)} tags are here only, {len(there)} at {remote} only"
-        return Check("tags pushed", "warn", found, "genai registry show takes them over, the next genai promote pushes")
+        found = f"{len(here)} tags only here, {len(there)} only at {remote}"
+        return Check(
+            "tags pushed", "warn", found, "genai registry show fetches tags, the next genai promote pushes them"
+        )
     return Check("tags pushed", "ok", f"{len(ours)} tags, the same at {remote}")

@@ -1,4 +1,4 @@
-"""`genai doctor`: a retraining that moved production, and did not come to its end."""
+"""`genai doctor`: a retraining that promoted its candidate, but did not finish."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from flows.workspace import is_at_work
 
 
 def check_retraining(workspace: Path) -> Check:
-    """What a killed retraining left between the promotion and the merge."""
+    """Retrainings that were killed between the promotion and the merge."""
     if is_at_work(workspace, "retraining"):
-        return Check("retraining", "ok", "one is at work")
+        return Check("retraining", "ok", "one is running")
     left = unfinished(workspace)
     if left:
         return Check("retraining", "warn", "; ".join(entry.sentence for entry in left), "genai retrain finishes it")
-    return Check("retraining", "ok", "none was broken off after it had promoted")
+    return Check("retraining", "ok", "none was interrupted after its promotion")

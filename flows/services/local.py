@@ -1,4 +1,4 @@
-"""Prefect's server, workers and deployments on one machine: started, found again and stopped, these and no others."""
+"""Start and stop Prefect's server, workers and deployments on one machine, and no other processes."""
 
 import ipaddress
 import os
@@ -16,30 +16,30 @@ from flows.process import TimedOut, run_command, start_service
 from flows.redact import redacted, without_secrets
 from flows.services.api import Api, ApiError, api_at
 from flows.services.deployment_file import DEPLOYMENTS, ServicesError, check_deployments, deployment_file, work_pools
+from flows.services.processes import STATE, Service, State, exclusive, read_state, terminate, write_state
 from flows.services.settings import AUTH, SERVER_AUTH, server_auth, setting
-from flows.services.silence import HEARTBEAT_S, ensure_automations
-from flows.services.started import STATE, Service, State, alone, end, read_state, write_state
+from flows.services.zombie_runs import HEARTBEAT_S, ensure_automations
 
 LOGS, HOME = Path(".genai/logs"), Path(".genai/prefect")
 START_TIMEOUT_S = 120.0
 
 
 def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, database: str | None = None) -> State:
-    """Start what does not run yet: the server, a worker for each work pool of the file, its deployments; wait for all.
+    """Start the server and a worker per work pool, unless they run; deploy the file; wait until all are ready.
 
-    database: address of a PostgreSQL database; None: SQLite below .genai/prefect. Raises ServicesError when
-    something does not come up; what this call started is then stopped again.
+    database: address of a PostgreSQL database; None: SQLite below .genai/prefect. Raises ServicesError if
+    a service does not start; the services that this call started are stopped then.
     """
     _check_access(host)
     check_deployments(workspace)
     pools, on_server = work_pools(workspace), database_settings(database)
-    with alone(workspace):
+    with exclusive(workspace):
         state = read_state(workspace)
         before = state.living() if state else ()
         wanted = f"http://{_local(host)}:{port}/api"
         server = next((service for service in before if service.name == "server"), None)
         if server and state and state.url != wanted:
-            raise ServicesError(f"a server of this checkout runs at {state.url} already; genai down ends it")
+            raise ServicesError(f"a server of this checkout already runs at {state.url}; stop it with genai down")
         api = api_at(wanted, ours=True)
         started = list(before)
         try:
@@ -57,23 +57,23 @@ def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, dat
                     write_state(workspace, State(wanted, tuple(started)))
                 _wait(name, workspace, worker, lambda pool=pool: _has_worker(api, pool))  # type: ignore[misc]
             _deploy(workspace, wanted, say)
-            _mark_the_silent(api)
+            _ensure_automations(api)
         except BaseException:
             for service in reversed(started):
                 if service not in before:
-                    end(service)
+                    terminate(service)
             write_state(workspace, State(wanted, before))
             raise
         return State(wanted, tuple(started))
 
 
 def down(workspace: Path) -> tuple[str, ...]:
-    """Stop what `up` started, workers first; the names of what was still running."""
-    with alone(workspace):
+    """Stop the services that `up` started, workers first. Return the names of those that were running."""
+    with exclusive(workspace):
         state = read_state(workspace)
         living = state.living() if state else ()
         for service in reversed(living):
-            end(service)
+            terminate(service)
         (workspace / STATE).unlink(missing_ok=True)
         return tuple(service.name for service in living)
 
@@ -87,7 +87,7 @@ def is_loopback(host: str) -> bool:
 def _check_access(host: str) -> None:
     if not is_loopback(host) and ":" not in (server_auth() or ""):
         raise ServicesError(
-            f"--host {host} is open to others, and who reaches the API runs code on the workers: "
+            f"--host {host} is open to other machines, and whoever reaches the API can run code on the workers: "
             "set PREFECT_SERVER_API_AUTH_STRING to user:password first"
         )
 
@@ -104,7 +104,7 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _local(host: str) -> str:
-    """Where this machine reaches a server that listens on `host`."""
+    """The address at which this machine reaches a server that listens on `host`."""
     return "127.0.0.1" if host in ("0.0.0.0", "localhost") else host  # noqa: S104
 
 
@@ -113,13 +113,13 @@ def _server_command(host: str, port: int) -> list[str]:
 
 
 def _worker_command(pool: str) -> list[str]:
-    # Without a pool of that name the worker makes one, of its type.
+    # The worker creates the pool, with its own type, if there is none of that name.
     return [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
 
 
 def _environment(workspace: Path, url: str) -> dict[str, str]:
     home = {"PREFECT_HOME": str(workspace / HOME)} if "PREFECT_HOME" not in os.environ else {}
-    own = server_auth()  # written out: the processes look for files with settings where they run
+    own = server_auth()  # passed on: the processes look for settings files in their own folder
     auth = own or setting(AUTH)
     return {
         **os.environ,
@@ -129,13 +129,13 @@ def _environment(workspace: Path, url: str) -> dict[str, str]:
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
-        # A run whose process and worker have both died is told by its silence.
+        # Without heartbeats, zombie runs are not detected (zombie_runs.py).
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": f"{HEARTBEAT_S}",
     }
 
 
 def database_settings(address: str | None) -> dict[str, str]:
-    """The server's environment for a PostgreSQL database. Raises ServicesError for another address."""
+    """The server's environment for a PostgreSQL database. Raises ServicesError for any other address."""
     if address is None:
         return {}
     scheme, _, rest = address.partition("://")
@@ -168,16 +168,16 @@ def _deploy(workspace: Path, url: str, say: Callable[[str], None]) -> None:
     except TimedOut:
         raise ServicesError(f"{DEPLOYMENTS} could not be deployed within {START_TIMEOUT_S:g} s") from None
     if status != 0:
-        said = [line for line in lines if line.strip()]
-        raise ServicesError("\n".join([f"{DEPLOYMENTS} could not be deployed:", *said[-6:]]))
+        output = [line for line in lines if line.strip()]
+        raise ServicesError("\n".join([f"{DEPLOYMENTS} could not be deployed:", *output[-6:]]))
     say(f"deployed: {', '.join(str(entry['name']) for entry in deployment_file(workspace))}")
 
 
-def _mark_the_silent(api: Api) -> None:
+def _ensure_automations(api: Api) -> None:
     try:
         ensure_automations(api)
     except ApiError as error:
-        raise ServicesError(f"the automations for runs that fell silent could not be made: {error}") from None
+        raise ServicesError(f"the automations for zombie runs could not be created: {error}") from None
 
 
 def _wait(what: str, workspace: Path, service: Service, ready: Callable[[], bool]) -> None:
@@ -185,8 +185,8 @@ def _wait(what: str, workspace: Path, service: Service, ready: Callable[[], bool
     while not ready():
         if not service.process() or time.monotonic() > deadline:
             log = _log(workspace, service.name)
-            said = log.read_text(errors="replace").strip().splitlines()[-3:] if log.is_file() else []
-            raise ServicesError("\n".join([f"{what} did not come up; see {log}:", *map(redacted, said)]))
+            output = log.read_text(errors="replace").strip().splitlines()[-3:] if log.is_file() else []
+            raise ServicesError("\n".join([f"{what} did not start; see {log}:", *map(redacted, output)]))
         time.sleep(0.2)
 
 

@@ -1,4 +1,4 @@
-"""Where a run reports to: the Prefect server that is configured, or a temporary one that ends with the run."""
+"""The Prefect server that a run reports to: the configured one, or a temporary one that ends with the run."""
 
 import atexit
 import os
@@ -22,12 +22,12 @@ from flows.services.settings import (
     prefect_home,
     server_auth,
 )
-from flows.services.silence import HEARTBEAT_S
+from flows.services.zombie_runs import HEARTBEAT_S
 from flows.web import WebError, send
 from genai_core import GenaiError
 
 START_TIMEOUT_S = 60.0
-MOST_STARTS = 5
+MAX_STARTS = 5
 _SCRIPT = Path(__file__).with_name("temporary_server.py")
 
 
@@ -39,18 +39,18 @@ def configured_server() -> str | None:
     """Return the configured server's address, or None. Raises ServerError if that server does not answer."""
     url = configured_api_url()
     if url is not None:
-        _check_answers(api_at(url))
+        _check_reachable(api_at(url))
     return url
 
 
 def ensure_prefect_api() -> str:
-    """The API's address: the configured server's, or that of a temporary one that lives as long as this process.
+    """Return the address of the configured server, or start a temporary one that lives as long as this process.
 
-    Prefect would start a temporary server by itself, but in our process group and without a lifeline: Ctrl-C would
-    end it before the run could report, and a killed run would leave it behind. What lets in to the user's own server
-    is put where Prefect's client looks for it. Raises ServerError, SettingsError.
+    Prefect can start a temporary server itself, but in our process group and without a lifeline: Ctrl-C would end it
+    before the run could report, and a killed run would leave it behind. The credentials of the user's own server are
+    set where Prefect's client looks for them. Raises ServerError, SettingsError.
     """
-    # Prefect's own pulse is slower than the silence after which `genai up` has a run marked as crashed.
+    # Prefect's default is slower than the time after which zombie_runs.py marks a run as crashed.
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", f"{HEARTBEAT_S}")
     url = configured_server()
     if url is not None:
@@ -63,13 +63,13 @@ def ensure_prefect_api() -> str:
     if own:
         os.environ[AUTH] = own
     server = _TemporaryServer(own)
-    with _starting_alone():
+    with _start_lock():
         server.start()
-        # Exit handlers run last in, first out: what Prefect registers when it is imported, below, sends the
-        # logs that are still waiting, and must find the server alive.
+        # Exit handlers run last in, first out. Importing Prefect, below, registers the one that sends the remaining
+        # logs, and that one needs the server.
         atexit.register(server.stop)
         os.environ[URL] = url = server.url()
-        # Prefect takes more than a second to import: the server comes up meanwhile.
+        # Importing Prefect takes more than a second; the server starts meanwhile.
         with deferred_interrupt():
             import prefect  # noqa: F401
 
@@ -78,19 +78,21 @@ def ensure_prefect_api() -> str:
 
 
 @contextmanager
-def _starting_alone() -> Iterator[None]:
-    """Two temporary servers share a database, and one of them dies when both make its tables at once."""
+def _start_lock() -> Iterator[None]:
+    """Start one temporary server at a time: if two create the tables of their shared database, one dies."""
     home = prefect_home()
     home.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(home / "temporary-server.lock", timeout=2 * START_TIMEOUT_S):
             yield
     except Timeout:
-        raise ServerError(f"another run's temporary Prefect server, in {home}, does not come up") from None
+        raise ServerError(
+            f"another run is still starting a temporary Prefect server in {home}; wait until it ends, then run again"
+        ) from None
 
 
-def _check_answers(api: Api) -> None:
-    """Raises ServerError when nobody answers there, or does not let us in; all else Prefect says itself."""
+def _check_reachable(api: Api) -> None:
+    """Raise ServerError if no server answers or it rejects the credentials. Prefect reports other errors itself."""
     try:
         api.post("flows/filter", limit=1)
     except ApiError as error:
@@ -104,10 +106,10 @@ def _check_answers(api: Api) -> None:
 
 
 class _TemporaryServer:
-    """Prefect's server as a child with a lifeline. auth: user:password that it asks for; None: nothing.
+    """Prefect's server as a child process with a lifeline. auth: the user:password that it requires, if any.
 
-    One that is killed once it was up, as where memory is short, is started again at the same port: without a server
-    Prefect's client waits for minutes at each step of the run. What the run has told is in Prefect's database.
+    If the running server is killed, for example for lack of memory, it is restarted on the same port: without a server,
+    Prefect's client waits for minutes at each step of the run. What the run has reported is in Prefect's database.
     """
 
     def __init__(self, auth: str | None) -> None:
@@ -116,7 +118,7 @@ class _TemporaryServer:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._lines: list[str] = []
         self._port: int | None = None
-        self._said = threading.Event()  # the port, or that it ended before
+        self._said = threading.Event()  # set once the port is known, or the process has ended
         self._was_up = False
 
     def start(self) -> None:
@@ -127,14 +129,14 @@ class _TemporaryServer:
         self._thread.join(timeout=10.0)
 
     def url(self) -> str:
-        """Wait for the port. Raises ServerError when the server ends, or says nothing."""
+        """Wait for the port. Raises ServerError if the server ends or prints none in time."""
         self._said.wait(START_TIMEOUT_S)
         if self._port is None:
             raise self._failure()
         return f"http://127.0.0.1:{self._port}/api"
 
     def wait_until_healthy(self, url: str) -> None:
-        """Raises ServerError when it does not come up."""
+        """Raises ServerError if the server does not start in time."""
         waited_s, step_s = 0.0, 0.1
         while waited_s < START_TIMEOUT_S:
             with suppress(WebError):
@@ -148,11 +150,11 @@ class _TemporaryServer:
         raise self._failure()
 
     def _failure(self) -> ServerError:
-        said = " | ".join(self._lines[-3:]) or "it said nothing"
-        return ServerError(f"Prefect's temporary server did not start: {said}")
+        output = " | ".join(self._lines[-3:]) or "it printed nothing"
+        return ServerError(f"Prefect's temporary server did not start: {output}")
 
     def _serve(self) -> None:
-        # Without the pages, and with the usage report off.
+        # No UI, no usage reports.
         switches = {
             "PREFECT_UI_ENABLED": "0",
             "PREFECT__SERVER_EPHEMERAL": "1",
@@ -165,7 +167,7 @@ class _TemporaryServer:
             switches[SERVER_AUTH] = self._auth
         try:
             with suppress(Stopped):
-                for _ in range(MOST_STARTS):
+                for _ in range(MAX_STARTS):
                     self._processes.run(
                         [sys.executable, "-P", str(_SCRIPT), *([str(self._port)] if self._port else [])],
                         folder=Path.cwd(),

@@ -1,7 +1,7 @@
-"""Which Prefect server is meant and how to be let in: Prefect's own settings, from every place that Prefect reads.
+"""Prefect's settings for the server's address and credentials, from every place that Prefect reads.
 
-Importing prefect for them would cost more than a second, and `genai run` asks each time. A test compares what is found
-here with what Prefect finds.
+`genai run` needs them each time, and importing prefect would take more than a second. A test compares the values with
+those that Prefect finds.
 """
 
 import os
@@ -20,7 +20,7 @@ SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 _HOME, _PROFILES, _PROFILE = "PREFECT_HOME", "PREFECT_PROFILES_PATH", "PREFECT_PROFILE"
 _CERTIFICATES, _ANY_CERTIFICATE = "PREFECT_API_SSL_CERT_FILE", "PREFECT_API_TLS_INSECURE_SKIP_VERIFY"
 
-# Where a setting stands in prefect.toml, and below [tool.prefect] in pyproject.toml.
+# The keys of a setting in prefect.toml, and below [tool.prefect] in pyproject.toml.
 _TABLES: dict[str, tuple[str, ...]] = {
     URL: ("api", "url"),
     AUTH: ("api", "auth_string"),
@@ -41,41 +41,41 @@ class SettingsError(GenaiError):
 
 @dataclass(frozen=True)
 class Credentials:
-    """What lets in: user:password for basic authentication, which counts first, or a key of Prefect Cloud."""
+    """user:password for basic authentication, which takes precedence, or an API key of Prefect Cloud."""
 
     auth: str | None = None
     key: str | None = None
 
 
 def setting(name: str) -> str | None:
-    """A setting by its variable's name, by Prefect's order: environment, .env, prefect.toml, pyproject.toml, profile.
+    """A setting by its variable's name, in Prefect's order: environment, .env, prefect.toml, pyproject.toml, profile.
 
-    Files are looked for where the command was called, as Prefect does. Empty counts as not set. Raises SettingsError.
+    Files are searched in the current folder, as Prefect does. An empty value counts as unset. Raises SettingsError.
     """
     value = next(_found(name), None)
     return None if value is None else str(value) or None
 
 
 def configured_api_url() -> str | None:
-    """The address of the user's own server. Raises SettingsError."""
+    """The address of the configured server. Raises SettingsError."""
     return setting(URL)
 
 
 def prefect_home() -> Path:
-    """Where Prefect keeps its database and profiles. Raises SettingsError."""
+    """The folder of Prefect's database and profiles. Raises SettingsError."""
     return Path(setting(_HOME) or "~/.prefect").expanduser()
 
 
 def server_auth() -> str | None:
-    """What a server that this user starts asks for. Raises SettingsError."""
+    """The auth string that a server started by this user requires. Raises SettingsError."""
     return setting(SERVER_AUTH)
 
 
 def credentials_for(url: str, *, ours: bool = False) -> Credentials:
-    """What this user has for a server. ours: `genai up` of this checkout started it.
+    """This user's credentials for a server. ours: `genai up` of this checkout started it.
 
-    What is set for the configured address goes to that one only, and a key to no other. A server on this machine for
-    which nothing is set is taken to be the user's own. Raises SettingsError.
+    The credentials of the configured address, including the key, are sent to that address only. A server on this
+    machine without configured credentials is assumed to be the user's own. Raises SettingsError.
     """
     configured, own = configured_api_url(), server_auth()
     if ours and own:
@@ -92,7 +92,7 @@ def credentials_for(url: str, *, ours: bool = False) -> Credentials:
 
 
 def tls_context(url: str) -> ssl.SSLContext | None:
-    """How the server's certificate is looked at, where Prefect's settings say something else than the system."""
+    """The TLS context with Prefect's settings for certificates; None for plain HTTP."""
     if not url.startswith("https:"):
         return None
     context = ssl.create_default_context(cafile=setting(_CERTIFICATES))
@@ -102,7 +102,7 @@ def tls_context(url: str) -> ssl.SSLContext | None:
 
 
 def _server_of(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port; no host for what is no address."""
+    """Scheme, host and port; the host is None if the address is invalid."""
     try:
         parts = urlsplit(url)
         return parts.scheme, parts.hostname, parts.port
@@ -111,13 +111,13 @@ def _server_of(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _login(url: str) -> str | None:
-    """user:password that stand in an address."""
+    """The user:password in an address; None if there is none."""
     login = url.partition("://")[2].partition("/")[0].rpartition("@")[0]
     return unquote(login) or None
 
 
 def _found(name: str) -> Iterator[Any]:
-    """The values of a setting, the one that counts first."""
+    """The values of a setting, the one with the highest precedence first."""
     for values in (os.environ, _dot_env()):
         if (value := _any_case(values, name)) is not None:
             yield value
@@ -132,7 +132,7 @@ def _found(name: str) -> Iterator[Any]:
 
 
 def _any_case(values: Mapping[str, str | None], name: str) -> str | None:
-    """Prefect takes a variable's name in any case, but for the one that says where profiles are."""
+    """Prefect ignores case in a variable's name, except in PREFECT_PROFILES_PATH."""
     if name in values or name == _PROFILES:
         return values.get(name)
     return next((value for key, value in values.items() if key.upper() == name), None)
@@ -147,9 +147,9 @@ def _dot_env() -> Mapping[str, str | None]:
 
 
 def _profile() -> dict[str, Any]:
-    """The active profile; as for Prefect, a file that is no TOML holds none."""
+    """The active profile; empty if the file is not valid TOML, as in Prefect."""
     path = next(_found(_PROFILES), None)
-    home = os.environ.get(_HOME)  # of the home in another place Prefect reads no profiles
+    home = os.environ.get(_HOME)  # Prefect reads the home for profiles from the environment only
     file = Path(str(path)) if path else Path(home or Path.home() / ".prefect") / "profiles.toml"
     try:
         profiles = _toml(file)

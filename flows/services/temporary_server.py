@@ -1,9 +1,9 @@
-"""Prefect's temporary server, on a port of the kernel's choice: it is bound before it is named, so nobody can take it.
+"""Prefect's temporary server, on a port that the kernel chooses. The port is bound before it is printed.
 
     python -P temporary_server.py [PORT]
 
-Prints the port, then serves what Prefect runs as its temporary server. Not listening yet, it refuses connections while
-Prefect is imported. PORT: that of one that was killed.
+Prints the port, then serves Prefect's API. Refuses connections while Prefect is imported, because it does not listen
+yet. PORT: the port of a killed server that this one replaces.
 """
 
 import socket
@@ -13,7 +13,7 @@ import sys
 def main() -> int:
     with socket.socket() as sock:
         port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
-        if port:  # connections of the one that was killed linger
+        if port:  # connections of the killed server linger
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port))
         print(sock.getsockname()[1], flush=True)
@@ -22,7 +22,7 @@ def main() -> int:
         class Server(uvicorn.Server):
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
                 await super().startup(sockets)
-                # For one that is started in its place. Not before it listens: two could bind one port until then.
+                # For a replacement. Not before this one listens: until then, two processes could bind the port.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
         server = Server(

@@ -95,7 +95,7 @@ def _announce(workspace: Path) -> str | None:
 
     from flows.redact import without_secrets
     from flows.services.settings import configured_api_url
-    from flows.services.started import read_state
+    from flows.services.processes import read_state
 
     state = read_state(workspace)
     url = configured_api_url() or (state.url if state and state.living() else None)

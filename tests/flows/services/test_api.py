@@ -1,4 +1,4 @@
-"""Prefect's API by plain HTTP, against servers that are busy, refuse, or are none."""
+"""Prefect's API over plain HTTP, against servers that are busy, refuse a request, or are not Prefect's."""
 
 from typing import Any
 
@@ -21,27 +21,27 @@ def ask(server: Site, credentials: Credentials | None = None) -> Any:
     return Api(f"http://127.0.0.1:{server.port}", credentials or Credentials()).post("runs", name="one")
 
 
-def test_a_server_that_is_busy_for_a_while_is_asked_again(waited: list[float]) -> None:
+def test_busy_server_is_retried(waited: list[float]) -> None:
     with site(503, 503, 200, body=b'{"done": true}') as server:
         assert ask(server) == {"done": True}
     assert [got.body for got in server.got] == [b'{"name": "one"}'] * 3
     assert len(waited) == 2
 
 
-def test_one_that_stays_busy_is_given_up_after_some_seconds(waited: list[float]) -> None:
+def test_gives_up_on_a_server_that_stays_busy(waited: list[float]) -> None:
     with site(503) as server, pytest.raises(ApiError, match="status 503 for runs"):
         ask(server)
     assert 5 < sum(waited) < 20
     assert len(server.got) == len(waited) + 1
 
 
-def test_what_is_refused_is_not_asked_again(waited: list[float]) -> None:
+def test_refused_request_is_not_retried(waited: list[float]) -> None:
     with site(409) as server, pytest.raises(ApiError, match=r"status 409 for runs$") as error:
         ask(server)
     assert (waited, error.value.status) == ([], 409)
 
 
-def test_what_lets_in_goes_along_and_not_where_a_redirect_leads() -> None:
+def test_credentials_are_sent_but_not_to_the_target_of_a_redirect() -> None:
     with site() as server:
         ask(server, Credentials("me:pw", "key"))
         ask(server, Credentials(key="key"))
@@ -50,7 +50,7 @@ def test_what_lets_in_goes_along_and_not_where_a_redirect_leads() -> None:
     with (
         site() as other,
         site(308, location=f"http://127.0.0.1:{other.port}/") as server,
-        pytest.raises(ApiError, match="status 308, it sends on to"),
+        pytest.raises(ApiError, match="status 308: redirects to"),
     ):
         ask(server, Credentials(key="key"))
     assert other.got == []
@@ -59,9 +59,9 @@ def test_what_lets_in_goes_along_and_not_where_a_redirect_leads() -> None:
         ask(server)
 
 
-def test_what_is_no_prefect_server_is_one_line() -> None:
-    with site(body=b"<html>") as server, pytest.raises(ApiError, match="its answer is not JSON") as error:
+def test_server_that_is_not_prefects_gives_a_message_of_one_line() -> None:
+    with site(body=b"<html>") as server, pytest.raises(ApiError, match="the answer is not JSON") as error:
         ask(server)
     assert error.value.status is None
-    with no_http() as port, pytest.raises(ApiError, match=f"^http://127.0.0.1:{port}/api: what answers there does not"):
+    with no_http() as port, pytest.raises(ApiError, match=f"^http://127.0.0.1:{port}/api: the answer is not HTTP"):
         Api(f"http://me:pw@127.0.0.1:{port}/api").get("health")

@@ -1,4 +1,4 @@
-"""Prefect's real server with a password, as docs/deploying.md sets it: who is let in, and by which settings."""
+"""Prefect's real server with a password, set as in docs/deploying.md: which settings give access."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from flows.retraining.approval import answer, waiting
 from flows.services.api import Api
 from flows.services.doctor_server import check_server
 from flows.services.settings import AUTH, SERVER_AUTH, URL, Credentials
-from flows.services.silence import SILENT, STUCK, not_as_wanted
+from flows.services.zombie_runs import NO_HEARTBEAT, STUCK, outdated_automations
 from tests.flows.conftest import DVC_WARNS, ROOT, genai, prefect_server
 
 pytestmark = DVC_WARNS
@@ -26,7 +26,7 @@ SECRET = "me:pass word"
 def locked(
     _own_settings: None, tmp_path_factory: pytest.TempPathFactory, prefect_home: Callable[[Path], Path]
 ) -> Iterator[str]:
-    """The address of a server that lets nobody in without SECRET."""
+    """The address of a server that requires SECRET."""
     with prefect_server(prefect_home(tmp_path_factory.mktemp("locked")), **{SERVER_AUTH: SECRET}) as url:
         yield url
 
@@ -36,8 +36,8 @@ def runs_at(url: str) -> list[str]:
     return [run["state"]["name"] for run in found]
 
 
-def test_a_run_at_the_users_own_server(fresh: Path, locked: str) -> None:
-    """The one variable that `genai up` asks for is enough in the same terminal."""
+def test_run_at_the_users_own_server(fresh: Path, locked: str) -> None:
+    """The one variable that `genai up` requires is enough in the same terminal."""
     before = len(runs_at(locked))
     answered = genai(fresh, "run", "prepare", api_url=locked, **{SERVER_AUTH: SECRET})
     assert answered.returncode == 0, answered.stdout + answered.stderr
@@ -46,7 +46,7 @@ def test_a_run_at_the_users_own_server(fresh: Path, locked: str) -> None:
     assert (len(states), states[0]) == (before + 1, "Completed")
 
 
-def test_who_is_not_let_in_is_told_in_one_line(fresh: Path, locked: str) -> None:
+def test_missing_credentials_give_a_message_of_one_line(fresh: Path, locked: str) -> None:
     for variables in ({}, {AUTH: "me:wrong"}, {"PREFECT_API_KEY": "pnu_1"}):
         answered = genai(fresh, "run", "prepare", api_url=locked, **variables)
         assert answered.returncode == 2, answered.stdout + answered.stderr
@@ -54,14 +54,14 @@ def test_who_is_not_let_in_is_told_in_one_line(fresh: Path, locked: str) -> None
         assert "Traceback" not in answered.stderr
 
 
-def test_a_temporary_server_asks_its_own_run_for_nothing_that_it_has_not(fresh: Path) -> None:
+def test_run_has_the_credentials_of_its_temporary_server(fresh: Path) -> None:
     answered = genai(fresh, "run", "prepare", timeout=200.0, **{SERVER_AUTH: SECRET, AUTH: "for:another"})
     assert answered.returncode == 0, answered.stdout + answered.stderr
     assert "Traceback" not in answered.stderr
 
 
 @pytest.mark.parametrize("place", ["environment", ".env", "prefect.toml", "profile", "address"])
-def test_doctor_and_approve_are_let_in(
+def test_doctor_and_approve_send_credentials(
     tmp_path: Path, locked: str, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -86,17 +86,19 @@ def test_doctor_and_approve_are_let_in(
         found = check_server(tmp_path)
         assert found.status == "ok", found
         assert "pass" not in found.found
-        with pytest.raises(RetrainError, match="calm-owl did not accept the answer"):  # let in, and it does not wait
+        with pytest.raises(
+            RetrainError, match="calm-owl did not accept the answer"
+        ):  # authorised, but no retraining waits
             answer(tmp_path, None, promote=True, note="")
 
 
-def test_deployed_by_hand_silent_runs_are_marked_as_crashed(fresh: Path, locked: str) -> None:
-    """As docs/deploying.md says for a server that is there already: no `genai up`."""
+def test_deployment_by_hand_creates_the_automations_for_zombie_runs(fresh: Path, locked: str) -> None:
+    """As in docs/deploying.md for an existing server, without `genai up`."""
     api = Api(locked, Credentials(auth=SECRET))
     (fresh / "flows").symlink_to(ROOT / "flows")
     shutil.copytree(ROOT / "deployments", fresh / "deployments")
     api.post("work_pools/", name="genai", type="process")
-    assert not_as_wanted(api) == (SILENT, STUCK)
+    assert outdated_automations(api) == (NO_HEARTBEAT, STUCK)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", "deployments/prefect.yaml"]
     variables = {URL: locked, AUTH: SECRET, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     deployed = subprocess.run(
@@ -110,10 +112,10 @@ def test_deployed_by_hand_silent_runs_are_marked_as_crashed(fresh: Path, locked:
     )
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
     assert [entry["name"] for entry in api.post("deployments/filter")] == ["sample-production"]
-    assert not_as_wanted(api) == ()
+    assert outdated_automations(api) == ()
 
 
-def test_no_password_of_an_address_is_written_down(tmp_path: Path) -> None:
+def test_password_of_an_address_is_not_printed_or_stored(tmp_path: Path) -> None:
     with waiting(tmp_path, "1", "calm-owl", "https://me:secret@host/api"):
         values = json.loads((tmp_path / ".genai/retrain/waiting.json").read_text())
     assert values["api"] == "https://host/api"

@@ -9,12 +9,12 @@ from flows.services.cli import client_variables
 URL = "http://127.0.0.1:4200/api"
 
 
-def test_without_an_auth_string_the_address_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_address_is_enough_without_an_auth_string(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert client_variables(URL) == [f"export PREFECT_API_URL={URL}"]
 
 
-def test_the_secret_itself_is_not_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_is_not_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("PREFECT_SERVER_API_AUTH_STRING=me:secret\n")
     line = client_variables(URL)[1]

@@ -23,7 +23,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_projects_own_file_is_right() -> None:
+def test_projects_own_file_is_valid() -> None:
     entries = {entry["name"]: entry for entry in deployment_file(ROOT)}
     assert list(entries) == ["on-demand", "watch", "retrain", "sample-production", "measure-production"]
     assert faults(ROOT) == []
@@ -35,8 +35,8 @@ def test_the_projects_own_file_is_right() -> None:
             assert schedule["active"] is False, "a fresh `genai up` trains nothing unasked"
 
 
-def test_every_parameter_is_explained_on_prefects_pages() -> None:
-    """By an `Args:` section: of Annotated[..., Field(description=...)] the pages show nothing."""
+def test_every_parameter_has_a_description_in_prefects_ui() -> None:
+    """From the `Args:` section: the UI does not show Annotated[..., Field(description=...)]."""
     from prefect.flows import load_flow_from_entrypoint
 
     for entry in deployment_file(ROOT):
@@ -54,17 +54,17 @@ def test_every_parameter_is_explained_on_prefects_pages() -> None:
         ("pipeline.py:pipeline", "pipeline.py:_summary", "unknown flow flows/runs/pipeline.py:_summary"),
         ("flows/runs/pipeline.py:pipeline", "pipeline", "expected FILE:FLOW"),
         ("stages: []", "stage: []", "unknown parameters stage; pipeline takes workspace, stages"),
-        ("name: watch", "name: on-demand", "on-demand: is there twice"),
+        ("name: watch", "name: on-demand", "on-demand: duplicate name"),
     ],
 )
-def test_what_would_fail_only_when_a_run_begins(checkout: Path, old: str, new: str, message: str) -> None:
+def test_faults_that_would_appear_only_when_a_run_starts(checkout: Path, old: str, new: str, message: str) -> None:
     edit(checkout / FILE, old, new)
     with pytest.raises(ServicesError, match=message):
         check_deployments(checkout)
 
 
 @pytest.mark.parametrize("name", ["docker", "kubernetes"])
-def test_a_work_pools_template_is_one_that_prefect_takes(name: str) -> None:
+def test_prefect_accepts_the_work_pools_template(name: str) -> None:
     from prefect.client.schemas.actions import WorkPoolCreate
 
     template = json.loads((ROOT / f"deployments/{name}.json").read_text())
@@ -75,7 +75,7 @@ def test_a_work_pools_template_is_one_that_prefect_takes(name: str) -> None:
     assert pool.base_job_template == template
 
 
-def test_the_kubernetes_job_is_one() -> None:
+def test_kubernetes_job_is_valid() -> None:
     template = json.loads((ROOT / "deployments/kubernetes.json").read_text())
     job = template["job_configuration"]["job_manifest"]
     assert (job["apiVersion"], job["kind"], job["spec"]["template"]["spec"]["restartPolicy"]) == (
@@ -93,7 +93,7 @@ def test_the_kubernetes_job_is_one() -> None:
     assert job["spec"]["backoffLimit"] == 0, "Prefect and DVC go on where a run ended; Kubernetes would begin it twice"
 
 
-def test_the_compose_file_holds_together() -> None:
+def test_compose_file_is_consistent() -> None:
     compose = YAML(typ="safe").load(ROOT / "deployments/compose.yaml")
     services = compose["services"]
     assert set(services) == {"database", "server", "worker"}

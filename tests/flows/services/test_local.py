@@ -17,13 +17,13 @@ import pytest
 from flows.services import local as services
 from flows.services.doctor import _data, examine
 from flows.services.local import ServicesError, down, is_loopback, up, work_pools
-from flows.services.started import read_state
+from flows.services.processes import read_state
 from tests.flows.conftest import ROOT, edit, genai, shell
 
 
 @pytest.fixture
 def checkout(done: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A toy workspace with the project's flows and deployments; whatever came up ends with the test."""
+    """A toy workspace with the project's flows and deployments. Services that it started end with the test."""
     (done / "flows").symlink_to(ROOT / "flows")
     shutil.copytree(ROOT / "deployments", done / "deployments")
     shell(done, "git add -A && git commit -q -m done")
@@ -57,8 +57,8 @@ def test_up_doctor_down(checkout: Path) -> None:
     found = checks(checkout)
     assert {
         name: found[name]["status"]
-        for name in ("server", "workers", "schedules", "silent runs", "deployments", "locks", "params.yaml")
-    } == (dict.fromkeys(("server", "workers", "schedules", "silent runs", "deployments", "locks", "params.yaml"), "ok"))
+        for name in ("server", "workers", "schedules", "zombie runs", "deployments", "locks", "params.yaml")
+    } == (dict.fromkeys(("server", "workers", "schedules", "zombie runs", "deployments", "locks", "params.yaml"), "ok"))
     # The file says something else than the server.
     edit(
         checkout / "deployments/prefect.yaml",
@@ -88,7 +88,7 @@ def test_up_doctor_down(checkout: Path) -> None:
     ) == (2, True, True)
     edit(checkout / "deployments/prefect.yaml", "flows/runs/pipeline.py:nothing", "flows/runs/pipeline.py:pipeline")
     answer = genai(checkout, "up", "--port", str(free_port()))
-    assert (answer.returncode, "runs at" in answer.stderr) == (2, True)
+    assert (answer.returncode, "already runs at" in answer.stderr) == (2, True)
     running = read_state(checkout)
     assert running is not None
     assert running.living() == second.services
@@ -102,7 +102,7 @@ def test_up_doctor_down(checkout: Path) -> None:
     assert checks(checkout)["server"]["found"].startswith("none is configured")
 
 
-def test_a_postgresql_database_is_the_servers_alone() -> None:
+def test_postgresql_database_is_set_for_the_server_only() -> None:
     address = "postgresql://prefect:secret@db:5432/prefect"
     assert services.database_settings(None) == {}
     assert services.database_settings(address) == {
@@ -114,7 +114,7 @@ def test_a_postgresql_database_is_the_servers_alone() -> None:
         assert "secret@" not in str(error.value)
 
 
-def test_who_may_reach_it(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_access_from_other_machines_needs_an_auth_string(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "127.9.9.9")] == [True] * 4
     assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.2", "example.org", ""))
     for auth in (None, "", "no colon"):
@@ -125,7 +125,7 @@ def test_who_may_reach_it(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert read_state(checkout) is None
 
 
-def test_what_keeps_it_from_coming_up(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reasons_why_up_fails(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
@@ -134,7 +134,7 @@ def test_what_keeps_it_from_coming_up(checkout: Path, monkeypatch: pytest.Monkey
             up(checkout, "127.0.0.1", port, print)
     # A server that ends at once: its own last words.
     monkeypatch.setattr(services, "_server_command", lambda *_: [sys.executable, "-c", "raise SystemExit('no disk')"])
-    with pytest.raises(ServicesError, match=r"the server did not come up; see .*server\.log:\nno disk"):
+    with pytest.raises(ServicesError, match=r"the server did not start; see .*server\.log:\nno disk"):
         up(checkout, "127.0.0.1", free_port(), print)
     for content, message in (
         ("a: [", "not valid YAML"),
@@ -149,7 +149,7 @@ def test_what_keeps_it_from_coming_up(checkout: Path, monkeypatch: pytest.Monkey
         up(checkout, "127.0.0.1", free_port(), print)
 
 
-def test_what_doctor_finds_without_a_server(checkout: Path) -> None:
+def test_doctor_without_a_server(checkout: Path) -> None:
     answer = genai(checkout, "doctor")
     assert answer.returncode == 0, answer.stdout
     lines = answer.stdout.splitlines()
@@ -157,7 +157,7 @@ def test_what_doctor_finds_without_a_server(checkout: Path) -> None:
     assert "-> genai data push --to FOLDER" in answer.stdout
     storage = checkout.parent / "storage"
     shell(checkout, f"dvc remote add -q -d storage {storage} && git commit -q -a -m remote")
-    assert "objects are not whole at " in _data(checkout).found
+    assert "objects are missing or damaged at " in _data(checkout).found
     shell(checkout, "dvc push -q")
     assert _data(checkout).status == "ok"
     # A dirty tree, locks of the dead, unknown parameters, a server that is not there, data that is not pushed.
@@ -194,6 +194,6 @@ def test_what_doctor_finds_without_a_server(checkout: Path) -> None:
     assert found["git"]["status"] == "warn"
     assert found["locks"]["status"] == "fail"
     for path in held:
-        assert f"still holds {path}: process {left.pid}" in found["locks"]["found"]
+        assert f"{path} is still held by processes of a dead run: process {left.pid}" in found["locks"]["found"]
     for what in ("dvc.lock is empty", f"names processes that ended: {gone.pid}", "index.lock is older"):
         assert what in found["locks"]["found"]

@@ -1,4 +1,4 @@
-"""Which Prefect server a run reports to, without importing prefect; and the port of a temporary one."""
+"""The Prefect server that a run reports to, found without importing prefect; the port of a temporary one."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ import pytest
 
 from flows.services.server import _SCRIPT, ServerError, ensure_prefect_api
 from flows.services.settings import configured_api_url
-from flows.services.silence import SILENCE_S
+from flows.services.zombie_runs import HEARTBEAT_TIMEOUT_S
 from tests.flows.conftest import diary, ended, started_genai, wait_for
 from tests.flows.web_servers import no_http
 
@@ -54,34 +54,34 @@ def test_the_active_profile(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert configured_api_url() == "http://other/api"
 
 
-def test_a_profiles_file_somewhere_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profiles_file_in_another_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "elsewhere.toml").write_text(PROFILES)
     monkeypatch.setenv("PREFECT_PROFILES_PATH", str(home / "elsewhere.toml"))
     assert configured_api_url() == "http://office:4200/api"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/api", "http://no-such-host.invalid/api", "not an address"])
-def test_a_server_that_is_not_there(home: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_unreachable_server(home: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PREFECT_API_URL", url)
     monkeypatch.delenv("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", raising=False)
     monkeypatch.setattr(os, "environ", os.environ.copy())
     with pytest.raises(ServerError, match="no Prefect server answers at"):
         ensure_prefect_api()
     # Prefect's own pulse, 180 s, would have a run of the command line called dead by `genai up`'s automation.
-    assert float(os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) < SILENCE_S / 2
+    assert float(os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) < HEARTBEAT_TIMEOUT_S / 2
 
 
-def test_a_server_that_is_something_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_that_is_not_prefects(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with no_http() as port:
         monkeypatch.setenv("PREFECT_API_URL", f"http://me:secret@127.0.0.1:{port}/api")
         monkeypatch.setattr(os, "environ", os.environ.copy())
-        with pytest.raises(ServerError, match=f"answers at http://127.0.0.1:{port}/api .*does not speak HTTP") as error:
+        with pytest.raises(ServerError, match=f"answers at http://127.0.0.1:{port}/api .*is not HTTP") as error:
             ensure_prefect_api()
     assert "secret" not in str(error.value)
 
 
-def test_nobody_can_take_a_temporary_servers_port(home: Path) -> None:
-    """It is bound when it is named, by the process that serves; until it listens it refuses."""
+def test_no_other_process_can_take_a_temporary_servers_port(home: Path) -> None:
+    """The serving process binds the port before it prints it, and refuses connections until it listens."""
     command = [sys.executable, "-P", str(_SCRIPT)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -96,7 +96,7 @@ def test_nobody_can_take_a_temporary_servers_port(home: Path) -> None:
 
 
 def servers_of(pid: int) -> list[psutil.Process]:
-    """The temporary servers that a run has started and that live."""
+    """The running temporary servers of a run."""
     found = []
     for process in psutil.Process(pid).children(recursive=True):
         with suppress(psutil.Error):
@@ -106,10 +106,10 @@ def servers_of(pid: int) -> list[psutil.Process]:
     return found
 
 
-def test_a_temporary_server_that_is_killed_is_started_again(
+def test_killed_temporary_server_is_restarted(
     fresh: Path, tmp_path: Path, prefect_home: Callable[[Path], Path]
 ) -> None:
-    """Without it Prefect's client would wait for minutes at each step."""
+    """Otherwise Prefect's client would wait for minutes at each step."""
     go = tmp_path / "go"
     toy = {"train@gan": {"until": str(go)}}
     with started_genai(fresh, "run", toy=toy, PREFECT_HOME=str(prefect_home(tmp_path / "prefect"))) as process:

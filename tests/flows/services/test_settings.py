@@ -1,4 +1,4 @@
-"""Which server is meant and what lets in there: what is found without prefect is what Prefect itself finds."""
+"""The server's address and credentials: found without prefect, and the same as Prefect itself finds."""
 
 import itertools
 import json
@@ -33,7 +33,7 @@ HERE = "http://127.0.0.1:4200/api"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in which the command is called, and a home of Prefect's without profiles."""
+    """An empty current folder, and a Prefect home without profiles."""
     for name in (*TABLES, "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "home").mkdir()
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write(folder: Path, values: dict[tuple[str, str], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put each (place, name) there; what the places held before is gone."""
+    """Write each (place, name); the previous content of the places is removed."""
     lines: dict[str, list[str]] = {place: [] for place in PLACES}
     for name in TABLES:
         monkeypatch.delenv(name, raising=False)
@@ -73,7 +73,7 @@ def prefects_own() -> dict[str, Any]:
     return {name: value or None for name, value in zip((URL, AUTH, KEY, SERVER_AUTH), plain, strict=True)}
 
 
-def test_each_place_that_prefect_reads_in_its_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_are_read_in_prefects_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(0)
     choices = list(itertools.product(PLACES, TABLES))
     for number in range(60):
@@ -88,7 +88,7 @@ def test_each_place_that_prefect_reads_in_its_order(folder: Path, monkeypatch: p
     assert prefects_own()[URL] is None
 
 
-def test_where_home_and_profiles_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_location_of_home_and_profiles(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.settings import Settings, sources
 
     (folder / "elsewhere.toml").write_text('active = "x"\n[profiles.x]\nPREFECT_API_KEY = "x"\n')
@@ -108,7 +108,7 @@ def test_where_home_and_profiles_are(folder: Path, monkeypatch: pytest.MonkeyPat
     assert prefect_home() == Settings().home == Path.home() / "other"
 
 
-def test_a_file_that_is_no_toml(folder: Path) -> None:
+def test_invalid_toml(folder: Path) -> None:
     (folder / "home/profiles.toml").write_text("active = [")
     assert setting(URL) is None, "as for Prefect, which only warns"
     (folder / "prefect.toml").write_text("[api")
@@ -116,7 +116,7 @@ def test_a_file_that_is_no_toml(folder: Path) -> None:
         setting(URL)
 
 
-def test_what_is_secret_goes_where_it_was_set_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_are_sent_only_to_their_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert credentials_for(HERE) == Credentials()
     monkeypatch.setenv(AUTH, "me:pw")
     assert credentials_for("https://office/api") == Credentials(auth="me:pw"), "no address is set"
@@ -130,8 +130,8 @@ def test_what_is_secret_goes_where_it_was_set_for(folder: Path, monkeypatch: pyt
     assert credentials_for("https://office/api").key is None
 
 
-def test_the_users_own_server_asks_for_what_the_user_set(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As docs/deploying.md says: one variable, and `genai up`."""
+def test_credentials_of_the_users_own_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in docs/deploying.md: one variable, then `genai up`."""
     monkeypatch.setenv(SERVER_AUTH, "own:pw")
     assert server_auth() == "own:pw"
     assert credentials_for(HERE) == Credentials(auth="own:pw")
@@ -144,7 +144,7 @@ def test_the_users_own_server_asks_for_what_the_user_set(folder: Path, monkeypat
     assert credentials_for(HERE).auth == "me:pw"
 
 
-def test_certificates_are_looked_at_as_prefect_is_told_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificates_are_checked_as_in_prefects_settings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import certifi
 
     assert tls_context(HERE) is None

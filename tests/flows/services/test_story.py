@@ -1,4 +1,4 @@
-"""Two stories with the lasting server: news, events made one, a worker that dies, a server that is started anew.
+"""Two stories with the lasting server: new data, coalesced events, a worker that dies, a restarted server.
 
 In the first the retraining is only the pipeline (toy/retrain.py), of stages that wait; in the second the real one.
 """
@@ -15,8 +15,8 @@ import pytest
 
 from flows.services.api import Api
 from flows.services.local import HOME, down
-from flows.services.silence import ensure_automations, not_as_wanted
-from flows.services.started import read_state
+from flows.services.processes import read_state
+from flows.services.zombie_runs import ensure_automations, outdated_automations
 from flows.watching.news import look, production_data
 from tests.flows.conftest import ROOT, Server, diary, edit, genai, shell, wait_for
 from tests.flows.retrain_home import new_home, put, track, variables
@@ -25,13 +25,13 @@ from tests.flows.toy_home import TOY
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 # Longer than the heartbeats' 30 s: the pages' own limit, 90 s, would make the test wait for a minute more.
-SILENCE_S, PENDING_S = 40.0, 20.0
+HEARTBEAT_TIMEOUT_S, PENDING_TIMEOUT_S = 40.0, 20.0
 SLOW = 200.0
 
 
 @pytest.fixture
 def checkout(done: Path, monkeypatch: pytest.MonkeyPatch, prefect_home: Callable[[Path], Path]) -> Iterator[Path]:
-    """A toy workspace with all deployments, `watch` on a schedule; whatever came up ends with the test."""
+    """A toy workspace with all deployments, `watch` on a schedule. Services that it started end with the test."""
     (done / "flows").symlink_to(ROOT / "flows")
     shutil.copytree(ROOT / "deployments", done / "deployments")
     shutil.copy(TOY / "retrain.py", done / "toy_retrain.py")
@@ -51,7 +51,7 @@ def checkout(done: Path, monkeypatch: pytest.MonkeyPatch, prefect_home: Callable
 
 
 class Story:
-    """The server of a checkout, asked as its pages ask it."""
+    """The server of a checkout, queried as its UI does."""
 
     def __init__(self, checkout: Path, port: int, **variables: Any) -> None:
         self.checkout, self._port, self._variables = checkout, port, variables
@@ -69,12 +69,12 @@ class Story:
         return [run["state"]["type"] for run in self.runs(flow)]
 
     def rest(self, flow: str, count: int) -> list[dict[str, Any]]:
-        """Wait until so many runs of a flow are there and all have ended."""
+        """Wait until a flow has this many runs and all have ended."""
         wait_for(lambda: len(self.states(flow)) >= count and set(self.states(flow)) <= set(ENDED), SLOW)
         return self.runs(flow)
 
     def grow(self) -> str:
-        """New data, committed."""
+        """Add new data and commit it."""
         (self.checkout / "data/raw" / f"{time.time_ns()}.txt").write_text("an image")
         shell(self.checkout, "dvc add -q data/raw && git add data/raw.dvc && git commit -q -m grown")
         return shell(self.checkout, "git show HEAD:data/raw.dvc").split("md5: ")[1].split()[0]
@@ -84,7 +84,7 @@ class Story:
         return found[name]
 
     def look(self) -> None:
-        """A run of the deployment `watch`, as a person starts it; returns when it has told."""
+        """Run the deployment `watch` as a user does; return when it has emitted its event."""
         memory = self.checkout / ".genai/watch.json"
         before = memory.stat().st_mtime_ns if memory.is_file() else 0
         self.server.post(f"deployments/{self.deployment('watch')}/create_flow_run", state={"type": "SCHEDULED"})
@@ -101,7 +101,7 @@ class Story:
 
 
 def kill_together(process: psutil.Process) -> None:
-    """As when the machine dies: nobody is left who could say that another one has died."""
+    """As when a machine dies: no process is left that could report the death of another."""
     process.suspend()
     for member in [*process.children(recursive=True), process]:
         with suppress(psutil.NoSuchProcess):
@@ -134,10 +134,10 @@ def test_a_week_in_production(checkout: Path) -> None:
     story.server.post(f"deployments/{story.deployment('watch')}/pause_deployment")
     story.rest("watch", 1)
 
-    # The worker and all its processes are killed in the middle: the silence is noticed, and the next run goes on.
+    # The worker and its processes are killed: the missing heartbeat is noticed, and the next run continues.
     api = Api(story.server.url)
-    assert not_as_wanted(api) == ()
-    ensure_automations(api, SILENCE_S, PENDING_S)
+    assert outdated_automations(api) == ()
+    ensure_automations(api, HEARTBEAT_TIMEOUT_S, PENDING_TIMEOUT_S)
     # And a run that a worker took, and that never began, as when that worker died at once.
     flow = story.runs("watch")[0]["flow_id"]
     taken = story.server.post("flow_runs/", name="taken", flow_id=flow, state={"type": "PENDING", "name": "Submitting"})
@@ -150,10 +150,10 @@ def test_a_week_in_production(checkout: Path) -> None:
     assert story.runs("retrain")[-1]["parameters"]["new_version"] == wanted
     kill_together(psutil.Process(story.service("worker genai")))
     wait_for(lambda: story.states("retrain")[-1] == "CRASHED", SLOW)
-    assert "not heard of for 40 s" in story.runs("retrain")[-1]["state"]["message"]
+    assert "no heartbeat for 40 s" in story.runs("retrain")[-1]["state"]["message"]
     (stuck,) = story.server.post("flow_runs/filter", flow_runs={"id": {"any_": [taken["id"]]}})
     assert stuck["state"]["type"] == "CRASHED"
-    assert "not begun for 20 s" in stuck["state"]["message"]
+    assert "not started for 20 s" in stuck["state"]["message"]
     prepared = len(diary(checkout, "prepare"))
 
     # Two events at once, and the server is started anew in the middle: one run, which finishes.
@@ -191,7 +191,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_home: Callable
 
 
 @pytest.mark.timeout(600)
-def test_data_arrive_and_a_new_model_is_in_production(home: Path) -> None:
+def test_new_data_lead_to_a_new_model_in_production(home: Path) -> None:
     told = variables(home)
     del told["timeout"]
     story = Story(home, free_port(), **told)
@@ -229,5 +229,5 @@ def test_data_arrive_and_a_new_model_is_in_production(home: Path) -> None:
 
 
 def production_data_of(run: dict[str, Any]) -> str:
-    """The data that a retraining was started for."""
+    """The data version that started a retraining."""
     return str(run["parameters"]["new_version"])

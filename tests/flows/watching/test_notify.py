@@ -87,7 +87,7 @@ def test_a_webhook_that_sends_elsewhere_was_not_told(monkeypatch: pytest.MonkeyP
             with site(status, location=target) as found:
                 webhook = f"http://127.0.0.1:{found.port}/hook"
                 (failure,) = notify(EVENT, NOBODY.model_copy(update={"webhook": webhook}))
-            assert f"webhook: status {status}, it sends on to http://127.0.0.1:{other.port}: name" in failure
+            assert f"webhook: status {status}: redirects to http://127.0.0.1:{other.port}, which is not" in failure
     assert other.got == [], "neither the token nor an empty GET"
 
 

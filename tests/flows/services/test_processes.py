@@ -8,11 +8,11 @@ import pytest
 from flows.services import started
 from flows.services.deployment_file import ServicesError
 from flows.services.local import down
-from flows.services.started import Service, State, alone, write_state
+from flows.services.processes import Service, State, exclusive, write_state
 
 
-def test_down_ends_no_other_process(tmp_path: Path) -> None:
-    """The id in the file is another process's by now: its start time says so."""
+def test_down_stops_no_other_process(tmp_path: Path) -> None:
+    """Another process has the id by now, as its start time shows."""
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
         try:
             began = psutil.Process(other.pid).create_time()
@@ -29,6 +29,6 @@ def test_down_ends_no_other_process(tmp_path: Path) -> None:
 
 def test_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(started, "LOCK_TIMEOUT_S", 0.1)
-    with alone(tmp_path), pytest.raises(ServicesError, match="another `genai up` or `genai down` is at work"):
+    with exclusive(tmp_path), pytest.raises(ServicesError, match="another `genai up` or `genai down` is running"):
         down(tmp_path)
     assert down(tmp_path) == ()

@@ -1,6 +1,6 @@
-"""The processes that `genai up` started, kept in .genai/services.json by id and start time.
+"""The processes that `genai up` started, by id and start time, in .genai/services.json.
 
-An id alone may long be another process's.
+The id alone is not enough: the kernel reuses it.
 """
 
 import json
@@ -22,14 +22,14 @@ LOCK_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Service:
-    """A process that was started, by what tells it from a later one with the same id."""
+    """A started process. Its start time distinguishes it from a later process with the same id."""
 
     name: str
     pid: int
     started: float  # seconds since the epoch, by the kernel
 
     def process(self) -> psutil.Process | None:
-        """The process while it lives."""
+        """The process; None if it has ended."""
         with suppress(psutil.Error):
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.started) < 0.05 and process.status() != psutil.STATUS_ZOMBIE:
@@ -39,7 +39,7 @@ class Service:
 
 @dataclass(frozen=True)
 class State:
-    """What `up` started: the API's address, the server first, then its workers."""
+    """The API's address and the services that `up` started: the server, then its workers."""
 
     url: str
     services: tuple[Service, ...]
@@ -49,7 +49,7 @@ class State:
 
 
 def read_state(workspace: Path) -> State | None:
-    """What was written by the last `up`; None when there is nothing, or nothing that can be read."""
+    """The state that the last `up` wrote; None if there is none or it cannot be read."""
     try:
         values = json.loads((workspace / STATE).read_text())
         return State(str(values["url"]), tuple(Service(**entry) for entry in values["services"]))
@@ -66,19 +66,21 @@ def write_state(workspace: Path, state: State) -> None:
 
 
 @contextmanager
-def alone(workspace: Path) -> Iterator[None]:
-    """Within it no other `genai up` or `genai down` works in this checkout. Raises ServicesError when one does."""
+def exclusive(workspace: Path) -> Iterator[None]:
+    """Exclude any other `genai up` and `genai down` in this checkout. Raises ServicesError if one is running."""
     path = workspace / STATE
     path.parent.mkdir(exist_ok=True)
     try:
         with FileLock(path.with_suffix(".lock"), timeout=LOCK_TIMEOUT_S):
             yield
     except Timeout:
-        raise ServicesError("another `genai up` or `genai down` is at work in this checkout; wait for it") from None
+        raise ServicesError(
+            "another `genai up` or `genai down` is running in this checkout; wait until it ends"
+        ) from None
 
 
-def end(service: Service) -> None:
-    """Ask a service to end, give it time for what it runs, then end it with all its descendants."""
+def terminate(service: Service) -> None:
+    """Send SIGTERM, wait for the service and its runs to end, then kill it with all its descendants."""
     process = service.process()
     if process is None:
         return
