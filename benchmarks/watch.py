@@ -20,7 +20,7 @@ from PIL import Image
 
 from flows.registry.promotion import promote
 from flows.watching.arrivals import arrivals
-from flows.watching.news import remember_taken
+from flows.watching.news import remember_added
 from tests.flows.model_home import git_remote, make, new_home
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,7 @@ def main() -> None:
         shutil.copy(ROOT / "params.yaml", home)
         found = arrivals(home, str(folder), 0.0)
         assert found is not None
-        remember_taken(home, str(folder), found.folder.stamp)
+        remember_added(home, str(folder), found.folder.stamp)
         for name, more in (("git and its remote", []), ("and a watched folder", ["--source", str(folder)])):
             seconds = [once(home, more) for _ in range(arguments.runs)]
             print(

@@ -64,7 +64,7 @@ def _orphan_holders(path: Path) -> str:
             holder = file.read().strip()
             if holder.isdigit() and psutil.pid_exists(int(holder)):
                 return ""
-            return ", ".join(f"process {pid}" for pid in _processes_with_open(path)) or "a process that is not visible here"
+            return ", ".join(f"process {pid}" for pid in _processes_with_open(path)) or "a process not visible here"
     return ""
 
 

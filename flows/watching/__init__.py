@@ -1,1 +1,1 @@
-"""What may start a retraining, and who is told of it."""
+"""Events that can start a retraining, and notifications about them."""

@@ -23,7 +23,7 @@ def watch(workspace: Path, once: bool, every_s: float, source: str | None, add: 
     """Report data that production was not trained on. Downloads nothing.
 
     With a Prefect server (PREFECT_API_URL, or one that `genai up` started here), new data emits an event, which starts
-    the deployment `retrain`. On a server the deployment `watch` does the same on a schedule.
+    the deployment `retrain`. On a server, the deployment `watch` does the same on a schedule.
     """
     values = _look(workspace, source, add)
     if as_json:
@@ -38,7 +38,7 @@ def watch(workspace: Path, once: bool, every_s: float, source: str | None, add: 
 
 
 def _look_again(workspace: Path, source: str | None, add: bool | None) -> dict[str, Any]:
-    """Look once more. An error that the first look did not have, such as an unmounted folder, may go away."""
+    """Check again. An error that the first check did not have, such as an unmounted folder, may be temporary."""
     from flows.data.add import DataError
     from flows.git import GitError
     from flows.registry.read import RegistryError
@@ -50,13 +50,13 @@ def _look_again(workspace: Path, source: str | None, add: bool | None) -> dict[s
     try:
         return _look(workspace, source, add)
     except (ConfigError, DataError, GitError, RegistryError, ServerError, SettingsError, WatchError) as error:
-        click.echo(click.style(f"{error}; the next look retries", fg="red"), err=True)
+        click.echo(click.style(f"{error}; the next check retries", fg="red"), err=True)
         return {"error": str(error)}
 
 
 def _look(workspace: Path, source: str | None, add: bool | None) -> dict[str, Any]:
-    """Look, print and announce. Returns what `--json` prints."""
-    from flows.watching.arrivals import arrivals, take
+    """Check, print and announce. Return the values for `--json`."""
+    from flows.watching.arrivals import add_arrivals, arrivals
     from flows.watching.news import look, read_memory
     from flows.workspace import checked_config
 
@@ -65,16 +65,16 @@ def _look(workspace: Path, source: str | None, add: bool | None) -> dict[str, An
     is_added = False
     if found is not None:
         click.echo(found.sentence())
-        if found.can_be_taken and (config.add if add is None else add):
-            click.echo(take(workspace, found, config.name))
+        if found.can_be_added and (config.add if add is None else add):
+            click.echo(add_arrivals(workspace, found, config.name))
             is_added = True
     news = look(workspace)
     for fault in news.faults:
         click.echo(click.style(fault, fg="yellow"), err=True)
     click.echo(news.sentence())
-    told = None
-    if news.is_new and not read_memory(workspace).is_told(news, config.repeat_hours, time.time()):
-        told = _announce(workspace)
+    announced_at = None
+    if news.is_new and not read_memory(workspace).is_announced(news, config.repeat_hours, time.time()):
+        announced_at = _announce(workspace)
     watched = found and {"path": found.source, "files": found.folder.files, "changed": found.changed, "added": is_added}
     return {
         "is_new": news.is_new,
@@ -84,18 +84,18 @@ def _look(workspace: Path, source: str | None, add: bool | None) -> dict[str, An
         "commit": news.commit,
         "where": news.where,
         "source": watched,
-        "told": told,
+        "told": announced_at,
         "warnings": list(news.faults),
     }
 
 
 def _announce(workspace: Path) -> str | None:
-    """Emit the event if there is a server, and return its address. The flow repeats the look, as on a schedule."""
+    """Emit the event if there is a server, and return its address. The flow checks again, as on a schedule."""
     import os
 
     from flows.redact import without_secrets
-    from flows.services.settings import configured_api_url
     from flows.services.processes import read_state
+    from flows.services.settings import configured_api_url
 
     state = read_state(workspace)
     url = configured_api_url() or (state.url if state and state.living() else None)

@@ -1,4 +1,4 @@
-"""A watched folder or file at a look: by names, sizes and times; nothing in it is read."""
+"""The state of a watched folder or file by names, sizes and times. Reads no contents."""
 
 import hashlib
 import os
@@ -13,12 +13,12 @@ from genai_core import GenaiError
 
 
 class WatchError(GenaiError):
-    """What is to be watched is not there or cannot be; the message says what to do."""
+    """The source does not exist or cannot be watched; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A watched folder or file at a look: how much is there, what tells it from another state, when it last changed."""
+    """The state of a watched folder or file. stamp: a hash of names, sizes and times; differs between states."""
 
     files: int
     stamp: str
@@ -26,18 +26,18 @@ class Folder:
 
 
 def look_at(source: str, workspace: Path) -> Folder:
-    """The state of a watched folder or file by names, sizes and times of its files. Raises WatchError.
+    """The state of a watched folder or file, by names, sizes and times of its files. Raises WatchError.
 
-    A file that goes or is renamed meanwhile is left out, and the folder counts as changed at this moment.
+    Files that are removed or renamed meanwhile are skipped, and the folder counts as changed just now.
     """
     if is_address(source):
         raise WatchError(
-            f"watch.source: {without_secrets(source)}: only a folder or file of this machine can be watched; mount it"
+            f"watch.source: {without_secrets(source)}: only a local folder or file can be watched; mount it"
         )
     path = Path(os.path.normpath(workspace / Path(source).expanduser()))
     raw = workspace / RAW_DATA
     if path == raw or raw in path.parents:
-        raise WatchError(f"watch.source: {path} is a part of {RAW_DATA}; name the folder in which images arrive")
+        raise WatchError(f"watch.source: {path} is inside {RAW_DATA}; name the folder in which new images arrive")
     digest, files = hashlib.sha256(), 0
     try:
         changed_at = path.stat().st_mtime
@@ -56,13 +56,13 @@ def look_at(source: str, workspace: Path) -> Folder:
 
 
 def is_settled(folder: Folder, settle_s: float, now: float) -> bool:
-    """Whether nothing changed there for so long. A time in the future, of another machine's clock, counts as old."""
+    """Whether nothing changed for `settle_s`. A time in the future, from another machine's clock, counts as old."""
     return folder.changed_at > now or now - folder.changed_at >= settle_s
 
 
 @dataclass(frozen=True)
 class _Found:
-    """vanished: something that a folder named was not there any more when it was looked at."""
+    """vanished: a listed file or folder was gone when it was examined."""
 
     files: tuple[tuple[str, os.stat_result], ...]
     vanished: bool = False
@@ -71,7 +71,7 @@ class _Found:
 def _files(path: Path) -> _Found:
     """Every file below a folder, or the file itself, by its path. Links to folders are not followed.
 
-    Raises OSError when the folder itself is gone, or something cannot be read.
+    Raises OSError if the folder itself is gone, or something cannot be read.
     """
     if path.is_file():
         return _Found((("", path.stat()),))

@@ -1,4 +1,4 @@
-"""The flow `measure-production`: does production still draw what the newest data look like? Its fall is news."""
+"""The flow `measure-production`: has production become worse, measured on the newest data? If so, emit an event."""
 
 import math
 from dataclasses import dataclass
@@ -30,21 +30,21 @@ from genai_core.config import PARAMS_FILE, load_config
 
 
 @dataclass(frozen=True)
-class Fall:
-    """Production's distance from test images of its own data, and from as many of newer data; is it a fall?"""
+class Verdict:
+    """Production's distance from the test images of its own data and from as many of the newest; is it worse?"""
 
-    then: Distance
+    before: Distance
     now: Distance
-    fell: bool
+    is_worse: bool
     reason: str
 
 
 @flow(name="measure-production", flow_run_name="evaluate production", persist_result=False)
 def measure_production(workspace: str = ".") -> State[None]:
-    """Measure production's images against the newest test images, beside those that it was promoted with.
+    """Measure production's images against the newest test images, and against those that it was promoted with.
 
-    The same images, the same extractor, as many test images of both: only the data differ. A fall beyond
-    watch.max_worse_share becomes an event, genai.production.worse, which starts the deployment `retrain`. Raises
+    Images, extractor and number of test images are the same, so only the data differ. If the distance grew by more than
+    watch.max_worse_share, emit the event genai.production.worse, which starts the deployment `retrain`. Raises
     ProductionError.
 
     Args:
@@ -68,36 +68,38 @@ def measure_production(workspace: str = ".") -> State[None]:
             drawn = draw(tree, production.folder, out, images, seed, logger.info) / "images"
             tests = [production.folder / DATASET, tree / DATASET]
             count = min(count_tests(dataset) for dataset in tests)
-            then, now = (
+            before, now = (
                 distance_of_tests(tree, production.folder, drawn, dataset, count, logger.info) for dataset in tests
             )
-    found = judge(then, now, config.watch.max_worse_share)
+    found = judge(before, now, config.watch.max_worse_share)
     create_table_artifact(
         [
             {"test images": f"{count:,} {name}", **vars(figure)}
-            for name, figure in (("that it was promoted with", then), ("of the newest", now))
+            for name, figure in (("of its promotion", before), ("newest", now))
         ],
         key="production",
         description=f"{production.version}: {found.reason}",
     )
-    if found.fell:
+    if found.is_worse:
         payload = {"workspace": str(root), "old_version": old, "new_version": newest.raw, "reason": found.reason}
         emit(PRODUCTION_WORSE, root, {**payload, "production": production.version, "commit": newest.commit})
-        for failure in notify(Event("worse", f"{production.version} has fallen", found.reason), config.notify):
-            logger.warning("not told: %s", failure)
-    return Completed(name="Fallen" if found.fell else "Completed", message=f"{production.version}: {found.reason}")
+        for failure in notify(
+            Event("worse", f"{production.version} is worse on the newest data", found.reason), config.notify
+        ):
+            logger.warning("notification failed: %s", failure)
+    return Completed(name="Worse" if found.is_worse else "Completed", message=f"{production.version}: {found.reason}")
 
 
-def judge(then: Distance, now: Distance, max_worse_share: float) -> Fall:
-    """A fall: farther by more than the share, and by more than the chance of which test images both sets have.
+def judge(before: Distance, now: Distance, max_worse_share: float) -> Verdict:
+    """Worse: the distance grew by more than the share, and by more than the noise of sampling the test images.
 
-    Each interval is that chance alone. Both sets count as drawn apart, though a data set that grew keeps its old
-    images: so the noise is rather too large than too small.
+    Each interval covers that noise only. The sets count as independent, although a dataset that grew keeps its old
+    images, so the noise is overestimated rather than underestimated.
     """
-    limit = then.value * (1.0 + max_worse_share)
-    noise = math.hypot(now.value - now.low, then.high - then.value)
-    fell = now.value > limit and now.value - then.value > noise
-    figures = f"{now.metric} {now.value:.4g} [{now.low:.4g}, {now.high:.4g}] to the newest test images"
-    beside = f"{then.value:.4g} [{then.low:.4g}, {then.high:.4g}] to as many of those that it was promoted with"
-    within = " (within noise)" if now.value > limit and not fell else ""
-    return Fall(then, now, fell, f"{figures}, {beside}; the limit is {limit:.4g}{within}")
+    limit = before.value * (1.0 + max_worse_share)
+    noise = math.hypot(now.value - now.low, before.high - before.value)
+    is_worse = now.value > limit and now.value - before.value > noise
+    newest = f"{now.metric} {now.value:.4g} [{now.low:.4g}, {now.high:.4g}] to the newest test images"
+    own = f"{before.value:.4g} [{before.low:.4g}, {before.high:.4g}] to as many test images of its promotion"
+    within = " (within noise)" if now.value > limit and not is_worse else ""
+    return Verdict(before, now, is_worse, f"{newest}, {own}; the limit is {limit:.4g}{within}")

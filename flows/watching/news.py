@@ -1,4 +1,4 @@
-"""Is there something that production was not made of? By versions and stamps: nothing is downloaded, nothing hashed."""
+"""Find data that production was not trained on, by versions and stamps. Downloads and hashes nothing."""
 
 import json
 import time
@@ -16,17 +16,17 @@ REMOTE_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True)
 class Newest:
-    """The newest committed version of the data, DVC's hash of data/raw (None: no data), and the commit that has it."""
+    """The newest committed version of the data: DVC's hash of data/raw (None: no data), and its commit."""
 
     raw: str | None
     commit: str
     where: str  # "this checkout", or "origin/main"
-    fault: str = ""  # why the git remote could not be asked
+    fault: str = ""  # why the git remote could not be queried
 
 
 @dataclass(frozen=True)
 class News:
-    """What production is made of, and what there is now. old, new: DVC's hashes of data/raw, "" where there is none."""
+    """Production's data and the newest data. old, new: DVC's hashes of data/raw, "" if there is none."""
 
     production: str  # its version; "": nothing is in production
     old: str
@@ -40,15 +40,15 @@ class News:
         return bool(self.new) and self.new != self.old
 
     def sentence(self) -> str:
-        """One line for terminal, state and message."""
+        """One line for the terminal, the flow's state and notifications."""
         if not self.new:
-            return "there is no data yet; genai data add SOURCE"
+            return "there is no data yet; add some: genai data add SOURCE"
         found = f"data version {self.new[:10]} ({self.where})"
         if not self.production:
             return f"{found}, and nothing is in production yet"
         if self.is_new:
-            return f"{found}; {self.production}, in production, was made of {self.old[:10] or 'an unknown version'}"
-        return f"nothing new: {self.production}, in production, was made of {found}"
+            return f"{found}; {self.production}, in production, was trained on {self.old[:10] or 'an unknown version'}"
+        return f"nothing new: {self.production}, in production, was trained on {found}"
 
 
 def look(workspace: Path) -> News:
@@ -62,7 +62,7 @@ def look(workspace: Path) -> News:
 
 
 def production_data(workspace: Path) -> tuple[str, str]:
-    """The version in production and the hash of data/raw that it was made of; "" for what is not known."""
+    """The version in production, and the hash of data/raw that it was trained on; "" if unknown."""
     registry = read_registry(workspace)
     standing = registry.production()
     if standing is None:
@@ -73,10 +73,10 @@ def production_data(workspace: Path) -> tuple[str, str]:
 
 
 def newest_data(workspace: Path) -> Newest:
-    """The data of this branch: at the git remote where that is ahead, else of HEAD. Raises GitError.
+    """The data of this branch: at the git remote if that is ahead, else of HEAD. Raises GitError.
 
-    The remote is asked for one hash. Only when it names a commit that is not here are git's objects fetched: a few KB,
-    and none of DVC's. A remote that gives no answer is a fault that is told, not an end.
+    Asks the remote for one hash. Fetches git's objects, a few KB and none of DVC's, only if that commit is not here. A
+    remote that does not answer is reported in `fault`.
     """
     head = commit_of(workspace)
     commit, where, fault = head, "this checkout", ""
@@ -85,48 +85,48 @@ def newest_data(workspace: Path) -> Newest:
         if ahead:
             commit, where = ahead
     except GitError as error:
-        fault = f"the git remote could not be asked: {error}"
+        fault = f"the git remote could not be queried: {error}"
     return Newest(version_at(workspace, commit, commit).raw, commit, where, fault)
 
 
 def uncommitted_data(workspace: Path) -> str | None:
-    """The hash of data/raw that data/raw.dvc of the working tree has, where that is not HEAD's."""
+    """The hash in the working tree's data/raw.dvc; None if HEAD has the same."""
     here = version_at(workspace, WORKING_TREE, None).raw
     return here if here != version_at(workspace, "HEAD", "HEAD").raw else None
 
 
-# --- what was told and taken already: .genai/watch.json, safe to delete -----------------------------------------------
+# --- what was announced and added already: .genai/watch.json, safe to delete ------------------------------------------
 
 
 @dataclass(frozen=True)
 class WatchMemory:
-    """What the last looks left. taken: stamp of the source when it was last added; told: news by when it was told."""
+    """State of earlier checks. added: source -> its stamp when last added; announced: news -> time (epoch, seconds)."""
 
-    taken: dict[str, str]
-    told: dict[str, float]
+    added: dict[str, str]
+    announced: dict[str, float]
 
-    def is_told(self, news: News, repeat_hours: float, now: float) -> bool:
-        at = self.told.get(_key(news))
+    def is_announced(self, news: News, repeat_hours: float, now: float) -> bool:
+        at = self.announced.get(_key(news))
         return at is not None and 0 <= now - at < repeat_hours * 3600.0
 
 
 def read_memory(workspace: Path) -> WatchMemory:
     try:
         values = json.loads(_memory_file(workspace).read_text())
-        taken, told = values["taken"], values["told"]
-        return WatchMemory({str(k): str(v) for k, v in taken.items()}, {str(k): float(v) for k, v in told.items()})
+        added, announced = values["taken"], values["told"]
+        return WatchMemory({str(k): str(v) for k, v in added.items()}, {str(k): float(v) for k, v in announced.items()})
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return WatchMemory({}, {})
 
 
-def remember_taken(workspace: Path, source: str, stamp: str) -> None:
+def remember_added(workspace: Path, source: str, stamp: str) -> None:
     memory = read_memory(workspace)
-    _write(workspace, WatchMemory({**memory.taken, source: stamp}, memory.told))
+    _write(workspace, WatchMemory({**memory.added, source: stamp}, memory.announced))
 
 
-def remember_told(workspace: Path, news: News) -> None:
+def remember_announced(workspace: Path, news: News) -> None:
     memory = read_memory(workspace)
-    _write(workspace, WatchMemory(memory.taken, {_key(news): time.time()}))  # drop events that are already handled
+    _write(workspace, WatchMemory(memory.added, {_key(news): time.time()}))  # drop events that are already handled
 
 
 def describe_time(seconds: float) -> str:
@@ -142,11 +142,11 @@ def _memory_file(workspace: Path) -> Path:
 
 
 def _write(workspace: Path, memory: WatchMemory) -> None:
-    write_json(_memory_file(workspace), {"taken": memory.taken, "told": memory.told})
+    write_json(_memory_file(workspace), {"taken": memory.added, "told": memory.announced})
 
 
 def _ahead(workspace: Path, head: str) -> tuple[str, str] | None:
-    """The commit of this branch at the remote and its name, when it has commits that HEAD has not."""
+    """This branch's commit at the remote and its name, if the remote has commits that HEAD lacks."""
     remote = remote_of(workspace)
     branch = git(workspace, "rev-parse", "--abbrev-ref", "HEAD").strip()
     if remote is None or branch == "HEAD":

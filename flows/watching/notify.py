@@ -22,7 +22,7 @@ TIMEOUT_S = 15.0
 
 @dataclass(frozen=True)
 class Event:
-    """What happened, for people. facts: figures and versions by name, each a short text."""
+    """An event to notify people of. facts: figures and versions by name, each a short text."""
 
     kind: EventKind
     title: str
@@ -30,43 +30,43 @@ class Event:
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def body(self) -> str:
-        """As plain text."""
+        """The event as plain text."""
         facts = "\n".join(f"{name}: {value}" for name, value in self.facts.items())
         return "\n\n".join(part for part in (self.text, facts) if part) or self.title
 
 
 def notify(event: Event, config: NotifyConfig) -> tuple[str, ...]:
-    """Tell everybody that `config` names. Returns one line for each that could not be told; raises nothing."""
+    """Notify every recipient in `config`. Return one line per failure; raise nothing."""
     if event.kind not in config.kinds:
         return ()
-    ways: list[tuple[str, Callable[[], None]]] = [(name, partial(_block, event, name)) for name in config.blocks]
+    channels: list[tuple[str, Callable[[], None]]] = [(name, partial(_block, event, name)) for name in config.blocks]
     if config.webhook:
-        ways.append(("webhook", partial(_webhook, event, config.webhook)))
+        channels.append(("webhook", partial(_webhook, event, config.webhook)))
     if config.email:
-        ways.append((f"e-mail to {', '.join(config.email.to)}", partial(_email, event, config.email)))
+        channels.append((f"e-mail to {', '.join(config.email.to)}", partial(_email, event, config.email)))
     failures = []
-    for name, tell in ways:
+    for name, send_event in channels:
         try:
-            tell()
-        except Exception as error:  # of any library that a block may use
+            send_event()
+        except Exception as error:  # from any library that a block may use
             reason = " ".join(str(error).split()) or type(error).__name__
             failures.append(f"{name}: {hosts_only(reason)}")
     return tuple(failures)
 
 
 def _block(event: Event, name: str) -> None:
-    import prefect.blocks.notifications  # noqa: F401 - whose types can be loaded by name from then on
+    import prefect.blocks.notifications  # noqa: F401 - makes its block types loadable by name
     from prefect.blocks.core import Block
 
     block = Block.load(name, _sync=True)  # type: ignore[call-arg]
-    tell = getattr(block, "notify", None)
-    if tell is None:
-        raise ValueError(f"a {type(block).__name__} is no notification block")
-    tell(body=event.body(), subject=event.title, _sync=True)
+    send_event = getattr(block, "notify", None)
+    if send_event is None:
+        raise ValueError(f"{type(block).__name__} is not a notification block; correct notify.blocks")
+    send_event(body=event.body(), subject=event.title, _sync=True)
 
 
 def _webhook(event: Event, address: str) -> None:
-    """POST the event as JSON; GENAI_WEBHOOK_TOKEN, where it is set, goes along as a bearer token."""
+    """POST the event as JSON, with GENAI_WEBHOOK_TOKEN, if set, as bearer token."""
     if address == FROM_ENVIRONMENT:
         address = _secret("GENAI_WEBHOOK_URL")
         if not address.startswith(("http://", "https://")):
@@ -79,7 +79,7 @@ def _webhook(event: Event, address: str) -> None:
 
 def _email(event: Event, config: EmailConfig) -> None:
     message = EmailMessage()
-    # A line break in a header would begin another header.
+    # A line break in a header would start another header.
     message["Subject"] = " ".join(f"[genai] {event.title}".split())
     message["From"], message["To"] = config.sender, ", ".join(config.to)
     message.set_content(event.body())
@@ -96,9 +96,9 @@ def _email(event: Event, config: EmailConfig) -> None:
 def _secret(name: str) -> str:
     if value := _variable(name):
         return value
-    raise ValueError(f"the environment has no {name}")
+    raise ValueError(f"set the environment variable {name}")
 
 
 def _variable(name: str) -> str:
-    # A secret from a file often ends in a line break, which no header and no login may have.
+    # A secret from a file often ends in a line break, which is invalid in a header or login.
     return os.environ.get(name, "").rstrip("\r\n")

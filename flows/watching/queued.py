@@ -1,4 +1,4 @@
-"""Events that come together are made one: the run that begins takes over those that automations queued before it."""
+"""Coalesce events: a run that starts takes over the runs that automations have queued."""
 
 import inspect
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.context import FlowRunContext
 from prefect.states import Cancelled
 
-# What a run is told beside what it is to do. `asked` can be taken over, too: who insists is not answered by less.
+# Parameters that say why a run was started, not what it does. `asked` is taken over too: it forces a retraining.
 _WHY = frozenset({"reason", "old_version", "new_version", "asked"})
 
 
 @dataclass(frozen=True)
 class Absorbed:
-    """What the cancelled runs were for. asked: one of them was to act however small the change is."""
+    """What the cancelled runs were for. asked: one of them was to retrain however small the change is."""
 
     names: tuple[str, ...] = ()
     asked: bool = False
@@ -31,11 +31,11 @@ class Absorbed:
 
 
 def absorb_queued() -> Absorbed:
-    """Cancel the runs of this deployment that wait and were started by an event; returns what they were for.
+    """Cancel the queued runs of this deployment that an event started; return what they were for.
 
-    To be called before a run looks which data is newest: what those were started for is then in it, and what arrives
-    later has a run of its own. Left alone: runs of a schedule or a person, and those that are to do something else
-    (only plan, another action). Outside a deployment: nothing.
+    Call it before looking up the newest data: those events' data are then included, and later events start runs of
+    their own. Keeps runs that a schedule or a person started, and runs with other parameters (plan only, another
+    action). Does nothing outside a deployment.
     """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
@@ -53,7 +53,7 @@ def absorb_queued() -> Absorbed:
         )
         for run in waiting:
             if run.id != own.id and _by_an_event(run) and _what(run, defaults) == _what(own, defaults):
-                message = f"made one with {own.name}, which takes the newest data"
+                message = f"coalesced with {own.name}, which uses the newest data"
                 client.set_flow_run_state(run.id, Cancelled(message=message), force=True)
                 absorbed.append(run)
     return Absorbed(
@@ -68,5 +68,5 @@ def _by_an_event(run: FlowRun) -> bool:
 
 
 def _what(run: FlowRun, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run is to do; a parameter that it was not given has the flow's default."""
+    """The parameters that say what a run does, with the flow's defaults."""
     return {name: value for name, value in {**defaults, **run.parameters}.items() if name not in _WHY}

@@ -126,11 +126,11 @@ def test_a_week_in_production(checkout: Path) -> None:
     assert "nothing is in production yet" in first["parameters"]["reason"]
     looks = story.runs("watch")
     assert looks[0]["auto_scheduled"]
-    # The same news is told once, however often it looks.
+    # The same news is announced once, however often the flow runs.
     wait_for(lambda: len([run for run in story.runs("watch") if run["state"]["name"] == "Nothing new"]) >= 1, SLOW)
     assert len(story.runs("retrain")) == 1
 
-    # From here on it looks when it is told to.
+    # From here on, it runs only on request.
     story.server.post(f"deployments/{story.deployment('watch')}/pause_deployment")
     story.rest("watch", 1)
 
@@ -138,7 +138,7 @@ def test_a_week_in_production(checkout: Path) -> None:
     api = Api(story.server.url)
     assert outdated_automations(api) == ()
     ensure_automations(api, HEARTBEAT_TIMEOUT_S, PENDING_TIMEOUT_S)
-    # And a run that a worker took, and that never began, as when that worker died at once.
+    # A run that a worker took but never started, as if that worker had died at once.
     flow = story.runs("watch")[0]["flow_id"]
     taken = story.server.post("flow_runs/", name="taken", flow_id=flow, state={"type": "PENDING", "name": "Submitting"})
     go.unlink()
@@ -218,7 +218,7 @@ def test_new_data_lead_to_a_new_model_in_production(home: Path) -> None:
         f"deployments/{story.deployment('measure-production')}/create_flow_run", state={"type": "SCHEDULED"}
     )
     (measured,) = story.rest("measure-production", 1)
-    assert measured["state"]["name"] == "Fallen", measured["state"]
+    assert measured["state"]["name"] == "Worse", measured["state"]
     third = story.rest("retrain", 3)[-1]
     assert third["parameters"]["asked"] is True
     assert "to the newest test images" in third["parameters"]["reason"]

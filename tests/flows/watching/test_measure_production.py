@@ -1,4 +1,4 @@
-"""When production has fallen, which seed is next, which versions a range of revisions has."""
+"""When production counts as worse, the next seed, and the data versions of a range of revisions."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def at(value: float, half: float = 0.1) -> Distance:
 
 
 @pytest.mark.parametrize(
-    ("now", "fell"),
+    ("now", "is_worse"),
     [
         (at(2.0), False),
         (at(2.5), False),  # farther, by less than the share
@@ -30,17 +30,17 @@ def at(value: float, half: float = 0.1) -> Distance:
         (at(1.0), False),
     ],
 )
-def test_a_fall_is_farther_than_the_share_and_than_noise(now: Distance, fell: bool) -> None:
+def test_worse_means_beyond_the_share_and_beyond_noise(now: Distance, is_worse: bool) -> None:
     found = judge(at(2.0), now, 0.3)
-    assert found.fell is fell
+    assert found.is_worse is is_worse
     assert ("(within noise)" in found.reason) is (now.low < 2.0 < 2.6 < now.value)
     assert "fd_classifier" in found.reason
-    # Whose test images are few, its own distance may be off, too.
-    assert judge(at(2.0, half=0.1), at(2.7, half=0.4), 0.3).fell
-    assert not judge(at(2.0, half=0.6), at(2.7, half=0.4), 0.3).fell
+    # With few test images, the distance at promotion is noisy, too.
+    assert judge(at(2.0, half=0.1), at(2.7, half=0.4), 0.3).is_worse
+    assert not judge(at(2.0, half=0.6), at(2.7, half=0.4), 0.3).is_worse
 
 
-def test_no_image_is_drawn_twice(tmp_path: Path) -> None:
+def test_next_seed_repeats_no_image(tmp_path: Path) -> None:
     assert next_seed(tmp_path, "v0.0.1", 20_000) == 20_000
     for version, seed, images in (("v0.0.1", 20_000, 100), ("v0.0.1", 20_100, 50), ("v0.0.10", 90_000, 5)):
         folder = tmp_path / f"{version}-{seed}"
@@ -50,7 +50,7 @@ def test_no_image_is_drawn_twice(tmp_path: Path) -> None:
     assert next_seed(tmp_path, "v0.0.2", 20_000) == 20_000
 
 
-def test_the_versions_of_a_range_each_once_and_the_oldest_first(fresh: Path) -> None:
+def test_versions_of_a_range_once_each_and_oldest_first(fresh: Path) -> None:
     first = shell(fresh, "git rev-parse HEAD").strip()
     for text in ("one", "two"):
         (fresh / "data/raw/more.txt").write_text(text)
@@ -73,7 +73,9 @@ def test_the_versions_of_a_range_each_once_and_the_oldest_first(fresh: Path) -> 
         data_versions(fresh, "HEAD..HEAD")
 
 
-def test_what_is_measured_is_kept_whole_or_not_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_backfill_results_are_stored_completely_or_not_at_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     place = place_of(tmp_path, "commit", "v0.0.1")
     assert place != place_of(tmp_path, "other", "v0.0.1")
     place.mkdir(parents=True)

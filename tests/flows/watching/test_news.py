@@ -1,4 +1,4 @@
-"""What is new: production's data against this branch's, the git remote's, and a folder that grows."""
+"""New data: production's data compared with this branch, the git remote and a growing folder."""
 
 import os
 import shutil
@@ -11,9 +11,9 @@ import pytest
 
 from flows.git import GitError
 from flows.registry.promotion import promote
-from flows.watching.arrivals import arrivals, take
+from flows.watching.arrivals import add_arrivals, arrivals
 from flows.watching.folder import WatchError, is_settled, look_at
-from flows.watching.news import look, newest_data, production_data, read_memory, remember_told
+from flows.watching.news import look, newest_data, production_data, read_memory, remember_announced
 from tests.flows.conftest import ended, genai, set_parameter, shell, started_genai, wait_for
 from tests.flows.model_home import git_remote, make, new_home
 
@@ -33,38 +33,38 @@ def home(_home: Path, tmp_path: Path) -> Path:
 
 
 def grow(home: Path) -> str:
-    """One more raw file, tracked and committed; the new version."""
+    """Add a raw file, track and commit it. Return the new version."""
     (home / "data/raw/more.txt").write_text(f"more {time.time()}")
     shell(home, "dvc add -q data/raw && git add -A && git commit -q -m more")
     return newest_data(home).raw or ""
 
 
-def test_nothing_new_then_new_data_then_told_once(home: Path) -> None:
+def test_new_data_are_announced_once(home: Path) -> None:
     before = look(home)
     assert (before.production, before.is_new, before.old) == ("v0.0.1", False, before.new)
-    assert before.sentence().startswith("nothing new: v0.0.1, in production, was made of data version")
+    assert before.sentence().startswith("nothing new: v0.0.1, in production, was trained on data version")
     new = grow(home)
     news = look(home)
     assert (news.is_new, news.old, news.new) == (True, before.old, new)
     assert news.sentence() == (
-        f"data version {new[:10]} (this checkout); v0.0.1, in production, was made of {before.old[:10]}"
+        f"data version {new[:10]} (this checkout); v0.0.1, in production, was trained on {before.old[:10]}"
     )
     now = time.time()
-    assert not read_memory(home).is_told(news, 24.0, now)
-    remember_told(home, news)
-    assert read_memory(home).is_told(news, 24.0, now + 23 * 3600)
-    assert not read_memory(home).is_told(news, 24.0, now + 25 * 3600)
+    assert not read_memory(home).is_announced(news, 24.0, now)
+    remember_announced(home, news)
+    assert read_memory(home).is_announced(news, 24.0, now + 23 * 3600)
+    assert not read_memory(home).is_announced(news, 24.0, now + 25 * 3600)
     (home / "data/raw/another.txt").write_text("not committed yet")
     shell(home, "dvc add -q data/raw")
     assert (look(home).is_new, look(home).where) == (True, "the working tree")
     assert look(home).new not in (news.new, news.old)
     grow(home)  # other news
-    assert not read_memory(home).is_told(look(home), 24.0, now)
+    assert not read_memory(home).is_announced(look(home), 24.0, now)
     (home / ".genai/watch.json").write_text('{"cut')
-    assert not read_memory(home).is_told(news, 24.0, now)
+    assert not read_memory(home).is_announced(news, 24.0, now)
 
 
-def test_nothing_in_production_is_news_and_no_data_is_none(tmp_path: Path) -> None:
+def test_data_without_production_are_news_and_no_data_are_not(tmp_path: Path) -> None:
     home = new_home(tmp_path / "home")
     shell(home, "git add -A && git commit -q -m data")
     assert production_data(home) == ("", "")
@@ -75,7 +75,7 @@ def test_nothing_in_production_is_news_and_no_data_is_none(tmp_path: Path) -> No
     assert (look(home).is_new, look(home).sentence()) == (False, "there is no data yet; genai data add SOURCE")
 
 
-def test_new_data_at_the_git_remote_are_seen_and_not_downloaded(home: Path) -> None:
+def test_new_data_at_the_git_remote_are_found_without_a_download(home: Path) -> None:
     git_remote(home)
     other = home.parent / "other"
     shell(home.parent, f"git clone -q origin.git {other}")
@@ -94,7 +94,7 @@ def test_new_data_at_the_git_remote_are_seen_and_not_downloaded(home: Path) -> N
     assert (look(home).new, look(home).where) == (mine, "this checkout")
 
 
-def test_a_remote_out_of_reach_is_told_and_ends_nothing(home: Path) -> None:
+def test_unreachable_remote_is_only_a_warning(home: Path) -> None:
     shell(home, "git remote add origin /nowhere/at-all.git")
     new = grow(home)
     news = look(home)
@@ -105,7 +105,7 @@ def test_a_remote_out_of_reach_is_told_and_ends_nothing(home: Path) -> None:
         look(home.parent)
 
 
-def test_a_folder_is_known_by_its_stamps(tmp_path: Path) -> None:
+def test_stamp_identifies_the_state_of_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     (folder / "cat").mkdir(parents=True)
     (folder / "cat/1.png").write_text("1")
@@ -126,8 +126,8 @@ def test_a_folder_is_known_by_its_stamps(tmp_path: Path) -> None:
     assert look_at("in", tmp_path).files == 2
 
 
-def test_files_that_move_while_it_looks(tmp_path: Path) -> None:
-    """What a folder named and is gone when its turn comes: something is at work there, so nothing is taken yet."""
+def test_files_that_move_during_a_check(tmp_path: Path) -> None:
+    """A listed file that is gone when it is examined: something is writing there, so nothing is added yet."""
     folder, away = tmp_path / "in/deep", tmp_path / "away"
     for number in range(300):
         path = folder / str(number % 30) / f"{number}.png"
@@ -157,7 +157,7 @@ def test_files_that_move_while_it_looks(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "in/closed").mkdir(parents=True)
     (tmp_path / "in/closed").chmod(0)
     with pytest.raises(WatchError, match=r"in/closed cannot be read: Permission denied"):
@@ -173,20 +173,20 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
         ("data/raw", "is a part of data/raw"),
     ],
 )
-def test_what_cannot_be_watched(tmp_path: Path, source: str, message: str) -> None:
+def test_sources_that_cannot_be_watched(tmp_path: Path, source: str, message: str) -> None:
     with pytest.raises(WatchError, match=message):
         look_at(source, tmp_path)
 
 
-def test_what_arrives_is_added_and_only_that_is_committed(done: Path, digits_folder: Path) -> None:
+def test_new_images_are_added_and_nothing_else_is_committed(done: Path, digits_folder: Path) -> None:
     source = str(digits_folder)
     shell(done, "git add -A && git commit -q -m done")
     (done / "dvc.yaml").write_text((done / "dvc.yaml").read_text() + "\n# somebody's work\n")
     set_parameter(done, "data.image_size", 20)
     found = arrivals(done, source, 0.0)
     assert found is not None
-    assert found.can_be_taken
-    said = take(done, found, "digits")
+    assert found.can_be_added
+    said = add_arrivals(done, found, "digits")
     assert said.endswith(", committed")
     assert shell(done, "git show --name-only --format=%s HEAD").split("\n\n") == [
         f"Data: {source} has grown",
@@ -195,14 +195,14 @@ def test_what_arrives_is_added_and_only_that_is_committed(done: Path, digits_fol
     assert shell(done, "git status --porcelain").split() == ["M", "dvc.yaml", "M", "params.yaml"]
     again = arrivals(done, source, 0.0)
     assert again is not None
-    assert not again.can_be_taken
+    assert not again.can_be_added
     assert "as they were when they were last added" in again.sentence()
     busy = arrivals(done, source, 1e9)
     assert busy is not None
     assert not busy.settled
 
 
-def test_the_command_without_a_server(done: Path) -> None:
+def test_command_without_a_server(done: Path) -> None:
     answer = genai(done, "watch", "--once")
     assert answer.returncode == 3, answer.stderr
     assert "nothing is in production yet" in answer.stdout
@@ -213,7 +213,7 @@ def test_the_command_without_a_server(done: Path) -> None:
     assert "Traceback" not in answer.stderr
 
 
-def test_it_adds_again_and_again_and_goes_on(done: Path, digits_folder: Path, tmp_path: Path) -> None:
+def test_command_adds_repeatedly_and_continues_after_errors(done: Path, digits_folder: Path, tmp_path: Path) -> None:
     shell(done, "git add -A && git commit -q -m done")
     before = shell(done, "git rev-parse HEAD")
     incoming = Path(shutil.copytree(digits_folder, tmp_path / "incoming"))

@@ -1,4 +1,4 @@
-"""Telling people, against real servers on loopback: a webhook, a mail server, Prefect's own blocks."""
+"""Notifications, with real servers on loopback: a webhook, a mail server, Prefect's own blocks."""
 
 import json
 import socketserver
@@ -33,7 +33,7 @@ def serving(server: Any) -> Iterator[int]:
 
 
 class Mailbox(socketserver.StreamRequestHandler):
-    """As much of SMTP as one message needs (RFC 5321)."""
+    """The part of SMTP that one message needs (RFC 5321)."""
 
     letters: list[str]
 
@@ -60,7 +60,7 @@ class Mailbox(socketserver.StreamRequestHandler):
         self.wfile.write(f"{line}\r\n".encode())
 
 
-def test_a_webhook_gets_the_event_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_webhook_gets_the_event_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     with site() as found:
         address = f"http://127.0.0.1:{found.port}/hook"
         assert notify(EVENT, NOBODY.model_copy(update={"webhook": address})) == ()
@@ -79,7 +79,7 @@ def test_a_webhook_gets_the_event_as_json(monkeypatch: pytest.MonkeyPatch) -> No
     assert second.headers["Authorization"] == "Bearer token"
 
 
-def test_a_webhook_that_sends_elsewhere_was_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redirect_of_a_webhook_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENAI_WEBHOOK_TOKEN", "token")
     with site() as other:
         target = f"http://127.0.0.1:{other.port}/KEY"
@@ -91,7 +91,7 @@ def test_a_webhook_that_sends_elsewhere_was_not_told(monkeypatch: pytest.MonkeyP
     assert other.got == [], "neither the token nor an empty GET"
 
 
-def test_an_e_mail_is_delivered_and_has_one_subject() -> None:
+def test_email_is_delivered_with_one_subject() -> None:
     letters: list[str] = []
     handler = type("Handler", (Mailbox,), {"letters": letters})
     with serving(socketserver.TCPServer(("127.0.0.1", 0), handler)) as port:
@@ -110,7 +110,7 @@ def test_an_e_mail_is_delivered_and_has_one_subject() -> None:
     assert payload.decode().strip() == "Why: größer"
 
 
-def test_prefects_blocks_are_told(server: Server) -> None:
+def test_prefects_blocks_are_notified(server: Server) -> None:
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
     from prefect.blocks.system import Secret
     from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -128,7 +128,7 @@ def test_prefects_blocks_are_told(server: Server) -> None:
     assert "no notification block" in failures[0]
 
 
-def test_nobody_there_is_reported_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_recipients_are_reported_and_raise_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     email = EmailConfig(to=("a@example.org",), sender="g@example.org", host="127.0.0.1", port=9, security="starttls")
     config = NotifyConfig(kinds=("promoted",), blocks=(), webhook=NOWHERE, email=email)
     failures = notify(EVENT, config)

@@ -1,4 +1,4 @@
-"""Which queued runs are made one with the run that begins, and what it takes over from them; with the real server."""
+"""Which queued runs are coalesced with a run that starts, and what it takes over; with the real server."""
 
 import base64
 import json
@@ -29,13 +29,13 @@ def waits(
     action: str | None = None,
     plan_only: bool = False,
 ) -> None:
-    """As `retrain` begins."""
+    """Like the start of `retrain`."""
     found.append(absorb_queued())
 
 
 @pytest.fixture
 def deployment(server: Server) -> Iterator[UUID]:
-    """A deployment of its own, and nothing found yet."""
+    """A deployment for one test, with no queued runs."""
     found.clear()
     settings = {PREFECT_API_URL: server.url, PREFECT_LOGGING_TO_API_ENABLED: False}
     with temporary_settings(settings), get_client(sync_client=True) as client:
@@ -43,7 +43,7 @@ def deployment(server: Server) -> Iterator[UUID]:
 
 
 def start(deployment: UUID, *, by_event: bool, **parameters: Any) -> str:
-    """Queue a run as an automation does, or as a person; its id."""
+    """Queue a run as an automation or as a person does; return its id."""
     headers = {"Content-Type": "application/json"}
     if by_event:
         name = base64.b64encode(b"genai: news").decode()
@@ -69,34 +69,34 @@ def state(run_id: str) -> str:
     return run.state.type.value
 
 
-def test_news_that_begins_first_takes_the_order_of_a_fall_along(deployment: UUID) -> None:
+def test_news_takes_over_the_forced_retraining_of_a_worse_production(deployment: UUID) -> None:
     first = start(deployment, by_event=True, reason="more data", new_version="a")
-    fall = start(deployment, by_event=True, reason="v1 has fallen", new_version="a", asked=True)
+    fall = start(deployment, by_event=True, reason="v1 is worse", new_version="a", asked=True)
     news = start(deployment, by_event=True, reason="more data", new_version="b")
     absorbed = begin(first)
     assert absorbed.asked
-    assert sorted(absorbed.reasons) == ["more data", "v1 has fallen"]
+    assert sorted(absorbed.reasons) == ["more data", "v1 is worse"]
     assert len(absorbed.names) == 2
     assert [state(run) for run in (first, fall, news)] == ["COMPLETED", "CANCELLED", "CANCELLED"]
 
 
-def test_news_alone_insists_on_nothing(deployment: UUID) -> None:
+def test_news_alone_forces_nothing(deployment: UUID) -> None:
     first, second = (start(deployment, by_event=True, reason="more data") for _ in range(2))
     assert begin(first) == Absorbed((read(second).name,), asked=False, reasons=("more data",))
 
 
-def test_what_is_to_do_something_else_has_a_run_of_its_own(deployment: UUID) -> None:
-    """One who only plans does not answer an event, nor does an event answer one that is to fine-tune."""
+def test_runs_with_other_parameters_are_kept(deployment: UUID) -> None:
+    """A plan does not handle an event, and an event does not handle a request to fine-tune."""
     plans = start(deployment, by_event=False, plan_only=True, action=None)
-    event = start(deployment, by_event=True, reason="v1 has fallen", asked=True)
+    event = start(deployment, by_event=True, reason="v1 is worse", asked=True)
     person = start(deployment, by_event=False)
     tunes = start(deployment, by_event=True, action="finetune")
     assert begin(plans) == Absorbed()
-    assert begin(person) == Absorbed((read(event).name,), asked=True, reasons=("v1 has fallen",))
+    assert begin(person) == Absorbed((read(event).name,), asked=True, reasons=("v1 is worse",))
     assert [state(run) for run in (event, tunes)] == ["CANCELLED", "SCHEDULED"]
 
 
-def test_outside_a_deployment_there_is_nothing_to_take_over(deployment: UUID) -> None:
+def test_nothing_is_taken_over_outside_a_deployment(deployment: UUID) -> None:
     waits()
     assert found == [Absorbed()]
     assert absorb_queued() == Absorbed()
