@@ -1,1 +1,1 @@
-"""Figures that no stage of the pipeline writes: any images, two models, older versions of the data."""
+"""Figures outside the pipeline's stages: of any images, of two models, of older versions of the data."""

@@ -1,4 +1,4 @@
-"""The flow `backfill`: quality against data version, measured anew for every version of the data."""
+"""The flow `backfill`: measure quality on every version of the data."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ from genai_core.config import PARAMS_FILE, EvaluationConfig
 
 @flow(name="backfill", flow_run_name="backfill {revisions}", persist_result=False)
 def backfill(workspace: str, revisions: str, retrain: bool = False, out: str = "backfill") -> State[None]:
-    """Measure production, or a model trained anew, on each version of the data; goes on where it was ended.
+    """Measure production, or a newly trained model, on each version of the data. Continues where it stopped.
 
     Raises VersionError, ProductionError, GitError or ConfigError.
 
@@ -62,7 +62,7 @@ def _backfill(workspace: str, revisions: str, retrain: bool, out: str) -> State[
     subject: _Subject = _Retrained(versions[-1], config) if retrain else _Production(root, config)
     place = place_of(root, code, subject.name)
     failed: list[str] = []
-    with _alone(place):
+    with _exclusive(place):
         for version in subject.order(versions):
             if done(place, version.raw) is None:
                 with data_worktree(root, code, version.commit, f"backfill/{place.name}-{version.raw[:10]}") as tree:
@@ -77,12 +77,12 @@ def _backfill(workspace: str, revisions: str, retrain: bool, out: str) -> State[
         rows = [row for version in versions if (row := done(place, version.raw))]
         _publish(root, root / out, rows)
     if failed:
-        return Failed(message=f"{len(rows)} of {len(versions)} versions are measured; failed: {', '.join(failed)}")
+        return Failed(message=f"measured {len(rows)} of {len(versions)} versions; failed: {', '.join(failed)}")
     return Completed(message=f"{len(rows)} versions of the data, in {out}")
 
 
 class _Subject(Protocol):
-    """What is measured on each version."""
+    """The model to measure on each version."""
 
     name: str
     stages: tuple[str, ...]
@@ -93,9 +93,9 @@ class _Subject(Protocol):
 
 
 class _Production:
-    """The same images of production, against each version's test images, in production's own features.
+    """Production: the same images against each version's test images, in production's own features.
 
-    As many test images of each as the first one has that is measured, the oldest: more alone would bring it nearer.
+    At most as many test images per version as the oldest one has, since more images alone reduce the distance.
     """
 
     stages: tuple[str, ...] = ("prepare",)
@@ -113,10 +113,10 @@ class _Production:
         if not drawn.is_dir():
             with _drawn(tree, self._production.folder, self._config) as new:
                 shutil.move(new, place / "drawn")
-        kept, there = place / "test-images", count_tests(tree / DATASET)
-        if not kept.is_file():
-            kept.write_text(str(there))
-        count = min(there, int(kept.read_text()))
+        limit, available = place / "test-images", count_tests(tree / DATASET)
+        if not limit.is_file():
+            limit.write_text(str(available))
+        count = min(available, int(limit.read_text()))
         found = distance_of_tests(tree, self._production.folder, drawn, tree / DATASET, count, get_run_logger().info)
         return _row(version, tree, self.name, version.raw, found)
 
@@ -143,7 +143,7 @@ class _Retrained:
             with open_repo(tree) as repo:
                 for path, md5 in ((DATASET, made.prepared), (EXTRACTOR, made.extractor)):
                     if md5 is None:
-                        raise VersionError(f"{path} was not made for data version {version.raw[:10]}")
+                        raise VersionError(f"the run on data version {version.raw[:10]} made no {path}")
                     lay_out(Stores(repo), md5, frozen / path, path)
             shutil.copy(tree / PARAMS_FILE, frozen)
         with _drawn(tree, tree, self._config) as drawn:
@@ -176,7 +176,7 @@ def _row(version: CommittedVersion, tree: Path, model: str, tested_on: str, foun
 
 
 def _publish(root: Path, out: Path, rows: list[Row]) -> None:
-    """Table, picture and page; the picture is drawn by a task, as the flows know no drawing."""
+    """Write table, plot and page. A task draws the plot, because flows do not import matplotlib."""
     if not rows:
         return
     write_table(out, rows)
@@ -185,11 +185,11 @@ def _publish(root: Path, out: Path, rows: list[Row]) -> None:
 
 
 @contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """One backfill of a kind at a time."""
+def _exclusive(place: Path) -> Iterator[None]:
+    """Allow one backfill of this code and subject at a time."""
     place.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(place / ".lock", timeout=0.0):
             yield
     except Timeout:
-        raise VersionError("another backfill of these is at work in this checkout; wait for it") from None
+        raise VersionError("the same backfill is already running in this checkout; wait until it ends") from None

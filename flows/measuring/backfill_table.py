@@ -36,7 +36,7 @@ class Row:
 
 
 def place_of(root: Path, code: str, subject: str) -> Path:
-    """Return the folder for results of this code and subject. Other code may give other results."""
+    """Return the folder for results of this code and subject. With other code, results may differ."""
     return root / BACKFILLS / hashlib.sha256(f"{code} {subject}".encode()).hexdigest()[:12]
 
 

@@ -1,4 +1,4 @@
-"""The command `genai compare`: two models side by side, and whether they differ by more than noise."""
+"""The command `genai compare`: compare two models, and say whether they differ by more than noise."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Two models measured alike by a child process (flows know no torch)."""
+"""Compare two models with the same protocol. A child process measures, because flows do not import torch."""
 
 import json
 import os
@@ -27,7 +27,7 @@ class ComparisonError(GenaiError):
 
 @dataclass(frozen=True)
 class Side:
-    """A model to compare: what a person calls it, and its folder."""
+    """A model to compare: its name for people, and its folder."""
 
     name: str
     folder: Path
@@ -36,9 +36,9 @@ class Side:
 def compare(
     workspace: Path, a: str, b: str, out: Path | None = None, on_line: Callable[[str], None] = print
 ) -> dict[str, Any]:
-    """Compare the models that two names stand for (find_model), and write `out`, by default PLACE in the workspace.
+    """Compare two models by name (find_model), and write `out`, by default PLACE in the workspace.
 
-    Gives comparison.json (docs/evaluation.md). Raises ComparisonError, GitError or RemoteError.
+    Return the content of comparison.json (docs/evaluation.md). Raises ComparisonError, GitError or RemoteError.
     """
     with scratch_folder(workspace, "models") as place:
         sides = [Side(name, find_model(workspace, name, place / letter)) for letter, name in (("a", a), ("b", b))]
@@ -54,19 +54,19 @@ def compare_folders(
     *,
     or_alone: bool = False,
 ) -> dict[str, Any]:
-    """Measure both by the workspace's extractor and reference; without a champion the candidate alone.
+    """Measure both with the workspace's extractor and reference; without a champion, only the candidate.
 
-    or_alone: so, too, where the champion draws other classes or sizes than the workspace's data have.
-    `out` is written whole, or left as it was. Raises ComparisonError with the task's own line.
+    or_alone: measure only the candidate, too, if the champion's classes or image size differ from the workspace's data.
+    `out` is written completely or not at all. Raises ComparisonError with the task's error line.
     """
     command = ["tasks.compare_models", str(candidate.folder), f"--name={candidate.name}"]
     if champion is not None:
         command += [f"--against={champion.folder}", f"--against-name={champion.name}"]
         command += ["--or-alone"] if or_alone else []
-    said: list[str] = []
+    output: list[str] = []
 
     def keep(line: str) -> None:
-        said.append(line)
+        output.append(line)
         on_line(line)
 
     with scratch_folder(workspace, "compared") as scratch:
@@ -74,10 +74,10 @@ def compare_folders(
         command += [f"--out={new.relative_to(workspace.resolve())}"]
         status = run_module(command, folder=workspace, on_line=keep)
         if status != 0:
-            raise ComparisonError(said[-1] if said else f"tasks.compare_models ended with status {status}")
+            raise ComparisonError(output[-1] if output else f"tasks.compare_models failed with status {status}")
         values: dict[str, Any] = json.loads((new / COMPARISON_FILE).read_text())
         out.parent.mkdir(parents=True, exist_ok=True)
-        # May lie on another file system: copied first, then one rename. The name is this command's own, as scratch is.
+        # `out` may be on another file system: copy, then rename. The name is unique, like scratch.
         complete = out.with_name(f".{out.name}.{scratch.name}")
         shutil.move(new, complete)
         shutil.rmtree(out, ignore_errors=True)
@@ -86,11 +86,11 @@ def compare_folders(
 
 
 def find_model(workspace: Path, name: str, into: Path) -> Path:
-    """The folder of the model that `name` stands for; one of another commit is put below `into`.
+    """The folder of the model that `name` stands for. A model of another commit is laid out in `into`.
 
     name: a model folder; a model of this workspace (gan, finetuned, candidate); `prod` or a registered version; a git
-    revision, whose models/candidate is taken from DVC's cache, else from the remote. Raises ComparisonError that says
-    what was looked for.
+    revision, whose models/candidate comes from DVC's cache, else from the remote. Raises ComparisonError, which says
+    where the model was searched for.
     """
     for folder in (Path(name), workspace / name):
         if (folder / CONFIG_FILE).is_file():
@@ -103,35 +103,36 @@ def find_model(workspace: Path, name: str, into: Path) -> Path:
 
 
 def model_of(workspace: Path, name: str, into: Path) -> Path:
-    """models/candidate of `prod`, a registered version or a git revision, laid out in `into`, which is not there yet.
+    """models/candidate of `prod`, a registered version or a git revision, laid out in `into`, which must not exist.
 
-    The working tree is not touched. Raises ComparisonError, RemoteError.
+    Does not change the working tree. Raises ComparisonError, RemoteError.
     """
     commit = _commit(workspace, name)
     model = lock_at(workspace, commit).output(MODEL)
     if model is None:
-        raise ComparisonError(f"{name}: dvc.lock at {commit[:7]} has no {MODEL}; was it committed after `genai run`?")
+        raise ComparisonError(f"{name}: dvc.lock at {commit[:7]} has no {MODEL}; commit after `genai run`")
     with open_repo(workspace) as repo:
         stores = Stores(repo)
         files = stores.listing(model.md5)
         lost = None if files is None else stores.lay_out(files, files, into)
     if files is None or lost:
         raise ComparisonError(
-            f"{name}: {MODEL} of {commit[:7]} ({model.md5}) is neither in the cache nor at the remote: genai data pull"
+            f"{name}: {MODEL} of {commit[:7]} ({model.md5}) is neither in DVC's cache nor at the remote; "
+            "push it from where it was made (genai data push)"
         )
     return into
 
 
 def _commit(workspace: Path, name: str) -> str:
-    looked_for = f"{name}: no model folder, no model in models/, no version (genai registry show) and no git revision"
+    unknown = f"{name}: not a model folder, a model in models/, a version (genai registry show) or a git revision"
     try:
         registry = read_registry(workspace)
         standing = registry.production()
         if name == STAGE and standing is not None:
             return standing.commit
         if name == STAGE:
-            raise ComparisonError("nothing is in production yet; genai promote")
+            raise ComparisonError("nothing is in production yet; run `genai promote`")
         version = next((version for version in registry.versions if version.name == name), None)
         return version.commit if version else commit_of(workspace, name)
     except GitError as error:
-        raise ComparisonError(f"{looked_for} ({error})") from None
+        raise ComparisonError(f"{unknown} ({error})") from None

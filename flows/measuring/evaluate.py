@@ -1,4 +1,4 @@
-"""Measure images that no stage made. A child process measures, because flows do not import torch."""
+"""Measure any images. A child process measures, because flows do not import torch."""
 
 import json
 import os
@@ -38,21 +38,21 @@ class Request:
 
 
 def check(workspace: Path, request: Request) -> None:
-    """Raise EvaluateError or ConfigError for what is missing, before a child process spends seconds on torch."""
+    """Raise EvaluateError or ConfigError if something is missing, before a child process spends seconds on torch."""
     if request.images is None and not request.selfcheck:
-        raise EvaluateError("no images: name what to measure, genai evaluate IMAGES --against REAL")
+        raise EvaluateError("no images; name them: genai evaluate IMAGES --against REAL")
     if request.against is None and not request.selfcheck:
-        raise EvaluateError("no real images: name them with --against REAL, for example --against data/prepared")
+        raise EvaluateError("no real images; name them with --against REAL, for example --against data/prepared")
     load_config(workspace / PARAMS_FILE)
     if request.selfcheck:
-        return  # it lists what it could not check
+        return  # the self-check lists what it could not check
     named = {"IMAGES": request.images, "--against": request.against, "--weights": request.weights}
     for option, value in named.items():
         if value is not None and not value.startswith(BUILTIN_PREFIX) and not Path(value).exists():
             raise EvaluateError(f"{option}: {value}: no such file or folder")
     has_own = (workspace / PROJECT_EXTRACTOR).is_dir()
     if request.extractor == "project" and not has_own:
-        raise EvaluateError(f"no extractor of this project ({PROJECT_EXTRACTOR}): train it with `genai run extractor`")
+        raise EvaluateError(f"the project has no extractor ({PROJECT_EXTRACTOR}); train it with `genai run extractor`")
     published = _torch_hub() / "checkpoints" / PUBLISHED_WEIGHTS
     if request.extractor is None and request.weights is None and not has_own and not published.is_file():
         raise EvaluateError(
@@ -67,18 +67,18 @@ def evaluate(workspace: Path, request: Request) -> int:
 
 
 def evaluate_to_json(workspace: Path, request: Request) -> dict[str, Any]:
-    """Return what tasks.score writes with --out: figures, intervals, protocol. Raises EvaluateError with its fault."""
-    said: list[str] = []
+    """Return what tasks.score writes with --out: figures, intervals, protocol. Raises EvaluateError."""
+    output: list[str] = []
     with scratch_folder(workspace, "evaluated") as scratch:
         out = _absolute(request.out) if request.out else str(scratch / "figures.json")
-        status = _score(workspace, request, out, said)
+        status = _score(workspace, request, out, output)
         if status != 0:
-            raise EvaluateError(said[-1] if said else f"tasks.score ended with exit status {status}")
+            raise EvaluateError(output[-1] if output else f"tasks.score failed with exit status {status}")
         values: dict[str, Any] = json.loads(Path(out).read_text())
     return values
 
 
-def _score(workspace: Path, request: Request, out: str | None, said: list[str]) -> int:
+def _score(workspace: Path, request: Request, out: str | None, output: list[str]) -> int:
     options = {
         "against": request.against and _absolute(request.against),
         "split": request.split,
@@ -93,7 +93,7 @@ def _score(workspace: Path, request: Request, out: str | None, said: list[str]) 
     command += [f"--{name}={value}" for name, value in options.items() if value is not None]
 
     def on_line(line: str) -> None:
-        said.append(line)
+        output.append(line)
         click.echo(line)
 
     return run_module(command, folder=workspace, on_line=on_line)
@@ -104,6 +104,6 @@ def _absolute(place: str) -> str:
 
 
 def _torch_hub() -> Path:
-    """As torch.hub.get_dir, which needs torch."""
+    """Like torch.hub.get_dir, without importing torch."""
     caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
     return Path(os.environ.get("TORCH_HOME", caches / "torch")).expanduser() / "hub"

@@ -48,7 +48,7 @@ def evaluate(
     check(workspace, request)
     if as_json:
         if selfcheck:
-            raise click.UsageError("--selfcheck prints a table only; leave out --json")
+            raise click.UsageError("--selfcheck prints only a table; omit --json")
         print_json(evaluate_to_json(workspace, request))
         return
     sys.exit(evaluate(workspace, request))

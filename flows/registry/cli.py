@@ -69,7 +69,7 @@ def rollback(workspace: Path, to: str | None, reason: str, as_json: bool) -> Non
 @LOCAL
 @click.pass_obj
 def history(workspace: Path, as_json: bool, local: bool) -> None:
-    """List what was in production, since when, by whom and why. The newest comes first."""
+    """List what was in production, since when, by whom and why; newest first."""
     registry = _read(workspace, local)
     moves = list(reversed(registry.moves))
     if as_json:
@@ -94,7 +94,7 @@ def registry() -> None:
 @LOCAL
 @click.pass_obj
 def show(workspace: Path, as_json: bool, local: bool) -> None:
-    """List all versions. The newest comes first."""
+    """List all versions, newest first."""
     found = _read(workspace, local)
     standing = found.production()
     name = standing.version if standing else None
@@ -140,7 +140,7 @@ def at(workspace: Path, date: str, as_json: bool, local: bool) -> None:
     if as_json:
         print_json(_move_values(move) if move else None)
     elif move is None:
-        click.echo(f"nothing was in production at {_when(moment)}")
+        click.echo(f"no model was in production at {_when(moment)}")
     else:
         click.echo(f"{move.version}, since {_when(move.at)} (commit {move.commit[:7]}, {move.action} by {move.by})")
 
@@ -156,7 +156,7 @@ def _read(workspace: Path, local: bool) -> "Registry":
         try:
             newer_tags(workspace, remote)
         except GitError as error:
-            click.echo(f"{remote} does not answer, so only this clone's tags are shown: {error}", err=True)
+            click.echo(f"{remote} does not answer, so this shows only the tags of this clone: {error}", err=True)
     return read_registry(workspace)
 
 

@@ -1,4 +1,4 @@
-"""Retrainings that moved production and were killed before their branch was merged, by a note in their checkout.
+"""Retrainings that were killed between the promotion and the merge of their branch, by a note in their checkout.
 
 Between the tags and the merge, the retraining generates a batch, which may take hours. It writes the note before the
 tags, so the note counts only if the tags exist.
@@ -20,11 +20,11 @@ _NOTE = Path(".genai/delivery.json")  # in the retraining's checkout
 class Delivery:
     """What to record and merge once a candidate is in production."""
 
-    commit: str  # that is promoted
+    commit: str  # the promoted one
     into: str  # the user's branch
     device_hours: float
     reasons: tuple[str, ...]  # of the decision to retrain
-    rules: tuple[dict[str, str], ...]  # of the gate, a row each
+    rules: tuple[dict[str, str], ...]  # of the gate, one row each
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def write_delivery(folder: Path, delivery: Delivery) -> None:
 
 
 def unfinished(workspace: Path) -> list[Unfinished]:
-    """The unfinished promotions of this checkout, including one that a retraining is finishing now.
+    """The unfinished promotions of this checkout, including one that a running retraining is finishing.
 
     Raises GitError.
     """
@@ -62,7 +62,7 @@ def unfinished(workspace: Path) -> list[Unfinished]:
             delivery = Delivery(**{**values, "reasons": tuple(values["reasons"]), "rules": tuple(values["rules"])})
             branch = git(folder, "symbolic-ref", "--short", "HEAD").strip()
         except (OSError, ValueError, TypeError, KeyError, GitError):
-            continue  # half made, or half removed
+            continue  # partly written or partly removed
         version = read_registry(workspace).of_commit(delivery.commit)
         if version is not None:
             found.append(Unfinished(folder, branch, version.name, delivery))

@@ -1,7 +1,7 @@
 """Detect whether a laid-out folder is unchanged, by a mark file beside it.
 
-Its links lead into DVC's cache, whose objects may be freed or damaged, and a user may change fetched files. Like git's
-index, the mark has inode, size and modification time of each file, or of the object that a link leads to.
+Its links point into DVC's cache, whose objects may be removed or damaged, and a user may change fetched files. Like
+git's index, the mark has inode, size and modification time of each file, or of the object that a link points to.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def is_as_marked(path: Path, md5: str) -> bool:
-    """Whether the folder at `path` has every file of the version `md5` as it was when it was marked."""
+    """Whether the folder at `path` still has every file of the version `md5`, unchanged since it was marked."""
     try:
         mark = json.loads(_mark_of(path).read_text())
         return bool(mark["md5"] == md5 and mark["files"] == _stamps(path, mark["files"]))

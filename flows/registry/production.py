@@ -50,13 +50,13 @@ class Distance:
 
 
 def lay_out_production(workspace: Path, outputs: Iterable[str] = (MODEL,)) -> Production:
-    """The version in production with some of its outputs, as its commit's dvc.lock names them.
+    """Lay out `outputs` of the version in production, as its commit's dvc.lock names them.
 
-    Raises ProductionError when nothing is in production or its data is gone, RemoteError, GitError, ConfigError.
+    Raises ProductionError if nothing is in production or its data is missing; RemoteError, GitError, ConfigError.
     """
     standing = read_registry(workspace).production()
     if standing is None:
-        raise ProductionError("nothing is in production yet: genai run, commit, then genai promote")
+        raise ProductionError("nothing is in production yet; run `genai run`, commit, then run `genai promote`")
     load_config(workspace / PARAMS_FILE)
     lock = lock_at(workspace, standing.commit)
     folder = workspace / PLACE / standing.version
@@ -68,11 +68,11 @@ def lay_out_production(workspace: Path, outputs: Iterable[str] = (MODEL,)) -> Pr
             if item is None:
                 raise ProductionError(f"{standing.version}: its commit has no {path}; promote a later version")
             lay_out(stores, item.md5, folder / path, f"{standing.version}'s {path}")
-        take_parameters(folder, workspace)
+        copy_parameters(folder, workspace)
     return Production(standing.version, standing.commit, folder)
 
 
-def take_parameters(folder: Path, checkout: Path) -> None:
+def copy_parameters(folder: Path, checkout: Path) -> None:
     """Copy a checkout's parameters for the files laid out in a folder."""
     new = folder / ".params.new"
     shutil.copy(checkout / PARAMS_FILE, new)
@@ -80,7 +80,7 @@ def take_parameters(folder: Path, checkout: Path) -> None:
 
 
 def draw(code: Path, folder: Path, out: str, images: int, seed: int, on_line: OnLine) -> Path:
-    """Generate images with the candidate below `folder` into `out` there. code: the checkout whose task does it."""
+    """Generate images with the candidate below `folder` into `out` there. code: the checkout whose task runs."""
     run_task_in(code, folder, ["tasks.draw", out, f"--images={images}", f"--seed={seed}"], on_line)
     return folder / out
 
@@ -88,7 +88,7 @@ def draw(code: Path, folder: Path, out: str, images: int, seed: int, on_line: On
 def distance(code: Path, folder: Path, images: Path, dataset: Path, on_line: OnLine) -> Distance:
     """The distance of images from a dataset's test split, in the features of the extractor below `folder`.
 
-    The interval covers the choice of the images: it is for other images and the same test split.
+    The interval covers the sampling of the images, with a fixed test split.
     """
     return _score(code, folder, images, [str(images), f"--against={dataset.resolve()}", "--split=test"], on_line)
 
@@ -98,38 +98,43 @@ def distance_of_tests(
 ) -> Distance:
     """The distance of the same images from different test splits.
 
-    The interval covers the choice of the test images. With fewer images, the distance has a larger bias. To compare
-    test splits, take the same number from each at random: `test_images`.
+    The interval covers the sampling of the test images. With fewer images, the distance has a larger bias. To compare
+    test splits, use the same number of random images from each: `test_images`.
     """
     arguments = [str(dataset.resolve()), "--images-split=test", f"--at-most={test_images}", f"--against={images}"]
     return _score(code, folder, images, arguments, on_line)
 
 
 def count_tests(dataset: Path) -> int:
-    """Images in the test split of a prepared dataset."""
+    """Number of images in the test split of a prepared dataset."""
     return int(json.loads((dataset / "dataset.json").read_text())["counts"].get("test", 0))
 
 
 def lay_out(stores: Stores, md5: str, path: Path, what: str) -> None:
-    """Lay out an output by its hash at `path`, as links into the cache; hash every file. Raises ProductionError.
+    """Lay out an output by its hash at `path`, as links into the cache, and hash every file. Raises ProductionError.
 
-    An existing folder is kept if none of its files changed.
+    Keeps an existing folder if none of its files changed.
     """
     if is_as_marked(path, md5):
         return
     files = stores.listing(md5)
     if files is None:
-        raise ProductionError(f"{what} ({md5}) is neither in DVC's cache nor at its remote; genai rollback goes back")
+        raise ProductionError(
+            f"{what} ({md5}) is neither in DVC's cache nor at the remote; push it from where it was made, or "
+            "roll back (genai rollback)"
+        )
     new = path.with_name(f".{path.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     lost = stores.lay_out(files, files, new)
     if lost:
-        raise ProductionError(f"{what}: {len(lost)} of {len(files)} files are gone, {lost[0]} for one; genai rollback")
+        raise ProductionError(
+            f"{what}: {len(lost)} of {len(files)} files are missing, for example {lost[0]}; roll back (genai rollback)"
+        )
     for name, oid in files.items():
         if content_hash(stores.cache, str(new / name)) != oid:
             raise ProductionError(
-                f"{what}: {name} is damaged in DVC's cache: delete {(new / name).resolve()}, then bring it back "
-                "(genai data pull where it was made); genai rollback goes back"
+                f"{what}: {name} is damaged in DVC's cache. Delete {(new / name).resolve()} and fetch it again "
+                "(genai data pull in a checkout of its commit), or roll back (genai rollback)"
             )
     shutil.rmtree(path, ignore_errors=True)
     os.rename(new, path)
@@ -138,17 +143,17 @@ def lay_out(stores: Stores, md5: str, path: Path, what: str) -> None:
 
 def run_task_in(code: Path, folder: Path, command: list[str], on_line: OnLine) -> None:
     """Run a task of the checkout `code` in another folder. Raises ProductionError with its last lines."""
-    said: list[str] = []
+    output: list[str] = []
 
-    def take(line: str) -> None:
-        said.append(line)
+    def on_output(line: str) -> None:
+        output.append(line)
         on_line(line)
 
     path = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH", "")]))
-    # Without bytecode: `code` may be a checkout in which stages depend on the folder.
-    status = run_module(command, folder=folder, environment={"PYTHONPATH": path}, on_line=take)
+    # run_module writes no bytecode: in `code`, stages may depend on the folder.
+    status = run_module(command, folder=folder, environment={"PYTHONPATH": path}, on_line=on_output)
     if status != 0:
-        raise ProductionError("\n".join([f"{command[0]} ended with status {status}:", *said[-8:]]))
+        raise ProductionError("\n".join([f"{command[0]} failed with status {status}:", *output[-8:]]))
 
 
 def _score(code: Path, folder: Path, images: Path, arguments: list[str], on_line: OnLine) -> Distance:

@@ -25,12 +25,12 @@ from flows.registry.read import (
 )
 from flows.registry.write import NewTag, add_tags, newer_tags
 
-# Sends all that the workspace's HEAD names to the DVC remote and verifies it there; raises an error that says why not.
+# Pushes the data of HEAD to the DVC remote and verifies it there; raises an error if that fails.
 PushData = Callable[[Path], object]
 
 # The files of a version. The commit that a tag names lacks uncommitted changes.
 _PARTS = ("dvc.lock", "dvc.yaml", "params.yaml", "data", "models", "genai_core", "tasks", "metrics")
-MOST_SHOWN = 5
+MAX_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def promote(
     by: str = "",
     dry_run: bool = False,
 ) -> Moved:
-    """Make the model that HEAD's dvc.lock names the production model.
+    """Make the candidate in HEAD's dvc.lock the production model.
 
     If DVC has a remote, the data is pushed there and verified first. Otherwise it must be complete in the cache. Then
     both tags, version and stage, are added in one transaction.
@@ -67,7 +67,7 @@ def promote(
         workspace: The checkout.
         push_data: Pushes the data and verifies it.
         version: The version's name. None: the next one.
-        why: Kept in the tags.
+        why: The reason, kept in the tags.
         by: The command that promotes, in addition to git's user.
         dry_run: Check all that can be checked without a push. Pushes no data and adds no tag.
 
@@ -83,18 +83,20 @@ def promote(
         newer_tags(workspace, git_remote)
     registry = read_registry(workspace)
     with open_repo(workspace) as repo:
-        held = Stores(repo)
-        facts, data_remote = _facts_of(held, lock), held.remote_name
+        stores = Stores(repo)
+        facts, data_remote = _facts_of(stores, lock), stores.remote_name
         name = _name_for(registry, commit, facts, version)
-        if data_remote is None and not held.in_cache(facts.model):
-            raise RegistryError(f"the model ({facts.model}) is not whole in DVC's cache: `dvc repro` makes it again")
+        if data_remote is None and not stores.in_cache(facts.model):
+            raise RegistryError(
+                f"the model ({facts.model}) is incomplete in DVC's cache; make it again with `dvc repro`"
+            )
     if data_remote and not dry_run:
         push_data(workspace)
         with open_repo(workspace) as repo:  # reopened, because answers from before the push are cached
             if not Stores(repo).at_remote(facts.model):
                 raise RegistryError(
-                    f"the model ({facts.model}) was pushed, but is not whole at the DVC remote {data_remote}; "
-                    f"look at its storage, then promote again{_unchanged(registry)}"
+                    f"the model ({facts.model}) was pushed, but is incomplete at the DVC remote {data_remote}; "
+                    f"check its storage, then promote again{_unchanged(registry)}"
                 )
     before = registry.production()
     figure = f", {facts.metric} {facts.figures[facts.metric]:.4g}" if facts.metric in facts.figures else ""
@@ -110,7 +112,7 @@ def promote(
 
 
 def rollback(workspace: Path, *, to: str | None = None, why: str = "", by: str = "") -> Moved:
-    """Make an earlier version the production model again: `to`, or the one before the present one.
+    """Make an earlier version the production model again: `to`, or the version before the current one.
 
     Trains and pushes nothing. The version's data must be complete in the cache or at the DVC remote.
     Raises RegistryError or GitError; production is unchanged then.
@@ -121,16 +123,18 @@ def rollback(workspace: Path, *, to: str | None = None, why: str = "", by: str =
     registry = read_registry(workspace)
     before = registry.production()
     if before is None:
-        raise RegistryError("nothing is in production yet, so there is nothing to go back from; see: genai promote")
+        raise RegistryError("nothing is in production yet, so there is nothing to roll back; run `genai promote`")
     name = to or registry.before()
     if name is None:
         raise RegistryError(f"nothing was in production before {before.version}; name a version with --to")
     target = registry.version(name)
     if target.name == before.version:
-        raise RegistryError(f"{target.name} is in production already")
+        raise RegistryError(f"{target.name} is already in production")
     if target.withdrawn:
-        raise RegistryError(f"{target.name} was withdrawn (gto deregister); choose another: genai registry show")
-    data_remote = _where_data_is(workspace, target, registry)
+        raise RegistryError(
+            f"{target.name} was withdrawn (gto deregister); choose another version (genai registry show)"
+        )
+    data_remote = _data_remote_of(workspace, target, registry)
     why = why or f"back from {before.version}"
     tags = [_move(registry, "rollback", target.name, target.commit, why, by)]
     add_tags(workspace, registry, tags, git_remote)
@@ -138,36 +142,36 @@ def rollback(workspace: Path, *, to: str | None = None, why: str = "", by: str =
 
 
 def _committed(workspace: Path, commit: str) -> Lock:
-    """HEAD's dvc.lock. Raises if the workspace differs from it, or if it does not say what made the model."""
+    """HEAD's dvc.lock. Raises RegistryError if the workspace differs from HEAD, or HEAD did not make the model."""
     changed = changed_files(workspace, *_PARTS)
     if changed:
         raise RegistryError(
-            f"not committed: {_some(changed)}. A version is a commit: git commit what the run made, then promote"
+            f"not committed: {_some(changed)}. A version is a commit, so commit the run's results first, then promote"
         )
     lock = lock_at(workspace, commit)
     if lock.output(MODEL) is None:
         raise RegistryError(
-            f"dvc.lock at {commit[:7]} has no {MODEL}: genai run, then git add -A and git commit, then promote"
+            f"dvc.lock at {commit[:7]} has no {MODEL}; run genai run, then git add -A and git commit, then promote"
         )
     if lock.raw_data is None:
-        raise RegistryError("data/raw.dvc is not committed: git add data/raw.dvc and git commit, then promote")
+        raise RegistryError("data/raw.dvc is not committed; git add data/raw.dvc, git commit, then promote")
     stale = differences(workspace, commit, MODEL)
     if stale:
         raise RegistryError(
-            f"{MODEL} was not made of what {commit[:7]} holds; these differ: {_some(stale)}. "
-            "genai run, git commit, then promote"
+            f"{MODEL} was not made from commit {commit[:7]}; these differ: {_some(stale)}. "
+            "Run `genai run`, commit, then promote"
         )
     return lock
 
 
-def _facts_of(held: Stores, lock: Lock) -> ModelFacts:
+def _facts_of(stores: Stores, lock: Lock) -> ModelFacts:
     model = lock.output(MODEL)
     assert model is not None
-    files = held.files(model.md5) or {}
-    config, selection = (held.read(files[n]) if n in files else None for n in ("config.json", "selection.json"))
+    files = stores.files(model.md5) or {}
+    config, selection = (stores.read(files[n]) if n in files else None for n in ("config.json", "selection.json"))
     if config is None or selection is None:
         raise RegistryError(
-            f"{MODEL} ({model.md5}) is neither in DVC's cache nor at its remote; genai run brings it back"
+            f"{MODEL} ({model.md5}) is neither in DVC's cache nor at the remote; run `genai run` to restore it"
         )
     described, chosen = json.loads(config), json.loads(selection)
     return ModelFacts(
@@ -188,34 +192,36 @@ def _name_for(registry: Registry, commit: str, facts: ModelFacts, wanted: str | 
     if standing is not None:
         there = next((version for version in registry.versions if version.commit == standing.commit), None)
         if standing.commit == commit or (there and there.facts and there.facts.model == facts.model):
-            raise RegistryError(f"nothing to promote: {standing.version}, which is in production, is this very model")
+            raise RegistryError(f"nothing to promote: {standing.version}, which is in production, has the same model")
     if own is not None:
         if own.withdrawn:
-            raise RegistryError(f"this commit is {own.name}, which was withdrawn (gto deregister)")
+            raise RegistryError(
+                f"this commit is {own.name}, which was withdrawn (gto deregister); promote another commit"
+            )
         if wanted not in (None, own.name):
-            raise RegistryError(f"this commit is registered as {own.name} already; leave --as {wanted} out")
+            raise RegistryError(f"this commit is already registered as {own.name}; omit --as {wanted}")
         return own.name
     taken = next((version for version in registry.versions if version.name == wanted), None)
     if taken is not None:
         raise RegistryError(
-            f"{wanted} is the version of another commit, {taken.commit[:7]}; leave --as out for the next one"
+            f"{wanted} is already the version of commit {taken.commit[:7]}; choose another name, or omit --as"
         )
     return wanted or registry.next_version()
 
 
-def _where_data_is(workspace: Path, target: Version, registry: Registry) -> str | None:
+def _data_remote_of(workspace: Path, target: Version, registry: Registry) -> str | None:
     model = lock_at(workspace, target.commit).output(MODEL)
     if model is None:
         raise RegistryError(f"{target.name}: its commit has no {MODEL}{_unchanged(registry)}")
     with open_repo(workspace) as repo:
-        held = Stores(repo)
-        if held.in_cache(model.md5):
-            return held.remote_name
-        if held.remote_name and held.at_remote(model.md5):
-            return held.remote_name
-    place = f" nor at the DVC remote {held.remote_name}" if held.remote_name else ", and there is no DVC remote"
+        stores = Stores(repo)
+        if stores.in_cache(model.md5):
+            return stores.remote_name
+        if stores.remote_name and stores.at_remote(model.md5):
+            return stores.remote_name
+    place = f" nor at the DVC remote {stores.remote_name}" if stores.remote_name else ", and there is no DVC remote"
     raise RegistryError(
-        f"{target.name}: its model ({model.md5}) is not whole in DVC's cache{place}; choose another version "
+        f"{target.name}: its model ({model.md5}) is not complete in DVC's cache{place}; choose another version "
         f"(genai registry show){_unchanged(registry)}"
     )
 
@@ -245,5 +251,5 @@ def _unchanged(registry: Registry) -> str:
 
 
 def _some(items: list[str]) -> str:
-    more = len(items) - MOST_SHOWN
-    return ", ".join(items[:MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(items) - MAX_LISTED
+    return ", ".join(items[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")

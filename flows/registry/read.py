@@ -29,12 +29,12 @@ _FORMAT = "%00".join(
 
 
 class RegistryError(GenaiError):
-    """The registry cannot do what was asked for; the message says why, what to do, and what is in production."""
+    """The registry cannot do this; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Facts about a version's model that its tag has, so that they can be read without the data."""
+    """Facts about a version's model. Its tag contains them, so reading them needs no data."""
 
     model: str  # DVC's hash of models/candidate
     weights: str  # sha256 of its model.safetensors
@@ -105,7 +105,7 @@ class Registry:
         return next((version for version in self.versions if version.commit == commit), None)
 
     def before(self) -> str | None:
-        """The version that a rollback goes to: the one in production before the present one was promoted."""
+        """The version that a rollback returns to: the one in production before the current one was promoted."""
         trail: list[str] = []
         for move in self.moves:
             if move.ended:
@@ -131,7 +131,7 @@ class Registry:
 
 
 def read_registry(workspace: Path) -> Registry:
-    """Read the registry from this clone's tags. Raises GitError."""
+    """Read the registry from the tags of this clone. Raises GitError."""
     versions: dict[str, Version] = {}
     withdrawn: set[str] = set()
     moves: list[Move] = []
@@ -178,7 +178,7 @@ def tag_message(title: str, fields: dict[str, str]) -> str:
 
 
 def read_fields(message: str) -> dict[str, str]:
-    """The fields of a tag's message; the first one of a name counts."""
+    """The fields of a tag's message. If a name is repeated, the first one counts."""
     fields: dict[str, str] = {}
     for line in message.partition("\n\n")[2].split("\n"):
         name, colon, value = line.partition(": ")
@@ -188,7 +188,7 @@ def read_fields(message: str) -> dict[str, str]:
 
 
 def fact_fields(facts: ModelFacts) -> dict[str, str]:
-    """The lines that `read_registry` reads a version's facts from."""
+    """The fields from which `read_registry` reads a version's facts."""
     return {
         "Choice": facts.choice,
         "Family": facts.family,

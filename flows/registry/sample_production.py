@@ -1,4 +1,4 @@
-"""The flow `sample-production`: a batch of images from the model in production, each traceable to it."""
+"""The flow `sample-production`: generate a batch of traceable images with the model in production."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.artifacts import publish_picture
-from flows.registry.production import BATCHES, Production, draw, lay_out_production, take_parameters
+from flows.registry.production import BATCHES, Production, copy_parameters, draw, lay_out_production
 from flows.runs.code import snapshot_of_code
 from genai_core.config import PARAMS_FILE, load_config
 
@@ -41,15 +41,15 @@ def sample_production(
     config = load_config(root / PARAMS_FILE).generate
     production = lay_out_production(root)
     images = total_images or config.total_images
-    with FileLock(production.folder / ".drawing"):  # two runs at the same time would choose the same seeds
+    with FileLock(production.folder / ".drawing"):  # otherwise, two concurrent runs would choose the same seeds
         first = seed if seed is not None else next_seed(root / BATCHES, production.version, config.seed)
         name = f"{production.version}-{first}"
         if (root / BATCHES / name).exists():
-            return Completed(message=f"{BATCHES / name} is there already: the same seed gives the same images")
+            return Completed(message=f"{BATCHES / name} already exists, and the same seed gives the same images")
         shutil.rmtree(production.folder / DRAWN, ignore_errors=True)  # the unfinished batch of a killed run
-        # Its own folder: the process that a killed run started may take some seconds to end.
+        # A folder per process: the child of a killed run may take some seconds to end.
         with snapshot_of_code(root) as code:
-            take_parameters(production.folder, code.folder)
+            copy_parameters(production.folder, code.folder)
             out = f"{DRAWN}/{name}.{os.getpid()}"
             drawn = draw(code.folder, production.folder, out, images, first, logger.info)
         sign(drawn, production, code.commit)
@@ -60,7 +60,7 @@ def sample_production(
 
 
 def next_seed(batches: Path, version: str, start: int) -> int:
-    """The seed after the last image that a version generated; `start` for its first batch."""
+    """The seed after a version's last image; `start` for its first batch."""
     ends = [start]
     for path in batches.glob(f"{version}-*/provenance.json"):
         values = json.loads(path.read_text())
@@ -69,7 +69,7 @@ def next_seed(batches: Path, version: str, start: int) -> int:
 
 
 def sign(batch: Path, production: Production, code: str) -> None:
-    """Add to provenance.json what the task cannot know: the version, its commit, and the code's commit."""
+    """Add to provenance.json what the task does not know: the version, its commit, and the code's commit."""
     path = batch / "provenance.json"
     values = json.loads(path.read_text())
     made = datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Write to the registry: add all tags or none, and share them through the git remote if there is one."""
+"""Write to the registry: add all tags or none, and push them to the git remote if there is one."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ def newer_tags(workspace: Path, remote: str) -> None:
     other = sorted(name for name in theirs.keys() & ours.keys() if theirs[name] != ours[name])
     if other:
         raise RegistryError(
-            f"the tag {other[0]} is one thing here and another at {remote}: two clones that did not know of each "
-            f"other moved production. To take {remote}'s: git tag -d '{other[0]}', then genai registry show"
+            f"the tag {other[0]} differs between this clone and {remote}: two clones moved production independently. "
+            f"To use {remote}'s tag: git tag -d '{other[0]}', then genai registry show"
         )
     missing = sorted(theirs.keys() - ours.keys())
     if missing:
@@ -64,7 +64,7 @@ def add_tags(workspace: Path, registry: Registry, new: Iterable[NewTag], remote:
 
 
 def _push(workspace: Path, remote: str, tags: dict[str, str], made: dict[str, str]) -> None:
-    # Also the tags from before there was a remote. Without --force git refuses to move a tag that is there.
+    # Includes tags from before there was a remote. Without --force, git refuses to move an existing tag.
     specs = [f"{sha}:refs/tags/{name}" for name, sha in tags.items()]
     try:
         git(workspace, "push", "--quiet", "--atomic", "--no-verify", remote, *specs)
@@ -73,10 +73,10 @@ def _push(workspace: Path, remote: str, tags: dict[str, str], made: dict[str, st
             theirs = tags_at(workspace, remote)
         except GitError:
             raise RegistryError(
-                f"{remote} did not confirm the tags ({error}); ask it again: genai registry show"
+                f"{remote} did not confirm the tags ({error}); check them with genai registry show"
             ) from None
         if any(theirs.get(name) != sha for name, sha in made.items()):
             taken = next((name for name in made if name in theirs), None)
             if taken:
-                raise RegistryError(f"somebody else moved production meanwhile ({taken}); see: genai history") from None
+                raise RegistryError(f"another clone moved production meanwhile ({taken}); see genai history") from None
             raise RegistryError(f"{remote} refused the tags: {error}") from None

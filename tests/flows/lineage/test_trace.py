@@ -324,5 +324,5 @@ def test_unknown_objects_are_errors(story: Story, tmp_path: Path) -> None:
     shutil.rmtree(home / ".genai/cache", ignore_errors=True)
     answer = genai(home, "lineage", "--saw", story.kept)
     assert answer.stdout.count("unknown, because its data") == 3
-    with pytest.raises(RegistryError, match="not whole in DVC's cache, and there is no DVC remote"):
+    with pytest.raises(RegistryError, match="not complete in DVC's cache, and there is no DVC remote"):
         rollback(home)

@@ -1,4 +1,4 @@
-"""Which model a name stands for, and the command on a repository without a reference."""
+"""Find a model by name, and the command in a repository without a reference."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ pytestmark = DVC_WARNS
 
 @pytest.fixture(scope="module")
 def home(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two candidates, each a commit; the older one is registered and in production."""
+    """Two candidates in two commits. The older one is registered and in production."""
     folder = new_home(tmp_path_factory.mktemp("home"))
     make(folder, 3.0)
     answer = genai(folder, "promote")
@@ -23,7 +23,7 @@ def home(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["prod", "v0.0.1", "HEAD~1"])
-def test_another_commits_candidate_comes_from_the_cache(home: Path, tmp_path: Path, name: str) -> None:
+def test_candidate_of_another_commit_comes_from_the_cache(home: Path, tmp_path: Path, name: str) -> None:
     before = shell(home, "git status --porcelain && cat models/candidate/selection.json")
     found = find_model(home, name, tmp_path / "model")
     assert '"fd": 3.0' in (found / "selection.json").read_text()
@@ -40,15 +40,15 @@ def test_folders_and_names_of_this_workspace_come_first(
     assert not (tmp_path / "model").exists()
 
 
-def test_a_name_of_nothing_says_what_was_looked_for(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(ComparisonError, match="no model folder, no model in models/, no version"):
+def test_unknown_name_says_where_it_was_searched_for(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(ComparisonError, match="not a model folder, a model in models/, a version"):
         find_model(home, "v9.9.9", tmp_path / "model")
     shell(home, "git tag empty $(git commit-tree -m none $(git mktree </dev/null))")
     with pytest.raises(ComparisonError, match="has no models/candidate"):
         model_of(home, "empty", tmp_path / "model")
 
 
-def test_the_command_ends_with_the_tasks_line_and_leaves_nothing(home: Path) -> None:
+def test_command_fails_with_the_tasks_line_and_leaves_nothing(home: Path) -> None:
     shell(home, "cp -r models/candidate models/other")
     answer = genai(home, "compare", "candidate", "prod")
     assert answer.returncode == 2

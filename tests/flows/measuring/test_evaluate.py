@@ -1,4 +1,4 @@
-"""`genai evaluate` says what is missing before it starts the child that imports torch."""
+"""`genai evaluate` says what is missing before it starts the child process that imports torch."""
 
 import json
 import shutil
@@ -22,8 +22,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (Request(None, None), "no images: name what to measure"),
-        (Request("builtin:digits", None), "no real images: name them with --against REAL"),
+        (Request(None, None), "no images; name them: genai evaluate IMAGES"),
+        (Request("builtin:digits", None), "no real images; name them with --against REAL"),
         (Request("none", "builtin:digits"), "IMAGES: none: no such file or folder"),
         (Request("builtin:digits", "none"), "--against: none: no such file or folder"),
         (Request("builtin:digits", "builtin:digits", weights="none.pth"), "--weights: none.pth: no such file"),
@@ -31,33 +31,33 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (Request("builtin:digits", "builtin:digits", extractor="project"), "train it with `genai run extractor`"),
     ],
 )
-def test_what_is_missing(workspace: Path, request_: Request, message: str) -> None:
+def test_missing_inputs_are_named(workspace: Path, request_: Request, message: str) -> None:
     with pytest.raises(EvaluateError) as error:
         check(workspace, request_)
     assert message in str(error.value)
 
 
-def test_what_was_not_named_is_said_before_what_the_folder_lacks(tmp_path: Path) -> None:
-    with pytest.raises(EvaluateError, match="no images: name what to measure"):
+def test_missing_arguments_are_reported_before_missing_files(tmp_path: Path) -> None:
+    with pytest.raises(EvaluateError, match="no images; name them"):
         check(tmp_path, Request(None, None))
 
 
-@pytest.mark.parametrize("given", [{"extractor": "inception"}, {"weights": "weights.pth"}])
-def test_what_is_enough(workspace: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> None:
+@pytest.mark.parametrize("options", [{"extractor": "inception"}, {"weights": "weights.pth"}])
+def test_sufficient_inputs(workspace: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str]) -> None:
     monkeypatch.chdir(workspace)
-    check(workspace, Request("builtin:digits", "builtin:digits", **given))
+    check(workspace, Request("builtin:digits", "builtin:digits", **options))
     check(workspace, Request(None, None, selfcheck=True))
     (workspace / evaluate.PROJECT_EXTRACTOR).mkdir(parents=True)
     check(workspace, Request("builtin:digits", "builtin:digits"))
 
 
-def test_the_fault_is_one_line_and_json(workspace: Path) -> None:
+def test_error_is_one_line_and_json(workspace: Path) -> None:
     answer = genai(workspace, "evaluate", "builtin:digits", "--against", "builtin:digits", "--json")
     assert answer.returncode == 2
     assert json.loads(answer.stdout) == {"error": answer.stderr.strip()}
 
 
-def test_the_fault_of_the_child_is_handed_on(workspace: Path) -> None:
+def test_error_of_the_child_process_is_reported(workspace: Path) -> None:
     (workspace / evaluate.PROJECT_EXTRACTOR).mkdir(parents=True)
     answer = genai(workspace, "evaluate", "builtin:digits", "--against", "builtin:digits", "--json")
     assert answer.returncode == 2

@@ -1,4 +1,4 @@
-"""Production laid out from the cache: kept while it is what it was, and noticed when its objects are gone or wrong."""
+"""Production laid out from the cache: kept while unchanged; missing or damaged objects are detected."""
 
 import shutil
 from pathlib import Path
@@ -31,7 +31,7 @@ def home(template: Path, tmp_path: Path) -> Path:
     return home
 
 
-def test_what_is_whole_is_kept_and_what_is_gone_or_wrong_is_noticed(home: Path) -> None:
+def test_intact_files_are_kept_and_missing_or_damaged_ones_are_errors(home: Path) -> None:
     model = lay_out_production(home).folder / "models/candidate"
     assert load_model(model).shape == (1, 8, 8)
     weights, inode = model / "model.safetensors", model.stat().st_ino
@@ -49,14 +49,14 @@ def test_what_is_whole_is_kept_and_what_is_gone_or_wrong_is_noticed(home: Path) 
     lay_out_production(home)
     assert (model / "selection.json").is_symlink()
 
-    # Its object is gone, there and not; or has become something else.
+    # Its object is missing in the cache, with and without a local copy; or has other content.
     shutil.move(target, home / "away")
-    with pytest.raises(ProductionError, match=r"1 of \d files are gone, model\.safetensors for one; genai rollback"):
+    with pytest.raises(ProductionError, match=r"1 of \d files are missing, for example model\.safetensors; roll back"):
         lay_out_production(home)
     shutil.copy(home / "away", target)
     lay_out_production(home)
     target.write_bytes(target.read_bytes()[:-1] + b"x")
-    with pytest.raises(ProductionError, match=rf"model\.safetensors is damaged in DVC's cache: delete {target}"):
+    with pytest.raises(ProductionError, match=rf"model\.safetensors is damaged in DVC's cache. Delete {target}"):
         lay_out_production(home)
 
     # With a remote it comes from there.

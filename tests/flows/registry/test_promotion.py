@@ -1,4 +1,4 @@
-"""Promote and roll back with the real git and DVC; whatever fails on the way leaves production as it was."""
+"""Promote and roll back with the real git and DVC. A failure at any point leaves production unchanged."""
 
 import json
 import shutil
@@ -53,7 +53,7 @@ def remotes(home: Path) -> tuple[Path, Path]:
     return git_remote(home), storage
 
 
-def test_a_life_without_remotes(home: Path) -> None:
+def test_promotions_and_rollbacks_without_remotes(home: Path) -> None:
     second = shell(home, "git rev-parse HEAD").strip()
     at_commit(home, "HEAD~1")
     first = promote(home, push_data, why="the first\nof all", by="a test")
@@ -104,7 +104,7 @@ def test_a_life_without_remotes(home: Path) -> None:
     assert (answer.returncode, "expected a date" in answer.stderr) == (2, True)
 
 
-def test_a_dry_run_and_the_json_of_a_move(home: Path) -> None:
+def test_dry_run_and_json(home: Path) -> None:
     _, storage = remotes(home)
     before = shell(home, "git for-each-ref"), shell(home, "git ls-remote origin")
     plain = genai(home, "promote", "--dry-run")
@@ -139,8 +139,8 @@ def test_a_dry_run_and_the_json_of_a_move(home: Path) -> None:
     assert back == {**planned, **changed}
 
 
-def test_many_moves_in_a_second_and_back_through_all_of_them(home: Path) -> None:
-    """Alphabetically #10 comes before #9: only the time, in whole seconds, tells DVC which is the last."""
+def test_many_moves_in_a_second_and_rollbacks_through_all(home: Path) -> None:
+    """Alphabetically, #10 comes before #9. DVC finds the last move only by its time, in whole seconds."""
     at_commit(home, "HEAD~1")
     promote(home, push_data)
     at_commit(home, "main")
@@ -184,16 +184,16 @@ def test_production_on_another_machine(home: Path, tmp_path: Path) -> None:
     assert "v0.0.2" in genai(home, "registry", "show").stdout
     assert production(home) == "v0.0.1"
 
-    # Two who do not know of each other: the second is told, and production is what the first one made it.
+    # Two independent moves: the second one fails, and production is what the first one set.
     rollback(home, to="v0.0.2")
     shell(other, "git fetch -q origin")  # not the tags
     hook(other / ".git", "pre-push", "exit 1")  # a person's own checks of commits are no matter of tags
-    with pytest.raises(RegistryError, match=r"v0\.0\.2 is in production already"):
+    with pytest.raises(RegistryError, match=r"v0\.0\.2 is already in production"):
         rollback(other, to="v0.0.2")
 
     # Data that is gone.
     shutil.rmtree(storage)
-    with pytest.raises(RegistryError, match=r"not whole in DVC's cache nor at the DVC remote storage.*v0\.0\.2"):
+    with pytest.raises(RegistryError, match=r"not complete in DVC's cache nor at the DVC remote storage.*v0\.0\.2"):
         rollback(other, to="v0.0.1")
     shutil.move(bare, tmp_path / "away")
     answer = genai(home, "registry", "show")
@@ -226,7 +226,7 @@ promote(Path(sys.argv[1]), push)
 """
 
 
-def test_what_fails_on_the_way_leaves_production_as_it_was(home: Path) -> None:
+def test_failures_leave_production_unchanged(home: Path) -> None:
     bare, storage = remotes(home)
     at_commit(home, "HEAD~2")
     shell(home, f"dvc remote add -q --local -d storage {storage}")
@@ -246,7 +246,7 @@ def test_what_fails_on_the_way_leaves_production_as_it_was(home: Path) -> None:
     storage.unlink()
     shutil.move(storage.with_name("away"), storage)
     # It was sent, says the sender, and is not there.
-    with pytest.raises(RegistryError, match=r"not whole at the DVC remote.*unchanged: v0\.0\.1"):
+    with pytest.raises(RegistryError, match=r"incomplete at the DVC remote.*unchanged: v0\.0\.1"):
         promote(home, lambda _: None)
     assert unchanged()
     # git's remote takes nothing.
@@ -287,7 +287,7 @@ fi
 
 
 def test_two_clones_promote_at_once(home: Path, tmp_path: Path) -> None:
-    """Both have read the same state; the remote takes one, and the other's model is not in production."""
+    """Both read the same state. The remote accepts one, and the other's model is not in production."""
     remotes(home)
     other = Path(shutil.copytree(home, tmp_path / "other", symlinks=True))
     make(other, 1.0)
@@ -296,14 +296,14 @@ def test_two_clones_promote_at_once(home: Path, tmp_path: Path) -> None:
         push_data(workspace)
         promote(home, push_data)  # meanwhile, in the other clone
 
-    with pytest.raises(RegistryError, match=r"somebody else moved production meanwhile \(candidate@v0.0.1\)"):
+    with pytest.raises(RegistryError, match=r"another clone moved production meanwhile \(candidate@v0.0.1\)"):
         promote(other, slow_push)
     newer_tags(other, "origin")
     assert read_registry(other).tags == read_registry(home).tags == tags_at(home, "origin")
     assert promote(other, push_data).version == "v0.0.2"
 
 
-def test_what_cannot_be_promoted(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_promotions(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RegistryError, match="nothing is in production yet"):
         rollback(home)
     with pytest.raises(RegistryError, match=r"expected three numbers after a v"):
@@ -323,12 +323,12 @@ def test_what_cannot_be_promoted(home: Path, tmp_path: Path, monkeypatch: pytest
         promote(home, push_data)
     monkeypatch.undo()
     shutil.rmtree(home / ".dvc" / "cache")
-    with pytest.raises(RegistryError, match="neither in DVC's cache nor at its remote"):
+    with pytest.raises(RegistryError, match="neither in DVC's cache nor at the remote"):
         promote(home, push_data)
     with pytest.raises(GitError, match="no git repository here"):
         promote(tmp_path, push_data)
     answer = genai(home, "rollback", "--to", "v7.0.0")
     assert (answer.returncode, answer.stderr.strip()) == (
         2,
-        "nothing is in production yet, so there is nothing to go back from; see: genai promote",
+        "nothing is in production yet, so there is nothing to roll back; run `genai promote`",
     )

@@ -1,4 +1,4 @@
-"""Drawing from production with the real task and a tiny model: a killed one keeps no later one from drawing."""
+"""Sampling from production with the real task and a tiny model: a killed run does not block later ones."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def draw(home: Path, how: str, api_url: str) -> "subprocess.CompletedProcess[str
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_killed_between_the_images_and_their_origin(tmp_path: Path, server: Server) -> None:
+def test_kill_between_the_images_and_their_provenance(tmp_path: Path, server: Server) -> None:
     home = new_home(tmp_path / "home")
     make(home, 3.0)
     answer = genai(home, "promote")

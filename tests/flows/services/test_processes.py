@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.services import started
+from flows.services import processes
 from flows.services.deployment_file import ServicesError
 from flows.services.local import down
 from flows.services.processes import Service, State, exclusive, write_state
@@ -28,7 +28,7 @@ def test_down_stops_no_other_process(tmp_path: Path) -> None:
 
 
 def test_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(started, "LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(processes, "LOCK_TIMEOUT_S", 0.1)
     with exclusive(tmp_path), pytest.raises(ServicesError, match="another `genai up` or `genai down` is running"):
         down(tmp_path)
     assert down(tmp_path) == ()
