@@ -1,4 +1,4 @@
-"""Add images to data/raw or remove them, and track the folder with DVC."""
+"""Add images to data/raw, remove them, and track the folder with DVC."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ def tracked_data(workspace: Path) -> TrackedData:
 
 def track(workspace: Path, path: str) -> None:
     """Track a file or folder with DVC. Raises DataError with DVC's output."""
-    output: list[str] = []  # DVC's --quiet would hide its errors too
+    output: list[str] = []  # not --quiet, which would hide DVC's errors too
     if run_module(["dvc", "--wait-for-lock", "add", path], folder=workspace, on_line=output.append) != 0:
         raise DataError("\n".join([f"DVC could not track {path}:", *output]))
 
@@ -105,5 +105,5 @@ def _fetch(workspace: Path, source: str, command: list[str]) -> None:
     if run_module(command, folder=workspace, on_line=output.append) != 0:
         # DVC repeats the address. A password or a signature in it must not enter a log.
         lines = [redacted(line) for line in output if line.strip()]
-        failed = f"{without_secrets(source)}: DVC could not fetch it, nothing was added:"
+        failed = f"{without_secrets(source)}: DVC could not fetch it; nothing was added:"
         raise DataError("\n".join([failed, *lines]))

@@ -1,7 +1,7 @@
-"""Sources at an address: DVC fetches them into a temporary folder, from where they are added like any other.
+"""Sources at an address: DVC fetches them into a temporary folder, from which they are added like any other.
 
-`dvc import` would not do: its output would be inside data/raw, which data/raw.dvc tracks as a whole, and DVC refuses
-overlapping outputs. Also, most imports are an archive or a table, not a folder of classes. data/raw/NAME/source.json
+`dvc import` does not work here: its output would be inside data/raw, which data/raw.dvc tracks as a whole, and DVC
+refuses overlapping outputs. Also, most imports are an archive or a table, not a folder of classes. data/raw/NAME/source.json
 records the address and the revision instead.
 """
 
@@ -31,7 +31,7 @@ class Fetched:
     """A fetched file or folder, with the last name of its address."""
 
     path: Path
-    address: str  # without user, password and query: everybody can read where it is recorded
+    address: str  # without user, password and query, because others can read the file that records it
     revision: str | None  # the commit of a repository, or the sha256 of a file; None for a folder
 
 
@@ -62,14 +62,14 @@ def fetched(workspace: Path, source: str, run: Callable[[list[str]], None]) -> I
 
 
 def parse_dvc_address(source: str) -> DvcAddress:
-    """Raises AddressError if it is not dvc://REPOSITORY#PATH[@REVISION]."""
+    """Parse dvc://REPOSITORY#PATH[@REVISION]. Raises AddressError."""
     repository, _, rest = source.removeprefix(DVC_PREFIX).partition("#")
     path, _, revision = rest.partition("@")
     if not repository or not path.strip("/"):
         raise AddressError(
             f"{without_secrets(source)}: expected dvc://REPOSITORY#PATH or dvc://REPOSITORY#PATH@REVISION"
         )
-    # git runs the command in "ext::sh -c ...", and takes "--upload-pack=..." for an option.
+    # git would run the command in "ext::sh -c ...", and parse "--upload-pack=..." as an option.
     if "::" in repository or any(part.startswith("-") for part in (repository, path, revision)):
         raise AddressError(
             f"{without_secrets(source)}: refused: REPOSITORY must be a URL or a path, and no part may start with a dash"
@@ -108,6 +108,6 @@ def _commit(address: DvcAddress) -> str | None:
     try:
         lines = git(Path.cwd(), "ls-remote", "--", address.repository, wanted, f"{wanted}^{{}}").split()
     except GitError as error:
-        raise AddressError(f"{without_secrets(address.repository)}: no git repository that answers ({error})") from None
+        raise AddressError(f"{without_secrets(address.repository)}: not a reachable git repository ({error})") from None
     # An annotated tag has two lines, and the second names the commit.
     return lines[-2] if lines else address.revision

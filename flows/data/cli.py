@@ -68,7 +68,7 @@ def remove(
     from flows.data.add import remove
 
     if takes_all and (patterns or list_file):
-        raise click.UsageError("--all removes all of NAME: use either --all, or patterns, or --list")
+        raise click.UsageError("--all cannot be combined with patterns or --list")
     version = remove(workspace, name, None if takes_all else patterns, list_file=list_file, dry_run=dry_run)
     if version:
         _print_version(version)
@@ -138,9 +138,9 @@ def push(workspace: Path, remote: str | None, location: str | None, content: boo
 
     if location is not None:
         if remote is not None:
-            raise click.UsageError("--to sets the default remote, -r chooses another one: use one of them")
+            raise click.UsageError("--to sets the default remote and cannot be combined with -r")
         if add_default_remote(workspace, location):
-            click.echo("the address contains a secret: it is written to .dvc/config.local only, which git ignores")
+            click.echo("the address contains a secret, so it is written only to .dvc/config.local, which git ignores")
     with _bar("send") as on_progress:
         done = remotes.push(workspace, remote, content=content, run_cache=run_cache, on_progress=on_progress)
     click.echo(
@@ -203,7 +203,7 @@ def verify(
         if len(found.faults) > SHOWN_FAULTS:
             click.echo(f"  and {len(found.faults) - SHOWN_FAULTS:,} more (--json lists all)")
         again = "genai data push" + (" --content" if content else "")
-        click.echo(f"run `{again}` on a machine whose DVC cache has them")
+        click.echo(f"run `{again}` on a machine that has them in its DVC cache")
     else:
         how = "have the right hash" if content else "are there and have the right size (--content compares hashes)"
         click.echo(f"{found.address}: all {found.objects:,} objects {how}, {found.size_bytes / 1e6:,.1f} MB in total")

@@ -86,16 +86,18 @@ def _compare(workspace: Path, folder: Path, stores: Stores, a: DataVersion, b: D
             if not lists[side] or stores.lay_out(lists[side], _described(lists[side]), folder / side):
                 notes.append(f"{version.name}: data/prepared is neither in DVC's cache nor at the remote")
     if notes:
-        notes.append("so the raw files are compared, not the images; to compare images: genai run prepare, then again")
+        notes.append(
+            "compared the raw files instead of the images; to compare images, run `genai run prepare`, then repeat"
+        )
         raw_files = _compare_raw(stores, a, b)
         if raw_files is None:
-            notes.append("the lists of raw files are neither in DVC's cache nor at the remote: genai data pull")
+            notes.append("the lists of raw files are neither in DVC's cache nor at the remote; run `genai data pull`")
         return DataDiff(a, b, None, None, raw_files, tuple(notes))
     images = _task(workspace, folder, "compare")
     if not distance:
         return DataDiff(a, b, images, None, None, ())
-    figures, said = _distance(workspace, folder, stores, a, images, lists)
-    return DataDiff(a, b, images, figures, None, tuple(said))
+    figures, notes = _distance(workspace, folder, stores, a, images, lists)
+    return DataDiff(a, b, images, figures, None, tuple(notes))
 
 
 def _distance(
@@ -118,7 +120,7 @@ def _distance(
     has_extractor = extractor is not None and not stores.lay_out(extractor, extractor, folder / "extractor")
     options = ["--extractor", str(folder / "extractor")] if has_extractor else []
     figures = _task(workspace, folder, "distance", *options)
-    notes = [] if has_extractor else [f"{a.name} has no extractor: the distance is of pixels averaged to 8 x 8"]
+    notes = [] if has_extractor else [f"{a.name} has no extractor: the distance uses pixels averaged to 8 x 8"]
     return figures, [*notes, TOO_FEW] if figures["too_few"] else notes
 
 

@@ -45,7 +45,7 @@ class Listing:
 
 @dataclass
 class NeededObjects:
-    """The objects that some revisions need. An object's path in the workspace is the first one found."""
+    """The objects that some revisions need. If an object has several paths in the workspace, the first one counts."""
 
     paths: dict[str, str] = field(default_factory=dict)  # hash of an object -> path
     sizes: dict[str, int] = field(default_factory=dict)  # if known: from the cache, or as recorded
@@ -135,8 +135,10 @@ def cached_size(cache: "HashFileDB", oid: str) -> int | None:
 def faults_by_size(needs: NeededObjects, cache: "HashFileDB", sizes: Mapping[str, int]) -> list[ObjectFault]:
     """Missing objects, and those of a wrong size. sizes: of the objects at the remote (sizes.py)."""
     faults = [ObjectFault(oid, path, MISSING) for oid, path in needs.paths.items() if oid not in sizes]
-    faults += [ObjectFault(oid, path, "damaged: no listing") for oid, path in needs.unlisted.items() if oid in sizes]
-    unknown = set()  # only the whole folder's size is recorded
+    faults += [
+        ObjectFault(oid, path, "damaged: not a folder listing") for oid, path in needs.unlisted.items() if oid in sizes
+    ]
+    unknown = set()  # DVC recorded only the size of the whole folder
     for oid, size in sizes.items():
         right = cached_size(cache, oid)
         right = needs.sizes.get(oid) if right is None else right
@@ -184,12 +186,12 @@ def content_hash(store: "HashFileDB", path: str) -> str:
 
 def unreachable(store: "HashFileDB", error: BaseException) -> RemoteError:
     """Return the error for a remote that does not answer as expected."""
-    said: Any = str(error).strip() or type(error).__name__
-    return RemoteError(f"{address_of(store)}: {redacted(' '.join(said.split()))} ({type(error).__name__})")
+    text: Any = str(error).strip() or type(error).__name__
+    return RemoteError(f"{address_of(store)}: {redacted(' '.join(text.split()))} ({type(error).__name__})")
 
 
 def address_of(store: "HashFileDB") -> str:
-    """A store's location as people write it, without secrets."""
+    """A store's location for people, without secrets."""
     url = without_secrets(store.fs.unstrip_protocol(store.path))
     return url.removeprefix("file://").removesuffix("/files/md5")
 

@@ -70,7 +70,7 @@ class Verified:
 
 
 def ignore_progress(_done: int, _total: int) -> None:
-    """The default."""
+    """Do nothing."""
 
 
 def push(
@@ -106,14 +106,14 @@ def push(
             if lost:
                 raise RemoteError(
                     f"neither in DVC's cache here nor complete at {address}: {describe_faults(lost)}; nothing was "
-                    "sent. Push from where they were made, or make them again (genai run)"
+                    "sent. Push from the machine that made them, or make them again (genai run)"
                 )
             send(cache, store, needs, faults, on_progress)
             sent.update(wrong)
             faults = faults_by_size(needs, cache, sizes_at(store, needs.paths))
         if faults:
             raise RemoteError(f"{address}: not complete after {ATTEMPTS} attempts: {describe_faults(faults)}")
-        # Last: an entry of the run-cache promises its objects.
+        # Last: an entry of the run-cache implies that its objects exist.
         runs = len(repo.stage_cache.push(remote)) if run_cache else 0
         return Pushed(address, len(needs.paths), len(sent), sum(cached_size(cache, oid) or 0 for oid in sent), runs)
 

@@ -1,6 +1,6 @@
 """Which objects are at a remote, and their sizes: by listing the remote, or by asking for each object.
 
-DVC's own query (`ObjectDB.oids_exist`) tells no sizes, so a truncated object counts as present.
+DVC's own query (`ObjectDB.oids_exist`) returns no sizes, so a truncated object counts as present.
 """
 
 import math
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
 
 MIN_LISTED = 64  # for fewer objects, the remote is never listed
-PAGE_OBJECTS = 1000  # that S3 and similar stores list per request
+PAGE_OBJECTS = 1000  # per listing request to S3 and similar stores
 _FOLDER_DIGITS = 2  # of an object's hash: the name of its folder
 
 
@@ -47,7 +47,7 @@ def sizes_at(remote: "HashFileDB", oids: Iterable[str]) -> dict[str, int]:
 def _listed_sizes(remote: "HashFileDB", wanted: Collection[str]) -> dict[str, int] | None:
     """Sizes of objects at a remote by listing it; None if asking for each object takes fewer requests.
 
-    A remote that many projects share may have millions of objects. Like DVC, estimate their number by one of the 256
+    A remote that many projects share may have millions of objects. Like DVC, estimate their number from one of the 256
     folders. Then list all at once, or only the folders that are needed, in parallel.
     """
     folders = sorted({oid[:_FOLDER_DIGITS] for oid in wanted})
@@ -60,7 +60,7 @@ def _listed_sizes(remote: "HashFileDB", wanted: Collection[str]) -> dict[str, in
         return {"".join(name.split("/")[-2:]): info["size"] for name, info in found.items()}
 
     first = listed(folders[0])
-    pages = max(1, math.ceil(len(first) / PAGE_OBJECTS))  # of a folder
+    pages = max(1, math.ceil(len(first) / PAGE_OBJECTS))  # per folder
     if len(first) * 16**_FOLDER_DIGITS <= PAGE_OBJECTS * JOBS:
         return listed("")
     if len(wanted) < pages * len(folders):

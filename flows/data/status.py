@@ -1,4 +1,4 @@
-"""The status of the data: its version, and what changed since it was tracked, committed, prepared and pushed.
+"""The status of the data: its version, and changes since it was tracked, committed, prepared and pushed.
 
 Hashes nothing that DVC has hashed already, and reads no image: data/prepared has the facts about images.
 """
@@ -101,7 +101,7 @@ def _status(workspace: Path, remote: str | None) -> DataStatus:
             plan = make_plan(repo, read_graph(repo).up_to([PREPARE]))
             changes, entry = plan[f"{RAW_DATA}.dvc"].reasons, plan[PREPARE]
             action, reasons = str(entry.action), entry.reasons
-        except GraphError as error:  # the data is nowhere on this machine
+        except GraphError as error:  # the data is neither in the workspace nor in the cache
             changes, action, reasons = (str(error),), "run", (str(error),)
         listing = stores.listing(raw.md5) or {}
         tables = _Tables(workspace / PREPARED)
@@ -162,7 +162,7 @@ def _manifest_counts(path: Path) -> dict[tuple[str, str, int], int]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    rows = pq.ParquetFile(path).read(columns=_COLUMNS)  # read_table imports pandas, half a second
+    rows = pq.ParquetFile(path).read(columns=_COLUMNS)  # read_table would import pandas, which takes half a second
     name = pc.extract_regex(rows["source"], pattern=r"^(?P<name>[^/]*)")
     table = pa.table(
         {

@@ -1,4 +1,4 @@
-"""DVC's object stores: the cache and the remotes of a checkout. Reads objects from wherever they are."""
+"""DVC's object stores: the cache and the remotes of a checkout. Read objects from the first one that has them."""
 
 import os
 import shutil
@@ -58,7 +58,7 @@ class Stores:
             raise RemoteError(redacted(str(error))) from None
 
     def listing(self, oid: str | None) -> dict[str, str] | None:
-        """The files of a folder, name -> hash; None if the listing is nowhere."""
+        """The files of a folder, name -> hash; None if neither the cache nor the remote has the listing."""
         if oid is None:
             return None
         if oid not in self._listings:
@@ -67,7 +67,7 @@ class Stores:
         return self._listings[oid]
 
     def files(self, oid: str) -> dict[str, str] | None:
-        """The files of an output, relative path -> hash; a single file has the path "". None if it is nowhere."""
+        """The files of an output, relative path -> hash; a single file has the path "". None if missing."""
         return self.listing(oid) if oid.endswith(FOLDER_SUFFIX) else {"": oid}
 
     def read(self, oid: str) -> bytes | None:
@@ -94,7 +94,7 @@ class Stores:
         return self.remote is not None and files is not None and len(sizes_at(self.remote, files)) == len(files)
 
     def lay_out(self, files: Mapping[str, str], names: Iterable[str], folder: Path) -> list[str]:
-        """Put files of a listing below `folder`, as links into the cache or fetched; return those that are nowhere."""
+        """Put files of a listing below `folder`, as links into the cache or fetched; return missing ones."""
         lost = []
         for name in names:
             path, source = folder / name, Path(self.cache.oid_to_path(files[name]))
@@ -113,7 +113,7 @@ class Stores:
         except Exception as error:
             raise unreachable(self.remote, error) from None
         if content_hash(self.cache, str(path)) != oid:
-            raise RemoteError(f"{path.name} ({oid}): damaged at the remote; send it again (genai data push --content)")
+            raise RemoteError(f"{path.name} ({oid}): damaged at the remote; replace it with genai data push --content")
         return True
 
 
@@ -130,7 +130,7 @@ def opened_remote(
     if not leaves_no_trace:
         keep_indexes_private(workspace)
     with open_repo(workspace, leaves_no_trace=leaves_no_trace) as repo:
-        # An interrupted push leaves it half written. A later push then takes missing objects to be there.
+        # An interrupted push leaves it incomplete. A later push then assumes that missing objects exist.
         shutil.rmtree(Path(repo.site_cache_dir) / "index", ignore_errors=True)
         names = list(repo.config["remote"])
         if remote is None and not repo.config["core"].get("remote"):
@@ -148,8 +148,8 @@ def opened_remote(
 def add_default_remote(workspace: Path, location: str) -> bool:
     """Make a folder or an address the default remote, as `dvc remote add --default` does. Raises RemoteError.
 
-    .dvc/config gets the address without user, password and signature. If it has any, .dvc/config.local, which git
-    ignores, gets the full address; returns whether that is so.
+    .dvc/config gets the address without user, password and signature. If the address has any of them, the full one goes
+    to .dvc/config.local, which git ignores. Return whether it has.
     """
     with open_repo(workspace) as repo:
         if "://" not in location:
@@ -158,7 +158,7 @@ def add_default_remote(workspace: Path, location: str) -> bool:
         addresses = {name: without_secrets(str(settings.get("url"))) for name, settings in known.items()}
         name = next((name for name, address in addresses.items() if address == shown), DEFAULT_NAME)
         if addresses.get(name, shown) != shown:
-            raise RemoteError(f"there is a remote {name!r} already ({addresses[name]}); choose it with -r {name}")
+            raise RemoteError(f"the remote {name!r} already exists ({addresses[name]}); select it with -r {name}")
         with repo.config.edit() as settings:
             settings["remote"].setdefault(name, {})["url"] = shown
             settings["core"]["remote"] = name

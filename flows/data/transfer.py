@@ -1,7 +1,7 @@
-"""Send objects from DVC's cache to a remote's store and back; each is checked at both ends.
+"""Send objects from DVC's cache to a remote's store and back. Checks each object at both ends.
 
-Not by dvc_data's `transfer`. It takes a truncated object for present, sends a damaged one from a read-only cache, logs
-an error without returning it, and puts a damaged object into the cache before `verify` removes it. Its
+dvc_data's `transfer` is not used. It treats a truncated object as present, sends a damaged one from a read-only cache,
+logs an error without returning it, and puts a damaged object into the cache before `verify` removes it. Its
 `HashFileDB.check` deletes damaged objects at the remote.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
 
-BATCH_OBJECTS = 128  # sent together, or fetched, checked and added to the cache together
+BATCH_OBJECTS = 128  # per batch of sending, or of fetching, checking and adding to the cache
 
 
 def send(
@@ -43,7 +43,7 @@ def send(
 ) -> None:
     """Send the faulty objects: files first, and a folder's listing only when all its files are at the remote.
 
-    DVC takes the listing as proof that they are. Raises RemoteError.
+    For DVC, a listing at the remote implies that its files are there. Raises RemoteError.
     """
     wrong = {fault.oid: fault for fault in faults}
     replaced = {oid for oid, fault in wrong.items() if fault.what != MISSING}
@@ -58,7 +58,7 @@ def send(
 def fetch(
     repo: "Repo", store: "HashFileDB", oids: Iterable[str], needs: NeededObjects, on_progress: OnProgress
 ) -> list[str]:
-    """Fetch those objects that are at the remote; each is hashed before it enters the cache.
+    """Fetch the objects that are at the remote. Hashes each before it enters the cache.
 
     Raises RemoteError if some are damaged; the others are in the cache then.
     """
@@ -87,8 +87,8 @@ def fetch(
             on_progress(begin + len(batch), len(wanted))
     if damaged:
         raise RemoteError(
-            f"{address_of(store)}: {describe_faults(damaged)}; not added to the cache, and nothing was checked out; "
-            "send it again from where it is complete (genai data push --content)"
+            f"{address_of(store)}: {describe_faults(damaged)}. Not added to the cache; nothing was checked out. "
+            "Replace it from a machine that has it: genai data push --content"
         )
     return fetched
 
@@ -108,7 +108,7 @@ def _upload(
         for oid, source in zip(batch, sources, strict=True):
             if content_hash(cache, source) != oid.removesuffix(FOLDER_SUFFIX):
                 raise RemoteError(
-                    f"{needs.paths[oid]}: damaged in DVC's cache ({source}), not sent. Delete that file, "
+                    f"{needs.paths[oid]}: damaged in DVC's cache ({source}), so it was not sent. Delete that file, "
                     "then pull it (genai data pull) or make it again (genai run)"
                 )
         try:

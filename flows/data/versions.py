@@ -1,4 +1,4 @@
-"""Versions of the data: what the files of a commit say, and how people name a version."""
+"""Versions of the data: read them from a commit's files, and find them by name."""
 
 import json
 import re
@@ -70,8 +70,8 @@ def find_commit(workspace: Path, revision: str) -> str | None:
 def resolve(repo: "Repo", name: str, stores: Stores) -> DataVersion:
     """Find the version that `name` stands for: a git revision, or the first digits of a dataset version.
 
-    A dataset version is the hash that `genai data add` prints, or the fingerprint of a prepared dataset. The newest
-    commit of any branch that has it is taken. stores: where the descriptions of prepared datasets are.
+    A dataset version is the hash that `genai data add` prints, or the fingerprint of a prepared dataset. Uses the
+    newest commit of any branch that has it. stores: where to read the descriptions of prepared datasets.
     Raises VersionError or GitError.
     """
     workspace = Path(repo.root_dir)
@@ -84,8 +84,10 @@ def resolve(repo: "Repo", name: str, stores: Stores) -> DataVersion:
     if len(found) == 1:
         return next(iter(found.values()))
     if found:
-        raise VersionError(f"{name}: several versions start with it: {', '.join(sorted(found))}; use more digits")
-    raise VersionError(f"{name}: neither a git revision nor a version of the data; {_known(workspace)}")
+        raise VersionError(
+            f"{name}: ambiguous, several versions start with it: {', '.join(sorted(found))}; use more digits"
+        )
+    raise VersionError(f"{name}: not a git revision or a version of the data; {_known(workspace)}")
 
 
 def data_versions(workspace: Path, revisions: str) -> tuple[CommittedVersion, ...]:
@@ -105,7 +107,7 @@ def data_versions(workspace: Path, revisions: str) -> tuple[CommittedVersion, ..
             committed = git(workspace, "log", "-1", "--format=%cI", commit).strip()
             found[raw] = CommittedVersion(raw, commit, committed)
     if not found:
-        raise VersionError(f"--revisions {revisions}: no commit there has {RAW_FILE}")
+        raise VersionError(f"--revisions {revisions}: no commit in this range has {RAW_FILE}")
     return tuple(found.values())
 
 

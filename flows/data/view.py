@@ -65,7 +65,7 @@ def diff_parts(found: DataDiff) -> Iterable["str | Table"]:
 
 
 def short(md5: str | None) -> str:
-    """The first digits of a hash, as people write it."""
+    """The first digits of a hash, enough for people."""
     return md5[:SHORT_DIGITS] if md5 else "none"
 
 
@@ -142,7 +142,7 @@ def _class_parts(classes: list[dict[str, Any]]) -> Iterable["str | Table"]:
     if not classes:
         return
     table = _table("class", "before", "share", "after", "share")
-    # If there are too many, those whose share changed most.
+    # If there are too many, show those whose share changed most.
     shown = sorted(classes, key=lambda c: -abs(c["after_share"] - c["before_share"]))[:MOST_CLASSES]
     for entry in (entry for entry in classes if entry in shown):
         cells = (

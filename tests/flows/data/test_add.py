@@ -1,4 +1,4 @@
-"""`genai data add` and `genai data remove` with the real DVC, and what a kill in the middle leaves."""
+"""`genai data add` and `genai data remove` with the real DVC, including kills."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def genai(workspace: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["--workspace", str(workspace), "data", *arguments])
 
 
-def test_removed_images_leave_the_version_that_the_rest_alone_has(workspace, tmp_path):
+def test_version_after_a_removal_is_that_of_the_rest_alone(workspace, tmp_path):
     raw = workspace / "data" / "raw"
     assert genai(workspace, "add", str(save(tmp_path / "rest", *range(6))), "--as", "set").exit_code == 0
     rest = tracked_data(workspace)
@@ -63,7 +63,7 @@ def test_removed_images_leave_the_version_that_the_rest_alone_has(workspace, tmp
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_kill_in_the_middle_of_adding_leaves_all_as_it_was(how, workspace, tmp_path):
+def test_kill_while_adding_leaves_the_data_unchanged(how, workspace, tmp_path):
     raw = workspace / "data" / "raw"
     command = [sys.executable, "-m", "tasks.ingest", "--into", "data/raw", "--as", "set"]
     subprocess.run([*command, str(save(tmp_path / "first", *range(4)))], cwd=workspace, check=True)

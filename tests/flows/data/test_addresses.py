@@ -1,4 +1,4 @@
-"""Sources that lie elsewhere, with the real DVC: a DVC repository on this disk, and an HTTP server on loopback."""
+"""Sources at addresses, with the real DVC: a DVC repository on this disk, and an HTTP server on loopback."""
 
 import hashlib
 import http.server
@@ -49,7 +49,7 @@ def save_photos(folder: Path, seed: int) -> None:
 
 @pytest.fixture(scope="module")
 def _empty(tmp_path_factory):
-    """A DVC repository with nothing in it but the project's parameters."""
+    """A DVC repository that contains only the project's parameters."""
     folder = make_repository(tmp_path_factory.mktemp("empty") / "workspace")
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     return folder
@@ -63,7 +63,7 @@ def workspace(_empty, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
-    """Another DVC repository, only read here: `photos` in two versions, the first one tagged v1."""
+    """Another DVC repository, which the tests only read: two versions of `photos`, the first one tagged v1."""
     folder = make_repository(tmp_path_factory.mktemp("other") / "other")
     for seed in (1, 2):
         save_photos(folder / "photos", seed)
@@ -102,7 +102,7 @@ def nothing_is_left(workspace: Path) -> bool:
     return not unfinished and not (workspace / "data" / ".raw.new").exists()
 
 
-def test_folder_of_another_dvc_repository_at_an_older_revision_and_then_the_newest(workspace, other):
+def test_folder_of_a_dvc_repository_at_an_older_and_the_newest_revision(workspace, other):
     assert add(workspace, f"dvc://{other}#photos@v1", None).files == 2  # a pack and source.json
     assert len(files_in(workspace / "data/raw/photos")) == 4
     assert nothing_is_left(workspace)
@@ -120,7 +120,7 @@ def test_folder_of_another_dvc_repository_at_an_older_revision_and_then_the_newe
     assert nothing_is_left(workspace)
 
 
-def test_archive_over_http_with_its_separation(workspace, site, tmp_path):
+def test_archive_over_http_keeps_its_split(workspace, site, tmp_path):
     folder, address = site
     for seed, side in enumerate(("train", "test")):
         save_photos(tmp_path / "photos" / side, seed)
@@ -141,17 +141,17 @@ def test_archive_over_http_with_its_separation(workspace, site, tmp_path):
     assert nothing_is_left(workspace)
 
 
-def test_what_is_not_there_is_one_clear_fault(workspace, site, other):
+def test_missing_sources_give_one_line(workspace, site, other):
     _, address = site
     for source, message in {
         f"{address}/none.zip?token=secret": rf"^{address}/none\.zip: DVC could not fetch it, nothing was added:",
         f"dvc://{other}#none": "DVC could not fetch it",
         f"dvc://{other}#photos@v9": "DVC could not fetch it",
-        f"dvc://{other}-none#photos": "no git repository that answers",
+        f"dvc://{other}-none#photos": "not a reachable git repository",
         "ftp://example.org/a.zip": "unknown scheme; known are http, https, s3",
         "https://": "expected an address that ends in",
         "ftp://me:secret@example.org/a.zip": "unknown scheme",
-        "dvc://https://secret@127.0.0.1:9/r#photos": "https://127.0.0.1:9/r: no git repository that answers",
+        "dvc://https://secret@127.0.0.1:9/r#photos": "https://127.0.0.1:9/r: not a reachable git repository",
         "dvc://https://secret@127.0.0.1:9/r": "expected dvc://REPOSITORY#PATH",
         f"{address.replace('//', '//me:secret@')}/none.zip": f"{address}/none.zip: DVC could not fetch it",
     }.items():
@@ -172,7 +172,7 @@ def test_page_instead_of_an_archive(workspace, site):
 
 
 class TestParsing:
-    def test_addresses_are_told_from_paths(self):
+    def test_addresses_and_paths_are_distinguished(self):
         assert all(map(is_address, ["s3://b/x", "https://h/x.zip", "HTTPS://h/x", "dvc:///srv/r#x", "dvc://../r#x"]))
         assert not any(map(is_address, ["builtin:digits", "/a/b", "a/b", "C:\\x", "a://"[:2]]))
 
@@ -188,13 +188,13 @@ class TestParsing:
         assert parse_dvc_address(source) == DvcAddress(repository, path, revision)
 
     @pytest.mark.parametrize("source", ["dvc://", "dvc:///r", "dvc:///r#", "dvc://#x", "dvc:///r#/"])
-    def test_what_is_missing(self, source):
+    def test_missing_part_of_a_dvc_address(self, source):
         with pytest.raises(AddressError, match="expected dvc://REPOSITORY#PATH"):
             parse_dvc_address(source)
 
     @pytest.mark.parametrize(
         "source", ["dvc://ext::sh -c x#p", "dvc://--upload-pack=x#p", "dvc:///r#-x", "dvc:///r#x@-f"]
     )
-    def test_what_git_would_run_or_take_for_an_option(self, source):
+    def test_refuses_what_git_would_run_or_parse_as_an_option(self, source):
         with pytest.raises(AddressError, match="refused"):
             parse_dvc_address(source)

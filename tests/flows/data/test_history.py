@@ -1,4 +1,4 @@
-"""`genai data status` and `genai data diff` on a small project whose data grow, by the real DVC and the real stages."""
+"""`genai data status` and `genai data diff` on a small project whose data grow, with the real DVC and stages."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ BASE, MORE = 120, 40
 
 
 def save(folder: Path, numbers: range, seed: int, brightness: int = 0) -> None:
-    """Grey images of two classes, all different; brightness moves them away from those of another call."""
+    """Grey images of two classes, all different. Another brightness gives images far from these."""
     for number in numbers:
         pixels = np.random.default_rng([seed, number]).integers(0, 120, (8, 8)) + brightness
         path = folder / ("left" if number % 2 else "right") / f"{seed}-{number}.png"
@@ -91,7 +91,7 @@ def test_images_of_two_revisions(found: dict[str, Any]) -> None:
     assert found["notes"] == []
 
 
-def test_the_distance_is_in_the_older_extractors_features(found: dict[str, Any]) -> None:
+def test_distance_uses_the_older_extractor(found: dict[str, Any]) -> None:
     distance = found["distance"]
     assert distance["feature"] == "classifier"
     assert distance["dimension"] == 16
@@ -100,8 +100,8 @@ def test_the_distance_is_in_the_older_extractors_features(found: dict[str, Any])
     assert distance["over_floor"] > 3, "brighter by 100 of 255"
 
 
-def test_an_extractor_of_a_revision_calls_nothing_that_params_do_not_name(grown: Path, tmp_path: Path) -> None:
-    """Somebody's branch whose extractor is "made" by a command: comparing with it must not run that."""
+def test_extractor_of_a_revision_runs_no_code(grown: Path, tmp_path: Path) -> None:
+    """A branch whose extractor names a command: comparing with it must not run the command."""
     folder, witness = Path(shutil.copytree(grown, tmp_path / "checkout", symlinks=True)), tmp_path / "witness"
     shell(folder, "git checkout -q -b theirs one && dvc checkout -q models/extractor")
     path = folder / "models/extractor/config.json"
@@ -118,15 +118,15 @@ def test_an_extractor_of_a_revision_calls_nothing_that_params_do_not_name(grown:
     assert as_json(diff(folder, "planted", "two", distance=False))["images"]["added"] == MORE
 
 
-def test_the_json_has_no_more_and_no_fewer_keys(grown: Path, found: dict[str, Any]) -> None:
-    """docs/data.md promises them."""
+def test_json_has_exactly_the_documented_keys(grown: Path, found: dict[str, Any]) -> None:
+    """As in docs/data.md."""
     assert list(found) == ["before", "after", "images", "distance", "raw_files", "notes"]
     assert found["raw_files"] is None
     printed = genai(grown, "data", "diff", "one", "two", "--json", "--no-distance")
     assert json.loads(printed.stdout) == {**found, "distance": None}
 
 
-def test_versions_by_the_heads_of_hashes(grown: Path) -> None:
+def test_versions_by_the_first_digits_of_hashes(grown: Path) -> None:
     with open_repo(grown) as repo:
         stores = Stores(repo)
         one = resolve(repo, "one", stores)
@@ -139,15 +139,15 @@ def test_versions_by_the_heads_of_hashes(grown: Path) -> None:
         fingerprint = json.loads(place.read_text())["fingerprint"]
         assert resolve(repo, fingerprint[:12], stores).commit == one.commit
 
-        with pytest.raises(VersionError, match=r"neither a git revision nor a version.*\(working tree\).*\(") as error:
+        with pytest.raises(VersionError, match=r"not a git revision or a version.*\(working tree\).*\(") as error:
             resolve(repo, "ffffffff", stores)
         assert str(error.value).count(one.raw[:10]) == 1
         with pytest.raises(VersionError):
             resolve(repo, "--all", stores)
 
 
-def test_the_same_version_in_two_commits_is_one(grown: Path) -> None:
-    """Commit `three` changed data/raw only: dvc.lock, and so the prepared version, are those of `two`."""
+def test_same_version_in_two_commits_is_one_version(grown: Path) -> None:
+    """Commit `three` changed only data/raw, so dvc.lock and the prepared version are those of `two`."""
     with open_repo(grown) as repo:
         two, three = (version_at(grown, name, name) for name in ("two", "three"))
         assert two.prepared == three.prepared
@@ -157,7 +157,7 @@ def test_the_same_version_in_two_commits_is_one(grown: Path) -> None:
         assert resolve(repo, three.raw[:10], Stores(repo)).raw == three.raw
 
 
-def test_what_is_not_prepared_is_compared_by_raw_files(grown: Path) -> None:
+def test_unprepared_versions_are_compared_by_raw_files(grown: Path) -> None:
     found = diff(grown, "two")
     assert found.images is None
     assert found.raw_files is not None
@@ -169,14 +169,14 @@ def test_what_is_not_prepared_is_compared_by_raw_files(grown: Path) -> None:
     assert "genai run prepare" in answer.stdout
 
 
-def test_nothing_of_the_working_tree_is_touched(grown: Path) -> None:
+def test_diff_does_not_change_the_working_tree(grown: Path) -> None:
     before = shell(grown, "git status --short && ls -R data | md5sum")
     diff(grown, "two", "one", distance=False)
     assert shell(grown, "git status --short && ls -R data | md5sum") == before
     assert not (grown / ".genai" / "diff").exists()
 
 
-def test_status_of_data_that_were_not_prepared(grown: Path) -> None:
+def test_status_of_unprepared_data(grown: Path) -> None:
     found = status(grown)
     assert {source.name: source.images for source in found.sources} == {"base": BASE - 1, "late": None, "more": MORE}
     assert [source.rejected for source in found.sources] == [1, 0, 0]
@@ -197,7 +197,7 @@ def test_status_of_data_that_were_not_prepared(grown: Path) -> None:
 
 @pytest.fixture(scope="module")
 def clone(grown: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With nothing in the cache, and all of it at the remote."""
+    """A clone with an empty cache. The remote has everything."""
     place = tmp_path_factory.mktemp("clone")
     shell(grown, f"git clone -q {grown} {place}/clone && cp -r {grown}/.dvc/cache/files {place}/store")
     add_default_remote(place / "clone", str(place / "remote"))
@@ -206,13 +206,13 @@ def clone(grown: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "clone"
 
 
-def test_in_a_clone_diff_reads_the_remote_and_fills_no_cache(clone: Path, found: dict[str, Any]) -> None:
+def test_diff_in_a_clone_reads_the_remote_and_fills_no_cache(clone: Path, found: dict[str, Any]) -> None:
     there = as_json(diff(clone, "one", "two"))
     assert there == found
     assert not list((clone / ".dvc" / "cache").rglob("*.dir"))
 
 
-def test_in_a_clone_status_says_where_the_data_are(clone: Path) -> None:
+def test_status_in_a_clone_says_where_the_data_are(clone: Path) -> None:
     found = status(clone)
     assert found.prepared is None
     assert "genai data pull" in found.raw_changes[0] or "dvc pull" in found.raw_changes[0]
@@ -220,7 +220,7 @@ def test_in_a_clone_status_says_where_the_data_are(clone: Path) -> None:
     assert (found.remote.missing, found.remote.error) == (0, None)
 
 
-def test_what_is_damaged_at_the_remote_is_not_believed(clone: Path) -> None:
+def test_damaged_objects_at_the_remote_are_detected(clone: Path) -> None:
     version = version_at(clone, "one", "one")
     with open_repo(clone) as repo:
         stores = Stores(repo)
@@ -234,15 +234,15 @@ def test_what_is_damaged_at_the_remote_is_not_believed(clone: Path) -> None:
         diff(clone, "one", "two")
 
 
-def test_status_beside_a_run_that_writes_dvc_lock(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_while_a_run_writes_dvc_lock(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, lock = (done / "dvc.lock").read_text(), done / "dvc.lock"
     lock.write_text(whole.replace("schema: '2.0'\n", "", 1))
     monkeypatch.setattr("flows.plan.time.sleep", lambda _seconds: lock.write_text(whole))
     assert status(done).raw.files == 3
 
 
-def test_status_tells_what_has_changed_since(done: Path) -> None:
-    """A toy workspace: no dataset is prepared there."""
+def test_status_names_changes(done: Path) -> None:
+    """In a toy workspace without a prepared dataset."""
     found = status(done)
     assert (found.raw.files, found.raw_changes, found.is_committed, found.prepared) == (3, (), True, None)
     (done / "data" / "raw" / "new.txt").write_text("new")

@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pushed(done: Path, store: Path) -> Path:
-    """A toy workspace in which all is up to date, committed and pushed to `store`."""
+    """A toy workspace that is up to date, committed and pushed to `store`."""
     add_default_remote(done, str(store))
     push(done)
     shell(done, "git add -A && git commit -q -m run")
@@ -40,12 +40,12 @@ def pushed(done: Path, store: Path) -> Path:
 
 
 def objects_in(folder: Path) -> list[Path]:
-    """The objects in a store or a cache; not the temporary files of a killed copy."""
+    """The objects in a store or a cache, without temporary files of a killed copy."""
     return [path for path in folder.glob("files/md5/??/*") if len(path.name) in (30, 34)]
 
 
 def object_of(store: Path, workspace: Path, path: str) -> Path:
-    """The object at a folder remote that a file of data/raw is."""
+    """The object of a file in data/raw at a folder remote."""
     md5 = shell(workspace, f"md5sum {path}").split()[0]
     return store / "files" / "md5" / md5[:2] / md5[2:]
 
@@ -59,7 +59,7 @@ def last_line(text: str) -> str:
     return text.strip().splitlines()[-1]
 
 
-def test_what_is_secret_in_an_address_is_in_no_tracked_file_and_in_no_message(fresh: Path) -> None:
+def test_secrets_of_an_address_are_in_no_tracked_file_or_message(fresh: Path) -> None:
     location = "http://me:token@127.0.0.1:9/store?sig=token"
     answer = genai(fresh, "data", "push", "--to", location)
     assert answer.returncode == 2
@@ -73,7 +73,7 @@ def test_what_is_secret_in_an_address_is_in_no_tracked_file_and_in_no_message(fr
     assert not add_default_remote(fresh, "http://127.0.0.1:9/store"), "known, and what lets in stays"
     with open_repo(fresh) as repo:
         assert repo.config["remote"]["storage"]["url"] == location
-    with pytest.raises(RemoteError, match="there is a remote 'storage' already") as error:
+    with pytest.raises(RemoteError, match="the remote 'storage' already exists") as error:
         add_default_remote(fresh, "http://me:other@127.0.0.1:9/other")
     assert "token" not in str(error.value)
     assert add_default_remote(fresh, "http://127.0.0.1:9/store?sig=newer")
@@ -81,7 +81,7 @@ def test_what_is_secret_in_an_address_is_in_no_tracked_file_and_in_no_message(fr
         assert repo.config["remote"]["storage"]["url"].endswith("sig=newer")
 
 
-def test_a_fresh_clone_has_the_same_bytes_and_nothing_to_run(pushed: Path, store: Path, tmp_path: Path) -> None:
+def test_fresh_clone_has_the_same_bytes_and_nothing_to_run(pushed: Path, store: Path, tmp_path: Path) -> None:
     clone = fresh_clone(pushed, tmp_path / "clone")
     done = pull(clone)
     assert contents(clone) == contents(pushed)
@@ -95,7 +95,7 @@ def test_a_fresh_clone_has_the_same_bytes_and_nothing_to_run(pushed: Path, store
     assert last_line(answer.stdout) == "5 stages: 5 to keep", answer.stdout + answer.stderr
 
 
-def test_the_run_cache_brings_earlier_runs_back(pushed: Path, tmp_path: Path) -> None:
+def test_run_cache_restores_earlier_runs(pushed: Path, tmp_path: Path) -> None:
     lock = (pushed / "dvc.lock").read_text()
     shell(pushed, "sed -i s/fd_classifier/is_classifier/ params.yaml && dvc repro -q && git add -A")
     shell(pushed, "git commit -q -m second")
@@ -107,7 +107,7 @@ def test_the_run_cache_brings_earlier_runs_back(pushed: Path, tmp_path: Path) ->
     assert last_line(genai(clone, "plan").stdout) == "5 stages: 1 to restore, 4 to keep"
 
 
-def test_an_interrupted_and_a_killed_push_go_on(fresh: Path, store: Path) -> None:
+def test_interrupted_and_killed_pushes_continue(fresh: Path, store: Path) -> None:
     add_many(fresh, MANY)
     add_default_remote(fresh, str(store))
     with started_genai(fresh, "data", "push") as process:
@@ -132,8 +132,8 @@ def test_an_interrupted_and_a_killed_push_go_on(fresh: Path, store: Path) -> Non
     assert len(objects_in(store)) == done.objects
 
 
-def test_what_dvcs_own_interrupted_push_leaves_is_mended(fresh: Path, store: Path) -> None:
-    """Its index says that all is there; so does its own push afterwards."""
+def test_push_completes_an_interrupted_push_of_dvc(fresh: Path, store: Path) -> None:
+    """DVC's index says that everything is there, and so does a later push of DVC."""
     add_default_remote(fresh, str(store))
     shell(fresh, "dvc push -q")
     lost = object_of(store, fresh, "data/raw/1.txt")
@@ -143,7 +143,7 @@ def test_what_dvcs_own_interrupted_push_leaves_is_mended(fresh: Path, store: Pat
     assert lost.read_text() == "image 1"
 
 
-def test_a_lost_object_is_named_and_sent_again(pushed: Path, store: Path) -> None:
+def test_lost_object_is_named_and_sent_again(pushed: Path, store: Path) -> None:
     lost = object_of(store, pushed, "data/raw/1.txt")
     lost.unlink()
     short = object_of(store, pushed, "data/raw/2.txt")
@@ -159,7 +159,7 @@ def test_a_lost_object_is_named_and_sent_again(pushed: Path, store: Path) -> Non
     assert verify(pushed, content=True).faults == ()
 
 
-def test_sizes_are_checked_without_a_cache_too(pushed: Path, store: Path, tmp_path: Path) -> None:
+def test_sizes_are_checked_without_a_cache(pushed: Path, store: Path, tmp_path: Path) -> None:
     clone = fresh_clone(pushed, tmp_path / "clone")
     assert verify(clone).faults == ()
     overwrite(object_of(store, pushed, "data/raw/2.txt"), b"im")
@@ -169,7 +169,7 @@ def test_sizes_are_checked_without_a_cache_too(pushed: Path, store: Path, tmp_pa
     assert not objects_in(clone / ".dvc" / "cache"), "it only looks"
 
 
-def test_a_damaged_object_never_enters_the_cache(pushed: Path, store: Path, tmp_path: Path) -> None:
+def test_damaged_object_never_enters_the_cache(pushed: Path, store: Path, tmp_path: Path) -> None:
     damaged = object_of(store, pushed, "data/raw/2.txt")
     overwrite(damaged, b"iMage 2")
     assert verify(pushed).faults == ()
@@ -189,7 +189,7 @@ def test_a_damaged_object_never_enters_the_cache(pushed: Path, store: Path, tmp_
     assert contents(clone) == contents(pushed)
 
 
-def test_a_damaged_listing_is_not_believed(pushed: Path, store: Path, tmp_path: Path) -> None:
+def test_damaged_listing_is_detected(pushed: Path, store: Path, tmp_path: Path) -> None:
     clone = fresh_clone(pushed, tmp_path / "clone")
     for listing in store.glob("files/md5/??/*.dir"):
         overwrite(listing, b"[]")
@@ -203,7 +203,7 @@ def test_a_damaged_listing_is_not_believed(pushed: Path, store: Path, tmp_path: 
 
 @contextmanager
 def served(store: Path) -> Iterator[str]:
-    """A folder as a remote by HTTP, by a server that lists no folder."""
+    """A folder as HTTP remote, on a server that lists no folders."""
 
     class Handler(SimpleHTTPRequestHandler):
         def list_directory(self, path: object) -> None:  # noqa: ARG002 - as http.server calls it
@@ -222,7 +222,7 @@ def served(store: Path) -> Iterator[str]:
             thread.join()
 
 
-def test_many_objects_at_a_web_server_that_lists_nothing(fresh: Path, store: Path) -> None:
+def test_many_objects_at_a_web_server_without_listings(fresh: Path, store: Path) -> None:
     add_many(fresh, MIN_LISTED)
     add_default_remote(fresh, str(store))
     push(fresh)
@@ -234,7 +234,7 @@ def test_many_objects_at_a_web_server_that_lists_nothing(fresh: Path, store: Pat
     assert [fault.path for fault in found.faults] == ["data/raw/1.txt"]
 
 
-def test_what_the_remote_lacks_is_listed_and_the_rest_comes(pushed: Path, store: Path, tmp_path: Path) -> None:
+def test_pull_lists_missing_objects_and_fetches_the_rest(pushed: Path, store: Path, tmp_path: Path) -> None:
     object_of(store, pushed, "data/raw/1.txt").unlink()
     clone = fresh_clone(pushed, tmp_path / "clone")
     answer = genai(clone, "data", "pull")
@@ -244,7 +244,7 @@ def test_what_the_remote_lacks_is_listed_and_the_rest_comes(pushed: Path, store:
     assert (clone / "out" / "selected").exists()
 
 
-def test_a_damaged_cache_is_not_sent(fresh: Path, store: Path) -> None:
+def test_damaged_object_in_the_cache_is_not_sent(fresh: Path, store: Path) -> None:
     overwrite(object_of(fresh / ".dvc" / "cache", fresh, "data/raw/1.txt"), b"iMage 1")
     add_default_remote(fresh, str(store))
     with pytest.raises(RemoteError, match=r"data/raw/1\.txt: damaged in DVC's cache"):
@@ -254,7 +254,7 @@ def test_a_damaged_cache_is_not_sent(fresh: Path, store: Path) -> None:
         push(fresh)
 
 
-def test_pull_does_not_overwrite_what_is_nowhere_else(pushed: Path) -> None:
+def test_pull_does_not_overwrite_unsaved_changes(pushed: Path) -> None:
     (pushed / "data" / "raw" / "new.txt").write_text("not yet added")
     with pytest.raises((RemoteError, GraphError), match=r"new\.txt"):
         pull(pushed)
@@ -276,7 +276,7 @@ def test_other_revisions(pushed: Path, store: Path) -> None:
         verify(pushed, revision="no-such")
 
 
-def test_faults_of_remotes_are_one_line(fresh: Path) -> None:
+def test_errors_of_remotes_are_one_line(fresh: Path) -> None:
     with pytest.raises(RemoteError, match=r"there is no remote yet; .*push --to"):
         push(fresh)
     with pytest.raises(RemoteError, match="there is no remote 'x'; there are: none"):
@@ -288,12 +288,12 @@ def test_faults_of_remotes_are_one_line(fresh: Path) -> None:
     assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1)
 
 
-def test_a_location_becomes_the_default_remote(fresh: Path, store: Path) -> None:
+def test_location_becomes_the_default_remote(fresh: Path, store: Path) -> None:
     answer = genai(fresh, "data", "push", "--to", str(store))
     assert answer.returncode == 0, answer.stderr
     assert ": 4 objects sent (" in answer.stdout
     assert shell(fresh, "dvc remote default").strip() == "storage"
-    with pytest.raises(RemoteError, match="there is a remote 'storage' already"):
+    with pytest.raises(RemoteError, match="the remote 'storage' already exists"):
         add_default_remote(fresh, "/elsewhere")
 
 

@@ -1,4 +1,4 @@
-"""Push, pull, verify and add with the real DVC and a server of S3's protocol on loopback."""
+"""Push, pull, verify and add with the real DVC and an S3 server on loopback."""
 
 import hashlib
 import io
@@ -40,7 +40,7 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture
 def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator["boto3.client"]:
-    """A client of an S3 server with one bucket; DVC finds the server and the keys by the environment."""
+    """A client of an S3 server with one bucket. DVC finds server and keys through environment variables."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -59,7 +59,7 @@ def keys(client: "boto3.client") -> list[str]:
     return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
 
-def test_a_killed_push_a_lost_and_a_damaged_object(fresh: Path, s3: "boto3.client", tmp_path: Path) -> None:
+def test_killed_push_lost_object_and_damaged_object(fresh: Path, s3: "boto3.client", tmp_path: Path) -> None:
     add_many(fresh, MANY)
     with started_genai(fresh, "data", "push", "--to", f"s3://{BUCKET}/toy") as process:
         wait_for(lambda: len(keys(s3)) > 20)
@@ -88,10 +88,10 @@ def test_a_killed_push_a_lost_and_a_damaged_object(fresh: Path, s3: "boto3.clien
 
 
 @pytest.mark.parametrize("page_objects", [1000, 10, 1])
-def test_what_is_there_is_known_however_large_the_remote_is(
+def test_sizes_are_the_same_for_every_way_of_listing(
     fresh: Path, s3: "boto3.client", monkeypatch: pytest.MonkeyPatch, page_objects: int
 ) -> None:
-    """Listed at once, listed by the folders that are needed, and asked for one by one: the same answer."""
+    """List all at once, list the needed folders, or ask for each object."""
     monkeypatch.setattr(sizes, "PAGE_OBJECTS", page_objects)
     there = {hashlib.md5(bytes([number])).hexdigest(): number + 1 for number in range(100)}
     foreign = {f"00{number:030x}": 1 for number in range(1000, 1003)}
@@ -109,7 +109,7 @@ def test_what_is_there_is_known_however_large_the_remote_is(
 
 
 @pytest.mark.usefixtures("s3")
-def test_faults_are_one_line(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_one_line(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_default_remote(fresh, "s3://no-such-bucket/toy")
     with pytest.raises(RemoteError, match=r"s3://no-such-bucket/toy: The specified bucket does not exist"):
         push(fresh)

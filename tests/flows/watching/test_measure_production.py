@@ -69,7 +69,7 @@ def test_versions_of_a_range_once_each_and_oldest_first(fresh: Path) -> None:
     with pytest.raises(GitError, match="knows no commit 'nothing'"):
         data_versions(fresh, "nothing..HEAD")
     shell(fresh, "git rm -q --cached data/raw.dvc && git commit -q -m none")
-    with pytest.raises(VersionError, match=r"no commit there has data/raw\.dvc"):
+    with pytest.raises(VersionError, match=r"no commit in this range has data/raw\.dvc"):
         data_versions(fresh, "HEAD..HEAD")
 
 
