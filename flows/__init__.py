@@ -1,1 +1,1 @@
-"""When, where and in which order: the Prefect flows over DVC's graph, and the command line."""
+"""The Prefect flows over DVC's graph, and the command line: when, where and in which order tasks run."""

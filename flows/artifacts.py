@@ -28,12 +28,12 @@ PROGRESS_INTERVAL_S = 2.0
 
 FIGURES_HINT = "A smaller FD is better; the floor is the distance of real images from real images."
 
-# Markdown artifacts are in Prefect's database: a larger picture stays on the disk.
+# Prefect stores Markdown artifacts in its database, so a larger picture gets no artifact.
 MAX_PICTURE_BYTES = 400_000
 
 
 class ProgressArtifact:
-    """A stage's live progress: made when the stage first reports it, and updated every two seconds."""
+    """A stage's live progress: created with its first report, and updated at most every two seconds."""
 
     def __init__(self, stage: str) -> None:
         self._stage = stage
@@ -50,7 +50,7 @@ class ProgressArtifact:
             self._send(state)
 
     def finish(self) -> None:
-        """Send what `show` last skipped."""
+        """Send the last state that `show` skipped."""
         if self._latest is not None:
             self._send(self._latest)
 
@@ -68,7 +68,7 @@ class ProgressArtifact:
 
 
 def publish_outputs(workspace: Path, stage: str) -> None:
-    """Make artifacts from the stage's outputs: tables of figures, sample grids, the report's address."""
+    """Create artifacts from the stage's outputs: tables of figures, sample grids, the report's path."""
     tried(lambda: _publish(workspace, stage))
 
 
@@ -104,7 +104,7 @@ def _publish_table(workspace: Path, key: str, only: str | None) -> None:
 
 
 def publish_picture(path: Path, key: str, title: str) -> None:
-    """Make an artifact of a picture, unless it is too large for Prefect's database."""
+    """Create an artifact of a picture, unless it is too large for Prefect's database."""
     picture = picture_in_markdown(path, title)
     if picture:
         markdown = f"### Images from {title}\n\n{picture}\n\n`{path}`"
@@ -123,7 +123,7 @@ def _publish_report(workspace: Path) -> None:
     selection = workspace / "models" / "candidate" / "selection.json"
     chosen = json.loads(selection.read_text()) if selection.is_file() else {}
     rows = model_rows(workspace)
-    lines = ["## Report", "", f"Open `{path}` in a browser (a page may not link to a file).", ""]
+    lines = ["## Report", "", f"Open `{path}` in a browser (browsers block links from this page to files).", ""]
     if chosen:
         lines += [f"Candidate: **{chosen['model']}**. {chosen['reason']}", ""]
     if rows:
@@ -133,7 +133,7 @@ def _publish_report(workspace: Path) -> None:
 
 
 def tried(make: Callable[[], _T]) -> _T | None:
-    """Make an artifact, and only log its errors: a server that does not answer must not fail a finished stage."""
+    """Create an artifact, and only log errors: a server that does not answer must not fail a finished stage."""
     try:
         return make()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""A flow run that is cancelled at the server: with a deployment the worker ends it, else nobody would."""
+"""React to the cancellation of a flow run at the server. Without a deployment, no worker ends the run."""
 
 import signal
 import threading
@@ -19,7 +19,7 @@ POLL_S = 0.5
 
 @contextmanager
 def when_cancelled(act: Callable[[], None], asked: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """Inside a flow run: call `act` once, in a thread, when the run is cancelled at the server or `asked()` is true."""
+    """In a flow run, call `act` once, in a thread, when the run is cancelled at the server or `asked()` is true."""
     context = FlowRunContext.get()
     assert context is not None
     assert context.flow_run is not None
@@ -46,9 +46,9 @@ def when_cancelled(act: Callable[[], None], asked: Callable[[], bool] = lambda: 
 
 
 def until_cancelled(flow_body: Callable[[], State[Any]]) -> State[Any]:
-    """Run the body of a flow of several steps; when it is cancelled, interrupt it as Ctrl-C does, and end it Cancelled.
+    """Run the body of a flow with several steps. On cancellation, interrupt it like Ctrl-C, and return Cancelled.
 
-    Prefect only writes down that a run that was started in a terminal is cancelling.
+    For a run that was started in a terminal, Prefect only sets the state Cancelling.
     """
     context = FlowRunContext.get()
     assert context is not None
@@ -61,7 +61,7 @@ def until_cancelled(flow_body: Callable[[], State[Any]]) -> State[Any]:
         with turn:
             if not ended.is_set():
                 cancelled.set()
-                # To this thread, whose waiting ends with it; one to the process may go to another.
+                # To the main thread, which is waiting: a signal to the process may reach another thread.
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     try:
@@ -73,12 +73,12 @@ def until_cancelled(flow_body: Callable[[], State[Any]]) -> State[Any]:
     except KeyboardInterrupt:
         if not cancelled.is_set():
             raise
-        return Cancelled(message="cancelled at the server; the next one goes on from here")
+        return Cancelled(message="cancelled at the server; the next run continues from here")
 
 
 def _is_cancelled(client: Any, flow_run_id: UUID) -> bool:
     try:
         state = client.read_flow_run(flow_run_id).state
-    except Exception:  # a server that is away for a while must not end the work
+    except Exception:  # an outage of the server must not end the run
         return False
     return state is not None and state.type in (StateType.CANCELLING, StateType.CANCELLED)

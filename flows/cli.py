@@ -1,4 +1,4 @@
-"""The command `genai`. Starts quickly: never imports torch, and prefect and dvc only in the commands that need them."""
+"""The command `genai`. To start quickly, it never imports torch, and prefect and dvc only where needed."""
 
 import signal
 from pathlib import Path
@@ -61,7 +61,7 @@ def _presets(_workspace: Path) -> list[str]:
 @click.option("--force", is_flag=True, help="Overwrite an edited params.yaml.")
 @click.pass_obj
 def init(workspace: Path, preset: str, force: bool) -> None:
-    """Write params.yaml for a common kind of data. Its first lines say what to expect and what it costs."""
+    """Write params.yaml for a common kind of data. Its first lines name expected results and costs."""
     from flows.presets import write_preset
 
     click.echo(f"{write_preset(workspace, preset, force=force)} is now the preset {preset}")
@@ -112,7 +112,7 @@ main.add_section(
 
 
 def _raise_exit(number: int, _frame: object) -> NoReturn:
-    asked_to_end.set()  # a SystemExit that is raised inside a __del__ is lost
+    asked_to_end.set()  # Python drops a SystemExit that is raised inside a __del__
     raise SystemExit(128 + number)
 
 

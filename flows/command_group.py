@@ -1,4 +1,4 @@
-"""The top of the command line: how `genai` prints errors, groups its commands and takes `--workspace`."""
+"""The top level of the command line: errors, groups of commands, and `--workspace`."""
 
 import signal
 import sys
@@ -17,7 +17,7 @@ WORKSPACE = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 class Commands(click.Group):
-    """Prints errors that a user can act on as one line, without a traceback, and exits with a status.
+    """Prints expected errors as one line, without a traceback, and exits with a status.
 
     `--help` lists the commands in sections, in the order in which `add_section` was called.
     """
@@ -63,26 +63,26 @@ def _errors(*, debug: bool) -> Iterator[None]:
         raise
     except SystemExit as end:
         if end.code:
-            print_error_json(f"ended with exit status {end.code}; standard error says why")
+            print_error_json(f"failed with exit status {end.code}; see standard error")
         raise
     except (click.exceptions.Exit, click.Abort):
         raise
-    except Exception as error:  # a fault of the program: its traceback follows
+    except Exception as error:  # a bug: its traceback follows
         print_error_json(f"{type(error).__name__}: {error}")
         raise
 
 
-def take_workspace(context: click.Context, _option: click.Parameter, given: Path | None) -> None:
+def set_workspace(context: click.Context, _option: click.Parameter, path: Path | None) -> None:
     """Make the value of `--workspace` the object of the context."""
-    if given is not None:
-        context.obj = given.resolve()
+    if path is not None:
+        context.obj = path.resolve()
 
 
 def _accept_workspace(command: click.Command) -> None:
     """Accept --workspace after the subcommand, too."""
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
         _accept_workspace(inner)
-    option = click.Option(["--workspace"], type=WORKSPACE, expose_value=False, callback=take_workspace, hidden=True)
+    option = click.Option(["--workspace"], type=WORKSPACE, expose_value=False, callback=set_workspace, hidden=True)
     command.params.append(option)
 
 

@@ -16,7 +16,7 @@ def completing(names: Callable[[Path], Iterable[str]]) -> Completer:
         workspace = context.obj or context.find_root().params.get("workspace") or Path()
         try:
             return [name for name in names(Path(workspace)) if name.startswith(typed)]
-        except Exception:  # half-edited files: a completion must not print a traceback into the prompt
+        except Exception:  # for example half-edited files: completion must not print a traceback into the prompt
             return []
 
     return complete
@@ -34,7 +34,7 @@ def stage_names(workspace: Path) -> list[str]:
 
 
 def model_names(workspace: Path) -> list[str]:
-    """Return the names that `genai compare` takes for the models of this workspace."""
+    """Return the names that `genai compare` accepts for the models of this workspace."""
     folder = workspace / "models"
     return [path.parent.name for path in sorted(folder.glob("**/config.json")) if path.parent.name != "extractor"]
 

@@ -1,4 +1,4 @@
-"""The one wrapper of git: a child process per command. That takes 5 ms, and no library has to load."""
+"""The only wrapper of git: one child process per command. That takes 5 ms and imports no library."""
 
 import os
 import subprocess
@@ -8,15 +8,15 @@ from pathlib import Path
 from flows.redact import redacted
 from genai_core import GenaiError
 
-# For a query, also to a server; a local one takes milliseconds.
+# For queries, including those to a server. A local one takes milliseconds.
 ANSWER_TIMEOUT_S = 60.0
-# For commands that transfer or write files, which may be large: a bound for one that hangs.
+# For commands that transfer or write files, which may be large. Ends one that hangs.
 TRANSFER_TIMEOUT_S = 3600.0
 _TRANSFERS = ("push", "fetch", "worktree", "checkout", "merge", "add", "commit")
 
 
 class GitError(GenaiError):
-    """git failed; the message has the command and git's own message."""
+    """git failed; the message contains the command and git's message."""
 
 
 def git(
@@ -28,12 +28,12 @@ def git(
 ) -> str:
     """Run `git ARGUMENTS` and return its output. Raises GitError.
 
-    text: standard input; environment: additional variables; timeout_s: by default, what such a command may take.
+    text: standard input; environment: additional variables; timeout_s: by default, depends on the command.
     """
-    given = None if text is None else text.encode(errors="surrogateescape")
+    data = None if text is None else text.encode(errors="surrogateescape")
     if timeout_s is None:
         timeout_s = TRANSFER_TIMEOUT_S if arguments[0] in _TRANSFERS else ANSWER_TIMEOUT_S
-    return _bytes(workspace, arguments, given, timeout_s, environment).decode(errors="surrogateescape")
+    return _bytes(workspace, arguments, data, timeout_s, environment).decode(errors="surrogateescape")
 
 
 def commit_of(workspace: Path, revision: str = "HEAD") -> str:
@@ -42,20 +42,20 @@ def commit_of(workspace: Path, revision: str = "HEAD") -> str:
         return git(workspace, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
     except GitError:
         if not _is_repository(workspace):
-            raise GitError(f"{workspace}: no git repository here; the registry lives in git's tags") from None
+            raise GitError(f"{workspace}: no git repository here, and the registry is stored in git tags") from None
         what = "there is no commit yet" if revision == "HEAD" else f"git knows no commit {revision!r}"
         raise GitError(f"{workspace}: {what}") from None
 
 
 def changed_files(workspace: Path, *paths: str) -> list[str]:
     """The tracked files, below `paths` or anywhere, that differ from the last commit. Raises GitError."""
-    # -z: names unchanged. Without it, git quotes non-ASCII names, or with core.quotePath off keeps line separators.
+    # -z: unquoted names. Otherwise git quotes non-ASCII names, or, with core.quotePath off, keeps line separators.
     answer = git(workspace, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", *paths)
     return [entry[3:] for entry in answer.split("\0") if entry]
 
 
 def files_at(workspace: Path, commit: str, paths: Iterable[str]) -> dict[str, bytes]:
-    """The contents of those `paths` that are files in the commit, read by one process."""
+    """The contents of those `paths` that are files in the commit. Starts one process."""
     return {path: content for (_, path), content in blobs(workspace, [(commit, path) for path in paths]).items()}
 
 
@@ -66,7 +66,7 @@ def blobs(workspace: Path, wanted: Iterable[tuple[str, str]]) -> Mapping[tuple[s
 
 
 def contents(workspace: Path, names: Iterable[str]) -> dict[str, bytes]:
-    """The contents of those objects that exist and are files, by the names given: a hash, or COMMIT:PATH."""
+    """The contents of those objects that exist and are files, by name: a hash, or COMMIT:PATH."""
     wanted = list(names)
     lines = "".join(f"{name}\n" for name in wanted)
     answer = _bytes(workspace, ("cat-file", "--batch"), lines.encode(), ANSWER_TIMEOUT_S)
@@ -110,7 +110,7 @@ def _is_repository(workspace: Path) -> bool:
 def _bytes(
     workspace: Path,
     arguments: Iterable[str],
-    given: bytes | None,
+    data: bytes | None,
     timeout_s: float,
     variables: Mapping[str, str] | None = None,
 ) -> bytes:
@@ -120,13 +120,13 @@ def _bytes(
     environment = {**os.environ, **quiet, **(variables or {})}
     try:
         done = subprocess.run(
-            command, cwd=workspace, input=given, capture_output=True, timeout=timeout_s, env=environment, check=False
+            command, cwd=workspace, input=data, capture_output=True, timeout=timeout_s, env=environment, check=False
         )
     except subprocess.TimeoutExpired:
-        raise GitError(f"`git {command[1]}` gave no answer in {timeout_s:g} s") from None
+        raise GitError(f"`git {command[1]}` did not finish within {timeout_s:g} s") from None
     except OSError as error:
         raise GitError(f"git could not be started: {error}") from None
     if done.returncode != 0:
-        said = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-        raise GitError(f"`git {command[1]}`: {redacted('; '.join(said[:6])) or f'status {done.returncode}'}")
+        lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+        raise GitError(f"`git {command[1]}`: {redacted('; '.join(lines[:6])) or f'status {done.returncode}'}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""DVC's graph as plain values: the one file that asks DVC which stages there are and how they hang together."""
+"""DVC's graph as plain values. Only this file asks DVC for the stages and their dependencies."""
 
 import logging
 import os
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class GraphError(GenaiError):
-    """dvc.yaml cannot be compiled, or a stage was asked for that it does not have; the message is one line."""
+    """dvc.yaml is invalid, or has no such stage; the message is one line."""
 
 
 class Needs(BaseModel):
-    """What a stage says under `meta:`: how often it may be retried, how long it may take, what it occupies.
+    """A stage's `meta:`: retries, time limit and resources.
 
-    restorable: its outputs follow from its inputs alone, though they persist between runs (flows/hashes.py).
+    restorable: its outputs depend only on its inputs, although they persist between runs (flows/hashes.py).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,7 +41,7 @@ class Needs(BaseModel):
 
 @dataclass(frozen=True)
 class StageNode:
-    """One stage. `name` is DVC's address of it (train@gan); a data source (data/raw.dvc) has no command."""
+    """One stage. `name` is DVC's address (train@gan). A data source (data/raw.dvc) has no command."""
 
     name: str
     description: str
@@ -52,12 +52,12 @@ class StageNode:
 
 @dataclass(frozen=True)
 class Graph:
-    """The stages, each after all that it depends on."""
+    """The stages, each after those that it depends on."""
 
     stages: tuple[StageNode, ...]
 
     def up_to(self, targets: Iterable[str]) -> "Graph":
-        """The targets and all that they depend on; the whole graph without targets.
+        """The targets and everything that they depend on; without targets, the whole graph.
 
         A foreach name (train) stands for all its stages (train@gan ...). Raises GraphError for an unknown name.
         """
@@ -81,13 +81,13 @@ class Graph:
 def open_repo(workspace: Path, *, wait_for_lock: bool = False, leaves_no_trace: bool = False) -> Iterator["Repo"]:
     """DVC's view of a workspace; it is not safe in two threads at once. Raises GraphError.
 
-    wait_for_lock: taking DVC's lock waits for another command that holds it, instead of failing.
-    leaves_no_trace: not even the hashes of what was read are remembered, as DVC does in .dvc/tmp and its site cache.
+    wait_for_lock: if another command holds DVC's lock, wait for it instead of failing.
+    leaves_no_trace: write nothing, not even the hashes that DVC caches in .dvc/tmp and its site cache.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    # DVC draws a bar for each folder that it hashes, over whatever the terminal shows, unless its log is this quiet.
+    # At other log levels, DVC draws a progress bar per hashed folder over the terminal's content.
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         try:
@@ -106,16 +106,16 @@ def open_repo(workspace: Path, *, wait_for_lock: bool = False, leaves_no_trace: 
 
 
 def _traceless(workspace: Path, notes: str) -> "Repo":
-    """DVC's view with its locks, its memory of hashes and its indexes in the folder `notes`.
+    """DVC's view with its locks, hash cache and indexes in the folder `notes`.
 
-    An index that is half true, or that somebody else could write to, is not read either.
+    So it does not read an index that is incomplete, or that another user could write to, either.
     """
     from dvc.repo import Repo
 
     class Traceless(Repo):  # type: ignore[misc]
         tmp_dir = notes
         site_cache_dir = notes
-        _btime = None  # else a file in .dvc/tmp, whose time names the site cache
+        _btime = None  # otherwise DVC uses a file in .dvc/tmp, whose time names the site cache
 
         def _ignore(self) -> None:
             """Add nothing to .dvc/.gitignore."""
@@ -124,14 +124,14 @@ def _traceless(workspace: Path, notes: str) -> "Repo":
 
 
 def read_graph(repo: "Repo") -> Graph:
-    """The stages of dvc.yaml and the data sources that they read, in order. Raises GraphError on a wrong `meta:`."""
+    """The stages of dvc.yaml and the data sources that they read, in order. Raises GraphError for an invalid `meta:`."""
     return Graph(tuple(_node(stage, edges) for stage, edges in dvc_stages(repo)))
 
 
 def dvc_stages(repo: "Repo") -> list[tuple["Stage", list["Stage"]]]:
     """DVC's own stages in dependency order, each with those that it depends on directly.
 
-    The order is the same for every call: first by depth, then as in dvc.yaml.
+    The order is deterministic: by depth, then as in dvc.yaml.
     """
     import networkx as nx
 
@@ -143,7 +143,7 @@ def dvc_stages(repo: "Repo") -> list[tuple["Stage", list["Stage"]]]:
 
 
 def stage_name(stage: "Stage") -> str:
-    """DVC's address of a stage as seen from the repo's root; its own `addressing` changes with the current folder."""
+    """DVC's address of a stage from the repo's root. DVC's own `addressing` depends on the current folder."""
     path: str = stage.path_in_repo
     name: str | None = getattr(stage, "name", None)
     if name is None:
@@ -152,7 +152,7 @@ def stage_name(stage: "Stage") -> str:
 
 
 def path_of(item: "Output") -> str:
-    """The path of an input or output from the repo's root: DVC prints it from the current folder."""
+    """The path of an input or output from the repo's root. DVC prints it from the current folder."""
     return Path(os.path.relpath(item.fs_path, item.repo.root_dir)).as_posix()
 
 
@@ -181,12 +181,14 @@ def _needs(name: str, meta: dict[str, Any]) -> Needs:
 
 
 def one_line(error: Exception) -> str:
-    """What DVC says, with what only its own coloured form tells: the faults of a schema, the line of a syntax error."""
+    """DVC's message, with details that DVC only prints itself: schema errors, the line of a syntax error."""
     cause = error.__cause__
     faults = [str(fault) for fault in getattr(cause, "errors", [])]
     if mark := getattr(cause, "problem_mark", None):
         faults.append(f"line {mark.line + 1}: {getattr(cause, 'problem', '')}")
     message = "; ".join([str(error), *faults])
     if "dvc.lock'" in message:
-        message += "; take the committed one (git checkout dvc.lock) or remove it: finished stages are restored"
+        message += (
+            "; restore the committed one (git checkout dvc.lock) or remove it; finished stages come from the cache"
+        )
     return " ".join(message.split())

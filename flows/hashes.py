@@ -1,7 +1,7 @@
-"""The hashes that DVC will find, on disk now or once stages are restored from the run-cache.
+"""The hashes that DVC will find: on disk now, or after stages are restored from the run-cache.
 
-Reads a few of DVC's internals (the run-cache's key and entries have no public reader); tests hold them
-against what `dvc repro` does.
+Uses some internals of DVC, because the run-cache's keys and entries have no public reader. Tests compare the results
+with `dvc repro`.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ Files = dict[tuple[str, ...], str]  # path below a folder -> md5; a single file 
 
 
 class Contents:
-    """What lies, or is going to lie, at the paths of a repo: known from the disk or the run-cache, or unknown."""
+    """The present or future contents of a repo's paths: known from the disk or the run-cache, or unknown."""
 
     def __init__(self, repo: "Repo") -> None:
         self._repo = repo
@@ -30,18 +30,18 @@ class Contents:
 
     @property
     def restored_hashes(self) -> frozenset[str]:
-        """DVC's hashes of the outputs that are to be restored: files, and folders by their listings."""
+        """DVC's hashes of the outputs to restore: files, and listings of folders."""
         return frozenset(self._restored_hashes)
 
-    def will_be_made(self, outs: Iterable["Output"]) -> None:
-        """These outputs come of a stage that runs: what they will hold is not known."""
+    def mark_unknown(self, outs: Iterable["Output"]) -> None:
+        """Mark the outputs of a stage that will run: their contents are unknown."""
         self._unknown.update(Path(out.fs_path) for out in outs)
 
     def is_known(self, dep: "Output") -> bool:
         return not any(_overlap(Path(dep.fs_path), path) for path in self._unknown)
 
     def hash_of(self, dep: "Output") -> str | None:
-        """The md5 that DVC will compute for a known dependency; None where there is nothing."""
+        """The md5 that DVC will compute for a known dependency; None if it is missing."""
         path = Path(dep.fs_path)
         restored = {out: files for out, files in self._restored.items() if _overlap(path, out)}
         if not restored:
@@ -50,16 +50,16 @@ class Contents:
             if path == out or out in path.parents:  # the output itself, or something inside it
                 return _digest(_below(files, path.relative_to(out).parts))
         files = self._disk_files(dep)
-        for out, restored_files in restored.items():  # a folder that holds outputs
+        for out, restored_files in restored.items():  # a folder that contains outputs
             prefix = out.relative_to(path).parts
             files = {key: md5 for key, md5 in files.items() if key[: len(prefix)] != prefix}
             files.update({prefix + key: md5 for key, md5 in restored_files.items()})
         return _digest(files)
 
     def restore(self, stage: "Stage", *, use_recorded: bool) -> bool:
-        """Whether DVC will restore the stage's outputs instead of running it; if so, remember what they hold.
+        """Whether DVC will restore the stage's outputs instead of running it. If so, remember their contents.
 
-        use_recorded: the inputs are those of dvc.lock, so its outputs count, run-cache entry or not.
+        use_recorded: the inputs are those of dvc.lock, so use its outputs, even without a run-cache entry.
         """
         from dvc.stage.serialize import to_single_stage_lockfile
 
@@ -80,7 +80,7 @@ class Contents:
         return True
 
     def restore_source(self, out: "Output") -> bool:
-        """The same for a data source, which has no run-cache: whether the cache holds what was tracked."""
+        """Whether the cache has the tracked content of a data source, which has no run-cache. If so, remember it."""
         if out.changed_cache():
             return False
         self._will_be_restored(out)
@@ -91,11 +91,11 @@ class Contents:
         self._restored_hashes.add(out.hash_info.value)
 
     def in_cache(self, md5: str) -> bool:
-        """Whether DVC's cache has that file, or the listing of that folder."""
+        """Whether DVC's cache has a file, or the listing of a folder."""
         return bool(self._repo.cache.local.exists(md5))
 
     def changed_files(self, out: "Output") -> Counter[str]:
-        """How many files of a recorded output were added, deleted or modified; empty without a listing in the cache."""
+        """Numbers of added, deleted and modified files of a recorded output; empty if the cache has no listing."""
         if not out.get_obj():
             return Counter()
         old, new = _files_of(out), self._disk_files(out)
@@ -107,7 +107,7 @@ class Contents:
         )
 
     def _take_current_inputs(self, stage: "Stage") -> None:
-        """Give the in-memory stage the hashes that its inputs will have, as DVC does before it asks its run-cache."""
+        """Set the future hashes of the inputs in the in-memory stage, as DVC does before it reads its run-cache."""
         from dvc.dependency.param import ParamsDependency
         from dvc_data.hashfile.hash_info import HashInfo
         from dvc_data.hashfile.meta import Meta
@@ -118,7 +118,7 @@ class Contents:
             else:
                 dep.hash_name = "md5"
                 dep.hash_info = HashInfo("md5", self.hash_of(dep))
-                # What was recorded besides holds the old hash again, and that would win.
+                # The recorded meta also contains the old hash, which would take precedence.
                 dep.meta = Meta(isexec=dep.exists and dep.get_meta().isexec)
 
     def _disk_hash(self, dep: "Output") -> str | None:
@@ -134,9 +134,9 @@ class Contents:
 
 
 def folder_hash(files: Mapping[str, str]) -> str:
-    """DVC's hash of a folder: of the listing of its files, relative path -> md5.
+    """DVC's hash of a folder, from the listing of its files: relative path -> md5.
 
-    Not by Tree.digest, which keeps every listing in memory for as long as the process lives.
+    Does not use Tree.digest, which keeps every listing in memory until the process ends.
     """
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.tree import Tree
@@ -148,7 +148,7 @@ def folder_hash(files: Mapping[str, str]) -> str:
 
 
 def run_cache_entry(stage: "Stage") -> dict[str, Any] | None:
-    """What DVC's run-cache knows of a stage with the inputs that it holds in memory; the newest, if several."""
+    """The newest run-cache entry for a stage with its in-memory inputs; None if there is none."""
     from dvc.stage.cache import _get_cache_hash
     from dvc.stage.serialize import to_single_stage_lockfile
 
@@ -163,14 +163,14 @@ def run_cache_entry(stage: "Stage") -> dict[str, Any] | None:
 
 
 def save_to_run_cache(stage: "Stage") -> None:
-    """Remember what the inputs in memory make: StageCache.save, from any folder."""
+    """Save the stage in the run-cache. Like StageCache.save, but from any current folder."""
     if not may_be_restored(stage):
         return
     cache = stage.repo.stage_cache
     cache._create_stage = lambda entry, **_kwargs: recorded_stage(entry, stage)
     persistent = [out for out in stage.outs if out.persist]
     try:
-        for out in persistent:  # DVC leaves such a stage out; it may be restored, as it says (`may_be_restored`)
+        for out in persistent:  # DVC skips such a stage, but it is marked as restorable (`may_be_restored`)
             out.persist = False
         cache.save(stage)
     finally:
@@ -179,7 +179,7 @@ def save_to_run_cache(stage: "Stage") -> None:
 
 
 def recorded_stage(entry: Mapping[str, Any], like: "Stage") -> "Stage":
-    """The stage with the hashes of an entry: StageCache._create_stage, which works in the repo's folder only."""
+    """The stage with the hashes of an entry. StageCache._create_stage works only in the repo's folder."""
     from dvc.stage import PipelineStage, create_stage
     from dvc.stage.loader import StageLoader
 
@@ -190,17 +190,17 @@ def recorded_stage(entry: Mapping[str, Any], like: "Stage") -> "Stage":
 
 
 def may_be_restored(stage: "Stage") -> bool:
-    """DVC's own exceptions from the run-cache (StageCache._can_hash), but for those that the plan has dealt with.
+    """Whether the run-cache may restore the stage: DVC's rule (StageCache._can_hash), without cases the plan handles.
 
-    What persists between runs may depend on what was there before, so DVC never restores it. A stage whose outputs
-    follow from its inputs all the same says `restorable` in its `meta:`.
+    Outputs that persist between runs may depend on their previous contents, so DVC never restores them. If they depend
+    only on the inputs, the stage has `restorable` in its `meta:`.
     """
     persists = any(out.persist for out in stage.outs) and not (stage.meta or {}).get("restorable")
     return bool(stage.deps and stage.outs) and not persists and all(out.is_in_repo for out in stage.outs)
 
 
 def _files_of(out: "Output") -> Files:
-    """The files of an output by its recorded hash; its folder listing is in the cache."""
+    """The files of an output by its recorded hash. The cache must have a folder's listing."""
     if not out.hash_info.isdir:
         return {(): out.hash_info.value}
     return {key: info.value for key, _, info in out.get_obj()}
@@ -211,7 +211,7 @@ def _below(files: Files, prefix: tuple[str, ...]) -> Files:
 
 
 def _digest(files: Files) -> str | None:
-    """DVC's hash of a file or of a folder; None for nothing."""
+    """DVC's hash of a file or a folder; None if there are no files."""
     if () in files:
         return files[()]
     return folder_hash({"/".join(key): md5 for key, md5 in files.items()}) if files else None

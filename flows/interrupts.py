@@ -1,20 +1,20 @@
-"""Ctrl-C while libraries are imported: it waits until they are."""
+"""Delay Ctrl-C while libraries are imported."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Set by the command's handler of SIGTERM: a run that has begun all the same looks at it.
+# Set by the command's SIGTERM handler, and checked by a run that has started nevertheless.
 asked_to_end = threading.Event()
 
 
 @contextmanager
 def deferred_interrupt() -> Iterator[None]:
-    """A Ctrl-C within the body is raised at its end, a second or two later. For the main thread.
+    """Raise a Ctrl-C of the body at its end, a second or two later. Main thread only.
 
-    In the middle of an import it would be lost in a library's `except:` or `__del__`; and one that comes while Python
-    runs code made of text, as dataclasses do, ends `python -m` by the signal whatever status was asked for.
+    During an import, a library's `except:` or `__del__` may swallow it. While Python runs generated code, as dataclasses
+    do, it ends `python -m` by the signal, whatever the exit status should be.
     """
     came = False
 

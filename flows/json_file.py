@@ -1,4 +1,4 @@
-"""The one way to write a small JSON file: complete or not at all."""
+"""The only writer of small JSON files: complete or not at all."""
 
 import json
 import os

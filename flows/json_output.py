@@ -1,4 +1,4 @@
-"""The option `--json`: one JSON document on standard output, everything else on standard error.
+"""The option `--json`: print one JSON document to standard output, everything else to standard error.
 
 docs/running.md lists the keys of each command. A command that fails prints an object with the key `error`.
 """

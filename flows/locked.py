@@ -1,4 +1,4 @@
-"""dvc.lock as it stands at a commit: what each stage was made of, and whether that is what the commit holds."""
+"""Read dvc.lock at a commit: what each stage was made from, and whether the commit still has those inputs."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -15,13 +15,13 @@ from genai_core.config import PARAMS_FILE
 
 LOCK_FILE = "dvc.lock"
 RAW_FILE = "data/raw.dvc"
-CHAMPION_FILE = "models/champion.dvc"  # production's model, where a fine-tuning went on from it
+CHAMPION_FILE = "models/champion.dvc"  # production's model, if a fine-tuning continued from it
 SOURCE_FILES = (RAW_FILE, CHAMPION_FILE)
 
 
 @dataclass(frozen=True)
 class Item:
-    """A file or a folder with the hash that DVC gave it (a folder's ends in .dir)."""
+    """A file or a folder with DVC's hash, which ends in .dir for a folder."""
 
     path: str
     md5: str
@@ -41,7 +41,7 @@ class LockedStage:
 
 @dataclass(frozen=True)
 class Lock:
-    """The stages of a dvc.lock, in its order, and the data sources that *.dvc files track."""
+    """The stages of a dvc.lock, in its order, and the data sources of *.dvc files."""
 
     stages: dict[str, LockedStage]
     sources: tuple[Item, ...] = ()
@@ -51,7 +51,7 @@ class Lock:
         return next((item for item in self.sources if f"{item.path}.dvc" == RAW_FILE), None)
 
     def output(self, path: str) -> Item | None:
-        """The output that is at `path`."""
+        """The output at `path`."""
         return next((item for stage in self.stages.values() for item in stage.outs if item.path == path), None)
 
     def maker(self, path: str) -> LockedStage | None:
@@ -64,7 +64,7 @@ class Lock:
         return [stage for stage in self.stages.values() if any(overlap(item.path, path) for item in stage.outs)]
 
     def code(self, stage: LockedStage) -> list[Item]:
-        """The dependencies that no stage and no data source makes: what git holds."""
+        """The dependencies that neither a stage nor a data source makes: the files in git."""
         return [item for item in stage.deps if not self._is_made(item.path)]
 
     def data(self, stage: LockedStage) -> list[Item]:
@@ -75,7 +75,7 @@ class Lock:
         return bool(self.makers(path)) or any(overlap(item.path, path) for item in self.sources)
 
     def ancestry(self, path: str) -> list[LockedStage]:
-        """The stages that `path` comes of, the nearest first, each once."""
+        """The stages that `path` depends on, nearest first, each once."""
         found: dict[str, LockedStage] = {}
         waiting = [path]
         while waiting:
@@ -87,17 +87,17 @@ class Lock:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether two paths are the same, or one lies in the other."""
+    """Whether two paths are equal, or one contains the other."""
     return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 def lock_at(workspace: Path, commit: str) -> Lock:
-    """dvc.lock and the files of data sources at a commit; empty where there is none. Raises GitError."""
+    """dvc.lock and the data sources' files at a commit; empty if there are none. Raises GitError."""
     return locks_at(workspace, [commit])[commit]
 
 
 def locks_at(workspace: Path, commits: list[str]) -> dict[str, Lock]:
-    """The same for many commits: each content is parsed once, so that equal ones are the same object."""
+    """`lock_at` for many commits. Parses each content once, so equal contents give the same object."""
     contents = blobs(workspace, [(c, path) for c in commits for path in (LOCK_FILE, *SOURCE_FILES)])
     parsed: dict[tuple[bytes, ...], Lock] = {}
     locks = {}
@@ -110,7 +110,7 @@ def locks_at(workspace: Path, commits: list[str]) -> dict[str, Lock]:
 
 
 def lock_here(workspace: Path) -> Lock:
-    """dvc.lock and the files of data sources as they are in the workspace, committed or not. Raises GitError."""
+    """The workspace's dvc.lock and data sources' files, committed or not. Raises GitError."""
     files = [workspace / path for path in (LOCK_FILE, *SOURCE_FILES)]
     return _lock([file.read_bytes() if file.is_file() else b"" for file in files], f"in {workspace}")
 
@@ -127,9 +127,9 @@ def _lock(contents: Sequence[bytes], where: str) -> Lock:
 
 
 def differences(workspace: Path, commit: str, path: str) -> list[str]:
-    """What was used to make `path` and is not what the commit holds: one line each; empty when all agrees.
+    """The inputs from which `path` was made and that differ at the commit, one line each; empty if none differ.
 
-    Code and parameters are compared with the commit's own, data with what dvc.lock says of the stage that made them.
+    Compares code and parameters with the commit's own, and data with the dvc.lock entry of the stage that made them.
     """
     lock = lock_at(workspace, commit)
     stages = lock.ancestry(path)
@@ -139,22 +139,24 @@ def differences(workspace: Path, commit: str, path: str) -> list[str]:
     hashes = {path: hashlib.md5(content, usedforsecurity=False).hexdigest() for path, content in files.items()}
     hashes.update({path: md5 for path, md5 in folders.items() if md5})
     params = parsed_yaml(files.get(PARAMS_FILE, b""), PARAMS_FILE) or {}
-    said: list[str] = []
+    differing: list[str] = []
     for stage in reversed(stages):
-        said += [f"{stage.name}: {item.path}" for item in lock.code(stage) if hashes.get(item.path) != item.md5]
-        said += [
+        differing += [f"{stage.name}: {item.path}" for item in lock.code(stage) if hashes.get(item.path) != item.md5]
+        differing += [
             f"{stage.name}: {PARAMS_FILE} {key}" for key, value in stage.params.items() if not is_at(params, key, value)
         ]
         made = {item.path: item.md5 for other in stages for item in other.outs}
         made.update({item.path: item.md5 for item in lock.sources})
-        said += [f"{stage.name}: {item.path}" for item in lock.data(stage) if made.get(item.path, item.md5) != item.md5]
-    return said
+        differing += [
+            f"{stage.name}: {item.path}" for item in lock.data(stage) if made.get(item.path, item.md5) != item.md5
+        ]
+    return differing
 
 
 def outputs_in(content: bytes, path: str, where: str) -> tuple[Item, ...]:
-    """The outputs that a dvc.lock or a .dvc file at `path` names. where: for messages, the commit or the checkout.
+    """The outputs that a dvc.lock or a .dvc file at `path` names. where: the commit or the checkout, for messages.
 
-    Raises GitError for what is not valid YAML.
+    Raises GitError for invalid YAML.
     """
     values = parsed_yaml(content, f"{path} at {where}")
     if PurePosixPath(path).name == LOCK_FILE:
@@ -163,7 +165,7 @@ def outputs_in(content: bytes, path: str, where: str) -> tuple[Item, ...]:
 
 
 def outputs_of_run(content: bytes, name: str) -> tuple[Item, ...]:
-    """The outputs that an entry of DVC's run-cache names. Raises GitError for what is not valid YAML."""
+    """The outputs that an entry of DVC's run-cache names. Raises GitError for invalid YAML."""
     return tuple(_items((parsed_yaml(content, name) or {}).get("outs")))
 
 
@@ -193,7 +195,7 @@ def _sources(values: Any, file: str) -> Iterator[Item]:
 
 
 def parsed_yaml(content: bytes, name: str) -> Any:
-    """A mapping, or None for an empty file. name: for messages. Raises GitError."""
+    """Parse a mapping; None for an empty file. name: for messages. Raises GitError."""
     try:
         values = YAML(typ="safe").load(content) if content else None
     except (YAMLError, UnicodeDecodeError, ValueError) as error:
@@ -213,7 +215,7 @@ def is_at(params: Any, key: str, value: Any) -> bool:
 
 
 def folder_md5(workspace: Path, commit: str, path: str) -> str | None:
-    """DVC's hash of a folder as the commit has it; None if it has no such folder."""
+    """DVC's hash of a folder at a commit; None if there is no such folder."""
     names = [
         name for name in git(workspace, "ls-tree", "-r", "-z", "--name-only", commit, f"{path}/").split("\0") if name
     ]

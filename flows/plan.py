@@ -122,7 +122,7 @@ def _planned(repo: "Repo", graph: Graph, contents: Contents) -> Plan:
             plan = replace(plan, inputs=_known_inputs(stage, contents), outputs=there, replaced=replaced)
         actions[plan.stage] = plan.action
         if plan.action == "run" and not stage.is_data_source:
-            contents.will_be_made(stage.outs)
+            contents.mark_unknown(stage.outs)
         plans.append(plan)
     return Plan(tuple(plans))
 

@@ -1,8 +1,8 @@
 """Sources at an address: DVC fetches them into a temporary folder, from which they are added like any other.
 
 `dvc import` does not work here: its output would be inside data/raw, which data/raw.dvc tracks as a whole, and DVC
-refuses overlapping outputs. Also, most imports are an archive or a table, not a folder of classes. data/raw/NAME/source.json
-records the address and the revision instead.
+refuses overlapping outputs. Also, most imports are an archive or a table, not a folder of classes. Instead,
+data/raw/NAME/source.json records the address and the revision.
 """
 
 import hashlib
