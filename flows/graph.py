@@ -124,7 +124,7 @@ def _traceless(workspace: Path, notes: str) -> "Repo":
 
 
 def read_graph(repo: "Repo") -> Graph:
-    """The stages of dvc.yaml and the data sources that they read, in order. Raises GraphError for an invalid `meta:`."""
+    """The stages of dvc.yaml and their data sources, in order. Raises GraphError for an invalid `meta:`."""
     return Graph(tuple(_node(stage, edges) for stage, edges in dvc_stages(repo)))
 
 

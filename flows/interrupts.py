@@ -13,8 +13,8 @@ asked_to_end = threading.Event()
 def deferred_interrupt() -> Iterator[None]:
     """Raise a Ctrl-C of the body at its end, a second or two later. Main thread only.
 
-    During an import, a library's `except:` or `__del__` may swallow it. While Python runs generated code, as dataclasses
-    do, it ends `python -m` by the signal, whatever the exit status should be.
+    During an import, a library's `except:` or `__del__` may swallow it. While Python runs generated code, as
+    dataclasses do, it ends `python -m` by the signal, whatever the exit status should be.
     """
     came = False
 

@@ -1,8 +1,8 @@
-"""What a run would do and why, before anything starts: DVC's own decision, made in advance and put into words.
+"""What a run would do and why: DVC's own decisions, made before anything starts, with reasons.
 
-DVC decides stage by stage while it runs, and says little of its reasons. The plan walks the same graph, compares the
-same hashes and asks the same run-cache. For a stage that is to be restored its outputs' hashes are known beforehand,
-so that the stages below it can be decided too; below a stage that is to run, nothing is known until it has run.
+DVC decides stage by stage while it runs, and gives few reasons. The plan walks the same graph, compares the same hashes
+and reads the same run-cache. For a stage that will be restored, the outputs' hashes are known, so the stages below can
+be decided too. Below a stage that will run, nothing is known until it has run.
 """
 
 import time
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 Action = Literal["run", "restore", "keep"]
 Read = TypeVar("Read")
 
-_WRITING_S = 0.5  # DVC takes milliseconds to write dvc.lock anew
+_WRITING_S = 0.5  # DVC takes milliseconds to rewrite dvc.lock
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What will happen to one stage. `reasons` is empty exactly when it is kept.
+    """The action for one stage. `reasons` is empty exactly if it is kept.
 
-    inputs: the hashes of its dependencies, by path, as far as they are known before anything runs.
-    outputs: of what lies at its outputs' paths now. replaced: what a run overwrites of it that is nowhere else.
+    inputs: path -> hash of the dependencies that are known before anything runs. outputs: path -> hash of what is there
+    now. replaced: for people, the outputs whose only copy a run overwrites.
     """
 
     stage: str
@@ -45,13 +45,13 @@ class StagePlan:
 
     @property
     def is_source(self) -> bool:
-        """Data that a *.dvc file tracks, and no stage makes."""
+        """Whether it is a data source, tracked by a *.dvc file."""
         return self.stage.endswith(".dvc")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One entry a stage, in the graph's order."""
+    """One entry per stage, in the graph's order."""
 
     stages: tuple[StagePlan, ...]
 
@@ -64,16 +64,16 @@ class Plan:
 
     @property
     def replaced(self) -> tuple[str, ...]:
-        """For people, one line for each output that somebody changed."""
-        said = "a run replaces it. Move away what you want to keep"
-        return tuple(f"{output}: {said}" for entry in self.stages for output in entry.replaced)
+        """One line per output that a run replaces although its content is stored nowhere else."""
+        advice = "a run replaces it. Move away what you want to keep"
+        return tuple(f"{output}: {advice}" for entry in self.stages for output in entry.replaced)
 
     def count(self, action: Action) -> int:
         return sum(entry.action == action for entry in self.stages)
 
 
 def plan_of(workspace: Path, stages: Iterable[str]) -> Plan:
-    """What a run of the workspace would do now. Changes nothing. Raises GraphError."""
+    """Plan a run of the workspace. Changes nothing. Raises GraphError."""
 
     def plan() -> Plan:
         with open_repo(workspace) as repo:
@@ -83,7 +83,7 @@ def plan_of(workspace: Path, stages: Iterable[str]) -> Plan:
 
 
 def read_twice(read: Callable[[], Read]) -> Read:
-    """What `read` finds; once more a moment later when it cannot read dvc.lock: a run beside this one may write it."""
+    """Return `read()`. If it cannot read dvc.lock, retry once: another run may be writing the file."""
     try:
         return read()
     except GraphError as error:
@@ -94,14 +94,14 @@ def read_twice(read: Callable[[], Read]) -> Read:
 
 
 def make_plan(repo: "Repo", graph: Graph) -> Plan:
-    """Decide every stage of `graph`, a part of the repo's that holds all that its stages depend on. Changes nothing."""
+    """Decide every stage of `graph`, which must contain all their upstream stages. Changes nothing."""
     return _planned(repo, graph, Contents(repo))
 
 
 def hashes_to_restore(repo: "Repo") -> frozenset[str]:
-    """DVC's hashes of the outputs that a run would now take from DVC's cache, by dvc.lock or by the run-cache.
+    """DVC's hashes of the outputs that a run would restore from DVC's cache, by dvc.lock or by the run-cache.
 
-    Raises GraphError, also where data that are tracked lie neither in the workspace nor in the cache.
+    Raises GraphError, also if tracked data is neither in the workspace nor in the cache.
     """
     contents = Contents(repo)
     _planned(repo, read_graph(repo), contents)
@@ -149,9 +149,9 @@ def _decide(stage: "Stage", upstream: list["Stage"], contents: Contents, actions
 
 
 def _decide_source(stage: "Stage", contents: Contents) -> StagePlan:
-    """A data source (`dvc add`): new content is recorded, lost content fetched from the cache.
+    """Decide a data source (`dvc add`): record new content, restore missing content from the cache.
 
-    Raises GraphError when it is in neither place.
+    Raises GraphError if it is in neither place.
     """
     name, out = stage_name(stage), stage.outs[0]
     if not out.exists:
@@ -159,7 +159,7 @@ def _decide_source(stage: "Stage", contents: Contents) -> StagePlan:
             return StagePlan(name, "restore", (f"{path_of(out)} is not in the workspace",))
         raise GraphError(
             f"{path_of(out)}: neither in the workspace nor in DVC's cache; "
-            f"fetch it from where it was pushed to (dvc pull {name}), or add the data again"
+            f"fetch it from the remote (dvc pull {name}), or add the data again"
         )
     status = out.status().get(str(out))
     if status is None:
@@ -179,7 +179,7 @@ def _input_reasons(stage: "Stage", contents: Contents) -> list[str]:
     from dvc.dependency.param import ParamsDependency
 
     reasons: list[str] = []
-    if stage.frozen:  # `dvc freeze`: DVC does not look at its inputs
+    if stage.frozen:  # `dvc freeze`: DVC ignores its inputs
         return reasons
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency):
@@ -204,7 +204,7 @@ def _parameter_reasons(dep: "ParamsDependency") -> Iterator[str]:
 
 
 def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
-    """The leaves at which two parameter values differ: (path, old, new)."""
+    """The leaves in which two parameter values differ: (path, old, new)."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in {**old, **new}:
             yield from _differences(f"{path}.{key}", old.get(key, _ABSENT), new.get(key, _ABSENT))
@@ -231,7 +231,7 @@ def _output_reasons(stage: "Stage") -> list[str]:
 def _unknown_inputs(
     stage: "Stage", upstream: list["Stage"], contents: Contents, actions: Mapping[str, Action]
 ) -> list[str]:
-    """The upstream stages that run first, when this stage's inputs depend on what they will make."""
+    """The upstream stages that run first and whose outputs this stage reads."""
     if stage.frozen or all(contents.is_known(dep) for dep in stage.deps):
         return []
     return [stage_name(other) for other in upstream if actions.get(stage_name(other)) == "run"]

@@ -1,7 +1,7 @@
 """Presets: whole params.yaml files for common datasets, by name.
 
-presets/digits.yaml is whole. The others say in what they differ from it, so that each key and its comment stands in one
-place; what `genai init` writes is whole again.
+presets/digits.yaml is complete. The others contain only the differences, so each key and its comment is in one place.
+`genai init` writes complete files.
 """
 
 import io
@@ -19,12 +19,12 @@ BASE = "digits"
 
 
 def preset_names() -> list[str]:
-    """The names there are, the base first."""
+    """The names of all presets, the base first."""
     return sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda name: (name != BASE, name))
 
 
 def preset_text(name: str) -> str:
-    """The params.yaml of a preset. Raises ConfigError that lists the names there are."""
+    """The params.yaml of a preset. Raises ConfigError, which lists the names."""
     if name not in preset_names():
         raise ConfigError(f"there is no preset {name!r}; there are: {', '.join(preset_names())}")
     base = (FOLDER / f"{BASE}.yaml").read_text()
@@ -39,21 +39,21 @@ def preset_text(name: str) -> str:
     _take(values, yaml.load(text), name)
     written = io.StringIO()
     yaml.dump(values, written)
-    about = text[: text.index("\n\n")]  # what the preset says of itself: costs, and what to expect
+    about = text[: text.index("\n\n")]  # the preset's own introduction: costs and expected results
     return f"{about}\n#\n{written.getvalue()}"
 
 
 def write_preset(workspace: Path, name: str, *, force: bool) -> Path:
-    """Write the workspace's params.yaml. Raises ConfigError rather than lose what somebody wrote, unless `force`."""
+    """Write the workspace's params.yaml. Raises ConfigError if that would lose edits, unless `force`."""
     path, text = workspace / PARAMS_FILE, preset_text(name)
     if path.exists() and not force and path.read_text() not in map(preset_text, preset_names()):
-        raise ConfigError(f"{path} exists, and is no preset as it was written; --force overwrites it")
+        raise ConfigError(f"{path} exists and was edited; commit it, then overwrite it with --force")
     path.write_text(text)
     return path
 
 
 class _Representer(RoundTripRepresenter):
-    """Writes null as this project does, not as nothing."""
+    """Writes null as `null`, not as an empty value."""
 
 
 _Representer.add_representer(
@@ -76,12 +76,12 @@ def _take(values: CommentedMap, changes: CommentedMap, where: str) -> None:
             if own is None:
                 values.yaml_add_eol_comment(comment.value.splitlines()[0].removeprefix("# "), key)
             else:
-                # The rest of the token is the empty lines before the next section.
+                # The rest of the token are the empty lines before the next section.
                 own.value = comment.value.splitlines()[0] + "\n" + own.value.partition("\n")[2]
 
 
 def _comment(values: CommentedMap, key: Any) -> Any:
-    """ruamel's token of the comment behind a value, or None."""
+    """ruamel's token of the comment after a value, or None."""
     item = values.ca.items.get(key)
     token = item[2] if item else None
     return token if token and token.value.strip() else None

@@ -1,4 +1,4 @@
-"""The one place that starts a long process: supervised, its lines streamed, its family ended on request."""
+"""The only place that starts long processes: supervised, with streamed output, ended with their descendants."""
 
 import os
 import subprocess
@@ -14,25 +14,25 @@ import psutil
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
-# Services that this process started: Python complains of one that is forgotten while it runs.
+# Keeps the services that this process started: Python warns if a running Popen is garbage-collected.
 _services: "list[subprocess.Popen[bytes]]" = []
 
-# Time for a training stage to write a checkpoint of some hundred MB after it was asked to stop.
+# Enough for a training to write a checkpoint of some hundred MB after a request to stop.
 DEFAULT_GRACE_S = 10.0
 
 
 class Stopped(Exception):
-    """The process was ended on request: by Ctrl-C, SIGTERM or a cancelled run."""
+    """The process was stopped on request: by Ctrl-C, SIGTERM or a cancelled run."""
 
 
 class TimedOut(Exception):
-    """The process ran longer than it may and was ended."""
+    """The process exceeded its time limit and was stopped."""
 
 
 class Processes:
-    """The processes of one run: `stop` ends those that run and keeps new ones from starting.
+    """The processes of one run. `stop` ends the running ones and prevents new ones.
 
-    keep_open: descriptors that each supervisor holds until its command and all descendants have ended.
+    keep_open: file descriptors that each supervisor holds until its command and all descendants have ended.
     """
 
     def __init__(self, grace_s: float = DEFAULT_GRACE_S, keep_open: Sequence[int] = ()) -> None:
@@ -47,7 +47,7 @@ class Processes:
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """End every process and its descendants: an interrupt, then a kill. Returns at once, signal-safe."""
+        """Stop every process and its descendants: interrupt, then kill. Returns at once; signal-safe."""
         self._stopping.set()
         for process in tuple(self._running):
             _cut_lifeline(process)
@@ -62,13 +62,13 @@ class Processes:
         on_line: Callable[[str], None],
         keep_open: Sequence[int] = (),
     ) -> int:
-        """Run `command` in `folder` to its end, hand each line of its output on as it comes, return its exit status.
+        """Run `command` in `folder`, pass each line of its output to `on_line`, and return its exit status.
 
-        keep_open: descriptors that its supervisor holds besides. Raises Stopped when `stop` ended it (or forbade it),
+        keep_open: additional descriptors that its supervisor holds. Raises Stopped if `stop` ended or prevented it,
         TimedOut after `timeout_s`.
         """
         process = self._start(command, folder, environment, keep_open)
-        threading.Thread(target=_end_what_it_left, args=(process,), daemon=True).start()
+        threading.Thread(target=_kill_orphans, args=(process,), daemon=True).start()
         expired = threading.Event()
         timer = threading.Timer(timeout_s, _expire, (expired, process)) if timeout_s else None
         try:
@@ -76,7 +76,7 @@ class Processes:
                 timer.daemon = True
                 timer.start()
             assert process.stdout is not None
-            for line in process.stdout:  # bytes: as text, a carriage return would end a line, and a bar be many lines
+            for line in process.stdout:  # bytes: in text mode, each carriage return of a progress bar would end a line
                 on_line(line.decode(errors="replace").rstrip("\n"))
             status = process.wait()
         except BaseException:
@@ -91,13 +91,13 @@ class Processes:
             assert process.stdout is not None
             process.stdout.close()
         if expired.is_set():
-            raise TimedOut(f"ended after {timeout_s:g} s, the time it may take (meta: timeout_s)")
+            raise TimedOut(f"stopped after {timeout_s:g} s, its time limit (meta: timeout_s in dvc.yaml)")
         if self.stopping and status != 0:
-            raise Stopped("ended on request")
+            raise Stopped("stopped on request")
         return status
 
     def wait_until_stopped(self, timeout_s: float) -> bool:
-        """Wait for every process to end; True when all have."""
+        """Wait for every process to end. Return whether all have."""
         deadline = time.monotonic() + timeout_s
         while self._running and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -120,13 +120,13 @@ class Processes:
                 pass_fds=(*self._keep_open, *keep_open),
             )
             self._running.add(process)
-        if self.stopping:  # asked for between the check and the start, by a signal handler that cannot take the lock
+        if self.stopping:  # requested between check and start, by a signal handler, which cannot take the lock
             _cut_lifeline(process)
         return process
 
 
-def _end_what_it_left(supervisor: "subprocess.Popen[bytes]") -> None:
-    """When a supervisor was itself killed, nobody but us ends its command, which is in its session."""
+def _kill_orphans(supervisor: "subprocess.Popen[bytes]") -> None:
+    """If the supervisor itself is killed, kill its command, which is in its session."""
     if supervisor.wait() >= 0:
         return
     for process in psutil.process_iter():
@@ -141,7 +141,7 @@ def _expire(expired: threading.Event, process: "subprocess.Popen[bytes]") -> Non
 
 
 def _cut_lifeline(process: "subprocess.Popen[bytes]") -> None:
-    """Close the supervisor's standard input, which it takes as the order to stop."""
+    """Close the supervisor's standard input, which makes it stop its command."""
     if process.stdin is not None and not process.stdin.closed:
         process.stdin.close()
 
@@ -154,7 +154,7 @@ def run_command(
     environment: Mapping[str, str] | None = None,
     timeout_s: float | None = None,
 ) -> int:
-    """Run one command as Processes.run does, in this environment and `environment`; it ends when we are interrupted."""
+    """Run one command like Processes.run, with this environment plus `environment`. Ends when we are interrupted."""
     return Processes().run(
         command, folder=folder, environment={**os.environ, **(environment or {})}, timeout_s=timeout_s, on_line=on_line
     )
@@ -173,9 +173,9 @@ def run_module(
 
 
 def start_keeper(script: Path, *arguments: str) -> "subprocess.Popen[bytes]":
-    """Start a small script that outlives this process for as long as it takes to tidy up after it.
+    """Start a small script that outlives this process, to clean up after it.
 
-    It learns of our end by that of its standard input, and is in a session of its own, out of reach of a Ctrl-C.
+    The end of its standard input signals our end. It has its own session, so Ctrl-C does not reach it.
     """
     command = [sys.executable, "-I", "-S", str(script), *arguments]
     return subprocess.Popen(
@@ -185,15 +185,15 @@ def start_keeper(script: Path, *arguments: str) -> "subprocess.Popen[bytes]":
 
 @contextmanager
 def scratch_folder(prefix: str) -> Iterator[Path]:
-    """A temporary folder that is gone afterwards, also when we are killed: a shell out of reach of that removes it."""
+    """A temporary folder, removed at the end. If we are killed, a shell in another session removes it."""
     with tempfile.TemporaryDirectory(prefix=prefix) as name:
-        command = ["sh", "-c", 'cat; rm -rf -- "$0"', name]  # its input ends when the body does, or we do
+        command = ["sh", "-c", 'cat; rm -rf -- "$0"', name]  # its input ends with the body or with this process
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True):
             yield Path(name)
 
 
 def start_service(command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path) -> int:
-    """Start a process that outlives this one, in a session of its own, its output added to `log`; its id."""
+    """Start a process that outlives this one, in its own session, with its output appended to `log`. Return its id."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
         process = subprocess.Popen(

@@ -1,18 +1,18 @@
-"""Addresses as they may be shown and stored: without passwords, and whatever else in them lets somebody in."""
+"""Remove secrets from addresses before they are shown or stored: passwords, tokens, signatures."""
 
 import re
 
 DVC_PREFIX = "dvc://"  # dvc://REPOSITORY#PATH[@REVISION]
-# A mark that ends a clause is no part of it.
+# Punctuation at the end is not part of the address.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>`]*[^\s\"'<>`.,:;!)]")
-# Here what stands before the @ may be a token by itself. Elsewhere it is an account (ssh), or a container (abfs).
+# In these schemes, the user may be a token. In others, it is an account (ssh) or a container (abfs).
 _TOKENS_AS_USERS = ("http", "https", "webdav", "webdavs")
 
 
 def without_secrets(address: str) -> str:
-    """An address without password, query and fragment, since a signature in a query opens the door, too.
+    """An address without password, query and fragment; a query may contain a signature.
 
-    Of http and webdav without the user, who may be a token. A path on this machine is left as it is.
+    For http and webdav, also without the user, which may be a token. A local path is unchanged.
     """
     scheme, separator, rest = address.partition("://")
     if not separator or scheme == "file":
@@ -30,15 +30,15 @@ def without_secrets(address: str) -> str:
 
 
 def redacted(text: str) -> str:
-    """A text, such as another program's error, with each address in it without its secrets."""
+    """A text, such as another program's error, without the secrets of the addresses in it."""
     return _ADDRESS.sub(lambda match: without_secrets(match[0]), text)
 
 
 def hosts_only(text: str) -> str:
-    """A text with no more of each address in it than where it leads: the path of a webhook is its key."""
+    """A text with each address cut to scheme and host, because the path of a webhook is its key."""
     return _ADDRESS.sub(lambda match: "/".join(without_secrets(match[0]).split("/")[:3]), text)
 
 
 def _is_host(text: str) -> bool:
-    """HOST, HOST:PORT or [IPv6]:PORT, and not the beginning of USER:PASSWORD with a slash that nobody escaped."""
+    """Whether it is HOST, HOST:PORT or [IPv6]:PORT, not the start of USER:PASSWORD with an unescaped slash."""
     return re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^:]*)(:\d*)?", text) is not None

@@ -1,4 +1,4 @@
-"""What a run overwrites of a user's: outputs that were changed by hand, and that DVC's cache does not hold so."""
+"""A user's changes that a run overwrites: outputs that were changed by hand and are not in DVC's cache."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 def replaced_outputs(stage: "Stage", there: Mapping[str, str | None], contents: Contents) -> Iterator[str]:
-    """For people, one line for each output whose content is nowhere else and goes when the stage is done.
+    """One line per output whose content exists nowhere else and that the stage replaces.
 
-    there: the hash of what lies at each output's path.
+    there: path -> hash of the output's present content.
     """
     for out in stage.outs:
         path, md5 = path_of(out), there[path_of(out)]
         if md5 is None or md5 == out.hash_info.value or (out.use_cache and contents.in_cache(md5)):
             continue
         if not out.hash_info:
-            yield f"{path} is there and in no dvc.lock"
+            yield f"{path} exists but is not in dvc.lock"
             continue
         files = counted_changes(out, contents) if md5.endswith(".dir") else []
         how = f" ({', '.join(files)})" if files else ""
@@ -29,6 +29,6 @@ def replaced_outputs(stage: "Stage", there: Mapping[str, str | None], contents: 
 
 
 def counted_changes(out: "Output", contents: Contents) -> list[str]:
-    """How the files of a recorded folder changed: "1 file added"."""
+    """The changes in a recorded folder, such as "1 file added"."""
     counts = contents.changed_files(out)
     return [f"{count} {'file' if count == 1 else 'files'} {kind}" for kind, count in counts.items()]

@@ -1,4 +1,4 @@
-"""Who may run now: cores and memory counted within a run, GPUs leased between all runs of this user on the machine."""
+"""Share the machine: cores and memory within a run, GPUs between all runs of this user."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is to share: cores, memory and the indices of GPUs."""
+    """The resources to share: cores, memory and the indices of GPUs."""
 
     cores: int
     memory_gb: float
@@ -30,24 +30,24 @@ class Machine:
 
 @dataclass(frozen=True)
 class Lease:
-    """What a stage was given."""
+    """The resources that a stage got."""
 
     cores: int
     gpus: tuple[str, ...]
 
     def environment(self) -> dict[str, str]:
-        """A stage without a GPU lease must not see one: CUDA_VISIBLE_DEVICES is then empty, not unset."""
+        """The stage's variables. Without GPUs, CUDA_VISIBLE_DEVICES is empty, not unset, so the stage sees none."""
         return {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)}
 
 
 def this_machine(accelerator: str) -> Machine:
-    """The cores and the memory that this process may use, and the GPUs unless `accelerator` is cpu."""
+    """The cores and memory that this process may use, and the GPUs unless `accelerator` is cpu."""
     gpus = () if accelerator == "cpu" else _gpu_indices()
     return Machine(cores=usable_cores(), memory_gb=usable_memory_bytes() / 2**30, gpus=gpus)
 
 
 class Resources:
-    """Hands out leases. A stage that needs more than the machine has gets all of it, rather than never starting."""
+    """Grants leases. A stage that needs more than the machine has gets all of it, so that it can start."""
 
     def __init__(self, machine: Machine, stages_per_gpu: int = 1, lock_folder: Path | None = None) -> None:
         self._machine = machine
@@ -57,14 +57,14 @@ class Resources:
         folder = lock_folder or Path(tempfile.gettempdir()) / f"genai-gpus-{os.getuid()}"
         if machine.gpus:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # One lock file a GPU and place on it: a lock dies with its process, so no lease outlives a killed run.
+        # One lock file per GPU and place on it. A lock ends with its process, so no lease outlives a killed run.
         self._places = [
             (gpu, folder / f"{gpu}-{place}.lock") for place in range(stages_per_gpu) for gpu in machine.gpus
         ]
 
     @contextmanager
     def lease(self, needs: Needs, cancelled: Callable[[], bool]) -> Iterator[Lease | None]:
-        """Wait for what `needs` says and hold it for the body. Yields None when `cancelled()` came true first."""
+        """Wait for the resources and hold them for the body. Yields None if `cancelled()` becomes true first."""
         cores = min(needs.cores, self._machine.cores)
         memory_gb = min(needs.memory_gb, self._machine.memory_gb)
         wanted_gpus = min(needs.gpus, len(self._machine.gpus))
@@ -113,10 +113,10 @@ class Resources:
 
 
 def _gpu_indices() -> tuple[str, ...]:
-    """The GPUs that this process may use, by CUDA_VISIBLE_DEVICES where it is set, else by nvidia-smi."""
+    """The GPUs that this process may use, from CUDA_VISIBLE_DEVICES if it is set, else from nvidia-smi."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        # CUDA takes none of those after the first that is not there.
+        # CUDA ignores all entries after the first invalid one.
         return tuple(takewhile(lambda name: name not in ("", "-1"), map(str.strip, visible.split(","))))
     if shutil.which("nvidia-smi") is None:
         return ()

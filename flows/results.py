@@ -1,4 +1,4 @@
-"""The figures of the last run, read from the metrics files: for the terminal, Prefect's tables and the tests."""
+"""The figures of the last run, from the metrics files. For the terminal, Prefect's tables and the tests."""
 
 import json
 from collections.abc import Collection
@@ -11,13 +11,13 @@ FINETUNED = "finetuned"
 
 
 def model_rows(workspace: Path, stages: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """One row a measured model of params.yaml, in its order, then the fine-tuned one: figures rounded for reading.
+    """One row per measured model of params.yaml, in its order, then the fine-tuned one. Figures are rounded.
 
-    stages: only what these measure; None: every metrics file that lies there.
+    stages: only the models that these measure; None: every metrics file.
 
-    Columns: model, FD, IS, floor (FD of held-out real images), FD/floor (both from as many images, so not the quotient
-    of the two before it), agreement (share of images that the classifier takes for what was asked), seconds (training
-    and measuring). A figure that was not measured is "-".
+    Columns: model, FD, IS, floor (FD of held-out real images), FD/floor (with equal numbers of images, so not the
+    quotient of the two columns), agreement (share of images that the classifier assigns to the requested class),
+    seconds (training and measuring). A figure that was not measured is "-".
     """
     config = load_config(workspace / PARAMS_FILE)
     rows = []
@@ -29,7 +29,7 @@ def model_rows(workspace: Path, stages: Collection[str] | None = None) -> list[d
 
 
 def measured_by(name: str) -> str:
-    """The stage that measures the model of that name in a row."""
+    """The stage that measures a model, by the model's name in a row."""
     return "evaluate-finetuned" if name == FINETUNED else f"evaluate@{name.rpartition('/')[2]}"
 
 

@@ -60,7 +60,7 @@ def run(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
     the Prefect server in PREFECT_API_URL or in the active profile, otherwise to a temporary one. Stages that are up to
     date are kept. Interrupted trainings resume from their checkpoints.
     """
-    if sys.stderr.isatty():  # a person may be editing, and DVC takes a second to load
+    if sys.stderr.isatty():  # the user may still be editing while DVC loads for a second
         click.echo("until it prints `run ID works on a snapshot`, your edits become part of this run", err=True)
     sys.exit(_run(workspace, stages, as_json=as_json))
 
@@ -99,7 +99,7 @@ def _run(workspace: Path, stages: tuple[str, ...], resume: str | None = None, *,
         from flows.services.server import configured_server, ensure_prefect_api
         from flows.view import line_view
 
-    server = configured_server()  # first: if its server does not answer, a run does not start and writes nothing
+    server = configured_server()  # first: if the server does not answer, the run must not start or write anything
     with ExitStack() as stack:
         with line_view() as view:
             begun = stack.enter_context(begin(workspace, stages, resume, _warn))

@@ -1,4 +1,4 @@
-"""A folder of its own for each command's unfinished work: nobody touches that of another command."""
+"""A private folder for each command's unfinished work."""
 
 import fcntl
 import os
@@ -14,9 +14,9 @@ _LOCK = ".lock"
 
 @contextmanager
 def scratch_folder(root: Path, what: str) -> Iterator[Path]:
-    """An empty folder below `root` for the length of the body; it is gone afterwards, however the body ends.
+    """An empty folder below `root` for the body, removed however the body ends.
 
-    What a killed command left goes when the next one asks for a folder here: the kernel has let go of its lock.
+    The next command removes the folders of killed ones, whose locks the kernel has released.
     """
     place = (root / SCRATCH).resolve()
     place.mkdir(parents=True, exist_ok=True)
@@ -33,11 +33,11 @@ def scratch_folder(root: Path, what: str) -> Iterator[Path]:
 
 
 def _sweep(place: Path) -> None:
-    """Remove the folders that nobody holds. To be called alone: a new folder has no lock for a moment."""
+    """Remove the folders that no process holds. Call it under the lock: a new folder has none for a moment."""
     for folder in filter(Path.is_dir, place.iterdir()):
         try:
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:  # its owner is removing it, or the child of a dead one made it again
+        except FileNotFoundError:  # its owner is removing it, or the child of a dead owner recreated it
             shutil.rmtree(folder, ignore_errors=True)
             continue
         with suppress(BlockingIOError):
@@ -57,5 +57,5 @@ def _alone(place: Path) -> Iterator[None]:
 
 
 def _open(path: Path) -> int:
-    """Not handed on to child processes: a lock ends with the process that took it."""
+    """Open a lock file. Child processes do not inherit it, so the lock ends with this process."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -22,7 +22,7 @@ def print_table(
     rows: Iterable[Sequence["str | Text"]], head: Sequence[str] = (), *, right: Collection[int] = ()
 ) -> None:
     """Print rows with the same number of cells. right: indices of the columns that hold numbers."""
-    from rich.table import Table  # here: it takes as long to import as the rest of a short command
+    from rich.table import Table  # here: importing it takes as long as the rest of a short command
     from rich.text import Text
 
     cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]

@@ -112,7 +112,7 @@ class LiveView:
             self._notes.append(text)
 
     def _row(self, stage: str) -> "_Row":
-        with self._lock:  # dvc.yaml may have been edited since the table was begun
+        with self._lock:  # dvc.yaml may have been edited since the table was created
             return self._rows.setdefault(stage, _Row())
 
     def __rich__(self) -> "RenderableType":
@@ -183,7 +183,7 @@ def current_view() -> View:
 def terminal_view(plan: Plan) -> Iterator[View]:
     """Open the view for this process's standard output."""
     stages = [entry.stage for entry in plan.stages]
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack our marks; a stage must not fail then
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not support our marks; a stage must not fail then
         sys.stdout.reconfigure(errors="replace")
     if not sys.stdout.isatty():
         view: View = LineView(sys.stdout, width=max(map(len, stages)))

@@ -1,4 +1,4 @@
-"""Is this a workspace in which a run can start? One clear line for what is missing, before any stage begins."""
+"""Check and lock the workspace before a run, and repair files that an interrupted write left."""
 
 import fcntl
 import json
@@ -20,20 +20,20 @@ from genai_core.config import PARAMS_FILE, Config, ConfigError, load_config
 
 RAW_DATA = Path("data/raw")
 
-# As long as the processes of a killed run may take to end.
+# The processes of a killed run may take this long to end.
 LEFTOVERS_S = DEFAULT_GRACE_S + 5.0
-# As long as adding much data may take.
+# Adding much data may take this long.
 CHANGING_S = 3600.0
-SILENT_S = 2.0  # who waits for longer is told for whom
-_WRITING_S = 0.5  # DVC takes milliseconds to write these files anew
+NOTE_AFTER_S = 2.0  # of waiting: then print for which process
+_WRITING_S = 0.5  # DVC takes milliseconds to rewrite these files
 
 
 def checked_config(workspace: Path) -> Config:
-    """The config of a workspace that is fit to run. Raises ConfigError that says what is missing and what to do."""
+    """The config of a workspace in which a run can start. Raises ConfigError if something is missing."""
     for name in ("dvc.yaml", ".dvc"):
         if not (workspace / name).exists():
             raise ConfigError(
-                f"{workspace}: no {name} here; run genai in a checkout of the project, or name one with --workspace"
+                f"{workspace}: no {name} here; run genai in a checkout of the project, or pass one with --workspace"
             )
     config = load_config(workspace / PARAMS_FILE)
     _check_data(workspace)
@@ -42,48 +42,53 @@ def checked_config(workspace: Path) -> Config:
 
 @contextmanager
 def only_run_in(workspace: Path, what: str = "run") -> Iterator[int]:
-    """Hold a checkout for the body: two runs in one would take each other's half-made outputs for their own.
+    """Lock a checkout for the body: two runs in it would use each other's unfinished outputs.
 
-    what: a run, or a retraining, which runs elsewhere: those hold each other off, too.
-    Yields a file descriptor: whoever inherits it holds the checkout too, so that a run which was killed holds it until
-    its last process has ended; that is waited for. Raises ConfigError when another run is at work.
+    what: "run", or "retraining", which works in another checkout but excludes others of its kind, too. Yields a file
+    descriptor. Each process that inherits it holds the lock, so a killed run holds it until its last process has ended.
+    Waits for that. Raises ConfigError if another run is running.
     """
-    with _held(workspace / ".genai" / f"{what}.lock", LEFTOVERS_S, for_the_living=False) as held:
+    with _held(workspace / ".genai" / f"{what}.lock", LEFTOVERS_S, wait_for_owner=False) as held:
         if isinstance(held, str):
-            raise ConfigError(f"{workspace}: another {what} is at work here (process {held}); wait for it or end it")
+            raise ConfigError(
+                f"{workspace}: another {what} is already running here (process {held}); wait until it ends, or stop it"
+            )
         yield held
 
 
 @contextmanager
 def changing(workspace: Path, what: str, wait_s: float = CHANGING_S) -> Iterator[None]:
-    """Hold what the workspace's files say for the body: nobody else adds data, takes a snapshot or accepts results.
+    """Lock the workspace's files for the body: no other process adds data, takes a snapshot or accepts results.
 
-    Not for long, but for adding data. Waits; raises ConfigError after `wait_s`.
+    Held only briefly, except by adding data. Waits; raises ConfigError after `wait_s`.
     """
-    with _held(workspace / ".genai" / "change.lock", wait_s, for_the_living=True) as held:
+    with _held(workspace / ".genai" / "change.lock", wait_s, wait_for_owner=True) as held:
         if isinstance(held, str):
             raise ConfigError(
-                f"{workspace}: cannot {what} while process {held} changes files here; wait for it or end it"
+                f"{workspace}: cannot {what} while process {held} changes files here; wait until it ends, or stop it"
             )
         yield
 
 
 @contextmanager
-def _held(path: Path, wait_s: float, *, for_the_living: bool) -> Iterator[int | str]:
-    """A lock file, by its descriptor; or the process that holds it, after waiting for it to end."""
+def _held(path: Path, wait_s: float, *, wait_for_owner: bool) -> Iterator[int | str]:
+    """Yield the descriptor of the locked file, or the id of the process that still holds it after `wait_s`.
+
+    wait_for_owner: wait while the owner is alive, too; otherwise only for the descendants of a dead owner.
+    """
     path.parent.mkdir(exist_ok=True)
     with path.open("a+") as file:
-        began, said = time.monotonic(), False
+        began, is_noted = time.monotonic(), False
         deadline = began + wait_s
         while not _locked(file):
             file.seek(0)
             holder = file.read()
-            if (not for_the_living and _is_alive(holder)) or time.monotonic() > deadline:
+            if (not wait_for_owner and _is_alive(holder)) or time.monotonic() > deadline:
                 yield holder
                 return
-            if for_the_living and not said and time.monotonic() > began + SILENT_S:
-                current_view().note(f"waits for process {holder}, which changes files here")
-                said = True
+            if wait_for_owner and not is_noted and time.monotonic() > began + NOTE_AFTER_S:
+                current_view().note(f"waiting for process {holder}, which is changing files here")
+                is_noted = True
             time.sleep(0.05)
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -101,43 +106,45 @@ def is_at_work(workspace: Path, what: str = "run") -> bool:
 
 
 def repair_locks(workspace: Path) -> list[str]:
-    """Mend those of DVC's files that a kill or a full disk cut short; says what was done. Raises GraphError.
+    """Repair those of DVC's files that a kill or a full disk truncated. Return what was done. Raises GraphError.
 
-    DVC truncates them and writes them anew, so that a kill in between leaves nothing, and every later command fails.
+    DVC truncates and rewrites them, so a kill in between leaves them empty, and every later command fails.
     """
-    said = []
+    repaired = []
     if _is_empty(workspace / LOCK_FILE):
-        with open_repo(workspace) as repo, repo.lock:  # who writes the file holds this lock
+        with open_repo(workspace) as repo, repo.lock:  # a process that writes the file holds this lock
             if _is_empty(workspace / LOCK_FILE):
-                said.append(_restore_lock_file(workspace))
-    running = workspace / ".dvc" / "tmp" / "rwlock"  # who reads and writes what at the moment
+                repaired.append(_restore_lock_file(workspace))
+    running = workspace / ".dvc" / "tmp" / "rwlock"  # DVC's list of readers and writers
     if _is_broken_json(running):
-        time.sleep(_WRITING_S)  # for one who writes it just now
+        time.sleep(_WRITING_S)  # another process may be writing it
         if _is_broken_json(running):
             running.unlink()
-            said.append(f"{running.relative_to(workspace)} was cut short (an interrupted write); removed it")
-    return said
+            repaired.append(f"{running.relative_to(workspace)} was truncated (an interrupted write); removed it")
+    return repaired
 
 
 def check_lock_file(workspace: Path) -> None:
-    """For those who change nothing. Raises ConfigError when dvc.lock was cut short: only repair_locks helps then."""
+    """Raise ConfigError if dvc.lock is empty. For commands that change nothing, so they cannot call repair_locks."""
     if _is_empty(workspace / LOCK_FILE):
-        time.sleep(_WRITING_S)  # for one who writes it just now
+        time.sleep(_WRITING_S)  # another process may be writing it
         if _is_empty(workspace / LOCK_FILE):
             raise ConfigError(
-                f"{LOCK_FILE} is empty (an interrupted write), nothing can be planned; genai run fixes it and goes on"
+                f"{LOCK_FILE} is empty (an interrupted write), so there is no plan; genai run repairs it and continues"
             )
 
 
 def _restore_lock_file(workspace: Path) -> str:
-    """With the committed dvc.lock back (or none), the run-cache restores the stages that were done since."""
+    """Restore the committed dvc.lock, or remove it. The run-cache then restores the stages that have finished since."""
     path = workspace / LOCK_FILE
     committed = files_at(workspace, "HEAD", [LOCK_FILE]).get(LOCK_FILE, b"")
     if committed.strip():
         path.write_bytes(committed)
-        return f"{LOCK_FILE} was empty (an interrupted write); took the committed one, finished stages are restored"
+        return (
+            f"{LOCK_FILE} was empty (an interrupted write); restored the committed one. The cache has finished stages"
+        )
     path.unlink()
-    return f"{LOCK_FILE} was empty (an interrupted write); removed it, finished stages are restored"
+    return f"{LOCK_FILE} was empty (an interrupted write); removed it. The cache has finished stages"
 
 
 def _is_empty(path: Path) -> bool:
@@ -173,6 +180,6 @@ def _check_data(workspace: Path) -> None:
     folder = workspace / RAW_DATA
     if not tracked:
         raise ConfigError(f"{RAW_DATA}: there is no data yet; add some: genai data add PATH, or builtin:digits")
-    # A folder that is not there may be in the cache: the plan sees to that.
+    # A missing folder may be in the cache: the plan handles that.
     if folder.is_dir() and not any(path.is_file() for path in folder.rglob("*")):
-        raise ConfigError(f"{RAW_DATA}: the folder holds no file; add images: genai data add PATH")
+        raise ConfigError(f"{RAW_DATA}: the folder contains no files; add images: genai data add PATH")

@@ -85,7 +85,7 @@ def test_faults_of_a_workspace(fresh: Path) -> None:
     for path in (fresh / "data" / "raw").iterdir():
         path.unlink()
     (fresh / "data" / "raw" / "class-a").mkdir()
-    assert_one_line(genai(fresh, "run"), "data/raw: the folder holds no file", "genai data add")
+    assert_one_line(genai(fresh, "run"), "data/raw: the folder contains no files", "genai data add")
     shutil.rmtree(fresh / "data" / "raw")
     shutil.move(fresh / ".dvc" / "cache", fresh / ".dvc" / "lost")
     assert_one_line(genai(fresh, "run"), "data/raw: neither in the workspace nor in DVC's cache", "dvc pull")

@@ -73,11 +73,11 @@ def test_a_push_takes_as_long_as_it_takes_and_a_question_does_not(home: Path, mo
     monkeypatch.setattr(git_module, "ANSWER_TIMEOUT_S", 1.0)
     git(home, "push", "--quiet", "origin", "main")
     assert git(home, "ls-remote", "origin", "refs/heads/main").split()[0] == git(home, "rev-parse", "HEAD").strip()
-    with pytest.raises(GitError, match="`git ls-remote` gave no answer in 1 s"):
+    with pytest.raises(GitError, match="`git ls-remote` did not finish within 1 s"):
         git(home, "ls-remote", "--upload-pack=sleep 4; git-upload-pack", "origin")
     monkeypatch.setattr(git_module, "TRANSFER_TIMEOUT_S", 1.0)
     git(home, "commit", "--quiet", "--allow-empty", "--message", "two")
-    with pytest.raises(GitError, match="`git push` gave no answer in 1 s"):
+    with pytest.raises(GitError, match="`git push` did not finish within 1 s"):
         git(home, "push", "--quiet", "origin", "main")
 
 

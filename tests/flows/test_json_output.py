@@ -106,7 +106,7 @@ def group() -> Commands:
         ("known", 2, "no such thing; make one"),
         ("crash", 1, "KeyError: 'key'"),
         ("interrupt", 130, "interrupted"),
-        ("signal", 143, "ended with exit status 143; standard error says why"),
+        ("signal", 143, "failed with exit status 143; see standard error"),
         ("usage", 2, "one of them"),
         ("known --nothing-like-it", 2, "No such option '--nothing-like-it'."),
     ],

@@ -139,7 +139,7 @@ def test_the_command_reads_nothing_from_the_terminal(run: Run) -> None:
 
 
 def test_a_time_out_ends_the_whole_family(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(TimedOut, match="1 s, the time it may take"):
+    with pytest.raises(TimedOut, match="1 s, its time limit"):
         run(FAMILY, timeout_s=1.0)
     assert len(list(tmp_path.glob("*.pid"))) == 3
     wait_for(lambda: not sleepers(tmp_path), 10.0)

@@ -38,7 +38,7 @@ def holder(workspace: Path, left_s: float) -> "subprocess.Popen[str]":
 def test_a_second_run_is_told_who_is_at_work(tmp_path: Path) -> None:
     process = holder(tmp_path, 1.0)
     try:
-        with pytest.raises(ConfigError, match=rf"another run is at work here \(process {process.pid}\)"):
+        with pytest.raises(ConfigError, match=rf"another run is already running here \(process {process.pid}\)"):
             only_run_in(tmp_path).__enter__()
     finally:
         process.kill()
@@ -101,7 +101,7 @@ def test_whoever_changes_nothing_waits_for_a_dvc_lock_that_is_being_written(done
     check_lock_file(done)
     timer.join()
     path.write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"dvc\.lock is empty .*genai run fixes it"):
+    with pytest.raises(ConfigError, match=r"dvc\.lock is empty .*genai run repairs it"):
         check_lock_file(done)
     path.unlink()
     check_lock_file(done)
@@ -118,6 +118,6 @@ def test_a_broken_rwlock_is_removed(done: Path, text: str) -> None:
     path = done / ".dvc" / "tmp" / "rwlock"
     path.write_text(text)
     (said,) = repair_locks(done)
-    assert said.startswith(".dvc/tmp/rwlock was cut short")
+    assert said.startswith(".dvc/tmp/rwlock was truncated")
     assert repair_locks(done) == []
     subprocess.run(["dvc", "repro", "-q"], cwd=done, check=True)

@@ -151,7 +151,7 @@ def test_killed_in_the_middle_and_two_at_once(home: Path, server: Server) -> Non
         wait_for(lambda: diary.exists() and "finetune" in diary.read_text(), 120.0)
         status, said = retrain(home, api_url=server.url)
         assert status == 2
-        assert f"another retraining is at work here (process {first.pid})" in said
+        assert f"another retraining is already running here (process {first.pid})" in said
         assert len(said.splitlines()) <= 2
         first.kill()
     started(home)

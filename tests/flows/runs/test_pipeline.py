@@ -187,7 +187,7 @@ def test_failing_stages(fresh: Path, server: Server) -> None:
     assert summary.count("train@gan: the reason is clear") == 1
     assert "stage train@gan failed (status 2)" in summary
     assert "stage train@slow" in summary
-    assert "5 s, the time it may take" in summary
+    assert "5 s, its time limit" in summary
     assert "train@slow begins" in summary
     assert "flaky" not in summary
     assert any(re.match(r"select +- skipped", line) for line in answer.stdout.splitlines())
