@@ -1,4 +1,4 @@
-"""Workspaces with much data, their clones, and what is in both."""
+"""Workspaces with much data, their clones, and the contents of both."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`genai` and `dvc` in processes forked from one that has loaded most libraries that they load.
+"""Run `genai` and `dvc` in processes forked from one that has loaded most of their libraries.
 
 Loading them takes most of the time of a `dvc` command and half that of a `genai run`, and the tests start some two
 hundred of them. Prefect is not among them: it reads settings as it is loaded, which `genai` makes before. Each command

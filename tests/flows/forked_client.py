@@ -1,7 +1,7 @@
-"""Asks forked.py for a process: python -IS forked_client.py FOLDER NAME ARGUMENT ...
+"""Request a process from forked.py: python -IS forked_client.py FOLDER NAME ARGUMENT ...
 
-Passes its arguments, environment, folder and output on, and ends as the forked process does. Imports little: it is
-started for each command.
+Passes on its arguments, environment, folder and output, and exits like the forked process. Imports little, because it
+is started for each command.
 """
 
 import json

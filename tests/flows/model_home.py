@@ -1,4 +1,4 @@
-"""A repository whose pipeline makes a real, tiny model in two stages: enough for a registry and a lineage."""
+"""A repository whose pipeline makes a tiny real model in two stages, for tests of registry and lineage."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A repository whose pipeline is a toy, for retrainings: git, DVC, registry and Prefect are the real ones."""
+"""A repository with a toy pipeline for tests of retrainings, with the real git, DVC, registry and Prefect."""
 
 import json
 import shutil

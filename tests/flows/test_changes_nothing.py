@@ -1,4 +1,4 @@
-"""Commands that say of themselves that they change nothing: every file is afterwards what it was before."""
+"""Commands that promise to change nothing leave every file unchanged."""
 
 import hashlib
 import os
@@ -50,7 +50,7 @@ def settings() -> Path:
 
 @pytest.mark.parametrize("arguments", ["doctor", "data verify", "data verify --content --all-commits"])
 @pytest.mark.parametrize("cloned", [False, True])
-def test_who_only_looks_leaves_no_trace(arguments: str, cloned: bool, pushed: Path, tmp_path: Path) -> None:
+def test_read_only_commands_leave_no_trace(arguments: str, cloned: bool, pushed: Path, tmp_path: Path) -> None:
     """Not even in DVC's folders, nor in those of a clone in which DVC was never asked anything."""
     workspace = pushed
     if cloned:
@@ -67,7 +67,7 @@ def test_who_only_looks_leaves_no_trace(arguments: str, cloned: bool, pushed: Pa
 
 
 @pytest.mark.parametrize("private", [False, True])
-def test_plan_writes_only_what_dvc_remembers(private: bool, pushed: Path, tmp_path: Path) -> None:
+def test_plan_writes_only_dvcs_hash_cache(private: bool, pushed: Path, tmp_path: Path) -> None:
     """private: the checkout has a folder of its own for that, as a push or a pull gives it one."""
     variables = {}
     if private:
@@ -87,7 +87,7 @@ def test_plan_writes_only_what_dvc_remembers(private: bool, pushed: Path, tmp_pa
 
 
 @pytest.mark.parametrize("command", ["plan", "doctor"])
-def test_what_an_interrupted_write_left_is_named_and_not_mended(command: str, pushed: Path, tmp_path: Path) -> None:
+def test_interrupted_write_is_reported_but_not_repaired(command: str, pushed: Path, tmp_path: Path) -> None:
     (pushed / "dvc.lock").write_bytes(b"")
     (pushed / ".dvc/tmp/rwlock").write_text('{"write": {"a')
     answers = []

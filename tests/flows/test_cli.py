@@ -1,4 +1,4 @@
-"""The command as a person meets it: quick help, one clear line for each fault, status 2 before any stage starts."""
+"""The command line: quick help, one line per error, status 2 before any stage starts."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_no_workspace(tmp_path: Path) -> None:
     assert "does not exist" in answer.stderr
 
 
-def test_faults_of_a_workspace(fresh: Path) -> None:
+def test_errors_of_a_workspace(fresh: Path) -> None:
     """Each mends the one before, in one workspace."""
     params = (fresh / "params.yaml").read_text()
 
@@ -95,13 +95,13 @@ def test_faults_of_a_workspace(fresh: Path) -> None:
 
 
 @pytest.mark.parametrize("rest", ["\n- {", "\n  broken:\n    cmd:\n"], ids=["no YAML", "no entry"])
-def test_a_dvc_lock_that_is_cut_in_the_middle_is_one_line(done: Path, rest: str) -> None:
+def test_truncated_dvc_lock_gives_one_line(done: Path, rest: str) -> None:
     text = (done / "dvc.lock").read_text()
     (done / "dvc.lock").write_text(text + rest)
     assert_one_line(genai(done, "plan"), "dvc.lock", "git checkout dvc.lock")
 
 
-def test_a_server_that_does_not_answer(fresh: Path) -> None:
+def test_server_that_does_not_answer(fresh: Path) -> None:
     answer = genai(fresh, "run", api_url="http://127.0.0.1:9/api")
     assert answer.returncode == 2
     assert answer.stderr.splitlines() == [
@@ -114,10 +114,10 @@ def test_a_server_that_does_not_answer(fresh: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "status", "state"), [("INT", 130, "stopped"), ("TERM", 143, "stopped"), ("KILL", -9, "killed")]
 )
-def test_a_signal_while_the_temporary_server_starts(
+def test_signal_while_the_temporary_server_starts(
     fresh: Path, tmp_path: Path, name: str, status: int, state: str
 ) -> None:
-    """The run has begun by then: how it ended is on record, and nothing of it is left."""
+    """The run has started by then: its end is recorded, and nothing of it is left."""
     with started_genai(fresh, "run", PREFECT_HOME=str(tmp_path / "prefect")) as process:
         wait_for(lambda: any("temporary_server" in line for line in processes_in(tmp_path)), 60.0)
         time.sleep(0.7)
@@ -131,12 +131,12 @@ def test_a_signal_while_the_temporary_server_starts(
     assert shell(fresh, "git worktree list").count("\n") == 1
 
 
-def test_workspace_of_the_current_folder(done: Path) -> None:
+def test_workspace_from_the_current_folder(done: Path) -> None:
     edit(done / "dvc.yaml", "python work.py out/train", "python -u work.py out/train")
     assert re.search(r"select +run +command: python work\.py", in_folder(done, "plan").stdout)
 
 
-def test_the_help_has_sections_and_fits(tmp_path: Path) -> None:
+def test_help_has_sections_and_fits(tmp_path: Path) -> None:
     text = in_folder(tmp_path, "--help", COLUMNS="80").stdout
     sections = ["Add data:", "Train and generate:", "Evaluate and trace:", "Put a model into production:", "Operate:"]
     assert [line for line in text.splitlines() if line in sections] == sections
@@ -146,7 +146,7 @@ def test_the_help_has_sections_and_fits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_workspace_before_or_behind_the_command(done: Path, tmp_path: Path, before: bool) -> None:
+def test_workspace_before_or_after_the_command(done: Path, tmp_path: Path, before: bool) -> None:
     place = ["--workspace", str(done)]
     for words in (["plan"], ["data", "status"], ["runs"], ["runs", "show", "none"]):
         answer = in_folder(tmp_path, *(place + words if before else words + place))
@@ -154,11 +154,11 @@ def test_workspace_before_or_behind_the_command(done: Path, tmp_path: Path, befo
         assert "no run" in answer.stderr if "none" in words else answer.stdout
 
 
-def test_workspace_of_the_environment(done: Path, tmp_path: Path) -> None:
+def test_workspace_from_the_environment(done: Path, tmp_path: Path) -> None:
     assert in_folder(tmp_path, "plan", GENAI_WORKSPACE=str(done)).stdout.endswith("5 stages: 5 to keep\n")
 
 
-def test_debug_shows_where_an_error_comes_from(done: Path, tmp_path: Path) -> None:
+def test_debug_shows_the_traceback(done: Path, tmp_path: Path) -> None:
     words = ["--workspace", str(done), "runs", "show", "none"]
     plain, debug = in_folder(tmp_path, *words), in_folder(tmp_path, "--debug", *words)
     assert "Traceback" not in plain.stderr

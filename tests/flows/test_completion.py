@@ -33,7 +33,7 @@ def completed(workspace: Path, line: str, **variables: str) -> list[str]:
     return [entry.partition(",")[2] for entry in answer.stdout.split()]
 
 
-def test_the_stages_are_those_of_dvc(done: Path, tmp_path: Path) -> None:
+def test_stages_are_those_of_dvc(done: Path, tmp_path: Path) -> None:
     listed = shell(done, "dvc stage list --all --name-only").split()
     assert {*listed, "train"} == {*stage_names(done), "data/raw.dvc"}
     offered = ["train", "train@diffusion", "train@gan"]
@@ -67,7 +67,7 @@ def test_presets_versions_models_and_runs(done: Path) -> None:
     assert completed(done, "genai logs --run 20260102") == ["20260102-000000-bbbb"]
 
 
-def test_a_dvc_yaml_in_the_middle_of_an_edit_offers_nothing(done: Path) -> None:
+def test_half_edited_dvc_yaml_completes_nothing(done: Path) -> None:
     (done / "dvc.yaml").write_text("stages: [\n")
     assert completed(done, "genai run tr") == []
 

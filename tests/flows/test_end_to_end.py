@@ -1,4 +1,4 @@
-"""The whole pipeline on real images, as a user runs it: by `genai run`, and by plain `dvc repro`."""
+"""The whole pipeline on real images, as a user runs it: with `genai run` and with plain `dvc repro`."""
 
 import csv
 import gzip
@@ -62,7 +62,7 @@ def lock_file(folder: Path) -> Any:
     return YAML(typ="safe").load(folder / "dvc.lock")["stages"]
 
 
-def test_every_image_leads_back_to_its_model_and_its_data(digits: Path) -> None:
+def test_every_image_is_traceable_to_its_model_and_data(digits: Path) -> None:
     batch = digits / "samples" / "batch"
     manifest = pd.read_parquet(batch / "manifest.parquet")
     assert len(manifest) == 20
@@ -77,7 +77,7 @@ def test_every_image_leads_back_to_its_model_and_its_data(digits: Path) -> None:
     )
 
 
-def test_the_figures_are_finite_and_the_candidate_is_the_better_one(digits: Path) -> None:
+def test_figures_are_finite_and_the_candidate_is_the_better_model(digits: Path) -> None:
     figures = {
         name: json.loads((digits / "metrics" / f"{name}.json").read_text())["fd_classifier"]
         for name in ("trained/diffusion", "trained/gan", "finetuned")
@@ -96,7 +96,7 @@ def test_nothing_runs_twice(digits: Path) -> None:
     assert dvc(digits, "status").stdout.strip() == "Data and pipelines are up to date."
 
 
-def test_measurements_of_another_branch_come_back_from_the_cache(digits: Path, tmp_path: Path, server: Server) -> None:
+def test_figures_of_another_branch_are_restored_from_the_cache(digits: Path, tmp_path: Path, server: Server) -> None:
     """Measured on this branch and on another one: back here the stage is restored, in the plan and by DVC."""
     folder = Path(shutil.copytree(digits, tmp_path / "checkout", symlinks=True))
     git(folder, "switch", "--quiet", "--create", "other")
@@ -142,7 +142,7 @@ def test_plain_dvc_repro_makes_the_same_bytes(digits: Path, tmp_path: Path) -> N
     assert {name for name, action in actions(other).items() if action == "keep"} == {"data/raw.dvc", *made}
 
 
-def test_a_changed_parameter_runs_exactly_what_hangs_on_it(digits: Path) -> None:
+def test_changed_parameter_runs_exactly_its_descendants(digits: Path) -> None:
     def other_grid(values: Any) -> None:
         values["generate"]["seed"] += 1
 
@@ -157,7 +157,7 @@ def test_a_changed_parameter_runs_exactly_what_hangs_on_it(digits: Path) -> None
         git(digits, "checkout", "params.yaml")
 
 
-def test_changing_the_gan_runs_only_what_comes_of_the_gan(digits: Path) -> None:
+def test_changed_gan_runs_only_its_descendants(digits: Path) -> None:
     path = digits / "genai_core" / "models" / "gan.py"
     before = path.read_text()
     path.write_text(f"{before}\n# a change\n")
@@ -169,7 +169,7 @@ def test_changing_the_gan_runs_only_what_comes_of_the_gan(digits: Path) -> None:
     assert not changed & {"prepare", "augment", "extractor", "reference", "train@diffusion", "evaluate@diffusion"}
 
 
-def test_a_folder_of_fashion_images_with_a_model_of_its_own(test_data: Path, tmp_path: Path, server: Server) -> None:
+def test_folder_of_fashion_images_with_its_own_model(test_data: Path, tmp_path: Path, server: Server) -> None:
     """A few thousand files in class folders; another model is a block in params.yaml and nothing else."""
     source = tmp_path / "fashion"
     write_class_folders(test_data / "fashion-mnist", source, images=3_000)
@@ -218,7 +218,9 @@ for flow, given in (*twice, (measure_production, {}), (backfill, {"revisions": "
 """
 
 
-def test_production_draws_batches_and_is_measured_on_other_data(digits: Path, tmp_path: Path, server: Server) -> None:
+def test_production_generates_batches_and_is_measured_on_other_data(
+    digits: Path, tmp_path: Path, server: Server
+) -> None:
     """Promoted, drawn from twice, measured on newer data, then over all versions of the data."""
     folder = Path(shutil.copytree(digits, tmp_path / "checkout", symlinks=True))
     answer = genai(folder, "backfill", "--revisions", "HEAD~1..HEAD", check=False, PREFECT_API_URL=server.url)
@@ -251,7 +253,7 @@ def test_production_draws_batches_and_is_measured_on_other_data(digits: Path, tm
         pd.read_parquet(folder / f"samples/{name}/manifest.parquet") for name in ("batch", "production/v0.0.1-20000")
     ]
     assert list(same[0]["sha256"]) == list(same[1]["sha256"])
-    # A model of so few steps draws what is near noise: whether it has fallen is for test_measure.py.
+    # After so few steps, the images are close to noise. test_measure_production.py tests the verdict.
     found = re.fullmatch(
         r"\w+ v0.0.1: fd_classifier (\S+) \[.+\] to the newest test images, (\S+) \[.+\] to as many of those .*",
         measured,
@@ -269,7 +271,7 @@ def test_production_draws_batches_and_is_measured_on_other_data(digits: Path, tm
     assert "data:image/png;base64," in (folder / "backfill/quality.html").read_text()
 
 
-def test_two_models_are_compared_and_a_revision_with_itself_does_not_differ(digits: Path) -> None:
+def test_compares_two_models_and_a_revision_with_itself(digits: Path) -> None:
     found = json.loads(genai(digits, "compare", "diffusion", "gan", "--json").stdout)
     assert (found["a"]["family"], found["b"]["family"]) == ("diffusion", "gan")
     measured = json.loads((digits / "metrics/trained/gan.json").read_text())

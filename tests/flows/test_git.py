@@ -1,4 +1,4 @@
-"""What git is asked and told: how long it may take, names that no line can hold, what of its answer is shown."""
+"""Calls of git: time limits, names with line breaks, messages without secrets."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_renamed_file_is_two_changes(repository: Path) -> None:
     assert changed_files(repository) == ["other.txt", "same.txt"]
 
 
-def test_question_does_not_write_the_index(repository: Path) -> None:
+def test_query_does_not_write_the_index(repository: Path) -> None:
     """git writes what it finds out about times into its index, if it may."""
     (repository / "same.txt").touch()
     before = (repository / ".git/index").read_bytes()
@@ -52,7 +52,7 @@ def test_tag_with_a_line_separator_in_its_name_is_one_tag(repository: Path) -> N
     assert sorted(tags_at(repository, ".")) == sorted(names)
 
 
-def test_line_separator_in_a_tags_message_begins_no_field() -> None:
+def test_line_separator_in_a_tags_message_starts_no_field() -> None:
     message = "title\n\nBy: me\u2028Weights: none\nWhy: a\x85Model: b\r\n"
     assert read_fields(message) == {"By": "me\u2028Weights: none", "Why": "a\x85Model: b"}
 
@@ -69,7 +69,7 @@ def home(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_push_takes_as_long_as_it_takes_and_a_question_does_not(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_push_has_a_longer_timeout_than_a_query(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(git_module, "ANSWER_TIMEOUT_S", 1.0)
     git(home, "push", "--quiet", "origin", "main")
     assert git(home, "ls-remote", "origin", "refs/heads/main").split()[0] == git(home, "rev-parse", "HEAD").strip()
@@ -81,7 +81,7 @@ def test_a_push_takes_as_long_as_it_takes_and_a_question_does_not(home: Path, mo
         git(home, "push", "--quiet", "origin", "main")
 
 
-def test_no_password_of_an_address_is_shown(home: Path) -> None:
+def test_password_of_an_address_is_not_shown(home: Path) -> None:
     for address in ("https://me:token@127.0.0.1:9/r.git", "https://token@127.0.0.1:9/r.git"):
         with pytest.raises(GitError, match=r"https://127\.0\.0\.1:9/r\.git") as error:
             git(home, "fetch", address)

@@ -1,4 +1,4 @@
-"""The compiled graph against DVC's own, and what a person may ask of it."""
+"""The compiled graph compared with DVC's own, and its queries."""
 
 import shutil
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_the_graph_is_the_same_from_any_folder(fresh: Path, monkeypatch: pytest.
     assert compiled(Path("..")) == before
 
 
-def test_a_stage_of_a_folder_below_has_its_address(fresh: Path) -> None:
+def test_stage_of_a_subfolder_has_its_address(fresh: Path) -> None:
     (fresh / "more").mkdir()
     (fresh / "more" / "dvc.yaml").write_text("stages: {last: {cmd: 'true', deps: [../out/selected]}}\n")
     assert ("more/dvc.yaml:last", "select") in edges(compiled(fresh))
@@ -99,7 +99,7 @@ def test_up_to(project: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["trian", "train@", "train@none", ""])
-def test_an_unknown_name_lists_the_names(project: Path, target: str) -> None:
+def test_unknown_name_lists_the_names(project: Path, target: str) -> None:
     with pytest.raises(GraphError) as caught:
         compiled(project).up_to(["prepare", target])
     message = str(caught.value)
@@ -119,7 +119,7 @@ def test_an_unknown_name_lists_the_names(project: Path, target: str) -> None:
         ("many", "meta: got 'many'"),
     ],
 )
-def test_a_wrong_meta_is_one_clear_line(fresh: Path, meta: str, said: str) -> None:
+def test_invalid_meta_gives_one_line(fresh: Path, meta: str, said: str) -> None:
     edit(fresh / "dvc.yaml", "    params: [selection]\n", f"    params: [selection]\n    meta: {meta}\n")
     with pytest.raises(GraphError) as caught:
         compiled(fresh)
@@ -137,7 +137,7 @@ def test_a_wrong_meta_is_one_clear_line(fresh: Path, meta: str, said: str) -> No
         ("foreach: ${models}", "foreach: ${modles}"),
     ],
 )
-def test_a_dvc_yaml_that_dvc_refuses_is_one_line(fresh: Path, old: str, new: str) -> None:
+def test_invalid_dvc_yaml_gives_one_line(fresh: Path, old: str, new: str) -> None:
     edit(fresh / "dvc.yaml", old, new)
     with pytest.raises(GraphError) as caught:
         compiled(fresh)

@@ -1,4 +1,4 @@
-"""A Ctrl-C in the middle of an import, by real processes."""
+"""Ctrl-C during an import, with real processes."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.test_rooms import ROOT
 
-# An import that a Ctrl-C meets in its middle, in code made of text; it swallows what it can.
+# An import during whose generated code Ctrl-C arrives, and which swallows exceptions.
 LIBRARY = """
 import os, signal
 try:
@@ -27,7 +27,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_it_is_raised_when_the_import_is_done(tmp_path: Path) -> None:
+def test_interrupt_is_raised_after_the_import(tmp_path: Path) -> None:
     (tmp_path / "library.py").write_text(LIBRARY)
     (tmp_path / "program.py").write_text(PROGRAM)
     # As a module: Python itself ends such a process by the signal when an interrupt was raised in an exec.

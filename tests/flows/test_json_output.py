@@ -52,11 +52,11 @@ def commands(group: click.Group, above: str = "") -> Iterator[tuple[str, click.C
 
 
 def document(answer: "subprocess.CompletedProcess[str]") -> Any:
-    """Standard output, which must be one JSON document and nothing else."""
+    """Standard output, which must be exactly one JSON document."""
     return json.loads(answer.stdout)
 
 
-def test_the_commands_that_have_it_have_the_same_option() -> None:
+def test_commands_share_the_option() -> None:
     found = {
         name: next((option for option in command.params if FLAG in option.opts), None)
         for name, command in commands(main)
@@ -111,7 +111,7 @@ def group() -> Commands:
         ("known --nothing-like-it", 2, "No such option '--nothing-like-it'."),
     ],
 )
-def test_a_failure_is_an_object_too(group: Commands, how: str, status: int, error: str) -> None:
+def test_failure_is_a_json_object(group: Commands, how: str, status: int, error: str) -> None:
     answer = CliRunner().invoke(group, ["act", *how.split(), "--json"])
     assert answer.exit_code == status
     assert json.loads(answer.stdout) == {"error": error}
@@ -133,7 +133,7 @@ def test_everything_else_goes_to_standard_error(group: Commands) -> None:
 
 
 @DVC_WARNS
-def test_a_run_that_has_nothing_to_do(done: Path) -> None:
+def test_run_with_nothing_to_do(done: Path) -> None:
     answer = genai(done, "run", "--json")
     assert answer.returncode == 0, answer.stderr
     values = document(answer)
@@ -146,7 +146,7 @@ def test_a_run_that_has_nothing_to_do(done: Path) -> None:
 
 
 @DVC_WARNS
-def test_a_run_that_fails_and_its_resumption(fresh: Path) -> None:
+def test_failed_run_and_its_resumption(fresh: Path) -> None:
     set_parameter(fresh, "compute.accelerator", "cpu")
     failed = genai(fresh, "run", "--json", toy={"select": {"exit": 2}})
     assert failed.returncode == 1, failed.stderr
@@ -170,7 +170,7 @@ def test_a_run_that_fails_and_its_resumption(fresh: Path) -> None:
     assert "select" in resumed.stderr
 
 
-def test_a_run_that_cannot_start(fresh: Path) -> None:
+def test_run_that_cannot_start(fresh: Path) -> None:
     answer = genai(fresh, "run", "trian", "--json")
     assert answer.returncode == 2
     assert list(document(answer)) == ["error"]
@@ -180,7 +180,7 @@ def test_a_run_that_cannot_start(fresh: Path) -> None:
 
 
 @DVC_WARNS
-def test_a_look_for_new_data(done: Path) -> None:
+def test_check_for_new_data(done: Path) -> None:
     shell(done, "git add -A && git commit -q -m done")
     answer = genai(done, "watch", "--once", "--json")
     assert answer.returncode == 3, answer.stderr

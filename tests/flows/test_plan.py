@@ -1,4 +1,4 @@
-"""The plan against what `dvc repro` then does, case by case, and its reasons."""
+"""The plan compared with what `dvc repro` then does, case by case, and its reasons."""
 
 import json
 import re
@@ -24,7 +24,7 @@ SAID_BY_DVC = {
 
 
 def planned(workspace: Path, *targets: str) -> Plan:
-    """The plan; making it must have changed nothing in the workspace, DVC's cache included."""
+    """The plan. Planning must change nothing in the workspace, including DVC's cache."""
     before = files_of(workspace)
     with open_repo(workspace) as repo:
         plan = make_plan(repo, read_graph(repo).up_to(targets))
@@ -48,13 +48,13 @@ def actions(plan: Plan) -> dict[str, str]:
 
 
 def reproduced(workspace: Path) -> dict[str, str]:
-    """What `dvc repro` did with each stage, by its own words."""
+    """What `dvc repro` did with each stage, from its output."""
     said = shell(workspace, "dvc repro 2>&1")
     return {name: action for action, pattern in SAID_BY_DVC.items() for name in pattern.findall(said)}
 
 
 def confirmed(workspace: Path, **expected: str) -> Plan:
-    """The plan, after checking that it says `expected` (else keep), that DVC does so, and that all is kept then."""
+    """The plan, after checks that it is `expected` (else keep), that DVC does the same, and that all is kept then."""
     plan = planned(workspace)
     wanted = KEEP_ALL | {name.replace("_", "@"): action for name, action in expected.items() if name != "source"}
     wanted["data/raw.dvc"] = expected.get("source", "keep")
@@ -80,7 +80,7 @@ def test_never_run_then_all_kept(fresh: Path) -> None:
     assert actions(planned(fresh, "train@gan")) == dict.fromkeys(["data/raw.dvc", "prepare", "train@gan"], "keep")
 
 
-def test_a_parameter_runs_its_descendants_and_back_restores_them(done: Path) -> None:
+def test_changed_parameter_runs_descendants_and_reverting_restores_them(done: Path) -> None:
     before = set_parameter(done, "models.gan.training.seed", 77)
     plan = confirmed(done, train_gan="run", select="run")
     assert plan["train@gan"].reasons == (f"params.yaml models.gan.training.seed: {before} -> 77",)
@@ -93,7 +93,7 @@ def test_a_parameter_runs_its_descendants_and_back_restores_them(done: Path) -> 
     assert re.fullmatch(r"out/train: [0-9a-f]{8} -> [0-9a-f]{8}", reason)
 
 
-def test_a_parameter_of_the_first_stage_and_back(done: Path) -> None:
+def test_changed_and_reverted_parameter_of_the_first_stage(done: Path) -> None:
     size = set_parameter(done, "data.image_size", 64)
     background = list(set_parameter(done, "data.background", [0, 0, 9]))
     plan = confirmed(done, **DOWN_FROM_PREPARE)
@@ -106,8 +106,8 @@ def test_a_parameter_of_the_first_stage_and_back(done: Path) -> None:
     confirmed(done, **dict.fromkeys(DOWN_FROM_PREPARE, "restore"))
 
 
-def test_a_restored_stage_beside_one_that_runs(done: Path) -> None:
-    """`select` reads the folder that both write to: one branch is known beforehand, the other is not."""
+def test_restored_stage_next_to_one_that_runs(done: Path) -> None:
+    """`select` reads the folder that both write to. One branch is known in advance, the other is not."""
     before = set_parameter(done, "models.diffusion.training.seed", 77)
     set_parameter(done, "report.title", "of no stage of the toy")
     confirmed(done, train_diffusion="run", select="run")
@@ -148,7 +148,7 @@ def test_outputs_deleted_or_changed_by_hand_are_restored(done: Path) -> None:
     confirmed(done, **dict.fromkeys(DOWN_FROM_PREPARE, "restore"))
 
 
-def test_outputs_that_the_cache_has_lost(done: Path) -> None:
+def test_outputs_missing_in_the_cache(done: Path) -> None:
     (done / "out" / "train" / "gan").unlink()
     shutil.rmtree(done / ".dvc" / "cache" / "runs")
     for path in (done / ".dvc" / "cache" / "files").rglob("*"):
@@ -160,7 +160,7 @@ def test_outputs_that_the_cache_has_lost(done: Path) -> None:
     assert reproduced(done) == {**KEEP_ALL, "train@gan": "run"}  # it made the same again, which no plan can know
 
 
-def test_a_dvc_lock_that_is_written_just_now_is_read_once_more(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dvc_lock_that_is_being_written_is_read_again(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, lock = (done / "dvc.lock").read_text(), done / "dvc.lock"
     half = whole.replace("schema: '2.0'\n", "", 1)
     assert half != whole
@@ -191,7 +191,7 @@ def test_a_changed_data_source_counts_its_files(done: Path) -> None:
     assert plan["prepare"].reasons[0].startswith("data/raw: ")
 
 
-def test_data_that_is_not_there_comes_from_the_cache_or_is_an_error(done: Path) -> None:
+def test_missing_data_comes_from_the_cache_or_is_an_error(done: Path) -> None:
     shutil.rmtree(done / "data" / "raw")
     plan = confirmed(done, source="restore")
     assert plan["data/raw.dvc"].reasons == ("data/raw is not in the workspace",)
@@ -202,7 +202,7 @@ def test_data_that_is_not_there_comes_from_the_cache_or_is_an_error(done: Path) 
         planned(done)
 
 
-def test_data_that_is_tracked_but_not_in_the_cache_is_taken_up_again(done: Path) -> None:
+def test_tracked_data_missing_in_the_cache_is_added_again(done: Path) -> None:
     shutil.rmtree(done / ".dvc" / "cache")
     plan = planned(done, "prepare")
     assert plan["data/raw.dvc"].reasons == ("data/raw: not in cache",)
@@ -211,7 +211,7 @@ def test_data_that_is_tracked_but_not_in_the_cache_is_taken_up_again(done: Path)
     assert actions(planned(done)) == KEEP_ALL
 
 
-def test_a_frozen_stage_is_left_alone(done: Path) -> None:
+def test_frozen_stage_is_kept(done: Path) -> None:
     edit(done / "dvc.yaml", "    desc: Make the raw", "    frozen: true\n    desc: Make the raw")
     set_parameter(done, "data.image_size", 64)
     assert actions(planned(done)) == KEEP_ALL
@@ -219,8 +219,8 @@ def test_a_frozen_stage_is_left_alone(done: Path) -> None:
     assert "Running stage" not in said
 
 
-def test_stages_that_the_run_cache_leaves_out(done: Path) -> None:
-    """No inputs, persistent outputs, always_changed: DVC runs these where others would be restored."""
+def test_stages_that_the_run_cache_skips(done: Path) -> None:
+    """No inputs, persistent outputs, always_changed: DVC runs these stages instead of restoring them."""
     (done / "dvc.yaml").write_text(
         "stages:\n"
         "  source: {cmd: 'mkdir -p out && date +%N > out/source', outs: [out/source]}\n"
@@ -242,8 +242,8 @@ def test_stages_that_the_run_cache_leaves_out(done: Path) -> None:
     assert {name: action for name, action in reproduced(done).items() if name in names} == dict.fromkeys(names, "run")
 
 
-def test_an_output_that_dvc_does_not_keep_keeps_its_stage_out_of_the_run_cache(done: Path) -> None:
-    """`cache: false` is for metrics and plots: DVC saves no entry for a stage with such a plain output."""
+def test_stage_with_an_uncached_output_is_not_in_the_run_cache(done: Path) -> None:
+    """DVC saves no entry for a stage with a `cache: false` output that is neither a metric nor a plot."""
     (done / "dvc.yaml").write_text(
         "stages:\n"
         "  plain: {cmd: 'date +%N > out/plain', deps: [work.py], outs: [{out/plain: {cache: false}}]}\n"
@@ -262,8 +262,8 @@ def test_an_output_that_dvc_does_not_keep_keeps_its_stage_out_of_the_run_cache(d
     }
 
 
-def test_a_persistent_output_comes_back_by_dvc_checkout_only(done: Path) -> None:
-    """As prepare's does: after a switch of branches its stage runs again, unless dvc.lock's version is laid out."""
+def test_persistent_output_is_restored_only_by_dvc_checkout(done: Path) -> None:
+    """Like that of prepare: after a branch switch, the stage runs again unless dvc.lock's version is laid out."""
     (done / "dvc.yaml").write_text(
         "stages:\n  keeps: {cmd: 'cp work.py out/keeps', deps: [work.py], outs: [{out/keeps: {persist: true}}]}\n"
     )
@@ -280,14 +280,14 @@ def test_a_persistent_output_comes_back_by_dvc_checkout_only(done: Path) -> None
     assert reproduced(done)["keeps"] == "keep"
 
 
-def test_an_input_that_is_new_or_missing(done: Path) -> None:
+def test_new_or_missing_input(done: Path) -> None:
     edit(done / "dvc.yaml", "deps: [out/train, work.py]", "deps: [out/train, work.py, notes.txt]")
     assert planned(done)["select"].reasons == ("notes.txt: missing",)
     (done / "notes.txt").write_text("new")
     assert confirmed(done, select="run")["select"].reasons == ("notes.txt: a new input",)
 
 
-def test_a_new_model_runs_its_branch_only(done: Path) -> None:
+def test_new_model_runs_only_its_branch(done: Path) -> None:
     set_parameter(done, "models.more", parameter(done, "models.gan"))
     plan = planned(done)
     assert actions(plan) == {**KEEP_ALL, "train@more": "run", "select": "run"}
@@ -325,15 +325,15 @@ def test_json_form_and_text_form(done: Path) -> None:
     ]
 
 
-def test_what_a_run_replaces_is_said(done: Path) -> None:
-    """Only what is nowhere else: not an older version that DVC's cache has, nor what stays."""
+def test_plan_names_what_a_run_replaces(done: Path) -> None:
+    """Only content that exists nowhere else: no older version in DVC's cache, and nothing that is kept."""
     assert planned(done).replaced == ()
     (done / "out/prepared/notes.txt").write_text("mine")
     (done / "out/train/gan").unlink()
     (done / "out/train/gan").write_text("mine")
-    said = ": a run replaces it. Move away what you want to keep"
+    advice = ": a run replaces it. Move away what you want to keep"
     whats = ("out/prepared was changed by hand (1 file added)", "out/train/gan was changed by hand")
-    lines = tuple(f"{what}{said}" for what in whats)
+    lines = tuple(f"{what}{advice}" for what in whats)
     assert planned(done).replaced == lines
     answer = genai(done, "plan")
     assert set(lines) < set(answer.stdout.splitlines())
@@ -343,4 +343,4 @@ def test_what_a_run_replaces_is_said(done: Path) -> None:
     assert planned(done).replaced == ()
     set_parameter(done, "models.gan.training.seed", 5)
     (done / "metrics/gan.json").write_text("{}")
-    assert planned(done).replaced == (f"metrics/gan.json was changed by hand{said}",)
+    assert planned(done).replaced == (f"metrics/gan.json was changed by hand{advice}",)

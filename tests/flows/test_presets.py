@@ -1,4 +1,4 @@
-"""`genai init --preset NAME`: every preset is a whole, valid params.yaml."""
+"""`genai init --preset NAME`: every preset is a complete, valid params.yaml."""
 
 import subprocess
 import sys
@@ -14,16 +14,16 @@ from tests.test_rooms import ROOT
 NAMES = ["digits", "cifar10", "fashion-mnist", "photos-128", "photos-64"]
 
 
-def test_the_presets_there_are() -> None:
+def test_preset_names() -> None:
     assert preset_names() == NAMES
 
 
-def test_what_the_project_comes_with_is_the_first_preset() -> None:
+def test_projects_params_are_the_first_preset() -> None:
     assert preset_text("digits") == (ROOT / "params.yaml").read_text(), "copy params.yaml to presets/digits.yaml"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_is_whole_and_valid_and_says_what_it_costs(name: str, tmp_path: Path) -> None:
+def test_each_preset_is_complete_and_valid_and_names_its_cost(name: str, tmp_path: Path) -> None:
     path = write_preset(tmp_path, name, force=False)
     config = load_config(path)
     text = path.read_text()
@@ -41,8 +41,8 @@ def test_each_is_whole_and_valid_and_says_what_it_costs(name: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_averages_of_each_fit_its_trainings(name: str, tmp_path: Path) -> None:
-    """Half of what is saved is of the last tenth of a training or less; of a loaded average a sixteenth is left."""
+def test_averaging_of_each_preset_fits_its_trainings(name: str, tmp_path: Path) -> None:
+    """Half of the average is from the last tenth of a training or less; at most a sixteenth is from a loaded one."""
     config = load_config(write_preset(tmp_path, name, force=False))
     for training in (model.training for model in config.models.values()):
         assert 10 * training.ema_halflife_images <= training.total_images
@@ -50,11 +50,11 @@ def test_the_averages_of_each_fit_its_trainings(name: str, tmp_path: Path) -> No
     assert 4 * config.finetune.ema_halflife_images <= config.finetune.total_images
 
 
-def test_nothing_that_somebody_wrote_is_lost(tmp_path: Path) -> None:
+def test_edits_are_not_overwritten(tmp_path: Path) -> None:
     path = write_preset(tmp_path, "digits", force=False)
     write_preset(tmp_path, "cifar10", force=False)  # from preset to preset nothing is lost
     path.write_text(path.read_text() + "# mine\n")
-    with pytest.raises(ConfigError, match="--force overwrites it"):
+    with pytest.raises(ConfigError, match="overwrite it with --force"):
         write_preset(tmp_path, "digits", force=False)
     assert path.read_text().endswith("# mine\n")
     write_preset(tmp_path, "digits", force=True)

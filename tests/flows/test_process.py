@@ -1,4 +1,4 @@
-"""Supervised processes: lines as they come, and every descendant ended, whoever dies first."""
+"""Supervised processes: streamed lines, and every descendant ended, whichever process dies first."""
 
 import os
 import shlex
@@ -29,7 +29,7 @@ def processes() -> Processes:
 
 @pytest.fixture
 def run(processes: Processes, tmp_path: Path) -> Run:
-    """Runs a shell script, or Python code, in a folder of its own; lines go to `lines`."""
+    """Runs a shell script or Python code in its own folder. Collects its output in `lines`."""
 
     def start(
         script: str, lines: list[str] | None = None, *, python: bool = False, timeout_s: float | None = None
@@ -46,13 +46,13 @@ def run(processes: Processes, tmp_path: Path) -> Run:
 
 
 def sleepers(folder: Path) -> list[int]:
-    """The processes that wrote their number into files of a folder and are alive."""
+    """The live processes whose ids are in the files of a folder."""
     numbers = [int(path.read_text() or 0) for path in folder.glob("*.pid")]
     return [number for number in numbers if number and psutil.pid_exists(number)]
 
 
 def in_background(run: Run, *arguments: object, **options: object) -> tuple[threading.Thread, list[object]]:
-    """Run in a thread; the list gets the status or the exception."""
+    """Run in a thread. The list receives the status or the exception."""
     outcome: list[object] = []
 
     def work() -> None:
@@ -80,12 +80,12 @@ def test_exit_status_and_lines_of_both_streams(run: Run) -> None:
     assert lines == ["one", "two", "three"]
 
 
-def test_a_command_killed_by_a_signal_has_the_shells_status(run: Run) -> None:
+def test_command_killed_by_a_signal_has_the_shells_status(run: Run) -> None:
     assert run("kill -9 $$") == 128 + signal.SIGKILL
     assert run("kill -11 $$") == 128 + signal.SIGSEGV
 
 
-def test_lines_come_when_they_are_printed(processes: Processes, tmp_path: Path) -> None:
+def test_lines_arrive_as_they_are_printed(processes: Processes, tmp_path: Path) -> None:
     arrivals: list[float] = []
     processes.run(
         ["sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.4; done"],
@@ -121,13 +121,13 @@ def test_output_does_not_depend_on_the_locale(tmp_path: Path) -> None:
 
 
 def test_a_progress_bar_is_one_line(run: Run) -> None:
-    """Carriage returns do not end a line: flows.runs.stage keeps what a person would see."""
+    """Carriage returns do not end a line: flows.runs.stage keeps the visible part."""
     lines: list[str] = []
     run(r"printf '10%%\r50%%\r100%%\ndone\n'", lines)
     assert [line.rpartition("\r")[2] for line in lines] == ["100%", "done"]
 
 
-def test_many_lines_are_all_there(run: Run) -> None:
+def test_many_lines_arrive_completely(run: Run) -> None:
     lines: list[str] = []
     run("seq 100000", lines)
     assert len(lines) == 100_000
@@ -138,14 +138,14 @@ def test_the_command_reads_nothing_from_the_terminal(run: Run) -> None:
     assert run("cat", timeout_s=10) == 0
 
 
-def test_a_time_out_ends_the_whole_family(run: Run, tmp_path: Path) -> None:
+def test_timeout_ends_all_descendants(run: Run, tmp_path: Path) -> None:
     with pytest.raises(TimedOut, match="1 s, its time limit"):
         run(FAMILY, timeout_s=1.0)
     assert len(list(tmp_path.glob("*.pid"))) == 3
     wait_for(lambda: not sleepers(tmp_path), 10.0)
 
 
-def test_stop_ends_the_whole_family(run: Run, processes: Processes, tmp_path: Path) -> None:
+def test_stop_ends_all_descendants(run: Run, processes: Processes, tmp_path: Path) -> None:
     thread, outcome = in_background(run, FAMILY)
     wait_for(lambda: len(sleepers(tmp_path)) == 3)
     processes.stop()
@@ -171,7 +171,7 @@ def test_stop_gives_time_to_save(run: Run, processes: Processes, tmp_path: Path)
 
 
 @pytest.mark.parametrize("signals", ["INT", "INT TERM"])
-def test_who_ignores_the_interrupt_is_killed_after_the_grace_time(
+def test_process_that_ignores_the_interrupt_is_killed_after_the_grace_time(
     run: Run, processes: Processes, tmp_path: Path, signals: str
 ) -> None:
     thread, outcome = in_background(run, f"trap '' {signals}; {FAMILY}")
@@ -192,7 +192,7 @@ def test_nothing_starts_after_stop(run: Run, processes: Processes, tmp_path: Pat
 
 
 def test_stop_while_many_start(run: Run, processes: Processes) -> None:
-    """None slips through between the check and the start."""
+    """No process starts between the check and the start."""
     started = [in_background(run, "sleep 600") for _ in range(12)]
     time.sleep(0.03)
     processes.stop()
@@ -202,7 +202,7 @@ def test_stop_while_many_start(run: Run, processes: Processes) -> None:
 
 
 @pytest.mark.parametrize("trap", ["", "trap '' INT TERM HUP;"])
-def test_a_child_left_behind_does_not_hold_up_the_end(run: Run, tmp_path: Path, trap: str) -> None:
+def test_remaining_child_does_not_delay_the_end(run: Run, tmp_path: Path, trap: str) -> None:
     lines: list[str] = []
     began = time.monotonic()
     assert run(f"{trap} sleep 600 & echo $! > left.pid; echo done; exit 3", lines) == 3
@@ -211,15 +211,15 @@ def test_a_child_left_behind_does_not_hold_up_the_end(run: Run, tmp_path: Path, 
     wait_for(lambda: not sleepers(tmp_path), 10.0)
 
 
-def test_a_child_that_left_the_group_ends_too(run: Run, tmp_path: Path) -> None:
-    """As a launcher's workers do (setsid): they hold the output open, and with it the run."""
+def test_child_that_left_the_group_ends_too(run: Run, tmp_path: Path) -> None:
+    """Like a launcher's workers (setsid), which would keep the output open, and so the run."""
     began = time.monotonic()
     assert run("setsid sh -c 'echo $$ > left.pid; exec sleep 600' & sleep 0.3") == 0
     assert time.monotonic() - began < GRACE_S + 10.0
     wait_for(lambda: not sleepers(tmp_path), 10.0)
 
 
-def test_who_handles_the_lines_may_fail(processes: Processes, tmp_path: Path) -> None:
+def test_error_in_the_line_handler_ends_the_process(processes: Processes, tmp_path: Path) -> None:
     def fail(_line: str) -> None:
         raise ValueError("no")
 
@@ -230,7 +230,7 @@ def test_who_handles_the_lines_may_fail(processes: Processes, tmp_path: Path) ->
     wait_for(lambda: not sleepers(tmp_path), 10.0)
 
 
-def test_a_command_that_is_not_there(processes: Processes, tmp_path: Path) -> None:
+def test_missing_command(processes: Processes, tmp_path: Path) -> None:
     lines: list[str] = []
     status = processes.run(
         ["no-such-command"], folder=tmp_path, environment=os.environ, timeout_s=None, on_line=lines.append
@@ -240,7 +240,7 @@ def test_a_command_that_is_not_there(processes: Processes, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("script", [FAMILY, f"trap '' INT TERM; {FAMILY}"], ids=["obedient", "stubborn"])
-def test_kill_9_of_the_holder_leaves_nobody(tmp_path: Path, script: str) -> None:
+def test_kill_9_of_the_owner_leaves_no_process(tmp_path: Path, script: str) -> None:
     code = (
         "import os, sys; from pathlib import Path; from flows.process import Processes\n"
         f"Processes(grace_s={GRACE_S}).run(['sh', '-c', sys.argv[1]], folder=Path(), environment=os.environ,"
@@ -257,8 +257,8 @@ def test_kill_9_of_the_holder_leaves_nobody(tmp_path: Path, script: str) -> None
     assert not [p for p in psutil.process_iter(["cmdline"]) if shlex.quote(str(tmp_path)) in (p.info["cmdline"] or [])]
 
 
-def test_kill_9_of_the_holder_and_the_supervisor_ends_the_command(tmp_path: Path) -> None:
-    """Nobody is left who could; the kernel does."""
+def test_kill_9_of_owner_and_supervisor_ends_the_command(tmp_path: Path) -> None:
+    """No other process is left to end it: the kernel does."""
     code = (
         "import os; from pathlib import Path; from flows.process import Processes\n"
         f"Processes(grace_s={GRACE_S}).run(['sh', '-c', 'echo $$ > own.pid; exec sleep 600'], folder=Path(),"
@@ -278,7 +278,7 @@ def test_kill_9_of_the_holder_and_the_supervisor_ends_the_command(tmp_path: Path
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_scratch_folder_goes_with_its_user(tmp_path: Path, killed: bool) -> None:
+def test_scratch_folder_is_removed_with_its_process(tmp_path: Path, killed: bool) -> None:
     code = (
         "import sys, time; from flows.process import scratch_folder\n"
         "with scratch_folder('scratch-') as folder:\n"

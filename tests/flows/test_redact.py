@@ -1,4 +1,4 @@
-"""No secret of an address is shown or stored, wherever in it the secret stands."""
+"""Secrets are removed from addresses, wherever in the address they are."""
 
 import pytest
 

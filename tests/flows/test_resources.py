@@ -1,4 +1,4 @@
-"""Leases: nothing is given out twice, within a process or between processes, and nothing stays taken."""
+"""Leases: never double, within a process or between processes, and always released."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def never() -> bool:
 
 
 class Peak:
-    """The most that was in use at once."""
+    """The peak use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -49,7 +49,7 @@ def hold(resources: Resources, needs: Needs, peak: Peak, seconds: float) -> None
 
 
 def hold_all(resources: list[Resources], needs: list[Needs], seconds: float = 0.01) -> Peak:
-    """Every need in a thread of its own, the resources taken in turn."""
+    """Lease each need in its own thread."""
     peak = Peak()
     threads = [
         threading.Thread(target=hold, args=(resources[number % len(resources)], need, peak, seconds))
@@ -64,19 +64,19 @@ def hold_all(resources: list[Resources], needs: list[Needs], seconds: float = 0.
     return peak
 
 
-def test_cores_and_memory_are_never_given_out_twice() -> None:
+def test_cores_and_memory_are_never_leased_twice() -> None:
     needs = [Needs(cores=1 + number % 3, memory_gb=number % 4) for number in range(60)]
     peak = hold_all([Resources(NO_GPU)], needs)
     assert 3 <= peak.most["cores"] <= 4
     assert peak.most["memory"] <= 8.0
 
 
-def test_memory_alone_limits_too() -> None:
+def test_memory_alone_is_a_limit() -> None:
     peak = hold_all([Resources(NO_GPU)], [Needs(cores=1, memory_gb=5.0)] * 6)
     assert peak.most["stages"] == 1
 
 
-def test_who_needs_more_than_there_is_gets_all_and_is_alone() -> None:
+def test_stage_that_needs_more_than_the_machine_runs_alone() -> None:
     needs = [Needs(cores=64, memory_gb=1000.0, gpus=8), *[Needs(cores=1)] * 20, Needs(cores=64)]
     resources = Resources(NO_GPU)
     peak = hold_all([resources], needs)
@@ -85,7 +85,7 @@ def test_who_needs_more_than_there_is_gets_all_and_is_alone() -> None:
         assert lease == Lease(cores=4, gpus=())
 
 
-def test_a_failing_body_gives_all_back() -> None:
+def test_failing_body_releases_its_lease() -> None:
     resources = Resources(NO_GPU)
     for _ in range(3):
         with pytest.raises(RuntimeError), resources.lease(Needs(cores=4, memory_gb=8.0), cancelled=never):
@@ -94,7 +94,7 @@ def test_a_failing_body_gives_all_back() -> None:
         assert lease is not None
 
 
-def test_who_waits_is_let_go_by_a_stop() -> None:
+def test_stop_ends_the_wait_for_a_lease() -> None:
     resources, stopping = Resources(NO_GPU), threading.Event()
     leases: list[Lease | None] = []
 
@@ -139,7 +139,7 @@ def test_a_stage_without_a_lease_sees_no_gpu(tmp_path: Path) -> None:
         assert having.environment() == {"CUDA_VISIBLE_DEVICES": "3"}
 
 
-def test_a_gpu_is_exclusive_between_processes_and_free_when_its_holder_is_killed(tmp_path: Path) -> None:
+def test_gpu_is_exclusive_between_processes_and_free_after_a_kill(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from flows.graph import Needs\n"
         "from flows.resources import Machine, Resources\n"
@@ -190,7 +190,7 @@ def test_this_machine_asks_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert this_machine("cuda").gpus == ()
 
 
-def test_this_machine_counts_what_this_process_may_use() -> None:
+def test_this_machine_counts_what_the_process_may_use() -> None:
     machine = this_machine("cpu")
     assert 1 <= machine.cores <= len(psutil.Process().cpu_affinity())
     assert 0 < machine.memory_gb <= psutil.virtual_memory().total / 2**30

@@ -1,4 +1,4 @@
-"""The table of figures, from metrics files as the stages write them."""
+"""The table of figures, from metrics files like those of the stages."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def test_no_metrics_no_rows(workspace: Path) -> None:
     assert model_rows(workspace) == []
 
 
-def test_a_row_a_measured_model(workspace: Path) -> None:
+def test_one_row_per_measured_model(workspace: Path) -> None:
     models = list(load_config(workspace / "params.yaml").models)
     for model in reversed(models):
         write(workspace / "metrics" / "trained" / f"{model}.json", FIGURES)
@@ -64,7 +64,7 @@ def test_figures_are_named_by_their_extractor(workspace: Path) -> None:
     assert parameter(workspace, "extractor.kind") == "self_supervised"
 
 
-def test_only_what_certain_stages_measured(workspace: Path) -> None:
+def test_rows_of_selected_stages(workspace: Path) -> None:
     models = list(load_config(workspace / "params.yaml").models)
     for name in (f"trained/{models[0]}", f"trained/{models[1]}", "finetuned"):
         write(workspace / "metrics" / f"{name}.json", FIGURES)

@@ -1,4 +1,4 @@
-"""Unfinished work: each command's own, gone with it, and swept when it was killed."""
+"""Scratch folders: private, removed at the end, and removed later if the command was killed."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def fail_in(root: Path) -> None:
         raise ZeroDivisionError
 
 
-def test_two_at_once_do_not_meet_and_leave_nothing(tmp_path: Path) -> None:
+def test_two_concurrent_folders_are_separate_and_removed(tmp_path: Path) -> None:
     with scratch_folder(tmp_path, "diff") as one, scratch_folder(tmp_path, "diff") as two:
         assert one != two
         (one / "file").write_text("1")
@@ -32,7 +32,7 @@ def test_two_at_once_do_not_meet_and_leave_nothing(tmp_path: Path) -> None:
     assert folders(tmp_path) == []
 
 
-def test_what_a_killed_command_left_is_swept_and_what_lives_stays(tmp_path: Path) -> None:
+def test_folders_of_killed_commands_are_removed_and_others_kept(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from flows.scratch import scratch_folder\n"
         "with scratch_folder(Path(sys.argv[1]), 'killed') as folder:\n"

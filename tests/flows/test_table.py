@@ -13,7 +13,7 @@ from flows.table import print_table
 REASON = "a reason of many words " * 8
 
 
-def test_columns_are_aligned_and_no_line_ends_in_blanks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_columns_are_aligned_without_trailing_blanks(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([("gan", "7.5", "x"), ("vqvae", "12.25", "")], ("model", "FD", ""), right={1})
     assert capsys.readouterr().out.splitlines() == [
         "model     FD",
@@ -30,10 +30,10 @@ def test_characters_that_are_two_cells_wide(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == "\u732b   1\ncat  2\n"
 
 
-def test_behind_a_pipe_each_row_is_one_line_without_colours(
+def test_each_row_is_one_plain_line_in_a_pipe(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the environment says of a terminal: `genai history | grep` finds a row."""
+    """Whatever the environment says about the terminal, so that `genai history | grep` finds a row."""
     for name, value in (("COLUMNS", "40"), ("FORCE_COLOR", "1"), ("TERM", "xterm-256color")):
         monkeypatch.setenv(name, value)
     print_table([(Text("ok", "green"), REASON + "[red] :cat:"), ("x" * 300, "y")], ("state", "reason"))
@@ -44,7 +44,7 @@ def test_behind_a_pipe_each_row_is_one_line_without_colours(
 
 
 def in_terminal(columns: int) -> list[str]:
-    """What a terminal of that width gets."""
+    """The output in a terminal of that width."""
     code = f"from flows.table import print_table; print_table([('v0.0.1', {REASON!r})], ('version', 'reason'))"
     master, slave = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1"}

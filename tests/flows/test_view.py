@@ -1,4 +1,4 @@
-"""What a terminal shows of a run, and what a pipe gets."""
+"""The output of a run in a terminal and in a pipe."""
 
 import io
 import os
@@ -50,7 +50,7 @@ def test_the_live_table() -> None:
 
 
 @pytest.mark.parametrize("width", [20, 40, 200])
-def test_one_row_a_stage_however_narrow(width: int) -> None:
+def test_one_row_per_stage_at_any_width(width: int) -> None:
     view = LiveView(STAGES)
     for stage in STAGES[:3]:
         view.started(stage)
@@ -59,14 +59,14 @@ def test_one_row_a_stage_however_narrow(width: int) -> None:
     assert len(shown(view, width)) == len(STAGES)
 
 
-def test_text_of_a_stage_is_no_markup() -> None:
+def test_text_of_a_stage_is_not_markup() -> None:
     view = LiveView(["a"])
     view.started("a")
     view.line("a", "[bold]weights[/nothing] [0]")
     assert shown(view)[0].endswith("[bold]weights[/nothing] [0]")
 
 
-def test_a_retry_begins_the_row_anew() -> None:
+def test_retry_resets_the_row() -> None:
     view = LiveView(["a"])
     view.started("a")
     view.finished("a", "failed", 1.0)
@@ -91,7 +91,7 @@ def test_progress_without_a_rate(missing: str) -> None:
     assert "None" not in describe_progress(state)
 
 
-def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     plan = Plan(tuple(StagePlan(stage, "keep", ()) for stage in ("prepare", "train@gan")))
     assert isinstance(current_view(), SilentView)
     with terminal_view(plan) as view:
@@ -113,7 +113,7 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
-def test_a_pipe_that_cannot_take_our_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipe_that_cannot_encode_our_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stage must not fail because of a locale."""
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
@@ -123,7 +123,7 @@ def test_a_pipe_that_cannot_take_our_marks(monkeypatch: pytest.MonkeyPatch) -> N
     assert raw.getvalue().splitlines() == [b"a | gr?n", b"a ? ran in 1.0 s"]
 
 
-def test_the_reader_of_a_pipe_may_leave() -> None:
+def test_reader_of_a_pipe_may_exit() -> None:
     reader, writer = os.pipe()
     stream = os.fdopen(writer, "w")
     view = LineView(stream, width=5)

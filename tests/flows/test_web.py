@@ -1,4 +1,4 @@
-"""Requests against servers on loopback: what goes along goes to one server, and every fault is one line."""
+"""Requests to servers on loopback: credentials reach only one server, and every error is one line."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.flows.web_servers import no_http, site
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("body", [None, b"{}"])
 def test_no_redirect_is_followed(status: int, body: bytes | None) -> None:
-    """Neither does the header reach somebody else, nor does a GET that took the place of a POST look delivered."""
+    """The header reaches no other server, and a POST that became a GET does not count as delivered."""
     with site() as other:
         target = f"http://me:secret@127.0.0.1:{other.port}/there?key=secret"
         with site(status, location=target) as first, pytest.raises(WebError) as error:
@@ -45,7 +45,7 @@ def test_a_request_and_its_answer() -> None:
         ("http://no-such-host.invalid/secret", "not known|resolution"),
     ],
 )
-def test_what_is_no_address_or_leads_nowhere(url: str, message: str) -> None:
+def test_invalid_and_unreachable_addresses(url: str, message: str) -> None:
     with pytest.raises(WebError, match=message) as error:
         send(url, timeout_s=5.0)
     assert "secret" not in str(error.value)
@@ -59,7 +59,7 @@ def test_a_header_that_cannot_be_sent_is_not_quoted() -> None:
     assert found.got == []
 
 
-def test_what_does_not_speak_http() -> None:
+def test_answer_that_is_not_http() -> None:
     with no_http() as port, pytest.raises(WebError, match=r"is not HTTP \(BadStatusLine\)"):
         send(f"http://127.0.0.1:{port}/", timeout_s=5.0)
     with no_http(b"") as port, pytest.raises(WebError, match=r"is not HTTP|reset"):

@@ -1,4 +1,4 @@
-"""One run at a time in a workspace, and DVC's files mended after an interrupted write."""
+"""One run at a time in a workspace, and repair of DVC's files after an interrupted write."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ HOLD = (
 
 
 def holder(workspace: Path, left_s: float) -> "subprocess.Popen[str]":
-    """A process that holds the workspace, and a child of it that sleeps so long."""
+    """A process that locks the workspace, and its child, which sleeps for that long."""
     command = [sys.executable, "-c", HOLD, str(workspace), str(left_s)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -35,7 +35,7 @@ def holder(workspace: Path, left_s: float) -> "subprocess.Popen[str]":
     return process
 
 
-def test_a_second_run_is_told_who_is_at_work(tmp_path: Path) -> None:
+def test_second_run_names_the_running_process(tmp_path: Path) -> None:
     process = holder(tmp_path, 1.0)
     try:
         with pytest.raises(ConfigError, match=rf"another run is already running here \(process {process.pid}\)"):
@@ -49,17 +49,17 @@ def test_a_second_run_is_told_who_is_at_work(tmp_path: Path) -> None:
         pass
 
 
-def test_what_a_killed_run_left_is_waited_for(tmp_path: Path) -> None:
+def test_waits_for_the_processes_of_a_killed_run(tmp_path: Path) -> None:
     process = holder(tmp_path, 1.5)
     began = time.monotonic()
-    process.kill()  # and not reaped: a zombie is not at work
+    process.kill()  # and not reaped: a zombie does not count as running
     wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
     with only_run_in(tmp_path):
         assert time.monotonic() - began > 1.0
     process.communicate()
 
 
-def test_a_sound_workspace_is_left_alone(done: Path) -> None:
+def test_intact_workspace_is_unchanged(done: Path) -> None:
     before = (done / "dvc.lock").read_bytes()
     assert repair_locks(done) == []
     assert (done / "dvc.lock").read_bytes() == before
@@ -67,8 +67,8 @@ def test_a_sound_workspace_is_left_alone(done: Path) -> None:
     assert repair_locks(done) == []
 
 
-def test_a_dvc_lock_that_dvc_is_writing_is_no_fault(done: Path) -> None:
-    """DVC empties the file for a moment, holding its lock."""
+def test_dvc_lock_that_dvc_is_writing_is_not_an_error(done: Path) -> None:
+    """DVC empties the file for a moment while it holds its lock."""
     path, before = done / "dvc.lock", (done / "dvc.lock").read_bytes()
     with open_repo(done) as repo:
         repo.lock.lock()
@@ -85,7 +85,7 @@ def test_a_dvc_lock_that_dvc_is_writing_is_no_fault(done: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_an_empty_dvc_lock_that_nobody_committed_is_removed(done: Path) -> None:
+def test_empty_uncommitted_dvc_lock_is_removed(done: Path) -> None:
     (done / "dvc.lock").write_bytes(b"")
     (said,) = repair_locks(done)
     assert said.startswith("dvc.lock was empty (an interrupted write); removed it")
@@ -93,7 +93,7 @@ def test_an_empty_dvc_lock_that_nobody_committed_is_removed(done: Path) -> None:
     assert [plan_of(done, []).count(action) for action in ("run", "restore", "keep")] == [0, 4, 1]
 
 
-def test_whoever_changes_nothing_waits_for_a_dvc_lock_that_is_being_written(done: Path) -> None:
+def test_read_only_commands_wait_for_a_dvc_lock_that_is_being_written(done: Path) -> None:
     path, before = done / "dvc.lock", (done / "dvc.lock").read_bytes()
     path.write_bytes(b"")
     timer = threading.Timer(0.1, path.write_bytes, [before])
@@ -107,7 +107,7 @@ def test_whoever_changes_nothing_waits_for_a_dvc_lock_that_is_being_written(done
     check_lock_file(done)
 
 
-def test_an_empty_dvc_lock_while_dvc_is_busy_for_long(done: Path) -> None:
+def test_empty_dvc_lock_while_dvc_is_busy(done: Path) -> None:
     (done / "dvc.lock").write_bytes(b"")
     with open_repo(done) as repo, repo.lock, pytest.raises(GraphError, match="Unable to acquire lock"):
         repair_locks(done)

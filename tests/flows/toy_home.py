@@ -1,4 +1,4 @@
-"""Toy workspaces: the real DVC and git, stages that only wait and write. For tests, and for benchmarks/kills.py."""
+"""Toy workspaces: the real DVC and git, with stages that only wait and write. For tests and benchmarks/kills.py."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ TOY = Path(__file__).with_name("toy")
 
 
 def own_settings(folder: Path) -> dict[str, str]:
-    """The environment in which nothing of the user's own Prefect, DVC and git is used, and no GPU of the machine."""
+    """An environment without the user's settings of Prefect, DVC and git, and without GPUs."""
     people = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in _TOY_PERSON.items()}
     return {
         "PREFECT_HOME": str(folder / "prefect"),
@@ -32,7 +32,7 @@ def own_settings(folder: Path) -> dict[str, str]:
 
 
 def new_toy(folder: Path, change: Callable[[Any], None]) -> Path:
-    """A toy workspace in which nothing has run, its parameters the project's as `change` leaves them."""
+    """A toy workspace in which nothing has run, with the project's parameters after `change`."""
     (folder / "data" / "raw").mkdir(parents=True)
     for number in range(3):
         (folder / "data" / "raw" / f"{number}.txt").write_text(f"image {number}")
@@ -49,7 +49,7 @@ def new_toy(folder: Path, change: Callable[[Any], None]) -> Path:
 
 
 def shell(folder: Path, command: str) -> str:
-    """Run a command line to its end and return what it printed; it must succeed."""
+    """Run a command line, which must succeed, and return its output."""
     answer = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert answer.returncode == 0, f"{command}: {answer.stdout}{answer.stderr}"
     return answer.stdout

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True)
 class Got:
-    """A request that came."""
+    """A received request."""
 
     method: str
     path: str
@@ -20,7 +20,7 @@ class Got:
 
 @dataclass
 class Site:
-    """A server's port, and what came. statuses: of the answers, the last one for good."""
+    """A server's port and the received requests. statuses: of the answers; the last one repeats."""
 
     port: int
     statuses: list[int]
@@ -29,7 +29,7 @@ class Site:
 
 @contextmanager
 def site(*statuses: int, body: bytes = b"null", location: str | None = None) -> Iterator[Site]:
-    """An HTTP server; location: where it sends those on whom it answers with 3xx."""
+    """An HTTP server. location: the target of its redirects (3xx)."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -60,7 +60,7 @@ def site(*statuses: int, body: bytes = b"null", location: str | None = None) -> 
 
 @contextmanager
 def no_http(says: bytes = b"SSH-2.0-OpenSSH_9.2\r\n") -> Iterator[int]:
-    """The port of a server that speaks something else."""
+    """The port of a server that does not speak HTTP."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
 
         def serve() -> None:
