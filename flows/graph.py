@@ -73,7 +73,7 @@ class Graph:
         names = [stage.name for stage in self.stages if target in (stage.name, stage.name.partition("@")[0])]
         if not names:
             known = ", ".join(stage.name for stage in self.stages)
-            raise GraphError(f"dvc.yaml: there is no stage {target!r}; there are: {known}")
+            raise GraphError(f"dvc.yaml: unknown stage {target!r}; available: {known}")
         return names
 
 

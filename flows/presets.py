@@ -26,7 +26,7 @@ def preset_names() -> list[str]:
 def preset_text(name: str) -> str:
     """The params.yaml of a preset. Raises ConfigError, which lists the names."""
     if name not in preset_names():
-        raise ConfigError(f"there is no preset {name!r}; there are: {', '.join(preset_names())}")
+        raise ConfigError(f"unknown preset {name!r}; available: {', '.join(preset_names())}")
     base = (FOLDER / f"{BASE}.yaml").read_text()
     if name == BASE:
         return base

@@ -188,7 +188,7 @@ def _check_remote_name(repo: "Repo", remote: str | None) -> None:
     """Raises RemoteError if there is no DVC remote of that name; None is the default one."""
     names = list(repo.config["remote"])
     if remote is not None and remote not in names:
-        raise RemoteError(f"there is no remote {remote!r}; there are: {', '.join(names) or 'none'}")
+        raise RemoteError(f"unknown remote {remote!r}; available: {', '.join(names) or 'none'}")
 
 
 def _files_in(store: "HashFileDB", oid: str) -> set[str] | None:

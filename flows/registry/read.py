@@ -98,7 +98,7 @@ class Registry:
         found = next((version for version in self.versions if version.name == name), None)
         if found is None:
             known = ", ".join(version.name for version in self.versions) or "none"
-            raise RegistryError(f"there is no version {name}; there are: {known}")
+            raise RegistryError(f"unknown version {name}; available: {known}")
         return found
 
     def of_commit(self, commit: str) -> Version | None:

@@ -64,7 +64,7 @@ def test_errors_of_a_workspace(fresh: Path) -> None:
     """Each mends the one before, in one workspace."""
     params = (fresh / "params.yaml").read_text()
 
-    assert_one_line(genai(fresh, "run", "trian"), "there is no stage 'trian'", "train@gan", "select")
+    assert_one_line(genai(fresh, "run", "trian"), "unknown stage 'trian'", "train@gan", "select")
 
     set_parameter(fresh, "data.image_size", 30)
     assert_one_line(genai(fresh, "run"), "params.yaml: data.image_size: got 30", "multiple of 4")

@@ -65,7 +65,7 @@ def test_the_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "flows.cli", "--workspace", str(tmp_path), "init", "--preset"]
     answer = subprocess.run([*command, "mnist"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert answer.returncode == 2
-    assert "there is no preset 'mnist'; there are: digits, cifar10" in answer.stderr
+    assert "unknown preset 'mnist'; available: digits, cifar10" in answer.stderr
     answer = subprocess.run([*command, "photos-64"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.endswith("params.yaml is now the preset photos-64\n")
     assert load_config(tmp_path / "params.yaml").data.image_size == 64

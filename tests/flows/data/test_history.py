@@ -265,7 +265,7 @@ def test_status_names_changes(done: Path) -> None:
     elsewhere = status(done, remote="other").remote
     assert elsewhere is not None
     assert (elsewhere.missing, elsewhere.address) == (remote.objects, str(done.parent / "other"))
-    with pytest.raises(RemoteError, match=r"no remote 'none'; there are: storage, other"):
+    with pytest.raises(RemoteError, match=r"unknown remote 'none'; available: storage, other"):
         status(done, remote="none")
     with pytest.raises(RemoteError, match="no remote 'none'"):
         diff(done, remote="none")

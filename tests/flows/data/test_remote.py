@@ -279,7 +279,7 @@ def test_other_revisions(pushed: Path, store: Path) -> None:
 def test_errors_of_remotes_are_one_line(fresh: Path) -> None:
     with pytest.raises(RemoteError, match=r"there is no remote yet; .*push --to"):
         push(fresh)
-    with pytest.raises(RemoteError, match="there is no remote 'x'; there are: none"):
+    with pytest.raises(RemoteError, match="unknown remote 'x'; available: none"):
         push(fresh, "x")
     shell(fresh, "dvc remote add one /one && dvc remote add two /two")
     with pytest.raises(RemoteError, match="choose one with -r: one, two"):
