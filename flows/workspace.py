@@ -141,10 +141,11 @@ def _restore_lock_file(workspace: Path) -> str:
     if committed.strip():
         path.write_bytes(committed)
         return (
-            f"{LOCK_FILE} was empty (an interrupted write); restored the committed one. The cache has finished stages"
+            f"{LOCK_FILE} was empty (an interrupted write); restored the committed one. "
+            "Finished stages come from the cache"
         )
     path.unlink()
-    return f"{LOCK_FILE} was empty (an interrupted write); removed it. The cache has finished stages"
+    return f"{LOCK_FILE} was empty (an interrupted write); removed it. Finished stages come from the cache"
 
 
 def _is_empty(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """The objects in DVC's cache that a revision needs, and which of them are at a remote.
 
-If a folder's listing is at the remote, DVC takes the folder's files to be there too. After an interrupted push, that is
+If a folder's listing is at the remote, DVC assumes that the folder's files are there too. After an interrupted push, that is
 wrong. This code checks every object.
 """
 
@@ -57,7 +57,7 @@ class NeededObjects:
         if size_bytes is not None:
             self.sizes.setdefault(oid, size_bytes)
 
-    def take(self, other: "NeededObjects") -> None:
+    def merge(self, other: "NeededObjects") -> None:
         """Add another revision's objects."""
         self.paths = {**other.paths, **self.paths}
         self.sizes = {**other.sizes, **self.sizes}

@@ -92,7 +92,7 @@ def push(
         if run_cache:
             for run in _runs(repo, None):  # incomplete old runs are skipped: nobody needs them
                 if not run.unlisted and all(cached_size(cache, oid) is not None for oid in run.paths):
-                    needs.take(run)
+                    needs.merge(run)
         sizes = sizes_at(store, needs.paths)
         faults = faults_by_size(needs, cache, sizes)
         if content:
@@ -158,7 +158,7 @@ def pull(
             for run in _runs(repo, store):
                 there = sizes_at(store, run.paths)
                 if all(oid in there for oid in run.paths):
-                    needs.take(run)
+                    needs.merge(run)
         absent = [oid for oid in needs.paths if cached_size(cache, oid) is None]
         fetched += fetch(repo, store, absent, needs, on_progress)
         changed = _check_out(repo, cache)
