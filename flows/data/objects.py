@@ -1,7 +1,7 @@
 """The objects in DVC's cache that a revision needs, and which of them are at a remote.
 
-If a folder's listing is at the remote, DVC assumes that the folder's files are there too. After an interrupted push, that is
-wrong. This code checks every object.
+If a folder's listing is at the remote, DVC assumes that the folder's files are there too. That is wrong after an
+interrupted push, so this code checks every object.
 """
 
 import hashlib
