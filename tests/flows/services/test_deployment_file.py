@@ -50,10 +50,10 @@ def test_every_parameter_has_a_description_in_prefects_ui() -> None:
     ("old", "new", "message"),
     [
         ("pipeline.py:pipeline", "pipeline.py:nothing", "unknown flow flows/runs/pipeline.py:nothing: .* has pipeline"),
-        ("pipeline.py:pipeline", "none.py:pipeline", "there is no file flows/runs/none.py"),
+        ("pipeline.py:pipeline", "none.py:pipeline", "no such file: flows/runs/none.py"),
         ("pipeline.py:pipeline", "pipeline.py:_summary", "unknown flow flows/runs/pipeline.py:_summary"),
         ("flows/runs/pipeline.py:pipeline", "pipeline", "expected FILE:FLOW"),
-        ("stages: []", "stage: []", "unknown parameters stage; pipeline takes workspace, stages"),
+        ("stages: []", "stage: []", "unknown parameters stage; pipeline accepts workspace, stages"),
         ("name: watch", "name: on-demand", "on-demand: duplicate name"),
     ],
 )

@@ -72,7 +72,10 @@ def test_data_without_production_are_news_and_no_data_are_not(tmp_path: Path) ->
     assert look(home).sentence().endswith("and nothing is in production yet")
     shell(home, "git rm -q --cached data/raw.dvc && git commit -q -m none")
     (home / "data/raw.dvc").unlink()
-    assert (look(home).is_new, look(home).sentence()) == (False, "there is no data yet; genai data add SOURCE")
+    assert (look(home).is_new, look(home).sentence()) == (
+        False,
+        "there is no data yet; add some: genai data add SOURCE",
+    )
 
 
 def test_new_data_at_the_git_remote_are_found_without_a_download(home: Path) -> None:
@@ -88,7 +91,7 @@ def test_new_data_at_the_git_remote_are_found_without_a_download(home: Path) -> 
     assert (news.is_new, news.where, news.faults) == (True, "origin/main", ())
     assert news.new == newest_data(other).raw
     assert sorted(path.name for path in (home / ".dvc/cache").rglob("*")) == objects
-    # This checkout goes on by itself: the remote is behind, and then both have grown.
+    # This checkout continues alone: the remote is behind, and then both have grown.
     shell(home, "git pull -q --rebase origin main")
     mine = grow(home)
     assert (look(home).new, look(home).where) == (mine, "this checkout")
@@ -100,7 +103,7 @@ def test_unreachable_remote_is_only_a_warning(home: Path) -> None:
     news = look(home)
     assert news.new == new
     assert len(news.faults) == 1
-    assert news.faults[0].startswith("the git remote could not be asked: `git ls-remote`")
+    assert news.faults[0].startswith("the git remote could not be queried: `git ls-remote`")
     with pytest.raises(GitError, match="no git repository"):
         look(home.parent)
 
@@ -167,10 +170,10 @@ def test_unreadable_folder_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("s3://bucket/images", "only a folder or file of this machine can be watched"),
+        ("s3://bucket/images", "only a local folder or file can be watched"),
         ("missing", "no such folder or file; is it mounted?"),
-        ("data/raw/cats", "is a part of data/raw"),
-        ("data/raw", "is a part of data/raw"),
+        ("data/raw/cats", "is inside data/raw"),
+        ("data/raw", "is inside data/raw"),
     ],
 )
 def test_sources_that_cannot_be_watched(tmp_path: Path, source: str, message: str) -> None:
@@ -196,7 +199,7 @@ def test_new_images_are_added_and_nothing_else_is_committed(done: Path, digits_f
     again = arrivals(done, source, 0.0)
     assert again is not None
     assert not again.can_be_added
-    assert "as they were when they were last added" in again.sentence()
+    assert "unchanged since they were last added" in again.sentence()
     busy = arrivals(done, source, 1e9)
     assert busy is not None
     assert not busy.settled
@@ -224,7 +227,7 @@ def test_command_adds_repeatedly_and_continues_after_errors(done: Path, digits_f
         incoming.rename(tmp_path / "unmounted")
         assert process.stdout is not None
         for line in process.stdout:
-            if "no such folder or file; is it mounted?; the next look retries" in line:
+            if "no such folder or file; is it mounted?; the next check retries" in line:
                 break
         (tmp_path / "unmounted").rename(incoming)
         shutil.copy(incoming / "a/0.png", incoming / "a/new.png")

@@ -101,7 +101,7 @@ def test_email_is_delivered_with_one_subject() -> None:
         event = Event("failed", "the run\nBcc: c@example.org failed", "Why: größer")
         config = NotifyConfig(kinds=("failed",), blocks=(), webhook=None, email=email)
         assert notify(event, config) == ()
-        assert notify(EVENT, config) == ()  # of a kind that nobody asked for
+        assert notify(EVENT, config) == ()  # of a kind that is not configured
     (letter,) = (message_from_bytes(text.encode()) for text in letters)
     assert letter["Subject"] == "[genai] the run Bcc: c@example.org failed"
     assert (letter["To"], letter["Bcc"]) == ("a@example.org, b@example.org", None)
@@ -125,7 +125,7 @@ def test_prefects_blocks_are_notified(server: Server) -> None:
         failures = notify(EVENT, NOBODY.model_copy(update={"blocks": blocks}))
     assert json.loads(found.got[0].body)["text"].startswith("v0.0.3 is in production: Better than v0.0.2.")
     assert [failure.partition(":")[0] for failure in failures] == ["secret/plain", "slack-webhook/nobody"]
-    assert "no notification block" in failures[0]
+    assert "not a notification block" in failures[0]
 
 
 def test_unreachable_recipients_are_reported_and_raise_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
