@@ -255,7 +255,7 @@ def test_production_generates_batches_and_is_measured_on_other_data(
     assert list(same[0]["sha256"]) == list(same[1]["sha256"])
     # After so few steps, the images are close to noise. test_measure_production.py tests the verdict.
     found = re.fullmatch(
-        r"\w+ v0.0.1: fd_classifier (\S+) \[.+\] to the newest test images, (\S+) \[.+\] to as many of those .*",
+        r"\w+ v0.0.1: fd_classifier (\S+) \[.+\] to the newest test images, (\S+) \[.+\] to as many test images of .*",
         measured,
     )
     assert found, measured

@@ -144,7 +144,7 @@ def test_archive_over_http_keeps_its_split(workspace, site, tmp_path):
 def test_missing_sources_give_one_line(workspace, site, other):
     _, address = site
     for source, message in {
-        f"{address}/none.zip?token=secret": rf"^{address}/none\.zip: DVC could not fetch it, nothing was added:",
+        f"{address}/none.zip?token=secret": rf"^{address}/none\.zip: DVC could not fetch it; nothing was added:",
         f"dvc://{other}#none": "DVC could not fetch it",
         f"dvc://{other}#photos@v9": "DVC could not fetch it",
         f"dvc://{other}-none#photos": "not a reachable git repository",

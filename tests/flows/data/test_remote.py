@@ -193,7 +193,7 @@ def test_damaged_listing_is_detected(pushed: Path, store: Path, tmp_path: Path) 
     clone = fresh_clone(pushed, tmp_path / "clone")
     for listing in store.glob("files/md5/??/*.dir"):
         overwrite(listing, b"[]")
-    assert {fault.what for fault in verify(clone).faults} == {"damaged: no listing"}
+    assert {fault.what for fault in verify(clone).faults} == {"damaged: not a folder listing"}
     with pytest.raises(RemoteError, match="damaged"):
         pull(clone)
     push(pushed)

@@ -136,7 +136,7 @@ def test_images_are_added_from_a_bucket(fresh: Path, s3: "boto3.client", tmp_pat
 
     answer = genai(fresh, "data", "add", "s3://no-such-bucket/photos.zip")
     assert answer.returncode == 2
-    assert "s3://no-such-bucket/photos.zip: DVC could not fetch it, nothing was added" in answer.stderr
+    assert "s3://no-such-bucket/photos.zip: DVC could not fetch it; nothing was added" in answer.stderr
     assert "Traceback" not in answer.stderr
     nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     answer = genai(fresh, "data", "add", f"s3://{BUCKET}/in/photos.zip", **nobody)

@@ -304,7 +304,7 @@ def test_an_empty_dvc_lock_is_repaired(done: Path) -> None:
     (done / "dvc.lock").write_bytes(b"")
     answer = genai(done, "run")
     assert answer.returncode == 0
-    assert answer.stderr.startswith("dvc.lock was empty (an interrupted write); took the committed one")
+    assert answer.stderr.startswith("dvc.lock was empty (an interrupted write); restored the committed one")
     assert "5 to keep" in answer.stdout
     assert (done / "dvc.lock").read_bytes() == before
 

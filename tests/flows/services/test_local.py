@@ -98,7 +98,7 @@ def test_up_doctor_down(checkout: Path) -> None:
     assert genai(checkout, "down").stdout == "stopped: server, worker genai\n"
     assert not second.living()
     assert not [member for member in family if member.is_running()]
-    assert genai(checkout, "down").stdout == "no service of this checkout was running\n"
+    assert genai(checkout, "down").stdout == "no service of this checkout is running\n"
     assert checks(checkout)["server"]["found"].startswith("none is configured")
 
 
@@ -195,5 +195,5 @@ def test_doctor_without_a_server(checkout: Path) -> None:
     assert found["locks"]["status"] == "fail"
     for path in held:
         assert f"{path} is still held by processes of a dead run: process {left.pid}" in found["locks"]["found"]
-    for what in ("dvc.lock is empty", f"names processes that ended: {gone.pid}", "index.lock is older"):
+    for what in ("dvc.lock is empty", f"names processes that have ended: {gone.pid}", "index.lock is older"):
         assert what in found["locks"]["found"]

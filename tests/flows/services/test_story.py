@@ -172,7 +172,7 @@ def test_a_week_in_production(checkout: Path) -> None:
     runs = story.rest("retrain", before + 2)[before:]
     assert sorted(run["state"]["type"] for run in runs) == ["CANCELLED", "COMPLETED"], [run["state"] for run in runs]
     (cancelled,) = [run for run in runs if run["state"]["type"] == "CANCELLED"]
-    assert "which takes the newest data" in cancelled["state"]["message"]
+    assert "which uses the newest data" in cancelled["state"]["message"]
     assert len(diary(checkout, "prepare")) == prepared, "what was done before the kill is not done again"
     assert shell(checkout, "dvc status").strip() == "Data and pipelines are up to date."
 
