@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 WRAPPED = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
 LINKED = (*WRAPPED, ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md")
-MOST_COLUMNS = 100
-MOST_README_LINES = 110
+MAX_COLUMNS = 100
+MAX_README_LINES = 110
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -52,11 +52,11 @@ def test_relative_links_resolve(page: Path) -> None:
 def test_lines_of_prose_wrap(page: Path) -> None:
     """A row of a table is one line, however long."""
     prose = ((number, line) for number, line in _prose(page) if not line.lstrip().startswith("|"))
-    assert not [number for number, line in prose if len(line) > MOST_COLUMNS]
+    assert not [number for number, line in prose if len(line) > MAX_COLUMNS]
 
 
 def test_the_readme_is_one_page_and_leads_to_every_other() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(readme.splitlines()) <= MOST_README_LINES
+    assert len(readme.splitlines()) <= MAX_README_LINES
     linked = {target.partition("#")[0] for target in _LINK.findall(readme)}
     assert {_name(page) for page in WRAPPED if page.name != "README.md"} <= linked

@@ -1,1 +1,1 @@
-"""Find, count and free what nothing on the disk needs any more."""
+"""Garbage collection: find, count and delete files that nothing uses any more."""

@@ -1,4 +1,4 @@
-"""Runs that are active during a garbage collection: none can begin, and what an active one made is kept."""
+"""Locks of a garbage collection: no run can begin during it, and the results of active runs are kept."""
 
 import fcntl
 from collections.abc import Iterable, Iterator
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def none_begins(folders: Iterable[Path]) -> Iterator[float | None]:
-    """Keep runs and retrainings from beginning in these checkouts; they wait.
+def runs_blocked(folders: Iterable[Path]) -> Iterator[float | None]:
+    """Block runs and retrainings in these checkouts: a new one waits until the body ends.
 
-    Yields the time since which one has been active, in seconds since the epoch, or None. A run writes its lock when it
-    begins, and the kernel releases the lock when the run ends.
+    Yields when the oldest active one began, in seconds since the epoch, or None. A run writes its lock when it begins,
+    and the kernel releases the lock when the run ends.
     """
     since: list[float] = []
     with ExitStack() as stack:
@@ -33,7 +33,7 @@ def none_begins(folders: Iterable[Path]) -> Iterator[float | None]:
 
 @contextmanager
 def locked_dvc(folder: Path) -> Iterator["Repo"]:
-    """Hold a checkout's DVC lock: during the body, no outputs enter the cache and nothing writes dvc.lock.
+    """Lock a checkout's DVC repo: during the body, nothing adds outputs to the cache or writes dvc.lock.
 
     Raises CollectError or GraphError.
     """
@@ -43,7 +43,9 @@ def locked_dvc(folder: Path) -> Iterator["Repo"]:
         try:
             stack.enter_context(repo.lock)
         except LockError:
-            raise CollectError(f"{folder}: another DVC command is at work there; wait for it, then again") from None
+            raise CollectError(
+                f"{folder}: another DVC command is active there; wait until it ends, then run `genai gc` again"
+            ) from None
         yield repo
 
 

@@ -1,4 +1,4 @@
-"""DVC's cache on the disk: its objects, the entries of its run-cache, and the files that a folder's listing names."""
+"""DVC's cache on the disk: its objects, the entries of its run-cache, and the files in a folder's listing."""
 
 import os
 import re
@@ -22,12 +22,12 @@ _HALF_WRITTEN = ".tmp"
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file, and the time since which it has been there, in seconds since the epoch."""
+    """A file, and when it was added, in seconds since the epoch."""
 
     path: Path
     size_bytes: int
-    links: int  # names that its bytes have
-    came_at: float
+    links: int  # hard links to its bytes
+    added_at: float
 
     @property
     def freed_bytes(self) -> int:
@@ -81,18 +81,18 @@ class Cache:
             path.unlink(missing_ok=True)
 
     def half_written(self) -> list[StoredFile]:
-        """Temporary files of a killed DVC: it writes an object beside its final path, then renames it."""
+        """Temporary files of a killed DVC: it writes an object next to its final path, then renames it."""
         places = [self.folder, *_two_letter_folders(self.folder)]
         files = [file for place in places if place.is_dir() for file in stored_files(place)]
         return [file for file in (*files, *self._run_files()) if file.path.suffix == _HALF_WRITTEN]
 
-    def whole(self, hashes: Iterable[str]) -> set[str]:
-        """These objects, and what the listings of folders among them name. Raises CollectError for a damaged one."""
+    def with_contents(self, hashes: Iterable[str]) -> set[str]:
+        """These objects, and the files of the folders among them. Raises CollectError for a damaged listing."""
         found: set[str] = set()
         for oid in set(hashes):
             found.add(oid)
             if oid.endswith(FOLDER_SUFFIX):
-                found.update(self._named_by(oid))
+                found.update(self._listed_in(oid))
         return found
 
     def files_of(self, oid: str) -> dict[str, str]:
@@ -105,13 +105,13 @@ class Cache:
             return None
         return f"{path.parent.name}{path.name}"
 
-    def _named_by(self, oid: str) -> Iterable[str]:
+    def _listed_in(self, oid: str) -> Iterable[str]:
         files = read_listing(self._store, oid)
         path = Path(self._store.oid_to_path(oid))
         if files is None and path.exists():
             raise CollectError(
-                f"{path}: the listing of a folder that is needed is damaged, so what is needed is not known; nothing "
-                "was freed. Delete that file, then fetch it (genai data pull) or make it again (genai run)"
+                f"{path}: this listing of a folder in use is damaged, so the files in use are unknown; nothing was "
+                "freed. Delete it, then fetch it (genai data pull) or create it again (genai run)"
             )
         return (files or {}).values()
 

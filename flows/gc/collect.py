@@ -1,4 +1,4 @@
-"""Free what nothing needs any more in DVC's cache and run-cache, and what killed commands left below .genai.
+"""Delete what nothing uses any more in DVC's cache and run-cache, and what killed commands left below .genai.
 
 `dvc gc --workspace` keeps only what one checkout names. It deletes production's model, the versions for a rollback, and
 the results of a retraining in another checkout. This code keeps what any git reference names (registered versions are
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.gc.at_work import locked_dvc, none_begins
+from flows.gc.at_work import locked_dvc, runs_blocked
 from flows.gc.cache import Cache, CachedRun, StoredFile
 from flows.gc.paths import paths_of
 from flows.gc.roots import CollectError, checkouts, counted, roots
@@ -25,7 +25,7 @@ from flows.runs.started import left_checkouts, remove_left_checkouts
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-RUN_CACHE, HALF_WRITTEN, UNKNOWN = "run-cache", "half written", "of no known run"
+RUN_CACHE, HALF_WRITTEN, UNKNOWN = "run-cache", "half written", "unknown origin"
 
 
 @dataclass(frozen=True)
@@ -49,39 +49,39 @@ class Collected:
 
 
 def collect(workspace: Path, *, dry_run: bool) -> Collected:
-    """Delete what nothing needs; dry_run: only report it.
+    """Delete what nothing uses; dry_run: only report it.
 
-    During an active run, what entered the cache since the run began is kept: nothing may name it yet.
+    During an active run, objects added since the run began are kept: nothing may refer to them yet.
     Raises CollectError, GraphError or GitError, and deletes nothing then.
     """
     folders = checkouts(workspace)
-    # Checkouts of killed runs whose keeper was killed too. Their records name what they made.
+    # Checkouts of killed runs whose keepers were killed too. Their records name their results.
     left = [checkout.resolve() for folder in folders for checkout in left_checkouts(folder)]
     folders = tuple(folder for folder in folders if not any(folder.is_relative_to(checkout) for checkout in left))
     with ExitStack() as stack:
-        since = stack.enter_context(none_begins(folders))
+        since = stack.enter_context(runs_blocked(folders))
         repos = {f: stack.enter_context(locked_dvc(f)) for f in folders if (f / ".dvc").is_dir()}
         if workspace.resolve() not in repos:
             raise CollectError(f"{workspace}: no .dvc here; run genai in a checkout of the project")
         cache = Cache(repos[workspace.resolve()])
-        _check_whose(cache, folders)
+        _check_unshared(cache, folders)
         named = roots(workspace, folders)
         wanted = {item.md5 for root in named for item in root.outputs if item.md5}
         restored, notes = _to_restore(repos)
         links = {oid for folder in folders for path in links_below(folder) if (oid := cache.oid_at(path))}
         runs, objects = cache.runs(), cache.objects()
-        young = [run for run in runs if since is not None and run.file.came_at >= since]
+        young = [run for run in runs if since is not None and run.file.added_at >= since]
         wanted |= restored | links | {item.md5 for run in young for item in run.outputs}
-        kept = cache.whole(wanted)
+        kept = cache.with_contents(wanted)
         if since is not None:
-            kept |= {oid for oid, file in objects.items() if file.came_at >= since}
-            notes.append("a run is at work: what came into the cache since it began stays")
+            kept |= {oid for oid, file in objects.items() if file.added_at >= since}
+            notes.append("a run is active: files added to the cache since it began are kept")
         # An entry of the run-cache promises its outputs.
         useless = [run for run in runs if not kept.issuperset(item.md5 for item in run.outputs) or not run.outputs]
-        useless = [run for run in useless if since is None or run.file.came_at < since]
+        useless = [run for run in useless if since is None or run.file.added_at < since]
         garbage = {oid: file for oid, file in objects.items() if oid not in kept}
         paths = paths_of(workspace, cache, runs, garbage)
-        half = [file for file in cache.half_written() if since is None or file.came_at < since]
+        half = [file for file in cache.half_written() if since is None or file.added_at < since]
         scratch = [item for folder in folders for item in scratch_in(folder)]
         if not dry_run:
             cache.drop(useless)
@@ -93,18 +93,18 @@ def collect(workspace: Path, *, dry_run: bool) -> Collected:
             needed_by=counted(named),
             notes=tuple(notes),
         )
-    if not dry_run:  # only now: each removal takes its run's lock, which this code held until here
+    if not dry_run:  # only now: each removal takes its run's lock, which was locked until here
         for folder in folders:
             remove_left_checkouts(folder)
     return collected
 
 
-def _check_whose(cache: Cache, folders: tuple[Path, ...]) -> None:
+def _check_unshared(cache: Cache, folders: tuple[Path, ...]) -> None:
     """Raise CollectError for a cache that others may use: their needs are unknown."""
     if not any(folder / ".dvc" in cache.folder.parents for folder in folders):
         raise CollectError(
-            f"DVC's cache is {cache.folder}, outside this repository's checkouts, so others may keep their data there, "
-            "and what these need is not known here. Nothing was freed"
+            f"DVC's cache {cache.folder} is outside this repository's checkouts, so other projects may share it, and "
+            "the files that they use are unknown. Nothing was freed"
         )
 
 

@@ -1,4 +1,4 @@
-"""The path that an object of the cache had in the workspace, according to all runs and commits that named it."""
+"""The workspace paths of objects in the cache, from all runs and commits that named them."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator

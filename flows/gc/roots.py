@@ -24,7 +24,7 @@ _STASH = "refs/stash"
 
 
 class CollectError(GenaiError):
-    """It is unknown what is needed, so nothing may be freed; the message says why and what to do."""
+    """The files in use are unknown, so nothing may be deleted; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Root:
 
 
 def checkouts(workspace: Path) -> tuple[Path, ...]:
-    """The workspace, every other git worktree of its repository that is there, and the checkouts of runs.
+    """The workspace, every other existing git worktree of its repository, and the checkouts of runs.
 
     Raises GitError.
     """
@@ -65,7 +65,7 @@ def _references(workspace: Path) -> Iterator[Root]:
         outputs: list[Item] = []
         for path, sha in files[commit].items():
             if sha not in blobs:
-                raise CollectError(f"{path} at {name}: git does not give it ({sha[:7]}); git fsck says what is missing")
+                raise CollectError(f"{path} at {name}: git cannot read it ({sha[:7]}); `git fsck` lists the damage")
             if (path, sha) not in parsed:
                 parsed[path, sha] = outputs_in(blobs[sha], path, name)
             outputs += parsed[path, sha]
@@ -110,8 +110,8 @@ def _in_checkout(folder: Path) -> tuple[Item, ...]:
             content = file.read_bytes()
             if not content.strip():
                 raise CollectError(
-                    f"{file} is empty (an interrupted write), so what its run has made is not known. "
-                    "`genai run` there restores it; then again"
+                    f"{file} is empty (an interrupted write), so its run's results are unknown. "
+                    "Restore it with `genai run` there, then run `genai gc` again"
                 )
             found += outputs_in(content, file.relative_to(folder).as_posix(), str(folder))
     return tuple(found)

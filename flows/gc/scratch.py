@@ -32,7 +32,7 @@ _NO_LINKS = {"cache", "checkpoints", "follow", "logs", "prefect", "progress", "r
 
 @dataclass(frozen=True)
 class Scratch:
-    """A folder or file that may be deleted. size_bytes: of the files in it that have no other name."""
+    """A folder or file that may be deleted. size_bytes: of the files in it without other hard links."""
 
     path: Path
     kind: str  # ".genai/new"

@@ -1,4 +1,4 @@
-"""The parts of a retraining, one file each; retrain.py puts them together."""
+"""The parts of a retraining, one file each; retrain.py combines them."""
 
 from genai_core import GenaiError
 

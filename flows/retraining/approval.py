@@ -1,6 +1,6 @@
 """A person's approval: the flow pauses at Prefect's server; `genai approve` or the server's pages answer.
 
-Prefect is imported only in the flow: `genai approve` asks the server one thing and must not take a second longer.
+Only the flow imports Prefect: `genai approve` makes one request, and the import would take a second longer.
 """
 
 import json
@@ -51,7 +51,7 @@ def answer(workspace: Path, run: str | None, *, promote: bool, note: str) -> str
     except ApiError as error:
         raise RetrainError(f"the answer did not reach {found['name']}: {error}") from None
     if response.get("status") != "ACCEPT":
-        reason = (response.get("details") or {}).get("reason", "it does not wait any more")
+        reason = (response.get("details") or {}).get("reason", "it no longer waits")
         raise RetrainError(f"{found['name']} did not accept the answer: {reason}")
     return str(found["name"])
 
@@ -91,8 +91,8 @@ def ask_for_approval(work: "Work", judged: "Judged") -> tuple[str, ...]:
     log(f"waiting for `genai approve yes` or `genai approve no`, {gate.approval_timeout_s:,} s at most")
     log(f"pictures: {pictures}")
     how = (
-        f"Answer until {until:%Y-%m-%d %H:%M %Z}, or it is a no: run `genai approve yes` or `genai approve no` in the "
-        f"checkout {work.workspace}, or press Resume at {flow_run.ui_url}"
+        f"Answer by {until:%Y-%m-%d %H:%M %Z}; no answer means no. Run `genai approve yes` or `genai approve no` in "
+        f"the checkout {work.workspace}, or press Resume at {flow_run.ui_url}"
     )
     rules = [f"{rule.name}: {rule.figures}" for rule in judged.verdict.rules]
     send("waiting", title, "\n".join([how, "", *rules]), facts, work.situation.config.notify)

@@ -11,7 +11,7 @@ from genai_core.config import ConfigError
 
 @dataclass(frozen=True)
 class Merged:
-    """commit: where the workspace's branch is now; None: unchanged. note: one line for a person."""
+    """commit: the new end of the workspace's branch; None: unchanged. note: one line for the user."""
 
     commit: str | None
     note: str
@@ -23,7 +23,7 @@ def merge_into(workspace: Path, branch: str, retrained: str, title: str) -> Merg
     The working tree follows only if no change is lost. Otherwise nothing changes, and `note` has the command to run.
     Raises nothing: a promoted model is in production whatever happens to the branch.
     """
-    by_hand = f"to have it on {branch}: git merge {retrained}"
+    by_hand = f"to merge it into {branch}: git merge {retrained}"
     try:
         with changing(workspace, "merge a retraining"):
             if git(workspace, "symbolic-ref", "--quiet", "--short", "HEAD").strip() != branch:
@@ -45,13 +45,13 @@ def push_branches(workspace: Path, names: list[str]) -> str:
     except GitError as error:
         return f"nothing was pushed: {error}"
     if remote is None:
-        return "not pushed: there is no git remote, so only this machine has it (git remote add origin URL)"
+        return "not pushed: there is no git remote, so the results are only on this machine (git remote add origin URL)"
     failed = []
     for name in names:  # one push each: a branch that somebody else moved must not stop the others
         try:
             git(workspace, "push", "--quiet", "--no-verify", remote, f"refs/heads/{name}:refs/heads/{name}")
         except GitError as error:
-            failed.append(f"{name} was not pushed ({error}); later: git push {remote} {name}")
+            failed.append(f"{name} was not pushed ({error}); to do it later: git push {remote} {name}")
     return "; ".join(failed) or f"pushed to {remote}: {', '.join(names)}"
 
 

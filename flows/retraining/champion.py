@@ -1,4 +1,4 @@
-"""The champion, production's model: where it is laid out for a retraining, and what is known of it."""
+"""The champion, production's model: its files for a retraining, and its dataset and figures."""
 
 import json
 import shutil
@@ -40,8 +40,8 @@ def lay_out_champion(worktree: Worktree, version: str) -> Path:
         return model_of(worktree.folder, version, folder)
     except ComparisonError as error:
         raise RetrainError(
-            f"{error}. Without production's model, nothing can be compared or fine-tuned. Restore it (genai data pull "
-            "where it was made), or roll back to a version that is complete (genai rollback --to)"
+            f"{error}. A retraining needs production's model to compare and fine-tune. Push it from where it was made "
+            "(genai data push), or roll back to a version that is complete (genai rollback --to)"
         ) from None
 
 

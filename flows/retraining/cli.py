@@ -68,14 +68,14 @@ def approve(workspace: Path, answer: str, run: str | None, note: str) -> None:
     A retraining waits if gate.approval is human. RUN is the id or name of its flow run. Without it, there must be only
     one.
     """
-    from flows.retraining.approval import answer as tell
+    from flows.retraining.approval import answer as send_answer
 
-    name = tell(workspace, run, promote=answer == "yes", note=note)
+    name = send_answer(workspace, run, promote=answer == "yes", note=note)
     click.echo(f"sent {answer!r} to {name}")
 
 
 def _decided_without_server(workspace: Path, plan_only: bool) -> "Decision | None":
-    """Decide and print without Prefect, where possible: a server takes longer to start than the decision.
+    """Decide and print without Prefect, if possible: starting a server takes longer than deciding.
 
     Returns None if the flow must decide or act.
     """

@@ -1,4 +1,4 @@
-"""What a retraining decides by: the newest data, production, earlier retrainings, and how the data changed."""
+"""The facts for a retraining's decision: newest data, production, earlier retrainings, changes of the data."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -191,7 +191,7 @@ def fact_rows(situation: Situation, facts: RetrainFacts) -> list[dict[str, str]]
         "production": facts.production or "none yet",
         "data of production": situation.production_raw[:10] or "unknown",
         "newest data": f"{situation.start.raw[:10]} ({situation.start.where})",
-        "images to train on": f"{facts.total_images:,}" if facts.production else "known once they are prepared",
+        "images to train on": f"{facts.total_images:,}" if facts.production else "unknown until they are prepared",
         "new or relabelled, removed": (
             f"{facts.new_images:,}, {facts.removed_images:,} ({share:.1%})" if facts.production else "all of them"
         ),
@@ -216,9 +216,9 @@ def _counts(situation: Situation, change: DataDiff | None) -> tuple[int, int, in
     images = change.images
     if images is None:
         total = 1 if known is None else known
-        return total, total, 0, (*change.notes, "so the number of new images is unknown, and all count as new")
+        return total, total, 0, (*change.notes, "so the number of new images is unknown, and all images count as new")
     total = int(images["after"]["splits"].get("train", 0))
-    # To a model that draws by class, an image with another label is another image.
+    # For a class-conditional model, an image with another label is another image.
     new = int(images["added_train"]) + int(images["relabelled"])
     return total, min(new, total), int(images["removed"]), change.notes
 

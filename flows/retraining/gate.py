@@ -1,4 +1,4 @@
-"""Whether a candidate may replace the champion: a plain function from figures to a verdict on every rule."""
+"""The promotion gate: a plain function from the figures of candidate and champion to a verdict on every rule."""
 
 import math
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class ModelFigures:
     # FD of held-out real images if that is larger. For a model as good as real images, a share of its own FD is ~0.
     scale: float | None
     memorised_share: float | None  # share of its images nearer to a training image than held-out real ones are
-    recall: float | None  # share of real images that lie where the model generates
+    recall: float | None  # share of real images within the support of the generated ones
     # Class -> share of its real images covered. Without classes: group of similar images -> the same.
     class_coverage: Mapping[str, float] = field(default_factory=dict)
 
@@ -79,7 +79,7 @@ def gate(facts: GateFacts, rules: GateConfig) -> GateVerdict:
     return GateVerdict(
         (
             _comparable(facts),
-            _labels_hold(facts, rules.max_accuracy_drop),
+            _labels_consistent(facts, rules.max_accuracy_drop),
             _not_worse(facts),
             _sharp_enough(facts, rules),
             _not_memorised(facts.candidate.memorised_share, rules.max_memorised_share),
@@ -126,30 +126,31 @@ def _comparable(facts: GateFacts) -> Rule:
     return Rule("comparable", facts.same_protocol, f"test images, seeds and extractor of both are {how}")
 
 
-def _labels_hold(facts: GateFacts, most: float) -> Rule:
-    """Both are measured against the new data. If its labels are wrong, the model that imitates them looks better.
+def _labels_consistent(facts: GateFacts, most: float) -> Rule:
+    """Detect wrong labels: both models are measured against the new data, so one that imitates them would look better.
 
-    A classifier cannot learn wrong labels, so its accuracy falls.
+    A classifier cannot learn wrong labels, so its test accuracy falls.
     """
     now, before = facts.label_accuracy, facts.production_label_accuracy
     if _is_finite(now) and _is_finite(before):
         figures = f"test accuracy of the classifier {now:.3f}, on production's data {before:.3f}, may fall by {most:g}"
-        return Rule("labels hold", now >= before - most, figures)
+        return Rule("labels consistent", now >= before - most, figures)
     if not facts.classes:
-        return Rule("labels hold", True, "the images have no labels")
+        return Rule("labels consistent", True, "the images have no labels")
     if facts.champion is None:
-        return Rule("labels hold", True, facts.alone or "no model is in production to compare with")
+        return Rule("labels consistent", True, facts.alone or "no model is in production to compare with")
     if most >= 1:
-        return Rule("labels hold", True, "not checked: gate.max_accuracy_drop is 1")
+        return Rule("labels consistent", True, "not checked: gate.max_accuracy_drop is 1")
     if _is_finite(now):
         missing = "metrics/finetuned.json of production's commit has no accuracy of a classifier"
     else:
         missing = "no classifier was trained on the new labels; set extractor.kind to classifier"
-    return Rule("labels hold", False, f"not measured: {missing}, or set gate.max_accuracy_drop to 1 to skip this rule")
+    skip = "set gate.max_accuracy_drop to 1 to skip this rule"
+    return Rule("labels consistent", False, f"not measured: {missing}, or {skip}")
 
 
 def _not_worse(facts: GateFacts) -> Rule:
-    """A candidate is worse if its whole interval lies above 0: chance does not explain that."""
+    """A candidate is worse if its whole confidence interval lies above 0."""
     if facts.champion is None:
         own = facts.candidate.distance
         return Rule("not worse", _is_finite(own), f"distance {_shown(own)}; no champion to compare with")

@@ -48,7 +48,7 @@ def deliver(work: Work, judged: Judged, decision: Decision) -> State[None]:
         reasons=decision.reasons,
         rules=tuple(rule_rows(judged.verdict)),
     )
-    write_delivery(worktree.folder, delivery)  # before the tags: after a kill, it says what remains to be done
+    write_delivery(worktree.folder, delivery)  # before the tags: after a kill, it names the remaining steps
     try:
         moved = promote_candidate(work, _why(work, delivery))
     except (GitError, RegistryError, RemoteError) as error:
@@ -61,7 +61,7 @@ def deliver(work: Work, judged: Judged, decision: Decision) -> State[None]:
 
 
 def finish(work: Work, version: str, delivery: Delivery) -> State[None]:
-    """Do what follows a promotion. Each step may be done already, by a retraining that was killed then."""
+    """Do the steps after a promotion. A retraining that was killed may have done some of them already."""
     notes = _generate_batch(work)
     title = f"Retrained: {version} is in production"
     if not is_recorded(work.worktree.folder, delivery.commit):
@@ -108,7 +108,7 @@ def reject(work: Work, judged: Judged, reasons: tuple[str, ...]) -> State[None]:
 
 
 def fail(work: Work, state: State[None]) -> State[None]:
-    """After a failed stage or a stop: keep what is done. The next retraining resumes it."""
+    """End after a failed stage or a stop, and keep finished stages. The next retraining resumes."""
     if state.is_cancelled():
         return Cancelled(message="stopped on request; the next retraining continues from here")
     message, champion = state.message or "the pipeline failed", work.situation.champion or "none"
@@ -141,7 +141,7 @@ def deliver_branch(work: Work, into: str, title: str) -> list[str]:
 def keep_record(work: Work, result: Result, device_hours: float, reason: str, title: str, text: str) -> None:
     """Commit the results to the branch, with the record in the message. Raises GitError."""
     purpose = work.purpose
-    # A retraining that failed earlier has counted its hours already.
+    # An earlier failed attempt recorded its hours already.
     hours = device_hours - failed_hours(read_records(work.workspace), purpose.raw, purpose.champion, purpose.base)
     record = RetrainRecord(
         result=result,
@@ -166,7 +166,7 @@ def _generate_batch(work: Work) -> list[str]:
     state = pipeline(str(work.worktree.folder), [stage], return_state=True)
     if state.is_completed():
         return ["generated a batch: samples/batch"]
-    return [f"no batch was generated: {state.message}; later: genai run generate"]
+    return [f"no batch was generated: {state.message}; to do it later: genai run generate"]
 
 
 def _push_batch(work: Work) -> str:
@@ -177,7 +177,7 @@ def _push_batch(work: Work) -> str:
     try:
         push(work.worktree.folder)
     except RemoteError as error:
-        return f"pushed model and data to {remote}, but not the batch: {error}; later: genai data push"
+        return f"pushed model and data to {remote}, but not the batch: {error}; to do it later: genai data push"
     return f"pushed data, model and batch to the DVC remote {remote}"
 
 

@@ -1,4 +1,4 @@
-"""What people read of a retraining: Prefect's pages as Markdown, and lines in the terminal."""
+"""A retraining's reports: Prefect pages as Markdown, and lines for the terminal."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

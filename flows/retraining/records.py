@@ -24,7 +24,7 @@ _NOT_RETRAINING = ("generate", "report")
 
 @dataclass(frozen=True)
 class RetrainRecord:
-    """One finished retraining. champion: the version that was in production; "": none."""
+    """One finished retraining. champion: the version in production then; "": none."""
 
     result: Result
     action: str

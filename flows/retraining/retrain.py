@@ -1,4 +1,4 @@
-"""The flow `retrain`: notice, decide, run in a worktree, apply the gate, ask for approval, then promote or reject."""
+"""The flow `retrain`: observe, decide, run in a worktree, apply the gate, ask for approval, then promote or reject."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from flows.retraining.steps import (
     Work,
     compare_data,
     compare_models,
-    notice,
+    observe,
     open_checkout,
     publish_decision,
     set_up,
@@ -66,11 +66,11 @@ def _alone(workspace: Path, why: str, *, requested: bool, action: Action | None,
         if why:
             log(f"reason: {why}")
         for other in absorbed.reasons:
-            log(f"also does a queued run, whose reason was: {other}")
-        situation = notice(workspace)
+            log(f"includes a queued run; its reason: {other}")
+        situation = observe(workspace)
         try:
             if not plan_only and finish_interrupted(workspace, situation):
-                situation = notice(workspace)
+                situation = observe(workspace)
             requested = requested or absorbed.asked
             return _retrain(workspace, situation, requested=requested, action=action, plan_only=plan_only)
         except Exception as error:

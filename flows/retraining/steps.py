@@ -1,4 +1,4 @@
-"""The steps of a retraining up to the gate: named tasks, whose results are pages at Prefect."""
+"""The steps of a retraining up to the gate: Prefect tasks that publish their results as pages."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -31,7 +31,7 @@ COMPARISON = Path(".genai/comparison")  # in the worktree
 
 @dataclass(frozen=True)
 class Work:
-    """A retraining in progress: the workspace it is for, what is known, its own worktree and the purpose of that."""
+    """A retraining in progress: its workspace, the known facts, its own worktree and that worktree's purpose."""
 
     workspace: Path
     situation: Situation
@@ -48,8 +48,8 @@ class Judged:
     device_hours: float
 
 
-@task(name="notice", task_run_name="notice", cache_policy=NO_CACHE, persist_result=False)
-def notice(workspace: Path) -> Situation:
+@task(name="observe", task_run_name="observe", cache_policy=NO_CACHE, persist_result=False)
+def observe(workspace: Path) -> Situation:
     """Find what is in production, and the newest data."""
     situation = read_situation(workspace)
     log(
@@ -97,7 +97,7 @@ def set_up(work: Work) -> Path | None:
     """Set the training's start in the worktree, and return the champion's folder."""
     worktree, purpose = work.worktree, work.purpose
     if purpose.action == "finetune" and not purpose.champion:
-        raise RetrainError("no model is in production, so none can be fine-tuned: genai retrain --action train")
+        raise RetrainError("no model is in production to fine-tune; train one: genai retrain --action train")
     champion = lay_out_champion(worktree, purpose.champion) if purpose.champion else None
     set_finetune_start(worktree, "champion" if purpose.action == "finetune" else "selected")
     if purpose.action == "finetune":

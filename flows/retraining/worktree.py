@@ -1,4 +1,4 @@
-"""A retraining's own worktree: resumed if an interrupted retraining left it, opened anew for newer data or code."""
+"""A retraining's own worktree: resumed after an interrupted retraining, opened anew for newer data or code."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def check_can_start(workspace: Path, start: StartPoint) -> None:
         git(workspace, "var", "GIT_COMMITTER_IDENT")
     except GitError as error:
         raise RetrainError(
-            f"git does not know who commits ({error}); set it: git config user.name NAME, git config user.email ADDRESS"
+            f"git has no author for commits ({error}); set: git config user.name NAME, git config user.email ADDRESS"
         ) from None
     lock = lock_at(workspace, start.commit)
     with open_repo(workspace) as repo:
@@ -95,7 +95,9 @@ def read_purpose(folder: Path) -> Purpose:
     try:
         return Purpose(**json.loads((folder / _PURPOSE_FILE).read_text()))
     except (OSError, ValueError, TypeError):
-        raise RetrainError(f"{folder}: {_PURPOSE_FILE} does not say what this worktree was opened for") from None
+        raise RetrainError(
+            f"{folder}: {_PURPOSE_FILE} is missing or damaged, so this worktree's purpose is unknown"
+        ) from None
 
 
 def close_worktree(workspace: Path, worktree: Worktree, base: str | None) -> None:
@@ -118,7 +120,7 @@ def set_finetune_start(worktree: Worktree, start: str) -> None:
 
 
 def _same_result(workspace: Path, old: Purpose, new: Purpose) -> bool:
-    """Whether resuming gives what a new start would: the same data, champion and recipe."""
+    """Whether resuming gives the same result as a new start: the same data, champion and recipe."""
     if (old.raw, old.champion) != (new.raw, new.champion):
         return False
     return old.base == new.base or recipe_at(workspace, old.base) == recipe_at(workspace, new.base)

@@ -1,1 +1,1 @@
-"""Runs of a snapshot: what is run where, what it made, and what of that reaches the workspace."""
+"""Runs of a snapshot: where stages run, what they produce, and which results reach the workspace."""

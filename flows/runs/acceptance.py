@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import Stage
 
-MOST_NAMED = 3
-PATIENCE_S = 120.0  # if data is being added for longer, the next `genai run` restores the results
+MAX_NAMED = 3
+PATIENCE_S = 120.0  # if `genai data add` takes longer, the next `genai run` restores the results
 
 # The hash at each output's path when the run was planned; None: nothing was there.
 Before = Mapping[str, str | None]
@@ -37,10 +37,10 @@ class Verdict:
 
 
 def accept(workspace: Path, place: Path, results: Iterable[tuple[Result, Before]]) -> list[Verdict]:
-    """Accept or leave each result, in the given order: a stage after those that it depends on.
+    """Accept or leave each result, in the given order: upstream stages first.
 
-    place: the checkout in which they were made, for outputs that DVC does not cache. Raises nothing that a user could
-    fix: nothing is accepted if the workspace cannot be read, as in the middle of an edit, or written.
+    place: the checkout in which they were made, for outputs that DVC does not cache. If the workspace cannot be read,
+    as in the middle of an edit, or written, nothing is accepted, and each verdict says why.
     """
     from dvc.exceptions import DvcException
 
@@ -69,7 +69,7 @@ def _accept(repo: "Repo", stages: Mapping[str, "Stage"], place: Path, result: Re
     name = result.job.stage
     stage = stages.get(name)
     if stage is None:
-        return Verdict(name, "dvc.yaml has no such stage any more")
+        return Verdict(name, "the stage is no longer in dvc.yaml")
     recorded = {path_of(out): out.hash_info.value for out in stage.outs}
     if reason := _other_inputs(stage, result) or _other_outputs(stage, result, before, recorded):
         return Verdict(name, reason)
@@ -94,9 +94,9 @@ def _other_inputs(stage: "Stage", result: Result) -> str | None:
     from dvc.exceptions import DvcException
     from dvc.stage.serialize import to_single_stage_lockfile
 
-    if stage.frozen:  # `dvc freeze`: whatever its inputs are, it keeps what it has
+    if stage.frozen:  # `dvc freeze`: the stage keeps its outputs, whatever its inputs are
         kept = all(out.hash_info for out in stage.outs) and to_single_stage_lockfile(stage) == result.entry
-        return None if kept else "it was frozen here since"
+        return None if kept else "it was frozen here after the run began"
     try:
         stage.save_deps()
         changed = changed_inputs(result.entry, inputs_of(to_single_stage_lockfile(stage)))
@@ -104,7 +104,7 @@ def _other_inputs(stage: "Stage", result: Result) -> str | None:
         return one_line(error)
     if sorted(out.def_path for out in stage.outs) != sorted(out["path"] for out in result.entry.get("outs", [])):
         changed.append("its outputs in dvc.yaml")
-    return f"{_listed(changed)} changed here since" if changed else None
+    return f"{_listed(changed)} changed here after the run began" if changed else None
 
 
 def _other_outputs(stage: "Stage", result: Result, before: Before, recorded: Before) -> str | None:
@@ -114,12 +114,12 @@ def _other_outputs(stage: "Stage", result: Result, before: Before, recorded: Bef
         path = path_of(out)
         now = out.get_hash().value if out.exists else None
         if now not in (None, made[out.def_path], before.get(path), recorded.get(path)):
-            return f"{path} was changed by hand since"
+            return f"{path} was changed by hand after the run began"
     return None
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a small file or folder that git keeps, completely or not at all, by way of the run's checkout."""
+    """Copy a small file or folder that git tracks atomically, through a copy in the run's checkout."""
     target.parent.mkdir(parents=True, exist_ok=True)
     new = source.with_name(f".{source.name}.new")
     if source.is_dir():
@@ -132,11 +132,11 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _write_entry(repo: "Repo", stage: "Stage", place: Path) -> None:
-    """Write dvc.lock completely or not at all: DVC truncates the file first, and a kill then leaves it empty."""
+    """Write dvc.lock atomically: DVC truncates the file first, so a kill would leave it empty."""
     from dvc.dvcfile import Lockfile
 
     path = Path(stage.path).with_suffix(".lock")
-    with tempfile.TemporaryDirectory(dir=place) as folder:  # in the run's checkout, which goes with a killed run
+    with tempfile.TemporaryDirectory(dir=place) as folder:  # removed with the run's checkout if the run is killed
         new = Path(folder) / path.name
         if path.is_file():
             shutil.copyfile(path, new)
@@ -145,5 +145,5 @@ def _write_entry(repo: "Repo", stage: "Stage", place: Path) -> None:
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more

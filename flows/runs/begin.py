@@ -12,7 +12,7 @@ from pathlib import Path
 from flows.git import printable
 from flows.runs.checkout import home_of
 from flows.runs.decided import Decided, decide, decide_in_place
-from flows.runs.snapshot import MOST_NEW_BYTES
+from flows.runs.snapshot import MAX_NEW_BYTES
 from flows.runs.started import Started, resume, start, start_in_place, sweep
 from flows.workspace import checked_config, only_run_in, repair_locks
 
@@ -22,8 +22,8 @@ class Begun:
     """A run before its first stage. started: None if there is nothing to do.
 
     root: the checkout that `genai run` was called for. home: its workspace, which is another one only if the checkout
-    was made for a run. asked: the stages up to which it runs; empty: all. held: descriptors of locks, which every
-    process of the run inherits.
+    was made for a run. asked: the requested stages; empty: all. held: descriptors of locks, which every process of the
+    run inherits.
     """
 
     root: Path
@@ -36,14 +36,14 @@ class Begun:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Lines for the user: what the run works on, which outputs it replaces, which files the snapshot lacks."""
+        """Lines for the user: the snapshot, the outputs that the run replaces, the files that the snapshot lacks."""
         snapshot = self.decided.snapshot
         if self.started is None or snapshot is None:
             return ()
-        differs = f", {len(snapshot.changed)} files not committed" if snapshot.changed else ""
+        differs = f", uncommitted files: {len(snapshot.changed)}" if snapshot.changed else ""
         works = f"run {self.started.id} works on a snapshot of {snapshot.branch or snapshot.commit[:7]}{differs}"
-        why = f"as it is new and larger than {MOST_NEW_BYTES / 1e6:.0f} MB"
-        left_out = (f"not in the snapshot, {why}: {printable(name)}" for name in snapshot.left_out)
+        why = f"new and larger than {MAX_NEW_BYTES / 1e6:.0f} MB"
+        left_out = (f"not in the snapshot: {printable(name)} ({why})" for name in snapshot.left_out)
         return (works, *self.decided.plan.replaced, *left_out)
 
 

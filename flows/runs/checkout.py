@@ -17,15 +17,15 @@ from flows.graph import open_repo
 from flows.locked import RAW_FILE
 
 WORKTREES = Path(".genai/worktrees")
-# What a run makes or sets, and git holds: the rest is DVC's.
+# What a run writes and git tracks. DVC tracks the rest.
 RESULTS = ("dvc.lock", "data", "metrics", "models", "params.yaml")
 # The names of caches and checkpoints contain all that affects them, so runs with other contents can share the folders.
 SHARED = ("cache", "checkpoints", "follow")
 # Links, unless the user's `cache.type` says otherwise: no user edits files there.
 _LINKS = ["reflink", "hardlink", "symlink", "copy"]
-_HOME = Path(".genai/home")  # written last: whose checkout it is; the checkout is complete then
+_HOME = Path(".genai/home")  # contains the workspace's path; written last, when the checkout is complete
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,63}){0,3}")
-# A hook of the user's (`dvc install` sets some) would check data out there, or fail.
+# The user's hooks (`dvc install` installs some) would check out data there, or fail.
 _NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
 
@@ -62,12 +62,12 @@ def open_worktree(workspace: Path, commit: str, branch: str) -> Worktree:
     known = git(workspace, "for-each-ref", "--format=%(refname)", f"refs/heads/{branch}").strip()
     if known and git(workspace, "merge-base", start, known).strip() != start:
         raise GitError(
-            f"the branch {branch} does not come of {start[:7]}; remove it (git branch -D {branch}) or rename it"
+            f"the branch {branch} does not descend from {start[:7]}; remove it (git branch -D {branch}) or rename it"
         )
     if home_of(folder) is not None and is_worktree(folder):
         if head_branch(folder) != branch:
             raise GitError(
-                f"{folder} is not on {branch}: somebody works there (a rebase?). Finish that, or remove it: "
+                f"{folder} is not on {branch}; a rebase may be in progress there. Finish it, or remove the worktree: "
                 f"git worktree remove --force {folder}"
             )
         return Worktree(folder, branch, resumed=True)
@@ -117,13 +117,13 @@ def remove_worktree(workspace: Path, folder: Path) -> None:
     """Remove a checkout with its uncommitted files; branch and cache keep the rest. Raises GitError."""
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(GitError):  # an incomplete one, which git does not know
-        # Twice: this also removes one that a kill left locked during `worktree add`. Never `prune`: it would forget
-        # the user's worktrees on a disk that is not mounted.
+        # --force twice also removes a worktree that a kill during `worktree add` left locked. Never `prune`: it would
+        # forget the user's worktrees on a disk that is not mounted.
         git(workspace, "worktree", "remove", "--force", "--force", str(folder))
 
 
 def is_worktree(folder: Path) -> bool:
-    """Whether git knows a checkout there, and not only one around it."""
+    """Whether the folder itself is a checkout, and not only inside one."""
     try:
         return Path(git(folder, "rev-parse", "--show-toplevel").strip()) == folder.resolve()
     except GitError:
@@ -139,21 +139,21 @@ def head_branch(folder: Path) -> str | None:
 
 
 def _add(workspace: Path, folder: Path, arguments: list[str], inside: str = "") -> None:
-    remove_worktree(workspace, folder)  # what is there is incomplete, or of another commit
+    remove_worktree(workspace, folder)  # it is incomplete, or of another commit
     git(workspace, *_NO_HOOKS, "worktree", "add", "--quiet", *arguments)
     _share(workspace, folder / inside)
     (folder / inside / _HOME).write_text(str(workspace))
 
 
 def _share(workspace: Path, folder: Path) -> None:
-    """The workspace's cache and local settings (keys of a remote, for one) for a checkout, and what lies in .genai."""
+    """Give a checkout the workspace's DVC cache and local settings (such as a remote's keys), and link SHARED."""
     from dvc.config import Config
     from dvc.config_schema import RelPath
 
     with open_repo(workspace) as repo:
         cache = str(Path(repo.cache.local.path).parents[1])
         settings, set_by_user = repo.config.load_one("local"), "type" in repo.config["cache"]
-        # Paths of remotes in the tracked settings are relative to the workspace: `../storage` is beside it.
+        # Paths of remotes in the tracked settings are relative to the workspace, such as `../storage`.
         for name, remote in repo.config.load_one("repo").get("remote", {}).items():
             paths = {key: str(value) for key, value in remote.items() if isinstance(value, RelPath)}
             if paths:

@@ -93,7 +93,7 @@ def show(workspace: Path, run_id: str, as_json: bool) -> None:
 @click.pass_obj
 def stop(workspace: Path, run_id: str) -> None:
     """Stop a run. Its stages save checkpoints, so that it can be resumed."""
-    from flows.runs.record import RUNS, STOP, RunError, find_run, how_to_go_on, is_held
+    from flows.runs.record import RUNS, STOP, RunError, find_run, how_to_resume, is_held
 
     run = find_run(workspace, run_id)
     folder = workspace / RUNS / run.id
@@ -108,7 +108,7 @@ def stop(workspace: Path, run_id: str) -> None:
                 "`genai status` shows its stages"
             )
         time.sleep(0.1)
-    click.echo(f"stopped {run.id}; {how_to_go_on(run)}")
+    click.echo(f"stopped {run.id}; {how_to_resume(run)}")
 
 
 @click.command()
@@ -132,7 +132,7 @@ def status(workspace: Path, as_json: bool) -> None:
         progress = _progress_of(workspace, run)
         for name, stage in run.stages.items():
             if stage.outcome == "running":
-                click.echo(f"  {name}: for {_since(stage.began)}{_told(progress.get(name))}")
+                click.echo(f"  {name}: for {_since(stage.began)}{_progress_suffix(progress.get(name))}")
     if not alive:
         click.echo("nothing is running here")
         if found:
@@ -156,17 +156,17 @@ def logs(workspace: Path, stage: str | None, run_id: str | None, follow: bool) -
     known = sorted(logged_stages(folder))
     if stage is not None and not any(_stands_for(stage, name) for name in known) and not (follow and is_held(folder)):
         raise RunError(f"run {run.id} has no log of {stage!r}; it has logs of: {', '.join(known) or 'no stage'}")
-    told: dict[str, int] = {}
+    printed: dict[str, int] = {}  # how far each file was read
     while True:
         alive = is_held(folder)
         for name, path in logged_stages(folder).items():
             if stage is not None and not _stands_for(stage, name):
                 continue
             with path.open(errors="replace") as file:
-                file.seek(told.get(name, 0))
+                file.seek(printed.get(name, 0))
                 for line in file:
                     click.echo(f"{name:<18} {line.rstrip()}" if name != stage else line.rstrip("\n"))
-                told[name] = file.tell()
+                printed[name] = file.tell()
         if not (follow and alive):
             return
         time.sleep(_FOLLOW_POLL_S)
@@ -226,7 +226,7 @@ def _progress_of(workspace: Path, run: "RunRecord") -> dict[str, Any]:
     return found
 
 
-def _told(state: dict[str, Any] | None) -> str:
+def _progress_suffix(state: dict[str, Any] | None) -> str:
     from flows.view import describe_progress
 
     return f", {describe_progress(state)}" if state and state.get("total") else ""

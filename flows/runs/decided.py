@@ -1,4 +1,4 @@
-"""Plan and snapshot of a run, made of the same contents."""
+"""Plan and snapshot of a run, taken of the same contents."""
 
 import sys
 from collections.abc import Iterable
@@ -13,14 +13,14 @@ from flows.runs.snapshot import Snapshot, take_snapshot
 from flows.workspace import changing
 from genai_core.config import ConfigError
 
-_MOST_LOOKS = 5
+_MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
 class Decided:
     """Plan and snapshot of a run. snapshot: None if there is nothing to do.
 
-    sources: the plan's entries of data sources that were changed by hand, as they were before they were recorded.
+    sources: the plan's entries of data sources that were changed by hand, as planned before they were recorded.
     """
 
     graph: Graph
@@ -38,12 +38,12 @@ class Decided:
 def decide(workspace: Path, stages: Iterable[str]) -> Decided:
     """Plan a run of a user's workspace and take its snapshot. Raises GraphError, GitError or ConfigError.
 
-    Data that was changed by hand is recorded first. If a user edits meanwhile, both are made again.
+    Data that was changed by hand is recorded first. If a user edits meanwhile, plan and snapshot are made again.
     """
     sources: tuple[StagePlan, ...] = ()
     with changing(workspace, "start a run"):
         before = take_snapshot(workspace)
-        for _ in range(_MOST_LOOKS):
+        for _ in range(_MAX_ATTEMPTS):
             with open_repo(workspace) as repo:
                 graph = read_graph(repo).up_to(stages)
                 plan = make_plan(repo, graph)
@@ -61,7 +61,7 @@ def decide(workspace: Path, stages: Iterable[str]) -> Decided:
                 snapshot = take_snapshot(workspace)
             before = snapshot
     raise ConfigError(
-        f"{workspace}: files change all the time here, so that no run can start; wait for what writes them"
+        f"{workspace}: files keep changing here, so no run can start; wait until nothing writes them, then run again"
     )
 
 
@@ -96,4 +96,4 @@ def _record(workspace: Path, sources: Iterable[StagePlan]) -> None:
         said: list[str] = []
         command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", source.stage]
         if run_command(command, folder=workspace, environment={"DVC_NO_ANALYTICS": "1"}, on_line=said.append) != 0:
-            raise GraphError("\n".join([f"{source.stage}: DVC could not record what is there:", *said[-8:]]))
+            raise GraphError("\n".join([f"{source.stage}: DVC could not record the data:", *said[-8:]]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flows.git import GitError, git, printable
 from flows.graph import Graph, GraphError, dvc_stages, path_of, stage_name
 from flows.plan import Plan
-from flows.runs.snapshot import DATA, MOST_NEW_BYTES, Snapshot
+from flows.runs.snapshot import DATA, MAX_NEW_BYTES, Snapshot
 
 if TYPE_CHECKING:
     from dvc.dependency.base import Dependency
@@ -68,15 +68,15 @@ def _fault(repo: "Repo", dep: "Dependency", checked: _Checked) -> str | None:
         file = workspace / left_out
         if path == file or (path in file.parents and not repo.dvcignore.is_ignored_file(str(file))):
             return (
-                f"its input {printable(left_out)} was left out of the run's snapshot because of its size: it is new "
-                f"and larger than {MOST_NEW_BYTES / 1e6:.0f} MB. Track it: git add, or dvc add for data"
+                f"its input {printable(left_out)} is not in the run's snapshot because of its size: it is new "
+                f"and larger than {MAX_NEW_BYTES / 1e6:.0f} MB. Track it: git add, or dvc add for data"
             )
     if path in checked.tracked or any(path in out.parents for out in checked.made):
         return None
     if not path.is_relative_to(checked.top):
         return (
-            f"its input {printable(name)} is outside of this repository, and a run works on a snapshot of what is in "
-            f"it. Copy it into the workspace, or let DVC track a copy there: dvc import-url {printable(name)}"
+            f"its input {printable(name)} is outside this repository, but a run works on a snapshot of the repository. "
+            f"Copy it into the workspace, or let DVC track a copy there: dvc import-url {printable(name)}"
         )
     if any(parent.is_symlink() for parent in path.parents if parent.is_relative_to(checked.top)):
         return None  # the link leads there in the checkout too
@@ -85,9 +85,9 @@ def _fault(repo: "Repo", dep: "Dependency", checked: _Checked) -> str | None:
 
 def _why_untracked(workspace: Path, name: str) -> str:
     if _is_ignored(workspace, name):
-        return "git ignores it, and DVC does not track it. Take it out of .gitignore, or dvc add it"
+        return "git ignores it, and DVC does not track it. Remove it from .gitignore, or track it: dvc add"
     if f"{name}/".startswith(DATA):
-        return f"new files in {DATA} are left out, and DVC does not track it. Track it: dvc add, or git add"
+        return f"a snapshot has no new files from {DATA}, and DVC does not track it. Track it: dvc add, or git add"
     return "neither git nor DVC tracks it. Track it: git add, or dvc add for data"
 
 

@@ -12,7 +12,7 @@ LockEntry = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """One stage of a run. inputs: cmd, deps and params of its lock entry, as they were before it began."""
+    """One stage of a run. inputs: cmd, deps and params of its lock entry before it began."""
 
     run: str
     snapshot: str  # the commit
@@ -44,9 +44,9 @@ def inputs_of(entry: LockEntry) -> dict[str, Any]:
 
 def changed_inputs(before: LockEntry, after: LockEntry) -> list[str]:
     """The differences between the inputs of two entries: paths, and dotted keys of parameters."""
-    said = ["the command"] if before.get("cmd") != after.get("cmd") else []
-    one, other = (_by_path(entry) for entry in (before, after))
-    return said + sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
+    changed = ["the command"] if before.get("cmd") != after.get("cmd") else []
+    old, new = _by_path(before), _by_path(after)
+    return changed + sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
 
 
 def input_hashes(inputs: LockEntry) -> dict[str, str]:

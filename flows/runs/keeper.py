@@ -1,4 +1,4 @@
-"""Removes a run's checkout when the run was killed before it could.
+"""Remove a run's checkout if the run was killed before it could remove it.
 
     python -I -S keeper.py WORKSPACE RUN_FOLDER [FOLDER ...]
 
@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 PATIENCE_S = 60.0
-TRIAL_S = 1.0  # DVC takes milliseconds
+TRIAL_S = 1.0  # DVC's test takes milliseconds
 SETTLED_S = 3.0  # longer than git pauses between two files
 
 

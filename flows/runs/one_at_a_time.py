@@ -1,4 +1,4 @@
-"""If two runs have the same job, one does it. The other waits and takes the result from the cache."""
+"""A lock per job: if two runs have the same job, one runs it. The other waits, then restores its result."""
 
 import fcntl
 import os
@@ -18,30 +18,30 @@ POLL_S = 0.2
 def only_one_doing(
     job: Job, home: Path, cancelled: Callable[[], bool], waits_for: Callable[[str], None]
 ) -> Iterator[int]:
-    """Lock the job among all runs of the workspace; yields a descriptor, for processes that must hold the lock too.
+    """Lock the job among all runs of the workspace; yield a descriptor, for processes that must keep the lock too.
 
-    Without it, they would write the same checkpoints. waits_for: receives the id of each run that does the job first.
-    Raises Stopped if `cancelled()` is true before that.
+    Without the lock, two runs would write the same checkpoints. waits_for: receives the id of each run that does the
+    job first. Raises Stopped if `cancelled()` is true before the lock is free.
     """
     path = home / FOLDER / key_of(job)
     path.parent.mkdir(parents=True, exist_ok=True)
-    told = ""
+    reported = ""
     while not cancelled():
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         if _locked(descriptor, path):
             try:
-                os.ftruncate(descriptor, 0)  # a killed run's id may stand there
+                os.ftruncate(descriptor, 0)  # it may contain a killed run's id
                 os.write(descriptor, job.run.encode())
                 yield descriptor
             finally:
-                path.unlink(missing_ok=True)  # while it is locked: a waiting run sees that the file is another
+                path.unlink(missing_ok=True)  # while locked: a waiting run sees that its file is gone
                 os.close(descriptor)
             return
         holder = os.pread(descriptor, 100, 0).decode()
         os.close(descriptor)
-        if holder not in ("", told):  # it is empty for the moment in which the lock is taken
+        if holder not in ("", reported):  # empty just after the other run has locked it
             waits_for(holder)
-            told = holder
+            reported = holder
         time.sleep(POLL_S)
     raise Stopped("the run was stopped before this stage began")
 

@@ -25,7 +25,7 @@ from flows.process import DEFAULT_GRACE_S, Processes
 from flows.resources import Resources, this_machine
 from flows.runs.begin import Begun, begin, handed
 from flows.runs.job import Result
-from flows.runs.record import STOP, how_to_go_on
+from flows.runs.record import STOP, how_to_resume
 from flows.runs.stage import Run, run_stage
 from flows.runs.started import Started, finish
 from flows.view import current_view
@@ -52,15 +52,15 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
 
     Args:
         workspace: The checkout, relative to where the worker runs.
-        stages: Up to which to run; a name such as train stands for all its branches. None: the whole pipeline.
+        stages: Run up to these; a name such as train stands for all its branches. None: the whole pipeline.
         resume: The id of a run to resume instead.
     """
     root = Path(workspace).resolve()
     with ExitStack() as stack:
         begun = handed() or stack.enter_context(_begin(root, tuple(stages or ()), resume))
         started = begun.started
-        goes_on = f"; {how_to_go_on(started.recorder.record)}" if started else ""
-        state: State[None] = Cancelled(message=f"ended by a signal{goes_on}")
+        resume_hint = f"; {how_to_resume(started.recorder.record)}" if started else ""
+        state: State[None] = Cancelled(message=f"ended by a signal{resume_hint}")
         try:
             run = _run(begun)
             if _is_stopped(started):  # by `genai runs stop`, while Prefect was loading
@@ -68,7 +68,7 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
             with when_cancelled(run.processes.stop, lambda: asked_to_end.is_set() or _is_stopped(started)):
                 states = _run_all(begun.decided.graph, begun.decided.plan, run)
             if run.processes.stopping:
-                state = Cancelled(message=f"stopped on request{goes_on}")
+                state = Cancelled(message=f"stopped on request{resume_hint}")
             else:
                 state = _summary(begun.decided.graph, states)
         except Exception as error:
@@ -127,7 +127,7 @@ def _say_end(started: Started, state: State[None]) -> None:
     for name, reason in left.items():
         current_view().note(f"{name}: only in DVC's cache, not in this checkout: {reason}")
     if left:
-        current_view().note("`genai run` restores them when those inputs come back")
+        current_view().note("`genai run` restores them once those inputs are back")
 
 
 def _run_all(graph: Graph, plan: Plan, run: Run) -> dict[str, State[Any]]:
@@ -145,7 +145,7 @@ def _run_all(graph: Graph, plan: Plan, run: Run) -> dict[str, State[Any]]:
             for future in futures.values():
                 future.wait(timeout=5.0)
         if isinstance(interruption, TerminationSignal):
-            raise  # Prefect knows whether a worker cancelled the run or the machine is going away
+            raise  # Prefect knows whether a worker cancelled the run or the machine shuts down
     for stage in graph.stages:
         if stage.name in futures and _never_began(futures[stage.name].state) and not run.processes.stopping:
             run.finished(stage.name, "skipped", 0.0)

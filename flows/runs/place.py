@@ -52,7 +52,7 @@ class Place:
         self._laid_out: set[str] = set()
 
     def job(self, run: str, snapshot: str, stage: str, planned: Mapping[str, str | None], attempt: int = 1) -> Job:
-        """The stage's present state, with its inputs laid out and hashed.
+        """Check out and hash the stage's inputs, and return its job.
 
         planned: the inputs' hashes in the plan. Raises PlaceError if an input is missing or has changed since.
         """
@@ -72,9 +72,9 @@ class Place:
             hashes = {path_of(dep): dep.hash_info.value for dep in files}
             if changed := sorted(path for path in planned if planned[path] != hashes.get(path)):
                 folder = next((path for path in changed if (self.folder / path).is_dir()), None)
-                ignored = f" Files in {folder} that git ignores are in no snapshot: name them in .dvcignore, too."
+                ignored = f" A snapshot has no files that git ignores: list those in {folder} in .dvcignore too."
                 raise PlaceError(
-                    f"{stage}: {', '.join(changed)} in {self.folder} is not what the run was planned with; run again."
+                    f"{stage}: {', '.join(changed)} in {self.folder} differs from the run's plan; run again."
                     f"{ignored if folder else ''}"
                 )
             return Job(run, snapshot, stage, inputs, attempt)
@@ -115,14 +115,14 @@ class Place:
             return entry
 
     def make_room(self, job: Job) -> None:
-        """Remove the stage's old outputs, as DVC does. Of persistent outputs, lay out the previous version.
+        """Remove the stage's old outputs, as DVC does; check out the previous version of persistent outputs instead.
 
-        As links only if the stage rewrites its outputs (`meta: restorable`), else as copies.
+        These are links only if the stage rewrites its outputs (`meta: restorable`), else copies.
         """
         with self._lock, self._repo.lock:
             stage = self._stages[job.stage]
             if stage.frozen:
-                raise PlaceError(f"{job.stage} is frozen and its outputs are lost: dvc unfreeze {job.stage}")
+                raise PlaceError(f"{job.stage} is frozen, but its outputs are lost. Run: dvc unfreeze {job.stage}")
             for out in stage.outs:
                 if not out.persist:
                     out.remove(ignore_remove=False)
@@ -147,8 +147,8 @@ class Place:
                 entry: dict[str, Any] = to_single_stage_lockfile(stage)
                 if changed := changed_inputs(job.inputs, entry):
                     raise PlaceError(
-                        f"{', '.join(changed)} changed in {self.folder} while {job.stage} ran, so what it made is "
-                        "recorded nowhere. Leave that folder alone, and run again"
+                        f"{', '.join(changed)} changed in {self.folder} while {job.stage} ran, so its result was "
+                        "not recorded. Do not edit that folder, and run again"
                     )
                 if _enters_run_cache(stage):
                     save_to_run_cache(stage)
@@ -159,7 +159,7 @@ class Place:
             return entry
 
     def copy_lock(self, to: Path) -> None:
-        """Copy the place's dvc.lock, if there is one, completely: no stage writes it meanwhile."""
+        """Copy the place's dvc.lock atomically, if there is one; no stage writes it meanwhile."""
         with self._lock:
             if not (self.folder / LOCK_FILE).is_file():
                 return
@@ -179,7 +179,7 @@ class Place:
         self._laid_out.add(name)
 
     def _lay_out_inputs(self, stage: str) -> None:
-        """The outputs of all upstream stages, since a task may read more than it declares, and its own data sources."""
+        """Check out the outputs of all upstream stages, as a task may read undeclared ones, and its data sources."""
         for name in self._above(stage):
             other = self._stages[name]
             if name in self._laid_out or (other.is_data_source and name not in self._upstream[stage]):
@@ -192,7 +192,7 @@ class Place:
             self._laid_out.add(name)
 
     def _take_from_workspace(self, name: str, out: "Output") -> None:
-        """Add an output to the cache again that the cache lost and the workspace still has. Raises PlaceError."""
+        """Add an output that the cache lost to it again, from the workspace. Raises PlaceError."""
         if self._workspace is not None:
             # A workspace that cannot be read, as in the middle of an edit, has no outputs to offer.
             with suppress(GraphError), open_repo(self._workspace) as repo:
@@ -202,7 +202,7 @@ class Place:
                         other.commit(relink=False)
         if out.changed_cache():
             raise PlaceError(
-                f"{path_of(out)} is whole neither in DVC's cache nor here: genai data pull, or make it again"
+                f"{path_of(out)} is complete neither in DVC's cache nor here: genai data pull, or create it again"
             )
 
     def _above(self, stage: str) -> list[str]:
@@ -224,7 +224,7 @@ def open_place(folder: Path, workspace: Path | None = None) -> Iterator[Place]:
 
 
 def command_line(command: str) -> list[str]:
-    """DVC's way to run a stage's command: in the user's shell, without its settings."""
+    """Return the command line as DVC runs it: in the user's shell, without the shell's settings."""
     from dvc.stage.run import _make_cmd, get_executable
 
     return list(_make_cmd(get_executable(), command))
@@ -233,7 +233,7 @@ def command_line(command: str) -> list[str]:
 def stage_variables(place: Place, job: Job) -> dict[str, str]:
     """The variables that DVC sets for a stage's command, and one that identifies its inputs, for checkpoints."""
     own = {"DVC_ROOT": str(place.folder), "DVC_STAGE": job.stage, "DVC_NO_ANALYTICS": "1", "GENAI_JOB": key_of(job)}
-    # Python writes bytecode beside the code. In a folder that a stage depends on, that would change the input.
+    # Python writes bytecode next to the code. In a folder that a stage depends on, that would change the input.
     return own if place.ignores("__pycache__") else {**own, "PYTHONDONTWRITEBYTECODE": "1"}
 
 

@@ -1,4 +1,4 @@
-"""The record of each run: a small JSON file in .genai/runs/ID, beside its lock, its logs and its checkout."""
+"""The record of each run: a small JSON file in .genai/runs/ID, next to the run's lock, logs and checkout."""
 
 import fcntl
 import json
@@ -21,9 +21,9 @@ from genai_core import GenaiError
 
 RUNS = Path(".genai/runs")
 CHECKOUT, LOCK, STOP, LOGS = "checkout", "lock", "stop", "logs"
-MOST_REMEMBERED = 20
+MAX_RECORDED = 20
 DONE = ("ran", "restored", "kept")  # outcomes of stages whose outputs are those of the run
-_LOOK_S = 0.5  # a check whether a run is alive holds its lock for microseconds
+_CHECK_S = 0.5  # a check whether a run is alive holds its lock for microseconds
 
 State = Literal["running", "completed", "failed", "stopped", "killed"]
 
@@ -133,10 +133,10 @@ def run_folder(home: Path, run: str) -> Iterator[tuple[Path, int]]:
     folder = home / RUNS / run
     (folder / LOGS).mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a+") as file:
-        deadline = time.monotonic() + _LOOK_S
+        deadline = time.monotonic() + _CHECK_S
         while not _locked(file, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
-                raise RunError(f"run {run} is at work: genai status; genai runs stop {run}")
+                raise RunError(f"run {run} is active. See `genai status`, or stop it: genai runs stop {run}")
             time.sleep(0.02)
         (folder / STOP).unlink(missing_ok=True)  # left by an earlier attempt
         yield folder, file.fileno()
@@ -187,8 +187,8 @@ def find_run(home: Path, name: str) -> RunRecord:
         run for run in runs if name and (run.id.startswith(name) or run.id.endswith(name))
     ]
     if len(found) != 1:
-        what = "there is no run" if not found else f"there are {len(found)} runs"
-        raise RunError(f"{what} {name!r}; genai runs lists them")
+        what = f"{len(found)} runs match" if found else "no run matches"
+        raise RunError(f"{what} {name!r}; `genai runs` lists them")
     return found[0]
 
 
@@ -196,7 +196,7 @@ def find_resumable(home: Path, name: str) -> RunRecord:
     """The run, if it can be resumed. Raises RunError."""
     run = find_run(home, name)
     if run.place:
-        raise RunError(f"{run.id} is a part of what works in {run.place}, which goes on by itself when run again")
+        raise RunError(f"run {run.id} belongs to a command that works in {run.place}; run that command again to resume")
     if run.state == "completed":
         raise RunError(
             f"run {run.id} is completed: nothing is left to resume. All its results are in DVC's cache; "
@@ -205,11 +205,11 @@ def find_resumable(home: Path, name: str) -> RunRecord:
     return run
 
 
-def how_to_go_on(run: RunRecord) -> str:
-    """What to do after a run was stopped, for messages."""
+def how_to_resume(run: RunRecord) -> str:
+    """Return how to resume a stopped run, for messages."""
     if run.place:
-        return "the next run there goes on from here"
-    return f"`genai run` goes on from here if nothing was changed since, else `genai runs resume {run.id}`"
+        return "the next run there resumes it"
+    return f"to resume: `genai run` if nothing has changed since, else `genai runs resume {run.id}`"
 
 
 def read_run(folder: Path) -> RunRecord | None:
@@ -241,7 +241,7 @@ def forget_old_runs(home: Path) -> None:
     folders = [folder for folder in sorted((home / RUNS).glob("*")) if folder.is_dir()]
     in_places = [folder for folder in folders if (found := read_run(folder)) and found.place]
     own = [folder for folder in folders if folder not in in_places]
-    for folder in (*own[:-MOST_REMEMBERED], *in_places[:-MOST_REMEMBERED]):
+    for folder in (*own[:-MAX_RECORDED], *in_places[:-MAX_RECORDED]):
         with ended(folder) as has_ended:
             if has_ended:
                 shutil.rmtree(folder, ignore_errors=True)

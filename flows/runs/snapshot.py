@@ -16,7 +16,7 @@ REFS = "refs/genai/runs/"
 
 # For new files that git does not know yet: code and settings are small. Larger files, and files among the data, are for
 # `genai data add` or `dvc add`; a snapshot would copy them into git's objects.
-MOST_NEW_BYTES = 10_000_000
+MAX_NEW_BYTES = 10_000_000
 DATA = "data/"
 _TRACKED_BY_DVC = (f":(glob){DATA}**/*.dvc", f":(glob){DATA}**/.gitignore")
 
@@ -60,7 +60,7 @@ def take_snapshot(workspace: Path) -> Snapshot:
 
 
 def keep_snapshot(workspace: Path, run: str, snapshot: Snapshot) -> None:
-    """Protect the commit from git's garbage collection as long as the run is recorded. Raises GitError."""
+    """Protect the commit from git's garbage collection while the run is recorded. Raises GitError."""
     git(workspace, "update-ref", f"{REFS}{run}", snapshot.commit)
 
 
@@ -76,11 +76,10 @@ def _head(workspace: Path) -> str | None:
         try:
             git(workspace, "rev-parse", "--git-dir")
         except GitError as error:
-            if "not a git repository" not in str(error):  # there is one, but git does not read it
+            if "not a git repository" not in str(error):  # there is one, but git cannot read it
                 raise GitError(f"{workspace}: {error}") from None
             raise GitError(
-                f"{workspace}: no git repository here, and a run works on a commit of what is there; "
-                "make it one: git init"
+                f"{workspace}: no git repository here, and a run works on a commit of the workspace; make one: git init"
             ) from None
         return None  # before the first commit
 
@@ -108,7 +107,7 @@ def _new_files(workspace: Path) -> tuple[list[str], tuple[str, ...]]:
     names = [name for name in listed.split("\0") if name and not name.endswith("/")]  # "x/" is another repository
     tracked = git(workspace, "ls-files", "--others", "--exclude-standard", "-z", "--", *_TRACKED_BY_DVC)
     names += [name for name in tracked.split("\0") if name]
-    left_out = tuple(name for name in names if _size(workspace / name) > MOST_NEW_BYTES)
+    left_out = tuple(name for name in names if _size(workspace / name) > MAX_NEW_BYTES)
     return [name for name in names if name not in left_out], left_out
 
 

@@ -87,7 +87,7 @@ class Run:
             self.recorder.finished(stage, outcome, seconds)
 
 
-def worth_a_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
+def should_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
     """Prefect's retry condition: not after a fault of the input, and not after a request to stop."""
     try:
         state.result()
@@ -100,7 +100,7 @@ def worth_a_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
     return True
 
 
-@task(cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=2, retry_condition_fn=worth_a_retry)
+@task(cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=2, retry_condition_fn=should_retry)
 def run_stage(stage: StageNode, plan: StagePlan, upstream_ran: bool, run: Run) -> State[None]:
     """Bring one stage up to date. Ends `Cached` if nothing had to run, `Completed` if its command ran.
 
@@ -109,7 +109,7 @@ def run_stage(stage: StageNode, plan: StagePlan, upstream_ran: bool, run: Run) -
     """
     if stage.name in run.sources:
         run.finished(stage.name, "ran", 0.0)
-        return Completed(message="recorded what is there")
+        return Completed(message="recorded the data")
     if plan.action == "keep" and not upstream_ran:
         run.finished(stage.name, "kept", 0.0)
         return Completed(name="Cached", message="up to date")
@@ -119,7 +119,7 @@ def run_stage(stage: StageNode, plan: StagePlan, upstream_ran: bool, run: Run) -
             if plan.action == "restore" and run.checks_out_sources:
                 return _check_out_source(stage, run)
             run.finished(stage.name, "kept", 0.0)  # data added since then belongs to the next run
-            return Completed(name="Cached", message="the version that the snapshot names")
+            return Completed(name="Cached", message="the version in the snapshot")
         return _bring_up_to_date(stage, plan, run)
     except Stopped as stopped:
         run.finished(stage.name, "stopped", time.monotonic() - began)

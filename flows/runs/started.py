@@ -104,7 +104,7 @@ def sweep(home: Path) -> None:
 
 
 def left_checkouts(home: Path) -> list[Path]:
-    """The checkouts of ended runs: their keepers were killed too."""
+    """The checkouts of ended runs whose keepers were killed too."""
     found = []
     for folder in sorted((home / RUNS).glob("*")):
         if (folder / CHECKOUT).exists():
@@ -158,7 +158,7 @@ class Acceptance:
         self._queue.put(result)
 
     def close(self) -> dict[str, str]:
-        """Wait for all results. Returns why some did not reach the workspace, by stage."""
+        """Wait for all results; return by stage why a result did not reach the workspace."""
         self.stop()
         if self._left:  # an edit may have been undone meanwhile
             self._try([result for result, _ in self._left.values()])
@@ -177,7 +177,7 @@ class Acceptance:
         by_stage = {result.job.stage: result for result in results}
         pairs = [(result, self._before.get(stage, {})) for stage, result in by_stage.items()]
         try:
-            # Beside the record: `genai gc` keeps the run's results even if no workspace has them.
+            # Next to the record, so that `genai gc` keeps the run's results even if no workspace has them.
             self._place.copy_lock(self._folder / LOCK_FILE)
             verdicts = accept(self._workspace, self._place.folder, pairs)
         except Exception as error:  # reported; the thread continues, since later results may be accepted
@@ -197,7 +197,7 @@ def _working(
 
     with open_repo(workspace) as repo:
         laid_out_in = {Path(repo.cache.local.path)}
-        with suppress(DvcException):  # in the middle of an edit; then DVC lays out nothing there either
+        with suppress(DvcException):  # in the middle of an edit; DVC checks out nothing there then
             laid_out_in |= {Path(out.fs_path).parent for out in repo.index.outs}
     keeper = start_keeper(KEEPER, str(workspace), str(folder), *map(str, laid_out_in))
     with ExitStack() as stack:
@@ -248,7 +248,7 @@ def _new_record(run: str, decided: Decided, asked: Iterable[str], place: str) ->
 
 
 def _link_weights(workspace: Path, checkout: Path) -> None:
-    """Weights at a path in params.yaml: neither git nor DVC has them, and their hash is a parameter."""
+    """Link weights at a path in params.yaml, which neither git nor DVC tracks; their hash is a parameter."""
     path = getattr(load_config(checkout / PARAMS_FILE).extractor, "weights", None)
     if path and not Path(path).is_absolute() and (workspace / path).is_file() and not (checkout / path).exists():
         (checkout / path).parent.mkdir(parents=True, exist_ok=True)

@@ -158,7 +158,9 @@ def _load_weights(model: GenerativeModel, description: ModelDescription, folder:
         if not path.is_file():
             raise FileNotFoundError(f"{folder}: {name} is missing; the model was copied or pulled only in part")
         if _sha256(path) != description.sha256.get(name):
-            raise ValueError(f"{path}: its sha256 differs from the one in {CONFIG_FILE}; damaged, or of another model")
+            raise ValueError(
+                f"{path}: its sha256 differs from the one in {CONFIG_FILE}; it is damaged or belongs to another model"
+            )
         expected = _split_state(model)[0 if name == WEIGHTS_FILE else 1]
         try:
             found = load_file(path)

@@ -88,7 +88,7 @@ class GenerativeModel(nn.Module, ABC):
         """
 
     def alarm(self, figures: Mapping[str, float]) -> str | None:  # noqa: ARG002 - each family decides
-        """Return what is wrong with a section of training, by its mean figures, such as a collapse; None if nothing."""
+        """Return a message if the mean figures of a section of training show a fault, such as a collapse; else None."""
         return None
 
     @abstractmethod

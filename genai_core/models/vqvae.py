@@ -51,7 +51,7 @@ class Vqvae(GenerativeModel):
         return list((self.network.tokenizer if phase == "tokenizer" else self.network.prior).parameters())
 
     def phases_at(self, share: float) -> Sequence[str]:
-        """Train the tokenizer first: a prior of tokens whose meaning still changes would learn in vain."""
+        """Train the tokenizer first: training a prior of tokens whose meaning still changes would be wasted."""
         return self.phases[:1] if share < self.objective.tokenizer_share else self.phases[1:]
 
     def learning_rate_factor(self, phase: str) -> float:

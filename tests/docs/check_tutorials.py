@@ -45,7 +45,7 @@ def test_a_year_of_retraining(checkout: Path) -> None:
     early, may, _, october, review = said
     assert "nothing is in production yet" in early
     assert "v0.0.2 is in production" in early
-    assert "labels hold: NOT passed" in may
+    assert "labels consistent: NOT passed" in may
     assert "v0.0.3 is in production" in october
     assert "v0.0.3" in review
 

@@ -176,7 +176,7 @@ def test_run_that_cannot_start(fresh: Path) -> None:
     assert list(document(answer)) == ["error"]
     assert document(answer)["error"] == answer.stderr.strip().splitlines()[-1]
     missing = genai(fresh, "runs", "show", "none", "--json")
-    assert (missing.returncode, document(missing)) == (2, {"error": "there is no run 'none'; genai runs lists them"})
+    assert (missing.returncode, document(missing)) == (2, {"error": "no run matches 'none'; `genai runs` lists them"})
 
 
 @DVC_WARNS

@@ -216,7 +216,7 @@ def test_beside_a_run_that_is_at_work(done: Path) -> None:
         fresh = objects / "ab" / ("c" * 30)
         fresh.write_text("made just now")
         found = collect(done, dry_run=False)
-        assert "a run is at work" in found.notes[0]
+        assert "a run is active" in found.notes[0]
         assert process.poll() is None
     # Of the seed that is given up: its training. Its selection is what dvc.lock has until the new one is made.
     assert amounts(found)["run-cache"] == 1
@@ -226,7 +226,7 @@ def test_beside_a_run_that_is_at_work(done: Path) -> None:
     shell(done, "dvc repro -q")
     assert len(toy_diary(done, "train@gan")) == trained
     left = amounts(collect(done, dry_run=False))
-    assert left == {"out": 1, "run-cache": 1, "of no known run": 1}
+    assert left == {"out": 1, "run-cache": 1, "unknown origin": 1}
 
 
 def test_what_is_not_known_frees_nothing(home: Path, tmp_path: Path) -> None:

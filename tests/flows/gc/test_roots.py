@@ -117,7 +117,7 @@ def test_what_cannot_be_read_is_an_error(home: Path, tmp_path: Path) -> None:
     (home / "dvc.lock").write_text(lock(5))
     blob = shell(home, "git rev-parse HEAD:dvc.lock").strip()
     (home / ".git/objects" / blob[:2] / blob[2:]).unlink()
-    with pytest.raises(CollectError, match="git does not give it"):
+    with pytest.raises(CollectError, match="git cannot read it"):
         named(home)
     with pytest.raises(GitError):
         named(tmp_path)

@@ -63,7 +63,7 @@ def test_what_would_lose_something_is_left_to_a_person(home: Path, obstacle: str
     before = shell(home, "git rev-parse HEAD main && git status --porcelain && cat lock")
     merged = merge_into(home, "main", "retrain/x", "title")
     assert merged.commit is None
-    assert merged.note.endswith("to have it on main: git merge retrain/x")
+    assert merged.note.endswith("to merge it into main: git merge retrain/x")
     assert shell(home, "git rev-parse HEAD main && git status --porcelain && cat lock") == before
 
 

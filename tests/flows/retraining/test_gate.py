@@ -36,7 +36,7 @@ FACTS = GateFacts(
 )
 NAMES = [
     "comparable",
-    "labels hold",
+    "labels consistent",
     "not worse",
     "sharp enough",
     "not memorised",
@@ -56,12 +56,12 @@ def candidate(**changes: object) -> dict[str, object]:
         ({}, []),
         ({"same_protocol": False}, ["comparable"]),
         ({"label_accuracy": 0.95, "production_label_accuracy": 1.0}, []),
-        ({"label_accuracy": 0.94, "production_label_accuracy": 1.0}, ["labels hold"]),
+        ({"label_accuracy": 0.94, "production_label_accuracy": 1.0}, ["labels consistent"]),
         # Labels that nobody measured have not passed ...
-        ({"label_accuracy": 0.97, "production_label_accuracy": None}, ["labels hold"]),
-        ({"label_accuracy": None, "production_label_accuracy": 0.9}, ["labels hold"]),  # an extractor without labels
-        ({"label_accuracy": None, "production_label_accuracy": None}, ["labels hold"]),
-        ({"label_accuracy": math.nan, "production_label_accuracy": 0.9}, ["labels hold"]),
+        ({"label_accuracy": 0.97, "production_label_accuracy": None}, ["labels consistent"]),
+        ({"label_accuracy": None, "production_label_accuracy": 0.9}, ["labels consistent"]),  # no classifier
+        ({"label_accuracy": None, "production_label_accuracy": None}, ["labels consistent"]),
+        ({"label_accuracy": math.nan, "production_label_accuracy": 0.9}, ["labels consistent"]),
         # ... but where there are none, or nothing to hold them against.
         ({"label_accuracy": None, "production_label_accuracy": None, "classes": ()}, []),
         ({"label_accuracy": 0.9, "production_label_accuracy": None, "champion": None, "difference": None}, []),
@@ -125,8 +125,8 @@ def test_a_label_check_that_nobody_can_make_is_switched_off_by_name() -> None:
     unknown = replace(FACTS, label_accuracy=None)
     (failure,) = gate(unknown, RULES).failures
     assert failure == (
-        "labels hold: not measured: no classifier was trained on the new labels; set extractor.kind to classifier, or "
-        "set gate.max_accuracy_drop to 1 to skip this rule"
+        "labels consistent: not measured: no classifier was trained on the new labels; "
+        "set extractor.kind to classifier, or set gate.max_accuracy_drop to 1 to skip this rule"
     )
     verdict = gate(unknown, RULES.model_copy(update={"max_accuracy_drop": 1.0}))
     assert verdict.passed
@@ -138,7 +138,7 @@ def test_a_label_check_that_nobody_can_make_is_switched_off_by_name() -> None:
 def test_every_arrangement_of_faults_names_exactly_these() -> None:
     faults = {
         "comparable": {"same_protocol": False},
-        "labels hold": {"label_accuracy": 0.5, "production_label_accuracy": 0.9},
+        "labels consistent": {"label_accuracy": 0.5, "production_label_accuracy": 0.9},
         "not worse": {"difference": PairedDifference(0.1, 0.05, 0.2)},
         "not memorised": {"memorised_share": 0.5},
         "not collapsed": {"recall": 0.01},

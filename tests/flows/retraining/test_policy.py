@@ -152,7 +152,7 @@ def test_age_can_be_no_reason() -> None:
     [{"new_images": -1}, {"new_images": 1_001}, {"spent_device_hours": math.nan}, {"spent_device_hours": -1.0}],
 )
 def test_facts_that_cannot_be(changes: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="impossible facts of a retraining: " + next(iter(changes))):
+    with pytest.raises(ValueError, match="invalid facts of a retraining: " + next(iter(changes))):
         decide(replace(CALM, **changes), POLICY)
 
 

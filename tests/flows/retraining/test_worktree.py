@@ -59,7 +59,7 @@ def test_a_full_disk_and_nobody_known_to_git(done: Path, monkeypatch: pytest.Mon
     start = find_start_point(done)
     for role in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{role}_NAME", "")
-    with pytest.raises(RetrainError, match=r"git does not know who commits.*git config user\.name"):
+    with pytest.raises(RetrainError, match=r"git has no author for commits.*git config user\.name"):
         check_can_start(done, start)
     monkeypatch.undo()
     usage = namedtuple("usage", "total used free")

@@ -165,21 +165,21 @@ def _broken_lock(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (_other_parameter, "params.yaml models.gan.training changed here since"),
-        (_other_code, "work.py changed here since"),
-        (_other_data, "out/prepared changed here since"),
+        (_other_parameter, "params.yaml models.gan.training changed here after the run began"),
+        (_other_code, "work.py changed here after the run began"),
+        (_other_data, "out/prepared changed here after the run began"),
         (_data_gone, "out/prepared"),
-        (_other_command, "the command changed here since"),
-        (_another_input, "params.yaml changed here since"),
-        (_another_parameter, "params.yaml selection changed here since"),
-        (_another_output, "its outputs in dvc.yaml changed here since"),
-        (_no_such_stage, "dvc.yaml has no such stage any more"),
-        (_changed_by_hand, "out/train/gan was changed by hand since"),
-        (_figures_by_hand, "metrics/gan.json was changed by hand since"),
-        (_a_folder_there, "metrics/gan.json was changed by hand since"),
+        (_other_command, "the command changed here after the run began"),
+        (_another_input, "params.yaml changed here after the run began"),
+        (_another_parameter, "params.yaml selection changed here after the run began"),
+        (_another_output, "its outputs in dvc.yaml changed here after the run began"),
+        (_no_such_stage, "the stage is no longer in dvc.yaml"),
+        (_changed_by_hand, "out/train/gan was changed by hand after the run began"),
+        (_figures_by_hand, "metrics/gan.json was changed by hand after the run began"),
+        (_a_folder_there, "metrics/gan.json was changed by hand after the run began"),
         (_broken_yaml, "this checkout cannot be read"),
         (_broken_parameters, "this checkout cannot be read"),
-        (_no_yaml, "dvc.yaml has no such stage any more"),
+        (_no_yaml, "the stage is no longer in dvc.yaml"),
         (_broken_lock, "this checkout cannot be read"),
     ],
 )
@@ -200,8 +200,8 @@ def test_what_was_edited_meanwhile_keeps_a_result_out(ran: Ran, change: Callable
 def test_what_hangs_on_a_result_that_was_left_out_is_left_out(ran: Ran) -> None:
     _changed_by_hand(ran.workspace)
     assert accepted(ran) == {
-        "train@gan": "out/train/gan was changed by hand since",
-        "select": "out/train changed here since",
+        "train@gan": "out/train/gan was changed by hand after the run began",
+        "select": "out/train changed here after the run began",
     }
     (ran.workspace / "out" / "train" / "gan").unlink()
     assert accepted(ran) == {"train@gan": None, "select": None}
@@ -245,7 +245,7 @@ def test_a_frozen_stage_stays_as_it_is(done: Path) -> None:
     ran = ran_in(done, "prepare")
     before = locked(done)["prepare"]
     edit(done / "dvc.yaml", "    desc: Make the raw", "    frozen: true\n    desc: Make the raw")
-    assert accepted(ran) == {"prepare": "it was frozen here since"}
+    assert accepted(ran) == {"prepare": "it was frozen here after the run began"}
     # Frozen when the run began, it is what it was, and no line says that anything is missing.
     shutil.rmtree(done / "out" / "prepared")
     assert accepted(ran_in(done, "prepare")) == {"prepare": None}

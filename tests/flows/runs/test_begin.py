@@ -19,7 +19,7 @@ def test_what_is_there_before_the_first_stage(done: Path) -> None:
         assert begun.started is not None
         (run,) = read_runs(done)
         assert (run.id, run.state, run.planned) == (begun.started.id, "running", ("train@gan", "select"))
-        assert begun.notes == (f"run {run.id} works on a snapshot of main, {len(run.changed)} files not committed",)
+        assert begun.notes == (f"run {run.id} works on a snapshot of main, uncommitted files: {len(run.changed)}",)
         assert parameter(done / RUNS / run.id / CHECKOUT, SEED) == 5
         assert handed() is None
         with handed_to_flow(begun):

@@ -121,7 +121,7 @@ def test_two_runs_of_other_contents_at_once(fresh: Path, server: Server) -> None
     assert lock_of(fresh)["train@gan"]["params"]["params.yaml"]["models.gan.training"]["seed"] == 12345
     assert '"seed": 12345' in (fresh / "out/train/gan").read_text()
     assert "train@gan: only in DVC's cache" in output
-    assert "`genai run` restores them when those inputs come back" in output
+    assert "`genai run` restores them once those inputs are back" in output
     assert "only in DVC's cache" not in other_output
     assert shell(fresh, "git worktree list").count("\n") == 1
 
@@ -137,7 +137,7 @@ def test_stop_status_logs_and_resume(fresh: Path, server: Server) -> None:
         status, output = ended(process)
     assert status == 130
     (run,) = json.loads(genai(fresh, "runs", "--json").stdout)
-    assert f"if nothing was changed since, else `genai runs resume {run['id']}`" in output
+    assert f"if nothing has changed since, else `genai runs resume {run['id']}`" in output
     assert "nothing is running here" in genai(fresh, "status").stdout
     assert run["state"] == "stopped"
     was = (fresh / "params.yaml").read_text()

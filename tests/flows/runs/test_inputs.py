@@ -10,7 +10,7 @@ from flows.git import git
 from flows.graph import GraphError
 from flows.runs.decided import decide
 from flows.runs.record import read_runs
-from flows.runs.snapshot import MOST_NEW_BYTES
+from flows.runs.snapshot import MAX_NEW_BYTES
 from tests.flows.conftest import DVC_WARNS, edit, genai, set_parameter, shell
 
 pytestmark = DVC_WARNS
@@ -28,7 +28,7 @@ def write(path: Path, size: int = 5) -> None:
 
 
 def large(workspace: Path) -> str:
-    write(workspace / "big.bin", MOST_NEW_BYTES + 1)
+    write(workspace / "big.bin", MAX_NEW_BYTES + 1)
     return "big.bin"
 
 
@@ -59,7 +59,7 @@ def empty_folder(workspace: Path) -> str:
 
 def large_in_a_folder(workspace: Path) -> str:
     write(workspace / "code" / "a.py")
-    write(workspace / "code" / "big.bin", MOST_NEW_BYTES + 1)
+    write(workspace / "code" / "big.bin", MAX_NEW_BYTES + 1)
     return "code"
 
 
@@ -69,21 +69,21 @@ def large_in_a_folder(workspace: Path) -> str:
         (
             large,
             "big.bin",
-            r"left out of the run's snapshot because of its size: .* 10 MB. Track it: git add, or dvc add",
+            r"not in the run's snapshot because of its size: .* 10 MB. Track it: git add, or dvc add",
         ),
-        (large_in_a_folder, "code/big.bin", "left out of the run's snapshot because of its size"),
+        (large_in_a_folder, "code/big.bin", "not in the run's snapshot because of its size"),
         (
             outside,
             "../outside.txt",
-            "outside of this repository.*Copy it into the workspace.*dvc import-url ../outside.txt",
+            "outside this repository.*Copy it into the workspace.*dvc import-url ../outside.txt",
         ),
-        (by_its_whole_path, "../outside.txt", "outside of this repository"),
+        (by_its_whole_path, "../outside.txt", "outside this repository"),
         (
             ignored,
             "out/notes.txt",
-            "git ignores it, and DVC does not track it. Take it out of .gitignore, or dvc add it",
+            "git ignores it, and DVC does not track it. Remove it from .gitignore, or track it: dvc add",
         ),
-        (new_data, "data/table.csv", "new files in data/ are left out, and DVC does not track it"),
+        (new_data, "data/table.csv", "a snapshot has no new files from data/, and DVC does not track it"),
         (empty_folder, "empty", "neither git nor DVC tracks it"),
     ],
 )

@@ -64,7 +64,7 @@ def test_inputs_edited_while_the_command_runs(done: Path) -> None:
             contents = path.read_text()
             path.unlink()  # as editors write, and as it is a link into the cache
             path.write_text(contents.replace(old, f"{old}1" if "seed" in old else f"# {old}\n{old}", 1))
-            with pytest.raises(PlaceError, match=f"{what} changed in .* while train@gan ran, .* recorded nowhere"):
+            with pytest.raises(PlaceError, match=f"{what} changed in .* while train@gan ran, .* not recorded"):
                 place.record(job)
             assert locked(place.folder) == before
             assert run_cache(done) == known
@@ -151,7 +151,7 @@ def test_an_input_that_is_whole_nowhere(done: Path) -> None:
     (done / "out" / "train" / "gan").write_text("changed by hand")
     with (
         place_of(done) as place,
-        pytest.raises(PlaceError, match="out/train/gan is whole neither in DVC's cache nor here"),
+        pytest.raises(PlaceError, match="out/train/gan is complete neither in DVC's cache nor here"),
     ):
         job_of(place, "select")
 
@@ -171,7 +171,7 @@ def test_an_input_that_is_not_the_plans(done: Path) -> None:
     with place_of(done) as place:
         assert place.job("run", "snapshot", "train@gan", planned).inputs["deps"] == locked(done)["train@gan"]["deps"]
         edit(place.folder / "work.py", "import json", "import  json")
-        with pytest.raises(PlaceError, match=r"work\.py in .* is not what the run was planned with"):
+        with pytest.raises(PlaceError, match=r"work\.py in .* differs from the run's plan"):
             place.job("run", "snapshot", "train@gan", planned)
 
 

@@ -152,7 +152,7 @@ def test_a_killed_run_is_seen_as_killed(tmp_path: Path) -> None:
         assert is_held(folder)
         assert find_run(tmp_path, "ab12").state == "running"
         (folder / STOP).touch()
-        with pytest.raises(RunError, match=f"run {RECORD.id} is at work"), run_folder(tmp_path, RECORD.id):
+        with pytest.raises(RunError, match=f"run {RECORD.id} is active"), run_folder(tmp_path, RECORD.id):
             pass
         assert (folder / STOP).exists()  # it was asked to stop, and still is
         with ended(folder) as has_ended:
@@ -210,8 +210,8 @@ def test_runs_are_found_by_the_ends_of_their_ids(tmp_path: Path) -> None:
     assert find_run(tmp_path, "ab13").id == "20261123-101010-ab13"
     assert find_run(tmp_path, "20261124").id == "20261124-101010-ab12"
     assert find_run(tmp_path, "20261123-101010-ab12").id == "20261123-101010-ab12"
-    for name, said in (("ab12", "there are 2 runs 'ab12'"), ("101010", "there is no run"), ("", "there is no run")):
-        with pytest.raises(RunError, match=f"{said}.*genai runs lists them"):
+    for name, said in (("ab12", "2 runs match 'ab12'"), ("101010", "no run matches"), ("", "no run matches")):
+        with pytest.raises(RunError, match=f"{said}.*`genai runs` lists them"):
             find_run(tmp_path, name)
     assert [run.id for run in read_runs(tmp_path)] == sorted(run.id for run in read_runs(tmp_path))
 
@@ -230,7 +230,7 @@ def test_what_is_no_record_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_old_runs_are_forgotten_with_their_snapshots(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_REMEMBERED", 2)
+    monkeypatch.setattr(module, "MAX_RECORDED", 2)
     head = git(fresh, "rev-parse", "HEAD").strip()
     snapshot = Snapshot(head, "", head, "main", (), ())
     ids = [f"2026112{number}-101010-aaaa" for number in range(5)]

@@ -33,7 +33,7 @@ RECORD = RunRecord(
     stages={
         "prepare": StageRecord("ran", BEGAN, 12.34),
         "train@gan": StageRecord("running", BEGAN),
-        "train@vae": StageRecord("restored", BEGAN, 0.1, left="params.yaml models.vae changed here since"),
+        "train@vae": StageRecord("restored", BEGAN, 0.1, left="params.yaml changed here after the run began"),
     },
 )
 MODELS = ({"model": "trained/gan", "FD": 7.5, "IS": "-"}, {"model": "trained/vae", "FD": 12.0, "IS": 3.0})
@@ -117,11 +117,11 @@ def test_one_run(workspace: Path) -> None:
     assert "  differs: by\\udcffte\\n.py" in lines
     rows = [line.split() for line in lines]
     assert ["prepare", "ran", "12.3"] in rows
-    assert "train@vae  restored      0.1  only in DVC's cache: params.yaml models.vae changed here since" in lines
+    assert "train@vae  restored      0.1  only in DVC's cache: params.yaml changed here after the run began" in lines
     assert ["trained/gan", "7.5", "-"] in rows
     values = json.loads(said(workspace, "runs", "show", "cd34", "--json"))
     assert (values["state"], values["stages"]["prepare"]["seconds"]) == ("failed", 12.34)
-    assert "there is no run 'zz'" in said(workspace, "runs", "show", "zz", status=2)
+    assert "no run matches 'zz'" in said(workspace, "runs", "show", "zz", status=2)
 
 
 def test_a_resumed_run_counts_from_its_resumption(workspace: Path) -> None:
@@ -185,8 +185,8 @@ def test_stop(workspace: Path) -> None:
     thread = threading.Thread(target=work)
     thread.start()
     begun.wait(5.0)
-    goes_on = f"`genai run` goes on from here if nothing was changed since, else `genai runs resume {RECORD.id}`"
-    assert said(workspace, "runs", "stop", "ab12") == f"stopped {RECORD.id}; {goes_on}\n"
+    hint = f"to resume: `genai run` if nothing has changed since, else `genai runs resume {RECORD.id}`"
+    assert said(workspace, "runs", "stop", "ab12") == f"stopped {RECORD.id}; {hint}\n"
     thread.join()
     assert "stopped" in said(workspace, "runs").splitlines()[-1]
 

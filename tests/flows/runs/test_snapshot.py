@@ -138,7 +138,7 @@ def test_a_folder_where_a_file_was_and_a_file_where_a_folder_was(fresh: Path) ->
 
 
 def test_what_is_large_and_new_is_left_out_and_named(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_NEW_BYTES", 1_000)
+    monkeypatch.setattr(module, "MAX_NEW_BYTES", 1_000)
     (fresh / "large.bin").write_bytes(b"x" * 1_001)
     (fresh / "fits.bin").write_bytes(b"x" * 1_000)
     (fresh / "work.py").write_text("#" * 2_000)  # tracked: git has taken it on already

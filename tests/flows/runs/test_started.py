@@ -66,8 +66,8 @@ def test_what_stays_out_is_told(done: Path) -> None:
             run.acceptance.offer(made(run.place, stage))
         record = finish(run, "completed", "")
     assert {name: stage.left for name, stage in record.stages.items()} == {
-        "train@gan": "params.yaml models.gan.training changed here since",
-        "select": "out/train changed here since",
+        "train@gan": "params.yaml models.gan.training changed here after the run began",
+        "select": "out/train changed here after the run began",
     }
     assert read_runs(done) == [record]
     assert locked(done) == before
@@ -101,7 +101,7 @@ def test_a_fault_in_the_middle_leaves_nothing(done: Path) -> None:
         assert decided.snapshot is not None
         assert decided.snapshot.commit == again.recorder.record.snapshot
         assert decided.plan["train@gan"].action == "run"
-        with pytest.raises(RunError, match="is at work"), resume(done, run.id):
+        with pytest.raises(RunError, match="is active"), resume(done, run.id):
             pass
     assert worktrees(done) == 1
 

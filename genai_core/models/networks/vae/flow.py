@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from genai_core.models.networks.precision import full_precision
 
 _HIDDEN_FACTOR = 4  # hidden units per latent dimension
-_MOST_LOG_SCALE = 2.0  # limit of one coupling, so that no layer scales without bound
+_MAX_LOG_SCALE = 2.0  # limit of one coupling, so that no layer scales without bound
 
 
 class Flow(nn.Module):
     """An invertible map between latents and standard normal noise, initialised to a fixed permutation.
 
-    With a plain Gaussian prior the encoder fills only a part of it, and noise from the rest decodes to nothing known
+    The encoder fills only a part of a plain Gaussian prior, and noise from the rest decodes to unrealistic images
     (Dai and Wipf 2019, arXiv 1903.05789). The flow learns where the latents are (Chen et al. 2017, arXiv 1611.02731).
     """
 
@@ -84,7 +84,7 @@ class Coupling(nn.Module):
 
     def _affine(self, kept: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         raw, shift = self.network(torch.cat([kept, condition], dim=1)).chunk(2, dim=1)
-        return _MOST_LOG_SCALE * torch.tanh(raw / _MOST_LOG_SCALE), shift
+        return _MAX_LOG_SCALE * torch.tanh(raw / _MAX_LOG_SCALE), shift
 
 
 def standard_normal_log_density(x: Tensor) -> Tensor:
