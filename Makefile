@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 # The site's tools need neither torch nor the pipeline: an environment of their own is small, and set-up stays as it was.
 DOCS   := .venv-docs
 
-.PHONY: help setup demo test lint format docs docs-check lock clean
+.PHONY: help setup demo test test-quick test-long lint format docs docs-check lock clean
 
 help:            ## what there is to make
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,8 +29,16 @@ demo: setup      ## the whole pipeline on the built-in digits, to a report
 	@$(BIN)/genai run
 
 # All tests of a file run in one worker, because they share trained models. tests/conftest.py puts the longest files first.
-test: setup lint ## every test
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+test: setup lint ## ruff, mypy and the tests, without the rare cases that take long
+	$(PYTEST) -m "not long"
+
+test-quick: setup ## the tests of the daily loop, two minutes: none that starts processes or trains for long
+	$(PYTEST) -m "not long" --quick
+
+test-long: setup ## the rare cases that `make test` leaves out
+	$(PYTEST) -m long
 
 lint: setup      ## ruff (rules and format) and mypy --strict
 	$(BIN)/ruff check .

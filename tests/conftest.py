@@ -13,6 +13,7 @@ import pytest
 from filelock import FileLock
 
 from tests.test_rooms import ROOT
+from tests.tiers import SLOW
 
 # Workers of pytest-xdist share the cores: one thread each, and one for the processes that they start. Set before torch
 # is loaded, which reads it once.
@@ -26,6 +27,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # A file is one worker's: begun last, these would leave the others idle for minutes.
 LONGEST = ("test_end_to_end.py", "test_story.py", "test_retrain.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out the slow files (tests/tiers.py) and long tests")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Slow files are not even imported."""
+    name = collection_path.relative_to(ROOT / "tests").as_posix() if collection_path != ROOT else ""
+    return True if config.getoption("--quick") and name in SLOW else None
 
 
 def pytest_xdist_auto_num_workers() -> int:

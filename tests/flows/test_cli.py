@@ -112,7 +112,12 @@ def test_server_that_does_not_answer(fresh: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "state"), [("INT", 130, "stopped"), ("TERM", 143, "stopped"), ("KILL", -9, "killed")]
+    ("name", "status", "state"),
+    [
+        ("INT", 130, "stopped"),
+        pytest.param("TERM", 143, "stopped", marks=pytest.mark.long),
+        pytest.param("KILL", -9, "killed", marks=pytest.mark.long),
+    ],
 )
 def test_signal_while_the_temporary_server_starts(
     fresh: Path, tmp_path: Path, name: str, status: int, state: str

@@ -14,7 +14,7 @@ from flows.cli import main
 from flows.command_group import Commands
 from flows.json_output import FLAG, json_option, print_json
 from genai_core import GenaiError
-from tests.flows.conftest import DVC_WARNS, genai, set_parameter, shell
+from tests.flows.conftest import DVC_WARNS, Server, genai, set_parameter, shell
 
 # What the issue asks for, and what had the option before.
 WITH_JSON = {
@@ -146,9 +146,9 @@ def test_run_with_nothing_to_do(done: Path) -> None:
 
 
 @DVC_WARNS
-def test_failed_run_and_its_resumption(fresh: Path) -> None:
+def test_failed_run_and_its_resumption(fresh: Path, server: Server) -> None:
     set_parameter(fresh, "compute.accelerator", "cpu")
-    failed = genai(fresh, "run", "--json", toy={"select": {"exit": 2}})
+    failed = genai(fresh, "run", "--json", toy={"select": {"exit": 2}}, api_url=server.url)
     assert failed.returncode == 1, failed.stderr
     values = document(failed)
     assert list(values) == [*RUN_KEYS, "error"]
@@ -159,7 +159,7 @@ def test_failed_run_and_its_resumption(fresh: Path) -> None:
     outcomes = {name: stage["outcome"] for name, stage in values["stages"].items()}
     assert (outcomes["train@gan"], outcomes["select"]) == ("ran", "failed")
 
-    resumed = genai(fresh, "runs", "resume", values["run"], "--json")
+    resumed = genai(fresh, "runs", "resume", values["run"], "--json", api_url=server.url)
     assert resumed.returncode == 0, resumed.stderr
     again = document(resumed)
     assert list(again) == RUN_KEYS

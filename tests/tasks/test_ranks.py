@@ -69,6 +69,7 @@ def outputs():
     return {path: content for folder in OUTPUTS for path, content in bytes_below(folder).items()}
 
 
+@pytest.mark.long
 def test_two_processes_train_the_same_model_as_one_even_after_a_crash(stage, monkeypatch):
     monkeypatch.setattr("sys.argv", ["train", "small"])
     task.main()

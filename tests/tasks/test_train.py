@@ -140,7 +140,7 @@ def test_writes_a_model_curves_and_image_grids(workspace, monkeypatch, name):
     assert read_json(f".genai/progress/train@{name}.json")["done"] == STEPS * 8
 
 
-@pytest.mark.parametrize("name", ["diffusion", "gan", "vae", "vqvae"])
+@pytest.mark.parametrize("name", [pytest.param("diffusion", marks=pytest.mark.long), "gan", "vae", "vqvae"])
 def test_a_killed_run_resumes_to_the_same_outputs(trained, monkeypatch, name):
     expected = trained(name)
     process = start(name)

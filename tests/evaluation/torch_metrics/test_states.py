@@ -182,6 +182,7 @@ def test_what_is_kept_is_bounded_and_says_so():
     assert sum(len(part) for part in metric.real_features) == 10
 
 
+@pytest.mark.long
 def test_two_processes_give_what_one_gives():
     """Rank 0 has the even images and rank 1 the odd ones; both get the figure of all."""
     with socket.socket() as free:

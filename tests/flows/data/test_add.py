@@ -62,7 +62,7 @@ def test_version_after_a_removal_is_that_of_the_rest_alone(workspace, tmp_path):
     assert tracked_data(workspace).files == 0
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL])
 def test_kill_while_adding_leaves_the_data_unchanged(how, workspace, tmp_path):
     raw = workspace / "data" / "raw"
     command = [sys.executable, "-m", "tasks.ingest", "--into", "data/raw", "--as", "set"]

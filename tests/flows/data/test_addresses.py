@@ -102,6 +102,7 @@ def nothing_is_left(workspace: Path) -> bool:
     return not unfinished and not (workspace / "data" / ".raw.new").exists()
 
 
+@pytest.mark.long
 def test_folder_of_a_dvc_repository_at_an_older_and_the_newest_revision(workspace, other):
     assert add(workspace, f"dvc://{other}#photos@v1", None).files == 2  # a pack and source.json
     assert len(files_in(workspace / "data/raw/photos")) == 4

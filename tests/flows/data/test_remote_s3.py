@@ -59,6 +59,7 @@ def keys(client: "boto3.client") -> list[str]:
     return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
 
+@pytest.mark.long
 def test_killed_push_lost_object_and_damaged_object(fresh: Path, s3: "boto3.client", tmp_path: Path) -> None:
     add_many(fresh, MANY)
     with started_genai(fresh, "data", "push", "--to", f"s3://{BUCKET}/toy") as process:

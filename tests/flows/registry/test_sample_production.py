@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from tests.flows.conftest import DVC_WARNS, ROOT, Server, genai
 from tests.flows.model_home import make, new_home
@@ -17,6 +18,7 @@ pytestmark = DVC_WARNS
 
 DRAW = """
 import os, signal, sys
+
 from flows.registry import sample_production as drawing
 
 if sys.argv[2] == "killed":  # the images are whole, and nothing says yet whose they are
@@ -31,6 +33,7 @@ def draw(home: Path, how: str, api_url: str) -> "subprocess.CompletedProcess[str
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.long
 def test_kill_between_the_images_and_their_provenance(tmp_path: Path, server: Server) -> None:
     home = new_home(tmp_path / "home")
     make(home, 3.0)

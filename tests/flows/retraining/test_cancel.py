@@ -18,6 +18,7 @@ def home(tmp_path: Path) -> Path:
     return new_home(tmp_path / "home")
 
 
+@pytest.mark.long
 def test_it_ends_wherever_it_is_and_the_next_one_goes_on(home: Path, server: Server) -> None:
     cancel(home, server, {"train@gan": 600.0}, lambda: is_at_work("tasks.stage train@gan", home))
     assert started(home) == ["prepare", "train@gan"]

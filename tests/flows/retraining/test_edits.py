@@ -57,6 +57,7 @@ def test_edits_while_a_retraining_works(home: Path, server: Server) -> None:
     assert (home / "data/raw/cat/third-0.txt").exists()
 
 
+@pytest.mark.long
 def test_edits_in_the_folder_where_a_retraining_works(home: Path, server: Server) -> None:
     """Nobody should; what is made of it is not recorded."""
     started(home)

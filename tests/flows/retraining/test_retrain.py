@@ -141,6 +141,7 @@ def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
     assert "─ model models/trained/gan" in answer.stdout
 
 
+@pytest.mark.long
 def test_killed_in_the_middle_and_two_at_once(home: Path, server: Server) -> None:
     put(home, "second", 4)
     track(home)

@@ -58,7 +58,10 @@ def users_files(workspace: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in paths if path.is_file()}
 
 
-@pytest.mark.parametrize("changes", [(edit_parameter, edit_code, edit_graph, add_data), (switch_branch,)])
+@pytest.mark.parametrize(
+    "changes",
+    [(edit_parameter, edit_code, edit_graph, add_data), pytest.param((switch_branch,), marks=pytest.mark.long)],
+)
 def test_edits_while_a_stage_runs(fresh: Path, server: Server, changes: tuple[Callable[[Path], None], ...]) -> None:
     shell(fresh, "git switch -q -c other")
     set_parameter(fresh, SEED, 777)

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from flows.plan import plan_of
@@ -206,6 +207,7 @@ def assert_nothing_left(workspace: Path) -> None:
     assert not (workspace / "out" / "train" / "gan").exists()
 
 
+@pytest.mark.long
 def test_interrupted_runs(fresh: Path, done: Path, server: Server) -> None:
     """Ctrl-C, SIGTERM, Prefect's cancel, kill -9, one after the other in one workspace; the next run always starts."""
     toy = {"train@gan": {"seconds": 60.0, "child": True}}
@@ -252,6 +254,7 @@ def assert_nothing_left_running(workspace: Path) -> None:
     wait_for(lambda: not processes_in(workspace))
 
 
+@pytest.mark.long
 def test_two_runs_of_one_workspace_at_once(fresh: Path, server: Server) -> None:
     """Both have the same to do: the first does it, the second waits and takes it from the cache."""
     go = fresh.parent / "go"
@@ -272,6 +275,7 @@ def test_two_runs_of_one_workspace_at_once(fresh: Path, server: Server) -> None:
     assert {len(diary(fresh, stage)) for stage in ("prepare", "train@gan", "train@diffusion", "select")} == {1}
 
 
+@pytest.mark.long
 def test_two_temporary_servers_at_once(fresh: Path, done: Path, tmp_path: Path) -> None:
     """Without a server of one's own a run works the same, leaves none behind, and does not disturb another's."""
     home = str(tmp_path / "prefect")

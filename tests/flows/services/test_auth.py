@@ -54,6 +54,7 @@ def test_missing_credentials_give_a_message_of_one_line(fresh: Path, locked: str
         assert "Traceback" not in answered.stderr
 
 
+@pytest.mark.long
 def test_run_has_the_credentials_of_its_temporary_server(fresh: Path) -> None:
     answered = genai(fresh, "run", "prepare", timeout=200.0, **{SERVER_AUTH: SECRET, AUTH: "for:another"})
     assert answered.returncode == 0, answered.stdout + answered.stderr
@@ -92,6 +93,7 @@ def test_doctor_and_approve_send_credentials(
             answer(tmp_path, None, promote=True, note="")
 
 
+@pytest.mark.long
 def test_deployment_by_hand_creates_the_automations_for_zombie_runs(fresh: Path, locked: str) -> None:
     """As in docs/deploying.md for an existing server, without `genai up`."""
     api = Api(locked, Credentials(auth=SECRET))

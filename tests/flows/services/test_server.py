@@ -106,6 +106,7 @@ def servers_of(pid: int) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.long
 def test_killed_temporary_server_is_restarted(
     fresh: Path, tmp_path: Path, prefect_home: Callable[[Path], Path]
 ) -> None:

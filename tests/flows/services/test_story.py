@@ -108,6 +108,7 @@ def kill_together(process: psutil.Process) -> None:
             member.kill()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_week_in_production(checkout: Path) -> None:
     go = checkout.parent / "go"  # trainings wait for it
