@@ -54,6 +54,9 @@ class _Command:
     kills: list[Kill] = field(default_factory=list)
     ended: float | None = None
 
+    def has_keeper(self) -> bool:
+        return not any("keeper" in kill.victim for kill in self.kills)
+
 
 class Sweep:
     """Kills runs of `workspace`, a new toy; `folder` is for logs and temporary files.
@@ -263,7 +266,12 @@ class Sweep:
             shutil.rmtree(self.workspace / ".dvc" / "cache" / "runs", ignore_errors=True)
 
     def _look(self, *, quiet: bool) -> None:
-        """After the last kill, with no run at work: what is still there when PATIENCE_S have gone by."""
+        """After the last kill, with no run at work: what is still there when PATIENCE_S have gone by.
+
+        A run whose keeper was killed too leaves its checkout to the next run.
+        """
+        if self._over and not self._over[-1].has_keeper():
+            self._complete()
         self.looked_at += 1
         deadline = time.monotonic() + PATIENCE_S
         mark = f"{self._seed}-{os.getpid()}-"
@@ -284,7 +292,8 @@ class Sweep:
         self._over = [command for command in self._over if command not in due]
         for command in due:
             left = [f"process: {role_of(process)}" for process in marked(command.mark)]
-            if checkout := checkout_of(self.workspace, command.process.pid):
+            checkout = checkout_of(self.workspace, command.process.pid)
+            if checkout and command.has_keeper():
                 left.append(f"worktree: {checkout.parent.name}")
             if left:
                 self._fault(command, f"{PATIENCE_S:g} s after its end there were: {', '.join(left)}")

@@ -56,7 +56,7 @@ def _end_stages_of(checkout: Path) -> None:
 
 
 def _remove(workspace: str, folder: Path, checkout: Path) -> bool:
-    """Remove the checkout, unless a process works there; return whether there was none."""
+    """Remove the checkout and git's record of it, unless a process works there; return whether there was none."""
     with (folder / "lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,13 +64,14 @@ def _remove(workspace: str, folder: Path, checkout: Path) -> bool:
             return False
         for unfinished in folder.glob(".run.json.*"):
             unfinished.unlink(missing_ok=True)
-        if not checkout.exists():
-            return True
-        _end_stages_of(checkout)
+        was_there = checkout.exists()
+        if was_there:
+            _end_stages_of(checkout)
+        # The run may have been killed after it deleted the folder, and before git forgot it.
         command = ["git", "-C", workspace, "worktree", "remove", "--force", "--force", str(checkout)]
         subprocess.run(command, capture_output=True, check=False)
         shutil.rmtree(checkout, ignore_errors=True)
-        return False
+        return not was_there
 
 
 if __name__ == "__main__":

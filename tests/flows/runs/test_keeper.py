@@ -1,5 +1,6 @@
 """The keeper removes the checkout of a run that was killed, once all that the run started has ended."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -81,3 +82,16 @@ def test_a_checkout_that_git_does_not_know(fresh: Path, keep: Callable[[], "subp
     assert keeper.wait(20.0) == 0
     assert not (folder / CHECKOUT).exists()
     wait_for(lambda: git(fresh, "worktree", "list", "--porcelain").count("worktree ") == 1)
+
+
+def test_a_run_killed_between_the_folder_and_gits_record_of_it(
+    fresh: Path, keep: Callable[[], "subprocess.Popen[bytes]"]
+) -> None:
+    with run_folder(fresh, "some") as (folder, _):
+        open_detached(fresh, "HEAD", folder / CHECKOUT)
+        shutil.rmtree(folder / CHECKOUT)
+    keeper = keep()
+    assert keeper.stdin is not None
+    keeper.stdin.close()
+    assert keeper.wait(20.0) == 0
+    assert git(fresh, "worktree", "list", "--porcelain").count("worktree ") == 1
