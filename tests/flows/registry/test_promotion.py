@@ -97,7 +97,7 @@ def test_promotions_and_rollbacks_without_remotes(home: Path) -> None:
     assert "v0.0.1" in lines[1]
     answer = genai(home, "registry", "at", times[1].astimezone().isoformat())
     assert answer.stdout.startswith("v1.0.0, since ")
-    assert "nothing was in production" in genai(home, "registry", "at", "2001-01-01").stdout
+    assert "no model was in production" in genai(home, "registry", "at", "2001-01-01").stdout
     tomorrow = (datetime.now() + timedelta(days=1)).date()
     assert genai(home, "registry", "at", str(tomorrow)).stdout.startswith("v0.0.1, since ")
     answer = genai(home, "registry", "at", "yesterday")
