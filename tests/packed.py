@@ -1,4 +1,4 @@
-"""What lies below data/raw/NAME, whichever way it is stored; packs are read by the standard library, not by our own."""
+"""Contents of data/raw/NAME, as files or packs. The standard library reads the packs, not the project's reader."""
 
 import tarfile
 from pathlib import Path
