@@ -174,7 +174,7 @@ def at_work(workspace: Path, toy: dict[str, Any]) -> Iterator["subprocess.Popen[
         wait_for(lambda: not any(psutil.pid_exists(child.pid) for child in family), 60.0)
 
 
-# --- the run-cache, interrupted and active runs ------------------------------------------------------------------------
+# --- the run-cache, interrupted and active runs -----------------------------------------------------------------------
 
 
 def test_what_an_interrupted_run_would_restore_stays(done: Path) -> None:

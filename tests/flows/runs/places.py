@@ -1,4 +1,4 @@
-"""A place of a toy workspace, and its stages brought up to date there as a run does it, without Prefect."""
+"""A place of a toy workspace, in which stages are brought up to date as by a run, but without Prefect."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from flows.runs.snapshot import take_snapshot
 
 @contextmanager
 def place_of(workspace: Path, name: str = "place") -> Iterator[Place]:
-    """A place of what the workspace holds now."""
+    """A place with the workspace's present contents."""
     checkout = open_detached(workspace, take_snapshot(workspace).commit, workspace / ".genai" / "runs" / name)
     with open_place(checkout, workspace) as place:
         yield place

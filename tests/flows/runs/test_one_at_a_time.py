@@ -1,4 +1,4 @@
-"""The same job of two runs is done by one at a time; nothing of it stays, however they end."""
+"""One run at a time does the same job, and no lock file remains, however the runs end."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ def never() -> bool:
 
 
 def unheard(_run: str) -> None:
-    """Of tests that do not ask whom it waits for."""
+    """For tests that ignore which run it waits for."""
 
 
 def files(home: Path) -> list[Path]:
@@ -70,24 +70,24 @@ def test_two_threads_with_the_same_job(tmp_path: Path) -> None:
         Job("other", "c0ffee", "train@gan", {**INPUTS, "cmd": "train -v"}),
     ],
 )
-def test_other_jobs_wait_for_nobody(tmp_path: Path, other: Job) -> None:
+def test_different_jobs_do_not_wait(tmp_path: Path, other: Job) -> None:
     with only_one_doing(JOB, tmp_path, never, unheard), only_one_doing(other, tmp_path, never, unheard):
         assert len(files(tmp_path)) == 2
     assert files(tmp_path) == []
 
 
-def test_who_waits_can_be_stopped(tmp_path: Path) -> None:
+def test_a_waiting_run_can_be_stopped(tmp_path: Path) -> None:
     looks, heard = iter([False, False, False, True]), list[str]()
     with only_one_doing(JOB, tmp_path, never, unheard):
         with pytest.raises(Stopped), only_one_doing(SAME, tmp_path, lambda: next(looks), heard.append):
             pytest.fail("two at once")
-        assert heard == ["one"]  # which it waits for, and once
-        assert len(files(tmp_path)) == 1  # it is still held by the first
+        assert heard == ["one"]  # reported once
+        assert len(files(tmp_path)) == 1  # the first still has the lock
         remove_unheld(tmp_path)
         assert len(files(tmp_path)) == 1
 
 
-def test_a_fault_lets_go(tmp_path: Path) -> None:
+def test_an_error_releases_the_lock(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="fault"), only_one_doing(JOB, tmp_path, never, unheard):
         raise ValueError("fault")
     assert files(tmp_path) == []
@@ -95,7 +95,7 @@ def test_a_fault_lets_go(tmp_path: Path) -> None:
         pass
 
 
-def test_a_killed_run_lets_go_when_its_last_process_has_ended(tmp_path: Path) -> None:
+def test_a_killed_run_releases_the_lock_when_its_last_process_ends(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDING, str(tmp_path)]
     holder = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     began = threading.Event()
@@ -118,13 +118,13 @@ def test_a_killed_run_lets_go_when_its_last_process_has_ended(tmp_path: Path) ->
     assert files(tmp_path) == []
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+def test_files_of_killed_runs_are_removed(tmp_path: Path) -> None:
     with only_one_doing(JOB, tmp_path, never, unheard) as held:
         (file,) = files(tmp_path)
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[held])
         kept = tmp_path / "kept"
         kept.hardlink_to(file)
-    kept.rename(file)  # as if the run had been killed: its file is there, and the command that it started holds it
+    kept.rename(file)  # as if the run was killed: its file exists, and its command has the lock
     try:
         remove_unheld(tmp_path)
         assert file.exists()
