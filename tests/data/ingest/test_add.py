@@ -35,7 +35,7 @@ def nothing_else(raw: Path) -> bool:
     return [path.name for path in raw.parent.iterdir()] in ([], [raw.name])
 
 
-def test_a_folder_is_copied_under_its_name(photos, raw):
+def test_a_folder_is_copied_under_its_cleaned_name(photos, raw):
     added = add_source(str(photos), raw)
     assert (added.names, added.added_images, added.kept_images) == (("My-photos",), 5, 0)
     assert added.classes == {"hat": 3, "shirt": 2}
