@@ -12,7 +12,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
             with tarfile.open(path, "r:") as pack:
                 for member in pack:
                     file = pack.extractfile(member)
-                    assert file is not None, f"{path}: {member.name} is no file"
+                    assert file is not None, f"{path}: {member.name} is not a file"
                     assert member.name not in found, f"{member.name} is there twice"
                     found[member.name] = file.read()
         elif path.is_file() and path.name != "source.json":

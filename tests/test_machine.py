@@ -54,7 +54,7 @@ def test_a_container_of_version_2(tree: Tree) -> None:
     put(top, cpu_max="100000 100000", memory_max=f"{GIB}")
     assert found(tree) == (1, GIB)
     put(top, cpu_max="190000 100000", memory_max="max")
-    assert found(tree) == (1, MEMORY), "a part of a core is no thread's"
+    assert found(tree) == (1, MEMORY), "a fraction of a core is not rounded up"
     put(top, cpu_max="5000 100000")
     assert found(tree)[0] == 1, "at least one"
     put(top, cpu_max="max 100000")
@@ -85,7 +85,7 @@ def test_a_container_of_version_1(tree: Tree) -> None:
     assert found(tree) == (1, GIB)
     (cpu / "cpu.cfs_quota_us").write_text("-1\n")
     (memory / "memory.limit_in_bytes").write_text("9223372036854771712\n")
-    assert found(tree) == (CORES, MEMORY), "as v1 writes that there is no limit"
+    assert found(tree) == (CORES, MEMORY), "v1's value for no limit"
 
 
 def test_the_hosts_own_tree_of_version_1(tree: Tree) -> None:

@@ -48,7 +48,7 @@ def is_within(module: str, package: str) -> bool:
 
 def files(room: str) -> list[Path]:
     found = sorted((ROOT / room).rglob("*.py"))
-    assert found, f"there is no code in {room}"
+    assert found, f"no code in {room}"
     return found
 
 

@@ -119,9 +119,9 @@ def test_unknown_names_are_refused(name, photos, raw):
 def test_a_wrong_label_is_corrected_by_remove_and_add(photos, raw, tmp_path, add):
     content = files_in(photos)["hat/01-000.png"]
     remove_images(raw, "set", ["hat/01-000.png"])
-    (tmp_path / "mended/shirt").mkdir(parents=True)
-    (tmp_path / "mended/shirt/01-000.png").write_bytes(content)
-    assert add(tmp_path / "mended").added_images == 1
+    (tmp_path / "corrected/shirt").mkdir(parents=True)
+    (tmp_path / "corrected/shirt/01-000.png").write_bytes(content)
+    assert add(tmp_path / "corrected").added_images == 1
     assert files_in(photos)["shirt/01-000.png"] == content
     assert len(files_in(photos)) == 8
 
