@@ -160,7 +160,7 @@ with only_run_in(Path(sys.argv[1])):
 
 
 @contextmanager
-def at_work(workspace: Path, toy: dict[str, Any]) -> Iterator["subprocess.Popen[bytes]"]:
+def active_run(workspace: Path, toy: dict[str, Any]) -> Iterator["subprocess.Popen[bytes]"]:
     """A run without Prefect, active in the body; then it and all its processes are killed."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TOY": json.dumps(toy)}
     process = subprocess.Popen([sys.executable, "-c", RUN, str(workspace)], env=environment, start_new_session=True)
@@ -209,7 +209,7 @@ def test_during_an_active_run(done: Path) -> None:
     shell(done, "dvc repro -q")
     set_parameter(done, SEED, 6)
     objects = done / ".dvc/cache/files/md5"
-    with at_work(done, {"select": {"seconds": 60}}) as process:
+    with active_run(done, {"select": {"seconds": 60}}) as process:
         wait_for(lambda: toy_diary(done, "select")[2:], 60.0)
         # Like a run whose results are in the cache before anything names them.
         (objects / "ab").mkdir(exist_ok=True)

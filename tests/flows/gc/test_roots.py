@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.gc.roots import CollectError, checkouts, counted, roots
+from flows.gc.roots import CollectError, checkouts, describe_roots, roots
 from flows.git import GitError
 from tests.flows.conftest import shell
 
@@ -50,14 +50,14 @@ def test_references(home: Path) -> None:
     assert named(home) == {1, 2, 3, 5}
     shell(home, "git branch x HEAD~1")
     assert named(home) == {1, 2, 3, 4, 5}
-    assert counted(roots(home, checkouts(home))) == "1 run, 2 branches, 1 remote branch, 2 tags and 1 checkout"
+    assert describe_roots(roots(home, checkouts(home))) == "1 run, 2 branches, 1 remote branch, 2 tags and 1 checkout"
 
 
 def test_a_clone_counts_its_own_branches_separately(home: Path, tmp_path: Path) -> None:
     shell(tmp_path, "git clone -q home clone")
     clone = tmp_path / "clone"
     assert "refs/remotes/origin/HEAD" in shell(clone, "git for-each-ref")  # another name of origin/main
-    assert counted(roots(clone, checkouts(clone))) == "1 branch, 1 remote branch and 1 checkout"
+    assert describe_roots(roots(clone, checkouts(clone))) == "1 branch, 1 remote branch and 1 checkout"
 
 
 def test_every_stash(home: Path) -> None:

@@ -41,7 +41,7 @@ def made(place: Place, stage: str) -> Result:
     job = job_of(place, stage)
     if (entry := place.restore(job)) is not None:
         return Result(job, entry, ran=False)
-    place.make_room(job)
+    place.clear_outputs(job)
     run_command(place, stage, str(command))
     return Result(job, place.record(job), ran=True)
 

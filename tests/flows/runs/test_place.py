@@ -58,7 +58,7 @@ def test_inputs_edited_during_the_command(done: Path) -> None:
         ):
             job = job_of(place, "train@gan")
             assert place.restore(job) is None
-            place.make_room(job)
+            place.clear_outputs(job)
             run_command(place, "train@gan", "python work.py out/prepared --out out/train/gan")
             path = place.folder / file
             contents = path.read_text()
@@ -92,7 +92,7 @@ def test_a_missing_output(done: Path) -> None:
     set_parameter(done, "models.gan.training.seed", 5)
     with place_of(done) as place:
         job = job_of(place, "train@gan")
-        place.make_room(job)
+        place.clear_outputs(job)
         known = run_cache(done)
         with pytest.raises(PlaceError, match="out/train/gan"):
             place.record(job)

@@ -62,7 +62,7 @@ def remembered(workspace: Path, record: RunRecord) -> Path:
 
 
 @contextmanager
-def at_work(workspace: Path) -> Iterator[Recorder]:
+def active_run(workspace: Path) -> Iterator[Recorder]:
     with run_folder(workspace, RECORD.id) as (folder, _):
         yield Recorder(folder, RECORD)
 
@@ -84,7 +84,7 @@ def test_nothing_yet(workspace: Path) -> None:
 
 def test_a_table_of_runs(workspace: Path) -> None:
     remembered(workspace, ENDED)
-    with at_work(workspace):
+    with active_run(workspace):
         head, failed, running = said(workspace, "runs").splitlines()
     assert head.split("  ")[0] == "id"
     began = f"{datetime.fromisoformat(BEGAN).astimezone():%Y-%m-%d %H:%M:%S}"  # local time, as in the id
@@ -143,7 +143,7 @@ def test_a_completed_run_is_not_resumed(workspace: Path) -> None:
 def test_running_stages_and_their_progress(workspace: Path, inside: str) -> None:
     root = workspace / inside
     root.mkdir(parents=True, exist_ok=True)
-    with at_work(root) as recorder:
+    with active_run(root) as recorder:
         progress = recorder.folder / CHECKOUT / inside / ".genai" / "progress"
         progress.mkdir(parents=True)
         state = {"phase": "work", "unit": "steps", "done": 3, "total": 10, "per_second": 1.0, "seconds_left": 7.0}
@@ -176,7 +176,7 @@ def test_stop(workspace: Path) -> None:
     begun = threading.Event()
 
     def work() -> None:
-        with at_work(workspace) as recorder:
+        with active_run(workspace) as recorder:
             begun.set()
             while not (recorder.folder / STOP).exists():
                 time.sleep(0.01)
@@ -213,7 +213,7 @@ def test_logs_while_they_are_written(workspace: Path) -> None:
     begun, over = threading.Event(), threading.Event()
 
     def work() -> None:
-        with at_work(workspace) as recorder, log_file(recorder.folder, "more/dvc.yaml:last").open("a") as file:
+        with active_run(workspace) as recorder, log_file(recorder.folder, "more/dvc.yaml:last").open("a") as file:
             for number in range(3):
                 file.write(f"line {number}\n")
                 file.flush()
