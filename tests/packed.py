@@ -1,4 +1,4 @@
-"""What lies below data/raw/NAME, whichever way it is stored; packs are read by the standard library, not by our own."""
+"""Contents of data/raw/NAME, as files or packs. The standard library reads the packs, not the project's reader."""
 
 import tarfile
 from pathlib import Path
@@ -12,7 +12,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
             with tarfile.open(path, "r:") as pack:
                 for member in pack:
                     file = pack.extractfile(member)
-                    assert file is not None, f"{path}: {member.name} is no file"
+                    assert file is not None, f"{path}: {member.name} is not a file"
                     assert member.name not in found, f"{member.name} is there twice"
                     found[member.name] = file.read()
         elif path.is_file() and path.name != "source.json":

@@ -1,4 +1,4 @@
-"""A machine with Slurm, as far as a program in one of its jobs sees it."""
+"""A machine with Slurm, as a program in one of its jobs sees it."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 
 def with_srun(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Put an `srun` on the PATH, which fails where it is called."""
+    """Put an `srun` on the PATH that fails when called."""
     srun = folder / "srun"
     srun.write_text("#!/bin/sh\nexit 1\n")
     srun.chmod(0o755)
@@ -15,7 +15,7 @@ def with_srun(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def in_a_slurm_job(monkeypatch: pytest.MonkeyPatch, folder: Path, tasks: int) -> None:
-    """The variables of the job's second task; `folder` is where its `srun` lies."""
+    """Environment variables of the job's second task; `folder` contains its `srun`."""
     with_srun(monkeypatch, folder)
     for name, value in {
         "SLURM_JOB_ID": "4711",

@@ -1,4 +1,4 @@
-"""params.yaml: what is right loads, what is wrong is one line that names the key, the value and what is allowed."""
+"""params.yaml: a valid file loads; an error is one line that names the key, the value and the allowed values."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def changed(old: str, new: str) -> str:
     return PARAMS.replace(old, new, 1)
 
 
-def test_the_projects_own_file_is_right_and_frozen() -> None:
+def test_the_projects_own_file_is_valid_and_frozen() -> None:
     config = load_config(ROOT / "params.yaml")
     assert config.model("gan").family == "gan"
     with pytest.raises(ValueError, match="frozen"):
@@ -105,7 +105,7 @@ def test_the_projects_own_file_is_right_and_frozen() -> None:
         ),
     ],
 )
-def test_a_fault_is_one_clear_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_an_error_is_one_clear_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, changed(old, new))
     lines = str(caught.value).splitlines()
@@ -113,12 +113,12 @@ def test_a_fault_is_one_clear_line(tmp_path: Path, old: str, new: str, message: 
     assert all(len(line) < 300 for line in lines)
 
 
-def test_without_guidance_every_label_may_be_shown(tmp_path: Path) -> None:
+def test_label_dropout_may_be_0_without_guidance(tmp_path: Path) -> None:
     text = changed("label_dropout: 0.1", "label_dropout: 0.0").replace("guidance_scale: 1.5", "guidance_scale: 1.0", 1)
     load(tmp_path, text)
 
 
-def test_each_fault_has_its_line(tmp_path: Path) -> None:
+def test_each_error_has_its_own_line(tmp_path: Path) -> None:
     text = changed("image_size: 16", "image_size: 30").replace("channels: 1", "channels: 2", 1)
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
@@ -128,7 +128,7 @@ def test_each_fault_has_its_line(tmp_path: Path) -> None:
     ]
 
 
-def test_a_key_that_is_left_out_is_named(tmp_path: Path) -> None:
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"params.yaml: data.fit: missing; every key must be written out"):
         load(tmp_path, "\n".join(line for line in PARAMS.splitlines() if not line.strip().startswith("fit:")))
 
@@ -144,12 +144,12 @@ def test_a_key_that_is_left_out_is_named(tmp_path: Path) -> None:
         "\x00",
     ],
 )
-def test_what_is_no_mapping_of_plain_values_is_refused(tmp_path: Path, text: str) -> None:
+def test_anything_but_a_mapping_of_plain_values_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=r"params.yaml"):
         load(tmp_path, text)
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes(b"data: \xff\xfe")
     with pytest.raises(ConfigError, match=r"params.yaml: not valid YAML"):
         load_config(tmp_path / "params.yaml")
@@ -172,7 +172,7 @@ def test_an_unknown_model_lists_the_known_ones() -> None:
         load_config(ROOT / "params.yaml").model("vqgan")
 
 
-def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+def test_numbers_are_parsed_like_dvc(tmp_path: Path) -> None:
     """1e-3 is a number for DVC's parser and a string for PyYAML's: a stage must see what DVC compares."""
     text = changed("test_share: 0.2", "test_share: 2e-1")
     config = load(tmp_path, text)

@@ -14,17 +14,17 @@ from genai_core.config import Config, load_config
 from tasks.select import family_code
 from tests.test_rooms import ROOT, imports
 
-# Values are written in params.yaml without exception, so the types that check them cannot change what a stage makes.
-# The packages' own files hold a docstring, and one a lazy import.
+# Values are written in params.yaml without exception, so the types that check them cannot change a stage's result.
+# The packages' __init__.py contain a docstring, and one a lazy import.
 NOT_TRACKED = "genai_core/config"
 
-# What only says how and when a run is done and what becomes of it, and so is no stage's parameter.
+# Sections about when and how runs are done, and about their results. They are not parameters of any stage.
 HOW = {"compute", "retrain", "gate", "watch", "notify"}
 
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, PipelineStage]]:
-    """The project's stages as DVC expands them, in a repo of their own."""
+    """The project's stages as DVC expands them, in a separate repo."""
     folder = tmp_path_factory.mktemp("stages")
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copy(ROOT / name, folder)
@@ -34,7 +34,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Pipel
 
 
 def closure(path: Path) -> set[Path]:
-    """The project's files that importing `path` runs, itself included."""
+    """The project's files that importing `path` executes, including `path`."""
     found, waiting = set(), [path]
     while waiting:
         current = waiting.pop()
@@ -66,17 +66,17 @@ def code_run_by(stage: PipelineStage, config: Config) -> set[Path]:
     code = closure(ROOT / Path(*task.split(".")).with_suffix(".py"))
     model = stage.name.partition("@")[2]
     families = {name: ROOT / "genai_core" / "models" / f"{name}.py" for name in known_families(config)}
-    if model:  # models are imported by their family's name (genai_core/models/artifact.py)
+    if model:  # artifact.py imports the families by name
         code |= closure(families[config.models[model].family])
     elif ROOT / "genai_core" / "models" / "artifact.py" in code:
-        # Which family is known only when the pipeline runs: its own files are pinned by code.json.
+        # The family is known only at run time; code.json pins its files.
         own = {ROOT / path for name in families for path in family_code(name)}
         code |= set().union(*map(closure, families.values())) - own
     return {path for path in code if path.name != "__init__.py" and ROOT / NOT_TRACKED not in path.parents}
 
 
 def shared_parts(config: Config) -> set[Path]:
-    """The networks' parts that some family of params.yaml uses, and none owns."""
+    """Parts of networks that families in params.yaml share."""
     code = set().union(*(closure(ROOT / "genai_core" / "models" / f"{name}.py") for name in known_families(config)))
     return {path for path in code if path.parent == ROOT / "genai_core" / "models" / "networks"}
 
@@ -85,20 +85,20 @@ def known_families(config: Config) -> set[str]:
     return {model.family for model in config.models.values()}
 
 
-def test_every_stage_names_the_code_that_it_runs(stages: dict[str, PipelineStage]) -> None:
+def test_every_stage_lists_the_code_that_it_runs(stages: dict[str, PipelineStage]) -> None:
     config = load_config(ROOT / "params.yaml")
     for name, stage in stages.items():
         missing = code_run_by(stage, config) - declared_code(stage)
         assert sorted(str(path.relative_to(ROOT)) for path in missing) == [], f"{name}: run, but not among its deps"
 
 
-def test_no_stage_names_code_that_it_does_not_run(stages: dict[str, PipelineStage]) -> None:
+def test_no_stage_lists_code_that_it_does_not_run(stages: dict[str, PipelineStage]) -> None:
     config = load_config(ROOT / "params.yaml")
     for name, stage in stages.items():
         if name == "select":
             continue  # reads the families' files instead of importing them: see the next test
         code = code_run_by(stage, config)
-        if "@" in name:  # one list for all families: what they share is named for each, though not all use it
+        if "@" in name:  # one list of shared parts for all families, though not all use each part
             code |= shared_parts(config)
         for dep in stage.deps:
             path = ROOT / dep.def_path
@@ -107,18 +107,18 @@ def test_no_stage_names_code_that_it_does_not_run(stages: dict[str, PipelineStag
                 assert used, f"{name}: {dep.def_path} is among its deps, but not run"
 
 
-def test_changing_the_gan_reaches_only_what_comes_of_the_gan(stages: dict[str, PipelineStage]) -> None:
+def test_changing_the_gan_affects_only_the_stages_downstream_of_it(stages: dict[str, PipelineStage]) -> None:
     for gan in family_code("gan"):
         direct = {
             name
             for name, stage in stages.items()
             if any(gan == d.def_path or gan.startswith(f"{d.def_path}/") for d in stage.deps)
         }
-        # select hashes the chosen family's code into models/selected, on which the stages after it depend
+        # select writes the hash of the chosen family's code into models/selected; later stages depend on it
         assert direct == {"train@gan", "evaluate@gan", "select"}
 
 
-def test_what_follows_the_selection_depends_on_its_familys_code(stages: dict[str, PipelineStage]) -> None:
+def test_stages_after_the_selection_depend_on_its_familys_code(stages: dict[str, PipelineStage]) -> None:
     assert "models/selected/code.json" in [dep.def_path for dep in stages["finetune"].deps]
 
 
@@ -140,8 +140,8 @@ def test_parameters_and_config_name_the_same_keys(stages: dict[str, PipelineStag
     assert not any(key.partition(".")[0] in HOW for key in tracked)
 
 
-def test_every_models_training_and_sampling_are_told_apart(stages: dict[str, PipelineStage]) -> None:
-    """New sampling options are measured again, but train nothing again."""
+def test_training_and_sampling_parameters_are_separate_for_every_model(stages: dict[str, PipelineStage]) -> None:
+    """A change of sampling options repeats the evaluation, not the training."""
     for name in load_config(ROOT / "params.yaml").models:
         keys = {key for d in stages[f"train@{name}"].deps if isinstance(d, ParamsDependency) for key in d.params}
         assert f"models.{name}.training" in keys
@@ -149,7 +149,7 @@ def test_every_models_training_and_sampling_are_told_apart(stages: dict[str, Pip
 
 
 def test_every_stage_but_prepare_enters_the_run_cache(stages: dict[str, PipelineStage]) -> None:
-    """By DVC's own rules (Stage.run, StageCache._can_hash): else it runs again after every switch of branches."""
+    """By DVC's own rules (Stage.run, StageCache._can_hash). Otherwise a stage runs again after every branch switch."""
     left_out = set()
     for name, stage in stages.items():
         not_kept = [out for out in stage.outs if not (out.use_cache or out.is_metric or out.is_plot)]

@@ -1,4 +1,4 @@
-"""What `make lint` looks at."""
+"""The files that `make lint` checks."""
 
 import subprocess
 import sysconfig
@@ -9,7 +9,7 @@ ROOMS = ("genai_core", "tasks", "flows", "tests", "benchmarks")
 
 
 def test_every_python_file_of_the_project_is_linted():
-    """An exclusion by a bare name leaves out every folder of that name, however deep."""
+    """Excluding a bare name would exclude every folder with that name, at any depth."""
     ruff = Path(sysconfig.get_path("scripts")) / "ruff"
     shown = subprocess.run([ruff, "check", "--show-files", "."], cwd=ROOT, capture_output=True, text=True, check=True)
     looked_at = {Path(line) for line in shown.stdout.splitlines()}

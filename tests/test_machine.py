@@ -1,4 +1,4 @@
-"""Cores and memory of a container: the files of /proc and of cgroups as Linux lays them out, v1, v2 and both."""
+"""Cores and memory of a container, from the files of /proc and cgroups: v1, v2 and both."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ GIB = 2**30
 
 
 class Tree:
-    """A /proc/self and the mounts that it names, below a folder."""
+    """A fake /proc/self and its mounts, below a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.proc, self._top = folder / "proc", folder / "sys/fs/c group"  # mountinfo writes the blank as \040
+        self.proc, self._top = folder / "proc", folder / "sys/fs/c group"  # mountinfo writes a space as \040
         self.proc.mkdir()
         self._mounts = ["22 1 0:21 / /proc rw,nosuid - proc proc rw"]
 
@@ -48,13 +48,13 @@ def found(tree: Tree) -> tuple[int, int]:
 
 
 def test_a_container_of_version_2(tree: Tree) -> None:
-    """In a namespace of its own: its cgroup is the root of what it sees."""
+    """In its own namespace: it sees its cgroup as the root."""
     top = tree.mount("cgroup2", "")
     tree.own("0::/")
     put(top, cpu_max="100000 100000", memory_max=f"{GIB}")
     assert found(tree) == (1, GIB)
     put(top, cpu_max="190000 100000", memory_max="max")
-    assert found(tree) == (1, MEMORY), "a part of a core is no thread's"
+    assert found(tree) == (1, MEMORY), "a fraction of a core is not rounded up"
     put(top, cpu_max="5000 100000")
     assert found(tree)[0] == 1, "at least one"
     put(top, cpu_max="max 100000")
@@ -63,8 +63,8 @@ def test_a_container_of_version_2(tree: Tree) -> None:
     assert found(tree) == (CORES, MEMORY), "no more than there is"
 
 
-def test_every_cgroup_above_limits_too(tree: Tree) -> None:
-    """As systemd and Kubernetes nest them: the pod's limit holds for the container without one."""
+def test_limits_of_parent_cgroups_count_too(tree: Tree) -> None:
+    """Nested as by systemd and Kubernetes: the pod's limit applies to a container without its own."""
     top = tree.mount("cgroup2", "")
     tree.own("0::/kubepods/pod1/c1")
     put(top / "kubepods/pod1", cpu_max="100000 100000", memory_max=f"{2 * GIB}")
@@ -74,7 +74,7 @@ def test_every_cgroup_above_limits_too(tree: Tree) -> None:
 
 
 def test_a_container_of_version_1(tree: Tree) -> None:
-    """Without a namespace: it is told the host's path, and sees only its own part of the tree."""
+    """Without a namespace: it reads the host's path, but sees only its own part of the tree."""
     tree.own("5:memory:/docker/abc", "3:cpu,cpuacct:/docker/abc", "1:name=systemd:/docker/abc", "0::/system.slice")
     memory = tree.mount("cgroup", "memory", root="/docker/abc", controllers="memory")
     cpu = tree.mount("cgroup", "cpu,cpuacct", root="/docker/abc", controllers="cpu,cpuacct")
@@ -85,7 +85,7 @@ def test_a_container_of_version_1(tree: Tree) -> None:
     assert found(tree) == (1, GIB)
     (cpu / "cpu.cfs_quota_us").write_text("-1\n")
     (memory / "memory.limit_in_bytes").write_text("9223372036854771712\n")
-    assert found(tree) == (CORES, MEMORY), "as v1 writes that there is no limit"
+    assert found(tree) == (CORES, MEMORY), "v1's value for no limit"
 
 
 def test_the_hosts_own_tree_of_version_1(tree: Tree) -> None:

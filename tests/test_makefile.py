@@ -1,4 +1,4 @@
-"""What `make` deletes."""
+"""The files that `make clean` deletes."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ from tests.flows.conftest import shell
 from tests.test_rooms import ROOT
 
 
-def test_clean_leaves_what_runs_need(tmp_path: Path) -> None:
+def test_clean_keeps_the_files_that_runs_need(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     gone = (
         ".venv/bin/genai",

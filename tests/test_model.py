@@ -1,4 +1,4 @@
-"""The library as its users meet it."""
+"""The library's public interface."""
 
 import json
 import subprocess
@@ -45,13 +45,13 @@ def test_the_public_names():
     assert (Path(genai_core.__file__).parent / "py.typed").is_file()
 
 
-def test_importing_it_loads_no_torch():
+def test_importing_it_does_not_load_torch():
     code = "import sys, genai_core; genai_core.__version__; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_is_drawn_is_what_the_network_draws(tmp_path: Path, family: str):
+def test_drawn_images_are_those_of_the_network(tmp_path: Path, family: str):
     folder = saved(tmp_path / "m", family)
     model = genai_core.load_model(folder, device="cpu")
     images = model.draw(3, classes="c", seed=7, batch_images=2)
@@ -63,7 +63,7 @@ def test_what_is_drawn_is_what_the_network_draws(tmp_path: Path, family: str):
     assert (images.seeds.tolist(), images.labels.tolist()) == ([7, 8, 9], labels.tolist())
 
 
-def test_classes_by_name_by_number_and_in_turn(folder: Path):
+def test_classes_by_name_by_number_and_in_rotation(folder: Path):
     model = load_model(folder)
     assert model.draw(4).labels.tolist() == [index % len(SHAPE.classes) for index in range(4)]
     assert model.draw(2, classes=[SHAPE.classes[1], 0]).labels.tolist() == [1, 0]
@@ -81,7 +81,7 @@ def test_classes_by_name_by_number_and_in_turn(folder: Path):
         ({"truncation": -1}, "sampling of gan: truncation: "),
     ],
 )
-def test_what_does_not_fit_the_model(folder: Path, given: dict, message: str):
+def test_arguments_that_do_not_fit_the_model_are_refused(folder: Path, given: dict, message: str):
     with pytest.raises(genai_core.ModelError, match=message):
         load_model(folder).draw(**given)
 
@@ -121,7 +121,7 @@ def test_another_dtype(folder: Path):
     assert np.abs(exact.pixels.astype(int) - rounded.pixels).max() < 16
 
 
-def test_images_are_saved_with_where_they_come_from(folder: Path, tmp_path: Path):
+def test_images_are_saved_with_their_origin(folder: Path, tmp_path: Path):
     images = load_model(folder).draw(5, seed=3)
     out = images.save(tmp_path / "some" / "drawn")
     manifest = read_manifest(out)

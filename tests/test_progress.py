@@ -1,4 +1,4 @@
-"""What a long computation says of itself."""
+"""Progress reports of long computations."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from genai_core.progress import Progress
 
 
-def test_time_left_is_that_of_the_units_or_of_the_budget_whichever_ends_first(tmp_path, monkeypatch, capsys):
+def test_time_left_follows_the_limit_that_is_reached_first(tmp_path, monkeypatch, capsys):
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     path = tmp_path / "progress.json"

@@ -1,4 +1,4 @@
-"""The rooms and the arrows between them: deployments -> flows -> tasks -> genai_core, and the floors inside."""
+"""The rooms and the direction of imports: deployments -> flows -> tasks -> genai_core, and the levels inside."""
 
 import ast
 import subprocess
@@ -32,7 +32,7 @@ YAML = {"yaml", "ruamel", "ruamel.yaml"}
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports, at its top or inside a function."""
+    """Every module that a file imports, at the top or inside functions."""
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -48,12 +48,12 @@ def is_within(module: str, package: str) -> bool:
 
 def files(room: str) -> list[Path]:
     found = sorted((ROOT / room).rglob("*.py"))
-    assert found, f"there is no code in {room}"
+    assert found, f"no code in {room}"
     return found
 
 
 @pytest.mark.parametrize("room", FORBIDDEN)
-def test_a_room_imports_only_what_it_may(room: str) -> None:
+def test_a_room_imports_only_allowed_modules(room: str) -> None:
     wrong = [
         f"{path.relative_to(ROOT)} imports {module}"
         for path in files(room)
@@ -64,7 +64,7 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
     assert wrong == []
 
 
-def test_flows_know_only_the_config_and_the_errors_of_the_core() -> None:
+def test_flows_import_only_config_and_errors_of_the_core() -> None:
     allowed = {"genai_core", "genai_core.config", "genai_core.GenaiError"}
     wrong = [
         f"{path.relative_to(ROOT)} imports {module}"
@@ -76,8 +76,8 @@ def test_flows_know_only_the_config_and_the_errors_of_the_core() -> None:
     assert wrong == []
 
 
-def test_the_rooms_of_flows_know_only_those_before_them() -> None:
-    """What runs the graph stands below all; the command line above."""
+def test_rooms_of_flows_import_only_earlier_ones() -> None:
+    """The code that runs the graph is the lowest level, the command line the highest."""
     order = ("", "runs", "data", "registry", "gc", "lineage", "services", "measuring", "watching", "retraining")
     wrong = []
     for path in files("flows"):
@@ -103,12 +103,12 @@ def test_only_the_config_reads_yaml() -> None:
 
 
 def test_only_one_file_of_flows_starts_stages() -> None:
-    """Processes that run for long are supervised; the others ask git or the driver a question."""
+    """Long processes are supervised. The others are short calls of git or the driver."""
     starters = {path.name for path in files("flows") if "subprocess.Popen" in path.read_text()}
     assert starters == {"process.py", "supervisor.py"}
 
 
-def test_no_file_loads_what_could_run_code() -> None:
+def test_no_file_uses_loaders_that_could_run_code() -> None:
     unsafe = ("pickle", "cPickle", "dill", "joblib", "shelve", "marshal")
     for room in ("genai_core", "tasks", "flows"):
         for path in files(room):
@@ -134,7 +134,7 @@ def test_no_file_loads_what_could_run_code() -> None:
         ("tasks.generate", {"torchvision", "torchmetrics", "lightning_fabric", "sklearn"}),
     ],
 )
-def test_starting_costs_only_what_is_needed(module: str, heavy: set[str]) -> None:
+def test_commands_import_only_what_they_need(module: str, heavy: set[str]) -> None:
     code = f"import sys, {module}; print(*({heavy!r} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.split() == []

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.gc.at_work import locked_dvc, runs_blocked
 from flows.gc.cache import Cache, CachedRun, StoredFile
+from flows.gc.locks import locked_dvc, runs_blocked
 from flows.gc.paths import paths_of
-from flows.gc.roots import CollectError, checkouts, counted, roots
+from flows.gc.roots import CollectError, checkouts, describe_roots, roots
 from flows.gc.scratch import Scratch, left_by_runs, links_below, scratch_in
 from flows.graph import GraphError, read_graph
 from flows.plan import hashes_to_restore
@@ -90,7 +90,7 @@ def collect(workspace: Path, *, dry_run: bool) -> Collected:
             freed=_sums(garbage, paths, useless, half, [*scratch, *left_by_runs(left)]),
             kept_files=len(objects) - len(garbage),
             kept_bytes=sum(file.size_bytes for oid, file in objects.items() if oid in kept),
-            needed_by=counted(named),
+            needed_by=describe_roots(named),
             notes=tuple(notes),
         )
     if not dry_run:  # only now: each removal takes its run's lock, which was locked until here

@@ -132,7 +132,7 @@ def _kind(name: str) -> Kind:
     return next((kind for start, kind in _KINDS.items() if name.startswith(start)), "other reference")
 
 
-def counted(found: list[Root]) -> str:
+def describe_roots(found: list[Root]) -> str:
     """Describe how many roots of each kind there are."""
     names: defaultdict[Kind, set[str]] = defaultdict(set)
     for root in found:

@@ -216,7 +216,7 @@ def _counts(situation: Situation, change: DataDiff | None) -> tuple[int, int, in
     images = change.images
     if images is None:
         total = 1 if known is None else known
-        return total, total, 0, (*change.notes, "so the number of new images is unknown, and all images count as new")
+        return total, total, 0, (*change.notes, "so the number of new images is unknown, and all count as new")
     total = int(images["after"]["splits"].get("train", 0))
     # For a class-conditional model, an image with another label is another image.
     new = int(images["added_train"]) + int(images["relabelled"])

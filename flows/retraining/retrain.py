@@ -56,10 +56,10 @@ def retrain(
     """
     root = Path(workspace).resolve()
     why = reason or (f"data {old_version[:10]} -> {new_version[:10]}" if new_version else "")
-    return until_cancelled(lambda: _alone(root, why, requested=asked, action=action, plan_only=plan_only))
+    return until_cancelled(lambda: _exclusively(root, why, requested=asked, action=action, plan_only=plan_only))
 
 
-def _alone(workspace: Path, why: str, *, requested: bool, action: Action | None, plan_only: bool) -> State[None]:
+def _exclusively(workspace: Path, why: str, *, requested: bool, action: Action | None, plan_only: bool) -> State[None]:
     """Run one retraining of a workspace at a time."""
     with only_run_in(workspace, "retraining"):
         absorbed = absorb_queued()  # the events until now are about data that this run includes

@@ -48,14 +48,14 @@ class Begun:
 
 
 @contextmanager
-def begin(root: Path, stages: tuple[str, ...], resumed: str | None, tell: Callable[[str], None]) -> Iterator[Begun]:
+def begin(root: Path, stages: tuple[str, ...], resumed: str | None, warn: Callable[[str], None]) -> Iterator[Begun]:
     """Plan a run and keep its record and checkout open in the body.
 
     Args:
         root: The checkout to run in.
         stages: Run up to these stages. Empty: all.
         resumed: The id of a run to resume instead.
-        tell: Receives one line for each of DVC's files that an interrupted write had truncated and that was repaired.
+        warn: Receives one line for each of DVC's files that an interrupted write had truncated and that was repaired.
 
     Raises:
         ConfigError, GraphError, GitError or RunError: The run cannot start; the message is one line.
@@ -66,7 +66,7 @@ def begin(root: Path, stages: tuple[str, ...], resumed: str | None, tell: Callab
     with ExitStack() as stack:
         held = [stack.enter_context(only_run_in(root))] if home else []
         for message in repair_locks(root):
-            tell(message)
+            warn(message)
         started: Started | None = None
         if resumed is not None:
             started, decided = stack.enter_context(resume(root, resumed))

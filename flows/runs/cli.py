@@ -154,13 +154,13 @@ def logs(workspace: Path, stage: str | None, run_id: str | None, follow: bool) -
     run = find_run(workspace, run_id) if run_id is not None else found[-1]
     folder = workspace / RUNS / run.id
     known = sorted(logged_stages(folder))
-    if stage is not None and not any(_stands_for(stage, name) for name in known) and not (follow and is_held(folder)):
+    if stage is not None and not any(_matches(stage, name) for name in known) and not (follow and is_held(folder)):
         raise RunError(f"run {run.id} has no log of {stage!r}; it has logs of: {', '.join(known) or 'no stage'}")
     printed: dict[str, int] = {}  # how far each file was read
     while True:
         alive = is_held(folder)
         for name, path in logged_stages(folder).items():
-            if stage is not None and not _stands_for(stage, name):
+            if stage is not None and not _matches(stage, name):
                 continue
             with path.open(errors="replace") as file:
                 file.seek(printed.get(name, 0))
@@ -172,7 +172,7 @@ def logs(workspace: Path, stage: str | None, run_id: str | None, follow: bool) -
         time.sleep(_FOLLOW_POLL_S)
 
 
-def _stands_for(asked: str, stage: str) -> bool:
+def _matches(asked: str, stage: str) -> bool:
     """Whether a name means this stage: `train` stands for train@gan, as in `genai run`."""
     return asked in (stage, stage.partition("@")[0])
 

@@ -15,9 +15,7 @@ POLL_S = 0.2
 
 
 @contextmanager
-def only_one_doing(
-    job: Job, home: Path, cancelled: Callable[[], bool], waits_for: Callable[[str], None]
-) -> Iterator[int]:
+def locked_job(job: Job, home: Path, cancelled: Callable[[], bool], waits_for: Callable[[str], None]) -> Iterator[int]:
     """Lock the job among all runs of the workspace; yield a descriptor, for processes that must keep the lock too.
 
     Without the lock, two runs would write the same checkpoints. waits_for: receives the id of each run that does the
@@ -46,7 +44,7 @@ def only_one_doing(
     raise Stopped("the run was stopped before this stage began")
 
 
-def remove_unheld(home: Path) -> None:
+def remove_stale_locks(home: Path) -> None:
     """Remove the files that killed runs left."""
     for path in (home / FOLDER).glob("*"):
         with suppress(OSError):

@@ -76,7 +76,7 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
             raise
         finally:
             if started is not None:
-                _say_end(started, state)
+                _report_end(started, state)
         return state
 
 
@@ -109,18 +109,18 @@ def _run(begun: Begun) -> Run:
         resources=Resources(this_machine(compute.accelerator), compute.stages_per_gpu),
         view=current_view(),
         recorder=started.recorder if started else None,
-        accept=started.acceptance.offer if started and started.acceptance else _stays,
+        accept=started.acceptance.offer if started and started.acceptance else _accept_nothing,
         variables=variables,
         sources=frozenset(entry.stage for entry in begun.decided.sources),
         checks_out_sources=not begun.is_resumed,  # this checkout may be at another version by now
     )
 
 
-def _stays(_result: Result) -> None:
+def _accept_nothing(_result: Result) -> None:
     """Accept nothing: results made in the checkout itself are already in their place."""
 
 
-def _say_end(started: Started, state: State[None]) -> None:
+def _report_end(started: Started, state: State[None]) -> None:
     names = {StateType.COMPLETED: "completed", StateType.CANCELLED: "stopped"}
     record = finish(started, names.get(state.type, "failed"), (state.message or "").partition("\n")[0])
     left = {name: stage.left for name, stage in record.stages.items() if stage.left}

@@ -62,7 +62,7 @@ class Place:
 
         with self._lock, self._repo.lock:
             found = self._stages[stage]
-            self._lay_out_inputs(stage)
+            self._check_out_inputs(stage)
             try:
                 found.save_deps()
             except DvcException as error:
@@ -111,10 +111,10 @@ class Place:
             if not cached.outs_cached():
                 return None
             cached.checkout(force=True)
-            self._take(job.stage, entry)
+            self._set_entry(job.stage, entry)
             return entry
 
-    def make_room(self, job: Job) -> None:
+    def clear_outputs(self, job: Job) -> None:
         """Remove the stage's old outputs, as DVC does; check out the previous version of persistent outputs instead.
 
         These are links only if the stage rewrites its outputs (`meta: restorable`), else copies.
@@ -155,7 +155,7 @@ class Place:
                 stage.commit()
             except DvcException as error:
                 raise PlaceError(f"{job.stage}: {one_line(error)}") from None
-            self._take(job.stage, entry)
+            self._set_entry(job.stage, entry)
             return entry
 
     def copy_lock(self, to: Path) -> None:
@@ -167,7 +167,7 @@ class Place:
             shutil.copyfile(self.folder / LOCK_FILE, new)
             os.replace(new, to)
 
-    def _take(self, name: str, entry: LockEntry) -> None:
+    def _set_entry(self, name: str, entry: LockEntry) -> None:
         """Record the entry for the stage, in memory and in the place's dvc.lock."""
         from dvc.stage.loader import StageLoader
 
@@ -178,20 +178,20 @@ class Place:
         self._recorded[name] = entry
         self._laid_out.add(name)
 
-    def _lay_out_inputs(self, stage: str) -> None:
+    def _check_out_inputs(self, stage: str) -> None:
         """Check out the outputs of all upstream stages, as a task may read undeclared ones, and its data sources."""
-        for name in self._above(stage):
+        for name in self._all_upstream(stage):
             other = self._stages[name]
             if name in self._laid_out or (other.is_data_source and name not in self._upstream[stage]):
                 continue
             for out in other.outs:
                 if out.use_cache and out.hash_info and (not out.exists or out.changed_checksum()):
                     if out.changed_cache():
-                        self._take_from_workspace(name, out)
+                        self._recover_from_workspace(name, out)
                     out.checkout(force=True)
             self._laid_out.add(name)
 
-    def _take_from_workspace(self, name: str, out: "Output") -> None:
+    def _recover_from_workspace(self, name: str, out: "Output") -> None:
         """Add an output that the cache lost to it again, from the workspace. Raises PlaceError."""
         if self._workspace is not None:
             # A workspace that cannot be read, as in the middle of an edit, has no outputs to offer.
@@ -205,7 +205,7 @@ class Place:
                 f"{path_of(out)} is complete neither in DVC's cache nor here: genai data pull, or create it again"
             )
 
-    def _above(self, stage: str) -> list[str]:
+    def _all_upstream(self, stage: str) -> list[str]:
         found: dict[str, None] = {}
         waiting = list(self._upstream[stage])
         while waiting:

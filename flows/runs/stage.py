@@ -25,7 +25,7 @@ from flows.plan import StagePlan
 from flows.process import Processes, Stopped, TimedOut
 from flows.resources import Resources
 from flows.runs.job import Job, LockEntry, Result
-from flows.runs.one_at_a_time import only_one_doing
+from flows.runs.one_at_a_time import locked_job
 from flows.runs.place import Place, PlaceError, command_line, stage_variables
 from flows.runs.record import Recorder, log_file
 from flows.view import Outcome, View
@@ -133,7 +133,7 @@ def _bring_up_to_date(stage: StageNode, plan: StagePlan, run: Run) -> State[None
     assert run.place is not None
     began = time.monotonic()
     job = run.place.job(run.id, run.snapshot, stage.name, plan.inputs, attempt=task_run.run_count or 1)
-    with only_one_doing(
+    with locked_job(
         job,
         run.jobs,
         cancelled=lambda: run.processes.stopping,
@@ -177,7 +177,7 @@ def _run_command(
     if gpus:
         logger.info("on GPU %s", ", ".join(gpus))
     run.started(stage.name)
-    place.make_room(job)
+    place.clear_outputs(job)
     with _Output(stage, run, logger) as output, _followed_progress(stage.name, run):
         try:
             status = run.processes.run(

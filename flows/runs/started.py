@@ -18,7 +18,7 @@ from flows.runs.acceptance import Verdict, accept
 from flows.runs.checkout import open_detached, remove_worktree
 from flows.runs.decided import Decided, decide_again
 from flows.runs.job import Result
-from flows.runs.one_at_a_time import remove_unheld
+from flows.runs.one_at_a_time import remove_stale_locks
 from flows.runs.place import Place, open_place
 from flows.runs.record import (
     CHECKOUT,
@@ -59,7 +59,7 @@ def start(workspace: Path, decided: Decided, asked: Iterable[str]) -> Iterator[S
     with run_folder(workspace, run) as (folder, lock):
         keep_snapshot(workspace, run, decided.snapshot)
         record = _new_record(run, decided, asked, "")
-        with _working(workspace, folder, lock, record, lambda _checkout: decided) as (started, _):
+        with _active_run(workspace, folder, lock, record, lambda _checkout: decided) as (started, _):
             yield started
 
 
@@ -79,7 +79,7 @@ def resume(workspace: Path, name: str) -> Iterator[tuple[Started, Decided]]:
         def decided(checkout: Path) -> Decided:
             return decide_again(checkout, before.asked, snapshot)
 
-        with _working(workspace, folder, lock, record, decided) as (started, found):
+        with _active_run(workspace, folder, lock, record, decided) as (started, found):
             yield started, found
 
 
@@ -92,14 +92,14 @@ def start_in_place(home: Path, folder: Path, decided: Decided, asked: Iterable[s
         keep_snapshot(home, run, decided.snapshot)
         record = _new_record(run, decided, asked, folder.relative_to(home).as_posix())
         started = Started(run, place, Recorder(records, record), None, (lock,))
-        with _ends(started):
+        with _end_recorded(started):
             yield started
 
 
 def sweep(home: Path) -> None:
     """Remove what killed runs left, and delete the records of the oldest runs."""
     remove_left_checkouts(home)
-    remove_unheld(home)
+    remove_stale_locks(home)
     forget_old_runs(home)
 
 
@@ -189,7 +189,7 @@ class Acceptance:
 
 
 @contextmanager
-def _working(
+def _active_run(
     workspace: Path, folder: Path, lock: int, record: RunRecord, decide_there: Callable[[Path], Decided]
 ) -> Iterator[tuple[Started, Decided]]:
     """The checkout of a run while the run is active; a keeper removes it if this process is killed."""
@@ -211,12 +211,12 @@ def _working(
         acceptance = Acceptance(workspace, place, folder, decided.plan)
         stack.callback(acceptance.stop)  # if the run ends before `finish`
         started = Started(record.id, place, recorder, acceptance, (lock,))
-        with _ends(started):
+        with _end_recorded(started):
             yield started, decided
 
 
 @contextmanager
-def _ends(started: Started) -> Iterator[None]:
+def _end_recorded(started: Started) -> Iterator[None]:
     """Record the end of a run if its flow did not: otherwise the run would look killed."""
     state, message = "stopped", "ended before a stage began"  # by a signal, or cancelled at the server
     try:

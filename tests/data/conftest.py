@@ -24,7 +24,7 @@ def augment_config() -> Callable[..., AugmentConfig]:
 
 @pytest.fixture
 def save_images() -> Callable[..., list[str]]:
-    """Writes different noise images: save_images(folder, 3, seed=1) -> their names."""
+    """Write different noise images: save_images(folder, 3, seed=1) -> their names."""
 
     def save(folder: Path, count: int, seed: int = 0, size: int = 12) -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ def decode_or_die(path: str, rule: DecodeRule, content: bytes | None) -> Decoded
     while "endless" in name:
         pass
     if "memory" in name:
-        # As in a decoder: what Pillow raises on it is a MemoryError of the whole process' limit.
+        # As in a decoder: Pillow raises MemoryError at the process's memory limit.
         bytearray(1 << 36)
     return decode_file(path, rule, content)
 

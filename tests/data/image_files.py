@@ -1,4 +1,4 @@
-"""Image files of every kind, good and bad, and what decoding them gave."""
+"""Image files of every kind, valid and damaged, and checks of their decoded pixels."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ def pixels(result, channels=3, size=8):
 
 
 def colours(result):
-    """The image's colour by channel, which must be one all over."""
+    """The image's colour by channel; it must be the same everywhere."""
     values = pixels(result)
     assert (np.ptp(values, axis=(1, 2)) == 0).all()
     return tuple(values[:, 0, 0].tolist())
@@ -49,19 +49,19 @@ def png_chunk(kind, content):
 
 
 def png(width, height, bits, colour_type, rows, *chunks):
-    """A PNG written by hand, of kinds that Pillow does not write; chunks stand before the pixels."""
+    """A hand-written PNG of a kind that Pillow does not write; `chunks` come before the pixels."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0))
     end = png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + end
 
 
 def png_with_header(width, height):
-    """A PNG whose header tells of a size that its data do not have."""
+    """A PNG whose header has another size than its data."""
     return png(width, height, 8, 2, b"\0" * 100)
 
 
 def cmyk_profile(lightness):
-    """A printer's ICC profile (ICC.1:2001-04) by which colours give one grey, 0 to 255, and black gives black."""
+    """A printer's ICC profile (ICC.1:2001-04) that maps colours to one grey, 0 to 255, and black to black."""
     identity = bytes(range(256))
     matrix = struct.pack(">9I", *[0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x10000])
     table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + identity * 4

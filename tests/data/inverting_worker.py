@@ -1,4 +1,4 @@
-"""A decoding process whose libraries make other pixels of the same files (test_growth.py)."""
+"""A decoding process whose libraries decode the same files to other pixels (test_growth.py)."""
 
 import hashlib
 

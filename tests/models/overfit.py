@@ -1,4 +1,4 @@
-"""Sixteen images, and how well a model that learned them draws them."""
+"""Sixteen images, and how well a model that memorised them generates them."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ UNLABELLED = ImageShape(image_size=8, channels=1, classes=())
 
 
 def sixteen_images():
-    """Every way to paint four quarters black or white, (16, 1, 8, 8)."""
+    """All images of four black or white quarters, (16, 1, 8, 8)."""
     quarters = (torch.arange(16)[:, None] >> torch.arange(4)) % 2 * 2.0 - 1
     return quarters.reshape(16, 1, 2, 2).repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
 
 
 def learn(model, learning_rate, steps, betas):
-    """Train an unconditional model on the sixteen images, the rate falling over the second half."""
+    """Train an unconditional model on the sixteen images; the learning rate decays over the second half."""
     optimizers = {
         phase: torch.optim.Adam(model.phase_parameters(phase), lr=learning_rate, betas=betas) for phase in model.phases
     }
@@ -33,10 +33,10 @@ def learn(model, learning_rate, steps, betas):
 
 @dataclass(frozen=True)
 class Recall:
-    """distance: root mean square to the nearest of the images, mean over 64 draws; grey is 1 away, noise too."""
+    """distance: root mean square to the nearest image, mean over 64 samples; 1 for grey images and for noise."""
 
     distance: float
-    images: int  # of the sixteen, nearest to some draw
+    images: int  # of the sixteen that are nearest to some sample
 
 
 def recall(model, sampling):

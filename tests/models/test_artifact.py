@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_model_comes_back_as_it_was(tmp_path, family):
+def test_round_trip(tmp_path, family):
     model = saved(tmp_path / "m", family)
     loaded, again = load_model(tmp_path / "m"), load_for_training(tmp_path / "m")
     labels, seeds = torch.tensor([0, 1]), torch.tensor([3, 4])
@@ -51,7 +51,7 @@ def test_a_model_comes_back_as_it_was(tmp_path, family):
     assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_what_config_json_says(folder):
+def test_contents_of_config_json(folder):
     description = read_config(folder)
     assert description.config == RECIPES["gan"]()
     assert description.shape == SHAPE
@@ -68,7 +68,7 @@ def test_equal_models_make_equal_bytes(tmp_path):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
-def test_a_discriminator_is_for_training_alone(tmp_path):
+def test_sampling_does_not_need_the_discriminator(tmp_path):
     saved(tmp_path / "gan")
     saved(tmp_path / "diffusion", "diffusion")
     sizes = {name: (tmp_path / name / TRAINING_FILE).stat().st_size for name in ("gan", "diffusion")}
@@ -105,7 +105,7 @@ def test_damaged_weights(folder):
         (save({"basis": torch.zeros(1)}), "expected the tensors of its config; missing"),
     ],
 )
-def test_foreign_weights_that_the_config_vouches_for(folder, content, message, monkeypatch):
+def test_weights_of_another_network_with_a_matching_hash(folder, content, message, monkeypatch):
     (folder / WEIGHTS_FILE).write_bytes(content)
     monkeypatch.setattr("genai_core.models.artifact._sha256", lambda _path: "same")
     change_config(folder, sha256={WEIGHTS_FILE: "same"})
@@ -138,8 +138,8 @@ def test_a_config_that_cannot_be_used(folder, changes, message):
 
 
 @pytest.mark.parametrize("family", ["artifact", "planted_family", "..planted_family", "os:system", "gan.evil", ["gan"]])
-def test_a_family_that_the_project_does_not_have_is_not_imported(folder, family, monkeypatch):
-    """config.json is data, which may come from anywhere: a module beside the families would be found by its name."""
+def test_an_unknown_family_is_not_imported(folder, family, monkeypatch):
+    """config.json may come from anywhere, and its family must not import a module of that name."""
     monkeypatch.setattr(genai_core.models, "__path__", [*genai_core.models.__path__, str(folder)])
     (folder / "planted_family.py").write_text(f"open({str(folder / 'witness')!r}, 'w').close()\n")
     change_config(folder, family=family)
@@ -153,7 +153,7 @@ def test_a_family_that_the_project_does_not_have_is_not_imported(folder, family,
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", "{", "\x00"])
-def test_a_config_that_is_no_config(folder, content):
+def test_a_file_that_is_not_a_config(folder, content):
     (folder / CONFIG_FILE).write_text(content)
     with pytest.raises(ValueError, match="not the config of a model"):
         load_model(folder)
@@ -167,7 +167,7 @@ def test_sampling_options_are_checked():
         parse_sampling("vea", {})
 
 
-def test_sampling_options_of_before_there_were_levels_and_an_interval_of_guidance():
+def test_sampling_options_without_the_newer_keys():
     earlier = {"sampler": "heun", "steps": 7, "sigma_min": 0.02, "sigma_max": 20.0, "guidance_scale": 1.5}
     assert parse_sampling("diffusion", earlier).guidance_interval is None
     assert parse_sampling("diffusion", earlier).noise_levels is None

@@ -8,7 +8,7 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
-def test_nothing_asked_changes_nothing():
+def test_an_empty_policy_changes_nothing():
     images = torch.randn(4, 3, 8, 8)
     assert torch.equal(diff_augment(images, (), generator()), images)
 
@@ -19,7 +19,7 @@ def test_a_shift_matrix_moves_a_column_down():
     assert (_shift_matrices(4, torch.tensor([-2])) @ column).flatten().tolist() == [3, 4, 0, 0]
 
 
-def test_translation_moves_each_image_whole_by_an_eighth_at_most():
+def test_translation_moves_by_whole_pixels_up_to_an_eighth():
     images = torch.zeros(200, 2, 16, 16)
     images[:, 0, 8, 8], images[:, 1, 8, 8] = 1.0, 2.0
     moved = _translation(images, generator())
@@ -48,9 +48,9 @@ def test_gradients_pass_through(policy):
     assert images.grad.abs().sum() > 0
 
 
-def test_colour_keeps_differences_in_place_on_grey_images():
+def test_colour_is_an_increasing_linear_map_on_grey_images():
     images = torch.randn(8, 1, 8, 8)
     changed = diff_augment(images, ("colour",), generator())
-    # Brightness and contrast are one line a picture: where it was brighter it is brighter still.
+    # Brightness and contrast are a linear map per image, with a positive factor.
     for before, after in zip(images.flatten(1), changed.flatten(1), strict=True):
         assert torch.corrcoef(torch.stack([before, after]))[0, 1] > 0.999

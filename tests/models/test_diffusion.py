@@ -24,7 +24,7 @@ SAMPLING = DiffusionSampling(
 SIGMA_DATA = 0.5
 
 
-def test_preconditioning_keeps_everything_at_unit_variance():
+def test_preconditioning_gives_input_and_target_unit_variance():
     sigma = torch.tensor([1e-3, 0.1, 0.5, 2.0, 80.0], dtype=torch.float64)
     scale = preconditioning(sigma, SIGMA_DATA)
     torch.testing.assert_close(scale.input**2 * (sigma**2 + SIGMA_DATA**2), torch.ones_like(sigma))
@@ -36,13 +36,13 @@ def test_preconditioning_keeps_everything_at_unit_variance():
 
 def test_preconditioning_at_its_limits():
     scale = preconditioning(torch.tensor([1e-6, 1e6], dtype=torch.float64), SIGMA_DATA)
-    # Without noise the image is its own estimate; where nothing but noise is seen, the network makes it all.
+    # Without noise the image is its own estimate; with only noise, the network's output is the estimate.
     torch.testing.assert_close(scale.skip, torch.tensor([1.0, 0.0], dtype=torch.float64), atol=1e-10, rtol=0)
     torch.testing.assert_close(scale.output, torch.tensor([1e-6, SIGMA_DATA], dtype=torch.float64), rtol=1e-6, atol=0)
 
 
-def test_an_untrained_model_is_the_best_denoiser_of_a_gaussian():
-    """Its network gives 0, so it is c_skip * x: the posterior mean for clean images N(0, sigma_data^2)."""
+def test_an_untrained_model_is_the_optimal_denoiser_of_a_gaussian():
+    """Its network returns 0, so the denoiser is c_skip * x: the posterior mean for clean images N(0, sigma_data^2)."""
     model = build(diffusion_recipe(), SHAPE)
     images = torch.randn(5, 1, 8, 8)
     sigma = torch.tensor([0.01, 0.1, 0.5, 1.0, 10.0])
@@ -58,7 +58,7 @@ def test_the_weighted_loss_of_the_best_gaussian_denoiser_is_one_at_every_noise_l
         assert float(loss.figures["loss"]) == pytest.approx(1.0, rel=0.03)
 
 
-def test_a_batch_has_one_noise_level_of_each_equally_likely_interval(monkeypatch):
+def test_a_batch_has_one_noise_level_in_each_equally_likely_interval(monkeypatch):
     recipe = diffusion_recipe()
     model = build(recipe, SHAPE)
     images, labels = torch.zeros(64, 1, 8, 8), torch.zeros(64, dtype=torch.int64)
@@ -70,14 +70,14 @@ def test_a_batch_has_one_noise_level_of_each_equally_likely_interval(monkeypatch
     for sigma in drawn:
         assert sorted((levels.cdf(sigma.log()) * 64).floor().tolist()) == list(range(64))
     assert not torch.equal(drawn[0], drawn[1])
-    # A part of a batch has the part's noise levels of the whole.
+    # A part of a batch has its share of the whole batch's noise levels.
     with WholeBatchNoise(16, 48, 64):
         model.loss("denoiser", images[16:48], labels[16:48], torch.Generator().manual_seed(1), Part(16, 48, 64))
     torch.testing.assert_close(drawn[2], drawn[1][16:48])
 
 
 @pytest.mark.parametrize("kind", ["edm", "flow"])
-def test_16_images_are_learned_by_heart(kind):
+def test_16_images_are_memorised(kind):
     model = build(diffusion_recipe(kind=kind, sigma_data=1.0), UNLABELLED)
     learn(model, learning_rate=1e-2, steps=120, betas=(0.9, 0.99))
     found = recall(model, SAMPLING.model_copy(update={"steps": 8, "sigma_min": 0.02, "sigma_max": 20.0}))
@@ -85,7 +85,7 @@ def test_16_images_are_learned_by_heart(kind):
     assert found.images > 12
 
 
-def test_noise_levels_fall_from_the_largest_to_nothing():
+def test_noise_levels_fall_from_the_largest_to_0():
     levels = noise_levels(5, 0.01, 80.0)
     assert levels[0] == pytest.approx(80.0)
     assert levels[-2] == pytest.approx(0.01)
@@ -95,7 +95,7 @@ def test_noise_levels_fall_from_the_largest_to_nothing():
 
 
 def gaussian_slope(images, sigma):
-    """Of the probability flow of data N(0, SIGMA_DATA^2), which keeps x / sqrt(SIGMA_DATA^2 + sigma^2)."""
+    """Slope of the probability flow of data N(0, SIGMA_DATA^2); x / sqrt(SIGMA_DATA^2 + sigma^2) is constant on it."""
     return images * sigma / (SIGMA_DATA**2 + sigma**2)
 
 
@@ -107,7 +107,7 @@ def test_solvers_converge_to_the_exact_flow_of_gaussian_data(solve, order):
     def error(steps):
         return abs(float(solve(gaussian_slope, start, noise_levels(steps, 1e-4, sigma_max))) - exact)
 
-    # Half the step: half the error for order 1, a quarter for order 2.
+    # Half the step size halves the error of order 1 and quarters that of order 2.
     assert 0.75 * 2**order < error(64) / error(128) < 1.25 * 2**order
     assert error(128) < (1e-3 if order == 2 else 2e-2)
 
@@ -119,7 +119,7 @@ def test_both_solvers_follow_a_straight_line_exactly():
 
 
 def test_multistep_is_of_second_order_on_gaussian_images():
-    """Of images N(0, s^2) the expected clean ones are s^2 / (s^2 + sigma^2) of the noisy: the flow's end is known."""
+    """For images N(0, s^2), the denoiser is x s^2 / (s^2 + sigma^2), so the flow's end is known."""
     variance, start = 0.7**2, torch.ones(1, dtype=torch.float64)
     exact = start * math.sqrt((variance + 0.05**2) / (variance + 20.0**2))
 
@@ -132,7 +132,7 @@ def test_multistep_is_of_second_order_on_gaussian_images():
     assert error(40) < 0.3 * error(20)
 
 
-def test_multistep_ends_with_what_the_last_step_finds_clean():
+def test_multistep_returns_the_last_steps_clean_estimate():
     asked = []
     levels = [9.0, 1.0, 0.1, 0.0]
     end = multistep(lambda _images, sigma: asked.append(sigma) or 3 * torch.ones(2), torch.ones(2), levels)
@@ -140,7 +140,7 @@ def test_multistep_ends_with_what_the_last_step_finds_clean():
     torch.testing.assert_close(end, 3 * torch.ones(2))
 
 
-def test_heun_asks_for_the_slope_once_less_than_twice_a_step():
+def test_heun_calls_the_slope_2n_minus_1_times():
     for solve, calls in ((heun, 9), (euler, 5)):
         asked = []
         solve(lambda images, time, asked=asked: asked.append(time) or images, torch.ones(1), noise_levels(5, 0.01, 9.0))
@@ -158,7 +158,7 @@ def test_the_flows_scales_keep_the_paths_image_and_velocity():
 
 
 def test_the_flows_loss_is_the_error_of_the_velocity():
-    """An untrained network gives 0: its error is the velocity's own size, 1 + 1 for data of SIGMA_DATA."""
+    """An untrained network returns 0, so its error is the velocity's variance: 1 + 1 for data of SIGMA_DATA."""
     model = build(diffusion_recipe(kind="flow"), SHAPE)
     images = torch.randn(512, 1, 8, 8) * SIGMA_DATA
     loss = model.loss("denoiser", images, torch.zeros(512, dtype=torch.int64), torch.Generator().manual_seed(1))
@@ -167,7 +167,7 @@ def test_the_flows_loss_is_the_error_of_the_velocity():
 
 @pytest.mark.parametrize("kind", ["edm", "flow"])
 @pytest.mark.parametrize("sampler", ["heun", "euler", "multistep"])
-def test_the_only_image_there_is_is_drawn_from_any_noise(kind, sampler, monkeypatch):
+def test_a_dataset_of_one_image_gives_that_image_for_any_noise(kind, sampler, monkeypatch):
     model = build(diffusion_recipe(kind=kind), SHAPE).eval()
     point = torch.rand(1, 1, 8, 8) * 2 - 1
     monkeypatch.setattr(model, "denoise", lambda images, *_: point.expand_as(images))
@@ -175,8 +175,8 @@ def test_the_only_image_there_is_is_drawn_from_any_noise(kind, sampler, monkeypa
     assert (drawn.int() - to_uint8(point).int()).abs().max() <= 1
 
 
-def test_both_objectives_draw_the_same_image_with_the_same_denoiser(monkeypatch):
-    """They follow the same path in another time: with many steps nothing is left of the difference."""
+def test_both_objectives_sample_the_same_image_with_the_same_denoiser(monkeypatch):
+    """They follow the same path with another time variable, so the difference vanishes with many steps."""
     drawn = []
     for kind in ("edm", "flow"):
         model = build(diffusion_recipe(kind=kind), SHAPE).eval()
@@ -190,10 +190,10 @@ def test_both_objectives_draw_the_same_image_with_the_same_denoiser(monkeypatch)
     assert (drawn[0].int() - drawn[1].int()).abs().max() <= 1
 
 
-def test_augmentation_is_told_to_the_network_and_not_drawn():
+def test_the_network_is_conditioned_on_augmentation_and_samples_have_none():
     model = build(diffusion_recipe(augment_share=0.5), SHAPE)
     for parameter in model.parameters():
-        if parameter.abs().sum() == 0:  # layers that begin as the identity
+        if parameter.abs().sum() == 0:  # layers initialised as the identity
             torch.nn.init.normal_(parameter, std=0.1)
     images, sigma, labels = torch.randn(3, 1, 8, 8), torch.full((3,), 1.0), torch.tensor([0, 1, 2])
     plain = model.denoise(images, sigma, labels)
@@ -216,8 +216,8 @@ def test_guidance_moves_away_from_the_unconditional_estimate():
         torch.testing.assert_close(model._guided(images, 1.0, labels, sampling), expected)
 
 
-def test_a_model_that_was_shown_every_label_is_drawn_without_guidance():
-    """It has learned nothing of images without a label, from which guidance would lead away."""
+def test_a_model_trained_without_label_dropout_is_sampled_without_guidance():
+    """It has no unconditional estimate, which guidance needs."""
     model = build(diffusion_recipe(label_dropout=0.0), SHAPE).eval()
     labels, seeds = torch.tensor([1]), torch.tensor([3])
     with pytest.raises(ValueError, match=r"guidance_scale: got 2\.0; allowed: 1\.0, .*label_dropout 0"):
@@ -226,9 +226,9 @@ def test_a_model_that_was_shown_every_label_is_drawn_without_guidance():
         assert model.sample(labels, seeds, sampling).shape == (1, 1, 8, 8)
 
 
-def test_guidance_acts_at_the_noise_levels_of_its_interval_alone(monkeypatch):
+def test_guidance_acts_only_at_noise_levels_in_its_interval(monkeypatch):
     model = build(diffusion_recipe(), SHAPE).eval()
-    asked = []  # (noise level, whether for no label)
+    asked = []  # (noise level, whether unconditional)
     denoise = model.denoise
     monkeypatch.setattr(
         model,
@@ -251,7 +251,7 @@ def test_guidance_acts_at_the_noise_levels_of_its_interval_alone(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["edm", "flow"])
 @pytest.mark.parametrize("sampler", ["heun", "euler", "multistep"])
-def test_noise_levels_stand_in_place_of_those_between_the_ends(kind, sampler):
+def test_given_noise_levels_replace_the_computed_ones(kind, sampler):
     model, labels, seeds = build(diffusion_recipe(kind=kind), SHAPE).eval(), torch.tensor([1]), torch.tensor([3])
     torch.nn.init.normal_(model.network.output.weight, std=0.1)
     own = SAMPLING.model_copy(update={"sampler": sampler})
@@ -263,7 +263,7 @@ def test_noise_levels_stand_in_place_of_those_between_the_ends(kind, sampler):
     assert not torch.equal(model.sample(labels, seeds, other), drawn)
 
 
-def test_labels_are_hidden_as_often_as_asked():
+def test_labels_are_dropped_with_the_given_probability():
     model = build(diffusion_recipe(label_dropout=1.0), SHAPE)
     model.loss(
         "denoiser", torch.zeros(8, 1, 8, 8), torch.zeros(8, dtype=torch.int64), torch.Generator()

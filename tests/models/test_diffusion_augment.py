@@ -9,7 +9,7 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
-def test_nothing_is_done_with_share_0_or_no_operation():
+def test_share_0_or_no_operation_changes_nothing():
     images = torch.randn(4, 3, 8, 8)
     for operations, share in ((ALL, 0.0), ((), 1.0)):
         augmented = augment(images, operations, share, generator())
@@ -24,7 +24,7 @@ def test_a_flip_is_a_mirror_image():
     assert augmented.parameters[:, 0].tolist() == [1, 1, 1, 1]
 
 
-def test_the_parameters_say_how_far_an_image_was_moved():
+def test_the_parameters_give_the_translation():
     images = torch.zeros(50, 1, 16, 16)
     images[:, 0, 8, 8] = 1.0
     augmented = augment(images, ("translation",), 1.0, generator())
@@ -44,7 +44,7 @@ def test_a_larger_scale_enlarges():
     assert torch.corrcoef(torch.stack([sizes, scales]))[0, 1] > 0.95
 
 
-def test_the_share_is_that_of_each_operation():
+def test_each_operation_has_the_given_share():
     augmented = augment(torch.randn(2000, 1, 8, 8), ALL, 0.25, generator())
     done = (augmented.parameters != 0).float().mean(dim=0)
     torch.testing.assert_close(done[[0, 3]], torch.tensor([0.25, 0.25]), atol=0.03, rtol=0)

@@ -1,4 +1,4 @@
-"""What holds for every family."""
+"""Properties of every family."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ FAMILIES = sorted(RECIPES)
 
 
 def lively(family, shape=SHAPE):
-    """A model in which nothing is zero, so that every input counts."""
+    """A model without zero weights, so that every input has an effect."""
     model = build_model(RECIPES[family](), shape).eval()
     for parameter in model.parameters():
         if parameter.abs().sum() == 0:
@@ -26,7 +26,7 @@ def lively(family, shape=SHAPE):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("classes", [(), ("a", "b", "c")])
 @pytest.mark.parametrize(("size", "channels"), [(8, 1), (12, 3), (16, 3), (28, 1), (32, 1), (64, 3)])
-def test_trains_and_draws_at_any_size(family, classes, size, channels):
+def test_trains_and_samples_at_any_size(family, classes, size, channels):
     model = build_model(RECIPES[family](), ImageShape(size, channels, classes))
     images = torch.rand(2, channels, size, size) * 2 - 1
     labels = torch.tensor([0, len(classes) - 1]) if classes else None
@@ -52,8 +52,8 @@ def test_the_sampling_options_of_another_family_are_refused(family):
                 model.sample(None, torch.tensor([1]), options)
 
 
-class NothingWaits(TorchDispatchMode):
-    """Refuses what on a GPU makes the processor wait, or copies from it: a step with that cannot be recorded there."""
+class RefuseSync(TorchDispatchMode):
+    """Refuse operations that synchronise with a GPU or copy to it: a step with these cannot be recorded there."""
 
     WAITS = ("_local_scalar_dense", "nonzero", "bincount", "masked_select", "lift_fresh", "equal")
 
@@ -76,12 +76,12 @@ class NothingWaits(TorchDispatchMode):
         ("vqvae", {}),
     ],
 )
-def test_a_loss_waits_for_no_number(family, objective):
+def test_a_loss_does_not_synchronise_with_the_gpu(family, objective):
     model = build_model(RECIPES[family](**objective), SHAPE)
     images, labels = torch.rand(4, 1, 8, 8), torch.arange(4) % 3
     for phase in model.phases:
-        model.loss(phase, images, labels, torch.Generator().manual_seed(0))  # what is made once and kept
-        with NothingWaits():
+        model.loss(phase, images, labels, torch.Generator().manual_seed(0))  # fill the caches
+        with RefuseSync():
             model.loss(phase, images, labels, torch.Generator().manual_seed(0)).value.backward()
 
 
@@ -93,23 +93,23 @@ def test_every_parameter_belongs_to_one_phase(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_image_depends_on_its_seed_and_label_alone(family):
+def test_an_image_depends_only_on_its_seed_and_label(family):
     model, sampling = lively(family), RECIPES_SAMPLING[family]
     labels, seeds = torch.arange(12) % 3, torch.arange(12)
     together = model.sample(labels, seeds, sampling).int()
     order = torch.randperm(12)
     shuffled = model.sample(labels[order], seeds[order], sampling).int()
     alone = torch.cat([model.sample(labels[i : i + 1], seeds[i : i + 1], sampling) for i in range(12)]).int()
-    # Other batch sizes take other ways through the same sums: one grey level of 255 is rounding.
+    # The batch size changes the order of summation: one grey level of 255 is rounding.
     assert (shuffled - together[order]).abs().max() <= 1
     assert (alone - together).abs().max() <= 1
     assert not torch.equal(together[0], together[3])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_label_counts(family):
+def test_the_label_changes_the_image(family):
     model, sampling = lively(family), RECIPES_SAMPLING[family]
-    seeds = torch.arange(16)  # one of a VQ-VAE's few tokens may well be the same for both
+    seeds = torch.arange(16)  # a few tokens of a VQ-VAE may be the same for both
     first, second = (model.sample(torch.full((16,), label), seeds, sampling) for label in (0, 1))
     assert not torch.equal(first, second)
 
@@ -129,7 +129,7 @@ def test_losses_repeat_with_their_generator(family):
         losses = [model.loss(phase, images, labels, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
         first, again, other = (loss.value.detach() for loss in losses)
         assert first == again
-        assert (first == other) == (family == "vqvae")  # which draws nothing in training
+        assert (first == other) == (family == "vqvae")  # which uses no randomness in training
 
 
 def test_models_import_neither_lightning_nor_torchvision():

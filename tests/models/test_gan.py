@@ -19,11 +19,11 @@ LABELS = torch.tensor([0, 1, 2, 0])
 def test_relativistic_loss_in_closed_form():
     assert torch.isclose(relativistic_loss(torch.zeros(5)), torch.tensor(math.log(2)))
     assert relativistic_loss(torch.tensor([100.0])) < 1e-6
-    # Far behind it is as much as the distance: log(1 + exp(d)) is d.
+    # For large d, log(1 + exp(d)) is d.
     assert torch.isclose(relativistic_loss(torch.tensor([-100.0])), torch.tensor(100.0))
 
 
-def test_the_loss_depends_on_differences_of_scores_alone():
+def test_the_loss_depends_only_on_score_differences():
     real, fake = torch.randn(6), torch.randn(6)
     torch.testing.assert_close(relativistic_loss(real - fake), relativistic_loss((real + 9) - (fake + 9)))
 
@@ -59,7 +59,7 @@ def test_each_phase_reaches_its_own_network():
         assert all(parameter.grad is None for parameter in model.phase_parameters(other))
 
 
-def test_with_equal_sides_neither_leads():
+def test_equal_images_give_a_margin_of_0():
     """The scores of an image against itself: the margin is 0, and both losses are log 2."""
     model = build(gan_recipe(r1_gamma=0.0, augment_policy=()), SHAPE)
     latents = torch.randn((4, 4), generator=torch.Generator().manual_seed(7))
@@ -77,13 +77,13 @@ def test_a_part_of_the_batch_is_enough_for_the_penalty():
         torch.manual_seed(0)
         model = build(gan_recipe(penalty_share=share, augment_policy=()), SHAPE)
         figures[share] = model.loss("discriminator", images, labels, torch.Generator().manual_seed(0)).figures
-    # Which images are penalised changes nothing in the margin.
+    # The choice of penalised images does not change the margin.
     torch.testing.assert_close(figures[0.25]["score_margin"], figures[1.0]["score_margin"])
     assert figures[0.25]["r1"] != figures[1.0]["r1"]
 
 
 class LinearScore(torch.nn.Module):
-    """A discriminator whose gradient is the same everywhere: its weights."""
+    """A discriminator with a constant gradient: its weights."""
 
     def __init__(self, weights):
         super().__init__()
@@ -94,7 +94,7 @@ class LinearScore(torch.nn.Module):
 
 
 def test_penalties_are_those_of_the_images_before_augmentation():
-    """What a cutout hides from the discriminator cannot change the score, so it adds nothing to the gradient."""
+    """Pixels that a cutout hides from the discriminator cannot change the score, so their gradient is 0."""
     recipe = gan_recipe(penalty_share=0.5, augment_policy=("cutout",))
     model, weights, images = build(recipe, SHAPE), torch.randn(1, 8, 8), torch.rand(4, 1, 8, 8)
     model.discriminator = LinearScore(weights)
@@ -110,7 +110,7 @@ def test_penalties_are_those_of_the_images_before_augmentation():
 
 
 def test_scores_keep_their_precision_under_autocast():
-    """bf16 has 256 numbers between 1 and 2: of scores that are near each other hardly any two would differ."""
+    """bf16 has 128 numbers between 1 and 2, so it could not separate most scores that are close."""
     model = build(gan_recipe(), SHAPE)
     with torch.no_grad():
         model.discriminator.score.bias += 1.5
@@ -122,13 +122,13 @@ def test_scores_keep_their_precision_under_autocast():
     assert len(scores.unique()) > 200
 
 
-def test_the_penalised_images_are_the_same_however_a_batch_is_parted():
+def test_the_penalised_images_do_not_depend_on_how_a_batch_is_divided():
     whole = penalised(Part(0, 10, 10), 0.3)
     assert len(whole) == penalties(10, 0.3) == 3
     for cuts in ([0, 5, 10], [0, 1, 4, 10], list(range(11))):
         parts = [Part(first, end, 10) for first, end in pairwise(cuts)]
         assert [part.first + index for part in parts for index in penalised(part, 0.3)] == whole
-    # Spread evenly: two processes have as many.
+    # Spread evenly: two processes have the same number.
     assert [len(penalised(part, 0.25)) for part in (Part(0, 16, 32), Part(16, 32, 32))] == [4, 4]
 
 
@@ -147,7 +147,7 @@ def test_the_discriminator_learns_faster_by_the_factor():
     assert model.learning_rate_factor("generator") == 1.0
 
 
-def test_ada_augments_more_while_real_images_are_told_from_generated_ones():
+def test_ada_augments_more_while_the_discriminator_separates_real_images():
     ada = Ada(target=0.6, total_images=100)
     for _ in range(40):
         ada.update(1.0, 4)
@@ -159,7 +159,7 @@ def test_ada_augments_more_while_real_images_are_told_from_generated_ones():
     assert float(ada.probability) < 0.1
 
 
-def test_adas_state_is_saved_and_counts():
+def test_adas_state_is_saved_and_used():
     model = build(gan_recipe(ada_target=0.0, ada_images=16), SHAPE)
     images = torch.rand(3, 1, 8, 8) * 2 - 1
     figures = model.loss("discriminator", images, LABELS[:3], torch.Generator().manual_seed(0)).figures
@@ -173,7 +173,7 @@ def test_adas_state_is_saved_and_counts():
     assert float(again.ada.sign) == float(model.ada.sign) != 0
 
 
-def test_a_probability_of_a_quarter_augments_every_fourth_image():
+def test_a_probability_of_a_quarter_augments_a_quarter_of_the_images():
     images = torch.zeros(400, 1, 8, 8)
     images[:, 0, 4, 4] = 1.0
     changed = diff_augment(images, ("colour",), torch.Generator().manual_seed(0), probability=torch.tensor(0.25))
@@ -191,7 +191,7 @@ def test_diversity_in_closed_form():
 
 
 def trained(recipe, steps, images):
-    """A GAN after some steps, with the mean figures of the last ten of them."""
+    """A GAN after some steps, with the mean figures of the last ten."""
     model, generator = build(recipe, SHAPE), torch.Generator().manual_seed(0)
     optimizers = {
         phase: torch.optim.Adam(
@@ -213,19 +213,19 @@ def trained(recipe, steps, images):
 
 
 def images_to_learn():
-    """Two-coloured images: each half of a level of its own."""
+    """Images whose halves have different grey levels."""
     levels = torch.rand((48, 2), generator=torch.Generator().manual_seed(3)) * 2 - 1
     return levels.repeat_interleave(4, dim=1)[:, None, None, :].expand(-1, 1, 8, -1).contiguous()
 
 
-def test_a_healthy_training_raises_no_alarm_from_its_first_steps_on():
+def test_healthy_training_raises_no_alarm():
     for steps in (10, 60):
         model, figures = trained(gan_recipe(r1_gamma=0.1, augment_policy=()), steps, images_to_learn())
         assert model.alarm(figures) is None, figures
 
 
 def test_a_collapsed_generator_raises_the_alarm():
-    """A generator that its latent does not reach draws one image a class."""
+    """A generator that ignores its latent generates one image per class."""
     model, images = build(gan_recipe(augment_policy=()), SHAPE), images_to_learn()
     with torch.no_grad():
         model.generator.mix.weight[:, : model.latent_dim] = 0
@@ -237,7 +237,7 @@ def test_a_collapsed_generator_raises_the_alarm():
 
 
 def test_a_discriminator_that_has_won_raises_the_alarm():
-    """Without penalties, against a generator that stands still, nothing keeps it back."""
+    """Nothing limits a discriminator without penalties against a frozen generator."""
     model, images = build(gan_recipe(r1_gamma=0.0, augment_policy=()), SHAPE), images_to_learn()
     optimizer = torch.optim.Adam(model.phase_parameters("discriminator"), lr=1e-2)
     generator = torch.Generator().manual_seed(0)
@@ -251,7 +251,7 @@ def test_a_discriminator_that_has_won_raises_the_alarm():
     assert "the discriminator has won" in message
 
 
-def test_16_images_are_learned_by_heart():
+def test_16_images_are_memorised():
     model = build(gan_recipe(augment_policy=(), r1_gamma=0.1), UNLABELLED)
     learn(model, learning_rate=5e-3, steps=200, betas=(0.0, 0.99))
     found = recall(model, GanSampling(truncation=1.0))

@@ -7,7 +7,7 @@ LABELLED = ImageShape(8, 1, ("a", "b"))
 UNLABELLED = ImageShape(8, 1, ())
 
 
-def test_pixels_survive_the_way_to_floats_and_back():
+def test_pixels_survive_the_conversion_to_floats_and_back():
     pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
     assert torch.equal(to_uint8(to_unit(pixels)), pixels)
     assert to_unit(pixels).min() == -1
@@ -25,7 +25,7 @@ def test_noise_of_a_seed_does_not_depend_on_its_neighbours():
     assert seeded_noise(torch.tensor([], dtype=torch.int64), (2,)).shape == (0, 2)
 
 
-def test_a_seed_beyond_32_bits_would_be_another_ones_twin_and_is_refused():
+def test_a_seed_beyond_32_bits_is_refused():
     twins = [torch.randn(8, generator=torch.Generator().manual_seed(seed)) for seed in (5, 5 + 2**32)]
     assert torch.equal(*twins)
     for seed in (-1, 2**32, 5 + 2**32):

@@ -17,5 +17,5 @@ def test_other_sizes_are_refused(image_size):
         resolutions(image_size)
 
 
-def test_channels_double_twice_at_most():
+def test_channels_double_at_most_twice():
     assert widths(8, 5) == (8, 16, 32, 32, 32)

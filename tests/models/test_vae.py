@@ -21,7 +21,7 @@ def lively_flow(dim=6, condition_dim=2):
 
 
 def test_the_estimated_divergence_is_that_of_gaussians():
-    """KL(N(m, s^2) || N(0, 1)) = (m^2 + s^2 - 1 - log s^2) / 2 a dimension (Kingma and Welling 2014, appendix B)."""
+    """KL(N(m, s^2) || N(0, 1)) = (m^2 + s^2 - 1 - log s^2) / 2 per dimension (Kingma and Welling 2014, appendix B)."""
     mean, log_variance = torch.tensor([[0.5, -1.0, 0.0]]), torch.tensor([[-1.0, 0.5, 0.0]])
     exact = (mean.square() + log_variance.exp() - 1 - log_variance).sum() / 2
     noise = torch.randn((200_000, 3))
@@ -32,7 +32,7 @@ def test_the_estimated_divergence_is_that_of_gaussians():
     assert float(estimates.mean()) == pytest.approx(float(exact), rel=0.01)
 
 
-def test_a_fresh_flow_leaves_the_prior_standard_normal():
+def test_a_new_flow_keeps_the_prior_standard_normal():
     flow, latents = Flow(6, 4, 2), torch.randn(5, 6)
     torch.testing.assert_close(flow.log_density(latents, torch.randn(5, 2)), standard_normal_log_density(latents))
 
@@ -64,7 +64,7 @@ def test_the_flows_density_sums_to_one():
     assert float(density.sum()) * (24 / 399) ** 2 == pytest.approx(1.0, abs=0.01)
 
 
-def test_the_likelihoods_deviation_is_the_most_likely_one():
+def test_the_likelihoods_standard_deviation_is_the_most_likely_one():
     images, decoded = torch.zeros(8, 2, 4, 4), torch.randn(8, 2, 4, 4) * torch.tensor([0.1, 2.0])[:, None, None]
     std = likelihood_std(images, decoded)
 
@@ -79,7 +79,7 @@ def test_the_likelihoods_deviation_is_the_most_likely_one():
     assert float(likelihood_std(images, images).min()) == pytest.approx(1 / 255)
 
 
-def test_the_loss_is_the_bound_in_nats_a_value():
+def test_the_loss_is_the_bound_in_nats_per_value():
     model = build(vae_recipe(), SHAPE)
     loss = model.loss("autoencoder", torch.rand(4, 1, 8, 8), LABELS, torch.Generator().manual_seed(0))
     std, divergence = loss.figures["output_std"], loss.figures["kl"]
@@ -87,7 +87,7 @@ def test_the_loss_is_the_bound_in_nats_a_value():
     assert float(loss.value.detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_the_divergences_weight_rises_and_is_kept():
+def test_the_kl_weight_rises_and_is_saved():
     model, images = build(vae_recipe(kl_warmup_images=16), SHAPE), torch.rand(4, 1, 8, 8)
 
     def weight(model):
@@ -102,7 +102,7 @@ def test_the_divergences_weight_rises_and_is_kept():
     assert [weight(again) for _ in range(3)] == pytest.approx([0.75, 1.0, 1.0], rel=1e-3)
 
 
-def test_16_images_are_learned_by_heart():
+def test_16_images_are_memorised():
     model = build(vae_recipe(), UNLABELLED)
     learn(model, learning_rate=1e-2, steps=200, betas=(0.9, 0.99))
     rows = model.eval().pictures(sixteen_images(), None)["reconstructions"].float() / 127.5 - 1
@@ -110,7 +110,7 @@ def test_16_images_are_learned_by_heart():
     assert recall(model, VaeSampling(temperature=1.0)).images > 7
 
 
-def test_pictures_begin_and_end_with_reconstructions():
+def test_interpolations_begin_and_end_with_reconstructions():
     model = build(vae_recipe(), SHAPE).eval()
     images, labels = torch.rand(20, 1, 8, 8) * 2 - 1, torch.zeros(20, dtype=torch.int64)
     pictures = model.pictures(images, labels)
@@ -120,7 +120,7 @@ def test_pictures_begin_and_end_with_reconstructions():
     assert (ways[0, -1].int() - rows[1, 1].int()).abs().max() <= 1
 
 
-def test_an_arc_keeps_its_distance_from_the_middle():
+def test_points_on_an_arc_keep_their_norm():
     begins, ends = torch.tensor([[3.0, 0.0, 0.0]]), torch.tensor([[0.0, 0.0, 3.0]])
     for share in (0.0, 1 / 3, 0.5, 1.0):
         angle = math.pi / 2 * share
@@ -128,11 +128,11 @@ def test_an_arc_keeps_its_distance_from_the_middle():
         torch.testing.assert_close(slerp(begins, ends, share), expected, atol=1e-6, rtol=0)
     draws = torch.randn((2, 100, 64))
     norms = slerp(*draws, 0.5).norm(dim=1)
-    assert 7.5 < norms.mean() < 8.5  # the root of 64, as of any draw; on a straight line 5.7
+    assert 7.5 < norms.mean() < 8.5  # the root of 64, as for any sample; 5.7 on a straight line
     assert torch.lerp(*draws, 0.5).norm(dim=1).mean() < 6
 
 
-def test_where_there_is_no_arc_the_way_is_straight():
+def test_without_a_unique_arc_the_interpolation_is_linear():
     begins = torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 0.0]])
     ends = torch.tensor([[3.0, 6.0], [-1.0, -2.0], [1.0, 0.0]])
     expected = torch.tensor([[2.0, 4.0], [0.0, 0.0]])

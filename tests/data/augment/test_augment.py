@@ -33,7 +33,7 @@ def run(prepared, tmp_path, augment_config):
 
 
 class TestDataset:
-    def test_training_images_grow_and_the_test_split_stays(self, run, prepared):
+    def test_training_images_are_added_and_the_test_split_is_unchanged(self, run, prepared):
         after = run(expand=2.0)
         assert after.info.counts == {"train": 72, "test": 8}
         assert (after.images("test") == prepared.images("test")).all()
@@ -56,7 +56,7 @@ class TestDataset:
         assert np.bincount(run("b", expand=2.0).labels("train")).tolist() == [36, 36]
         assert np.bincount(run("c", expand=2.0, balance_classes=False).labels("train")).tolist() == [60, 12]
 
-    def test_one_adds_nothing_and_shares_the_files_of_before(self, run, prepared):
+    def test_a_factor_of_1_adds_nothing_and_shares_the_files(self, run, prepared):
         after = run(expand=1.0)
         assert after.info == prepared.info
         for folder in ("shards", "facts"):
@@ -72,7 +72,7 @@ class TestDataset:
         assert np.bincount(after.labels("train")).tolist() == [30, 24]
         assert (after.images_at(new) == after.images_at(origins)).all()
 
-    def test_shards_stay_bounded_and_those_of_before_stay(self, run, prepared):
+    def test_shards_are_bounded_and_old_ones_are_kept(self, run, prepared):
         after = run(expand=3.0)
         assert after.manifest["shard"].value_counts().max() == 16
         assert set(prepared.manifest["shard"]) < set(after.manifest["shard"])
@@ -110,7 +110,7 @@ class TestDataset:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("policy", [("flip", "move"), ("crop", "colour"), ("randaugment",)])
 class TestSeeds:
-    def test_copy_depends_on_its_origin_and_number_alone(self, policy, channels, augment_config):
+    def test_copy_depends_only_on_its_origin_and_number(self, policy, channels, augment_config):
         images, ids = noise(12, channels), [f"id{number}" for number in range(12)]
         numbers = [1 + number % 3 for number in range(12)]
         config = augment_config(policy=policy)
@@ -127,7 +127,7 @@ class TestSeeds:
         config = augment_config(policy=policy)
         ids, numbers = ["a"] * 4 + list("bcde"), [1, 2, 3, 4, 1, 1, 1, 1]
         copies = [augment_images(image, ids, numbers, config.model_copy(update={"seed": seed})) for seed in (0, 1)]
-        # Of few operations the same may be drawn twice.
+        # With few operations, two copies may have the same ones.
         assert len({copy.tobytes() for copy in np.concatenate(copies)}) >= 13
 
 
@@ -157,12 +157,12 @@ class TestPlan:
             ([3], 0, 0, [0]),
         ],
     )
-    def test_lowest_are_raised_first(self, counts, new, limit, expected):
+    def test_smallest_classes_are_raised_first(self, counts, new, limit, expected):
         shares = raise_lowest(np.array(counts), new, limit)
         assert shares.sum() == new
         assert shares.tolist() == expected
 
-    def test_shares_always_add_up_and_keep_their_limit(self):
+    def test_shares_always_sum_to_the_total_and_keep_their_limit(self):
         random = np.random.default_rng(0)
         for _ in range(200):
             counts = random.integers(1, 50, random.integers(1, 8))

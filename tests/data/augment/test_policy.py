@@ -24,7 +24,7 @@ def test_none_repeats_the_image(photo, augment_config):
 @pytest.mark.parametrize(
     ("horizontal", "vertical", "expected"), [(True, False, "h"), (False, True, "v"), (True, True, "hv")]
 )
-def test_flips_are_the_stated_ones_half_of_the_time(horizontal, vertical, expected, photo, augment_config):
+def test_flips_are_the_configured_ones_half_of_the_time(horizontal, vertical, expected, photo, augment_config):
     config = augment_config(policy=("flip",), flip=FlipConfig(horizontal=horizontal, vertical=vertical))
     sides = {"": photo, "h": photo[:, :, ::-1], "v": photo[:, ::-1], "hv": photo[:, ::-1, ::-1]}
     copies = copies_of(photo, 400, config)
@@ -40,7 +40,7 @@ def test_the_projects_own_policy_flips_nothing(augment_config):
     assert "flip" not in augment_config().policy
 
 
-def test_moves_are_uniform_in_the_stated_ranges(photo, augment_config, monkeypatch):
+def test_translations_are_uniform_in_the_configured_ranges(photo, augment_config, monkeypatch):
     drawn = []
 
     def warp(image, *, angle_degrees, shift_px, scale):
@@ -57,27 +57,27 @@ def test_moves_are_uniform_in_the_stated_ranges(photo, augment_config, monkeypat
         assert values.std() == pytest.approx(half / 3**0.5, rel=0.04)
 
 
-def test_crops_are_parts_of_at_least_the_stated_area(augment_config):
-    # A plane whose level is the place: what a crop spans of it is how large it was.
+def test_crops_have_at_least_the_configured_area(augment_config):
+    # A ramp: the range of levels in a crop gives its size.
     plane = np.tile(np.linspace(0, 255, 64).round().astype(np.uint8), (1, 64, 1))
     crop = CropConfig(min_area_share=0.49, max_aspect_ratio=1.0)
     copies = copies_of(plane, 200, augment_config(policy=("crop",), crop=crop)).astype(int)
     spans = (copies[:, 0, 32, -1] - copies[:, 0, 32, 0]) / 255
-    # A side of 0.7 to 1, but for whole pixels and the filter's reach.
+    # A side of 0.7 to 1, up to whole pixels and the filter's width.
     assert 0.66 < spans.min() < 0.75
     assert spans.max() > 0.95
     assert np.ptp(copies[:, 0, 32, 0]) > 30
 
 
 @pytest.mark.parametrize(("channels", "different"), [(3, True), (1, False)])
-def test_saturation_and_hue_are_of_colour_images_only(channels, different, photo, augment_config):
+def test_saturation_and_hue_change_only_colour_images(channels, different, photo, augment_config):
     config = augment_config(policy=("colour",))
     colour = config.colour.model_copy(update={"brightness": 0.0, "contrast": 0.0, "saturation": 0.5, "hue": 0.2})
     copies = copies_of(photo[:channels], 8, config.model_copy(update={"colour": colour}))
     assert (copies != photo[:channels]).any() == different
 
 
-def test_brightness_is_a_factor_in_the_stated_range(augment_config):
+def test_brightness_is_a_factor_in_the_configured_range(augment_config):
     image = np.full((1, 8, 8), 100, dtype=np.uint8)
     config = augment_config(policy=("colour",))
     colour = config.colour.model_copy(update={"brightness": 0.2, "contrast": 0.0})
@@ -99,7 +99,7 @@ def test_steps_are_applied_in_the_order_of_the_policy(photo, augment_config):
     assert (copies_of(photo, 1, other) != copies_of(photo, 1, config)).any()
 
 
-def test_torchs_generator_and_threads_are_as_before(photo, augment_config):
+def test_torchs_generator_and_threads_are_unchanged(photo, augment_config):
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     copies_of(photo, 2, augment_config(policy=("flip", "crop", "randaugment")))
     assert torch.equal(torch.get_rng_state(), state)

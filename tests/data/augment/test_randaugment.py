@@ -5,7 +5,7 @@ from torchvision.transforms import v2
 
 from genai_core.data.augment.randaugment import LEVELS, OPERATIONS, randaugment
 
-# Ours to torchvision's names.
+# Our names to torchvision's.
 THEIRS = {
     "identity": "Identity",
     "brightness": "Brightness",
@@ -26,7 +26,7 @@ MOVES = ("rotate", "shift_x", "shift_y", "shear_x", "shear_y")
 
 
 def pictures(channels, ground=None):
-    """Noise, or a blob of noise on a plain ground."""
+    """Noise, or a blob of noise on a plain background."""
     random = np.random.default_rng(0)
     image = random.integers(0, 256, (channels, 24, 24), dtype=np.uint8)
     if ground is not None:
@@ -61,8 +61,8 @@ def test_colours_change_as_in_torchvision(name, magnitude, channels):
 
 
 @pytest.mark.parametrize("name", ["rotate", "shift_x", "shift_y"])
-def test_moves_are_those_of_torchvision_on_black_ground(name):
-    # Their shift is a whole number of pixels, ours is not: magnitude 30 of 24 pixels is 10.88. Theirs truncates.
+def test_geometry_agrees_with_torchvision_on_a_black_background(name):
+    # torchvision truncates shifts to whole pixels, ours does not: magnitude 30 of 24 pixels is 10.88.
     image = pictures(1, ground=0)
     ours = [OPERATIONS[name](image, sign * 1.0).double() for sign in (1, -1)]
     with torch.random.fork_rng(devices=[]):
@@ -79,7 +79,7 @@ def test_moves_are_those_of_torchvision_on_black_ground(name):
         assert all(min((mine - other).abs().max() for other in theirs) <= 2 for mine in ours)
 
 
-def test_white_ground_stays_white():
+def test_a_white_background_stays_white():
     image = pictures(3, ground=255)
     for name in MOVES:
         for strength in (-0.6, 0.4):
@@ -88,7 +88,7 @@ def test_white_ground_stays_white():
             assert (ring == 255).all(), name
 
 
-def test_every_operation_is_drawn_equally_often(monkeypatch):
+def test_operations_are_sampled_uniformly(monkeypatch):
     drawn = []
     for name in OPERATIONS:
         monkeypatch.setitem(

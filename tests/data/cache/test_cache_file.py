@@ -1,4 +1,4 @@
-"""Cache files: what was written is read again, and nothing is used from a damaged one."""
+"""Cache files: round trips, and damaged files are not used."""
 
 import os
 
@@ -19,7 +19,7 @@ def cached(tmp_path):
     return path
 
 
-def test_arrays_come_back(cached):
+def test_round_trip(cached):
     arrays, metadata = read_cache(cached, WANTED)
     assert arrays.keys() == WANTED.keys()
     assert arrays["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
@@ -28,7 +28,7 @@ def test_arrays_come_back(cached):
     assert read_cache(cached, {"none": np.uint8})[0]["none"].shape == (0, 32)
 
 
-def test_no_damaged_byte_is_taken(cached):
+def test_a_file_with_a_damaged_byte_is_not_used(cached):
     whole = cached.read_bytes()
     damaged = [whole[:index] + bytes([whole[index] ^ 1]) + whole[index + 1 :] for index in range(len(whole))]
     for content in [*damaged, *(whole[:end] for end in range(len(whole)))]:
@@ -38,14 +38,14 @@ def test_no_damaged_byte_is_taken(cached):
 
 
 @pytest.mark.parametrize("wanted", [{"a": np.int32}, {"d": np.int64}])
-def test_another_form_is_not_taken(cached, wanted):
+def test_another_format_is_not_used(cached, wanted):
     with pytest.raises(CacheMissError):
         read_cache(cached, wanted)
 
 
 def test_only_wanted_arrays_are_read(cached):
     content = bytearray(cached.read_bytes())
-    begin = content.index(np.arange(6).tobytes())  # a, which is not wanted below
+    begin = content.index(np.arange(6).tobytes())  # in a, which is not requested below
     content[begin] ^= 1
     cached.write_bytes(content)
     assert read_cache(cached, {"b": WANTED["b"]})[0]["b"]["y"].tolist() == [7, 8]
@@ -53,7 +53,7 @@ def test_only_wanted_arrays_are_read(cached):
         read_cache(cached, WANTED)
 
 
-def test_a_file_that_cannot_be_written_is_an_os_error_and_the_old_one_stays(cached):
+def test_a_write_error_is_an_os_error_and_keeps_the_old_file(cached):
     before = cached.read_bytes()
     cached.with_suffix(f".{os.getpid()}.new").mkdir()
     with pytest.raises(OSError, match=cached.name):
@@ -61,7 +61,7 @@ def test_a_file_that_cannot_be_written_is_an_os_error_and_the_old_one_stays(cach
     assert cached.read_bytes() == before
 
 
-def test_others_are_deleted_but_what_is_being_written(cached):
+def test_other_files_are_deleted_except_those_being_written(cached):
     folder = cached.parent
     for name in ("one.npz", "one.7.new", "two.kept"):
         (folder / name).touch()

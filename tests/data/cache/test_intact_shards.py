@@ -95,7 +95,7 @@ def test_changed_bytes_of_the_same_size_are_found(shards, tmp_path):
     assert list(intact_shards(shards, names, tmp_path / "cache")) == names[2:]
 
 
-def test_what_was_written_just_now_is_hashed_the_next_time_too(shards, tmp_path, hashed):
+def test_a_shard_written_just_now_is_hashed_again_next_time(shards, tmp_path, hashed):
     names = names_in(shards)
     age(shards / names[0], seconds=1)
     age(shards / names[1], seconds=-60)  # another machine's clock
@@ -110,7 +110,7 @@ def test_what_was_written_just_now_is_hashed_the_next_time_too(shards, tmp_path,
     assert sorted(intact_shards(shards, names, tmp_path / "cache")) == names[1:]
 
 
-def test_whole_bytes_that_are_no_shard_are_left_out(tmp_path):
+def test_intact_files_that_are_not_shards_are_skipped(tmp_path):
     for content in (b"no array", np.lib.format.magic(1, 0)):
         (tmp_path / f"{hashlib.sha256(content).hexdigest()}.npy").write_bytes(content)
     file = io.BytesIO()

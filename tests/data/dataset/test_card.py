@@ -53,7 +53,7 @@ def test_prepared_card_names_rejected_files(dataset):
 
 
 def test_prepared_card_names_classes_that_are_lost_or_look_alike(tmp_path):
-    # The last two are one letter with an accent, in one sign and in two.
+    # The last two are one accented letter, as one code point and as two.
     dataset = make(tmp_path, classes=("A", "a", "\u00e9", "e\u0301"))
     text = card(dataset, lost=("cow",))
     assert "none of their images is usable: cow." in text
@@ -67,7 +67,7 @@ def test_card_without_classes(tmp_path):
     assert "| (none) | 12 | 4 |" in card(dataset)
 
 
-def test_augmented_card_counts_the_new(dataset, tmp_path):
+def test_augmented_card_counts_new_images(dataset, tmp_path):
     after = make(tmp_path / "after", train=16)
     text = augmented_card(dataset, after, {"expand": 2.0, "seed": 0})
     assert "- 4 of the training images are augmented copies" in text
@@ -76,7 +76,7 @@ def test_augmented_card_counts_the_new(dataset, tmp_path):
     assert "examples.png" not in augmented_card(dataset, dataset, {})
 
 
-def test_examples_are_the_same_whatever_the_order_of_the_rows(dataset):
+def test_examples_do_not_depend_on_the_order_of_the_rows(dataset):
     rows = example_rows(dataset.rows("train"), 3)
     assert [len(part) for part in rows] == [3, 3]
     assert class_names(dataset.info, rows) == ["cat", "do|g"]
@@ -84,7 +84,7 @@ def test_examples_are_the_same_whatever_the_order_of_the_rows(dataset):
     assert [part["id"].tolist() for part in rows] == [part["id"].tolist() for part in shuffled]
 
 
-def test_classes_are_counted_by_split_absent_ones_too(dataset, tmp_path):
+def test_classes_are_counted_by_split_including_absent_ones(dataset, tmp_path):
     assert class_counts(dataset) == [("cat", (6, 2)), ("do|g", (6, 2))]
     assert class_counts(make(tmp_path / "none", classes=())) == [("(none)", (12, 4))]
 

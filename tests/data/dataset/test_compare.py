@@ -50,7 +50,7 @@ def test_every_kind_of_change(before, tmp_path):
         tmp_path / "after",
         {
             1: ("dog", "train", "n/dog/1.png"),  # another class, and so another name
-            3: ("dog", "test", "n/dog/3.png"),  # another side
+            3: ("dog", "test", "n/dog/3.png"),  # another split
             4: ("dog", "test", "n/dog/four.png"),  # another name
             5: ("cat", "train", "m/cat/5.png"),
             6: ("cat", "test", "m/cat/6.png"),
@@ -71,7 +71,7 @@ def test_every_kind_of_change(before, tmp_path):
     assert sorted(added_rows(before, after)["source"]) == ["m/cat/5.png", "m/cat/6.png"]
 
 
-def test_a_class_that_comes_first_relabels_nothing(before, tmp_path):
+def test_a_new_first_class_relabels_nothing(before, tmp_path):
     after = write(tmp_path / "after", {**BEFORE, 5: ("ant", "train", "n/ant/5.png")}, classes=("ant", "cat", "dog"))
     change = compare_datasets(before, after)
     assert (change.added, change.relabelled) == (1, 0)
@@ -79,20 +79,20 @@ def test_a_class_that_comes_first_relabels_nothing(before, tmp_path):
     assert sum(c.after_share for c in change.classes) == pytest.approx(1.0)
 
 
-def test_images_of_another_size_are_told_apart_by_name(before, tmp_path):
+def test_images_of_another_size_are_matched_by_name(before, tmp_path):
     after = write(tmp_path / "after", {seed: BEFORE[seed] for seed in (1, 2, 4)}, size=8)
     change = compare_datasets(before, after)
     assert change.matched_by == "source"
     assert (change.added, change.removed, change.relabelled) == (0, 1, 0)
 
 
-def test_images_that_other_decoders_made_otherwise_are_neither_new_nor_gone(before, tmp_path):
+def test_images_with_other_pixels_from_other_decoders_are_neither_new_nor_removed(before, tmp_path):
     after = write(
         tmp_path / "after",
         {
             1: ("cat", "train", "n/cat/one.png"),  # the same pixels under another name
             12: ("cat", "train", "n/cat/2.png"),  # other pixels of the same file
-            14: ("dog", "train", "n/dog/4.png"),  # and another side, which follows from the pixels
+            14: ("dog", "train", "n/dog/4.png"),  # and another split, which follows from the pixels
             5: ("cat", "test", "n/cat/5.png"),
         },
     )

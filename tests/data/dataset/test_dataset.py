@@ -29,7 +29,7 @@ def write(folder: Path, train: np.ndarray, test: np.ndarray, shard_images: int =
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("shard_images", [1, 7, 25, 100])
-def test_what_was_written_is_read(channels, shard_images, tmp_path):
+def test_round_trip(channels, shard_images, tmp_path):
     train, test = noise(25, channels), noise(6, channels, seed=1)
     dataset = write(tmp_path, train, test, shard_images)
     assert (dataset.images("train") == train).all()
@@ -61,7 +61,7 @@ def test_some_rows_in_any_order(tmp_path):
     assert dataset.images_at(dataset.rows("train").head(0)).shape == (0, 3, 8, 8)
 
 
-def test_facts_are_read_whoever_wrote_their_head(tmp_path):
+def test_facts_with_another_npy_header_are_read(tmp_path):
     dataset = write(tmp_path, noise(3), noise(2, seed=1))
     file = next((tmp_path / "facts").iterdir())
     facts = dataset.shard_facts(file.name)
@@ -114,7 +114,7 @@ def test_equal_datasets_have_equal_bytes(tmp_path):
         assert file.read_bytes() == (tmp_path / "b" / file.relative_to(tmp_path / "a")).read_bytes()
 
 
-def test_keeping_another_dataset_leaves_its_shards_and_moments(tmp_path):
+def test_shards_and_moments_of_a_kept_dataset_are_unchanged(tmp_path):
     first = write(tmp_path / "a", noise(9), noise(4, seed=1), shard_images=4)
     writer = DatasetWriter(tmp_path / "b", image_size=8, channels=3, classes=CLASSES, shard_images=4)
     writer.keep(first, first.manifest)

@@ -22,18 +22,18 @@ def plan(sizes, new, max_removed_share=0.5):
 
 
 @given(SHARDS, st.integers(0, 500))
-def test_what_is_written_again_is_bounded(sizes, new):
+def test_the_number_of_rewritten_images_is_bounded(sizes, new):
     shards, kept, total = plan(sizes, new)
     gone = [shard for shard in shards if shard not in kept]
     too_empty = [shard for shard in gone if shard.wanted == 0 or shard.images - shard.wanted > 0.5 * shard.images]
     joined = sum(shard.wanted for shard in gone if shard not in too_empty)
     assert joined <= max(total * JOINED_SHARE, FULL * JOINED_SHARD_SHARE)
-    # Never more stored than twice what is wanted, for all the removed images that stay.
+    # Removed images that stay never double the size.
     assert sum(shard.images for shard in kept) <= 2 * sum(shard.wanted for shard in kept)
 
 
 @given(SHARDS)
-def test_nothing_changes_when_nothing_is_new_and_little_is_gone(sizes):
+def test_few_removed_images_change_nothing(sizes):
     sizes = [(images, max(wanted, (images + 1) // 2)) for images, wanted in sizes]
     shards, kept, _ = plan(sizes, new=0)
     assert kept == shards

@@ -24,7 +24,7 @@ def order(loader, steps):
     return torch.cat([loader.at(step).images.flatten() for step in range(steps)]).tolist()
 
 
-def test_each_epoch_deals_every_image_once_in_an_order_of_its_own():
+def test_each_epoch_has_every_image_once_in_its_own_order():
     seen = order(batches(), 10)  # 40 images: four epochs, with batches that span two
     epochs = [seen[first : first + 10] for first in range(0, 40, 10)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
@@ -38,17 +38,17 @@ def test_labels_stay_with_their_images():
         assert torch.equal(batch.images.flatten().long(), batch.labels)
 
 
-def test_a_step_is_the_same_wherever_one_begins():
+def test_a_step_does_not_depend_on_the_first_step():
     straight, resumed = batches(), batches()
     first = [straight.at(step).labels.tolist() for step in range(9)]
     assert [resumed.at(step).labels.tolist() for step in (7, 8)] == first[7:]
     assert resumed.at(2).labels.tolist() == first[2]
 
 
-def test_the_seed_rules_the_order():
+def test_the_seed_determines_the_order():
     assert order(batches(seed=0), 5) == order(batches(seed=0), 5)
     assert order(batches(seed=0), 5) != order(batches(seed=1), 5)
-    # The second epoch of one seed is not the first of the next.
+    # The second epoch of one seed differs from the first of the next.
     assert order(batches(seed=0, batch_images=10), 2)[10:] != order(batches(seed=1, batch_images=10), 1)
 
 
@@ -71,7 +71,7 @@ def test_no_labels():
     assert batches(labels=False).at(0).labels is None
 
 
-def test_data_that_cannot_be_trained_on():
+def test_data_unfit_for_training_is_refused():
     with pytest.raises(ValueError, match="no training images"):
         batches(count=0)
     images = np.zeros((2, 1, 1, 1), dtype=np.uint8)
@@ -81,7 +81,7 @@ def test_data_that_cannot_be_trained_on():
 
 
 @pytest.mark.parametrize("classes", [("cat", "dog"), ()])
-def test_mapped_batches_are_those_of_memory(classes, tmp_path):
+def test_mapped_batches_equal_those_in_memory(classes, tmp_path):
     random = np.random.default_rng(0)
     writer = DatasetWriter(tmp_path, image_size=8, channels=3, classes=classes, shard_images=7)
     for split, count in (("train", 50), ("test", 5)):
@@ -104,11 +104,11 @@ def test_mapped_batches_are_those_of_memory(classes, tmp_path):
         assert one.labels is other.labels is None or torch.equal(one.labels, other.labels)
         with LargestTensor() as largest:
             assert torch.equal(mapped.at(step, range(3, 5)).images, one.images[3:5])
-        assert largest.numbers == 2 * 3 * 64  # nothing but the part was read
+        assert largest.numbers == 2 * 3 * 64  # only the part was read
 
 
 class LargestTensor(TorchDispatchMode):
-    """Remembers how large the largest tensor was that any operation gave."""
+    """Record the size of the largest tensor that any operation returns."""
 
     def __init__(self):
         super().__init__()
@@ -132,14 +132,14 @@ def test_no_step_copies_the_dataset(tmp_path):
     one_batch = 4 * 3 * 8 * 8
     for loader in (resident, mapped):
         with LargestTensor() as largest:
-            loader.at(0)  # what is imported and kept for good is not counted
+            loader.at(0)  # imports and permanent caches are not counted
             tracemalloc.start()
             for step in range(1, 6):
                 loader.at(step)
-            _, peak = tracemalloc.get_traced_memory()  # of NumPy, which reads the shards
+            _, peak = tracemalloc.get_traced_memory()  # NumPy's memory, which reads the shards
             tracemalloc.stop()
         assert largest.numbers == one_batch
         assert peak < images.nbytes / 4
-    # In memory once: on a processor the batches come from the very array that was given.
+    # In memory once: on a CPU the batches come from the given array itself.
     images[:] = 7
     assert (resident.at(0).images == 7).all()

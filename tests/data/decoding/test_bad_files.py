@@ -1,4 +1,4 @@
-"""Files that are no image, or no whole one: each is rejected with its reason, and none ends the process."""
+"""Damaged images and other files: each is rejected with its reason, and none ends the process."""
 
 import warnings
 import zlib

@@ -1,4 +1,4 @@
-"""How images of every format and kind of pixel become square uint8 images."""
+"""Decoding of every format and pixel type to square uint8 images."""
 
 import struct
 import warnings
@@ -28,7 +28,7 @@ FORMS = {
 def test_every_format_on_the_list_is_decoded(form, tmp_path):
     path = saved(Image.new("RGB", (16, 16), (200, 100, 50)), tmp_path / f"1.{FORMS[form]}", format=form)
     result = decode_file(path, rule())
-    # Some formats lose a little.
+    # Some formats are lossy.
     assert np.abs(pixels(result) - np.array((200, 100, 50))[:, None, None]).max() <= 5
     assert result.flags == ()
 
@@ -46,7 +46,7 @@ def test_content_decides_and_a_wrong_extension_is_flagged(tmp_path):
     assert result.flags == ("wrong_extension",)
 
 
-def test_script_behind_a_picture_does_not_reach_the_dataset(tmp_path):
+def test_a_script_appended_to_a_picture_does_not_reach_the_dataset(tmp_path):
     clean, loaded = tmp_path / "1.jpg", tmp_path / "2.jpg"
     clean.write_bytes(JPEG)
     loaded.write_bytes(JPEG + b"<?php system($_GET['c']); ?>")
@@ -79,7 +79,7 @@ class TestTransparency:
 
     @pytest.mark.parametrize(("clear", "expected"), [(0x8000, (10, 20, 30)), (0x0080, (128, 128, 128))])
     def test_sixteen_bit_grey_with_a_transparent_value(self, clear, expected, tmp_path):
-        # 0x8000 becomes 128, which must not be taken for the 0x0080 that is transparent.
+        # 0x8000 becomes 128, which must not be confused with the transparent 0x0080.
         rows = (b"\0" + struct.pack(">H", 0x8000) * 9) * 9
         (tmp_path / "1.png").write_bytes(png(9, 9, 16, 0, rows, png_chunk(b"tRNS", struct.pack(">H", clear))))
         assert colours(decode_file(tmp_path / "1.png", rule())) == expected
@@ -93,7 +93,7 @@ class TestTransparency:
 
 
 class TestPixelTypes:
-    def test_sixteen_bits_are_scaled_not_cut(self, tmp_path):
+    def test_sixteen_bits_are_scaled_not_truncated(self, tmp_path):
         ramp = np.linspace(0, 65535, 64).round().astype(np.uint16).reshape(8, 8)
         path = saved(Image.fromarray(ramp), tmp_path / "1.png")
         values = pixels(decode_file(path, rule(channels=1)), channels=1)
@@ -170,7 +170,7 @@ class TestOrientation:
         assert (values[:, :4] == 255).all()
         assert (values[:, 4:] == 0).all()
 
-    def test_upright_size_is_told(self, tmp_path):
+    def test_the_upright_size_is_reported(self, tmp_path):
         exif = Image.Exif()
         exif[0x0112] = 8
         path = saved(Image.new("RGB", (20, 10)), tmp_path / "1.jpg", exif=exif)
@@ -208,8 +208,8 @@ class TestFit:
 
     @pytest.mark.parametrize("fit", ["crop", "pad"])
     @pytest.mark.parametrize("side", [32, 40, 64, 72, 200])
-    def test_reducing_has_no_aliases(self, tmp_path, side, fit):
-        # One black and one white column in turn: without a filter the result would be all black or all white.
+    def test_reducing_does_not_alias(self, tmp_path, side, fit):
+        # Alternating black and white columns: without a filter the result would be all black or all white.
         array = np.zeros((side, side), dtype=np.uint8)
         array[:, ::2] = 255
         stripes = saved(Image.fromarray(array), tmp_path / "1.png")

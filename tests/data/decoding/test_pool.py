@@ -30,7 +30,7 @@ def decode_all(paths: list[Path], workers: int) -> list[Decoded | Rejection]:
     return [result for result in results if result is not None]
 
 
-def test_results_are_those_of_one_process_whatever_the_number_of_workers(tmp_path, save_images):
+def test_results_do_not_depend_on_the_number_of_workers(tmp_path, save_images):
     paths = [tmp_path / name for name in save_images(tmp_path, 80)]
     paths.insert(40, tmp_path / "missing.png")
     results = decode_all(paths, workers=1)
@@ -41,7 +41,7 @@ def test_results_are_those_of_one_process_whatever_the_number_of_workers(tmp_pat
     assert all(isinstance(result, Decoded) for index, result in enumerate(results) if index != 40)
 
 
-def test_files_are_known_by_their_hash(tmp_path, save_images):
+def test_files_are_identified_by_their_hash(tmp_path, save_images):
     names = [str(tmp_path / name) for name in save_images(tmp_path, 5)] + [str(tmp_path / "missing.png")]
     (batch,) = decode_files(names, RULE, workers=1)
     hashes = [record.tobytes() for record in batch.records["file_sha256"]]
@@ -55,7 +55,7 @@ def test_no_files_need_no_worker():
 
 
 @pytest.mark.parametrize("how", ["dies", "endless"])
-def test_file_that_ends_the_worker_is_rejected_and_no_other(how, tmp_path, save_images, monkeypatch):
+def test_only_the_file_that_kills_the_worker_is_rejected(how, tmp_path, save_images, monkeypatch):
     monkeypatch.setattr(processes, "WORKER_MODULE", "tests.data.dying_worker")
     paths = [tmp_path / name for name in save_images(tmp_path, 40)]
     for index in (3, 35):
@@ -65,7 +65,7 @@ def test_file_that_ends_the_worker_is_rejected_and_no_other(how, tmp_path, save_
     assert rejected == {3: "decoder_died", 35: "decoder_died"}
 
 
-def test_file_that_takes_too_much_memory_ends_the_worker_only(tmp_path, save_images, monkeypatch):
+def test_a_file_that_takes_too_much_memory_kills_only_the_worker(tmp_path, save_images, monkeypatch):
     monkeypatch.setattr(processes, "WORKER_MODULE", "tests.data.dying_worker")
     paths = [tmp_path / name for name in save_images(tmp_path, 3)]
     paths[1] = paths[1].rename(tmp_path / "memory.png")
@@ -73,14 +73,14 @@ def test_file_that_takes_too_much_memory_ends_the_worker_only(tmp_path, save_ima
     assert [type(result) for result in results] == [Decoded, Rejection, Decoded]
 
 
-def test_worker_that_cannot_start_is_an_error_and_not_a_rejected_file(tmp_path, save_images, monkeypatch):
+def test_a_worker_that_cannot_start_is_an_error_not_a_rejected_file(tmp_path, save_images, monkeypatch):
     monkeypatch.setattr(processes, "WORKER_MODULE", "genai_core.data.no_such_module")
     paths = [tmp_path / name for name in save_images(tmp_path, 3)]
     with pytest.raises(RuntimeError, match=r"did not start: .*no_such_module"):
         decode_all(paths, workers=2)
 
 
-def test_caller_may_stop_in_the_middle_and_no_process_stays(tmp_path, save_images):
+def test_no_process_stays_if_the_caller_stops_early(tmp_path, save_images):
     paths = [tmp_path / name for name in save_images(tmp_path, 200)]
     before = psutil.Process().children()
     decoding = decode_files([str(path) for path in paths], RULE, workers=2)
@@ -89,7 +89,7 @@ def test_caller_may_stop_in_the_middle_and_no_process_stays(tmp_path, save_image
     assert psutil.Process().children() == before
 
 
-def test_what_is_done_meanwhile_may_fail_and_no_process_stays(tmp_path, save_images):
+def test_no_process_stays_if_the_caller_fails(tmp_path, save_images):
     paths = [str(tmp_path / name) for name in save_images(tmp_path, 200)]
     before = psutil.Process().children()
     with pytest.raises(ZeroDivisionError):
@@ -98,7 +98,7 @@ def test_what_is_done_meanwhile_may_fail_and_no_process_stays(tmp_path, save_ima
 
 
 def test_the_second_process_does_not_wait_for_a_first_that_is_slow(tmp_path, save_images, monkeypatch):
-    """Few large images: neither process is let to answer before both are asked."""
+    """Few large images: both processes get a request before either answers."""
     monkeypatch.setattr(pool, "BATCH_FILES", 1)
     both, answer = threading.Barrier(2), pool.Worker.answer
 
@@ -118,7 +118,7 @@ def test_names_that_are_not_utf8_reach_the_worker(tmp_path, save_images):
     assert isinstance(result, Decoded)
 
 
-def test_pixels_and_flags_survive_the_way_between_processes(tmp_path, save_images):
+def test_pixels_and_flags_survive_the_transfer_between_processes(tmp_path, save_images):
     (name,) = save_images(tmp_path, 1)
     path = (tmp_path / name).rename(tmp_path / "1.jpg")
     (result,) = decode_all([path], workers=1)
@@ -127,7 +127,7 @@ def test_pixels_and_flags_survive_the_way_between_processes(tmp_path, save_image
     assert len(result.pixels) == 64
 
 
-def test_processes_that_are_not_used_end_with_those_that_are(tmp_path, save_images):
+def test_unused_processes_end_with_the_used_ones(tmp_path, save_images):
     paths = [str(tmp_path / name) for name in save_images(tmp_path, 3)]
     before = psutil.Process().children(recursive=True)
     started = pool.start_workers(RULE, 3)
@@ -138,8 +138,8 @@ def test_processes_that_are_not_used_end_with_those_that_are(tmp_path, save_imag
     assert psutil.Process().children(recursive=True) == before
 
 
-def test_processes_end_when_the_one_that_started_them_does(tmp_path):
-    """However it ends: here it has no time to say so."""
+def test_processes_end_with_their_parent(tmp_path):
+    """Even if the parent is killed."""
     code = (
         "import os; from genai_core.data.decoding.image import DecodeRule; "
         "from genai_core.data.decoding.pool import *; "
@@ -148,6 +148,6 @@ def test_processes_end_when_the_one_that_started_them_does(tmp_path):
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
     numbers = [int(number) for number in said.split()]
-    assert len(numbers) == 3  # the two, and the one that forked them
+    assert len(numbers) == 3  # the two workers and the fork server
     _gone, alive = psutil.wait_procs([psutil.Process(n) for n in numbers if psutil.pid_exists(n)], timeout=60)
     assert not alive

@@ -32,7 +32,7 @@ def pixels():
 
 @pytest.fixture
 def images_in():
-    """What lies below data/raw/NAME: path -> pixels."""
+    """Images below data/raw/NAME: path -> pixels."""
 
     def read(folder: Path) -> dict[str, np.ndarray]:
         found = {}

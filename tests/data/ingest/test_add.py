@@ -35,7 +35,7 @@ def nothing_else(raw: Path) -> bool:
     return [path.name for path in raw.parent.iterdir()] in ([], [raw.name])
 
 
-def test_folder_is_copied_under_a_name_made_of_its_own(photos, raw):
+def test_a_folder_is_copied_under_its_cleaned_name(photos, raw):
     added = add_source(str(photos), raw)
     assert (added.names, added.added_images, added.kept_images) == (("My-photos",), 5, 0)
     assert added.classes == {"hat": 3, "shirt": 2}
@@ -46,7 +46,7 @@ def test_folder_is_copied_under_a_name_made_of_its_own(photos, raw):
 
 @pytest.mark.parametrize("ending", ["zip", "tar", "tar.gz"])
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_archive_gives_what_its_folder_gives(ending, wrapped, photos, raw, tmp_path):
+def test_an_archive_gives_the_same_as_its_folder(ending, wrapped, photos, raw, tmp_path):
     archive = tmp_path / f"set.{ending}"
     top = "around/" if wrapped else ""
     if ending == "zip":
@@ -63,12 +63,12 @@ def test_archive_gives_what_its_folder_gives(ending, wrapped, photos, raw, tmp_p
     assert nothing_else(raw)
 
 
-def test_single_class_is_no_wrapper(tmp_path, raw, save_images):
+def test_a_single_class_folder_is_kept(tmp_path, raw, save_images):
     save_images(tmp_path / "set" / "hat", 2)
     assert add_source(str(tmp_path / "set"), raw).classes == {"hat": 2}
 
 
-def test_class_without_an_image_is_told(photos, raw):
+def test_a_class_without_images_is_named(photos, raw):
     (photos / "cow").mkdir()
     (photos / "cow" / "1.heic").write_bytes(b"x")
     added = add_source(str(photos), raw)
@@ -97,7 +97,7 @@ def test_builtin_digits_are_the_real_ones(raw):
             assert (np.asarray(image) == np.rint(digits.images[number] * 255 / 16)).all()
 
 
-def test_adding_again_appends_and_keeps_what_is_the_same(photos, raw, save_images):
+def test_adding_again_appends_and_keeps_equal_files(photos, raw, save_images):
     add_source(str(photos), raw)
     assert add_source(str(photos), raw).kept_images == 5
     save_images(photos / "hat", 1, seed=9)
@@ -108,7 +108,7 @@ def test_adding_again_appends_and_keeps_what_is_the_same(photos, raw, save_image
     assert nothing_else(raw)
 
 
-def test_another_content_under_one_name_is_refused_and_as_is_the_way_out(photos, raw, save_images):
+def test_other_content_under_one_name_is_refused_with_advice_to_use_as(photos, raw, save_images):
     add_source(str(photos), raw)
     before = names(raw)
     (name,) = save_images(photos / "shirt", 1, seed=2, size=13)
@@ -122,7 +122,7 @@ def test_another_content_under_one_name_is_refused_and_as_is_the_way_out(photos,
     assert nothing_else(raw)
 
 
-def test_failure_while_moving_takes_back_what_was_moved(photos, raw, save_images, monkeypatch):
+def test_a_failed_move_is_undone(photos, raw, save_images, monkeypatch):
     add_source(str(photos), raw)
     before = names(raw)
     save_images(photos / "new", 3, seed=11)
@@ -142,7 +142,7 @@ def test_failure_while_moving_takes_back_what_was_moved(photos, raw, save_images
     assert nothing_else(raw)
 
 
-def test_what_a_killed_run_left_is_no_hindrance(photos, raw):
+def test_files_of_a_killed_command_do_not_block(photos, raw):
     left = raw.with_name(".raw.new") / "images" / "x.png"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
@@ -151,7 +151,7 @@ def test_what_a_killed_run_left_is_no_hindrance(photos, raw):
     assert nothing_else(raw)
 
 
-def test_only_images_are_taken_and_the_rest_is_told(photos, raw, tmp_path):
+def test_only_images_are_taken_and_other_files_are_named(photos, raw, tmp_path):
     (photos / "hat" / "notes.txt").write_text("x")
     (photos / ".git").mkdir()
     (photos / "out.png").symlink_to("/etc/hostname")
@@ -163,14 +163,14 @@ def test_only_images_are_taken_and_the_rest_is_told(photos, raw, tmp_path):
     assert added.bad_names == ("hat/new\\nline.png",)
 
 
-def test_link_inside_the_source_becomes_a_file_of_its_own(photos, raw):
+def test_a_link_inside_the_source_becomes_a_separate_file(photos, raw):
     (photos / "hat" / "same.png").symlink_to(photos / "hat" / "01-000.png")
     add_source(str(photos), raw)
     files = files_in(raw / "My-photos")
     assert files["hat/same.png"] == files["hat/01-000.png"]
 
 
-def test_folders_of_splits_are_pointed_out(tmp_path, raw, save_images):
+def test_folders_of_splits_are_reported(tmp_path, raw, save_images):
     save_images(tmp_path / "set" / "train", 2, seed=1)
     save_images(tmp_path / "set" / "validation", 1, seed=2)
     (note,) = add_source(str(tmp_path / "set"), raw).notes
@@ -178,7 +178,7 @@ def test_folders_of_splits_are_pointed_out(tmp_path, raw, save_images):
     assert note.endswith("--split-from-folders")
 
 
-def test_sources_that_are_none(tmp_path, raw, save_images):
+def test_invalid_sources_are_refused(tmp_path, raw, save_images):
     (tmp_path / "image.png").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
     for source, message in {
@@ -202,7 +202,7 @@ def test_folder_cannot_be_added_to_itself(raw, save_images):
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "../x", ".hidden", "-x", "a b", "x" * 65, "a\n"])
-def test_names_that_are_no_folder_names_are_refused(name, photos, raw):
+def test_names_that_cannot_be_folder_names_are_refused(name, photos, raw):
     with pytest.raises(ValueError, match="use at most 64 letters, digits"):
         add_source(str(photos), raw, name)
 
@@ -217,13 +217,13 @@ def test_dangerous_archive_leaves_nothing(tmp_path, raw):
     assert not list(tmp_path.rglob("evil.png"))
 
 
-def test_copying_is_followed(photos, raw):
+def test_copying_reports_progress(photos, raw):
     seen = []
     add_source(str(photos), raw, on_added=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 5) for done in range(1, 6)]
 
 
-def test_two_at_once_are_refused(photos, raw):
+def test_a_second_simultaneous_add_is_refused(photos, raw):
     seen = []
 
     def add_another(_done, _total):

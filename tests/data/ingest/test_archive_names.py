@@ -1,4 +1,4 @@
-"""Whatever an archive's members are named: all that is written lies in the folder, or nothing is written."""
+"""For any names of an archive's members: everything is written into the folder, or nothing is."""
 
 import io
 import tarfile
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from genai_core.data.ingest.archives import unpack
 
-# Parts that mean something to a file system, between ordinary and arbitrary ones.
+# Special parts of paths, between ordinary and arbitrary ones.
 PARTS = st.one_of(
     st.sampled_from(["..", ".", "", "a", "b.png", "~", "C:", "...", "..png", " ", "\n", "con", ".git", "x" * 256]),
     st.text(st.characters(exclude_characters="\0"), max_size=8),
@@ -85,7 +85,7 @@ def test_nothing_is_written_outside_whatever_the_names(names, make):
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=400), st.sampled_from(["zip", "tar", "tar.gz"]), st.integers(0, 1000))
-def test_damage_is_a_value_error_and_nothing_else(noise, ending, place):
+def test_damage_raises_only_value_errors(noise, ending, place):
     with tempfile.TemporaryDirectory() as temporary:
         box = Path(temporary)
         archive = box / f"x.{ending}"

@@ -58,13 +58,13 @@ IMAGES = {"a/1.png": PIXELS, "a/b/2.JPG": PIXELS[:7], "3.gif": b""}
 @pytest.mark.parametrize(
     ("ending", "mode"), [("tar", "w"), ("tar.gz", "w:gz"), ("tgz", "w:gz"), ("tar.bz2", "w:bz2"), ("tar.xz", "w:xz")]
 )
-def test_images_of_a_tar_are_unpacked_and_nothing_else(ending, mode, tmp_path, out):
+def test_only_images_of_a_tar_are_unpacked(ending, mode, tmp_path, out):
     unpack_images(make_tar(tmp_path / f"x.{ending}", MEMBERS, mode), out)
     assert files_in(out) == IMAGES
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_images_of_a_zip_are_unpacked_and_nothing_else(compression, tmp_path, out):
+def test_only_images_of_a_zip_are_unpacked(compression, tmp_path, out):
     unpack_images(make_zip(tmp_path / "x.zip", MEMBERS, compression=compression), out)
     assert files_in(out) == IMAGES
 
@@ -79,7 +79,7 @@ BAD_NAMES = ["../1.png", "a/../../1.png", "/tmp/1.png", "..\\1.png", "C:/1.png",
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 @pytest.mark.parametrize("make", [make_zip, make_tar])
-def test_names_that_lead_out_are_refused_before_anything_is_written(name, make, tmp_path, out):
+def test_names_outside_the_folder_are_refused_before_anything_is_written(name, make, tmp_path, out):
     archive = make(tmp_path / f"x.{make.__name__[5:]}", {"good.png": PIXELS, name: b"bad"})
     with pytest.raises(ValueError, match=r"x\.(zip|tar): refused, nothing was unpacked: member"):
         unpack_images(archive, out)
@@ -115,13 +115,13 @@ def test_encrypted_members_are_refused(tmp_path, out):
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("make", [make_zip, make_tar])
-def test_two_members_of_one_name_are_refused(make, tmp_path, out):
+def test_two_members_with_one_name_are_refused(make, tmp_path, out):
     path = make(tmp_path / f"x.{make.__name__[5:]}", {"a/1.png": PIXELS, "a//1.png": b"other"})
     with pytest.raises(ValueError, match="two members are named"):
         unpack_images(path, out)
 
 
-def test_file_and_folder_of_one_name_is_an_error(tmp_path, out):
+def test_a_file_and_a_folder_with_one_name_are_an_error(tmp_path, out):
     path = make_tar(tmp_path / "x.tar", {"a.png": PIXELS, "a.png/1.png": b"other"})
     with pytest.raises(ValueError, match=r"x\.tar: damaged"):
         unpack_images(path, out)
@@ -160,7 +160,7 @@ class TestLimits:
         with pytest.raises(ValueError, match="more than the 10 bytes of free space"):
             unpack_images(path, out)
 
-    def test_member_that_is_larger_than_it_says_ends_there(self, tmp_path, out):
+    def test_a_member_larger_than_its_stated_size_is_an_error(self, tmp_path, out):
         path = make_zip(tmp_path / "x.zip", {"1.png": bytes(5000)}, compression=zipfile.ZIP_DEFLATED)
         content = path.read_bytes()
         assert content.count((5000).to_bytes(4, "little")) == 2
@@ -170,7 +170,7 @@ class TestLimits:
         assert sum(map(len, files_in(out).values())) <= 50
 
 
-def test_what_is_no_archive_or_a_damaged_one_is_named(tmp_path, out):
+def test_damaged_archives_and_other_files_are_named(tmp_path, out):
     good_tar = make_tar(tmp_path / "good.tar.gz", {"1.png": PIXELS * 100}, "w:gz").read_bytes()
     good_zip = make_zip(tmp_path / "good.zip", {"1.png": PIXELS}, compression=zipfile.ZIP_DEFLATED).read_bytes()
     flipped = bytearray(good_zip)

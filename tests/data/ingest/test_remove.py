@@ -27,7 +27,7 @@ def nothing_beside(raw):
     return [path.name for path in raw.parent.iterdir()] == [raw.name]
 
 
-def test_only_the_packs_that_held_the_images_are_written_anew(photos, raw):
+def test_only_the_packs_with_the_images_are_rewritten(photos, raw):
     before, images = packs(photos), files_in(photos)
     removed = remove_images(raw, "set", ["hat/01-001.png"])
     assert (removed.images, removed.left_images, removed.rewritten_packs) == (("set/hat/01-001.png",), 7, 1)
@@ -40,7 +40,7 @@ def test_only_the_packs_that_held_the_images_are_written_anew(photos, raw):
     assert nothing_beside(raw)
 
 
-def test_what_is_left_is_what_adding_the_rest_would_have_written(photos, raw, tmp_path, add, save_images):
+def test_the_rest_equals_adding_only_the_rest(photos, raw, tmp_path, add, save_images):
     save_images(tmp_path / "other" / "shirt", 3, seed=2)
     (tmp_path / "other/shirt/02-001.png").unlink()
     add(tmp_path / "other", "other")
@@ -79,7 +79,7 @@ def test_name_that_looks_like_a_glob_is_itself(tmp_path, raw, add, save_images):
     assert remove_images(raw, "set", ["a/[x].png"]).images == ("set/a/[x].png",)
 
 
-def test_pack_without_images_goes_and_so_does_an_empty_class(photos, raw):
+def test_empty_packs_and_classes_are_deleted(photos, raw):
     remove_images(raw, "set", ["hat/*"])
     assert [name[:5] for name in packs(photos)] == ["0001-"]
     assert not (photos / "hat").exists()
@@ -92,8 +92,8 @@ def test_name_without_images_disappears(photos, raw):
     assert nothing_beside(raw)
 
 
-def test_no_pattern_is_not_all_of_them(photos, raw):
-    """What `genai data remove set $(cat list)` gives when the list is empty."""
+def test_an_empty_list_of_patterns_is_an_error(photos, raw):
+    """As given by `genai data remove set $(cat list)` with an empty list."""
     before = files_in(photos)
     for dry_run in (True, False):
         with pytest.raises(ValueError, match=r"set: no name or pattern .*; nothing was removed; pass --all"):
@@ -110,23 +110,23 @@ def test_nothing_matches(patterns, photos, raw):
 
 
 @pytest.mark.parametrize("name", ["none", "..", ".", "set/hat", "/", ""])
-def test_folders_that_are_none(name, photos, raw):
+def test_unknown_names_are_refused(name, photos, raw):
     with pytest.raises((NotADirectoryError, ValueError), match="no such folder; existing folders: set"):
         remove_images(raw, name, None)
     assert len(files_in(photos)) == 8
 
 
-def test_wrong_label_is_mended_by_remove_and_add(photos, raw, tmp_path, add):
+def test_a_wrong_label_is_corrected_by_remove_and_add(photos, raw, tmp_path, add):
     content = files_in(photos)["hat/01-000.png"]
     remove_images(raw, "set", ["hat/01-000.png"])
-    (tmp_path / "mended/shirt").mkdir(parents=True)
-    (tmp_path / "mended/shirt/01-000.png").write_bytes(content)
-    assert add(tmp_path / "mended").added_images == 1
+    (tmp_path / "corrected/shirt").mkdir(parents=True)
+    (tmp_path / "corrected/shirt/01-000.png").write_bytes(content)
+    assert add(tmp_path / "corrected").added_images == 1
     assert files_in(photos)["shirt/01-000.png"] == content
     assert len(files_in(photos)) == 8
 
 
-def test_pack_by_hand_keeps_its_name_and_whatever_else_is_in_it(raw):
+def test_a_users_own_pack_keeps_its_name_and_other_members(raw):
     (raw / "set").mkdir(parents=True)
     with tarfile.open(raw / "set" / "mine.tar", "w") as pack:
         for name in ("a/1.png", "a/1.txt", f"a/{'ü' * 120}.png", "a/2.png"):
@@ -140,7 +140,7 @@ def test_pack_by_hand_keeps_its_name_and_whatever_else_is_in_it(raw):
     assert files_in(raw / "set") == {name: content for name, content in before.items() if name != "a/1.png"}
 
 
-def test_failure_in_the_middle_leaves_all_as_it_was(photos, raw, monkeypatch):
+def test_a_failure_leaves_everything_unchanged(photos, raw, monkeypatch):
     before = files_in(photos)
     calls = []
 
@@ -157,7 +157,7 @@ def test_failure_in_the_middle_leaves_all_as_it_was(photos, raw, monkeypatch):
     assert nothing_beside(raw)
 
 
-def test_damaged_pack_is_left_alone(photos, raw):
+def test_a_damaged_pack_is_unchanged(photos, raw):
     path = next(photos.glob("*.tar"))
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(ValueError, match=r"truncated.*nothing was changed; restore the pack"):

@@ -1,4 +1,4 @@
-"""A dataset that grows and shrinks: what it says follows the files alone, what is written follows the change."""
+"""A growing and shrinking dataset: its contents depend only on the files, the writes only on the changes."""
 
 import json
 import os
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Versions:
-    """Prepares data/raw of a folder again and again, each time on the version before."""
+    """Prepare data/raw of a folder repeatedly, each time from the previous version."""
 
     def __init__(self, folder: Path, **changes):
         self.folder = folder
@@ -62,14 +62,14 @@ def shards(dataset):
 
 
 def says(dataset):
-    """All that anybody learns from a dataset."""
+    """The visible contents of a dataset."""
     columns = ["id", "sha256", "label", "split", "source", "flags"]
     table = dataset.manifest[columns].to_csv()
     images = [dataset.images(split).tobytes() for split in ("train", "test")]
     return dataset.info, table, images, (dataset.folder / "rejected.csv").read_text()
 
 
-def test_nothing_new_is_the_same_bytes(versions):
+def test_unchanged_data_gives_the_same_bytes(versions):
     first, second = versions.next(), versions.next()
     names = {path.relative_to(first.folder) for path in first.folder.rglob("*.*")}
     assert {path.relative_to(second.folder) for path in second.folder.rglob("*.*")} == names
@@ -77,19 +77,19 @@ def test_nothing_new_is_the_same_bytes(versions):
         assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
 
 
-def test_new_images_leave_the_shards_that_are_there(versions):
+def test_new_images_keep_existing_shards(versions):
     first = versions.next()
     for number in range(4):
         versions.save(f"set/cat/a{number}.png", 1000 + number)
     second = versions.next()
     assert says(second) == says(versions.next(cached=False, previous=False))
     kept = shards(first) & shards(second)
-    # The smallest of each split may be joined with what is new.
+    # The smallest shard of each split may be merged with new images.
     assert len(shards(first) - kept) <= 2
     assert len(shards(second)) <= len(shards(first)) + 2
 
 
-def test_removed_images_leave_the_shards_until_they_are_too_many(versions):
+def test_shards_are_kept_until_too_many_of_their_images_are_removed(versions):
     first = versions.next()
     for source in first.manifest["source"].iloc[::10]:
         (versions.folder / "raw" / source).unlink()
@@ -99,7 +99,7 @@ def test_removed_images_leave_the_shards_until_they_are_too_many(versions):
     assert says(second) == says(versions.next(cached=False, previous=False))
 
 
-def test_no_removed_image_stays_when_that_is_asked_for(tmp_path):
+def test_no_removed_image_stays_on_request(tmp_path):
     versions = Versions(tmp_path, max_removed_share=0.0)
     for number in range(100):
         versions.save(f"set/{number:03d}.png", number)
@@ -111,7 +111,7 @@ def test_no_removed_image_stays_when_that_is_asked_for(tmp_path):
     assert stored == len(second.manifest) == 99
 
 
-def test_renamed_files_rebuild_nothing_but_the_manifest_and_are_not_decoded(versions, monkeypatch):
+def test_renamed_files_change_only_the_manifest_and_are_not_decoded(versions, monkeypatch):
     first = versions.next()
     for path in sorted((versions.folder / "raw/set/cat").iterdir())[::2]:
         path.rename(path.with_name(f"z{path.name}"))
@@ -132,14 +132,14 @@ def test_only_new_and_changed_files_are_decoded(versions, monkeypatch):
     )
     versions.save("set/cat/new.png", 500)
     versions.save("set/cat/001.png", 501)  # other pixels under an old name
-    (versions.folder / "raw/set/dog/000.png").touch()  # looked into, not decoded
+    (versions.folder / "raw/set/dog/000.png").touch()  # read, not decoded
     shutil.copy(versions.folder / "raw/set/dog/002.png", versions.folder / "raw/set/dog/copy.png")
     second = versions.next()
     assert sorted(decoded) == ["001.png", "new.png"]
     assert says(second) == says(versions.next(cached=False, previous=False))
 
 
-def test_change_that_keeps_size_and_times_in_the_same_instant_is_seen(versions):
+def test_a_change_with_the_same_size_and_times_is_detected(versions):
     path = versions.save("set/cat/one.ppm", 700)
     first = versions.next()
     other = versions.save("set/cat/two.ppm", 701)
@@ -164,10 +164,10 @@ def test_damaged_cache_and_damaged_shards_change_nothing(versions):
     assert says(versions.next()) == expected
 
 
-def test_shard_that_was_damaged_under_its_old_time_is_found_out_when_it_is_read(versions, monkeypatch):
+def test_a_shard_damaged_without_a_new_time_is_detected_when_read(versions, monkeypatch):
     monkeypatch.setattr(intact_shards, "RACY_NS", 0)
     versions.next()
-    second = versions.next()  # by now every shard is known by its time
+    second = versions.next()  # every shard is identified by its time now
     name, rows = max(second.manifest.groupby("shard"), key=lambda group: len(group[1]))
     path = second.folder / "shards" / name
     stat = path.stat()
@@ -175,7 +175,7 @@ def test_shard_that_was_damaged_under_its_old_time_is_found_out_when_it_is_read(
         file.seek(-1, os.SEEK_END)
         file.write(bytes([np.load(path).flat[-1] ^ 1]))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    for source in rows.sort_values("row")["source"].iloc[:12]:  # of a shard of 16: the other images are moved
+    for source in rows.sort_values("row")["source"].iloc[:12]:  # of a shard of 16: the other images move to a new one
         (versions.folder / "raw" / source).unlink()
     third = versions.next()
     assert name not in shards(third)
@@ -183,8 +183,8 @@ def test_shard_that_was_damaged_under_its_old_time_is_found_out_when_it_is_read(
     assert not (third.folder / ".spool").exists()
 
 
-def test_other_versions_of_the_decoders_decode_everything_anew(versions, monkeypatch):
-    """A library that makes other pixels: none of the old ones are left beside the new ones."""
+def test_other_versions_of_the_decoders_decode_everything_again(versions, monkeypatch):
+    """With a library that decodes to other pixels, no old pixels remain."""
     first = versions.next()
     monkeypatch.setattr(processes, "WORKER_MODULE", "tests.data.inverting_worker")
     versions.save("set/cat/new.png", 500)
@@ -202,7 +202,7 @@ def test_other_versions_of_the_decoders_decode_everything_anew(versions, monkeyp
     assert decoders.other_decoders(third.folder) == []
 
 
-def test_other_versions_that_make_the_same_pixels_change_the_record_alone(versions, monkeypatch):
+def test_other_versions_with_the_same_pixels_change_only_the_record(versions, monkeypatch):
     first = versions.next()
     for module in (file_records, decoders):
         monkeypatch.setattr(module, "decoder_versions", lambda: {"pillow": "99.0"})
@@ -216,7 +216,7 @@ def test_other_versions_that_make_the_same_pixels_change_the_record_alone(versio
     assert changed == ["decoders.json"]
 
 
-def test_other_parameters_take_nothing_from_the_version_before(versions):
+def test_other_parameters_reuse_nothing(versions):
     versions.next()
     versions.config = versions.config.model_copy(update={"image_size": 8})
     assert says(versions.next()) == says(versions.next(cached=False, previous=False))
@@ -229,11 +229,11 @@ ACTIONS = st.lists(
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rounds=st.lists(ACTIONS, min_size=1, max_size=3))
-def test_whatever_the_history_a_dataset_says_what_its_files_say(rounds, tmp_path_factory):
+def test_a_dataset_depends_only_on_its_files_for_any_history(rounds, tmp_path_factory):
     versions = Versions(tmp_path_factory.mktemp("history"), shard_images=4, max_rejected_share=1.0)
     for number in range(12):
         versions.save(f"set/{'cat' if number % 2 else 'dog'}/{number:02d}.png", number)
-    for side in SPLITS:  # so that no history leaves a side empty
+    for side in SPLITS:  # so that no history leaves a split empty
         note = versions.save(f"{side}/cat/x.png", 900 + len(side)).parents[1] / "source.json"
         note.write_text(SourceNote(side).to_json())
     versions.next()

@@ -12,7 +12,7 @@ from genai_core.data.prepare.near_groups import NearCache, find_near_duplicates,
 
 
 def pictures(count, seed=0, size=24):
-    """Smooth random pictures, as different from each other as photographs are."""
+    """Smooth random pictures that differ as much as photographs."""
     coarse = np.random.default_rng(seed).integers(0, 256, (count, 5, 5), dtype=np.uint8)
     return np.stack([np.asarray(Image.fromarray(image).resize((size, size), 3)) for image in coarse])[:, None]
 
@@ -30,14 +30,14 @@ def pairs_of(images, distance=0.1, new=None):
     return {(int(one), int(other)) for one, other in found}
 
 
-def test_recompressed_and_brighter_images_are_found_and_no_others():
+def test_only_recompressed_and_brighter_images_are_found():
     images = pictures(300)
     brighter = np.clip(images[7] * 1.02, 0, 255).astype(np.uint8)
     together = np.concatenate([images, recompressed(images[3])[None], brighter[None]])
     assert pairs_of(together) == {(3, 300), (7, 301)}
 
 
-def test_search_finds_what_comparing_all_with_all_finds():
+def test_the_search_agrees_with_comparing_all_pairs():
     random = np.random.default_rng(0)
     images = pictures(40)
     noisy = [np.clip(images + random.normal(0, level, images.shape), 0, 255).astype(np.uint8) for level in (2, 5, 9)]
@@ -52,11 +52,11 @@ def test_search_finds_what_comparing_all_with_all_finds():
                 expected.add((one, other))
     assert len(expected) > 40
     assert pairs_of(together) == expected
-    for new in ([3, 50, 90, 91], range(0, 160, 2)):  # few and many: other keys
+    for new in ([3, 50, 90, 91], range(0, 160, 2)):  # few and many images use different keys
         assert pairs_of(together, new=new) == {pair for pair in expected if set(pair) & set(new)}
 
 
-def test_result_does_not_depend_on_how_the_work_is_cut(monkeypatch):
+def test_result_does_not_depend_on_how_the_work_is_divided(monkeypatch):
     images = pictures(60)
     together = np.concatenate([images, np.stack([recompressed(image) for image in images])])
     expected = pairs_of(together)
@@ -67,7 +67,7 @@ def test_result_does_not_depend_on_how_the_work_is_cut(monkeypatch):
     assert (near_hashes(together)[:5] == near_hashes(together[:5])).all()
 
 
-def test_images_of_one_colour_are_near_to_none():
+def test_images_of_one_colour_have_no_near_duplicates():
     flat = np.repeat(np.arange(5, dtype=np.uint8), 64).reshape(5, 1, 8, 8)
     assert pairs_of(flat, distance=1.0) == set()
 
@@ -89,7 +89,7 @@ def every_second(cached, index):
 
 @pytest.mark.parametrize("looked_up", [nothing, every_second])
 @pytest.mark.parametrize("with_cache", [True, False])
-def test_remembered_pairs_are_those_of_a_whole_search(looked_up, with_cache, tmp_path, monkeypatch):
+def test_cached_pairs_equal_those_of_a_full_search(looked_up, with_cache, tmp_path, monkeypatch):
     images = pictures(50)
     together = np.concatenate([images, np.stack([recompressed(image) for image in images[:10]])])
     order = np.random.default_rng(0).permutation(len(together))
@@ -117,7 +117,7 @@ def test_remembered_pairs_are_those_of_a_whole_search(looked_up, with_cache, tmp
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut"])
-def test_a_damaged_cache_is_made_anew(content, tmp_path):
+def test_a_damaged_cache_is_rebuilt(content, tmp_path):
     images = pictures(5)
     flat = images.reshape(5, -1).astype(np.float64)
     args = (DigestIndex(digests_of(images)), near_hashes(images), flat.mean(1), flat.std(1), lambda i: images[i])
@@ -128,8 +128,8 @@ def test_a_damaged_cache_is_made_anew(content, tmp_path):
         kept.write_bytes(content)
 
 
-def test_what_cannot_be_kept_is_an_error(tmp_path):
-    """Although it is written beside the rest."""
+def test_a_write_error_of_the_cache_is_raised(tmp_path):
+    """Although another thread writes it."""
     images = pictures(5)
     flat = images.reshape(5, -1).astype(np.float64)
     args = (DigestIndex(digests_of(images)), near_hashes(images), flat.mean(1), flat.std(1), lambda i: images[i])

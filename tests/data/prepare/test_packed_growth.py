@@ -1,4 +1,4 @@
-"""A dataset says the same whether its images are files or stand in packs, and whatever the history of its packs."""
+"""A dataset does not depend on whether its images are files or in packs, nor on the history of its packs."""
 
 import io
 import os
@@ -33,7 +33,7 @@ def save(folder: Path, name: str, seed: int, size: int = 12) -> Path:
 
 
 class Checkout:
-    """Adds to and removes from a data/raw of packs, and prepares it, each time on the version before."""
+    """Add to and remove from a data/raw of packs, and prepare it, each time from the previous version."""
 
     def __init__(self, folder: Path, **changes):
         self.folder, self.raw, self.count = folder, folder / "raw", 0
@@ -93,7 +93,7 @@ def checkout(tmp_path):
     return made
 
 
-def test_packed_images_say_what_files_say(checkout, tmp_path):
+def test_packed_images_give_the_same_dataset_as_files(checkout, tmp_path):
     checkout.add(images(60, 70))
     checkout.add(images(70, 80), "other")
     assert len(checkout.packs()) == 3
@@ -103,7 +103,7 @@ def test_packed_images_say_what_files_say(checkout, tmp_path):
     assert len(packed.manifest) == 80
 
 
-def test_files_that_are_packed_later_change_nothing_but_where_they_lie(checkout, tmp_path, monkeypatch):
+def test_packing_files_later_changes_only_their_location(checkout, tmp_path, monkeypatch):
     alone = as_files(checkout, tmp_path / "alone")
     first = alone.prepare()
     shutil.rmtree(alone.raw)
@@ -112,7 +112,7 @@ def test_files_that_are_packed_later_change_nothing_but_where_they_lie(checkout,
     assert says(alone.prepare()) == says(first)
 
 
-def test_old_packs_are_known_at_once_and_only_new_images_are_read(checkout, monkeypatch):
+def test_old_packs_are_not_read_and_only_new_images_are(checkout, monkeypatch):
     monkeypatch.setattr(pack_indexes, "RACY_NS", 0)
     checkout.prepare()
     checkout.add(images(60, 63))
@@ -134,10 +134,10 @@ def test_old_packs_are_known_at_once_and_only_new_images_are_read(checkout, monk
     )
     checkout.prepare()
     assert sorted(hashed) == sorted(decoded) == sorted(f"set/{name}" for name in images(60, 63))
-    assert walked == []  # adding them left an index
+    assert walked == []  # adding them wrote an index
 
 
-def test_rewritten_pack_is_known_without_being_walked_or_its_images_read(checkout, monkeypatch):
+def test_a_rewritten_pack_is_not_read_again(checkout, monkeypatch):
     bad = checkout.raw / "set" / "mine.tar"
     with tarfile.open(bad, "w") as pack:
         for name, content in (
@@ -152,7 +152,7 @@ def test_rewritten_pack_is_known_without_being_walked_or_its_images_read(checkou
     monkeypatch.setattr(pack_indexes, "RACY_NS", 0)
     checkout.prepare()
     monkeypatch.undo()
-    checkout.remove("*5.png", "cat/z.pgm")  # just now: the times of the new packs alone prove nothing
+    checkout.remove("*5.png", "cat/z.pgm")  # just now, so the times of the new packs prove nothing
     walked, hashed = [], []
     read_pack, hash_locations = pack_indexes.read_pack, read_files.hash_locations
     monkeypatch.setattr(pack_indexes, "read_pack", lambda path: (walked.append(path), read_pack(path))[1])
@@ -172,7 +172,7 @@ def test_rewritten_pack_is_known_without_being_walked_or_its_images_read(checkou
     assert says(known) == says(checkout.prepare(fresh=True))
 
 
-def test_rewritten_pack_that_was_changed_since_is_not_believed(checkout):
+def test_the_index_of_a_rewritten_pack_that_was_changed_later_is_not_used(checkout):
     checkout.prepare()
     checkout.remove("*5.png")
     (path,) = checkout.raw.rglob("*.tar")
@@ -185,7 +185,7 @@ def test_rewritten_pack_that_was_changed_since_is_not_believed(checkout):
     assert says(checkout.prepare()) == says(checkout.prepare(fresh=True))
 
 
-def test_adding_what_is_there_writes_nothing(checkout):
+def test_adding_existing_images_writes_nothing(checkout):
     def state():
         return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in checkout.raw.rglob("*")}
 
@@ -208,7 +208,7 @@ def test_file_by_hand_is_seen_by_add(checkout):
     assert checkout.add({"cat/101.png": 101, "cat/103.png": 103}).kept_images == 1
 
 
-def test_fresh_checkout_decodes_nothing_again_and_builds_its_indexes(checkout, monkeypatch):
+def test_a_new_checkout_decodes_nothing_again_and_builds_its_indexes(checkout, monkeypatch):
     first = checkout.prepare()
     copy = checkout.folder / "copy"
     shutil.copytree(checkout.raw, copy)
@@ -220,7 +220,7 @@ def test_fresh_checkout_decodes_nothing_again_and_builds_its_indexes(checkout, m
     assert len(list((checkout.folder / "indexes").iterdir())) == 1
 
 
-def test_pack_that_changes_with_the_same_size_in_the_same_instant_is_seen(tmp_path):
+def test_a_pack_changed_with_the_same_size_and_time_is_detected(tmp_path):
     checkout = Checkout(tmp_path, test_share=0.5)
 
     def write(seed: int) -> None:
@@ -239,7 +239,7 @@ def test_pack_that_changes_with_the_same_size_in_the_same_instant_is_seen(tmp_pa
 
 
 class TestByHand:
-    def test_same_name_twice_the_file_counts_and_the_other_is_listed(self, checkout):
+    def test_a_file_wins_over_a_member_with_the_same_name(self, checkout):
         checkout.config = checkout.config.model_copy(update={"max_rejected_share": 0.1})
         save(checkout.raw, "set/cat/001.png", 999)  # other pixels
         save(checkout.raw, "set/dog/002.png", 2)  # the same
@@ -256,7 +256,7 @@ class TestByHand:
         shutil.copy(checkout.raw / "set" / pack, checkout.raw / "set" / "again.tar")
         assert len(checkout.prepare().manifest) == 60
 
-    def test_damaged_pack_is_rejected_whole_and_stops_the_stage_when_that_is_too_much(self, checkout):
+    def test_a_damaged_pack_is_rejected_completely_and_may_stop_the_stage(self, checkout):
         checkout.add(images(60, 62))
         large, small = sorted(checkout.raw.rglob("*.tar"))
         small.write_bytes(small.read_bytes()[:-1600])
@@ -272,7 +272,7 @@ class TestByHand:
         with pytest.raises(ValueError, match=r"were rejected.*bad_pack"):
             checkout.prepare()
 
-    def test_hostile_members_are_listed_and_touch_nothing(self, checkout):
+    def test_hostile_members_are_listed_and_have_no_effect(self, checkout):
         checkout.config = checkout.config.model_copy(update={"max_rejected_share": 0.1})
         with tarfile.open(checkout.raw / "set" / "evil.tar", "w") as pack:
             for name, kind in (("../../evil.png", tarfile.REGTYPE), ("cat/link.png", tarfile.SYMTYPE)):
@@ -291,7 +291,7 @@ class TestByHand:
         assert not list(checkout.folder.parent.rglob("evil.png"))
 
     def test_member_larger_than_memory_is_rejected(self, checkout):
-        """A sparse file of a terabyte, of which all is zeros but the header."""
+        """A sparse file of a terabyte, with zeros after its header."""
         checkout.config = checkout.config.model_copy(update={"max_rejected_share": 0.1})
         info = tarfile.TarInfo("cat/huge.png")
         info.size = 1 << 40
@@ -310,7 +310,7 @@ STEPS = st.lists(
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-def test_any_history_says_what_adding_the_rest_at_once_says(steps, tmp_path_factory):
+def test_any_history_equals_adding_the_remaining_images_at_once(steps, tmp_path_factory):
     folder = tmp_path_factory.mktemp("history")
     names = list(images(0, 20))
     grown, at_once = Checkout(folder / "grown"), Checkout(folder / "at_once")

@@ -18,7 +18,7 @@ from genai_core.data.raw.source_json import SourceNote
 
 @pytest.fixture
 def run(tmp_path, data_config):
-    """Prepares data/raw of the test's folder; returns (Prepared, Dataset)."""
+    """Prepare data/raw of the test's folder; return (Prepared, Dataset)."""
 
     def run_prepare(name="prepared", workers=1, raw=tmp_path / "raw", **changes):
         folder = tmp_path / name
@@ -56,9 +56,9 @@ def test_images_keep_their_pixels_labels_and_names(raw, run):
             assert (image[0] == np.asarray(Image.open(raw / source))).all()
 
 
-def test_result_is_the_same_bytes_whatever_workers_shards_of_time_and_file_order(raw, run, tmp_path, monkeypatch):
+def test_the_bytes_do_not_depend_on_workers_timing_and_file_order(raw, run, tmp_path, monkeypatch):
     run("a", workers=1)
-    # The same files, made in the opposite order, so that the file system lists them otherwise.
+    # The same files, created in the opposite order, so that the file system lists them differently.
     copy = tmp_path / "copy"
     for path in sorted((path for path in raw.rglob("*.png")), reverse=True):
         target = copy / path.relative_to(raw)
@@ -69,7 +69,7 @@ def test_result_is_the_same_bytes_whatever_workers_shards_of_time_and_file_order
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_nothing_but_the_dataset_is_left(raw, run, tmp_path):
+def test_only_the_dataset_is_left(raw, run, tmp_path):
     run()
     names = {path.name for path in (tmp_path / "prepared").iterdir()}
     assert names == {"dataset.json", "manifest.parquet", "rejected.csv", "decoders.json", "shards", "facts"}
@@ -80,7 +80,7 @@ def test_shards_are_bounded(raw, run):
     assert dataset.manifest["shard"].value_counts().max() == 10
 
 
-def test_progress_is_told_from_nothing_to_all(raw, tmp_path, data_config):
+def test_progress_is_reported_from_0_to_the_end(raw, tmp_path, data_config):
     seen = []
     (tmp_path / "out").mkdir()
     prepare(raw, tmp_path / "out", data_config(), workers=2, on_decoded=lambda done, total: seen.append((done, total)))
@@ -105,7 +105,7 @@ def test_some_labelled_and_some_not_is_an_error(raw, run, save_images):
 
 
 class TestRejected:
-    def test_bad_files_are_listed_with_their_reasons_and_the_rest_goes_on(self, raw, run, tmp_path):
+    def test_bad_files_are_listed_with_their_reasons_and_the_others_prepared(self, raw, run, tmp_path):
         (raw / "pets/cat/empty.png").write_bytes(b"")
         (raw / "pets/cat/page.jpg").write_bytes(b"<html></html>")
         (raw / "pets/dog/half.png").write_bytes((raw / "pets/dog/01-000.png").read_bytes()[:100])
@@ -167,14 +167,14 @@ class TestRejected:
         (raw / "pets/dog/zzz.png").write_bytes(b"")
         assert len(run()[1].manifest) == 80
 
-    def test_class_without_a_good_image_is_no_class(self, raw, run):
+    def test_a_class_without_a_valid_image_is_dropped(self, raw, run):
         (raw / "pets/cow").mkdir()
         (raw / "pets/cow/1.png").write_bytes(b"")
         prepared, dataset = run()
         assert dataset.info.classes == ("cat", "dog")
         assert prepared.lost == ("cow",)
 
-    def test_hidden_folder_is_no_class_and_capitals_make_another(self, raw, run, save_images):
+    def test_a_hidden_folder_is_not_a_class_and_case_matters(self, raw, run, save_images):
         save_images(raw / "pets" / ".git", 3, seed=8)
         save_images(raw / "pets" / "Cat", 9, seed=9)
         prepared, dataset = run()
@@ -183,7 +183,7 @@ class TestRejected:
 
 
 class TestDuplicates:
-    def test_same_pixels_are_kept_once_and_count_as_no_fault(self, raw, run):
+    def test_duplicates_are_kept_once_and_are_not_a_fault(self, raw, run):
         for number in range(40):
             image = Image.open(raw / f"pets/cat/00-{number:03d}.png")
             image.save(raw / f"pets/cat/again{number:03d}.bmp")
@@ -206,7 +206,7 @@ class TestDuplicates:
 
 
 class TestSplit:
-    def test_image_stays_on_its_side_while_the_dataset_grows_and_files_are_renamed(self, raw, run, save_images):
+    def test_an_image_stays_in_its_split_when_the_dataset_grows_or_files_are_renamed(self, raw, run, save_images):
         _, before = run("a")
         save_images(raw / "pets" / "ant", 30, seed=5)
         (raw / "pets/cat/00-003.png").rename(raw / "pets/cat/zebra.png")
@@ -225,7 +225,7 @@ class TestSplit:
         with pytest.raises(ValueError, match="at least 2 different images, one to train and one to test, got 1"):
             run()
 
-    def test_class_too_small_for_training_is_told(self, raw, run, save_images):
+    def test_a_class_too_small_for_training_is_named(self, raw, run, save_images):
         for number in range(8):
             save_images(raw / "pets" / f"rare{number}", 1, seed=20 + number)
         prepared, dataset = run()
@@ -237,7 +237,7 @@ class TestSplit:
 class TestGivenSides:
     @pytest.fixture
     def sides(self, tmp_path, save_images):
-        """A source with two sides of ten images, and one whose images' content decides."""
+        """A source with two splits of ten images, and one whose images are split by their content."""
         for seed, side in enumerate(("train", "test")):
             save_images(tmp_path / "raw" / f"set.{side}" / "cat", 10, seed=seed)
             self.note(tmp_path / "raw" / f"set.{side}", side)
@@ -249,7 +249,7 @@ class TestGivenSides:
         (folder / "source.json").write_text(SourceNote(side).to_json())
 
     @pytest.mark.usefixtures("sides")
-    def test_they_stand_in_the_manifest(self, run):
+    def test_they_are_in_the_manifest(self, run):
         prepared, dataset = run()
         found = splits_by_source(dataset)
         assert {found[source] for source in found if source.startswith("set.train/")} == {"train"}
@@ -258,7 +258,7 @@ class TestGivenSides:
         assert len(found) == 60
         assert prepared.skipped == {}
 
-    def test_image_on_both_sides_is_tested_and_not_trained_on(self, sides, run):
+    def test_an_image_in_both_splits_is_only_a_test_image(self, sides, run):
         shutil.copy(sides / "set.test/cat/01-000.png", sides / "set.train/cat/0-again.png")
         shutil.copy(sides / "set.test/cat/01-000.png", sides / "free/cat/0-again.png")
         shutil.copy(sides / "set.train/cat/00-000.png", sides / "free/cat/0-train.png")
@@ -273,7 +273,7 @@ class TestGivenSides:
 
     @pytest.mark.parametrize("seed", range(3))
     def test_no_image_moves_from_test_to_train_in_any_history(self, seed, tmp_path, run, save_images):
-        """A dataset of a few images that grows by one or two at a time, copies with other sides among them."""
+        """A small dataset that grows by one or two images at a time, including copies in other splits."""
         random = np.random.default_rng(seed)
         pool = [tmp_path / "pool" / name for name in save_images(tmp_path / "pool", 8, seed=seed)]
         for name, side in (("a.train", "train"), ("b.test", "test"), ("c", None)):
@@ -297,7 +297,7 @@ class TestGivenSides:
             tested = now
         assert prepared > 3
 
-    def test_whole_source_of_one_side_needs_another(self, tmp_path, run, save_images):
+    def test_a_source_with_only_one_split_needs_another_source(self, tmp_path, run, save_images):
         save_images(tmp_path / "raw" / "set" / "cat", 10)
         self.note(tmp_path / "raw" / "set", "train")
         with pytest.raises(ValueError, match=r"all 10 images are assigned to train .*source\.json"):
@@ -323,7 +323,7 @@ class TestRealData:
             Image.fromarray(image).save(path)
         _, dataset = run(image_size=28)
         assert sum(dataset.info.counts.values()) == count
-        # Of the whole set; the standard error at 1,600 images is 0.004.
+        # Moments of the whole set; the standard error at 1,600 images is 0.004.
         assert dataset.info.mean[0] == pytest.approx(0.2860, abs=0.015)
         assert dataset.info.std[0] == pytest.approx(0.3530, abs=0.015)
         for image, source in zip(dataset.images("test"), dataset.rows("test")["source"], strict=True):

@@ -1,4 +1,4 @@
-"""Members are read ahead where they follow each other; nobody can tell from what is read."""
+"""Reading ahead over adjacent members does not change the contents."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ GAPS = [512, 512, 4_096, 4_097, 512, 512, 30_000, 512, 0, 512, 0]
 
 @pytest.fixture(scope="module")
 def packs(tmp_path_factory):
-    """Two files of noise, and where in them members stand, the last ones at the end."""
+    """Two files of noise, and the locations of members in them, up to the end."""
     files = []
     for name in ("a", "b"):
         path = tmp_path_factory.mktemp("packs") / name
@@ -35,7 +35,7 @@ def test_members_are_read_in_any_order(packs, order):
 
 
 @pytest.mark.parametrize("size", [10, 100_000])
-def test_a_member_behind_the_end_is_an_error(size, tmp_path):
+def test_a_member_beyond_the_end_is_an_error(size, tmp_path):
     (tmp_path / "pack").write_bytes(bytes(1_000))
     first = Member(str(tmp_path / "pack"), 0, 500, "1.png")
     with PackReader() as reader:

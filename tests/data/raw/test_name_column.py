@@ -1,4 +1,4 @@
-"""Names in a column behave as a sequence of Python's strings, and sort as these do."""
+"""A column of names behaves and sorts like a sequence of Python strings."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ NAMES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), 
 
 
 @given(NAMES, NAMES)
-def test_names_are_what_a_list_of_strings_is(one, other):
+def test_names_equal_a_list_of_strings(one, other):
     names = Names.joined([Names.of(one), Names.of(other)])
     both = one + other
     assert names == both

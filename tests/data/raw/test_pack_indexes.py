@@ -12,7 +12,7 @@ from genai_core.data.raw.packs import read_pack
 
 @pytest.fixture
 def pack(tmp_path):
-    """A pack that was not changed just now."""
+    """A pack that was not changed recently."""
     writer = PackWriter(tmp_path / "set", first_number=0)
     for number in range(5):
         writer.add(f"cat/{number}.png", bytes(number))
@@ -22,7 +22,7 @@ def pack(tmp_path):
 
 
 def age(path):
-    """As if it had been there for a minute; a change of its times is a change of its ctime, so the clock moves."""
+    """Set its modification time to a minute ago. Its ctime is new all the same, so `reads` sets RACY_NS to 0."""
     os.utime(path, ns=(time.time_ns() - 60 * 10**9,) * 2)
 
 
@@ -44,7 +44,7 @@ def same(one, other):
     return True
 
 
-def test_old_pack_is_read_once(pack, tmp_path, reads):
+def test_an_old_pack_is_read_once(pack, tmp_path, reads):
     first, stamp = indexed_pack(pack, tmp_path / "indexes")
     again, stamp_again = indexed_pack(pack, tmp_path / "indexes")
     assert same(first, again)
@@ -70,7 +70,7 @@ def test_index_is_rebuilt_when_it_is_missing_damaged_or_stale(pack, tmp_path, re
     assert len(reads) == 8
 
 
-def test_damage_is_remembered_too(pack, tmp_path, reads):
+def test_damage_is_cached_too(pack, tmp_path, reads):
     pack.write_bytes(pack.read_bytes()[:1000])
     first, _ = indexed_pack(pack, tmp_path / "indexes")
     assert first.damage
@@ -78,14 +78,14 @@ def test_damage_is_remembered_too(pack, tmp_path, reads):
     assert len(reads) == 1
 
 
-def test_pack_that_was_changed_just_now_is_read_again(pack, tmp_path, reads, monkeypatch):
+def test_a_recently_changed_pack_is_read_again(pack, tmp_path, reads, monkeypatch):
     monkeypatch.setattr(pack_indexes, "RACY_NS", 60 * 10**9)
     for _ in range(2):
         assert indexed_pack(pack, tmp_path / "indexes")[1].is_racy
     assert len(reads) == 2
 
 
-def test_indexes_of_packs_that_are_gone_go_too(pack, tmp_path, reads):
+def test_indexes_of_deleted_packs_are_deleted(pack, tmp_path, reads):
     other = pack.with_name("other.tar")
     shutil.copy(pack, other)
     for path in (pack, other):

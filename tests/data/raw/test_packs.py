@@ -74,7 +74,7 @@ def test_the_standard_library_reads_what_is_written(names, sizes, tmp_path_facto
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_folders_and_other_files_are_no_images(form, tmp_path):
+def test_folders_and_other_files_are_not_images(form, tmp_path):
     path = tar(
         tmp_path / "x.tar",
         special("./", tarfile.DIRTYPE),
@@ -92,7 +92,7 @@ def test_folders_and_other_files_are_no_images(form, tmp_path):
     assert pack.rejected == ()
 
 
-def test_members_that_lead_elsewhere_are_faults_and_the_others_stay(tmp_path):
+def test_members_outside_the_folder_are_faults_and_the_others_are_kept(tmp_path):
     path = tar(
         tmp_path / "x.tar",
         ("cat/1.png", b"x"),
@@ -126,14 +126,14 @@ def whole(tmp_path):
     ("cut", "damage"),
     [(0, "truncated at byte 0"), (1536, "truncated"), (1600, "truncated"), (3000, "in a member of 600")],
 )
-def test_tar_that_is_cut_off_is_damaged_even_between_two_members(cut, damage, whole, tmp_path):
+def test_a_truncated_tar_is_damaged_even_between_two_members(cut, damage, whole, tmp_path):
     (tmp_path / "x.tar").write_bytes(whole[:cut])
     assert damage in read_pack(tmp_path / "x.tar").damage
 
 
 @settings(max_examples=150, deadline=None)
 @given(flips=st.lists(st.tuples(st.integers(0, 5 * 1536 - 1), st.integers(1, 255)), min_size=1, max_size=4))
-def test_no_flipped_bytes_are_fatal_and_none_in_a_header_stays_unseen(flips, tmp_path_factory):
+def test_flipped_bytes_are_not_fatal_and_detected_in_headers(flips, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tar")
     content = bytearray(tar(folder / "x.tar", *((f"cat/{n}.png", b"x" * 600) for n in range(5))).read_bytes())
     for position, change in flips[:1]:
@@ -150,14 +150,14 @@ def test_no_flipped_bytes_are_fatal_and_none_in_a_header_stays_unseen(flips, tmp
 
 @settings(max_examples=100, deadline=None)
 @given(content=st.binary(max_size=3000))
-def test_no_tar_at_all(content, tmp_path_factory):
+def test_a_file_that_is_not_a_tar(content, tmp_path_factory):
     path = tmp_path_factory.mktemp("tar") / "x.tar"
     path.write_bytes(content)
     pack = read_pack(path)
     assert pack.damage is not None or content[:512] == bytes(512)
 
 
-def test_sizes_that_are_lies(tmp_path):
+def test_false_sizes(tmp_path):
     header = bytearray(tar(tmp_path / "x.tar", ("1.png", b"")).read_bytes()[:512])
     for size in (b"77777777777\0", b"\x80" + b"\xff" * 11, b"\xff" * 12, b"12345x78901\0"):
         header[124:136] = size
@@ -185,7 +185,7 @@ def test_sparse_files_are_refused(tmp_path):
     assert "a sparse file" in read_pack(tar(tmp_path / "x.tar", info)).damage
 
 
-def test_packs_are_tars_beside_the_classes():
+def test_packs_are_tars_next_to_the_classes():
     assert is_pack("set/0000-0123456789abcdef.tar")
     assert is_pack("set/by hand.TAR")
     assert not is_pack("x.tar")

@@ -15,12 +15,12 @@ def touch(folder: Path, *names: str) -> None:
         path.write_bytes(b"x")
 
 
-def test_images_are_found_by_name_in_an_order_that_is_not_the_file_systems(tmp_path):
+def test_images_are_found_in_an_order_independent_of_the_file_system(tmp_path):
     touch(tmp_path, "b/2.png", "b/10.JPG", "a/deep/er/1.webp", "Z.gif", "a.png")
     assert find_images(tmp_path).files == ("Z.gif", "a.png", "a/deep/er/1.webp", "b/10.JPG", "b/2.png")
 
 
-def test_hidden_and_foreign_files_are_left_out_and_counted(tmp_path):
+def test_hidden_and_other_files_are_skipped_and_counted(tmp_path):
     litter = [".git/1.png", "a/._1.png", "a/.DS_Store", "__MACOSX/a/1.png", "Thumbs.db"]
     touch(tmp_path, "a/1.png", "labels.csv", "a/notes.TXT", "a/README", *litter)
     found = find_images(tmp_path)
@@ -28,7 +28,7 @@ def test_hidden_and_foreign_files_are_left_out_and_counted(tmp_path):
     assert found.skipped == {".csv files": 1, ".txt files": 1, "hidden files and folders": 5, "unnamed files": 1}
 
 
-def test_links_lead_nowhere_outside(tmp_path):
+def test_links_to_outside_are_not_followed(tmp_path):
     outside, inside = tmp_path / "outside", tmp_path / "inside"
     touch(outside, "secret.png", "folder/2.png")
     touch(inside, "a/1.png")
@@ -45,13 +45,13 @@ def test_links_lead_nowhere_outside(tmp_path):
 
 
 def test_files_that_dvc_links_from_its_cache_are_taken(tmp_path):
-    # `cache.type symlink` makes the whole of data/raw such links.
+    # With `cache.type symlink`, all of data/raw is such links.
     touch(tmp_path, "cache/files/md5/0a/0123456789abcdef0123456789abcd", "raw/a/1.png")
     (tmp_path / "raw/a/2.png").symlink_to(tmp_path / "cache/files/md5/0a/0123456789abcdef0123456789abcd")
     assert find_images(tmp_path / "raw").files == ("a/1.png", "a/2.png")
 
 
-def test_fifo_is_left_out_without_being_opened(tmp_path):
+def test_a_fifo_is_skipped_without_being_opened(tmp_path):
     touch(tmp_path, "1.png")
     os.mkfifo(tmp_path / "pipe.png")
     found = find_images(tmp_path)
@@ -60,7 +60,7 @@ def test_fifo_is_left_out_without_being_opened(tmp_path):
     assert found.refused == {"pipe.png": "special_file"}
 
 
-def test_names_that_no_table_can_hold_are_told_apart(tmp_path):
+def test_names_that_a_table_cannot_contain_are_rejected(tmp_path):
     touch(tmp_path, "good.png", "emoji \U0001f600.png", "long" * 60 + ".png", "new\nline.png")
     os.close(os.open(os.fsencode(tmp_path) + b"/\xff\xfe.png", os.O_CREAT | os.O_WRONLY))
     found = find_images(tmp_path)
@@ -75,7 +75,7 @@ def test_bad_names(name):
 
 
 @pytest.mark.parametrize("name", ["a b.png", "Ü.png", "日本.png", "a\u00a0b.png", "'\"$(x).png"])
-def test_odd_names_are_no_bad_names(name):
+def test_unusual_names_are_valid(name):
     assert not is_bad_name(name)
     assert printable(name) == name
 

@@ -11,20 +11,20 @@ def write(folder, content):
     (folder / "source.json").write_text(content if isinstance(content, str) else json.dumps(content))
 
 
-def test_what_is_written_is_read_again(tmp_path):
+def test_round_trip(tmp_path):
     note = SourceNote("test", (Origin("https://example.org/a.zip", "0" * 64),))
     write(tmp_path, note.to_json())
     assert read_note(tmp_path) == note
 
 
-def test_the_same_origin_twice_changes_nothing():
+def test_a_repeated_origin_changes_nothing():
     origin = Origin("https://example.org/a.zip", None)
     once = SourceNote().with_origin(origin)
     assert once.with_origin(origin) == once
     assert len(once.with_origin(Origin(origin.address, "1")).origins) == 2
 
 
-def test_sides_of_files_are_their_sources(tmp_path):
+def test_splits_of_files_are_those_of_their_source(tmp_path):
     write(tmp_path / "a.test", {"schema_version": 1, "split": "test"})
     write(tmp_path / "b", {"schema_version": 1})
     (tmp_path / "c").mkdir()

@@ -1,4 +1,4 @@
-"""Intervals cover what they are to cover as often as they say: simulated."""
+"""Coverage of the intervals equals their nominal level, by simulation."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ SIMULATIONS, IMAGES, DIM = 80, 120, 4
 
 @pytest.fixture(scope="module")
 def simulated():
-    """(real, its statistics and root, many sets of images off it, resample weights)."""
+    """(real, its statistics and root, many shifted sets of images, resample weights)."""
     generator = np.random.default_rng(0)
     real = generator.normal(size=(1000, DIM))
     stats = feature_stats(real)
@@ -35,7 +35,7 @@ def simulated():
 
 
 def coverage(values, replicates):
-    """Share of the 95% intervals that hold the mean of all values."""
+    """Share of the 95% intervals that contain the mean of all values."""
     intervals = [centred_interval(value, r, 0.95) for value, r in zip(values, replicates, strict=True)]
     return np.mean([interval.low <= np.mean(values) <= interval.high for interval in intervals])
 
@@ -49,7 +49,7 @@ def test_intervals_of_the_frechet_distance_cover(simulated, monkeypatch, solved_
     assert 0.88 <= coverage(values, replicates) <= 1
 
 
-def test_the_naive_interval_would_not_have_covered(simulated):
+def test_the_naive_interval_does_not_cover(simulated):
     """Quantiles of the resamples themselves: a resample has fewer different images, so its distance is too large."""
     _, stats, root, _, _ = simulated
     generator = np.random.default_rng(3)
@@ -85,13 +85,13 @@ def test_intervals_of_shares_cover(share):
     assert 0.92 <= np.mean([i.low <= share <= i.high for i in intervals]) <= 0.99
 
 
-def test_none_of_a_hundred_is_not_certainly_none():
+def test_a_share_of_none_of_a_hundred_has_an_upper_limit():
     interval = share_interval(0.0, 100, 0.95)
     assert interval.low == 0
     assert 0.03 < interval.high < 0.04
 
 
-def test_resamples_are_of_all_images_and_keep_the_classes_shares():
+def test_resamples_have_all_images_and_keep_the_classes_shares():
     labels = np.array([0] * 30 + [1] * 10)
     weights = resample_weights(40, 50, seed=0, strata=labels)
     assert (weights[:, :30].sum(axis=1) == 30).all()
@@ -101,7 +101,7 @@ def test_resamples_are_of_all_images_and_keep_the_classes_shares():
     np.testing.assert_allclose(resampled_means(np.ones(40, bool), weights), 1)
 
 
-def test_a_pair_that_shares_its_seeds_is_told_apart_where_apart_they_would_not_be():
+def test_a_paired_difference_detects_what_separate_intervals_miss():
     generator = np.random.default_rng(4)
     shared = generator.normal(size=400)
     first, second = shared + 0.1 + 0.02 * generator.normal(size=400), shared
@@ -113,7 +113,7 @@ def test_a_pair_that_shares_its_seeds_is_told_apart_where_apart_they_would_not_b
     assert not paired_difference(first.mean(), second.mean(), replicates[0], other, confidence=0.95).beyond_noise
 
 
-def test_two_models_alike_are_called_different_as_rarely_as_stated():
+def test_equal_models_are_called_different_at_the_nominal_rate():
     generator = np.random.default_rng(5)
     weights = resample_weights(100, 200, seed=0)
     found = []
@@ -124,14 +124,14 @@ def test_two_models_alike_are_called_different_as_rarely_as_stated():
     assert np.mean(found) < 0.1
 
 
-def test_an_interval_is_cut_at_what_the_figure_can_be():
+def test_an_interval_is_clipped_to_the_figures_bounds():
     assert Interval(-0.2, 0.5).within(NOT_NEGATIVE) == Interval(0.0, 0.5)
     assert Interval(-0.2, 1.5).within(SHARE) == Interval(0.0, 1.0)
     assert Interval(-0.2, 1.5).within(UNBOUNDED) == Interval(-0.2, 1.5)
     assert Interval(-2.0, -1.0).within(NOT_NEGATIVE) == Interval(0.0, 0.0)
 
 
-def test_a_difference_of_two_shares_is_no_more_than_one():
+def test_a_difference_of_two_shares_is_at_most_one():
     replicates = np.linspace(0.8, 1.0, 40), np.linspace(0.2, 0.0, 40)
     free = paired_difference(0.98, 0.02, *replicates, confidence=0.95)
     bounded = paired_difference(0.98, 0.02, *replicates, confidence=0.95, bounds=SHARE)
@@ -140,7 +140,7 @@ def test_a_difference_of_two_shares_is_no_more_than_one():
     assert paired_difference(2.0, 1.0, *replicates, confidence=0.95, bounds=NOT_NEGATIVE).interval.low < 1
 
 
-def test_too_few_resamples_or_unequal_ones_are_refused():
+def test_too_few_or_unequal_resamples_are_refused():
     with pytest.raises(ValueError, match="at least two resamples"):
         centred_interval(1.0, np.ones(1), 0.95)
     with pytest.raises(ValueError, match="as many resamples from both"):

@@ -9,7 +9,7 @@ GENERATOR = np.random.default_rng(0)
 STANDARD = FeatureStats(10**9, np.zeros(8), np.eye(8))
 
 
-def test_a_curve_is_the_distance_of_each_beginning():
+def test_a_curve_is_the_distance_of_each_first_part():
     features = GENERATOR.normal(size=(90, 8)) + 3
     curve = frechet_curve(features, [20, 50, 90], STANDARD, np.eye(8))
     expected = [frechet_distance(STANDARD, np.eye(8), feature_stats(features[:end])) for end in (20, 50, 90)]
@@ -17,7 +17,7 @@ def test_a_curve_is_the_distance_of_each_beginning():
     np.testing.assert_array_equal(curve.counts, [20, 50, 90])
 
 
-def test_a_resample_is_measured_as_its_images_written_out():
+def test_a_resample_by_weights_equals_one_of_repeated_images():
     features = GENERATOR.normal(size=(60, 8))
     weights = GENERATOR.multinomial(60, np.full(60, 1 / 60)).astype(float)
     curve = frechet_curve(features, [60], STANDARD, np.eye(8), weights)
@@ -26,7 +26,7 @@ def test_a_resample_is_measured_as_its_images_written_out():
     assert curve.distances[-1] == pytest.approx(expected, rel=1e-10)
 
 
-def test_the_extrapolation_takes_the_bias_of_few_images_away():
+def test_the_extrapolation_removes_the_bias_of_few_images():
     true = 8 * 0.2**2 + 8 * 0.1**2
     few, infinite = [], []
     for _ in range(40):
@@ -38,7 +38,7 @@ def test_the_extrapolation_takes_the_bias_of_few_images_away():
     assert np.mean(infinite) == pytest.approx(true, abs=0.01)
 
 
-def test_points_on_a_line_give_its_end():
+def test_points_on_a_line_give_its_intercept():
     counts = np.array([10.0, 20, 40])
     assert Curve(counts, 3 + 7 / counts).at_infinity() == pytest.approx(3)
     with pytest.raises(ValueError, match="two different counts of images"):

@@ -26,7 +26,7 @@ def test_gaussians_with_commuting_covariances_have_a_closed_form():
     assert distance(a, b) == pytest.approx(expected, abs=1e-8)
 
 
-def test_a_set_is_at_no_distance_from_itself():
+def test_the_distance_of_a_set_to_itself_is_0():
     stats = random_stats(0)
     assert distance(stats, stats) == pytest.approx(0, abs=1e-8)
 

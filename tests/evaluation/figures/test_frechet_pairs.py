@@ -10,7 +10,7 @@ from genai_core.evaluation.statistics import feature_stats, square_root
 GENERATOR = np.random.default_rng(0)
 
 
-def test_a_resample_by_weights_is_the_resample_by_images(monkeypatch):
+def test_a_resample_by_weights_equals_one_of_repeated_images(monkeypatch):
     monkeypatch.setattr(neighbours, "CHUNK_VALUES", 70)  # seven images at a time
     features = GENERATOR.normal(size=(30, 4)) + 1000
     weights = resample_weights(30, 3, seed=3)
@@ -23,7 +23,7 @@ def test_a_resample_by_weights_is_the_resample_by_images(monkeypatch):
         resampled_stats(features, np.eye(30)[:2])
 
 
-def test_each_resample_takes_the_same_images_of_all():
+def test_each_resample_has_the_same_images_of_all_sets():
     first, second, real = (GENERATOR.normal(shift, 1, size=(40, 3)) for shift in (0.0, 0.3, 0.0))
     weights, of_real = resample_weights(40, 3, seed=0), resample_weights(40, 3, seed=1)
     found = paired_distances(first, second, real, weights, of_real)
@@ -37,7 +37,7 @@ def test_each_resample_takes_the_same_images_of_all():
         assert found.second[r] == pytest.approx(frechet_distance(drawn[2], root, drawn[1]), abs=1e-9)
 
 
-def test_linearised_resamples_spread_as_the_solved_ones(monkeypatch):
+def test_linearised_resamples_vary_like_exact_ones(monkeypatch):
     first, second, real = (GENERATOR.normal(shift, 1, size=(600, 4)) for shift in (0.5, 0.9, 0.0))
     weights, of_real = resample_weights(600, 200, seed=0), resample_weights(600, 200, seed=1)
     solved = paired_distances(first, second, real, weights, of_real)
@@ -49,8 +49,8 @@ def test_linearised_resamples_spread_as_the_solved_ones(monkeypatch):
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.9])
-def test_the_paired_interval_holds_the_true_difference(shared):
-    """Of images that share latents, or do not; distances of known Gaussians, whose means alone differ."""
+def test_the_paired_interval_contains_the_true_difference(shared):
+    """With and without shared latents; distances of known Gaussians that differ only in the mean."""
     dim, images, confidence, trials = 3, 150, 0.9, 150
     true_difference = dim * (0.6**2 - 0.5**2)
     generator, held = np.random.default_rng(1), 0

@@ -43,14 +43,14 @@ def test_it_agrees_with_torchmetrics_inception_score():
             return x
 
     logits = torch.from_numpy(np.random.default_rng(9).normal(size=(60, 4)) * 3)
-    # It shuffles before it splits: with one split the order is no matter.
+    # It shuffles before it splits: with one split the order does not matter.
     metric = InceptionScore(feature=Identity(), splits=1)
     metric.update(logits)
     assert inception_score(logits.numpy(), splits=1).mean == pytest.approx(float(metric.compute()[0]), rel=1e-6)
 
 
-def test_a_split_of_one_image_says_nothing_and_is_refused():
-    """Alone an image is like the mean of all: the score would be 1, be the images of one class or of five."""
+def test_a_split_of_one_image_is_refused():
+    """A single image equals the mean of its split, so the score would always be 1."""
     logits = 50 * np.eye(5)
     assert inception_score(logits, splits=1).mean == pytest.approx(5)
     assert inception_score(np.concatenate([logits, logits]), splits=5).mean == pytest.approx(2)
@@ -60,14 +60,14 @@ def test_a_split_of_one_image_says_nothing_and_is_refused():
         inception_score(logits, splits=3)
 
 
-def test_labels_agree_with_the_likeliest_class():
+def test_labels_agree_with_the_most_likely_class():
     logits = np.array([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 4.0]])
     assert label_agreement(logits, np.array([0, 1, 1, 1])).tolist() == [True, True, False, True]
     with pytest.raises(ValueError, match="one label per image"):
         label_agreement(logits, np.array([0]))
 
 
-def test_a_resample_scores_as_the_images_that_it_holds():
+def test_a_resample_by_weights_equals_one_of_repeated_images():
     logits = np.random.default_rng(10).normal(size=(6, 3)) * 2
     weights = np.array([[1.0, 1, 1, 1, 1, 1], [2, 0, 0, 3, 1, 0]])
     scores = resampled_inception_scores(logits, weights)

@@ -13,7 +13,7 @@ def kernel(x, y):
     return (x @ y / len(x) + 1) ** 3
 
 
-def test_it_is_the_unbiased_estimator_written_out():
+def test_it_equals_the_unbiased_estimator_from_loops():
     within_fake = np.mean([kernel(x, y) for i, x in enumerate(FAKE) for j, y in enumerate(FAKE) if i != j])
     within_real = np.mean([kernel(x, y) for i, x in enumerate(REAL) for j, y in enumerate(REAL) if i != j])
     across = np.mean([kernel(x, y) for x in FAKE for y in REAL])
@@ -28,7 +28,7 @@ def test_it_agrees_with_torchmetrics():
     assert kernel_distance(FAKE, REAL[:40], mean_similarity(REAL[:40])).value == pytest.approx(expected, rel=1e-9)
 
 
-def test_two_sets_of_one_distribution_are_at_no_distance_on_average_whatever_their_number():
+def test_two_sets_of_one_distribution_have_a_mean_distance_of_0_for_any_size():
     generator = np.random.default_rng(1)
     for count in (10, 40):
         values = []
@@ -47,14 +47,14 @@ def test_subsets_have_the_same_expectation():
         subset_kernel_distance(FAKE, REAL, subsets=2, subset_images=41, seed=0)
 
 
-def test_the_influence_is_the_change_that_leaving_an_image_out_makes():
+def test_the_influence_is_the_change_from_removing_an_image():
     found = kernel_distance(FAKE, REAL, mean_similarity(REAL))
     without = [kernel_distance(np.delete(FAKE, i, 0), REAL, mean_similarity(REAL)).value for i in range(40)]
     jackknife = 39 * (found.value - np.array(without))
     np.testing.assert_allclose(found.influence, jackknife, rtol=0.1, atol=0.02 * np.ptp(jackknife))
 
 
-def test_chunks_change_nothing(monkeypatch):
+def test_the_chunk_size_does_not_change_the_result(monkeypatch):
     whole = kernel_distance(FAKE, REAL, mean_similarity(REAL))
     monkeypatch.setattr(neighbours, "CHUNK_VALUES", 7 * 60)
     parts = kernel_distance(FAKE, REAL, mean_similarity(REAL))

@@ -21,18 +21,18 @@ def test_a_set_overlaps_itself():
     real = GENERATOR.normal(size=(50, 4))
     precision, recall, density, coverage = figures(real, real)
     assert (precision, recall, coverage) == (1, 1, 1)
-    # Each point lies in its own ball and in that of all whose k nearest it is: on average k + 1 balls, over k.
+    # A point lies in its own ball and in those of points that have it among their k nearest: on average k + 1, over k.
     assert density == pytest.approx(6 / 5, abs=1e-9)
 
 
-def test_one_mode_of_two_is_precise_but_recalls_and_covers_half():
+def test_one_mode_of_two_is_precise_but_has_half_the_recall_and_coverage():
     modes = GENERATOR.normal(size=(100, 3)) + 50 * (np.arange(100) % 2)[:, None]
     fake = GENERATOR.normal(size=(100, 3))
     precision, recall, density, coverage = figures(fake, modes)
     assert precision > 0.8
     assert 0.35 < recall <= 0.5
     assert 0.35 < coverage <= 0.5
-    # All of 100 samples fall where 50 real images are: twice as dense as the real ones on that half.
+    # All 100 samples lie where 50 real images are: twice as dense there.
     assert 0.6 < density < 1.4
 
 

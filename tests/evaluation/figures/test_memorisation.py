@@ -20,12 +20,12 @@ def test_planted_training_images_are_found_and_paired_with_their_originals():
     np.testing.assert_array_equal(found.index[closest], closest + 90)
 
 
-def test_new_images_are_near_copies_as_rarely_as_held_out_ones():
+def test_new_images_are_near_copies_as_often_as_held_out_ones():
     share = within(GENERATOR.normal(size=(4000, 8)), TRAIN, threshold(DISTANCES, 5)).copied.mean()
     assert share == pytest.approx(0.05, abs=0.03)
 
 
-def test_exact_copies_count_even_where_held_out_images_have_copies_too():
+def test_exact_copies_count_even_if_held_out_images_have_copies():
     distances = np.concatenate([np.zeros(30), DISTANCES])
     found = within(TRAIN[:20], TRAIN, threshold(distances, 1))
     assert found.copied.all()

@@ -1,4 +1,4 @@
-"""Ours beside torchmetrics and torch-fidelity: the same random Inception weights, the same images, the same options."""
+"""Agreement with torchmetrics and torch-fidelity on the same random Inception weights, images and options."""
 
 import pytest
 import torch
@@ -39,14 +39,14 @@ def ours(network):
 
 @pytest.fixture(scope="module")
 def theirs(weights):
-    """torch-fidelity's own network on its own reading of the file."""
+    """torch-fidelity's own network, which reads the file itself."""
     other = FeatureExtractorInceptionV3("theirs", ["2048", "logits_unbiased"], str(weights[0]))
     with torch.inference_mode():
         return {name: other(images) for name, images in (("real", REAL), ("fake", FAKE))}
 
 
 class Known(torch.nn.Module):
-    """Features that are known already, in the order in which they are asked for."""
+    """Known features, in the order of the calls."""
 
     def __init__(self, *batches):
         super().__init__()
@@ -57,14 +57,14 @@ class Known(torch.nn.Module):
         return self.batches.pop(0)
 
 
-def test_features_and_logits_are_torch_fidelitys(ours, theirs):
+def test_features_and_logits_agree_with_torch_fidelity(ours, theirs):
     for name in ("real", "fake"):
         torch.testing.assert_close(ours[name].features, theirs[name][0], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(ours[name].logits, theirs[name][1], rtol=1e-5, atol=1e-6)
     assert ours["real"].features.std() > 0.01
 
 
-def test_features_are_torchmetrics_without_antialias_and_not_with(ours, weights):
+def test_features_agree_with_torchmetrics_only_without_antialias(ours, weights):
     plain = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(weights[0]), antialias=False)
     with torch.inference_mode():
         torch.testing.assert_close(plain(REAL[:2]), ours["real"].features[:2], rtol=1e-5, atol=1e-6)
@@ -97,7 +97,7 @@ def test_fid_agrees(weights):
 
 
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance`")
-def test_kid_agrees_when_a_subset_is_the_set(ours, theirs):
+def test_kid_agrees_if_a_subset_is_the_whole_set(ours, theirs):
     features = [ours[name].features for name in ("real", "fake")]
     mine = KernelDistance(Known(*features), subsets=1, subset_images=IMAGES)
     other = KernelInceptionDistance(Known(*features), subsets=1, subset_size=IMAGES)

@@ -98,7 +98,7 @@ def test_one_pass_per_batch_serves_all(network, real, other):
 
 @pytest.mark.parametrize("inference", [False, True])
 def test_a_batch_that_was_overwritten_is_measured_again(network, real, inference):
-    """A loader may fill one buffer again and again."""
+    """A loader may reuse one buffer."""
     shared = SharedExtractor(network)
     with torch.inference_mode(inference):
         buffer = real[:8].clone()

@@ -1,4 +1,4 @@
-"""What every torchmetrics.Metric must keep: batches, order, merging, resetting, several processes."""
+"""Properties of every torchmetrics.Metric: batches, order, merging, resetting, several processes."""
 
 import multiprocessing
 import socket
@@ -29,7 +29,7 @@ METRICS = {
     "dc": lambda: DensityCoverage(extract),
     "copies": lambda: Memorisation(extract, percentile=20.0),
 }
-# A random order by a seed, so that another order of the images gives another value.
+# Its order is random with a seed, so another order of the images changes the value.
 ORDERED = {**METRICS, "fd_inf": lambda: FrechetDistanceInfinity(extract, points=3)}
 
 
@@ -49,7 +49,7 @@ def value(metric):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_batches_and_order_are_no_matter(name):
+def test_batches_and_order_do_not_matter(name):
     whole = value(feed(METRICS[name](), REAL, FAKE))
     order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
     parts = value(feed(METRICS[name](), REAL[order], FAKE[order], batch=7))
@@ -58,20 +58,20 @@ def test_batches_and_order_are_no_matter(name):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_two_halves_merged_are_the_whole(name):
+def test_two_merged_halves_equal_the_whole(name):
     first, second = feed(METRICS[name](), REAL[:25], FAKE[:15]), feed(METRICS[name](), REAL[25:], FAKE[15:])
     first.merge_state(second)
     torch.testing.assert_close(value(first), value(feed(METRICS[name](), REAL, FAKE)), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ORDERED)
-def test_a_reset_metric_is_as_new(name):
+def test_a_reset_metric_equals_a_new_one(name):
     metric = feed(ORDERED[name](), FAKE, REAL)
     metric.reset()
     torch.testing.assert_close(value(feed(metric, REAL, FAKE)), value(feed(ORDERED[name](), REAL, FAKE)))
 
 
-def test_the_real_images_can_stay_over_a_reset():
+def test_real_images_can_be_kept_at_a_reset():
     metric = feed(FrechetDistance(extract, feature_dim=6, reset_real=False), REAL, FAKE)
     before = metric.compute()
     metric.reset()
@@ -79,8 +79,8 @@ def test_the_real_images_can_stay_over_a_reset():
     assert metric.compute() == before
 
 
-def test_other_real_images_of_the_same_mean_and_number_have_another_root():
-    """Features 0 and 200, then 100 and 100: the root of the first would be kept, were it known by mean and number."""
+def test_the_root_is_not_reused_for_other_real_images_with_the_same_mean_and_count():
+    """Features 0 and 200, then 100 and 100: a cache keyed by mean and count would reuse the first root."""
 
     def brightness(images):
         return images.float().mean(dim=(1, 2, 3), keepdim=True).flatten(1)
@@ -99,7 +99,7 @@ def test_other_real_images_of_the_same_mean_and_number_have_another_root():
 
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("way", ["update", "merge_state", "load_state_dict"])
-def test_what_is_added_after_a_result_counts(name, way):
+def test_images_added_after_a_result_count(name, way):
     metric = feed(METRICS[name](), REAL[:20], FAKE[:20])
     with suppress(ValueError):  # too few images for a subset of the kernel distance
         value(metric)
@@ -117,7 +117,7 @@ def test_what_is_added_after_a_result_counts(name, way):
 
 @pytest.mark.parametrize("name", ORDERED)
 def test_a_batch_alone_has_no_figure_and_costs_nothing(name):
-    """forward() of torchmetrics resets, computes the batch's figure and adds: what stays over a reset counts twice."""
+    """torchmetrics' forward() resets, computes the batch's figure and adds: state kept at a reset would count twice."""
     metric = feed(ORDERED[name](), REAL, FAKE)
     before = value(metric)
     with pytest.raises(RuntimeError, match=r"figure of whole sets of images; call update\(\) with each batch"):
@@ -126,7 +126,7 @@ def test_a_batch_alone_has_no_figure_and_costs_nothing(name):
 
 
 @pytest.mark.parametrize("name", ORDERED)
-def test_a_model_that_changes_its_type_leaves_the_sums_as_they_are(name):
+def test_a_models_change_of_dtype_does_not_change_the_sums(name):
     metric = ORDERED[name]()
     model = torch.nn.ModuleList([metric, torch.nn.Linear(2, 2)])
     feed(metric, REAL[:20], FAKE[:20])
@@ -145,7 +145,7 @@ def test_a_model_that_changes_its_type_leaves_the_sums_as_they_are(name):
 
 @pytest.mark.parametrize("name", ORDERED)
 def test_the_state_moves_with_the_model(name):
-    """To torch's device of shapes alone, as no other is on every machine."""
+    """To the meta device, the only other one on every machine."""
     metric = ORDERED[name]()
     feed(metric, REAL, FAKE)
     torch.nn.ModuleList([metric]).to("meta")
@@ -158,7 +158,7 @@ def test_the_state_moves_with_the_model(name):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="moves to a GPU")
 @pytest.mark.parametrize("name", ORDERED)
-def test_on_a_gpu_the_figures_are_there_and_the_same(name):
+def test_a_gpu_keeps_the_state_and_gives_the_same_figures(name):
     metric = feed(ORDERED[name](), REAL[:20], FAKE[:20]).to("cuda")
     feed(metric, REAL[20:].cuda(), FAKE[20:].cuda())
     assert value(metric).device.type == "cuda"
@@ -174,7 +174,7 @@ def test_sums_do_not_grow_with_the_images():
     assert sum(state.numel() for state in metric.metric_state.values()) == size
 
 
-def test_what_is_kept_is_bounded_and_says_so():
+def test_the_kept_features_are_bounded_with_a_warning():
     metric = KernelDistance(extract, subsets=1, subset_images=10, max_images=10)
     metric.update(REAL[:10], real=True)
     with pytest.warns(UserWarning, match="stores 10 images per set"):
@@ -183,8 +183,8 @@ def test_what_is_kept_is_bounded_and_says_so():
 
 
 @pytest.mark.long
-def test_two_processes_give_what_one_gives():
-    """Rank 0 has the even images and rank 1 the odd ones; both get the figure of all."""
+def test_two_processes_give_the_result_of_one():
+    """Rank 0 has the even images and rank 1 the odd ones; both return the figure of all images."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

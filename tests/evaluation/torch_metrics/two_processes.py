@@ -7,7 +7,7 @@ import torch.distributed
 
 
 def extract(images):
-    """Six features that are no linear function of the pixels."""
+    """Six nonlinear features of the pixels."""
     generator = torch.Generator().manual_seed(7)
     weights = torch.randn((16, 6), generator=generator, dtype=torch.float64)
     return torch.tanh(images.double().flatten(1) / 128 @ weights).float()

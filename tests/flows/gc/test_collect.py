@@ -1,4 +1,4 @@
-"""`genai gc` with the real git and DVC: what has a name stays and can be used, and nothing else takes room."""
+"""`genai gc` with real git and DVC: named objects stay usable, and nothing else remains."""
 
 import fcntl
 import json
@@ -49,13 +49,13 @@ def home(template: Path, tmp_path: Path) -> Path:
 
 
 def model_of(home: Path, revision: str = "HEAD") -> str:
-    """DVC's hash of the model that a commit names."""
+    """DVC's hash of a commit's model."""
     text = shell(home, f"git show {revision}:dvc.lock")
     return text.split("path: models/candidate")[1].split("md5: ")[1].split()[0]
 
 
 def is_whole(home: Path, md5: str) -> bool:
-    """Whether DVC has all of a folder, by DVC itself: in a checkout from the cache alone."""
+    """Whether the cache alone has all of a folder, checked out by DVC."""
     path = home / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
     if not path.is_file():
         return False
@@ -75,7 +75,7 @@ def amounts(found: Collected) -> dict[str, int]:
 
 
 def try_out(home: Path, figure: float) -> str:
-    """Make another model and go back to what is committed: it lies in the cache and the run-cache only."""
+    """Train another model and restore the committed one: the new one is only in the cache and run-cache."""
     (home / "params.yaml").write_text(f"selection:\n  figure: {figure}\n")
     shell(home, "dvc repro -q")
     md5 = (home / "dvc.lock").read_text().split("path: models/candidate")[1].split("md5: ")[1].split()[0]
@@ -83,14 +83,14 @@ def try_out(home: Path, figure: float) -> str:
     return md5
 
 
-def test_production_and_rollbacks_stay_and_what_was_tried_goes(home: Path) -> None:
+def test_production_and_rollbacks_stay_and_experiments_are_deleted(home: Path) -> None:
     tried, between = try_out(home, 7.0), model_of(home, "HEAD~1")
     versions = [model_of(home, "HEAD~2"), model_of(home)]
     before = everything(home)
     answer = genai(home, "gc", "--dry-run")
     assert answer.returncode == 0, answer.stderr
     lines = answer.stdout.splitlines()
-    # A listing and a selection.json each: the weights are those of models that stay.
+    # A listing and a selection.json each: their weights belong to models that stay.
     assert lines[0].split() == ["models", "4", "files", "0.0", "MB"]
     assert lines[1].split() == ["run-cache", "2", "files", "0.0", "MB"]
     assert lines[2].startswith("would free 6 files, ")
@@ -102,11 +102,11 @@ def test_production_and_rollbacks_stay_and_what_was_tried_goes(home: Path) -> No
     assert answer.stdout.splitlines() == [*lines[:2], lines[2].replace("would free", "freed")]
     assert [is_whole(home, md5) for md5 in (tried, between, *versions)] == [False, False, True, True]
     assert "nothing to free" in genai(home, "gc").stdout
-    # There is no remote: what is gone is gone, and what was needed can be used.
+    # Without a remote, deleted files are lost. Everything in use must still work.
     assert genai(home, "rollback").stdout.startswith("v0.0.1 is in production")
     shell(home, "git checkout -q candidate@v0.0.1 && dvc checkout -q")
     assert shell(home, "dvc status").strip() == "Data and pipelines are up to date."
-    # The run-cache promises nothing that is not there: what was freed is made again.
+    # The run-cache has no entry with missing outputs: deleted results are made again.
     shell(home, "git checkout -q main")
     assert (try_out(home, 7.0), is_whole(home, tried)) == (tried, True)
 
@@ -117,7 +117,7 @@ def test_the_checkout_of_a_killed_run_whose_keeper_was_killed(home: Path) -> Non
     open_detached(home, "HEAD", run / "checkout")
     (run / "checkout/half-made").write_text("x" * 1000)
     with (run / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # it lives
+        fcntl.flock(lock, fcntl.LOCK_EX)  # it is alive
         assert not [entry for entry in collect(home, dry_run=False).freed if entry.kind == ".genai/runs"]
         assert (run / "checkout/half-made").is_file()
     planned = [entry for entry in collect(home, dry_run=True).freed if entry.kind == ".genai/runs"]
@@ -131,7 +131,7 @@ def test_the_checkout_of_a_killed_run_whose_keeper_was_killed(home: Path) -> Non
     assert not collect(home, dry_run=False).freed
 
 
-def test_a_worktree_that_a_retraining_left_is_needed(home: Path) -> None:
+def test_a_worktree_that_a_retraining_left_is_kept(home: Path) -> None:
     """Its dvc.lock is not committed: a run in it was killed."""
     tree = home / ".genai/worktrees/retrain-x"
     shell(home, f"git worktree add -q -b retrain/x {tree} && dvc config --local -q cache.dir .dvc/cache")
@@ -141,7 +141,7 @@ def test_a_worktree_that_a_retraining_left_is_needed(home: Path) -> None:
     shell(tree, "dvc checkout -q data/raw && dvc repro -q")
     made = (tree / "dvc.lock").read_text().split("path: models/candidate")[1].split("md5: ")[1].split()[0]
     shutil.rmtree(tree / "models")
-    for place in (home, tree):  # from wherever it is given
+    for place in (home, tree):  # from any folder
         collect(place, dry_run=False)
         assert is_whole(home, made)
     shell(home, f"git worktree remove --force {tree}")
@@ -160,8 +160,8 @@ with only_run_in(Path(sys.argv[1])):
 
 
 @contextmanager
-def at_work(workspace: Path, toy: dict[str, Any]) -> Iterator["subprocess.Popen[bytes]"]:
-    """A run, but for Prefect, for the length of the body; then it and all its processes are killed."""
+def active_run(workspace: Path, toy: dict[str, Any]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A run without Prefect, active in the body; then it and all its processes are killed."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TOY": json.dumps(toy)}
     process = subprocess.Popen([sys.executable, "-c", RUN, str(workspace)], env=environment, start_new_session=True)
     try:
@@ -170,11 +170,11 @@ def at_work(workspace: Path, toy: dict[str, Any]) -> Iterator["subprocess.Popen[
         family = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        # Until nobody knows their ids any more: DVC takes a process that is dead but not buried for one that works.
+        # Until their ids are free: DVC takes a zombie for a live process.
         wait_for(lambda: not any(psutil.pid_exists(child.pid) for child in family), 60.0)
 
 
-# --- the run-cache, and runs that were interrupted or are at work -----------------------------------------------------
+# --- the run-cache, interrupted and active runs -----------------------------------------------------------------------
 
 
 def test_what_an_interrupted_run_would_restore_stays(done: Path) -> None:
@@ -184,41 +184,41 @@ def test_what_an_interrupted_run_would_restore_stays(done: Path) -> None:
     set_parameter(done, SEED, 6)
     shell(done, "dvc repro -q")
     trained = len(toy_diary(done, "train@gan"))
-    # Killed while DVC wrote dvc.lock: until that is mended, nobody knows what was finished.
+    # Killed while DVC wrote dvc.lock: until it is repaired, the finished stages are unknown.
     (done / "dvc.lock").write_bytes(b"")
-    with pytest.raises(CollectError, match=r"dvc\.lock is empty.*`genai run` there restores it"):
+    with pytest.raises(CollectError, match=r"dvc\.lock is empty.*`genai run` there"):
         collect(done, dry_run=False)
-    # Mended, it is the committed one: the stages that were done since are in the run-cache alone.
+    # The repaired file is the committed one: stages finished since are only in the run-cache.
     assert len(repair_locks(done)) == 1
     assert plan_of(done, [])["train@gan"].action == "restore"
     found = collect(done, dry_run=False)
-    assert amounts(found)["run-cache"] == 2  # the training and the selection of the seed that is given up
+    assert amounts(found)["run-cache"] == 2  # training and selection of the abandoned seed
     shell(done, "dvc repro -q")
     assert len(toy_diary(done, "train@gan")) == trained
-    # The committed state, too, by the same means; of the other seed nothing is left.
+    # The same for the committed state; nothing of the other seed is left.
     set_parameter(done, SEED, was)
     assert plan_of(done, [])["train@gan"].action == "restore"
     set_parameter(done, SEED, 5)
     assert plan_of(done, [])["train@gan"].action == "run"
 
 
-def test_beside_a_run_that_is_at_work(done: Path) -> None:
-    """What was there before goes, what the run has made stays, though it is named nowhere yet."""
+def test_during_an_active_run(done: Path) -> None:
+    """Older unused files are deleted; the run's results stay, though nothing names them yet."""
     shell(done, "git add -A && git commit -q -m done")
     set_parameter(done, SEED, 5)
     shell(done, "dvc repro -q")
     set_parameter(done, SEED, 6)
     objects = done / ".dvc/cache/files/md5"
-    with at_work(done, {"select": {"seconds": 60}}) as process:
+    with active_run(done, {"select": {"seconds": 60}}) as process:
         wait_for(lambda: toy_diary(done, "select")[2:], 60.0)
-        # As a run does that hands its results on before anything names them.
+        # Like a run whose results are in the cache before anything names them.
         (objects / "ab").mkdir(exist_ok=True)
         fresh = objects / "ab" / ("c" * 30)
         fresh.write_text("made just now")
         found = collect(done, dry_run=False)
         assert "a run is active" in found.notes[0]
         assert process.poll() is None
-    # Of the seed that is given up: its training. Its selection is what dvc.lock has until the new one is made.
+    # Of the abandoned seed, the training. dvc.lock names its selection until the new one is made.
     assert amounts(found)["run-cache"] == 1
     assert amounts(found)["out"] > 0
     assert fresh.is_file()
@@ -229,13 +229,13 @@ def test_beside_a_run_that_is_at_work(done: Path) -> None:
     assert left == {"out": 1, "run-cache": 1, "unknown origin": 1}
 
 
-def test_what_is_not_known_frees_nothing(home: Path, tmp_path: Path) -> None:
+def test_nothing_is_deleted_if_the_files_in_use_are_unknown(home: Path, tmp_path: Path) -> None:
     tried = try_out(home, 7.0)
     path = home / ".dvc/cache/files/md5" / model_of(home)[:2] / model_of(home)[2:]
     content = path.read_bytes()
     path.chmod(0o644)
     path.write_bytes(content[:-5])
-    with pytest.raises(CollectError, match=r"listing of a folder that is needed is damaged.*genai data pull"):
+    with pytest.raises(CollectError, match=r"listing of a folder in use is damaged.*genai data pull"):
         collect(home, dry_run=False)
     path.write_bytes(content)
     (home / "dvc.lock").write_text("<<<<<<< ours\n")
@@ -259,7 +259,7 @@ def test_what_is_not_known_frees_nothing(home: Path, tmp_path: Path) -> None:
 # --- scratch ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_killed_commands_left_goes_after_a_day(home: Path) -> None:
+def test_files_of_killed_commands_are_deleted_after_a_day(home: Path) -> None:
     own, cache = home / ".genai", home / ".dvc/cache"
     scratch = ["new/models-candidate/a", "compared/a", "diff/before/a", "fetched/a.zip", "drawn-12/a"]
     scratch += ["production/v0.0.1/params.yaml", "production/v0.0.2/samples/v0.0.2-5/images/1.png"]

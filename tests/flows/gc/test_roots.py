@@ -1,10 +1,10 @@
-"""What names outputs: references of git, checkouts and runs. Plain git: the files are as DVC writes them."""
+"""What names outputs: git references, checkouts and runs. Uses plain git, with files as DVC writes them."""
 
 from pathlib import Path
 
 import pytest
 
-from flows.gc.roots import CollectError, checkouts, counted, roots
+from flows.gc.roots import CollectError, checkouts, describe_roots, roots
 from flows.git import GitError
 from tests.flows.conftest import shell
 
@@ -23,7 +23,7 @@ def source(number: int) -> str:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """main at the fifth of five commits, none of which but the last has a name."""
+    """Five commits; only the last has a name, main."""
     home = tmp_path / "home"
     (home / "data").mkdir(parents=True)
     (home / ".gitignore").write_text(".genai/\n")
@@ -35,7 +35,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def named(home: Path) -> set[int]:
-    """The numbers of the outputs that stay."""
+    """The numbers of the outputs that are kept."""
     found = roots(home, checkouts(home))
     return {int(item.md5.removesuffix(".dir"), 16) for root in found for item in root.outputs}
 
@@ -43,21 +43,21 @@ def named(home: Path) -> set[int]:
 def test_references(home: Path) -> None:
     assert named(home) == {5}
     shell(home, "git tag -a -m one one HEAD~4 && git tag -a -m tag two one && git tag tree HEAD^{tree}")
-    assert named(home) == {1, 5}  # a tag of a tag leads to its commit, one of a tree to none
+    assert named(home) == {1, 5}  # a tag of a tag resolves to its commit, a tag of a tree to none
     shell(home, "git update-ref refs/remotes/origin/x HEAD~3")
     assert named(home) == {1, 2, 5}
     shell(home, f"git update-ref refs/genai/runs/{RUN} HEAD~2")
     assert named(home) == {1, 2, 3, 5}
     shell(home, "git branch x HEAD~1")
     assert named(home) == {1, 2, 3, 4, 5}
-    assert counted(roots(home, checkouts(home))) == "1 run, 2 branches, 1 remote branch, 2 tags and 1 checkout"
+    assert describe_roots(roots(home, checkouts(home))) == "1 run, 2 branches, 1 remote branch, 2 tags and 1 checkout"
 
 
-def test_a_clone_counts_its_own_branches_apart(home: Path, tmp_path: Path) -> None:
+def test_a_clone_counts_its_own_branches_separately(home: Path, tmp_path: Path) -> None:
     shell(tmp_path, "git clone -q home clone")
     clone = tmp_path / "clone"
     assert "refs/remotes/origin/HEAD" in shell(clone, "git for-each-ref")  # another name of origin/main
-    assert counted(roots(clone, checkouts(clone))) == "1 branch, 1 remote branch and 1 checkout"
+    assert describe_roots(roots(clone, checkouts(clone))) == "1 branch, 1 remote branch and 1 checkout"
 
 
 def test_every_stash(home: Path) -> None:
@@ -67,7 +67,7 @@ def test_every_stash(home: Path) -> None:
     assert named(home) == {5, 6, 7}
 
 
-def test_checkouts_as_they_are(home: Path) -> None:
+def test_checkouts_with_uncommitted_files(home: Path) -> None:
     (home / "dvc.lock").write_text(lock(6))
     (home / "data/raw.dvc").write_text(source(7))  # not added to git
     (home / "weights.dvc").write_text(source(8))
@@ -79,7 +79,7 @@ def test_checkouts_as_they_are(home: Path) -> None:
         assert named(place) == {4, 5, 6, 7, 8, 9}
     assert checkouts(beside)[0] == beside.resolve()
     (beside / "dvc.lock").unlink()
-    shell(home, f"rm -rf {beside}")  # git still knows what was checked out there
+    shell(home, f"rm -rf {beside}")  # git still knows its commit
     assert named(home) == {4, 5, 6, 7, 8}
 
 
@@ -92,7 +92,7 @@ def test_results_that_a_run_has_accepted(home: Path) -> None:
     assert named(home) == {5, 6, 7, 8}
 
 
-def test_a_project_in_a_folder_of_its_repository(tmp_path: Path) -> None:
+def test_a_project_in_a_subfolder_of_its_repository(tmp_path: Path) -> None:
     project = tmp_path / "repository/project"
     project.mkdir(parents=True)
     (project / "dvc.lock").write_text(lock(1))
@@ -101,7 +101,7 @@ def test_a_project_in_a_folder_of_its_repository(tmp_path: Path) -> None:
     assert named(project) == {1, 2}
 
 
-def test_what_cannot_be_read_is_an_error(home: Path, tmp_path: Path) -> None:
+def test_unreadable_files_are_an_error(home: Path, tmp_path: Path) -> None:
     shell(home, "git checkout -q -b broken")
     (home / "dvc.lock").write_text("stages: [\n")
     shell(home, "git commit -q -a -m broken && git checkout -q main")

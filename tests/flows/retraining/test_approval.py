@@ -8,6 +8,6 @@ from flows.retraining import RetrainError
 from flows.retraining.approval import answer
 
 
-def test_an_answer_that_no_retraining_waits_for(tmp_path: Path) -> None:
+def test_an_answer_without_a_waiting_retraining(tmp_path: Path) -> None:
     with pytest.raises(RetrainError, match="no retraining of this checkout waits"):
         answer(tmp_path, None, promote=True, note="")

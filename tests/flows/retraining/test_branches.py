@@ -1,4 +1,4 @@
-"""A retraining's branch into the one that people work on, and never over what they changed."""
+"""Merging a retraining's branch into the user's branch, without losing the user's changes."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.flows.conftest import shell
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """main with two files, and a branch beside it that changes one and adds data/raw.dvc."""
+    """main with two files, and a branch that changes one and adds data/raw.dvc."""
     home = tmp_path / "home"
     (home / "data").mkdir(parents=True)
     for name in ("lock", "code"):
@@ -23,7 +23,7 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
-def test_forward_with_unrelated_changes_kept(home: Path) -> None:
+def test_a_fast_forward_keeps_unrelated_changes(home: Path) -> None:
     (home / "code").write_text("somebody's\n")
     merged = merge_into(home, "main", "retrain/x", "title")
     assert merged.commit == shell(home, "git rev-parse retrain/x").strip()
@@ -31,7 +31,7 @@ def test_forward_with_unrelated_changes_kept(home: Path) -> None:
     assert shell(home, "git status --porcelain").split() == ["M", "code"]
 
 
-def test_a_merge_where_both_went_on(home: Path) -> None:
+def test_a_merge_of_diverged_branches(home: Path) -> None:
     (home / "code").write_text("code 2\n")
     shell(home, "git commit -q -a -m theirs")
     merged = merge_into(home, "main", "retrain/x", "title")
@@ -41,7 +41,7 @@ def test_a_merge_where_both_went_on(home: Path) -> None:
     assert shell(home, "git status --porcelain") == ""
 
 
-def test_data_that_were_added_and_not_committed_are_no_obstacle(home: Path) -> None:
+def test_uncommitted_data_does_not_block_the_merge(home: Path) -> None:
     (home / "data").mkdir(exist_ok=True)
     (home / "data/raw.dvc").write_text("new\n")
     assert merge_into(home, "main", "retrain/x", "title").commit is not None
@@ -49,7 +49,7 @@ def test_data_that_were_added_and_not_committed_are_no_obstacle(home: Path) -> N
 
 
 @pytest.mark.parametrize("obstacle", ["changed", "conflict", "other data", "elsewhere"])
-def test_what_would_lose_something_is_left_to_a_person(home: Path, obstacle: str) -> None:
+def test_a_merge_that_would_lose_changes_is_left_to_the_user(home: Path, obstacle: str) -> None:
     if obstacle == "changed":
         (home / "lock").write_text("somebody's\n")
     elif obstacle == "conflict":
@@ -67,11 +67,11 @@ def test_what_would_lose_something_is_left_to_a_person(home: Path, obstacle: str
     assert shell(home, "git rev-parse HEAD main && git status --porcelain && cat lock") == before
 
 
-def test_branches_are_pushed_each_by_itself(home: Path) -> None:
-    assert "only this machine has it" in push_branches(home, ["main"])
+def test_each_branch_is_pushed_separately(home: Path) -> None:
+    assert "only on this machine" in push_branches(home, ["main"])
     bare = home.parent / "origin.git"
     shell(home, f"git init -q --bare {bare} && git remote add origin {bare}")
-    shell(home, "git push -q origin retrain/x:main")  # somebody was there before
+    shell(home, "git push -q origin retrain/x:main")  # somebody pushed earlier
     said = push_branches(home, ["main", "retrain/x"])
     assert "main was not pushed" in said
     assert "git push origin main" in said

@@ -1,4 +1,4 @@
-"""Somebody edits while a retraining or a backfill is at work: records are true, edits stay, a stop is a stop."""
+"""Edits during a retraining or a backfill: records are correct, edits are kept, and a stop works."""
 
 import shutil
 from pathlib import Path
@@ -26,7 +26,7 @@ def home(made_once: MadeOnce, server: Server, tmp_path: Path) -> Path:
 
 
 def somebody_works_at(folder: Path) -> str:
-    """Edits of parameters, code and data, none of them committed; what git says of them."""
+    """Edit parameters, code and data without a commit; return git's status."""
     set_parameter(folder, "finetune.seed", 12345)
     set_parameter(folder, "data.image_size", 24)
     edit(folder / "tasks/stage.py", '"""The stages', '"""Somebody is at work here: the stages')
@@ -35,7 +35,7 @@ def somebody_works_at(folder: Path) -> str:
     return shell(folder, "git diff -- params.yaml tasks data")
 
 
-def test_edits_while_a_retraining_works(home: Path, server: Server) -> None:
+def test_edits_during_a_retraining(home: Path, server: Server) -> None:
     started(home)
     go = home.parent / "go"
     with started_genai(home, "retrain", api_url=server.url, **_variables(home, {"finetune": str(go)})) as process:
@@ -46,7 +46,7 @@ def test_edits_while_a_retraining_works(home: Path, server: Server) -> None:
         go.touch()
         status, said = ended(process, 90.0)
     assert status == 0, said
-    # What was promoted was made of what its commit holds; what was edited meanwhile had no part in it.
+    # The promoted model was made from its commit's files, not from the edited ones.
     commit = commit_of(home, last(home)["branch"])
     assert differences(home, commit, MODEL) == []
     assert "Somebody" not in shell(home, f"git show {commit}:tasks/stage.py")
@@ -58,8 +58,8 @@ def test_edits_while_a_retraining_works(home: Path, server: Server) -> None:
 
 
 @pytest.mark.long
-def test_edits_in_the_folder_where_a_retraining_works(home: Path, server: Server) -> None:
-    """Nobody should; what is made of it is not recorded."""
+def test_edits_in_a_retrainings_own_worktree(home: Path, server: Server) -> None:
+    """Nobody should edit there; the result is not recorded."""
     started(home)
     go = home.parent / "go"
     with started_genai(home, "retrain", api_url=server.url, **_variables(home, {"finetune": str(go)})) as process:
@@ -79,8 +79,8 @@ def test_edits_in_the_folder_where_a_retraining_works(home: Path, server: Server
     assert not [entry for entry in entries if "12345" in entry]
 
 
-def test_a_backfill_that_is_edited_beside_and_stopped(home: Path, server: Server) -> None:
-    """Ctrl-C ends it: the next version is not begun. The next backfill goes on, and measures what the commits hold."""
+def test_edits_during_a_backfill_that_is_stopped(home: Path, server: Server) -> None:
+    """Ctrl-C stops it before the next version. The next backfill continues, and measures the commits' contents."""
     put(home, "more", 2)
     track(home)
     started(home)
@@ -94,7 +94,7 @@ def test_a_backfill_that_is_edited_beside_and_stopped(home: Path, server: Server
         process.send_signal(2)
         status, said = ended(process, 60.0)
     assert status == 130, said
-    assert started(home) == ["prepare"]  # of the second version: the first one's dvc.lock is there
+    assert started(home) == ["prepare"]  # of the second version: the first one's dvc.lock exists
     (measured,) = (home / ".genai/backfill").glob("*/*.json")  # the first version, which is not measured again
     stamp = measured.stat().st_mtime_ns
     answer = genai(home, *arguments, api_url=server.url, **variables(home))

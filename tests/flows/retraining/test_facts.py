@@ -1,4 +1,4 @@
-"""Facts from what was found, and the order in which a decision is looked for."""
+"""The facts of a retraining, and the order in which its decision is made."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -63,17 +63,21 @@ def difference(images: dict[str, Any] | None, notes: tuple[str, ...] = ()) -> Da
     return DataDiff(side, side, images, {"over_floor": 2.5} if images else None, None, notes)
 
 
-def test_what_was_found_becomes_facts(tmp_path: Path, situation: Situation) -> None:
+def test_facts_of_a_situation(tmp_path: Path, situation: Situation) -> None:
     facts, notes = facts_of(tmp_path, situation, difference(IMAGES), requested=False)
     assert notes == ()
-    assert (facts.total_images, facts.new_images, facts.removed_images) == (100, 35, 2)  # another label: another image
+    assert (facts.total_images, facts.new_images, facts.removed_images) == (
+        100,
+        35,
+        2,
+    )  # relabelled images count as new
     assert (facts.new_classes, facts.lost_classes, facts.other_shape) == (("owl",), ("dog",), False)
     assert facts.drift_over_floor == 2.5
     assert facts.age_days == pytest.approx(0.0, abs=0.1)
     assert decide(facts, situation.config.retrain).action == "train"
 
 
-def test_data_of_production_that_are_gone_count_as_new(tmp_path: Path, situation: Situation) -> None:
+def test_all_images_count_as_new_if_productions_data_is_lost(tmp_path: Path, situation: Situation) -> None:
     facts, notes = facts_of(
         tmp_path, situation, difference(None, ("v0.0.1: data/prepared is nowhere",)), requested=False
     )
@@ -88,14 +92,14 @@ def test_the_same_data_and_other_parameters(tmp_path: Path, situation: Situation
     assert facts_of(tmp_path, other, None, requested=False)[0].other_shape
 
 
-def test_hours_of_earlier_ones(tmp_path: Path, situation: Situation) -> None:
+def test_hours_of_earlier_retrainings(tmp_path: Path, situation: Situation) -> None:
     assert facts_of(tmp_path, situation, None, requested=False)[0].train_device_hours is None
     record = RetrainRecord("rejected", "train", "a", "v0.0.1", "b", 1.5, "no", "c" * 40, datetime.now(UTC))
     facts, _ = facts_of(tmp_path, replace(situation, records=[record]), None, requested=False)
     assert (facts.spent_device_hours, facts.train_device_hours, facts.finetune_device_hours) == (1.5, 1.5, None)
 
 
-def test_a_persons_word_then_what_was_begun_then_the_policy(tmp_path: Path, situation: Situation) -> None:
+def test_a_request_then_an_interrupted_retraining_then_the_policy_decides(tmp_path: Path, situation: Situation) -> None:
     facts, _ = facts_of(tmp_path, situation, None, requested=False)
     policy = situation.config.retrain
     assert decision_of(facts, policy, action="finetune", interrupted="train").action == "finetune"
@@ -103,7 +107,7 @@ def test_a_persons_word_then_what_was_begun_then_the_policy(tmp_path: Path, situ
     assert decision_of(facts, policy, action=None, interrupted=None).action == "skip"
 
 
-def test_what_was_rejected_is_told_with_its_reason(tmp_path: Path, situation: Situation) -> None:
+def test_a_rejection_is_reported_with_its_reason(tmp_path: Path, situation: Situation) -> None:
     assert skip_if_rejected(tmp_path, situation) is None
     record = RetrainRecord(
         "rejected", "train", "new.dir", "v0.0.1", situation.start.commit, 1.0, "not worse: 2 against 1"
@@ -116,7 +120,7 @@ def test_what_was_rejected_is_told_with_its_reason(tmp_path: Path, situation: Si
     assert "on 2026-11-02 (ddddddd) and rejected: not worse: 2 against 1" in found.sentence
 
 
-def test_what_was_rolled_back_does_not_come_again_by_itself(tmp_path: Path, situation: Situation) -> None:
+def test_data_that_was_rolled_back_is_not_retrained_automatically(tmp_path: Path, situation: Situation) -> None:
     facts = ModelFacts("m", "w", "gan", "d", "new.dir", "fd")
     version = Registered("v0.0.2", "c" * 40, datetime.now(UTC), "a test", "", facts)
     assert situation.production is not None
@@ -132,7 +136,7 @@ def test_what_was_rolled_back_does_not_come_again_by_itself(tmp_path: Path, situ
 
 
 @DVC_WARNS
-def test_committed_data_and_a_person_at_work(done: Path) -> None:
+def test_committed_data_with_uncommitted_code(done: Path) -> None:
     shell(done, "git add -A && git commit -q -m done")
     edit(done / "work.py", '"""What', '"""Somebody changes what')
     start = find_start_point(done)
@@ -142,7 +146,7 @@ def test_committed_data_and_a_person_at_work(done: Path) -> None:
 
 
 @DVC_WARNS
-def test_data_that_nobody_committed_are_taken(done: Path) -> None:
+def test_uncommitted_data_is_used(done: Path) -> None:
     before = find_start_point(done).raw
     (done / "data/raw/new.txt").write_text("an image")
     shell(done, "dvc add -q data/raw")
@@ -167,7 +171,7 @@ def test_no_branch_no_data_no_repository(done: Path, tmp_path: Path) -> None:
 @DVC_WARNS
 def test_thresholds_of_the_commit_are_checked(done: Path) -> None:
     set_parameter(done, "retrain.train_changed_share", 0.001)
-    config_at(done, "HEAD")  # what is not committed is not used
+    config_at(done, "HEAD")  # uncommitted parameters are not used
     shell(done, "git commit -q -a -m nonsense")
     with pytest.raises(ConfigError, match=r"train_changed_share: got 0\.001; allowed: at least"):
         config_at(done, "HEAD")

@@ -1,4 +1,4 @@
-"""The gate: each rule alone at its limit, what was not measured, and an arrangement of all of them."""
+"""The gate: each rule at its limit, missing measurements, and all combinations of failures."""
 
 import itertools
 import math
@@ -57,12 +57,12 @@ def candidate(**changes: object) -> dict[str, object]:
         ({"same_protocol": False}, ["comparable"]),
         ({"label_accuracy": 0.95, "production_label_accuracy": 1.0}, []),
         ({"label_accuracy": 0.94, "production_label_accuracy": 1.0}, ["labels consistent"]),
-        # Labels that nobody measured have not passed ...
+        # Unmeasured labels fail the rule ...
         ({"label_accuracy": 0.97, "production_label_accuracy": None}, ["labels consistent"]),
         ({"label_accuracy": None, "production_label_accuracy": 0.9}, ["labels consistent"]),  # no classifier
         ({"label_accuracy": None, "production_label_accuracy": None}, ["labels consistent"]),
         ({"label_accuracy": math.nan, "production_label_accuracy": 0.9}, ["labels consistent"]),
-        # ... but where there are none, or nothing to hold them against.
+        # ... unless there are no labels, or nothing to compare them with.
         ({"label_accuracy": None, "production_label_accuracy": None, "classes": ()}, []),
         ({"label_accuracy": 0.9, "production_label_accuracy": None, "champion": None, "difference": None}, []),
         ({"difference": PairedDifference(-0.3, -0.5, -0.1)}, []),
@@ -70,7 +70,7 @@ def candidate(**changes: object) -> dict[str, object]:
         ({"difference": PairedDifference(0.1, 0.001, 0.2)}, ["not worse"]),
         ({"difference": PairedDifference(0.0, -0.33, 0.33)}, []),  # 30% of 1.1
         ({"difference": PairedDifference(0.0, -0.34, 0.34)}, ["sharp enough"]),
-        ({"difference": PairedDifference(-9.0, -20.0, -0.01)}, []),  # wide, and better all the same
+        ({"difference": PairedDifference(-9.0, -20.0, -0.01)}, []),  # wide, but better
         ({"difference": PairedDifference(5.0, 4.0, 6.0)}, ["not worse", "sharp enough"]),
         ({"difference": None}, ["not worse", "sharp enough"]),
         ({"difference": PairedDifference(math.nan, -0.1, 0.1)}, ["not worse"]),
@@ -94,18 +94,18 @@ def candidate(**changes: object) -> dict[str, object]:
         (candidate(class_coverage={"a": 0.9, "b": math.nan}), ["no class lost"]),
         ({"champion": replace(GOOD, class_coverage={"a": 0.9, "b": 0.874})}, []),  # 80% of it
         ({"champion": replace(GOOD, class_coverage={"a": 0.9, "b": 0.88})}, ["no class lost"]),
-        ({"champion": replace(GOOD, class_coverage={"a": 0.9})}, []),  # a class that production does not draw
+        ({"champion": replace(GOOD, class_coverage={"a": 0.9})}, []),  # a class that production does not generate
         ({"champion": replace(GOOD, class_coverage={"a": 0.9, "b": math.nan})}, ["no class lost"]),
-        ({"classes": (), "champion": replace(GOOD, class_coverage={})}, ["no class lost"]),  # groups, nobody measured
-        ({"classes": (), **candidate(class_coverage={})}, ["no class lost"]),  # groups that nobody measured
+        ({"classes": (), "champion": replace(GOOD, class_coverage={})}, ["no class lost"]),  # unmeasured groups
+        ({"classes": (), **candidate(class_coverage={})}, ["no class lost"]),  # groups were not measured
         ({"classes": (), "champion": None, "difference": None, **candidate(class_coverage={})}, []),
-        # Groups of alike images are held against production's alone.
+        # Groups of similar images are compared only with production's.
         ({"classes": (), **candidate(class_coverage={"a": 0.75, "b": 0.56})}, []),
         ({"classes": (), **candidate(class_coverage={"a": 0.71, "b": 0.56})}, ["no class lost"]),
         ({"device_hours": 5.0}, []),
         ({"device_hours": 5.1}, ["affordable"]),
         ({"device_hours": None}, ["affordable"]),
-        # Nothing in production: the rules that need no other model still hold.
+        # Without a model in production, the rules about the candidate alone still apply.
         ({"champion": None, "difference": None, "same_protocol": False}, []),
         ({"champion": None, "difference": None, "alone": "it draws other classes"}, []),
         ({"champion": None, "difference": None, **candidate(distance=math.nan)}, ["not worse"]),
@@ -121,7 +121,7 @@ def test_each_rule_at_its_limit(changes: dict[str, object], failing: list[str]) 
     assert [sentence.partition(":")[0] for sentence in verdict.failures] == failing
 
 
-def test_a_label_check_that_nobody_can_make_is_switched_off_by_name() -> None:
+def test_an_impossible_label_check_says_how_to_skip_it() -> None:
     unknown = replace(FACTS, label_accuracy=None)
     (failure,) = gate(unknown, RULES).failures
     assert failure == (
@@ -135,7 +135,7 @@ def test_a_label_check_that_nobody_can_make_is_switched_off_by_name() -> None:
     assert "metrics/finetuned.json of production's commit" in failure
 
 
-def test_every_arrangement_of_faults_names_exactly_these() -> None:
+def test_every_combination_of_failures_names_exactly_these() -> None:
     faults = {
         "comparable": {"same_protocol": False},
         "labels consistent": {"label_accuracy": 0.5, "production_label_accuracy": 0.9},
@@ -154,7 +154,7 @@ def test_every_arrangement_of_faults_names_exactly_these() -> None:
         assert [rule.name for rule in gate(facts, RULES).rules if not rule.passed] == broken
 
 
-def test_the_verdict_can_be_read() -> None:
+def test_the_verdict_is_readable() -> None:
     verdict = gate(replace(FACTS, **candidate(class_coverage={"a": 0.1, "b": 0.7})), RULES)
     assert verdict.failures == ("no class lost: covered real images: a 10.0%, at least 72.0% (production 90.0%)",)
     assert verdict.rules[NAMES.index("not worse")].figures == (
@@ -169,8 +169,8 @@ def test_the_verdict_can_be_read() -> None:
     assert alone.rules[0].figures == "it draws other classes"
 
 
-def test_false_alarms_and_misses_with_intervals_that_are_what_they_say() -> None:
-    """With 95% intervals of a normal difference an equal model fails in 2.5% of trials, one 3.3 sigma worse in 91%."""
+def test_false_alarms_and_misses_with_calibrated_intervals() -> None:
+    """With 95% intervals of a normal difference, an equal model fails 2.5% of trials, one 3.3 sigma worse 91%."""
     generator = np.random.default_rng(0)
     sigma, trials = 0.1, 4_000
 

@@ -1,4 +1,4 @@
-"""When to retrain: every kind of fact at, below and above its limit, and every combination against the rules' order."""
+"""The retraining policy: each fact at, below and above its limit, and every combination against the rules' order."""
 
 import itertools
 import math
@@ -61,14 +61,14 @@ CALM = RetrainFacts(
             {"new_images": 0, "drift_over_floor": 9.0},
             "skip",
             "production was trained on this data",
-        ),  # of some other day
+        ),  # from another time
         ({"age_days": 29.9}, "skip", "production was trained on this data"),
         ({"age_days": 30.0}, "finetune", "production is 30.0 days old, the limit is 30"),
         ({"age_days": None}, "skip", "production was trained on this data"),
         ({"requested": True}, "finetune", "requested"),
         ({"requested": True, "new_images": 600}, "train", "60.0%"),
         ({"production": None, "requested": True}, "train", "nothing is in production yet"),
-        # Whatever it is for, it must be within the budget.
+        # Every action must be within the budget.
         ({"new_images": 500, "spent_device_hours": 6.0}, "train", "50.0%"),
         (
             {"new_images": 500, "spent_device_hours": 6.1},
@@ -83,8 +83,12 @@ CALM = RetrainFacts(
         ({"new_images": 100, "spent_device_hours": 9.0}, "finetune", "10.0%"),
         ({"new_images": 100, "spent_device_hours": 10.0}, "skip", "0.00 are left"),
         ({"new_images": 100, "spent_device_hours": 99.0}, "skip", "0.00 are left"),
-        ({"other_shape": True, "spent_device_hours": 6.1}, "skip", "a train takes 4.00"),  # fine-tuning is no way out
-        ({"new_images": 100, "finetune_device_hours": None}, "finetune", "10.0%"),  # found out by the first one
+        (
+            {"other_shape": True, "spent_device_hours": 6.1},
+            "skip",
+            "a train takes 4.00",
+        ),  # fine-tuning cannot replace it
+        ({"new_images": 100, "finetune_device_hours": None}, "finetune", "10.0%"),  # the first run measures it
         ({"new_images": 100, "finetune_device_hours": None, "spent_device_hours": 10.0}, "skip", "an unknown number"),
         ({"total_images": 0}, "skip", "production was trained on this data"),
     ],
@@ -96,7 +100,7 @@ def test_each_fact_at_its_limit(changes: dict[str, object], action: str, reason:
 
 
 def test_every_combination_follows_the_order_of_the_rules() -> None:
-    """All 3 x 2 x 2 x 3 x 3 x 2 x 2 x 3 states: the strongest reason decides, then the budget."""
+    """All 3 x 2 x 2 x 3 x 3 x 2 x 2 x 3 states: the strongest reason decides; then the budget limits it."""
     options = {
         "new_images": (0, 100, 500),
         "production": ("v1.0.0", None),
@@ -127,7 +131,7 @@ def test_every_combination_follows_the_order_of_the_rules() -> None:
         assert decision.reasons
 
 
-def test_more_change_never_asks_for_less() -> None:
+def test_more_change_never_leads_to_a_smaller_action() -> None:
     order = ["skip", "finetune", "train"]
     for drift in (None, 1.0, 3.0, 6.0):
         ranks = [
@@ -137,12 +141,12 @@ def test_more_change_never_asks_for_less() -> None:
         assert ranks == sorted(ranks)
 
 
-def test_the_share_counts_what_came_and_what_went() -> None:
+def test_the_changed_share_counts_new_and_removed_images() -> None:
     assert changed_share(replace(CALM, new_images=100, removed_images=1_000)) == pytest.approx(1_100 / 2_000)
     assert changed_share(replace(CALM, total_images=0)) == 0.0
 
 
-def test_age_can_be_no_reason() -> None:
+def test_the_age_limit_is_optional() -> None:
     policy = POLICY.model_copy(update={"max_age_days": None})
     assert decide(replace(CALM, age_days=9_999.0), policy).action == "skip"
 
@@ -151,7 +155,7 @@ def test_age_can_be_no_reason() -> None:
     "changes",
     [{"new_images": -1}, {"new_images": 1_001}, {"spent_device_hours": math.nan}, {"spent_device_hours": -1.0}],
 )
-def test_facts_that_cannot_be(changes: dict[str, object]) -> None:
+def test_invalid_facts_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="invalid facts of a retraining: " + next(iter(changes))):
         decide(replace(CALM, **changes), POLICY)
 
@@ -159,6 +163,6 @@ def test_facts_that_cannot_be(changes: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     "changes", [{"train_changed_share": 0.05}, {"train_drift_over_floor": 1.5}, {"finetune_changed_share": 0.0}]
 )
-def test_thresholds_that_make_no_sense(changes: dict[str, float]) -> None:
+def test_inconsistent_thresholds_are_refused(changes: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(changes))):
         RetrainConfig(**{**POLICY.model_dump(), **changes})

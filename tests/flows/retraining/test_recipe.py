@@ -1,4 +1,4 @@
-"""Which edits of a checkout make another candidate, and which do not."""
+"""Edits that change a retraining's recipe, and edits that do not."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ pytestmark = DVC_WARNS
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A toy repository whose report has code of its own, and whose flows have a gate."""
+    """A toy repository whose report has its own code, and whose flows have a gate."""
     home = new_home(tmp_path_factory.mktemp("recipe") / "home")
     edit(home / "dvc.yaml", "deps: [samples/batch, models/trained, tasks]", "deps: [samples/batch, page.py]")
     edit(home / "dvc.yaml", "deps: [models/candidate, tasks]", "deps: [models/candidate, page.py]")
@@ -46,8 +46,8 @@ def added(home: Path) -> None:
         (lambda home: changed(home, "generate.seed"), True, True),
         (lambda home: changed(home, "compute.checkpoint_every_s"), True, True),
         (lambda home: changed(home, "retrain.budget_device_hours"), True, True),
-        (lambda home: set_parameter(home, "finetune.start", "champion"), True, True),  # set by every retraining itself
-        (added, True, True),  # data are told apart by themselves
+        (lambda home: set_parameter(home, "finetune.start", "champion"), True, True),  # each retraining sets it
+        (added, True, True),  # data is not part of the recipe
         (lambda home: set_parameter(home, "gate.max_worse_share", 0.01), True, False),
         (lambda home: written(home, "flows/retraining/gate.py"), True, False),
         (lambda home: changed(home, "finetune.seed"), False, False),
@@ -57,7 +57,7 @@ def added(home: Path) -> None:
         (lambda home: edit(home / "dvc.yaml", "tasks.stage select", "tasks.stage  select"), False, False),
     ],
 )
-def test_what_an_edit_changes(home: Path, change: Callable[[Path], None], same: bool, same_verdict: bool) -> None:
+def test_edits_and_recipes(home: Path, change: Callable[[Path], None], same: bool, same_verdict: bool) -> None:
     shell(home, "git checkout -q base")
     change(home)
     shell(home, "git add -A && git commit -q -m edit")

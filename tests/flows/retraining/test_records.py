@@ -1,4 +1,4 @@
-"""What a commit's message says of a retraining, and what is read of it again."""
+"""Records of retrainings in commit messages: writing, reading and evaluating them."""
 
 import json
 from dataclasses import replace
@@ -37,7 +37,7 @@ def commit(repository: Path, message: str) -> None:
     shell(repository, "git commit -q --allow-empty -F message")
 
 
-def test_what_is_written_is_read(repository: Path) -> None:
+def test_round_trip(repository: Path) -> None:
     assert read_records(repository) == []
     commit(repository, RECORD.message("Rejected", "Retraining: is what this text is about\n\na table"))
     shell(repository, "git checkout -q -b other HEAD~1")
@@ -58,12 +58,12 @@ def test_what_is_written_is_read(repository: Path) -> None:
 @pytest.mark.parametrize(
     "message", ["Retraining: lunch", "a\n\nRetraining: promoted", RECORD.message("a", "").replace("0.2500", "much")]
 )
-def test_what_is_no_record_is_passed_over(repository: Path, message: str) -> None:
+def test_commits_without_a_valid_record_are_skipped(repository: Path, message: str) -> None:
     commit(repository, message)
     assert read_records(repository) == []
 
 
-def test_the_budget_counts_its_days_and_every_end() -> None:
+def test_the_budget_counts_all_results_within_its_days() -> None:
     now = datetime(2026, 11, 25, tzinfo=UTC)
     records = [
         replace(RECORD, at=now - timedelta(days=1)),
@@ -73,14 +73,14 @@ def test_the_budget_counts_its_days_and_every_end() -> None:
     assert spent_device_hours(records, 30.0, now) == 1.25
 
 
-def test_the_last_whole_one_says_what_the_next_will_take() -> None:
+def test_the_expected_cost_is_that_of_the_last_complete_retraining() -> None:
     failed = replace(RECORD, result="failed", device_hours=9.0)
-    kept = replace(RECORD, device_hours=0.0)  # all of it was in the cache
+    kept = replace(RECORD, device_hours=0.0)  # everything came from the cache
     assert expected_device_hours([failed, kept, RECORD], "finetune") == 0.25
     assert expected_device_hours([failed, kept, RECORD], "train") is None
 
 
-def test_a_rejection_holds_for_the_same_data_champion_and_code() -> None:
+def test_a_rejection_applies_to_the_same_data_champion_and_code() -> None:
     assert rejected_before([RECORD], "abc.dir", "v0.0.1", "f" * 40, not_asked) == RECORD
     for other in (("abd.dir", "v0.0.1", "f" * 40), ("abc.dir", "v0.0.2", "f" * 40), ("abc.dir", "v0.0.1", "e" * 40)):
         assert rejected_before([RECORD], *other, not_asked) is None
@@ -91,7 +91,7 @@ def not_asked() -> str:
     raise AssertionError("reading a commit's graph takes a second, and nothing depends on it")
 
 
-def test_a_rejection_holds_for_other_commits_of_the_same_recipe() -> None:
+def test_a_rejection_applies_to_other_commits_with_the_same_recipe() -> None:
     own = replace(RECORD, recipe="a" * 64)
     asked = "abc.dir", "v0.0.1", "e" * 40
     assert rejected_before([RECORD, own], *asked, lambda: "a" * 64) == own
@@ -100,12 +100,12 @@ def test_a_rejection_holds_for_other_commits_of_the_same_recipe() -> None:
     assert rejected_before([own], "abc.dir", "v0.0.2", "e" * 40, not_asked) is None
 
 
-def test_hours_of_failures_are_counted_once() -> None:
+def test_hours_of_failed_attempts_are_counted_once() -> None:
     failed = replace(RECORD, result="failed")
     assert failed_hours([failed, failed, RECORD], "abc.dir", "v0.0.1", "f" * 40) == 0.5
 
 
-def test_a_clone_knows_what_was_tried_in_another(repository: Path, tmp_path: Path) -> None:
+def test_a_clone_knows_the_retrainings_of_another(repository: Path, tmp_path: Path) -> None:
     bare, clone = tmp_path / "bare", tmp_path / "clone"
     shell(repository, f"git clone -q --bare . {bare} && git remote add origin {bare} && git clone -q {bare} {clone}")
     fetch_records(clone, "origin")
@@ -115,7 +115,7 @@ def test_a_clone_knows_what_was_tried_in_another(repository: Path, tmp_path: Pat
     assert push_branches(repository, ["retrain/2026-11-28-abc"]).startswith("pushed to origin")
     fetch_records(clone, "origin")
     assert [record.result for record in read_records(clone)] == ["rejected"]
-    # As an ordinary `git fetch` does: nothing of it is new then, and a branch that is gone there is known here still.
+    # Like `git fetch`: a second one brings nothing new, and a branch deleted at the remote is still known here.
     assert shell(clone, "git fetch 2>&1") == ""
     shell(bare, "git branch -q -D retrain/2026-11-28-abc")
     fetch_records(clone, "origin")

@@ -1,4 +1,4 @@
-"""A retraining's worktree: its line of params.yaml, its branch, and what keeps it from starting."""
+"""A retraining's worktree: its line of params.yaml, its branch, and checks before it starts."""
 
 import shutil
 from collections import namedtuple
@@ -54,7 +54,7 @@ def test_the_branch_name_is_unused_in_every_clone(tmp_path: Path) -> None:
 
 
 @DVC_WARNS
-def test_a_full_disk_and_nobody_known_to_git(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_and_a_missing_git_identity(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shell(done, "git add -A && git commit -q -m done")
     start = find_start_point(done)
     for role in ("AUTHOR", "COMMITTER"):

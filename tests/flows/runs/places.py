@@ -1,4 +1,4 @@
-"""A place of a toy workspace, and its stages brought up to date there as a run does it, without Prefect."""
+"""A place of a toy workspace, in which stages are brought up to date as by a run, but without Prefect."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from flows.runs.snapshot import take_snapshot
 
 @contextmanager
 def place_of(workspace: Path, name: str = "place") -> Iterator[Place]:
-    """A place of what the workspace holds now."""
+    """A place with the workspace's present contents."""
     checkout = open_detached(workspace, take_snapshot(workspace).commit, workspace / ".genai" / "runs" / name)
     with open_place(checkout, workspace) as place:
         yield place
@@ -41,7 +41,7 @@ def made(place: Place, stage: str) -> Result:
     job = job_of(place, stage)
     if (entry := place.restore(job)) is not None:
         return Result(job, entry, ran=False)
-    place.make_room(job)
+    place.clear_outputs(job)
     run_command(place, stage, str(command))
     return Result(job, place.record(job), ran=True)
 

@@ -1,4 +1,4 @@
-"""What a run made comes into the workspace where its inputs are the run's, and nothing of the user's is lost."""
+"""A run's results reach the workspace if the inputs there are the run's, and no user's change is lost."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ pytestmark = DVC_WARNS
 
 @dataclass(frozen=True)
 class Ran:
-    """A workspace with a new seed for one model, and what a run of it made in a place: in the cache, not accepted."""
+    """A workspace with a new seed for one model, and a run's results in a place: cached, not accepted."""
 
     workspace: Path
     place: Path
@@ -44,25 +44,25 @@ def ran(_ran_template: Ran, tmp_path: Path) -> Ran:
 
 
 def _no_places(folder: str, _names: list[str]) -> list[str]:
-    """The checkout stays where git knows it; the run-cache, which has that name too, is copied."""
+    """Do not copy the checkout, whose path git records, but the run-cache, which has that name too."""
     return ["runs"] if folder.endswith(".genai") else []
 
 
 def ran_in(workspace: Path, *stages: str) -> Ran:
-    """What the stages make in a place of the workspace."""
+    """Run the stages in a place of the workspace; return their results."""
     with place_of(workspace) as place:
         return Ran(workspace, place.folder, [made(place, stage) for stage in stages])
 
 
 def accepted(ran: Ran) -> dict[str, str | None]:
-    """The reason for each stage that was left out, None for what came in."""
+    """The reason for each stage that was not accepted; None if it was."""
     verdicts = accept(ran.workspace, ran.place, iter([(result, {}) for result in ran.results]))
     assert [verdict.stage for verdict in verdicts] == [result.job.stage for result in ran.results]
     return {verdict.stage: verdict.reason for verdict in verdicts}
 
 
 def holdings(workspace: Path) -> dict[str, bytes]:
-    """The contents of all that a user has: the lock, outputs, figures."""
+    """The contents of the user's files: the lock, outputs, figures."""
     files = [
         path for name in ("out", "metrics", "dvc.lock") for path in [workspace / name, *(workspace / name).rglob("*")]
     ]
@@ -73,7 +73,7 @@ def actions(workspace: Path) -> dict[str, str]:
     return {entry.stage: entry.action for entry in plan_of(workspace, []).stages if entry.action != "keep"}
 
 
-def test_all_is_brought_in(ran: Ran) -> None:
+def test_all_results_are_accepted(ran: Ran) -> None:
     before = locked(ran.workspace)
     assert accepted(ran) == {"train@gan": None, "select": None}
     assert actions(ran.workspace) == {}
@@ -85,8 +85,8 @@ def test_all_is_brought_in(ran: Ran) -> None:
     assert metrics.read_bytes() == (ran.place / "metrics/gan.json").read_bytes()
     assert os.access(metrics, os.W_OK)
     assert not metrics.is_symlink()
-    assert metrics.stat().st_nlink == 1  # git's, and somebody may edit it: no link into DVC's cache
-    assert accepted(ran) == {"train@gan": None, "select": None}  # once more changes nothing
+    assert metrics.stat().st_nlink == 1  # git tracks it and users may edit it: no link into DVC's cache
+    assert accepted(ran) == {"train@gan": None, "select": None}  # a second time changes nothing
 
 
 def _other_parameter(workspace: Path) -> None:
@@ -183,7 +183,7 @@ def _broken_lock(workspace: Path) -> None:
         (_broken_lock, "this checkout cannot be read"),
     ],
 )
-def test_what_was_edited_meanwhile_keeps_a_result_out(ran: Ran, change: Callable[[Path], None], said: str) -> None:
+def test_an_edit_during_the_run_keeps_a_result_out(ran: Ran, change: Callable[[Path], None], said: str) -> None:
     ran = replace(ran, results=ran.results[:1])
     saved = {name: (ran.workspace / name).read_bytes() for name in ("dvc.yaml", "params.yaml", "work.py", "dvc.lock")}
     change(ran.workspace)
@@ -191,13 +191,15 @@ def test_what_was_edited_meanwhile_keeps_a_result_out(ran: Ran, change: Callable
     reason = accepted(ran)["train@gan"]
     assert said in str(reason)
     assert holdings(ran.workspace) == before
-    if "out/" not in said and "metrics" not in said:  # an edit taken back: at the end of a run all is tried again
+    if (
+        "out/" not in said and "metrics" not in said
+    ):  # the edit is undone: at the end of a run, all results are tried again
         for name, contents in saved.items():
             (ran.workspace / name).write_bytes(contents)
         assert accepted(ran) == {"train@gan": None}
 
 
-def test_what_hangs_on_a_result_that_was_left_out_is_left_out(ran: Ran) -> None:
+def test_results_downstream_of_a_rejected_one_are_rejected(ran: Ran) -> None:
     _changed_by_hand(ran.workspace)
     assert accepted(ran) == {
         "train@gan": "out/train/gan was changed by hand after the run began",
@@ -207,21 +209,21 @@ def test_what_hangs_on_a_result_that_was_left_out_is_left_out(ran: Ran) -> None:
     assert accepted(ran) == {"train@gan": None, "select": None}
 
 
-def test_what_was_left_out_is_restored_when_the_inputs_come_back(ran: Ran) -> None:
+def test_rejected_results_are_restored_once_the_inputs_are_back(ran: Ran) -> None:
     _other_parameter(ran.workspace)
     assert all(accepted(ran).values())
     set_parameter(ran.workspace, "models.gan.training.seed", 5)
     assert actions(ran.workspace) == {"train@gan": "restore", "select": "restore"}
 
 
-def test_an_output_that_was_changed_before_the_run(ran: Ran) -> None:
-    """The plan said so, and somebody ran it all the same: it is made anew, as by `dvc repro`."""
+def test_an_output_that_was_changed_before_the_run_is_replaced(ran: Ran) -> None:
+    """The plan said so and the user ran it: it is made again, as by `dvc repro`."""
     _changed_by_hand(ran.workspace)
     before = plan_of(ran.workspace, [])["train@gan"].outputs
     assert accept(ran.workspace, ran.place, [(ran.results[0], before)]) == [Verdict("train@gan", None)]
 
 
-def test_an_output_that_is_not_there(ran: Ran) -> None:
+def test_a_missing_output_is_restored(ran: Ran) -> None:
     (ran.workspace / "out" / "train" / "gan").unlink()
     (ran.workspace / "metrics" / "gan.json").unlink()
     assert set(accepted(ran).values()) == {None}
@@ -229,7 +231,7 @@ def test_an_output_that_is_not_there(ran: Ran) -> None:
 
 
 def test_the_first_run_of_a_workspace(fresh: Path) -> None:
-    """No dvc.lock, no folder for the outputs; DVC's outputs get into .gitignore, as `dvc repro` puts them there."""
+    """Without dvc.lock or output folders; outputs are added to .gitignore, as by `dvc repro`."""
     edit(fresh / ".gitignore", "/out/\n", "")
     ran = ran_in(fresh, "prepare", "train@gan")
     assert accepted(ran) == {"prepare": None, "train@gan": None}
@@ -240,20 +242,20 @@ def test_the_first_run_of_a_workspace(fresh: Path) -> None:
     assert (fresh / "out" / "train" / ".gitignore").read_text() == "/gan\n"
 
 
-def test_a_frozen_stage_stays_as_it_is(done: Path) -> None:
+def test_a_frozen_stage_keeps_its_outputs(done: Path) -> None:
     set_parameter(done, "data.image_size", 8)
     ran = ran_in(done, "prepare")
     before = locked(done)["prepare"]
     edit(done / "dvc.yaml", "    desc: Make the raw", "    frozen: true\n    desc: Make the raw")
     assert accepted(ran) == {"prepare": "it was frozen here after the run began"}
-    # Frozen when the run began, it is what it was, and no line says that anything is missing.
+    # Frozen before the run began, it keeps its outputs, and nothing is reported as missing.
     shutil.rmtree(done / "out" / "prepared")
     assert accepted(ran_in(done, "prepare")) == {"prepare": None}
     assert locked(done)["prepare"] == before
     assert (done / "out" / "prepared" / "a").is_file()
 
 
-def test_a_pipeline_in_a_folder_of_its_own(done: Path) -> None:
+def test_a_pipeline_in_a_subfolder(done: Path) -> None:
     (done / "more").mkdir()
     (done / "more" / "dvc.yaml").write_text(
         "stages:\n  last:\n    cmd: cp ../out/selected last\n    deps: [../out/selected]\n    outs: [last]\n"
@@ -266,8 +268,8 @@ def test_a_pipeline_in_a_folder_of_its_own(done: Path) -> None:
     assert last.reasons == ("command: cp ../out/selected last -> cp -f ../out/selected last",)
 
 
-def test_a_disk_that_refuses(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands in the way of one result is said, and the lock is as it was."""
+def test_a_write_error(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of one result is reported, and the lock is unchanged."""
     before = (ran.workspace / "dvc.lock").read_bytes()
 
     def refuse(*_paths: object) -> None:
@@ -279,8 +281,8 @@ def test_a_disk_that_refuses(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (ran.workspace / "dvc.lock").read_bytes() == before
 
 
-def test_the_lock_is_whole_at_any_moment(ran: Ran) -> None:
-    """Somebody reads it all the while, without any lock, as git and an editor do."""
+def test_the_lock_is_complete_at_any_time(ran: Ran) -> None:
+    """A thread reads it all the time without a lock, as git and editors do."""
     done, seen = threading.Event(), set()
 
     def look() -> None:
@@ -293,7 +295,7 @@ def test_the_lock_is_whole_at_any_moment(ran: Ran) -> None:
     accepted(ran)
     done.set()
     thread.join()
-    # Before, with the first result, with both.
+    # Before, after the first result, after both.
     assert before in seen
     assert len(seen | {(ran.workspace / "dvc.lock").read_bytes()}) <= 3
     assert all(contents.endswith(b"\n") and contents.startswith(b"schema:") for contents in seen)

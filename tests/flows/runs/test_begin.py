@@ -1,4 +1,4 @@
-"""A run begins before Prefect is loaded: what is edited from then on is not part of it, and it ends on record."""
+"""A run begins before Prefect is loaded: later edits are not part of it, and its end is recorded."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ pytestmark = DVC_WARNS
 SEED = "models.gan.training.seed"
 
 
-def test_what_is_there_before_the_first_stage(done: Path) -> None:
+def test_state_before_the_first_stage(done: Path) -> None:
     set_parameter(done, SEED, 5)
     with begin(done, (), None, print) as begun:
         assert begun.started is not None
@@ -28,15 +28,15 @@ def test_what_is_there_before_the_first_stage(done: Path) -> None:
     assert not (done / RUNS / run.id / CHECKOUT).exists()
 
 
-def test_nothing_begins_where_nothing_has_to_be_done(done: Path) -> None:
+def test_no_run_begins_if_there_is_nothing_to_do(done: Path) -> None:
     with begin(done, (), None, print) as begun:
         assert begun.started is None
         assert begun.notes == ()
     assert read_runs(done) == []
 
 
-def test_a_flow_that_was_never_called_leaves_a_run_that_was_stopped(done: Path) -> None:
-    """As when somebody cancels it at the server before it began."""
+def test_a_run_whose_flow_was_never_called_is_recorded_as_stopped(done: Path) -> None:
+    """As if a user cancels it at the server before it begins."""
     set_parameter(done, SEED, 5)
     with begin(done, (), None, print):
         pass
@@ -52,20 +52,20 @@ def test_a_flow_that_was_never_called_leaves_a_run_that_was_stopped(done: Path) 
         (SystemExit(143), "stopped", "ended before a stage began"),
     ],
 )
-def test_what_ends_it_before_the_flow_is_on_record(done: Path, error: BaseException, state: str, message: str) -> None:
+def test_an_error_before_the_flow_is_recorded(done: Path, error: BaseException, state: str, message: str) -> None:
     set_parameter(done, SEED, 5)
     with pytest.raises(type(error)), begin(done, (), None, print):
         raise error
     (run,) = read_runs(done)
     assert (run.state, run.message) == (state, message)
     assert git(done, "worktree", "list", "--porcelain").count("worktree ") == 1
-    # It goes on as any other run does.
+    # It can be resumed like any other run.
     with begin(done, (), run.id, print) as begun:
         assert begun.started is not None
         assert begun.decided.plan["train@gan"].action == "run"
 
 
-def test_edits_after_its_first_lines_are_not_part_of_it(fresh: Path, server: Server) -> None:
+def test_edits_after_the_first_line_are_not_part_of_the_run(fresh: Path, server: Server) -> None:
     """While Prefect is still loading."""
     before = parameter(fresh, SEED)
     with started_genai(fresh, "run", "train", api_url=server.url) as process:

@@ -1,4 +1,4 @@
-"""A run in a checkout of its own: the cache is shared, the working tree untouched, what it made is on a branch."""
+"""A run in its own checkout: the cache is shared, the working tree unchanged, the results on a branch."""
 
 import shutil
 import time
@@ -25,7 +25,7 @@ from tests.flows.conftest import DVC_WARNS, diary, edit, set_parameter, shell
 pytestmark = DVC_WARNS
 
 
-def test_a_run_beside_the_working_tree(done: Path) -> None:
+def test_a_run_in_a_worktree_leaves_the_working_tree_unchanged(done: Path) -> None:
     shell(done, f"git add -A && git commit -q -m done && dvc remote add -q --local keys {done.parent / 'storage'}")
     edit(done / "params.yaml", "data:", "# somebody is at work here\ndata:")
     before = (done / "dvc.lock").read_bytes()
@@ -35,9 +35,9 @@ def test_a_run_beside_the_working_tree(done: Path) -> None:
     assert not tree.resumed
     assert "keys" in shell(tree.folder, "dvc remote list")
     assert commit_results(tree, "nothing was made") is None
-    assert "up to date" in shell(done, "dvc status")  # the worktree inside is no part of it
+    assert "up to date" in shell(done, "dvc status")  # the worktree inside is not part of it
 
-    # All is restored from the shared cache but what hangs on a new parameter.
+    # Stages that do not depend on the new parameter are restored from the shared cache.
     set_parameter(tree.folder, "models.gan.training.seed", 5)
     shell(tree.folder, "git commit -q -a -m 'another seed' && dvc checkout -q data/raw.dvc && dvc repro -q")
     stages = ("prepare", "train@diffusion", "train@gan", "select")
@@ -49,7 +49,7 @@ def test_a_run_beside_the_working_tree(done: Path) -> None:
     assert set(files) <= {"dvc.lock", "metrics/gan.json"}
     assert "dvc.lock" in files
 
-    # Left behind by a kill, it is taken up with what lies in it; nobody else can have its branch meanwhile.
+    # Left by a kill, it is resumed with its files; no other checkout can have its branch meanwhile.
     (tree.folder / ".genai").mkdir(exist_ok=True)
     (tree.folder / ".genai/checkpoint").write_text("half done")
     again = open_worktree(done, "HEAD", branch)
@@ -64,17 +64,17 @@ def test_a_run_beside_the_working_tree(done: Path) -> None:
     assert shell(done, "git status --porcelain").split() == ["M", "params.yaml"]
     assert shell(done, f"git rev-parse {branch}").strip() == commit
 
-    # The branch goes on where it was, also over the ruins of a worktree that was never whole.
+    # The branch continues from its end, also after an incomplete worktree.
     tree.folder.mkdir(parents=True)
     (tree.folder / "ruin").write_text("")
     third = open_worktree(done, "HEAD", branch)
     assert shell(third.folder, "git rev-parse HEAD").strip() == commit
     assert not (third.folder / "ruin").exists()
-    shutil.rmtree(third.folder)  # and when somebody took the folder away
+    shutil.rmtree(third.folder)  # and if somebody removed the folder
     assert shell(open_worktree(done, "HEAD", branch).folder, "git rev-parse HEAD").strip() == commit
 
 
-def test_a_remote_beside_the_workspace_is_the_same_one_from_a_checkout(done: Path) -> None:
+def test_a_relative_remote_is_the_same_in_a_checkout(done: Path) -> None:
     shell(done, "dvc remote add -q -d store ../store && git add -A && git commit -q -m store")
     shell(done, "dvc remote modify -q --local store verify true")
     tree = open_worktree(done, "HEAD", "retrain/x")
@@ -85,18 +85,18 @@ def test_a_remote_beside_the_workspace_is_the_same_one_from_a_checkout(done: Pat
 
 
 @pytest.mark.parametrize("version", ["", "a b", "../x", "a..b", ".a", "a.", "a.lock", "-a", "a~1", "a:b", "x" * 70])
-def test_names_that_are_none(version: str) -> None:
+def test_invalid_names_are_refused(version: str) -> None:
     with pytest.raises(ValueError, match="version"):
         branch_name(date(2026, 11, 23), version)
 
 
-def test_a_commit_that_is_not_there(done: Path) -> None:
+def test_a_missing_commit(done: Path) -> None:
     with pytest.raises(GitError, match="git knows no commit 'nothing'"):
         open_worktree(done, "nothing", "retrain/x")
 
 
-def test_a_checkout_that_git_was_making_when_killed(done: Path) -> None:
-    """git has it locked until it is whole, and `prune` leaves what is locked alone."""
+def test_a_checkout_left_by_a_killed_git(done: Path) -> None:
+    """git locks it until it is complete, and `prune` keeps locked worktrees."""
     folder = open_detached(done, "HEAD", done / ".genai/runs/one/checkout")
     (registered,) = (done / ".git/worktrees").iterdir()
     (registered / "locked").write_text("initializing")
@@ -104,17 +104,17 @@ def test_a_checkout_that_git_was_making_when_killed(done: Path) -> None:
     remove_worktree(done, folder)
     assert len(shell(done, "git worktree list").splitlines()) == 1
     assert not folder.exists()
-    remove_worktree(done, folder)  # and once more, where nothing is
+    remove_worktree(done, folder)  # and again, without a folder
 
 
 @pytest.mark.parametrize("late", [False, True])
 def test_the_keeper_of_a_killed_run(done: Path, late: bool) -> None:
-    """late: git, which nobody waits for any more, makes the checkout only now."""
+    """late: an orphaned git creates the checkout only now."""
     folder = done / ".genai/runs/one"
     folder.mkdir(parents=True)
     cache, outputs = done / ".dvc/cache/files/md5", done / "out/train"
     trial, link, large = cache / ".some-letters.tmp", outputs / ".others.tmp", cache / ".large.tmp"
-    trial.write_bytes(b"test")  # as DVC leaves it when killed
+    trial.write_bytes(b"test")  # as a killed DVC leaves it
     link.symlink_to(trial)
     large.write_bytes(b"somebody fetches this")
     keeper = start_keeper(KEEPER, str(done), str(folder), str(cache), str(outputs))
@@ -124,7 +124,7 @@ def test_the_keeper_of_a_killed_run(done: Path, late: bool) -> None:
     keeper.stdin.close()
     if late:
         time.sleep(0.5)
-        with suppress(GitError):  # the keeper may be quicker than it
+        with suppress(GitError):  # the keeper may be faster
             git(done, "worktree", "add", "--quiet", "--detach", str(folder / CHECKOUT), "HEAD")
     assert keeper.wait(20.0) == 0
     assert not trial.exists()
@@ -134,7 +134,7 @@ def test_the_keeper_of_a_killed_run(done: Path, late: bool) -> None:
     assert len(shell(done, "git worktree list").splitlines()) == 1
 
 
-def test_the_keeper_of_a_run_that_is_over_ends_at_once(done: Path) -> None:
+def test_the_keeper_of_an_ended_run_ends_at_once(done: Path) -> None:
     folder = done / ".genai/runs/one"
     folder.mkdir(parents=True)
     keeper = start_keeper(KEEPER, str(done), str(folder))
@@ -142,8 +142,8 @@ def test_the_keeper_of_a_run_that_is_over_ends_at_once(done: Path) -> None:
     assert keeper.returncode == 0
 
 
-def test_a_worktree_of_the_users_that_is_not_mounted_is_kept(done: Path, tmp_path: Path) -> None:
-    """Its folder is away for a while: git's own memory of it must not go with a checkout of ours."""
+def test_a_users_worktree_on_an_unmounted_disk_is_kept(done: Path, tmp_path: Path) -> None:
+    """Removing a run's checkout must not remove git's record of a worktree whose folder is absent for a while."""
     elsewhere, unmounted = tmp_path / "elsewhere", tmp_path / "unmounted"
     shell(done, f"git worktree add -q --detach {elsewhere}")
     shell(elsewhere, "git commit -q --allow-empty -m theirs")

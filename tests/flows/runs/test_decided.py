@@ -1,4 +1,4 @@
-"""What a run is going to do is decided on one state of the workspace."""
+"""Plan and snapshot of a run are of one state of the workspace."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def test_nothing_to_do(done: Path) -> None:
 
 
 def test_an_edit_between_snapshot_and_plan(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both are made again, until they are of the same contents."""
+    """Both are made again until their contents are the same."""
     edits = iter([5, 6])
 
     def edited(repo: object, graph: object) -> object:
@@ -38,7 +38,7 @@ def test_an_edit_between_snapshot_and_plan(done: Path, monkeypatch: pytest.Monke
     assert any("-> 6" in reason for reason in decided.plan["train@gan"].reasons)
 
 
-def test_a_workspace_that_never_rests(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workspace_that_keeps_changing(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_plan, number = module.make_plan, iter(range(100, 200))
 
     def edited(repo: object, graph: object) -> object:
@@ -51,7 +51,7 @@ def test_a_workspace_that_never_rests(done: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-def test_data_that_were_changed_by_hand_are_recorded_first(done: Path, in_place: bool) -> None:
+def test_data_changed_by_hand_is_recorded_first(done: Path, in_place: bool) -> None:
     (done / "data/raw/late.txt").write_text("by hand")
     recorded = (done / "data/raw.dvc").read_text()
     decided = decide_in_place(done, []) if in_place else decide(done, [])

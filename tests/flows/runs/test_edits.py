@@ -1,4 +1,4 @@
-"""Edits in the middle of a stage: no record is false, nothing is lost, and what was edited stays as it was left."""
+"""Edits during a stage: records are correct, no result is lost, and edited files are kept."""
 
 import json
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def switch_branch(workspace: Path) -> None:
 
 
 def users_files(workspace: Path) -> dict[str, bytes]:
-    """All that git tracks and no run writes, and the raw data."""
+    """The files that git tracks and no run writes, and the raw data."""
     names = shell(workspace, "git ls-files").split()
     paths = [workspace / name for name in names if name != "dvc.lock" and not name.startswith("metrics/")]
     paths += sorted((workspace / "data/raw").glob("*"))
@@ -70,7 +70,7 @@ def test_edits_while_a_stage_runs(fresh: Path, server: Server, changes: tuple[Ca
     seed = parameter(fresh, SEED)
     go = fresh.parent / "go"
     with started_genai(fresh, "run", api_url=server.url, toy={"train@gan": {"until": str(go)}}) as process:
-        # The other branch has ended and was accepted before anything is edited.
+        # The other branch has ended and was accepted before the edits.
         wait_for(lambda: diary(fresh, "train@gan") and "train@diffusion" in lock_of(fresh))
         for change in changes:
             change(fresh)
@@ -82,7 +82,7 @@ def test_edits_while_a_stage_runs(fresh: Path, server: Server, changes: tuple[Ca
         status, output = ended(process, 60.0)
     assert status == 0, output
 
-    # What the user has is theirs, and every record tells what its model was made of.
+    # The user's files are unchanged, and every record names its model's inputs.
     assert users_files(fresh) == before
     assert shell(fresh, "git rev-parse HEAD && git status --porcelain -- . ':!metrics' ':!dvc.lock'") == refs
     recorded = lock_of(fresh)
@@ -96,7 +96,7 @@ def test_edits_while_a_stage_runs(fresh: Path, server: Server, changes: tuple[Ca
     shown = genai(fresh, "runs", "show", output.split()[output.split().index("run") + 1])
     assert shown.stdout.count("only in DVC's cache") == 2
 
-    # Nothing is lost: with the inputs back it is restored, and nothing runs a second time.
+    # No result is lost: once the inputs are back, it is restored, and nothing runs again.
     shell(fresh, "git switch -q -f main && git checkout -q -- . && dvc checkout -q data/raw.dvc")
     plan = genai(fresh, "plan").stdout
     assert "train@gan        restore" in plan, plan
@@ -108,8 +108,8 @@ def test_edits_while_a_stage_runs(fresh: Path, server: Server, changes: tuple[Ca
     assert "up to date" in shell(fresh, "dvc status")
 
 
-def test_two_runs_of_other_contents_at_once(fresh: Path, server: Server) -> None:
-    """The second takes what both need from the first, and each model is recorded with its own parameters."""
+def test_two_simultaneous_runs_of_different_contents(fresh: Path, server: Server) -> None:
+    """The second restores shared results from the first, and each model is recorded with its own parameters."""
     go = fresh.parent / "go"
     toy = {"train@gan": {"until": str(go)}}
     with started_genai(fresh, "run", api_url=server.url, toy=toy) as first:
@@ -130,7 +130,7 @@ def test_two_runs_of_other_contents_at_once(fresh: Path, server: Server) -> None
 
 
 def test_stop_status_logs_and_resume(fresh: Path, server: Server) -> None:
-    """A run is stopped, and resumed as it was, whatever the workspace looks like by then."""
+    """A stopped run resumes on its own snapshot, regardless of the workspace."""
     with started_genai(fresh, "run", "train", api_url=server.url, toy={"train@gan": {"seconds": 60.0}}) as process:
         wait_for(lambda: diary(fresh, "train@gan") and "train@diffusion" in lock_of(fresh))
         wait_for(lambda: "train@gan: for" in genai(fresh, "status").stdout and "work " in genai(fresh, "status").stdout)
@@ -144,7 +144,7 @@ def test_stop_status_logs_and_resume(fresh: Path, server: Server) -> None:
     assert "nothing is running here" in genai(fresh, "status").stdout
     assert run["state"] == "stopped"
     was = (fresh / "params.yaml").read_text()
-    (fresh / "params.yaml").write_text("data: [")  # in the middle of an edit
+    (fresh / "params.yaml").write_text("data: [")  # during an edit
     (fresh / "data/raw/late.txt").write_text("not added yet")
     answer = genai(fresh, "runs", "resume", run["id"], api_url=server.url)
     assert answer.returncode == 0, answer.stdout + answer.stderr
@@ -160,7 +160,7 @@ def test_stop_status_logs_and_resume(fresh: Path, server: Server) -> None:
 
 
 @pytest.mark.parametrize("command", [("runs", "show", "x"), ("runs", "stop", "x"), ("runs", "resume", "x"), ("logs",)])
-def test_runs_that_are_not_there(done: Path, command: tuple[str, ...]) -> None:
+def test_unknown_runs(done: Path, command: tuple[str, ...]) -> None:
     answer = genai(done, *command)
     assert answer.returncode == 2
     assert "Traceback" not in answer.stderr

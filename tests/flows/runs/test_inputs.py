@@ -1,4 +1,4 @@
-"""A run whose checkout would lack a declared input is refused before any stage starts, with the reason."""
+"""A run whose checkout lacks a declared input is refused before any stage starts, with the reason."""
 
 import re
 from collections.abc import Callable
@@ -92,18 +92,18 @@ def test_an_input_that_the_snapshot_lacks(done: Path, made: Callable[[Path], str
     with pytest.raises(GraphError, match=f"^train@(gan|diffusion): its input {re.escape(path)} .*{why}"):
         decide(done, [])
     assert read_runs(done) == []
-    assert decide(done, ["prepare"]).snapshot is None  # no other stage is kept from its work
+    assert decide(done, ["prepare"]).snapshot is None  # other stages can run
 
 
 @pytest.mark.parametrize("command", ["git add -f big.bin", "dvc add -q big.bin"])
-def test_what_the_refusal_says_helps(done: Path, command: str) -> None:
+def test_the_errors_advice_works(done: Path, command: str) -> None:
     reads(done, large(done))
     shell(done, command)
     assert decide(done, []).plan["train@gan"].action == "run"
 
 
-def test_what_is_in_the_checkout_is_not_refused(done: Path) -> None:
-    """Folders of outputs, new small files, links to elsewhere, what DVC ignores, and what is nowhere yet."""
+def test_inputs_in_the_checkout_are_accepted(done: Path) -> None:
+    """Folders of outputs, new small files, links to other folders, ignored files, and files that do not exist yet."""
     write(done.parent / "elsewhere" / "file.txt")
     (done / "link").symlink_to(done.parent / "elsewhere")
     large_in_a_folder(done)
@@ -113,14 +113,14 @@ def test_what_is_in_the_checkout_is_not_refused(done: Path) -> None:
     assert {entry.action for entry in decide(done, []).plan.stages} == {"keep", "run"}
 
 
-def test_of_kept_stages_nothing_is_asked(done: Path) -> None:
+def test_inputs_of_kept_stages_are_not_checked(done: Path) -> None:
     reads(done, outside(done))
     shell(done, "dvc commit -q -f && git add -A && git commit -q -m outside")
     assert decide(done, []).snapshot is None
 
 
-def test_a_project_in_a_folder_of_a_repository(done: Path, tmp_path: Path) -> None:
-    """What git tracks beside the project is in the checkout, too."""
+def test_a_project_in_a_subfolder_of_its_repository(done: Path, tmp_path: Path) -> None:
+    """Tracked files outside the project folder are in the checkout too."""
     (done / ".git").rename(tmp_path / "old-git")
     shell(done, "dvc config core.no_scm false")
     top = done.parent
@@ -136,7 +136,7 @@ def test_a_project_in_a_folder_of_a_repository(done: Path, tmp_path: Path) -> No
         decide(done, [])
 
 
-def test_a_user_reads_the_reason(done: Path) -> None:
+def test_the_command_prints_the_reason(done: Path) -> None:
     reads(done, ignored(done))
     answer = genai(done, "run")
     assert answer.returncode == 2

@@ -1,4 +1,4 @@
-"""The keeper removes the checkout of a run that was killed, once all that the run started has ended."""
+"""The keeper removes a killed run's checkout once all processes of the run have ended."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ pytestmark = DVC_WARNS
 
 @pytest.fixture
 def keep(fresh: Path) -> Iterator[Callable[[], "subprocess.Popen[bytes]"]]:
-    """Starts a keeper of the run `some` of a workspace, which has ended when the test has."""
+    """Start a keeper of the run `some` of a workspace; it ends with the test."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> "subprocess.Popen[bytes]":
@@ -39,7 +39,7 @@ def test_a_killed_run(fresh: Path, keep: Callable[[], "subprocess.Popen[bytes]"]
         (folder / CHECKOUT / "half-made").write_text("x")
         keeper = keep()
         command = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock])
-    # The run is dead by now; the command that it started saves what it has.
+    # The run is dead; its command is still saving.
     try:
         assert keeper.stdin is not None
         keeper.stdin.close()
@@ -60,10 +60,10 @@ def test_a_run_that_removed_its_checkout_itself(fresh: Path, keep: Callable[[], 
         keeper = keep()
         assert keeper.stdin is not None
         keeper.communicate(b"over", timeout=20.0)
-        assert keeper.returncode == 0  # at once, though the run still holds its lock
+        assert keeper.returncode == 0  # at once, though the run's lock is still taken
 
 
-def test_while_the_run_lives_nothing_is_touched(fresh: Path, keep: Callable[[], "subprocess.Popen[bytes]"]) -> None:
+def test_nothing_is_removed_while_the_run_is_alive(fresh: Path, keep: Callable[[], "subprocess.Popen[bytes]"]) -> None:
     with run_folder(fresh, "some") as (folder, _):
         open_detached(fresh, "HEAD", folder / CHECKOUT)
         keeper = keep()

@@ -1,4 +1,4 @@
-"""A few of the kills of benchmarks/kills.py: results are those of undisturbed work, and nothing is left."""
+"""A few kills of benchmarks/kills.py: the results equal those of undisturbed runs, and nothing is left."""
 
 import shutil
 from pathlib import Path
@@ -11,14 +11,14 @@ from benchmarks.kill_sweep import Sweep
 from benchmarks.killed_runs import outcome_of
 from tests.flows.conftest import Server, shell
 
-# SIGTERM in a training, SIGKILL of the command in another, and of all its processes while a result is recorded.
+# SIGTERM during a training; SIGKILL of the command during another, and of all processes while recording.
 KILLS, SEED = 3, 2485
 
 
 def test_kills_change_no_result_and_leave_nothing(
     fresh: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", server.url)  # quicker than a temporary one for each run
+    monkeypatch.setenv("PREFECT_API_URL", server.url)  # faster than a temporary server per run
 
     def undisturbed(values: Values) -> dict[str, Any] | None:
         other = tmp_path / f"undisturbed-{values}"

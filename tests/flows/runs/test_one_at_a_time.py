@@ -1,4 +1,4 @@
-"""The same job of two runs is done by one at a time; nothing of it stays, however they end."""
+"""One run at a time does the same job, and no lock file remains, however the runs end."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import pytest
 
 from flows.process import Stopped
 from flows.runs.job import Job
-from flows.runs.one_at_a_time import FOLDER, only_one_doing, remove_unheld
+from flows.runs.one_at_a_time import FOLDER, locked_job, remove_stale_locks
 from tests.flows.conftest import ROOT
 
 INPUTS = {"cmd": "train", "deps": [{"path": "data", "md5": "1"}], "params": {"params.yaml": {"seed": 1}}}
@@ -19,9 +19,9 @@ SAME = Job("other", "decaf", "train@gan", {**INPUTS}, attempt=2)
 HOLDING = """
 import sys
 from pathlib import Path
-from flows.runs.one_at_a_time import only_one_doing
+from flows.runs.one_at_a_time import locked_job
 from tests.flows.runs.test_one_at_a_time import JOB
-with only_one_doing(JOB, Path(sys.argv[1]), lambda: False, print):
+with locked_job(JOB, Path(sys.argv[1]), lambda: False, print):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -32,7 +32,7 @@ def never() -> bool:
 
 
 def unheard(_run: str) -> None:
-    """Of tests that do not ask whom it waits for."""
+    """For tests that ignore which run it waits for."""
 
 
 def files(home: Path) -> list[Path]:
@@ -40,16 +40,16 @@ def files(home: Path) -> list[Path]:
 
 
 def test_two_threads_with_the_same_job(tmp_path: Path) -> None:
-    at_work, most, order = 0, 0, []
+    active, most, order = 0, 0, []
 
     def do(job: Job) -> None:
-        nonlocal at_work, most
+        nonlocal active, most
         for _ in range(3):
-            with only_one_doing(job, tmp_path, never, unheard):
-                at_work += 1
-                most = max(most, at_work)
+            with locked_job(job, tmp_path, never, unheard):
+                active += 1
+                most = max(most, active)
                 time.sleep(0.02)
-                at_work -= 1
+                active -= 1
                 order.append(job.run)
 
     threads = [threading.Thread(target=do, args=(job,)) for job in (JOB, SAME)]
@@ -70,38 +70,38 @@ def test_two_threads_with_the_same_job(tmp_path: Path) -> None:
         Job("other", "c0ffee", "train@gan", {**INPUTS, "cmd": "train -v"}),
     ],
 )
-def test_other_jobs_wait_for_nobody(tmp_path: Path, other: Job) -> None:
-    with only_one_doing(JOB, tmp_path, never, unheard), only_one_doing(other, tmp_path, never, unheard):
+def test_different_jobs_do_not_wait(tmp_path: Path, other: Job) -> None:
+    with locked_job(JOB, tmp_path, never, unheard), locked_job(other, tmp_path, never, unheard):
         assert len(files(tmp_path)) == 2
     assert files(tmp_path) == []
 
 
-def test_who_waits_can_be_stopped(tmp_path: Path) -> None:
+def test_a_waiting_run_can_be_stopped(tmp_path: Path) -> None:
     looks, heard = iter([False, False, False, True]), list[str]()
-    with only_one_doing(JOB, tmp_path, never, unheard):
-        with pytest.raises(Stopped), only_one_doing(SAME, tmp_path, lambda: next(looks), heard.append):
+    with locked_job(JOB, tmp_path, never, unheard):
+        with pytest.raises(Stopped), locked_job(SAME, tmp_path, lambda: next(looks), heard.append):
             pytest.fail("two at once")
-        assert heard == ["one"]  # which it waits for, and once
-        assert len(files(tmp_path)) == 1  # it is still held by the first
-        remove_unheld(tmp_path)
+        assert heard == ["one"]  # reported once
+        assert len(files(tmp_path)) == 1  # the first still has the lock
+        remove_stale_locks(tmp_path)
         assert len(files(tmp_path)) == 1
 
 
-def test_a_fault_lets_go(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="fault"), only_one_doing(JOB, tmp_path, never, unheard):
+def test_an_error_releases_the_lock(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="fault"), locked_job(JOB, tmp_path, never, unheard):
         raise ValueError("fault")
     assert files(tmp_path) == []
-    with only_one_doing(SAME, tmp_path, never, unheard):
+    with locked_job(SAME, tmp_path, never, unheard):
         pass
 
 
-def test_a_killed_run_lets_go_when_its_last_process_has_ended(tmp_path: Path) -> None:
+def test_a_killed_run_releases_the_lock_when_its_last_process_ends(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDING, str(tmp_path)]
     holder = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     began = threading.Event()
 
     def wait() -> None:
-        with only_one_doing(SAME, tmp_path, never, unheard):
+        with locked_job(SAME, tmp_path, never, unheard):
             began.set()
 
     waiting = threading.Thread(target=wait)
@@ -118,19 +118,19 @@ def test_a_killed_run_lets_go_when_its_last_process_has_ended(tmp_path: Path) ->
     assert files(tmp_path) == []
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
-    with only_one_doing(JOB, tmp_path, never, unheard) as held:
+def test_files_of_killed_runs_are_removed(tmp_path: Path) -> None:
+    with locked_job(JOB, tmp_path, never, unheard) as held:
         (file,) = files(tmp_path)
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[held])
         kept = tmp_path / "kept"
         kept.hardlink_to(file)
-    kept.rename(file)  # as if the run had been killed: its file is there, and the command that it started holds it
+    kept.rename(file)  # as if the run was killed: its file exists, and its command has the lock
     try:
-        remove_unheld(tmp_path)
+        remove_stale_locks(tmp_path)
         assert file.exists()
     finally:
         child.kill()
         child.communicate()
-    remove_unheld(tmp_path)
+    remove_stale_locks(tmp_path)
     assert files(tmp_path) == []
-    remove_unheld(tmp_path / "nowhere")
+    remove_stale_locks(tmp_path / "nowhere")

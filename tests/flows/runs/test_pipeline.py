@@ -1,4 +1,4 @@
-"""The flow on toy workspaces against a real Prefect server: what runs, what it reports, how it fails and goes on."""
+"""The flow on toy workspaces with a real Prefect server: execution, reports, failures, and resuming."""
 
 import re
 import shutil
@@ -28,18 +28,18 @@ CACHED = dict.fromkeys(("data/raw.dvc", "prepare", "train@diffusion", "train@gan
 
 
 def upstream_of(task_run: dict[str, Any], task_runs: dict[str, Any]) -> set[str]:
-    """The task runs that one waits for, as Prefect's pages draw it."""
+    """The upstream task runs of a task run, as shown on Prefect's pages."""
     names = {run["id"]: name for name, run in task_runs.items()}
     return {names[item["id"]] for items in task_run["task_inputs"].values() for item in items if "id" in item}
 
 
 def lock_of(workspace: Path) -> Any:
-    """dvc.lock as values: its order is the order in which stages ended."""
+    """Contents of dvc.lock; their order is that in which stages ended."""
     return YAML(typ="safe").load(workspace / "dvc.lock")
 
 
 def span(workspace: Path, stage: str) -> tuple[float, float]:
-    """When the stage's command began and ended, the last time."""
+    """When the stage's command last began and ended."""
     return diary(workspace, stage, "start")[-1]["at"], diary(workspace, stage, "end")[-1]["at"]
 
 
@@ -52,13 +52,13 @@ def test_a_run_and_a_second_one(fresh: Path, done: Path, server: Server) -> None
     answer = genai(fresh, "run", api_url=server.url, toy=toy)
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
-    # What a terminal that is none shows: lines, each with its stage.
+    # Without a terminal: lines, each with its stage.
     lines = answer.stdout.splitlines()
     assert lines[0] == "5 stages: 4 to run, 1 to keep"
     shown = [line for line in lines if line.startswith("train@gan")]
     assert shown[0].split() == ["train@gan", "started"]
     assert "train@gan       | train@gan begins" in shown
-    assert "train@gan       | > train@gan quotes somebody" in shown  # as DVC prints commands, and yet the stage's own
+    assert "train@gan       | > train@gan quotes somebody" in shown  # in DVC's style, but printed by the stage
     assert re.fullmatch(r"train@gan +✓ ran in \d+\.\d s", shown[-1])
     assert not [
         line
@@ -66,18 +66,18 @@ def test_a_run_and_a_second_one(fresh: Path, done: Path, server: Server) -> None
         if "Running stage" in line or "> python" in line or "lock file" in line or "git add" in line
     ]
 
-    # The flow makes what `dvc repro` makes, and so do the files.
+    # dvc.lock and files equal those of `dvc repro`.
     assert lock_of(fresh) == lock_of(done)
     assert shell(fresh, "dvc status").strip() == "Data and pipelines are up to date."
 
-    # Branches lie side by side in time, and after what they wait for.
+    # Branches run in parallel, after their upstream stages.
     (gan_began, gan_ended), (other_began, other_ended) = span(fresh, "train@gan"), span(fresh, "train@diffusion")
     assert max(gan_began, other_began) < min(gan_ended, other_ended)
     assert span(fresh, "prepare")[1] < min(gan_began, other_began)
     assert span(fresh, "select")[0] > max(gan_ended, other_ended)
     assert diary(fresh, "train@gan")[0]["devices"] == ""
 
-    # What a person finds at the server.
+    # Pages at the server.
     (flow_run,) = server.flow_runs(fresh)
     assert flow_run["state"]["type"] == "COMPLETED"
     task_runs = server.task_runs(flow_run)
@@ -103,7 +103,7 @@ def test_a_run_and_a_second_one(fresh: Path, done: Path, server: Server) -> None
     assert progress["progress-train-gan"]["data"] == 100.0
     assert progress["progress-train-gan"]["task_run_id"] == task_runs["train@gan"]["id"]
 
-    # Again: nothing runs, and the server says so.
+    # Again: nothing runs, and the server shows it.
     answer = genai(fresh, "run", api_url=server.url)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert answer.stdout.splitlines()[0] == "5 stages: 5 to keep"
@@ -130,7 +130,7 @@ def test_restored_stages_and_a_part_of_the_pipeline(done: Path, server: Server) 
 
 
 @DVC_WARNS
-def test_a_frozen_stage_and_a_pipeline_in_a_folder_of_its_own(done: Path, server: Server) -> None:
+def test_a_frozen_stage_and_a_pipeline_in_a_subfolder(done: Path, server: Server) -> None:
     edit(done / "dvc.yaml", "      desc: Train", "      frozen: true\n      desc: Train")
     edit(done / "dvc.yaml", "cmd: python work.py out/train ", "cmd: python -B work.py out/train ")
     (done / "more").mkdir()
@@ -144,11 +144,11 @@ def test_a_frozen_stage_and_a_pipeline_in_a_folder_of_its_own(done: Path, server
     assert answer.returncode == 0, answer.stdout + answer.stderr
     after = lock_of(done)["stages"]
     changed = [name for name in before if before[name] != after[name]]
-    assert changed == ["prepare", "select"]  # what is frozen stays, and no line says that something is missing
+    assert changed == ["prepare", "select"]  # the frozen stage is kept, and nothing is reported as missing
     assert "only in DVC's cache" not in answer.stdout + answer.stderr
     assert (done / "more" / "last").read_bytes() == (done / "out" / "selected").read_bytes()
     assert genai(done, "logs", "more/dvc.yaml:last").stdout == "copied\n"
-    # Of frozen stages DVC looks at no input; of this all the rest is up to date.
+    # DVC ignores the inputs of frozen stages; everything else is up to date.
     assert [entry.action for entry in plan_of(done, []).stages] == ["keep"] * 6
 
 
@@ -193,7 +193,7 @@ def test_failing_stages(fresh: Path, server: Server) -> None:
     assert "flaky" not in summary
     assert any(re.match(r"select +- skipped", line) for line in answer.stdout.splitlines())
 
-    # The next run goes on from there.
+    # The next run continues from there.
     set_parameter(fresh, "models.slow.training.batch_images", 600)
     answer = genai(fresh, "run", api_url=server.url)
     assert answer.returncode == 0, answer.stdout + answer.stderr
@@ -202,7 +202,7 @@ def test_failing_stages(fresh: Path, server: Server) -> None:
 
 
 def assert_nothing_left(workspace: Path) -> None:
-    """No process, no output of the stage that was cut short, nothing held."""
+    """No process, no output of the interrupted stage, no lock."""
     wait_for(lambda: not processes_in(workspace))
     assert not (workspace / "out" / "train" / "gan").exists()
 
@@ -236,7 +236,7 @@ def test_interrupted_runs(fresh: Path, done: Path, server: Server) -> None:
     with started_genai(fresh, "run", api_url=server.url, toy=toy) as process:
         wait_for(lambda: busy(4))
         process.kill()
-        # At once, while the killed run's stage may still be saving what it has.
+        # At once, while the killed run's stage may still be saving.
         answer = genai(fresh, "run", api_url=server.url)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert_nothing_left_running(fresh)
@@ -255,8 +255,8 @@ def assert_nothing_left_running(workspace: Path) -> None:
 
 
 @pytest.mark.long
-def test_two_runs_of_one_workspace_at_once(fresh: Path, server: Server) -> None:
-    """Both have the same to do: the first does it, the second waits and takes it from the cache."""
+def test_two_simultaneous_runs_of_one_workspace(fresh: Path, server: Server) -> None:
+    """Both have the same jobs: the first does them, the second waits and restores the results."""
     go = fresh.parent / "go"
     toy = {"train@gan": {"until": str(go)}}
     with started_genai(fresh, "run", api_url=server.url, toy=toy) as first:
@@ -276,8 +276,8 @@ def test_two_runs_of_one_workspace_at_once(fresh: Path, server: Server) -> None:
 
 
 @pytest.mark.long
-def test_two_temporary_servers_at_once(fresh: Path, done: Path, tmp_path: Path) -> None:
-    """Without a server of one's own a run works the same, leaves none behind, and does not disturb another's."""
+def test_two_simultaneous_temporary_servers(fresh: Path, done: Path, tmp_path: Path) -> None:
+    """Without a configured server a run works the same, leaves no server behind, and does not disturb another's."""
     home = str(tmp_path / "prefect")
     edit(done / "dvc.yaml", "python work.py out/train", "python -u work.py out/train")
     with started_genai(fresh, "run", PREFECT_HOME=home) as other:
@@ -313,8 +313,8 @@ def test_an_empty_dvc_lock_is_repaired(done: Path) -> None:
     assert (done / "dvc.lock").read_bytes() == before
 
 
-def test_what_is_the_users(done: Path, server: Server) -> None:
-    """What a run overwrites of theirs is said before any stage is done, and only what it made differs in git then."""
+def test_the_users_files(done: Path, server: Server) -> None:
+    """Files that a run overwrites are named before any stage runs; then only the run's results differ in git."""
     (done / ".gitignore").write_text(".genai/\n/data/raw\n/out/prepared/\n/out/train/\n/out/selected\n")
     shell(done, "git add -A && git commit -q -m trained")
     (done / "out/prepared/notes.txt").write_text("mine")
@@ -327,7 +327,7 @@ def test_what_is_the_users(done: Path, server: Server) -> None:
         i for i, line in enumerate(lines) if line.startswith("out/prepared was changed by hand (1 file added): a")
     )
     assert said < next(i for i, line in enumerate(lines) if line.startswith("prepare"))
-    # A folder is there again after it was not: DVC must not think that no pattern means it.
+    # The folder did not exist for a while: DVC must still find the pattern that ignores it.
     shutil.rmtree(done / "out/prepared")
     assert genai(done, "run", api_url=server.url).returncode == 0
     changed = [line[3:] for line in shell(done, "git status --porcelain").splitlines()]

@@ -1,4 +1,4 @@
-"""A place records what a stage was made of, takes from the cache what is known, and writes nothing false."""
+"""A place records a stage's inputs, restores known results from the cache, and writes no wrong record."""
 
 import hashlib
 import shutil
@@ -19,7 +19,7 @@ UPSTREAM = ["prepare", "train@diffusion", "train@gan", "select"]
 
 
 def outcomes(place: Place, stages: list[str]) -> list[tuple[LockEntry, bool]]:
-    """Each stage's entry, and whether it ran for it."""
+    """Each stage's entry, and whether the stage ran."""
     return [(result.entry, result.ran) for result in (made(place, stage) for stage in stages)]
 
 
@@ -32,7 +32,7 @@ def md5_of(path: Path) -> str:
 
 
 def in_cache(workspace: Path, entry: LockEntry, output: str) -> Path:
-    """Where DVC's cache has an output that is a file."""
+    """The path of an output, a single file, in DVC's cache."""
     digest = next(out["md5"] for out in entry["outs"] if out["path"] == output)
     return workspace / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
 
@@ -47,7 +47,7 @@ def test_a_whole_pipeline_is_recorded_as_dvc_repro_records_it(fresh: Path, done:
     assert [entry.action for entry in plan_of(fresh, []).stages] == ["keep"] + ["restore"] * 4
 
 
-def test_inputs_edited_while_the_command_runs(done: Path) -> None:
+def test_inputs_edited_during_the_command(done: Path) -> None:
     set_parameter(done, "models.gan.training.seed", 5)
     with place_of(done) as place:
         before, known = locked(place.folder), run_cache(done)
@@ -58,11 +58,11 @@ def test_inputs_edited_while_the_command_runs(done: Path) -> None:
         ):
             job = job_of(place, "train@gan")
             assert place.restore(job) is None
-            place.make_room(job)
+            place.clear_outputs(job)
             run_command(place, "train@gan", "python work.py out/prepared --out out/train/gan")
             path = place.folder / file
             contents = path.read_text()
-            path.unlink()  # as editors write, and as it is a link into the cache
+            path.unlink()  # as editors write; the file is a link into the cache
             path.write_text(contents.replace(old, f"{old}1" if "seed" in old else f"# {old}\n{old}", 1))
             with pytest.raises(PlaceError, match=f"{what} changed in .* while train@gan ran, .* not recorded"):
                 place.record(job)
@@ -71,13 +71,13 @@ def test_inputs_edited_while_the_command_runs(done: Path) -> None:
             path.write_text(contents)
             if file == "work.py":
                 path.chmod(0o755)
-        # With the inputs back it is recorded.
+        # Once the inputs are back, it is recorded.
         assert made(place, "train@gan").ran
         assert len(run_cache(done)) == len(known) + 1
         assert locked(place.folder)["train@gan"]["params"]["params.yaml"]["models.gan.training"]["seed"] == 5
 
 
-def test_an_input_that_went_away_while_the_command_ran(done: Path) -> None:
+def test_an_input_removed_during_the_command(done: Path) -> None:
     set_parameter(done, "models.gan.training.seed", 5)
     with place_of(done) as place:
         job = job_of(place, "train@gan")
@@ -88,11 +88,11 @@ def test_an_input_that_went_away_while_the_command_ran(done: Path) -> None:
         assert locked(place.folder) == before
 
 
-def test_an_output_that_was_not_made(done: Path) -> None:
+def test_a_missing_output(done: Path) -> None:
     set_parameter(done, "models.gan.training.seed", 5)
     with place_of(done) as place:
         job = job_of(place, "train@gan")
-        place.make_room(job)
+        place.clear_outputs(job)
         known = run_cache(done)
         with pytest.raises(PlaceError, match="out/train/gan"):
             place.record(job)
@@ -114,14 +114,14 @@ def test_a_changed_command_runs(done: Path) -> None:
         assert locked(place.folder)["select"] == entry
 
 
-def test_restored_by_the_lock_alone(done: Path) -> None:
+def test_restored_by_only_the_lock(done: Path) -> None:
     shutil.rmtree(done / ".dvc" / "cache" / "runs")
     with place_of(done) as place:
         assert outcomes(place, UPSTREAM) == [(locked(done)[stage], False) for stage in UPSTREAM]
         assert (place.folder / "out" / "selected").read_text() == (done / "out" / "selected").read_text()
 
 
-def test_restored_by_the_run_cache_alone(done: Path) -> None:
+def test_restored_by_only_the_run_cache(done: Path) -> None:
     recorded = locked(done)
     (done / "dvc.lock").unlink()
     with place_of(done) as place:
@@ -130,13 +130,13 @@ def test_restored_by_the_run_cache_alone(done: Path) -> None:
     assert diary(place.folder, "prepare") == []
 
 
-def test_what_is_lost_from_the_cache_is_made_again(done: Path) -> None:
+def test_results_lost_from_the_cache_are_made_again(done: Path) -> None:
     in_cache(done, locked(done)["select"], "out/selected").unlink()
     with place_of(done) as place:
         assert outcomes(place, ["select"]) == [(locked(done)["select"], True)]
 
 
-def test_an_input_lost_from_the_cache_and_whole_in_the_workspace(done: Path) -> None:
+def test_an_input_lost_from_the_cache_but_complete_in_the_workspace(done: Path) -> None:
     shutil.rmtree(done / ".dvc" / "cache" / "files")
     before = {path: path.stat().st_mtime_ns for path in (done / "out").rglob("*")}
     with place_of(done) as place:
@@ -146,7 +146,7 @@ def test_an_input_lost_from_the_cache_and_whole_in_the_workspace(done: Path) -> 
     assert "out/train" not in shell(done, "dvc status")  # back in the cache
 
 
-def test_an_input_that_is_whole_nowhere(done: Path) -> None:
+def test_an_input_that_is_complete_nowhere(done: Path) -> None:
     shutil.rmtree(done / ".dvc" / "cache" / "files")
     (done / "out" / "train" / "gan").write_text("changed by hand")
     with (
@@ -156,7 +156,7 @@ def test_an_input_that_is_whole_nowhere(done: Path) -> None:
         job_of(place, "select")
 
 
-def test_an_input_lost_from_the_cache_while_the_workspace_cannot_be_read(done: Path) -> None:
+def test_an_input_lost_from_the_cache_with_an_unreadable_workspace(done: Path) -> None:
     with place_of(done) as place:
         shutil.rmtree(done / ".dvc" / "cache" / "files")
         (done / "dvc.yaml").write_text("stages: [in the middle of an edit")
@@ -164,7 +164,7 @@ def test_an_input_lost_from_the_cache_while_the_workspace_cannot_be_read(done: P
             job_of(place, "select")
 
 
-def test_an_input_that_is_not_the_plans(done: Path) -> None:
+def test_an_input_that_differs_from_the_plan(done: Path) -> None:
     set_parameter(done, "models.gan.training.seed", 5)
     planned = plan_of(done, [])["train@gan"].inputs
     assert set(planned) == {"out/prepared", "work.py"}
@@ -187,29 +187,29 @@ def test_links_not_copies_unless_the_user_says_so(done: Path, own: str | None) -
         linked = laid_out.stat().st_ino == cached.stat().st_ino
         assert linked == (own != "copy")
         assert laid_out.read_text() == (done / "out" / "train" / "gan").read_text()
-        # What a stage makes goes the same way.
+        # The same applies to the stage's outputs.
         set_parameter(place.folder, "selection", {"other": 1})
         result = made(place, "select")
         entry = result.entry
         assert result.ran
         new = in_cache(done, entry, "out/selected")
         assert ((place.folder / "out" / "selected").stat().st_ino == new.stat().st_ino) == (own != "copy")
-    assert not (done / "out" / "train" / "gan").is_symlink()  # the workspace is as it was
+    assert not (done / "out" / "train" / "gan").is_symlink()  # the workspace is unchanged
 
 
 def with_a_growing_output(workspace: Path, command: str) -> None:
-    """A stage whose output persists: it reads the version before."""
+    """A stage with a persistent output, which reads the previous version."""
     with (workspace / "dvc.yaml").open("a") as file:
         file.write(
             f"  grow:\n    cmd: {command}\n    deps: [data/raw]\n    outs:\n      - out/grown: {{persist: true}}\n"
         )
 
 
-def test_an_output_that_persists(done: Path) -> None:
+def test_a_persistent_output(done: Path) -> None:
     with_a_growing_output(done, "mkdir -p out/grown && touch out/grown/$(ls out/grown | wc -l)")
     shell(done, "dvc repro -q grow && rm -r out/grown")
     with place_of(done) as place:
-        assert not made(place, "grow").ran  # by the lock; its kind has no run-cache
+        assert not made(place, "grow").ran  # by the lock; such stages have no run-cache
     (done / "data" / "raw" / "more.txt").write_text("more")
     shell(done, "dvc add -q data/raw")
     with place_of(done, "second") as place:
@@ -217,8 +217,8 @@ def test_an_output_that_persists(done: Path) -> None:
         assert sorted(path.name for path in (place.folder / "out" / "grown").iterdir()) == ["0", "1"]
 
 
-def test_a_command_that_writes_into_what_persists(done: Path) -> None:
-    """The version before lies in the cache under its hash, and no command may change it there."""
+def test_a_command_that_writes_into_a_persistent_output(done: Path) -> None:
+    """The previous version is in the cache under its hash, and no command may change it there."""
     with_a_growing_output(done, "mkdir -p out/grown && echo more >> out/grown/lines")
     for number in range(3):
         (done / "data" / "raw" / f"{number}.more").write_text("more")
@@ -233,8 +233,8 @@ def test_a_command_that_writes_into_what_persists(done: Path) -> None:
     assert wrong == []
 
 
-def test_other_inputs_other_checkpoints(done: Path) -> None:
-    """All that a stage depends on names its checkpoints: no training goes on with other code."""
+def test_different_inputs_have_different_checkpoints(done: Path) -> None:
+    """All inputs of a stage determine its checkpoints: no training resumes with other code."""
     with place_of(done) as place:
         before = stage_variables(place, job_of(place, "train@gan"))
         assert stage_variables(place, job_of(place, "train@gan")) == before
@@ -252,7 +252,7 @@ def test_a_frozen_stage(done: Path) -> None:
     set_parameter(done, "data.image_size", 8)
     with place_of(done) as place:
         assert made(place, "prepare").ran
-        # Frozen, it keeps what it has, whatever its inputs are by now.
+        # A frozen stage keeps its outputs, regardless of its inputs.
         assert outcomes(place, ["train@gan"]) == [(locked(done)["train@gan"], False)]
         assert (place.folder / "out" / "train" / "gan").read_text() == (done / "out" / "train" / "gan").read_text()
 
@@ -268,7 +268,7 @@ def test_a_stage_that_always_runs(done: Path) -> None:
         assert made(place, "select").ran
 
 
-def test_a_pipeline_in_a_folder_of_its_own(done: Path) -> None:
+def test_a_pipeline_in_a_subfolder(done: Path) -> None:
     (done / "more").mkdir()
     (done / "more" / "dvc.yaml").write_text(
         "stages:\n  last:\n    cmd: cp ../out/selected last\n    deps: [../out/selected]\n    outs: [last]\n"
@@ -280,7 +280,7 @@ def test_a_pipeline_in_a_folder_of_its_own(done: Path) -> None:
 
 
 def test_two_threads(done: Path) -> None:
-    """Stages side by side: while one is recorded another asks for its inputs."""
+    """Parallel stages: while one is recorded, another checks out its inputs."""
     for model in ("gan", "diffusion"):
         set_parameter(done, f"models.{model}.training.seed", 5)
     with place_of(done) as place, ThreadPoolExecutor(2) as pool:

@@ -1,4 +1,4 @@
-"""What is remembered of runs: whole at any moment, true of killed ones too, and not for ever."""
+"""Records of runs: complete at any time, correct for killed runs, and deleted after a while."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def remembered(home: Path, *ids: str, state: str = "completed") -> None:
             Recorder(folder, replace(RECORD, id=run, state=state))  # type: ignore[arg-type]
 
 
-def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+def test_round_trip(tmp_path: Path) -> None:
     with run_folder(tmp_path, RECORD.id) as (folder, _):
         recorder = Recorder(folder, RECORD)
         assert read_runs(tmp_path) == [RECORD]
@@ -81,7 +81,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["lock", "logs", "run.json"]
 
 
-def test_a_resumed_run_keeps_what_an_earlier_attempt_did(tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_the_outcomes_of_earlier_attempts(tmp_path: Path) -> None:
     began = "2026-11-23T10:10:11+00:00"
     before = {
         "prepare": StageRecord("ran", began, 12.5, left="params.yaml changed"),
@@ -97,7 +97,7 @@ def test_a_resumed_run_keeps_what_an_earlier_attempt_did(tmp_path: Path) -> None
         recorder.started("train@gan")  # its result was lost
         assert recorder.record.stages["train@gan"].began > began
         recorder.finished("train@gan", "ran", 45.678)
-        recorder.finished("train@vae", "stopped", 1.0)  # while it was to be restored
+        recorder.finished("train@vae", "stopped", 1.0)  # while being restored
         recorder.finished("select", "failed", 1.0)
         recorder.finished("report", "restored", 1.0)
         after = recorder.record.stages
@@ -141,7 +141,7 @@ def test_many_threads_write_one_record(tmp_path: Path) -> None:
         assert set(record.stages) == set(names)
 
 
-def test_a_killed_run_is_seen_as_killed(tmp_path: Path) -> None:
+def test_a_killed_run_is_shown_as_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDING, str(tmp_path), RECORD.id]
     holder = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -154,7 +154,7 @@ def test_a_killed_run_is_seen_as_killed(tmp_path: Path) -> None:
         (folder / STOP).touch()
         with pytest.raises(RunError, match=f"run {RECORD.id} is active"), run_folder(tmp_path, RECORD.id):
             pass
-        assert (folder / STOP).exists()  # it was asked to stop, and still is
+        assert (folder / STOP).exists()  # the request to stop is still there
         with ended(folder) as has_ended:
             assert not has_ended
     finally:
@@ -162,13 +162,13 @@ def test_a_killed_run_is_seen_as_killed(tmp_path: Path) -> None:
         holder.communicate()
     assert not is_held(folder)
     assert find_run(tmp_path, "ab12").state == "killed"
-    assert json.loads((folder / "run.json").read_text())["state"] == "running"  # nobody wrote: it was looked at only
+    assert json.loads((folder / "run.json").read_text())["state"] == "running"  # reading does not write
     with run_folder(tmp_path, RECORD.id):
         assert is_held(folder)
         assert not (folder / STOP).exists()
 
 
-def test_what_a_run_started_holds_it_after_its_death(tmp_path: Path) -> None:
+def test_a_killed_run_is_alive_while_its_processes_are(tmp_path: Path) -> None:
     with run_folder(tmp_path, RECORD.id) as (folder, lock):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock])
     try:
@@ -179,8 +179,8 @@ def test_what_a_run_started_holds_it_after_its_death(tmp_path: Path) -> None:
     assert not is_held(folder)
 
 
-def test_who_looks_disturbs_nobody(tmp_path: Path) -> None:
-    """Many ask at once whether an ended run lives: none takes another for it, and the run can begin again."""
+def test_checking_a_run_does_not_disturb_others(tmp_path: Path) -> None:
+    """Many threads check at once whether an ended run is alive: all see it ended, and it can begin again."""
     remembered(tmp_path, RECORD.id)
     folder, over, wrong = tmp_path / RUNS / RECORD.id, threading.Event(), []
 
@@ -216,7 +216,7 @@ def test_runs_are_found_by_the_ends_of_their_ids(tmp_path: Path) -> None:
     assert [run.id for run in read_runs(tmp_path)] == sorted(run.id for run in read_runs(tmp_path))
 
 
-def test_what_is_no_record_is_passed_over(tmp_path: Path) -> None:
+def test_invalid_records_are_skipped(tmp_path: Path) -> None:
     remembered(tmp_path, RECORD.id)
     (tmp_path / RUNS / "half").mkdir()
     (tmp_path / RUNS / "broken").mkdir()
@@ -225,7 +225,7 @@ def test_what_is_no_record_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / RUNS / "older" / "run.json").write_text('{"id": "older", "stages": {}}')
     (tmp_path / RUNS / "file").touch()
     assert [run.id for run in read_runs(tmp_path)] == [RECORD.id]
-    assert not (tmp_path / RUNS / "half" / LOCK).exists()  # looking leaves nothing
+    assert not (tmp_path / RUNS / "half" / LOCK).exists()  # reading leaves no files
     assert read_runs(tmp_path / "nowhere") == []
 
 
@@ -239,7 +239,7 @@ def test_old_runs_are_forgotten_with_their_snapshots(fresh: Path, monkeypatch: p
         keep_snapshot(fresh, run, snapshot)
     git(fresh, "update-ref", "refs/genai/other", head)
 
-    with run_folder(fresh, ids[1]):  # it lives
+    with run_folder(fresh, ids[1]):  # it is alive
         forget_old_runs(fresh)
         assert [run.id for run in read_runs(fresh)] == [ids[1], *ids[3:]]
     refs = git(fresh, "for-each-ref", "--format=%(refname)", "refs/genai").split()
@@ -248,7 +248,7 @@ def test_old_runs_are_forgotten_with_their_snapshots(fresh: Path, monkeypatch: p
     assert [run.id for run in read_runs(fresh)] == ids[3:]
 
 
-def test_a_run_that_begins_meanwhile_keeps_its_snapshot(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_begins_during_the_cleanup_keeps_its_snapshot(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     head = git(fresh, "rev-parse", "HEAD").strip()
     remembered(fresh, RECORD.id)
 
@@ -263,7 +263,7 @@ def test_a_run_that_begins_meanwhile_keeps_its_snapshot(fresh: Path, monkeypatch
     assert git(fresh, "rev-parse", f"{REFS}new").strip() == head
 
 
-def test_logs_of_stages_by_any_name(tmp_path: Path) -> None:
+def test_logs_of_stages_with_any_name(tmp_path: Path) -> None:
     with run_folder(tmp_path, RECORD.id) as (folder, _):
         for stage in ("train@gan", "more/dvc.yaml:last", "größe", "50%"):
             log_file(folder, stage).write_text("x")

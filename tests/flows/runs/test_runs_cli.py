@@ -1,4 +1,4 @@
-"""What `genai runs`, `genai status` and `genai logs` say, of runs at work and of ended ones."""
+"""Output of `genai runs`, `genai status` and `genai logs` for active and ended runs."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def remembered(workspace: Path, record: RunRecord) -> Path:
 
 
 @contextmanager
-def at_work(workspace: Path) -> Iterator[Recorder]:
+def active_run(workspace: Path) -> Iterator[Recorder]:
     with run_folder(workspace, RECORD.id) as (folder, _):
         yield Recorder(folder, RECORD)
 
@@ -84,10 +84,10 @@ def test_nothing_yet(workspace: Path) -> None:
 
 def test_a_table_of_runs(workspace: Path) -> None:
     remembered(workspace, ENDED)
-    with at_work(workspace):
+    with active_run(workspace):
         head, failed, running = said(workspace, "runs").splitlines()
     assert head.split("  ")[0] == "id"
-    began = f"{datetime.fromisoformat(BEGAN).astimezone():%Y-%m-%d %H:%M:%S}"  # of this machine, as in the id
+    began = f"{datetime.fromisoformat(BEGAN).astimezone():%Y-%m-%d %H:%M:%S}"  # local time, as in the id
     assert failed.split() == [
         ENDED.id,
         *began.split(),
@@ -106,7 +106,7 @@ def test_a_table_of_runs(workspace: Path) -> None:
     ]
     assert running.startswith(f"{RECORD.id}  {began}  running")
     assert running.endswith("main, with uncommitted params.yaml, by\\udcffte\\n.py and 1 more")
-    assert "killed" in said(workspace, "runs").splitlines()[-1]  # nobody holds it by now
+    assert "killed" in said(workspace, "runs").splitlines()[-1]  # no process has the lock now
 
 
 def test_one_run(workspace: Path) -> None:
@@ -124,7 +124,7 @@ def test_one_run(workspace: Path) -> None:
     assert "no run matches 'zz'" in said(workspace, "runs", "show", "zz", status=2)
 
 
-def test_a_resumed_run_counts_from_its_resumption(workspace: Path) -> None:
+def test_a_resumed_runs_duration_counts_from_its_resumption(workspace: Path) -> None:
     resumed = (datetime.now(UTC) - timedelta(minutes=3, seconds=5)).isoformat(timespec="seconds")
     with run_folder(workspace, RECORD.id) as (folder, _):
         Recorder(folder, replace(RECORD, resumed=resumed))
@@ -140,10 +140,10 @@ def test_a_completed_run_is_not_resumed(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize("inside", ["", "deep/project"])
-def test_what_is_running_and_how_far_it_is(workspace: Path, inside: str) -> None:
+def test_running_stages_and_their_progress(workspace: Path, inside: str) -> None:
     root = workspace / inside
     root.mkdir(parents=True, exist_ok=True)
-    with at_work(root) as recorder:
+    with active_run(root) as recorder:
         progress = recorder.folder / CHECKOUT / inside / ".genai" / "progress"
         progress.mkdir(parents=True)
         state = {"phase": "work", "unit": "steps", "done": 3, "total": 10, "per_second": 1.0, "seconds_left": 7.0}
@@ -158,7 +158,7 @@ def test_what_is_running_and_how_far_it_is(workspace: Path, inside: str) -> None
     assert said(root, "status").splitlines()[-1] == f"last run {RECORD.id}: killed"
 
 
-def test_a_part_of_a_retraining(workspace: Path) -> None:
+def test_a_run_of_a_retraining(workspace: Path) -> None:
     place = workspace / ".genai" / "worktrees" / "retrain-x"
     (place / ".genai" / "progress").mkdir(parents=True)
     (place / ".genai" / "progress" / "train@gan.json").write_text('{"total": 0}')
@@ -176,7 +176,7 @@ def test_stop(workspace: Path) -> None:
     begun = threading.Event()
 
     def work() -> None:
-        with at_work(workspace) as recorder:
+        with active_run(workspace) as recorder:
             begun.set()
             while not (recorder.folder / STOP).exists():
                 time.sleep(0.01)
@@ -213,7 +213,7 @@ def test_logs_while_they_are_written(workspace: Path) -> None:
     begun, over = threading.Event(), threading.Event()
 
     def work() -> None:
-        with at_work(workspace) as recorder, log_file(recorder.folder, "more/dvc.yaml:last").open("a") as file:
+        with active_run(workspace) as recorder, log_file(recorder.folder, "more/dvc.yaml:last").open("a") as file:
             for number in range(3):
                 file.write(f"line {number}\n")
                 file.flush()

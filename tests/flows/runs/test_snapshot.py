@@ -1,4 +1,4 @@
-"""A snapshot holds what a user sees in the workspace, and making one leaves no trace there."""
+"""A snapshot has the workspace's contents, and taking one leaves no trace there."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ ODD_NAMES = [
 
 
 def listed(workspace: Path, commit: str) -> dict[str, tuple[str, str]]:
-    """What a commit holds: mode and contents of each path, from the repository's root."""
+    """Contents of a commit: mode and bytes of each path, from the repository's root."""
     top = Path(git(workspace, "rev-parse", "--show-toplevel").strip())
     entries = git(top, "ls-tree", "-r", "-z", commit).split("\0")[:-1]
     parts = [(entry.partition("\t")[2], entry.split()) for entry in entries]
@@ -32,18 +32,18 @@ def listed(workspace: Path, commit: str) -> dict[str, tuple[str, str]]:
 
 
 def traces(workspace: Path) -> tuple[str, bytes | None, dict[str, tuple[int, int, int]]]:
-    """All that a user could notice: what git says, the index, and every file's mode, size and time of writing."""
+    """All that a user could notice: git's status, the index, and every file's mode, size and modification time."""
     files = [path for path in workspace.rglob("*") if ".git" not in path.relative_to(workspace).parts]
     stats = {str(path): path.lstat() for path in files}
     index = workspace / ".git" / "index"
-    # Read before git says its status, which writes the index anew when times in it are old.
+    # Read before `git status`, which rewrites the index when its times are old.
     held = index.read_bytes() if index.is_file() else None
     said = git(workspace, "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--ignored", "-z")
     return said, held, {path: (stat.st_mode, stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
 
 
 def taken(workspace: Path) -> Snapshot:
-    """A snapshot; taking it must have left no trace, and taking it again must make the same commit."""
+    """Take a snapshot; check that it left no trace, and that a second one makes the same commit."""
     before = traces(workspace)
     snapshot = take_snapshot(workspace)
     assert traces(workspace) == before
@@ -57,7 +57,7 @@ def test_nothing_changed_is_head_itself(fresh: Path) -> None:
     assert taken(fresh) == Snapshot(head, tree, base=head, branch="main", changed=(), left_out=())
 
 
-def test_what_is_in_it(fresh: Path) -> None:
+def test_contents(fresh: Path) -> None:
     (fresh / "gone.py").write_text("gone")
     (fresh / "plain.sh").write_text("plain")
     shell(fresh, "git add -A && git commit -q -m more")
@@ -93,7 +93,7 @@ def test_what_is_in_it(fresh: Path) -> None:
     assert git(fresh, "for-each-ref", "--contains", snapshot.commit) == ""
 
 
-def test_staged_and_half_staged_files_stay_so(fresh: Path) -> None:
+def test_staged_and_partly_staged_files_stay_staged(fresh: Path) -> None:
     (fresh / "staged.py").write_text("staged")
     edit(fresh / "params.yaml", "data:", "# one\ndata:")
     shell(fresh, "git add staged.py params.yaml && git rm -q --cached .dvcignore && git mv work.py moved.py")
@@ -104,9 +104,9 @@ def test_staged_and_half_staged_files_stay_so(fresh: Path) -> None:
     snapshot = taken(fresh)
 
     files = listed(fresh, snapshot.commit)
-    assert files["params.yaml"][1] == (fresh / "params.yaml").read_text()  # as it lies there, not as it was staged
+    assert files["params.yaml"][1] == (fresh / "params.yaml").read_text()  # from the working tree, not from the index
     assert (files["staged.py"][1], files["meant.py"][1]) == ("staged", "meant")
-    assert ".dvcignore" in files  # it lies there, and is not ignored
+    assert ".dvcignore" in files  # it exists, and is not ignored
     assert "moved.py" in files
     assert "work.py" not in files
     assert git(fresh, "show", ":params.yaml").startswith(files["params.yaml"][1][:10])
@@ -137,11 +137,11 @@ def test_a_folder_where_a_file_was_and_a_file_where_a_folder_was(fresh: Path) ->
     assert not files.keys() & {"code/a.py", "single.py", "linked/b.py"}
 
 
-def test_what_is_large_and_new_is_left_out_and_named(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_new_files_are_skipped_and_named(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_NEW_BYTES", 1_000)
     (fresh / "large.bin").write_bytes(b"x" * 1_001)
     (fresh / "fits.bin").write_bytes(b"x" * 1_000)
-    (fresh / "work.py").write_text("#" * 2_000)  # tracked: git has taken it on already
+    (fresh / "work.py").write_text("#" * 2_000)  # tracked, so git has it already
 
     snapshot = taken(fresh)
 
@@ -149,12 +149,12 @@ def test_what_is_large_and_new_is_left_out_and_named(fresh: Path, monkeypatch: p
     assert set(snapshot.changed) == {"fits.bin", "work.py"}
 
 
-def test_a_repository_inside_is_no_part_of_it(fresh: Path) -> None:
+def test_a_nested_repository_is_not_part_of_it(fresh: Path) -> None:
     shell(fresh, "git init -q inner && cd inner && echo x > file && git add file && git commit -q -m inner")
     assert taken(fresh).changed == ()
 
 
-def test_the_same_contents_are_the_same_commit_whoever_takes_it(
+def test_the_same_contents_give_the_same_commit_for_any_user(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit(fresh / "params.yaml", "data:", "# at work here\ndata:")
@@ -165,7 +165,7 @@ def test_the_same_contents_are_the_same_commit_whoever_takes_it(
         monkeypatch.setenv(f"GIT_{role}_DATE", "2001-01-01T00:00:00Z")
     assert take_snapshot(clone) == one
     edit(clone / "params.yaml", "# at work here\n", "")
-    assert take_snapshot(clone).commit == one.base  # taken back
+    assert take_snapshot(clone).commit == one.base  # undone
     edit(clone / "params.yaml", "data:", "# something else\ndata:")
     assert take_snapshot(clone).commit != one.commit
 
@@ -196,7 +196,7 @@ def test_a_detached_head(fresh: Path) -> None:
     assert snapshot.base == git(fresh, "rev-parse", "HEAD").strip()
 
 
-def test_in_the_middle_of_a_merge(fresh: Path) -> None:
+def test_during_a_merge(fresh: Path) -> None:
     (fresh / "gone.py").write_text("gone")
     shell(fresh, "git add -A && git commit -q -m base && git checkout -q -b theirs")
     edit(fresh / "work.py", "STAGE = ", "THEIRS = STAGE = ")
@@ -208,7 +208,7 @@ def test_in_the_middle_of_a_merge(fresh: Path) -> None:
     snapshot = taken(fresh)
 
     files = listed(fresh, snapshot.commit)
-    assert "<<<<<<<" in files["work.py"][1]  # as it lies there: the run fails on it, and says where
+    assert "<<<<<<<" in files["work.py"][1]  # with conflict markers: the run fails on them, and says where
     assert "gone.py" not in files
     assert git(fresh, "diff", "--name-only", "--diff-filter=U", "-z").split("\0")[:-1] == ["gone.py", "work.py"]
 
@@ -238,8 +238,8 @@ def test_a_workspace_in_a_subfolder(tmp_path: Path) -> None:
     assert "outside.py" not in files
 
 
-def test_a_linked_checkout_of_the_users_own(fresh: Path, tmp_path: Path) -> None:
-    """Its index is not where the repository is."""
+def test_a_users_own_worktree(fresh: Path, tmp_path: Path) -> None:
+    """Its index is outside its folder."""
     shell(fresh, f"git worktree add -q -b other {tmp_path / 'other'}")
     other = tmp_path / "other"
     edit(other / "params.yaml", "data:", "# at work there\ndata:")
@@ -248,10 +248,10 @@ def test_a_linked_checkout_of_the_users_own(fresh: Path, tmp_path: Path) -> None
     assert (snapshot.branch, snapshot.changed) == ("other", ("params.yaml",))
 
 
-def test_an_edit_in_the_moment_of_git_add(fresh: Path) -> None:
-    """Git knows by the index's own time which equal times prove nothing: the copy must not be younger."""
+def test_an_edit_at_the_time_of_git_add(fresh: Path) -> None:
+    """Git reads files again that are as new as the index, so the copy must keep the index's time."""
     file, moment = fresh / "moment.py", time.time_ns() - 10_000_000_000
-    git(fresh, "config", "core.trustctime", "false")  # ctime would be equal, too; a test cannot set it
+    git(fresh, "config", "core.trustctime", "false")  # ctime would be equal too; a test cannot set it
     file.write_text("one")
     os.utime(file, ns=(moment, moment))
     git(fresh, "add", "moment.py")
@@ -261,8 +261,8 @@ def test_an_edit_in_the_moment_of_git_add(fresh: Path) -> None:
     assert listed(fresh, take_snapshot(fresh).commit)["moment.py"][1] == "two"
 
 
-def test_files_that_come_and_go(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An editor's files live for a moment: one that is listed may be gone when it is looked at, or read."""
+def test_files_that_disappear_meanwhile(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An editor's temporary file may be listed, but gone when it is read."""
     (fresh / "stays.py").write_text("stays")
     for call in ("ls-files", "update-index"):
         (fresh / f"{call}.swp").write_text("x")
@@ -291,8 +291,8 @@ def test_without_git(tmp_path: Path) -> None:
         take_snapshot(tmp_path)
 
 
-def test_a_repository_that_git_refuses(fresh: Path) -> None:
-    """Where there is one, git's own word says what is wrong with it."""
+def test_a_repository_that_git_cannot_read(fresh: Path) -> None:
+    """Git's own message says what is wrong with it."""
     (fresh / ".git" / "config").write_text("[core\n")
     with pytest.raises(GitError, match="bad config"):
         take_snapshot(fresh)
@@ -305,14 +305,14 @@ def test_kept_from_gits_garbage_collection_and_forgotten(fresh: Path) -> None:
     git(fresh, "gc", "--quiet", "--prune=now")
     assert git(fresh, "rev-parse", f"{REFS}some-run").strip() == snapshot.commit
     forget_snapshot(fresh, "some-run")
-    forget_snapshot(fresh, "some-run")  # gone is gone
+    forget_snapshot(fresh, "some-run")  # the commit is deleted
     git(fresh, "gc", "--quiet", "--prune=now")
     with pytest.raises(GitError):
         git(fresh, "cat-file", "-e", snapshot.commit)
 
 
 @pytest.mark.parametrize("setting", ["core.splitIndex", "core.untrackedCache", "commit.gpgSign", "core.sparseCheckout"])
-def test_settings_of_the_users(fresh: Path, setting: str) -> None:
+def test_the_users_git_settings(fresh: Path, setting: str) -> None:
     git(fresh, "config", setting, "true")
     git(fresh, "update-index", *(["--split-index"] if setting == "core.splitIndex" else ["--refresh"]))
     edit(fresh / "params.yaml", "data:", "# at work here\ndata:")

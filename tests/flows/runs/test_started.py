@@ -1,4 +1,4 @@
-"""The beginning of a run and its end: what it brings into the workspace, and nothing is left of killed ones."""
+"""The start and the end of a run: its results reach the workspace, and nothing is left of killed runs."""
 
 import shutil
 from pathlib import Path
@@ -32,8 +32,8 @@ def worktrees(workspace: Path) -> int:
     return git(workspace, "worktree", "list", "--porcelain").count("worktree ")
 
 
-def test_a_run_and_what_is_left_of_it(done: Path) -> None:
-    """Its results come in as they are made; one that an edit kept out comes in when the edit was taken back."""
+def test_a_run_and_its_results(done: Path) -> None:
+    """Results are accepted when they are ready; one kept out by an edit is accepted once the edit is undone."""
     set_parameter(done, "models.gan.training.seed", 5)
     decided = decided_of(done)
     with start(done, decided, []) as run:
@@ -56,7 +56,7 @@ def test_a_run_and_what_is_left_of_it(done: Path) -> None:
     assert decide(done, []).snapshot is None
 
 
-def test_what_stays_out_is_told(done: Path) -> None:
+def test_rejected_results_are_reported(done: Path) -> None:
     set_parameter(done, "models.gan.training.seed", 5)
     before = locked(done)
     with start(done, decided_of(done), []) as run:
@@ -73,8 +73,8 @@ def test_what_stays_out_is_told(done: Path) -> None:
     assert locked(done) == before
 
 
-def test_only_its_own_figures_are_a_runs(done: Path) -> None:
-    """Metrics files of the commit below it, of stages that it never reached, are none of its own."""
+def test_a_run_has_only_its_own_figures(done: Path) -> None:
+    """Metrics files of its parent commit, from stages that it did not reach, do not count."""
     for name in ("trained/gan", "trained/diffusion", "finetuned"):
         write(done / "metrics" / f"{name}.json", FIGURES)
     set_parameter(done, "models.gan.training.seed", 5)
@@ -88,7 +88,7 @@ def test_only_its_own_figures_are_a_runs(done: Path) -> None:
     assert [row["model"] for row in record.figures] == ["trained/diffusion"]
 
 
-def test_a_fault_in_the_middle_leaves_nothing(done: Path) -> None:
+def test_an_error_during_a_run_leaves_nothing(done: Path) -> None:
     set_parameter(done, "models.gan.training.seed", 5)
     with pytest.raises(ValueError, match="fault"), start(done, decided_of(done), []) as run:
         raise ValueError("fault")
@@ -106,8 +106,8 @@ def test_a_fault_in_the_middle_leaves_nothing(done: Path) -> None:
     assert worktrees(done) == 1
 
 
-def test_a_resumed_run_goes_on_with_its_history(done: Path) -> None:
-    """A first attempt that ran a training and kept a model; the second takes both over, and is stopped at once."""
+def test_a_resumed_run_keeps_its_history(done: Path) -> None:
+    """The first attempt ran a training and kept a model; the second keeps both records, and is stopped at once."""
     for name in ("trained/gan", "trained/diffusion"):
         write(done / "metrics" / f"{name}.json", FIGURES)
     set_parameter(done, "models.gan.training.seed", 5)
@@ -134,8 +134,8 @@ def test_a_resumed_run_goes_on_with_its_history(done: Path) -> None:
         pass
 
 
-def test_acceptance_goes_on_after_a_fault(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody foresaw is said of the result that it hit, and those after it come in."""
+def test_acceptance_continues_after_an_error(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error is reported for its result, and later results are accepted."""
 
     def accept(_workspace: Path, _place: Path, pairs: list[tuple[Result, object]]) -> list[Verdict]:
         if any(result.job.stage == "first" for result, _ in pairs):
@@ -150,7 +150,7 @@ def test_acceptance_goes_on_after_a_fault(fresh: Path, tmp_path: Path, monkeypat
         assert acceptance.close() == {"first": "RuntimeError: nobody foresaw it"}
 
 
-def test_what_killed_runs_left_is_swept(fresh: Path) -> None:
+def test_files_of_killed_runs_are_removed(fresh: Path) -> None:
     for run in ("20261122-101010-dead", "20261123-101010-live"):
         open_detached(fresh, "HEAD", fresh / RUNS / run / CHECKOUT)
     (fresh / FOLDER).mkdir()
@@ -161,14 +161,14 @@ def test_what_killed_runs_left_is_swept(fresh: Path) -> None:
         assert (folder / CHECKOUT / "params.yaml").is_file()
     assert not (fresh / RUNS / "20261122-101010-dead" / CHECKOUT).exists()
     assert not list((fresh / FOLDER).iterdir())
-    shutil.rmtree(folder / CHECKOUT)  # somebody took it away: git forgets it, too
+    shutil.rmtree(folder / CHECKOUT)  # somebody removed it: git forgets it too
     (folder / CHECKOUT).mkdir()
     sweep(fresh)
     assert worktrees(fresh) == 1
 
 
 def test_a_run_with_nothing_to_do_removes_what_a_killed_one_left(done: Path) -> None:
-    """Killed together with its keeper: nothing else is left to remove its checkout."""
+    """It was killed together with its keeper, so nothing else removes its checkout."""
     left = open_detached(done, "HEAD", done / RUNS / "some" / CHECKOUT)
     answer = genai(done, "run")
     assert (answer.returncode, left.exists()) == (0, False), answer.stderr

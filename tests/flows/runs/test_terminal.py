@@ -1,4 +1,4 @@
-"""What is printed before and after a run."""
+"""Output before and after a run."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def plan_of(*stages: str) -> Plan:
 
 @pytest.fixture
 def measured(tmp_path: Path) -> Path:
-    """A workspace in which a whole run has ended."""
+    """A workspace after a complete run."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
     for name in ("trained/gan", "trained/vae", "finetuned"):
         write(tmp_path / "metrics" / f"{name}.json", FIGURES)
@@ -49,7 +49,7 @@ def test_a_run_shows_the_figures_that_its_stages_measure(measured: Path, capsys:
     assert shown.endswith(f"\nReport: {measured / 'reports' / 'report.html'}\n")
 
 
-def test_without_a_report_none_is_named(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_report_is_not_named(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (measured / "reports" / "report.html").unlink()
     assert "Report" not in printed(measured, capsys, "evaluate@gan", "report")
 
@@ -65,7 +65,7 @@ def ended(report: StageRecord) -> RunRecord:
 def test_a_run_shows_its_own_figures_whatever_was_planned_first(
     measured: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a resumed run restores was kept by its first attempt, which therefore had not planned it."""
+    """A resumed run restores stages that its first attempt kept and therefore did not plan."""
     print_results(measured, plan_of("evaluate@vae", "evaluate-finetuned"), ended(StageRecord("ran", "")))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines[1:4]] == [["model", "FD"], ["trained/gan", "7.5"], ["trained/vae", "12.0"]]
@@ -76,14 +76,14 @@ def test_a_run_shows_its_own_figures_whatever_was_planned_first(
 def test_a_report_that_did_not_reach_the_checkout_is_not_named(
     measured: Path, capsys: pytest.CaptureFixture[str], report: StageRecord
 ) -> None:
-    """An older one lies there."""
+    """The checkout has an older one."""
     print_results(measured, plan_of("evaluate@vae", "report"), ended(report))
     said = capsys.readouterr().out
     assert "trained/vae" in said
     assert "Report" not in said
 
 
-def test_a_person_is_told_at_once_until_when_edits_count(done: Path) -> None:
+def test_the_command_says_at_once_until_when_edits_count(done: Path) -> None:
     reader, writer = os.openpty()
     command = [sys.executable, "-m", "flows.cli", "--workspace", str(done), "run"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=writer, text=True) as process:
@@ -96,6 +96,6 @@ def test_a_person_is_told_at_once_until_when_edits_count(done: Path) -> None:
     assert said == "until it prints `run ID works on a snapshot`, your edits become part of this run\r\n"
 
 
-def test_the_headline_counts_what_becomes_of_the_stages() -> None:
+def test_the_headline_counts_the_stages_by_action() -> None:
     stages = [StagePlan("a", "run", ("new",)), StagePlan("b", "restore", ("old",)), StagePlan("c", "run", ("new",))]
     assert headline(Plan(tuple(stages))) == "3 stages: 2 to run, 1 to restore"

@@ -1,6 +1,6 @@
 """Non-leaking augmentation: the network is told how an image was augmented (Karras et al. 2022, appendix F.2).
 
-Sampling tells it that nothing was done, so no image comes out mirrored, shifted or enlarged.
+In sampling it is told that nothing was done, so no image comes out mirrored, shifted or enlarged.
 """
 
 import math

@@ -12,7 +12,7 @@ from genai_core.data.raw.source_json import Origin
 
 @pytest.fixture
 def place(tmp_path):
-    """Places one image and moves it in; returns the importer."""
+    """Import one image; return the importer."""
 
     def run(path, content, split=None, origin=None):
         importer = Importer(tmp_path / "raw", tmp_path / "new")
@@ -26,7 +26,7 @@ def place(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [(), (1,), (3,)])
-def test_pixels_that_another_program_packed_are_the_same_image(channels, tmp_path, place):
+def test_the_same_pixels_encoded_by_another_program_are_the_same_image(channels, tmp_path, place):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 6, *channels), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels.squeeze(-1) if channels == (1,) else pixels).save(file, "PNG", compress_level=9)
@@ -38,7 +38,7 @@ def test_pixels_that_another_program_packed_are_the_same_image(channels, tmp_pat
         place("set/1.png", np.zeros((6, 5), dtype=np.uint8))
 
 
-def test_two_images_of_one_place(tmp_path):
+def test_two_images_with_one_path(tmp_path):
     (tmp_path / "1.png").write_bytes(b"x")
     for content in (b"x", tmp_path / "1.png"):
         with closing(Importer(tmp_path / "raw", tmp_path / f"new-{type(content).__name__}")) as importer:
@@ -47,13 +47,13 @@ def test_two_images_of_one_place(tmp_path):
                 importer.add("set/1.png", content)
 
 
-def test_note_is_as_it_was_when_moving_in_fails(tmp_path, place, monkeypatch):
+def test_the_note_is_unchanged_if_the_import_fails(tmp_path, place, monkeypatch):
     place("set.test/1.png", b"1", "test")
     before = (tmp_path / "raw/set.test/source.json").read_bytes()
     importer = Importer(tmp_path / "raw", tmp_path / "new")
     importer.add("set.test/hat/2.png", b"2")
     importer.write_note("set.test", "test", Origin("https://example.org/a.zip", None))
-    monkeypatch.setattr(os, "rename", lambda *_: None)  # so that the pack has not its name
+    monkeypatch.setattr(os, "rename", lambda *_: None)  # so that the pack gets another name
     with pytest.raises(FileNotFoundError):
         importer.commit()
     assert (tmp_path / "raw/set.test/source.json").read_bytes() == before

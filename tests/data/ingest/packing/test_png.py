@@ -18,7 +18,7 @@ def test_pillow_reads_the_same_pixels(height, width, channels, seed):
         assert (np.asarray(image).reshape(pixels.shape) == pixels).all()
 
 
-def test_pixels_that_do_not_lie_in_order():
+def test_non_contiguous_pixels():
     pixels = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5).transpose(1, 2, 0)
     with Image.open(io.BytesIO(encode_png(pixels))) as image:
         assert (np.asarray(image) == pixels).all()

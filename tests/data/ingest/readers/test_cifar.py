@@ -37,7 +37,7 @@ def test_batches_of_every_protocol(protocol, packed, data, tmp_path, add, raw, i
         assert (image.transpose(2, 0, 1).ravel() == data[int(path[-10:-4])]).all()
 
 
-def test_python_2_wrote_texts_and_bytes_as_one_kind(tmp_path):
+def test_python_2_batches_have_one_type_for_text_and_bytes(tmp_path):
     """The published files: protocol 2 by Python 2, in which numpy's bytes are BINSTRING."""
     content = (
         b"\x80\x02}q\x01(U\x04dataq\x02cnumpy.core.multiarray\n_reconstruct\nq\x03cnumpy\nndarray\nq\x04K\x00\x85"
@@ -67,7 +67,7 @@ def test_without_names_the_classes_are_numbers(data, tmp_path, add, raw):
     assert add(folder).classes == {"0": 1, "1": 3}
 
 
-def test_one_batch_alone(data, tmp_path, add, raw):
+def test_a_single_batch(data, tmp_path, add, raw):
     assert add(write_cifar10(tmp_path / "c", data) / "data_batch_1").classes == {"cat": 1, "dog": 2}
 
 
@@ -108,7 +108,7 @@ class TestRefused:
             b"cnumpy\ndtype\n(S'O'\ntR.",
         ],
     )
-    def test_whatever_data_do_not_need(self, content, tmp_path):
+    def test_opcodes_that_data_does_not_need_are_refused(self, content, tmp_path):
         (tmp_path / "x").write_bytes(content)
         with pytest.raises(RefusedPickleError, match=r"x: refused, nothing was run: .* at byte \d+"):
             read_pickled_data(tmp_path / "x")
@@ -147,7 +147,7 @@ class TestRefused:
         ({"data": np.zeros((1, 3072), np.uint8), "labels": [7]}, "labels from 7 to 7, but batches.meta has 2 names"),
     ],
 )
-def test_batch_of_another_form_is_told(batch, message, data, tmp_path, add, raw):
+def test_a_batch_of_another_form_is_named(batch, message, data, tmp_path, add, raw):
     folder = write_cifar10(tmp_path / "c", data)
     (folder / "data_batch_1").write_bytes(pickle.dumps(batch, 2))
     with pytest.raises(ValueError, match=rf"data_batch_1.*{message}"):

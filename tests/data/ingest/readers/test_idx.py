@@ -37,7 +37,7 @@ def test_images_and_labels_become_files_named_by_index(packed, tmp_path, add, ra
         assert (image == images[int(path[-10:-4])]).all()
 
 
-def test_train_and_t10k_are_kept_apart_when_asked_for(tmp_path, add, raw, pixels, images_in):
+def test_train_and_t10k_are_separate_splits_on_request(tmp_path, add, raw, pixels, images_in):
     write(tmp_path / "idx", "train", pixels(3), [0, 1, 2])
     write(tmp_path / "idx", "t10k", pixels(2, seed=1), [0, 1])
     added = add(tmp_path / "idx", split_from_folders=True)
@@ -83,7 +83,7 @@ def test_bad_files_are_named_and_nothing_is_added(content, message, tmp_path, ad
     assert nothing_was_added(raw)
 
 
-def test_labels_that_are_too_few_or_alone(tmp_path, add, raw, pixels):
+def test_too_few_labels_or_labels_without_images(tmp_path, add, raw, pixels):
     path = write(tmp_path / "idx", "train", pixels(3), [0, 1])
     with pytest.raises(ValueError, match=r"3 images, train-labels-idx1-ubyte[.]gz has 2 labels"):
         add(path)

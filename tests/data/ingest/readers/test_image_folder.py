@@ -6,13 +6,13 @@ import pytest
 from tests.data.ingest.conftest import nothing_was_added
 from tests.packed import files_in
 
-# What str.splitlines takes for the end of a line, and no table does.
+# Line ends of str.splitlines that are not line ends of a table.
 LINE_SIGNS = ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029")
 
 
 @pytest.fixture
 def flat(tmp_path, save_images):
-    """Forty flat images 00-000.png ..., of which a table is to be written."""
+    """Forty flat images 00-000.png ..., for a table of labels."""
     save_images(tmp_path / "flat", 40)
     return tmp_path / "flat"
 
@@ -41,7 +41,7 @@ class TestTable:
         assert added.notes == (f"labels: {name}",)
         assert "hat/00-001.png" in images_in(raw / "set")
 
-    def test_columns_are_told_by_their_content_when_their_names_say_nothing(self, flat, add):
+    def test_columns_without_known_names_are_found_by_their_content(self, flat, add):
         write_table(flat / "labels.csv", rows(file="a", label="b"))
         assert add(flat).classes == {"hat": 20, "shoe": 20}
 
@@ -61,11 +61,11 @@ class TestTable:
 
     @pytest.mark.parametrize("name", ["labels.csv", "labels.tsv", "labels.jsonl"])
     @pytest.mark.parametrize("ends", ["\n", "\r\n"])
-    def test_only_the_end_of_a_line_ends_a_row(self, name, ends, flat, add):
-        """U+2028, U+0085 and the like are text to CSV and JSON; str.splitlines takes them for the end of a line."""
+    def test_only_line_feeds_end_a_row(self, name, ends, flat, add):
+        """U+2028, U+0085 and the like are text in CSV and JSON, but line ends for str.splitlines."""
         records = [{**record, "caption": f"a{sign}b"} for record, sign in zip(rows(8), LINE_SIGNS, strict=True)]
         if name.endswith(".jsonl"):
-            # A control character below U+0020 is escaped in JSON, the others stand as they are.
+            # JSON escapes control characters below U+0020 and keeps the others.
             lines = [json.dumps(record, ensure_ascii=record["caption"][1] < " ") for record in records]
         else:
             sign = "\t" if name.endswith(".tsv") else ","
@@ -81,7 +81,7 @@ class TestTable:
         (flat / "labels.csv").write_text("file,label,caption\n" + lines)
         assert add(flat).classes == {"hat": 20, "shoe": 20}
 
-    def test_whole_numbers_with_gaps_are_no_fractions(self, flat, add):
+    def test_whole_numbers_with_gaps_stay_integers(self, flat, add):
         records = [{"file": record["file"], "label": number % 2} for number, record in enumerate(rows())]
         records[7]["label"] = None
         write_table(flat / "labels.parquet", records)
@@ -98,7 +98,7 @@ class TestTable:
             add(flat)
         assert nothing_was_added(raw)
 
-    def test_two_tables_are_one_too_many(self, flat, add):
+    def test_two_tables_are_an_error(self, flat, add):
         write_table(flat / "a.csv", rows())
         write_table(flat / "b.csv", rows())
         with pytest.raises(
@@ -109,7 +109,7 @@ class TestTable:
         (flat / "b.csv").rename(flat / "labels.csv")
         assert add(flat).notes == ("labels: labels.csv",)
 
-    def test_faults_are_left_out_and_listed(self, flat, add):
+    def test_faulty_rows_are_skipped_and_listed(self, flat, add):
         records = [*rows(39), {"file": "gone.png", "label": "hat"}, {"file": "00-003.png", "label": "shoe"}]
         write_table(flat / "labels.csv", records)
         added = add(flat, max_rejected_share=0.1)
@@ -127,12 +127,12 @@ class TestTable:
         assert "\n  00-030.png: no_label: labels.csv has no row for it" in str(error.value)
         assert nothing_was_added(raw)
 
-    def test_no_row_fits(self, flat, add):
+    def test_no_row_matches_an_image(self, flat, add):
         write_table(flat / "labels.csv", [{"file": "x.png", "label": "1"}])
         with pytest.raises(ValueError, match=r"none of its 1 rows names an existing image; the first: x\.png"):
             add(flat)
 
-    def test_row_that_leads_out_names_nothing(self, flat, add, tmp_path, save_images):
+    def test_a_row_with_a_path_outside_matches_nothing(self, flat, add, tmp_path, save_images):
         (secret,) = save_images(tmp_path / "secret", 1, seed=9)
         write_table(flat / "labels.csv", [*rows(), {"file": f"../secret/{secret}", "label": "hat"}])
         assert [file.reason for file in add(flat).rejected] == ["missing_file"]
@@ -168,20 +168,20 @@ class TestTable:
 
 class TestLabels:
     @pytest.mark.parametrize("label", ["../x", "a/b", "a\\b"])
-    def test_label_is_one_folder_whatever_it_says(self, label, flat, add, raw):
+    def test_a_label_is_one_folder_whatever_its_text(self, label, flat, add, raw):
         write_table(flat / "labels.csv", [{**record, "label": "ok" + label} for record in rows()])
         (name,) = add(flat).classes
         assert {path.split("/")[0] for path in files_in(raw / "set")} == {name}
         assert [path.name for path in raw.iterdir()] == ["set"]
 
     @pytest.mark.parametrize("label", ["..", ".hidden", "__MACOSX", "new\u2028line", "x" * 300])
-    def test_labels_that_no_folder_can_have_are_faults(self, label, flat, add):
+    def test_labels_that_cannot_be_folder_names_are_faults(self, label, flat, add):
         records = rows()
         records[0]["label"] = label
         write_table(flat / "labels.jsonl", records)
         assert [(file.source, file.reason) for file in add(flat).rejected] == [("00-000.png", "bad_label")]
 
-    def test_two_labels_of_one_folder(self, flat, add, raw):
+    def test_two_labels_with_one_folder_name(self, flat, add, raw):
         write_table(
             flat / "labels.csv", [{**record, "label": "a/b" if n else "a-b"} for n, record in enumerate(rows())]
         )
@@ -189,7 +189,7 @@ class TestLabels:
             add(flat)
         assert nothing_was_added(raw)
 
-    def test_images_beside_class_folders_are_faults(self, tmp_path, add, save_images):
+    def test_images_next_to_class_folders_are_faults(self, tmp_path, add, save_images):
         save_images(tmp_path / "set" / "hat", 30)
         save_images(tmp_path / "set" / "shoe", 30)
         save_images(tmp_path / "set", 1, seed=5)
@@ -226,7 +226,7 @@ class TestSides:
         write_table(flat / "labels.csv", records)
         assert add(flat, split_from_folders=True).splits == {"train": 30, "test": 10}
 
-    def test_other_folders_beside_are_an_error(self, tmp_path, add, raw, save_images):
+    def test_other_top_folders_are_an_error(self, tmp_path, add, raw, save_images):
         for top in ("train", "test", "extra"):
             save_images(tmp_path / "set" / top / "hat", 1)
         with pytest.raises(ValueError, match=r"next to test, train there is extra \(1 in all\)"):
@@ -251,7 +251,7 @@ class TestSides:
         assert (added.added_images, added.kept_images) == (1, 4)
         assert (raw / "set.test" / "source.json").read_bytes() == before
 
-    def test_folder_of_another_meaning_is_not_taken_over(self, tmp_path, add, raw, save_images):
+    def test_a_folder_with_another_meaning_is_not_overwritten(self, tmp_path, add, raw, save_images):
         save_images(tmp_path / "other" / "hat", 2, seed=5)
         add(tmp_path / "other", "set.test")
         for seed, top in enumerate(("train", "test")):

@@ -25,7 +25,7 @@ def test_images_and_labels_of_one_npz(names, save, tmp_path, add, raw, pixels, i
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("first", [True, False])
-def test_channels_may_stand_first_or_last(channels, first, tmp_path, add, raw, pixels, images_in):
+def test_channels_may_be_first_or_last(channels, first, tmp_path, add, raw, pixels, images_in):
     images = pixels(2, channels)
     np.save(tmp_path / "a.npy", np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if first else images)
     add(tmp_path / "a.npy")
@@ -54,7 +54,7 @@ def test_larger_file_of_the_same_name_appends(tmp_path, add, raw, pixels):
     assert (added.added_images, added.kept_images) == (1, 2)
 
 
-def test_python_objects_are_refused_and_not_run(tmp_path, add, raw, pixels):
+def test_python_objects_are_refused_without_running_code(tmp_path, add, raw, pixels):
     objects = np.array([Evil()], dtype=object)
     np.save(tmp_path / "images.npy", objects, allow_pickle=True)
     np.savez(tmp_path / "a.npz", images=pixels(1), labels=objects)
@@ -79,7 +79,7 @@ def test_python_objects_are_refused_and_not_run(tmp_path, add, raw, pixels):
         ({"images": np.zeros((2, 6, 5), np.uint8, order="F")}, "Fortran order"),
     ],
 )
-def test_what_is_wrong_is_said(arrays, message, tmp_path, add, raw):
+def test_errors_name_the_fault(arrays, message, tmp_path, add, raw):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(ValueError, match=message):
         add(tmp_path / "a.npz")

@@ -20,7 +20,7 @@ def encoded(image, form):
 
 @pytest.fixture
 def write(pixels):
-    """Writes a file as `datasets` does: struct<bytes, path>, numbers as labels, their names in the metadata."""
+    """Write a file as `datasets` does: struct<bytes, path>, numbers as labels, their names in the metadata."""
 
     def make(path, labels, *, names=("cat", "dog"), seed=0, images=None, **columns):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def test_images_and_class_names(write, tmp_path, add, raw, pixels, images_in):
     assert (found["cat/a-000001.png"] == pixels(3, 3)[1]).all()
 
 
-def test_bytes_stay_as_they_are_and_tell_their_own_form(write, tmp_path, add, raw, pixels):
+def test_bytes_are_kept_and_give_the_format(write, tmp_path, add, raw, pixels):
     images = [encoded(image, form) for image, form in zip(pixels(3, 3), ("JPEG", "WEBP", "BMP"), strict=True)]
     add(write(tmp_path / "a.parquet", [0, 0, 0], images=images))
     assert list(files_in(raw / "set").values()) == images
@@ -57,13 +57,13 @@ def test_bytes_stay_as_they_are_and_tell_their_own_form(write, tmp_path, add, ra
 @pytest.mark.parametrize(
     "layout", [("data/train-00000-of-00001", "data/test-00000-of-00001"), ("train/0", "validation/0")]
 )
-def test_sides_by_the_names_of_files_and_folders(layout, write, tmp_path, add, raw):
+def test_splits_by_the_names_of_files_and_folders(layout, write, tmp_path, add, raw):
     for seed, name in enumerate(layout):
         write(tmp_path / "hub" / f"{name}.parquet", [0, 1][: 2 - seed], seed=seed)
     assert add(tmp_path / "hub", split_from_folders=True).splits == {"train": 2, "test": 1}
 
 
-def test_side_by_column(write, tmp_path, add):
+def test_split_by_column(write, tmp_path, add):
     path = write(tmp_path / "a.parquet", [0, 1], split=pa.array(["train", "test"]))
     assert add(path, split_from_folders=True).splits == {"train": 1, "test": 1}
 
@@ -74,7 +74,7 @@ def test_plain_binary_and_names_as_labels(tmp_path, add, pixels):
     assert add(tmp_path / "a.parquet").classes == {"hat": 1, "shoe": 1}
 
 
-def test_class_names_too_deep_to_be_read_are_none(tmp_path, add, pixels):
+def test_too_deeply_nested_class_names_are_ignored(tmp_path, add, pixels):
     table = pa.table({"img": [encode_png(image) for image in pixels(2)], "class": ["hat", "shoe"]})
     metadata = {"huggingface": '{"info": {"features": ' + "[" * 100_000}
     pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "a.parquet")
@@ -99,7 +99,7 @@ def test_faulty_rows_are_rejected(write, tmp_path, add, pixels):
         add(tmp_path / "a.parquet", "again")
 
 
-def test_no_images_or_no_telling_which(tmp_path, add, raw):
+def test_no_image_column_or_several(tmp_path, add, raw):
     pq.write_table(pa.table({"a": [b"x"], "b": [b"y"]}), tmp_path / "two.parquet")
     pq.write_table(pa.table({"a": [1]}), tmp_path / "none.parquet")
     for name in ("two", "none"):

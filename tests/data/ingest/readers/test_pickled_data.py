@@ -1,4 +1,4 @@
-"""Pickles of a few bytes that stand for much, read by the real reader in a process of bounded memory and time."""
+"""Small pickles of huge objects, read by the real reader in a process with bounded memory and time."""
 
 import pickle
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from genai_core.data.ingest.readers.pickled_data import MAX_INSTRUCTIONS, read_pickled_data
 from tests.test_rooms import ROOT
 
-# What it may take beside what Python and NumPy have taken already.
+# Allowed in addition to the memory of Python and NumPy.
 MORE_BYTES, MORE_SECONDS = 512 << 20, 60
 READ = f"""
 import resource, sys
@@ -39,12 +39,12 @@ def text(value: bytes) -> bytes:
 
 
 def shared_tuples(depth: int) -> bytes:
-    """A tuple of two that are the same tuple of two that are the same ..."""
+    """A tuple of twice the same tuple, of twice the same tuple, and so on."""
     return b")" + b"q\x00h\x00\x86" * depth
 
 
 def list_of(item: bytes, count: int) -> bytes:
-    """One item, made once, put in a list so many times."""
+    """A list of `count` references to one item."""
     return b"](" + item + b"q\x00" + b"h\x00" * (count - 1) + b"e"
 
 
@@ -97,7 +97,7 @@ def read_in_bounds(*paths):
 
 @pytest.fixture(scope="module")
 def refusals(tmp_path_factory):
-    """What is said of each bomb, by its name. In one process: one that ends it is missing, as are those after it."""
+    """The message for each bomb, by name. All in one process: if one kills it, that and later ones are missing."""
     folder = tmp_path_factory.mktemp("bombs")
     for name, content in BOMBS.items():
         (folder / name).mkdir()
@@ -107,14 +107,14 @@ def refusals(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_bomb_is_refused_in_little_memory_and_time_and_few_words(name, refusals):
+def test_a_bomb_is_refused_in_little_memory_and_time_with_a_short_message(name, refusals):
     said, answer = refusals
     assert name in said, f"status {answer.returncode}: {answer.stderr[-2000:]}"
     assert f"{name}/data_batch_1: " in said[name]
     assert len(said[name]) < 600
 
 
-def test_class_names_that_are_one_long_text(tmp_path):
+def test_class_names_as_one_long_text(tmp_path):
     (tmp_path / "data_batch_1").write_bytes(b"}(" + text(b"data") + ARRAY + text(b"labels") + b"](K\x00eu.")
     names = list_of(text(b"x" * (16 << 20)), 1_000)
     (tmp_path / "batches.meta").write_bytes(b"}" + text(b"label_names") + names + b"s.")
@@ -133,7 +133,7 @@ def test_real_batch_is_read_in_the_same_bounds(tmp_path):
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
 
 
-def test_instructions_have_a_bound_that_data_are_far_from(tmp_path):
+def test_the_limit_of_instructions_is_far_above_real_data(tmp_path):
     (tmp_path / "x").write_bytes(pickle.dumps({"labels": list(range(300_000))}, 2))
     assert len(read_pickled_data(tmp_path / "x")["labels"]) == 300_000
     (tmp_path / "x").write_bytes(b"N" * (MAX_INSTRUCTIONS + 1) + b".")

@@ -42,13 +42,13 @@ def samples(images, ending, content):
         (".json", lambda number: json.dumps(number % 2).encode()),
     ],
 )
-def test_label_beside_the_image(ending, content, mode, images, tmp_path, add, raw):
+def test_label_next_to_the_image(ending, content, mode, images, tmp_path, add, raw):
     path = write_tar(tmp_path / ("x.tar.gz" if "gz" in mode else "x.tar"), samples(images, ending, content), mode)
     assert add(path).classes == {"0": 20, "1": 20}
     assert files_in(raw / "set")["1/0003.png"] == images[3]
 
 
-def test_shards_of_two_sides(images, tmp_path, add, raw):
+def test_shards_of_two_splits(images, tmp_path, add, raw):
     for number, name in enumerate(("train-0000", "train-0001", "val-0000")):
         write_tar(
             tmp_path / "web" / f"{name}.tar", samples(images[number * 3 : number * 3 + 3], ".cls", lambda _: b"hat")
@@ -58,7 +58,7 @@ def test_shards_of_two_sides(images, tmp_path, add, raw):
     assert "hat/train-0001/0000.png" in files_in(raw / "set.train")
 
 
-def test_captions_are_no_labels(images, tmp_path, add):
+def test_captions_are_not_labels(images, tmp_path, add):
     caption = b"a long sentence about a hat that lies on a table"
     added = add(write_tar(tmp_path / "x.tar", samples(images, ".txt", lambda _: caption)))
     assert added.classes == {}
@@ -66,7 +66,7 @@ def test_captions_are_no_labels(images, tmp_path, add):
     assert added.rejected == ()
 
 
-def test_samples_at_fault_are_left_out(images, tmp_path, add, raw):
+def test_faulty_samples_are_skipped(images, tmp_path, add, raw):
     members = samples(images, ".json", lambda _: b'{"class": "hat"}')
     members["0001.json"] = b"{"
     members["0002.json"] = b"{}"
@@ -83,12 +83,12 @@ def test_samples_at_fault_are_left_out(images, tmp_path, add, raw):
         add(tmp_path / "x.tar", "again")
 
 
-def test_class_folders_with_texts_beside_the_images_stay_class_folders(images, tmp_path, add):
+def test_class_folders_with_text_files_stay_class_folders(images, tmp_path, add):
     members = {f"{name}/1.{ending}": images[0] for name in ("hat", "shoe") for ending in ("png", "txt")}
     assert add(write_tar(tmp_path / "x.tar", members)).classes == {"hat": 1, "shoe": 1}
 
 
-def test_members_that_lead_out_are_refused(images, tmp_path, add, raw):
+def test_members_outside_the_folder_are_refused(images, tmp_path, add, raw):
     with pytest.raises(ValueError, match="points outside"):
         add(write_tar(tmp_path / "x.tar", {"1.png": images[0], "1.cls": b"1", "../2.cls": b"1"}))
     assert nothing_was_added(raw)
