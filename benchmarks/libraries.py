@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.libraries_data import compare_data
 from benchmarks.libraries_flows import compare_flows
 from benchmarks.libraries_remote import compare_remote
-from benchmarks.libraries_runs import Comparison, table
+from benchmarks.libraries_runs import HEAD, Comparison, line
 
 
 def main() -> None:
@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=100_000, help="that the remote has")
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
-    print(table(list(comparisons(arguments.images, arguments.objects, arguments.rounds))))
+    print(HEAD)
+    for row in comparisons(arguments.images, arguments.objects, arguments.rounds):
+        print(line(row), flush=True)
 
 
 def comparisons(images: int, objects: int, rounds: int) -> Iterator[Comparison]:

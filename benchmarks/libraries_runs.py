@@ -12,6 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
+HEAD = "| what | ours | against | its | ratio |\n|---|---|---|---|---|"
+
 Clock = Callable[[], float]
 
 
@@ -72,14 +74,10 @@ def children_cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def table(rows: list[Comparison]) -> str:
-    lines = ["| what | ours | against | its | ratio |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {row.what} | {quantity(row.ours, row.unit)} | {row.library} | {quantity(row.theirs, row.unit)} "
-        f"| {row.ratio:.2g} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+def line(row: Comparison) -> str:
+    """A row of the table below HEAD."""
+    ours, theirs = quantity(row.ours, row.unit), quantity(row.theirs, row.unit)
+    return f"| {row.what} | {ours} | {row.library} | {theirs} | {row.ratio:.2g} |"
 
 
 def quantity(value: float, unit: str) -> str:
