@@ -1,7 +1,8 @@
 """HTTP requests that follow no redirects, so credentials reach only the server that they are for.
 
-Uses urllib, not httpx: a process that sends one request takes 0.14 s with urllib and 0.47 s with httpx (median of 10).
-httpx also logs the address of each request at INFO, and its error quotes a header that cannot be sent.
+Uses urllib, not httpx: a process that sends one request takes 0.14 s of CPU time with urllib and 0.37 s with httpx
+(benchmarks/libraries.py). httpx also logs the address of each request at INFO, and its error quotes a header that
+cannot be sent.
 """
 
 import base64

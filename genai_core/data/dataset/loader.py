@@ -49,8 +49,7 @@ class MappedBatches:
     """Batches of a dataset's train split, read from its shards on demand; equal to those of ResidentBatches.
 
     The shards are memory-mapped: what is used often stays in memory until the system needs the space. A DataLoader with
-    the same batches (a batch sampler and __getitems__) reads 201,000 images/s instead of 251,000, and 41,000 with two
-    workers (60,000 images of 32 x 32 x 3 in the page cache, 2 cores, medians of 7).
+    a batch sampler and __getitems__ is as fast (benchmarks/libraries.py), but only iterates.
     """
 
     def __init__(self, dataset: Dataset, *, batch_images: int, seed: int, device: torch.device) -> None:
