@@ -40,7 +40,7 @@ def check_locks(workspace: Path) -> Check:
         return Check("locks", "fail", "; ".join(faults + heals), todo)
     if heals:
         return Check("locks", "warn", "; ".join(heals), "the next genai run fixes it")
-    return Check("locks", "ok", "none left by the dead")
+    return Check("locks", "ok", "no stale locks")
 
 
 def _own_locks(workspace: Path) -> list[Path]:

@@ -14,4 +14,4 @@ def check_retraining(workspace: Path) -> Check:
     left = unfinished(workspace)
     if left:
         return Check("retraining", "warn", "; ".join(entry.sentence for entry in left), "genai retrain finishes it")
-    return Check("retraining", "ok", "none was broken off after it had promoted")
+    return Check("retraining", "ok", "none was interrupted after its promotion")

@@ -17,7 +17,7 @@ from flows.services.started import read_state
 def check_server(workspace: Path) -> Check:
     api = _api(workspace)
     if api is None:
-        return Check("server", "ok", "none is configured; genai run starts its own for as long as it runs")
+        return Check("server", "ok", "none is configured; genai run starts a temporary one")
     try:
         api.post("flows/filter", limit=1)  # asks the database, too, and lets in whom the server knows
     except ApiError as error:
