@@ -47,7 +47,7 @@ def write_preset(workspace: Path, name: str, *, force: bool) -> Path:
     """Write the workspace's params.yaml. Raises ConfigError if that would lose edits, unless `force`."""
     path, text = workspace / PARAMS_FILE, preset_text(name)
     if path.exists() and not force and path.read_text() not in map(preset_text, preset_names()):
-        raise ConfigError(f"{path} exists and was edited; commit it, then overwrite it with --force")
+        raise ConfigError(f"{path} exists and differs from every preset; --force overwrites it")
     path.write_text(text)
     return path
 

@@ -41,11 +41,15 @@ def test_your_own_photographs(checkout: Path) -> None:
 
 
 def test_a_year_of_retraining(checkout: Path) -> None:
-    said = execute(FOLDER / "year.md", checkout, EARLY="01 02", LATE="10")["said"]
+    said = execute(FOLDER / "year.md", checkout, LATE="10")["said"]
     early, may, _, october, review = said
-    assert "nothing is in production yet" in early
+    assert "decision: train: nothing is in production yet" in early
+    assert early.count("decision: skip: ") == 2
+    assert "decision: finetune: " in early
     assert "v0.0.2 is in production" in early
     assert "labels consistent: NOT passed" in may
+    assert "exit status 3" in may
+    assert "decision: train: new classes: 8, 9" in october
     assert "v0.0.3 is in production" in october
     assert "v0.0.3" in review
 
