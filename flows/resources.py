@@ -1,10 +1,12 @@
 """Share the machine: cores and memory within a run, GPUs between all runs of this user."""
 
+import math
 import os
 import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from flows.graph import Needs
 from genai_core.config.machine import usable_cores, usable_memory_bytes
 
 POLL_S = 0.2
+SHORT_WAIT_S = 2.0  # shorter waits are nobody's concern
 
 
 @dataclass(frozen=True)
@@ -63,21 +66,35 @@ class Resources:
         ]
 
     @contextmanager
-    def lease(self, needs: Needs, cancelled: Callable[[], bool]) -> Iterator[Lease | None]:
-        """Wait for the resources and hold them for the body. Yields None if `cancelled()` becomes true first."""
+    def lease(
+        self, needs: Needs, cancelled: Callable[[], bool], waits_for: Callable[[str], None] = lambda _: None
+    ) -> Iterator[Lease | None]:
+        """Wait for the resources and hold them for the body. Yields None if `cancelled()` becomes true first.
+
+        waits_for: receives what is missing, once, if the wait takes longer than SHORT_WAIT_S.
+        """
         cores = min(needs.cores, self._machine.cores)
         memory_gb = min(needs.memory_gb, self._machine.memory_gb)
         wanted_gpus = min(needs.gpus, len(self._machine.gpus))
         taken: list[tuple[str, FileLock]] = []
+        silent_until = time.monotonic() + SHORT_WAIT_S
         while not cancelled():
             with self._changed:
-                if self._free_cores >= cores and self._free_memory_gb >= memory_gb:
+                if self._free_cores < cores:
+                    missing = f"{cores} free cores" if cores > 1 else "a free core"
+                elif self._free_memory_gb < memory_gb:
+                    missing = f"{memory_gb:g} GB of free memory"
+                else:
                     taken = self._take_gpus(wanted_gpus)
                     if len(taken) == wanted_gpus:
                         self._free_cores -= cores
                         self._free_memory_gb -= memory_gb
                         break
+                    missing = f"{wanted_gpus} free GPUs" if wanted_gpus > 1 else "a free GPU"
                 self._changed.wait(POLL_S)
+            if time.monotonic() > silent_until:
+                waits_for(missing)
+                silent_until = math.inf
         else:
             yield None
             return

@@ -67,9 +67,7 @@ class Run:
     sources: frozenset[str] = frozenset()
     checks_out_sources: bool = True
 
-    def waits(self, stage: str, other: str) -> None:
-        """Print that another run is doing the same job."""
-        why = f"for run {other}, which is doing the same"
+    def waits(self, stage: str, why: str) -> None:
         get_run_logger().info("waits %s", why)
         self.view.waits(stage, why)
         if self.recorder:
@@ -137,7 +135,7 @@ def _bring_up_to_date(stage: StageNode, plan: StagePlan, run: Run) -> State[None
         job,
         run.jobs,
         cancelled=lambda: run.processes.stopping,
-        waits_for=lambda other: run.waits(stage.name, other),
+        waits_for=lambda other: run.waits(stage.name, f"for run {other}, which is doing the same"),
     ) as held:
         entry = run.place.restore(job)
         if entry is not None:
@@ -148,7 +146,11 @@ def _bring_up_to_date(stage: StageNode, plan: StagePlan, run: Run) -> State[None
             return Completed(
                 name="Cached", message="restored from the cache" if outcome == "restored" else "up to date"
             )
-        with run.resources.lease(stage.needs, cancelled=lambda: run.processes.stopping) as lease:
+        with run.resources.lease(
+            stage.needs,
+            cancelled=lambda: run.processes.stopping,
+            waits_for=lambda missing: run.waits(stage.name, f"for {missing}"),
+        ) as lease:
             if lease is None:
                 raise Stopped("the run was stopped before this stage began")
             began = time.monotonic()

@@ -76,6 +76,30 @@ def test_memory_alone_is_a_limit() -> None:
     assert peak.most["stages"] == 1
 
 
+@pytest.mark.parametrize(
+    ("held", "wanted", "missing"),
+    [
+        (Needs(cores=3), Needs(cores=2), "2 free cores"),
+        (Needs(cores=4), Needs(cores=1), "a free core"),
+        (Needs(cores=1, memory_gb=6.0), Needs(cores=1, memory_gb=4.0), "4 GB of free memory"),
+        (Needs(cores=1, gpus=1), Needs(cores=1, gpus=1), "a free GPU"),
+    ],
+)
+def test_says_once_what_a_long_wait_is_for(
+    held: Needs, wanted: Needs, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.resources.SHORT_WAIT_S", 0.0)
+    resources = Resources(Machine(cores=4, memory_gb=8.0, gpus=("0",)), lock_folder=tmp_path)
+    said: list[str] = []
+    looks = iter(range(3))
+    with (
+        resources.lease(held, never) as first,
+        resources.lease(wanted, lambda: next(looks, None) is None, said.append) as second,
+    ):
+        assert (first is not None, second) == (True, None)
+    assert said == [missing]
+
+
 def test_stage_that_needs_more_than_the_machine_runs_alone() -> None:
     needs = [Needs(cores=64, memory_gb=1000.0, gpus=8), *[Needs(cores=1)] * 20, Needs(cores=64)]
     resources = Resources(NO_GPU)
