@@ -69,7 +69,7 @@ def rollback(workspace: Path, to: str | None, reason: str, as_json: bool) -> Non
 @LOCAL
 @click.pass_obj
 def history(workspace: Path, as_json: bool, local: bool) -> None:
-    """List what was in production, since when, by whom and why; newest first."""
+    """List what was in production, since when, by whom and why. Newest first."""
     registry = _read(workspace, local)
     moves = list(reversed(registry.moves))
     if as_json:

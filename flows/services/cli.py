@@ -54,7 +54,7 @@ def client_variables(url: str) -> list[str]:
 @click.command()
 @click.pass_obj
 def down(workspace: Path) -> None:
-    """Stop the services that `genai up` started in this checkout, and no others."""
+    """Stop only the services that `genai up` started in this checkout."""
     from flows.services.local import down as stop
 
     stopped = stop(workspace)
