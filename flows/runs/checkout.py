@@ -19,6 +19,7 @@ from flows.whole_file import write_file
 from genai_core.config import ConfigError
 
 WORKTREES = Path(".genai/worktrees")
+_LOCKS = Path(".genai/locks")  # of those worktrees that one process at a time may use
 # What a run writes and git tracks. DVC tracks the rest.
 RESULTS = ("dvc.lock", "data", "metrics", "models", "params.yaml")
 # The names of caches and checkpoints contain all that affects them, so runs with other contents can share the folders.
@@ -110,9 +111,10 @@ def data_worktree(workspace: Path, commit: str, data_commit: str, name: str) -> 
     from filelock import FileLock, Timeout
 
     root = workspace / WORKTREES / name.replace("/", "-")
-    root.parent.mkdir(parents=True, exist_ok=True)
+    lock = workspace / _LOCKS / f"{root.name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(root.with_name(f".{root.name}.lock"), timeout=0.0):
+        with FileLock(lock, timeout=0.0):
             worktree = open_detached(workspace, commit, root)
             git(worktree, "checkout", "--quiet", data_commit, "--", RAW_FILE)
             yield worktree
