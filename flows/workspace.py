@@ -96,8 +96,8 @@ def _held(path: Path, wait_s: float, *, wait_for_owner: bool) -> Iterator[int | 
         yield file.fileno()
 
 
-def is_at_work(workspace: Path, what: str = "run") -> bool:
-    """Whether a run, or a retraining, holds the workspace (only_run_in)."""
+def is_at_work(workspace: Path, what: str) -> bool:
+    """Whether a "run", or a "retraining", holds the workspace (only_run_in)."""
     path = workspace / ".genai" / f"{what}.lock"
     if not path.is_file():
         return False

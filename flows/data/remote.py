@@ -77,18 +77,19 @@ def push(
     workspace: Path,
     remote: str | None = None,
     *,
+    revision: str | None = None,
     content: bool = False,
     run_cache: bool = False,
     on_progress: OnProgress = ignore_progress,
 ) -> Pushed:
-    """Send what the workspace's revision needs, and check that the remote has all of it.
+    """Send what the workspace or a revision needs, and check that the remote has all of it.
 
     content: also read the objects at the remote, and replace damaged ones. run_cache: also send earlier runs' outputs.
     Raises RemoteError if an object is neither in the cache nor at the remote, or is still missing at the end.
     """
     with opened_remote(workspace, remote) as (repo, store):
         cache, address = repo.cache.local, address_of(store)
-        needs = needed(repo, store)
+        needs = needed(repo, store, revision=revision)
         if run_cache:
             for run in _runs(repo, None):  # incomplete old runs are skipped: nobody needs them
                 if not run.unlisted and all(cached_size(cache, oid) is not None for oid in run.paths):
@@ -116,6 +117,11 @@ def push(
         # Last: an entry of the run-cache implies that its objects exist.
         runs = len(repo.stage_cache.push(remote)) if run_cache else 0
         return Pushed(address, len(needs.paths), len(sent), sum(cached_size(cache, oid) or 0 for oid in sent), runs)
+
+
+def push_commit(workspace: Path, commit: str) -> Pushed:
+    """Send what a commit needs to the default remote, whatever the workspace has. Raises RemoteError."""
+    return push(workspace, revision=commit)
 
 
 def verify(

@@ -112,7 +112,7 @@ def rejected_before(
 
 def device_hours_since(folder: Path, commit: str) -> float:
     """Device hours of the stages whose cost files differ from the commit's: they ran since, or were restored."""
-    changed = git(folder, "diff", "--name-only", commit, "--", COSTS).split()
+    changed = git(folder, "diff", "--name-only", "--relative", commit, "--", COSTS).split()
     changed += git(folder, "ls-files", "--others", "--exclude-standard", "--", COSTS).split()
     return sum(_hours(folder / path) for path in set(changed) if (folder / path).is_file())
 

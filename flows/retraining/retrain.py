@@ -15,6 +15,7 @@ from flows.retraining.facts import Situation, decision_of, facts_of, skip_if_rej
 from flows.retraining.messages import log, send, write_last
 from flows.retraining.outcomes import deliver, fail, finish_interrupted, reject
 from flows.retraining.policy import Action
+from flows.retraining.standing import standing_now
 from flows.retraining.steps import (
     Work,
     compare_data,
@@ -75,9 +76,10 @@ def _exclusively(workspace: Path, why: str, *, requested: bool, action: Action |
             return _retrain(workspace, situation, requested=requested, action=action, plan_only=plan_only)
         except Exception as error:
             if not plan_only:
-                text = f"{error}\nProduction is unchanged: {situation.champion or 'none'}."
+                now = standing_now(workspace, situation.champion)  # the error may come after the promotion
+                text = f"{error}\n{now.sentence}."
                 send("failed", "The retraining failed", text, {}, situation.config.notify)
-                write_last(workspace, {"result": "failed", "reasons": [str(error)], "version": situation.champion})
+                write_last(workspace, {"result": "failed", "reasons": [str(error)], "version": now.version})
             raise
 
 

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +37,14 @@ def _run_name() -> str:
     parameters = flow_run.parameters
     stages = ", ".join(parameters["stages"] or []) or "all stages"
     return f"{Path(parameters['workspace']).resolve().name}: {stages}"
+
+
+class NotCompleted(Exception):
+    """A run in a checkout failed or was cancelled; `state` says why."""
+
+    def __init__(self, state: State[None]) -> None:
+        super().__init__(state.message)
+        self.state = state
 
 
 # Threads only wait for child processes here; flows.resources limits how many run at once.
@@ -89,6 +97,13 @@ def _begin(root: Path, stages: tuple[str, ...], resume: str | None) -> Iterator[
             logger.info(line)
             current_view().note(line)
         yield begun
+
+
+def run_stages(checkout: Path, stages: Sequence[str]) -> None:
+    """Run `pipeline` in a checkout. Raises NotCompleted, so that what was opened for the run is kept for a resume."""
+    state = cast("State[None]", pipeline(str(checkout), list(stages), return_state=True))
+    if not state.is_completed():
+        raise NotCompleted(state)
 
 
 def _run(begun: Begun) -> Run:

@@ -15,8 +15,8 @@ from typing import IO, Any, Literal
 from urllib.parse import quote, unquote
 
 from flows.git import GitError, git
-from flows.json_file import write_json
 from flows.runs.snapshot import REFS, forget_snapshot
+from flows.whole_file import write_json
 from genai_core import GenaiError
 
 RUNS = Path(".genai/runs")

@@ -11,10 +11,13 @@ import pytest
 
 from flows.git import commit_of, git
 from flows.locked import lock_at
+from flows.registry.interrupted import Delivery, write_delivery
 from flows.registry.read import MODEL, read_registry
+from flows.registry.write import NewTag, add_tags
 from flows.retraining.facts import find_start_point
 from flows.retraining.records import read_records
-from flows.retraining.worktree import close_worktree, open_for_retraining
+from flows.retraining.worktree import Purpose, close_worktree, open_for_retraining, write_purpose
+from flows.runs.checkout import open_worktree
 from flows.services.doctor import examine
 from tests.conftest import MadeOnce
 from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, shell, started_genai, wait_for
@@ -215,6 +218,27 @@ if [ "$1" = committed ] && grep -q refs/heads/main; then
     kill -9 $(ps -o ppid= -p $PPID)
 fi
 """
+
+
+def test_rolled_back_before_the_next_one_could_finish_it(home: Path, server: Server) -> None:
+    """As if killed right after the tags: what is no longer in production is neither announced nor merged."""
+    tree = open_worktree(home, "HEAD", "retrain/x")
+    write_purpose(tree, Purpose(commit_of(home), find_start_point(home).raw, "v0.0.1", "train"))
+    shell(tree.folder, "git commit -q --allow-empty -m candidate")
+    commit, main = commit_of(tree.folder), commit_of(home, "main")
+    write_delivery(tree.folder, Delivery(commit, "main", 0.0, (), ()))
+    tags = [NewTag(name, commit, "Promote") for name in ("candidate@v0.0.2", "candidate#prod#2")]
+    add_tags(home, read_registry(home), tags, None)
+    assert production(home) == "v0.0.2"
+    assert genai(home, "rollback").returncode == 0
+
+    status, said = retrain(home, api_url=server.url)
+    assert status == 0, said
+    assert "v0.0.2 is no longer in production (now: v0.0.1); retrain/x was not merged" in said
+    assert "v0.0.2 is in production" not in said
+    assert (production(home), commit_of(home, "main"), started(home)) == ("v0.0.1", main, [])
+    assert list((home / ".genai/worktrees").iterdir()) == []
+    assert git(home, "log", "-1", "--format=%s", "retrain/x").strip() == "Retrained: v0.0.2 was promoted"
 
 
 def test_a_person_has_the_last_word(home: Path, server: Server) -> None:
