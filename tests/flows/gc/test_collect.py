@@ -16,6 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
+from flows.gc import at_work as at_work_module
+from flows.gc import scratch
+from flows.gc.at_work import runs_blocked
 from flows.gc.collect import Collected, collect
 from flows.gc.roots import CollectError
 from flows.git import GitError
@@ -281,3 +284,43 @@ def test_what_killed_commands_left_goes_after_a_day(home: Path) -> None:
     left = {str(path.relative_to(own)) for path in own.rglob("*") if path.is_file()}
     assert left - {"run.lock", "retraining.lock", "change.lock"} == {*kept, "fetched/a.zip"}
     assert not any(path.exists() for path in half)
+
+
+def test_half_written_entry_of_the_run_cache_leaves_no_empty_folder(home: Path) -> None:
+    """DVC raises an error for an empty folder there."""
+    folder = home / ".dvc/cache/runs/ab" / ("ab" * 32)
+    folder.mkdir(parents=True)
+    (folder / ".x.tmp").write_text("four")
+    assert amounts(collect(home, dry_run=False))["half written"] == 1
+    assert not folder.exists()
+
+
+def test_files_that_a_run_removes_meanwhile(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = home / ".genai/compared/x"
+    place.mkdir(parents=True)
+    for name in ("a", "b"):
+        (place / name).write_text("four")
+    (home / ".genai/fetched").mkdir()
+    (home / ".genai/other").mkdir()
+    (home / ".genai/other/link").symlink_to(home)
+    walk = scratch._walk
+
+    def while_a_run_works(path: Path) -> list[Path]:
+        found = list(walk(path))
+        for item in found:
+            if item.name in ("a", "link"):
+                item.unlink()
+        return found
+
+    monkeypatch.setattr(scratch, "_walk", while_a_run_works)
+    assert list(scratch.links_below(home)) == []
+    assert scratch._size_of(home / ".genai/compared") == (1, 4)
+    shutil.rmtree(home / ".genai/fetched")
+    assert not scratch._is_untouched(home / ".genai/fetched")
+
+
+def test_run_that_is_forgotten_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / ".genai/runs/20261128-101503-ab12/lock"
+    monkeypatch.setattr(at_work_module, "_locks", lambda _folder: [gone])
+    with runs_blocked([tmp_path]) as since:
+        assert since is None
