@@ -24,7 +24,7 @@ def runs_blocked(folders: Iterable[Path]) -> Iterator[float | None]:
     """
     since: list[float] = []
     with ExitStack() as stack:
-        for folder in folders:
+        for folder in filter(Path.is_dir, folders):  # the checkout of a run that has just ended may be gone
             if other := stack.enter_context(collecting(folder)):
                 raise CollectError(f"another `genai gc` is running (process {other}); wait until it ends")
             for path in _locks(folder):

@@ -61,7 +61,10 @@ def roots(workspace: Path, folders: tuple[Path, ...]) -> list[Root]:
 
     folders: the checkouts. Raises GitError, also for a dvc.lock or .dvc file that cannot be read.
     """
-    return [*_references(workspace), *(Root("checkout", str(folder), _in_checkout(folder)) for folder in folders)]
+    return [
+        *_references(workspace),
+        *(Root("checkout", str(folder), _in_checkout(folder)) for folder in folders if folder.is_dir()),
+    ]
 
 
 def _references(workspace: Path) -> Iterator[Root]:

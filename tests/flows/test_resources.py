@@ -212,6 +212,6 @@ def test_nvidia_smi_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(resources_module, "ANSWER_TIMEOUT_S", 0.1)
-    with pytest.raises(MachineError, match="nvidia-smi did not answer within 0.1 s"):
+    with pytest.raises(MachineError, match=r"nvidia-smi did not answer within 0\.1 s"):
         this_machine("auto")
     assert this_machine("cpu").gpus == ()

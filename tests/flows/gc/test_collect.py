@@ -68,7 +68,14 @@ def is_whole(home: Path, md5: str) -> bool:
 
 def everything(folder: Path) -> dict[str, bytes]:
     """All below a folder but what opening it writes: git's and DVC's own notes, and our locks."""
-    own = (".git/index", ".dvc/tmp/", ".genai/run.lock", ".genai/retraining.lock", ".genai/change.lock")
+    own = (
+        ".git/index",
+        ".dvc/tmp/",
+        ".genai/run.lock",
+        ".genai/retraining.lock",
+        ".genai/change.lock",
+        ".genai/gc.lock",
+    )
     files = (path for path in folder.rglob("*") if path.is_file())
     return {name: p.read_bytes() for p in files if not (name := str(p.relative_to(folder))).startswith(own)}
 
@@ -282,7 +289,7 @@ def test_what_killed_commands_left_goes_after_a_day(home: Path) -> None:
     os.utime(own / "fetched/a.zip")
     collect(home, dry_run=False)
     left = {str(path.relative_to(own)) for path in own.rglob("*") if path.is_file()}
-    assert left - {"run.lock", "retraining.lock", "change.lock"} == {*kept, "fetched/a.zip"}
+    assert left - {"run.lock", "retraining.lock", "change.lock", "gc.lock"} == {*kept, "fetched/a.zip"}
     assert not any(path.exists() for path in half)
 
 
