@@ -196,7 +196,7 @@ def test_what_an_interrupted_run_would_restore_stays(done: Path) -> None:
     trained = len(toy_diary(done, "train@gan"))
     # Killed while DVC wrote dvc.lock: until that is mended, nobody knows what was finished.
     (done / "dvc.lock").write_bytes(b"")
-    with pytest.raises(CollectError, match=r"dvc\.lock is empty.*`genai run` there restores it"):
+    with pytest.raises(CollectError, match=r"dvc\.lock is empty.*Restore it with `genai run` there"):
         collect(done, dry_run=False)
     # Mended, it is the committed one: the stages that were done since are in the run-cache alone.
     assert len(repair_locks(done)) == 1
