@@ -1,5 +1,6 @@
 """The command `genai`. To start quickly, it never imports torch, and prefect and dvc only where needed."""
 
+import os
 import signal
 from pathlib import Path
 from typing import NoReturn
@@ -10,6 +11,7 @@ from flows.command_group import WORKSPACE, Commands
 from flows.completion import completing
 from flows.data import cli as data_cli
 from flows.gc import cli as gc_cli
+from flows.git import HOOK_VARIABLES
 from flows.interrupts import asked_to_end
 from flows.lineage import cli as lineage_cli
 from flows.measuring import backfill_cli, compare_cli, evaluate_cli
@@ -41,6 +43,8 @@ def main(context: click.Context, workspace: Path, debug: bool) -> None:  # noqa:
     genai run               bring everything up to date
     """
     signal.signal(signal.SIGTERM, _raise_exit)
+    for name in HOOK_VARIABLES:  # also for DVC and the other children
+        os.environ.pop(name, None)
     context.obj = workspace.resolve()
 
 

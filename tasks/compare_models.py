@@ -6,7 +6,6 @@ champion, B the candidate; every difference is B minus A.
 """
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from genai_core.models.artifact import WEIGHTS_FILE, load_model
 from genai_core.reporting.grids import class_grid, save_png
 from genai_core.reporting.side_by_side import side_by_side
 from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
-from tasks.context import new_folder
+from tasks.context import write_json
 from tasks.device import torch_device
 from tasks.drawn import Contender, DrawnImages, check_measurable, notes_on, read_contender
 from tasks.errors import one_line
@@ -90,10 +89,11 @@ def main() -> None:
             ],
             "protocol": evaluations[-1].protocol.to_json(),
         }
-        with new_folder(arguments.out) as folder:
-            (folder / "comparison.json").write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
-            save_png(folder / "samples.png", same_seeds(contenders, drawn, reference))
-            save_png(folder / "closest.png", closest_pairs(drawn[-1].images, evaluations[-1].copies))
+        # Not new_folder, which replaces the whole folder: it is the user's, and may contain other files.
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        save_png(arguments.out / "samples.png", same_seeds(contenders, drawn, reference))
+        save_png(arguments.out / "closest.png", closest_pairs(drawn[-1].images, evaluations[-1].copies))
+        write_json(arguments.out / "comparison.json", values)
 
 
 def incomparable_because(champion: Contender, reference: Reference) -> str:

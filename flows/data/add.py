@@ -30,7 +30,8 @@ def add(workspace: Path, source: str, name: str | None, *, split_from_folders: b
     """Pack the images of `source` into data/raw and track the folder with DVC; print what was added.
 
     source: builtin:digits, a folder, an archive, a file that contains a dataset, or an address of one (addresses.py).
-    split_from_folders: keep the source's train and test folders. Raises DataError; data/raw is then unchanged.
+    split_from_folders: keep the source's train and test folders. Raises DataError; data/raw is then unchanged,
+    or the message says that DVC could not track it.
     """
     options = [f"--as={name}"] if name else []
     options += ["--split-from-folders"] if split_from_folders else []
@@ -79,9 +80,13 @@ def tracked_data(workspace: Path) -> TrackedData:
 
 def track(workspace: Path, path: str) -> None:
     """Track a file or folder with DVC. Raises DataError with DVC's output."""
+    record = workspace / f"{path}.dvc"
+    if record.is_file() and not record.read_bytes().strip():
+        record.unlink()  # a killed `dvc add` left it; DVC cannot read it
     output: list[str] = []  # not --quiet, which would hide DVC's errors too
     if run_module(["dvc", "--wait-for-lock", "add", path], folder=workspace, on_line=output.append) != 0:
-        raise DataError("\n".join([f"DVC could not track {path}:", *output]))
+        retry = f"{path} itself is complete; when the cause is mended, track it: dvc add {path}"
+        raise DataError("\n".join([f"DVC could not track {path}:", *output, retry]))
 
 
 def run_task(workspace: Path, module: str, *arguments: str) -> None:

@@ -17,7 +17,7 @@ from flows.data.stores import Stores
 from flows.data.versions import PREPARE, PREPARED, find_commit, version_at
 from flows.graph import GraphError, open_repo, read_graph
 from flows.plan import make_plan, read_twice
-from flows.workspace import RAW_DATA, checked_config
+from flows.workspace import RAW_DATA, check_lock_file, checked_config
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -90,6 +90,7 @@ def status(workspace: Path, *, remote: str | None = None) -> DataStatus:
     Raises ConfigError if there is no workspace, GraphError, and RemoteError if there is no such remote.
     """
     checked_config(workspace)
+    check_lock_file(workspace)
     return read_twice(lambda: _status(workspace, remote))
 
 

@@ -34,8 +34,8 @@ class Commits:
 def read_commits(workspace: Path, paths: Iterable[str]) -> Commits:
     """All commits that changed one of `paths`, and all snapshots of runs. Raises GitError."""
     snapshots: dict[str, tuple[str, ...]] = {}
-    for line in git(workspace, "for-each-ref", "--format=%(refname) %(objectname)", REFS).splitlines():
-        name, commit = line.split()
+    for line in git(workspace, "for-each-ref", "--format=%(objectname) %(refname)", REFS).split("\n")[:-1]:
+        commit, name = line.split(" ", 1)
         snapshots[commit] = (*snapshots.get(commit, ()), name.removeprefix(REFS))
     order = ("--reverse", "--topo-order")
     listed = git(workspace, "log", "--all", *order, "--format=%H", "--", *paths).split()
@@ -112,8 +112,9 @@ class Proofs:
     def _objects(self, commits: list[str], paths: list[str]) -> dict[str, dict[str, str]]:
         """git's object type and hash of each path in each commit; "" if it does not exist."""
         names = "".join(f"{commit}:./{path}\n" for commit in commits for path in paths)
+        # Not splitlines(): git repeats the name of a missing path, which may contain U+2028 or U+0085.
         lines = iter(
-            git(self._workspace, "cat-file", "--batch-check=%(objecttype) %(objectname)", text=names).splitlines()
+            git(self._workspace, "cat-file", "--batch-check=%(objecttype) %(objectname)", text=names).split("\n")
         )
         return {
             commit: {path: "" if (line := next(lines)).endswith(" missing") else line for path in paths}

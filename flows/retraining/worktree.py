@@ -148,6 +148,6 @@ def _left_behind(workspace: Path) -> list[tuple[Worktree, Purpose | None]]:
 def _free_name(workspace: Path, today: date, raw: str) -> str:
     """A branch name that is unused here and at the git remote: the same data may be tried twice on one day."""
     name = branch_name(today, raw[:10])
-    refs = git(workspace, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes").split()
+    refs = git(workspace, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes").split("\n")
     taken = {"/".join(ref.split("/")[-2:]) for ref in refs}
     return next(other for other in (name, *(f"{name}-{number}" for number in range(2, 1000))) if other not in taken)

@@ -15,7 +15,7 @@ from flows.git import GitError, changed_files, git, remote_of
 from flows.graph import GraphError, open_repo
 from flows.registry.read import RegistryError, read_registry
 from flows.registry.write import tags_at
-from flows.resources import this_machine
+from flows.resources import MachineError, this_machine
 from flows.runs.checkout import WORKTREES
 from flows.services.api import ApiError
 from flows.services.check import Check
@@ -35,6 +35,7 @@ EXPECTED = (
     ConfigError,
     GitError,
     GraphError,
+    MachineError,
     OSError,
     RegistryError,
     RemoteError,
