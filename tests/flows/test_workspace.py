@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from flows.gc.at_work import runs_blocked
 
 from flows import workspace as workspace_module
 from flows.data.add import track
+from flows.gc.locks import runs_blocked
 from flows.gc.roots import CollectError
 from flows.graph import GraphError, open_repo
 from flows.plan import plan_of
@@ -170,7 +170,7 @@ def test_rwlock_that_another_run_removes_meanwhile(done: Path, monkeypatch: pyte
 
 
 COLLECT = (
-    "import sys, time; from pathlib import Path; from flows.gc.at_work import runs_blocked\n"
+    "import sys, time; from pathlib import Path; from flows.gc.locks import runs_blocked\n"
     "with runs_blocked([Path(sys.argv[1])]) as since:\n"
     "    print('held', since, flush=True); time.sleep(float(sys.argv[2]))"
 )
@@ -200,7 +200,7 @@ def test_runs_of_one_process_wait_for_a_collection(tmp_path: Path, monkeypatch: 
         with collection(tmp_path, 1.0) as since:
             assert since == "None"
             began = time.monotonic()
-            assert not is_at_work(tmp_path)
+            assert not is_at_work(tmp_path, "run")
             assert not is_held(tmp_path / RUNS / "20261128-101503-ab12")
             with only_run_in(tmp_path), run_folder(tmp_path, "20261128-101503-ab12"):
                 assert time.monotonic() - began > 0.6

@@ -15,11 +15,11 @@ from typing import Any
 
 import psutil
 import pytest
-from flows.gc.at_work import runs_blocked
 
-from flows.gc import at_work as at_work_module
+from flows.gc import locks as locks_module
 from flows.gc import scratch
 from flows.gc.collect import Collected, collect
+from flows.gc.locks import runs_blocked
 from flows.gc.roots import CollectError
 from flows.git import GitError
 from flows.plan import plan_of
@@ -328,6 +328,6 @@ def test_files_that_a_run_removes_meanwhile(home: Path, monkeypatch: pytest.Monk
 
 def test_run_that_is_forgotten_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = tmp_path / ".genai/runs/20261128-101503-ab12/lock"
-    monkeypatch.setattr(at_work_module, "_locks", lambda _folder: [gone])
+    monkeypatch.setattr(locks_module, "_locks", lambda _folder: [gone])
     with runs_blocked([tmp_path]) as since:
         assert since is None

@@ -4,9 +4,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from flows.gc.at_work import runs_blocked
 
 from flows.collecting import collecting
+from flows.gc.locks import runs_blocked
 from flows.runs.record import run_folder
 from flows.services.doctor_locks import check_locks
 from flows.workspace import only_run_in
