@@ -41,7 +41,7 @@ class Production:
 
 @dataclass(frozen=True)
 class Distance:
-    """A Frechet distance with its interval, and the name of the metric."""
+    """A Fréchet distance with its interval, and the name of the metric."""
 
     metric: str
     value: float
