@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="only print what would be removed")
     arguments = parser.parse_args()
     if arguments.all and (arguments.patterns or arguments.list):
-        parser.error("--all removes all of NAME: use either --all, or patterns, or --list")
+        parser.error("--all cannot be combined with patterns or --list")
     # Exit normally, so that files staged next to data/raw are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

@@ -161,7 +161,7 @@ def _distance_parts(figures: dict[str, Any]) -> Iterable["str | Table"]:
         + (f"; {_bold(f'{over:.2f} times the floor')}" if over is not None else "")
     )
     yield (
-        f"  (Frechet distance in {figures['feature']} features, {figures['dimension']} dimensions, "
+        f"  (Fréchet distance in {figures['feature']} features, {figures['dimension']} dimensions, "
         f"{figures['images']:,} images against {figures['reference_images']:,})"
     )
 

@@ -43,7 +43,7 @@ class Production:
 
 @dataclass(frozen=True)
 class Distance:
-    """A Frechet distance with its interval, and the name of the metric."""
+    """A Fréchet distance with its interval, and the name of the metric."""
 
     metric: str
     value: float

@@ -123,7 +123,7 @@ def score_sets(
             found = measure(labelled, against, Resamples(len(images), own, config), len(classes))
             by_class[f"{name}_{kind}_class"] = {classes[label]: figure for label, figure in found.items()}
     too_few = tuple(
-        f"{count} {what} for {extractor.feature_dim} features: the Frechet distance is far too large (its bias "
+        f"{count} {what} for {extractor.feature_dim} features: the Fréchet distance is far too large (its bias "
         "falls with the number of images), and comparable only to one from equally many images"
         for what, count in (("images", len(images)), ("real images", len(real)))
         if count <= extractor.feature_dim

@@ -166,7 +166,7 @@ def _warnings(
     ):
         if count <= protocol.feature_dim:
             warnings.append(
-                f"{count} {what} for {protocol.feature_dim} features: the Frechet distance is far too large, and "
+                f"{count} {what} for {protocol.feature_dim} features: the Fréchet distance is far too large, and "
                 "comparable only to one from equally many images"
             )
     accuracy = extractor.test_accuracy
