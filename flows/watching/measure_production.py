@@ -65,8 +65,8 @@ def measure_production(workspace: str = ".") -> State[None]:
         with scratch_folder(production.folder, "drawn") as scratch:
             out = f"{scratch.relative_to(production.folder.resolve())}/batch"
             images, seed = config.evaluation.total_images, config.evaluation.seed
-            drawn = draw(tree, production.folder, out, images, seed, logger.info) / "images"
             tests = [production.folder / DATASET, tree / DATASET]
+            drawn = draw(tree, production.folder, out, images, seed, logger.info, like=tests[0]) / "images"
             count = min(count_tests(dataset) for dataset in tests)
             before, now = (
                 distance_of_tests(tree, production.folder, drawn, dataset, count, logger.info) for dataset in tests
