@@ -98,7 +98,8 @@ class _Subject(Protocol):
 class _Production:
     """Production: the same images against each version's test images, in production's own features.
 
-    At most as many test images per version as the oldest one has, since more images alone reduce the distance.
+    At most as many test images per version as the oldest one has, since more images alone reduce the distance. The
+    images have the oldest one's class proportions.
     """
 
     stages: tuple[str, ...] = ("prepare",)
@@ -114,7 +115,7 @@ class _Production:
     def measure(self, version: CommittedVersion, tree: Path, place: Path) -> Row:
         drawn = place / "drawn" / "images"
         if not drawn.is_dir():
-            with _drawn(tree, self._production.folder, self._config) as new:
+            with _drawn(tree, self._production.folder, self._config, tree / DATASET) as new:
                 shutil.move(new, place / "drawn")
         limit, available = place / "test-images", count_tests(tree / DATASET)
         if not limit.is_file():
@@ -150,15 +151,15 @@ class _Retrained:
                         raise VersionError(f"the run on data version {version.raw[:10]} made no {path}")
                     lay_out(Stores(repo), md5, frozen / path, path)
             shutil.copy(tree / PARAMS_FILE, frozen)
-        with _drawn(tree, tree, self._config) as drawn:
+        with _drawn(tree, tree, self._config, frozen / DATASET) as drawn:
             found = distance(tree, frozen, drawn / "images", frozen / DATASET, get_run_logger().info)
         return _row(version, tree, f"trained on {version.raw[:10]}", self._newest.raw, found)
 
 
 @contextmanager
-def _drawn(code: Path, folder: Path, config: EvaluationConfig) -> Iterator[Path]:
+def _drawn(code: Path, folder: Path, config: EvaluationConfig, like: Path) -> Iterator[Path]:
     with task_folder(code, folder) as own:
-        yield draw(code, own, "batch", config.total_images, config.seed, get_run_logger().info)
+        yield draw(code, own, "batch", config.total_images, config.seed, get_run_logger().info, like)
 
 
 def _row(version: CommittedVersion, tree: Path, model: str, tested_on: str, found: Distance) -> Row:

@@ -84,9 +84,13 @@ def task_folder(code: Path, outputs: Path) -> Iterator[Path]:
         yield folder
 
 
-def draw(code: Path, folder: Path, out: str, images: int, seed: int, on_line: OnLine) -> Path:
-    """Generate images with the candidate in a task folder into `out` there. code: the checkout whose task runs."""
-    run_task_in(code, folder, ["tasks.draw", out, f"--images={images}", f"--seed={seed}"], on_line)
+def draw(code: Path, folder: Path, out: str, images: int, seed: int, on_line: OnLine, like: Path | None = None) -> Path:
+    """Generate images with the candidate in a task folder into `out` there. code: the checkout whose task runs.
+
+    like: a prepared dataset whose class proportions the images get, for a distance from it; None: equal numbers.
+    """
+    proportions = [] if like is None else [f"--like={like.resolve()}"]
+    run_task_in(code, folder, ["tasks.draw", out, f"--images={images}", f"--seed={seed}", *proportions], on_line)
     return folder / out
 
 

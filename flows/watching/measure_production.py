@@ -61,8 +61,8 @@ def measure_production(workspace: str = ".") -> State[None]:
             run_stages(tree, ["prepare"])
             with task_folder(tree, production.folder) as folder:
                 images, seed = config.evaluation.total_images, config.evaluation.seed
-                drawn = draw(tree, folder, "batch", images, seed, logger.info) / "images"
                 tests = [production.folder / DATASET, tree / DATASET]
+                drawn = draw(tree, folder, "batch", images, seed, logger.info, like=tests[0]) / "images"
                 count = min(count_tests(dataset) for dataset in tests)
                 before, now = (distance_of_tests(tree, folder, drawn, dataset, count, logger.info) for dataset in tests)
     except NotCompleted as end:

@@ -13,7 +13,7 @@ JpegLoss = Annotated[int, Field(ge=1, le=99)]
 class EvaluationConfig(Section):
     """The evaluate stage: generated images against the reference statistics."""
 
-    total_images: int = Field(ge=2, description="generated images, in equal numbers per label")
+    total_images: int = Field(ge=2, description="generated images, with labels in the training images' proportions")
     batch_images: PositiveInt
     seed: Seed = Field(description="image i uses seed + i")
     is_splits: PositiveInt = Field(description="the inception score is the mean over this many splits")

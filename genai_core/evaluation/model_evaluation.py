@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from genai_core.config import EvaluationConfig
 from genai_core.evaluation.class_scores import class_scores
 from genai_core.evaluation.feature_network import ExtractorDescription
@@ -67,8 +69,9 @@ def evaluate_features(
     is_K, is_K_std    inception score over the splits; is_K_real: of real test images (class logits only)
     label_agreement   share of images that the classifier assigns to their requested label
 
-    The images must be in random order, or cycle through the labels. Raises ValueError when another extractor made the
-    reference.
+    The images must be in random order, or their labels spread evenly. The labels must have the proportions of the
+    training images (`proportional_labels`), which the train split, the test split and the floor have, too. Raises
+    ValueError when another extractor made the reference.
     """
     real = reference.description
     if real.extractor_sha256 != extractor.sha256:
@@ -105,7 +108,7 @@ def evaluate_features(
         for x, measure in (("fd", distance_by_class), ("coverage", coverage_by_class)):
             found = measure(sample, train, resamples, len(names))
             by_class[f"{x}_{kind}_class"] = {names[label]: figure for label, figure in found.items()}
-    protocol = _protocol(reference, extractor, len(sample.features), config)
+    protocol = _protocol(reference, extractor, sample, config)
     warnings = (*score_warnings, *_warnings(protocol, extractor, figures, config))
     return Evaluation(figures, by_class, copies, protocol, warnings)
 
@@ -121,9 +124,10 @@ def _over_floor(sample: SampleSet, reference: Reference, labels: Labels | None, 
 
 
 def _protocol(
-    reference: Reference, extractor: ExtractorDescription, generated_images: int, config: EvaluationConfig
+    reference: Reference, extractor: ExtractorDescription, sample: SampleSet, config: EvaluationConfig
 ) -> Protocol:
     real = reference.description
+    requested = () if sample.labels is None else np.bincount(sample.labels, minlength=len(real.classes)).tolist()
     return Protocol(
         extractor=extractor.kind,
         extractor_sha256=extractor.sha256,
@@ -139,7 +143,8 @@ def _protocol(
         reference_images=real.counts["train"],
         test_images=real.counts["test"],
         floor_images=real.floor_images,
-        generated_images=generated_images,
+        generated_images=len(sample.features),
+        requested_labels=tuple(requested),
         seed=config.seed,
         is_splits=config.is_splits,
         precision_neighbours=config.precision_neighbours,

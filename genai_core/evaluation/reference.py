@@ -57,6 +57,14 @@ class Reference:
     description: ReferenceDescription
     splits: dict[Split, RealSet]
 
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Training images of each class; empty without labels. Figures need generated images in these proportions."""
+        labels = self.splits["train"].labels
+        if labels is None:
+            return ()
+        return tuple(np.bincount(labels, minlength=len(self.description.classes)).tolist())
+
 
 @dataclass(frozen=True)
 class RealImages:
