@@ -88,7 +88,7 @@ def test_errors_of_a_workspace(fresh: Path) -> None:
     assert_one_line(genai(fresh, "run"), "data/raw: the folder contains no files", "genai data add")
     shutil.rmtree(fresh / "data" / "raw")
     shutil.move(fresh / ".dvc" / "cache", fresh / ".dvc" / "lost")
-    assert_one_line(genai(fresh, "run"), "data/raw: neither in the workspace nor in DVC's cache", "dvc pull")
+    assert_one_line(genai(fresh, "run"), "data/raw: neither in the workspace nor in DVC's cache", "genai data pull")
     (fresh / "data" / "raw.dvc").unlink()
     assert_one_line(genai(fresh, "run"), "data/raw: there is no data yet", "genai data add")
     assert not (fresh / ".genai" / "toy").exists()
