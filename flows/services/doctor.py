@@ -21,7 +21,7 @@ from flows.services.api import ApiError
 from flows.services.check import Check
 from flows.services.deployment_file import DEPLOYMENTS, ServicesError, deployment_file, faults
 from flows.services.doctor_locks import check_locks
-from flows.services.doctor_retraining import check_retraining
+from flows.services.doctor_retraining import check_gate, check_retraining
 from flows.services.doctor_server import check_schedules, check_server, check_workers, check_zombie_runs
 from flows.services.settings import SettingsError
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
@@ -52,6 +52,7 @@ def examine(workspace: Path) -> list[Check]:
         ("locks", check_locks),
         ("worktrees", _worktrees),
         ("retraining", check_retraining),
+        ("gate", check_gate),
         ("disk", _disk),
         ("GPU", _gpu),
         ("deployments", _deployments),
