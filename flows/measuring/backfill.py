@@ -38,6 +38,7 @@ from flows.runs.pipeline import pipeline
 from flows.scratch import scratch_folder
 from flows.workspace import checked_config
 from genai_core.config import PARAMS_FILE, EvaluationConfig
+from genai_core.counted import counted
 
 
 @flow(name="backfill", flow_run_name="backfill {revisions}", persist_result=False)
@@ -78,7 +79,7 @@ def _backfill(workspace: str, revisions: str, retrain: bool, out: str) -> State[
         _publish(root, root / out, rows)
     if failed:
         return Failed(message=f"measured {len(rows)} of {len(versions)} versions; failed: {', '.join(failed)}")
-    return Completed(message=f"{len(rows)} versions of the data, in {out}")
+    return Completed(message=f"{counted(len(rows), 'version')} of the data, in {out}")
 
 
 class _Subject(Protocol):

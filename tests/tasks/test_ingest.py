@@ -33,7 +33,7 @@ def test_images_are_added_and_summarised(workspace, monkeypatch, capsys):
     run(monkeypatch, "photos", "--into", "data/raw", "--as", "clothes")
     said = capsys.readouterr().out.splitlines()
     assert (said[0], said[-1]) == (
-        "data/raw/clothes: 1 images added, 5 already there",
+        "data/raw/clothes: 1 image added, 5 already there",
         "data/raw: 7 images in total",
     )
 
