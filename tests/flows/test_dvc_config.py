@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.data.dvc_config import ConfigFileError, edited_config
 from flows.data.stores import add_default_remote, keep_indexes_private
+from flows.dvc_config import ConfigFileError, edited_config
 from flows.graph import open_repo
+from flows.runs.checkout import open_detached
 from tests.flows.conftest import DVC_WARNS, shell
 
 pytestmark = DVC_WARNS
@@ -33,6 +34,14 @@ def test_indexes_of_a_checkout_with_such_a_path(checkout: Path) -> None:
     assert shell(checkout, "dvc remote list").split() == ["storage", SECRET, "(default)"]
 
 
+def test_run_has_a_place_in_such_a_checkout(checkout: Path) -> None:
+    """Its own configuration names the workspace's cache."""
+    place = open_detached(checkout, "HEAD", checkout / ".genai" / "worktrees" / "one")
+    with open_repo(place) as repo, open_repo(checkout) as home:
+        assert repo.cache.local.path == home.cache.local.path
+        assert repo.config["remote"]["storage"]["url"] == SECRET
+
+
 def test_remote_with_such_a_path(fresh: Path, tmp_path: Path) -> None:
     add_default_remote(fresh, str(tmp_path / "Größe"))
     with open_repo(fresh) as repo:
@@ -47,7 +56,7 @@ def test_value_that_cannot_be_written_leaves_the_file_as_it_was(checkout: Path) 
     with (
         open_repo(checkout) as repo,
         pytest.raises(ConfigFileError, match=r"config\.local: '\\udcff' cannot be written in (?i:utf-8)"),
-        edited_config(repo, "local") as settings,
+        edited_config(repo.config, "local") as settings,
     ):
         settings["core"]["site_cache_dir"] = "/not utf-8 \udcff"
     assert path.read_bytes() == before

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from genai_core import GenaiError
 
 if TYPE_CHECKING:
-    from dvc.repo import Repo
+    from dvc.config import Config
 
 
 class ConfigFileError(GenaiError):
@@ -21,22 +21,22 @@ class ConfigFileError(GenaiError):
 
 
 @contextmanager
-def edited_config(repo: "Repo", level: str = "repo") -> Iterator[dict[str, Any]]:
+def edited_config(config: "Config", level: str = "repo") -> Iterator[dict[str, Any]]:
     """Yield the settings of .dvc/config ("repo") or .dvc/config.local ("local") and save them after the body.
 
     DVC's own `edit` truncates the file before it encodes the text as ASCII. A path or an address with other letters
     then leaves an empty file, without the secrets that were in it. Raises ConfigFileError.
     """
-    repo.config._save_config = partial(_save, repo)
-    with repo.config.edit(level) as settings:
+    config._save_config = partial(_save, config)
+    with config.edit(level) as settings:
         yield settings
 
 
-def _save(repo: "Repo", level: str, settings: Mapping[str, Any]) -> None:
+def _save(config: "Config", level: str, settings: Mapping[str, Any]) -> None:
     from configobj import ConfigObj
     from dvc.config import _pack_named
 
-    path = Path(repo.config.files[level]).resolve()
+    path = Path(config.files[level]).resolve()
     encoding = locale.getpreferredencoding(False)  # DVC reads the file with Python's default
     lines = ConfigObj(_pack_named(settings)).write()
     try:
@@ -47,7 +47,9 @@ def _save(repo: "Repo", level: str, settings: Mapping[str, Any]) -> None:
             "encoding; the file is unchanged. Use a UTF-8 locale (LC_ALL=C.UTF-8), or a path without this character"
         ) from None
     # In the folder for DVC's temporary files, which git ignores: after a kill, no secret is left where git sees it.
-    with NamedTemporaryFile(dir=repo.tmp_dir, prefix="config-", delete=False) as file:
+    temporary = path.parent / "tmp"
+    temporary.mkdir(exist_ok=True)
+    with NamedTemporaryFile(dir=temporary, prefix="config-", delete=False) as file:
         file.write(content)
     if path.exists():
         shutil.copymode(path, file.name)
