@@ -107,7 +107,7 @@ def test_doctor_names_the_settings(tmp_path: Path) -> None:
         set_parameter(tmp_path, key, value)
     assert check_gate(tmp_path).status == "warn"
     (tmp_path / "data/prepared").mkdir(parents=True)
-    for classes, status in ((["cat", "dog"], "warn"), ([], "ok")):
+    for classes, status in (([], "ok"), (["cat", "dog"], "warn")):
         (tmp_path / "data/prepared/dataset.json").write_text(json.dumps({"classes": classes}))
         assert check_gate(tmp_path).status == status
     assert "extractor.kind to classifier" in str(check_gate(tmp_path))
