@@ -277,5 +277,5 @@ def test_status_names_changes(done: Path) -> None:
     assert (elsewhere.missing, elsewhere.address) == (remote.objects, str(done.parent / "other"))
     with pytest.raises(RemoteError, match=r"unknown remote 'none'; available: storage, other"):
         status(done, remote="none")
-    with pytest.raises(RemoteError, match="no remote 'none'"):
+    with pytest.raises(RemoteError, match="unknown remote 'none'"):
         diff(done, remote="none")
