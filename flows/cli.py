@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+from click.core import ParameterSource
 
-from flows.command_group import WORKSPACE, Commands
+from flows.command_group import WORKSPACE, Commands, checkout_around
 from flows.completion import completing
 from flows.data import cli as data_cli
 from flows.gc import cli as gc_cli
@@ -30,7 +31,7 @@ from flows.watching import cli as watch_cli
     type=WORKSPACE,
     default=Path(),
     envvar="GENAI_WORKSPACE",
-    help="The checkout to work on.  [default: $GENAI_WORKSPACE, or this folder]",
+    help="The checkout to work on.  [default: $GENAI_WORKSPACE, or the one around this folder]",
 )
 @click.option("--debug", is_flag=True, envvar="GENAI_DEBUG", help="Show the traceback of every error.")
 @click.pass_context
@@ -45,7 +46,8 @@ def main(context: click.Context, workspace: Path, debug: bool) -> None:  # noqa:
     signal.signal(signal.SIGTERM, _raise_exit)
     for name in HOOK_VARIABLES:  # also for DVC and the other children
         os.environ.pop(name, None)
-    context.obj = workspace.resolve()
+    is_given = context.get_parameter_source("workspace") is not ParameterSource.DEFAULT
+    context.obj = workspace.resolve() if is_given else checkout_around(workspace.resolve())
 
 
 def _presets(_workspace: Path) -> list[str]:

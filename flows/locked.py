@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.git import GitError, blobs, files_at, git
+from flows.graph import CONFLICT, has_conflict
 from flows.hashes import folder_hash
 from genai_core.config import PARAMS_FILE
 
@@ -176,7 +177,8 @@ def parsed_yaml(content: bytes, name: str) -> Any:
     try:
         values = YAML(typ="safe").load(content) if content else None
     except (YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise GitError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
+        why = CONFLICT if has_conflict(content) else " ".join(str(error).split())
+        raise GitError(f"{name}: not valid YAML: {why}") from None
     if not (values is None or isinstance(values, dict)):
         raise GitError(f"{name}: expected a mapping, as DVC writes it; it begins with {str(values)[:20]!r}")
     return values

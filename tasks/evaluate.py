@@ -81,6 +81,7 @@ def main() -> None:
                 "stability": stability_values(features.features, reference, config.seed),
                 "model": model,
                 "sampling": sampling.model_dump(mode="json"),
+                "warnings": list(evaluation.warnings),
             },
         )
         write_text(Path("metrics/replicates") / f"{what}.csv", replicates_csv(evaluation))

@@ -9,6 +9,7 @@ from typing import Literal
 from flows.git import contents, git
 from flows.locked import LOCK_FILE, SOURCE_FILES, Item, outputs_in
 from genai_core import GenaiError
+from genai_core.counted import counted
 
 Kind = Literal["tag", "branch", "remote branch", "run", "other reference", "checkout"]
 
@@ -152,8 +153,5 @@ def describe_roots(found: list[Root]) -> str:
     for root in found:
         if not root.name.startswith("HEAD at "):
             names[root.kind].add(root.name)
-    plural = {"branch": "branches", "remote branch": "remote branches"}
-    parts = [
-        f"{len(some):,} {kind if len(some) == 1 else plural.get(kind, f'{kind}s')}" for kind, some in names.items()
-    ]
+    parts = [counted(len(some), kind) for kind, some in names.items()]
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))

@@ -39,6 +39,7 @@ from flows.runs.pipeline import NotCompleted, run_stages
 from flows.whole_file import write_file
 from flows.workspace import checked_config
 from genai_core.config import PARAMS_FILE, EvaluationConfig
+from genai_core.counted import counted
 
 
 @flow(name="backfill", flow_run_name="backfill {revisions}", persist_result=False)
@@ -81,7 +82,7 @@ def _backfill(workspace: str, revisions: str, retrain: bool, out: str) -> State[
     if failed:
         message = f"measured {len(rows)} of {len(versions)} versions; failed: {', '.join(failed)}"
         return Failed(name=INCOMPLETE if rows else "Failed", message=message)
-    return Completed(message=f"{len(rows)} versions of the data, in {out}")
+    return Completed(message=f"{counted(len(rows), 'version')} of the data, in {out}")
 
 
 class _Subject(Protocol):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from flows.dvc_config import edited_config
 from flows.git import GitError, commit_of, git
 from flows.graph import open_repo
 from flows.locked import RAW_FILE
@@ -186,7 +187,7 @@ def _share(workspace: Path, folder: Path) -> None:
         settings["cache"]["type"] = _LINKS
     # DVC's own index of hashes: in the checkout, so that both are removed together.
     settings.setdefault("core", {})["site_cache_dir"] = str(folder / ".dvc" / "tmp" / "site")
-    with Config(str(folder / ".dvc")).edit("local") as own:
+    with edited_config(Config(str(folder / ".dvc")), "local") as own:
         own.update(settings)
     (folder / ".genai").mkdir(exist_ok=True)
     for name in SHARED:

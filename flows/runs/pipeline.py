@@ -30,6 +30,7 @@ from flows.runs.stage import Run, run_stage
 from flows.runs.started import Started, finish
 from flows.view import current_view
 from genai_core.config import PARAMS_FILE, load_config
+from genai_core.counted import counted
 
 
 def _run_name() -> str:
@@ -180,7 +181,7 @@ def _submit(
 def _summary(graph: Graph, states: Mapping[str, State[Any]]) -> State[None]:
     failed = [name for name, state in states.items() if state.is_failed() or state.is_crashed()]
     if not failed:
-        return Completed(message=f"{len(graph.stages)} stages up to date")
+        return Completed(message=f"{counted(len(graph.stages), 'stage')} up to date")
     skipped = [name for name, state in states.items() if _never_began(state)]
     after = f"; not run because of that: {', '.join(skipped)}" if skipped else ""
     reasons = "\n".join(str(states[name].result(raise_on_failure=False)) for name in failed)

@@ -20,7 +20,7 @@ from flows.retraining.worktree import Purpose, close_worktree, open_for_retraini
 from flows.runs.checkout import open_worktree
 from flows.services.doctor import examine
 from tests.conftest import MadeOnce
-from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, shell, started_genai, wait_for
+from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, set_parameter, shell, started_genai, wait_for
 from tests.flows.model_home import git_remote, hook
 from tests.flows.retrain_home import last, promoted_home, put, retrain, setting, started, track, variables
 from tests.flows.web_servers import site
@@ -68,6 +68,20 @@ def test_nothing_new_is_told_without_a_server(home: Path, tmp_path: Path) -> Non
     assert "nothing to do:\n  production was trained on this data" in said
     assert not prefect_home.exists()
     assert started(home) == []
+
+
+def test_a_gate_that_nothing_can_pass_is_an_error_before_the_training(home: Path, server: Server) -> None:
+    set_parameter(home, "selection.metric", "fd_self_supervised")
+    setting(home, "extractor.kind", "self_supervised")
+    status, said = retrain(home, "--plan")
+    assert (status, started(home)) == (0, [])
+    assert (
+        'note: the gate would reject every candidate: the images have classes, so its rule "labels consistent"' in said
+    )
+    status, said = retrain(home, "--force", api_url=server.url)
+    assert (status, started(home)) == (2, [])
+    assert said.rstrip().splitlines()[-1].startswith("the gate would reject every candidate")
+    assert (production(home), last(home)["result"]) == ("v0.0.1", "failed")
 
 
 def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
