@@ -33,7 +33,7 @@ def edited_config(config: "Config", level: str = "repo") -> Iterator[dict[str, A
 
 
 def _save(config: "Config", level: str, settings: Mapping[str, Any]) -> None:
-    from configobj import ConfigObj
+    from configobj import ConfigObj  # DVC brings it
     from dvc.config import _pack_named
 
     path = Path(config.files[level]).resolve()
