@@ -24,7 +24,7 @@ _PLAIN_WITHOUT_INFO = ("PNG", "BMP", "PPM")
 # First bytes that tell a damaged image from a file that never was one.
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 
-_PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO = 262, 0  # a tag of TIFF, and one of its values
+_BITS_PER_SAMPLE, _PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF, and a value of the second
 
 MIN_SIDE_PX = 4
 # Large images are first reduced by powers of two, which is fast, then resized with the filter. The first step stops
@@ -183,9 +183,12 @@ def _opaque(image: Image.Image, rule: DecodeRule) -> Image.Image:
 def _from_16_bit_grey(image: Image.Image) -> Image.Image:
     clear = image.info.pop("transparency", None)
     wide = image.convert("I")
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    # Pillow leaves the values of 12 bits as they are.
+    white = 4095 if tags.get(_BITS_PER_SAMPLE) == (12,) else 65535
     # convert("L") would clip at 255 instead of scaling. The 0.5 rounds, because point() truncates.
-    grey = wide.point(lambda value: value * (1 / 257) + 0.5).convert("L")
-    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
+    grey = wide.point(lambda value: value * (255 / white) + 0.5).convert("L")
+    if tags.get(_PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
         # Pillow inverts these pixels itself if they have 8 bits or fewer.
         grey = ImageOps.invert(grey)
     if clear is not None:

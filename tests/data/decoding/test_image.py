@@ -111,6 +111,11 @@ class TestPixelTypes:
         file = tiff(struct.pack("<B" if bits == 8 else "<H", value) * 64, bits, photometric)
         assert colours(decode_file("1.tif", rule(), file)) == (level, level, level)
 
+    def test_twelve_bits_are_scaled_to_white(self):
+        packed = bytes([0xFF, 0xF8, 0x00]) * 32  # 4095, 2048
+        values = pixels(decode_file("1.tif", rule(channels=1), tiff(packed, 12, 1)), channels=1)[0]
+        assert (values == [255, 128] * 4).all()
+
     def test_one_bit(self, tmp_path):
         assert colours(decode_file(saved(Image.new("1", (9, 9), 1), tmp_path / "1.png"), rule())) == (255, 255, 255)
 
