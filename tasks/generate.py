@@ -16,9 +16,7 @@ def main() -> None:
         draw_batch(context, CANDIDATE, BATCH, config.total_images, config.seed)
 
 
-def draw_batch(
-    context: Context, model: Path, out: Path, total_images: int, seed: int, classes: Classes = None
-) -> None:
+def draw_batch(context: Context, model: Path, out: Path, total_images: int, seed: int, classes: Classes = None) -> None:
     """Generate images from a candidate's folder, image i from seed + i, and write them to `out` as a batch.
 
     classes: as in Model.draw; None cycles through all.

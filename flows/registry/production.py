@@ -79,9 +79,7 @@ def copy_parameters(folder: Path, checkout: Path) -> None:
     os.replace(new, folder / PARAMS_FILE)
 
 
-def draw(
-    code: Path, folder: Path, out: str, images: int, seed: int, on_line: OnLine, like: Path | None = None
-) -> Path:
+def draw(code: Path, folder: Path, out: str, images: int, seed: int, on_line: OnLine, like: Path | None = None) -> Path:
     """Generate images with the candidate below `folder` into `out` there. code: the checkout whose task runs.
 
     like: a prepared dataset whose class proportions the images get, for a distance from it; None: equal numbers.
