@@ -7,7 +7,8 @@ otherwise there are equally many images of each.
 
 import argparse
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.models.artifact import read_config
@@ -39,9 +40,9 @@ def labels_like(folder: Path, images: int) -> list[int] | None:
     have no class in common.
     """
     dataset = load_dataset(folder)
-    found: Any = dataset.rows("train")["label"].value_counts() if dataset.info.classes else {}
-    counts = {name: int(found.get(label, 0)) for label, name in enumerate(dataset.info.classes)}
-    own = [counts.get(name, 0) for name in read_config(CANDIDATE).shape.classes]
+    classes, found = dataset.info.classes, dataset.labels("train")
+    counts = {} if found is None else dict(zip(classes, np.bincount(found, minlength=len(classes)), strict=True))
+    own = [int(counts.get(name, 0)) for name in read_config(CANDIDATE).shape.classes]
     labels = proportional_labels(images, own) if sum(own) else None
     return None if labels is None else labels.tolist()
 

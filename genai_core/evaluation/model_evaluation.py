@@ -23,6 +23,7 @@ from genai_core.evaluation.set_figures import (
     coverage_by_class,
     distance_by_class,
     extrapolated,
+    extrapolation_warning,
     figures_against,
     sample_set,
 )
@@ -63,7 +64,7 @@ def evaluate_features(
     X_K, X_K_test     against the train split, and against the test split, which the model has never seen
     floor_X_K         of real test images against the train split
     fd_K_over_floor   distance divided by the floor, both from equally many images: 1 means as close as real images
-    fd_inf_K          distance to the train split, extrapolated to infinitely many images
+    fd_inf_K          distance to the train split, extrapolated to infinitely many images; from 50 images on
     near_copies_K     share of images closer to a training image than held-out real ones usually are
     near_identical_K  share of images closer to another one than real ones usually are to each other
     is_K, is_K_std    inception score over the splits; is_K_real: of real test images (class logits only)
@@ -88,7 +89,9 @@ def evaluate_features(
     figures |= {f"floor_{x}_{kind}": Figure(value) for x, value in real.floor.items()}
     if real.floor_fd > 0:
         figures[f"fd_{kind}_over_floor"] = _over_floor(sample, reference, labels, config)
-    figures[f"fd_inf_{kind}"] = extrapolated(sample, train, resamples)
+    at_infinity = extrapolated(sample, train, resamples)
+    if at_infinity is not None:
+        figures[f"fd_inf_{kind}"] = at_infinity
     copies = within(features.features, train.features, real.near_copy_distance)
     # As many images as the threshold was computed from (reference.py): nearest neighbours get closer with more images.
     as_many = min(len(sample.balls.features), real.counts["train"])
@@ -109,7 +112,8 @@ def evaluate_features(
             found = measure(sample, train, resamples, len(names))
             by_class[f"{x}_{kind}_class"] = {names[label]: figure for label, figure in found.items()}
     protocol = _protocol(reference, extractor, sample, config)
-    warnings = (*score_warnings, *_warnings(protocol, extractor, figures, config))
+    few = () if at_infinity is not None else (extrapolation_warning(len(sample.features)),)
+    warnings = (*score_warnings, *_warnings(protocol, extractor, figures, config), *few)
     return Evaluation(figures, by_class, copies, protocol, warnings)
 
 

@@ -121,7 +121,9 @@ def test_planted_training_images_are_near_copies(here, monkeypatch):
 def test_few_images_cause_a_warning(here, monkeypatch, capsys):
     np.save("few.npy", stripes(7)[0][:, 0])
     run(monkeypatch, "few.npy", "--against", "data/prepared", "--split", "test")
-    assert "7 images for 8 features" in capsys.readouterr().err
+    warnings = capsys.readouterr().err
+    assert "7 images for 8 features" in warnings
+    assert "no distance at infinitely many images (fd_inf): 7 images are fewer than 50" in warnings
 
 
 @pytest.mark.parametrize(
