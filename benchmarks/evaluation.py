@@ -1,6 +1,6 @@
 """What measuring costs, beside torchmetrics, torch-fidelity and the bare network.
 
-    python -m benchmarks.evaluation solve        # Frechet distance at 2048 features
+    python -m benchmarks.evaluation solve        # Fréchet distance at 2048 features
     python -m benchmarks.evaluation inception    # features a second, against the bare network, and bf16's drift
     python -m benchmarks.evaluation agreement    # FID, KID and IS at 2048 features beside the two libraries
     python -m benchmarks.evaluation classifier   # 10,000 against 10,000 images of Fashion-MNIST
@@ -65,7 +65,7 @@ def solve(*, with_torchmetrics: bool, dim: int = 2048, images: int = 5_000) -> N
     root, root_s = timed(lambda: square_root(a.covariance))
     value, kept_s = timed(lambda: frechet_distance(a, root, b))
     print(f"| root of the reference, once a dataset version | {root_s:.2f} s | |")
-    print(f"| Frechet distance, {dim} features, root kept | {kept_s:.2f} s | {value:.9f} |")
+    print(f"| Fréchet distance, {dim} features, root kept | {kept_s:.2f} s | {value:.9f} |")
     if with_torchmetrics:
         from torchmetrics.image.fid import _compute_fid
 
@@ -104,7 +104,7 @@ def inception(images: int = 48, batch: int = 16) -> None:
     drift = bf16_drift(network, photographs(images, seed=1).numpy())
     print(
         f"| bf16 moves the features of {drift.images} images by | {drift.relative_change:.2%} of their deviation | "
-        f"Frechet distance to float32 {drift.frechet_distance:.3g} | |"
+        f"Fréchet distance to float32 {drift.frechet_distance:.3g} | |"
     )
 
 

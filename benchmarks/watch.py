@@ -40,7 +40,7 @@ def main() -> None:
         subprocess.run(["dvc", "add", "-q", "data/raw"], cwd=home, check=True)
         make(home, 3.0)
         git_remote(home)
-        promote(home, lambda _: None)
+        promote(home, lambda _workspace, _commit: None)
         shutil.copy(ROOT / "params.yaml", home)
         found = arrivals(home, str(folder), 0.0)
         assert found is not None

@@ -1,15 +1,18 @@
 """The command `genai`. To start quickly, it never imports torch, and prefect and dvc only where needed."""
 
+import os
 import signal
 from pathlib import Path
 from typing import NoReturn
 
 import click
+from click.core import ParameterSource
 
-from flows.command_group import WORKSPACE, Commands
+from flows.command_group import WORKSPACE, Commands, checkout_around
 from flows.completion import completing
 from flows.data import cli as data_cli
 from flows.gc import cli as gc_cli
+from flows.git import HOOK_VARIABLES
 from flows.interrupts import asked_to_end
 from flows.lineage import cli as lineage_cli
 from flows.measuring import backfill_cli, compare_cli, evaluate_cli
@@ -28,7 +31,7 @@ from flows.watching import cli as watch_cli
     type=WORKSPACE,
     default=Path(),
     envvar="GENAI_WORKSPACE",
-    help="The checkout to work on.  [default: $GENAI_WORKSPACE, or this folder]",
+    help="The checkout to work on.  [default: $GENAI_WORKSPACE, or the one around this folder]",
 )
 @click.option("--debug", is_flag=True, envvar="GENAI_DEBUG", help="Show the traceback of every error.")
 @click.pass_context
@@ -41,7 +44,10 @@ def main(context: click.Context, workspace: Path, debug: bool) -> None:  # noqa:
     genai run               bring everything up to date
     """
     signal.signal(signal.SIGTERM, _raise_exit)
-    context.obj = workspace.resolve()
+    for name in HOOK_VARIABLES:  # also for DVC and the other children
+        os.environ.pop(name, None)
+    is_given = context.get_parameter_source("workspace") is not ParameterSource.DEFAULT
+    context.obj = workspace.resolve() if is_given else checkout_around(workspace.resolve())
 
 
 def _presets(_workspace: Path) -> list[str]:

@@ -72,6 +72,12 @@ def _errors(*, debug: bool) -> Iterator[None]:
         raise
 
 
+def checkout_around(folder: Path) -> Path:
+    """The nearest folder, from this one upwards, that has dvc.yaml and .dvc; this one if there is none."""
+    above = (path for path in (folder, *folder.parents) if (path / "dvc.yaml").is_file() and (path / ".dvc").is_dir())
+    return next(above, folder)
+
+
 def set_workspace(context: click.Context, _option: click.Parameter, path: Path | None) -> None:
     """Make the value of `--workspace` the object of the context."""
     if path is not None:

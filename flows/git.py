@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from flows.redact import redacted
@@ -13,6 +13,35 @@ ANSWER_TIMEOUT_S = 60.0
 # For commands that transfer or write files, which may be large. Ends one that hangs.
 TRANSFER_TIMEOUT_S = 3600.0
 _TRANSFERS = ("push", "fetch", "worktree", "checkout", "merge", "add", "commit")
+_ASKS_A_SERVER = ("push", "fetch", "ls-remote")
+
+# Git exports these to hooks, so genai has them if a hook calls it. They would direct every command to the hook's
+# repository and index. From `git rev-parse --local-env-vars`, without GIT_CONFIG_COUNT and GIT_CONFIG_PARAMETERS:
+# like git itself for submodules, keep the settings that the user passed.
+HOOK_VARIABLES = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
+# Settings of the user that change the output that this code parses: a signature check above each commit, another
+# meaning of --grep, other commits for a path, another encoding.
+_PARSEABLE = {
+    "log.showSignature": "false",
+    "log.follow": "false",
+    "grep.patternType": "default",
+    "i18n.logOutputEncoding": "UTF-8",
+}
 
 
 class GitError(GenaiError):
@@ -32,7 +61,7 @@ def git(
     """
     data = None if text is None else text.encode(errors="surrogateescape")
     if timeout_s is None:
-        timeout_s = TRANSFER_TIMEOUT_S if arguments[0] in _TRANSFERS else ANSWER_TIMEOUT_S
+        timeout_s = TRANSFER_TIMEOUT_S if _subcommand(arguments) in _TRANSFERS else ANSWER_TIMEOUT_S
     return _bytes(workspace, arguments, data, timeout_s, environment).decode(errors="surrogateescape")
 
 
@@ -69,7 +98,7 @@ def contents(workspace: Path, names: Iterable[str]) -> dict[str, bytes]:
     """The contents of those objects that exist and are files, by name: a hash, or COMMIT:PATH."""
     wanted = list(names)
     lines = "".join(f"{name}\n" for name in wanted)
-    answer = _bytes(workspace, ("cat-file", "--batch"), lines.encode(), ANSWER_TIMEOUT_S)
+    answer = _bytes(workspace, ("cat-file", "--batch"), lines.encode(errors="surrogateescape"), ANSWER_TIMEOUT_S)
     found: dict[str, bytes] = {}
     at = 0
     for name in wanted:
@@ -109,24 +138,60 @@ def _is_repository(workspace: Path) -> bool:
 
 def _bytes(
     workspace: Path,
-    arguments: Iterable[str],
+    arguments: Sequence[str],
     data: bytes | None,
     timeout_s: float,
     variables: Mapping[str, str] | None = None,
 ) -> bytes:
+    name = _subcommand(arguments)
+    settings = [word for key, value in _PARSEABLE.items() for word in ("-c", f"{key}={value}")]
+    environment = {**_environment(), **(variables or {})}
+    if name in _ASKS_A_SERVER:
+        environment |= _without_ssh_prompts(workspace, environment)
+    done = _run(workspace, [*settings, *arguments], name, data, timeout_s, environment)
+    if done.returncode != 0:
+        lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+        raise GitError(f"`git {name}`: {redacted('; '.join(lines[:6])) or f'status {done.returncode}'}")
+    return done.stdout
+
+
+def _run(
+    workspace: Path,
+    arguments: Sequence[str],
+    name: str,
+    data: bytes | None,
+    timeout_s: float,
+    environment: Mapping[str, str],
+) -> "subprocess.CompletedProcess[bytes]":
     command = ["git", *arguments]
-    # No prompts: a missing password is an error. No optional locks: a query must not write the index or block others.
-    quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    environment = {**os.environ, **quiet, **(variables or {})}
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command, cwd=workspace, input=data, capture_output=True, timeout=timeout_s, env=environment, check=False
         )
     except subprocess.TimeoutExpired:
-        raise GitError(f"`git {command[1]}` did not finish within {timeout_s:g} s") from None
+        raise GitError(f"`git {name}` did not finish within {timeout_s:g} s") from None
     except OSError as error:
         raise GitError(f"git could not be started: {error}") from None
-    if done.returncode != 0:
-        lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-        raise GitError(f"`git {command[1]}`: {redacted('; '.join(lines[:6])) or f'status {done.returncode}'}")
-    return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if name not in HOOK_VARIABLES}
+    # No prompts: a missing password is an error. No optional locks: a query must not write the index or block others.
+    return {**own, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+
+
+def _without_ssh_prompts(workspace: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variable that keeps ssh from asking for a passphrase or about a host; none if the user chose a command."""
+    if "GIT_SSH_COMMAND" in environment or "GIT_SSH" in environment:
+        return {}
+    query = ["config", "--get", "core.sshCommand"]
+    chosen = _run(workspace, query, "config", None, ANSWER_TIMEOUT_S, environment)
+    return {} if chosen.stdout.strip() else {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
+
+
+def _subcommand(arguments: Sequence[str]) -> str:
+    """`worktree` in `-c core.hooksPath=/dev/null worktree add`."""
+    at = 0
+    while arguments[at] == "-c":
+        at += 2
+    return arguments[at]

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 
+# Said of a file of DVC that a merge has left in conflict.
+CONFLICT = (
+    "it has the conflict markers of a merge; keep one side (git checkout --ours FILE, or --theirs), then check it out: "
+    "dvc checkout, or genai data pull"
+)
+
+
 class GraphError(GenaiError):
     """dvc.yaml is invalid, or has no such stage; the message is one line."""
 
@@ -187,8 +194,20 @@ def one_line(error: Exception) -> str:
     if mark := getattr(cause, "problem_mark", None):
         faults.append(f"line {mark.line + 1}: {getattr(cause, 'problem', '')}")
     message = "; ".join([str(error), *faults])
+    path = getattr(error, "path", None)
     if "dvc.lock'" in message:
         message += (
             "; restore the committed one (git checkout dvc.lock) or remove it; finished stages come from the cache"
         )
+    elif path and has_conflict(_content(Path(path))):
+        message += f": {CONFLICT}"
     return " ".join(message.split())
+
+
+def has_conflict(content: bytes) -> bool:
+    """Whether a file has the markers of a merge that is not resolved."""
+    return content.startswith(b"<<<<<<< ") or b"\n<<<<<<< " in content
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""

@@ -1,8 +1,8 @@
-"""Read dvc.lock at a commit: what each stage was made from, and whether the commit still has those inputs."""
+"""Read dvc.lock and the data sources' .dvc files, at a commit or here: what each stage was made from."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.git import GitError, blobs, files_at, git
+from flows.graph import CONFLICT, has_conflict
 from flows.hashes import folder_hash
 from genai_core.config import PARAMS_FILE
 
@@ -49,6 +50,10 @@ class Lock:
     @property
     def raw_data(self) -> Item | None:
         return next((item for item in self.sources if f"{item.path}.dvc" == RAW_FILE), None)
+
+    def of_stages(self, names: Collection[str]) -> "Lock":
+        """The lock without other stages. DVC keeps the entries of stages that are no longer in dvc.yaml."""
+        return replace(self, stages={name: stage for name, stage in self.stages.items() if name in names})
 
     def output(self, path: str) -> Item | None:
         """The output at `path`."""
@@ -126,33 +131,6 @@ def _lock(contents: Sequence[bytes], where: str) -> Lock:
     return Lock(_stages(parsed_yaml(lock, f"{LOCK_FILE} {where}")), tuple(items))
 
 
-def differences(workspace: Path, commit: str, path: str) -> list[str]:
-    """The inputs from which `path` was made and that differ at the commit, one line each; empty if none differ.
-
-    Compares code and parameters with the commit's own, and data with the dvc.lock entry of the stage that made them.
-    """
-    lock = lock_at(workspace, commit)
-    stages = lock.ancestry(path)
-    paths = {item.path for stage in stages for item in lock.code(stage)}
-    files = files_at(workspace, commit, [*paths, PARAMS_FILE])
-    folders = {path: folder_md5(workspace, commit, path) for path in paths - files.keys()}
-    hashes = {path: hashlib.md5(content, usedforsecurity=False).hexdigest() for path, content in files.items()}
-    hashes.update({path: md5 for path, md5 in folders.items() if md5})
-    params = parsed_yaml(files.get(PARAMS_FILE, b""), PARAMS_FILE) or {}
-    differing: list[str] = []
-    for stage in reversed(stages):
-        differing += [f"{stage.name}: {item.path}" for item in lock.code(stage) if hashes.get(item.path) != item.md5]
-        differing += [
-            f"{stage.name}: {PARAMS_FILE} {key}" for key, value in stage.params.items() if not is_at(params, key, value)
-        ]
-        made = {item.path: item.md5 for other in stages for item in other.outs}
-        made.update({item.path: item.md5 for item in lock.sources})
-        differing += [
-            f"{stage.name}: {item.path}" for item in lock.data(stage) if made.get(item.path, item.md5) != item.md5
-        ]
-    return differing
-
-
 def outputs_in(content: bytes, path: str, where: str) -> tuple[Item, ...]:
     """The outputs that a dvc.lock or a .dvc file at `path` names. where: the commit or the checkout, for messages.
 
@@ -199,7 +177,8 @@ def parsed_yaml(content: bytes, name: str) -> Any:
     try:
         values = YAML(typ="safe").load(content) if content else None
     except (YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise GitError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
+        why = CONFLICT if has_conflict(content) else " ".join(str(error).split())
+        raise GitError(f"{name}: not valid YAML: {why}") from None
     if not (values is None or isinstance(values, dict)):
         raise GitError(f"{name}: expected a mapping, as DVC writes it; it begins with {str(values)[:20]!r}")
     return values
@@ -216,11 +195,17 @@ def is_at(params: Any, key: str, value: Any) -> bool:
 
 def folder_md5(workspace: Path, commit: str, path: str) -> str | None:
     """DVC's hash of a folder at a commit; None if there is no such folder."""
-    names = [
-        name for name in git(workspace, "ls-tree", "-r", "-z", "--name-only", commit, f"{path}/").split("\0") if name
-    ]
-    if not names:
-        return None
-    contents = files_at(workspace, commit, names)
-    hashes = {name: hashlib.md5(content, usedforsecurity=False).hexdigest() for name, content in contents.items()}
-    return folder_hash({name[len(path) + 1 :]: md5 for name, md5 in hashes.items()})
+    files = folder_files(workspace, commit, path)
+    return folder_hash(files) if files else None
+
+
+def folder_files(workspace: Path, commit: str, path: str) -> dict[str, str]:
+    """DVC's hashes of the files below a folder at a commit, by their path in it; empty if there is no such folder."""
+    names = git(workspace, "ls-tree", "-r", "-z", "--name-only", commit, f"{path}/").split("\0")
+    contents = files_at(workspace, commit, filter(None, names))
+    return {name[len(path) + 1 :]: file_md5(content) for name, content in contents.items()}
+
+
+def file_md5(content: bytes) -> str:
+    """DVC's hash of a file."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -158,8 +158,7 @@ def _decide_source(stage: "Stage", contents: Contents) -> StagePlan:
         if contents.restore_source(out):
             return StagePlan(name, "restore", (f"{path_of(out)} is not in the workspace",))
         raise GraphError(
-            f"{path_of(out)}: neither in the workspace nor in DVC's cache; "
-            f"fetch it from the remote (dvc pull {name}), or add the data again"
+            f"{path_of(out)}: neither in the workspace nor in DVC's cache; fetch it from the remote: genai data pull"
         )
     status = out.status().get(str(out))
     if status is None:

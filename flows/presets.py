@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.representer import RoundTripRepresenter
 
+from flows.whole_file import write_file
 from genai_core.config import PARAMS_FILE, ConfigError
 
 FOLDER = Path(__file__).parents[1] / "presets"
@@ -48,7 +49,7 @@ def write_preset(workspace: Path, name: str, *, force: bool) -> Path:
     path, text = workspace / PARAMS_FILE, preset_text(name)
     if path.exists() and not force and path.read_text() not in map(preset_text, preset_names()):
         raise ConfigError(f"{path} exists and differs from every preset; --force overwrites it")
-    path.write_text(text)
+    write_file(path, text)
     return path
 
 

@@ -3,8 +3,9 @@
 import re
 
 DVC_PREFIX = "dvc://"  # dvc://REPOSITORY#PATH[@REVISION]
+# Quotes end an address, but may be in an unescaped password: whatever leads to an @ without a space is the login.
 # Punctuation at the end is not part of the address.
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>`]*[^\s\"'<>`.,:;!)]")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^\s/]*@)?[^\s\"'<>`]*[^\s\"'<>`.,:;!)]")
 # In these schemes, the user may be a token. In others, it is an account (ssh) or a container (abfs).
 _TOKENS_AS_USERS = ("http", "https", "webdav", "webdavs")
 

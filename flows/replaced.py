@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from flows.graph import path_of
 from flows.hashes import Contents
+from genai_core.counted import counted
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -31,4 +32,4 @@ def replaced_outputs(stage: "Stage", there: Mapping[str, str | None], contents: 
 def counted_changes(out: "Output", contents: Contents) -> list[str]:
     """The changes in a recorded folder, such as "1 file added"."""
     counts = contents.changed_files(out)
-    return [f"{count} {'file' if count == 1 else 'files'} {kind}" for kind, count in counts.items()]
+    return [f"{counted(count, 'file')} {kind}" for kind, count in counts.items()]

@@ -16,10 +16,16 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from flows.graph import Needs
+from genai_core import GenaiError
 from genai_core.config.machine import usable_cores, usable_memory_bytes
 
 POLL_S = 0.2
 SHORT_WAIT_S = 2.0  # shorter waits are nobody's concern
+ANSWER_TIMEOUT_S = 30.0  # of nvidia-smi, which takes seconds when the driver has to be loaded
+
+
+class MachineError(GenaiError):
+    """The machine's resources cannot be found out; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Lease:
 
 
 def this_machine(accelerator: str) -> Machine:
-    """The cores and memory that this process may use, and the GPUs unless `accelerator` is cpu."""
+    """The cores and memory that this process may use, and the GPUs unless `accelerator` is cpu. Raises MachineError."""
     gpus = () if accelerator == "cpu" else _gpu_indices()
     return Machine(cores=usable_cores(), memory_gb=usable_memory_bytes() / 2**30, gpus=gpus)
 
@@ -138,5 +144,11 @@ def _gpu_indices() -> tuple[str, ...]:
     if shutil.which("nvidia-smi") is None:
         return ()
     command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise MachineError(
+            f"nvidia-smi did not answer within {ANSWER_TIMEOUT_S:g} s, so the GPUs are unknown: the driver may hang. "
+            "Restart the machine, or name the GPUs to use: CUDA_VISIBLE_DEVICES=0 (empty: none)"
+        ) from None
     return tuple(answer.stdout.split()) if answer.returncode == 0 else ()

@@ -11,9 +11,10 @@ from typing import TextIO
 
 import psutil
 
+from flows.collecting import collector
 from flows.git import files_at
 from flows.graph import open_repo
-from flows.locked import LOCK_FILE
+from flows.locked import LOCK_FILE, SOURCE_FILES
 from flows.process import DEFAULT_GRACE_S
 from flows.view import current_view
 from genai_core.config import PARAMS_FILE, Config, ConfigError, load_config
@@ -25,7 +26,9 @@ LEFTOVERS_S = DEFAULT_GRACE_S + 5.0
 # Adding much data may take this long.
 CHANGING_S = 3600.0
 NOTE_AFTER_S = 2.0  # of waiting: then print for which process
+_CHECK_S = 0.5  # a check whether a run is active holds its lock for microseconds
 _WRITING_S = 0.5  # DVC takes milliseconds to rewrite these files
+_REWRITTEN = (LOCK_FILE, *SOURCE_FILES)
 
 
 def checked_config(workspace: Path) -> Config:
@@ -74,20 +77,26 @@ def changing(workspace: Path, what: str, wait_s: float = CHANGING_S) -> Iterator
 def _held(path: Path, wait_s: float, *, wait_for_owner: bool) -> Iterator[int | str]:
     """Yield the descriptor of the locked file, or the id of the process that still holds it after `wait_s`.
 
-    wait_for_owner: wait while the owner is alive, too; otherwise only for the descendants of a dead owner.
+    wait_for_owner: wait while the owner is alive, too; otherwise only for the descendants of a dead owner. In any case,
+    wait for a garbage collection.
     """
     path.parent.mkdir(exist_ok=True)
     with path.open("a+") as file:
         began, is_noted = time.monotonic(), False
-        deadline = began + wait_s
-        while not _locked(file):
+        deadline, checked = began + wait_s, began + _CHECK_S
+        while not _locked(file, fcntl.LOCK_EX):
             file.seek(0)
             holder = file.read()
-            if (not wait_for_owner and _is_alive(holder)) or time.monotonic() > deadline:
+            if collects := collector(path.parents[1]):
+                deadline, checked = time.monotonic() + wait_s, time.monotonic() + _CHECK_S
+            elif time.monotonic() > deadline or (
+                not wait_for_owner and time.monotonic() > checked and _is_alive(holder)
+            ):
                 yield holder
                 return
-            if wait_for_owner and not is_noted and time.monotonic() > began + NOTE_AFTER_S:
-                current_view().note(f"waiting for process {holder}, which is changing files here")
+            if (wait_for_owner or collects) and not is_noted and time.monotonic() > began + NOTE_AFTER_S:
+                what = f"`genai gc` (process {collects})" if collects else f"process {holder}, which changes files here"
+                current_view().note(f"waiting for {what}")
                 is_noted = True
             time.sleep(0.05)
         file.truncate(0)
@@ -96,56 +105,66 @@ def _held(path: Path, wait_s: float, *, wait_for_owner: bool) -> Iterator[int | 
         yield file.fileno()
 
 
-def is_at_work(workspace: Path, what: str = "run") -> bool:
-    """Whether a run, or a retraining, holds the workspace (only_run_in)."""
-    path = workspace / ".genai" / f"{what}.lock"
-    if not path.is_file():
-        return False
-    with path.open("a+") as file:
-        return not _locked(file)
+def is_at_work(workspace: Path, what: str) -> bool:
+    """Whether a "run", or a "retraining", holds the workspace (only_run_in)."""
+    with suppress(FileNotFoundError), (workspace / ".genai" / f"{what}.lock").open() as file:
+        return not _locked(file, fcntl.LOCK_SH)
+    return False
 
 
 def repair_locks(workspace: Path) -> list[str]:
-    """Repair those of DVC's files that a kill or a full disk truncated. Return what was done. Raises GraphError.
+    """Repair those of DVC's files that a kill or a full disk truncated. Return what was done.
 
     DVC truncates and rewrites them, so a kill in between leaves them empty, and every later command fails.
+    Raises GraphError, or ConfigError for a data source's file that no commit has.
     """
     repaired = []
-    if _is_empty(workspace / LOCK_FILE):
-        with open_repo(workspace) as repo, repo.lock:  # a process that writes the file holds this lock
-            if _is_empty(workspace / LOCK_FILE):
-                repaired.append(_restore_lock_file(workspace))
+    for name in _REWRITTEN:
+        if _is_empty(workspace / name):
+            with open_repo(workspace) as repo, repo.lock:  # a process that writes the file holds this lock
+                if _is_empty(workspace / name):
+                    repaired.append(_restored(workspace, name))
     running = workspace / ".dvc" / "tmp" / "rwlock"  # DVC's list of readers and writers
     if _is_broken_json(running):
         time.sleep(_WRITING_S)  # another process may be writing it
         if _is_broken_json(running):
-            running.unlink()
+            running.unlink(missing_ok=True)  # another run may have removed it
             repaired.append(f"{running.relative_to(workspace)} was truncated (an interrupted write); removed it")
     return repaired
 
 
 def check_lock_file(workspace: Path) -> None:
-    """Raise ConfigError if dvc.lock is empty. For commands that change nothing, so they cannot call repair_locks."""
-    if _is_empty(workspace / LOCK_FILE):
+    """Raise ConfigError if one of DVC's files is empty. For commands that change nothing, so cannot repair_locks."""
+    if empty := [name for name in _REWRITTEN if _is_empty(workspace / name)]:
         time.sleep(_WRITING_S)  # another process may be writing it
-        if _is_empty(workspace / LOCK_FILE):
-            raise ConfigError(
-                f"{LOCK_FILE} is empty (an interrupted write), so there is no plan; genai run repairs it and continues"
-            )
+        for name in empty:
+            if _is_empty(workspace / name):
+                raise ConfigError(
+                    f"{name} is empty (an interrupted write), so the pipeline's state is unknown; genai run repairs it "
+                    "and continues"
+                )
 
 
-def _restore_lock_file(workspace: Path) -> str:
-    """Restore the committed dvc.lock, or remove it. The run-cache then restores the stages that have finished since."""
-    path = workspace / LOCK_FILE
-    committed = files_at(workspace, "HEAD", [LOCK_FILE]).get(LOCK_FILE, b"")
+def _restored(workspace: Path, name: str) -> str:
+    """Restore the committed file, and say so. Without one, remove dvc.lock. Raises ConfigError for another file.
+
+    Nothing is lost: the run-cache restores the stages that have finished since, and a run records data that differs
+    from its .dvc file.
+    """
+    path = workspace / name
+    committed = files_at(workspace, "HEAD", [name]).get(name, b"")
+    then = "Finished stages come from the cache" if name == LOCK_FILE else "A run records what differs from it"
     if committed.strip():
         path.write_bytes(committed)
-        return (
-            f"{LOCK_FILE} was empty (an interrupted write); restored the committed one. "
-            "Finished stages come from the cache"
+        return f"{name} was empty (an interrupted write); restored the committed one. {then}"
+    if name != LOCK_FILE:
+        data = name.removesuffix(".dvc")
+        raise ConfigError(
+            f"{name} is empty (an interrupted write), and HEAD has none; track the data again: "
+            f"rm {name} && dvc add {data}"
         )
     path.unlink()
-    return f"{LOCK_FILE} was empty (an interrupted write); removed it. Finished stages come from the cache"
+    return f"{name} was empty (an interrupted write); removed it. {then}"
 
 
 def _is_empty(path: Path) -> bool:
@@ -162,9 +181,9 @@ def _is_broken_json(path: Path) -> bool:
     return False
 
 
-def _locked(file: TextIO) -> bool:
+def _locked(file: TextIO, kind: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -6,7 +6,6 @@ champion, B the candidate; every difference is B minus A.
 """
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ from genai_core.evaluation.reference import Reference, load_reference
 from genai_core.models.artifact import WEIGHTS_FILE, load_model
 from genai_core.reporting.grids import class_grid, save_png
 from genai_core.reporting.side_by_side import side_by_side
-from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
-from tasks.context import new_folder
+from genai_core.sampling.sample import image_seeds, proportional_labels, sample_images
+from tasks.context import write_json
 from tasks.device import torch_device
 from tasks.drawn import Contender, DrawnImages, check_measurable, notes_on, read_contender
 from tasks.errors import one_line
@@ -64,7 +63,7 @@ def main() -> None:
         drawn, features = [], []
         for contender in contenders:
             print(f"compare: generating {config.evaluation.total_images:,} images of {contender.name}", flush=True)
-            drawn.append(draw(contender, str(device), config.evaluation))
+            drawn.append(draw(contender, str(device), config.evaluation, reference))
             features.append(extract_features(extractor, drawn[-1].images, config.evaluation.batch_images))
         print("compare: figures and intervals", flush=True)
         labels, compared = drawn[-1].labels, None
@@ -90,10 +89,11 @@ def main() -> None:
             ],
             "protocol": evaluations[-1].protocol.to_json(),
         }
-        with new_folder(arguments.out) as folder:
-            (folder / "comparison.json").write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
-            save_png(folder / "samples.png", same_seeds(contenders, drawn, reference))
-            save_png(folder / "closest.png", closest_pairs(drawn[-1].images, evaluations[-1].copies))
+        # Not new_folder, which replaces the whole folder: it is the user's, and may contain other files.
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        save_png(arguments.out / "samples.png", same_seeds(contenders, drawn, reference))
+        save_png(arguments.out / "closest.png", closest_pairs(drawn[-1].images, evaluations[-1].copies))
+        write_json(arguments.out / "comparison.json", values)
 
 
 def incomparable_because(champion: Contender, reference: Reference) -> str:
@@ -105,9 +105,9 @@ def incomparable_because(champion: Contender, reference: Reference) -> str:
     return ""
 
 
-def draw(contender: Contender, device: str, config: EvaluationConfig) -> DrawnImages:
+def draw(contender: Contender, device: str, config: EvaluationConfig, reference: Reference) -> DrawnImages:
     """Generate a model's images; image i of every model has the same seed and label."""
-    labels = equal_labels(config.total_images, len(contender.description.shape.classes))
+    labels = proportional_labels(config.total_images, reference.class_counts)
     seeds = image_seeds(config.total_images, config.seed)
     images = sample_images(load_model(contender.folder, device), labels, seeds, contender.sampling, config.batch_images)
     return DrawnImages(images, None if labels is None else labels.numpy())

@@ -26,7 +26,7 @@ from genai_core.evaluation.set_figures import Figure
 from genai_core.evaluation.stability import measure_stability
 from genai_core.models.artifact import WEIGHTS_FILE, load_model, parse_sampling, read_config
 from genai_core.reporting.grids import class_grid, image_grid, save_png
-from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
+from genai_core.sampling.sample import image_seeds, proportional_labels, sample_images
 from tasks.context import new_folder, running, write_json, write_text
 from tasks.device import torch_device
 from tasks.robustness import write_curves
@@ -50,7 +50,7 @@ def main() -> None:
         extractor, extractor_description = load_extractor(EXTRACTOR, context.config.extractor, device)
         reference = load_reference(REFERENCE)
 
-        labels = equal_labels(config.total_images, len(description.shape.classes))
+        labels = proportional_labels(config.total_images, reference.class_counts)
         progress.begin("images", total=config.total_images, unit="images")
         images = sample_images(
             load_model(folder, str(device)),
@@ -81,6 +81,7 @@ def main() -> None:
                 "stability": stability_values(features.features, reference, config.seed),
                 "model": model,
                 "sampling": sampling.model_dump(mode="json"),
+                "warnings": list(evaluation.warnings),
             },
         )
         write_text(Path("metrics/replicates") / f"{what}.csv", replicates_csv(evaluation))

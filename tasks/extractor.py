@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from genai_core.config import InceptionExtractorConfig, ModuleExtractorConfig, TrainedExtractorConfig
+from genai_core.config import InceptionExtractorConfig, TrainedExtractorConfig
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.evaluation.extractor import save_extractor
 from genai_core.evaluation.extractor_training import train_extractor
@@ -38,18 +38,13 @@ def make(context: Context, device: torch.device) -> tuple[FeatureNetwork, Extrac
         trained = train_extractor(config, load_dataset(DATASET), device, context.progress.update)
         context.cost["images_per_second"] = round(context.progress.per_second(config.total_images))
         return trained
-    return given(config)
-
-
-def given(config: InceptionExtractorConfig | ModuleExtractorConfig) -> tuple[FeatureNetwork, ExtractorDescription]:
-    """Return the external network."""
     if isinstance(config, InceptionExtractorConfig):
         from genai_core.evaluation.inception import given_inception  # the import takes two seconds
 
         return given_inception(config)
     from genai_core.evaluation.user_module import given_module
 
-    return given_module(config)
+    return given_module(config, load_dataset(DATASET).info.image_size)
 
 
 if __name__ == "__main__":

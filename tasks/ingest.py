@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from genai_core.config import NEEDS_MANUAL_ACTION, PARAMS_FILE, load_config
+from genai_core.counted import counted
 from genai_core.data.ingest.add import Added, add_source
 from genai_core.data.raw.count import count_raw_images
 from genai_core.data.raw.source_json import Origin
@@ -50,12 +51,12 @@ def main() -> None:
         sys.exit(NEEDS_MANUAL_ACTION)
     _write_rejected(added)
     print("\n".join(summary(added, arguments.into)))
-    print(f"{arguments.into}: {count_raw_images(arguments.into, PACK_INDEXES):,} images in total")
+    print(f"{arguments.into}: {counted(count_raw_images(arguments.into, PACK_INDEXES), 'image')} in total")
 
 
 def summary(added: Added, into: Path) -> list[str]:
     """Return what was added, as lines to print."""
-    lines = [f"{' and '.join(str(into / name) for name in added.names)}: {added.added_images:,} images added"]
+    lines = [f"{' and '.join(str(into / name) for name in added.names)}: {counted(added.added_images, 'image')} added"]
     if added.kept_images:
         lines[0] += f", {added.kept_images:,} already there"
     if added.splits:

@@ -62,7 +62,7 @@ def print_drift(extractor: FeatureNetwork, dataset: Dataset) -> None:
     drift = bf16_drift(extractor, dataset.images("test")[:DRIFT_IMAGES])
     print(
         f"reference: bf16 changes the features of {drift.images} images by {drift.relative_change:.3%} of their "
-        f"standard deviation; Frechet distance to the same images in float32 {drift.frechet_distance:.3g}"
+        f"standard deviation; Fréchet distance to the same images in float32 {drift.frechet_distance:.3g}"
     )
 
 

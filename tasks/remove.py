@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from genai_core.config import NEEDS_MANUAL_ACTION
+from genai_core.counted import counted
 from genai_core.data.ingest.remove import Removed, remove_images
 from genai_core.data.raw.count import count_raw_images
 from tasks.ingest import PACK_INDEXES
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="only print what would be removed")
     arguments = parser.parse_args()
     if arguments.all and (arguments.patterns or arguments.list):
-        parser.error("--all removes all of NAME: use either --all, or patterns, or --list")
+        parser.error("--all cannot be combined with patterns or --list")
     # Exit normally, so that files staged next to data/raw are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -46,12 +47,12 @@ def main() -> None:
         sys.exit(NEEDS_MANUAL_ACTION)
     print("\n".join(summary(removed, arguments.raw / arguments.name, dry_run=arguments.dry_run)))
     if not arguments.dry_run:
-        print(f"{arguments.raw}: {count_raw_images(arguments.raw, PACK_INDEXES):,} images in total")
+        print(f"{arguments.raw}: {counted(count_raw_images(arguments.raw, PACK_INDEXES), 'image')} in total")
 
 
 def summary(removed: Removed, folder: Path, *, dry_run: bool) -> list[str]:
     """Return what was removed, as lines to print."""
-    lines = [f"{folder}: {len(removed.images):,} images {'would be ' if dry_run else ''}removed"]
+    lines = [f"{folder}: {counted(len(removed.images), 'image')} {'would be ' if dry_run else ''}removed"]
     lines[0] += f", {removed.left_images:,} left" if removed.left_images else ", none left: the folder is removed"
     lines += [f"  {name}" for name in removed.images[:PRINTED_NAMES]]
     if len(removed.images) > PRINTED_NAMES:

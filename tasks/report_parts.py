@@ -1,7 +1,6 @@
 """Parts of the report, read from the stages' outputs. Models that are not in params.yaml are ignored."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +116,7 @@ def read_training(model: Model) -> Training:
         "Interpolations between images": folder / "interpolations.png",
     }
     pictures = tuple(Picture(title, path.read_bytes()) for title, path in files.items() if path.is_file())
-    return Training(model.measured.name, curves, pictures, _ending(model.measured.training_cost))
+    return Training(model.measured.name, curves, pictures, _ending(model))
 
 
 def read_graph(names: list[str]) -> Graph:
@@ -182,12 +181,13 @@ def parameters(config: Config) -> dict[str, Any]:
     return {**sections, **{f"models.{name}": values for name, values in models.items()}}
 
 
-def _ending(cost: Mapping[str, Any]) -> str:
-    """Describe why the training stopped, and how often it was rolled back."""
+def _ending(model: Model) -> str:
+    """Describe why the training stopped, by the parameter that ended it, and how often it was rolled back."""
+    cost = model.measured.training_cost
     if "ended_by" not in cost:
         return ""
     reasons = {
-        "images": "training.total_images",
+        "images": "finetune.total_images" if model.place == FINETUNED else "training.total_images",
         "seconds": "training.max_seconds",
         "converged": "training.early_stop: no further improvement",
     }

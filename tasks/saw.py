@@ -13,7 +13,7 @@ from pathlib import Path
 
 from genai_core.config import NEEDS_MANUAL_ACTION
 from genai_core.data.dataset.lookup import look_up
-from genai_core.data.decoding.image import DecodeRule, Rejection, decode_file
+from genai_core.data.decoding.image import DecodeRule, Rejection, decode_file, without_pillows_limit
 from genai_core.data.decoding.versions import other_decoders
 
 
@@ -49,7 +49,9 @@ def _digest(image: str, folder: Path) -> bytes:
     """Return the sha256 of the file's pixels as that dataset would decode them."""
     values = json.loads((folder / "rule.json").read_text())
     fields = {name: values[name] for name in DecodeRule._fields}
-    decoded = decode_file(image, DecodeRule(**{**fields, "background": tuple(fields["background"])}))
+    rule = DecodeRule(**{**fields, "background": tuple(fields["background"])})
+    with without_pillows_limit():
+        decoded = decode_file(image, rule)
     if isinstance(decoded, Rejection):
         raise ValueError(f"{image}: cannot be read as an image: {decoded.reason}, {decoded.detail}")
     return decoded.sha256

@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from genai_core.data.dataset.dataset import Split
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
 from genai_core.evaluation.image_sets import MeasuredSet, Score, measure_set, score_sets
-from genai_core.evaluation.image_source import image_batches
+from genai_core.evaluation.image_source import ImageBatch, image_batches
 from genai_core.evaluation.set_figures import Figure
+from genai_core.sampling.batch import PROVENANCE_FILE, read_images, read_manifest
 from tasks.device import torch_device
 from tasks.selfcheck import selfcheck
 
@@ -110,8 +112,24 @@ def measured(source: str, split: Split | None, extractor: FeatureNetwork, config
     """Extract features of a source; archives are unpacked into a temporary folder."""
     batch = config.evaluation.batch_images
     with tempfile.TemporaryDirectory(prefix="genai-") as scratch:
-        batches = image_batches(source, Path(scratch), batch, split)
+        if (Path(source) / PROVENANCE_FILE).is_file():
+            batches = generated_batches(Path(source), batch, split)
+        else:
+            batches = image_batches(source, Path(scratch), batch, split)
         return measure_set(extractor, batches, batch, config.evaluation.seed)
+
+
+def generated_batches(folder: Path, batch_images: int, split: Split | None) -> Iterator[ImageBatch]:
+    """Yield the images that the pipeline generated into `folder`, with the classes that were requested.
+
+    Without this, its preview and its folder `images` would be read as classes. Raises ValueError if a split is given.
+    """
+    if split is not None:
+        raise ValueError(f"{folder}: generated images have no split; omit the option")
+    rows = read_manifest(folder)
+    for begin in range(0, len(rows), batch_images):
+        part = rows.iloc[begin : begin + batch_images]
+        yield ImageBatch(read_images(folder, part), tuple(name or None for name in part["class_name"]))
 
 
 def table(score: Score) -> list[str]:

@@ -61,6 +61,12 @@ def test_the_projects_own_file_is_valid_and_frozen() -> None:
             "params.yaml: evaluation: density_neighbours: got 1600; allowed: fewer than total_images, 1600",
         ),
         (
+            "precision_neighbours: 3   # k of precision and recall\n  density_neighbours: 5     # k of density and "
+            "coverage\n  pairwise_images: 10_000",
+            "precision_neighbours: 20\n  density_neighbours: 5\n  pairwise_images: 16",
+            "params.yaml: evaluation: precision_neighbours: got 20; allowed: fewer than pairwise_images, 16",
+        ),
+        (
             "sigma_min: 0.02",
             "sigma_min: 20.0",
             "params.yaml: models.diffusion.sampling: sigma_min: got 20.0; allowed: below sigma_max, 20.0",
@@ -116,6 +122,13 @@ def test_an_error_is_one_clear_line(tmp_path: Path, old: str, new: str, message:
 def test_label_dropout_may_be_0_without_guidance(tmp_path: Path) -> None:
     text = changed("label_dropout: 0.1", "label_dropout: 0.0").replace("guidance_scale: 1.5", "guidance_scale: 1.0", 1)
     load(tmp_path, text)
+
+
+def test_a_selection_by_an_extrapolated_distance_needs_enough_images(tmp_path: Path) -> None:
+    text = changed("total_images: 1_600 ", "total_images: 49 ").replace("is_splits: 10", "is_splits: 2", 1)
+    assert "metric: fd_classifier" in text
+    with pytest.raises(ConfigError, match=r"fd_inf_classifier needs at least 50 evaluation\.total_images, got 49"):
+        load(tmp_path, text.replace("metric: fd_classifier", "metric: fd_inf_classifier", 1))
 
 
 def test_each_error_has_its_own_line(tmp_path: Path) -> None:

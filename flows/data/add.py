@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from flows.data.addresses import AddressError, fetched, is_address
+from flows.graph import open_repo
 from flows.locked import RAW_FILE, parsed_yaml
 from flows.process import run_module
 from flows.redact import redacted, without_secrets
@@ -30,7 +31,8 @@ def add(workspace: Path, source: str, name: str | None, *, split_from_folders: b
     """Pack the images of `source` into data/raw and track the folder with DVC; print what was added.
 
     source: builtin:digits, a folder, an archive, a file that contains a dataset, or an address of one (addresses.py).
-    split_from_folders: keep the source's train and test folders. Raises DataError; data/raw is then unchanged.
+    split_from_folders: keep the source's train and test folders. Raises DataError; data/raw is then unchanged,
+    or the message says that DVC could not track it.
     """
     options = [f"--as={name}"] if name else []
     options += ["--split-from-folders"] if split_from_folders else []
@@ -63,6 +65,7 @@ def remove(
     options += ["--dry-run"] if dry_run else []
     command = ["tasks.remove", "--from", str(RAW_DATA), *options, "--", name, *(patterns or ())]
     with changing(workspace, "remove data"):
+        _have_tracked_images(workspace, may_check_out=not dry_run)
         if run_module(command, folder=workspace, on_line=print) != 0:
             raise DataError("nothing was removed")
         if dry_run:
@@ -79,9 +82,13 @@ def tracked_data(workspace: Path) -> TrackedData:
 
 def track(workspace: Path, path: str) -> None:
     """Track a file or folder with DVC. Raises DataError with DVC's output."""
+    record = workspace / f"{path}.dvc"
+    if record.is_file() and not record.read_bytes().strip():
+        record.unlink()  # a killed `dvc add` left it; DVC cannot read it
     output: list[str] = []  # not --quiet, which would hide DVC's errors too
     if run_module(["dvc", "--wait-for-lock", "add", path], folder=workspace, on_line=output.append) != 0:
-        raise DataError("\n".join([f"DVC could not track {path}:", *output]))
+        retry = f"{path} itself is complete; when the cause is mended, track it: dvc add {path}"
+        raise DataError("\n".join([f"DVC could not track {path}:", *output, retry]))
 
 
 def run_task(workspace: Path, module: str, *arguments: str) -> None:
@@ -91,8 +98,34 @@ def run_task(workspace: Path, module: str, *arguments: str) -> None:
         raise DataError("\n".join(line for line in output if line.strip()))
 
 
+def _have_tracked_images(workspace: Path, *, may_check_out: bool = True) -> None:
+    """Check out the images that data/raw.dvc records if only DVC's cache has them, as in a clone or a new worktree.
+
+    A version made without them would replace the recorded one. Files that were deleted or changed by hand, and that the
+    cache still has, are left so. Raises DataError if the images are elsewhere.
+    """
+    if not (workspace / RAW_FILE).is_file():
+        return
+    folder = workspace / RAW_DATA
+    is_here = folder.is_dir() and any(path.is_file() for path in folder.rglob("*"))
+    with open_repo(workspace, wait_for_lock=True) as repo:
+        [out] = repo.stage.load_one(str(workspace / RAW_FILE)).outs
+        if is_here and (out.get_obj() or not out.status()):
+            return
+        if is_here or out.changed_cache():
+            raise DataError(
+                "data/raw.dvc: neither data/raw nor DVC's cache has the images that it records, and a version without "
+                "them would replace it. Fetch them first: genai data pull"
+            )
+        if not may_check_out:
+            raise DataError(f"{RAW_DATA} is not in the workspace; DVC's cache has it: dvc checkout {RAW_FILE}")
+        repo.checkout([out.fs_path])
+    print(f"{RAW_DATA}: checked out of DVC's cache")
+
+
 def _ingest(workspace: Path, location: str, options: list[str]) -> TrackedData:
     with changing(workspace, "add data"):
+        _have_tracked_images(workspace)
         command = ["tasks.ingest", location, "--into", str(RAW_DATA), *options]
         if run_module(command, folder=workspace, on_line=print) != 0:
             raise DataError("nothing was added")

@@ -6,6 +6,7 @@ data/raw/NAME/source.json records the address and the revision.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,18 +97,33 @@ def _from_url(source: str, folder: Path, run: Callable[[list[str]], None]) -> Fe
 
 def _from_repository(address: DvcAddress, folder: Path, run: Callable[[list[str]], None]) -> Fetched:
     path = folder / Path(address.path).name
-    revision = _commit(address)
-    command = ["dvc", "get", address.repository, address.path, "--out", str(path)]
+    repository = _located(address.repository)
+    revision = _commit(repository, address.revision)
+    command = ["dvc", "get", repository, address.path, "--out", str(path)]
     run([*command, "--rev", revision] if revision else command)
     return Fetched(path, f"{DVC_PREFIX}{without_secrets(address.repository)}#{address.path}", revision)
 
 
-def _commit(address: DvcAddress) -> str | None:
-    """The commit of the revision; the revision itself if the repository has no such name."""
-    wanted = address.revision or "HEAD"
+def _located(repository: str) -> str:
+    """A local path from the current folder as an absolute one, because DVC runs in the workspace; a URL as it is."""
+    # Path.exists raises an error for a URL that is too long to be a name.
+    return str(Path(repository).resolve()) if os.path.exists(repository) else repository  # noqa: PTH110
+
+
+def _commit(repository: str, revision: str | None) -> str | None:
+    """The commit of the revision; the revision itself if the repository has no such name.
+
+    `git ls-remote REPOSITORY main` also lists each reference that ends in /main, so only full names count, in git's
+    order (git help revisions).
+    """
+    wanted = revision or "HEAD"
+    names = [wanted, f"refs/{wanted}", f"refs/tags/{wanted}", f"refs/heads/{wanted}", f"refs/remotes/{wanted}"]
     try:
-        lines = git(Path.cwd(), "ls-remote", "--", address.repository, wanted, f"{wanted}^{{}}").split()
+        answer = git(Path.cwd(), "ls-remote", "--", repository, wanted, f"{wanted}^{{}}")
     except GitError as error:
-        raise AddressError(f"{without_secrets(address.repository)}: not a reachable git repository ({error})") from None
-    # An annotated tag has two lines, and the second names the commit.
-    return lines[-2] if lines else address.revision
+        raise AddressError(f"{without_secrets(repository)}: not a reachable git repository ({error})") from None
+    pairs = (line.split("\t", 1) for line in answer.split("\n") if line)
+    commits = {name: commit for commit, name in pairs}
+    # An annotated tag's own hash is followed by that of its commit, NAME^{}.
+    found = (commits.get(f"{name}^{{}}", commits.get(name)) for name in names)
+    return next(filter(None, found), revision)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.json_output import json_option, print_json
+from genai_core.counted import counted
 
 if TYPE_CHECKING:
     from flows.data.add import TrackedData
@@ -144,9 +145,9 @@ def push(workspace: Path, remote: str | None, location: str | None, content: boo
     with _bar("send") as on_progress:
         done = remotes.push(workspace, remote, content=content, run_cache=run_cache, on_progress=on_progress)
     click.echo(
-        f"{done.address}: {done.sent:,} objects sent ({done.sent_bytes / 1e6:,.1f} MB); "
+        f"{done.address}: {counted(done.sent, 'object')} sent ({done.sent_bytes / 1e6:,.1f} MB); "
         f"the remote now has all {done.objects:,}"
-        + (f" and {done.runs:,} entries of the run-cache" if run_cache else "")
+        + (f" and {counted(done.runs, 'entry')} of the run-cache" if run_cache else "")
     )
 
 

@@ -14,6 +14,7 @@ from flows.data.stores import Stores
 from flows.data.versions import WORKING_TREE, DataVersion, resolve, version_at
 from flows.graph import open_repo
 from flows.scratch import scratch_folder
+from genai_core.counted import counted
 
 EXAMPLES = 5
 TOO_FEW = "fewer new images than features: both distances are too large, and their ratio is only approximate"
@@ -76,7 +77,8 @@ def as_json(found: DataDiff) -> dict[str, Any]:
 def _compare(workspace: Path, folder: Path, stores: Stores, a: DataVersion, b: DataVersion, distance: bool) -> DataDiff:
     """folder: where the two datasets are laid out."""
     notes = [
-        f"{version.name}: {'data/prepared was made from other raw data' if version.prepared else 'not prepared'}"
+        f"{version.name}: this version of data/raw is not prepared"
+        + (", but another one is" if version.prepared else "")
         for version in (a, b)
         if not version.is_prepared
     ]
@@ -114,7 +116,7 @@ def _distance(
         return None, ["no distance: fewer than two images"] if images["added"] else []
     for side, files in lists.items():
         if lost := stores.lay_out(files, [f"shards/{name}" for name in images["shards"][side]], folder / side):
-            return None, [f"no distance: {len(lost):,} shards are neither in DVC's cache nor at the remote"]
+            return None, [f"no distance: neither DVC's cache nor the remote has {counted(len(lost), 'shard')}"]
     # The older version's extractor: it was trained neither on the new images nor on the old held-out ones.
     extractor = stores.listing(a.extractor)
     has_extractor = extractor is not None and not stores.lay_out(extractor, extractor, folder / "extractor")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FOLDER_SUFFIX = ".dir"  # of the hash of a folder: the object is the listing of its files
 JOBS = 16
-_CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
 
 SHOWN_FAULTS = 5
 MISSING, DAMAGED = "missing", "damaged: wrong content"
@@ -101,7 +101,9 @@ def add_output(
     if oid in needs.listings or oid in needs.unlisted:
         return
     needs.add(oid, path)
-    entries = read_listing(cache, oid) or (read_listing(remote, oid) if remote else None)
+    entries = read_listing(cache, oid)
+    if entries is None and remote:  # not `or`: the listing of an empty folder is an empty one
+        entries = read_listing(remote, oid)
     if entries is None:
         needs.unlisted[oid] = path
         return
@@ -177,7 +179,7 @@ def content_hash(store: "HashFileDB", path: str) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     try:
         with store.fs.open(path, "rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
+            while chunk := file.read(CHUNK_BYTES):
                 digest.update(chunk)
     except Exception as error:
         raise unreachable(store, error) from None

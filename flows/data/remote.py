@@ -5,11 +5,13 @@ bytes a remote has. This code checks each object: a push ends when the remote ha
 and each pulled object is hashed before it enters the cache.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.data.objects import (
+    JOBS,
     MISSING,
     NeededObjects,
     ObjectFault,
@@ -22,6 +24,7 @@ from flows.data.objects import (
     faults_by_content,
     faults_by_size,
     needed,
+    unreachable,
 )
 from flows.data.sizes import sizes_at
 from flows.data.stores import opened_remote
@@ -77,22 +80,25 @@ def push(
     workspace: Path,
     remote: str | None = None,
     *,
+    revision: str | None = None,
     content: bool = False,
     run_cache: bool = False,
     on_progress: OnProgress = ignore_progress,
 ) -> Pushed:
-    """Send what the workspace's revision needs, and check that the remote has all of it.
+    """Send what the workspace or a revision needs, and check that the remote has all of it.
 
     content: also read the objects at the remote, and replace damaged ones. run_cache: also send earlier runs' outputs.
     Raises RemoteError if an object is neither in the cache nor at the remote, or is still missing at the end.
     """
     with opened_remote(workspace, remote) as (repo, store):
         cache, address = repo.cache.local, address_of(store)
-        needs = needed(repo, store)
+        needs = needed(repo, store, revision=revision)
+        entries = []
         if run_cache:
-            for run in _runs(repo, None):  # incomplete old runs are skipped: nobody needs them
+            for entry, run in _runs(repo, None):  # incomplete old runs are skipped: nobody needs them
                 if not run.unlisted and all(cached_size(cache, oid) is not None for oid in run.paths):
                     needs.merge(run)
+                    entries.append(entry)
         sizes = sizes_at(store, needs.paths)
         faults = faults_by_size(needs, cache, sizes)
         if content:
@@ -114,8 +120,14 @@ def push(
         if faults:
             raise RemoteError(f"{address}: not complete after {ATTEMPTS} attempts: {describe_faults(faults)}")
         # Last: an entry of the run-cache implies that its objects exist.
-        runs = len(repo.stage_cache.push(remote)) if run_cache else 0
-        return Pushed(address, len(needs.paths), len(sent), sum(cached_size(cache, oid) or 0 for oid in sent), runs)
+        _send_runs(repo, remote, entries)
+        sent_bytes = sum(cached_size(cache, oid) or 0 for oid in sent)
+        return Pushed(address, len(needs.paths), len(sent), sent_bytes, len(entries))
+
+
+def push_commit(workspace: Path, commit: str) -> Pushed:
+    """Send what a commit needs to the default remote, whatever the workspace has. Raises RemoteError."""
+    return push(workspace, revision=commit)
 
 
 def verify(
@@ -155,7 +167,7 @@ def pull(
         needs = needed(repo, store)
         if run_cache:
             repo.stage_cache.pull(remote)
-            for run in _runs(repo, store):
+            for _entry, run in _runs(repo, store):
                 there = sizes_at(store, run.paths)
                 if all(oid in there for oid in run.paths):
                     needs.merge(run)
@@ -209,8 +221,8 @@ def _check_out(repo: "Repo", cache: "HashFileDB") -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in changed)
 
 
-def _runs(repo: "Repo", store: "HashFileDB | None") -> list[NeededObjects]:
-    """The objects that each entry of the run-cache needs."""
+def _runs(repo: "Repo", store: "HashFileDB | None") -> list[tuple[Path, NeededObjects]]:
+    """The entries of the run-cache, and the objects that each needs."""
     runs = Path(repo.stage_cache.cache_dir)
     found = []
     for path in sorted(runs.glob("*/*/*")):
@@ -219,5 +231,27 @@ def _runs(repo: "Repo", store: "HashFileDB | None") -> list[NeededObjects]:
         for out in (entry or {}).get("outs", []):
             if "md5" in out and out.get("hash") == "md5":
                 add_output(needs, repo.cache.local, store, out["path"], out["md5"], out.get("size"))
-        found.append(needs)
+        found.append((path, needs))
     return found
+
+
+def _send_runs(repo: "Repo", remote: str | None, entries: list[Path]) -> None:
+    """Send these entries of the run-cache. DVC's own push would send all, also those whose outputs were skipped."""
+    if not entries:
+        return
+    from dvc.fs import HTTPFileSystem, LocalFileSystem
+    from dvc_objects.fs.generic import copy
+
+    store = repo.cloud.get_remote_odb(remote, "push --run-cache", hash_name="md5-dos2unix")
+    if isinstance(store.fs, HTTPFileSystem):
+        raise RemoteError(f"{address_of(store)}: DVC keeps no run-cache at HTTP remotes; push without --run-cache")
+    runs, here = Path(repo.stage_cache.cache_dir), LocalFileSystem()
+
+    def send_one(entry: Path) -> None:
+        copy(here, str(entry), store.fs, store.fs.join(store.path, "runs", *entry.relative_to(runs).parts))
+
+    try:
+        with ThreadPoolExecutor(JOBS) as pool:
+            list(pool.map(send_one, entries))
+    except Exception as error:
+        raise unreachable(store, error) from None

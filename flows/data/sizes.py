@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from flows.data.objects import JOBS, unreachable
+from flows.data.objects import CHUNK_BYTES, JOBS, unreachable
 
 if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
@@ -40,8 +40,18 @@ def sizes_at(remote: "HashFileDB", oids: Iterable[str]) -> dict[str, int]:
             continue
         if isinstance(info, BaseException):
             raise unreachable(remote, info)
-        sizes[oid] = int(info["size"])
+        size = info.get("size")
+        sizes[oid] = _size_by_reading(remote, oid) if size is None else int(size)
     return sizes
+
+
+def _size_by_reading(remote: "HashFileDB", oid: str) -> int:
+    """An HTTP server need not say how long an answer is."""
+    try:
+        with remote.fs.open(remote.oid_to_path(oid), "rb") as file:
+            return sum(len(chunk) for chunk in iter(lambda: file.read(CHUNK_BYTES), b""))
+    except Exception as error:
+        raise unreachable(remote, error) from None
 
 
 def _listed_sizes(remote: "HashFileDB", wanted: Collection[str]) -> dict[str, int] | None:

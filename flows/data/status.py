@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flows.data.add import TrackedData, tracked_data
 from flows.data.objects import RemoteError, address_of, faults_by_size, needed
@@ -17,7 +17,7 @@ from flows.data.stores import Stores
 from flows.data.versions import PREPARE, PREPARED, find_commit, version_at
 from flows.graph import GraphError, open_repo, read_graph
 from flows.plan import make_plan, read_twice
-from flows.workspace import RAW_DATA, checked_config
+from flows.workspace import RAW_DATA, check_lock_file, checked_config
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -68,9 +68,13 @@ class AtRemote:
 
 @dataclass(frozen=True)
 class DataStatus:
-    """raw_changes: of data/raw since data/raw.dvc. prepare_*: the plan's action for the stage, and why."""
+    """raw_place: where the images are. raw_changes: of data/raw since data/raw.dvc, or why there are no images.
+
+    prepare_*: the plan's action for the stage, and why.
+    """
 
     raw: TrackedData
+    raw_place: Literal["workspace", "cache", "elsewhere"]
     raw_changes: tuple[str, ...]
     head_raw: str | None  # the version at git HEAD; None: not in HEAD
     sources: tuple[RawSource, ...]
@@ -90,6 +94,7 @@ def status(workspace: Path, *, remote: str | None = None) -> DataStatus:
     Raises ConfigError if there is no workspace, GraphError, and RemoteError if there is no such remote.
     """
     checked_config(workspace)
+    check_lock_file(workspace)
     return read_twice(lambda: _status(workspace, remote))
 
 
@@ -97,16 +102,20 @@ def _status(workspace: Path, remote: str | None) -> DataStatus:
     with open_repo(workspace) as repo:
         stores = Stores(repo, remote)
         raw, head = tracked_data(workspace), find_commit(workspace, "HEAD")
+        place: Literal["workspace", "cache", "elsewhere"] = "workspace"
         try:
             plan = make_plan(repo, read_graph(repo).up_to([PREPARE]))
             changes, entry = plan[f"{RAW_DATA}.dvc"].reasons, plan[PREPARE]
             action, reasons = str(entry.action), entry.reasons
+            place = "cache" if plan[f"{RAW_DATA}.dvc"].action == "restore" else "workspace"
         except GraphError as error:  # the data is neither in the workspace nor in the cache
             changes, action, reasons = (str(error),), "run", (str(error),)
+            place = "workspace" if (workspace / RAW_DATA).exists() else "elsewhere"
         listing = stores.listing(raw.md5) or {}
         tables = _Tables(workspace / PREPARED)
         return DataStatus(
             raw=raw,
+            raw_place=place,
             raw_changes=changes,
             head_raw=version_at(workspace, "HEAD", head).raw if head else None,
             sources=tuple(_sources(workspace, listing, tables)),

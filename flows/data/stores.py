@@ -17,6 +17,7 @@ from flows.data.objects import (
     unreachable,
 )
 from flows.data.sizes import sizes_at
+from flows.dvc_config import edited_config
 from flows.graph import open_repo
 from flows.redact import redacted, without_secrets
 
@@ -159,11 +160,11 @@ def add_default_remote(workspace: Path, location: str) -> bool:
         name = next((name for name, address in addresses.items() if address == shown), DEFAULT_NAME)
         if addresses.get(name, shown) != shown:
             raise RemoteError(f"the remote {name!r} already exists ({addresses[name]}); select it with -r {name}")
-        with repo.config.edit() as settings:
+        with edited_config(repo.config) as settings:
             settings["remote"].setdefault(name, {})["url"] = shown
             settings["core"]["remote"] = name
         if location != shown:
-            with repo.config.edit("local") as settings:
+            with edited_config(repo.config, "local") as settings:
                 settings["remote"].setdefault(name, {})["url"] = location
         return location != shown
 
@@ -180,7 +181,7 @@ def keep_indexes_private(workspace: Path) -> None:
             return
         folder = Path(repo.tmp_dir) / "site"
         folder.mkdir(mode=0o700, exist_ok=True)
-        with repo.config.edit("local") as settings:
+        with edited_config(repo.config, "local") as settings:
             settings["core"]["site_cache_dir"] = str(folder)
 
 

@@ -9,6 +9,7 @@ import click
 from flows.data.diff import DataDiff
 from flows.data.status import DataStatus
 from flows.table import print_rendered
+from genai_core.counted import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,9 +33,11 @@ def show(parts: Iterable["str | Table"]) -> None:
 def status_parts(found: DataStatus) -> Iterable["str | Table"]:
     """Return the status as lines and tables."""
     raw = found.raw
-    yield f"{_bold('data/raw')}  version {short(raw.md5)}  {raw.files:,} files, {raw.size_bytes / 1e6:,.1f} MB"
+    yield f"{_bold('data/raw')}  version {short(raw.md5)}  {counted(raw.files, 'file')}, {raw.size_bytes / 1e6:,.1f} MB"
     for change in found.raw_changes:
-        yield f"  {_yellow('not tracked yet:')} {change}"
+        what = "not tracked yet" if found.raw_place == "workspace" else "not here"
+        how = "; DVC's cache has it: dvc checkout data/raw.dvc" if found.raw_place == "cache" else ""
+        yield f"  {_yellow(f'{what}:')} {change}{how}"
     if not found.is_committed:
         before = f"git HEAD has version {short(found.head_raw)}" if found.head_raw else "git HEAD has none"
         yield f"  {_yellow('not committed:')} data/raw.dvc ({before})"
@@ -71,7 +74,8 @@ def short(md5: str | None) -> str:
 
 def _prepared_parts(found: DataStatus) -> Iterable["str | Table"]:
     if found.prepared is None:
-        yield f"{_bold('data/prepared')}  {_yellow('missing')}; make it: genai run prepare"
+        how = "fetch it: genai data pull" if found.raw_place == "elsewhere" else "make it: genai run prepare"
+        yield f"{_bold('data/prepared')}  {_yellow('missing')}; {how}"
         return
     prepared = found.prepared
     shape = f"{prepared.image_size} x {prepared.image_size} x {prepared.channels}"
@@ -119,8 +123,8 @@ def _image_parts(images: dict[str, Any]) -> Iterable["str | Table"]:
     )
     if images["redecoded"]:
         yield (
-            f"{_yellow('note:')} other decoder versions changed the pixels of {images['redecoded']:,} images; "
-            "they are matched by file name, and assigned to train or test again"
+            f"{_yellow('note:')} other decoder versions changed the pixels of {counted(images['redecoded'], 'image')}; "
+            "matched by file name, and assigned to train or test again"
         )
     moved = images["moved_between_splits"]
     yield "moved between train and test: " + (f"{_red(f'{moved:,}, expected 0')}" if moved else "0")
@@ -161,7 +165,7 @@ def _distance_parts(figures: dict[str, Any]) -> Iterable["str | Table"]:
         + (f"; {_bold(f'{over:.2f} times the floor')}" if over is not None else "")
     )
     yield (
-        f"  (Frechet distance in {figures['feature']} features, {figures['dimension']} dimensions, "
+        f"  (Fréchet distance in {figures['feature']} features, {figures['dimension']} dimensions, "
         f"{figures['images']:,} images against {figures['reference_images']:,})"
     )
 

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,15 +65,15 @@ class Cache:
         """Every entry of the run-cache; one that cannot be read has no outputs."""
         return [_run(file) for file in self._run_files() if file.path.suffix != _HALF_WRITTEN]
 
-    def drop(self, runs: Iterable[CachedRun]) -> None:
-        """Delete entries of the run-cache. If a folder has no other entry, delete the folder too.
+    def drop(self, files: Iterable[StoredFile]) -> None:
+        """Delete files of the run-cache: entries and half-written ones. If a folder has no other file, delete it too.
 
         DVC 3.67 looks for the newest entry in each folder, and raises a TypeError for an empty one. So the folder is
         removed in one rename. The next call deletes what a kill leaves of it.
         """
         gone = self._runs / ".gone"
         shutil.rmtree(gone, ignore_errors=True)
-        dropped = {run.file.path for run in runs}
+        dropped = {file.path for file in files}
         for folder in {path.parent for path in dropped}:
             if dropped.issuperset(folder.iterdir()):
                 os.rename(folder, gone)
@@ -84,7 +85,11 @@ class Cache:
         """Temporary files of a killed DVC: it writes an object next to its final path, then renames it."""
         places = [self.folder, *_two_letter_folders(self.folder)]
         files = [file for place in places if place.is_dir() for file in stored_files(place)]
-        return [file for file in (*files, *self._run_files()) if file.path.suffix == _HALF_WRITTEN]
+        return [file for file in files if file.path.suffix == _HALF_WRITTEN]
+
+    def half_written_runs(self) -> list[StoredFile]:
+        """The same in the run-cache."""
+        return [file for file in self._run_files() if file.path.suffix == _HALF_WRITTEN]
 
     def with_contents(self, hashes: Iterable[str]) -> set[str]:
         """These objects, and the files of the folders among them. Raises CollectError for a damaged listing."""
@@ -137,6 +142,7 @@ def stored_files(folder: Path) -> Iterator[StoredFile]:
     """The files of one folder."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_file(follow_symlinks=False):
-                stat = entry.stat(follow_symlinks=False)
-                yield StoredFile(Path(entry.path), stat.st_size, stat.st_nlink, stat.st_ctime)
+            with suppress(FileNotFoundError):  # an active run's temporary file
+                if entry.is_file(follow_symlinks=False):
+                    stat = entry.stat(follow_symlinks=False)
+                    yield StoredFile(Path(entry.path), stat.st_size, stat.st_nlink, stat.st_ctime)

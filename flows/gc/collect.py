@@ -81,13 +81,16 @@ def collect(workspace: Path, *, dry_run: bool) -> Collected:
         useless = [run for run in useless if since is None or run.file.added_at < since]
         garbage = {oid: file for oid, file in objects.items() if oid not in kept}
         paths = paths_of(workspace, cache, runs, garbage)
-        half = [file for file in cache.half_written() if since is None or file.added_at < since]
+        half, half_runs = (
+            [file for file in found if since is None or file.added_at < since]
+            for found in (cache.half_written(), cache.half_written_runs())
+        )
         scratch = [item for folder in folders for item in scratch_in(folder)]
         if not dry_run:
-            cache.drop(useless)
+            cache.drop([*(run.file for run in useless), *half_runs])
             _delete([*_listings_first(garbage), *half], scratch)
         collected = Collected(
-            freed=_sums(garbage, paths, useless, half, [*scratch, *left_by_runs(left)]),
+            freed=_sums(garbage, paths, useless, [*half, *half_runs], [*scratch, *left_by_runs(left)]),
             kept_files=len(objects) - len(garbage),
             kept_bytes=sum(file.size_bytes for oid, file in objects.items() if oid in kept),
             needed_by=describe_roots(named),

@@ -1,11 +1,13 @@
 """Locks of a garbage collection: no run can begin during it, and the results of active runs are kept."""
 
 import fcntl
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.collecting import collecting
 from flows.gc.roots import CollectError
 from flows.graph import open_repo
 
@@ -15,19 +17,26 @@ if TYPE_CHECKING:
 
 @contextmanager
 def runs_blocked(folders: Iterable[Path]) -> Iterator[float | None]:
-    """Block runs and retrainings in these checkouts: a new one waits until the body ends.
+    """Block runs and retrainings in these checkouts: a new one waits until the body ends (flows/collecting.py).
 
     Yields when the oldest active one began, in seconds since the epoch, or None. A run writes its lock when it begins,
-    and the kernel releases the lock when the run ends.
+    and the kernel releases the lock when the run ends. Raises CollectError if another collection is running.
     """
     since: list[float] = []
     with ExitStack() as stack:
-        for path in (path for folder in folders for path in _locks(folder)):
-            file = stack.enter_context(path.open("a+"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                since.append(path.stat().st_mtime)
+        for folder in filter(Path.is_dir, folders):  # the checkout of a run that has just ended may be gone
+            if other := stack.enter_context(collecting(folder)):
+                raise CollectError(f"another `genai gc` is running (process {other}); wait until it ends")
+            for path in _locks(folder):
+                try:
+                    file = stack.enter_context(path.open("a+"))
+                except FileNotFoundError:  # the folder of a run that was just forgotten
+                    continue
+                try:
+                    # Shared: a check whether a run is alive must not take this process for one.
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    since.append(os.fstat(file.fileno()).st_mtime)
         yield min(since, default=None)
 
 

@@ -32,7 +32,7 @@ def paths_of(workspace: Path, cache: Cache, runs: Iterable[CachedRun], wanted: C
 
 def _in_history(workspace: Path) -> Iterator[tuple[str, str]]:
     """The outputs that any commit of any branch named: hash and path."""
-    lines = git(workspace, "rev-list", "--objects", "--all", "--", ":(glob)**/dvc.lock", ":(glob)**/*.dvc").splitlines()
+    lines = git(workspace, "rev-list", "--objects", "--all", "--", ":(glob)**/dvc.lock", ":(glob)**/*.dvc").split("\n")
     named = {sha: path for sha, _, path in (line.partition(" ") for line in lines) if names_outputs(path)}
     for sha, content in contents(workspace, named).items():
         yield from _pairs(content.decode(errors="replace"), Path(named[sha]).parent)

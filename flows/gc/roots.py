@@ -9,6 +9,7 @@ from typing import Literal
 from flows.git import contents, git
 from flows.locked import LOCK_FILE, SOURCE_FILES, Item, outputs_in
 from genai_core import GenaiError
+from genai_core.counted import counted
 
 Kind = Literal["tag", "branch", "remote branch", "run", "other reference", "checkout"]
 
@@ -19,7 +20,8 @@ _KINDS: dict[str, Kind] = {
     "refs/remotes/": "remote branch",
     "refs/genai/runs/": "run",
 }
-_RUNS = Path(".genai/runs")
+_OWN = ".genai"  # worktrees below it are on the workspace's disk: a missing one was removed
+_RUNS = Path(_OWN) / "runs"
 _STASH = "refs/stash"
 
 
@@ -37,12 +39,19 @@ class Root:
 
 
 def checkouts(workspace: Path) -> tuple[Path, ...]:
-    """The workspace, every other existing git worktree of its repository, and the checkouts of runs.
+    """The workspace, every other git worktree of its repository, and the checkouts of runs.
 
-    Raises GitError.
+    Raises GitError, or CollectError for a worktree that is not there: its disk may be unmounted.
     """
     prefix = git(workspace, "rev-parse", "--show-prefix").strip()  # if the project is a folder of the repository
-    places = [Path(line.removeprefix("worktree ")) / prefix for line in _worktree_lines(workspace, "worktree ")]
+    trees = [Path(line.removeprefix("worktree ")) for line in _worktree_lines(workspace, "worktree ")]
+    for tree in trees:
+        if not tree.is_dir() and _OWN not in tree.parts:
+            raise CollectError(
+                f"{tree}: git knows a worktree there, but the folder is missing, so the files that it needs are "
+                "unknown; nothing was freed. Mount its disk; if it is gone, run `git worktree prune`"
+            )
+    places = [tree / prefix for tree in trees]
     found = [workspace, *places]
     found += [run / "checkout" for place in places for run in _folders(place / _RUNS)]
     return tuple(dict.fromkeys(folder.resolve() for folder in found if folder.is_dir()))
@@ -53,7 +62,10 @@ def roots(workspace: Path, folders: tuple[Path, ...]) -> list[Root]:
 
     folders: the checkouts. Raises GitError, also for a dvc.lock or .dvc file that cannot be read.
     """
-    return [*_references(workspace), *(Root("checkout", str(folder), _in_checkout(folder)) for folder in folders)]
+    return [
+        *_references(workspace),
+        *(Root("checkout", str(folder), _in_checkout(folder)) for folder in folders if folder.is_dir()),
+    ]
 
 
 def _references(workspace: Path) -> Iterator[Root]:
@@ -74,10 +86,11 @@ def _references(workspace: Path) -> Iterator[Root]:
 
 def _commits(workspace: Path) -> dict[str, str]:
     """The commit of each reference that leads to one, of each stash, and of each worktree's HEAD."""
-    lines = git(workspace, "for-each-ref", "--format=%(refname) %(symref)").splitlines()
-    names = [line.rstrip() for line in lines if line.endswith(" ")]  # origin/HEAD is another name of a branch
+    # Not splitlines(): a reference's name may contain U+2028 or U+0085, which do not end a line here.
+    lines = git(workspace, "for-each-ref", "--format=%(refname) %(symref)").split("\n")
+    names = [line.removesuffix(" ") for line in lines if line.endswith(" ")]  # origin/HEAD is another name of a branch
     revisions = "".join(f"{name}^{{commit}}\n" for name in names)
-    answers = git(workspace, "cat-file", "--batch-check=%(objectname) %(objecttype)", text=revisions).splitlines()
+    answers = git(workspace, "cat-file", "--batch-check=%(objectname) %(objecttype)", text=revisions).split("\n")[:-1]
     pairs = ((name, answer.split()) for name, answer in zip(names, answers, strict=True))
     found = {name: words[0] for name, words in pairs if words[1:] == ["commit"]}
     if _STASH in found:
@@ -103,22 +116,24 @@ def _in_checkout(folder: Path) -> tuple[Item, ...]:
     listed = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", f"*{LOCK_FILE}", "*.dvc")
     paths = {path for path in listed.split("\0") if names_outputs(path)} | {LOCK_FILE, *SOURCE_FILES}
     files = [folder / path for path in sorted(paths)]
+    own = {folder / path for path in SOURCE_FILES}
     files += [run / LOCK_FILE for run in _folders(folder / _RUNS)]
     found: list[Item] = []
     for file in files:
         if file.is_file():
             content = file.read_bytes()
             if not content.strip():
+                how = "`genai run`" if file.name == LOCK_FILE or file in own else "git or `dvc add`"
                 raise CollectError(
-                    f"{file} is empty (an interrupted write), so its run's results are unknown. "
-                    "Restore it with `genai run` there, then run `genai gc` again"
+                    f"{file} is empty (an interrupted write), so the files that it needs are unknown. "
+                    f"Restore it with {how} there, then run `genai gc` again"
                 )
             found += outputs_in(content, file.relative_to(folder).as_posix(), str(folder))
     return tuple(found)
 
 
 def _worktree_lines(workspace: Path, start: str) -> list[str]:
-    lines = git(workspace, "worktree", "list", "--porcelain").splitlines()
+    lines = git(workspace, "worktree", "list", "--porcelain", "-z").split("\0")
     return [line for line in lines if line.startswith(start)]
 
 
@@ -138,8 +153,5 @@ def describe_roots(found: list[Root]) -> str:
     for root in found:
         if not root.name.startswith("HEAD at "):
             names[root.kind].add(root.name)
-    plural = {"branch": "branches", "remote branch": "remote branches"}
-    parts = [
-        f"{len(some):,} {kind if len(some) == 1 else plural.get(kind, f'{kind}s')}" for kind, some in names.items()
-    ]
+    parts = [counted(len(some), kind) for kind, some in names.items()]
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))

@@ -1,10 +1,13 @@
 """What killed commands left below .genai, and files of versions that are no longer in production."""
 
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR
 
 from flows.registry.production import PLACE
 from flows.registry.read import read_registry
@@ -64,17 +67,25 @@ def links_below(folder: Path) -> Iterator[Path]:
     own = folder / ".genai"
     for top in own.iterdir() if own.is_dir() else ():
         if top.name not in _NO_LINKS and not top.is_symlink():
-            yield from (path.readlink() for path in _walk(top) if path.is_symlink())
+            for path in _walk(top):
+                with suppress(OSError):  # not a link, or removed since
+                    yield path.readlink()
 
 
 def _is_untouched(path: Path) -> bool:
-    newest = max(item.lstat().st_mtime for item in (path, *_walk(path)))
-    return time.time() - newest > UNTOUCHED_S
+    return time.time() - max((stat.st_mtime for stat in _stats(path)), default=math.inf) > UNTOUCHED_S
 
 
 def _size_of(path: Path) -> tuple[int, int]:
-    stats = [item.lstat() for item in (path, *_walk(path)) if item.is_symlink() or item.is_file()]
+    stats = [stat for stat in _stats(path) if not S_ISDIR(stat.st_mode)]
     return len(stats), sum(stat.st_size for stat in stats if stat.st_nlink == 1)
+
+
+def _stats(path: Path) -> Iterator[os.stat_result]:
+    """Of the path and everything below it, but for what an active command removes meanwhile."""
+    for item in (path, *_walk(path)):
+        with suppress(FileNotFoundError):
+            yield item.lstat()
 
 
 def _walk(path: Path) -> Iterator[Path]:

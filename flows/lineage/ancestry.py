@@ -6,26 +6,16 @@ and new stages therefore makes no false claim.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from flows.data.stores import Stores
 from flows.hashes import folder_hash
-from flows.lineage.proofs import Proofs, identity, read_commits
-from flows.locked import LOCK_FILE, SOURCE_FILES, Item, Lock, LockedStage, lock_here, locks_at
+from flows.lineage.commits import read_commits
+from flows.lineage.proofs import Proofs
+from flows.lineage.stage_run import StageRun, Writers, identity
+from flows.locked import LOCK_FILE, SOURCE_FILES, Item, Lock, lock_here, locks_at
 from flows.runs.record import RUNS
 from genai_core.config import PARAMS_FILE
-
-
-@dataclass(frozen=True, eq=False)
-class StageRun:
-    """One run of a stage: what it read and wrote, and the first dvc.lock that records it."""
-
-    stage: LockedStage
-    lock: Lock
-
-    def out(self, path: str) -> Item | None:
-        return next((item for item in self.stage.outs if item.path == path), None)
 
 
 class History:
@@ -43,7 +33,7 @@ class History:
         commits = read_commits(workspace, [*paths, PARAMS_FILE, *sorted(code)])
         locks = locks_at(workspace, list(commits.all))
         self._own, self._snapshots = commits.own, commits.snapshots
-        self._proofs = Proofs(workspace, commits, locks)
+        self._proofs = Proofs(workspace, commits, locks, self._inputs, stores.files)
         for commit, names in commits.snapshots.items():
             for name in names:
                 self._proofs.recorded(lock_here(workspace / RUNS / name), commit)
@@ -57,23 +47,26 @@ class History:
             for stage in lock.stages.values():
                 known.setdefault(identity(stage), StageRun(stage, lock))
         self.runs = tuple(known.values())
-        self._makers: dict[Item, list[StageRun]] = defaultdict(list)
+        self._by_identity = known
+        self._writers: dict[Item, list[Writers]] = defaultdict(list)
+        self._makers: dict[Item, list[StageRun]] = {}
         read = {item.path for run in self.runs for item in run.stage.deps}
         for run in self.runs:
             for out in run.stage.outs:
                 self._index(run, out, (path for path in read if path.startswith(f"{out.path}/")))
         for lock in (*locks.values(), here):
-            self._index_folders(lock, known, read)
-        for runs in self._makers.values():
-            runs.sort(key=lambda run: not self.is_committed(run))
+            self._index_folders(lock, read)
+        for item, alternatives in self._writers.items():
+            runs = dict.fromkeys(run for writers in alternatives for run in writers)
+            self._makers[item] = sorted(runs, key=lambda run: not self.is_committed(run))
 
     def commit_of(self, run: StageRun) -> str | None:
-        """The commit with exactly the code, parameters and data of the run; None if there is none."""
-        return self._proofs.commit_of(run.stage, run.lock)
+        """The commit with exactly the code, parameters and data of the run and all upstream; None if there is none."""
+        return self._proofs.commit_of(run)
 
     def is_committed(self, run: StageRun) -> bool:
         """Whether a commit on a branch or a tag has the run in its dvc.lock."""
-        return self._proofs.is_committed(run.stage)
+        return self._proofs.is_committed(run)
 
     def is_tracked(self, source: Item) -> bool:
         """Whether a commit on a branch or a tag has that version of a data source."""
@@ -124,19 +117,18 @@ class History:
             if md5:
                 self._add(Item(path, md5), run)
 
-    def _index_folders(self, lock: Lock, known: dict[str, StageRun], read: set[str]) -> None:
+    def _index_folders(self, lock: Lock, read: set[str]) -> None:
         """Index folders of outputs that a stage reads as one, such as models/trained, by content at this dvc.lock."""
         for folder in read:
             below = [
-                (item, known[identity(stage)])
+                (item, self._by_identity[identity(stage)])
                 for stage in lock.stages.values()
                 for item in stage.outs
                 if item.path.startswith(f"{folder}/")
             ]
             md5 = self._folder_md5(folder, [item for item, _ in below]) if below else None
             if md5:
-                for _, run in below:
-                    self._add(Item(folder, md5), run)
+                self._add(Item(folder, md5), *(run for _, run in below))
 
     def _folder_md5(self, folder: str, outs: list[Item]) -> str | None:
         listing = {}
@@ -148,6 +140,25 @@ class History:
             listing.update({f"{prefix}/{name}" if name else prefix: md5 for name, md5 in files.items()})
         return folder_hash(listing)
 
-    def _add(self, item: Item, run: StageRun) -> None:
-        if run not in self._makers[item]:
-            self._makers[item].append(run)
+    def _add(self, item: Item, *writers: StageRun) -> None:
+        if writers not in self._writers[item]:
+            self._writers[item].append(writers)
+
+    def _inputs(self, run: StageRun) -> list[list[Writers]]:
+        """For each input that stages wrote: the alternative writers of that content."""
+        made = [item for item in run.stage.deps if run.lock.makers(item.path)]
+        return [self._writers.get(item) or self._presumed(item, run.lock) for item in made]
+
+    def _presumed(self, item: Item, lock: Lock) -> list[Writers]:
+        """The makers in the lock that first recorded the reader, unless their outputs show that they did not write it.
+
+        For inputs whose listing is neither in the cache nor at the remote, and for folders that have more files in them
+        than the outputs of stages.
+        """
+        stages = lock.makers(item.path)
+        for out in (out for stage in stages for out in stage.outs):
+            if out.path == item.path:
+                return []
+            if item.path.startswith(f"{out.path}/") and self.stores.files(out.md5) is not None:
+                return []
+        return [tuple(self._by_identity[identity(stage)] for stage in stages)]

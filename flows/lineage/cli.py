@@ -110,7 +110,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
         if values:
             yield f"parameters: {values if len(values) <= 160 else values[:160] + ' ... (--json has all)'}"
     if "md5" in facts:
-        commit = ", no commit has exactly this code and these parameters" if "stage" in facts else ""
+        commit = ", no commit has exactly this code, data and parameters" if "stage" in facts else ""
         if "commit" in facts:
             commit = f", commit {facts['commit'][:DIGITS]} ({facts['committed']})"
         file = "dvc.lock" if "stage" in facts else ".dvc file"

@@ -1,7 +1,9 @@
 """A generated image on disk, as a file or an archive member, and the batch that contains it."""
 
 import hashlib
+import lzma
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +40,6 @@ def _member(archive: Path, name: str) -> bytes:
             file = opened.extractfile(name)
             if file is not None:
                 return file.read()
-    except (tarfile.TarError, KeyError, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, KeyError, OSError) as error:
         raise LineageError(f"{archive}:{name}: {error}") from None
     raise LineageError(f"{archive}:{name}: the archive has no file of that name")

@@ -19,7 +19,7 @@ from flows.data.stores import Stores
 from flows.data.versions import WORKING_TREE, CommittedVersion, VersionError, data_versions, version_at
 from flows.git import commit_of
 from flows.graph import open_repo
-from flows.measuring.backfill_table import Row, done, keep, place_of, write_table
+from flows.measuring.backfill_table import INCOMPLETE, Row, done, keep, place_of, write_table
 from flows.registry.production import (
     DATASET,
     EXTRACTOR,
@@ -31,13 +31,15 @@ from flows.registry.production import (
     lay_out,
     lay_out_production,
     run_task_in,
+    task_folder,
 )
 from flows.registry.read import MODEL
 from flows.runs.checkout import data_worktree
-from flows.runs.pipeline import pipeline
-from flows.scratch import scratch_folder
+from flows.runs.pipeline import NotCompleted, run_stages
+from flows.whole_file import write_file
 from flows.workspace import checked_config
 from genai_core.config import PARAMS_FILE, EvaluationConfig
+from genai_core.counted import counted
 
 
 @flow(name="backfill", flow_run_name="backfill {revisions}", persist_result=False)
@@ -65,20 +67,22 @@ def _backfill(workspace: str, revisions: str, retrain: bool, out: str) -> State[
     with _exclusive(place):
         for version in subject.order(versions):
             if done(place, version.raw) is None:
-                with data_worktree(root, code, version.commit, f"backfill/{place.name}-{version.raw[:10]}") as tree:
-                    state = pipeline(str(tree), list(subject.stages), return_state=True)
-                    if state.is_cancelled():
-                        return Cancelled(message=f"stopped at data version {version.raw[:10]}")
-                    if state.is_completed():
+                name = f"backfill/{place.name}-{version.raw[:10]}"
+                try:
+                    with data_worktree(root, code, version.commit, name) as tree:
+                        run_stages(tree, subject.stages)
                         keep(place, subject.measure(version, tree, place))
-                    else:
-                        logger.error("data version %s: %s", version.raw[:10], state.message)
-                        failed.append(version.raw[:10])
+                except NotCompleted as end:
+                    if end.state.is_cancelled():
+                        return Cancelled(message=f"stopped at data version {version.raw[:10]}")
+                    logger.error("data version %s: %s", version.raw[:10], end.state.message)
+                    failed.append(version.raw[:10])
         rows = [row for version in versions if (row := done(place, version.raw))]
         _publish(root, root / out, rows)
     if failed:
-        return Failed(message=f"measured {len(rows)} of {len(versions)} versions; failed: {', '.join(failed)}")
-    return Completed(message=f"{len(rows)} versions of the data, in {out}")
+        message = f"measured {len(rows)} of {len(versions)} versions; failed: {', '.join(failed)}"
+        return Failed(name=INCOMPLETE if rows else "Failed", message=message)
+    return Completed(message=f"{counted(len(rows), 'version')} of the data, in {out}")
 
 
 class _Subject(Protocol):
@@ -95,7 +99,8 @@ class _Subject(Protocol):
 class _Production:
     """Production: the same images against each version's test images, in production's own features.
 
-    At most as many test images per version as the oldest one has, since more images alone reduce the distance.
+    At most as many test images per version as the oldest one has, since more images alone reduce the distance. The
+    images have the oldest one's class proportions.
     """
 
     stages: tuple[str, ...] = ("prepare",)
@@ -111,13 +116,14 @@ class _Production:
     def measure(self, version: CommittedVersion, tree: Path, place: Path) -> Row:
         drawn = place / "drawn" / "images"
         if not drawn.is_dir():
-            with _drawn(tree, self._production.folder, self._config) as new:
+            with _drawn(tree, self._production.folder, self._config, tree / DATASET) as new:
                 shutil.move(new, place / "drawn")
         limit, available = place / "test-images", count_tests(tree / DATASET)
         if not limit.is_file():
-            limit.write_text(str(available))
+            write_file(limit, str(available))
         count = min(available, int(limit.read_text()))
-        found = distance_of_tests(tree, self._production.folder, drawn, tree / DATASET, count, get_run_logger().info)
+        with task_folder(tree, self._production.folder) as folder:
+            found = distance_of_tests(tree, folder, drawn, tree / DATASET, count, get_run_logger().info)
         return _row(version, tree, self.name, version.raw, found)
 
 
@@ -146,16 +152,15 @@ class _Retrained:
                         raise VersionError(f"the run on data version {version.raw[:10]} made no {path}")
                     lay_out(Stores(repo), md5, frozen / path, path)
             shutil.copy(tree / PARAMS_FILE, frozen)
-        with _drawn(tree, tree, self._config) as drawn:
+        with _drawn(tree, tree, self._config, frozen / DATASET) as drawn:
             found = distance(tree, frozen, drawn / "images", frozen / DATASET, get_run_logger().info)
         return _row(version, tree, f"trained on {version.raw[:10]}", self._newest.raw, found)
 
 
 @contextmanager
-def _drawn(code: Path, folder: Path, config: EvaluationConfig) -> Iterator[Path]:
-    with scratch_folder(folder, "drawn") as scratch:
-        out = f"{scratch.relative_to(folder.resolve())}/batch"
-        yield draw(code, folder, out, config.total_images, config.seed, get_run_logger().info)
+def _drawn(code: Path, folder: Path, config: EvaluationConfig, like: Path) -> Iterator[Path]:
+    with task_folder(code, folder) as own:
+        yield draw(code, own, "batch", config.total_images, config.seed, get_run_logger().info, like)
 
 
 def _row(version: CommittedVersion, tree: Path, model: str, tested_on: str, found: Distance) -> Row:

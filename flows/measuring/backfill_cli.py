@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from flows.json_output import json_option, print_json
+from genai_core import GenaiError
 
 
 @click.command()
@@ -39,13 +40,19 @@ def backfill(workspace: Path, revisions: str, retrain: bool, out: Path, as_json:
     data_versions(workspace, revisions)  # before a server starts: a mistyped revision fails at once
     ensure_prefect_api()
     from flows.measuring.backfill import backfill as flow
-    from flows.measuring.backfill_table import read_table, show
+    from flows.measuring.backfill_table import INCOMPLETE, read_table, show
 
     state = flow(str(workspace), revisions, retrain=retrain, out=str(out), return_state=True)
-    show(workspace / out)
+    fault = None if state.is_completed() else state.result(raise_on_failure=False)
+    if isinstance(fault, GenaiError):
+        raise fault  # a user's error, which the command line prints as one line
+    is_written = state.is_completed() or state.name == INCOMPLETE
+    if is_written:  # otherwise the table is that of an earlier backfill
+        show(workspace / out)
     error = None if state.is_completed() else f"{state.message}; run the command again to continue"
     if as_json:
-        values = {"out": str(workspace / out), "versions": [asdict(row) for row in read_table(workspace / out)]}
+        rows = read_table(workspace / out) if is_written else []
+        values = {"out": str(workspace / out), "versions": [asdict(row) for row in rows]}
         print_json({**values, **({"error": error} if error else {})})
     if error:
         click.echo(click.style(error, fg="red"), err=True)

@@ -11,11 +11,12 @@ from typing import get_type_hints
 
 import click
 
-from flows.json_file import write_json
 from flows.table import print_table
+from flows.whole_file import write_json
 
 BACKFILLS = Path(".genai/backfill")
 TABLE = "quality.csv"
+INCOMPLETE = "Incomplete"  # name of the state of a backfill that wrote the table without the versions that failed
 
 
 @dataclass(frozen=True)

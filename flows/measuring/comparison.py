@@ -57,7 +57,7 @@ def compare_folders(
     """Measure both with the workspace's extractor and reference; without a champion, only the candidate.
 
     or_alone: measure only the candidate, too, if the champion's classes or image size differ from the workspace's data.
-    `out` is written completely or not at all. Raises ComparisonError with the task's error line.
+    If it fails, `out` is unchanged. Raises ComparisonError with the task's error line.
     """
     command = ["tasks.compare_models", str(candidate.folder), f"--name={candidate.name}"]
     if champion is not None:
@@ -76,13 +76,20 @@ def compare_folders(
         if status != 0:
             raise ComparisonError(output[-1] if output else f"tasks.compare_models failed with status {status}")
         values: dict[str, Any] = json.loads((new / COMPARISON_FILE).read_text())
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # `out` may be on another file system: copy, then rename. The name is unique, like scratch.
-        complete = out.with_name(f".{out.name}.{scratch.name}")
-        shutil.move(new, complete)
-        shutil.rmtree(out, ignore_errors=True)
-        os.rename(complete, out)
+        replace_files(new, out)
     return values
+
+
+def replace_files(new: Path, out: Path) -> None:
+    """Put the files of `new` into `out`, each by a rename, comparison.json last. Other files in `out` remain."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in sorted((path.name for path in new.iterdir()), key=lambda name: (name == COMPARISON_FILE, name)):
+        complete = out / f".{name}.{os.getpid()}"  # `out` may be on another file system: copy, then rename
+        try:
+            shutil.copyfile(new / name, complete)
+            os.replace(complete, out / name)
+        finally:
+            complete.unlink(missing_ok=True)
 
 
 def find_model(workspace: Path, name: str, into: Path) -> Path:

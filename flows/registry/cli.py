@@ -40,11 +40,12 @@ def promote(workspace: Path, version: str | None, reason: str, dry_run: bool, as
 
     Pushes its data to the DVC remote, verifies it there, then sets the tags. Either completes or changes nothing.
     """
-    from flows.data.remote import push
+    from flows.data.remote import push_commit
     from flows.registry.promotion import promote as move
 
-    moved = move(workspace, push, version=version, why=reason, by="genai promote", dry_run=dry_run)
-    _print_moved(moved, dry_run=dry_run, as_json=as_json)
+    moved = move(workspace, push_commit, version=version, why=reason, by="genai promote", dry_run=dry_run)
+    only_here = "only in this machine's DVC cache, because there is no DVC remote (genai data push --to URL)"
+    _print_moved(moved, only_here, dry_run=dry_run, as_json=as_json)
 
 
 @click.command()
@@ -61,7 +62,8 @@ def rollback(workspace: Path, to: str | None, reason: str, as_json: bool) -> Non
     """Make an earlier version the production model again. Takes about a second and trains nothing."""
     from flows.registry.promotion import rollback as move
 
-    _print_moved(move(workspace, to=to, why=reason, by="genai rollback"), dry_run=False, as_json=as_json)
+    moved = move(workspace, to=to, why=reason, by="genai rollback")
+    _print_moved(moved, "complete in this machine's DVC cache; no DVC remote was checked", as_json=as_json)
 
 
 @click.command()
@@ -160,7 +162,8 @@ def _read(workspace: Path, local: bool) -> "Registry":
     return read_registry(workspace)
 
 
-def _print_moved(moved: "Moved", *, dry_run: bool, as_json: bool) -> None:
+def _print_moved(moved: "Moved", in_cache: str, *, dry_run: bool = False, as_json: bool) -> None:
+    """Print the move. in_cache: what to say of data that was not verified at a DVC remote."""
     if as_json:
         print_json({**asdict(moved), "dry_run": dry_run})
         return
@@ -170,9 +173,7 @@ def _print_moved(moved: "Moved", *, dry_run: bool, as_json: bool) -> None:
         done = "would be pushed to and verified at" if dry_run else "verified at"
         click.echo(f"  data: {done} the DVC remote {moved.data_remote}")
     else:
-        click.echo(
-            "  data: only in this machine's DVC cache, because there is no DVC remote (genai data push --to URL)"
-        )
+        click.echo(f"  data: {in_cache}")
     tags = ", ".join(moved.tags)
     if moved.git_remote:
         click.echo(f"  tags: {tags}, {'would be pushed' if dry_run else 'pushed'} to {moved.git_remote}")

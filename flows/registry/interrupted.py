@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flows.git import GitError, git
-from flows.json_file import write_json
 from flows.registry.read import read_registry
-from flows.runs.checkout import WORKTREES
+from flows.runs.checkout import WORKTREES, Worktree, project_in
+from flows.whole_file import write_json
 
 _NOTE = Path(".genai/delivery.json")  # in the retraining's checkout
 
@@ -29,18 +29,17 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A promotion whose branch is not merged yet. folder: the retraining's checkout, on `branch`."""
+    """A promotion whose branch is not merged yet. worktree: the retraining's."""
 
-    folder: Path
-    branch: str
+    worktree: Worktree
     version: str
     delivery: Delivery
 
     @property
     def sentence(self) -> str:
         return (
-            f"{self.version} was promoted by a retraining that was killed before {self.branch} was merged into "
-            f"{self.delivery.into}"
+            f"{self.version} was promoted by a retraining that was killed before {self.worktree.branch} was merged "
+            f"into {self.delivery.into}"
         )
 
 
@@ -55,15 +54,15 @@ def unfinished(workspace: Path) -> list[Unfinished]:
     Raises GitError.
     """
     found = []
-    for note in sorted((workspace / WORKTREES).glob(f"retrain-*/{_NOTE}")):
-        folder = note.parents[len(_NOTE.parts) - 1]
+    for root in sorted((workspace / WORKTREES).glob("retrain-*")):
+        folder = project_in(workspace, root)
         try:
-            values = json.loads(note.read_text())
+            values = json.loads((folder / _NOTE).read_text())
             delivery = Delivery(**{**values, "reasons": tuple(values["reasons"]), "rules": tuple(values["rules"])})
             branch = git(folder, "symbolic-ref", "--short", "HEAD").strip()
         except (OSError, ValueError, TypeError, KeyError, GitError):
-            continue  # partly written or partly removed
+            continue  # not promoted, or partly removed
         version = read_registry(workspace).of_commit(delivery.commit)
         if version is not None:
-            found.append(Unfinished(folder, branch, version.name, delivery))
+            found.append(Unfinished(Worktree(root, folder, branch, resumed=True), version.name, delivery))
     return found

@@ -5,9 +5,10 @@ git's index, the mark has inode, size and modification time of each file, or of 
 """
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
+
+from flows.whole_file import write_json
 
 
 def is_as_marked(path: Path, md5: str) -> bool:
@@ -21,10 +22,7 @@ def is_as_marked(path: Path, md5: str) -> bool:
 
 def mark(path: Path, md5: str, names: Iterable[str]) -> None:
     """Record that `path` has that version, with these files. Raises OSError."""
-    place = _mark_of(path)
-    new = place.with_name(f"{place.name}.new")
-    new.write_text(json.dumps({"md5": md5, "files": _stamps(path, names)}))
-    os.replace(new, place)
+    write_json(_mark_of(path), {"md5": md5, "files": _stamps(path, names)})
 
 
 def _mark_of(path: Path) -> Path:

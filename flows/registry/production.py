@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from flows.locked import lock_at
 from flows.process import run_module
 from flows.registry.marks import is_as_marked, mark
 from flows.registry.read import MODEL, read_registry
+from flows.scratch import scratch_folder
 from genai_core import GenaiError
-from genai_core.config import PARAMS_FILE, load_config
+from genai_core.config import PARAMS_FILE
 
 PLACE = Path(".genai/production")
 BATCHES = Path("samples/production")  # generated with it; one folder VERSION-SEED per batch
@@ -32,7 +34,7 @@ class ProductionError(GenaiError):
 
 @dataclass(frozen=True)
 class Production:
-    """A version in a folder of its own, with the workspace's parameters beside it."""
+    """A version's outputs in a folder of its own. Several commands may use it at once, so tasks run elsewhere."""
 
     version: str
     commit: str
@@ -41,7 +43,7 @@ class Production:
 
 @dataclass(frozen=True)
 class Distance:
-    """A Frechet distance with its interval, and the name of the metric."""
+    """A Fréchet distance with its interval, and the name of the metric."""
 
     metric: str
     value: float
@@ -52,12 +54,11 @@ class Distance:
 def lay_out_production(workspace: Path, outputs: Iterable[str] = (MODEL,)) -> Production:
     """Lay out `outputs` of the version in production, as its commit's dvc.lock names them.
 
-    Raises ProductionError if nothing is in production or its data is missing; RemoteError, GitError, ConfigError.
+    Raises ProductionError if nothing is in production or its data is missing; RemoteError, GitError.
     """
     standing = read_registry(workspace).production()
     if standing is None:
         raise ProductionError("nothing is in production yet; run `genai run`, commit, then run `genai promote`")
-    load_config(workspace / PARAMS_FILE)
     lock = lock_at(workspace, standing.commit)
     folder = workspace / PLACE / standing.version
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,20 +69,28 @@ def lay_out_production(workspace: Path, outputs: Iterable[str] = (MODEL,)) -> Pr
             if item is None:
                 raise ProductionError(f"{standing.version}: its commit has no {path}; promote a later version")
             lay_out(stores, item.md5, folder / path, f"{standing.version}'s {path}")
-        copy_parameters(folder, workspace)
     return Production(standing.version, standing.commit, folder)
 
 
-def copy_parameters(folder: Path, checkout: Path) -> None:
-    """Copy a checkout's parameters for the files laid out in a folder."""
-    new = folder / ".params.new"
-    shutil.copy(checkout / PARAMS_FILE, new)
-    os.replace(new, folder / PARAMS_FILE)
+@contextmanager
+def task_folder(code: Path, outputs: Path) -> Iterator[Path]:
+    """A folder for tasks of the checkout `code`: with its parameters, and links to the models below `outputs`.
+
+    Private, so no other command can change the parameters before a task reads them. Removed at the end.
+    """
+    with scratch_folder(outputs, "task") as folder:
+        (folder / "models").symlink_to((outputs / "models").resolve())
+        shutil.copy(code / PARAMS_FILE, folder)
+        yield folder
 
 
-def draw(code: Path, folder: Path, out: str, images: int, seed: int, on_line: OnLine) -> Path:
-    """Generate images with the candidate below `folder` into `out` there. code: the checkout whose task runs."""
-    run_task_in(code, folder, ["tasks.draw", out, f"--images={images}", f"--seed={seed}"], on_line)
+def draw(code: Path, folder: Path, out: str, images: int, seed: int, on_line: OnLine, like: Path | None = None) -> Path:
+    """Generate images with the candidate in a task folder into `out` there. code: the checkout whose task runs.
+
+    like: a prepared dataset whose class proportions the images get, for a distance from it; None: equal numbers.
+    """
+    proportions = [] if like is None else [f"--like={like.resolve()}"]
+    run_task_in(code, folder, ["tasks.draw", out, f"--images={images}", f"--seed={seed}", *proportions], on_line)
     return folder / out
 
 

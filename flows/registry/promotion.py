@@ -1,14 +1,16 @@
 """Promote and roll back. Each is one transaction: production is the new version afterwards, or unchanged."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.data.stores import Stores
 from flows.git import changed_files, commit_of, remote_of
-from flows.graph import open_repo
-from flows.locked import Lock, differences, lock_at
+from flows.graph import open_repo, stage_name
+from flows.locked import Item, Lock, lock_at
+from flows.made_from import differences
 from flows.registry.read import (
     ARTIFACT,
     MODEL,
@@ -25,8 +27,11 @@ from flows.registry.read import (
 )
 from flows.registry.write import NewTag, add_tags, newer_tags
 
-# Pushes the data of HEAD to the DVC remote and verifies it there; raises an error if that fails.
-PushData = Callable[[Path], object]
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+# Pushes what a commit needs to the DVC remote and verifies it there; raises an error if that fails.
+PushData = Callable[[Path, str], object]
 
 # The files of a version. The commit that a tag names lacks uncommitted changes.
 _PARTS = ("dvc.lock", "dvc.yaml", "params.yaml", "data", "models", "genai_core", "tasks", "metrics")
@@ -37,7 +42,7 @@ MAX_LISTED = 5
 class Moved:
     """A move of production, done or (dry run) only checked.
 
-    data_remote: where the model's data was verified, or would be; None: only this machine's cache has it.
+    data_remote: where the model's data was verified, or would be; None: it is complete in this machine's cache.
     git_remote: where the tags were pushed, or would be; None: only this clone has them.
     """
 
@@ -77,13 +82,13 @@ def promote(
     if version is not None and not VERSION_PATTERN.fullmatch(version):
         raise RegistryError(f"version {version!r}: expected three numbers after a v, such as v1.2.0")
     commit = commit_of(workspace)
-    lock = _committed(workspace, commit)
-    git_remote = remote_of(workspace)
-    if git_remote:
-        newer_tags(workspace, git_remote)
-    registry = read_registry(workspace)
     with open_repo(workspace) as repo:
         stores = Stores(repo)
+        lock = _committed(repo, workspace, commit, stores)
+        git_remote = remote_of(workspace)
+        if git_remote:
+            newer_tags(workspace, git_remote)
+        registry = read_registry(workspace)
         facts, data_remote = _facts_of(stores, lock), stores.remote_name
         name = _name_for(registry, commit, facts, version)
         if data_remote is None and not stores.in_cache(facts.model):
@@ -91,7 +96,7 @@ def promote(
                 f"the model ({facts.model}) is incomplete in DVC's cache; make it again with `dvc repro`"
             )
     if data_remote and not dry_run:
-        push_data(workspace)
+        push_data(workspace, commit)
         with open_repo(workspace) as repo:  # reopened, because answers from before the push are cached
             if not Stores(repo).at_remote(facts.model):
                 raise RegistryError(
@@ -134,28 +139,38 @@ def rollback(workspace: Path, *, to: str | None = None, why: str = "", by: str =
         raise RegistryError(
             f"{target.name} was withdrawn (gto deregister); choose another version (genai registry show)"
         )
-    data_remote = _data_remote_of(workspace, target, registry)
+    data_remote = _checked_data(workspace, target, registry)
     why = why or f"back from {before.version}"
     tags = [_move(registry, "rollback", target.name, target.commit, why, by)]
     add_tags(workspace, registry, tags, git_remote)
     return _moved(target.name, before, target.commit, data_remote, git_remote, tags)
 
 
-def _committed(workspace: Path, commit: str) -> Lock:
+def _committed(repo: "Repo", workspace: Path, commit: str, stores: Stores) -> Lock:
     """HEAD's dvc.lock. Raises RegistryError if the workspace differs from HEAD, or HEAD did not make the model."""
+
+    def files_of(item: Item) -> Mapping[str, str]:
+        files = stores.files(item.md5)
+        if files is None:
+            raise RegistryError(
+                f"the listing of {item.path} ({item.md5}) is neither in DVC's cache nor at the remote, so it is "
+                f"unknown whether {MODEL} was made from it; run `genai data pull`, or `genai run` to make it again"
+            )
+        return files
+
     changed = changed_files(workspace, *_PARTS)
     if changed:
         raise RegistryError(
             f"not committed: {_some(changed)}. A version is a commit, so commit the run's results first, then promote"
         )
-    lock = lock_at(workspace, commit)
+    lock = lock_at(workspace, commit).of_stages({stage_name(stage) for stage in repo.index.stages})
     if lock.output(MODEL) is None:
         raise RegistryError(
             f"dvc.lock at {commit[:7]} has no {MODEL}; run genai run, then git add -A and git commit, then promote"
         )
     if lock.raw_data is None:
         raise RegistryError("data/raw.dvc is not committed; git add data/raw.dvc, git commit, then promote")
-    stale = differences(workspace, commit, MODEL)
+    stale = differences(workspace, commit, lock, MODEL, files_of)
     if stale:
         raise RegistryError(
             f"{MODEL} was not made from commit {commit[:7]}; these differ: {_some(stale)}. "
@@ -209,14 +224,15 @@ def _name_for(registry: Registry, commit: str, facts: ModelFacts, wanted: str | 
     return wanted or registry.next_version()
 
 
-def _data_remote_of(workspace: Path, target: Version, registry: Registry) -> str | None:
+def _checked_data(workspace: Path, target: Version, registry: Registry) -> str | None:
+    """The DVC remote where the version's model is complete; None: it is in the cache. Raises RegistryError."""
     model = lock_at(workspace, target.commit).output(MODEL)
     if model is None:
         raise RegistryError(f"{target.name}: its commit has no {MODEL}{_unchanged(registry)}")
     with open_repo(workspace) as repo:
         stores = Stores(repo)
         if stores.in_cache(model.md5):
-            return stores.remote_name
+            return None  # a rollback must not depend on a remote that it does not need
         if stores.remote_name and stores.at_remote(model.md5):
             return stores.remote_name
     place = f" nor at the DVC remote {stores.remote_name}" if stores.remote_name else ", and there is no DVC remote"

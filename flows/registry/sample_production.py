@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +14,17 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.artifacts import publish_picture
-from flows.registry.production import BATCHES, Production, copy_parameters, draw, lay_out_production
+from flows.registry.production import (
+    BATCHES,
+    Production,
+    ProductionError,
+    draw,
+    lay_out_production,
+    task_folder,
+)
 from flows.runs.code import snapshot_of_code
+from flows.whole_file import write_json
 from genai_core.config import PARAMS_FILE, load_config
-
-DRAWN = "samples"  # below production's folder: unfinished batches
 
 
 @flow(name="sample-production", flow_run_name="generate from production", persist_result=False)
@@ -45,16 +50,13 @@ def sample_production(
         first = seed if seed is not None else next_seed(root / BATCHES, production.version, config.seed)
         name = f"{production.version}-{first}"
         if (root / BATCHES / name).exists():
+            check_count(root / BATCHES / name, images)
             return Completed(message=f"{BATCHES / name} already exists, and the same seed gives the same images")
-        shutil.rmtree(production.folder / DRAWN, ignore_errors=True)  # the unfinished batch of a killed run
-        # A folder per process: the child of a killed run may take some seconds to end.
-        with snapshot_of_code(root) as code:
-            copy_parameters(production.folder, code.folder)
-            out = f"{DRAWN}/{name}.{os.getpid()}"
-            drawn = draw(code.folder, production.folder, out, images, first, logger.info)
-        sign(drawn, production, code.commit)
-        (root / BATCHES).mkdir(parents=True, exist_ok=True)
-        os.rename(drawn, root / BATCHES / name)
+        with snapshot_of_code(root) as code, task_folder(code.folder, production.folder) as folder:
+            drawn = draw(code.folder, folder, "batch", images, first, logger.info)
+            sign(drawn, production, code.commit)
+            (root / BATCHES).mkdir(parents=True, exist_ok=True)
+            os.rename(drawn, root / BATCHES / name)
     publish_picture(root / BATCHES / name / "grid.png", "production-batch", f"production {production.version}")
     return Completed(message=f"{images:,} images of {production.version} in {BATCHES / name}")
 
@@ -68,10 +70,20 @@ def next_seed(batches: Path, version: str, start: int) -> int:
     return max(ends)
 
 
+def check_count(batch: Path, images: int) -> None:
+    """Raise ProductionError if an existing batch has another number of images than requested."""
+    made = json.loads((batch / "provenance.json").read_text())["images"]
+    if made != images:
+        raise ProductionError(
+            f"{batch} already exists with {made:,} images, and {images:,} were requested; choose another seed, or "
+            "remove the folder"
+        )
+
+
 def sign(batch: Path, production: Production, code: str) -> None:
     """Add to provenance.json what the task does not know: the version, its commit, and the code's commit."""
     path = batch / "provenance.json"
     values = json.loads(path.read_text())
     made = datetime.now(UTC).isoformat(timespec="seconds")
     values["production"] = {"version": production.version, "commit": production.commit, "code": code, "made_at": made}
-    path.write_text(json.dumps(values, indent=2) + "\n")
+    write_json(path, values)

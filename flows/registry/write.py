@@ -8,6 +8,8 @@ from pathlib import Path
 from flows.git import GitError, git
 from flows.registry.read import TAG_PATTERN, TAG_REFS, Registry, RegistryError, read_registry
 
+CREATE_ATTEMPTS = 3  # git itself waits for a reference that another process is writing
+
 
 @dataclass(frozen=True)
 class NewTag:
@@ -59,8 +61,33 @@ def add_tags(workspace: Path, registry: Registry, new: Iterable[NewTag], remote:
         made[tag.name] = git(workspace, "mktag", text=text).strip()
     if remote is not None:
         _push(workspace, remote, {**registry.tags, **made}, made)
-    steps = [f"create refs/tags/{name} {sha}" for name, sha in made.items()]
-    git(workspace, "update-ref", "--stdin", text="\n".join(["start", *steps, "prepare", "commit"]) + "\n")
+    _create(workspace, made, remote)
+
+
+def _create(workspace: Path, made: dict[str, str], remote: str | None) -> None:
+    """Create the tags here, all or none.
+
+    Once the remote has them, a command that fetches the registry, such as `genai history`, may create them meanwhile:
+    all, or one after the other.
+    """
+    missing = made
+    for attempt in range(1, CREATE_ATTEMPTS + 1):
+        steps = [f"create refs/tags/{name} {sha}" for name, sha in missing.items()]
+        try:
+            git(workspace, "update-ref", "--stdin", text="\n".join(["start", *steps, "prepare", "commit"]) + "\n")
+            return
+        except GitError as error:
+            here = read_registry(workspace).tags
+            missing = {name: sha for name, sha in made.items() if here.get(name) != sha}
+            if not missing:
+                return
+            if remote is None:
+                raise
+            if attempt == CREATE_ATTEMPTS:
+                raise RegistryError(
+                    f"{remote} has the tags, so production has moved, but this clone could not add them ({error}); "
+                    "genai registry show fetches them"
+                ) from None
 
 
 def _push(workspace: Path, remote: str, tags: dict[str, str], made: dict[str, str]) -> None:

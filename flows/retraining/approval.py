@@ -4,7 +4,6 @@ Only the flow imports Prefect: `genai approve` makes one request, and the import
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from uuid import UUID
 from flows.redact import without_secrets
 from flows.retraining import RetrainError
 from flows.services.api import ApiError, api_at
+from flows.whole_file import write_json
 
 if TYPE_CHECKING:
     from flows.retraining.steps import Judged, Work
@@ -27,9 +27,7 @@ _POLL_S = 2
 def waiting(workspace: Path, run_id: str, run_name: str, api_url: str) -> Iterator[None]:
     """Record which run waits for an answer, and at which server, while the body runs."""
     path = workspace / _WAITING_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    api = without_secrets(api_url)
-    path.write_text(json.dumps({"id": run_id, "name": run_name, "api": api, "pid": os.getpid()}))
+    write_json(path, {"id": run_id, "name": run_name, "api": without_secrets(api_url)})
     try:
         yield
     finally:

@@ -84,6 +84,7 @@ def _decided_without_server(workspace: Path, plan_only: bool) -> "Decision | Non
     with deferred_interrupt():
         from flows.registry.interrupted import unfinished
         from flows.retraining.facts import decision_of, fact_rows, facts_of, read_situation, skip_if_rejected
+        from flows.retraining.foreseen import foreseen_rejection
         from flows.retraining.pages import decision_lines
 
     situation = read_situation(workspace)
@@ -97,6 +98,8 @@ def _decided_without_server(workspace: Path, plan_only: bool) -> "Decision | Non
     decision = decision or decision_of(facts, situation.config.retrain, action=None, interrupted=None)
     if decision.action != "skip" and not plan_only:
         return None
+    foreseen = foreseen_rejection(workspace, situation, facts, None)
+    gaps = (*gaps, foreseen) if foreseen else gaps
     notes = (*situation.notes, *gaps, *(f"{entry.sentence}; `genai retrain` finishes it" for entry in left))
     print_table([(row["what"], row["is"]) for row in fact_rows(situation, facts)])
     for line in decision_lines(decision, notes):

@@ -7,9 +7,9 @@ from typing import Any
 
 from prefect.logging import get_run_logger
 
-from flows.json_file import write_json
 from flows.view import current_view
 from flows.watching.notify import Event, notify
+from flows.whole_file import write_json
 from genai_core.config import EventKind, NotifyConfig
 
 LAST_FILE = Path(".genai/retrain/last.json")

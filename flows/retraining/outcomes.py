@@ -10,9 +10,9 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows.artifacts import tried
 from flows.data.objects import RemoteError
-from flows.data.remote import push
+from flows.data.remote import push, push_commit
 from flows.git import GitError, commit_of, git
-from flows.graph import open_repo
+from flows.graph import GraphError, open_repo
 from flows.registry.interrupted import Delivery, unfinished, write_delivery
 from flows.registry.promotion import Moved, promote
 from flows.registry.read import RegistryError
@@ -31,9 +31,10 @@ from flows.retraining.records import (
     is_recorded,
     read_records,
 )
+from flows.retraining.standing import standing_now
 from flows.retraining.steps import Judged, Work
 from flows.retraining.worktree import close_worktree, read_purpose
-from flows.runs.checkout import Worktree, commit_results
+from flows.runs.checkout import commit_results
 from flows.runs.pipeline import pipeline
 
 
@@ -61,14 +62,24 @@ def deliver(work: Work, judged: Judged, decision: Decision) -> State[None]:
 
 
 def finish(work: Work, version: str, delivery: Delivery) -> State[None]:
-    """Do the steps after a promotion. A retraining that was killed may have done some of them already."""
-    notes = _generate_batch(work)
-    title = f"Retrained: {version} is in production"
+    """Do the steps after a promotion. A retraining that was killed may have done some of them already.
+
+    They take hours, or begin days later: if production has moved since, the branch is kept, but not merged.
+    """
+    before = work.purpose.champion
+    notes = _generate_batch(work) if standing_now(work.workspace, before).version == version else []
+    now = standing_now(work.workspace, before)
+    is_standing = now.version == version
+    title = f"Retrained: {version} is in production" if is_standing else f"Retrained: {version} was promoted"
     if not is_recorded(work.worktree.folder, delivery.commit):
         reason = "; ".join(delivery.reasons)
         keep_record(work, "promoted", delivery.device_hours, reason, title, _rules(delivery.rules))
-    notes += [_push_batch(work), *deliver_branch(work, delivery.into, title)]
-    facts = {"version": version, "before": work.purpose.champion or "none", "branch": work.worktree.branch}
+    if is_standing:
+        notes += [_push_batch(work), *deliver_branch(work, delivery.into, title)]
+    else:
+        stands = "unknown" if now.version is None else now.version or "none"
+        notes += keep_branch(work, delivery.into, f"{version} is no longer in production (now: {stands})")
+    facts = {"version": now.version or "none", "before": before or "none", "branch": work.worktree.branch}
     for note in notes:
         log(note)
     send("promoted", title, "\n".join([_why(work, delivery), *notes]), facts, work.situation.config.notify)
@@ -83,41 +94,41 @@ def finish_interrupted(workspace: Path, situation: Situation) -> bool:
     found = unfinished(workspace)
     for left in found:
         log(f"{left.sentence}: finishing it now")
-        worktree = Worktree(left.folder, left.branch, resumed=True)
-        finish(Work(workspace, situation, worktree, read_purpose(left.folder)), left.version, left.delivery)
+        work = Work(workspace, situation, left.worktree, read_purpose(left.worktree.folder))
+        finish(work, left.version, left.delivery)
     return bool(found)
 
 
 def reject(work: Work, judged: Judged, reasons: tuple[str, ...]) -> State[None]:
     """Keep figures and reasons on the branch; production does not change."""
-    text, champion, branch = "; ".join(reasons), work.situation.champion or "none", work.worktree.branch
+    text, branch = "; ".join(reasons), work.worktree.branch
     title = f"Rejected: {work.purpose.action} on data {work.purpose.raw[:10]}"
     rules = tuple(rule_rows(judged.verdict))
     keep_record(work, "rejected", judged.device_hours, text, title, _rules(rules))
     close_worktree(work.workspace, work.worktree, None)
-    notes = [push_branches(work.workspace, [branch]), f"production is unchanged: {champion}"]
-    facts = {"version": champion, "branch": branch}
+    now = standing_now(work.workspace, work.situation.champion)
+    notes = [push_branches(work.workspace, [branch]), now.sentence]
+    facts = {"version": now.version or "none", "branch": branch}
     for note in notes:
         log(note)
     send("rejected", title, "\n".join([*reasons, *notes]), facts, work.situation.config.notify)
     write_last(work.workspace, {"result": "rejected", "action": work.purpose.action, "reasons": reasons, **facts})
     _publish(title, rules, [*reasons, *notes])
-    return Completed(
-        name="Rejected", message=f"rejected: {text}. Production is unchanged: {champion}; the figures are on {branch}"
-    )
+    return Completed(name="Rejected", message=f"rejected: {text}. {now.sentence}; the figures are on {branch}")
 
 
 def fail(work: Work, state: State[None]) -> State[None]:
     """End after a failed stage or a stop, and keep finished stages. The next retraining resumes."""
     if state.is_cancelled():
         return Cancelled(message="stopped on request; the next retraining continues from here")
-    message, champion = state.message or "the pipeline failed", work.situation.champion or "none"
+    message = state.message or "the pipeline failed"
     hours = device_hours_since(work.worktree.folder, work.purpose.base)
     title = f"A retraining failed: {work.purpose.raw[:10]}"
     keep_record(work, "failed", hours, message.splitlines()[0], title, message)
     pushed = push_branches(work.workspace, [work.worktree.branch])
-    text = f"{message}\nProduction is unchanged: {champion}. `genai retrain` continues from here. Its branch: {pushed}."
-    facts = {"version": champion, "branch": work.worktree.branch}
+    now = standing_now(work.workspace, work.situation.champion)
+    text = f"{message}\n{now.sentence}. `genai retrain` continues from here. Its branch: {pushed}."
+    facts = {"version": now.version or "none", "branch": work.worktree.branch}
     send("failed", "The retraining failed", text, facts, work.situation.config.notify)
     write_last(work.workspace, {"result": "failed", "action": work.purpose.action, "reasons": [message], **facts})
     return Failed(message=text)
@@ -126,7 +137,7 @@ def fail(work: Work, state: State[None]) -> State[None]:
 @task(name="promote", task_run_name="promote", cache_policy=NO_CACHE, persist_result=False)
 def promote_candidate(work: Work, why: str) -> Moved:
     """Push data and model to the remote, then add the tags: all or nothing."""
-    return promote(work.worktree.folder, push, why=why, by="genai retrain")
+    return promote(work.worktree.folder, push_commit, why=why, by="genai retrain")
 
 
 @task(name="deliver the branch", task_run_name="deliver the branch", cache_policy=NO_CACHE, persist_result=False)
@@ -136,6 +147,15 @@ def deliver_branch(work: Work, into: str, title: str) -> list[str]:
     pushed = push_branches(work.workspace, [work.worktree.branch, *([into] if merged.commit else [])])
     close_worktree(work.workspace, work.worktree, None)  # last: while it exists, the delivery counts as unfinished
     return [merged.note, pushed]
+
+
+@task(name="keep the branch", task_run_name="keep the branch", cache_policy=NO_CACHE, persist_result=False)
+def keep_branch(work: Work, into: str, why: str) -> list[str]:
+    """Push the branch without a merge, and remove the worktree; return one line each."""
+    branch = work.worktree.branch
+    pushed = push_branches(work.workspace, [branch])
+    close_worktree(work.workspace, work.worktree, None)  # last, as in `deliver_branch`
+    return [f"{why}; {branch} was not merged. To merge it into {into}: git merge {branch}", pushed]
 
 
 def keep_record(work: Work, result: Result, device_hours: float, reason: str, title: str, text: str) -> None:
@@ -170,14 +190,14 @@ def _generate_batch(work: Work) -> list[str]:
 
 
 def _push_batch(work: Work) -> str:
-    with open_repo(work.worktree.folder) as repo:
-        remote = repo.config["core"].get("remote")
-    if remote is None:
-        return "there is no DVC remote: data and model are only in this machine's DVC cache"
     try:
+        with open_repo(work.worktree.folder) as repo:
+            remote = repo.config["core"].get("remote")
+        if remote is None:
+            return "there is no DVC remote: data and model are only in this machine's DVC cache"
         push(work.worktree.folder)
-    except RemoteError as error:
-        return f"pushed model and data to {remote}, but not the batch: {error}; to do it later: genai data push"
+    except (RemoteError, GraphError) as error:
+        return f"the batch was not pushed: {error}; to do it later: genai data push"
     return f"pushed data, model and batch to the DVC remote {remote}"
 
 

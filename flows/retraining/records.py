@@ -112,9 +112,10 @@ def rejected_before(
 
 def device_hours_since(folder: Path, commit: str) -> float:
     """Device hours of the stages whose cost files differ from the commit's: they ran since, or were restored."""
-    changed = git(folder, "diff", "--name-only", commit, "--", COSTS).split()
-    changed += git(folder, "ls-files", "--others", "--exclude-standard", "--", COSTS).split()
-    return sum(_hours(folder / path) for path in set(changed) if (folder / path).is_file())
+    # -z: unquoted names. A stage's name may contain letters that git quotes otherwise.
+    changed = git(folder, "diff", "--name-only", "-z", "--relative", commit, "--", COSTS).split("\0")
+    changed += git(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", COSTS).split("\0")
+    return sum(_hours(folder / path) for path in set(changed) if path and (folder / path).is_file())
 
 
 def device_hours_at(folder: Path, action: str) -> float | None:

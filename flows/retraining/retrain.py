@@ -10,11 +10,14 @@ from prefect.states import Completed
 
 from flows.cancelled import until_cancelled
 from flows.registry.read import MODEL
+from flows.retraining import RetrainError
 from flows.retraining.approval import ask_for_approval
 from flows.retraining.facts import Situation, decision_of, facts_of, skip_if_rejected
+from flows.retraining.foreseen import foreseen_rejection
 from flows.retraining.messages import log, send, write_last
 from flows.retraining.outcomes import deliver, fail, finish_interrupted, reject
 from flows.retraining.policy import Action
+from flows.retraining.standing import standing_now
 from flows.retraining.steps import (
     Work,
     compare_data,
@@ -43,7 +46,7 @@ def retrain(
     """Retrain on the newest data if that is worth it, and promote the new model if it passes the gate.
 
     Ends as Completed (promoted), Skipped, Rejected, or Failed. Production changes only if it ends as Completed.
-    Raises RetrainError, ConfigError, GitError, RemoteError.
+    Raises RetrainError, ConfigError, GitError, RemoteError; RetrainError also if the gate would reject any candidate.
 
     Args:
         workspace: The checkout, relative to the worker's folder.
@@ -75,9 +78,10 @@ def _exclusively(workspace: Path, why: str, *, requested: bool, action: Action |
             return _retrain(workspace, situation, requested=requested, action=action, plan_only=plan_only)
         except Exception as error:
             if not plan_only:
-                text = f"{error}\nProduction is unchanged: {situation.champion or 'none'}."
+                now = standing_now(workspace, situation.champion)  # the error may come after the promotion
+                text = f"{error}\n{now.sentence}."
                 send("failed", "The retraining failed", text, {}, situation.config.notify)
-                write_last(workspace, {"result": "failed", "reasons": [str(error)], "version": situation.champion})
+                write_last(workspace, {"result": "failed", "reasons": [str(error)], "version": now.version})
             raise
 
 
@@ -96,7 +100,8 @@ def _retrain(
     facts, gaps = facts_of(workspace, situation, change, requested=requested)
     interrupted = work.purpose.action if work else None
     decision = skip or decision_of(facts, situation.config.retrain, action=action, interrupted=interrupted)
-    publish_decision(situation, facts, decision, gaps)
+    foreseen = foreseen_rejection(workspace, situation, facts, change)
+    publish_decision(situation, facts, decision, (*gaps, foreseen) if foreseen else gaps)
     if plan_only:
         return Completed(name="Planned", message=decision.sentence, data=decision)
     if decision.action == "skip":
@@ -105,6 +110,10 @@ def _retrain(
         send("skipped", "Nothing to do", decision.sentence, {}, situation.config.notify)
         write_last(workspace, {"result": "skipped", "reasons": decision.reasons, "version": situation.champion})
         return Completed(name="Skipped", message=f"nothing to do: {decision.sentence}")
+    if foreseen:
+        if work is not None:
+            close_worktree(workspace, work.worktree, work.purpose.base)
+        raise RetrainError(foreseen)
     check_can_start(workspace, situation.start)
     work = work or open_checkout(workspace, situation)
     work = replace(work, purpose=replace(work.purpose, action=decision.action))

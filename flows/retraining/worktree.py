@@ -9,7 +9,6 @@ from pathlib import Path
 
 from flows.git import GitError, commit_of, git
 from flows.graph import open_repo
-from flows.json_file import write_json
 from flows.locked import RAW_FILE, lock_at
 from flows.registry.interrupted import unfinished
 from flows.retraining import RetrainError
@@ -24,8 +23,10 @@ from flows.runs.checkout import (
     home_of,
     is_worktree,
     open_worktree,
+    project_in,
     remove_worktree,
 )
+from flows.whole_file import write_file, write_json
 from genai_core.config import PARAMS_FILE
 
 _PURPOSE_FILE = Path(".genai/retraining.json")  # in the worktree
@@ -73,15 +74,13 @@ def open_for_retraining(workspace: Path, start: StartPoint, champion: str, today
     Raises GitError or RetrainError.
     """
     wanted = Purpose(start.commit, start.raw, champion)
-    for folder, purpose in _left_behind(workspace):
-        branch = str(head_branch(folder))
+    for left, purpose in _left_behind(workspace):
         if purpose is not None and _same_result(workspace, purpose, wanted):
-            return open_worktree(workspace, purpose.base, branch), purpose
-        close_worktree(workspace, Worktree(folder, branch, resumed=True), purpose.base if purpose else wanted.base)
+            return open_worktree(workspace, purpose.base, left.branch), purpose
+        close_worktree(workspace, left, purpose.base if purpose else wanted.base)
     worktree = open_worktree(workspace, start.commit, _free_name(workspace, today, start.raw))
     if start.uncommitted is not None:
-        (worktree.folder / RAW_FILE).parent.mkdir(exist_ok=True)
-        (worktree.folder / RAW_FILE).write_bytes(start.uncommitted)
+        write_file(worktree.folder / RAW_FILE, start.uncommitted)
     write_purpose(worktree, wanted)
     return worktree, wanted
 
@@ -103,7 +102,7 @@ def read_purpose(folder: Path) -> Purpose:
 def close_worktree(workspace: Path, worktree: Worktree, base: str | None) -> None:
     """Remove the worktree, and also its branch if it has no commit since `base`. Raises GitError."""
     without_commits = base is not None and commit_of(workspace, worktree.branch) == base
-    remove_worktree(workspace, worktree.folder)
+    remove_worktree(workspace, worktree.root)
     if without_commits:
         git(workspace, "branch", "--quiet", "-D", worktree.branch)
 
@@ -116,7 +115,7 @@ def set_finetune_start(worktree: Worktree, start: str) -> None:
     if found != 1:
         raise RetrainError(f"{PARAMS_FILE}: finetune.start has no line of its own; write it as `  start: selected`")
     if text != old:
-        path.write_text(text)
+        write_file(path, text)
 
 
 def _same_result(workspace: Path, old: Purpose, new: Purpose) -> bool:
@@ -126,24 +125,29 @@ def _same_result(workspace: Path, old: Purpose, new: Purpose) -> bool:
     return old.base == new.base or recipe_at(workspace, old.base) == recipe_at(workspace, new.base)
 
 
-def _left_behind(workspace: Path) -> list[tuple[Path, Purpose | None]]:
+def _left_behind(workspace: Path) -> list[tuple[Worktree, Purpose | None]]:
     """The worktrees of retrainings that did not end. Purpose None: not recorded."""
-    found: list[tuple[Path, Purpose | None]] = []
-    delivered = {left.folder for left in unfinished(workspace)}  # promoted: to be finished, not removed
-    for folder in sorted((workspace / WORKTREES).glob("retrain-*")):
-        if home_of(folder) is None or not is_worktree(folder):
-            remove_worktree(workspace, folder)  # incomplete
-        elif head_branch(folder) is not None and folder not in delivered:  # no branch: a rebase is in progress there
-            try:
-                found.append((folder, read_purpose(folder)))
-            except RetrainError:
-                found.append((folder, None))
+    found: list[tuple[Worktree, Purpose | None]] = []
+    delivered = {left.worktree.root for left in unfinished(workspace)}  # promoted: to be finished, not removed
+    for root in sorted((workspace / WORKTREES).glob("retrain-*")):
+        folder = project_in(workspace, root)
+        if home_of(folder) is None or not is_worktree(root):
+            remove_worktree(workspace, root)  # incomplete
+            continue
+        branch = head_branch(root)
+        if branch is None or root in delivered:  # no branch: a rebase is in progress there
+            continue
+        try:
+            purpose = read_purpose(folder)
+        except RetrainError:
+            purpose = None
+        found.append((Worktree(root, folder, branch, resumed=True), purpose))
     return found
 
 
 def _free_name(workspace: Path, today: date, raw: str) -> str:
     """A branch name that is unused here and at the git remote: the same data may be tried twice on one day."""
     name = branch_name(today, raw[:10])
-    refs = git(workspace, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes").split()
+    refs = git(workspace, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes").split("\n")
     taken = {"/".join(ref.split("/")[-2:]) for ref in refs}
     return next(other for other in (name, *(f"{name}-{number}" for number in range(2, 1000))) if other not in taken)

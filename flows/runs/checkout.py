@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from flows.dvc_config import edited_config
 from flows.git import GitError, commit_of, git
 from flows.graph import open_repo
 from flows.locked import RAW_FILE
+from flows.whole_file import write_file
+from genai_core.config import ConfigError
 
 WORKTREES = Path(".genai/worktrees")
+_LOCKS = Path(".genai/locks")  # of those worktrees that one process at a time may use
 # What a run writes and git tracks. DVC tracks the rest.
 RESULTS = ("dvc.lock", "data", "metrics", "models", "params.yaml")
 # The names of caches and checkpoints contain all that affects them, so runs with other contents can share the folders.
@@ -31,8 +35,12 @@ _NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
 @dataclass(frozen=True)
 class Worktree:
-    """A checkout on a branch that is not checked out elsewhere. resumed: an earlier run left it."""
+    """A checkout on a branch that is not checked out elsewhere. resumed: an earlier run left it.
 
+    root: the checkout. folder: the project in it, which is the same unless the project is in a subfolder.
+    """
+
+    root: Path
     folder: Path
     branch: str
     resumed: bool
@@ -41,7 +49,13 @@ class Worktree:
 def home_of(folder: Path) -> Path | None:
     """The workspace that a checkout was made for; None for a user's own checkout."""
     path = folder / _HOME
-    return Path(path.read_text()) if path.is_file() else None
+    text = path.read_text() if path.is_file() else ""
+    return Path(text) if text else None
+
+
+def project_in(workspace: Path, root: Path) -> Path:
+    """The project's folder in a checkout of the workspace's repository. Raises GitError."""
+    return root / git(workspace, "rev-parse", "--show-prefix").strip()
 
 
 def branch_name(day: date, version: str) -> str:
@@ -58,46 +72,56 @@ def open_worktree(workspace: Path, commit: str, branch: str) -> Worktree:
     there.
     """
     start = commit_of(workspace, commit)
-    folder = workspace / WORKTREES / branch.replace("/", "-")
+    root = workspace / WORKTREES / branch.replace("/", "-")
+    folder = project_in(workspace, root)
     known = git(workspace, "for-each-ref", "--format=%(refname)", f"refs/heads/{branch}").strip()
     if known and git(workspace, "merge-base", start, known).strip() != start:
         raise GitError(
             f"the branch {branch} does not descend from {start[:7]}; remove it (git branch -D {branch}) or rename it"
         )
-    if home_of(folder) is not None and is_worktree(folder):
-        if head_branch(folder) != branch:
+    if home_of(folder) is not None and is_worktree(root):
+        if head_branch(root) != branch:
             raise GitError(
-                f"{folder} is not on {branch}; a rebase may be in progress there. Finish it, or remove the worktree: "
-                f"git worktree remove --force {folder}"
+                f"{root} is not on {branch}; a rebase may be in progress there. Finish it, or remove the worktree: "
+                f"git worktree remove --force {root}"
             )
-        return Worktree(folder, branch, resumed=True)
-    _add(workspace, folder, [str(folder), branch] if known else ["-b", branch, str(folder), start])
-    return Worktree(folder, branch, resumed=False)
+        return Worktree(root, folder, branch, resumed=True)
+    _add(workspace, root, [str(root), branch] if known else ["-b", branch, str(root), start], folder)
+    return Worktree(root, folder, branch, resumed=False)
 
 
-def open_detached(workspace: Path, commit: str, folder: Path) -> Path:
-    """A detached checkout of `commit` in `folder`: the existing one, else a new one. Returns the workspace in it.
+def open_detached(workspace: Path, commit: str, root: Path) -> Path:
+    """A detached checkout of `commit` in `root`: the existing one, else a new one. Returns the project in it.
 
     Raises GitError.
     """
-    start, inside = commit_of(workspace, commit), git(workspace, "rev-parse", "--show-prefix").strip()
-    if home_of(folder / inside) is not None and is_worktree(folder) and commit_of(folder) == start:
-        return folder / inside
-    _add(workspace, folder, ["--detach", str(folder), start], inside)
-    return folder / inside
+    start, folder = commit_of(workspace, commit), project_in(workspace, root)
+    if home_of(folder) is not None and is_worktree(root) and commit_of(root) == start:
+        return folder
+    _add(workspace, root, ["--detach", str(root), start], folder)
+    return folder
 
 
 @contextmanager
 def data_worktree(workspace: Path, commit: str, data_commit: str, name: str) -> Iterator[Path]:
     """A worktree of `commit` with data/raw.dvc of `data_commit`, removed when the body ends normally.
 
-    If the body fails or is killed, it stays, and the next one with that name resumes it. Raises GitError.
+    If the body raises an error or is killed, it stays, and the next one with that name resumes it. So the body must not
+    return early. Raises GitError, and ConfigError if another process uses the worktree of that name.
     """
-    folder = workspace / WORKTREES / name.replace("/", "-")
-    worktree = open_detached(workspace, commit, folder)
-    git(worktree, "checkout", "--quiet", data_commit, "--", RAW_FILE)
-    yield worktree
-    remove_worktree(workspace, folder)
+    from filelock import FileLock, Timeout
+
+    root = workspace / WORKTREES / name.replace("/", "-")
+    lock = workspace / _LOCKS / f"{root.name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0.0):
+            worktree = open_detached(workspace, commit, root)
+            git(worktree, "checkout", "--quiet", data_commit, "--", RAW_FILE)
+            yield worktree
+            remove_worktree(workspace, root)
+    except Timeout:
+        raise ConfigError(f"{root}: another process works there; wait until it ends, or stop it") from None
 
 
 def commit_results(worktree: Worktree, message: str) -> str | None:
@@ -138,11 +162,11 @@ def head_branch(folder: Path) -> str | None:
         return None
 
 
-def _add(workspace: Path, folder: Path, arguments: list[str], inside: str = "") -> None:
-    remove_worktree(workspace, folder)  # it is incomplete, or of another commit
+def _add(workspace: Path, root: Path, arguments: list[str], folder: Path) -> None:
+    remove_worktree(workspace, root)  # it is incomplete, or of another commit
     git(workspace, *_NO_HOOKS, "worktree", "add", "--quiet", *arguments)
-    _share(workspace, folder / inside)
-    (folder / inside / _HOME).write_text(str(workspace))
+    _share(workspace, folder)
+    write_file(folder / _HOME, str(workspace))
 
 
 def _share(workspace: Path, folder: Path) -> None:
@@ -163,7 +187,7 @@ def _share(workspace: Path, folder: Path) -> None:
         settings["cache"]["type"] = _LINKS
     # DVC's own index of hashes: in the checkout, so that both are removed together.
     settings.setdefault("core", {})["site_cache_dir"] = str(folder / ".dvc" / "tmp" / "site")
-    with Config(str(folder / ".dvc")).edit("local") as own:
+    with edited_config(Config(str(folder / ".dvc")), "local") as own:
         own.update(settings)
     (folder / ".genai").mkdir(exist_ok=True)
     for name in SHARED:

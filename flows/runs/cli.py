@@ -146,16 +146,26 @@ def status(workspace: Path, as_json: bool) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Keep printing until the run ends.")
 @click.pass_obj
 def logs(workspace: Path, stage: str | None, run_id: str | None, follow: bool) -> None:
-    """Print the logs of STAGE, or of all stages. A name such as `train` stands for all its branches."""
+    """Print the logs of STAGE, or of all stages, of one run. A name such as `train` stands for all its branches.
+
+    A run has no log of a stage that it kept. `genai runs` lists earlier runs.
+    """
     from flows.runs.record import RUNS, RunError, find_run, is_held, logged_stages, read_runs
 
-    if run_id is None and not (found := read_runs(workspace)):
+    found = read_runs(workspace)
+    if run_id is None and not found:
         raise RunError("no runs yet; `genai run` starts one")
     run = find_run(workspace, run_id) if run_id is not None else found[-1]
     folder = workspace / RUNS / run.id
     known = sorted(logged_stages(folder))
     if stage is not None and not any(_matches(stage, name) for name in known) and not (follow and is_held(folder)):
-        raise RunError(f"run {run.id} has no log of {stage!r}; it has logs of: {', '.join(known) or 'no stage'}")
+        others = [
+            other.id
+            for other in found
+            if any(_matches(stage, name) for name in logged_stages(workspace / RUNS / other.id))
+        ]
+        hint = f"; the newest log of it: genai logs {stage} --run {others[-1]}" if others else ""
+        raise RunError(f"run {run.id} has no log of {stage!r}; it has logs of: {', '.join(known) or 'no stage'}{hint}")
     printed: dict[str, int] = {}  # how far each file was read
     while True:
         alive = is_held(folder)

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +30,7 @@ from flows.runs.stage import Run, run_stage
 from flows.runs.started import Started, finish
 from flows.view import current_view
 from genai_core.config import PARAMS_FILE, load_config
+from genai_core.counted import counted
 
 
 def _run_name() -> str:
@@ -37,6 +38,14 @@ def _run_name() -> str:
     parameters = flow_run.parameters
     stages = ", ".join(parameters["stages"] or []) or "all stages"
     return f"{Path(parameters['workspace']).resolve().name}: {stages}"
+
+
+class NotCompleted(Exception):
+    """A run in a checkout failed or was cancelled; `state` says why."""
+
+    def __init__(self, state: State[None]) -> None:
+        super().__init__(state.message)
+        self.state = state
 
 
 # Threads only wait for child processes here; flows.resources limits how many run at once.
@@ -89,6 +98,13 @@ def _begin(root: Path, stages: tuple[str, ...], resume: str | None) -> Iterator[
             logger.info(line)
             current_view().note(line)
         yield begun
+
+
+def run_stages(checkout: Path, stages: Sequence[str]) -> None:
+    """Run `pipeline` in a checkout. Raises NotCompleted, so that what was opened for the run is kept for a resume."""
+    state = cast("State[None]", pipeline(str(checkout), list(stages), return_state=True))
+    if not state.is_completed():
+        raise NotCompleted(state)
 
 
 def _run(begun: Begun) -> Run:
@@ -165,7 +181,7 @@ def _submit(
 def _summary(graph: Graph, states: Mapping[str, State[Any]]) -> State[None]:
     failed = [name for name, state in states.items() if state.is_failed() or state.is_crashed()]
     if not failed:
-        return Completed(message=f"{len(graph.stages)} stages up to date")
+        return Completed(message=f"{counted(len(graph.stages), 'stage')} up to date")
     skipped = [name for name, state in states.items() if _never_began(state)]
     after = f"; not run because of that: {', '.join(skipped)}" if skipped else ""
     reasons = "\n".join(str(states[name].result(raise_on_failure=False)) for name in failed)

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import secrets
 import shutil
 import threading
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import IO, Any, Literal
 from urllib.parse import quote, unquote
 
+from flows.collecting import collector
 from flows.git import GitError, git
-from flows.json_file import write_json
 from flows.runs.snapshot import REFS, forget_snapshot
+from flows.whole_file import write_json
 from genai_core import GenaiError
 
 RUNS = Path(".genai/runs")
@@ -128,16 +130,21 @@ class Recorder:
 def run_folder(home: Path, run: str) -> Iterator[tuple[Path, int]]:
     """The folder of a run and the descriptor of its lock. While a process holds it or inherits it, the run is alive.
 
-    Raises RunError if the run is active.
+    Waits for a garbage collection, which holds the locks of ended runs. Raises RunError if the run is active.
     """
     folder = home / RUNS / run
     (folder / LOGS).mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a+") as file:
         deadline = time.monotonic() + _CHECK_S
         while not _locked(file, fcntl.LOCK_EX):
-            if time.monotonic() > deadline:
+            if collector(home):
+                deadline = time.monotonic() + _CHECK_S
+            elif time.monotonic() > deadline:
                 raise RunError(f"run {run} is active. See `genai status`, or stop it: genai runs stop {run}")
             time.sleep(0.02)
+        file.truncate(0)
+        file.write(str(os.getpid()))  # for `genai doctor`
+        file.flush()
         (folder / STOP).unlink(missing_ok=True)  # left by an earlier attempt
         yield folder, file.fileno()
 

@@ -12,6 +12,7 @@ import click
 from flows.json_output import print_json
 from flows.table import print_table
 from genai_core import GenaiError
+from genai_core.counted import counted
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -102,7 +103,7 @@ def print_figures(rows: Sequence[Mapping[str, Any]]) -> None:
 def headline(plan: "Plan") -> str:
     """Return the number of stages, and how many of them run, are restored and are kept."""
     parts = [f"{plan.count(action)} to {action}" for action in ("run", "restore", "keep") if plan.count(action)]
-    return f"{len(plan.stages)} stages: {', '.join(parts)}"
+    return f"{counted(len(plan.stages), 'stage')}: {', '.join(parts)}"
 
 
 def _results(workspace: Path, plan: "Plan", run: "RunRecord | None") -> tuple[list[dict[str, Any]], Path | None]:

@@ -15,16 +15,17 @@ from flows.git import GitError, changed_files, git, remote_of
 from flows.graph import GraphError, open_repo
 from flows.registry.read import RegistryError, read_registry
 from flows.registry.write import tags_at
-from flows.resources import this_machine
+from flows.resources import MachineError, this_machine
 from flows.runs.checkout import WORKTREES
 from flows.services.api import ApiError
 from flows.services.check import Check
 from flows.services.deployment_file import DEPLOYMENTS, ServicesError, deployment_file, faults
 from flows.services.doctor_locks import check_locks
-from flows.services.doctor_retraining import check_retraining
+from flows.services.doctor_retraining import check_gate, check_retraining
 from flows.services.doctor_server import check_schedules, check_server, check_workers, check_zombie_runs
 from flows.services.settings import SettingsError
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
+from genai_core.counted import counted
 
 PACKAGE = "genai-pipeline"
 MIN_FREE_GB, RECOMMENDED_FREE_GB = 1.0, 10.0
@@ -35,6 +36,7 @@ EXPECTED = (
     ConfigError,
     GitError,
     GraphError,
+    MachineError,
     OSError,
     RegistryError,
     RemoteError,
@@ -52,6 +54,7 @@ def examine(workspace: Path) -> list[Check]:
         ("locks", check_locks),
         ("worktrees", _worktrees),
         ("retraining", check_retraining),
+        ("gate", check_gate),
         ("disk", _disk),
         ("GPU", _gpu),
         ("deployments", _deployments),
@@ -95,7 +98,7 @@ def _versions(_workspace: Path) -> Check:
 
 def _parameters(workspace: Path) -> Check:
     config = load_config(workspace / PARAMS_FILE)
-    return Check("params.yaml", "ok", f"{len(config.models)} models: {', '.join(config.models)}")
+    return Check("params.yaml", "ok", f"{counted(len(config.models), 'model')}: {', '.join(config.models)}")
 
 
 def _git(workspace: Path) -> Check:
@@ -103,7 +106,9 @@ def _git(workspace: Path) -> Check:
     branch = git(workspace, "rev-parse", "--abbrev-ref", "HEAD").strip()
     changed = changed_files(workspace)
     if changed:
-        return Check("git", "warn", f"{len(changed)} files differ from the last commit", "commit before you promote")
+        return Check(
+            "git", "warn", f"{counted(len(changed), 'file')} changed since the last commit", "commit before you promote"
+        )
     if branch == "HEAD":
         return Check(
             "git", "warn", "no branch is checked out", "git switch BRANCH: commits on no branch are easily lost"
@@ -143,7 +148,7 @@ def _gpu(workspace: Path) -> Check:
     compute = load_config(workspace / PARAMS_FILE).compute
     wanted, threads = compute.accelerator, compute.cpu_threads
     machine = this_machine("cuda" if wanted == "cuda" else "auto")
-    found = f"{len(machine.gpus)} GPUs, {machine.cores} cores, {machine.memory_gb:.0f} GB memory"
+    found = f"{counted(len(machine.gpus), 'GPU')}, {counted(machine.cores, 'core')}, {machine.memory_gb:.0f} GB memory"
     if wanted == "cuda" and not machine.gpus:
         return Check("GPU", "fail", f"{found}, but compute.accelerator is cuda", "set it to auto, or fix the driver")
     if threads > machine.cores:
@@ -183,8 +188,8 @@ def _tags(workspace: Path) -> Check:
     theirs = tags_at(workspace, remote)
     here, there = ours.keys() - theirs.keys(), theirs.keys() - ours.keys()
     if here or there:
-        found = f"{len(here)} tags only here, {len(there)} only at {remote}"
+        found = f"{counted(len(here), 'tag')} only here, {len(there)} only at {remote}"
         return Check(
             "tags pushed", "warn", found, "genai registry show fetches tags, the next genai promote pushes them"
         )
-    return Check("tags pushed", "ok", f"{len(ours)} tags, the same at {remote}")
+    return Check("tags pushed", "ok", f"{counted(len(ours), 'tag')}, the same at {remote}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from flows.git import git
+from flows.locked import LOCK_FILE, SOURCE_FILES
 from flows.runs.checkout import WORKTREES
 from flows.runs.record import LOCK, RUNS
 from flows.services.check import Check
@@ -20,15 +21,16 @@ OLD_LOCK_S = 600.0
 
 def check_locks(workspace: Path) -> Check:
     """Locks of runs and retrainings, of DVC and of git."""
-    heals = []
+    heals = [
+        f"{name} is empty (an interrupted write)"
+        for name in (LOCK_FILE, *SOURCE_FILES)
+        if (workspace / name).is_file() and not (workspace / name).read_bytes().strip()
+    ]
     faults = [
         f"{path.relative_to(workspace)} is still held by processes of a dead run: {held}"
         for path in _own_locks(workspace)
         if (held := _orphan_holders(path))
     ]
-    lock_file = workspace / "dvc.lock"
-    if lock_file.is_file() and not lock_file.read_bytes().strip():
-        heals.append("dvc.lock is empty (an interrupted write)")
     if dead := _rwlock_fault(workspace / ".dvc" / "tmp" / "rwlock"):
         heals.append(f".dvc/tmp/rwlock: {dead}")
     index = Path(git(workspace, "rev-parse", "--git-path", "index.lock").strip())
@@ -55,14 +57,13 @@ def _orphan_holders(path: Path) -> str:
 
     The kernel frees the lock when the last process that holds it ends. The file itself does not block anything.
     """
-    if not path.is_file():
-        return ""
-    with path.open("r+") as file:
+    with suppress(FileNotFoundError), path.open() as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: other checks and `genai gc` do not count
         except BlockingIOError:
             holder = file.read().strip()
-            if holder.isdigit() and psutil.pid_exists(int(holder)):
+            # Empty: for a moment between lock and write, or a lock that names no owner.
+            if not holder or (holder.isdigit() and psutil.pid_exists(int(holder))):
                 return ""
             return ", ".join(f"process {pid}" for pid in _processes_with_open(path)) or "a process not visible here"
     return ""

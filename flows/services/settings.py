@@ -92,10 +92,16 @@ def credentials_for(url: str, *, ours: bool = False) -> Credentials:
 
 
 def tls_context(url: str) -> ssl.SSLContext | None:
-    """The TLS context with Prefect's settings for certificates; None for plain HTTP."""
+    """The TLS context with Prefect's settings for certificates; None for plain HTTP. Raises SettingsError."""
     if not url.startswith("https:"):
         return None
-    context = ssl.create_default_context(cafile=setting(_CERTIFICATES))
+    certificates = setting(_CERTIFICATES)
+    try:
+        context = ssl.create_default_context(cafile=certificates)
+    except OSError as error:  # also ssl.SSLError: not a file of certificates
+        raise SettingsError(
+            f"{_CERTIFICATES}: the certificates in {certificates} cannot be read: {error.strerror or error}"
+        ) from None
     if (setting(_ANY_CERTIFICATE) or "").lower() in ("1", "true", "yes", "on", "t", "y"):
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

@@ -9,6 +9,7 @@ from flows.git import git
 from flows.watching.folder import Folder, is_settled, look_at
 from flows.watching.news import describe_time, read_memory, remember_added
 from flows.workspace import RAW_DATA
+from genai_core.counted import counted
 
 _TRACKED = (f"{RAW_DATA}.dvc", f"{RAW_DATA.parent}/.gitignore")
 
@@ -27,7 +28,7 @@ class Arrivals:
         return self.changed and self.settled
 
     def sentence(self) -> str:
-        there = f"{self.source}: {self.folder.files:,} files"
+        there = f"{self.source}: {counted(self.folder.files, 'file')}"
         if not self.changed:
             return f"{there}, unchanged since they were last added"
         last = f"last change {describe_time(self.folder.changed_at)}"
@@ -52,7 +53,7 @@ def add_arrivals(workspace: Path, found: Arrivals, name: str | None) -> str:
     as added only afterwards.
     """
     version = add(workspace, str(workspace / Path(found.source).expanduser()), name)
-    text = f"data/raw is version {version.md5[:10]} ({version.files:,} files)"
+    text = f"data/raw is version {version.md5[:10]} ({counted(version.files, 'file')})"
     files = [path for path in _TRACKED if (workspace / path).is_file()]
     git(workspace, "add", "--", *files)
     if git(workspace, "diff", "--cached", "--name-only", "--", *files).strip():

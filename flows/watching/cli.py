@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import click
 from flows.json_output import json_option, print_json
 
 EXIT_NEWS = 3
+_SEND_S = 10.0
 
 
 @click.command()
@@ -91,8 +94,6 @@ def _look(workspace: Path, source: str | None, add: bool | None) -> dict[str, An
 
 def _announce(workspace: Path) -> str | None:
     """Emit the event if there is a server, and return its address. The flow checks again, as on a schedule."""
-    import os
-
     from flows.redact import without_secrets
     from flows.services.processes import read_state
     from flows.services.settings import configured_api_url
@@ -102,16 +103,39 @@ def _announce(workspace: Path) -> str | None:
     if url is None:
         click.echo("no event was emitted, because no Prefect server is configured or running; run `genai retrain`")
         return None
-    os.environ["PREFECT_API_URL"] = url
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
-    from flows.services.server import ensure_prefect_api
+    with _server_at(url):
+        from prefect.events.worker import EventsWorker
 
-    ensure_prefect_api()
-    from flows.watching.watch import watch as flow
+        from flows.watching.watch import watch as flow
 
-    state_of_run = flow(str(workspace), add=False, return_state=True)
+        state_of_run = flow(str(workspace), add=False, return_state=True)
+        EventsWorker.drain_all(timeout=_SEND_S, at_exit=False)  # else it would keep its connection to this server
     if not state_of_run.is_completed():
         click.echo(str(state_of_run.message))
         return None
     click.echo(f"emitted an event at the Prefect server {without_secrets(url)}")
     return without_secrets(url)
+
+
+@contextmanager
+def _server_at(url: str) -> Iterator[None]:
+    """Use this Prefect server in the body only: the next announcement may find another one. Raises ServerError."""
+    import os
+
+    from flows.services.server import ensure_prefect_api
+    from flows.services.settings import URL
+
+    configured = os.environ.get(URL)
+    os.environ[URL] = url
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+    try:
+        ensure_prefect_api()
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        with temporary_settings({PREFECT_API_URL: url}):  # Prefect reads the environment only when it is imported
+            yield
+    finally:
+        if configured is None:
+            del os.environ[URL]
+        else:
+            os.environ[URL] = configured

@@ -18,11 +18,11 @@ from flows.registry.production import (
     distance_of_tests,
     draw,
     lay_out_production,
+    task_folder,
 )
 from flows.registry.read import MODEL
 from flows.runs.checkout import data_worktree
-from flows.runs.pipeline import pipeline
-from flows.scratch import scratch_folder
+from flows.runs.pipeline import NotCompleted, run_stages
 from flows.watching.news import newest_data, production_data
 from flows.watching.notify import Event, notify
 from flows.watching.watch import PRODUCTION_WORSE, emit
@@ -56,21 +56,19 @@ def measure_production(workspace: str = ".") -> State[None]:
     newest, (_, old) = newest_data(root), production_data(root)
     if newest.raw is None or newest.raw == old:
         return Completed(name="Nothing new", message=f"{production.version} was promoted with the newest test images")
-    with data_worktree(root, newest.commit, newest.commit, f"evaluate/{newest.raw[:10]}") as tree:
-        prepared = pipeline(str(tree), ["prepare"], return_state=True)
-        if prepared.is_cancelled():
+    try:
+        with data_worktree(root, newest.commit, newest.commit, f"evaluate/{newest.raw[:10]}") as tree:
+            run_stages(tree, ["prepare"])
+            with task_folder(tree, production.folder) as folder:
+                images, seed = config.evaluation.total_images, config.evaluation.seed
+                tests = [production.folder / DATASET, tree / DATASET]
+                drawn = draw(tree, folder, "batch", images, seed, logger.info, like=tests[0]) / "images"
+                count = min(count_tests(dataset) for dataset in tests)
+                before, now = (distance_of_tests(tree, folder, drawn, dataset, count, logger.info) for dataset in tests)
+    except NotCompleted as end:
+        if end.state.is_cancelled():
             return Cancelled(message="stopped on request")
-        if not prepared.is_completed():
-            return Failed(message=f"the newest data could not be prepared: {prepared.message}")
-        with scratch_folder(production.folder, "drawn") as scratch:
-            out = f"{scratch.relative_to(production.folder.resolve())}/batch"
-            images, seed = config.evaluation.total_images, config.evaluation.seed
-            drawn = draw(tree, production.folder, out, images, seed, logger.info) / "images"
-            tests = [production.folder / DATASET, tree / DATASET]
-            count = min(count_tests(dataset) for dataset in tests)
-            before, now = (
-                distance_of_tests(tree, production.folder, drawn, dataset, count, logger.info) for dataset in tests
-            )
+        return Failed(message=f"the newest data could not be prepared: {end.state.message}")
     found = judge(before, now, config.watch.max_worse_share)
     create_table_artifact(
         [

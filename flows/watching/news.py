@@ -8,8 +8,8 @@ from pathlib import Path
 
 from flows.data.versions import WORKING_TREE, version_at
 from flows.git import GitError, commit_of, git, remote_of
-from flows.json_file import write_json
 from flows.registry.read import read_registry
+from flows.whole_file import write_json
 
 REMOTE_TIMEOUT_S = 20.0
 

@@ -10,6 +10,7 @@ from genai_core.config.models import ModelConfig
 from genai_core.config.running import ComputeConfig, GateConfig, RetrainConfig
 from genai_core.config.section import PARAMS_FILE, ConfigError, Section
 from genai_core.config.stages import (
+    LEAST_EXTRAPOLATED,
     EvaluationConfig,
     FinetuneConfig,
     GenerateConfig,
@@ -49,6 +50,11 @@ class Config(Section):
     @model_validator(mode="after")
     def _selection_metric_is_measured(self) -> "Config":
         kind = self.extractor.kind
+        if self.selection.metric.startswith("fd_inf_") and self.evaluation.total_images < LEAST_EXTRAPOLATED:
+            raise ValueError(
+                f"selection.metric: {self.selection.metric} needs at least {LEAST_EXTRAPOLATED} "
+                f"evaluation.total_images, got {self.evaluation.total_images}"
+            )
         measured = [f"fd_{kind}", f"fd_{kind}_test", f"fd_inf_{kind}", f"kid_{kind}", f"kid_{kind}_test"]
         if self.selection.metric not in measured:
             raise ValueError(

@@ -7,13 +7,16 @@ from pydantic import Field, model_validator
 from genai_core.config.section import PositiveInt, Section, Seed
 
 PositiveFloat = Annotated[float, Field(gt=0.0, le=100.0)]
+# Images for the distance at infinitely many (fd_inf): of fewer, the line would start at a handful, and the intervals
+# would be several times as wide as the figure.
+LEAST_EXTRAPOLATED = 50
 JpegLoss = Annotated[int, Field(ge=1, le=99)]
 
 
 class EvaluationConfig(Section):
     """The evaluate stage: generated images against the reference statistics."""
 
-    total_images: int = Field(ge=2, description="generated images, in equal numbers per label")
+    total_images: int = Field(ge=2, description="generated images, with labels in the training images' proportions")
     batch_images: PositiveInt
     seed: Seed = Field(description="image i uses seed + i")
     is_splits: PositiveInt = Field(description="the inception score is the mean over this many splits")
@@ -34,10 +37,11 @@ class EvaluationConfig(Section):
                 f"{self.total_images} total_images"
             )
         for key in ("precision_neighbours", "density_neighbours"):
-            if getattr(self, key) >= self.total_images:
-                raise ValueError(
-                    f"{key}: got {getattr(self, key)}; allowed: fewer than total_images, {self.total_images}"
-                )
+            for limit in ("total_images", "pairwise_images"):
+                if getattr(self, key) >= getattr(self, limit):
+                    raise ValueError(
+                        f"{key}: got {getattr(self, key)}; allowed: fewer than {limit}, {getattr(self, limit)}"
+                    )
         return self
 
 

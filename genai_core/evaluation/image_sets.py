@@ -23,6 +23,7 @@ from genai_core.evaluation.set_figures import (
     coverage_by_class,
     distance_by_class,
     extrapolated,
+    extrapolation_warning,
     figures_against,
     real_set,
     sample_set,
@@ -108,7 +109,9 @@ def score_sets(
     resamples = Resamples(len(images), None, config)
     kind = extractor.kind
     figures = {f"{name}_{kind}": figure for name, figure in figures_against(sample, against, resamples).items()}
-    figures[f"fd_inf_{kind}"] = extrapolated(sample, against, resamples)
+    at_infinity = extrapolated(sample, against, resamples)
+    if at_infinity is not None:
+        figures[f"fd_inf_{kind}"] = at_infinity
     copies = within(images.features.features, real.features.features, _near_copy_distance(against, config))
     figures[f"near_copies_{kind}"] = resamples.share(copies.copied, resamples.weights)
     score_warnings: tuple[str, ...] = ()
@@ -123,11 +126,13 @@ def score_sets(
             found = measure(labelled, against, Resamples(len(images), own, config), len(classes))
             by_class[f"{name}_{kind}_class"] = {classes[label]: figure for label, figure in found.items()}
     too_few = tuple(
-        f"{count} {what} for {extractor.feature_dim} features: the Frechet distance is far too large (its bias "
+        f"{count} {what} for {extractor.feature_dim} features: the Fréchet distance is far too large (its bias "
         "falls with the number of images), and comparable only to one from equally many images"
         for what, count in (("images", len(images)), ("real images", len(real)))
         if count <= extractor.feature_dim
     )
+    if at_infinity is None:
+        score_warnings = (extrapolation_warning(len(images)), *score_warnings)
     return Score(figures, by_class, (*too_few, *score_warnings), _protocol(images, real, extractor, config))
 
 

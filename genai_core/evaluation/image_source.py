@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from genai_core.data.dataset.dataset import Split, load_dataset
+from genai_core.data.decoding.image import without_pillows_limit
 from genai_core.data.ingest.readers.items import Item
 from genai_core.data.ingest.readers.recognise import read_source
 from genai_core.data.raw.formats import FORMATS
 
 MAX_MEGAPIXELS = 25
+_BITS_PER_SAMPLE = 258  # a tag of TIFF
 
 
 @dataclass(frozen=True)
@@ -83,18 +85,37 @@ def _pixels(item: Item) -> npt.NDArray[np.uint8]:
         return np.ascontiguousarray(array.transpose(2, 0, 1))
     file = io.BytesIO(item.content) if isinstance(item.content, bytes) else item.content
     try:
-        with Image.open(file, formats=list(FORMATS)) as image:
-            if image.width * image.height > MAX_MEGAPIXELS * 1e6:
-                raise ValueError(
-                    f"{item.path}: {image.width} x {image.height} pixels; at most {MAX_MEGAPIXELS} million"
-                )
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith(("I", "F")):
-                raise ValueError(f"{item.path}: expected 8 bits per channel, got mode {upright.mode}; convert it first")
-            if upright.mode in ("1", "L"):
-                return np.asarray(upright.convert("L"))[None]
-            if upright.has_transparency_data and np.asarray(upright.convert("RGBA"))[:, :, 3].min() < 255:
-                raise ValueError(f"{item.path}: has transparent pixels; put it on a background colour first")
-            return np.ascontiguousarray(np.asarray(upright.convert("RGB")).transpose(2, 0, 1))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        with without_pillows_limit(), Image.open(file, formats=list(FORMATS)) as image:
+            return _eight_bit_pixels(image, item.path)
+    except _UnsuitableError:
+        raise
+    except Exception as error:  # Pillow raises nearly anything on damaged bytes, and not all of it says which file
         raise ValueError(f"{item.path}: cannot be read as an image ({error})") from None
+
+
+class _UnsuitableError(ValueError):
+    """A readable image whose pixels would have to be changed."""
+
+
+def _eight_bit_pixels(image: Image.Image, path: str) -> npt.NDArray[np.uint8]:
+    if image.width * image.height > MAX_MEGAPIXELS * 1e6:
+        raise _UnsuitableError(f"{path}: {image.width} x {image.height} pixels; at most {MAX_MEGAPIXELS} million")
+    if image.mode.startswith(("I", "F")) or _has_lower_bits(image):
+        raise _UnsuitableError(f"{path}: expected 8 bits per channel, got more (mode {image.mode}); convert it first")
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in ("1", "L"):
+        return np.asarray(upright.convert("L"))[None]
+    if upright.has_transparency_data and np.asarray(upright.convert("RGBA"))[:, :, 3].min() < 255:
+        raise _UnsuitableError(f"{path}: has transparent pixels; put it on a background colour first")
+    return np.ascontiguousarray(np.asarray(upright.convert("RGB")).transpose(2, 0, 1))
+
+
+def _has_lower_bits(image: Image.Image) -> bool:
+    """Whether the file of an image of 8-bit mode has more bits per channel, which Pillow drops. Before it is loaded."""
+    if image.format == "TIFF":
+        return bool(max(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (1,))) > 8)
+    # ("zip", box, offset, "RGB;16B") in a PNG, ("ppm", box, offset, ("RGB", 65535)) in a PPM.
+    arguments = getattr(image, "tile", [(None,)])[0][-1]
+    if image.format == "PNG":
+        return ";16" in arguments
+    return image.format == "PPM" and isinstance(arguments, tuple) and arguments[1] > 255

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from genai_core.config import EvaluationConfig
 from genai_core.evaluation.class_scores import class_scores
 from genai_core.evaluation.feature_network import ExtractorDescription
@@ -21,6 +23,7 @@ from genai_core.evaluation.set_figures import (
     coverage_by_class,
     distance_by_class,
     extrapolated,
+    extrapolation_warning,
     figures_against,
     sample_set,
 )
@@ -61,14 +64,15 @@ def evaluate_features(
     X_K, X_K_test     against the train split, and against the test split, which the model has never seen
     floor_X_K         of real test images against the train split
     fd_K_over_floor   distance divided by the floor, both from equally many images: 1 means as close as real images
-    fd_inf_K          distance to the train split, extrapolated to infinitely many images
+    fd_inf_K          distance to the train split, extrapolated to infinitely many images; from 50 images on
     near_copies_K     share of images closer to a training image than held-out real ones usually are
     near_identical_K  share of images closer to another one than real ones usually are to each other
     is_K, is_K_std    inception score over the splits; is_K_real: of real test images (class logits only)
     label_agreement   share of images that the classifier assigns to their requested label
 
-    The images must be in random order, or cycle through the labels. Raises ValueError when another extractor made the
-    reference.
+    The images must be in random order, or their labels spread evenly. The labels must have the proportions of the
+    training images (`proportional_labels`), which the train split, the test split and the floor have, too. Raises
+    ValueError when another extractor made the reference.
     """
     real = reference.description
     if real.extractor_sha256 != extractor.sha256:
@@ -85,7 +89,9 @@ def evaluate_features(
     figures |= {f"floor_{x}_{kind}": Figure(value) for x, value in real.floor.items()}
     if real.floor_fd > 0:
         figures[f"fd_{kind}_over_floor"] = _over_floor(sample, reference, labels, config)
-    figures[f"fd_inf_{kind}"] = extrapolated(sample, train, resamples)
+    at_infinity = extrapolated(sample, train, resamples)
+    if at_infinity is not None:
+        figures[f"fd_inf_{kind}"] = at_infinity
     copies = within(features.features, train.features, real.near_copy_distance)
     # As many images as the threshold was computed from (reference.py): nearest neighbours get closer with more images.
     as_many = min(len(sample.balls.features), real.counts["train"])
@@ -105,8 +111,9 @@ def evaluate_features(
         for x, measure in (("fd", distance_by_class), ("coverage", coverage_by_class)):
             found = measure(sample, train, resamples, len(names))
             by_class[f"{x}_{kind}_class"] = {names[label]: figure for label, figure in found.items()}
-    protocol = _protocol(reference, extractor, len(sample.features), config)
-    warnings = (*score_warnings, *_warnings(protocol, extractor, figures, config))
+    protocol = _protocol(reference, extractor, sample, config)
+    few = () if at_infinity is not None else (extrapolation_warning(len(sample.features)),)
+    warnings = (*score_warnings, *_warnings(protocol, extractor, figures, config), *few)
     return Evaluation(figures, by_class, copies, protocol, warnings)
 
 
@@ -121,9 +128,10 @@ def _over_floor(sample: SampleSet, reference: Reference, labels: Labels | None, 
 
 
 def _protocol(
-    reference: Reference, extractor: ExtractorDescription, generated_images: int, config: EvaluationConfig
+    reference: Reference, extractor: ExtractorDescription, sample: SampleSet, config: EvaluationConfig
 ) -> Protocol:
     real = reference.description
+    requested = () if sample.labels is None else np.bincount(sample.labels, minlength=len(real.classes)).tolist()
     return Protocol(
         extractor=extractor.kind,
         extractor_sha256=extractor.sha256,
@@ -139,7 +147,8 @@ def _protocol(
         reference_images=real.counts["train"],
         test_images=real.counts["test"],
         floor_images=real.floor_images,
-        generated_images=generated_images,
+        generated_images=len(sample.features),
+        requested_labels=tuple(requested),
         seed=config.seed,
         is_splits=config.is_splits,
         precision_neighbours=config.precision_neighbours,
@@ -166,7 +175,7 @@ def _warnings(
     ):
         if count <= protocol.feature_dim:
             warnings.append(
-                f"{count} {what} for {protocol.feature_dim} features: the Frechet distance is far too large, and "
+                f"{count} {what} for {protocol.feature_dim} features: the Fréchet distance is far too large, and "
                 "comparable only to one from equally many images"
             )
     accuracy = extractor.test_accuracy

@@ -29,6 +29,7 @@ class Protocol:
     test_images: int
     floor_images: int  # held-out real images used for the floor
     generated_images: int
+    requested_labels: tuple[int, ...]  # generated images of each class; empty without labels
     seed: int  # image i uses seed + i
     is_splits: int
     precision_neighbours: int

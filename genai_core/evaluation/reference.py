@@ -46,7 +46,7 @@ class ReferenceDescription:
 
     @property
     def floor_fd(self) -> float:
-        """Frechet distance of the held-out images to the train split."""
+        """Fréchet distance of the held-out images to the train split."""
         return self.floor["fd"]
 
 
@@ -56,6 +56,14 @@ class Reference:
 
     description: ReferenceDescription
     splits: dict[Split, RealSet]
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Training images of each class; empty without labels. Figures need generated images in these proportions."""
+        labels = self.splits["train"].labels
+        if labels is None:
+            return ()
+        return tuple(np.bincount(labels, minlength=len(self.description.classes)).tolist())
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ def build_reference(
 ) -> Reference:
     """Compute the statistics of both splits, the floor, and how close real images are to each other.
 
-    The floor is the figures of held-out real images against the train split. A Frechet distance from few images is too
+    The floor is the figures of held-out real images against the train split. A Fréchet distance from few images is too
     large, so the floor uses at most as many images as a model is measured on. Raises ValueError when there are no more
     images than neighbours.
     """

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genai_core.config import EvaluationConfig
+from genai_core.config.stages import LEAST_EXTRAPOLATED
 from genai_core.evaluation.figures.bootstrap import (
     NOT_NEGATIVE,
     SHARE,
@@ -149,8 +150,13 @@ def figures_against(sample: SampleSet, real: RealSet, resamples: Resamples) -> d
     }
 
 
-def extrapolated(sample: SampleSet, real: RealSet, resamples: Resamples) -> Figure:
-    """Distance at infinitely many images; the interval comes from repeating the whole fit in each resample."""
+def extrapolated(sample: SampleSet, real: RealSet, resamples: Resamples) -> Figure | None:
+    """Distance at infinitely many images; the interval comes from repeating the whole fit in each resample.
+
+    None for fewer than LEAST_EXTRAPOLATED images.
+    """
+    if len(sample.features) < LEAST_EXTRAPOLATED:
+        return None
     ends = curve_ends(len(sample.features), resamples.config.fd_inf_points)
     value = frechet_curve(sample.features, ends, real.stats, real.root).at_infinity()
     curves = resampled_curves(sample.features, ends, real.stats, real.root, resamples.weights)
@@ -158,7 +164,14 @@ def extrapolated(sample: SampleSet, real: RealSet, resamples: Resamples) -> Figu
         # Too many features to solve each resample: use the spread of the distance, which is too small, if anything.
         distances = resampled_distances(sample.features, real.stats, real.root, resamples.weights)
         return resamples.figure(value, distances)
-    return resamples.figure(value, np.array([curve.at_infinity() for curve in curves]))
+    # A resample may contain at most one image of the first points, and then has no line: it counts as an average one.
+    fitted = np.array([curve.at_infinity() if len(np.unique(curve.counts)) > 1 else np.nan for curve in curves])
+    return resamples.figure(value, np.where(np.isnan(fitted), np.nanmean(fitted), fitted))
+
+
+def extrapolation_warning(images: int) -> str:
+    """Say why `extrapolated` returned None."""
+    return f"no distance at infinitely many images (fd_inf): {images} images are fewer than {LEAST_EXTRAPOLATED}"
 
 
 def distance_by_class(sample: SampleSet, real: RealSet, resamples: Resamples, classes: int) -> dict[int, Figure]:

@@ -14,7 +14,7 @@ DRAWS = 5  # random subsets; each needs an eigenvalue decomposition
 
 @dataclass(frozen=True)
 class Shift:
-    """Mean Frechet distances over random subsets; `floor_std`: the floor's standard deviation over them.
+    """Mean Fréchet distances over random subsets; `floor_std`: the floor's standard deviation over them.
 
     images: size of the subset of new images, and of old held-out images for the floor. reference_images: the old
     training images, against which both are measured. over_floor: about 1 if the new images are like the old ones; None
@@ -43,7 +43,7 @@ def measure_shift(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> Shift:
-    """Frechet distance (Heusel et al. 2017, eq. 6) of new images' features (N, D) to old training images' (M, D).
+    """Fréchet distance (Heusel et al. 2017, eq. 6) of new images' features (N, D) to old training images' (M, D).
 
     The floor uses old held-out images (K, D), which an extractor trained on the old training images has not seen
     either: compared with images it has seen, all new images look far away. A distance from few images is too large, so

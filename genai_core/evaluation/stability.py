@@ -17,7 +17,7 @@ BATCHES = 4
 
 @dataclass(frozen=True)
 class Stability:
-    """Frechet distances between pairs of batches of `images` each, (P,); real None: too few real images."""
+    """Fréchet distances between pairs of batches of `images` each, (P,); real None: too few real images."""
 
     images: int
     generated: Float64

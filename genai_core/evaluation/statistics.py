@@ -20,7 +20,7 @@ class FeatureStats:
 def feature_stats(features: npt.NDArray[np.floating]) -> FeatureStats:
     """Mean and unbiased covariance of features (N, D), in float64. Raises ValueError when N < 2.
 
-    Always float64: torchmetrics uses the features' type, and lower precision changes a Frechet distance.
+    Always float64: torchmetrics uses the features' type, and lower precision changes a Fréchet distance.
     """
     if features.ndim != 2 or len(features) < 2:
         raise ValueError(f"statistics need features (N, D) of at least two images, got shape {features.shape}")

@@ -10,7 +10,7 @@ from genai_core.evaluation.feature_network import ExtractorOutput, FeatureNetwor
 class Extractor(FeatureNetwork):
     """Residual CNN with pre-activation (He et al. 2016, arXiv 1603.05027), a standardised embedding and a linear head.
 
-    Each feature has mean 0 and variance 1 over the training images, which gives a Frechet distance a scale: the total
+    Each feature has mean 0 and variance 1 over the training images, which gives a Fréchet distance a scale: the total
     variance of the real images is feature_dim.
     """
 

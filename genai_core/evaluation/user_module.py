@@ -23,7 +23,6 @@ from genai_core.evaluation.given_weights import load_weights, read_weights
 
 # Statistics of ImageNet's training images, as torchvision's models expect them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PROBE_PX = 64
 MOST_SHOWN = 300  # characters
 
 
@@ -47,7 +46,15 @@ class UserNetwork(FeatureNetwork):
         prepared = self._prepared(images)
         self._seen.clear()
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            output = self.network(prepared)
+            try:
+                output = self.network(prepared)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # the user's code can raise anything
+                raise ValueError(
+                    f"extractor.factory: {type(error).__name__}: {error}; the network got images of "
+                    f"{prepared.shape[-1]} pixels a side; set extractor.resize_px to a size that it takes"
+                ) from error
         raw = self._seen[-1] if self._has_layer else output
         if not isinstance(raw, Tensor) or raw.ndim < 2 or len(raw) != len(images):
             shape = tuple(raw.shape) if isinstance(raw, Tensor) else type(raw).__name__
@@ -71,8 +78,11 @@ class UserNetwork(FeatureNetwork):
         return (pixels / 255 - mean) / pixels.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
 
 
-def given_module(config: ModuleExtractorConfig) -> tuple[UserNetwork, ExtractorDescription]:
-    """Build the configured network with its weights. Raises FileNotFoundError or ValueError naming the faulty key."""
+def given_module(config: ModuleExtractorConfig, image_size: int) -> tuple[UserNetwork, ExtractorDescription]:
+    """Build the configured network with its weights, and try it on images of the dataset's size.
+
+    Raises FileNotFoundError or ValueError naming the faulty key.
+    """
     settings = _settings(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # makes a network without a weights file reproducible
@@ -83,8 +93,7 @@ def given_module(config: ModuleExtractorConfig) -> tuple[UserNetwork, ExtractorD
         load_weights(network.network, weights, f"extractor.weights: not the weights of {config.factory}")
         source = weights.sha256
     network.eval().requires_grad_(False)
-    side = config.resize_px or PROBE_PX
-    output = network(torch.zeros((2, 3, side, side), dtype=torch.uint8))
+    output = network(torch.zeros((2, 3, image_size, image_size), dtype=torch.uint8))
     description = ExtractorDescription(
         kind="module",
         feature_dim=output.features.shape[1],

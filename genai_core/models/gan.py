@@ -14,7 +14,7 @@ from torch.nn import Parameter, functional
 from genai_core.config import GanRecipe, GanSampling, SamplingConfig
 from genai_core.models.networks.gan.ada import Ada
 from genai_core.models.networks.gan.diffaugment import diff_augment
-from genai_core.models.networks.gan.diversity import diversity
+from genai_core.models.networks.gan.diversity import pair_distances
 from genai_core.models.networks.gan.residual import Discriminator, Generator
 from genai_core.models.protocol import (
     GenerativeModel,
@@ -115,7 +115,9 @@ class Gan(GenerativeModel):
         # Means over the penalised images of the whole batch: the step weights a part by its share of all images.
         r1, r2 = squares / penalties(part.whole, self.objective.penalty_share) * (part.whole / len(images))
         figures = {"discriminator_loss": value, "score_margin": margin.mean(), "r1": r1, "r2": r2}
-        figures["diversity"] = diversity(drawn, images, labels)
+        # Per image: the step adds up the parts of a batch, each times its share of the images.
+        distances = pair_distances(drawn, images, labels)
+        figures["pair_distance"], figures["pair_distance_real"] = (total / len(images) for total in distances)
         if self.ada is not None:
             figures["score_sign"] = margin.sign().mean()
             figures["augment_probability"] = self.ada.probability.clone()
@@ -128,9 +130,12 @@ class Gan(GenerativeModel):
 
     def alarm(self, figures: Mapping[str, float]) -> str | None:
         """Detect collapse: nearly one image per class, or a discriminator that has won for good."""
-        if figures["diversity"] < _COLLAPSED_DIVERSITY:
+        # Sums over all batches of a row; without a pair of different real images, nothing is known.
+        real = figures["pair_distance_real"]
+        diversity = figures["pair_distance"] / real if real > 0 else 1.0
+        if diversity < _COLLAPSED_DIVERSITY:
             return (
-                f"the generator has collapsed: its images differ by {figures['diversity']:.3f} times as much as real "
+                f"the generator has collapsed: its images differ by {diversity:.3f} times as much as real "
                 f"ones within a class (healthy: above {_COLLAPSED_DIVERSITY}); raise objective.r1_gamma, or lower "
                 "training.learning_rate"
             )

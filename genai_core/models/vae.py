@@ -137,7 +137,8 @@ class Vae(GenerativeModel):
 
 def likelihood_std(images: Tensor, decoded: Tensor) -> Tensor:
     """Return the most likely standard deviation of each channel's pixels, (C,); images and decoded (B, C, H, W)."""
-    return (images - decoded.float()).square().mean(dim=(0, 2, 3)).sqrt().clamp(min=_SMALLEST_STD)
+    # Limited before the root, whose gradient at 0 is infinite.
+    return (images - decoded.float()).square().mean(dim=(0, 2, 3)).clamp(min=_SMALLEST_STD**2).sqrt()
 
 
 def slerp(begins: Tensor, ends: Tensor, share: float) -> Tensor:

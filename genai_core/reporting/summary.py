@@ -38,12 +38,13 @@ class RealRow:
 
 @dataclass(frozen=True)
 class Summary:
-    """All figures of the report, and the verdict."""
+    """All figures of the report, the verdict, and the warnings of the measurements: the models' names and a text."""
 
     rows: tuple[ModelRow, ...]
     real: RealRow
     protocol: dict[str, Any]
     verdict: str
+    warnings: tuple[str, ...]
 
     @property
     def candidate(self) -> ModelRow:
@@ -84,7 +85,17 @@ def summarise(models: Iterable[ReportedModel], candidate_sha256: str) -> Summary
         test_accuracy=protocol["extractor_test_accuracy"],
     )
     rows = tuple(_row(model, protocol, model is candidate) for model in models)
-    return Summary(rows, real, protocol, _verdict(next(row for row in rows if row.is_candidate)))
+    verdict = _verdict(next(row for row in rows if row.is_candidate))
+    return Summary(rows, real, protocol, verdict, _warnings(models))
+
+
+def _warnings(models: Iterable[ReportedModel]) -> tuple[str, ...]:
+    """Return each warning once, after the names of the models that it is about."""
+    named: dict[str, list[str]] = {}
+    for model in models:
+        for warning in model.metrics.get("warnings", ()):  # absent from files that older code has written
+            named.setdefault(warning, []).append(model.name)
+    return tuple(f"{', '.join(names)}: {warning}" for warning, names in named.items())
 
 
 def _row(model: ReportedModel, protocol: Mapping[str, Any], is_candidate: bool) -> ModelRow:

@@ -1,6 +1,6 @@
 """Sample many images from a model: each from its own seed, in batches of any size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,29 @@ from genai_core.models.protocol import LARGEST_SEED, GenerativeModel
 def equal_labels(total: int, classes: int) -> Tensor | None:
     """Return labels (total,) int64, cycling 0, 1, ..., classes - 1, 0, ..., balanced in any range; None if none."""
     return torch.arange(total) % classes if classes else None
+
+
+def proportional_labels(total: int, counts: Sequence[int]) -> Tensor | None:
+    """Return labels (total,) int64 in the proportions of `counts`, images per class; None if there are no classes.
+
+    Figures against real images need their proportions: among labels in other proportions, even a perfect model is far
+    away, and one that ignores the label may be closer. Each class gets its exact share, rounded by largest remainder,
+    ties to the first class. The labels are spread evenly, so that any range of them has about the same proportions.
+    Equal counts give `equal_labels`. Raises ValueError when all counts are 0.
+    """
+    if not counts:
+        return None
+    images = sum(counts)
+    if images == 0:
+        raise ValueError(f"expected images in at least one of {len(counts)} classes, got none")
+    shares = [divmod(total * count, images) for count in counts]
+    quotas = np.array([whole for whole, _ in shares])
+    by_remainder = sorted(range(len(counts)), key=lambda label: -shares[label][1])
+    quotas[by_remainder[: total - quotas.sum()]] += 1
+    labels = np.repeat(np.arange(len(counts)), quotas)
+    # Image j of a class with n belongs at (j + 1/2) / n of the whole.
+    places = np.concatenate([(np.arange(quota) + 0.5) / max(quota, 1) for quota in quotas])
+    return torch.from_numpy(labels[np.lexsort((labels, places))])
 
 
 def image_seeds(total: int, seed: int) -> Tensor:

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-FORMAT = 2
+FORMAT = 3
 _KEPT = 2
 _ABANDONED_S = 14 * 24 * 3600.0
-_NAME = re.compile(r"step-(\d{12})-([0-9a-f]{64})\.pt")
+_NAME = re.compile(r"step-\d{12}-save-(?P<save>\d{9})-(?P<sha256>[0-9a-f]{64})\.pt")
 
 
 class Checkpoints:
@@ -31,8 +31,13 @@ class Checkpoints:
         self.folder = root / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Save a state of tensors, numbers, strings, lists and dicts; keep only the last two checkpoints."""
+        """Save a state of tensors, numbers, strings, lists and dicts; keep only the last two checkpoints.
+
+        step: for the reader of the file name. A rollback lowers it, so files are ordered by the number of their save.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        newest = next(iter(self._newest_first()), None)
+        number = 1 if newest is None else _number(newest) + 1
         buffer = io.BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
@@ -42,7 +47,8 @@ class Checkpoints:
             file.flush()
             os.fsync(file.fileno())
         # The name contains the hash, so one rename publishes file and hash together.
-        os.replace(new, self.folder / f"step-{step:012}-{hashlib.sha256(content).hexdigest()}.pt")
+        sha256 = hashlib.sha256(content).hexdigest()
+        os.replace(new, self.folder / f"step-{step:012}-save-{number:09}-{sha256}.pt")
         _fsync_folder(self.folder)
         for path in self._newest_first()[_KEPT:]:
             path.unlink(missing_ok=True)
@@ -52,7 +58,7 @@ class Checkpoints:
         for path in self._newest_first():
             content = path.read_bytes()
             match = _NAME.fullmatch(path.name)
-            if match and hashlib.sha256(content).hexdigest() == match[2]:
+            if match and hashlib.sha256(content).hexdigest() == match["sha256"]:
                 state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
                 return state
             print(f"{path} is damaged; trying the previous checkpoint", flush=True)
@@ -70,7 +76,15 @@ class Checkpoints:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _newest_first(self) -> list[Path]:
-        return sorted((path for path in self.folder.glob("step-*.pt") if _NAME.fullmatch(path.name)), reverse=True)
+        named = (path for path in self.folder.glob("step-*.pt") if _NAME.fullmatch(path.name))
+        return sorted(named, key=_number, reverse=True)
+
+
+def _number(path: Path) -> int:
+    """Return the number of the save that wrote `path`, from 1 on."""
+    match = _NAME.fullmatch(path.name)
+    assert match is not None, path
+    return int(match["save"])
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from genai_core.config import EarlyStopConfig
 
-# Maximum share of the run's time for evaluations; beyond it, evaluations are skipped.
+# Maximum share of the run's time for evaluations; beyond it, evaluations are skipped. So on a slow or busy machine a
+# run may end at another step. Counted operations would not do: sampling one image at a time, token by token, reaches
+# another share of the hardware's speed than training does.
 _MAX_TIME_SHARE = 0.05
 
 

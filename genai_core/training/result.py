@@ -20,7 +20,9 @@ class Previews:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Result of a whole run, resumed or not; except for times, the same in every run without max_seconds."""
+    """Result of a whole run, resumed or not; except for times and memory, the same in every run without max_seconds
+    and early_stop, which depend on the machine's speed.
+    """
 
     images: int
     steps: int

@@ -55,6 +55,15 @@ def png(width, height, bits, colour_type, rows, *chunks):
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + end
 
 
+def tiff(content, bits, photometric, channels=1):
+    """A hand-written TIFF, 8 x 8 pixels, of a kind that Pillow does not write."""
+    # Width, height, bits per sample, no compression, photometric interpretation, samples, rows and bytes of the strip.
+    values = [(256, 8), (257, 8), (258, bits), (259, 1), (262, photometric), (277, channels), (278, 8)]
+    tags = sorted([*values, (273, 8 + 2 + 12 * (len(values) + 2) + 4), (279, len(content))])
+    directory = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + directory + bytes(4) + content
+
+
 def png_with_header(width, height):
     """A PNG whose header has another size than its data."""
     return png(width, height, 8, 2, b"\0" * 100)

@@ -23,11 +23,15 @@ def stripes(count, seed=0):
     return images.astype(np.uint8), labels.astype(np.int64)
 
 
-def make_dataset(folder, *, labelled=True, train=240, test=80):
+def make_dataset(folder, *, labelled=True, train=240, test=80, rare=False):
+    """Stripes of both labels; rare: only about a fifth of those with label 1."""
     classes = CLASSES if labelled else ()
     writer = DatasetWriter(folder, image_size=SIZE, channels=1, classes=classes, shard_images=1000)
     for split, count, seed in (("train", train, 1), ("test", test, 2)):
         images, labels = stripes(count, seed)
+        if rare:
+            kept = (labels == 0) | (np.arange(count) % 5 == 0)
+            images, labels = images[kept], labels[kept]
         writer.add(split, images, labels if labelled else None)
     writer.finish()
     return load_dataset(folder)

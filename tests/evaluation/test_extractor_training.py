@@ -84,7 +84,7 @@ def test_divergence_names_the_learning_rate(dataset, monkeypatch):
 
 
 def distances(extractor, dataset):
-    """Frechet distances to the train split: of the test split, of noise, and of three repeated training images."""
+    """Fréchet distances to the train split: of the test split, of noise, and of three repeated training images."""
     train, test = dataset.images("train"), dataset.images("test")
     reference = feature_stats(extract_features(extractor, train, 100).features)
     root = square_root(reference.covariance)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from flows.cli import main
 from tests.flows.conftest import ROOT, edit, ended, genai, processes_in, set_parameter, shell, started_genai, wait_for
@@ -21,6 +22,34 @@ def assert_one_line(answer: "subprocess.CompletedProcess[str]", *said: str) -> N
     assert len(answer.stderr.splitlines()) == 1, answer.stderr
     for text in said:
         assert text in answer.stderr
+
+
+def test_checkout_is_found_from_a_folder_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout, inside, outside = tmp_path / "checkout", tmp_path / "checkout/notes/deep", tmp_path / "outside"
+    for folder in (inside, outside, checkout / ".dvc"):
+        folder.mkdir(parents=True)
+    (checkout / "dvc.yaml").touch()
+    (inside.parent / "dvc.yaml").touch()  # of another pipeline in the same repository
+    for folder, options, found in (
+        (inside, [], checkout),
+        (checkout, [], checkout),
+        (outside, [], outside),
+        (inside, ["--workspace", "."], inside),  # as it was said
+    ):
+        monkeypatch.chdir(folder)
+        answer = CliRunner().invoke(main, [*options, "plan"])
+        assert answer.exit_code == 2
+        assert answer.stderr.startswith(
+            f"{found}: no dvc.yaml here" if found != checkout else f"{checkout}/params.yaml"
+        )
+
+
+def test_conflict_in_the_version_of_the_data(done: Path) -> None:
+    path = done / "data" / "raw.dvc"
+    path.write_text(f"<<<<<<< HEAD\n{path.read_text()}=======\n{path.read_text()}>>>>>>> theirs\n")
+    hint = "it has the conflict markers of a merge; keep one side (git checkout --ours FILE"
+    for command in (("plan",), ("data", "diff")):
+        assert_one_line(genai(done, *command), "data/raw.dvc", hint)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +117,7 @@ def test_errors_of_a_workspace(fresh: Path) -> None:
     assert_one_line(genai(fresh, "run"), "data/raw: the folder contains no files", "genai data add")
     shutil.rmtree(fresh / "data" / "raw")
     shutil.move(fresh / ".dvc" / "cache", fresh / ".dvc" / "lost")
-    assert_one_line(genai(fresh, "run"), "data/raw: neither in the workspace nor in DVC's cache", "dvc pull")
+    assert_one_line(genai(fresh, "run"), "data/raw: neither in the workspace nor in DVC's cache", "genai data pull")
     (fresh / "data" / "raw.dvc").unlink()
     assert_one_line(genai(fresh, "run"), "data/raw: there is no data yet", "genai data add")
     assert not (fresh / ".genai" / "toy").exists()

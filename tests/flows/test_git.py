@@ -1,5 +1,6 @@
 """Calls of git: time limits, names with line breaks, messages without secrets."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,85 @@ def test_password_of_an_address_is_not_shown(home: Path) -> None:
         with pytest.raises(GitError, match=r"https://127\.0\.0\.1:9/r\.git") as error:
             git(home, "fetch", address)
         assert "token" not in str(error.value)
+
+
+def test_a_checkout_has_the_timeout_of_a_transfer_after_options_too(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_module, "ANSWER_TIMEOUT_S", 0.0)
+    git(repository, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach", "other")
+    with pytest.raises(GitError, match="`git rev-parse` did not finish"):
+        git(repository, "-c", "core.hooksPath=/dev/null", "rev-parse", "HEAD")
+
+
+def test_users_settings_do_not_change_what_is_parsed(repository: Path, tmp_path: Path) -> None:
+    """A signed commit, with a gpg that approves everything."""
+    gpg = tmp_path / "gpg"
+    gpg.write_text(
+        "#!/bin/sh\ncat >/dev/null\ncase $* in\n"
+        "*--verify*) echo '[GNUPG:] GOODSIG 0 me'; echo 'gpg: Good signature' >&2;;\n"
+        "*) echo '[GNUPG:] SIG_CREATED ' >&2; echo '-----BEGIN PGP SIGNATURE-----'; "
+        "echo '-----END PGP SIGNATURE-----';;\nesac\n"
+    )
+    gpg.chmod(0o755)
+    queries = [
+        ("show", "--no-patch", "--format=%cI", "HEAD"),
+        ("log", "-1", "--format=%H %s"),
+        ("log", "--grep=^Grün|^x", "--extended-regexp", "--format=%s"),
+        ("log", "--grep=^Gr", "--format=%s"),
+        ("log", "--format=%H", "--", "moved.txt"),
+    ]
+    shell(repository, f"git mv same.txt moved.txt && git config gpg.program {gpg} && git commit -q -S -m 'Grün: a'")
+    before = [git(repository, *query) for query in queries]
+    assert before[3] == "Grün: a\n"
+    for name, value in {
+        "log.showSignature": "true",
+        "log.follow": "true",
+        "grep.patternType": "fixed",
+        "i18n.logOutputEncoding": "latin1",
+        "color.ui": "always",
+        "log.date": "relative",
+        "format.pretty": "fuller",
+    }.items():
+        shell(repository, f"git config {name} {value}")
+        assert [git(repository, *query) for query in queries] == before, name
+
+
+def test_variables_of_a_hook_do_not_direct_git_elsewhere(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """git sets them for the hooks of another repository."""
+    shell(tmp_path, "mkdir other && git init -q other")
+    local = shell(repository, "git rev-parse --local-env-vars").split()
+    kept = {"GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS"}
+    assert set(local) - kept <= set(git_module.HOOK_VARIABLES)
+    head = git(repository, "rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "other/.git/index"))
+    (repository / "same.txt").write_text("2\n")
+    git(repository, "add", "same.txt")
+    assert git(repository, "rev-parse", "HEAD") == head
+    assert not (tmp_path / "other/.git/index").exists()
+
+
+def test_ssh_does_not_prompt_unless_the_user_chose_a_command(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = tmp_path / "bin/ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/called\nexit 1\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
+
+    def called() -> str:
+        with pytest.raises(GitError):
+            git(repository, "ls-remote", "ssh://nowhere.invalid/x.git")
+        return (tmp_path / "called").read_text()
+
+    assert "BatchMode=yes" in called()
+    shell(repository, "git config core.sshCommand 'ssh -v'")
+    assert "BatchMode" not in called()
+    assert "-v" in called()
+    shell(repository, "git config --unset core.sshCommand")
+    monkeypatch.setenv("GIT_SSH_COMMAND", "ssh -4")
+    assert "BatchMode" not in called()

@@ -198,7 +198,7 @@ def test_missing_data_comes_from_the_cache_or_is_an_error(done: Path) -> None:
 
     shutil.rmtree(done / "data" / "raw")
     shutil.rmtree(done / ".dvc" / "cache")
-    with pytest.raises(GraphError, match=r"data/raw: neither in the workspace nor in DVC's cache.*dvc pull"):
+    with pytest.raises(GraphError, match=r"data/raw: neither in the workspace nor in DVC's cache.*genai data pull"):
         planned(done)
 
 

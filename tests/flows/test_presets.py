@@ -54,7 +54,7 @@ def test_edits_are_not_overwritten(tmp_path: Path) -> None:
     path = write_preset(tmp_path, "digits", force=False)
     write_preset(tmp_path, "cifar10", force=False)  # from preset to preset nothing is lost
     path.write_text(path.read_text() + "# mine\n")
-    with pytest.raises(ConfigError, match="overwrite it with --force"):
+    with pytest.raises(ConfigError, match="--force overwrites it"):
         write_preset(tmp_path, "digits", force=False)
     assert path.read_text().endswith("# mine\n")
     write_preset(tmp_path, "digits", force=True)

@@ -37,3 +37,12 @@ def test_addresses_in_a_text() -> None:
     said = "fatal: unable to access 'https://u:tok@h/r.git/': <http://a@b?c> (s3://b/p?x), http://h:80: no more."
     assert redacted(said) == "fatal: unable to access 'https://h/r.git/': <http://b> (s3://b/p), http://h:80: no more."
     assert hosts_only("hooks: https://u:p@h:1/services/KEY failed") == "hooks: https://h:1 failed"
+
+
+@pytest.mark.parametrize("password", ["it's", 'a"b', "a<b", "a'b'c`d"])
+def test_password_with_a_quote(password: str) -> None:
+    said = f"fatal: unable to access 'https://me:{password}@h/r.git/': no"
+    assert redacted(said) == "fatal: unable to access 'https://h/r.git/': no"
+    assert redacted("['https://h/a', 'https://u:p@h2/b','https://u:p@h3/c']") == (
+        "['https://h/a', 'https://h2/b','https://h3/c']"
+    )

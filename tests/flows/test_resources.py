@@ -1,5 +1,6 @@
 """Leases: never double, within a process or between processes, and always released."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -9,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flows import resources as resources_module
 from flows.graph import Needs
-from flows.resources import Lease, Machine, Resources, this_machine
+from flows.resources import Lease, Machine, MachineError, Resources, this_machine
 from tests.flows.conftest import ROOT, wait_for
 
 NO_GPU = Machine(cores=4, memory_gb=8.0, gpus=())
@@ -225,3 +227,15 @@ def test_a_mig_name_with_slashes_can_be_leased(tmp_path: Path) -> None:
     with Resources(machine, 1, tmp_path / "locks").lease(Needs(gpus=1), cancelled=never) as lease:
         assert lease is not None
         assert lease.environment() == {"CUDA_VISIBLE_DEVICES": "MIG-GPU-5a/1/0"}
+
+
+def test_nvidia_smi_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nexec sleep 5\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(resources_module, "ANSWER_TIMEOUT_S", 0.1)
+    with pytest.raises(MachineError, match=r"nvidia-smi did not answer within 0\.1 s"):
+        this_machine("auto")
+    assert this_machine("cpu").gpus == ()

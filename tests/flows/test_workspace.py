@@ -5,16 +5,23 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
+from flows import workspace as workspace_module
+from flows.data.add import track
+from flows.gc.locks import runs_blocked
+from flows.gc.roots import CollectError
 from flows.graph import GraphError, open_repo
 from flows.plan import plan_of
-from flows.workspace import check_lock_file, only_run_in, repair_locks
+from flows.runs.record import RUNS, is_held, run_folder
+from flows.workspace import check_lock_file, is_at_work, only_run_in, repair_locks
 from genai_core.config import ConfigError
-from tests.flows.conftest import DVC_WARNS, ROOT, wait_for
+from tests.flows.conftest import DVC_WARNS, ROOT, genai, shell, wait_for
 
 pytestmark = DVC_WARNS
 
@@ -121,3 +128,86 @@ def test_a_broken_rwlock_is_removed(done: Path, text: str) -> None:
     assert said.startswith(".dvc/tmp/rwlock was truncated")
     assert repair_locks(done) == []
     subprocess.run(["dvc", "repro", "-q"], cwd=done, check=True)
+
+
+@pytest.mark.parametrize("name", ["data/raw.dvc", "dvc.lock"])
+def test_an_empty_committed_file_is_restored(done: Path, name: str) -> None:
+    shell(done, "git add -A && git commit -q -m done")
+    before = (done / name).read_bytes()
+    (done / name).write_bytes(b"")
+    with pytest.raises(ConfigError, match=rf"{name} is empty .*genai run repairs it"):
+        check_lock_file(done)
+    for command in (["plan"], ["data", "status"]):
+        answer = genai(done, *command)
+        assert (answer.returncode, "Traceback" in answer.stderr) == (2, False)
+        assert f"{name} is empty" in answer.stderr
+    (said,) = repair_locks(done)
+    assert said.startswith(f"{name} was empty (an interrupted write); restored the committed one")
+    assert (done / name).read_bytes() == before
+
+
+def test_an_empty_source_that_no_commit_has(done: Path) -> None:
+    shell(done, "git rm -q --cached --ignore-unmatch data/raw.dvc && git commit -q --allow-empty -m without")
+    (done / "data/raw.dvc").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"rm data/raw\.dvc && dvc add data/raw"):
+        repair_locks(done)
+    track(done, "data/raw")  # as `genai data add` does
+    assert repair_locks(done) == []
+    assert plan_of(done, []).count("keep") == 5
+
+
+def test_rwlock_that_another_run_removes_meanwhile(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = done / ".dvc" / "tmp" / "rwlock"
+    path.write_text("")
+    checks = iter([True, True])
+
+    def is_broken(_path: Path) -> bool:
+        path.unlink(missing_ok=True)
+        return next(checks)
+
+    monkeypatch.setattr(workspace_module, "_is_broken_json", is_broken)
+    assert len(repair_locks(done)) == 1
+
+
+COLLECT = (
+    "import sys, time; from pathlib import Path; from flows.gc.locks import runs_blocked\n"
+    "with runs_blocked([Path(sys.argv[1])]) as since:\n"
+    "    print('held', since, flush=True); time.sleep(float(sys.argv[2]))"
+)
+
+
+@contextmanager
+def collection(workspace: Path, seconds: float) -> Iterator[str]:
+    """A process that holds the locks as `genai gc` does. Yields what it found to be active."""
+    command = [sys.executable, "-c", COLLECT, str(workspace), str(seconds)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline().split()
+        assert said[0] == "held"
+        yield said[1]
+        process.kill()
+
+
+def test_runs_of_one_process_wait_for_a_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also longer than for the processes of a killed run, and if the lock file names this process or a dead one."""
+    monkeypatch.setattr(workspace_module, "LEFTOVERS_S", 0.1)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with only_run_in(tmp_path), run_folder(tmp_path, "20261128-101503-ab12"):
+        pass
+    for pid in (str(os.getpid()), str(gone.pid)):
+        (tmp_path / ".genai/run.lock").write_text(pid)
+        with collection(tmp_path, 1.0) as since:
+            assert since == "None"
+            began = time.monotonic()
+            assert not is_at_work(tmp_path, "run")
+            assert not is_held(tmp_path / RUNS / "20261128-101503-ab12")
+            with only_run_in(tmp_path), run_folder(tmp_path, "20261128-101503-ab12"):
+                assert time.monotonic() - began > 0.6
+
+
+def test_a_collection_beside_a_run_and_another_collection(tmp_path: Path) -> None:
+    with only_run_in(tmp_path), collection(tmp_path, 60.0) as since:
+        assert float(since) > 0
+        with pytest.raises(CollectError, match="another `genai gc` is running"), runs_blocked([tmp_path]):
+            pass

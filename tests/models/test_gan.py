@@ -8,7 +8,7 @@ from genai_core.config import GanSampling
 from genai_core.models.gan import build, gradient_penalty, penalised, penalties, relativistic_loss
 from genai_core.models.networks.gan.ada import Ada
 from genai_core.models.networks.gan.diffaugment import diff_augment
-from genai_core.models.networks.gan.diversity import diversity
+from genai_core.models.networks.gan.diversity import pair_distances
 from genai_core.models.protocol import Part
 from tests.models.overfit import UNLABELLED, learn, recall
 from tests.models.tiny import SHAPE, gan_recipe
@@ -180,14 +180,19 @@ def test_a_probability_of_a_quarter_augments_a_quarter_of_the_images():
     assert (changed != images).flatten(1).any(dim=1).float().mean() == pytest.approx(0.25, abs=0.06)
 
 
+def diversity(fakes, reals, labels):
+    drawn, real = pair_distances(fakes, reals, labels)
+    return float(drawn / real)
+
+
 def test_diversity_in_closed_form():
     reals, labels = torch.randn(64, 1, 4, 4), torch.arange(64) % 4
-    assert float(diversity(reals, reals, labels)) == pytest.approx(1.0)
-    assert float(diversity(0.3 * reals + 1, reals, labels)) == pytest.approx(0.3, rel=1e-3)
+    assert diversity(reals, reals, labels) == pytest.approx(1.0)
+    assert diversity(0.3 * reals + 1, reals, labels) == pytest.approx(0.3, rel=1e-3)
     one_a_class = reals[:4][labels]
-    assert float(diversity(one_a_class, reals, labels)) == pytest.approx(0.0, abs=1e-3)
-    assert float(diversity(one_a_class, reals, None)) > 0.5
-    assert float(diversity(reals[:1], reals[:1], None)) == 1.0
+    assert diversity(one_a_class, reals, labels) == pytest.approx(0.0, abs=1e-3)
+    assert diversity(one_a_class, reals, None) > 0.5
+    assert [float(total) for total in pair_distances(reals[:1], reals[:1], None)] == [0.0, 0.0]
 
 
 def trained(recipe, steps, images):
@@ -234,6 +239,20 @@ def test_a_collapsed_generator_raises_the_alarm():
     assert message is not None
     assert "the generator has collapsed" in message
     assert "r1_gamma" in message
+
+
+def test_a_collapse_raises_the_alarm_even_if_most_parts_have_no_two_images_of_a_class():
+    model, images = build(gan_recipe(augment_policy=()), SHAPE), images_to_learn()
+    with torch.no_grad():
+        model.generator.mix.weight[:, : model.latent_dim] = 0
+    row = {}
+    for labels in ([0, 1, 2], [2, 0, 1], [1, 0, 2], [0, 0, 1]):
+        chosen = images[: len(labels)]
+        loss = model.loss("discriminator", chosen, torch.tensor(labels), torch.Generator().manual_seed(0))
+        for name, value in loss.figures.items():
+            row[name] = row.get(name, 0.0) + float(value) / 4
+    assert "the generator has collapsed" in (model.alarm(row) or "")
+    assert model.alarm({**row, "pair_distance": 0.0, "pair_distance_real": 0.0}) is None  # unknown
 
 
 def test_a_discriminator_that_has_won_raises_the_alarm():

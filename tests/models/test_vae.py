@@ -79,6 +79,13 @@ def test_the_likelihoods_standard_deviation_is_the_most_likely_one():
     assert float(likelihood_std(images, images).min()) == pytest.approx(1 / 255)
 
 
+def test_a_channel_that_is_reproduced_exactly_has_a_finite_gradient():
+    images, decoded = torch.zeros(2, 2, 4, 4), torch.zeros(2, 2, 4, 4, requires_grad=True)
+    likelihood_std(images, decoded + torch.tensor([0.0, 1.0])[:, None, None]).log().sum().backward()
+    assert decoded.grad.isfinite().all()
+    assert decoded.grad[:, 1].abs().sum() > 0
+
+
 def test_the_loss_is_the_bound_in_nats_per_value():
     model = build(vae_recipe(), SHAPE)
     loss = model.loss("autoencoder", torch.rand(4, 1, 8, 8), LABELS, torch.Generator().manual_seed(0))

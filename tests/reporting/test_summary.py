@@ -65,6 +65,12 @@ def test_without_classes_and_a_floor_the_verdict_names_the_distance():
     assert (row.inception_score, row.label_agreement, row.fd_over_floor, row.training_s) == (None, None, None, None)
 
 
+def test_each_warning_is_said_once_with_its_models():
+    one, two, old = measured("one", "a"), measured("two", "b"), measured("old", "c")
+    one.metrics["warnings"], two.metrics["warnings"] = ["few images", "alike"], ["few images"]
+    assert summarise([one, two, old], "b").warnings == ("one, two: few images", "one: alike")
+
+
 def test_among_equal_weights_the_last_is_the_candidate():
     rows = summarise([measured("base", "a"), measured("fine-tuned", "a")], "a").rows
     assert [row.is_candidate for row in rows] == [False, True]

@@ -2,13 +2,30 @@ import numpy as np
 import pytest
 import torch
 
-from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
+from genai_core.sampling.sample import equal_labels, image_seeds, proportional_labels, sample_images
 from tests.sampling.tiny import TinyModel
 
 
 def test_labels_come_in_turn_and_any_run_is_balanced():
     assert equal_labels(7, 3).tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert equal_labels(5, 0) is None
+
+
+@pytest.mark.parametrize(("total", "classes"), [(7, 3), (100, 10), (251, 10), (3, 5), (1000, 7)])
+def test_labels_in_the_proportions_of_equal_classes_come_in_turn(total, classes):
+    assert proportional_labels(total, [40] * classes).tolist() == equal_labels(total, classes).tolist()
+
+
+def test_labels_have_exact_proportions_and_any_run_is_near_them():
+    labels = proportional_labels(1000, (900, 70, 0, 30)).numpy()
+    assert np.bincount(labels).tolist() == [900, 70, 0, 30]
+    for first in range(0, 900, 37):
+        counts = np.bincount(labels[first : first + 100], minlength=4)
+        assert np.abs(counts - [90, 7, 0, 3]).max() <= 2
+    assert np.bincount(proportional_labels(10, (5, 3, 1))).tolist() == [6, 3, 1]  # 5.6, 3.3, 1.1
+    assert proportional_labels(5, ()) is None
+    with pytest.raises(ValueError, match="at least one of 2 classes"):
+        proportional_labels(5, (0, 0))
 
 
 def test_image_i_has_seed_plus_i():

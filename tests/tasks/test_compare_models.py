@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -58,6 +59,7 @@ def test_two_models_a_single_one_and_the_values_for_the_gate(measurable, monkeyp
     assert set(facts.candidate.class_coverage) == set(facts.classes)
     assert 0 <= facts.recall_of_real <= 1
 
+    Path("both/thesis.txt").write_text("mine")  # the folder is the user's
     first = bytes_below("both")
     run(monkeypatch, "models/candidate", "--against=models/trained/small", "--out=both", "--against-name=champion")
     assert bytes_below("both") == first

@@ -1,10 +1,14 @@
+import shutil
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from genai_core.config import NEEDS_MANUAL_ACTION
-from tasks import evaluate, extractor, reference
+from tasks import compare_models, evaluate, extractor, reference
+from tests.evaluation.conftest import make_dataset
 from tests.tasks.small_run import bytes_below, change_params, read_json, small_params, write_datasets, write_model
 from tests.tasks.small_run import write_selection as select
 
@@ -46,6 +50,22 @@ def test_a_trained_model_gets_figures_a_protocol_and_plots(measurable, monkeypat
     first = bytes_below("metrics/trained") | bytes_below("plots")
     run(monkeypatch, "trained/small")
     assert bytes_below("metrics/trained") | bytes_below("plots") == first
+
+
+def test_labels_have_the_proportions_of_the_training_images(measurable, monkeypatch):
+    """Real images have theirs: with others, a model that ignores the label is closer than a perfect one."""
+    shutil.rmtree("data/prepared")
+    shutil.rmtree("data/reference")
+    counts = np.bincount(make_dataset(Path("data/prepared"), rare=True).labels("train"))
+    reference.main()
+    run(monkeypatch, "trained/small")
+    select("models/candidate", "models/trained/small", "small")
+    monkeypatch.setattr(sys, "argv", ["compare_models", "models/candidate", "--out=compared"])
+    compare_models.main()
+    requested = np.round(20 * counts / counts.sum()).tolist()
+    assert requested[0] > 14
+    for values in (read_json("metrics/trained/small.json"), read_json("compared/comparison.json")):
+        assert values["protocol"]["requested_labels"] == requested
 
 
 def test_a_finetuned_model_is_sampled_like_the_selected_one(measurable, monkeypatch):

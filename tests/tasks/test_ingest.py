@@ -28,11 +28,12 @@ def test_images_are_added_and_summarised(workspace, monkeypatch, capsys):
         "data/raw: 5 images in total",
     ]
     (workspace / "photos" / "shoe" / "5.png").write_bytes(b"5")
-    (workspace / "data/raw/6.png").write_bytes(b"a loose file")
+    (workspace / "data/raw/loose/hat").mkdir(parents=True)
+    (workspace / "data/raw/loose/hat/6.png").write_bytes(b"a loose file")
     run(monkeypatch, "photos", "--into", "data/raw", "--as", "clothes")
     said = capsys.readouterr().out.splitlines()
     assert (said[0], said[-1]) == (
-        "data/raw/clothes: 1 images added, 5 already there",
+        "data/raw/clothes: 1 image added, 5 already there",
         "data/raw: 7 images in total",
     )
 

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -37,6 +38,9 @@ def finished(workspace, monkeypatch):
     (workspace / "metrics/cost/train@small.json").write_text(
         '{"seconds": 1, "peak_memory_mb": 1, "images": 300, "ended_by": "converged", "rollbacks": 1}'
     )
+    (workspace / "metrics/cost/finetune.json").write_text(
+        '{"seconds": 1, "peak_memory_mb": 1, "images": 512, "ended_by": "images", "rollbacks": 0}'
+    )
     monkeypatch.delenv("DVC_STAGE")
     write_selection("models/candidate", "models/finetuned", "finetuned")
     generate.main()
@@ -58,6 +62,7 @@ def test_the_page_shows_the_run(finished):
         "it is the best",
         'class="dag"',
         "Stopped after 300 images (training.early_stop: no further improvement). Rolled back 1 time after a",
+        "Stopped after 512 images (finetune.total_images).",
         "distance",
         "real images, held out</h3>",
         "fd classifier, noise",
@@ -68,6 +73,15 @@ def test_the_page_shows_the_run(finished):
     assert html.count('class="mark"') == 2 * 3  # in each chart of both models
     # The hero, three grids to compare, and the measured samples of two models.
     assert html.count("data:image/png") == 7
+
+
+def test_warnings_of_the_measurements_are_shown(finished):
+    path = Path("metrics/finetuned.json")
+    values = read_json(path)
+    assert isinstance(values["warnings"], list)
+    text = "the test accuracy is 0.307, little better than chance: its figures mean little"
+    path.write_text(json.dumps({**values, "warnings": [*values["warnings"], text]}))
+    assert f'<p class="warning">Warning: gan, fine-tuned: {text}.</p>' in page(finished)
 
 
 def test_files_of_removed_models_are_ignored(finished):

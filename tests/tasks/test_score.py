@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from genai_core.config import NEEDS_MANUAL_ACTION
+from genai_core.sampling.batch import Provenance, write_batch
 from tasks import extractor, score
 from tests.evaluation.conftest import CLASSES, stripes
 from tests.tasks.small_run import small_params, write_datasets
@@ -71,6 +72,23 @@ def test_figures_do_not_depend_on_the_file_format(here, monkeypatch, capsys):
     assert "95% interval" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("form", ["png", "tar"])
+def test_generated_batch_is_measured_by_its_manifest(form, here, monkeypatch, capsys, tmp_path):
+    """Its folder also has a preview, a file as an image would be."""
+    images, labels = stripes(60, seed=4)
+    seeds, provenance = np.arange(60), Provenance("0" * 64, "tiny", "f" * 64, {}, 0)
+    write_batch(tmp_path, images, labels.astype(np.int64), seeds, CLASSES, form, provenance)
+    Image.fromarray(images[0, 0]).save(tmp_path / "grid.png")
+    run(monkeypatch, tmp_path, "--against", "data/prepared", "--out", "out/batch.json")
+    run(monkeypatch, "classes", "--against", "data/prepared", "--out", "out/classes.json")
+    batch, classes = (json.loads((here / "out" / f"{name}.json").read_text()) for name in ("batch", "classes"))
+    assert batch["protocol"]["generated_images"] == 60
+    assert batch["fd_classifier"] == pytest.approx(classes["fd_classifier"], rel=1e-4)
+    assert set(batch["fd_classifier_class"]) == set(CLASSES)
+    capsys.readouterr()
+    assert "no split" in fails(monkeypatch, capsys, "images.npy", "--against", tmp_path, "--split", "test")
+
+
 def test_at_most_makes_a_larger_test_split_comparable(here, monkeypatch, capsys):
     """More images of the same kind have a smaller distance, by bias alone; equally many have the same distance."""
     for count in (60, 600):
@@ -103,7 +121,9 @@ def test_planted_training_images_are_near_copies(here, monkeypatch):
 def test_few_images_cause_a_warning(here, monkeypatch, capsys):
     np.save("few.npy", stripes(7)[0][:, 0])
     run(monkeypatch, "few.npy", "--against", "data/prepared", "--split", "test")
-    assert "7 images for 8 features" in capsys.readouterr().err
+    warnings = capsys.readouterr().err
+    assert "7 images for 8 features" in warnings
+    assert "no distance at infinitely many images (fd_inf): 7 images are fewer than 50" in warnings
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,20 @@ def test_load_without_a_checkpoint_returns_none(tmp_path):
 
 def test_only_the_last_two_are_kept(tmp_path):
     kept = checkpoints(tmp_path)
-    for step in (5, 9, 100, 20):
+    for step in (5, 9, 20, 100):
         kept.save(step, state(step))
     assert sorted(path.name[:17] for path in kept.folder.iterdir()) == ["step-000000000020", "step-000000000100"]
     assert kept.load()["step"] == 100
+
+
+def test_the_last_save_is_the_newest_even_if_a_rollback_lowered_the_step(tmp_path):
+    kept = checkpoints(tmp_path)
+    for step in (400, 500, 150, 200):
+        kept.save(step, state(step))
+    assert sorted(path.name[:17] for path in kept.folder.iterdir()) == ["step-000000000150", "step-000000000200"]
+    assert checkpoints(tmp_path).load()["step"] == 200
+    checkpoints(tmp_path).save(100, state(100))  # another process counts on
+    assert checkpoints(tmp_path).load()["step"] == 100
 
 
 def test_a_damaged_checkpoint_is_skipped(tmp_path, capsys):

@@ -83,6 +83,23 @@ def test_a_resumed_run_rolls_back_like_an_uninterrupted_one(stop, tmp_path, monk
     assert same_weights(straight, second)
 
 
+def test_a_run_stopped_soon_after_a_rollback_resumes_behind_it(tmp_path, monkeypatch, short_probation, capsys):
+    """The checkpoint from before the fault has more steps, but is older: resuming there would meet the fault again."""
+    straight, models = model_of(), [model_of(), model_of(seed=8), model_of(seed=9)]
+    on_call(monkeypatch, straight, lambda loss, call: times(loss, math.nan) if call == 23 else loss)
+    expected = run(straight, tmp_path / "straight", **SHORT)
+    with pytest.raises(TrainingStoppedError):
+        run(models[0], tmp_path / "stopped", stop_requested=after(22), **SHORT)
+    on_call(monkeypatch, models[1], lambda loss, call: times(loss, math.nan) if call == 1 else loss)
+    with pytest.raises(TrainingStoppedError, match="after 60 images"):  # 12 steps to which it rolled back, and 3 more
+        run(models[1], tmp_path / "stopped", stop_requested=after(3), **SHORT)
+    capsys.readouterr()
+    result = run(models[2], tmp_path / "stopped", **SHORT)
+    assert "resuming from the checkpoint at 60 images" in capsys.readouterr().out
+    assert result.rollbacks == expected.rollbacks
+    assert same_weights(straight, models[2])
+
+
 def test_keeping_good_states_does_not_change_the_result(tmp_path, short_probation):
     models = [model_of(), model_of()]
     run(models[0], tmp_path, **SHORT)

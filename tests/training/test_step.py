@@ -9,7 +9,7 @@ from tests.training.small_run import after, close_weights, model_of, run, same_w
 # Effect of another summation order, over 8 steps of Adam.
 ROUNDING = 1e-4
 # Figures that compare the images of a part with each other, so they are not means over images.
-WITHIN_A_PART = ("diversity", "codebook_use", "codebook_perplexity")
+WITHIN_A_PART = ("pair_distance", "pair_distance_real", "codebook_use", "codebook_perplexity")
 
 
 def too_large(monkeypatch, model, max_images):

@@ -8,7 +8,8 @@ import hashlib
 import io
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import IO, NamedTuple
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -22,6 +23,8 @@ _PLAIN_WITHOUT_INFO = ("PNG", "BMP", "PPM")
 
 # First bytes that tell a damaged image from a file that never was one.
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
+
+_BITS_PER_SAMPLE, _PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF, and a value of the second
 
 MIN_SIDE_PX = 4
 # Large images are first reduced by powers of two, which is fast, then resized with the filter. The first step stops
@@ -67,6 +70,16 @@ class _RejectedError(Exception):
         self.rejection = Rejection(reason, detail)
 
 
+@contextmanager
+def without_pillows_limit() -> Iterator[None]:
+    """Let Pillow open images of any size, for a caller that checks the size itself before decoding."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
 def decode_file(path: str, rule: DecodeRule, content: bytes | None = None) -> Decoded | Rejection:
     """Decode the first frame: upright, on the background colour, cropped or padded to a square, resized with antialias.
 
@@ -81,7 +94,7 @@ def decode_file(path: str, rule: DecodeRule, content: bytes | None = None) -> De
     except _RejectedError as error:
         return error.rejection
     except Image.DecompressionBombError:
-        # Pillow's own limit; workers disable it and use max_megapixels.
+        # Pillow's own limit. Callers disable it, because max_megapixels is the limit.
         return Rejection("too_large", "more pixels than Pillow opens")
     except OSError as error:
         # An error with errno comes from the operating system, one without from a decoder.
@@ -170,8 +183,14 @@ def _opaque(image: Image.Image, rule: DecodeRule) -> Image.Image:
 def _from_16_bit_grey(image: Image.Image) -> Image.Image:
     clear = image.info.pop("transparency", None)
     wide = image.convert("I")
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    # Pillow leaves the values of 12 bits as they are.
+    white = 4095 if tags.get(_BITS_PER_SAMPLE) == (12,) else 65535
     # convert("L") would clip at 255 instead of scaling. The 0.5 rounds, because point() truncates.
-    grey = wide.point(lambda value: value * (1 / 257) + 0.5).convert("L")
+    grey = wide.point(lambda value: value * (255 / white) + 0.5).convert("L")
+    if tags.get(_PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
+        # Pillow inverts these pixels itself if they have 8 bits or fewer.
+        grey = ImageOps.invert(grey)
     if clear is not None:
         from PIL import ImageMath  # rarely needed
 

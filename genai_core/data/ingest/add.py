@@ -12,6 +12,7 @@ from genai_core.data.ingest.packing.importer import Importer
 from genai_core.data.ingest.readers.items import Item, Reading
 from genai_core.data.ingest.readers.recognise import read_source
 from genai_core.data.ingest.staging import staging
+from genai_core.data.raw.count import Labelled, count_labelled
 from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.source_json import Origin, read_note
 
@@ -50,8 +51,8 @@ def add_source(
     max_rejected_share: maximum share of images whose label is missing or wrong, and of labels whose image is missing.
     origin: where the source was fetched from. indexes: folder of the pack indexes. on_added(done, total): called for
     each image.
-    If NAME exists, new images are appended; an existing image with the same content is kept. Raises ValueError or an
-    OSError that says what to do.
+    If NAME exists, new images are appended; an existing image with the same content is kept. Either all images of
+    data/raw have a class or none has one, as prepare requires. Raises ValueError or an OSError that says what to do.
     """
     name = checked_name(name) if name is not None else default_name(source)
     with staging(into) as folder, closing(Importer(into, folder / "images", indexes)) as importer:
@@ -59,6 +60,7 @@ def add_source(
         classes, splits = _add_all(source, reading, importer, name, split_from_folders, on_added)
         images = sum(classes.values())
         _check_rejected_share(source, reading.rejected, images, max_rejected_share)
+        _check_all_or_none_labelled(source, into, classes, indexes)
         # Known only after everything is read.
         if split_from_folders and set(splits) != set(SPLITS):
             raise ValueError(
@@ -139,6 +141,31 @@ def _class_folder(item: Item, folders: dict[str, str], rejected: list[RejectedFi
             rejected.append(RejectedFile(item.path, "bad_label", str(error)))
             return None
     return folders[item.label]
+
+
+def _check_all_or_none_labelled(source: str, into: Path, classes: Counter[str], indexes: Path | None) -> None:
+    new = Labelled(classes.total() - classes[""], classes[""], None)
+    there = count_labelled(into, indexes) if into.is_dir() else Labelled(0, 0, None)
+    if not (new.with_class or there.with_class) or not (new.without_class or there.without_class):
+        return
+    if new.with_class and new.without_class:
+        raise ValueError(
+            f"{source}: nothing was added: {new.with_class:,} of its images have a class, {new.without_class:,} have "
+            "none; give all of them a class, or none"
+        )
+    if there.first_without is None:
+        raise ValueError(
+            f"{source}: nothing was added: its images have no class, but the {there.with_class:,} in {into} have one, "
+            "and a dataset cannot have both; put the images into a folder for each class, or add a table of labels "
+            "(docs/data.md); to use unlabelled images only, first remove the others: genai data remove NAME --all"
+        )
+    name, slash, _ = there.first_without.partition("/")
+    how = f"genai data remove {name} --all" if slash else f"delete the images directly in {into}"
+    raise ValueError(
+        f"{source}: nothing was added: its images have a class, but {there.without_class:,} in {into} have none, first "
+        f"{there.first_without}, and a dataset cannot have both; remove those first ({how}), "
+        "or add these without class folders or labels"
+    )
 
 
 def _check_rejected_share(source: str, rejected: Sequence[RejectedFile], images: int, max_share: float) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from genai_core.data.ingest.tar_stream import TooLargeError, entries, open_tar
 from genai_core.data.raw.rules import is_hidden, printable
 
 ARCHIVE_EXTENSIONS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -34,6 +35,10 @@ class ArchiveLimits:
     max_total_bytes: int = 512 << 30
     max_ratio: float = 100.0
     ratio_free_bytes: int = 64 << 20  # no ratio check up to this size: a few blank images compress a lot
+
+    def unpacked_bytes(self, packed_bytes: int) -> int:
+        """How large an archive of `packed_bytes` may become by its ratio."""
+        return max(self.ratio_free_bytes, int(packed_bytes * self.max_ratio))
 
 
 class _RefusedError(ValueError):
@@ -67,7 +72,7 @@ def unpack(archive: Path, folder: Path, is_wanted: Callable[[str], bool], limits
     """
     limits = limits or ArchiveLimits()
     try:
-        with _opened(archive) as opened:
+        with _opened(archive, limits) as opened:
             wanted = _checked(archive, _members(opened), is_wanted, limits, folder)
             for name, member in wanted.items():
                 path = folder / name
@@ -75,6 +80,11 @@ def unpack(archive: Path, folder: Path, is_wanted: Callable[[str], bool], limits
                 _write(archive, opened, member, path)
     except _RefusedError:
         raise
+    except TooLargeError as error:
+        raise ValueError(
+            f"{archive}: refused, nothing was unpacked: the archive {error}; if you trust it, unpack it yourself and "
+            "add the folder"
+        ) from None
     except (*_DAMAGED, OSError) as error:
         # An error with errno comes from the system (a full disk), except when two member names conflict or a path is
         # impossible. An error without errno comes from a decompressor.
@@ -84,12 +94,12 @@ def unpack(archive: Path, folder: Path, is_wanted: Callable[[str], bool], limits
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
+def _opened(archive: Path, limits: ArchiveLimits) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as opened:
             yield opened
     else:
-        with tarfile.open(archive, "r:*") as opened_tar:
+        with open_tar(archive, limits.unpacked_bytes(archive.stat().st_size)) as opened_tar:
             yield opened_tar
 
 
@@ -104,7 +114,7 @@ def _members(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Member]:
                 fault = "is a link or a special file"
             yield _Member(item.filename, item.file_size, fault, not item.filename.endswith("/"), item)
     else:
-        for entry in opened:
+        for entry in entries(opened):
             fault = None if entry.isfile() or entry.isdir() else "is a link or a special file"
             yield _Member(entry.name, entry.size, fault, entry.isfile(), entry)
 
@@ -114,7 +124,7 @@ def _checked(
 ) -> dict[str, _Member]:
     """Return the members to write, by their target path. Raises ValueError at the first fault."""
     packed_bytes = archive.stat().st_size
-    allowed_bytes = min(limits.max_total_bytes, max(limits.ratio_free_bytes, int(packed_bytes * limits.max_ratio)))
+    allowed_bytes = min(limits.max_total_bytes, limits.unpacked_bytes(packed_bytes))
     free_bytes = shutil.disk_usage(folder).free
     wanted: dict[str, _Member] = {}
     total_bytes = 0

@@ -1,7 +1,7 @@
 """Uncertainty of a figure due to the sampling of images: resamples, intervals, differences.
 
 Images are sampled with replacement (Efron 1979). If the expectation of a figure depends on the number of distinct
-images, as with the Frechet distance, every resample is shifted by about the same amount. The resamples are therefore
+images, as with the Fréchet distance, every resample is shifted by about the same amount. The resamples are therefore
 used relative to their own mean: the interval says where the figure would lie on average for other sets of as many
 images.
 """

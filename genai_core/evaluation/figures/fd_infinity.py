@@ -1,4 +1,4 @@
-"""Frechet distance extrapolated to infinitely many images, which removes the bias of small sets.
+"""Fréchet distance extrapolated to infinitely many images, which removes the bias of small sets.
 
 Chong and Forsyth 2020, arXiv 1911.07023: the distance of N images is the distance of infinitely many plus, to a good
 approximation, a constant over N.
@@ -15,7 +15,7 @@ from genai_core.evaluation.statistics import FeatureStats, Float64
 
 @dataclass(frozen=True)
 class Curve:
-    """Frechet distances (P,) of the first counts (P,) images."""
+    """Fréchet distances (P,) of the first counts (P,) images."""
 
     counts: Float64
     distances: Float64

@@ -1,4 +1,4 @@
-"""Frechet distance between Gaussians fitted to features."""
+"""Fréchet distance between Gaussians fitted to features."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +7,7 @@ from genai_core.evaluation.statistics import FeatureStats, Float64
 
 
 def frechet_distance(reference: FeatureStats, reference_root: Float64, other: FeatureStats) -> float:
-    """Squared Frechet distance between two Gaussians (Heusel et al. 2017, arXiv 1706.08500, eq. 6).
+    """Squared Fréchet distance between two Gaussians (Heusel et al. 2017, arXiv 1706.08500, eq. 6).
 
     reference_root: (D, D), square_root(reference.covariance). The trace of the root of the covariances' product is the
     sum of the roots of its eigenvalues. root @ covariance @ root has the same eigenvalues and is symmetric. So one
@@ -22,7 +22,7 @@ def frechet_distance(reference: FeatureStats, reference_root: Float64, other: Fe
 def frechet_distances(
     reference: FeatureStats, reference_root: Float64, means: Float64, covariances: Float64
 ) -> Float64:
-    """Squared Frechet distances of many Gaussians, means (P, D) and covariances (P, D, D), to the reference: (P,)."""
+    """Squared Fréchet distances of many Gaussians, means (P, D) and covariances (P, D, D), to the reference: (P,)."""
     eigenvalues = np.linalg.eigvalsh(reference_root @ covariances @ reference_root)
     cross = np.sqrt(np.clip(eigenvalues, 0, None)).sum(axis=1)
     differences = means - reference.mean

@@ -1,4 +1,4 @@
-"""Frechet distances of two sets of images to one set of real images in the same resamples: common noise cancels."""
+"""Fréchet distances of two sets of images to one set of real images in the same resamples: common noise cancels."""
 
 from dataclasses import dataclass
 
@@ -88,7 +88,7 @@ def _square_roots(covariances: Float64) -> Float64:
 
 
 def _distances(reference: ResampledStats, roots: Float64, other: ResampledStats) -> Float64:
-    """Frechet distances, each resample to its own reference: (R,)."""
+    """Fréchet distances, each resample to its own reference: (R,)."""
     eigenvalues = np.linalg.eigvalsh(roots @ other.covariances @ roots)
     cross = np.sqrt(np.clip(eigenvalues, 0, None)).sum(axis=1)
     traces = np.trace(reference.covariances + other.covariances, axis1=1, axis2=2)

@@ -1,4 +1,4 @@
-"""Frechet distances of resamples: solved exactly where cheap, else linearised."""
+"""Fréchet distances of resamples: solved exactly where cheap, else linearised."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,6 +1,6 @@
 """Kernel distance: the unbiased squared maximum mean discrepancy with the cubic kernel (x . y / D + 1)^3.
 
-Binkowski et al. 2018, arXiv 1801.01401; unbiased estimator: Gretton et al. 2012, eq. 3. Unlike the Frechet distance,
+Binkowski et al. 2018, arXiv 1801.01401; unbiased estimator: Gretton et al. 2012, eq. 3. Unlike the Fréchet distance,
 its expectation does not depend on the number of images, so it may be slightly negative.
 """
 

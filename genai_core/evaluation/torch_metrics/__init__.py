@@ -1,7 +1,8 @@
 """The figures as torchmetrics.Metric, without the pipeline: for any feature extractor and any training loop.
 
-    extractor = SharedExtractor(load_extractor(Path("models/extractor")))  # or any (N, C, H, W) uint8 -> (N, D)
-    metrics = MetricCollection([FrechetDistance(extractor, feature_dim=64), PrecisionRecall(extractor)])
+    network, description = load_extractor("models/extractor")
+    extractor = SharedExtractor(network)  # or any (N, C, H, W) uint8 -> (N, D)
+    metrics = MetricCollection([FrechetDistance(extractor, description.feature_dim), PrecisionRecall(extractor)])
     metrics.update(real_images, real=True)
     metrics.update(generated_images, real=False)
     metrics.compute()

@@ -1,4 +1,4 @@
-"""Frechet distance extrapolated to infinitely many images."""
+"""Fréchet distance extrapolated to infinitely many images."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from genai_core.evaluation.torch_metrics.features import FeatureExtractor, Featu
 
 
 class FrechetDistanceInfinity(FeatureSets):
-    """Frechet distance without the bias of small sets (Chong and Forsyth 2020), from distances at `points` counts.
+    """Fréchet distance without the bias of small sets (Chong and Forsyth 2020), from distances at `points` counts.
 
     extractor: maps images (N, C, H, W) uint8 to features (N, D), or is a FeatureNetwork. The value may be slightly
     negative. The same images in the same order give the same value. compute() solves `points` symmetric eigenvalue

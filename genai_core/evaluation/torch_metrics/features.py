@@ -11,15 +11,16 @@ from torchmetrics import Metric
 from genai_core.evaluation.feature_network import ExtractorOutput
 from genai_core.evaluation.features import float32_convolutions
 
-# A FeatureNetwork, as load_extractor returns it, or any callable that returns what the metric needs.
+# A FeatureNetwork, the first value of load_extractor, or any callable that returns what the metric needs.
 FeatureExtractor = Callable[[Tensor], Tensor | ExtractorOutput]
 
 
 class SharedExtractor(nn.Module):
     """Runs `extractor` once per batch for all metrics that get it.
 
-        shared = SharedExtractor(load_extractor("models/extractor"))
-        metrics = MetricCollection([FrechetDistance(shared, feature_dim=64), PrecisionRecall(shared)])
+        network, description = load_extractor("models/extractor")
+        shared = SharedExtractor(network)
+        metrics = MetricCollection([FrechetDistance(shared, description.feature_dim), PrecisionRecall(shared)])
         metrics.update(images, real=True)
 
     The last output is kept as long as the metrics get the same, unchanged tensor.

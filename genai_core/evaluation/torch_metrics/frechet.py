@@ -1,4 +1,4 @@
-"""Frechet distance with constant memory: sums in float64."""
+"""Fréchet distance with constant memory: sums in float64."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from genai_core.evaluation.torch_metrics.features import FeatureExtractor, SetMe
 
 
 class FrechetDistance(SetMetric):
-    """Frechet distance between the Gaussians of two sets of images, in the features of `extractor`.
+    """Fréchet distance between the Gaussians of two sets of images, in the features of `extractor`.
 
     extractor: maps images (N, C, H, W) uint8 to features (N, feature_dim), or is a FeatureNetwork. With Inception's
     pooled features and the standard resize this is FID. With reset_real=False the real images and their root survive

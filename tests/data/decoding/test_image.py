@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from genai_core.data.decoding.image import Decoded, decode_file
-from tests.data.image_files import JPEG, cmyk_profile, colours, noise, pixels, png, png_chunk, rule, saved
+from tests.data.image_files import JPEG, cmyk_profile, colours, noise, pixels, png, png_chunk, rule, saved, tiff
 
 FORMS = {
     "PNG": "png",
@@ -103,6 +103,18 @@ class TestPixelTypes:
         path = tmp_path / "1.pgm"
         path.write_bytes(b"P5 8 8 65535\n" + struct.pack(">H", 0x8000) * 64)
         assert (pixels(decode_file(path, rule(channels=1)), channels=1) == 128).all()
+
+    @pytest.mark.parametrize("bits", [8, 16])
+    @pytest.mark.parametrize(("photometric", "level"), [(0, 255 - 233), (1, 233)])
+    def test_tiff_that_stores_white_as_zero(self, bits, photometric, level):
+        value = 233 if bits == 8 else 233 * 257
+        file = tiff(struct.pack("<B" if bits == 8 else "<H", value) * 64, bits, photometric)
+        assert colours(decode_file("1.tif", rule(), file)) == (level, level, level)
+
+    def test_twelve_bits_are_scaled_to_white(self):
+        packed = bytes([0xFF, 0xF8, 0x00]) * 32  # 4095, 2048
+        values = pixels(decode_file("1.tif", rule(channels=1), tiff(packed, 12, 1)), channels=1)[0]
+        assert (values == [255, 128] * 4).all()
 
     def test_one_bit(self, tmp_path):
         assert colours(decode_file(saved(Image.new("1", (9, 9), 1), tmp_path / "1.png"), rule())) == (255, 255, 255)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from genai_core.data.ingest.add import add_source
 from genai_core.data.ingest.packing import pack_writer
+from genai_core.data.ingest.remove import remove_images
 from tests.packed import files_in
 
 
@@ -81,6 +82,36 @@ def test_flat_folder_has_no_classes(tmp_path, raw, save_images):
     added = add_source(str(tmp_path / "faces"), raw)
     assert added.classes == {}
     assert len(names(raw / "faces")) == 3
+
+
+def test_images_with_and_without_a_class_are_not_mixed(photos, raw, tmp_path, save_images):
+    """prepare would refuse them, after every other step."""
+    save_images(tmp_path / "faces", 3, seed=5)
+    add_source(str(photos), raw)
+    before = files_in(raw)
+    for name in (None, "My-photos"):
+        with pytest.raises(ValueError, match=r"faces: nothing was added: its images have no class, but the 5 in .*raw"):
+            add_source(str(tmp_path / "faces"), raw, name)
+    assert files_in(raw) == before
+    assert [path.name for path in raw.iterdir()] == ["My-photos"]
+
+    (tmp_path / "faces" / "labels.csv").write_text("file,label\n05-000.png,hat\n05-001.png,hat\n05-002.png,sock\n")
+    assert add_source(str(tmp_path / "faces"), raw).classes == {"hat": 2, "sock": 1}
+
+
+@pytest.mark.parametrize("loose", [False, True])
+def test_labelled_images_are_not_added_to_unlabelled_ones(loose, photos, raw, tmp_path, save_images):
+    if loose:  # files of a person in data/raw
+        save_images(raw / "faces", 3, seed=5)
+    else:
+        save_images(tmp_path / "faces", 3, seed=5)
+        add_source(str(tmp_path / "faces"), raw)
+    with pytest.raises(
+        ValueError, match=r"its images have a class, but 3 in .*first faces/05-000\.png.*genai data remove faces --all"
+    ):
+        add_source(str(photos), raw)
+    remove_images(raw, "faces", None)
+    assert add_source(str(photos), raw).added_images == 5
 
 
 def test_builtin_digits_are_the_real_ones(raw):

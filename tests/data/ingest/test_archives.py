@@ -1,3 +1,4 @@
+import gzip
 import io
 import stat
 import tarfile
@@ -168,6 +169,62 @@ class TestLimits:
         with pytest.raises(ValueError, match=r"x\.zip: (damaged|refused)"):
             unpack_images(path, out)
         assert sum(map(len, files_in(out).values())) <= 50
+
+
+def header(name: str, kind: bytes, size: int) -> bytes:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.size = kind, size
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+LONG_NAME = header("././@LongLink", tarfile.GNUTYPE_LONGNAME, 900 << 10) + b"a" * (900 << 10)
+PAX = header("pax", tarfile.XHDTYPE, 900 << 10) + b"921600 a=" + b"b" * (921600 - 10) + b"\n"
+SPARSE_MAP = (
+    header("pax", tarfile.XHDTYPE, 512)
+    + b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n26 GNU.sparse.realsize=99\n".ljust(512, b"\0")
+    + header("1.png", tarfile.REGTYPE, 4 << 20)
+    + b"9999999\n"
+    + (b"0" * 255 + b"\n") * (4 << 12)
+)
+
+
+class TestHeadersOfATar:
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            header("././@LongLink", tarfile.GNUTYPE_LONGNAME, 90 << 20) + bytes(512),
+            header("././@LongLink", tarfile.GNUTYPE_LONGLINK, 90 << 20) + bytes(512),
+            header("pax", tarfile.XHDTYPE, 90 << 20) + bytes(512),
+            header("pax", tarfile.XGLTYPE, 90 << 20) + bytes(512),
+            LONG_NAME * 2,  # each of them within the limit
+            PAX + LONG_NAME,
+            PAX + header("1.png", tarfile.REGTYPE, 0) + PAX,
+            SPARSE_MAP,
+        ],
+        ids=["name", "link", "pax", "global", "chain", "mixed", "two members", "sparse"],
+    )
+    def test_large_ones_are_not_read_into_memory(self, headers, tmp_path, out):
+        with gzip.open(tmp_path / "x.tar.gz", "wb", compresslevel=1) as file:
+            file.write(headers + header("2.png", tarfile.REGTYPE, 0) + bytes(1024))
+        with pytest.raises(ValueError, match=r"x\.tar\.gz: refused, nothing .* headers of more than 1,048,576 bytes"):
+            unpack_images(tmp_path / "x.tar.gz", out)
+        assert files_in(out) == {}
+
+    @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+    def test_long_names_of_any_number_of_images_are_read(self, form, tmp_path, out):
+        names = [f"{'ü' * 90}/{'b' * 200}/{number}.png" for number in range(700)]
+        with tarfile.open(tmp_path / "x.tar.gz", "w:gz", format=form, compresslevel=1) as archive:
+            for name in names:
+                archive.addfile(tarfile.TarInfo(name))
+        assert len(gzip.decompress((tmp_path / "x.tar.gz").read_bytes())) > 1 << 20
+        unpack_images(tmp_path / "x.tar.gz", out)
+        assert files_in(out) == dict.fromkeys(names, b"")
+
+    def test_members_without_content_count_too(self, tmp_path, out):
+        path = make_tar(tmp_path / "x.tar.gz", {f"{number}.png": b"" for number in range(300)}, "w:gz")
+        with pytest.raises(ValueError, match="refused, nothing was unpacked: the archive unpacks to more than 100,000"):
+            unpack_images(path, out, ArchiveLimits(max_ratio=1, ratio_free_bytes=100_000))
+        unpack_images(path, out, ArchiveLimits(max_ratio=1, ratio_free_bytes=200_000))
 
 
 def test_damaged_archives_and_other_files_are_named(tmp_path, out):

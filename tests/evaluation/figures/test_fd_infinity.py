@@ -3,7 +3,9 @@ import pytest
 
 from genai_core.evaluation.figures.fd_infinity import Curve, curve_ends, frechet_curve
 from genai_core.evaluation.figures.frechet import frechet_distance
+from genai_core.evaluation.set_figures import Resamples, extrapolated, real_set, sample_set
 from genai_core.evaluation.statistics import FeatureStats, feature_stats
+from tests.evaluation.conftest import evaluation_config
 
 GENERATOR = np.random.default_rng(0)
 STANDARD = FeatureStats(10**9, np.zeros(8), np.eye(8))
@@ -43,6 +45,28 @@ def test_points_on_a_line_give_its_intercept():
     assert Curve(counts, 3 + 7 / counts).at_infinity() == pytest.approx(3)
     with pytest.raises(ValueError, match="two different counts of images"):
         Curve(counts[:1], counts[:1]).at_infinity()
+
+
+def measured(count, points):
+    """Extrapolate the distance of `count` images, with many resamples."""
+    random = np.random.default_rng(0)
+    config = evaluation_config(fd_inf_points=points, bootstrap_resamples=300, total_images=1000)
+    real = real_set(random.normal(size=(300, 4)).astype("f4"), None, config)
+    sample = sample_set(random.normal(size=(count, 4)).astype("f4"), None, config)
+    return extrapolated(sample, real, Resamples(count, None, config))
+
+
+@pytest.mark.parametrize("count", [6, 10, 49])
+def test_few_images_have_no_extrapolation(count):
+    assert measured(count, points=15) is None
+
+
+def test_resamples_without_the_first_images_do_not_end_the_measurement():
+    """With two points, about 3% of the resamples have fewer than two of the first five images."""
+    figure = measured(50, points=2)
+    assert len(figure.replicates) == 300
+    assert np.isfinite(figure.replicates).all()
+    assert figure.interval.low < figure.value < figure.interval.high
 
 
 def test_counts_go_from_a_tenth_to_all():

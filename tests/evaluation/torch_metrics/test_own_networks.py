@@ -1,10 +1,17 @@
 """The metrics on the project's own extractor, which returns features and logits, alone and in one collection."""
 
+import ast
+import itertools
+from contextlib import suppress
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torchmetrics import MetricCollection
 
+import genai_core
+from genai_core.evaluation import torch_metrics
 from genai_core.evaluation.extractor import save_extractor
 from genai_core.evaluation.figures.fd_infinity import curve_ends, frechet_curve
 from genai_core.evaluation.figures.frechet import frechet_distance
@@ -38,6 +45,32 @@ def real(dataset):
 @pytest.fixture(scope="module")
 def other(dataset):
     return torch.from_numpy(dataset.images("test"))
+
+
+def examples():
+    """The code in docstrings of genai_core, by module: indented blocks that are Python and call something."""
+    found = {}
+    for path in sorted(Path(genai_core.__path__[0]).rglob("*.py")):
+        nodes = ast.walk(ast.parse(path.read_text()))
+        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        texts = [ast.get_docstring(node) or "" for node in nodes if isinstance(node, documented)]
+        for text in texts:
+            code = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
+            with suppress(SyntaxError):
+                if any(isinstance(node, ast.Call) for node in ast.walk(ast.parse(code))):
+                    found.setdefault(path.relative_to(genai_core.__path__[0]).as_posix(), []).append(code)
+    return found
+
+
+def test_the_examples_in_docstrings_run(trained, real, other, tmp_path, monkeypatch):
+    (tmp_path / "models/extractor").mkdir(parents=True)
+    save_extractor(tmp_path / "models/extractor", *trained)
+    monkeypatch.chdir(tmp_path)
+    found = examples()
+    assert list(found) == ["evaluation/torch_metrics/__init__.py", "evaluation/torch_metrics/features.py"]
+    for code in itertools.chain(*found.values()):
+        names = {**vars(torch_metrics), "MetricCollection": MetricCollection}
+        exec(code, {**names, "images": real, "real_images": real, "generated_images": other})
 
 
 def collection(extractor, dim, classes):

@@ -1,6 +1,7 @@
 """`genai data add` and `genai data remove` with the real DVC, including kills."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,12 @@ from click.testing import CliRunner, Result
 
 from flows.cli import main
 from flows.data.add import tracked_data
-from tests.flows.data.test_addresses import make_repository
+from tests.flows.conftest import DVC_WARNS
+from tests.flows.data.test_addresses import make_repository, run
 from tests.packed import files_in
 from tests.test_rooms import ROOT
+
+pytestmark = DVC_WARNS
 
 
 @pytest.fixture
@@ -60,6 +64,34 @@ def test_version_after_a_removal_is_that_of_the_rest_alone(workspace, tmp_path):
         assert (workspace / "data" / "raw.dvc").read_bytes() == before
     assert genai(workspace, "remove", "set", "--all").exit_code == 0
     assert tracked_data(workspace).files == 0
+
+
+def test_recorded_images_that_are_not_here_are_not_dropped(workspace, tmp_path):
+    """In a clone, data/raw.dvc names images that a version made here would lose."""
+    assert genai(workspace, "add", str(save(tmp_path / "many", *range(6))), "--as", "many").exit_code == 0
+    run(workspace, "git", "add", "--all")
+    run(workspace, "git", "commit", "--quiet", "--message", "data")
+    clone, more = tmp_path / "clone", save(tmp_path / "more", 6, 7)
+    run(tmp_path, "git", "clone", "--quiet", str(workspace), str(clone))
+    before = (clone / "data" / "raw.dvc").read_bytes()
+
+    for arguments in (["add", str(more)], ["remove", "many", "--all"], ["remove", "many", "--all", "--dry-run"]):
+        refused = genai(clone, *arguments)
+        assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
+        assert refused.stderr.startswith("data/raw.dvc: neither data/raw nor DVC's cache has the images")
+        assert "genai data pull" in refused.stderr
+    save(clone / "data" / "raw" / "by-hand", 9)  # the same with other images in the folder
+    assert genai(clone, "add", str(more)).exit_code == 2
+    assert (clone / "data" / "raw.dvc").read_bytes() == before
+
+    shutil.rmtree(clone / "data" / "raw")
+    shutil.copytree(workspace / ".dvc" / "cache", clone / ".dvc" / "cache")
+    dry = genai(clone, "remove", "many", "--all", "--dry-run")
+    assert (dry.exit_code, (clone / "data" / "raw").exists()) == (2, False)
+    assert "dvc checkout data/raw.dvc" in dry.stderr
+    added = genai(clone, "add", str(more))
+    assert added.exit_code == 0, added.output
+    assert "data/raw: 8 images in total" in added.output
 
 
 @pytest.mark.parametrize("how", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL])

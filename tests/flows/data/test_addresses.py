@@ -18,7 +18,15 @@ from PIL import Image
 
 from flows.cli import main
 from flows.data.add import DataError, add
-from flows.data.addresses import AddressError, DvcAddress, is_address, parse_dvc_address
+from flows.data.addresses import (
+    AddressError,
+    DvcAddress,
+    _commit,
+    _located,
+    fetched,
+    is_address,
+    parse_dvc_address,
+)
 from tests.packed import files_in
 from tests.test_rooms import ROOT
 
@@ -170,6 +178,43 @@ def test_page_instead_of_an_archive(workspace, site):
         add(workspace, f"{address}/photos.zip", None)
     assert not (workspace / "data" / "raw").exists()
     assert nothing_is_left(workspace)
+
+
+def test_revision_is_looked_up_by_its_full_name(tmp_path, monkeypatch):
+    """A clone also has its remote's references, and others may end in the same name."""
+    origin = tmp_path / "origin"
+    origin.mkdir()
+    run(origin, "git", "init", "--quiet", "--initial-branch=main")
+    commit = ["git", "commit", "--quiet", "--allow-empty", "-m"]
+    run(origin, *commit, "one")
+    run(tmp_path, "git", "clone", "--quiet", "origin", "clone")
+    clone = tmp_path / "clone"
+    for message in ("two", "three", "four"):
+        run(clone, *commit, message)
+    run(clone, "git", "tag", "-a", "v1", "-m", "x", "HEAD~1")
+    run(clone, "git", "tag", "old/v1", "HEAD~2")
+    run(clone, "git", "branch", "x/main", "HEAD~2")
+    head, tagged, theirs = (run(clone, "git", "rev-parse", name).strip() for name in ("HEAD", "HEAD~1", "origin/main"))
+    for revision, commit_hash in {
+        None: head,
+        "HEAD": head,
+        "main": head,
+        "refs/heads/main": head,
+        "heads/main": head,
+        "v1": tagged,
+        "origin/main": theirs,
+        tagged: tagged,
+        "none": "none",
+    }.items():
+        assert _commit(str(clone), revision) == commit_hash, revision
+
+    commands = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "workspace").mkdir()
+    with fetched(tmp_path / "workspace", "dvc://clone#photos", commands.append) as found:
+        assert (found.address, found.revision) == ("dvc://clone#photos", head)
+    assert commands[0][:4] == ["dvc", "get", str(clone), "photos"]
+    assert _located("https://h/" + "x" * 5000) == "https://h/" + "x" * 5000
 
 
 class TestParsing:

@@ -163,7 +163,7 @@ def test_unprepared_versions_are_compared_by_raw_files(grown: Path) -> None:
     assert found.raw_files is not None
     assert found.raw_files["added"] >= 1
     assert (found.raw_files["removed"], found.raw_files["modified"]) == (0, 0)
-    assert "working tree: data/prepared was made from other raw data" in found.notes
+    assert "working tree: this version of data/raw is not prepared, but another one is" in found.notes
     answer = genai(grown, "data", "diff", "two")
     assert answer.returncode == 0
     assert "genai run prepare" in answer.stdout
@@ -215,7 +215,12 @@ def test_diff_in_a_clone_reads_the_remote_and_fills_no_cache(clone: Path, found:
 def test_status_in_a_clone_says_where_the_data_are(clone: Path) -> None:
     found = status(clone)
     assert found.prepared is None
-    assert "genai data pull" in found.raw_changes[0] or "dvc pull" in found.raw_changes[0]
+    assert (found.raw_place, len(found.raw_changes)) == ("elsewhere", 1)
+    assert "genai data pull" in found.raw_changes[0]
+    printed = genai(clone, "data", "status").stdout
+    assert "  not here: data/raw: neither in the workspace nor in DVC's cache" in printed
+    assert "data/prepared  missing; fetch it: genai data pull" in printed
+    assert "not tracked yet" not in printed
     assert found.remote is not None
     assert (found.remote.missing, found.remote.error) == (0, None)
 
@@ -246,7 +251,12 @@ def test_status_names_changes(done: Path) -> None:
     found = status(done)
     assert (found.raw.files, found.raw_changes, found.is_committed, found.prepared) == (3, (), True, None)
     (done / "data" / "raw" / "new.txt").write_text("new")
-    assert status(done).raw_changes == ("data/raw: 1 file added",)
+    assert (status(done).raw_changes, status(done).raw_place) == (("data/raw: 1 file added",), "workspace")
+    shutil.rmtree(done / "data" / "raw")
+    assert status(done).raw_place == "cache"
+    assert "not here: data/raw is not in the workspace; DVC's cache has it" in genai(done, "data", "status").stdout
+    shell(done, "dvc checkout -q data/raw")
+    (done / "data" / "raw" / "new.txt").write_text("new")
     shell(done, "dvc add -q data/raw")
     found = status(done)
     assert (found.raw.files, found.raw_changes, found.is_committed) == (4, (), False)
@@ -267,5 +277,5 @@ def test_status_names_changes(done: Path) -> None:
     assert (elsewhere.missing, elsewhere.address) == (remote.objects, str(done.parent / "other"))
     with pytest.raises(RemoteError, match=r"unknown remote 'none'; available: storage, other"):
         status(done, remote="none")
-    with pytest.raises(RemoteError, match="no remote 'none'"):
+    with pytest.raises(RemoteError, match="unknown remote 'none'"):
         diff(done, remote="none")

@@ -107,6 +107,25 @@ def test_run_cache_restores_earlier_runs(pushed: Path, tmp_path: Path) -> None:
     assert last_line(genai(clone, "plan").stdout) == "5 stages: 1 to restore, 4 to keep"
 
 
+def test_run_whose_outputs_are_gone_is_not_pushed(pushed: Path, store: Path) -> None:
+    shell(pushed, "sed -i s/fd_classifier/is_classifier/ params.yaml && dvc repro -q && git checkout -q .")
+    entries = {path for path in (pushed / ".dvc/cache/runs").rglob("*") if path.is_file()}
+    gone = next(path for path in entries if "is_classifier" in path.read_text())
+    md5 = gone.read_text().split("outs:")[1].split("md5: ")[1].split()[0]
+    (pushed / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
+    assert push(pushed, run_cache=True).runs == len(entries) - 1
+    sent = {path.relative_to(store) for path in (store / "runs").rglob("*") if path.is_file()}
+    assert sent == {path.relative_to(pushed / ".dvc/cache") for path in entries - {gone}}
+
+
+def test_empty_folder_is_an_output_like_any_other(fresh: Path, store: Path) -> None:
+    (fresh / "nothing").mkdir()
+    shell(fresh, "dvc add -q nothing")
+    add_default_remote(fresh, str(store))
+    push(fresh)
+    assert verify(fresh).faults == ()
+
+
 def test_interrupted_and_killed_pushes_continue(fresh: Path, store: Path) -> None:
     add_many(fresh, MANY)
     add_default_remote(fresh, str(store))
@@ -202,12 +221,16 @@ def test_damaged_listing_is_detected(pushed: Path, store: Path, tmp_path: Path) 
 
 
 @contextmanager
-def served(store: Path) -> Iterator[str]:
-    """A folder as HTTP remote, on a server that lists no folders."""
+def served(store: Path, *, tells_length: bool = True) -> Iterator[str]:
+    """A folder as HTTP remote, on a server that lists no folders, and tells a file's length only if it is to."""
 
     class Handler(SimpleHTTPRequestHandler):
         def list_directory(self, path: object) -> None:  # noqa: ARG002 - as http.server calls it
             self.send_error(403)
+
+        def send_header(self, keyword: str, value: str) -> None:
+            if tells_length or keyword != "Content-Length":
+                super().send_header(keyword, value)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -232,6 +255,17 @@ def test_many_objects_at_a_web_server_without_listings(fresh: Path, store: Path)
         shell(fresh, f"dvc remote add -q web {url}")
         found = verify(fresh, "web")
     assert [fault.path for fault in found.faults] == ["data/raw/1.txt"]
+
+
+def test_web_server_that_does_not_tell_the_length(fresh: Path, store: Path) -> None:
+    add_default_remote(fresh, str(store))
+    push(fresh)
+    short = object_of(store, fresh, "data/raw/1.txt")
+    overwrite(short, short.read_bytes()[:-1])
+    with served(store, tells_length=False) as url:
+        shell(fresh, f"dvc remote add -q web {url}")
+        found = verify(fresh, "web")
+    assert [(fault.path, "bytes instead of" in fault.what) for fault in found.faults] == [("data/raw/1.txt", True)]
 
 
 def test_pull_lists_missing_objects_and_fetches_the_rest(pushed: Path, store: Path, tmp_path: Path) -> None:

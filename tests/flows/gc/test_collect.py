@@ -16,7 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
+from flows.gc import locks as locks_module
+from flows.gc import scratch
 from flows.gc.collect import Collected, collect
+from flows.gc.locks import runs_blocked
 from flows.gc.roots import CollectError
 from flows.git import GitError
 from flows.plan import plan_of
@@ -65,7 +68,14 @@ def is_whole(home: Path, md5: str) -> bool:
 
 def everything(folder: Path) -> dict[str, bytes]:
     """All below a folder but what opening it writes: git's and DVC's own notes, and our locks."""
-    own = (".git/index", ".dvc/tmp/", ".genai/run.lock", ".genai/retraining.lock", ".genai/change.lock")
+    own = (
+        ".git/index",
+        ".dvc/tmp/",
+        ".genai/run.lock",
+        ".genai/retraining.lock",
+        ".genai/change.lock",
+        ".genai/gc.lock",
+    )
     files = (path for path in folder.rglob("*") if path.is_file())
     return {name: p.read_bytes() for p in files if not (name := str(p.relative_to(folder))).startswith(own)}
 
@@ -186,7 +196,7 @@ def test_what_an_interrupted_run_would_restore_stays(done: Path) -> None:
     trained = len(toy_diary(done, "train@gan"))
     # Killed while DVC wrote dvc.lock: until it is repaired, the finished stages are unknown.
     (done / "dvc.lock").write_bytes(b"")
-    with pytest.raises(CollectError, match=r"dvc\.lock is empty.*`genai run` there"):
+    with pytest.raises(CollectError, match=r"dvc\.lock is empty.*Restore it with `genai run` there"):
         collect(done, dry_run=False)
     # The repaired file is the committed one: stages finished since are only in the run-cache.
     assert len(repair_locks(done)) == 1
@@ -279,5 +289,45 @@ def test_files_of_killed_commands_are_deleted_after_a_day(home: Path) -> None:
     os.utime(own / "fetched/a.zip")
     collect(home, dry_run=False)
     left = {str(path.relative_to(own)) for path in own.rglob("*") if path.is_file()}
-    assert left - {"run.lock", "retraining.lock", "change.lock"} == {*kept, "fetched/a.zip"}
+    assert left - {"run.lock", "retraining.lock", "change.lock", "gc.lock"} == {*kept, "fetched/a.zip"}
     assert not any(path.exists() for path in half)
+
+
+def test_half_written_entry_of_the_run_cache_leaves_no_empty_folder(home: Path) -> None:
+    """DVC raises an error for an empty folder there."""
+    folder = home / ".dvc/cache/runs/ab" / ("ab" * 32)
+    folder.mkdir(parents=True)
+    (folder / ".x.tmp").write_text("four")
+    assert amounts(collect(home, dry_run=False))["half written"] == 1
+    assert not folder.exists()
+
+
+def test_files_that_a_run_removes_meanwhile(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = home / ".genai/compared/x"
+    place.mkdir(parents=True)
+    for name in ("a", "b"):
+        (place / name).write_text("four")
+    (home / ".genai/fetched").mkdir()
+    (home / ".genai/other").mkdir()
+    (home / ".genai/other/link").symlink_to(home)
+    walk = scratch._walk
+
+    def while_a_run_works(path: Path) -> list[Path]:
+        found = list(walk(path))
+        for item in found:
+            if item.name in ("a", "link"):
+                item.unlink()
+        return found
+
+    monkeypatch.setattr(scratch, "_walk", while_a_run_works)
+    assert list(scratch.links_below(home)) == []
+    assert scratch._size_of(home / ".genai/compared") == (1, 4)
+    shutil.rmtree(home / ".genai/fetched")
+    assert not scratch._is_untouched(home / ".genai/fetched")
+
+
+def test_run_that_is_forgotten_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / ".genai/runs/20261128-101503-ab12/lock"
+    monkeypatch.setattr(locks_module, "_locks", lambda _folder: [gone])
+    with runs_blocked([tmp_path]) as since:
+        assert since is None

@@ -79,8 +79,28 @@ def test_checkouts_with_uncommitted_files(home: Path) -> None:
         assert named(place) == {4, 5, 6, 7, 8, 9}
     assert checkouts(beside)[0] == beside.resolve()
     (beside / "dvc.lock").unlink()
-    shell(home, f"rm -rf {beside}")  # git still knows its commit
-    assert named(home) == {4, 5, 6, 7, 8}
+    # Its disk is unmounted, or it was removed without git's knowledge.
+    beside.rename(home.parent / "elsewhere")
+    with pytest.raises(CollectError, match=r"beside: .*the folder is missing.*`git worktree prune`"):
+        checkouts(home)
+    shell(home, "git worktree prune")
+    assert named(home) == {5, 6, 7, 8}
+
+
+def test_own_worktree_that_was_removed_without_git(home: Path) -> None:
+    tree = home / ".genai/runs" / RUN / "checkout"
+    shell(home, f"git worktree add -q --detach {tree} HEAD~1 && rm -rf {tree}")
+    assert named(home) == {4, 5}
+
+
+def test_names_with_line_separators(home: Path) -> None:
+    for number, name in enumerate(["a\u2028b", "a\x85b", "a\u00a0"], start=1):
+        shell(home, f"git tag '{name}' HEAD~{number}")
+    assert named(home) == {2, 3, 4, 5}
+    beside = home.parent / "be\u2028side\nx"
+    shell(home, f"git worktree add -q --detach '{beside}' HEAD~4")
+    assert named(home) == {1, 2, 3, 4, 5}
+    assert beside.resolve() in checkouts(home)
 
 
 def test_results_that_a_run_has_accepted(home: Path) -> None:

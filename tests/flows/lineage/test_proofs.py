@@ -134,7 +134,7 @@ def test_lock_in_a_later_snapshot_is_not_proof(home: Path) -> None:
     for ref in shell(home, "git for-each-ref --format='%(refname)' refs/genai/runs").split()[:2]:
         shell(home, f"git update-ref -d {ref}")
     shown = genai(home, "lineage", weights).stdout
-    assert "no commit has exactly this code and these parameters; not committed" in shown
+    assert "no commit has exactly this code, data and parameters; not committed" in shown
     assert "commit" not in made_of(home, weights)
 
 
@@ -143,8 +143,8 @@ def test_user_commit_comes_before_a_snapshot(home: Path) -> None:
     snapshot = run(home)
     image = str(home / "samples/batch/images/000000.png")
     early = made_of(home, image)["links"][0]  # dvc.lock is not committed yet
-    begun = shell(home, "git rev-parse HEAD").strip()  # it has no parameter of the batch's
-    assert (early["name"], early["commit"], early["recorded"]) == ("samples/batch", begun, False)
+    begun = shell(home, "git rev-parse HEAD").strip()  # it has the batch's own code, but made another model
+    assert (early["name"], early["commit"], early["recorded"]) == ("samples/batch", snapshot, False)
     assert early["links"][0]["commit"] == snapshot
     assert "not committed: no branch or tag has this dvc.lock" in genai(home, "lineage", image).stdout
     own = commit(home, "trained")

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from flows.data.remote import push as push_data
+from flows.data.remote import push_commit as push_data
 from flows.data.stores import Stores
 from flows.graph import open_repo
 from flows.lineage.ancestry import History

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.measuring.comparison import ComparisonError, find_model, model_of
+from flows.measuring.comparison import ComparisonError, find_model, model_of, replace_files
 from tests.flows.conftest import DVC_WARNS, genai, shell
 from tests.flows.model_home import make, new_home
 
@@ -55,3 +55,23 @@ def test_command_fails_with_the_tasks_line_and_leaves_nothing(home: Path) -> Non
     assert "compare:" in answer.stderr
     assert not (home / ".genai/compare").exists()
     assert [path for path in (home / ".genai/scratch").iterdir() if path.is_dir()] == []
+
+
+def test_only_the_compared_files_are_replaced(tmp_path: Path) -> None:
+    new, out = tmp_path / "new", tmp_path / "results"
+    for folder, text in ((new, "new"), (out, "old")):
+        folder.mkdir()
+        for name in ("comparison.json", "samples.png", "closest.png"):
+            (folder / name).write_text(text)
+    (out / "thesis.txt").write_text("mine")
+    inode = out.stat().st_ino
+    replace_files(new, out)
+    assert {path.name: path.read_text() for path in out.iterdir()} == {
+        "comparison.json": "new",
+        "samples.png": "new",
+        "closest.png": "new",
+        "thesis.txt": "mine",
+    }
+    assert out.stat().st_ino == inode
+    replace_files(new, tmp_path / "a" / "b")
+    assert len(list((tmp_path / "a" / "b").iterdir())) == 3

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.registry.production import ProductionError, lay_out_production
+from flows.registry.production import ProductionError, lay_out_production, task_folder
 from genai_core import load_model
 from tests.flows.conftest import DVC_WARNS, ROOT, genai, shell
 from tests.flows.model_home import make, new_home
@@ -69,3 +69,18 @@ def test_intact_files_are_kept_and_missing_or_damaged_ones_are_errors(home: Path
     inode = model.stat().st_ino
     lay_out_production(home)
     assert model.stat().st_ino == inode
+
+
+def test_each_task_reads_its_own_parameters(home: Path, tmp_path: Path) -> None:
+    """The workspace's, which somebody may edit meanwhile, reach no other command's task."""
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot/params.yaml").write_text("of: the snapshot")
+    production = lay_out_production(home)
+    with task_folder(tmp_path / "snapshot", production.folder) as one, task_folder(home, production.folder) as two:
+        lay_out_production(home)
+        assert (one / "params.yaml").read_text() == "of: the snapshot"
+        assert (two / "params.yaml").read_bytes() == (home / "params.yaml").read_bytes()
+        assert load_model(one / "models/candidate").shape == (1, 8, 8)
+    assert not one.exists()
+    assert not (production.folder / "params.yaml").exists()
+    assert load_model(production.folder / "models/candidate").shape == (1, 8, 8)

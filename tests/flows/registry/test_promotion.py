@@ -11,13 +11,14 @@ import gto.api
 import pytest
 
 from flows.data.objects import RemoteError
-from flows.data.remote import push as push_data
+from flows.data.remote import push
+from flows.data.remote import push_commit as push_data
 from flows.git import GitError
 from flows.registry.promotion import promote, rollback
 from flows.registry.read import RegistryError, read_registry
 from flows.registry.write import newer_tags, tags_at
 from genai_core import load_model
-from tests.flows.conftest import DVC_WARNS, genai, shell
+from tests.flows.conftest import DVC_WARNS, edit, genai, shell
 from tests.flows.model_home import git_remote, hook, make, new_home, python
 
 pytestmark = DVC_WARNS
@@ -208,10 +209,10 @@ KILLED_AFTER_THE_DATA = """
 import os, signal, sys
 from pathlib import Path
 from flows.registry.promotion import promote
-from flows.data.remote import push as push_data
+from flows.data.remote import push_commit as push_data
 
-def push_and_die(workspace):
-    push_data(workspace)
+def push_and_die(workspace, commit):
+    push_data(workspace, commit)
     os.kill(os.getpid(), signal.SIGKILL)
 
 promote(Path(sys.argv[1]), push_and_die)
@@ -220,7 +221,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from flows.registry.promotion import promote
-from flows.data.remote import push
+from flows.data.remote import push_commit as push
 
 promote(Path(sys.argv[1]), push)
 """
@@ -247,7 +248,7 @@ def test_failures_leave_production_unchanged(home: Path) -> None:
     shutil.move(storage.with_name("away"), storage)
     # It was sent, says the sender, and is not there.
     with pytest.raises(RegistryError, match=r"incomplete at the DVC remote.*unchanged: v0\.0\.1"):
-        promote(home, lambda _: None)
+        promote(home, lambda _workspace, _commit: None)
     assert unchanged()
     # git's remote takes nothing.
     hook(bare, "pre-receive", "echo 'this is read-only' >&2; exit 1")
@@ -292,8 +293,8 @@ def test_two_clones_promote_at_once(home: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(home, tmp_path / "other", symlinks=True))
     make(other, 1.0)
 
-    def slow_push(workspace: Path) -> None:
-        push_data(workspace)
+    def slow_push(workspace: Path, commit: str) -> None:
+        push_data(workspace, commit)
         promote(home, push_data)  # meanwhile, in the other clone
 
     with pytest.raises(RegistryError, match=r"another clone moved production meanwhile \(candidate@v0.0.1\)"):
@@ -301,6 +302,56 @@ def test_two_clones_promote_at_once(home: Path, tmp_path: Path) -> None:
     newer_tags(other, "origin")
     assert read_registry(other).tags == read_registry(home).tags == tags_at(home, "origin")
     assert promote(other, push_data).version == "v0.0.2"
+
+
+def test_a_model_of_other_data_is_refused(home: Path) -> None:
+    """The stage reads files of the data, not the folder."""
+    files = "data/raw/config.json, data/raw/model.safetensors"
+    edit(home / "dvc.yaml", "deps: [data/raw, tasks]", f"deps: [{files}, tasks]")
+    make(home, 2.0)
+    edit(home / "data/raw/config.json", "d" * 64, "e" * 64)
+    shell(home, "dvc add -q data/raw && git commit -q -a -m 'other data'")
+    with pytest.raises(RegistryError, match=r"these differ: candidate: data/raw/config\.json\. "):
+        promote(home, push_data)
+    shell(home, "git reset -q --hard HEAD~1 && dvc checkout -q")
+    assert promote(home, push_data, dry_run=True).version == "v0.0.1"
+    shutil.rmtree(home / ".dvc" / "cache")
+    with pytest.raises(
+        RegistryError, match=r"the listing of data/raw \(.*\) is neither in DVC's cache nor at the remote"
+    ):
+        promote(home, push_data)
+
+
+def test_the_commit_is_pushed_and_an_unchecked_remote_is_not_named(home: Path) -> None:
+    _, storage = remotes(home)
+
+    def busy_push(workspace: Path, commit: str) -> None:
+        """Meanwhile somebody runs the pipeline there."""
+        (home / "params.yaml").write_text("selection:\n  figure: 9.0\n")
+        shell(home, "dvc repro -q")
+        push_data(workspace, commit)
+
+    promote(home, busy_push)
+    at_remote = sum(path.is_file() for path in storage.rglob("*"))
+    push(home)
+    assert sum(path.is_file() for path in storage.rglob("*")) > at_remote  # the run's model was not sent before
+    make(home, 1.0)
+    promote(home, push_data)
+    shutil.rmtree(storage)
+    answer = genai(home, "rollback")
+    assert answer.returncode == 0, answer.stderr
+    assert "data: complete in this machine's DVC cache; no DVC remote was checked" in answer.stdout
+
+
+@pytest.mark.parametrize("fetched", ["*", "candidate@v0.0.1"])
+def test_the_tags_are_fetched_while_the_push_waits(home: Path, fetched: str) -> None:
+    """As by `genai history` in the same clone, while a hook of the remote is slow."""
+    bare, _ = remotes(home)
+    specs = f"'refs/tags/{fetched}:refs/tags/{fetched}'"
+    hook(bare, "post-receive", f"unset GIT_DIR; git -C {home} fetch -q --no-tags origin {specs}")
+    assert promote(home, push_data).version == "v0.0.1"
+    assert production(home) == "v0.0.1"
+    assert read_registry(home).tags == tags_at(home, "origin")
 
 
 def test_refused_promotions(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

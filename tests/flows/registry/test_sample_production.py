@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from flows.registry.production import ProductionError
+from flows.registry.sample_production import check_count
 from tests.flows.conftest import DVC_WARNS, ROOT, Server, genai
 from tests.flows.model_home import make, new_home
 
@@ -49,4 +51,7 @@ def test_kill_between_the_images_and_their_provenance(tmp_path: Path, server: Se
     origin = json.loads((batch / "provenance.json").read_text())
     assert (origin["production"]["version"], origin["images"]) == ("v0.0.1", 4)
     assert len(pd.read_parquet(batch / "manifest.parquet")) == 4
-    assert list((home / ".genai/production/v0.0.1/samples").iterdir()) == []
+    assert [path.name for path in (home / ".genai/production/v0.0.1/.genai/scratch").iterdir()] == [".lock"]
+    check_count(batch, 4)
+    with pytest.raises(ProductionError, match=r"already exists with 4 images, and 5 were requested"):
+        check_count(batch, 5)

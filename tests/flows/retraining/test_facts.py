@@ -9,13 +9,12 @@ import pytest
 
 from flows.data.diff import DataDiff
 from flows.data.versions import DataVersion
-from flows.registry.read import ModelFacts, Move, Registry
+from flows.registry.read import ModelFacts
 from flows.registry.read import Version as Registered
 from flows.retraining import RetrainError
 from flows.retraining.champion import ChampionShape
 from flows.retraining.facts import (
     Situation,
-    StartPoint,
     decision_of,
     facts_of,
     find_start_point,
@@ -25,8 +24,8 @@ from flows.retraining.policy import decide
 from flows.retraining.recipe import config_at
 from flows.retraining.records import RetrainRecord
 from flows.retraining.worktree import check_can_start
-from genai_core.config import ConfigError, load_config
-from tests.flows.conftest import DVC_WARNS, ROOT, edit, set_parameter, shell
+from genai_core.config import ConfigError
+from tests.flows.conftest import DVC_WARNS, edit, set_parameter, shell
 
 IMAGES = {
     "added_train": 30,
@@ -39,23 +38,6 @@ IMAGES = {
         {"name": "owl", "before": 0, "after": 60},
     ],
 }
-
-
-@pytest.fixture
-def situation(tmp_path: Path) -> Situation:
-    shell(tmp_path, "git init -q && git commit -q --allow-empty -m first")
-    commit = shell(tmp_path, "git rev-parse HEAD").strip()
-    move = Move(1, "v0.0.1", commit, datetime.now(UTC), "a test", "promote", "")
-    return Situation(
-        start=StartPoint(commit, "new.dir", "main", "this checkout", None, ()),
-        config=load_config(ROOT / "params.yaml"),
-        registry=Registry((), (move,), {}, None),
-        production=move,
-        production_raw="old.dir",
-        shape=ChampionShape(16, 1, ("cat", "dog"), 80),
-        records=[],
-        notes=(),
-    )
 
 
 def difference(images: dict[str, Any] | None, notes: tuple[str, ...] = ()) -> DataDiff:

@@ -11,13 +11,16 @@ import pytest
 
 from flows.git import commit_of, git
 from flows.locked import lock_at
+from flows.registry.interrupted import Delivery, write_delivery
 from flows.registry.read import MODEL, read_registry
+from flows.registry.write import NewTag, add_tags
 from flows.retraining.facts import find_start_point
 from flows.retraining.records import read_records
-from flows.retraining.worktree import close_worktree, open_for_retraining
+from flows.retraining.worktree import Purpose, close_worktree, open_for_retraining, write_purpose
+from flows.runs.checkout import open_worktree
 from flows.services.doctor import examine
 from tests.conftest import MadeOnce
-from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, shell, started_genai, wait_for
+from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, set_parameter, shell, started_genai, wait_for
 from tests.flows.model_home import git_remote, hook
 from tests.flows.retrain_home import last, promoted_home, put, retrain, setting, started, track, variables
 from tests.flows.web_servers import site
@@ -65,6 +68,20 @@ def test_nothing_new_is_told_without_a_server(home: Path, tmp_path: Path) -> Non
     assert "nothing to do:\n  production was trained on this data" in said
     assert not prefect_home.exists()
     assert started(home) == []
+
+
+def test_a_gate_that_nothing_can_pass_is_an_error_before_the_training(home: Path, server: Server) -> None:
+    set_parameter(home, "selection.metric", "fd_self_supervised")
+    setting(home, "extractor.kind", "self_supervised")
+    status, said = retrain(home, "--plan")
+    assert (status, started(home)) == (0, [])
+    assert (
+        'note: the gate would reject every candidate: the images have classes, so its rule "labels consistent"' in said
+    )
+    status, said = retrain(home, "--force", api_url=server.url)
+    assert (status, started(home)) == (2, [])
+    assert said.rstrip().splitlines()[-1].startswith("the gate would reject every candidate")
+    assert (production(home), last(home)["result"]) == ("v0.0.1", "failed")
 
 
 def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
@@ -215,6 +232,27 @@ if [ "$1" = committed ] && grep -q refs/heads/main; then
     kill -9 $(ps -o ppid= -p $PPID)
 fi
 """
+
+
+def test_rolled_back_before_the_next_one_could_finish_it(home: Path, server: Server) -> None:
+    """As if killed right after the tags: what is no longer in production is neither announced nor merged."""
+    tree = open_worktree(home, "HEAD", "retrain/x")
+    write_purpose(tree, Purpose(commit_of(home), find_start_point(home).raw, "v0.0.1", "train"))
+    shell(tree.folder, "git commit -q --allow-empty -m candidate")
+    commit, main = commit_of(tree.folder), commit_of(home, "main")
+    write_delivery(tree.folder, Delivery(commit, "main", 0.0, (), ()))
+    tags = [NewTag(name, commit, "Promote") for name in ("candidate@v0.0.2", "candidate#prod#2")]
+    add_tags(home, read_registry(home), tags, None)
+    assert production(home) == "v0.0.2"
+    assert genai(home, "rollback").returncode == 0
+
+    status, said = retrain(home, api_url=server.url)
+    assert status == 0, said
+    assert "v0.0.2 is no longer in production (now: v0.0.1); retrain/x was not merged" in said
+    assert "v0.0.2 is in production" not in said
+    assert (production(home), commit_of(home, "main"), started(home)) == ("v0.0.1", main, [])
+    assert list((home / ".genai/worktrees").iterdir()) == []
+    assert git(home, "log", "-1", "--format=%s", "retrain/x").strip() == "Retrained: v0.0.2 was promoted"
 
 
 def test_a_person_has_the_last_word(home: Path, server: Server) -> None:

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from prefect.states import Cancelled, Failed
 
 from flows.git import GitError, git
 from flows.process import start_keeper
@@ -14,12 +15,16 @@ from flows.runs.checkout import (
     Worktree,
     branch_name,
     commit_results,
+    data_worktree,
+    home_of,
     open_detached,
     open_worktree,
     remove_worktree,
 )
+from flows.runs.pipeline import NotCompleted, run_stages
 from flows.runs.record import CHECKOUT
 from flows.runs.started import KEEPER
+from genai_core.config import ConfigError
 from tests.flows.conftest import DVC_WARNS, diary, edit, set_parameter, shell
 
 pytestmark = DVC_WARNS
@@ -53,7 +58,7 @@ def test_a_run_in_a_worktree_leaves_the_working_tree_unchanged(done: Path) -> No
     (tree.folder / ".genai").mkdir(exist_ok=True)
     (tree.folder / ".genai/checkpoint").write_text("half done")
     again = open_worktree(done, "HEAD", branch)
-    assert again == Worktree(tree.folder, branch, resumed=True)
+    assert again == Worktree(tree.folder, tree.folder, branch, resumed=True)
     assert (again.folder / ".genai/checkpoint").read_text() == "half done"
     with pytest.raises(GitError, match="already"):
         git(done, "worktree", "add", str(done.parent / "elsewhere"), branch)
@@ -132,6 +137,39 @@ def test_the_keeper_of_a_killed_run(done: Path, late: bool) -> None:
     assert large.exists()
     assert not (folder / CHECKOUT).exists()
     assert len(shell(done, "git worktree list").splitlines()) == 1
+
+
+def test_a_data_worktree_has_one_user_and_is_kept_after_an_error(done: Path) -> None:
+    def fail_in() -> None:
+        with data_worktree(done, "HEAD", "HEAD", "evaluate/one") as tree:
+            (tree / "half").write_text("done")
+            raise NotCompleted(Failed(message="no"))
+
+    with pytest.raises(NotCompleted):
+        fail_in()
+    with data_worktree(done, "HEAD", "HEAD", "evaluate/one") as tree:
+        assert (tree / "half").read_text() == "done"
+        with pytest.raises(ConfigError, match=r"evaluate-one: another process works there"):
+            fail_in()
+        assert tree.is_dir()
+        with data_worktree(done, "HEAD", "HEAD", "evaluate/two") as other:
+            assert other != tree
+    assert not tree.exists()
+
+
+def test_stages_that_did_not_complete_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a return, which would remove the checkout."""
+    state = Cancelled(message="stopped")
+    monkeypatch.setattr("flows.runs.pipeline.pipeline", lambda *_, **__: state)
+    with pytest.raises(NotCompleted, match="stopped") as caught:
+        run_stages(tmp_path, ["prepare"])
+    assert caught.value.state is state
+
+
+def test_an_empty_note_of_the_home_is_none(tmp_path: Path) -> None:
+    (tmp_path / ".genai").mkdir()
+    (tmp_path / ".genai/home").write_text("")
+    assert home_of(tmp_path) is None
 
 
 def test_the_keeper_of_an_ended_run_ends_at_once(done: Path) -> None:

@@ -206,6 +206,10 @@ def test_logs(workspace: Path) -> None:
     assert "has no log of 'tra'" in said(workspace, "logs", "tra", status=2)
     remembered(workspace, RECORD)
     assert said(workspace, "logs") == ""  # of the last run
+    told = said(workspace, "logs", "prepare", status=2)
+    assert told.rstrip().endswith(
+        f"it has logs of: no stage; the newest log of it: genai logs prepare --run {ENDED.id}"
+    )
     assert said(workspace, "logs", "--run", "cd34", "prepare") == "one\n  two\n"
 
 

@@ -159,3 +159,13 @@ def test_certificates_are_checked_as_in_prefects_settings(folder: Path, monkeypa
     context = tls_context("https://office/api")
     assert context is not None
     assert not context.check_hostname
+
+
+def test_certificates_that_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "office.pem"
+    monkeypatch.setenv("PREFECT_API_SSL_CERT_FILE", str(path))
+    with pytest.raises(SettingsError, match=r"PREFECT_API_SSL_CERT_FILE: .*office\.pem cannot be read: No such file"):
+        tls_context("https://office/api")
+    path.write_text("not a certificate\n")
+    with pytest.raises(SettingsError, match=r"office\.pem cannot be read"):
+        tls_context("https://office/api")

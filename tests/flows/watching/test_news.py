@@ -23,7 +23,7 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with a model in production."""
     home = new_home(tmp_path_factory.mktemp("template") / "home")
     make(home, 3.0)
-    promote(home, lambda _: None)
+    promote(home, lambda _workspace, _commit: None)
     return home
 
 

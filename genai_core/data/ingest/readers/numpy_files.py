@@ -3,6 +3,7 @@
 Only headers and raw bytes are read, never np.load: an array of Python objects is a pickle, and is refused.
 """
 
+import io
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,9 @@ NUMPY_EXTENSIONS = (".npy", ".npz")
 _IMAGE_WORDS = ("images", "image", "x", "data", "imgs", "pixels")
 _LABEL_WORDS = ("labels", "label", "y", "targets", "target", "classes", "class")
 _MAX_LABEL_BYTES = 1 << 30
+# By version of the format: NumPy's function, and the bytes that state the length.
+_HEADER_READERS = {(1, 0): (np.lib.format.read_array_header_1_0, 2), (2, 0): (np.lib.format.read_array_header_2_0, 4)}
+_MAX_HEADER_BYTES = 10_000  # as in NumPy
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,10 @@ def _read_labels(array: _Array, count: int, images: _Array) -> list[str]:
         content = file.read(size)
     if len(content) < size:
         raise ValueError(f"{array}: truncated: expected {shape[0]:,} labels")
-    return [str(label) for label in np.frombuffer(content, dtype=header.dtype).tolist()]
+    try:
+        return [str(label) for label in np.frombuffer(content, dtype=header.dtype).tolist()]
+    except (ValueError, SystemError) as error:  # texts of length 0, or numbers that are no characters
+        raise ValueError(f"{array}: labels that cannot be read ({error})") from None
 
 
 def _parts(name: str) -> tuple[str | None, str]:
@@ -154,10 +161,19 @@ def _read_header(file: IO[bytes], array: _Array) -> _Header:
     with reporting_damage(str(array)):
         try:
             version = np.lib.format.read_magic(file)
-            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-            shape, fortran_order, dtype = read(file)
+            read, length_bytes = _HEADER_READERS[version]
+            length = file.read(length_bytes)
+            size = int.from_bytes(length, "little")
         except (ValueError, KeyError) as error:
             raise ValueError(f"{array}: not a readable NumPy file ({error})") from None
+        # NumPy would read a header of 4 GB before it checks the length; one deflated in an .npz takes 4 MB.
+        if size > _MAX_HEADER_BYTES:
+            raise ValueError(f"{array}: declares a header of {size:,} bytes; the limit is {_MAX_HEADER_BYTES:,}")
+        content = file.read(size)
+    try:
+        shape, fortran_order, dtype = read(io.BytesIO(length + content))
+    except Exception as error:  # the header is a Python expression: TokenError, TypeError, MemoryError ...
+        raise ValueError(f"{array}: not a readable NumPy file ({error})") from None
     if dtype.hasobject:
         raise ValueError(f"{array}: holds Python objects; such pickles can run code and are never read")
     return _Header(tuple(shape), dtype, fortran_order and len(shape) > 1)

@@ -5,11 +5,12 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def diversity(fakes: Tensor, reals: Tensor, labels: Tensor | None) -> Tensor:
-    """Mean distance of two generated images divided by that of two real ones, within a class, a scalar.
+def pair_distances(fakes: Tensor, reals: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Distances of all pairs of images of a class, summed over the batch: of the generated images, of the real ones.
 
-    fakes and reals (B, C, H, W) with the same labels (B,), or None. 1: as varied as the real images; 0: always the same
-    image. Returns 1 (unknown) when no class has two images in the batch, or the real images do not differ.
+    fakes and reals (B, C, H, W) with the same labels (B,), or None; two scalars. Both are 0 when no class has two
+    images in the batch. The quotient of sums over many batches is the diversity: 1 means as varied as the real images,
+    0 always the same image. A mean of quotients would need one for a batch without pairs.
     """
     pairs = ~torch.eye(len(fakes), dtype=torch.bool, device=fakes.device)
     if labels is not None:
@@ -18,4 +19,4 @@ def diversity(fakes: Tensor, reals: Tensor, labels: Tensor | None) -> Tensor:
         torch.where(pairs, torch.cdist(flat, flat), 0.0).sum()
         for flat in (fakes.float().flatten(1), reals.float().flatten(1))
     )
-    return torch.where(real > 0, drawn / real, 1.0)
+    return drawn, real

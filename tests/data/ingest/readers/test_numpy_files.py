@@ -1,4 +1,5 @@
 import io
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -83,6 +84,51 @@ def test_errors_name_the_fault(arrays, message, tmp_path, add, raw):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(ValueError, match=message):
         add(tmp_path / "a.npz")
+    assert nothing_was_added(raw)
+
+
+def npy(header: bytes, version=1, content=b""):
+    length = len(header).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + length + header + content
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(b"{'descr': '|u1', 'shape': (1, ", b"'''", b"{{}}", b"(" * 3000, b"-" * 9000 + b"1", b"{'descr': [" * 800),
+        b"{'descr': [], 'fortran_order': False, 'shape': (4, 8, 8)}",
+        b"{'descr': ('|u1', (3,)), 'fortran_order': False, 'shape': (4, 8, 8)}",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (4, 8, 8)\n  foo\n bar",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (-4, 8, 8)}",
+    ],
+)
+def test_hostile_headers_are_named(header, tmp_path, add, raw):
+    (tmp_path / "images.npy").write_bytes(npy(header))
+    with pytest.raises(ValueError, match=r"images\.npy: "):
+        add(tmp_path / "images.npy")
+    assert nothing_was_added(raw)
+
+
+def test_a_huge_header_is_refused_before_it_is_read(tmp_path, add, raw):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images.npy", npy(b" " * (16 << 20), version=2))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"a\.npz\[images\]: declares a header of 16,777,216 bytes"):
+            add(tmp_path / "a.npz")
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+    assert nothing_was_added(raw)
+
+
+@pytest.mark.parametrize(("descr", "content"), [(b"<U0", b""), (b"<U1", b"\xff" * 16)])
+def test_texts_that_are_no_labels_are_named(descr, content, tmp_path, add, raw, pixels):
+    header = b"{'descr': '%s', 'fortran_order': False, 'shape': (4,)}" % descr
+    np.save(tmp_path / "images.npy", pixels(4))
+    (tmp_path / "labels.npy").write_bytes(npy(header, content=content))
+    with pytest.raises(ValueError, match=r"labels\.npy: labels that cannot be read"):
+        add(tmp_path / "images.npy")
     assert nothing_was_added(raw)
 
 

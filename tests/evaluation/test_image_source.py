@@ -1,0 +1,89 @@
+"""Images to measure: read without changing a pixel, or refused by name."""
+
+import struct
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genai_core.evaluation.image_source import image_batches
+from tests.data.image_files import encoded, noise, png, png_with_header, tiff
+
+PIXELS = noise(16, 16)
+VALUE = 0x80FF  # in 16 bits; the upper byte alone is another value
+
+
+def read(folder, content, name="x.png"):
+    (folder / "images").mkdir()
+    (folder / "images" / name).write_bytes(content)
+    (batch,) = image_batches(str(folder / "images"), folder / "scratch", 8)
+    return batch.images[0].transpose(1, 2, 0)
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "PPM"])
+def test_pixels_are_those_of_the_file(form, tmp_path):
+    assert (read(tmp_path, encoded(Image.fromarray(PIXELS), form)) == PIXELS).all()
+
+
+def sixteen_bit_png(colour_type, channels):
+    return png(8, 8, 16, colour_type, (b"\0" + struct.pack(">H", VALUE) * 8 * channels) * 8)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(sixteen_bit_png(colour_type, channels) for colour_type, channels in ((0, 1), (2, 3), (4, 2), (6, 4))),
+        *(tiff(struct.pack("<H", VALUE) * 64, 16, photometric) for photometric in (0, 1)),
+        tiff(struct.pack("<H", VALUE) * 64 * 3, 16, 2, channels=3),
+        b"P6 8 8 65535\n" + struct.pack(">H", VALUE) * 64 * 3,
+        b"P6 8 8 1023\n" + b"\x01\xff" * 64 * 3,
+        b"P3 8 8 65535\n" + b"33023 " * 64 * 3,
+    ],
+    ids=[
+        *("grey PNG", "PNG", "grey PNG with alpha", "PNG with alpha", "inverted TIFF", "grey TIFF", "TIFF", "PPM"),
+        *("PPM of 10 bits", "plain PPM"),
+    ],
+)
+def test_sixteen_bits_are_refused_because_the_lower_ones_would_be_lost(content, tmp_path):
+    with pytest.raises(ValueError, match=r"x\.png: expected 8 bits per channel, got more"):
+        read(tmp_path, content)
+
+
+def test_a_header_of_many_pixels_is_refused_before_pillow_counts_them(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=r"x\.png: 20000 x 20000 pixels; at most 25 million"):
+            read(tmp_path, png_with_header(20_000, 20_000))
+    assert Image.MAX_IMAGE_PIXELS is not None
+
+
+@pytest.mark.parametrize("content", [b"P3 8 8 255\n1 2 x 4", b"P6 8 x 255\n", b"P6 8 8 255\n12", b"not an image"])
+def test_damaged_images_are_named(content, tmp_path):
+    with pytest.raises(ValueError, match=r"x\.png: cannot be read as an image"):
+        read(tmp_path, content)
+
+
+@contextmanager
+def suppress_named(name):
+    try:
+        yield
+    except ValueError as error:
+        if name not in str(error):
+            raise
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
+def test_flipped_bytes_never_raise_anything_but_an_error_that_names_the_file(form, tmp_path):
+    good, random = encoded(Image.fromarray(PIXELS), form), np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for _ in range(60):
+        content = bytearray(good)
+        for place in random.integers(0, min(len(good), 200), size=2):
+            content[place] = random.integers(0, 256)
+        (tmp_path / "images" / "x.png").write_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with suppress_named("x.png: "):
+                list(image_batches(str(tmp_path / "images"), tmp_path / "scratch", 8))

@@ -1,0 +1,29 @@
+"""What is known of a checkout in which a retraining starts."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flows.registry.read import Move, Registry
+from flows.retraining.champion import ChampionShape
+from flows.retraining.facts import Situation, StartPoint
+from genai_core.config import load_config
+from tests.flows.conftest import ROOT, shell
+
+
+@pytest.fixture
+def situation(tmp_path: Path) -> Situation:
+    shell(tmp_path, "git init -q && git commit -q --allow-empty -m first")
+    commit = shell(tmp_path, "git rev-parse HEAD").strip()
+    move = Move(1, "v0.0.1", commit, datetime.now(UTC), "a test", "promote", "")
+    return Situation(
+        start=StartPoint(commit, "new.dir", "main", "this checkout", None, ()),
+        config=load_config(ROOT / "params.yaml"),
+        registry=Registry((), (move,), {}, None),
+        production=move,
+        production_raw="old.dir",
+        shape=ChampionShape(16, 1, ("cat", "dog"), 80),
+        records=[],
+        notes=(),
+    )
