@@ -102,14 +102,18 @@ def lock_at(workspace: Path, commit: str) -> Lock:
 
 
 def locks_at(workspace: Path, commits: list[str]) -> dict[str, Lock]:
-    """`lock_at` for many commits. Parses each content once, so equal contents give the same object."""
+    """`lock_at` for many commits. Parses each file's contents once; equal contents give the same objects."""
     contents = blobs(workspace, [(c, path) for c in commits for path in (LOCK_FILE, *SOURCE_FILES)])
+    stages: dict[bytes, dict[str, LockedStage]] = {}
     parsed: dict[tuple[bytes, ...], Lock] = {}
     locks = {}
     for commit in commits:
         found = tuple(contents.get((commit, path), b"") for path in (LOCK_FILE, *SOURCE_FILES))
         if found not in parsed:
-            parsed[found] = _lock(found, f"at {commit[:7]}")
+            where = f"at {commit[:7]}"
+            if found[0] not in stages:  # a large file, in fewer versions than the data
+                stages[found[0]] = _locked_stages(found[0], where)
+            parsed[found] = Lock(stages[found[0]], _data_sources(found[1:], where))
         locks[commit] = parsed[found]
     return locks
 
@@ -117,18 +121,22 @@ def locks_at(workspace: Path, commits: list[str]) -> dict[str, Lock]:
 def lock_here(workspace: Path) -> Lock:
     """The workspace's dvc.lock and data sources' files, committed or not. Raises GitError."""
     files = [workspace / path for path in (LOCK_FILE, *SOURCE_FILES)]
-    return _lock([file.read_bytes() if file.is_file() else b"" for file in files], f"in {workspace}")
+    lock, *sources = (file.read_bytes() if file.is_file() else b"" for file in files)
+    where = f"in {workspace}"
+    return Lock(_locked_stages(lock, where), _data_sources(sources, where))
 
 
-def _lock(contents: Sequence[bytes], where: str) -> Lock:
-    """contents: of dvc.lock and of each of SOURCE_FILES."""
-    lock, *sources = contents
-    items = (
+def _locked_stages(content: bytes, where: str) -> dict[str, LockedStage]:
+    return _stages(parsed_yaml(content, f"{LOCK_FILE} {where}"))
+
+
+def _data_sources(contents: Sequence[bytes], where: str) -> tuple[Item, ...]:
+    """contents: of each of SOURCE_FILES."""
+    return tuple(
         item
-        for path, content in zip(SOURCE_FILES, sources, strict=True)
+        for path, content in zip(SOURCE_FILES, contents, strict=True)
         for item in _sources(parsed_yaml(content, f"{path} {where}"), path)
     )
-    return Lock(_stages(parsed_yaml(lock, f"{LOCK_FILE} {where}")), tuple(items))
 
 
 def outputs_in(content: bytes, path: str, where: str) -> tuple[Item, ...]:

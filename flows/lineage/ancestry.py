@@ -28,7 +28,10 @@ class History:
         locks = locks_at(workspace, list(read_commits(workspace, paths).all))
         here = lock_here(workspace)
         code = {
-            item.path for lock in (*locks.values(), here) for stage in lock.stages.values() for item in lock.code(stage)
+            item.path
+            for lock in {id(lock.stages): lock for lock in (*locks.values(), here)}.values()
+            for stage in lock.stages.values()
+            for item in lock.code(stage)
         }
         commits = read_commits(workspace, [*paths, PARAMS_FILE, *sorted(code)])
         locks = locks_at(workspace, list(commits.all))
@@ -43,7 +46,10 @@ class History:
             for commit in (commit for commit in newest_first if (commit in commits.own) == is_own):
                 self.sources.update(dict.fromkeys(locks[commit].sources, commit))
         known: dict[str, StageRun] = {}
+        distinct: dict[int, Lock] = {}  # many commits have the same dvc.lock
         for lock in (*locks.values(), here):
+            distinct.setdefault(id(lock.stages), lock)
+        for lock in distinct.values():
             for stage in lock.stages.values():
                 known.setdefault(identity(stage), StageRun(stage, lock))
         self.runs = tuple(known.values())
@@ -54,7 +60,7 @@ class History:
         for run in self.runs:
             for out in run.stage.outs:
                 self._index(run, out, (path for path in read if path.startswith(f"{out.path}/")))
-        for lock in (*locks.values(), here):
+        for lock in distinct.values():
             self._index_folders(lock, read)
         for item, alternatives in self._writers.items():
             runs = dict.fromkeys(run for writers in alternatives for run in writers)

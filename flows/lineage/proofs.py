@@ -37,7 +37,7 @@ class Proofs:
         self._inputs_of = inputs
         self._content = CommittedFiles(workspace)
         self._recorded: dict[str, set[str]] = defaultdict(set)  # entry -> snapshots whose run produced it
-        self._entries: dict[int, tuple[Lock, frozenset[str]]] = {}  # by id(lock); keeping the lock keeps the id unique
+        self._entries: dict[int, tuple[Lock, frozenset[str]]] = {}  # by id(stages); keeping them keeps the id unique
         self._inputs: dict[StageRun, list[list[Writers]]] = {}
         self._upstream: dict[StageRun, tuple[StageRun, ...]] = {}
         self._code: dict[StageRun, tuple[Item, ...]] = {}
@@ -161,6 +161,6 @@ class Proofs:
         return self._code[run]
 
     def _entries_of(self, lock: Lock) -> frozenset[str]:
-        if id(lock) not in self._entries:
-            self._entries[id(lock)] = lock, frozenset(identity(stage) for stage in lock.stages.values())
-        return self._entries[id(lock)][1]
+        if id(lock.stages) not in self._entries:
+            self._entries[id(lock.stages)] = lock, frozenset(identity(stage) for stage in lock.stages.values())
+        return self._entries[id(lock.stages)][1]

@@ -169,6 +169,7 @@ def test_changed_gan_runs_only_its_descendants(digits: Path) -> None:
     assert not changed & {"prepare", "augment", "extractor", "reference", "train@diffusion", "evaluate@diffusion"}
 
 
+@pytest.mark.long
 def test_folder_of_fashion_images_with_its_own_model(test_data: Path, tmp_path: Path, server: Server) -> None:
     """A thousand files in class folders; another model is a block in params.yaml and nothing else."""
     source = tmp_path / "fashion"
@@ -271,6 +272,7 @@ def test_production_generates_batches_and_is_measured_on_other_data(
     assert "data:image/png;base64," in (folder / "backfill/quality.html").read_text()
 
 
+@pytest.mark.long
 def test_compares_two_models_and_a_revision_with_itself(digits: Path) -> None:
     found = json.loads(genai(digits, "compare", "diffusion", "gan", "--json").stdout)
     assert (found["a"]["family"], found["b"]["family"]) == ("diffusion", "gan")
