@@ -274,7 +274,7 @@ def test_a_person_has_the_last_word(home: Path, server: Server) -> None:
     assert status == 3, said
     waiting, rejected = (json.loads(got.body) for got in hook.got)
     assert (waiting["kind"], waiting["title"]) == ("waiting", "May the candidate replace v0.0.1?")
-    for part in ("Answer until 20", "genai approve yes", str(home), "not worse: distance 1 against 1"):
+    for part in ("Answer by 20", "genai approve yes", str(home), "not worse: distance 1 against 1"):
         assert part in waiting["text"]
     assert (rejected["kind"], rejected["facts"]["version"]) == ("rejected", "v0.0.1")
     assert "rejected: a person said no: too grey" in said

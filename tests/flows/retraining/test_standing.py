@@ -66,6 +66,6 @@ def test_an_error_after_the_promotion_names_the_new_version(home: Path, monkeypa
     monkeypatch.setattr(retrain, "_retrain", fail_after_the_tags)
     monkeypatch.setattr(retrain, "send", lambda _kind, _title, text, *_: sent.append(text))
     with pytest.raises(GitError):
-        retrain._alone(home, "", requested=False, action=None, plan_only=False)
+        retrain._exclusively(home, "", requested=False, action=None, plan_only=False)
     assert sent == ["no space left for the record\nProduction has moved: v0.0.2, before v0.0.1."]
     assert last(home)["version"] == "v0.0.2"

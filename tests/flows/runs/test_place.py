@@ -160,7 +160,7 @@ def test_an_input_lost_from_the_cache_with_an_unreadable_workspace(done: Path) -
     with place_of(done) as place:
         shutil.rmtree(done / ".dvc" / "cache" / "files")
         (done / "dvc.yaml").write_text("stages: [in the middle of an edit")
-        with pytest.raises(PlaceError, match="whole neither in DVC's cache nor here"):
+        with pytest.raises(PlaceError, match="complete neither in DVC's cache nor here"):
             job_of(place, "select")
 
 

@@ -191,6 +191,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_home: Callable
     down(folder)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_new_data_lead_to_a_new_model_in_production(home: Path) -> None:
     told = variables(home)
