@@ -34,7 +34,7 @@ PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 test: setup lint ## ruff, mypy and the tests, without the rare cases that take long
 	$(PYTEST) -m "not long"
 
-test-quick: setup ## the tests of the daily loop, two minutes: none that starts processes or trains for long
+test-quick: setup ## the tests of the daily loop, two to four minutes: none that starts processes or trains for long
 	$(PYTEST) -m "not long" --quick
 
 test-long: setup ## the rare cases that `make test` leaves out
