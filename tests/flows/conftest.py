@@ -128,7 +128,7 @@ def processes_in(workspace: Path) -> list[str]:
     return found
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
     """Return when the condition holds; fail after so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -195,7 +195,7 @@ def started_genai(
         process.communicate()
 
 
-def ended(process: "subprocess.Popen[str]", seconds: float = 30.0) -> tuple[int, str]:
+def ended(process: "subprocess.Popen[str]", seconds: float = 120.0) -> tuple[int, str]:
     """Exit status and output of a started genai, which must end within so many seconds."""
     output, _ = process.communicate(timeout=seconds)
     return process.returncode, output
