@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from flows.registry.read import read_registry
 from genai_core.models.artifact import build_model, save_model
 from tests.flows.conftest import shell
 from tests.models.tiny import SHAPE, gan_recipe
@@ -56,11 +57,29 @@ def make(home: Path, figure: float) -> str:
     return shell(home, "git rev-parse HEAD").strip()
 
 
+def at_commit(home: Path, revision: str) -> None:
+    """Check out a revision and its data."""
+    shell(home, f"git checkout -q {revision} && dvc checkout -q")
+
+
+def production(home: Path) -> str | None:
+    """The version in production."""
+    move = read_registry(home).production()
+    return move.version if move else None
+
+
 def git_remote(home: Path) -> Path:
     """An empty repository beside it, as its origin."""
     bare = home.parent / "origin.git"
     shell(home, f"git init -q --bare -b main {bare} && git remote add origin {bare} && git push -q origin main")
     return bare
+
+
+def remotes(home: Path) -> tuple[Path, Path]:
+    """A git and a DVC remote on this disk."""
+    storage = home.parent / "storage"
+    shell(home, f"dvc remote add -q -d storage {storage} && git commit -q -a -m remote")
+    return git_remote(home), storage
 
 
 def hook(repository: Path, name: str, script: str) -> None:

@@ -21,7 +21,7 @@ from flows.runs.checkout import open_worktree
 from flows.services.doctor import examine
 from tests.conftest import MadeOnce
 from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, set_parameter, shell, started_genai, wait_for
-from tests.flows.model_home import git_remote, hook
+from tests.flows.model_home import git_remote, hook, production
 from tests.flows.retrain_home import last, promoted_home, put, retrain, setting, started, track, variables
 from tests.flows.web_servers import site
 
@@ -33,11 +33,6 @@ def home(made_once: MadeOnce, server: Server, tmp_path: Path) -> Path:
     """A home whose first model was trained and promoted by the retraining itself."""
     template = made_once("promoted", lambda folder: promoted_home(folder, server.url)) / "home"
     return Path(shutil.copytree(template, tmp_path / "home", symlinks=True))
-
-
-def production(home: Path) -> str | None:
-    move = read_registry(home).production()
-    return move.version if move else None
 
 
 def test_the_first_model(home: Path) -> None:
