@@ -3,12 +3,13 @@
 The mark is a lock file with the process's id. The kernel releases the lock when the process ends.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from flows.file_lock import try_lock
 
 MARK = Path(".genai/gc.lock")
 _CHECK_S = 0.5  # a check whether a collection runs holds the lock for microseconds
@@ -17,9 +18,7 @@ _CHECK_S = 0.5  # a check whether a collection runs holds the lock for microseco
 def collector(workspace: Path) -> str | None:
     """The id of the process that collects garbage in this checkout; None if there is none."""
     with suppress(FileNotFoundError), (workspace / MARK).open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that two checks do not see each other
-        except BlockingIOError:
+        if not try_lock(file, shared=True):
             return file.read() or "unknown"
     return None
 
@@ -31,17 +30,12 @@ def collecting(workspace: Path) -> Iterator[str | None]:
     path.parent.mkdir(exist_ok=True)
     with path.open("a+") as file:
         deadline = time.monotonic() + _CHECK_S
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    file.seek(0)
-                    yield file.read() or "unknown"
-                    return
-                time.sleep(0.02)
-            else:
-                break
+        while not try_lock(file):
+            if time.monotonic() > deadline:
+                file.seek(0)
+                yield file.read() or "unknown"
+                return
+            time.sleep(0.02)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

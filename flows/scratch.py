@@ -5,8 +5,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+from flows.file_lock import try_lock
 
 SCRATCH = Path(".genai/scratch")
 _LOCK = ".lock"
@@ -40,8 +42,7 @@ def _sweep(place: Path) -> None:
         except FileNotFoundError:  # its owner is removing it, or the child of a dead owner recreated it
             shutil.rmtree(folder, ignore_errors=True)
             continue
-        with suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if try_lock(lock):
             shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 

@@ -1,22 +1,22 @@
 """Check and lock the workspace before a run, and repair files that an interrupted write left."""
 
-import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
 import psutil
 
 from flows.collecting import collector
+from flows.file_lock import try_lock
 from flows.git import files_at
 from flows.graph import open_repo
 from flows.locked import LOCK_FILE, SOURCE_FILES
 from flows.process import DEFAULT_GRACE_S
 from flows.view import current_view
+from flows.whole_file import write_file
 from genai_core.config import PARAMS_FILE, Config, ConfigError, load_config
 
 RAW_DATA = Path("data/raw")
@@ -84,7 +84,7 @@ def _held(path: Path, wait_s: float, *, wait_for_owner: bool) -> Iterator[int | 
     with path.open("a+") as file:
         began, is_noted = time.monotonic(), False
         deadline, checked = began + wait_s, began + _CHECK_S
-        while not _locked(file, fcntl.LOCK_EX):
+        while not try_lock(file):
             file.seek(0)
             holder = file.read()
             if collects := collector(path.parents[1]):
@@ -108,7 +108,7 @@ def _held(path: Path, wait_s: float, *, wait_for_owner: bool) -> Iterator[int | 
 def is_at_work(workspace: Path, what: str) -> bool:
     """Whether a "run", or a "retraining", holds the workspace (only_run_in)."""
     with suppress(FileNotFoundError), (workspace / ".genai" / f"{what}.lock").open() as file:
-        return not _locked(file, fcntl.LOCK_SH)
+        return not try_lock(file, shared=True)
     return False
 
 
@@ -155,7 +155,7 @@ def _restored(workspace: Path, name: str) -> str:
     committed = files_at(workspace, "HEAD", [name]).get(name, b"")
     then = "Finished stages come from the cache" if name == LOCK_FILE else "A run records what differs from it"
     if committed.strip():
-        path.write_bytes(committed)
+        write_file(path, committed)
         return f"{name} was empty (an interrupted write); restored the committed one. {then}"
     if name != LOCK_FILE:
         data = name.removesuffix(".dvc")
@@ -179,14 +179,6 @@ def _is_broken_json(path: Path) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _locked(file: TextIO, kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _is_alive(number: str) -> bool:

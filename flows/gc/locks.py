@@ -1,6 +1,5 @@
 """Locks of a garbage collection: no run can begin during it, and the results of active runs are kept."""
 
-import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.collecting import collecting
+from flows.file_lock import try_lock
 from flows.gc.roots import CollectError
 from flows.graph import open_repo
 
@@ -32,10 +32,8 @@ def runs_blocked(folders: Iterable[Path]) -> Iterator[float | None]:
                     file = stack.enter_context(path.open("a+"))
                 except FileNotFoundError:  # the folder of a run that was just forgotten
                     continue
-                try:
-                    # Shared: a check whether a run is alive must not take this process for one.
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
+                # Shared: a check whether a run is alive must not take this process for one.
+                if not try_lock(file, shared=True):
                     since.append(os.fstat(file.fileno()).st_mtime)
         yield min(since, default=None)
 

@@ -1,12 +1,12 @@
 """A lock per job: if two runs have the same job, one runs it. The other waits, then restores its result."""
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from flows.file_lock import try_lock
 from flows.process import Stopped
 from flows.runs.job import Job, key_of
 
@@ -56,8 +56,6 @@ def remove_stale_locks(home: Path) -> None:
 
 def _locked(descriptor: int, path: Path) -> bool:
     """Whether the lock is ours, on the file that is at `path` now."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.fstat(descriptor).st_ino == path.stat().st_ino
-    except (BlockingIOError, FileNotFoundError):
-        return False
+    with suppress(FileNotFoundError):
+        return try_lock(descriptor) and os.fstat(descriptor).st_ino == path.stat().st_ino
+    return False

@@ -1,6 +1,5 @@
 """The record of each run: a small JSON file in .genai/runs/ID, next to the run's lock, logs and checkout."""
 
-import fcntl
 import json
 import os
 import secrets
@@ -12,10 +11,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 from flows.collecting import collector
+from flows.file_lock import try_lock
 from flows.git import GitError, git
 from flows.runs.snapshot import REFS, forget_snapshot
 from flows.whole_file import write_json
@@ -136,7 +136,7 @@ def run_folder(home: Path, run: str) -> Iterator[tuple[Path, int]]:
     (folder / LOGS).mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a+") as file:
         deadline = time.monotonic() + _CHECK_S
-        while not _locked(file, fcntl.LOCK_EX):
+        while not try_lock(file):
             if collector(home):
                 deadline = time.monotonic() + _CHECK_S
             elif time.monotonic() > deadline:
@@ -158,7 +158,7 @@ def ended(folder: Path) -> Iterator[bool]:
         yield False
         return
     with file:
-        yield _locked(file, fcntl.LOCK_EX)
+        yield try_lock(file)
 
 
 def log_file(folder: Path, stage: str) -> Path:
@@ -236,7 +236,7 @@ def read_run(folder: Path) -> RunRecord | None:
 def is_held(folder: Path) -> bool:
     """Whether a process of the run is alive. Takes a shared lock, so that two checks do not see each other."""
     with suppress(FileNotFoundError), (folder / LOCK).open() as file:
-        return not _locked(file, fcntl.LOCK_SH)
+        return not try_lock(file, shared=True)
     return False
 
 
@@ -257,11 +257,3 @@ def forget_old_runs(home: Path) -> None:
         if run not in known:
             with suppress(GitError):
                 forget_snapshot(home, run)
-
-
-def _locked(file: IO[str], kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

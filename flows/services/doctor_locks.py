@@ -1,6 +1,5 @@
 """`genai doctor`: locks that dead processes left."""
 
-import fcntl
 import json
 import os
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from flows.file_lock import try_lock
 from flows.git import git
 from flows.locked import LOCK_FILE, SOURCE_FILES
 from flows.runs.checkout import WORKTREES
@@ -58,9 +58,7 @@ def _orphan_holders(path: Path) -> str:
     The kernel frees the lock when the last process that holds it ends. The file itself does not block anything.
     """
     with suppress(FileNotFoundError), path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: other checks and `genai gc` do not count
-        except BlockingIOError:
+        if not try_lock(file, shared=True):  # other checks and `genai gc` do not count
             holder = file.read().strip()
             # Empty: for a moment between lock and write, or a lock that names no owner.
             if not holder or (holder.isdigit() and psutil.pid_exists(int(holder))):

@@ -4,7 +4,6 @@ The id alone is not enough: the kernel reuses it.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from flows.services.deployment_file import ServicesError
+from flows.whole_file import write_json
 
 STATE = Path(".genai/services.json")
 STOP_TIMEOUT_S = 20.0
@@ -58,11 +58,7 @@ def read_state(workspace: Path) -> State | None:
 
 
 def write_state(workspace: Path, state: State) -> None:
-    path = workspace / STATE
-    path.parent.mkdir(exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(asdict(state), indent=2))
-    os.replace(new, path)
+    write_json(workspace / STATE, asdict(state))
 
 
 @contextmanager
