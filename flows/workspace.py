@@ -86,16 +86,14 @@ def _held(path: Path, wait_s: float, *, wait_for_owner: bool) -> Iterator[int | 
         deadline, checked = began + wait_s, began + _CHECK_S
         while not try_lock(file):
             file.seek(0)
-            holder = file.read()
+            found = file.read()
             if collects := collector(path.parents[1]):
                 deadline, checked = time.monotonic() + wait_s, time.monotonic() + _CHECK_S
-            elif time.monotonic() > deadline or (
-                not wait_for_owner and time.monotonic() > checked and _is_alive(holder)
-            ):
-                yield holder
+            elif time.monotonic() > deadline or (not wait_for_owner and time.monotonic() > checked and is_alive(found)):
+                yield found
                 return
             if (wait_for_owner or collects) and not is_noted and time.monotonic() > began + NOTE_AFTER_S:
-                what = f"`genai gc` (process {collects})" if collects else f"process {holder}, which changes files here"
+                what = f"`genai gc` (process {collects})" if collects else f"process {found}, which changes files here"
                 current_view().note(f"waiting for {what}")
                 is_noted = True
             time.sleep(0.05)
@@ -105,10 +103,17 @@ def _held(path: Path, wait_s: float, *, wait_for_owner: bool) -> Iterator[int | 
         yield file.fileno()
 
 
-def is_at_work(workspace: Path, what: str) -> bool:
-    """Whether a "run", or a "retraining", holds the workspace (only_run_in)."""
+def lock_owner(workspace: Path, what: str) -> str | None:
+    """The id of the process of a "run" or "retraining" that is active here (only_run_in); None if there is none."""
     with suppress(FileNotFoundError), (workspace / ".genai" / f"{what}.lock").open() as file:
-        return not try_lock(file, shared=True)
+        if not try_lock(file, shared=True):
+            return file.read() or "unknown"
+    return None
+
+
+def is_alive(process: str) -> bool:
+    with suppress(psutil.NoSuchProcess, ValueError):
+        return bool(psutil.Process(int(process)).status() != psutil.STATUS_ZOMBIE)
     return False
 
 
@@ -178,12 +183,6 @@ def _is_broken_json(path: Path) -> bool:
         return False
     except ValueError:
         return True
-    return False
-
-
-def _is_alive(number: str) -> bool:
-    with suppress(psutil.NoSuchProcess, ValueError):
-        return bool(psutil.Process(int(number)).status() != psutil.STATUS_ZOMBIE)
     return False
 
 

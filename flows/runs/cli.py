@@ -117,6 +117,7 @@ def stop(workspace: Path, run_id: str) -> None:
 def status(workspace: Path, as_json: bool) -> None:
     """Show what is running here, since when, and its progress."""
     from flows.runs.record import read_runs
+    from flows.workspace import is_alive, lock_owner
 
     found = read_runs(workspace)
     alive = [run for run in found if run.state == "running"]
@@ -124,6 +125,9 @@ def status(workspace: Path, as_json: bool) -> None:
         print_json([{**_values(run), "progress": _progress_of(workspace, run)} for run in alive])
         return
     for run in alive:
+        if not is_alive(str(run.pid)):
+            click.echo(f"run {run.id}: its process {run.pid} was killed; its other processes are ending")
+            continue
         click.echo(
             f"run {run.id}: running for {_since(run.resumed or run.began)} (process {run.pid}), on {_source(run)}"
         )
@@ -133,7 +137,10 @@ def status(workspace: Path, as_json: bool) -> None:
         for name, stage in run.stages.items():
             if stage.outcome == "running":
                 click.echo(f"  {name}: for {_since(stage.began)}{_progress_suffix(progress.get(name))}")
-    if not alive:
+    retraining = lock_owner(workspace, "retraining")
+    if retraining and not any(run.place for run in alive):
+        click.echo(f"a retraining is running (process {retraining}), at present without a run")
+    if not alive and not retraining:
         click.echo("nothing is running here")
         if found:
             last = found[-1]

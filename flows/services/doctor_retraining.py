@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flows.registry.interrupted import unfinished
 from flows.services.check import Check
-from flows.workspace import is_at_work
+from flows.workspace import lock_owner
 from genai_core.config import PARAMS_FILE, load_config
 
 _DATASET = Path("data/prepared/dataset.json")
@@ -13,7 +13,7 @@ _DATASET = Path("data/prepared/dataset.json")
 
 def check_retraining(workspace: Path) -> Check:
     """Retrainings that were killed between the promotion and the merge."""
-    if is_at_work(workspace, "retraining"):
+    if lock_owner(workspace, "retraining"):
         return Check("retraining", "ok", "one is running")
     left = unfinished(workspace)
     if left:

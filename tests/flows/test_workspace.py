@@ -19,7 +19,7 @@ from flows.gc.roots import CollectError
 from flows.graph import GraphError, open_repo
 from flows.plan import plan_of
 from flows.runs.record import RUNS, is_held, run_folder
-from flows.workspace import check_lock_file, is_at_work, only_run_in, repair_locks
+from flows.workspace import check_lock_file, lock_owner, only_run_in, repair_locks
 from genai_core.config import ConfigError
 from tests.flows.conftest import DVC_WARNS, ROOT, genai, shell, wait_for
 
@@ -200,7 +200,7 @@ def test_runs_of_one_process_wait_for_a_collection(tmp_path: Path, monkeypatch: 
         with collection(tmp_path, 1.0) as since:
             assert since == "None"
             began = time.monotonic()
-            assert not is_at_work(tmp_path, "run")
+            assert lock_owner(tmp_path, "run") is None
             assert not is_held(tmp_path / RUNS / "20261128-101503-ab12")
             with only_run_in(tmp_path), run_folder(tmp_path, "20261128-101503-ab12"):
                 assert time.monotonic() - began > 0.6

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 from flows.cli import main
 from flows.git import git
 from flows.runs.record import CHECKOUT, STOP, Recorder, RunRecord, StageRecord, log_file, run_folder
+from flows.workspace import only_run_in
 
 BEGAN = (datetime.now(UTC) - timedelta(hours=2, minutes=5)).isoformat(timespec="seconds")
 RECORD = RunRecord(
@@ -28,7 +30,7 @@ RECORD = RunRecord(
     asked=(),
     began=BEGAN,
     place="",
-    pid=4711,
+    pid=os.getpid(),
     planned=("prepare", "train@gan", "train@vae"),
     stages={
         "prepare": StageRecord("ran", BEGAN, 12.34),
@@ -150,12 +152,34 @@ def test_running_stages_and_their_progress(workspace: Path, inside: str) -> None
         (progress / "train@gan.json").write_text(json.dumps({**state, "figures": {}}))
         (progress / "train@vae.json").write_text('{"half')
         first, second, third = said(root, "status").splitlines()
-        assert re.match(rf"run {RECORD.id}: running for 2 h \d+ min \(process 4711\), on main, with uncommitted", first)
+        assert re.match(
+            rf"run {RECORD.id}: running for 2 h \d+ min \(process {os.getpid()}\), on main, with uncommitted", first
+        )
         assert second == "  2 of 3 stages done"
         assert re.fullmatch(r"  train@gan: for 2 h \d+ min, work 3/10 steps  1/s  7 s left", third)
         (known,) = json.loads(said(root, "status", "--json"))
         assert known["progress"] == {"train@gan": {**state, "figures": {}}}
     assert said(root, "status").splitlines()[-1] == f"last run {RECORD.id}: killed"
+
+
+def test_a_killed_run_whose_processes_are_ending(workspace: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with run_folder(workspace, RECORD.id) as (folder, _):
+        Recorder(folder, replace(RECORD, pid=gone.pid))
+        answer = f"run {RECORD.id}: its process {gone.pid} was killed; its other processes are ending\n"
+        assert said(workspace, "status") == answer
+
+
+def test_a_retraining_between_two_runs(workspace: Path) -> None:
+    remembered(workspace, ENDED)
+    with only_run_in(workspace, "retraining"):
+        answer = f"a retraining is running (process {os.getpid()}), at present without a run\n"
+        assert said(workspace, "status") == answer
+        with run_folder(workspace, RECORD.id) as (folder, _):
+            Recorder(folder, replace(RECORD, place=".genai/worktrees/retrain-x"))
+            assert "a retraining is running" not in said(workspace, "status")
+    assert said(workspace, "status").startswith("nothing is running here\n")
 
 
 def test_a_run_of_a_retraining(workspace: Path) -> None:
