@@ -76,11 +76,20 @@ def commit_of(workspace: Path, revision: str = "HEAD") -> str:
         raise GitError(f"{workspace}: {what}") from None
 
 
+def prefix_of(workspace: Path) -> str:
+    """The workspace's folder in its repository, such as "projects/faces/"; "" at the top. Raises GitError."""
+    return git(workspace, "rev-parse", "--show-prefix").removesuffix("\n")
+
+
 def changed_files(workspace: Path, *paths: str) -> list[str]:
-    """The tracked files, below `paths` or anywhere, that differ from the last commit. Raises GitError."""
+    """The tracked files, below `paths` or anywhere, that differ from the last commit, relative to the workspace.
+
+    Raises GitError.
+    """
     # -z: unquoted names. Otherwise git quotes non-ASCII names, or, with core.quotePath off, keeps line separators.
     answer = git(workspace, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", *paths)
-    return [entry[3:] for entry in answer.split("\0") if entry]
+    prefix = prefix_of(workspace)  # git's paths begin at the top of the repository
+    return [os.path.relpath(entry[3:], prefix or ".") for entry in answer.split("\0") if entry]
 
 
 def files_at(workspace: Path, commit: str, paths: Iterable[str]) -> dict[str, bytes]:

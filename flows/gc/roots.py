@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from flows.git import contents, git
+from flows.git import contents, git, prefix_of
 from flows.locked import LOCK_FILE, SOURCE_FILES, Item, outputs_in
 from genai_core import GenaiError
 from genai_core.counted import counted
@@ -43,7 +43,7 @@ def checkouts(workspace: Path) -> tuple[Path, ...]:
 
     Raises GitError, or CollectError for a worktree that is not there: its disk may be unmounted.
     """
-    prefix = git(workspace, "rev-parse", "--show-prefix").strip()  # if the project is a folder of the repository
+    prefix = prefix_of(workspace)  # if the project is a folder of the repository
     trees = [Path(line.removeprefix("worktree ")) for line in _worktree_lines(workspace, "worktree ")]
     for tree in trees:
         if not tree.is_dir() and _OWN not in tree.parts:

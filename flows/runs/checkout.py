@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 
 from flows.dvc_config import edited_config
-from flows.git import GitError, commit_of, git
+from flows.git import GitError, commit_of, git, prefix_of
 from flows.graph import open_repo
 from flows.locked import RAW_FILE
 from flows.whole_file import write_file
@@ -55,7 +55,7 @@ def home_of(folder: Path) -> Path | None:
 
 def project_in(workspace: Path, root: Path) -> Path:
     """The project's folder in a checkout of the workspace's repository. Raises GitError."""
-    return root / git(workspace, "rev-parse", "--show-prefix").strip()
+    return root / prefix_of(workspace)
 
 
 def branch_name(day: date, version: str) -> str:

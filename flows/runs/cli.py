@@ -227,13 +227,12 @@ def _stage_row(name: str, stage: "StageRecord") -> list[str]:
 
 
 def _progress_of(workspace: Path, run: "RunRecord") -> dict[str, Any]:
-    from flows.git import git
+    from flows.git import prefix_of
     from flows.runs.record import CHECKOUT, RUNS
 
-    if run.place:
-        place = workspace / run.place
-    else:  # a checkout is of the whole repository
-        place = workspace / RUNS / run.id / CHECKOUT / git(workspace, "rev-parse", "--show-prefix").strip()
+    # A checkout contains the whole repository.
+    own = workspace / RUNS / run.id / CHECKOUT / prefix_of(workspace)
+    place = workspace / run.place if run.place else own
     found = {}
     for path in (place / ".genai" / "progress").glob("*.json"):
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from flows.file_lock import try_lock
-from flows.git import git
+from flows.git import git, prefix_of
 from flows.locked import LOCK_FILE, SOURCE_FILES
 from flows.runs.checkout import WORKTREES
 from flows.runs.record import LOCK, RUNS
@@ -48,7 +48,7 @@ def check_locks(workspace: Path) -> Check:
 def _own_locks(workspace: Path) -> list[Path]:
     """The locks of runs and retrainings in this checkout, and of runs in their worktrees."""
     own = [workspace / ".genai" / f"{what}.lock" for what in ("change", "retraining")]
-    own += sorted((workspace / WORKTREES).glob("*/.genai/run.lock"))
+    own += sorted((workspace / WORKTREES).glob(f"*/{prefix_of(workspace)}.genai/run.lock"))
     return own + sorted((workspace / RUNS).glob(f"*/{LOCK}"))
 
 

@@ -33,6 +33,17 @@ def test_changed_files_have_their_own_names(quotes: str, repository: Path) -> No
     assert changed_files(repository, "same.txt", NAMES[0]) == [NAMES[0]]
 
 
+def test_changed_files_of_a_project_in_a_subfolder(repository: Path) -> None:
+    project = repository / "projects" / "faces "
+    project.mkdir(parents=True)
+    (project / "params.yaml").write_text("1\n")
+    shell(repository, "git add -A && git -c user.name=t -c user.email=t@t commit -q -m two")
+    (project / "params.yaml").write_text("other\n")
+    (repository / "same.txt").write_text("other\n")
+    assert changed_files(project) == ["params.yaml", "../../same.txt"]
+    assert changed_files(project, "params.yaml") == ["params.yaml"]
+
+
 def test_renamed_file_is_two_changes(repository: Path) -> None:
     shell(repository, "git mv same.txt other.txt")
     assert changed_files(repository) == ["other.txt", "same.txt"]

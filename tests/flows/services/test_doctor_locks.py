@@ -7,6 +7,7 @@ import pytest
 
 from flows.collecting import collecting
 from flows.gc.locks import runs_blocked
+from flows.runs.checkout import WORKTREES
 from flows.runs.record import run_folder
 from flows.services.doctor_locks import check_locks
 from flows.workspace import only_run_in
@@ -43,6 +44,18 @@ def test_what_a_killed_run_left_is_named(home: Path) -> None:
         left.wait()
     assert check.status == "fail"
     assert f"still held by processes of a dead run: process {left.pid}" in check.found
+
+
+def test_worktree_of_a_project_in_a_subfolder(home: Path) -> None:
+    project = home / "projects" / "faces"
+    worktree = project / WORKTREES / "retrain-x" / "projects" / "faces"
+    worktree.mkdir(parents=True)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with only_run_in(worktree):
+        assert check_locks(project).status == "ok"
+        (worktree / ".genai/run.lock").write_text(str(gone.pid))
+        assert check_locks(project).status == "fail"
 
 
 def test_empty_source_file(home: Path) -> None:
