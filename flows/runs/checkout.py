@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 
 from flows.dvc_config import edited_config
+from flows.file_lock import try_lock
 from flows.git import GitError, commit_of, git, prefix_of
 from flows.graph import open_repo
 from flows.locked import RAW_FILE
@@ -109,19 +110,16 @@ def data_worktree(workspace: Path, commit: str, data_commit: str, name: str) -> 
     If the body raises an error or is killed, it stays, and the next one with that name resumes it. So the body must not
     return early. Raises GitError, and ConfigError if another process uses the worktree of that name.
     """
-    from filelock import FileLock, Timeout
-
     root = workspace / WORKTREES / name.replace("/", "-")
     lock = workspace / _LOCKS / f"{root.name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=0.0):
-            worktree = open_detached(workspace, commit, root)
-            git(worktree, "checkout", "--quiet", data_commit, "--", RAW_FILE)
-            yield worktree
-            remove_worktree(workspace, root)
-    except Timeout:
-        raise ConfigError(f"{root}: another process works there; wait until it ends, or stop it") from None
+    with lock.open("a") as file:
+        if not try_lock(file):
+            raise ConfigError(f"{root}: another process works there; wait until it ends, or stop it")
+        worktree = open_detached(workspace, commit, root)
+        git(worktree, "checkout", "--quiet", data_commit, "--", RAW_FILE)
+        yield worktree
+        remove_worktree(workspace, root)
 
 
 def commit_results(worktree: Worktree, message: str) -> str | None:
