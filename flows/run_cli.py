@@ -9,8 +9,9 @@ import click
 
 from flows.completion import completing, stage_names
 from flows.json_output import json_option, print_json
+from flows.prefect_log import quiet_prefect
 from flows.runs.cli import resumable_runs
-from flows.runs.terminal import headline, print_results, quiet_prefect, run_flow, run_values
+from flows.runs.terminal import headline, print_results, run_flow, run_values
 from flows.table import print_table
 
 if TYPE_CHECKING:

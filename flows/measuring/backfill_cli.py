@@ -1,6 +1,5 @@
 """The command `genai backfill`."""
 
-import os
 import signal
 import sys
 from dataclasses import asdict
@@ -9,6 +8,7 @@ from pathlib import Path
 import click
 
 from flows.json_output import json_option, print_json
+from flows.prefect_log import quiet_prefect
 from genai_core import GenaiError
 
 
@@ -33,8 +33,7 @@ def backfill(workspace: Path, revisions: str, retrain: bool, out: Path, as_json:
     """
     from flows.services.server import ensure_prefect_api
 
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
+    quiet_prefect("WARNING")
     from flows.data.versions import data_versions
 
     data_versions(workspace, revisions)  # before a server starts: a mistyped revision fails at once

@@ -1,7 +1,6 @@
 """The commands `retrain` and `approve`."""
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from flows.json_output import json_option, print_json
+from flows.prefect_log import quiet_prefect
 from flows.table import print_table
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ def _run_flow(workspace: Path, plan_only: bool, force: bool, action: str | None,
     from flows.services.server import ensure_prefect_api
     from flows.view import line_view
 
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
+    quiet_prefect()
     ensure_prefect_api()
     with deferred_interrupt():
         from flows.retraining.retrain import retrain as flow

@@ -1,6 +1,5 @@
 """Print a run at a terminal: its plan, its progress and its results. Only `run_flow` imports prefect."""
 
-import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 REPORT = Path("reports/report.html")
-
-
-def quiet_prefect() -> None:
-    """Silence Prefect's console log. Call this before prefect is imported, because it reads its settings once."""
-    # The view shows everything; Prefect's console handler would print every line a second time.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect reports usage unless told not to
 
 
 def run_flow(begun: "Begun", resume: str | None, *, as_json: bool = False) -> int:

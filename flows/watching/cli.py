@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from flows.json_output import json_option, print_json
+from flows.prefect_log import quiet_prefect
 
 EXIT_NEWS = 3
 _SEND_S = 10.0
@@ -127,7 +128,7 @@ def _server_at(url: str) -> Iterator[None]:
 
     configured = os.environ.get(URL)
     os.environ[URL] = url
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+    quiet_prefect("WARNING")
     try:
         ensure_prefect_api()
         from prefect.settings import PREFECT_API_URL, temporary_settings
