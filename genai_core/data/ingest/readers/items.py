@@ -28,13 +28,27 @@ class Item:
     """One image of a source.
 
     path: its file below the class's folder, relative, with "/". content: a file to copy, the bytes of an image file,
-    or uint8 pixels, (H, W) or (H, W, C) with C of 1, 3 or 4.
+    or uint8 pixels, (H, W) or (H, W, C) with C of 1, 3 or 4. captions: texts that describe it, never its class.
     """
 
     path: str
     label: str | None
     split: Split | None
     content: Path | bytes | Pixels
+    captions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What a reader took a source for, each a short phrase to show: `layout` "class folders", `labels` "the folders".
+
+    Empty: there are none.
+    """
+
+    layout: str = ""
+    labels: str = ""
+    split: str = ""
+    captions: str = ""
 
 
 @dataclass
@@ -48,6 +62,7 @@ class Reading:
     bad_names: tuple[str, ...] = ()
     wrapper: str | None = None  # the folder around everything, removed from the names
     notes: list[str] = field(default_factory=list)  # messages for the user about how the source was read
+    understood: Understood = Understood()
 
 
 def split_of(name: str) -> Split | None:
