@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from flows.dvc_lock import Item, Lock, LockedStage, file_md5, folder_files, folder_md5, is_at, overlap, parsed_yaml
 from flows.git import files_at
 from flows.hashes import folder_hash
-from flows.locked import Item, Lock, LockedStage, file_md5, folder_files, folder_md5, is_at, overlap, parsed_yaml
 from genai_core.config import PARAMS_FILE
 
 # The files of an output, relative path -> hash; a single file has the path "". Raises an error if they are unknown.

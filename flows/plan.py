@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from flows.dvc_lock import LOCK_FILE, parsed_yaml
 from flows.graph import Graph, GraphError, dvc_stages, open_repo, path_of, read_graph, stage_name
 from flows.hashes import Contents
-from flows.locked import LOCK_FILE, parsed_yaml
-from flows.replaced import counted_changes, replaced_outputs
+from flows.overwritten import counted_changes, overwritten_outputs
 
 if TYPE_CHECKING:
     from dvc.dependency.base import Dependency
@@ -118,7 +118,7 @@ def _planned(repo: "Repo", graph: Graph, contents: Contents) -> Plan:
         plan = _decide(stage, upstream, contents, actions)
         if plan.action != "keep" and not stage.is_data_source:
             there = {path_of(out): out.get_hash().value if out.exists else None for out in stage.outs}
-            replaced = tuple(replaced_outputs(stage, there, contents))
+            replaced = tuple(overwritten_outputs(stage, there, contents))
             plan = replace(plan, inputs=_known_inputs(stage, contents), outputs=there, replaced=replaced)
         actions[plan.stage] = plan.action
         if plan.action == "run" and not stage.is_data_source:

@@ -96,27 +96,27 @@ def _run(workspace: Path, stages: tuple[str, ...], resume: str | None = None, *,
     from flows.interrupts import deferred_interrupt
 
     with deferred_interrupt():
-        from flows.runs.begin import begin
+        from flows.runs.prepared_run import prepare_run
         from flows.services.server import configured_server, ensure_prefect_api
         from flows.view import line_view
 
     server = configured_server()  # first: if the server does not answer, the run must not start or write anything
     with ExitStack() as stack:
         with line_view() as view:
-            begun = stack.enter_context(begin(workspace, stages, resume, _warn))
-            plan = begun.decided.shown
+            prepared = stack.enter_context(prepare_run(workspace, stages, resume, _warn))
+            plan = prepared.run_plan.shown
             if resume is None:
                 view.note(headline(plan))
-            for line in begun.notes:
+            for line in prepared.notes:
                 view.note(line)
-        if begun.started is None and server is None:
+        if prepared.active is None and server is None:
             print_results(workspace, plan)
             if as_json:
                 print_json(run_values(workspace, plan))
             return 0
         quiet_prefect()
         ensure_prefect_api()
-        return run_flow(begun, resume, as_json=as_json)
+        return run_flow(prepared, resume, as_json=as_json)
 
 
 def _warn(message: str) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 
 from flows.collecting import collector
+from flows.dvc_lock import LOCK_FILE, SOURCE_FILES
 from flows.file_lock import try_lock
 from flows.git import files_at
 from flows.graph import open_repo
-from flows.locked import LOCK_FILE, SOURCE_FILES
 from flows.process import DEFAULT_GRACE_S
 from flows.view import current_view
 from flows.whole_file import write_file

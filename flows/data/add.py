@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from flows.data.addresses import AddressError, fetched, is_address
+from flows.dvc_lock import RAW_FILE, parsed_yaml
 from flows.graph import open_repo
-from flows.locked import RAW_FILE, parsed_yaml
 from flows.process import run_module
 from flows.redact import redacted, without_secrets
 from flows.workspace import RAW_DATA, changing

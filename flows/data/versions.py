@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from flows.data.stores import Stores
+from flows.dvc_lock import LOCK_FILE, RAW_FILE, Item, Lock, lock_at, lock_here, locks_at
 from flows.git import GitError, commit_of, git
-from flows.locked import LOCK_FILE, RAW_FILE, Item, Lock, lock_at, lock_here, locks_at
 from flows.workspace import RAW_DATA
 from genai_core import GenaiError
 

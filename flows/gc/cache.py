@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.data.objects import FOLDER_SUFFIX, read_listing
+from flows.dvc_lock import Item, outputs_of_run
 from flows.gc.roots import CollectError
 from flows.git import GitError
-from flows.locked import Item, outputs_of_run
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

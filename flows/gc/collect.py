@@ -20,7 +20,7 @@ from flows.gc.roots import CollectError, checkouts, describe_roots, roots
 from flows.gc.scratch import Scratch, left_by_runs, links_below, scratch_in
 from flows.graph import GraphError, read_graph
 from flows.plan import hashes_to_restore
-from flows.runs.started import left_checkouts, remove_left_checkouts
+from flows.runs.leftovers import left_checkouts, remove_left_checkouts
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from flows.dvc_lock import LOCK_FILE, SOURCE_FILES, Item, outputs_in
 from flows.git import contents, git, prefix_of
-from flows.locked import LOCK_FILE, SOURCE_FILES, Item, outputs_in
 from genai_core import GenaiError
 from genai_core.counted import counted
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from flows.data.stores import Stores
+from flows.dvc_lock import LOCK_FILE, SOURCE_FILES, Item, Lock, lock_here, locks_at
 from flows.hashes import folder_hash
 from flows.lineage.commits import read_commits
 from flows.lineage.proofs import Proofs
 from flows.lineage.stage_run import StageRun, Writers, identity
-from flows.locked import LOCK_FILE, SOURCE_FILES, Item, Lock, lock_here, locks_at
 from flows.runs.record import RUNS
 from genai_core.config import PARAMS_FILE
 

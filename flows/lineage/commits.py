@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.dvc_lock import folder_md5, parsed_yaml
 from flows.git import contents, git
-from flows.locked import folder_md5, parsed_yaml
 from flows.runs.snapshot import REFS
 from genai_core.config import PARAMS_FILE
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flows.locked import Item
+from flows.dvc_lock import Item
 
 BATCH = "samples/"
 # What models and batches are made from. Not what only evaluates them (features, figures).

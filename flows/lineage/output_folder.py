@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from flows.data.stores import Stores
-from flows.locked import Item
+from flows.dvc_lock import Item
 
 # The file that identifies each kind: config.json has the hash of the weights, dataset.json the fingerprint.
 _IDENTIFYING_FILES = ("config.json", "dataset.json", "provenance.json")

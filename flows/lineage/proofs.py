@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from flows.dvc_lock import Item, Lock, is_at
 from flows.lineage.commits import Commits, CommittedFiles
 from flows.lineage.stage_run import StageRun, Writers, identity
-from flows.locked import Item, Lock, is_at
 from genai_core.config import PARAMS_FILE
 
 _AT_ONCE = 64  # commits to look up in one process; the first ones are usually enough

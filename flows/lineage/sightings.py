@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.dvc_lock import Item
 from flows.lineage.ancestry import History
 from flows.lineage.image_file import LineageError
 from flows.lineage.node import Node
 from flows.lineage.stage_run import StageRun
 from flows.lineage.trace import Lineage
-from flows.locked import Item
 from flows.process import run_module
 
 PREPARED = "data/prepared"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flows.locked import Item, Lock, LockedStage
+from flows.dvc_lock import Item, Lock, LockedStage
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from flows.dvc_lock import Item, lock_at
 from flows.git import GitError, git
 from flows.lineage.ancestry import History
 from flows.lineage.image_file import ImageFile, LineageError, find_image_file
@@ -14,7 +15,6 @@ from flows.lineage.node import BATCH, Node, is_material, kind_of
 from flows.lineage.output_folder import OutputFolder
 from flows.lineage.production_batches import ProductionBatch, production_batch, production_batches
 from flows.lineage.stage_run import StageRun
-from flows.locked import Item, lock_at
 from flows.registry.production import BATCHES
 from flows.registry.read import MODEL, STAGE, Registry
 from flows.runs.record import RUNS, read_run

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.data.stores import Stores
+from flows.dvc_lock import lock_at
 from flows.git import GitError, commit_of
 from flows.graph import open_repo
-from flows.locked import lock_at
 from flows.process import run_module
 from flows.registry.read import MODEL, STAGE, read_registry
 from flows.scratch import scratch_folder

@@ -12,8 +12,8 @@ from filelock import FileLock
 
 from flows.data.objects import content_hash
 from flows.data.stores import Stores
+from flows.dvc_lock import lock_at
 from flows.graph import open_repo
-from flows.locked import lock_at
 from flows.process import run_module
 from flows.registry.marks import is_as_marked, mark
 from flows.registry.read import MODEL, read_registry

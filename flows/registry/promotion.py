@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.data.stores import Stores
+from flows.dvc_lock import Item, Lock, lock_at
 from flows.git import changed_files, commit_of, remote_of
 from flows.graph import open_repo, stage_name
-from flows.locked import Item, Lock, lock_at
 from flows.made_from import differences
 from flows.registry.read import (
     ARTIFACT,

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.dvc_lock import RAW_FILE
 from flows.git import GitError, commit_of, git, remote_of
-from flows.locked import RAW_FILE
 from flows.workspace import changing
 from genai_core.config import ConfigError
 

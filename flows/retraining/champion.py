@@ -7,9 +7,9 @@ from pathlib import Path
 
 from flows.data.add import run_task, track
 from flows.data.stores import Stores
+from flows.dvc_lock import CHAMPION_FILE, lock_at
 from flows.git import GitError, git
 from flows.graph import open_repo
-from flows.locked import CHAMPION_FILE, lock_at
 from flows.measuring.comparison import ComparisonError, model_of
 from flows.registry.read import Move
 from flows.retraining import RetrainError

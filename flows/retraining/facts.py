@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.data.diff import DataDiff
+from flows.dvc_lock import RAW_FILE, lock_at
 from flows.git import GitError, changed_files, git, remote_of
-from flows.locked import RAW_FILE, lock_at
 from flows.registry.read import Move, Registry, read_registry
 from flows.registry.write import newer_tags
 from flows.retraining import RetrainError

@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.dvc_lock import overlap
 from flows.git import git
 from flows.graph import dvc_stages, open_repo, stage_name
-from flows.locked import overlap
 from flows.registry.read import MODEL
 from flows.scratch import scratch_folder
 from genai_core.config import PARAMS_FILE, Config, load_config

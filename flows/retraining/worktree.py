@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
+from flows.dvc_lock import RAW_FILE, lock_at
 from flows.git import GitError, commit_of, git
 from flows.graph import open_repo
-from flows.locked import RAW_FILE, lock_at
 from flows.registry.interrupted import unfinished
 from flows.retraining import RetrainError
 from flows.retraining.facts import StartPoint

@@ -13,10 +13,10 @@ from datetime import date
 from pathlib import Path
 
 from flows.dvc_config import edited_config
+from flows.dvc_lock import RAW_FILE
 from flows.file_lock import try_lock
 from flows.git import GitError, commit_of, git, prefix_of
 from flows.graph import open_repo
-from flows.locked import RAW_FILE
 from flows.whole_file import write_file
 from genai_core.config import ConfigError
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.process import start_keeper
+from flows.runs.active_run import KEEPER
 from flows.runs.checkout import open_detached, remove_worktree
+from flows.runs.leftovers import sweep
 from flows.runs.record import CHECKOUT, new_id, run_folder
 from flows.runs.snapshot import forget_snapshot, keep_snapshot, take_snapshot
-from flows.runs.started import KEEPER, sweep
 from flows.workspace import changing
 
 

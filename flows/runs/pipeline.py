@@ -23,11 +23,11 @@ from flows.interrupts import asked_to_end
 from flows.plan import Plan, StagePlan
 from flows.process import DEFAULT_GRACE_S, Processes
 from flows.resources import Resources, this_machine
-from flows.runs.begin import Begun, begin, handed
+from flows.runs.active_run import ActiveRun, finish_run
 from flows.runs.job import Result
+from flows.runs.prepared_run import PreparedRun, handed, prepare_run
 from flows.runs.record import STOP, how_to_resume
 from flows.runs.stage import Run, run_stage
-from flows.runs.started import Started, finish
 from flows.view import current_view
 from genai_core.config import PARAMS_FILE, load_config
 from genai_core.counted import counted
@@ -66,38 +66,38 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
     """
     root = Path(workspace).resolve()
     with ExitStack() as stack:
-        begun = handed() or stack.enter_context(_begin(root, tuple(stages or ()), resume))
-        started = begun.started
-        resume_hint = f"; {how_to_resume(started.recorder.record)}" if started else ""
+        prepared = handed() or stack.enter_context(_prepared(root, tuple(stages or ()), resume))
+        active = prepared.active
+        resume_hint = f"; {how_to_resume(active.recorder.record)}" if active else ""
         state: State[None] = Cancelled(message=f"ended by a signal{resume_hint}")
         try:
-            run = _run(begun)
-            if _is_stopped(started):  # by `genai runs stop`, while Prefect was loading
+            run = _run(prepared)
+            if _is_stopped(active):  # by `genai runs stop`, while Prefect was loading
                 run.processes.stop()
-            with when_cancelled(run.processes.stop, lambda: asked_to_end.is_set() or _is_stopped(started)):
-                states = _run_all(begun.decided.graph, begun.decided.plan, run)
+            with when_cancelled(run.processes.stop, lambda: asked_to_end.is_set() or _is_stopped(active)):
+                states = _run_all(prepared.run_plan.graph, prepared.run_plan.plan, run)
             if run.processes.stopping:
                 state = Cancelled(message=f"stopped on request{resume_hint}")
             else:
-                state = _summary(begun.decided.graph, states)
+                state = _summary(prepared.run_plan.graph, states)
         except Exception as error:
             state = Failed(message=f"{type(error).__name__}: {error}")
             raise
         finally:
-            if started is not None:
-                _report_end(started, state)
+            if active is not None:
+                _report_end(active, state)
         return state
 
 
 @contextmanager
-def _begin(root: Path, stages: tuple[str, ...], resume: str | None) -> Iterator[Begun]:
+def _prepared(root: Path, stages: tuple[str, ...], resume: str | None) -> Iterator[PreparedRun]:
     """Start the run of a flow that a worker or another flow has called."""
     logger = get_run_logger()
-    with begin(root, stages, resume, logger.warning) as begun:
-        for line in begun.notes:
+    with prepare_run(root, stages, resume, logger.warning) as prepared:
+        for line in prepared.notes:
             logger.info(line)
             current_view().note(line)
-        yield begun
+        yield prepared
 
 
 def run_stages(checkout: Path, stages: Sequence[str]) -> None:
@@ -107,28 +107,28 @@ def run_stages(checkout: Path, stages: Sequence[str]) -> None:
         raise NotCompleted(state)
 
 
-def _run(begun: Begun) -> Run:
+def _run(prepared: PreparedRun) -> Run:
     """What the run's stages share."""
-    started, snapshot = begun.started, begun.decided.snapshot
-    compute = load_config((started.place.folder if started else begun.root) / PARAMS_FILE).compute
+    active, snapshot = prepared.active, prepared.run_plan.snapshot
+    compute = load_config((active.place.folder if active else prepared.root) / PARAMS_FILE).compute
     variables = {}
-    if started is not None and snapshot is not None:
+    if active is not None and snapshot is not None:
         # For the report: a snapshot has no branch.
         variables = {"GENAI_BRANCH": snapshot.branch or "", "GENAI_CHANGED": str(len(snapshot.changed))}
     return Run(
-        id=started.id if started else "",
+        id=active.id if active else "",
         snapshot=snapshot.commit if snapshot else "",
-        home=begun.root,
-        jobs=begun.home,
-        place=started.place if started else None,
-        processes=Processes(keep_open=begun.held),
+        home=prepared.root,
+        jobs=prepared.home,
+        place=active.place if active else None,
+        processes=Processes(keep_open=prepared.held),
         resources=Resources(this_machine(compute.accelerator), compute.stages_per_gpu),
         view=current_view(),
-        recorder=started.recorder if started else None,
-        accept=started.acceptance.offer if started and started.acceptance else _accept_nothing,
+        recorder=active.recorder if active else None,
+        accept=active.acceptance.offer if active and active.acceptance else _accept_nothing,
         variables=variables,
-        sources=frozenset(entry.stage for entry in begun.decided.sources),
-        checks_out_sources=not begun.is_resumed,  # this checkout may be at another version by now
+        sources=frozenset(entry.stage for entry in prepared.run_plan.sources),
+        checks_out_sources=not prepared.is_resumed,  # this checkout may be at another version by now
     )
 
 
@@ -136,9 +136,9 @@ def _accept_nothing(_result: Result) -> None:
     """Accept nothing: results made in the checkout itself are already in their place."""
 
 
-def _report_end(started: Started, state: State[None]) -> None:
+def _report_end(active: ActiveRun, state: State[None]) -> None:
     names = {StateType.COMPLETED: "completed", StateType.CANCELLED: "stopped"}
-    record = finish(started, names.get(state.type, "failed"), (state.message or "").partition("\n")[0])
+    record = finish_run(active, names.get(state.type, "failed"), (state.message or "").partition("\n")[0])
     left = {name: stage.left for name, stage in record.stages.items() if stage.left}
     for name, reason in left.items():
         current_view().note(f"{name}: only in DVC's cache, not in this checkout: {reason}")
@@ -188,9 +188,9 @@ def _summary(graph: Graph, states: Mapping[str, State[Any]]) -> State[None]:
     return Failed(message=f"failed: {', '.join(failed)}{after}\n{reasons}".rstrip())
 
 
-def _is_stopped(started: Started | None) -> bool:
+def _is_stopped(active: ActiveRun | None) -> bool:
     """Whether `genai runs stop` stopped the run."""
-    return started is not None and (started.recorder.folder / STOP).exists()
+    return active is not None and (active.recorder.folder / STOP).exists()
 
 
 def _never_began(state: State[Any]) -> bool:

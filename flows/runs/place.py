@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.dvc_lock import LOCK_FILE
 from flows.graph import GraphError, dvc_stages, one_line, open_repo, path_of, stage_name
 from flows.hashes import may_be_restored, recorded_stage, run_cache_entry, save_to_run_cache
-from flows.locked import LOCK_FILE
 from flows.runs.job import Job, LockEntry, changed_inputs, inputs_of, key_of
 from genai_core import GenaiError
 

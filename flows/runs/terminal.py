@@ -15,30 +15,30 @@ from genai_core.counted import counted
 
 if TYPE_CHECKING:
     from flows.plan import Plan
-    from flows.runs.begin import Begun
+    from flows.runs.prepared_run import PreparedRun
     from flows.runs.record import RunRecord
 
 EXIT_FAILED = 1
 REPORT = Path("reports/report.html")
 
 
-def run_flow(begun: "Begun", resume: str | None, *, as_json: bool = False) -> int:
-    """Run the stages of a run that has begun, show them, and return the exit status. Needs Prefect's API to be set."""
+def run_flow(prepared: "PreparedRun", resume: str | None, *, as_json: bool = False) -> int:
+    """Run the stages of a prepared run, show them, and return the exit status. Needs Prefect's API to be set."""
     from flows.interrupts import deferred_interrupt
-    from flows.runs.begin import handed_to_flow
+    from flows.runs.prepared_run import handed_to_flow
     from flows.view import terminal_view
 
     with deferred_interrupt():
         from flows.runs.pipeline import pipeline
 
-    plan = begun.decided.shown
-    with terminal_view(plan), handed_to_flow(begun):
-        state = pipeline(str(begun.root), list(begun.asked), resume, return_state=True)
-    record = begun.started.recorder.record if begun.started else None
+    plan = prepared.run_plan.shown
+    with terminal_view(plan), handed_to_flow(prepared):
+        state = pipeline(str(prepared.root), list(prepared.asked), resume, return_state=True)
+    record = prepared.active.recorder.record if prepared.active else None
     if state.is_completed():
-        print_results(begun.root, plan, record)
+        print_results(prepared.root, plan, record)
         if as_json:
-            print_json(run_values(begun.root, plan, record))
+            print_json(run_values(prepared.root, plan, record))
         return 0
     fault = state.result(raise_on_failure=False)
     if isinstance(fault, GenaiError):
@@ -46,7 +46,7 @@ def run_flow(begun: "Begun", resume: str | None, *, as_json: bool = False) -> in
     message = state.message or "the run failed"
     click.echo(click.style(f"\n{message}", fg="red"), err=True)
     if as_json:
-        print_json({**run_values(begun.root, plan, record), "error": message})
+        print_json({**run_values(prepared.root, plan, record), "error": message})
     return 128 + signal.SIGINT if state.is_cancelled() else EXIT_FAILED
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psutil
 
+from flows.dvc_lock import LOCK_FILE, SOURCE_FILES
 from flows.file_lock import try_lock
 from flows.git import git, prefix_of
-from flows.locked import LOCK_FILE, SOURCE_FILES
 from flows.runs.checkout import WORKTREES
 from flows.runs.record import LOCK, RUNS
 from flows.services.check import Check

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from flows.data.stores import Stores
+from flows.dvc_lock import Item, lock_at
 from flows.git import commit_of
 from flows.graph import open_repo, stage_name
-from flows.locked import Item, lock_at
 from flows.made_from import differences
 from tests.flows.conftest import DVC_WARNS, edit, shell
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from flows.runs.decided import decide
+from flows.runs.active_run import finish_run, start_run
 from flows.runs.record import read_runs
-from flows.runs.started import finish, start
+from flows.runs.run_plan import plan_run
 from tests.flows.conftest import DVC_WARNS, ROOT, genai, set_parameter, shell
 from tests.flows.runs.places import made
 
@@ -86,11 +86,11 @@ def home(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 def run(home: Path) -> str:
     """Run like `genai run`, without a server. Return the commit of the snapshot."""
-    with start(home, decide(home, []), []) as started:
-        assert started.acceptance is not None
+    with start_run(home, plan_run(home, []), []) as active:
+        assert active.acceptance is not None
         for stage in STAGES:
-            started.acceptance.offer(made(started.place, stage))
-        assert finish(started, "completed", "").state == "completed"
+            active.acceptance.offer(made(active.place, stage))
+        assert finish_run(active, "completed", "").state == "completed"
     return read_runs(home)[-1].snapshot
 
 

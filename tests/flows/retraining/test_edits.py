@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from flows.data.stores import Stores
+from flows.dvc_lock import lock_at
 from flows.git import commit_of
 from flows.graph import open_repo
-from flows.locked import lock_at
 from flows.made_from import differences
 from flows.registry.read import MODEL
 from tests.conftest import MadeOnce

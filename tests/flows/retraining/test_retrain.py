@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.dvc_lock import lock_at
 from flows.git import commit_of, git
-from flows.locked import lock_at
 from flows.registry.interrupted import Delivery, write_delivery
 from flows.registry.read import MODEL, read_registry
 from flows.registry.write import NewTag, add_tags

@@ -11,6 +11,7 @@ from prefect.states import Cancelled, Failed
 
 from flows.git import GitError, git
 from flows.process import start_keeper
+from flows.runs.active_run import KEEPER
 from flows.runs.checkout import (
     Worktree,
     branch_name,
@@ -23,7 +24,6 @@ from flows.runs.checkout import (
 )
 from flows.runs.pipeline import NotCompleted, run_stages
 from flows.runs.record import CHECKOUT
-from flows.runs.started import KEEPER
 from genai_core.config import ConfigError
 from tests.flows.conftest import DVC_WARNS, diary, edit, set_parameter, shell
 

@@ -8,8 +8,8 @@ import pytest
 
 from flows.git import git
 from flows.graph import GraphError
-from flows.runs.decided import decide
 from flows.runs.record import read_runs
+from flows.runs.run_plan import plan_run
 from flows.runs.snapshot import MAX_NEW_BYTES
 from tests.flows.conftest import DVC_WARNS, edit, genai, set_parameter, shell
 
@@ -90,16 +90,16 @@ def large_in_a_folder(workspace: Path) -> str:
 def test_an_input_that_the_snapshot_lacks(done: Path, made: Callable[[Path], str], path: str, why: str) -> None:
     reads(done, made(done))
     with pytest.raises(GraphError, match=f"^train@(gan|diffusion): its input {re.escape(path)} .*{why}"):
-        decide(done, [])
+        plan_run(done, [])
     assert read_runs(done) == []
-    assert decide(done, ["prepare"]).snapshot is None  # other stages can run
+    assert plan_run(done, ["prepare"]).snapshot is None  # other stages can run
 
 
 @pytest.mark.parametrize("command", ["git add -f big.bin", "dvc add -q big.bin"])
 def test_the_errors_advice_works(done: Path, command: str) -> None:
     reads(done, large(done))
     shell(done, command)
-    assert decide(done, []).plan["train@gan"].action == "run"
+    assert plan_run(done, []).plan["train@gan"].action == "run"
 
 
 def test_inputs_in_the_checkout_are_accepted(done: Path) -> None:
@@ -110,13 +110,13 @@ def test_inputs_in_the_checkout_are_accepted(done: Path) -> None:
     (done / ".dvcignore").write_text("big.bin\n")
     reads(done, "code, link/file.txt, not-yet.txt")
     set_parameter(done, "models.gan.training.seed", 5)
-    assert {entry.action for entry in decide(done, []).plan.stages} == {"keep", "run"}
+    assert {entry.action for entry in plan_run(done, []).plan.stages} == {"keep", "run"}
 
 
 def test_inputs_of_kept_stages_are_not_checked(done: Path) -> None:
     reads(done, outside(done))
     shell(done, "dvc commit -q -f && git add -A && git commit -q -m outside")
-    assert decide(done, []).snapshot is None
+    assert plan_run(done, []).snapshot is None
 
 
 def test_a_project_in_a_subfolder_of_its_repository(done: Path, tmp_path: Path) -> None:
@@ -130,10 +130,10 @@ def test_a_project_in_a_subfolder_of_its_repository(done: Path, tmp_path: Path) 
     (top / ".gitignore").write_text("old-git\n")
     shell(top, f"git add .gitignore shared.txt {done.name} && git commit -q -m all")
     reads(done, "../shared.txt")
-    assert decide(done, []).snapshot is not None
+    assert plan_run(done, []).snapshot is not None
     edit(done / "dvc.yaml", "../shared.txt", "../untracked.txt")
     with pytest.raises(GraphError, match=r"its input \.\./untracked.txt is not in .* snapshot: neither git nor DVC"):
-        decide(done, [])
+        plan_run(done, [])
 
 
 def test_the_command_prints_the_reason(done: Path) -> None:

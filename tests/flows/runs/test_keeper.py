@@ -10,9 +10,9 @@ import pytest
 
 from flows.git import git
 from flows.process import start_keeper
+from flows.runs.active_run import KEEPER
 from flows.runs.checkout import open_detached
 from flows.runs.record import CHECKOUT, RUNS, run_folder
-from flows.runs.started import KEEPER
 from tests.flows.conftest import DVC_WARNS, wait_for
 
 pytestmark = DVC_WARNS

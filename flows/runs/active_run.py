@@ -9,30 +9,27 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from flows.dvc_lock import LOCK_FILE
 from flows.graph import open_repo
-from flows.locked import LOCK_FILE
 from flows.plan import Plan
 from flows.process import start_keeper
 from flows.results import measured_by, model_rows
 from flows.runs.acceptance import Verdict, accept
 from flows.runs.checkout import open_detached, remove_worktree
-from flows.runs.decided import Decided, decide_again
 from flows.runs.job import Result
-from flows.runs.one_at_a_time import remove_stale_locks
+from flows.runs.leftovers import sweep
 from flows.runs.place import Place, open_place
 from flows.runs.record import (
     CHECKOUT,
     DONE,
-    RUNS,
     Recorder,
     RunRecord,
-    ended,
     find_resumable,
-    forget_old_runs,
     new_id,
     now,
     run_folder,
 )
+from flows.runs.run_plan import RunPlan, plan_run_again
 from flows.runs.snapshot import Snapshot, keep_snapshot
 from genai_core.config import PARAMS_FILE, load_config
 
@@ -40,7 +37,7 @@ KEEPER = Path(__file__).with_name("keeper.py")
 
 
 @dataclass
-class Started:
+class ActiveRun:
     """An active run. held: descriptors of its locks, which all its processes inherit."""
 
     id: str
@@ -51,20 +48,20 @@ class Started:
 
 
 @contextmanager
-def start(workspace: Path, decided: Decided, asked: Iterable[str]) -> Iterator[Started]:
+def start_run(workspace: Path, run_plan: RunPlan, asked: Iterable[str]) -> Iterator[ActiveRun]:
     """Start a run of a snapshot of the workspace, in its own checkout, which is removed afterwards. Raises GitError."""
-    assert decided.snapshot is not None
+    assert run_plan.snapshot is not None
     sweep(workspace)
     run = new_id()
     with run_folder(workspace, run) as (folder, lock):
-        keep_snapshot(workspace, run, decided.snapshot)
-        record = _new_record(run, decided, asked, "")
-        with _active_run(workspace, folder, lock, record, lambda _checkout: decided) as (started, _):
-            yield started
+        keep_snapshot(workspace, run, run_plan.snapshot)
+        record = _new_record(run, run_plan, asked, "")
+        with _active_run(workspace, folder, lock, record, lambda _checkout: run_plan) as (active, _):
+            yield active
 
 
 @contextmanager
-def resume(workspace: Path, name: str) -> Iterator[tuple[Started, Decided]]:
+def resume_run(workspace: Path, name: str) -> Iterator[tuple[ActiveRun, RunPlan]]:
     """Resume a run on its snapshot; finished stages come from the cache. Raises RunError, GitError.
 
     The record keeps the stages that earlier attempts finished, with their seconds and figures.
@@ -76,58 +73,33 @@ def resume(workspace: Path, name: str) -> Iterator[tuple[Started, Decided]]:
         done = {name: stage for name, stage in before.stages.items() if stage.outcome in DONE}
         record = replace(before, state="running", ended=None, message="", pid=os.getpid(), stages=done, resumed=now())
 
-        def decided(checkout: Path) -> Decided:
-            return decide_again(checkout, before.asked, snapshot)
+        def plan_there(checkout: Path) -> RunPlan:
+            return plan_run_again(checkout, before.asked, snapshot)
 
-        with _active_run(workspace, folder, lock, record, decided) as (started, found):
-            yield started, found
+        with _active_run(workspace, folder, lock, record, plan_there) as (active, run_plan):
+            yield active, run_plan
 
 
 @contextmanager
-def start_in_place(home: Path, folder: Path, decided: Decided, asked: Iterable[str]) -> Iterator[Started]:
+def start_run_in_place(home: Path, folder: Path, run_plan: RunPlan, asked: Iterable[str]) -> Iterator[ActiveRun]:
     """Start a run in a checkout that was made for it: its results stay there."""
     run = new_id()
-    assert decided.snapshot is not None
+    assert run_plan.snapshot is not None
     with run_folder(home, run) as (records, lock), open_place(folder) as place:
-        keep_snapshot(home, run, decided.snapshot)
-        record = _new_record(run, decided, asked, folder.relative_to(home).as_posix())
-        started = Started(run, place, Recorder(records, record), None, (lock,))
-        with _end_recorded(started):
-            yield started
+        keep_snapshot(home, run, run_plan.snapshot)
+        record = _new_record(run, run_plan, asked, folder.relative_to(home).as_posix())
+        active = ActiveRun(run, place, Recorder(records, record), None, (lock,))
+        with _end_recorded(active):
+            yield active
 
 
-def sweep(home: Path) -> None:
-    """Remove what killed runs left, and delete the records of the oldest runs."""
-    remove_left_checkouts(home)
-    remove_stale_locks(home)
-    forget_old_runs(home)
-
-
-def left_checkouts(home: Path) -> list[Path]:
-    """The checkouts of ended runs whose keepers were killed too."""
-    found = []
-    for folder in sorted((home / RUNS).glob("*")):
-        if (folder / CHECKOUT).exists():
-            with ended(folder) as has_ended:
-                found += [folder / CHECKOUT] if has_ended else []
-    return found
-
-
-def remove_left_checkouts(home: Path) -> None:
-    """Remove checkouts, and git's records of them."""
-    for checkout in left_checkouts(home):
-        with ended(checkout.parent) as has_ended:  # its keeper may be removing it, or the run was resumed
-            if has_ended:
-                remove_worktree(home, checkout)
-
-
-def finish(started: Started, state: str, message: str) -> RunRecord:
+def finish_run(active: ActiveRun, state: str, message: str) -> RunRecord:
     """Wait until all results are accepted or left, and record the run's end."""
-    recorder = started.recorder
-    if started.acceptance is not None:
-        for stage, reason in started.acceptance.close().items():
+    recorder = active.recorder
+    if active.acceptance is not None:
+        for stage, reason in active.acceptance.close().items():
             recorder.stage(stage, left=reason)
-    recorder.set(state=state, message=message, ended=now(), figures=_figures(started.place.folder, recorder))
+    recorder.set(state=state, message=message, ended=now(), figures=_figures(active.place.folder, recorder))
     return recorder.record
 
 
@@ -190,8 +162,8 @@ class Acceptance:
 
 @contextmanager
 def _active_run(
-    workspace: Path, folder: Path, lock: int, record: RunRecord, decide_there: Callable[[Path], Decided]
-) -> Iterator[tuple[Started, Decided]]:
+    workspace: Path, folder: Path, lock: int, record: RunRecord, plan_there: Callable[[Path], RunPlan]
+) -> Iterator[tuple[ActiveRun, RunPlan]]:
     """The checkout of a run while the run is active; a keeper removes it if this process is killed."""
     from dvc.exceptions import DvcException
 
@@ -205,18 +177,18 @@ def _active_run(
         stack.callback(remove_worktree, workspace, folder / CHECKOUT)
         checkout = open_detached(workspace, record.snapshot, folder / CHECKOUT)
         _link_weights(workspace, checkout)
-        decided = decide_there(checkout)
+        run_plan = plan_there(checkout)
         place = stack.enter_context(open_place(checkout, workspace))
         recorder = Recorder(folder, record)
-        acceptance = Acceptance(workspace, place, folder, decided.plan)
+        acceptance = Acceptance(workspace, place, folder, run_plan.plan)
         stack.callback(acceptance.stop)  # if the run ends before `finish`
-        started = Started(record.id, place, recorder, acceptance, (lock,))
-        with _end_recorded(started):
-            yield started, decided
+        active = ActiveRun(record.id, place, recorder, acceptance, (lock,))
+        with _end_recorded(active):
+            yield active, run_plan
 
 
 @contextmanager
-def _end_recorded(started: Started) -> Iterator[None]:
+def _end_recorded(active: ActiveRun) -> Iterator[None]:
     """Record the end of a run if its flow did not: otherwise the run would look killed."""
     state, message = "stopped", "ended before a stage began"  # by a signal, or cancelled at the server
     try:
@@ -225,13 +197,13 @@ def _end_recorded(started: Started) -> Iterator[None]:
         state, message = "failed", str(error).partition("\n")[0]
         raise
     finally:
-        if started.recorder.record.state == "running":
+        if active.recorder.record.state == "running":
             with suppress(OSError):  # it must not hide the error that ended the run
-                finish(started, state, message)
+                finish_run(active, state, message)
 
 
-def _new_record(run: str, decided: Decided, asked: Iterable[str], place: str) -> RunRecord:
-    snapshot = decided.snapshot
+def _new_record(run: str, run_plan: RunPlan, asked: Iterable[str], place: str) -> RunRecord:
+    snapshot = run_plan.snapshot
     assert snapshot is not None
     return RunRecord(
         id=run,
@@ -243,7 +215,7 @@ def _new_record(run: str, decided: Decided, asked: Iterable[str], place: str) ->
         began=now(),
         place=place,
         pid=os.getpid(),
-        planned=tuple(entry.stage for entry in decided.plan.stages if entry.action != "keep"),
+        planned=tuple(entry.stage for entry in run_plan.plan.stages if entry.action != "keep"),
     )
 
 

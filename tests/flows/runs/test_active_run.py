@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 from flows.git import git
-from flows.runs import started as module
+from flows.runs import active_run as module
 from flows.runs.acceptance import Verdict
+from flows.runs.active_run import Acceptance, finish_run, resume_run, start_run
 from flows.runs.checkout import open_detached
-from flows.runs.decided import Decided, decide
 from flows.runs.job import Job, Result
+from flows.runs.leftovers import sweep
 from flows.runs.one_at_a_time import FOLDER
 from flows.runs.place import open_place
 from flows.runs.record import CHECKOUT, RUNS, RunError, read_runs, run_folder
-from flows.runs.started import Acceptance, finish, resume, start, sweep
+from flows.runs.run_plan import RunPlan, plan_run
 from tests.flows.conftest import DVC_WARNS, edit, genai, set_parameter
 from tests.flows.runs.places import locked, made
 from tests.flows.test_results import FIGURES, write
@@ -22,10 +23,10 @@ from tests.flows.test_results import FIGURES, write
 pytestmark = DVC_WARNS
 
 
-def decided_of(workspace: Path) -> Decided:
-    decided = decide(workspace, [])
-    assert decided.snapshot is not None
-    return decided
+def planned(workspace: Path) -> RunPlan:
+    run_plan = plan_run(workspace, [])
+    assert run_plan.snapshot is not None
+    return run_plan
 
 
 def worktrees(workspace: Path) -> int:
@@ -35,8 +36,8 @@ def worktrees(workspace: Path) -> int:
 def test_a_run_and_its_results(done: Path) -> None:
     """Results are accepted when they are ready; one kept out by an edit is accepted once the edit is undone."""
     set_parameter(done, "models.gan.training.seed", 5)
-    decided = decided_of(done)
-    with start(done, decided, []) as run:
+    run_plan = planned(done)
+    with start_run(done, run_plan, []) as run:
         assert worktrees(done) == 2
         assert read_runs(done)[0].state == "running"
         assert run.acceptance is not None
@@ -46,25 +47,25 @@ def test_a_run_and_its_results(done: Path) -> None:
         run.acceptance.stop()
         assert locked(done) != locked(run.place.folder)
         edit(done / "work.py", "import json  # edited", "import json")
-        record = finish(run, "completed", "2 stages")
+        record = finish_run(run, "completed", "2 stages")
         assert locked(done) == locked(run.place.folder)
     assert worktrees(done) == 1
     assert read_runs(done) == [record]
     assert (record.state, record.planned) == ("completed", ("train@gan", "select"))
     assert {"params.yaml", "dvc.lock"} <= set(record.changed)
     assert not [stage for stage in record.stages.values() if stage.left]
-    assert decide(done, []).snapshot is None
+    assert plan_run(done, []).snapshot is None
 
 
 def test_rejected_results_are_reported(done: Path) -> None:
     set_parameter(done, "models.gan.training.seed", 5)
     before = locked(done)
-    with start(done, decided_of(done), []) as run:
+    with start_run(done, planned(done), []) as run:
         assert run.acceptance is not None
         set_parameter(done, "models.gan.training.seed", 6)
         for stage in ("train@gan", "select"):
             run.acceptance.offer(made(run.place, stage))
-        record = finish(run, "completed", "")
+        record = finish_run(run, "completed", "")
     assert {name: stage.left for name, stage in record.stages.items()} == {
         "train@gan": "params.yaml models.gan.training changed here after the run began",
         "select": "out/train changed here after the run began",
@@ -78,30 +79,30 @@ def test_a_run_has_only_its_own_figures(done: Path) -> None:
     for name in ("trained/gan", "trained/diffusion", "finetuned"):
         write(done / "metrics" / f"{name}.json", FIGURES)
     set_parameter(done, "models.gan.training.seed", 5)
-    with start(done, decided_of(done), []) as run:
+    with start_run(done, planned(done), []) as run:
         run.recorder.finished("evaluate@diffusion", "kept", 0.0)
         run.recorder.finished("train@gan", "ran", 3.0)
         run.recorder.started("evaluate@gan")
         run.recorder.finished("evaluate@gan", "stopped", 1.0)
         run.recorder.finished("evaluate-finetuned", "skipped", 0.0)
-        record = finish(run, "stopped", "stopped on request")
+        record = finish_run(run, "stopped", "stopped on request")
     assert [row["model"] for row in record.figures] == ["trained/diffusion"]
 
 
 def test_an_error_during_a_run_leaves_nothing(done: Path) -> None:
     set_parameter(done, "models.gan.training.seed", 5)
-    with pytest.raises(ValueError, match="fault"), start(done, decided_of(done), []) as run:
+    with pytest.raises(ValueError, match="fault"), start_run(done, planned(done), []) as run:
         raise ValueError("fault")
     assert run.acceptance is not None
     assert not run.acceptance._thread.is_alive()
     assert worktrees(done) == 1
     assert [(record.state, record.message) for record in read_runs(done)] == [("failed", "fault")]
-    with resume(done, run.id) as (again, decided):
+    with resume_run(done, run.id) as (again, run_plan):
         assert again.id == run.id
-        assert decided.snapshot is not None
-        assert decided.snapshot.commit == again.recorder.record.snapshot
-        assert decided.plan["train@gan"].action == "run"
-        with pytest.raises(RunError, match="is active"), resume(done, run.id):
+        assert run_plan.snapshot is not None
+        assert run_plan.snapshot.commit == again.recorder.record.snapshot
+        assert run_plan.plan["train@gan"].action == "run"
+        with pytest.raises(RunError, match="is active"), resume_run(done, run.id):
             pass
     assert worktrees(done) == 1
 
@@ -111,26 +112,26 @@ def test_a_resumed_run_keeps_its_history(done: Path) -> None:
     for name in ("trained/gan", "trained/diffusion"):
         write(done / "metrics" / f"{name}.json", FIGURES)
     set_parameter(done, "models.gan.training.seed", 5)
-    with start(done, decided_of(done), []) as run:
+    with start_run(done, planned(done), []) as run:
         run.recorder.finished("evaluate@diffusion", "kept", 0.0)
         run.recorder.started("train@gan")
         run.recorder.finished("train@gan", "ran", 44.5)
         run.recorder.finished("evaluate@gan", "ran", 5.0)
         run.recorder.started("select")
         run.recorder.finished("select", "stopped", 1.0)
-        first = finish(run, "stopped", "")
-    with resume(done, run.id) as (again, _):
+        first = finish_run(run, "stopped", "")
+    with resume_run(done, run.id) as (again, _):
         assert set(again.recorder.record.stages) == {"evaluate@diffusion", "train@gan", "evaluate@gan"}
         again.recorder.finished("train@gan", "restored", 0.1)
-        second = finish(again, "stopped", "")
+        second = finish_run(again, "stopped", "")
     assert (second.began, first.resumed) == (first.began, None)
     assert second.resumed is not None
     assert second.stages == {name: stage for name, stage in first.stages.items() if name != "select"}
     assert second.figures == first.figures
     assert len(first.figures) == 2
-    with resume(done, run.id) as (again, _):
-        finish(again, "completed", "")
-    with pytest.raises(RunError, match="is completed"), resume(done, run.id):
+    with resume_run(done, run.id) as (again, _):
+        finish_run(again, "completed", "")
+    with pytest.raises(RunError, match="is completed"), resume_run(done, run.id):
         pass
 
 

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.git import printable
+from flows.runs.active_run import ActiveRun, resume_run, start_run, start_run_in_place
 from flows.runs.checkout import home_of
-from flows.runs.decided import Decided, decide, decide_in_place
+from flows.runs.leftovers import sweep
+from flows.runs.run_plan import RunPlan, plan_run, plan_run_in_place
 from flows.runs.snapshot import MAX_NEW_BYTES
-from flows.runs.started import Started, resume, start, start_in_place, sweep
 from flows.workspace import checked_config, only_run_in, repair_locks
 
 
 @dataclass(frozen=True)
-class Begun:
-    """A run before its first stage. started: None if there is nothing to do.
+class PreparedRun:
+    """A run before its first stage. active: None if there is nothing to do.
 
     root: the checkout that `genai run` was called for. home: its workspace, which is another one only if the checkout
     was made for a run. asked: the requested stages; empty: all. held: descriptors of locks, which every process of the
@@ -29,26 +30,28 @@ class Begun:
     root: Path
     home: Path
     asked: tuple[str, ...]
-    decided: Decided
-    started: Started | None
+    run_plan: RunPlan
+    active: ActiveRun | None
     held: tuple[int, ...]
     is_resumed: bool
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines for the user: the snapshot, the outputs that the run replaces, the files that the snapshot lacks."""
-        snapshot = self.decided.snapshot
-        if self.started is None or snapshot is None:
+        snapshot = self.run_plan.snapshot
+        if self.active is None or snapshot is None:
             return ()
         differs = f", uncommitted files: {len(snapshot.changed)}" if snapshot.changed else ""
-        works = f"run {self.started.id} works on a snapshot of {snapshot.branch or snapshot.commit[:7]}{differs}"
+        works = f"run {self.active.id} works on a snapshot of {snapshot.branch or snapshot.commit[:7]}{differs}"
         why = f"new and larger than {MAX_NEW_BYTES / 1e6:.0f} MB"
         left_out = (f"not in the snapshot: {printable(name)} ({why})" for name in snapshot.left_out)
-        return (works, *self.decided.plan.replaced, *left_out)
+        return (works, *self.run_plan.plan.replaced, *left_out)
 
 
 @contextmanager
-def begin(root: Path, stages: tuple[str, ...], resumed: str | None, warn: Callable[[str], None]) -> Iterator[Begun]:
+def prepare_run(
+    root: Path, stages: tuple[str, ...], resumed: str | None, warn: Callable[[str], None]
+) -> Iterator[PreparedRun]:
     """Plan a run and keep its record and checkout open in the body.
 
     Args:
@@ -67,37 +70,37 @@ def begin(root: Path, stages: tuple[str, ...], resumed: str | None, warn: Callab
         held = [stack.enter_context(only_run_in(root))] if home else []
         for message in repair_locks(root):
             warn(message)
-        started: Started | None = None
+        active: ActiveRun | None = None
         if resumed is not None:
-            started, decided = stack.enter_context(resume(root, resumed))
-            stages = started.recorder.record.asked
+            active, run_plan = stack.enter_context(resume_run(root, resumed))
+            stages = active.recorder.record.asked
         elif home is not None:
-            decided = decide_in_place(root, stages)
-            if decided.snapshot is not None:
-                started = stack.enter_context(start_in_place(home, root, decided, stages))
+            run_plan = plan_run_in_place(root, stages)
+            if run_plan.snapshot is not None:
+                active = stack.enter_context(start_run_in_place(home, root, run_plan, stages))
         else:
-            decided = decide(root, stages)
-            if decided.snapshot is not None:
-                started = stack.enter_context(start(root, decided, stages))
+            run_plan = plan_run(root, stages)
+            if run_plan.snapshot is not None:
+                active = stack.enter_context(start_run(root, run_plan, stages))
             else:
                 sweep(root)  # remove what killed runs left, even if there is nothing to do
-        held += started.held if started else ()
-        yield Begun(root, home or root, tuple(stages), decided, started, tuple(held), resumed is not None)
+        held += active.held if active else ()
+        yield PreparedRun(root, home or root, tuple(stages), run_plan, active, tuple(held), resumed is not None)
 
 
-_handed: ContextVar[Begun | None] = ContextVar("handed", default=None)
+_handed: ContextVar[PreparedRun | None] = ContextVar("handed", default=None)
 
 
 @contextmanager
-def handed_to_flow(begun: Begun) -> Iterator[None]:
+def handed_to_flow(prepared: PreparedRun) -> Iterator[None]:
     """A flow called in the body continues this run instead of starting one."""
-    token = _handed.set(begun)
+    token = _handed.set(prepared)
     try:
         yield
     finally:
         _handed.reset(token)
 
 
-def handed() -> Begun | None:
-    """Return the run that the command has started for this flow, or None."""
+def handed() -> PreparedRun | None:
+    """Return the run that the command prepared for this flow, or None."""
     return _handed.get()

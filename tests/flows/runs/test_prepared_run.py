@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.git import git
-from flows.runs.begin import begin, handed, handed_to_flow
+from flows.runs.prepared_run import handed, handed_to_flow, prepare_run
 from flows.runs.record import CHECKOUT, RUNS, read_runs
 from tests.flows.conftest import DVC_WARNS, Server, ended, parameter, set_parameter, started_genai
 
@@ -15,30 +15,30 @@ SEED = "models.gan.training.seed"
 
 def test_state_before_the_first_stage(done: Path) -> None:
     set_parameter(done, SEED, 5)
-    with begin(done, (), None, print) as begun:
-        assert begun.started is not None
+    with prepare_run(done, (), None, print) as prepared:
+        assert prepared.active is not None
         (run,) = read_runs(done)
-        assert (run.id, run.state, run.planned) == (begun.started.id, "running", ("train@gan", "select"))
-        assert begun.notes == (f"run {run.id} works on a snapshot of main, uncommitted files: {len(run.changed)}",)
+        assert (run.id, run.state, run.planned) == (prepared.active.id, "running", ("train@gan", "select"))
+        assert prepared.notes == (f"run {run.id} works on a snapshot of main, uncommitted files: {len(run.changed)}",)
         assert parameter(done / RUNS / run.id / CHECKOUT, SEED) == 5
         assert handed() is None
-        with handed_to_flow(begun):
-            assert handed() is begun
+        with handed_to_flow(prepared):
+            assert handed() is prepared
         assert handed() is None
     assert not (done / RUNS / run.id / CHECKOUT).exists()
 
 
 def test_no_run_begins_if_there_is_nothing_to_do(done: Path) -> None:
-    with begin(done, (), None, print) as begun:
-        assert begun.started is None
-        assert begun.notes == ()
+    with prepare_run(done, (), None, print) as prepared:
+        assert prepared.active is None
+        assert prepared.notes == ()
     assert read_runs(done) == []
 
 
 def test_a_run_whose_flow_was_never_called_is_recorded_as_stopped(done: Path) -> None:
     """As if a user cancels it at the server before it begins."""
     set_parameter(done, SEED, 5)
-    with begin(done, (), None, print):
+    with prepare_run(done, (), None, print):
         pass
     (run,) = read_runs(done)
     assert (run.state, run.message) == ("stopped", "ended before a stage began")
@@ -54,15 +54,15 @@ def test_a_run_whose_flow_was_never_called_is_recorded_as_stopped(done: Path) ->
 )
 def test_an_error_before_the_flow_is_recorded(done: Path, error: BaseException, state: str, message: str) -> None:
     set_parameter(done, SEED, 5)
-    with pytest.raises(type(error)), begin(done, (), None, print):
+    with pytest.raises(type(error)), prepare_run(done, (), None, print):
         raise error
     (run,) = read_runs(done)
     assert (run.state, run.message) == (state, message)
     assert git(done, "worktree", "list", "--porcelain").count("worktree ") == 1
     # It can be resumed like any other run.
-    with begin(done, (), run.id, print) as begun:
-        assert begun.started is not None
-        assert begun.decided.plan["train@gan"].action == "run"
+    with prepare_run(done, (), run.id, print) as prepared:
+        assert prepared.active is not None
+        assert prepared.run_plan.plan["train@gan"].action == "run"
 
 
 def test_edits_after_the_first_line_are_not_part_of_the_run(fresh: Path, server: Server) -> None:

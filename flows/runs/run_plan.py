@@ -17,7 +17,7 @@ _MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
-class Decided:
+class RunPlan:
     """Plan and snapshot of a run. snapshot: None if there is nothing to do.
 
     sources: the plan's entries of data sources that were changed by hand, as planned before they were recorded.
@@ -35,7 +35,7 @@ class Decided:
         return Plan(tuple(recorded.get(entry.stage, entry) for entry in self.plan.stages))
 
 
-def decide(workspace: Path, stages: Iterable[str]) -> Decided:
+def plan_run(workspace: Path, stages: Iterable[str]) -> RunPlan:
     """Plan a run of a user's workspace and take its snapshot. Raises GraphError, GitError or ConfigError.
 
     Data that was changed by hand is recorded first. If a user edits meanwhile, plan and snapshot are made again.
@@ -50,11 +50,11 @@ def decide(workspace: Path, stages: Iterable[str]) -> Decided:
                 changed = _changed_sources(plan)
                 if not changed:
                     if plan.nothing_to_do:
-                        return Decided(graph, plan, None, sources)
+                        return RunPlan(graph, plan, None, sources)
                     snapshot = take_snapshot(workspace)
                     if snapshot.tree == before.tree:
                         check_inputs(repo, graph, plan, snapshot)
-                        return Decided(graph, plan, snapshot, sources)
+                        return RunPlan(graph, plan, snapshot, sources)
             if changed:
                 _record(workspace, changed)
                 sources += changed
@@ -65,7 +65,7 @@ def decide(workspace: Path, stages: Iterable[str]) -> Decided:
     )
 
 
-def decide_in_place(folder: Path, stages: Iterable[str]) -> Decided:
+def plan_run_in_place(folder: Path, stages: Iterable[str]) -> RunPlan:
     """Plan a run of a checkout that no user edits. Raises GraphError, GitError or ConfigError."""
     with changing(folder, "start a run"):
         graph, plan = _planned(folder, stages)
@@ -73,12 +73,12 @@ def decide_in_place(folder: Path, stages: Iterable[str]) -> Decided:
         if sources:
             _record(folder, sources)
             graph, plan = _planned(folder, stages)
-        return Decided(graph, plan, None if plan.nothing_to_do else take_snapshot(folder), sources)
+        return RunPlan(graph, plan, None if plan.nothing_to_do else take_snapshot(folder), sources)
 
 
-def decide_again(checkout: Path, stages: Iterable[str], snapshot: Snapshot) -> Decided:
+def plan_run_again(checkout: Path, stages: Iterable[str], snapshot: Snapshot) -> RunPlan:
     """Plan the rest of a resumed run in the checkout of its snapshot. Raises GraphError."""
-    return Decided(*_planned(checkout, stages), snapshot)
+    return RunPlan(*_planned(checkout, stages), snapshot)
 
 
 def _planned(folder: Path, stages: Iterable[str]) -> tuple[Graph, Plan]:

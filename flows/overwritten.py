@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 
-def replaced_outputs(stage: "Stage", there: Mapping[str, str | None], contents: Contents) -> Iterator[str]:
+def overwritten_outputs(stage: "Stage", there: Mapping[str, str | None], contents: Contents) -> Iterator[str]:
     """One line per output whose content exists nowhere else and that the stage replaces.
 
     there: path -> hash of the output's present content.

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from flows.git import git
-from flows.runs import decided as module
-from flows.runs.decided import decide, decide_in_place
+from flows.runs import run_plan as module
+from flows.runs.run_plan import plan_run, plan_run_in_place
 from genai_core.config import ConfigError
 from tests.flows.conftest import DVC_WARNS, set_parameter, shell
 
@@ -14,9 +14,9 @@ pytestmark = DVC_WARNS
 
 
 def test_nothing_to_do(done: Path) -> None:
-    decided = decide(done, [])
-    assert decided.snapshot is None
-    assert decided.plan.nothing_to_do
+    run_plan = plan_run(done, [])
+    assert run_plan.snapshot is None
+    assert run_plan.plan.nothing_to_do
 
 
 def test_an_edit_between_snapshot_and_plan(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,10 +32,10 @@ def test_an_edit_between_snapshot_and_plan(done: Path, monkeypatch: pytest.Monke
     make_plan = module.make_plan
     monkeypatch.setattr(module, "make_plan", edited)
     set_parameter(done, "models.gan.training.seed", 4)
-    decided = decide(done, [])
-    assert decided.snapshot is not None
-    assert "seed: 6" in git(done, "show", f"{decided.snapshot.commit}:params.yaml")
-    assert any("-> 6" in reason for reason in decided.plan["train@gan"].reasons)
+    run_plan = plan_run(done, [])
+    assert run_plan.snapshot is not None
+    assert "seed: 6" in git(done, "show", f"{run_plan.snapshot.commit}:params.yaml")
+    assert any("-> 6" in reason for reason in run_plan.plan["train@gan"].reasons)
 
 
 def test_a_workspace_that_keeps_changing(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,19 +47,19 @@ def test_a_workspace_that_keeps_changing(done: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(module, "make_plan", edited)
     with pytest.raises(ConfigError, match="files keep changing here"):
-        decide(done, [])
+        plan_run(done, [])
 
 
 @pytest.mark.parametrize("in_place", [False, True])
 def test_data_changed_by_hand_is_recorded_first(done: Path, in_place: bool) -> None:
     (done / "data/raw/late.txt").write_text("by hand")
     recorded = (done / "data/raw.dvc").read_text()
-    decided = decide_in_place(done, []) if in_place else decide(done, [])
+    run_plan = plan_run_in_place(done, []) if in_place else plan_run(done, [])
     assert (done / "data/raw.dvc").read_text() != recorded
-    assert [entry.stage for entry in decided.sources] == ["data/raw.dvc"]
-    assert decided.shown["data/raw.dvc"].reasons
-    assert decided.plan["data/raw.dvc"].action == "keep"
-    assert decided.shown["data/raw.dvc"].action == decided.shown["prepare"].action == "run"
-    assert decided.snapshot is not None
-    assert git(done, "show", f"{decided.snapshot.commit}:data/raw.dvc") == (done / "data/raw.dvc").read_text()
+    assert [entry.stage for entry in run_plan.sources] == ["data/raw.dvc"]
+    assert run_plan.shown["data/raw.dvc"].reasons
+    assert run_plan.plan["data/raw.dvc"].action == "keep"
+    assert run_plan.shown["data/raw.dvc"].action == run_plan.shown["prepare"].action == "run"
+    assert run_plan.snapshot is not None
+    assert git(done, "show", f"{run_plan.snapshot.commit}:data/raw.dvc") == (done / "data/raw.dvc").read_text()
     assert shell(done, "dvc status data/raw.dvc").strip() == "Data and pipelines are up to date."
