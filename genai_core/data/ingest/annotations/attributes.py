@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from genai_core.data.ingest.annotations.table_files import Table
 
-_YES, _NO = {"1", "true", "yes"}, {"0", "-1", "false", "no"}
+_YES, _NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "-1", "-1.0", "false", "no"}
 _JOIN = " and "
 
 
@@ -46,7 +46,7 @@ def combined_labels(table: Table, columns: Sequence[str]) -> list[str]:
     attributes = set(attribute_columns(table, columns))
     for column in columns:
         values = table.texts(column)
-        if column in attributes and (len(columns) > 1 or "-1" in values):
+        if column in attributes and (len(columns) > 1 or not {"-1", "-1.0"}.isdisjoint(values)):
             values = [column if value.lower() in _YES else f"not {column}" for value in values]
         parts.append(values)
     return [_JOIN.join(row) if all(row) else "" for row in zip(*parts, strict=True)]

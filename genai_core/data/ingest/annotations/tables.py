@@ -67,7 +67,8 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
     ambiguous: list[AmbiguousError] = []
     for path in paths:
         is_named = PurePosixPath(path).stem.lower() in LABEL_STEMS
-        is_optional = not insist and (is_list(path) or (has_classes and not is_named))
+        has_other_labels = has_classes and not is_named and not insist
+        is_optional = has_other_labels or (is_list(path) and not insist)
         try:
             table = read_table(listing.root, path)
         except (ValueError, OSError):
@@ -81,12 +82,12 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
         try:
             roles = roles_of(table, file, _for_table(choices, table, file))
         except AmbiguousError as error:
-            if not is_optional:
+            if not has_other_labels:
                 ambiguous.append(error)
             continue
         rows = [finder.find(text, table.folder) for text in table.texts(file)]
         one = _Matched(table, roles, rows)
-        if not (has_classes and is_optional and one.has_labels and not roles.is_known_label):
+        if not (has_other_labels and one.has_labels and not roles.is_known_label):
             matched.append(one)
     if ambiguous and not any(one.has_labels for one in matched):
         raise ValueError(f"{listing.root}: {ambiguous[0]}")

@@ -82,9 +82,10 @@ def folder_layout(images: Sequence[str], *, split: bool | None = None, layout: s
     keep_last = layout in ("class-folders", "leaf-folders")
     wrapper = _strip_wrappers(tree, keep_last=keep_last, keep_splits=split is True)
     level = None if split is False else _take_splits(tree, insist=split is True)
-    if level is not None:
+    if level is not None and not any(level.rests.values()):
         _strip_wrappers_of_splits(tree, keep_last=keep_last)
-    elif split is None and wrapper and (named := [part for part in wrapper.split("/") if split_of(part)]):
+    named = [part for part in (wrapper or "").split("/") if split_of(part)]
+    if level is None and split is None and named:
         tree.notes.append(f"note: all images are in {named[0]}/; without another split, their content decides it")
     kind = layout if layout in ("flat", "class-folders", "leaf-folders") else _kind(tree)
     has_classes = kind in ("class-folders", "leaf-folders") and bool(tree.with_rest())
