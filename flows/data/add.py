@@ -1,15 +1,18 @@
 """Add images to data/raw, remove them, and track the folder with DVC."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from flows.data.addresses import AddressError, fetched, is_address
 from flows.dvc_lock import RAW_FILE, parsed_yaml
 from flows.graph import open_repo
 from flows.process import run_module
 from flows.redact import redacted, without_secrets
+from flows.scratch import scratch_folder
 from flows.workspace import RAW_DATA, changing
 from genai_core import GenaiError
 
@@ -27,15 +30,37 @@ class TrackedData:
     size_bytes: int
 
 
-def add(workspace: Path, source: str, name: str | None, *, split_from_folders: bool = False) -> TrackedData:
+@dataclass(frozen=True)
+class Choices:
+    """What the user says about a source (genai_core/data/ingest/choices.py); None: the reader decides."""
+
+    layout: str | None = None
+    label_column: str | None = None  # several, with commas
+    caption_column: str | None = None
+    split: bool | None = None
+
+    @property
+    def options(self) -> list[str]:
+        options = [] if self.split is None else ["--split" if self.split else "--no-split"]
+        values = {"layout": self.layout, "label-column": self.label_column, "caption-column": self.caption_column}
+        return [*options, *(f"--{option}={value}" for option, value in values.items() if value is not None)]
+
+
+@dataclass(frozen=True)
+class AddedData:
+    """facts: what was understood and added, as tasks.ingest writes it."""
+
+    version: TrackedData
+    facts: dict[str, Any]
+
+
+def add(workspace: Path, source: str, name: str | None, choices: Choices | None = None) -> AddedData:
     """Pack the images of `source` into data/raw and track the folder with DVC; print what was added.
 
     source: builtin:digits, a folder, an archive, a file that contains a dataset, or an address of one (addresses.py).
-    split_from_folders: keep the source's train and test folders. Raises DataError; data/raw is then unchanged,
-    or the message says that DVC could not track it.
+    Raises DataError; data/raw is then unchanged, or the message says that DVC could not track it.
     """
-    options = [f"--as={name}"] if name else []
-    options += ["--split-from-folders"] if split_from_folders else []
+    options = [*([f"--as={name}"] if name else []), *(choices or Choices()).options]
     if not is_address(source):
         return _ingest(workspace, source if source.startswith("builtin:") else str(Path(source).resolve()), options)
     try:
@@ -123,14 +148,15 @@ def _have_tracked_images(workspace: Path, *, may_check_out: bool = True) -> None
     print(f"{RAW_DATA}: checked out of DVC's cache")
 
 
-def _ingest(workspace: Path, location: str, options: list[str]) -> TrackedData:
-    with changing(workspace, "add data"):
+def _ingest(workspace: Path, location: str, options: list[str]) -> AddedData:
+    with changing(workspace, "add data"), scratch_folder(workspace, "add") as scratch:
         _have_tracked_images(workspace)
-        command = ["tasks.ingest", location, "--into", str(RAW_DATA), *options]
+        facts = scratch / "facts.json"
+        command = ["tasks.ingest", location, "--into", str(RAW_DATA), "--facts", str(facts), *options]
         if run_module(command, folder=workspace, on_line=print) != 0:
             raise DataError("nothing was added")
         track(workspace, str(RAW_DATA))
-        return tracked_data(workspace)
+        return AddedData(tracked_data(workspace), json.loads(facts.read_bytes()))
 
 
 def _fetch(workspace: Path, source: str, command: list[str]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.json_output import json_option, print_json
+from genai_core.config.source_layouts import SOURCE_LAYOUTS
 from genai_core.counted import counted
 
 if TYPE_CHECKING:
@@ -31,19 +32,47 @@ def data() -> None:
 @click.argument("source")
 @click.option("--as", "name", help="Name of the folder below data/raw.  [default: the source's name]")
 @click.option(
-    "--split-from-folders", is_flag=True, help="Keep the source's split (folders train and test, or similar)."
+    "--layout",
+    type=click.Choice([*SOURCE_LAYOUTS]),
+    help="What the folders and files mean: "
+    + "; ".join(f"{layout}: {meaning}" for layout, meaning in SOURCE_LAYOUTS.items())
+    + ".  [default: what is found]",
 )
+@click.option("--label-column", metavar="COLUMN", help="The table's column with the classes; A,B combines two.")
+@click.option("--caption-column", metavar="COLUMN", help="The table's column with the captions.")
+@click.option(
+    "--split/--no-split",
+    default=None,
+    help="Insist on the source's own train and test split, or ignore it.  [default: keep one that is found]",
+)
+@json_option
 @click.pass_obj
-def add(workspace: Path, source: str, name: str | None, split_from_folders: bool) -> None:
+def add(
+    workspace: Path,
+    source: str,
+    name: str | None,
+    layout: str | None,
+    label_column: str | None,
+    caption_column: str | None,
+    split: bool | None,
+    as_json: bool,
+) -> None:
     """Pack the images of SOURCE into data/raw and track them with DVC.
 
     SOURCE is a folder (class subfolders, or flat, with or without a CSV, JSONL or Parquet table of labels), a zip, tar
     or tar.gz of one, IDX files, .npy or .npz, CIFAR's batches, a Parquet dataset with images, a WebDataset tar,
     builtin:digits, or an address: https://, s3:// ..., dvc://REPOSITORY#PATH. A second call appends. See docs/data.md.
-    """
-    from flows.data.add import add
 
-    _print_version(add(workspace, source, name, split_from_folders=split_from_folders))
+    Prints what it understood: the layout, and where labels, split and captions come from. If that can mean several
+    things, nothing is added, and the message names the option that decides.
+    """
+    from flows.data.add import Choices, add
+
+    added = add(workspace, source, name, Choices(layout, label_column, caption_column, split))
+    if as_json:
+        print_json({**added.facts, "version": asdict(added.version)})
+    else:
+        _print_version(added.version)
 
 
 @data.command()

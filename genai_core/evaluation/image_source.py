@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from genai_core.data.dataset.dataset import Split, load_dataset
 from genai_core.data.decoding.image import without_pillows_limit
+from genai_core.data.ingest.choices import Choices
 from genai_core.data.ingest.readers.items import Item
 from genai_core.data.ingest.readers.recognise import read_source
 from genai_core.data.raw.formats import FORMATS
@@ -36,7 +37,7 @@ def image_batches(source: str, scratch: Path, batch_images: int, split: Split | 
     if (Path(source) / "dataset.json").is_file():
         yield from _of_dataset(Path(source), batch_images, split)
         return
-    reading = read_source(source, scratch, scratch / "source", split_from_folders=split is not None)
+    reading = read_source(source, scratch, scratch / "source", Choices(split=None if split is None else True))
     first: tuple[str, tuple[int, ...]] | None = None
     pixels: list[npt.NDArray[np.uint8]] = []
     labels: list[str | None] = []

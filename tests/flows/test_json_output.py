@@ -36,6 +36,7 @@ WITH_JSON = {
     "registry at",
     "retrain",
     "doctor",
+    "data add",
     "data status",
     "data diff",
     "data verify",

@@ -1,3 +1,4 @@
+import json
 import sys
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import pytest
 
 from genai_core.config import NEEDS_MANUAL_ACTION
 from genai_core.data.ingest.add import Added
+from genai_core.data.ingest.readers.items import Understood
 from genai_core.data.raw.formats import RejectedFile
 from tasks import ingest
 from tests.packed import files_in
@@ -24,6 +26,8 @@ def test_images_are_added_and_summarised(workspace, monkeypatch, capsys):
     assert len(files_in(workspace / "data/raw/clothes")) == 5
     assert capsys.readouterr().out.splitlines() == [
         "data/raw/clothes: 5 images added",
+        "layout: class folders",
+        "labels from: the folders",
         "classes: hat 3, shoe 2",
         "data/raw: 5 images in total",
     ]
@@ -58,21 +62,44 @@ def test_summary_is_complete():
         bad_names=("new\\nline.png",),
         wrapper="around",
         rejected=(RejectedFile("7.png", "missing_file", "labels.csv row 7: no such image"),),
-        notes=("labels: labels.csv",),
+        notes=("note: columns of labels.csv that are not used: size",),
+        understood=Understood("images with labels.csv", "the column a", "the folders train and test", "the column b"),
     )
     assert ingest.summary(added, Path("data/raw")) == [
         "data/raw/set.train and data/raw/set.test: 3 images added, 2 already there",
-        "splits: train 4, test 1",
+        "layout: images with labels.csv",
+        "labels from: the column a",
+        "split: train 4, test 1, from the folders train and test (--no-split ignores it)",
+        "captions from: the column b",
         "classes: hat 4, shirt 1",
         "the outer folder around/ was removed from the names",
-        "labels: labels.csv",
+        "note: columns of labels.csv that are not used: size",
         "skipped: links 1",
         "skipped, names invalid in tables: 1, first new\\nline.png",
         "rejected (all in .genai/rejected.csv): missing_file 1",
         "  7.png: missing_file: labels.csv row 7: no such image",
     ]
-    flat = Added(("set",), 3, 0, {}, {}, {}, (), None, (), ())
-    assert "unconditional" in ingest.summary(flat, Path("data/raw"))[1]
+    flat = Added(("set",), 3, 0, {}, {}, {}, (), "photos", (), (), Understood())
+    said = ingest.summary(flat, Path("data/raw"))
+    assert "unconditional" in said[1]
+    assert said[2].endswith("if it is a class, add with --layout class-folders")
+
+
+def test_facts_for_programs(workspace, monkeypatch):
+    for number in range(4):
+        path = workspace / "photos" / ("hat" if number % 2 else "shoe") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"%d" % number)
+    run(monkeypatch, "photos", "--into", "data/raw", "--facts", "facts.json", "--no-split")
+    facts = json.loads((workspace / "facts.json").read_bytes())
+    assert facts["understood"] == {"layout": "class folders", "labels": "the folders", "split": None, "captions": None}
+    assert (facts["added_images"], facts["total_images"], facts["classes"]) == (4, 4, {"hat": 2, "shoe": 2})
+
+
+def test_many_classes_are_not_all_printed():
+    added = Added(("set",), 3, 0, {f"{n:03d}": 1 for n in range(100)}, {}, {}, (), None, (), (), Understood())
+    [line] = [line for line in ingest.summary(added, Path("data/raw")) if line.startswith("classes: ")]
+    assert line.endswith("019 1 and 80 more")
 
 
 def test_all_rejected_files_are_listed(workspace, monkeypatch, capsys):

@@ -1,20 +1,24 @@
 """Import a user's images into data/raw: any kind of source becomes packs of CLASS/file."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genai_core.data.dataset.dataset import SPLITS, Split
+from genai_core.data.ingest.choices import Choices
 from genai_core.data.ingest.names import BUILTIN_PREFIX, checked_name, class_folder, default_name
 from genai_core.data.ingest.packing.importer import Importer
-from genai_core.data.ingest.readers.items import Item, Reading
+from genai_core.data.ingest.readers.items import Item, Reading, Understood
 from genai_core.data.ingest.readers.recognise import read_source
 from genai_core.data.ingest.staging import staging
 from genai_core.data.raw.count import Labelled, count_labelled
 from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.source_json import Origin, read_note
+
+BOTH_SPLITS = frozenset(SPLITS)
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,17 @@ class Added:
     added_images: int
     kept_images: int  # already there, with the same bytes or pixels
     classes: dict[str, int]  # images of this source per class; empty: unlabelled
-    splits: dict[Split, int]  # images per split; empty: without --split-from-folders
+    splits: dict[Split, int]  # images per split; empty: the source's split was not kept, or it has none
     skipped: dict[str, int]
     bad_names: tuple[str, ...]
     wrapper: str | None  # the folder around everything in the source, removed from the names
     rejected: tuple[RejectedFile, ...]  # images and rows of a table
     notes: tuple[str, ...]
+    understood: Understood
+
+
+class _NoSplitError(Exception):
+    """A source that turned out to have no split of its own while it was read."""
 
 
 def add_source(
@@ -38,7 +47,7 @@ def add_source(
     into: Path,
     name: str | None = None,
     *,
-    split_from_folders: bool = False,
+    choices: Choices | None = None,
     max_rejected_share: float = 0.05,
     origin: Origin | None = None,
     indexes: Path | None = None,
@@ -47,51 +56,106 @@ def add_source(
     """Pack the images of `source` into into/NAME (packs.py): all of them or, after any error, none.
 
     source: builtin:digits, a folder, an archive or a file that holds a dataset (recognise.py). name: defaults to the
-    source's name. split_from_folders: keep the source's split, as into/NAME.train and into/NAME.test.
-    max_rejected_share: maximum share of images whose label is missing or wrong, and of labels whose image is missing.
-    origin: where the source was fetched from. indexes: folder of the pack indexes. on_added(done, total): called for
-    each image.
+    source's name. choices: what the user says about the source. A split of the source's own is kept as into/NAME.train
+    and into/NAME.test. max_rejected_share: maximum share of images whose label is missing or wrong, and of labels whose
+    image is missing. origin: where the source was fetched from. indexes: folder of the pack indexes.
+    on_added(done, total): called for each image.
     If NAME exists, new images are appended; an existing image with the same content is kept. Either all images of
     data/raw have a class or none has one, as prepare requires. Raises ValueError or an OSError that says what to do.
     """
     name = checked_name(name) if name is not None else default_name(source)
-    with staging(into) as folder, closing(Importer(into, folder / "images", indexes)) as importer:
-        reading = read_source(source, into, folder / "source", split_from_folders=split_from_folders)
-        classes, splits = _add_all(source, reading, importer, name, split_from_folders, on_added)
-        images = sum(classes.values())
-        _check_rejected_share(source, reading.rejected, images, max_rejected_share)
-        _check_all_or_none_labelled(source, into, classes, indexes)
-        # Known only after everything is read.
-        if split_from_folders and set(splits) != set(SPLITS):
+    there = count_labelled(into, indexes) if into.is_dir() else Labelled(0, 0, None)
+    choices = replace(choices or Choices(), needs_classes=bool(there.with_class))
+    with staging(into) as folder:
+
+        def add(choices: Choices) -> Added:
+            with closing(Importer(into, folder / "images", indexes)) as importer:
+                reading = read_source(source, into, folder / "source", choices)
+                return _add(source, into, name, reading, importer, choices, there, max_rejected_share, origin, on_added)
+
+        try:
+            try:
+                return add(choices)
+            except _NoSplitError:
+                for part in ("images", "source"):
+                    shutil.rmtree(folder / part, ignore_errors=True)
+                return add(replace(choices, split=False))
+        except ValueError as error:
+            # The folder where an archive was unpacked is gone when the message is read.
+            raise ValueError(str(error).replace(str(folder / "source"), source)) from None
+        except FileNotFoundError as error:
+            if error.filename is None or not Path(source).exists():
+                raise
             raise ValueError(
-                f"{source}: --split-from-folders: expected images for training and for testing (folders train and "
-                "test or validation, files with these names, or a column split), "
-                + (f"all of them are for {next(iter(splits))}" if any(splits) else "found no such split")
-            )
-        folders: dict[str, Split | None] = (
-            {f"{name}.{split}": split for split in SPLITS} if split_from_folders else {name: None}
+                f"{error.filename} disappeared while {source} was read; nothing was added; try again"
+            ) from None
+
+
+def _add(
+    source: str,
+    into: Path,
+    name: str,
+    reading: Reading,
+    importer: Importer,
+    choices: Choices,
+    there: Labelled,
+    max_rejected_share: float,
+    origin: Origin | None,
+    on_added: Callable[[int, int], None] | None,
+) -> Added:
+    keeps_split = choices.split or (choices.split is None and reading.splits in (None, BOTH_SPLITS))
+    classes, splits = _add_all(source, reading, importer, name, choices, keeps_split, on_added)
+    images = sum(classes.values())
+    _check_rejected_share(source, reading.rejected, images, max_rejected_share)
+    _check_all_or_none_labelled(source, into, classes, there)
+    if keeps_split and splits.keys() != BOTH_SPLITS:  # known only after everything is read
+        if choices.split is None:
+            raise _NoSplitError
+        raise ValueError(
+            f"{source}: --split: expected images for training and for testing (folders train and test or validation, "
+            "files with these names, or a column split), "
+            + (f"all of them are for {next(iter(splits))}" if any(splits) else "found no such split")
         )
-        for top, split in folders.items():
-            importer.write_note(top, split, origin)
-        importer.commit()
-    notes = [*reading.notes]
-    if not split_from_folders:
-        if len({split for split in splits if split}) > 1:
-            notes.append("note: the source has a train/test split; keep it with --split-from-folders")
-        if (given := read_note(into / name).split) is not None:
-            notes.append(f"note: all images are for {given}, as {into / name}/source.json says")
+    if keeps_split and (into / name).is_dir():
+        raise ValueError(
+            f"{source}: has a split (train and test), but {into / name} was added without one; nothing was added; keep "
+            f"the split under another name, --as {name}-2, or give it up: --no-split"
+        )
+    folders: dict[str, Split | None] = {f"{name}.{split}": split for split in SPLITS} if keeps_split else {name: None}
+    for top, split in folders.items():
+        importer.write_note(top, split, origin)
+    importer.commit()
     return Added(
         names=tuple(folders),
         added_images=importer.new_images,
         kept_images=importer.kept_images,
         classes={label: count for label, count in sorted(classes.items()) if label},
-        splits={split: splits[split] for split in SPLITS} if split_from_folders else {},
+        splits={split: splits[split] for split in SPLITS} if keeps_split else {},
         skipped=reading.skipped,
         bad_names=reading.bad_names,
         wrapper=None if source.startswith(BUILTIN_PREFIX) else reading.wrapper,
         rejected=tuple(reading.rejected),
-        notes=tuple(notes),
+        notes=(*reading.notes, *([] if keeps_split else _notes_on_split(into, name, splits))),
+        understood=reading.understood if keeps_split else replace(reading.understood, split=""),
     )
+
+
+def _notes_on_split(into: Path, name: str, splits: Counter[Split | None]) -> list[str]:
+    """Return what a user should know of a source without a split, or whose split is not kept."""
+    notes = []
+    if (given := read_note(into / name).split) is not None:
+        notes.append(f"note: all images are for {given}, as {into / name}/source.json says")
+    elif found := [split for split in SPLITS if splits[split]]:
+        notes.append(
+            "note: the source's split was not kept; the images' content decides it"
+            if len(found) > 1
+            else f"note: all images are from a part for {found[0]}; without another, their content decides the split"
+        )
+    if there := [str(into / f"{name}.{split}") for split in SPLITS if (into / f"{name}.{split}").is_dir()]:
+        notes.append(
+            f"note: these images have no split, unlike those in {' and '.join(there)}; their content decides it"
+        )
+    return notes
 
 
 def _add_all(
@@ -99,7 +163,8 @@ def _add_all(
     reading: Reading,
     importer: Importer,
     name: str,
-    split_from_folders: bool,
+    choices: Choices,
+    keeps_split: bool,
     on_added: Callable[[int, int], None] | None,
 ) -> tuple[Counter[str], Counter[Split | None]]:
     """Add all images; count them by class folder ("": none) and by split."""
@@ -112,21 +177,22 @@ def _add_all(
         folder = _class_folder(item, folders, reading.rejected)
         if folder is None:
             continue
-        if split_from_folders and item.split is None:
+        if keeps_split and item.split is None:
+            if choices.split is None:
+                raise _NoSplitError
             raise ValueError(
-                f"{source}: --split-from-folders: {item.path} belongs to no split; expected folders train and test or "
-                "validation, files with these names, or a column split; assign a split, or add without the option"
+                f"{source}: --split: {item.path} belongs to no split; expected folders train and test or validation, "
+                "files with these names, or a column split; assign a split, or add without the option"
             )
-        top = f"{name}.{item.split}" if split_from_folders else name
-        importer.add(f"{top}/{folder}/{item.path}" if folder else f"{top}/{item.path}", item.content)
+        top = f"{name}.{item.split}" if keeps_split else name
+        # Without a class, a folder in the name would be one.
+        importer.add(f"{top}/{folder}/{item.path}" if folder else f"{top}/{item.path.replace('/', '-')}", item.content)
         classes[folder] += 1
         splits[item.split] += 1
+    by_folder: dict[str, str] = {}
     for label, folder in folders.items():
-        same = [other for other in folders if other != label and folders[other] == folder]
-        if same:
-            raise ValueError(
-                f"{source}: the labels {label!r} and {same[0]!r} would share the folder {folder}; rename one"
-            )
+        if (same := by_folder.setdefault(folder, label)) != label:
+            raise ValueError(f"{source}: the labels {label!r} and {same!r} would share the folder {folder}; rename one")
     return classes, splits
 
 
@@ -143,21 +209,21 @@ def _class_folder(item: Item, folders: dict[str, str], rejected: list[RejectedFi
     return folders[item.label]
 
 
-def _check_all_or_none_labelled(source: str, into: Path, classes: Counter[str], indexes: Path | None) -> None:
+def _check_all_or_none_labelled(source: str, into: Path, classes: Counter[str], there: Labelled) -> None:
     new = Labelled(classes.total() - classes[""], classes[""], None)
-    there = count_labelled(into, indexes) if into.is_dir() else Labelled(0, 0, None)
     if not (new.with_class or there.with_class) or not (new.without_class or there.without_class):
         return
     if new.with_class and new.without_class:
         raise ValueError(
             f"{source}: nothing was added: {new.with_class:,} of its images have a class, {new.without_class:,} have "
-            "none; give all of them a class, or none"
+            "none; give all of them a class, or none (--layout flat)"
         )
     if there.first_without is None:
         raise ValueError(
             f"{source}: nothing was added: its images have no class, but the {there.with_class:,} in {into} have one, "
             "and a dataset cannot have both; put the images into a folder for each class, or add a table of labels "
-            "(docs/data.md); to use unlabelled images only, first remove the others: genai data remove NAME --all"
+            "(docs/data.md); if the folder around them is the class: --layout class-folders; to use unlabelled images "
+            "only, first remove the others: genai data remove NAME --all"
         )
     name, slash, _ = there.first_without.partition("/")
     how = f"genai data remove {name} --all" if slash else f"delete the images directly in {into}"

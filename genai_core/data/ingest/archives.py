@@ -107,7 +107,7 @@ def _members(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[_Member]:
     """Yield members one by one, so that the check can stop in the middle of a tar that would unpack for hours."""
     if isinstance(opened, zipfile.ZipFile):
         for item in opened.infolist():
-            fault = "is encrypted" if item.flag_bits & 1 else None
+            fault = "is encrypted; unpack it with its password and add the folder" if item.flag_bits & 1 else None
             # The upper half holds the Unix mode, if any.
             kind = (item.external_attr >> 16) & 0o170000
             if kind not in (0, 0o100000, 0o040000):
@@ -147,7 +147,7 @@ def _checked(
             )
         # tar names a/b.png "./a/b.png" when it packs the current folder.
         parts = [part for part in member.name.split("/") if part not in ("", ".")]
-        if member.is_file and parts and is_wanted(parts[-1]) and not any(map(is_hidden, parts)):
+        if member.is_file and parts and not any(map(is_hidden, parts)) and is_wanted(parts[-1]):
             path = "/".join(parts)
             if path in wanted:
                 raise _RefusedError(f"{archive}: refused, nothing was unpacked: two members are named {name}")

@@ -11,8 +11,11 @@ from pathlib import Path
 
 from genai_core.data.raw.formats import IMAGE_EXTENSIONS, Reason
 
-# Files and folders that operating systems create.
-_SYSTEM_FILES = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+# Files and folders that operating systems and network storage create, in lower case.
+_SYSTEM_FILES = {
+    *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin"),
+    *("system volume information", "lost+found"),
+}
 # Kinds of files that could be images but are never opened, with the reason.
 REFUSED: dict[str, Reason] = {"links": "link", "special files": "special_file"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -84,7 +87,7 @@ def accepted_formats() -> str:
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is hidden or a system file: .git, ._x.jpg, .DS_Store, __MACOSX."""
-    return name.startswith(".") or name in _SYSTEM_FILES
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES
 
 
 def is_bad_name(path: str) -> bool:
@@ -136,14 +139,15 @@ def _walk(folder: Path, root: Path, above: str = "") -> Iterator[tuple[str, str 
             if is_hidden(entry.name):
                 yield path, "hidden files and folders"
             elif entry.is_symlink():
-                yield path, None if _is_safe_link(Path(entry.path), root) else "links"
+                yield path, None if is_safe_link(Path(entry.path), root) else "links"
             elif entry.is_dir():
                 yield from _walk(Path(entry.path), root, path + "/")
             else:
                 yield path, None if entry.is_file() else "special files"
 
 
-def _is_safe_link(link: Path, root: Path) -> bool:
+def is_safe_link(link: Path, root: Path) -> bool:
+    """Whether a link leads to a file below `root`, or in DVC's cache."""
     try:
         target = link.resolve(strict=True)
     except (OSError, RuntimeError):  # dangling, or a loop

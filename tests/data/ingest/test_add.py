@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from genai_core.data.ingest.add import add_source
+from genai_core.data.ingest.choices import Choices
 from genai_core.data.ingest.packing import pack_writer
+from genai_core.data.ingest.readers.items import Understood
 from genai_core.data.ingest.remove import remove_images
 from tests.packed import files_in
 
@@ -64,9 +66,19 @@ def test_an_archive_gives_the_same_as_its_folder(ending, wrapped, photos, raw, t
     assert nothing_else(raw)
 
 
-def test_a_single_class_folder_is_kept(tmp_path, raw, save_images):
-    save_images(tmp_path / "set" / "hat", 2)
-    assert add_source(str(tmp_path / "set"), raw).classes == {"hat": 2}
+def test_a_single_folder_is_a_wrapper_unless_the_user_says_that_it_is_a_class(tmp_path, raw, save_images):
+    save_images(tmp_path / "set" / "around" / "hat", 2)
+    added = add_source(str(tmp_path / "set"), raw)
+    assert (added.classes, added.wrapper) == ({}, "around/hat")
+    remove_images(raw, "set", None)
+    added = add_source(str(tmp_path / "set"), raw, choices=Choices(layout="class-folders"))
+    assert (added.classes, added.wrapper) == ({"hat": 2}, "around")
+
+
+def test_a_single_folder_is_a_class_beside_images_with_classes(photos, raw, tmp_path, save_images):
+    add_source(str(photos), raw)
+    save_images(tmp_path / "more" / "sock", 2, seed=5)
+    assert add_source(str(tmp_path / "more"), raw).classes == {"sock": 2}
 
 
 def test_a_class_without_images_is_named(photos, raw):
@@ -204,9 +216,9 @@ def test_a_link_inside_the_source_becomes_a_separate_file(photos, raw):
 def test_folders_of_splits_are_reported(tmp_path, raw, save_images):
     save_images(tmp_path / "set" / "train", 2, seed=1)
     save_images(tmp_path / "set" / "validation", 1, seed=2)
-    (note,) = add_source(str(tmp_path / "set"), raw).notes
-    assert note.startswith("note: train and validation were taken as classes; ")
-    assert note.endswith("--split-from-folders")
+    added = add_source(str(tmp_path / "set"), raw)
+    assert added.understood == Understood("images without class folders", "", "the folders train and validation")
+    assert (added.splits, added.notes) == ({"train": 2, "test": 1}, ())
 
 
 def test_invalid_sources_are_refused(tmp_path, raw, save_images):

@@ -5,6 +5,7 @@ import tarfile
 import pytest
 
 from genai_core.data.ingest import remove
+from genai_core.data.ingest.choices import Choices
 from genai_core.data.ingest.remove import remove_images
 from tests.packed import files_in
 
@@ -14,7 +15,7 @@ def photos(tmp_path, raw, add, save_images):
     """Two packs of three images each, and two plain files."""
     for seed, name in ((1, "hat"), (2, "shirt")):
         save_images(tmp_path / "source" / name, 3, seed=seed)
-        add(tmp_path / "source")
+        add(tmp_path / "source", choices=Choices(layout="class-folders"))
     save_images(raw / "set" / "hat", 2, seed=9)
     return raw / "set"
 
@@ -43,7 +44,7 @@ def test_only_the_packs_with_the_images_are_rewritten(photos, raw):
 def test_the_rest_equals_adding_only_the_rest(photos, raw, tmp_path, add, save_images):
     save_images(tmp_path / "other" / "shirt", 3, seed=2)
     (tmp_path / "other/shirt/02-001.png").unlink()
-    add(tmp_path / "other", "other")
+    add(tmp_path / "other", "other", choices=Choices(layout="class-folders"))
     remove_images(raw, "set", ["shirt/02-001.png"])
     one, other = sorted(photos.glob("*.tar"))[1], next((raw / "other").glob("*.tar"))
     assert one.read_bytes() == other.read_bytes()
@@ -75,7 +76,7 @@ def test_patterns(patterns, count, photos, raw):
 def test_name_that_looks_like_a_glob_is_itself(tmp_path, raw, add, save_images):
     save_images(tmp_path / "source" / "a", 2)
     (tmp_path / "source/a/00-000.png").rename(tmp_path / "source/a/[x].png")
-    add(tmp_path / "source")
+    add(tmp_path / "source", choices=Choices(layout="class-folders"))
     assert remove_images(raw, "set", ["a/[x].png"]).images == ("set/a/[x].png",)
 
 

@@ -112,10 +112,10 @@ def nothing_is_left(workspace: Path) -> bool:
 
 @pytest.mark.long
 def test_folder_of_a_dvc_repository_at_an_older_and_the_newest_revision(workspace, other):
-    assert add(workspace, f"dvc://{other}#photos@v1", None).files == 2  # a pack and source.json
+    assert add(workspace, f"dvc://{other}#photos@v1", None).version.files == 2  # a pack and source.json
     assert len(files_in(workspace / "data/raw/photos")) == 4
     assert nothing_is_left(workspace)
-    assert add(workspace, f"dvc://{other}#photos", None).files == 3
+    assert add(workspace, f"dvc://{other}#photos", None).version.files == 3
     assert len(files_in(workspace / "data/raw/photos")) == 8
     first, second = (run(other, "git", "rev-parse", f"{name}^{{}}").strip() for name in ("v1", "v2"))
     address = f"dvc://{other}#photos"
@@ -138,7 +138,7 @@ def test_archive_over_http_keeps_its_split(workspace, site, tmp_path):
             archive.write(path, str(path.relative_to(tmp_path / "photos")))
     result = CliRunner().invoke(
         main,
-        ["--workspace", str(workspace), "data", "add", f"{address}/photos.zip?token=secret", "--split-from-folders"],
+        ["--workspace", str(workspace), "data", "add", f"{address}/photos.zip?token=secret", "--split"],
         catch_exceptions=False,
     )
     assert result.exit_code == 0, result.output

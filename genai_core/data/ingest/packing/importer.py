@@ -30,7 +30,7 @@ class Importer:
     def __init__(self, into: Path, staging: Path, indexes: Path | None = None) -> None:
         self._into = into
         self._staging = staging
-        self._indexes = indexes
+        self.indexes = indexes
         self._existing: dict[str, PackedImages] = {}
         self._writers: dict[str, PackWriter] = {}
         self._added: set[str] = set()
@@ -109,11 +109,11 @@ class Importer:
                 else:
                     target.write_bytes(before)
             raise
-        if self._indexes is not None:
+        if self.indexes is not None:
             with suppress(OSError):  # all images are there; missing indexes are rebuilt when needed
                 for path in packs:
                     pack = self._into / path
-                    remember_pack(pack, read_pack(pack), part_hashes(pack), self._indexes)
+                    remember_pack(pack, read_pack(pack), part_hashes(pack), self.indexes)
 
     def close(self) -> None:
         for writer in self._writers.values():
@@ -122,7 +122,7 @@ class Importer:
 
     def _packed(self, name: str) -> PackedImages:
         if name not in self._existing:
-            self._existing[name] = PackedImages(self._into / name, self._indexes)
+            self._existing[name] = PackedImages(self._into / name, self.indexes)
         return self._existing[name]
 
     def _is_packed(self, member: Member, content: Path | bytes | Pixels) -> bool:

@@ -14,7 +14,7 @@ from genai_core.data.dataset.dataset import Split
 from genai_core.data.dataset.facts import Pixels
 from genai_core.data.ingest.names import MAX_NAME_BYTES
 from genai_core.data.ingest.readers.arrays import check_label_count, indexed_name
-from genai_core.data.ingest.readers.items import Item, Reading
+from genai_core.data.ingest.readers.items import Item, Reading, Understood
 from genai_core.data.ingest.readers.pickled_data import read_pickled_data
 
 # (key of the labels, file with the class names, key of the names), for CIFAR-10 and CIFAR-100
@@ -47,14 +47,16 @@ def read_cifar(batches: Sequence[Path]) -> Reading:
     total = sum(len(pixels) for pixels, _ in headers)
     del headers
 
+    splits: dict[Path, Split] = {path: "test" if path.name.startswith("test") else "train" for path in batches}
+
     def items() -> Iterator[Item]:
         for path in batches:  # read again: only one is in memory at a time, and all were checked before any is written
             pixels, labels = _read_batch(path)
-            split: Split = "test" if path.name.startswith("test") else "train"
             for index, (image, label) in enumerate(zip(pixels, labels, strict=True)):
-                yield Item(indexed_name(path.name, index), label, split, image)
+                yield Item(indexed_name(path.name, index), label, splits[path], image)
 
-    return Reading(items(), total)
+    understood = Understood(layout="CIFAR batches", labels="the batches", split="names of the batches")
+    return Reading(items(), total, understood=understood, splits=frozenset(splits.values()))
 
 
 def _read_batch(path: Path) -> tuple[Pixels, list[str]]:

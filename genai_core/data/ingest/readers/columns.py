@@ -1,4 +1,4 @@
-"""Find the columns for file, label and split in a table, by their names."""
+"""Find the columns for file, label, caption and split in a table, by their names."""
 
 import re
 from collections.abc import Sequence
@@ -8,6 +8,10 @@ FILE_COLUMNS = (
     *("image", "image_file", "image_path", "image_name", "image_id", "img", "img_path", "name", "id", "key"),
 )
 LABEL_COLUMNS = ("label", "class", "category", "target", "label_name", "class_name", "cls", "labels", "fine_label", "y")
+CAPTION_COLUMNS = (
+    *("caption", "captions", "text", "texts", "prompt", "description", "sentence", "sentences", "alt_text"),
+    *("blip_caption", "raw_caption", "title"),
+)
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 
 

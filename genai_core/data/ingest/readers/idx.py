@@ -15,7 +15,7 @@ from typing import IO, cast
 import numpy as np
 
 from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, reporting_damage
-from genai_core.data.ingest.readers.items import Item, Reading, join_readings, split_of
+from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_of
 
 _UNSIGNED_BYTE = 8
 _MAX_LABELS = 1 << 30
@@ -54,15 +54,18 @@ def _read_pair(images: Path, labels: Path | None) -> Reading:
     assert match is not None
     stem = match["stem"] or "image"
 
+    split = split_of(re.split(r"[-._]", stem)[-1])  # the last word names the split, as in emnist-letters-train
+
     def items() -> Iterator[Item]:
         with _opened(images) as file:
-            # The last word names the split, as in emnist-letters-train.
-            split = split_of(re.split(r"[-._]", stem)[-1])
             yield from array_items(file, _shape(file, images), names, source=str(images), stem=stem, split=split)
             _check_end(file, images)
 
     notes = [] if labels else [f"{images.name}: no labels file next to it, its images have no class"]
-    return Reading(items(), shape[0], notes=notes)
+    understood = Understood(
+        layout="IDX files", labels=labels.name if labels else "", split="names of the files" if split else ""
+    )
+    return Reading(items(), shape[0], notes=notes, understood=understood, splits=frozenset({split}))
 
 
 def _read_labels(path: Path) -> list[str]:

@@ -1,118 +1,108 @@
-"""A folder of image files: one folder per class, or flat with a table of labels, or flat without labels."""
+"""A folder of image files: class folders, split folders, or tables and other annotation files beside the images."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from dataclasses import replace
 
-from genai_core.data.dataset.dataset import Split
-from genai_core.data.ingest.readers.items import Item, Reading, join_readings, split_of
-from genai_core.data.ingest.readers.label_table import find_table, match_rows, read_table
-from genai_core.data.raw.formats import RejectedFile
-from genai_core.data.raw.rules import find_images, is_hidden
+from genai_core.data.ingest.annotations.annotations import Annotations
+from genai_core.data.ingest.annotations.coco import read_coco
+from genai_core.data.ingest.annotations.tables import read_tables
+from genai_core.data.ingest.annotations.voc import read_voc
+from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.layouts.combine import combine
+from genai_core.data.ingest.layouts.folders import FolderLayout, folder_layout
+from genai_core.data.ingest.layouts.masks import find_masks
+from genai_core.data.ingest.listing import Listing
+from genai_core.data.ingest.readers.items import Item, Reading
+
+_SHOWN_FOLDERS = 5
 
 
-def read_image_folder(folder: Path, *, split_from_folders: bool) -> Reading:
-    """Read every image file below `folder`. split_from_folders: folders train/ and test/ are splits, not classes.
+def read_image_folder(listing: Listing, choices: Choices) -> Reading:
+    """Read every image file of a folder, except masks of others.
 
-    Raises ValueError or NotADirectoryError when there is nothing to read, or when the layout is ambiguous.
+    Raises ValueError when there is nothing to read, or when folders and files can mean several things; the message
+    names the option that decides.
     """
-    found = find_images(folder)
-    wrapper = _wrapper(found.files)
-    root = folder / wrapper if wrapper else folder
-    files = [path.removeprefix(f"{wrapper}/") if wrapper else path for path in found.files]
-    splits = _split_folders(folder, files) if split_from_folders else {}
-    if splits:
-        # Paths become hat/1.png for train/hat/1.png; hat/val/1.png where test/ and val/ are both held out.
-        several = len(splits) > len(set(splits.values()))
-        parts = [
-            _read_part(root, [path for path in files if path.startswith(f"{top}/")], top, split, apart=several)
-            for top, split in splits.items()
-        ]
-        reading = join_readings(parts)
-    else:
-        reading = _read_part(root, files, "", None, apart=False)
-    reading.skipped = {**found.skipped}
-    reading.bad_names = found.bad_names
-    reading.wrapper = wrapper
-    tops = {path.split("/", 1)[0] for path in files if "/" in path}
-    if empty := sorted(_folders(root) - tops) if tops else []:
-        reading.notes.append(f"note: no images in the folders {', '.join(empty)}")
-    if not split_from_folders and tops and all(map(split_of, tops)):
-        named = " and ".join(sorted(tops))
-        reading.notes.append(
-            f"note: {named} were taken as classes; if they are splits of one dataset, add it with --split-from-folders"
-        )
-    return reading
+    listing.require_images()
+    masks = find_masks(listing.images)
+    images = [path for path in listing.images if path not in masks.paths]
+    folders = _folder_layout(listing, images, choices)
+    annotations = _annotations(listing, images, choices, has_classes=bool(folders.labels))
+    has_labels = bool(folders.labels or (annotations and annotations.labels))
+    if choices.needs_classes and choices.layout is None and folders.wrapper and not has_labels:
+        folders = _folder_layout(listing, images, replace(choices, layout="class-folders"))
+    try:
+        combined = combine(images, folders, annotations, choices)
+    except ValueError as error:
+        raise ValueError(f"{listing.root}: {error}") from None
+    items = [
+        Item(entry.name, entry.label, entry.split, listing.root / entry.path, entry.captions)
+        for entry in combined.entries
+    ]
+    skipped = listing.skipped_without(annotations.used if annotations else ())
+    notes = combined.notes
+    if masks.paths:
+        skipped["masks"] = len(masks.paths)
+        notes.append(f"note: {masks.where}: taken as masks of other images and left out")
+    if folders.labels and (empty := _empty_folders(listing, folders)):
+        shown = ", ".join(empty[:_SHOWN_FOLDERS]) + (" ..." if len(empty) > _SHOWN_FOLDERS else "")
+        notes.append(f"note: no images in the folders {shown}")
+    if (others := sum(count for kind, count in skipped.items() if kind.endswith(" files"))) >= len(images):
+        notes.append(f"note: {others:,} of {others + len(images):,} files are no images, and were left out")
+    return Reading(
+        items,
+        len(items),
+        combined.rejected,
+        skipped=skipped | combined.left_out,
+        bad_names=listing.bad_names,
+        wrapper=folders.wrapper,
+        notes=notes,
+        understood=combined.understood,
+        splits=frozenset(item.split for item in items),
+    )
 
 
-def _folders(root: Path) -> set[str]:
-    return {entry.name for entry in root.iterdir() if entry.is_dir() and not is_hidden(entry.name)}
+def _folder_layout(listing: Listing, images: Sequence[str], choices: Choices) -> FolderLayout:
+    try:
+        return folder_layout(images, split=choices.split, layout=choices.layout)
+    except ValueError as error:
+        raise ValueError(f"{listing.root}: {error}") from None
 
 
-def _read_part(root: Path, files: Sequence[str], top: str, split: Split | None, *, apart: bool) -> Reading:
-    """Read the images of one split, those below the folder `top`; apart: keep `top` in their names."""
-    below = f"{top}/" if top else ""
-    table = _table(root, files, top)
-    rejected: list[RejectedFile] = []
-    items: list[Item] = []
-    if table:
-        labelled, rejected = match_rows(table, read_table(table), files)
-        inner = _common_folder(files)
-        for path, claim in labelled.items():
-            rest = path.removeprefix(inner)
-            name = f"{top}/{rest}" if apart else rest
-            items.append(Item(name, claim.label, split or claim.split, root / path))
-        return Reading(items, len(items), rejected, notes=[f"labels: {table.relative_to(root)}"])
-    with_class = [path for path in files if "/" in path.removeprefix(below)]
-    for path in files:
-        label, slash, rest = path.removeprefix(below).partition("/")
-        if not slash and with_class:
-            rejected.append(RejectedFile(path, "no_label", "not in a class folder, but next to them"))
-            continue
-        name = rest if slash else label
-        items.append(Item(f"{top}/{name}" if apart else name, label if slash else None, split, root / path))
-    return Reading(items, len(items), rejected)
-
-
-def _table(root: Path, files: Sequence[str], top: str) -> Path | None:
-    """Find the table of labels: next to the images if they are in one folder, or in a folder above them."""
-    if not files:
-        return None
-    inner = _common_folder(files)
-    is_flat = all("/" not in path.removeprefix(inner) for path in files)
-    for folder in _upwards(inner if is_flat else top):
-        if table := find_table(root / folder, is_flat=is_flat):
-            return table
-    return None
-
-
-def _upwards(folder: str) -> Iterator[str]:
-    path = PurePosixPath(folder)
-    yield from (str(above) for above in (path, *path.parents))
-
-
-def _common_folder(files: Sequence[str]) -> str:
-    """Return the deepest folder that contains all files, with its slash; empty for the root."""
-    parents = {path.rpartition("/")[0] for path in files}
-    first = min(parents, key=len)
-    while first and not all(parent == first or parent.startswith(f"{first}/") for parent in parents):
-        first = first.rpartition("/")[0]
-    return f"{first}/" if first else ""
-
-
-def _split_folders(folder: Path, files: Sequence[str]) -> dict[str, Split]:
-    """Return the folders train, test ... with their splits, if any. Raises ValueError if there are other folders."""
-    tops = sorted({path.split("/", 1)[0] for path in files if "/" in path})
-    splits = {top: split for top in tops if (split := split_of(top)) is not None}
-    others = [top for top in tops if top not in splits] + [path for path in files if "/" not in path]
-    if splits and others:
+def _annotations(listing: Listing, images: Sequence[str], choices: Choices, *, has_classes: bool) -> Annotations | None:
+    """Return what annotation files say, of the chosen kind or of the only one with labels."""
+    if choices.layout in ("class-folders", "leaf-folders"):
+        choices = Choices("flat", (), choices.caption_column, choices.split)
+    found: dict[str, Annotations] = {}
+    if choices.layout in (None, "flat", "coco") and (coco := read_coco(listing, images, choices)):
+        found["coco"] = coco
+    if choices.layout in (None, "flat", "voc") and (voc := read_voc(listing, images, choices)):
+        found["voc"] = voc
+    if choices.layout in (None, "flat", "table"):
+        tables = read_tables(listing, images, choices, has_classes=has_classes or bool(found))
+        found |= {"table": tables} if tables else {}
+    with_labels = [name for name, said in found.items() if said.labels]
+    if len(with_labels) > 1:
+        files = " and ".join(found[name].labels_in for name in with_labels)
         raise ValueError(
-            f"{folder}: next to {', '.join(splits)} there is {others[0]} ({len(others):,} in all), which belongs to no "
-            "split; move it, or add without --split-from-folders"
+            f"{listing.root}: both {files} hold labels; choose " + " or ".join(f"--layout {one}" for one in with_labels)
         )
-    return splits
+    if not found:
+        return None
+    return max(found.values(), key=lambda said: (bool(said.labels), bool(said.captions), bool(said.splits)))
 
 
-def _wrapper(files: Sequence[str]) -> str | None:
-    """Return the single folder around everything, if it has subfolders: photos/shirt/1.jpg, photos/hat/2.jpg."""
-    tops = {path.split("/", 1)[0] for path in files}
-    return tops.pop() if len(tops) == 1 and all(path.count("/") >= 2 for path in files) else None
+def _empty_folders(listing: Listing, folders: FolderLayout) -> list[str]:
+    """Return the names of the folders beside class folders that have no images."""
+    used = {""}
+    parents = set()
+    for path, place in folders.places.items():
+        folder = path.rpartition("/")[0]
+        if folder not in used:
+            above, _, name = folder.rpartition("/")
+            parents |= {above} if name == place.label else set()
+            while folder:
+                used.add(folder)
+                folder = folder.rpartition("/")[0]
+    empty = (folder for folder in listing.folders - used if folder.rpartition("/")[0] in parents)
+    return sorted({folder.rpartition("/")[2] for folder in empty})

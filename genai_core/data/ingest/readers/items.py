@@ -1,7 +1,7 @@
 """Common form of all sources: a stream of images, each with its label and its split."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from genai_core.data.dataset.dataset import Split
@@ -63,6 +63,8 @@ class Reading:
     wrapper: str | None = None  # the folder around everything, removed from the names
     notes: list[str] = field(default_factory=list)  # messages for the user about how the source was read
     understood: Understood = Understood()
+    # The splits of its images, None for an image without one; None as a whole: known only after all are read.
+    splits: frozenset[Split | None] | None = None
 
 
 def split_of(name: str) -> Split | None:
@@ -80,9 +82,18 @@ def join_readings(readings: list[Reading]) -> Reading:
             joined.rejected += reading.rejected
 
     joined.items = items()
+    joined.understood = _joined([reading.understood for reading in readings])
+    known = [reading.splits for reading in readings]
+    joined.splits = None if None in known else frozenset().union(*filter(None, known))
     for reading in readings:
         joined.notes += [note for note in reading.notes if note not in joined.notes]
         joined.bad_names += reading.bad_names
         for kind, count in reading.skipped.items():
             joined.skipped[kind] = joined.skipped.get(kind, 0) + count
     return joined
+
+
+def _joined(parts: list[Understood]) -> Understood:
+    """Join what the parts of a source were taken for, without repeating it."""
+    phrases = {each.name: [str(getattr(part, each.name)) for part in parts] for each in fields(Understood)}
+    return Understood(**{name: " and ".join(dict.fromkeys(filter(None, said))) for name, said in phrases.items()})

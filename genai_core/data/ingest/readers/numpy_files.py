@@ -15,7 +15,7 @@ from typing import IO
 import numpy as np
 
 from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, reporting_damage
-from genai_core.data.ingest.readers.items import Item, Reading, join_readings, split_of
+from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_of
 
 NUMPY_EXTENSIONS = (".npy", ".npz")
 _IMAGE_WORDS = ("images", "image", "x", "data", "imgs", "pixels")
@@ -117,7 +117,12 @@ def _read_pair(images: _Array, labels: _Array | None, stem: str) -> Reading:
             yield from array_items(file, header.shape, names, source=str(images), stem=stem, split=split)
 
     notes = [] if labels else [f"{images}: no array of labels next to it, its images have no class"]
-    return Reading(items(), header.shape[0], notes=notes)
+    understood = Understood(
+        layout="NumPy arrays",
+        labels="an array of labels" if labels else "",
+        split="names of the arrays" if split else "",
+    )
+    return Reading(items(), header.shape[0], notes=notes, understood=understood, splits=frozenset({split}))
 
 
 def _read_labels(array: _Array, count: int, images: _Array) -> list[str]:

@@ -4,6 +4,7 @@ import tarfile
 import numpy as np
 import pytest
 
+from genai_core.data.ingest.choices import Choices
 from genai_core.data.ingest.readers.pickled_data import RefusedPickleError, read_pickled_data
 from tests.data.ingest.conftest import nothing_was_added
 
@@ -30,7 +31,7 @@ def test_batches_of_every_protocol(protocol, packed, data, tmp_path, add, raw, i
         with tarfile.open(tmp_path / "cifar.tar.gz", "w:gz") as archive:
             archive.add(source, source.name)
         source = tmp_path / "cifar.tar.gz"
-    assert add(source, split_from_folders=True).splits == {"train": 3, "test": 1}
+    assert add(source, choices=Choices(split=True)).splits == {"train": 3, "test": 1}
     found = images_in(raw / "set.train")
     assert list(found) == ["cat/data_batch_1-000001.png", "dog/data_batch_1-000000.png", "dog/data_batch_1-000002.png"]
     for path, image in found.items():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genai_core.data.ingest.choices import Choices
 from tests.data.ingest.conftest import nothing_was_added
 from tests.packed import files_in
 
@@ -37,16 +38,18 @@ def test_images_and_labels_become_files_named_by_index(packed, tmp_path, add, ra
         assert (image == images[int(path[-10:-4])]).all()
 
 
-def test_train_and_t10k_are_separate_splits_on_request(tmp_path, add, raw, pixels, images_in):
+def test_train_and_t10k_are_separate_splits(tmp_path, add, raw, pixels, images_in):
     write(tmp_path / "idx", "train", pixels(3), [0, 1, 2])
     write(tmp_path / "idx", "t10k", pixels(2, seed=1), [0, 1])
-    added = add(tmp_path / "idx", split_from_folders=True)
+    added = add(tmp_path / "idx")
     assert added.splits == {"train": 3, "test": 2}
     assert added.names == ("set.train", "set.test")
     assert list(images_in(raw / "set.test")) == ["0/t10k-000000.png", "1/t10k-000001.png"]
-    together = add(tmp_path / "idx", "together")
+    assert (added.understood.layout, added.understood.split) == ("IDX files", "names of the files")
+    together = add(tmp_path / "idx", "together", choices=Choices(split=False))
     assert len(images_in(raw / "together")) == 5
-    assert together.notes == ("note: the source has a train/test split; keep it with --split-from-folders",)
+    assert together.notes == ("note: the source's split was not kept; the images' content decides it",)
+    assert together.understood.split == ""
 
 
 def test_without_labels_there_are_no_classes(tmp_path, add, raw, pixels):

@@ -3,6 +3,7 @@ import json
 import pandas as pd
 import pytest
 
+from genai_core.data.ingest.choices import Choices
 from tests.data.ingest.conftest import nothing_was_added
 from tests.packed import files_in
 
@@ -38,7 +39,7 @@ class TestTable:
         write_table(flat / name, rows(file=file, label=label))
         added = add(flat)
         assert added.classes == {"hat": 20, "shoe": 20}
-        assert added.notes == (f"labels: {name}",)
+        assert added.understood.labels == f"the column {label} of {name}"
         assert "hat/00-001.png" in images_in(raw / "set")
 
     def test_columns_without_known_names_are_found_by_their_content(self, flat, add):
@@ -91,10 +92,13 @@ class TestTable:
 
     def test_unknown_columns_are_listed(self, flat, add, raw):
         write_table(flat / "notes.csv", [{"who": "me", "when": "now", "what": "x"}])
-        with pytest.raises(ValueError, match=r"no file column among who, when, what; expected"):
+        with pytest.raises(ValueError, match=r"no file column among who, when, what, none of them names an image"):
             add(flat)
         write_table(flat / "notes.csv", [{"file": "00-001.png", "when": "now", "what": "x"}])
-        with pytest.raises(ValueError, match=r"no label column among file, when, what"):
+        with pytest.raises(
+            ValueError,
+            match=r"no label column can be told among when, what; choose one, --label-column when",
+        ):
             add(flat)
         assert nothing_was_added(raw)
 
@@ -107,7 +111,7 @@ class TestTable:
         ):
             add(flat)
         (flat / "b.csv").rename(flat / "labels.csv")
-        assert add(flat).notes == ("labels: labels.csv",)
+        assert add(flat).understood.labels == "the column label of labels.csv"
 
     def test_faulty_rows_are_skipped_and_listed(self, flat, add):
         records = [*rows(39), {"file": "gone.png", "label": "hat"}, {"file": "00-003.png", "label": "shoe"}]
@@ -196,66 +200,119 @@ class TestLabels:
         assert [(file.source, file.reason) for file in add(tmp_path / "set").rejected] == [("05-000.png", "no_label")]
 
 
-class TestSides:
+class TestSplits:
     @pytest.mark.parametrize("held_out", ["test", "val", "Validation"])
-    def test_top_folders_are_sides(self, held_out, tmp_path, add, raw, images_in, save_images):
-        save_images(tmp_path / "set" / "train" / "hat", 2)
-        save_images(tmp_path / "set" / held_out / "hat", 1, seed=1)
-        added = add(tmp_path / "set", split_from_folders=True)
-        assert added.splits == {"train": 2, "test": 1}
-        assert list(images_in(raw / "set.test")) == ["hat/01-000.png"]
+    @pytest.mark.parametrize("form", ["{split}/{name}", "{name}/{split}", "set_{split}/images/{name}"])
+    def test_folders_above_or_below_the_class(self, held_out, form, tmp_path, add, raw, images_in, save_images):
+        for seed, name in enumerate(("hat", "shoe")):
+            save_images(tmp_path / "set" / form.format(split="train", name=name), 2, seed=seed)
+            save_images(tmp_path / "set" / form.format(split=held_out, name=name), 1, seed=seed + 2)
+        added = add(tmp_path / "set")
+        assert (added.splits, added.classes) == ({"train": 4, "test": 2}, {"hat": 3, "shoe": 3})
+        assert list(images_in(raw / "set.test")) == ["hat/02-000.png", "shoe/03-000.png"]
+        assert held_out in added.understood.split
 
     def test_test_and_validation_are_both_held_out_and_keep_their_names_apart(
         self, tmp_path, add, raw, images_in, save_images
     ):
         for seed, top in enumerate(("train", "val", "test")):
-            save_images(tmp_path / "set" / top / "hat", 1, seed=seed)
-            next((tmp_path / "set" / top / "hat").iterdir()).rename(tmp_path / "set" / top / "hat" / "1.png")
-        add(tmp_path / "set", split_from_folders=True)
-        assert list(images_in(raw / "set.test")) == ["hat/test/1.png", "hat/val/1.png"]
+            for name in ("hat", "shoe"):
+                save_images(tmp_path / "set" / top / name, 1, seed=seed)
+                next((tmp_path / "set" / top / name).iterdir()).rename(tmp_path / "set" / top / name / "1.png")
+        add(tmp_path / "set")
+        assert list(images_in(raw / "set.test")) == [
+            *("hat/test/1.png", "hat/val/1.png", "shoe/test/1.png", "shoe/val/1.png")
+        ]
 
-    def test_flat_sides_with_a_table_each(self, tmp_path, add, save_images):
+    def test_flat_splits_with_a_table_each(self, tmp_path, add, save_images):
         for seed, top in enumerate(("train", "test")):
             names = save_images(tmp_path / "set" / top, 2, seed=seed)
             write_table(tmp_path / "set" / top / "labels.csv", [{"file": name, "label": "hat"} for name in names])
-        added = add(tmp_path / "set", split_from_folders=True)
+        added = add(tmp_path / "set")
         assert (added.classes, added.splits) == ({"hat": 4}, {"train": 2, "test": 2})
 
     def test_column_of_a_table(self, flat, add):
         records = [{**record, "split": "train" if number < 30 else "val"} for number, record in enumerate(rows())]
         write_table(flat / "labels.csv", records)
-        assert add(flat, split_from_folders=True).splits == {"train": 30, "test": 10}
+        added = add(flat)
+        assert (added.splits, added.understood.split) == ({"train": 30, "test": 10}, "the column split of labels.csv")
+        assert add(flat, "other", choices=Choices(split=False)).splits == {}
 
-    def test_other_top_folders_are_an_error(self, tmp_path, add, raw, save_images):
+    def test_only_some_images_with_a_split_are_asked_about(self, flat, add, raw):
+        records = [{**record, "split": ["train", "val", ""][number % 3]} for number, record in enumerate(rows())]
+        write_table(flat / "labels.csv", records)
+        with pytest.raises(ValueError, match=r"13 of 40 images, first 00-002\.png, have no split in .*--no-split"):
+            add(flat)
+        assert nothing_was_added(raw)
+
+    def test_no_split_takes_the_folders_as_classes(self, tmp_path, add, save_images):
+        for seed, top in enumerate(("train", "test")):
+            save_images(tmp_path / "set" / top / "hat", 2, seed=seed)
+        added = add(tmp_path / "set", choices=Choices(split=False))
+        assert (added.names, added.classes, added.splits) == (("set",), {"train": 2, "test": 2}, {})
+
+    def test_other_top_folders_are_asked_about(self, tmp_path, add, raw, save_images):
         for top in ("train", "test", "extra"):
-            save_images(tmp_path / "set" / top / "hat", 1)
-        with pytest.raises(ValueError, match=r"next to test, train there is extra \(1 in all\)"):
-            add(tmp_path / "set", split_from_folders=True)
+            save_images(tmp_path / "set" / top / "hat", 2)
+        for choices in (Choices(), Choices(split=True)):
+            with pytest.raises(ValueError, match=r"folders test, train there is the folder extra for 2 .*--no-split"):
+                add(tmp_path / "set", choices=choices)
         assert nothing_was_added(raw)
 
     @pytest.mark.parametrize("tops", [("hat", "shoe"), ("train",), ("train/hat", "train/shoe")])
-    def test_no_separation_is_an_error(self, tops, tmp_path, add, raw, save_images):
+    def test_insisting_on_a_split_that_is_not_there(self, tops, tmp_path, add, raw, save_images):
         for top in tops:
             save_images(tmp_path / "set" / top, 1)
-        with pytest.raises(ValueError, match=r"--split-from-folders: "):
-            add(tmp_path / "set", split_from_folders=True)
+        with pytest.raises(ValueError, match=r"--split: "):
+            add(tmp_path / "set", choices=Choices(split=True))
         assert nothing_was_added(raw)
 
+    def test_one_split_alone_is_a_wrapper(self, tmp_path, add, save_images):
+        for seed, name in enumerate(("hat", "shoe")):
+            save_images(tmp_path / "set" / "train" / name, 2, seed=seed)
+        added = add(tmp_path / "set")
+        assert (added.classes, added.splits, added.wrapper) == ({"hat": 2, "shoe": 2}, {}, "train")
+        assert any("all images are in train/" in note for note in added.notes)
+
+    def test_held_out_folders_alone_are_one_set(self, tmp_path, add, raw, images_in, save_images):
+        for top in ("val", "test"):
+            for seed, name in enumerate(("hat", "shoe")):
+                save_images(tmp_path / "set" / top / name, 1, seed=seed)
+        added = add(tmp_path / "set")
+        assert (added.classes, added.splits) == ({"hat": 2, "shoe": 2}, {})
+        assert "hat/val/00-000.png" in images_in(raw / "set")
+        assert any("test and val are all for testing" in note for note in added.notes)
+
+    def test_a_competitions_test_images_without_classes_are_left_out(self, tmp_path, add, save_images):
+        for seed, name in enumerate(("train/hat", "train/shoe", "valid/hat", "valid/shoe", "test/unknown")):
+            save_images(tmp_path / "set" / name, 2, seed=seed)
+        added = add(tmp_path / "set")
+        assert (added.classes, added.splits) == ({"hat": 4, "shoe": 4}, {"train": 4, "test": 4})
+        assert added.skipped == {"images without a class, beside others with one": 2}
+
     def test_adding_again_appends_to_both(self, tmp_path, add, raw, save_images):
-        for seed, top in enumerate(("train", "test")):
-            save_images(tmp_path / "set" / top / "hat", 2, seed=seed)
-        add(tmp_path / "set", split_from_folders=True)
+        for seed, top in enumerate(("train/hat", "train/shoe", "test/hat", "test/shoe")):
+            save_images(tmp_path / "set" / top, 1, seed=seed)
+        add(tmp_path / "set")
         before = (raw / "set.test" / "source.json").read_bytes()
         save_images(tmp_path / "set" / "test" / "hat", 1, seed=7)
-        added = add(tmp_path / "set", split_from_folders=True)
+        added = add(tmp_path / "set", choices=Choices(split=True))
         assert (added.added_images, added.kept_images) == (1, 4)
         assert (raw / "set.test" / "source.json").read_bytes() == before
 
+    def test_a_name_that_was_added_without_a_split_is_not_added_twice(self, tmp_path, add, raw, save_images):
+        for seed, top in enumerate(("train/hat", "train/shoe", "test/hat", "test/shoe")):
+            save_images(tmp_path / "set" / top, 2, seed=seed)
+        add(tmp_path / "set" / "train")
+        with pytest.raises(ValueError, match=r"has a split .* was added without one; .*--as set-2, .*--no-split"):
+            add(tmp_path / "set")
+        assert [path.name for path in raw.iterdir()] == ["set"]
+
     def test_a_folder_with_another_meaning_is_not_overwritten(self, tmp_path, add, raw, save_images):
-        save_images(tmp_path / "other" / "hat", 2, seed=5)
+        save_images(tmp_path / "other", 2, seed=5)
         add(tmp_path / "other", "set.test")
         for seed, top in enumerate(("train", "test")):
-            save_images(tmp_path / "set" / top / "hat", 2, seed=seed)
+            save_images(tmp_path / "set" / top, 2, seed=seed)
         with pytest.raises(ValueError, match=r"set\.test exists, and its source\.json does not assign .* --as set-2"):
-            add(tmp_path / "set", split_from_folders=True)
+            add(tmp_path / "set")
         assert [path.name for path in raw.iterdir()] == ["set.test"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genai_core.data.ingest.choices import Choices
 from tests.data.ingest.conftest import nothing_was_added
 
 
@@ -44,7 +45,7 @@ def test_labels_in_a_second_file(tmp_path, add, raw, pixels):
 def test_sides_of_an_npz(tmp_path, add, raw, pixels):
     parts = {"train_images": pixels(3), "train_labels": [0, 1, 0], "val_images": pixels(1, seed=1), "val_labels": [1]}
     np.savez(tmp_path / "a.npz", **parts, test_images=pixels(2, seed=2), test_labels=[1, 0])
-    assert add(tmp_path / "a.npz", split_from_folders=True).splits == {"train": 3, "test": 3}
+    assert add(tmp_path / "a.npz", choices=Choices(split=True)).splits == {"train": 3, "test": 3}
 
 
 def test_larger_file_of_the_same_name_appends(tmp_path, add, raw, pixels):

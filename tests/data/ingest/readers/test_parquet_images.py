@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from genai_core.data.ingest.choices import Choices
 from genai_core.data.ingest.packing.png import encode_png
 from tests.data.ingest.conftest import nothing_was_added
 from tests.packed import files_in
@@ -60,12 +61,12 @@ def test_bytes_are_kept_and_give_the_format(write, tmp_path, add, raw, pixels):
 def test_splits_by_the_names_of_files_and_folders(layout, write, tmp_path, add, raw):
     for seed, name in enumerate(layout):
         write(tmp_path / "hub" / f"{name}.parquet", [0, 1][: 2 - seed], seed=seed)
-    assert add(tmp_path / "hub", split_from_folders=True).splits == {"train": 2, "test": 1}
+    assert add(tmp_path / "hub", choices=Choices(split=True)).splits == {"train": 2, "test": 1}
 
 
 def test_split_by_column(write, tmp_path, add):
     path = write(tmp_path / "a.parquet", [0, 1], split=pa.array(["train", "test"]))
-    assert add(path, split_from_folders=True).splits == {"train": 1, "test": 1}
+    assert add(path, choices=Choices(split=True)).splits == {"train": 1, "test": 1}
 
 
 def test_plain_binary_and_names_as_labels(tmp_path, add, pixels):

@@ -4,6 +4,7 @@ import tarfile
 
 import pytest
 
+from genai_core.data.ingest.choices import Choices
 from genai_core.data.ingest.packing.png import encode_png
 from tests.data.ingest.conftest import nothing_was_added
 from tests.packed import files_in
@@ -53,7 +54,7 @@ def test_shards_of_two_splits(images, tmp_path, add, raw):
         write_tar(
             tmp_path / "web" / f"{name}.tar", samples(images[number * 3 : number * 3 + 3], ".cls", lambda _: b"hat")
         )
-    added = add(tmp_path / "web", split_from_folders=True)
+    added = add(tmp_path / "web", choices=Choices(split=True))
     assert added.splits == {"train": 6, "test": 3}
     assert "hat/train-0001/0000.png" in files_in(raw / "set.train")
 

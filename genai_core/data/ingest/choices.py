@@ -1,0 +1,29 @@
+"""What the user says about a source. Whatever is not said, the reader decides, or asks for."""
+
+from dataclasses import dataclass
+
+from genai_core.config.source_layouts import SOURCE_LAYOUTS
+
+
+@dataclass(frozen=True)
+class Choices:
+    """layout: one of SOURCE_LAYOUTS. label_columns: several are combined into one class name.
+
+    split: True insists on the source's split, False ignores it, None keeps it if the source has one.
+    needs_classes: the images will be beside others with classes, so that a single folder around all is one.
+    Raises ValueError when the choices contradict each other.
+    """
+
+    layout: str | None = None
+    label_columns: tuple[str, ...] = ()
+    caption_column: str | None = None
+    split: bool | None = None
+    needs_classes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.layout is not None and self.layout not in SOURCE_LAYOUTS:
+            raise ValueError(f"--layout {self.layout}: no such layout; known are {', '.join(SOURCE_LAYOUTS)}")
+        if self.label_columns and self.layout not in (None, "table"):
+            raise ValueError(f"--label-column needs a table; --layout {self.layout} takes no labels from one")
+        if self.caption_column and self.layout in ("coco", "voc"):
+            raise ValueError(f"--caption-column needs a table; --layout {self.layout} reads none")

@@ -1,0 +1,233 @@
+"""Class, split and name of each image, from its folders alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from genai_core.data.dataset.dataset import Split
+from genai_core.data.ingest.layouts.shards import are_shards
+from genai_core.data.ingest.layouts.split_folders import Parts, SplitLevel, find_split_level
+from genai_core.data.ingest.readers.items import split_of
+
+# Fewer images are too few to tell folders of single images from small classes.
+_FEWEST_TO_JUDGE = 8
+_SHOWN_FOLDERS = 3
+
+
+@dataclass(frozen=True)
+class Place:
+    """name: the image's path below its class, with what keeps it apart from others."""
+
+    name: str
+    label: str | None
+    split: Split | None
+
+
+@dataclass(frozen=True)
+class FolderLayout:
+    """What the folders mean. places: by the image's path in the source.
+
+    wrapper: the folders around everything. labels, splits: where they are from, to show; empty: there are none.
+    unlabelled: the images of split folders without classes, beside others with classes; by folder. doubt: why the
+    folders can hardly be classes, with the option that decides; empty if they can.
+    """
+
+    places: dict[str, Place]
+    wrapper: str | None
+    layout: str
+    labels: str
+    splits: str
+    unlabelled: dict[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+    doubt: str
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder with images, while its path is taken apart. left: its folders without meaning so far."""
+
+    left: Parts
+    split: Split | None = None
+    split_name: str = ""
+    apart: Parts = ()  # folders that only keep names apart
+
+    @property
+    def first(self) -> str:
+        return self.left[0] if self.left else ""
+
+
+@dataclass
+class _Tree:
+    files: dict[Parts, list[str]]  # names of the images, by folder
+    folders: dict[Parts, _Folder]
+    notes: list[str] = field(default_factory=list)
+    doubt: str = ""
+
+    def with_rest(self) -> dict[Parts, _Folder]:
+        """Return the folders that still have a part of their path; the others' images are beside them."""
+        return {parts: folder for parts, folder in self.folders.items() if folder.left}
+
+
+def folder_layout(images: Sequence[str], *, split: bool | None = None, layout: str | None = None) -> FolderLayout:
+    """Decide what each folder is: a wrapper, a split, a class, or a part of the name.
+
+    images: paths with "/". split: True insists on split folders, False takes them as classes, None takes them as splits
+    if both splits occur. layout: flat, class-folders or leaf-folders; None or another one: decided here. Raises
+    ValueError, one sentence without the source's name, if only some folders are splits.
+    """
+    files: dict[Parts, list[str]] = {}
+    for path in images:
+        *parts, name = path.split("/")
+        files.setdefault(tuple(parts), []).append(name)
+    tree = _Tree(files, {parts: _Folder(parts) for parts in files})
+    keep_last = layout in ("class-folders", "leaf-folders")
+    wrapper = _strip_wrappers(tree, keep_last=keep_last, keep_splits=split is True)
+    level = None if split is False else _take_splits(tree, insist=split is True)
+    if level is not None and not any(level.rests.values()):
+        _strip_wrappers_of_splits(tree, keep_last=keep_last)
+    named = [part for part in (wrapper or "").split("/") if split_of(part)]
+    if level is None and split is None and named:
+        tree.notes.append(f"note: all images are in {named[0]}/; without another split, their content decides it")
+    kind = layout if layout in ("flat", "class-folders", "leaf-folders") else _kind(tree)
+    has_classes = kind in ("class-folders", "leaf-folders") and bool(tree.with_rest())
+    has_splits = level is not None and (level.has_both or split is True)
+    return FolderLayout(
+        places=_places(tree, kind if has_classes else "flat"),
+        wrapper=wrapper,
+        layout=(
+            "class folders"
+            if has_classes
+            else "images in numbered folders, which are no classes"
+            if kind == "shards"
+            else "images without class folders"
+        ),
+        labels={"class-folders": "the folders", "leaf-folders": "the last folders"}[kind] if has_classes else "",
+        splits=f"the folders {level.names}" if level is not None and has_splits else "",
+        unlabelled=_unlabelled(tree) if has_classes and has_splits else {},
+        notes=tuple(tree.notes),
+        doubt=tree.doubt,
+    )
+
+
+def _strip_wrappers(tree: _Tree, *, keep_last: bool, keep_splits: bool) -> str | None:
+    """Remove the folders around everything. keep_last: the innermost one is a class; keep_splits: train/ is none."""
+    stripped: list[str] = []
+    while rest := tree.with_rest():
+        firsts = {folder.first for folder in rest.values()}
+        has_others = len(rest) < len(tree.folders)  # images beside these folders
+        if len(firsts) > 1 or (keep_splits and any(map(split_of, firsts))):
+            break
+        if keep_last and (has_others or all(len(folder.left) == 1 for folder in rest.values())):
+            break
+        for parts, folder in rest.items():
+            # A folder beside images is not around everything: it keeps names apart.
+            apart = (*folder.apart, folder.first) if has_others else folder.apart
+            tree.folders[parts] = replace(folder, left=folder.left[1:], apart=apart)
+        stripped += [] if has_others else firsts
+    return "/".join(stripped) or None
+
+
+def _take_splits(tree: _Tree, *, insist: bool) -> SplitLevel | None:
+    """Assign the splits of the first level of split folders, and remove it from the paths.
+
+    A level with one split only is no split, unless the user insists; at the top, it is no class either.
+    """
+    rest = tree.with_rest()
+    counts: dict[Parts, int] = {}
+    for parts, folder in rest.items():
+        counts[folder.left] = counts.get(folder.left, 0) + len(tree.files[parts])
+    level = find_split_level(counts)
+    if level is None or (not level.has_both and not insist and level.depth > 0):
+        return None
+    several = len(level.splits) > len(set(level.splits.values()))
+    for parts, folder in rest.items():
+        name = folder.left[level.depth]
+        tree.folders[parts] = replace(
+            folder,
+            left=(*folder.left[: level.depth], *level.rests[name], *folder.left[level.depth + 1 :]),
+            split=level.splits[name] if level.has_both or insist else None,
+            split_name=name,
+            # hat/val/1.png and hat/test/1.png are both held out.
+            apart=(*folder.apart, name) if several and not level.rests[name] else folder.apart,
+        )
+    if not level.has_both and not insist:
+        [only] = set(level.splits.values())
+        what = "training" if only == "train" else "testing"
+        tree.notes.append(
+            f"note: {level.names} are all for {what}; without another split, the images' content decides it"
+        )
+    return level
+
+
+def _strip_wrappers_of_splits(tree: _Tree, *, keep_last: bool) -> None:
+    """Remove seg_train/ and seg_test/ from train/seg_train/hat and test/seg_test/hat, in all split folders alike."""
+    while True:
+        folders = {parts: folder for parts, folder in tree.folders.items() if folder.split_name}
+        firsts: dict[str, set[str]] = {}
+        for folder in folders.values():
+            firsts.setdefault(folder.split_name, set()).add(folder.first)
+        if any(len(found) > 1 or found == {""} for found in firsts.values()):
+            return
+        if keep_last and all(len(folder.left) == 1 for folder in folders.values()):
+            return
+        for parts, folder in folders.items():
+            tree.folders[parts] = replace(folder, left=folder.left[1:])
+
+
+def _unlabelled(tree: _Tree) -> dict[str, tuple[str, ...]]:
+    """Return the images of split folders that have no classes, where others have: a competition's test images.
+
+    Such a folder has images directly in it, or in one folder that is no class elsewhere: test/1.jpg, test/new/1.jpg.
+    """
+    classes: dict[str, set[str]] = {}
+    for folder in tree.folders.values():
+        if folder.split_name:
+            classes.setdefault(folder.split_name, set()).add(folder.first)
+    known = {name for found in classes.values() if len(found) > 1 for name in found} - {""}
+    without = {split_name for split_name, found in classes.items() if len(found) == 1 and not found & known}
+    found: dict[str, list[str]] = {}
+    for parts, folder in tree.folders.items():
+        if known and folder.split_name in without:
+            found.setdefault(folder.split_name, []).extend("/".join((*parts, name)) for name in tree.files[parts])
+    return {split_name: tuple(paths) for split_name, paths in sorted(found.items())}
+
+
+def _kind(tree: _Tree) -> str:
+    """Decide between flat, shards and class folders."""
+    by_first: dict[str, list[str]] = {}
+    for parts, folder in tree.with_rest().items():
+        by_first.setdefault(folder.first, []).extend(tree.files[parts])
+    if not by_first:
+        return "flat"
+    if are_shards(by_first):
+        tree.notes.append(
+            f"note: the folders {min(by_first)} to {max(by_first)} are numbered parts of one sequence; if they are "
+            "classes, add with --layout class-folders"
+        )
+        return "shards"
+    total = sum(map(len, by_first.values()))
+    if total >= _FEWEST_TO_JUDGE and len(by_first) > 0.9 * total:
+        tree.doubt = (
+            f"{len(by_first):,} folders for {total:,} images are hardly classes; choose --layout flat (no classes) or "
+            "--layout class-folders"
+        )
+    if deeper := sorted({folder.left[-1] for folder in tree.folders.values() if len(folder.left) > 1}):
+        shown = ", ".join(deeper[:_SHOWN_FOLDERS]) + (" ..." if len(deeper) > _SHOWN_FOLDERS else "")
+        tree.notes.append(
+            f"note: the first folder is the class; deeper ones ({shown}) stay in the names; if the last one is the "
+            "class, add with --layout leaf-folders"
+        )
+    return "class-folders"
+
+
+def _places(tree: _Tree, kind: str) -> dict[str, Place]:
+    places = {}
+    for parts, folder in tree.folders.items():
+        label, names = None, folder.left
+        if kind != "flat" and folder.left:
+            at = 0 if kind == "class-folders" else len(folder.left) - 1
+            label, names = folder.left[at], (*folder.left[:at], *folder.left[at + 1 :])
+        above = "".join(f"{name}/" for name in parts)
+        below = "".join(f"{name}/" for name in (*folder.apart, *names))
+        for name in tree.files[parts]:
+            places[above + name] = Place(below + name, label, folder.split)
+    return places

@@ -1,0 +1,86 @@
+"""Everything in a source's folder, found in one pass."""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from genai_core.data.raw.rules import (
+    accepted_formats,
+    is_bad_name,
+    is_hidden,
+    is_image_name,
+    is_safe_link,
+    kind_of_file,
+    printable,
+)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """images, others: files relative to `root`, with "/", sorted. Hidden and special files are only counted.
+
+    bad_names: images whose names cannot be written into tables, made printable. skipped: number of links, hidden files
+    and special files.
+    """
+
+    root: Path
+    images: tuple[str, ...]
+    others: tuple[str, ...]
+    folders: frozenset[str]
+    bad_names: tuple[str, ...]
+    skipped: dict[str, int]
+
+    def skipped_without(self, used: Collection[str]) -> dict[str, int]:
+        """Return the number of skipped files by kind: all that are not images, except the used ones."""
+        kinds = Counter(kind_of_file(path) for path in self.others if path not in used)
+        return dict(sorted((self.skipped | kinds).items()))
+
+    def require_images(self) -> None:
+        if not self.images and not self.bad_names:
+            raise ValueError(f"{self.root}: contains no image files; {accepted_formats()}")
+
+
+def list_folder(folder: Path) -> Listing:
+    """List every file below a folder. Links are followed only to files in the same folder, or in DVC's cache."""
+    images: list[str] = []
+    others: list[str] = []
+    folders: list[str] = []
+    bad_names: list[str] = []
+    skipped: Counter[str] = Counter()
+    for path, kind in _walk(folder, folder.resolve(), ""):
+        if kind == "folder":
+            folders.append(path)
+        elif kind != "file":
+            skipped[kind] += 1
+        elif not is_image_name(path):
+            others.append(path)
+        elif is_bad_name(path):
+            bad_names.append(printable(path))
+        else:
+            images.append(path)
+    return Listing(
+        folder,
+        tuple(sorted(images)),
+        tuple(sorted(others)),
+        frozenset(folders),
+        tuple(sorted(bad_names)),
+        dict(sorted(skipped.items())),
+    )
+
+
+def _walk(folder: Path, root: Path, above: str) -> Iterator[tuple[str, str]]:
+    """Yield (path relative to the root, kind): file, folder, or why it is skipped. A hidden folder counts as one."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = above + entry.name
+            if is_hidden(entry.name):
+                yield path, "hidden files and folders"
+            elif entry.is_symlink():
+                yield path, "file" if is_safe_link(Path(entry.path), root) else "links"
+            elif entry.is_dir():
+                yield path, "folder"
+                yield from _walk(Path(entry.path), root, path + "/")
+            else:
+                yield path, "file" if entry.is_file() else "special files"

@@ -1,0 +1,156 @@
+"""The rules for folders, on lists of paths."""
+
+import pytest
+
+from genai_core.data.ingest.layouts.folders import folder_layout
+
+
+def files(*folders, count=3):
+    """Images 0.jpg ... in each folder, with names that differ."""
+    return sorted(f"{folder}/{index}{number}.jpg" for index, folder in enumerate(folders, 1) for number in range(count))
+
+
+def found(paths, **choices):
+    """The classes with their splits, and the layout."""
+    layout = folder_layout(paths, **choices)
+    assert set(layout.places) == set(paths)
+    return {(place.label, place.split) for place in layout.places.values()}, layout
+
+
+@pytest.mark.parametrize(
+    ("folders", "wrapper"),
+    [
+        (["hat", "shoe"], None),
+        (["set/hat", "set/shoe"], "set"),
+        (["a/b/images/hat", "a/b/images/shoe"], "a/b/images"),
+        (["hat", "shoe/left", "shoe/right"], None),
+    ],
+)
+def test_class_folders_below_wrappers(folders, wrapper):
+    classes, layout = found(files(*folders))
+    assert classes == {("hat", None), ("shoe", None)}
+    assert (layout.wrapper, layout.labels, layout.splits) == (wrapper, "the folders", "")
+
+
+def test_deeper_folders_stay_in_the_names_and_the_last_one_can_be_chosen():
+    paths = files("one/hat", "two/hat", "two/shoe")
+    classes, layout = found(paths)
+    assert classes == {("one", None), ("two", None)}
+    assert layout.places["two/hat/20.jpg"].name == "hat/20.jpg"
+    assert "--layout leaf-folders" in layout.notes[0]
+    classes, layout = found(paths, layout="leaf-folders")
+    assert classes == {("hat", None), ("shoe", None)}
+    assert layout.places["two/hat/20.jpg"].name == "two/20.jpg"
+
+
+@pytest.mark.parametrize("wrapper", ["", "images/", "photos/2024/"])
+def test_a_single_folder_is_a_wrapper(wrapper):
+    classes, layout = found([f"{wrapper}{number}.jpg" for number in range(3)])
+    assert (classes, layout.labels, layout.layout) == ({(None, None)}, "", "images without class folders")
+    assert layout.wrapper == (wrapper.rstrip("/") or None)
+
+
+def test_a_single_folder_beside_images_is_no_class():
+    classes, layout = found([*files("edited"), "1.jpg", "2.jpg"])
+    assert classes == {(None, None)}
+    assert layout.places["edited/10.jpg"].name == "edited/10.jpg"
+
+
+def test_images_beside_class_folders_have_no_class():
+    classes, layout = found([*files("set/hat", "set/shoe"), "set/cover.jpg"])
+    assert classes == {("hat", None), ("shoe", None), (None, None)}
+    assert (layout.places["set/cover.jpg"].label, layout.wrapper) == (None, "set")
+
+
+@pytest.mark.parametrize(
+    ("folders", "split"),
+    [
+        (["train/hat", "train/shoe", "test/hat", "test/shoe"], "the folders test and train"),
+        (["set/Training/hat", "set/Training/shoe", "set/Testing/hat"], "the folders Testing and Training"),
+        (["hat/train", "hat/test", "shoe/train", "shoe/test"], "the folders test and train"),
+        (["data/train/images/hat", "data/train/images/shoe", "data/test/images/hat"], "the folders test and train"),
+        (["seg_train/seg_train/hat", "seg_train/seg_train/shoe", "seg_test/seg_test/hat"], None),
+        (["train_images/hat", "train_images/shoe", "test_images/hat", "test_images/shoe"], None),
+        (["train_hat", "test_hat", "train_shoe", "test_shoe"], None),
+        (["hat/train/a", "hat/val/b", "shoe/train/c"], "the folders train and val"),
+    ],
+)
+def test_splits_above_and_below_the_class(folders, split):
+    classes, layout = found(files(*folders))
+    assert {label for label, _ in classes} == {"hat", "shoe"}
+    assert {split for _, split in classes} == {"train", "test"}
+    assert ("hat", "test") in classes
+    assert split is None or layout.splits == split
+
+
+@pytest.mark.parametrize("folders", [("train", "val"), ("train2017", "val2017"), ("images/train", "images/test")])
+def test_splits_without_classes(folders):
+    classes, layout = found(files(*folders))
+    assert (classes, layout.labels) == ({(None, "train"), (None, "test")}, "")
+
+
+@pytest.mark.parametrize(
+    "folders", [("train", "bus", "car"), ("test_tube", "train_station"), ("train_a", "train_b", "test_c", "test_d")]
+)
+def test_classes_whose_names_hold_the_word_of_a_split(folders):
+    classes, _ = found(files(*folders))
+    assert classes == {(folder, None) for folder in folders}
+
+
+def test_splits_can_be_taken_as_classes():
+    classes, layout = found(files("train/hat", "test/hat"), split=False)
+    assert (classes, layout.splits) == ({("train", None), ("test", None)}, "")
+
+
+@pytest.mark.parametrize("folders", [("train/hat", "test/hat", "new/hat"), ("hat/train", "hat/test", "shoe")])
+def test_a_split_of_a_part_only_is_asked_about(folders):
+    with pytest.raises(ValueError, match=r"beside the split folders test, train there is .* 3 images.*--no-split"):
+        folder_layout(files(*folders))
+
+
+@pytest.mark.parametrize("test", ["test", "test/test", "test/unknown"])
+def test_a_split_without_classes_beside_one_with_classes(test):
+    _, layout = found(files("train/hat", "train/shoe", test))
+    assert {folder: len(paths) for folder, paths in layout.unlabelled.items()} == {"test": 3}
+
+
+def test_a_class_that_is_only_in_the_test_split_stays():
+    """As in MVTec AD, where only good parts are for training."""
+    classes, layout = found(files("train/good", "test/good", "test/broken"))
+    assert classes == {("good", "train"), ("good", "test"), ("broken", "test")}
+    assert layout.unlabelled == {}
+
+
+def test_shards_are_no_classes():
+    paths = [f"{number // 1000:05d}/img{number:08d}.png" for number in range(0, 4000, 100)]
+    classes, layout = found(paths)
+    assert (classes, layout.labels) == ({(None, None)}, "")
+    assert "00000 to 00003" in layout.notes[0]
+    assert "--layout class-folders" in layout.notes[0]
+    assert len(found(paths, layout="class-folders")[0]) == 4
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        lambda number: f"{number % 10:05d}/{number // 10:05d}.png",  # begins anew, as in GTSRB
+        lambda number: f"{number % 10}/{number:04d}.png",  # one numbering, mixed
+        lambda number: f"{number // 10}/{number:04d}.png",  # not padded
+        lambda number: f"{number // 10:03d}/photo-of-{'abcdefghij'[number % 10]}.png",  # no numbers
+    ],
+)
+def test_numbered_classes_are_classes(path):
+    classes, _ = found([path(number) for number in range(100)])
+    assert len(classes) == 10
+
+
+def test_a_folder_per_image_is_doubted():
+    paths = [f"sample-{number}/image.png" for number in range(10)]
+    assert "10 folders for 10 images are hardly classes" in folder_layout(paths).doubt
+    assert folder_layout(paths, layout="flat").doubt == ""
+    assert folder_layout(paths[:7]).doubt == ""
+
+
+def test_flat_keeps_the_folders_in_the_names():
+    classes, layout = found(files("set/hat", "set/shoe"), layout="flat")
+    assert (classes, layout.places["set/shoe/20.jpg"].name) == ({(None, None)}, "shoe/20.jpg")
