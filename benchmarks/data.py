@@ -40,6 +40,7 @@ from benchmarks.fashion_mnist import fashion_mnist_split
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.data.dataset.loader import Batches, MappedBatches, ResidentBatches
 from genai_core.data.dataset.writer import DatasetWriter
+from genai_core.image_size import ImageSize
 
 CPU = torch.device("cpu")
 
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 def measure_prepare(arguments: argparse.Namespace, folder: Path) -> None:
-    raw, config = folder / "raw", config_of(image_size=28)
+    raw, config = folder / "raw", config_of(image_size=ImageSize.square(28))
     images, labels = (part[: arguments.images] for part in fashion_mnist_split(arguments.data, "train"))
     write_png(raw, images, labels)
     seconds, alone = [], []
@@ -124,7 +125,7 @@ def measure_photos(arguments: argparse.Namespace, folder: Path, image_size: int)
         for copy in range(7):
             shutil.copy(photo, photo.with_name(f"{copy}-{photo.name}"))
     photos = sorted((folder / "raw").rglob("*.jpg"))
-    config = config_of(image_size=image_size, channels=3)
+    config = config_of(image_size=ImageSize.square(image_size), channels=3)
     seconds, alone = [], []
     for _ in range(arguments.rounds):
         seconds.append(run(folder / "raw", folder / "out", config, cache_folder=None).seconds)
@@ -139,7 +140,7 @@ def measure_photos(arguments: argparse.Namespace, folder: Path, image_size: int)
 
 def measure_loader(arguments: argparse.Namespace, folder: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (50_000, 3, 32, 32), dtype=np.uint8)
-    writer = DatasetWriter(folder, image_size=32, channels=3, classes=(), shard_images=4096)
+    writer = DatasetWriter(folder, image_size=ImageSize.square(32), channels=3, classes=(), shard_images=4096)
     writer.add("train", images)
     writer.add("test", images[:1])
     writer.finish()

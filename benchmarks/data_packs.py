@@ -40,6 +40,7 @@ from genai_core.data.ingest.add import add_source
 from genai_core.data.ingest.packing.pack_writer import PackWriter
 from genai_core.data.ingest.packing.png import encode_png
 from genai_core.data.ingest.remove import remove_images
+from genai_core.image_size import ImageSize
 
 NEW_IMAGES = 1_000
 
@@ -114,7 +115,7 @@ def plain_dvc(checkout: Path, images: int) -> dict[str, Took]:
 def measure_prepare(arguments: argparse.Namespace, folder: Path) -> None:
     from benchmarks.data import image_folder_pass
 
-    config = config_of(image_size=28)
+    config = config_of(image_size=ImageSize.square(28))
     images, labels = (part[: arguments.images] for part in fashion_mnist_split(arguments.data, "train"))
     write_png(folder / "files", images, labels)
     packing = timed(lambda: add_source(str(folder / "files/fashion"), folder / "packs"))
@@ -179,7 +180,7 @@ def renamed(raw: Path, source: Path) -> list[Path]:
 
 
 def measure_tenfold(arguments: argparse.Namespace, folder: Path) -> None:
-    config = config_of(image_size=28)
+    config = config_of(image_size=ImageSize.square(28))
     images, labels = (part[: arguments.images] for part in fashion_mnist_split(arguments.data, "train"))
     print("\nPrepare from packs                           seconds  images/s  times (cpu)  peak MB")
     one = 0.0

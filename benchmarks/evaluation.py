@@ -29,6 +29,7 @@ from genai_core.evaluation.inception import InceptionNetwork, given_inception
 from genai_core.evaluation.model_evaluation import evaluate_features
 from genai_core.evaluation.reference import RealImages, build_reference
 from genai_core.evaluation.statistics import feature_stats, square_root
+from genai_core.image_size import ImageSize
 from tests.evaluation.inception_weights import photographs, write_random_weights
 
 ROOT = Path(__file__).parents[1]
@@ -184,7 +185,9 @@ def classifier(data: Path, total_images: int | None) -> None:
         features, features_s = timed(reference_features)
         train_labels = dataset.labels("train")
         assert train_labels is not None
-        real = RealImages(dataset.info.fingerprint, CLASSES, 28, 1, {"train": train_labels[:10_000], "test": labels})
+        real = RealImages(
+            dataset.info.fingerprint, CLASSES, ImageSize.square(28), 1, {"train": train_labels[:10_000], "test": labels}
+        )
         reference, reference_s = timed(lambda: build_reference(features, real, description, evaluation))  # type: ignore[arg-type]
         drawn, drawn_s = timed(lambda: extract_features(network, generated, 500))
         found, evaluate_s = timed(lambda: evaluate_features(drawn, labels, reference, description, evaluation))

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from genai_core.data.dataset.dataset import SPLITS, Dataset, Split, load_dataset
 from genai_core.data.dataset.writer import DatasetWriter
+from genai_core.image_size import ImageSize
 
 CLASSES = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 _SIDE = 28
@@ -25,7 +26,9 @@ def fashion_mnist_split(data: Path, split: Split) -> tuple[npt.NDArray[np.uint8]
 def fashion_mnist_dataset(folder: Path, data: Path, image_size: int) -> Dataset:
     """Padded to image_size, the published separation kept; made in `folder` when it is not there."""
     if not (folder / "dataset.json").is_file():
-        writer = DatasetWriter(folder, image_size=image_size, channels=1, classes=CLASSES, shard_images=10_000)
+        writer = DatasetWriter(
+            folder, image_size=ImageSize.square(image_size), channels=1, classes=CLASSES, shard_images=10_000
+        )
         before = (image_size - _SIDE) // 2
         margin = (before, image_size - _SIDE - before)
         for split in SPLITS:

@@ -17,10 +17,11 @@ from ruamel.yaml import YAML
 
 from benchmarks.gpu_speed import engine_step, median_seconds
 from genai_core.config import ModelConfig
+from genai_core.image_size import ImageSize
 from genai_core.models.artifact import build_model
 from genai_core.models.protocol import ImageShape
 
-SHAPE = ImageShape(32, 1, tuple("0123456789"))
+SHAPE = ImageShape(ImageSize.square(32), 1, tuple("0123456789"))
 SHARES = {"vqvae": (0.1, 0.9)}  # of the run, at which steps are timed
 
 

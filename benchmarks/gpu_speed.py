@@ -26,6 +26,7 @@ from benchmarks.training_speed import as_many_parameters, step_of
 from flows.presets import write_preset
 from genai_core.config import load_config
 from genai_core.data.dataset.loader import ResidentBatches
+from genai_core.image_size import ImageSize
 from genai_core.models.artifact import build_model
 from genai_core.models.protocol import ImageShape
 from genai_core.training.compiling import compiled
@@ -35,7 +36,7 @@ from genai_core.training.run import begin
 from genai_core.training.step import Stepper
 
 DEVICE = torch.device("cuda")
-SHAPE = ImageShape(32, 3, tuple("0123456789"))
+SHAPE = ImageShape(ImageSize.square(32), 3, tuple("0123456789"))
 PEER_WIDTHS = (160, 320, 320, 320)
 PEER_BLOCKS = ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D")
 WARM_UP_STEPS = 5
@@ -109,8 +110,8 @@ def engine_step(
     model: Any, shape: ImageShape, recipe: Any, *, share: float = 0.1, records: bool = True
 ) -> Callable[[], object]:
     """The step that genai_core.training takes when `share` of a run is over, on images that lie on the GPU."""
-    side, batch_images = shape.image_size, recipe.training.batch_images
-    images = np.random.default_rng(0).integers(0, 256, (10_000, shape.channels, side, side), dtype=np.uint8)
+    batch_images = recipe.training.batch_images
+    images = np.random.default_rng(0).integers(0, 256, (10_000, *shape.chw), dtype=np.uint8)
     labels = np.arange(len(images)) % len(shape.classes)
     batches = ResidentBatches(images, labels, batch_images=batch_images, seed=0, device=DEVICE)
     fabric = launch(DEVICE, "bf16-mixed", 1, 1)

@@ -23,6 +23,7 @@ from genai_core.data.dataset.writer import DatasetWriter
 from genai_core.data.ingest.packing.pack_writer import PackWriter
 from genai_core.data.ingest.packing.packed_images import PackedImages
 from genai_core.data.raw.packs import read_pack
+from genai_core.image_size import ImageSize
 
 BATCH_IMAGES = 256
 SHARD_IMAGES = 4096
@@ -131,7 +132,7 @@ def compare_packs(folder: Path, images: int, rounds: int) -> Iterator[Comparison
 
 def compare_batches(folder: Path, draw: np.random.Generator, images: int, rounds: int) -> Comparison:
     """An epoch of training batches, read from the shards of a dataset; the order of images is the same."""
-    writer = DatasetWriter(folder, image_size=32, channels=3, classes=(), shard_images=SHARD_IMAGES)
+    writer = DatasetWriter(folder, image_size=ImageSize.square(32), channels=3, classes=(), shard_images=SHARD_IMAGES)
     for begin in range(0, images, SHARD_IMAGES):
         writer.add("train", draw.integers(0, 256, (min(SHARD_IMAGES, images - begin), 3, 32, 32), dtype=np.uint8))
     writer.add("test", np.zeros((1, 3, 32, 32), np.uint8))

@@ -25,6 +25,7 @@ from benchmarks.quality_race import IMAGE_SIZE, ROOT, resident, train_for
 from benchmarks.race_judge import Judge
 from genai_core.config import DiffusionSampling, ModelConfig
 from genai_core.data.dataset.dataset import Dataset
+from genai_core.image_size import ImageSize
 from genai_core.models.artifact import build_model
 from genai_core.models.protocol import GenerativeModel, ImageShape
 from genai_core.progress import Progress
@@ -77,7 +78,7 @@ def trained(recipe: Any, seed: int, arguments: argparse.Namespace, dataset: Data
     folder = arguments.out / f"seed-{seed}"
     config = recipe.training.model_copy(update={"total_images": arguments.images, "seed": seed})
     torch.manual_seed(seed)
-    model = build_model(recipe, ImageShape(IMAGE_SIZE, 1, CLASSES)).to(arguments.device)
+    model = build_model(recipe, ImageShape(ImageSize.square(IMAGE_SIZE), 1, CLASSES)).to(arguments.device)
 
     def run() -> Trained:
         result = train(

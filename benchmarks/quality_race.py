@@ -37,6 +37,7 @@ from benchmarks.race_judge import Judge
 from genai_core.config import ModelConfig, TrainingConfig
 from genai_core.data.dataset.dataset import Dataset
 from genai_core.data.dataset.loader import ResidentBatches
+from genai_core.image_size import ImageSize
 from genai_core.models.artifact import build_model
 from genai_core.models.protocol import GenerativeModel, ImageShape, to_uint8
 from genai_core.progress import Progress
@@ -123,7 +124,7 @@ def run_family(
     config: Any = TypeAdapter(ModelConfig).validate_python(values)
     folder = arguments.out / family
     torch.manual_seed(config.training.seed)
-    model = build_model(config, ImageShape(IMAGE_SIZE, 1, CLASSES)).to(arguments.device)
+    model = build_model(config, ImageShape(ImageSize.square(IMAGE_SIZE), 1, CLASSES)).to(arguments.device)
     batches = resident(dataset, config.training.batch_images, arguments.device)
     trained = train_for(
         folder,

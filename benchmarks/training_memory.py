@@ -18,6 +18,7 @@ import torch
 
 from genai_core.config import DiffusionRecipe, TrainingConfig
 from genai_core.data.dataset.loader import ResidentBatches
+from genai_core.image_size import ImageSize
 from genai_core.models.artifact import build_model
 from genai_core.models.protocol import ImageShape
 from genai_core.progress import Progress
@@ -85,7 +86,7 @@ def measure(arguments: argparse.Namespace) -> None:
     )
     images = np.random.default_rng(0).integers(0, 256, (DATASET_IMAGES, 3, side, side), np.uint8)
     labels = np.arange(DATASET_IMAGES) % 10
-    model = build_model(recipe, ImageShape(side, 3, tuple("abcdefghij")))
+    model = build_model(recipe, ImageShape(ImageSize.square(side), 3, tuple("abcdefghij")))
     # The pictures taken during training are not the point.
     model.preview_sampling = model.preview_sampling.model_copy(update={"steps": 1})
     before = peak_mb()

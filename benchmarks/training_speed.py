@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.peers import diffusers_unet
+from genai_core.image_size import ImageSize
 from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.training.precision import fabric_precision
 
@@ -35,7 +36,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    ours = UNet(IMAGE_SIZE, 1, CLASSES, OUR_WIDTH, depth=1).to(memory_format=torch.channels_last)
+    ours = UNet(ImageSize.square(IMAGE_SIZE), 1, CLASSES, OUR_WIDTH, depth=1).to(memory_format=torch.channels_last)
     theirs = diffusers_unet(IMAGE_SIZE, CLASSES, PEER_WIDTHS)
     counts = as_many_parameters(ours, theirs)
     bf16 = fabric_precision("auto", torch.device("cpu")) == "bf16-mixed"

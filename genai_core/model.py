@@ -101,8 +101,7 @@ class Model:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape of one image: channels, height and width in pixels."""
-        shape = self.description.shape
-        return shape.channels, shape.image_size, shape.image_size
+        return self.description.shape.chw
 
     @property
     def device(self) -> torch.device:

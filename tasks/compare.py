@@ -43,7 +43,7 @@ def description(dataset: Dataset) -> dict[str, Any]:
     rejected = pd.read_csv(dataset.folder / REJECTED_FILE, keep_default_na=False)["reason"].value_counts()
     return {
         "fingerprint": dataset.info.fingerprint,
-        "image_size": dataset.info.image_size,
+        "image_size": dataset.info.image_size.to_json(),
         "channels": dataset.info.channels,
         "splits": dataset.info.counts,
         "rejected": {str(reason): int(count) for reason, count in sorted(rejected.items())},

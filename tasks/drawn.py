@@ -63,7 +63,7 @@ def check_measurable(contender: Contender, real: ReferenceDescription) -> None:
     own, theirs = (shape.channels, shape.image_size), (real.channels, real.image_size)
     if own != theirs:
         raise ValueError(
-            f"{contender.name} generates images of {own[1]} pixels per side and {own[0]} channels, the reference has "
+            f"{contender.name} generates images of {own[1]} pixels and {own[0]} channels, the reference has "
             f"{theirs[1]} and {theirs[0]}: their figures are not comparable"
         )
     if shape.classes != real.classes:

@@ -142,7 +142,7 @@ def versions(
     info, counts = prepared.info, augmented.info.counts
     data = {
         "fingerprint": info.fingerprint,
-        "images": f"{info.image_size} x {info.image_size}, {'colour' if info.channels == 3 else 'grey'}",
+        "images": f"{info.image_size}, {'colour' if info.channels == 3 else 'grey'}",
         "classes": f"{len(info.classes)}" if info.classes else "none",
         "train": f"{info.counts['train']:,}",
         "test": f"{info.counts['test']:,}",

@@ -15,6 +15,7 @@ from genai_core.config import NEEDS_MANUAL_ACTION
 from genai_core.data.dataset.lookup import look_up
 from genai_core.data.decoding.image import DecodeRule, Rejection, decode_file, without_pillows_limit
 from genai_core.data.decoding.versions import other_decoders
+from genai_core.image_size import ImageSize
 
 
 def main() -> None:
@@ -49,7 +50,8 @@ def _digest(image: str, folder: Path) -> bytes:
     """Return the sha256 of the file's pixels as that dataset would decode them."""
     values = json.loads((folder / "rule.json").read_text())
     fields = {name: values[name] for name in DecodeRule._fields}
-    rule = DecodeRule(**{**fields, "background": tuple(fields["background"])})
+    size, background = ImageSize.from_json(fields["image_size"]), tuple(fields["background"])
+    rule = DecodeRule(**{**fields, "image_size": size, "background": background})
     with without_pillows_limit():
         decoded = decode_file(image, rule)
     if isinstance(decoded, Rejection):

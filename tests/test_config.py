@@ -32,11 +32,37 @@ def test_the_projects_own_file_is_valid_and_frozen() -> None:
     ("old", "new", "message"),
     [
         ("image_size: 16", "image_size: 30", "params.yaml: data.image_size: got 30; allowed: a multiple of 4"),
-        ("image_size: 16", "image_size: 4", "params.yaml: data.image_size: got 4; allowed: greater than or equal to 8"),
-        ("image_size: 16", 'image_size: "16"', "params.yaml: data.image_size: got '16'; allowed: a valid integer"),
+        (
+            "image_size: 16",
+            "image_size: 4",
+            "data.image_size: got 4; allowed: a multiple of 4 from 8 to 256; the nearest is 8",
+        ),
+        ("image_size: 16", "image_size: 1000", "; the nearest is 256"),
+        (
+            "image_size: 16",
+            'image_size: "16"',
+            "params.yaml: data.image_size: got '16'; allowed: a number of pixels, or [",
+        ),
+        (
+            "image_size: 16",
+            "image_size: true",
+            "params.yaml: data.image_size: got True; allowed: a number of pixels, or [",
+        ),
+        (
+            "image_size: 16",
+            "image_size: [16, 24, 3]",
+            "params.yaml: data.image_size: got [16, 24, 3]; allowed: a number of",
+        ),
+        (
+            "image_size: 16",
+            "image_size: [30, 47]",
+            "params.yaml: data.image_size: got [30, 47]; allowed: [height, width], each a multiple of 4 from 8 to 256, "
+            "the longer at most 4 times the shorter; the nearest is [28, 48]",
+        ),
+        ("image_size: 16", "image_size: [8, 64]", "the longer at most 4 times the shorter; the nearest is "),
         ("image_size: 16", "image_sise: 16", "params.yaml: data.image_sise: unknown key"),
         ("channels: 1", "channels: 2", "params.yaml: data.channels: got 2; allowed: 1 or 3"),
-        ("fit: crop", "fit: stretch", "params.yaml: data.fit: got 'stretch'; allowed: 'crop' or 'pad'"),
+        ("fit: crop", "fit: squash", "params.yaml: data.fit: got 'squash'; allowed: 'crop', 'pad' or 'stretch'"),
         (
             "background: [0, 0, 0]",
             "background: [0, 0, 256]",
@@ -129,6 +155,26 @@ def test_a_selection_by_an_extrapolated_distance_needs_enough_images(tmp_path: P
     assert "metric: fd_classifier" in text
     with pytest.raises(ConfigError, match=r"fd_inf_classifier needs at least 50 evaluation\.total_images, got 49"):
         load(tmp_path, text.replace("metric: fd_classifier", "metric: fd_inf_classifier", 1))
+
+
+def test_a_size_is_a_number_or_height_and_width(tmp_path: Path) -> None:
+    for text, size in (("16", (16, 16)), ("[16, 24]", (16, 24)), ("[24, 24]", (24, 24))):
+        config = load(tmp_path, changed("image_size: 16", f"image_size: {text}"))
+        assert (config.data.image_size.height, config.data.image_size.width) == size
+
+
+def test_the_report_shows_a_size_as_it_is_written(tmp_path: Path) -> None:
+    for text, shown in (("16", 16), ("[16, 24]", [16, 24]), ("[24, 24]", 24)):
+        config = load(tmp_path, changed("image_size: 16", f"image_size: {text}"))
+        assert config.model_dump(mode="json")["data"]["image_size"] == shown
+
+
+@pytest.mark.parametrize(("size", "allowed"), [("[16, 24]", "2, 4, 8"), ("[12, 32]", "2, 4"), ("20", "2, 4")])
+def test_a_stride_must_divide_both_sides(size: str, allowed: str, tmp_path: Path) -> None:
+    text = changed("image_size: 16", f"image_size: {size}")
+    load(tmp_path, text)
+    with pytest.raises(ConfigError, match=rf"models\.vqvae\.network\.stride: got 16; allowed: {allowed}, which divide"):
+        load(tmp_path, text.replace("stride: 4", "stride: 16"))
 
 
 def test_each_error_has_its_own_line(tmp_path: Path) -> None:

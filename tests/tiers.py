@@ -55,6 +55,7 @@ SLOW = (
     "models/test_diffusion.py",
     "models/test_families.py",
     "models/test_gan.py",
+    "models/test_rectangles.py",
     "models/test_vae.py",
     "models/test_vqvae.py",
     "tasks",

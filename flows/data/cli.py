@@ -115,7 +115,7 @@ def status(workspace: Path, remote: str | None, as_json: bool) -> None:
 
     found = look(workspace, remote=remote)
     if as_json:
-        print_json({**asdict(found), "is_committed": found.is_committed})
+        print_json(found.to_json())
     else:
         show(status_parts(found))
 

@@ -6,7 +6,7 @@ Hashes nothing that DVC has hashed already, and reads no image: data/prepared ha
 import csv
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +18,7 @@ from flows.data.versions import PREPARE, PREPARED, find_commit, version_at
 from flows.graph import GraphError, open_repo, read_graph
 from flows.plan import make_plan, read_twice
 from flows.workspace import RAW_DATA, check_lock_file, checked_config
+from genai_core.image_size import ImageSize
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -48,7 +49,7 @@ class PreparedData:
     """data/prepared in the workspace."""
 
     fingerprint: str
-    image_size: int
+    image_size: ImageSize
     channels: int
     splits: dict[str, int]
     classes: tuple[ClassSplits, ...]
@@ -86,6 +87,12 @@ class DataStatus:
     @property
     def is_committed(self) -> bool:
         return self.head_raw == self.raw.md5
+
+    def to_json(self) -> dict[str, Any]:
+        values = asdict(self)
+        if self.prepared is not None:
+            values["prepared"]["image_size"] = self.prepared.image_size.to_json()
+        return {**values, "is_committed": self.is_committed}
 
 
 def status(workspace: Path, *, remote: str | None = None) -> DataStatus:
@@ -155,7 +162,7 @@ class _Tables:
             by_reason[reason] += count
         return PreparedData(
             fingerprint=self._info["fingerprint"],
-            image_size=self._info["image_size"],
+            image_size=ImageSize.from_json(self._info["image_size"]),
             channels=self._info["channels"],
             splits=dict(self._info["counts"]),
             classes=tuple(

@@ -78,7 +78,7 @@ def _prepared_parts(found: DataStatus) -> Iterable["str | Table"]:
         yield f"{_bold('data/prepared')}  {_yellow('missing')}; {how}"
         return
     prepared = found.prepared
-    shape = f"{prepared.image_size} x {prepared.image_size} x {prepared.channels}"
+    shape = " x ".join(map(str, (*prepared.image_size, prepared.channels)))
     yield f"{_bold('data/prepared')}  fingerprint {short(prepared.fingerprint)}  images {shape}"
     if found.prepare_action == "keep":
         yield f"  {_green('up to date')}"

@@ -16,6 +16,7 @@ from flows.retraining import RetrainError
 from flows.retraining.gate import label_accuracy
 from flows.runs.checkout import Worktree
 from flows.scratch import scratch_folder
+from genai_core.image_size import ImageSize
 
 _FOLDER = Path(".genai/champion")  # in the worktree
 # The candidate's own figures. Those of the trained models may be older than a fine-tuning of production.
@@ -26,7 +27,7 @@ _FIGURES = "metrics/finetuned.json"
 class ChampionShape:
     """What the champion generates: the shape and classes of the dataset that it was trained on."""
 
-    image_size: int
+    image_size: ImageSize
     channels: int
     classes: tuple[str, ...]
     train_images: int
@@ -62,7 +63,8 @@ def champion_shape(workspace: Path, production: Move | None) -> ChampionShape | 
         if "dataset.json" not in files or stores.lay_out(files, ["dataset.json"], folder):
             return None
         info = json.loads((folder / "dataset.json").read_text())
-    return ChampionShape(info["image_size"], info["channels"], tuple(info["classes"]), info["counts"].get("train", 0))
+    size, classes = ImageSize.from_json(info["image_size"]), tuple(info["classes"])
+    return ChampionShape(size, info["channels"], classes, info["counts"].get("train", 0))
 
 
 def champion_label_accuracy(folder: Path, production: Move | None) -> float | None:

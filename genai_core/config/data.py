@@ -1,18 +1,30 @@
 """Settings of the prepare and augment stages: `data:` and `augment:`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from genai_core.config.section import Level, PositiveInt, Section, Seed, Share
+from genai_core.image_size import ImageSize, allowed_sizes, is_allowed
+
+
+def _allowed_size(value: Any) -> ImageSize:
+    size = ImageSize.from_json(value)
+    if not is_allowed(size):
+        raise ValueError(allowed_sizes(size))
+    return size
+
+
+# One number is the side of a square.
+AllowedSize = Annotated[ImageSize, PlainValidator(_allowed_size), PlainSerializer(ImageSize.to_json)]
 
 
 class DataConfig(Section):
-    """The prepare stage: from files of any kind to square uint8 images in shards."""
+    """The prepare stage: from files of any kind to uint8 images of one size in shards."""
 
-    image_size: int = Field(ge=8, le=256, multiple_of=4, description="pixels per side")
+    image_size: AllowedSize = Field(description="pixels per side of a square, or [height, width]")
     channels: Literal[1, 3] = Field(description="1 grey, 3 colour")
-    fit: Literal["crop", "pad"] = Field(description="how an image that is not square becomes square")
+    fit: Literal["crop", "pad", "stretch"] = Field(description="how an image of another aspect ratio becomes this size")
     background: tuple[Level, Level, Level] = Field(strict=False, description="RGB under transparency and padding")
     test_share: float = Field(gt=0.0, lt=1.0, description="share held out from training")
     max_rejected_share: Share = Field(description="a larger share of rejected files stops the stage")
@@ -38,7 +50,7 @@ class MoveConfig(Section):
 
     rotate_degrees: float = Field(ge=0.0, le=180.0, description="uniform within +- this value")
     translate_share: float = Field(
-        ge=0.0, le=0.5, description="share of the image's side, uniform within +- this value"
+        ge=0.0, le=0.5, description="share of the image's width and height, each uniform within +- this value"
     )
     zoom_share: float = Field(ge=0.0, lt=1.0, description="scale uniform within 1 +- this value")
 
@@ -47,7 +59,9 @@ class CropConfig(Section):
     """Crop a part of the image and resize it to the full size."""
 
     min_area_share: float = Field(gt=0.0, le=1.0, description="the crop's area is uniform from this share to 1")
-    max_aspect_ratio: float = Field(ge=1.0, le=4.0, description="of the crop: log-uniform from 1 / this to this")
+    max_aspect_ratio: float = Field(
+        ge=1.0, le=4.0, description="of the crop over the image's: log-uniform from 1 / this to this"
+    )
 
 
 class ColourConfig(Section):

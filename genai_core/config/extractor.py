@@ -40,7 +40,9 @@ class ModuleExtractorConfig(Section):
     layer: str | None = Field(description="submodule whose output is the features; null: the network's output")
     weights: str | None = Field(description="safetensors, or a .pth of plain tensors; null: as the function returns it")
     weights_sha256: Sha256 | None = Field(description="of that file")
-    resize_px: int | None = Field(ge=8, le=1024, description="images are resized to this side; null: not resized")
+    resize_px: int | None = Field(
+        ge=8, le=1024, description="images are stretched to a square of this side; null: not resized"
+    )
     scaling: Literal["uint8", "imagenet"] = Field(
         description="uint8 pixels, or 0..1 normalised with ImageNet's moments"
     )

@@ -1,7 +1,7 @@
 """The model families: network, objective and sampling of each block of `models:`."""
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,8 @@ NotNegative = Annotated[float, Field(ge=0.0)]
 NoiseLevel = Annotated[float, Field(gt=0.0)]
 Interval = Annotated[tuple[NotNegative, NotNegative], Field(strict=False)]
 NoiseLevels = Annotated[tuple[NoiseLevel, ...], Field(strict=False)]
+Stride = Literal[2, 4, 8, 16]
+STRIDES: tuple[Stride, ...] = get_args(Stride)
 
 
 class DiffusionNetwork(Section):
@@ -38,7 +40,8 @@ class DiffusionSampling(Section):
     )
     sigma_min: float = Field(gt=0.0, description="the smallest noise level before 0")
     # Sampling starts from pure noise, as if nothing of an image were visible. An image's mean stays visible the
-    # longest: sigma_max over the side must be several times the spread of the images' means.
+    # longest: sigma_max over the root of the image's pixels (the side of a square) must be several times the spread of
+    # the images' means.
     sigma_max: float = Field(gt=0.0, description="the noise level at which sampling starts")
     noise_levels: NoiseLevels | None = Field(
         description="as many levels as steps, largest first; null: spaced between sigma_max and sigma_min"
@@ -158,7 +161,7 @@ class VaeConfig(VaeRecipe):
 class VqvaeNetwork(Section):
     width: int = Field(ge=8, le=1024, multiple_of=8, description="channels at half the image's resolution")
     depth: int = Field(ge=1, le=8, description="residual blocks per resolution of the tokenizer")
-    stride: Literal[2, 4, 8, 16] = Field(description="pixels per token along a side")
+    stride: Stride = Field(description="pixels per token along a side")
     levels: tuple[Annotated[int, Field(ge=2, le=64)], ...] = Field(
         strict=False,
         min_length=1,

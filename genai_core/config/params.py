@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from genai_core.config.data import AugmentConfig, DataConfig
 from genai_core.config.extractor import ExtractorConfig
-from genai_core.config.models import ModelConfig
+from genai_core.config.models import STRIDES, ModelConfig
 from genai_core.config.running import ComputeConfig, GateConfig, RetrainConfig
 from genai_core.config.section import PARAMS_FILE, ConfigError, Section
 from genai_core.config.stages import (
@@ -46,6 +46,18 @@ class Config(Section):
     gate: GateConfig
     watch: WatchConfig
     notify: NotifyConfig
+
+    @model_validator(mode="after")
+    def _strides_divide_the_image(self) -> "Config":
+        size = self.data.image_size
+        for name, model in self.models.items():
+            if model.family == "vqvae" and any(side % model.network.stride for side in size):
+                fitting = [stride for stride in STRIDES if not any(side % stride for side in size)]
+                raise ValueError(
+                    f"models.{name}.network.stride: got {model.network.stride}; allowed: "
+                    f"{', '.join(map(str, fitting))}, which divide data.image_size, {size}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _selection_metric_is_measured(self) -> "Config":

@@ -7,7 +7,7 @@ image was rotated (kind "self_supervised"), sees what matters in it. Kind "modul
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from genai_core.config import ExtractorConfig
 from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
 from genai_core.evaluation.trained_network import Extractor
+from genai_core.image_size import ImageSize
 
 FORMAT = 2
 WEIGHTS_FILE = "model.safetensors"
@@ -27,8 +28,8 @@ def save_extractor(folder: Path, extractor: FeatureNetwork, description: Extract
     """Write weights and config.json into `folder`; return the description with the weights' sha256 filled in."""
     weights = folder / WEIGHTS_FILE
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in extractor.state_dict().items()}, weights)
-    described = ExtractorDescription(**{**asdict(description), "sha256": _sha256(weights)})
-    (folder / CONFIG_FILE).write_text(json.dumps({"format": FORMAT, **asdict(described)}, indent=2) + "\n")
+    described = replace(description, sha256=_sha256(weights))
+    (folder / CONFIG_FILE).write_text(json.dumps({"format": FORMAT, **described.to_json()}, indent=2) + "\n")
     return described
 
 
@@ -44,7 +45,9 @@ def read_description(folder: Path) -> ExtractorDescription:
         tuples = {name: tuple(values[name]) for name in ("classes", "mean", "std")}
         if not isinstance(values["settings"], dict):
             raise ValueError("expected settings by name")
-        return ExtractorDescription(**{**values, **tuples})
+        size = values["image_size"]
+        size = None if size is None else ImageSize.from_json(size)
+        return ExtractorDescription(**{**values, **tuples, "image_size": size})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not the config of an extractor ({error}); run the stage extractor again") from None
 

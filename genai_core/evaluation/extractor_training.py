@@ -13,6 +13,7 @@ from genai_core.data.dataset.dataset import Dataset, Split
 from genai_core.evaluation.extractor import trained_extractor
 from genai_core.evaluation.feature_network import ExtractorDescription
 from genai_core.evaluation.trained_network import Extractor
+from genai_core.image_size import ImageSize
 
 OnProgress = Callable[[int, Mapping[str, float]], None]
 
@@ -69,11 +70,14 @@ def _check_kind(config: TrainedExtractorConfig, classes: tuple[str, ...]) -> Non
 
 
 def _split(kind: str, dataset: Dataset, split: Split) -> tuple[Tensor, Tensor]:
-    """Return images (N, C, H, W) uint8 and targets (N,) int64; rotated copies if self-supervised."""
+    """Return images (N, C, H, W) uint8 and targets (N,) int64; rotated copies of the middle if self-supervised."""
     images, labels = torch.from_numpy(dataset.images(split)), dataset.labels(split)
     if kind == "classifier" and labels is not None:
         return images, torch.from_numpy(labels.copy())
-    rotated = torch.cat([torch.rot90(images, turns, (2, 3)) for turns in range(ROTATIONS)])
+    side = dataset.info.image_size.shorter
+    top, left = ((own - side) // 2 for own in dataset.info.image_size)
+    middle = images[:, :, top : top + side, left : left + side]
+    rotated = torch.cat([torch.rot90(middle, turns, (2, 3)) for turns in range(ROTATIONS)])
     return rotated, torch.arange(ROTATIONS).repeat_interleave(len(images))
 
 
@@ -89,12 +93,16 @@ def _fit(
     With the cross entropy alone, all images of a class collapse to one point ("neural collapse", Papyan et al. 2020). A
     generator that knows three images per class would then have nearly the distance of a perfect one. The covariance
     term of VICReg (Bardes et al. 2022, arXiv 2105.04906, eq. 4) preserves the differences within a class.
+
+    Turned by a quarter, a rectangle would be told by its shape alone. The rotations are therefore of squares of its
+    shorter side, at random places; the network, which has no fixed size, then measures whole images.
     """
     size = dataset.info.image_size
-    shift_px = max(1, size // 16)
+    shift_px = max(1, size.shorter // 16)
     images = _padded(dataset.images("train"), shift_px).to(device)
     labels = dataset.labels("train")
     targets = None if config.kind != "classifier" or labels is None else torch.from_numpy(labels.copy()).to(device)
+    window = size if targets is not None else ImageSize.square(size.shorter)
     steps = max(1, config.total_images // config.batch_images)
     optimizer = torch.optim.AdamW(
         extractor.parameters(), lr=config.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
@@ -105,7 +113,7 @@ def _fit(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step / steps)
         index = torch.randint(len(images), (config.batch_images,), generator=generator).to(device)
-        batch = _shifted(images, index, shift_px, size, generator)
+        batch = _shifted(images, index, window, generator)
         if targets is None:
             batch, wanted = _rotated(batch)
         else:
@@ -136,10 +144,13 @@ def _padded(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], shift_px: i
     return torch.from_numpy(np.pad(images, ((0, 0), (0, 0), sides, sides), mode="edge"))
 
 
-def _shifted(padded: Tensor, index: Tensor, shift_px: int, size: int, generator: torch.Generator) -> Tensor:
-    """Return the images at `index`, each shifted by up to shift_px in both directions: (B, C, size, size)."""
-    offsets = torch.randint(2 * shift_px + 1, (2, len(index), 1), generator=generator).to(padded.device)
-    rows, columns = offsets + torch.arange(size, device=padded.device)
+def _shifted(padded: Tensor, index: Tensor, window: ImageSize, generator: torch.Generator) -> Tensor:
+    """Return a window at a random place of each padded image (N, C, H, W) at `index`: (B, C, *window)."""
+    rows, columns = (
+        torch.randint(outer - inner + 1, (len(index), 1), generator=generator).to(padded.device)
+        + torch.arange(inner, device=padded.device)
+        for outer, inner in zip(padded.shape[2:], window, strict=True)
+    )
     cut = padded[index[:, None, None], :, rows[:, :, None], columns[:, None, :]]
     return cut.permute(0, 3, 1, 2).contiguous()
 

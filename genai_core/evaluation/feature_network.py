@@ -1,10 +1,12 @@
 """Common interface of the networks whose features the figures are measured in."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from genai_core.image_size import ImageSize
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class ExtractorDescription:
     kind: str  # "classifier", "self_supervised", "inception" or "module"
     feature_dim: int
     outputs: int  # number of logits; 0 without logits
-    image_size: int | None  # pixels per side; None: any
+    image_size: ImageSize | None  # None: any
     channels: int | None  # None: 1 or 3
     sha256: str  # of model.safetensors
     resize: str  # how images are resized for the network
@@ -29,6 +31,11 @@ class ExtractorDescription:
     # For a network from a file:
     source_sha256: str = ""  # of the weights' file
     settings: dict[str, Any] = field(default_factory=dict)  # of kind "module": factory, arguments, layer ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contents of config.json, without its format."""
+        size = self.image_size
+        return {**asdict(self), "image_size": None if size is None else size.to_json()}
 
     @property
     def scores_classes(self) -> bool:
@@ -49,7 +56,7 @@ class FeatureNetwork(nn.Module):
     """Maps images (N, C, H, W) uint8 to an ExtractorOutput. `channels` or `image_size` None: any."""
 
     channels: int | None
-    image_size: int | None
+    image_size: ImageSize | None
     precision: str = "fp32"
 
     @property

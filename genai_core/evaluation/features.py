@@ -97,10 +97,11 @@ def check_images(extractor: FeatureNetwork, images: npt.NDArray[np.uint8]) -> No
         images.dtype == np.uint8
         and images.ndim == 4
         and (images.shape[1] == channels if channels else images.shape[1] in (1, 3))
-        and (size is None or images.shape[2:] == (size, size))
+        and (size is None or images.shape[2:] == size)
     )
     if not fits:
-        expected = f"{channels or '1 or 3'}, {size or 'any'}, {size or 'any'}"
+        height, width = size or ("any", "any")
+        expected = f"{channels or '1 or 3'}, {height}, {width}"
         raise ValueError(
             f"the extractor takes uint8 images (N, C, H, W) with C, H, W = {expected}, got {images.dtype} "
             f"{images.shape}; use an extractor for this dataset version"

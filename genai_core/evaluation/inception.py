@@ -1,7 +1,7 @@
 """The network of the published FID: TensorFlow's Inception v3 of December 2015, from torch-fidelity.
 
-Images of any size are resized to 299 x 299 on TensorFlow 1's grid, bilinear, without antialiasing, as for every
-published figure. torchmetrics resizes with antialiasing by default, which gives other features.
+Images of any size and aspect ratio are stretched to 299 x 299 on TensorFlow 1's grid, bilinear, without antialiasing,
+as for every published figure. torchmetrics resizes with antialiasing by default, which gives other features.
 """
 
 import io

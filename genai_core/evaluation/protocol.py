@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
+from genai_core.image_size import ImageSize
+
 LIBRARIES = ("torch", "numpy", "torch-fidelity", "pillow")
 # Not compared: library versions change only the last digits of a figure.
 RECORDED_ONLY = ("libraries",)
@@ -21,7 +23,7 @@ class Protocol:
     precision: str
     resize: str
     feature_dim: int
-    image_size: int
+    image_size: ImageSize
     channels: int
     dataset: str  # fingerprint
     reference_split: str
@@ -45,7 +47,7 @@ class Protocol:
 
     def to_json(self) -> dict[str, Any]:
         """Return the block "protocol" of a metrics file."""
-        return asdict(self)
+        return {**asdict(self), "image_size": self.image_size.to_json()}
 
 
 def library_versions() -> dict[str, str]:

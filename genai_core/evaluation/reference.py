@@ -21,6 +21,7 @@ from genai_core.evaluation.figures.memorisation import threshold
 from genai_core.evaluation.figures.neighbours import nearest
 from genai_core.evaluation.set_figures import Labels, RealSet, real_set, sample_set, values_against
 from genai_core.evaluation.statistics import FeatureStats
+from genai_core.image_size import ImageSize
 
 FORMAT = 2
 REFERENCE_FILE = "reference.json"
@@ -34,7 +35,7 @@ class ReferenceDescription:
     extractor_sha256: str
     dataset: str
     classes: tuple[str, ...]
-    image_size: int
+    image_size: ImageSize
     channels: int
     counts: dict[str, int]  # images by split
     floor_images: int
@@ -43,6 +44,10 @@ class ReferenceDescription:
     near_identical_distance: float  # to the nearest other image, among as many as a model generates
     real_is: float | None  # inception score of the same held-out images; None without class logits
     real_is_std: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contents of reference.json, without format and hashes."""
+        return {**asdict(self), "image_size": self.image_size.to_json()}
 
     @property
     def floor_fd(self) -> float:
@@ -72,7 +77,7 @@ class RealImages:
 
     dataset: str  # fingerprint
     classes: tuple[str, ...]
-    image_size: int
+    image_size: ImageSize
     channels: int
     labels: dict[Split, Labels | None]
 
@@ -141,7 +146,7 @@ def save_reference(folder: Path, reference: Reference) -> None:
             arrays["labels"] = part.labels
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
         sha256[split] = _sha256(path)
-    values = {"format": FORMAT, **asdict(reference.description), "sha256": sha256}
+    values = {"format": FORMAT, **reference.description.to_json(), "sha256": sha256}
     (folder / REFERENCE_FILE).write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
@@ -155,7 +160,8 @@ def load_reference(folder: Path) -> Reference:
         found, sha256 = values.pop("format"), values.pop("sha256")
         if found != FORMAT:
             raise ValueError(f"expected format {FORMAT}, got {found!r}")
-        description = ReferenceDescription(**{**values, "classes": tuple(values["classes"])})
+        size, classes = ImageSize.from_json(values["image_size"]), tuple(values["classes"])
+        description = ReferenceDescription(**{**values, "image_size": size, "classes": classes})
         splits = {split: _load_split(folder / f"{split}.safetensors", sha256[split]) for split in SPLITS}
     except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise ValueError(f"{folder}: damaged ({error}); delete it and run the stage reference again") from None

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genai_core.evaluation.feature_network import ExtractorOutput, FeatureNetwork
+from genai_core.image_size import ImageSize
 
 
 class Extractor(FeatureNetwork):
@@ -25,7 +26,7 @@ class Extractor(FeatureNetwork):
         width: int,
         feature_dim: int,
         outputs: int,
-        image_size: int,
+        image_size: ImageSize,
         mean: tuple[float, ...],
         std: tuple[float, ...],
     ) -> None:
@@ -34,16 +35,17 @@ class Extractor(FeatureNetwork):
         self.register_buffer("pixel_mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         # Images of a single flat colour have a standard deviation of 0.
         self.register_buffer("pixel_std", torch.tensor(std).clamp(min=1e-3).view(1, -1, 1, 1), persistent=False)
-        # Half resolution from the first layer: full resolution takes twice the time for the built-in digits.
-        size, features = image_size // 2, width
+        # Half resolution from the first layer: full resolution takes twice the time for the built-in digits. Both sides
+        # are halved until the shorter one is 4 or less; the mean over all positions follows.
+        shorter, features = image_size.shorter // 2, width
         layers: list[nn.Module] = [
             nn.Conv2d(self.channels, width, kernel_size=5, stride=2, padding=2, bias=False),
             ResidualBlock(width, width, stride=1),
         ]
-        while size > 4:
+        while shorter > 4:
             wider = min(2 * features, 4 * width)
             layers.append(ResidualBlock(features, wider, stride=2))
-            size, features = (size + 1) // 2, wider
+            shorter, features = (shorter + 1) // 2, wider
         self.trunk = nn.Sequential(*layers, nn.BatchNorm2d(features), nn.ReLU())
         self.project = nn.Linear(features, feature_dim)
         self.standardise = nn.BatchNorm1d(feature_dim, affine=False)

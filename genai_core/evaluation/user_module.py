@@ -20,6 +20,7 @@ from torch.nn import functional
 from genai_core.config import ExtractorConfig, ModuleExtractorConfig
 from genai_core.evaluation.feature_network import ExtractorDescription, ExtractorOutput, FeatureNetwork
 from genai_core.evaluation.given_weights import load_weights, read_weights
+from genai_core.image_size import ImageSize
 
 # Statistics of ImageNet's training images, as torchvision's models expect them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -53,7 +54,7 @@ class UserNetwork(FeatureNetwork):
             except Exception as error:  # the user's code can raise anything
                 raise ValueError(
                     f"extractor.factory: {type(error).__name__}: {error}; the network got images of "
-                    f"{prepared.shape[-1]} pixels a side; set extractor.resize_px to a size that it takes"
+                    f"{ImageSize(*prepared.shape[2:])} pixels; set extractor.resize_px to a size that it takes"
                 ) from error
         raw = self._seen[-1] if self._has_layer else output
         if not isinstance(raw, Tensor) or raw.ndim < 2 or len(raw) != len(images):
@@ -78,7 +79,7 @@ class UserNetwork(FeatureNetwork):
         return (pixels / 255 - mean) / pixels.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
 
 
-def given_module(config: ModuleExtractorConfig, image_size: int) -> tuple[UserNetwork, ExtractorDescription]:
+def given_module(config: ModuleExtractorConfig, image_size: ImageSize) -> tuple[UserNetwork, ExtractorDescription]:
     """Build the configured network with its weights, and try it on images of the dataset's size.
 
     Raises FileNotFoundError or ValueError naming the faulty key.
@@ -93,7 +94,7 @@ def given_module(config: ModuleExtractorConfig, image_size: int) -> tuple[UserNe
         load_weights(network.network, weights, f"extractor.weights: not the weights of {config.factory}")
         source = weights.sha256
     network.eval().requires_grad_(False)
-    output = network(torch.zeros((2, 3, image_size, image_size), dtype=torch.uint8))
+    output = network(torch.zeros((2, 3, *image_size), dtype=torch.uint8))
     description = ExtractorDescription(
         kind="module",
         feature_dim=output.features.shape[1],

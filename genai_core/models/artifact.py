@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from genai_core.config import ModelConfig, ModelRecipe, SamplingConfig
+from genai_core.image_size import ImageSize
 from genai_core.models.protocol import GenerativeModel, ImageShape
 
 FORMAT = 1
@@ -106,7 +107,7 @@ def read_config(folder: Path) -> ModelDescription:
         shape = values["shape"]
         return ModelDescription(
             config=_RECIPE.validate_json(json.dumps({name: values[name] for name in _RECIPE_KEYS})),
-            shape=ImageShape(int(shape["image_size"]), int(shape["channels"]), tuple(shape["classes"])),
+            shape=ImageShape(ImageSize.from_json(shape["image_size"]), int(shape["channels"]), tuple(shape["classes"])),
             dataset=str(values["dataset"]),
             parameters=int(values["parameters"]),
             training_summary=dict(values["training_summary"]),
@@ -185,7 +186,7 @@ def _to_json(description: ModelDescription) -> dict[str, Any]:
     return {
         "format": FORMAT,
         **recipe_values(description.config),
-        "shape": {"image_size": shape.image_size, "channels": shape.channels, "classes": list(shape.classes)},
+        "shape": {"image_size": shape.image_size.to_json(), "channels": shape.channels, "classes": list(shape.classes)},
         "dataset": description.dataset,
         "parameters": description.parameters,
         "training_summary": description.training_summary,
@@ -200,7 +201,7 @@ def _card(description: ModelDescription) -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| images | {shape.image_size} x {shape.image_size} pixels, {'colour' if shape.channels == 3 else 'grey'} |",
+        f"| images | {shape.image_size} pixels, {'colour' if shape.channels == 3 else 'grey'} |",
         f"| classes | {', '.join(shape.classes) or 'none: unconditional'} |",
         f"| parameters | {description.parameters:,} in the network that generates images |",
         f"| dataset | fingerprint `{description.dataset}` |",

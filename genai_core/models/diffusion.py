@@ -153,8 +153,7 @@ class Diffusion(GenerativeModel):
                 "was trained with objective.label_dropout 0 and cannot generate images without a label"
             )
         device = next(self.network.parameters()).device
-        size = self.shape.image_size
-        noise = seeded_noise(seeds, (self.shape.channels, size, size)).to(device)
+        noise = seeded_noise(seeds, self.shape.chw).to(device)
         labels = None if labels is None else labels.to(device)
 
         levels = noise_levels(options.steps, options.sigma_min, options.sigma_max)

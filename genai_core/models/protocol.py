@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
 from genai_core.config import SamplingConfig
+from genai_core.image_size import ImageSize
 
 # Torch's CPU generator uses the lowest 32 bits of a seed: beyond them, two seeds would give the same image.
 LARGEST_SEED = 2**32 - 1
@@ -19,11 +20,16 @@ Sampling = TypeVar("Sampling", bound=SamplingConfig)
 
 @dataclass(frozen=True)
 class ImageShape:
-    """Shape of a model's images, channels x image_size x image_size; `classes` is empty if unconditional."""
+    """Height, width and channels of a model's images; `classes` is empty if unconditional."""
 
-    image_size: int
+    image_size: ImageSize
     channels: int
     classes: tuple[str, ...]
+
+    @property
+    def chw(self) -> tuple[int, int, int]:
+        """Shape of one image as a tensor, (C, H, W)."""
+        return self.channels, *self.image_size
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import Parameter, functional
 
 from genai_core.config import SamplingConfig, VqvaeRecipe, VqvaeSampling
+from genai_core.image_size import ImageSize
 from genai_core.models.networks.vqvae.fsq import Fsq
 from genai_core.models.networks.vqvae.tokenizer import Tokenizer
 from genai_core.models.networks.vqvae.transformer import TokenPrior
@@ -124,24 +125,25 @@ class TokenModel(nn.Module):
     def __init__(self, config: VqvaeRecipe, shape: ImageShape) -> None:
         super().__init__()
         sizes, classes = config.network, len(shape.classes)
-        if shape.image_size % sizes.stride:
+        height, width = shape.image_size
+        if height % sizes.stride or width % sizes.stride:
             raise ValueError(
-                f"network.stride: got {sizes.stride} for images of {shape.image_size} pixels per side; "
-                "allowed: a power of two that divides it"
+                f"network.stride: got {sizes.stride} for images of {shape.image_size} pixels; "
+                "allowed: a power of two that divides both sides"
             )
-        self.side = shape.image_size // sizes.stride
+        self.size = ImageSize(height // sizes.stride, width // sizes.stride)  # tokens, which follow row by row
         self.levels = sizes.levels
         self.quantiser = Fsq(sizes.levels)
         self.tokenizer = Tokenizer(shape.channels, sizes.width, sizes.depth, sizes.stride, len(sizes.levels))
-        self.prior = TokenPrior(sizes.levels, self.side**2, classes, sizes.prior_width, sizes.prior_depth)
+        self.prior = TokenPrior(sizes.levels, self.size.pixels, classes, sizes.prior_width, sizes.prior_depth)
 
     def forward(self, uniforms: Tensor, labels: Tensor | None, temperature: float, top_k: int | None) -> Tensor:
         """uniforms (B, tokens, channels of a token) in [0, 1), labels (B,) int64 or None -> images (B, C, H, W)."""
         levels = self.prior.draw(uniforms, labels, temperature, top_k)
-        return self.tokenizer.decode(self.quantiser.to_codes(levels.reshape(len(levels), self.side, self.side, -1)))
+        return self.tokenizer.decode(self.quantiser.to_codes(levels.reshape(len(levels), *self.size, -1)))
 
     def codes(self, images: Tensor) -> Tensor:
-        """images (B, C, H, W) -> their rounded codes (B, side, side, levels)."""
+        """images (B, C, H, W) -> their rounded codes (B, h, w, levels)."""
         codes: Tensor = self.quantiser(self.tokenizer.encode(images))
         return codes
 

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
+from genai_core.image_size import ImageSize
+
 FORMAT = 1
 IMAGES_FOLDER = "images"
 MANIFEST_FILE = "manifest.parquet"
@@ -81,7 +83,7 @@ def write_batch(
         "format": FORMAT,
         "images": len(images),
         "form": form,
-        "image_size": images.shape[-1],
+        "image_size": ImageSize(*images.shape[2:]).to_json(),
         "channels": images.shape[1],
         "classes": list(classes),
         "model": {"family": provenance.family, "sha256": provenance.model_sha256},

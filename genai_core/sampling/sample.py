@@ -64,7 +64,7 @@ def sample_images(
         raise ValueError(f"expected one label per seed, got {len(labels)} labels and {len(seeds)} seeds")
     if len(seeds) == 0:
         raise ValueError("expected at least one seed, got none")
-    shape = (model.shape.channels, model.shape.image_size, model.shape.image_size)
+    shape = model.shape.chw
     images = np.empty((len(seeds), *shape), dtype=np.uint8)
     for begin in range(0, len(seeds), batch_images):
         chosen = slice(begin, begin + batch_images)

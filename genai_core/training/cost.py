@@ -59,7 +59,7 @@ def _counted(model: GenerativeModel, count: Callable[[GenerativeModel], int]) ->
 
 def _step_flops(model: GenerativeModel, phase: str, batch_images: int) -> int:
     shape, device = model.shape, next(model.parameters()).device
-    images = torch.zeros((batch_images, shape.channels, shape.image_size, shape.image_size), device=device)
+    images = torch.zeros((batch_images, *shape.chw), device=device)
     labels = torch.zeros(batch_images, dtype=torch.int64, device=device) if shape.classes else None
     model.train().requires_grad_(False)
     for parameter in model.phase_parameters(phase):

@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from genai_core.models.protocol import to_unit
 
-_PATCH = 7  # pixels per side, as in the paper
+_PATCH = 7  # pixels per side of a patch, as in the paper
 _DIRECTIONS = 64
-_SMALLEST = 8  # pixels per side of the smallest size
+_SMALLEST = 8  # pixels of the shorter side of the smallest size
 _POSITIONS = 8  # approximate number of patches per side; more would only take longer
 
 
@@ -42,8 +42,8 @@ class SlicedDistance:
     def _projections(self, images: Tensor) -> list[Tensor]:
         """Return sorted projections (directions, patches) for each size."""
         sorted_projections, level = [], to_unit(images)
-        while level.shape[2] >= _SMALLEST:
-            stride = max(1, (level.shape[2] - _PATCH) // _POSITIONS)
+        while min(level.shape[2:]) >= _SMALLEST:
+            stride = [max(1, (side - _PATCH) // _POSITIONS) for side in level.shape[2:]]
             projected = functional.conv2d(level, self._filters.to(level.device), stride=stride)
             sorted_projections.append(projected.transpose(0, 1).flatten(1).sort(dim=1).values)
             level = functional.avg_pool2d(level, 2)

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def data_config() -> Callable[..., DataConfig]:
     """params.yaml's data section, with changes."""
-    return lambda **changes: load_config(ROOT / "params.yaml").data.model_copy(update=changes)
+    values = load_config(ROOT / "params.yaml").data.model_dump()
+    return lambda **changes: DataConfig(**{**values, **changes})
 
 
 @pytest.fixture

@@ -9,17 +9,19 @@ import numpy as np
 from PIL import Image
 
 from genai_core.data.decoding.image import Decoded, DecodeRule
+from genai_core.image_size import ImageSize
 
 
 def rule(**changes):
     values = {"image_size": 8, "channels": 3, "fit": "crop", "background": (10, 20, 30), "max_megapixels": 1.0}
-    return DecodeRule(**{**values, **changes})
+    values |= changes
+    return DecodeRule(**{**values, "image_size": ImageSize.from_json(values["image_size"])})
 
 
 def pixels(result, channels=3, size=8):
     assert isinstance(result, Decoded), result
     assert result.sha256 == hashlib.sha256(result.pixels).digest()
-    return np.frombuffer(result.pixels, dtype=np.uint8).reshape(channels, size, size).astype(int)
+    return np.frombuffer(result.pixels, dtype=np.uint8).reshape(channels, *ImageSize.from_json(size)).astype(int)
 
 
 def colours(result):

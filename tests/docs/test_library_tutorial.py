@@ -8,12 +8,13 @@ import torch
 from PIL import Image
 
 from genai_core.config import load_config
+from genai_core.image_size import ImageSize
 from genai_core.models.artifact import build_model, save_model
 from genai_core.models.protocol import ImageShape
 from tests.docs.tutorials import FOLDER, execute
 from tests.test_rooms import ROOT
 
-DIGITS = ImageShape(image_size=16, channels=1, classes=tuple("0123456789"))
+DIGITS = ImageShape(image_size=ImageSize.square(16), channels=1, classes=tuple("0123456789"))
 
 
 def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from genai_core.data.dataset.dataset import load_dataset
 from genai_core.data.dataset.writer import DatasetWriter
 from genai_core.evaluation.extractor_training import train_extractor
 from genai_core.evaluation.reference import RealImages
+from genai_core.image_size import ImageSize
 
 SIZE = 12
 CLASSES = ("across", "down")
@@ -26,7 +27,7 @@ def stripes(count, seed=0):
 def make_dataset(folder, *, labelled=True, train=240, test=80, rare=False):
     """Stripes of both labels; rare: only about a fifth of those with label 1."""
     classes = CLASSES if labelled else ()
-    writer = DatasetWriter(folder, image_size=SIZE, channels=1, classes=classes, shard_images=1000)
+    writer = DatasetWriter(folder, image_size=ImageSize.square(SIZE), channels=1, classes=classes, shard_images=1000)
     for split, count, seed in (("train", train, 1), ("test", test, 2)):
         images, labels = stripes(count, seed)
         if rare:

@@ -2,11 +2,14 @@ import numpy as np
 import pytest
 import torch
 
+from genai_core.data.dataset.dataset import load_dataset
+from genai_core.data.dataset.writer import DatasetWriter
 from genai_core.evaluation.extractor_training import train_extractor
 from genai_core.evaluation.features import extract_features
 from genai_core.evaluation.figures.frechet import frechet_distance
 from genai_core.evaluation.statistics import feature_stats, square_root
-from tests.evaluation.conftest import extractor_config, make_dataset, stripes
+from genai_core.image_size import ImageSize
+from tests.evaluation.conftest import CLASSES, extractor_config, make_dataset, stripes
 
 CPU = torch.device("cpu")
 
@@ -48,6 +51,23 @@ def test_self_supervised_training_learns_rotations(tmp_path):
     assert distances(extractor, dataset)["noise"] > 3 * distances(extractor, dataset)["test"]
 
 
+@pytest.mark.parametrize("kind", ["classifier", "self_supervised"])
+def test_rectangles_are_learned_and_measured_whole(kind, tmp_path):
+    writer = DatasetWriter(tmp_path, image_size=ImageSize(12, 20), channels=1, classes=CLASSES, shard_images=1000)
+    for split, count, seed in (("train", 240, 1), ("test", 80, 2)):
+        images, labels = stripes(count, seed)
+        writer.add(split, np.concatenate([images, images[:, :, :, -8:]], axis=3), labels)
+    writer.finish()
+    dataset = load_dataset(tmp_path)
+    extractor, description = train_extractor(extractor_config(kind=kind), dataset, CPU, quiet)
+    assert description.image_size == (12, 20)
+    assert description.test_accuracy > (0.9 if kind == "classifier" else 0.4)
+    found = distances(extractor, dataset)
+    assert found["noise"] > 3 * found["test"]
+    with pytest.raises(ValueError, match=r"C, H, W = 1, 12, 20, got uint8 \(2, 1, 20, 12\)"):
+        extract_features(extractor, np.zeros((2, 1, 20, 12), np.uint8), 2)
+
+
 def test_a_few_repeated_images_are_far_from_the_train_split(trained, dataset):
     found = distances(trained[0], dataset)
     assert found["few"] > 3 * found["test"]
@@ -63,10 +83,9 @@ def test_progress_ends_with_all_images_and_a_loss(dataset):
 
 @pytest.mark.parametrize("labelled", [False, True])
 def test_the_error_for_fewer_than_two_classes_says_what_to_do(labelled, tmp_path):
-    from genai_core.data.dataset.dataset import load_dataset
-    from genai_core.data.dataset.writer import DatasetWriter
-
-    writer = DatasetWriter(tmp_path, image_size=12, channels=1, classes=("only",) if labelled else (), shard_images=100)
+    writer = DatasetWriter(
+        tmp_path, image_size=ImageSize.square(12), channels=1, classes=("only",) if labelled else (), shard_images=100
+    )
     images, labels = stripes(10)
     for split in ("train", "test"):
         writer.add(split, images, labels * 0 if labelled else None)

@@ -16,6 +16,7 @@ from genai_core.evaluation.features import bf16_drift, extract_features
 from genai_core.evaluation.given_weights import read_weights
 from genai_core.evaluation.inception import given_inception
 from genai_core.evaluation.user_module import given_module
+from genai_core.image_size import ImageSize
 from tests.evaluation.conftest import extractor_config
 from tests.evaluation.inception_weights import photographs, write_random_weights
 
@@ -67,13 +68,13 @@ def test_inception_is_saved_as_safetensors_and_loads_without_its_weights_file(we
 
 
 def test_the_drift_of_bf16_is_measured():
-    network, description = given_module(module_config(precision="bf16"), 32)
+    network, description = given_module(module_config(precision="bf16"), ImageSize.square(32))
     images = photographs(30, seed=0).numpy()
     drift = bf16_drift(network, images)
     assert (network.precision, description.precision) == ("bf16", "bf16")
     assert 0 < drift.relative_change < 0.1
     assert drift.frechet_distance < 0.01
-    exact = extract_features(given_module(module_config(), 32)[0], images, 30).features
+    exact = extract_features(given_module(module_config(), ImageSize.square(32))[0], images, 30).features
     coarse = extract_features(network, images, 30).features
     change = np.sqrt(((coarse - exact) ** 2).mean()) / exact.std(axis=0).mean()
     assert drift.relative_change == pytest.approx(change, rel=1e-3)
@@ -112,7 +113,7 @@ def test_weights_of_another_network_and_missing_weights_are_refused(tmp_path):
 
 
 def test_features_of_a_user_module_are_a_layers_output_and_logits_its_own_output(tmp_path):
-    network, description = given_module(module_config(), 32)
+    network, description = given_module(module_config(), ImageSize.square(32))
     assert (description.feature_dim, description.outputs) == (6, 3)
     assert description.resize == "bilinear with antialias to 16 pixels a side"
     save_extractor(tmp_path, network, description)
@@ -122,7 +123,7 @@ def test_features_of_a_user_module_are_a_layers_output_and_logits_its_own_output
     assert found.features.shape == (5, 6)
     np.testing.assert_allclose(found.features, again.features, atol=1e-6)
     np.testing.assert_allclose(found.logits, again.logits, atol=1e-6)
-    assert given_module(module_config(layer=None), 32)[1].outputs == 0
+    assert given_module(module_config(layer=None), ImageSize.square(32))[1].outputs == 0
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def planted(tmp_path, monkeypatch):
     """(a saved extractor, the path of a file that exists after the module `planted_code` is imported or called)."""
     folder, witness = tmp_path / "extractor", tmp_path / "witness"
     folder.mkdir()
-    save_extractor(folder, *given_module(module_config(), 32))
+    save_extractor(folder, *given_module(module_config(), ImageSize.square(32)))
     (tmp_path / "planted_code.py").write_text(
         f"from pathlib import Path\nwitness = Path({str(witness)!r})\nwitness.write_text('imported')\n"
         "def run(*_, **__):\n    witness.write_text('called')\n"
@@ -190,7 +191,7 @@ def test_the_planted_function_runs_if_params_name_it(planted):
     """Checks the fixture of the tests above."""
     _, witness = planted
     with pytest.raises(ValueError, match=r"expected a torch\.nn\.Module, got NoneType"):
-        given_module(module_config(factory="planted_code:run"), 32)
+        given_module(module_config(factory="planted_code:run"), ImageSize.square(32))
     assert witness.read_text() == "called"
     sys.modules.pop("planted_code")
 
@@ -207,7 +208,7 @@ def test_a_torchvision_model_is_a_module():
     config = module_config(
         factory="torchvision.models:squeezenet1_1", arguments={"weights": None}, layer="features.12", resize_px=32
     )
-    network, description = given_module(config, 32)
+    network, description = given_module(config, ImageSize.square(32))
     assert description.outputs == 1000
     assert extract_features(network, np.zeros((2, 1, 20, 20), np.uint8), 2).features.shape[1] == description.feature_dim
 
@@ -224,7 +225,7 @@ def test_a_torchvision_model_is_a_module():
 )
 def test_faults_of_a_user_module_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
-        given_module(module_config(**changes), 32)
+        given_module(module_config(**changes), ImageSize.square(32))
 
 
 class Fixed(torch.nn.Module):
@@ -240,14 +241,14 @@ class Fixed(torch.nn.Module):
 
 def test_a_network_for_one_size_is_tried_on_images_of_the_datasets_size():
     config = module_config(factory=f"{__name__}:Fixed", arguments={}, layer=None, resize_px=None)
-    network, description = given_module(config, 24)
+    network, description = given_module(config, ImageSize.square(24))
     assert description.feature_dim == 4
-    message = r"extractor.factory: RuntimeError: .*images of 28 pixels a side; set extractor.resize_px"
+    message = r"extractor.factory: RuntimeError: .*images of 28 x 28 pixels; set extractor.resize_px"
     with pytest.raises(ValueError, match=message):
-        given_module(config, 28)
+        given_module(config, ImageSize.square(28))
     with pytest.raises(ValueError, match=r"set extractor\.resize_px"):  # images of any size may be measured later
         network(torch.zeros((2, 1, 28, 28), dtype=torch.uint8))
-    assert given_module(config.model_copy(update={"resize_px": 24}), 28)[1].feature_dim == 4
+    assert given_module(config.model_copy(update={"resize_px": 24}), ImageSize.square(28))[1].feature_dim == 4
 
 
 def test_weights_and_their_hash_go_together():

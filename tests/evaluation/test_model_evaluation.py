@@ -14,6 +14,7 @@ from genai_core.evaluation.metrics_file import metrics_json, replicates_csv
 from genai_core.evaluation.model_evaluation import evaluate_features
 from genai_core.evaluation.reference import RealImages, build_reference
 from genai_core.evaluation.set_figures import Resamples, distance_by_class, sample_set
+from genai_core.image_size import ImageSize
 from tests.evaluation.conftest import evaluation_config, real_images, stripes
 
 
@@ -179,8 +180,8 @@ def test_the_near_identical_share_of_new_images_is_the_percentile_with_fewer_rea
         features = generator.normal(size=(count, 4)).astype(np.float32)
         return Features(features, np.zeros((count, 0), np.float32))
 
-    description = ExtractorDescription("self_supervised", 4, 0, 12, 1, sha256="e" * 64, resize="none")
-    images = RealImages("d" * 64, (), 12, 1, {"train": None, "test": None})
+    description = ExtractorDescription("self_supervised", 4, 0, ImageSize.square(12), 1, sha256="e" * 64, resize="none")
+    images = RealImages("d" * 64, (), ImageSize.square(12), 1, {"train": None, "test": None})
     reference = build_reference({"train": drawn(200), "test": drawn(200)}, images, description, config)
     evaluation = evaluate_features(drawn(2000), None, reference, description, config)
     figure = evaluation.figures["near_identical_self_supervised"]

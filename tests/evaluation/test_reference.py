@@ -10,7 +10,10 @@ from genai_core.evaluation.figures.inception_score import inception_score
 from genai_core.evaluation.figures.neighbours import nearest
 from genai_core.evaluation.reference import RealImages, build_reference, load_reference, save_reference
 from genai_core.evaluation.statistics import feature_stats
+from genai_core.image_size import ImageSize
 from tests.evaluation.conftest import evaluation_config
+
+SIZE = ImageSize.square(12)
 
 
 def random_features(count, seed):
@@ -18,11 +21,11 @@ def random_features(count, seed):
     return Features(generator.normal(size=(count, 5)).astype(np.float32), generator.normal(size=(count, 3)) * 4)
 
 
-def build(kind="classifier", test=40, train=200, **changes):
+def build(kind="classifier", test=40, train=200, size=SIZE, **changes):
     features = {"train": random_features(train, 0), "test": random_features(test, 1)}
     labels = {"train": np.arange(train) % 3, "test": np.arange(test) % 3}
-    images = RealImages("d" * 64, ("a", "b", "c"), 12, 1, labels)
-    extractor = ExtractorDescription(kind, 5, 3, 12, 1, sha256="e" * 64, resize="none")
+    images = RealImages("d" * 64, ("a", "b", "c"), size, 1, labels)
+    extractor = ExtractorDescription(kind, 5, 3, size, 1, sha256="e" * 64, resize="none")
     return features, build_reference(features, images, extractor, evaluation_config(**changes))
 
 
@@ -72,6 +75,14 @@ def test_there_is_no_score_without_a_classifier():
     description = build(kind="self_supervised")[1].description
     assert description.real_is is None
     assert description.real_is_std is None
+
+
+def test_the_size_of_rectangles(tmp_path):
+    for name, size, stored in (("wide", ImageSize(12, 20), [12, 20]), ("square", ImageSize.square(12), 12)):
+        (tmp_path / name).mkdir()
+        save_reference(tmp_path / name, build(size=size)[1])
+        assert json.loads((tmp_path / name / "reference.json").read_text())["image_size"] == stored
+        assert load_reference(tmp_path / name).description.image_size == size
 
 
 def test_round_trip(folder):

@@ -68,7 +68,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert "unknown preset 'mnist'; available: digits, cifar10" in answer.stderr
     answer = subprocess.run([*command, "photos-64"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.endswith("params.yaml is now the preset photos-64\n")
-    assert load_config(tmp_path / "params.yaml").data.image_size == 64
+    assert load_config(tmp_path / "params.yaml").data.image_size == (64, 64)
 
 
 def leaves(values: dict, prefix: str = ""):  # type: ignore[no-untyped-def,type-arg]

@@ -4,15 +4,18 @@ from dataclasses import dataclass
 
 import torch
 
+from genai_core.image_size import ImageSize
 from genai_core.models.protocol import ImageShape
 
-UNLABELLED = ImageShape(image_size=8, channels=1, classes=())
+UNLABELLED = ImageShape(image_size=ImageSize.square(8), channels=1, classes=())
 
 
-def sixteen_images():
-    """All images of four black or white quarters, (16, 1, 8, 8)."""
+def sixteen_images(image_size=UNLABELLED.image_size):
+    """All images of four black or white quarters, (16, 1, H, W)."""
     quarters = (torch.arange(16)[:, None] >> torch.arange(4)) % 2 * 2.0 - 1
-    return quarters.reshape(16, 1, 2, 2).repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
+    height, width = image_size
+    images = quarters.reshape(16, 1, 2, 2)
+    return images.repeat_interleave(height // 2, dim=2).repeat_interleave(width // 2, dim=3)
 
 
 def learn(model, learning_rate, steps, betas):
@@ -20,7 +23,8 @@ def learn(model, learning_rate, steps, betas):
     optimizers = {
         phase: torch.optim.Adam(model.phase_parameters(phase), lr=learning_rate, betas=betas) for phase in model.phases
     }
-    generator, images = torch.Generator().manual_seed(0), sixteen_images().repeat(2, 1, 1, 1)
+    generator = torch.Generator().manual_seed(0)
+    images = sixteen_images(model.shape.image_size).repeat(2, 1, 1, 1)
     for step in range(steps):
         for phase in model.phases_at(step / steps):
             model.zero_grad()
@@ -41,5 +45,6 @@ class Recall:
 
 def recall(model, sampling):
     drawn = model.eval().sample(None, torch.arange(64), sampling).float() / 127.5 - 1
-    distances = torch.cdist(drawn.flatten(1), sixteen_images().flatten(1)) / 8
+    size = model.shape.image_size
+    distances = torch.cdist(drawn.flatten(1), sixteen_images(size).flatten(1)) / size.pixels**0.5
     return Recall(float(distances.min(dim=1).values.mean()), len(distances.argmin(dim=1).unique()))

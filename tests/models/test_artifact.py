@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 import json
 import sys
@@ -7,6 +8,7 @@ import torch
 from safetensors.torch import save
 
 import genai_core.models
+from genai_core.image_size import ImageSize
 from genai_core.models.artifact import (
     CONFIG_FILE,
     TRAINING_FILE,
@@ -51,8 +53,22 @@ def test_round_trip(tmp_path, family):
     assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_of_rectangles_is_saved_and_loaded(tmp_path, family):
+    shape = dataclasses.replace(SHAPE, image_size=ImageSize(8, 12))
+    model, recipe = build_model(RECIPES[family](), shape), RECIPES[family]()
+    save_model(tmp_path, model, recipe, dataset="abc", training_summary=SUMMARY)
+    assert json.loads((tmp_path / CONFIG_FILE).read_text())["shape"]["image_size"] == [8, 12]
+    assert "| images | 8 x 12 (height x width) pixels, grey |" in (tmp_path / "card.md").read_text()
+    loaded, labels, seeds = load_model(tmp_path), torch.tensor([0, 1]), torch.tensor([3, 4])
+    assert loaded.shape == shape
+    expected = model.eval().sample(labels, seeds, model.preview_sampling)
+    assert torch.equal(loaded.sample(labels, seeds, model.preview_sampling), expected)
+
+
 def test_contents_of_config_json(folder):
     description = read_config(folder)
+    assert json.loads((folder / CONFIG_FILE).read_text())["shape"]["image_size"] == 8
     assert description.config == RECIPES["gan"]()
     assert description.shape == SHAPE
     assert description.dataset == "abc"

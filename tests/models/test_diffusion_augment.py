@@ -36,6 +36,18 @@ def test_the_parameters_give_the_translation():
     assert len(places.unique()) > 15  # of 25
 
 
+def test_a_rectangle_moves_by_an_eighth_of_each_side():
+    images = torch.zeros(400, 1, 16, 40)
+    images[:, 0, 8, 20] = 1.0
+    augmented = augment(images, ("translation",), 1.0, generator())
+    places = augmented.images.flatten(1).argmax(dim=1)
+    right, down = places % 40 - 20.0, places // 40 - 8.0
+    torch.testing.assert_close(right, augmented.parameters[:, 1] * 5)
+    torch.testing.assert_close(down, augmented.parameters[:, 2] * 2)
+    assert sorted(right.unique().tolist()) == list(range(-5, 6))
+    assert sorted(down.unique().tolist()) == list(range(-2, 3))
+
+
 def test_a_larger_scale_enlarges():
     images = -torch.ones(50, 1, 64, 64)
     images[:, :, 16:48, 16:48] = 1.0

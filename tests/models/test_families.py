@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from genai_core.image_size import ImageSize
 from genai_core.models.artifact import build_model
 from genai_core.models.protocol import ImageShape
 from tests.models.tiny import RECIPES, SHAPE
@@ -25,10 +26,19 @@ def lively(family, shape=SHAPE):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("classes", [(), ("a", "b", "c")])
-@pytest.mark.parametrize(("size", "channels"), [(8, 1), (12, 3), (16, 3), (28, 1), (32, 1), (64, 3)])
+@pytest.mark.parametrize(
+    ("size", "channels"),
+    [
+        *(((side, side), channels) for side, channels in [(8, 1), (12, 3), (16, 3), (28, 1), (32, 1), (64, 3)]),
+        ((16, 24), 3),
+        ((24, 16), 1),
+        ((8, 32), 1),
+        ((60, 28), 3),
+    ],
+)
 def test_trains_and_samples_at_any_size(family, classes, size, channels):
-    model = build_model(RECIPES[family](), ImageShape(size, channels, classes))
-    images = torch.rand(2, channels, size, size) * 2 - 1
+    model = build_model(RECIPES[family](), ImageShape(ImageSize(*size), channels, classes))
+    images = torch.rand(2, channels, *size) * 2 - 1
     labels = torch.tensor([0, len(classes) - 1]) if classes else None
     for phase in model.phases:
         loss = model.loss(phase, images, labels, torch.Generator().manual_seed(0))
@@ -38,16 +48,16 @@ def test_trains_and_samples_at_any_size(family, classes, size, channels):
     drawn = model.eval().sample(
         labels, torch.tensor([1, 2]), model.preview_sampling.model_copy(update=_few_steps(family))
     )
-    assert drawn.shape == (2, channels, size, size)
+    assert drawn.shape == (2, channels, *size)
     assert drawn.dtype == torch.uint8
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_sampling_options_of_another_family_are_refused(family):
-    model = build_model(RECIPES[family](), ImageShape(8, 1, ()))
+    model = build_model(RECIPES[family](), ImageShape(ImageSize.square(8), 1, ()))
     for other in FAMILIES:
         if other != family:
-            options = build_model(RECIPES[other](), ImageShape(8, 1, ())).preview_sampling
+            options = build_model(RECIPES[other](), ImageShape(ImageSize.square(8), 1, ())).preview_sampling
             with pytest.raises(TypeError, match=rf"(?i)expected {family}sampling, got {other}sampling"):
                 model.sample(None, torch.tensor([1]), options)
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from genai_core.image_size import ImageSize
 from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.models.networks.norm import GroupNorm
 
@@ -16,4 +17,4 @@ def test_groups_have_8_channels_or_a_few_more(channels, groups):
 def test_every_accepted_width_fits_a_network_of_one_level(image_size, width):
     """Its level has 1.5 times the width: 60 and 84 channels, which have no groups of 8."""
     images = torch.zeros(1, 1, image_size, image_size)
-    assert UNet(image_size, 1, 0, width, 1)(images, torch.zeros(1), None).shape == images.shape
+    assert UNet(ImageSize.square(image_size), 1, 0, width, 1)(images, torch.zeros(1), None).shape == images.shape

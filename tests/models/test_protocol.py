@@ -1,10 +1,11 @@
 import pytest
 import torch
 
+from genai_core.image_size import ImageSize
 from genai_core.models.protocol import LARGEST_SEED, ImageShape, check_labels, seeded_noise, to_uint8, to_unit
 
-LABELLED = ImageShape(8, 1, ("a", "b"))
-UNLABELLED = ImageShape(8, 1, ())
+LABELLED = ImageShape(ImageSize.square(8), 1, ("a", "b"))
+UNLABELLED = ImageShape(ImageSize.square(8), 1, ())
 
 
 def test_pixels_survive_the_conversion_to_floats_and_back():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from genai_core.config import VqvaeSampling
+from genai_core.image_size import ImageSize
 from genai_core.models.networks.vqvae.fsq import Fsq
 from genai_core.models.networks.vqvae.transformer import TokenPrior, pick
 from genai_core.models.protocol import ImageShape
@@ -165,8 +166,12 @@ def test_uniforms_of_a_seed_do_not_depend_on_its_neighbours():
 
 
 def test_a_stride_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"network\.stride: got 4 for images of 10 pixels"):
-        build(vqvae_recipe(), ImageShape(10, 1, ()))
+    with pytest.raises(ValueError, match=r"network\.stride: got 4 for images of 10 x 10 pixels"):
+        build(vqvae_recipe(), ImageShape(ImageSize.square(10), 1, ()))
+    with pytest.raises(
+        ValueError, match=r"images of 16 x 10 \(height x width\) pixels; allowed: .* divides both sides"
+    ):
+        build(vqvae_recipe(), ImageShape(ImageSize(16, 10), 1, ()))
 
 
 def test_the_number_of_weights_does_not_depend_on_the_number_of_tokens():

@@ -1,9 +1,10 @@
 """Recipes of networks as small as they can be."""
 
 from genai_core.config import DiffusionRecipe, GanRecipe, TrainingConfig, VaeRecipe, VqvaeRecipe
+from genai_core.image_size import ImageSize
 from genai_core.models.protocol import ImageShape
 
-SHAPE = ImageShape(image_size=8, channels=1, classes=("a", "b", "c"))
+SHAPE = ImageShape(image_size=ImageSize.square(8), channels=1, classes=("a", "b", "c"))
 
 
 def training_config(**changes):

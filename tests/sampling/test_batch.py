@@ -13,9 +13,9 @@ PROVENANCE = Provenance(
 CLASSES = ("cat", "dog")
 
 
-def write(folder, form="png", channels=1, count=5, labelled=True):
+def write(folder, form="png", channels=1, count=5, labelled=True, size=(6, 6)):
     folder.mkdir(exist_ok=True)
-    images = np.random.default_rng(0).integers(0, 256, (count, channels, 6, 6), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (count, channels, *size), dtype=np.uint8)
     labels = np.arange(count) % 2 if labelled else None
     write_batch(folder, images, labels, np.arange(40, 40 + count), CLASSES if labelled else (), form, PROVENANCE)
     return images
@@ -23,9 +23,10 @@ def write(folder, form="png", channels=1, count=5, labelled=True):
 
 @pytest.mark.parametrize("form", ["png", "tar"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_images_come_back_as_they_were(tmp_path, form, channels, monkeypatch):
+@pytest.mark.parametrize("size", [(6, 6), (6, 10)])
+def test_images_come_back_as_they_were(tmp_path, form, channels, size, monkeypatch):
     monkeypatch.setattr(batch, "TAR_IMAGES", 2)
-    images = write(tmp_path, form, channels)
+    images = write(tmp_path, form, channels, size=size)
     manifest = read_manifest(tmp_path)
     np.testing.assert_array_equal(read_images(tmp_path, manifest), images)
     np.testing.assert_array_equal(read_images(tmp_path, manifest[3:4]), images[3:4])
@@ -79,6 +80,8 @@ def test_provenance_says_where_the_images_come_from(tmp_path):
     assert values["dataset"] == "d" * 64
     assert values["sampling"] == {"steps": 4, "scale": None}
     assert (values["images"], values["seed"], values["image_size"], values["channels"]) == (5, 40, 6, 1)
+    write(tmp_path / "wide", size=(6, 10))
+    assert json.loads((tmp_path / "wide/provenance.json").read_text())["image_size"] == [6, 10]
 
 
 @pytest.mark.parametrize("form", ["png", "tar"])

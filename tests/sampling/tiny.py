@@ -2,6 +2,7 @@
 
 import torch
 
+from genai_core.image_size import ImageSize
 from genai_core.models.protocol import GenerativeModel, ImageShape
 
 
@@ -11,7 +12,7 @@ class TinyModel(GenerativeModel):
 
     def __init__(self, classes=("a", "b", "c"), channels=1):
         super().__init__()
-        self.shape = ImageShape(8, channels, classes)
+        self.shape = ImageShape(ImageSize.square(8), channels, classes)
         self.batches = []
 
     def phase_parameters(self, _phase):
@@ -25,7 +26,7 @@ class TinyModel(GenerativeModel):
 
     def sample(self, labels, seeds, _sampling):
         self.batches.append(len(seeds))
-        size = (self.shape.channels, self.shape.image_size, self.shape.image_size)
+        size = self.shape.chw
         images = torch.stack(
             [torch.randint(100, size, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
         )

@@ -8,6 +8,7 @@ import torch
 from ruamel.yaml import YAML
 
 from genai_core.config import load_config
+from genai_core.image_size import ImageSize
 from genai_core.models.artifact import build_model, save_model
 from genai_core.models.protocol import ImageShape
 from tests.evaluation.conftest import CLASSES, SIZE, make_dataset
@@ -51,7 +52,7 @@ def write_model(folder, seed=0, labelled=True):
     folder.mkdir(parents=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_model(config, ImageShape(SIZE, 1, CLASSES if labelled else ()))
+        model = build_model(config, ImageShape(ImageSize.square(SIZE), 1, CLASSES if labelled else ()))
     save_model(folder, model, config, dataset="d" * 64, training_summary={})
     return config
 

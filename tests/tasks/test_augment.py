@@ -6,13 +6,14 @@ from PIL import Image
 
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.data.dataset.writer import DatasetWriter
+from genai_core.image_size import ImageSize
 from tasks import augment
 
 
 def write(folder, classes=("a", "b")):
     images = np.random.default_rng(0).integers(0, 256, (30, 1, 16, 16), dtype=np.uint8)
     labels = np.arange(30) % 2 if classes else None
-    writer = DatasetWriter(folder, image_size=16, channels=1, classes=classes, shard_images=100)
+    writer = DatasetWriter(folder, image_size=ImageSize.square(16), channels=1, classes=classes, shard_images=100)
     writer.add("train", images[:24], None if labels is None else labels[:24])
     writer.add("test", images[24:], None if labels is None else labels[24:])
     return writer.finish()

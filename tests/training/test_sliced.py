@@ -15,6 +15,14 @@ def images(count=64, channels=1, size=16, seed=0, **changes):
     return to_uint8(blobs + changes.get("brightness", 0.0))
 
 
+def test_rectangles_have_the_sizes_of_their_shorter_side():
+    reference = images(size=32)[:, :, :16]
+    distance = SlicedDistance(reference)
+    assert len(distance._reference) == 2  # 16 x 32 and 8 x 16
+    assert distance(reference.flip(0)) == 0.0
+    assert distance(images(size=32, seed=1, brightness=0.3)[:, :, :16]) > 0
+
+
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 20), (1, 32)])
 def test_the_distance_of_a_set_to_itself_is_0_in_any_order(channels, size):
     reference = images(channels=channels, size=size)

@@ -13,6 +13,7 @@ from genai_core.config import AugmentConfig, FlipConfig, MoveConfig
 from genai_core.data.augment.randaugment import randaugment
 from genai_core.data.augment.warp import warp
 from genai_core.data.dataset.facts import Pixels
+from genai_core.image_size import ImageSize
 
 Step = Callable[[torch.Tensor], torch.Tensor]
 
@@ -23,7 +24,7 @@ def augment_images(images: Pixels, ids: Sequence[str], numbers: Sequence[int], c
     The random changes depend only on the origin's id, the copy's number and the seed. The state of torch's global
     generator, which torchvision uses, is restored afterwards.
     """
-    steps = policy_steps(config, images.shape[-1])
+    steps = policy_steps(config, ImageSize(*images.shape[2:]))
     copies = np.empty_like(images)
     threads = torch.get_num_threads()
     # A single image is too little work for several threads; they would only wait for each other.
@@ -41,16 +42,18 @@ def augment_images(images: Pixels, ids: Sequence[str], numbers: Sequence[int], c
     return copies
 
 
-def policy_steps(config: AugmentConfig, image_size: int) -> list[Step]:
+def policy_steps(config: AugmentConfig, image_size: ImageSize) -> list[Step]:
     """Return the policy's steps in order; each maps (C, H, W) uint8 to the same and draws from torch's generator."""
     crop, colour = config.crop, config.colour
+    # A crop of the image's own aspect ratio is resized without distortion.
+    own_ratio = image_size.width / image_size.height
     steps: dict[str, Step] = {
         "flip": partial(_flipped, config=config.flip),
         "move": partial(_moved, config=config.move),
         "crop": v2.RandomResizedCrop(
             image_size,
             scale=(crop.min_area_share, 1.0),
-            ratio=(1 / crop.max_aspect_ratio, crop.max_aspect_ratio),
+            ratio=(own_ratio / crop.max_aspect_ratio, own_ratio * crop.max_aspect_ratio),
             interpolation=InterpolationMode.BICUBIC,
         ),
         "colour": v2.ColorJitter(colour.brightness, colour.contrast, colour.saturation, colour.hue),
@@ -76,10 +79,10 @@ def _flipped(image: torch.Tensor, config: FlipConfig) -> torch.Tensor:
 
 def _moved(image: torch.Tensor, config: MoveConfig) -> torch.Tensor:
     angle, right, down, zoom = (2 * torch.rand(4, dtype=torch.float64) - 1).tolist()
-    shift_px = config.translate_share * image.shape[-1]
+    height, width = image.shape[1:]
     return warp(
         image,
         angle_degrees=angle * config.rotate_degrees,
-        shift_px=(right * shift_px, down * shift_px),
+        shift_px=(right * (config.translate_share * width), down * (config.translate_share * height)),
         scale=1 + zoom * config.zoom_share,
     )

@@ -40,7 +40,7 @@ OPERATIONS: dict[str, Operation] = {
     "shear_x": lambda image, strength: warp(image, shear_degrees=(_shear(MAX_SHEAR * strength), 0.0)),
     "shear_y": lambda image, strength: warp(image, shear_degrees=(0.0, _shear(MAX_SHEAR * strength))),
     "shift_x": lambda image, strength: warp(image, shift_px=(MAX_SHIFT_SHARE * strength * image.shape[-1], 0.0)),
-    "shift_y": lambda image, strength: warp(image, shift_px=(0.0, MAX_SHIFT_SHARE * strength * image.shape[-1])),
+    "shift_y": lambda image, strength: warp(image, shift_px=(0.0, MAX_SHIFT_SHARE * strength * image.shape[-2])),
     "rotate": lambda image, strength: warp(image, angle_degrees=MAX_DEGREES * strength),
     "brightness": lambda image, strength: functional.adjust_brightness(image, 1 + MAX_FACTOR * strength),
     "saturation": lambda image, strength: functional.adjust_saturation(image, 1 + MAX_FACTOR * strength),

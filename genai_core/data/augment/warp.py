@@ -28,15 +28,19 @@ def warp(
     colour = ring.median(dim=1, keepdim=True).values
     is_plain = ((ring - colour).abs() <= PLAIN_LEVELS).all(dim=0).float().mean() >= 0.5
     # Pad before warping: affine's own fill mixes in black and darkens the seam.
-    margin = _margin(image.shape[-1], angle_degrees, shift_px, scale, shear_degrees)
+    sides = (image.shape[-1], image.shape[-2])
+    reach = _reach(max(sides), angle_degrees, shift_px, scale, shear_degrees)
+    # One extra pixel for bilinear interpolation.
+    margins = [max(0, math.ceil(reach - side / 2) + 1) for side in sides]  # to the left and right, above and below
     fill = colour.flatten().float().tolist()
     if is_plain:
-        image = functional.pad_image(image, [margin], fill=fill, padding_mode="constant")
+        image = functional.pad_image(image, margins, fill=fill, padding_mode="constant")
     else:
-        # Mirroring adds at most the image's own width; large shifts and rotations need more.
-        mirrored = min(margin, image.shape[-1] - 1)
-        image = functional.pad_image(image, [mirrored], padding_mode="reflect")
-        image = functional.pad_image(image, [margin - mirrored], padding_mode="edge")
+        # Mirroring adds at most the image's own width and height; large shifts and rotations need more.
+        mirrored = [min(margin, side - 1) for margin, side in zip(margins, sides, strict=True)]
+        rest = [margin - added for margin, added in zip(margins, mirrored, strict=True)]
+        image = functional.pad_image(image, mirrored, padding_mode="reflect")
+        image = functional.pad_image(image, rest, padding_mode="edge")
     moved: torch.Tensor = functional.affine_image(
         image,
         angle=angle_degrees,
@@ -46,16 +50,15 @@ def warp(
         interpolation=InterpolationMode.BILINEAR,
         fill=fill,
     )
-    return moved[:, margin : moved.shape[1] - margin, margin : moved.shape[2] - margin]
+    left, top = margins
+    return moved[:, top : moved.shape[1] - top, left : moved.shape[2] - left]
 
 
-def _margin(
-    size: int, angle_degrees: float, shift_px: Sequence[float], scale: float, shear_degrees: Sequence[float]
-) -> int:
-    """Return how many pixels beyond the edge the transform can bring into view."""
+def _reach(
+    longer: int, angle_degrees: float, shift_px: Sequence[float], scale: float, shear_degrees: Sequence[float]
+) -> float:
+    """Return how many pixels from the centre the transform can bring into view; longer: of the image's sides."""
     angle = math.radians(angle_degrees)
     turn = abs(math.cos(angle)) + abs(math.sin(angle))
     slant = 1 + sum(math.tan(math.radians(abs(degrees))) for degrees in shear_degrees)
-    reach = slant * turn * (size / 2 + max(map(abs, shift_px))) / scale
-    # One extra pixel for bilinear interpolation.
-    return max(0, math.ceil(reach - size / 2) + 1)
+    return slant * turn * (longer / 2 + max(map(abs, shift_px))) / scale

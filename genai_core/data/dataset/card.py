@@ -133,7 +133,7 @@ def _facts(info: DatasetInfo) -> list[str]:
     moments = ", ".join(f"{mean:.4f} and {std:.4f}" for mean, std in zip(info.mean, info.std, strict=True))
     return [
         f"- {info.counts['train']:,} training and {info.counts['test']:,} test images, "
-        f"{info.image_size} x {info.image_size} pixels, {kind}",
+        f"{info.image_size} pixels, {kind}",
         f"- {len(info.classes) or 'no'} classes",
         f"- mean and standard deviation of the training pixels, scaled to 0..1, by channel: {moments}",
         f"- fingerprint {info.fingerprint[:16]}",

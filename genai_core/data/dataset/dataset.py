@@ -25,6 +25,7 @@ import pandas as pd
 import pyarrow as pa
 
 from genai_core.data.dataset.facts import Facts, Pixels, facts_dtype, hex_column
+from genai_core.image_size import ImageSize
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -53,13 +54,17 @@ class DatasetInfo:
     """dataset.json. `mean` and `std`: per channel, over the train split, of pixels scaled to 0..1."""
 
     schema_version: int
-    image_size: int
+    image_size: ImageSize
     channels: int
     classes: tuple[str, ...]  # empty: the images have no labels
     counts: dict[str, int]  # images by split
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str  # sha256 of shape, classes and every image's pixels, label and split, in manifest order
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contents of dataset.json."""
+        return {**dataclasses.asdict(self), "image_size": self.image_size.to_json()}
 
 
 class Dataset:
@@ -86,8 +91,7 @@ class Dataset:
 
     def images_at(self, rows: pd.DataFrame) -> Pixels:
         """Return the images of these manifest rows, uint8 (N, C, H, W), in the order of `rows`."""
-        size = self.info.image_size
-        images = np.empty((len(rows), self.info.channels, size, size), dtype=np.uint8)
+        images = np.empty((len(rows), self.info.channels, *self.info.image_size), dtype=np.uint8)
         codes, shards = pd.factorize(rows["shard"])
         index_in_shard = rows["row"].to_numpy()
         order = np.argsort(codes, kind="stable")
@@ -187,15 +191,15 @@ def _facts_at(folder: Path, rows: pd.DataFrame, channels: int) -> Facts:
     return np.asarray(facts[rows_in_all])
 
 
-def _parse_info(folder: Path, values: dict[str, object]) -> DatasetInfo:
+def _parse_info(folder: Path, values: dict[str, Any]) -> DatasetInfo:
     version = values.get("schema_version")
     if version != SCHEMA_VERSION:
         raise ValueError(
             f"{folder}/dataset.json has schema version {version}, this code reads {SCHEMA_VERSION}; run its stage again"
         )
     try:
-        info = DatasetInfo(**values)  # type: ignore[arg-type]
-    except TypeError as error:
+        info = DatasetInfo(**{**values, "image_size": ImageSize.from_json(values["image_size"])})
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}/dataset.json is damaged ({error}); run its stage again") from None
     # JSON only has lists.
     return dataclasses.replace(

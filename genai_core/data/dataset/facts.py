@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from genai_core.image_size import ImageSize
+
 Pixels = npt.NDArray[np.uint8]
 Facts = npt.NDArray[np.void]
 Digests = npt.NDArray[np.uint8]
@@ -47,9 +49,9 @@ def digests_of(images: Pixels) -> Digests:
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, 32)
 
 
-def moments(facts: Facts, image_size: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def moments(facts: Facts, image_size: ImageSize) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel over all these images, pixels scaled to 0..1."""
-    pixels = len(facts) * image_size**2
+    pixels = len(facts) * image_size.pixels
     total = facts["total"].sum(axis=0, dtype=np.uint64).astype(object)  # Python ints: no overflow, no rounding
     squares = facts["squares"].sum(axis=0, dtype=np.uint64).astype(object)
     mean = [value / (255 * pixels) for value in total]

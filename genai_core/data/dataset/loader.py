@@ -89,7 +89,7 @@ def training_batches(
     The batches are the same either way.
     """
     info = dataset.info
-    if info.counts["train"] * info.channels * info.image_size**2 > memory_bytes:
+    if info.counts["train"] * info.channels * info.image_size.pixels > memory_bytes:
         return MappedBatches(dataset, batch_images=batch_images, seed=seed, device=device)
     images, labels = dataset.images("train"), dataset.labels("train")
     return ResidentBatches(images, labels, batch_images=batch_images, seed=seed, device=device)

@@ -1,6 +1,5 @@
 """Write a dataset (format in dataset.py): new images go into new shards, existing shards are linked."""
 
-import dataclasses
 import hashlib
 import io
 import json
@@ -29,6 +28,7 @@ from genai_core.data.dataset.dataset import (
     Split,
 )
 from genai_core.data.dataset.facts import Digests, Facts, Indices, Pixels, facts_of, hex_column, moments
+from genai_core.image_size import ImageSize
 
 # While a dataset is written, repeated names are dictionary-encoded: integers, which sort quickly.
 _FEW = pa.dictionary(pa.int32(), pa.large_string())
@@ -53,7 +53,7 @@ class DatasetWriter:
     """
 
     def __init__(
-        self, folder: Path, *, image_size: int, channels: int, classes: Sequence[str], shard_images: int
+        self, folder: Path, *, image_size: ImageSize, channels: int, classes: Sequence[str], shard_images: int
     ) -> None:
         self._folder = folder
         self._image_size, self._channels = image_size, channels
@@ -81,7 +81,7 @@ class DatasetWriter:
         ids: default to the first 16 digits of the pixels' sha256. digests (N, 32): these hashes if already known.
         Raises ValueError when a shape or a label does not fit.
         """
-        shape = (self._channels, self._image_size, self._image_size)
+        shape = (self._channels, *self._image_size)
         if images.dtype != np.uint8 or images.shape[1:] != shape:
             expected = ", ".join(map(str, ("N", *shape)))
             raise ValueError(f"images must be uint8 ({expected}), got {images.dtype} {images.shape}")
@@ -157,7 +157,7 @@ class DatasetWriter:
             facts = self._all_facts() if ids_facts is None else ids_facts
             info = self._info(rows["label"].to_numpy(), is_train, facts, counts)
             written.result()
-        (self._folder / "dataset.json").write_text(json.dumps(dataclasses.asdict(info), indent=2) + "\n")
+        (self._folder / "dataset.json").write_text(json.dumps(info.to_json(), indent=2) + "\n")
         return info
 
     def _all_facts(self) -> Facts:
@@ -182,7 +182,7 @@ class DatasetWriter:
 
     def _fingerprint(self, labels: Labels, is_train: npt.NDArray[np.bool_], facts: Facts) -> str:
         digest = hashlib.sha256()
-        digest.update(json.dumps([SCHEMA_VERSION, self._image_size, self._channels, self._classes]).encode())
+        digest.update(json.dumps([SCHEMA_VERSION, self._image_size.to_json(), self._channels, self._classes]).encode())
         digest.update(np.ascontiguousarray(facts["sha256"]).data)
         digest.update(labels.astype("<i8").tobytes())
         digest.update(is_train.tobytes())

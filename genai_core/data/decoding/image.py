@@ -1,4 +1,4 @@
-"""Decode one image file to square uint8 pixels, or return why not. Runs in worker processes (worker.py).
+"""Decode one image file to uint8 pixels of a given size, or return why not. Runs in worker processes (worker.py).
 
 Files are untrusted, so formats outside raw/formats.py are not tried: Pillow would pass an EPS file named .jpg to
 Ghostscript. torchvision's decoders cannot be used: flipped bits in a PNG crash the whole process.
@@ -15,6 +15,7 @@ from typing import IO, NamedTuple
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from genai_core.data.raw.formats import FORMATS, Reason
+from genai_core.image_size import ImageSize
 
 _FORMAT_NAMES = list(FORMATS)
 # Orientations that swap width and height.
@@ -32,7 +33,7 @@ MIN_SIDE_PX = 4
 # of 2 x 2 pixels, so it stops earlier. PSNR against the filter alone, on whole photographs of 400 pixels: 38 dB at
 # 32 x 32 (40 without the means), 42 at 64 (44), 46 at 128, in half the time.
 DECODING_GAP, REDUCING_GAP = 3, 1.5
-MAX_SIDE_RATIO = 20  # a strip of 1 x 5000 pixels shows nothing once it is a square
+MAX_SIDE_RATIO = 20  # a strip of 1 x 5000 pixels shows nothing once it is nearly a square
 
 # Named tuples, not dataclasses: importing dataclasses takes as long as the rest of the standard library used here.
 
@@ -40,15 +41,15 @@ MAX_SIDE_RATIO = 20  # a strip of 1 x 5000 pixels shows nothing once it is a squ
 class DecodeRule(NamedTuple):
     """How files become pixels: the decoding part of the `data` section of params.yaml."""
 
-    image_size: int
+    image_size: ImageSize
     channels: int
-    fit: str  # "crop" or "pad"
+    fit: str  # "crop", "pad" or "stretch"
     background: tuple[int, int, int]
     max_megapixels: float
 
 
 class Decoded(NamedTuple):
-    """pixels: (C, image_size, image_size) uint8 in C order; width and height: of the upright file."""
+    """pixels: (C, H, W) uint8 in C order; width and height: of the upright file."""
 
     pixels: bytes
     sha256: bytes
@@ -81,7 +82,7 @@ def without_pillows_limit() -> Iterator[None]:
 
 
 def decode_file(path: str, rule: DecodeRule, content: bytes | None = None) -> Decoded | Rejection:
-    """Decode the first frame: upright, on the background colour, cropped or padded to a square, resized with antialias.
+    """Decode the first frame: upright, on the background colour, fitted to the size, resized with antialias.
 
     content: the file's bytes if already read. Never raises because of the file's content.
     """
@@ -119,7 +120,8 @@ def _decode(file: IO[bytes], extension: str, rule: DecodeRule) -> Decoded:
         flags = _flags(image, extension)
         width, height = image.size
         # A JPEG decoder can reduce by 2, 4 or 8 while it decodes; it still reads the whole file.
-        image.draft(None, (DECODING_GAP * rule.image_size,) * 2)
+        # By the longer side, because an orientation may swap the two.
+        image.draft(None, (DECODING_GAP * max(rule.image_size),) * 2)
         # load() decodes everything; verify() accepts half a JPEG.
         image.load()
         # Most PNG files carry only pixels. Searching them for an orientation costs as much as decoding.
@@ -129,8 +131,8 @@ def _decode(file: IO[bytes], extension: str, rule: DecodeRule) -> Decoded:
                 if image.getexif().get(ExifTags.Base.Orientation) in _ON_THE_SIDE:
                     width, height = height, width
                 ImageOps.exif_transpose(image, in_place=True)
-        square = _square(_opaque(image, rule), rule)
-    pixels = square.tobytes() if rule.channels == 1 else b"".join(square.tobytes("raw", band) for band in "RGB")
+        fitted = _fitted(_opaque(image, rule), rule)
+    pixels = fitted.tobytes() if rule.channels == 1 else b"".join(fitted.tobytes("raw", band) for band in "RGB")
     return Decoded(pixels, hashlib.sha256(pixels).digest(), width, height, flags)
 
 
@@ -214,23 +216,29 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _square(image: Image.Image, rule: DecodeRule) -> Image.Image:
-    """Crop the longer side to its centre, or pad the shorter side with background."""
-    size, (width, height) = rule.image_size, image.size
-    if width == height == size:
+def _fitted(image: Image.Image, rule: DecodeRule) -> Image.Image:
+    """Resize to the rule's size: crop to the centre, pad with background, or stretch."""
+    (to_height, to_width), (width, height) = rule.image_size, image.size
+    to = (to_width, to_height)
+    if image.size == to:
         return image
     # Bicubic for enlarging and reducing. Pillow widens the filter when it reduces, which prevents aliasing.
     bicubic = Image.Resampling.BICUBIC
     if rule.fit == "crop":
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
-        return image.resize((size, size), bicubic, box, reducing_gap=_reducing_gap(side / size))
-    scale = size / max(width, height)
+        # The largest part of the right aspect ratio; products first, because whole numbers are exact.
+        inside = (min(width, height * to_width / to_height), min(height, width * to_height / to_width))
+        left, top = (width - inside[0]) / 2, (height - inside[1]) / 2
+        box = (left, top, left + inside[0], top + inside[1])
+        return image.resize(to, bicubic, box, reducing_gap=_reducing_gap(inside[0] / to_width))
+    if rule.fit == "stretch":
+        factors = (_halvings(width / to_width), _halvings(height / to_height))
+        box = (0, 0, width / factors[0], height / factors[1])
+        return (image.reduce(factors) if max(factors) > 1 else image).resize(to, bicubic, box)
+    scale = min(to_width / width, to_height / height)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    canvas = Image.new("RGB", (size, size), rule.background).convert(image.mode)
+    canvas = Image.new("RGB", to, rule.background).convert(image.mode)
     resized = image.resize(inner, bicubic, reducing_gap=_reducing_gap(1 / scale))
-    canvas.paste(resized, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    canvas.paste(resized, ((to_width - inner[0]) // 2, (to_height - inner[1]) // 2))
     return canvas
 
 
@@ -240,11 +248,17 @@ def _reducing_gap(scale: float) -> float | None:
     The result of that step stays at least REDUCING_GAP times larger than the target. Never 3 x 3 or 5 x 5: an odd
     number leaves a residue of fine stripes, which the filter would turn into coarse ones.
     """
+    factor = _halvings(scale)
+    # Pillow reduces by the integer part of scale / gap.
+    return scale / (factor + 0.5) if factor > 1 else None
+
+
+def _halvings(scale: float) -> int:
+    """Return the power of two to reduce by first, when pixels are reduced by `scale` in all."""
     factor = 1
     while 2 * factor * REDUCING_GAP <= scale:
         factor *= 2
-    # Pillow reduces by the integer part of scale / gap.
-    return scale / (factor + 0.5) if factor > 1 else None
+    return factor
 
 
 def _one_line(error: BaseException) -> str:

@@ -176,7 +176,7 @@ def _parse(first: int, messages: Sequence[bytes], rule: DecodeRule) -> BatchResu
     return BatchResult(
         first,
         records,
-        pixels.reshape(-1, rule.channels, rule.image_size, rule.image_size),
+        pixels.reshape(-1, rule.channels, *rule.image_size),
         {int(index): tuple(flags) for index, flags in metadata["flags"].items()},
         {int(index): Rejection(*rejected) for index, rejected in metadata["rejected"].items()},
     )

@@ -24,6 +24,7 @@ from PIL import Image
 
 from genai_core.data.decoding.image import Decoded, DecodeRule, Rejection, decode_file
 from genai_core.data.raw.locations import NO_HASH, Location, PackReader, as_location, hash_locations
+from genai_core.image_size import ImageSize
 
 # CPU time, so that no file is rejected because the machine is busy.
 MAX_SECONDS_PER_BATCH = 60
@@ -126,7 +127,7 @@ def _fork(rule: DecodeRule, batches: int, answers: int, others: Sequence[int]) -
 
 def main() -> None:
     size, channels, fit, background, max_megapixels = json.loads(sys.argv[1])
-    rule = DecodeRule(size, channels, fit, tuple(background), max_megapixels)
+    rule = DecodeRule(ImageSize(*size), channels, fit, tuple(background), max_megapixels)
     pipes = [int(pipe) for pipe in sys.argv[2:]]
     # The terminal sends Ctrl-C to the parent too, which ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -40,7 +40,7 @@ def assemble(
     config: DataConfig,
 ) -> DatasetInfo:
     """Write the chosen images and their manifest into `folder`. labels (N,): of each file, into `classes`."""
-    image_bytes = config.channels * config.image_size**2
+    image_bytes = config.channels * config.image_size.pixels
     shard_images = images_per_shard(config.shard_images, image_bytes)
     writer = DatasetWriter(
         folder,

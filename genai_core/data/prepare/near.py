@@ -45,11 +45,11 @@ def near_hashes(images: Pixels) -> Hashes:
     """
     if len(images) == 0:
         return np.empty(0, dtype=np.uint64)
-    cosines = _cosines(images.shape[-1])
+    vertical, horizontal = (_cosines(side) for side in images.shape[2:])
     # float64 represents these integers exactly (below 2^53), and its products are fast.
     grey = images.sum(axis=1, dtype=np.float64) if images.shape[1] > 1 else images[:, 0].astype(np.float64)
-    rows = grey.reshape(-1, grey.shape[-1]) @ cosines.T
-    frequencies = cosines @ rows.reshape(len(images), -1, FREQUENCIES)
+    rows = grey.reshape(-1, grey.shape[-1]) @ horizontal.T
+    frequencies = vertical @ rows.reshape(len(images), -1, FREQUENCIES)
     bits = frequencies.reshape(len(images), -1) > 0
     bits[:, 0] = False  # the mean
     # Spread neighbouring frequencies over the bands; otherwise one band would hold all bits that hardly differ.
@@ -173,7 +173,7 @@ def _with_keys(key: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt
 
 
 @cache
-def _cosines(size: int) -> npt.NDArray[np.float64]:
-    positions = (2 * np.arange(size) + 1) / (2 * size)
+def _cosines(side: int) -> npt.NDArray[np.float64]:
+    positions = (2 * np.arange(side) + 1) / (2 * side)
     cosines: npt.NDArray[np.float64] = np.rint(1024 * np.cos(np.pi * np.arange(FREQUENCIES)[:, None] * positions))
     return cosines

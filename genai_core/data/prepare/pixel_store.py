@@ -14,6 +14,7 @@ from genai_core.data.cache.digest_index import DigestIndex
 from genai_core.data.cache.intact_shards import IntactShard, delete_shard_cache, intact_shards
 from genai_core.data.dataset.dataset import DatasetInfo, Split, load_info, read_facts
 from genai_core.data.dataset.facts import Facts, Indices, Pixels, facts_dtype, take_rows
+from genai_core.image_size import ImageSize
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,14 @@ class PreviousPixels:
     cache_folder: holds the list of intact shards.
     """
 
-    def __init__(self, folder: Path | None, image_size: int, channels: int, cache_folder: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path | None, image_size: ImageSize, channels: int, cache_folder: Path | None = None
+    ) -> None:
         previous = None if folder is None else previous_dataset(folder)
         if previous is not None and (previous.info.image_size, previous.info.channels) != (image_size, channels):
             previous = None
         self.folder = None if previous is None else previous.folder
-        self._shape = (channels, image_size, image_size)
+        self._shape = (channels, *image_size)
         split_of = {} if previous is None else previous.split_of
         intact = {} if self.folder is None else intact_shards(self.folder / "shards", tuple(split_of), cache_folder)
         read = {name: self._facts_of(name, intact[name]) for name in split_of if name in intact}
@@ -111,9 +114,9 @@ class Spool:
     A context manager that deletes the file on exit.
     """
 
-    def __init__(self, path: Path, image_size: int, channels: int) -> None:
+    def __init__(self, path: Path, image_size: ImageSize, channels: int) -> None:
         self._path = path
-        self._shape = (channels, image_size, image_size)
+        self._shape = (channels, *image_size)
         self._file = path.open("wb")
         self.images = 0
 

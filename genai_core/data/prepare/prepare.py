@@ -182,7 +182,7 @@ def _choose(
     index = read.index.at(kept)
     if config.near_duplicate_distance is None:
         return Chosen(kept, held_out, {}), []
-    values = config.channels * config.image_size**2
+    values = config.channels * config.image_size.pixels
     near_hashes, totals, squares = (read.files.records[name][kept] for name in ("near_hash", "total", "squares"))
     means = totals / values
     deviations = np.sqrt(values * squares - totals**2) / values

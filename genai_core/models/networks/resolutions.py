@@ -1,19 +1,28 @@
 """Resolutions and channels of a network's levels for a given image size."""
 
+from genai_core.image_size import ImageSize, allowed_sizes, is_allowed
 
-def resolutions(image_size: int) -> tuple[int, ...]:
-    """Return the feature maps' sides, finest first: half the image, halved further while even and at least 8.
+_SMALLEST_HALVED = 8  # shorter sides below this are not halved
 
-    The finest is half the image, because convolutions at full resolution cost four times as much and add little.
-    16 -> (8, 4), 28 -> (14, 7), 64 -> (32, 16, 8, 4). Raises ValueError unless image_size is a multiple of 4 and at
-    least 8.
+
+def resolutions(image_size: ImageSize) -> tuple[ImageSize, ...]:
+    """Return the sizes of the feature maps, finest first: half the image, then halved further.
+
+    Both sides are halved together, while both are even and the shorter is at least 8: 16 -> (8, 4), 28 -> (14, 7),
+    64 -> (32, 16, 8, 4), 16 x 24 -> (8 x 12, 4 x 6), 28 x 64 -> (14 x 32, 7 x 16). The finest is half the image,
+    because convolutions at full resolution cost four times as much and add little. Raises ValueError for a size that
+    is not allowed (image_size.py).
     """
-    if image_size < 8 or image_size % 4:
-        raise ValueError(f"data.image_size: got {image_size}; allowed: a multiple of 4, at least 8")
-    sides = [image_size // 2]
-    while sides[-1] % 2 == 0 and sides[-1] >= 8:
-        sides.append(sides[-1] // 2)
-    return tuple(sides)
+    if not is_allowed(image_size):
+        raise ValueError(f"data.image_size: got {image_size.to_json()}; allowed: {allowed_sizes(image_size)}")
+    sizes = [_half(image_size)]
+    while all(side % 2 == 0 for side in sizes[-1]) and sizes[-1].shorter >= _SMALLEST_HALVED:
+        sizes.append(_half(sizes[-1]))
+    return tuple(sizes)
+
+
+def _half(size: ImageSize) -> ImageSize:
+    return ImageSize(size.height // 2, size.width // 2)
 
 
 def widths(width: int, levels: int) -> tuple[int, ...]:

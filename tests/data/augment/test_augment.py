@@ -5,6 +5,7 @@ from genai_core.data.augment.augment import augment, plan_copies, raise_lowest
 from genai_core.data.augment.policy import augment_images
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.data.dataset.writer import DatasetWriter
+from genai_core.image_size import ImageSize
 
 
 def noise(count, channels=1, size=12, seed=0):
@@ -14,7 +15,9 @@ def noise(count, channels=1, size=12, seed=0):
 @pytest.fixture
 def prepared(tmp_path):
     """30 cats, 6 dogs and 8 test images."""
-    writer = DatasetWriter(tmp_path / "prepared", image_size=12, channels=1, classes=("cat", "dog"), shard_images=16)
+    writer = DatasetWriter(
+        tmp_path / "prepared", image_size=ImageSize.square(12), channels=1, classes=("cat", "dog"), shard_images=16
+    )
     labels = np.array([0] * 30 + [1] * 6)
     writer.add("train", noise(36), labels, sources=[f"pets/{number}.png" for number in range(36)])
     writer.add("test", noise(8, seed=1), np.array([0, 1] * 4))
@@ -84,7 +87,9 @@ class TestDataset:
             assert file.read_bytes() == (tmp_path / "b" / file.relative_to(tmp_path / "a")).read_bytes()
 
     def test_unlabelled_images(self, run, tmp_path):
-        writer = DatasetWriter(tmp_path / "faces", image_size=12, channels=3, classes=(), shard_images=16)
+        writer = DatasetWriter(
+            tmp_path / "faces", image_size=ImageSize.square(12), channels=3, classes=(), shard_images=16
+        )
         writer.add("train", noise(5, 3))
         writer.add("test", noise(2, 3, seed=1))
         writer.finish()
@@ -93,7 +98,9 @@ class TestDataset:
         assert after.labels("train") is None
 
     def test_a_copy_stays_the_same_when_the_dataset_grows(self, run, prepared, tmp_path):
-        writer = DatasetWriter(tmp_path / "more", image_size=12, channels=1, classes=("cat", "dog"), shard_images=16)
+        writer = DatasetWriter(
+            tmp_path / "more", image_size=ImageSize.square(12), channels=1, classes=("cat", "dog"), shard_images=16
+        )
         writer.add("train", noise(9, seed=5), np.array([0, 1, 1] * 3))
         writer.keep(prepared, prepared.manifest)
         writer.finish()

@@ -5,6 +5,7 @@ import torch
 from genai_core.config import CropConfig, FlipConfig, MoveConfig
 from genai_core.data.augment import policy
 from genai_core.data.augment.policy import augment_images, policy_steps, seed_of
+from genai_core.image_size import ImageSize
 
 
 def copies_of(image, count, config):
@@ -57,6 +58,29 @@ def test_translations_are_uniform_in_the_configured_ranges(photo, augment_config
         assert values.std() == pytest.approx(half / 3**0.5, rel=0.04)
 
 
+def test_translations_are_shares_of_width_and_height(augment_config, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(policy, "warp", lambda image, *, shift_px, **_: drawn.append(shift_px) or image)
+    move = MoveConfig(rotate_degrees=0.0, translate_share=0.25, zoom_share=0.0)
+    copies_of(np.zeros((1, 8, 32), dtype=np.uint8), 1000, augment_config(policy=("move",), move=move))
+    right, down = np.abs(drawn).max(axis=0)
+    assert 7.5 < right <= 8
+    assert 1.8 < down <= 2
+
+
+def test_a_crop_without_change_of_aspect_is_a_part_of_the_same_shape(augment_config):
+    # Ramps to the right and down: their spans in a crop are its width and height.
+    right = np.tile(np.linspace(0, 255, 64), (32, 1))
+    down = np.tile(np.linspace(0, 255, 32)[:, None], (1, 64))
+    image = np.stack([right, down, down]).round().astype(np.uint8)
+    crop = CropConfig(min_area_share=0.49, max_aspect_ratio=1.0)
+    copies = copies_of(image, 100, augment_config(policy=("crop",), crop=crop)).astype(int)
+    across = copies[:, 0, 16, -1] - copies[:, 0, 16, 0]
+    along = copies[:, 1, -1, 32] - copies[:, 1, 0, 32]
+    assert np.abs(across - along).max() < 12
+    assert across.min() < 200
+
+
 def test_crops_have_at_least_the_configured_area(augment_config):
     # A ramp: the range of levels in a crop gives its size.
     plane = np.tile(np.linspace(0, 255, 64).round().astype(np.uint8), (1, 64, 1))
@@ -88,7 +112,7 @@ def test_brightness_is_a_factor_in_the_configured_range(augment_config):
 
 def test_steps_are_applied_in_the_order_of_the_policy(photo, augment_config):
     config = augment_config(policy=("colour", "flip", "crop"))
-    steps = policy_steps(config, 16)
+    steps = policy_steps(config, ImageSize.square(16))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of(config.seed, "id", 1))
         image = torch.from_numpy(photo)

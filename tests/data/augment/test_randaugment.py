@@ -79,6 +79,27 @@ def test_geometry_agrees_with_torchvision_on_a_black_background(name):
         assert all(min((mine - other).abs().max() for other in theirs) <= 2 for mine in ours)
 
 
+def test_shifts_are_shares_of_width_and_height():
+    image = torch.zeros(1, 12, 36, dtype=torch.uint8)
+    image[:, 4:8, 12:24] = 200
+    right, down = OPERATIONS["shift_x"](image, 0.5), OPERATIONS["shift_y"](image, 0.5)
+    share = 0.5 * 150 / 331
+    assert moved(image, right) == pytest.approx((36 * share, 0.0), abs=0.1)
+    assert moved(image, down) == pytest.approx((0.0, 12 * share), abs=0.1)
+
+
+def moved(before, after):
+    """How far the centre of mass moved to the right and down."""
+    centres = [
+        np.array([(image[0].float().sum(dim=axis) * torch.arange(side)).sum() / image.sum() for axis, side in SIDES])
+        for image in (before, after)
+    ]
+    return tuple((centres[1] - centres[0]).tolist())
+
+
+SIDES = ((0, 36), (1, 12))
+
+
 def test_a_white_background_stays_white():
     image = pictures(3, ground=255)
     for name in MOVES:

@@ -13,6 +13,16 @@ def noise(size):
     return np.random.default_rng(0).integers(0, 256, (1, size, size), dtype=np.uint8)
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 20), (1, 20, 8)])
+def test_rectangles_move_and_turn_as_squares_do(shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    moved = warped(image, shift_px=(3.0, -2.0))
+    assert (moved[:, :-2, 3:] == image[:, 2:, :-3]).all()
+    assert np.abs(warped(image, angle_degrees=180.0).astype(int) - image[:, ::-1, ::-1]).max() <= 1
+    strong = warped(image, angle_degrees=60.0, shift_px=(8.0, -8.0), scale=0.3, shear_degrees=(17.0, 0.0))
+    assert strong.shape == shape
+
+
 def test_whole_pixels_of_shift_move_the_image_to_the_right_and_down():
     image = np.zeros((1, 12, 12), dtype=np.uint8)
     image[:, 4:8, 4:8] = noise(4)

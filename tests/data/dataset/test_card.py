@@ -12,12 +12,13 @@ from genai_core.data.dataset.card import (
 )
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.data.dataset.writer import DatasetWriter
+from genai_core.image_size import ImageSize
 
 
 def make(folder, classes=("cat", "do|g"), train=12):
     images = np.random.default_rng(0).integers(0, 256, (train + 4, 1, 8, 8), dtype=np.uint8)
     labels = np.arange(train + 4) % len(classes) if classes else None
-    writer = DatasetWriter(folder, image_size=8, channels=1, classes=classes, shard_images=100)
+    writer = DatasetWriter(folder, image_size=ImageSize.square(8), channels=1, classes=classes, shard_images=100)
     writer.add("train", images[:train], None if labels is None else labels[:train])
     writer.add("test", images[train:], None if labels is None else labels[train:])
     writer.finish()

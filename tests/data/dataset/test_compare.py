@@ -8,6 +8,7 @@ import pytest
 from genai_core.data.dataset.compare import NO_CLASS, ImageExample, added_rows, compare_datasets
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.data.dataset.writer import DatasetWriter
+from genai_core.image_size import ImageSize
 
 
 def pixels(*seeds, size=4):
@@ -16,7 +17,7 @@ def pixels(*seeds, size=4):
 
 def write(folder, images, classes=("cat", "dog"), size=4):
     """images: {seed: (class or None, split, source)}."""
-    writer = DatasetWriter(folder, image_size=size, channels=1, classes=classes, shard_images=4)
+    writer = DatasetWriter(folder, image_size=ImageSize.square(size), channels=1, classes=classes, shard_images=4)
     for split in ("train", "test"):
         chosen = {seed: entry for seed, entry in images.items() if entry[1] == split}
         labels = np.array([classes.index(entry[0]) for entry in chosen.values()]) if classes else None

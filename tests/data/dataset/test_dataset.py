@@ -7,6 +7,7 @@ import pytest
 
 from genai_core.data.dataset.dataset import MANIFEST_COLUMNS, NO_LABEL, SCHEMA_VERSION, Dataset, load_dataset
 from genai_core.data.dataset.writer import DatasetWriter
+from genai_core.image_size import ImageSize
 
 CLASSES = ("cat", "dog")
 
@@ -20,7 +21,9 @@ def labels_for(count: int, seed: int = 0) -> np.ndarray:
 
 
 def write(folder: Path, train: np.ndarray, test: np.ndarray, shard_images: int = 10, classes=CLASSES) -> Dataset:
-    writer = DatasetWriter(folder, image_size=8, channels=train.shape[1], classes=classes, shard_images=shard_images)
+    writer = DatasetWriter(
+        folder, image_size=ImageSize.square(8), channels=train.shape[1], classes=classes, shard_images=shard_images
+    )
     writer.add("train", train, labels_for(len(train)) if classes else None)
     writer.add("test", test, labels_for(len(test), 1) if classes else None)
     writer.finish()
@@ -86,7 +89,9 @@ def test_moments_are_those_of_the_training_pixels(shard_images, tmp_path):
 
 def test_fingerprint_follows_pixels_labels_splits_and_order_but_not_shards_and_names(tmp_path):
     def fingerprint(name, train, test, shard_images=10, classes=CLASSES, sources=None):
-        writer = DatasetWriter(tmp_path / name, image_size=8, channels=3, classes=classes, shard_images=shard_images)
+        writer = DatasetWriter(
+            tmp_path / name, image_size=ImageSize.square(8), channels=3, classes=classes, shard_images=shard_images
+        )
         for split, images in (("train", train), ("test", test)):
             labels = labels_for(len(images)) if classes else None
             writer.add(split, images, labels, sources=sources and [sources] * len(images))
@@ -107,6 +112,46 @@ def test_fingerprint_follows_pixels_labels_splits_and_order_but_not_shards_and_n
     assert len({same, *others}) == 6
 
 
+def of_size(folder: Path, size: ImageSize) -> Dataset:
+    """Four images of rising levels."""
+    writer = DatasetWriter(folder, image_size=size, channels=1, classes=CLASSES, shard_images=10)
+    images = np.arange(4 * size.pixels, dtype=np.uint8).reshape(4, 1, *size)
+    writer.add("train", images[:3], np.array([0, 1, 0]))
+    writer.add("test", images[3:], np.array([1]))
+    writer.finish()
+    return load_dataset(folder)
+
+
+def test_the_fingerprint_of_square_images_is_that_of_earlier_versions(tmp_path):
+    dataset = of_size(tmp_path, ImageSize.square(8))
+    assert dataset.info.fingerprint == "4b4a0fcb7a2c2a61b304e7bd3c048291a0b6d197feb333f6f48852abc75d8c2a"
+    assert json.loads((tmp_path / "dataset.json").read_text())["image_size"] == 8
+
+
+def test_rectangles_are_stored_with_height_and_width(tmp_path):
+    dataset = of_size(tmp_path / "wide", ImageSize(8, 12))
+    assert json.loads((tmp_path / "wide/dataset.json").read_text())["image_size"] == [8, 12]
+    assert dataset.info.image_size == (8, 12)
+    images = dataset.images("train")
+    assert images.shape == (3, 1, 8, 12)
+    assert dataset.info.mean[0] == pytest.approx(images.mean() / 255)
+    assert dataset.info.std[0] == pytest.approx(images.std() / 255)
+    high = of_size(tmp_path / "high", ImageSize(12, 8))
+    assert high.info.fingerprint != dataset.info.fingerprint  # though the bytes of the pixels are the same
+    writer = DatasetWriter(tmp_path / "x", image_size=ImageSize(8, 12), channels=1, classes=(), shard_images=10)
+    with pytest.raises(ValueError, match=r"images must be uint8 \(N, 1, 8, 12\), got uint8 \(3, 1, 12, 8\)"):
+        writer.add("train", high.images("train"))
+
+
+def test_a_damaged_size_is_refused(tmp_path):
+    of_size(tmp_path, ImageSize(8, 12))
+    path = tmp_path / "dataset.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "image_size": [8, 12, 1]}))
+    with pytest.raises(ValueError, match=r"dataset\.json is damaged"):
+        load_dataset(tmp_path)
+
+
 def test_equal_datasets_have_equal_bytes(tmp_path):
     for name in ("a", "b"):
         write(tmp_path / name, noise(9), noise(2, seed=1))
@@ -116,10 +161,10 @@ def test_equal_datasets_have_equal_bytes(tmp_path):
 
 def test_shards_and_moments_of_a_kept_dataset_are_unchanged(tmp_path):
     first = write(tmp_path / "a", noise(9), noise(4, seed=1), shard_images=4)
-    writer = DatasetWriter(tmp_path / "b", image_size=8, channels=3, classes=CLASSES, shard_images=4)
+    writer = DatasetWriter(tmp_path / "b", image_size=ImageSize.square(8), channels=3, classes=CLASSES, shard_images=4)
     writer.keep(first, first.manifest)
     assert writer.finish() == first.info
-    writer = DatasetWriter(tmp_path / "c", image_size=8, channels=3, classes=CLASSES, shard_images=4)
+    writer = DatasetWriter(tmp_path / "c", image_size=ImageSize.square(8), channels=3, classes=CLASSES, shard_images=4)
     writer.keep(first, first.manifest)
     writer.add("train", noise(2, seed=5), np.array([0, 1]), ids=["x", "y"], flags=["augmented:z", ""])
     writer.finish()
@@ -134,7 +179,7 @@ def test_shards_and_moments_of_a_kept_dataset_are_unchanged(tmp_path):
 class TestWriterRefuses:
     @pytest.fixture
     def writer(self, tmp_path):
-        return DatasetWriter(tmp_path, image_size=8, channels=3, classes=CLASSES, shard_images=4)
+        return DatasetWriter(tmp_path, image_size=ImageSize.square(8), channels=3, classes=CLASSES, shard_images=4)
 
     @pytest.mark.parametrize("images", [noise(2, channels=1), noise(2, size=9), noise(2).astype(np.float32)])
     def test_another_shape_or_type(self, images, writer):

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.data.dataset.loader import MappedBatches, ResidentBatches, training_batches
 from genai_core.data.dataset.writer import DatasetWriter
+from genai_core.image_size import ImageSize
 
 CPU = torch.device("cpu")
 
@@ -83,7 +84,7 @@ def test_data_unfit_for_training_is_refused():
 @pytest.mark.parametrize("classes", [("cat", "dog"), ()])
 def test_mapped_batches_equal_those_in_memory(classes, tmp_path):
     random = np.random.default_rng(0)
-    writer = DatasetWriter(tmp_path, image_size=8, channels=3, classes=classes, shard_images=7)
+    writer = DatasetWriter(tmp_path, image_size=ImageSize.square(8), channels=3, classes=classes, shard_images=7)
     for split, count in (("train", 50), ("test", 5)):
         images = random.integers(0, 256, (count, 3, 8, 8), dtype=np.uint8)
         writer.add(split, images, random.integers(0, 2, count) if classes else None)
@@ -122,7 +123,7 @@ class LargestTensor(TorchDispatchMode):
 
 
 def test_no_step_copies_the_dataset(tmp_path):
-    writer = DatasetWriter(tmp_path, image_size=8, channels=3, classes=(), shard_images=200)
+    writer = DatasetWriter(tmp_path, image_size=ImageSize.square(8), channels=3, classes=(), shard_images=200)
     for split, count in (("train", 400), ("test", 4)):
         writer.add(split, np.random.default_rng(0).integers(0, 256, (count, 3, 8, 8), dtype=np.uint8), None)
     writer.finish()

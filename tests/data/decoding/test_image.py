@@ -218,6 +218,51 @@ class TestFit:
         values = pixels(decode_file(self.strip(tmp_path), rule(fit="pad", image_size=24, channels=1)), 1, 24)
         assert (values[0, 0] == round(0.299 * 10 + 0.587 * 20 + 0.114 * 30)).all()
 
+    @pytest.mark.parametrize(
+        ("size", "colour_names"), [((8, 16), "rgggb"), ((16, 8), "ggggg"), ((8, 24), "rrgbb"), ((8, 8), "ggggg")]
+    )
+    def test_crop_keeps_the_largest_middle_of_the_size(self, tmp_path, size, colour_names):
+        values = pixels(decode_file(self.strip(tmp_path), rule(fit="crop", image_size=size)), size=size)
+        places = np.linspace(0, size[1] - 1, 5).round().astype(int)
+        assert "".join("rgb"[channel] for channel in values[:, 0, places].argmax(axis=0)) == colour_names
+
+    def test_stretch_keeps_everything_without_background(self, tmp_path):
+        values = pixels(decode_file(self.strip(tmp_path), rule(fit="stretch", image_size=12)), size=12)
+        for channel in range(3):
+            assert (values[channel, :, 4 * channel + 1 : 4 * channel + 3] == 255).all()
+
+    def test_pad_in_a_rectangle_centres_the_image(self, tmp_path):
+        values = pixels(decode_file(self.strip(tmp_path), rule(fit="pad", image_size=(12, 24))), size=(12, 24))
+        background = np.array((10, 20, 30))[:, None, None]
+        assert (values[:, :2] == background).all()
+        assert (values[:, 10:] == background).all()
+        assert values[0, 2:10, :8].min() == values[2, 2:10, 16:].min() == 255
+
+    @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+    def test_an_image_of_that_size_is_not_changed(self, tmp_path, fit):
+        array = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+        path = saved(Image.fromarray(array), tmp_path / "1.png")
+        values = pixels(decode_file(path, rule(fit=fit, image_size=(8, 12))), size=(8, 12))
+        assert (values == array.transpose(2, 0, 1)).all()
+
+    @pytest.mark.parametrize("fit", ["crop", "stretch"])
+    def test_a_photograph_on_its_side_fits_a_rectangle(self, tmp_path, fit):
+        array = np.zeros((400, 600, 3), dtype=np.uint8)
+        array[:, :300] = 255  # the left half is white
+        exif = Image.Exif()
+        exif[0x0112] = 6  # left becomes top
+        path = saved(Image.fromarray(array), tmp_path / "1.jpg", exif=exif)
+        values = pixels(decode_file(path, rule(fit=fit, image_size=(12, 8))), size=(12, 8))
+        assert (values[:, :5] > 250).all()
+        assert (values[:, 7:] < 5).all()
+
+    def test_stretch_does_not_alias(self, tmp_path):
+        array = np.zeros((40, 250), dtype=np.uint8)
+        array[:, ::2] = 255
+        stripes = saved(Image.fromarray(array), tmp_path / "1.png")
+        values = pixels(decode_file(stripes, rule(channels=1, fit="stretch")), channels=1)
+        assert np.abs(values - 127).max() <= 8
+
     @pytest.mark.parametrize("fit", ["crop", "pad"])
     @pytest.mark.parametrize("side", [32, 40, 64, 72, 200])
     def test_reducing_does_not_alias(self, tmp_path, side, fit):

@@ -11,8 +11,9 @@ from genai_core.data.decoding import pool, processes
 from genai_core.data.decoding.image import Decoded, DecodeRule, Rejection
 from genai_core.data.decoding.pool import decode_files
 from genai_core.data.raw.locations import hash_locations
+from genai_core.image_size import ImageSize
 
-RULE = DecodeRule(image_size=8, channels=1, fit="crop", background=(0, 0, 0), max_megapixels=1)
+RULE = DecodeRule(image_size=ImageSize.square(8), channels=1, fit="crop", background=(0, 0, 0), max_megapixels=1)
 
 
 def decode_all(paths: list[Path], workers: int) -> list[Decoded | Rejection]:
@@ -142,8 +143,10 @@ def test_processes_end_with_their_parent(tmp_path):
     """Even if the parent is killed."""
     code = (
         "import os; from genai_core.data.decoding.image import DecodeRule; "
+        "from genai_core.image_size import ImageSize; "
         "from genai_core.data.decoding.pool import *; "
-        "two = start_workers(DecodeRule(8, 1, 'crop', (0, 0, 0), 1), 2); [worker._make_ready() for worker in two]; "
+        "two = start_workers(DecodeRule(ImageSize(8, 8), 1, 'crop', (0, 0, 0), 1), 2); "
+        "[worker._make_ready() for worker in two]; "
         "import psutil; print(*[p.pid for p in psutil.Process().children(recursive=True)], flush=True); os._exit(0)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout

@@ -19,6 +19,7 @@ from genai_core.data.decoding import versions as decoders
 from genai_core.data.prepare import decode_new
 from genai_core.data.prepare.prepare import prepare
 from genai_core.data.raw.source_json import SourceNote
+from genai_core.image_size import ImageSize
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,7 +29,7 @@ class Versions:
 
     def __init__(self, folder: Path, **changes):
         self.folder = folder
-        values = {"image_size": 12, "shard_images": 16, **changes}
+        values = {"image_size": ImageSize.square(12), "shard_images": 16, **changes}
         self.config = load_config(ROOT / "params.yaml").data.model_copy(update=values)
         self.count = 0
         (folder / "raw").mkdir(parents=True)
@@ -218,7 +219,7 @@ def test_other_versions_with_the_same_pixels_change_only_the_record(versions, mo
 
 def test_other_parameters_reuse_nothing(versions):
     versions.next()
-    versions.config = versions.config.model_copy(update={"image_size": 8})
+    versions.config = versions.config.model_copy(update={"image_size": ImageSize.square(8)})
     assert says(versions.next()) == says(versions.next(cached=False, previous=False))
 
 

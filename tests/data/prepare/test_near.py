@@ -67,6 +67,15 @@ def test_result_does_not_depend_on_how_the_work_is_divided(monkeypatch):
     assert (near_hashes(together)[:5] == near_hashes(together[:5])).all()
 
 
+def test_rectangles_are_searched_as_squares_are():
+    images = np.random.default_rng(0).integers(0, 250, (60, 1, 16, 24), dtype=np.uint8)
+    near = images[:20] + 2
+    found = pairs_of(np.concatenate([images, near]))
+    assert {(index, 60 + index) for index in range(20)} == found
+    turned = np.ascontiguousarray(images.swapaxes(2, 3))
+    assert (near_hashes(turned) != near_hashes(images)).any()
+
+
 def test_images_of_one_colour_have_no_near_duplicates():
     flat = np.repeat(np.arange(5, dtype=np.uint8), 64).reshape(5, 1, 8, 8)
     assert pairs_of(flat, distance=1.0) == set()

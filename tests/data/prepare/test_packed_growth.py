@@ -20,6 +20,7 @@ from genai_core.data.ingest.remove import remove_images
 from genai_core.data.prepare import decode_new, read_files
 from genai_core.data.prepare.prepare import prepare
 from genai_core.data.raw import pack_indexes
+from genai_core.image_size import ImageSize
 from tests.packed import files_in
 
 ROOT = Path(__file__).parents[3]
@@ -37,7 +38,7 @@ class Checkout:
 
     def __init__(self, folder: Path, **changes):
         self.folder, self.raw, self.count = folder, folder / "raw", 0
-        values = {"image_size": 12, "shard_images": 16, "max_rejected_share": 0.0, **changes}
+        values = {"image_size": ImageSize.square(12), "shard_images": 16, "max_rejected_share": 0.0, **changes}
         self.config = load_config(ROOT / "params.yaml").data.model_copy(update=values)
 
     def add(self, images: dict[str, int], name: str = "set"):

@@ -15,7 +15,7 @@ from torch.nn import functional
 Operation = Literal["flip", "translation", "scale"]
 
 PARAMETERS = 4  # numbers that describe the augmentation: mirrored, moved right, moved down, enlarged
-_TRANSLATION_SHARE = 1 / 8  # of the side, at most
+_TRANSLATION_SHARE = 1 / 8  # of the width or height, at most
 _LOG_SCALE_STD = 0.2 * math.log(2)  # as in the paper
 
 
@@ -33,11 +33,9 @@ def augment(images: Tensor, operations: Sequence[Operation], share: float, gener
     Random numbers are always drawn for all operations, so that adding one leaves the draws of the others unchanged.
     Pixels from outside the image repeat its border.
     """
-    count, side, device = len(images), images.shape[-1], generator.device
+    count, device = len(images), generator.device
     chance = torch.rand((count, 3), generator=generator, device=device) < share
-    most = round(side * _TRANSLATION_SHARE)
-    # Whole pixels: interpolation between pixels would blur the image.
-    moves = torch.randint(-most, most + 1, (count, 2), generator=generator, device=device).float() / side
+    moves = _moves(images, generator)
     log_scale = torch.randn((count, 1), generator=generator, device=device) * _LOG_SCALE_STD
     flip = chance[:, :1] * float("flip" in operations)
     moves = moves * chance[:, 1:2] * float("translation" in operations)
@@ -47,8 +45,22 @@ def augment(images: Tensor, operations: Sequence[Operation], share: float, gener
     return Augmented(_warped(images, flip, moves, log_scale), parameters)
 
 
+def _moves(images: Tensor, generator: Generator) -> Tensor:
+    """Draw moves to the right and down of images (B, C, H, W), as shares of width and height: (B, 2)."""
+    sides = (images.shape[-1], images.shape[-2])
+    reach = [round(side * _TRANSLATION_SHARE) for side in sides]
+    most = max(reach)
+    # One draw for both directions, as a square needs. A shorter side's moves are spread over its own reach.
+    drawn = torch.randint(-most, most + 1, (len(images), 2), generator=generator, device=generator.device).float()
+    # Whole pixels: interpolation between pixels would blur the image.
+    moves = [
+        (column * (own / most)).round() / side for column, own, side in zip(drawn.unbind(1), reach, sides, strict=True)
+    ]
+    return torch.stack(moves, dim=1)
+
+
 def _warped(images: Tensor, flip: Tensor, moves: Tensor, log_scale: Tensor) -> Tensor:
-    """Transform images. flip (B, 1); moves (B, 2) as shares of the side, to the right and down; log_scale (B, 1)."""
+    """Transform images. flip (B, 1); moves (B, 2) as shares of width and height; log_scale (B, 1)."""
     shrink = (-log_scale).exp()
     # Maps a position in the new image, -1 to 1, to the position in the old one that it shows.
     rows = torch.zeros((len(images), 2, 3), device=flip.device)

@@ -7,11 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genai_core.image_size import ImageSize
 from genai_core.models.networks.attention import attend
 from genai_core.models.networks.norm import GroupNorm
 from genai_core.models.networks.resolutions import resolutions, widths
 
-_ATTENTION_SIDE = 7  # attention at this resolution and below: its cost grows with the fourth power of the side
+# Attention where the shorter side of the feature map is at most this: its cost grows with the square of the pixels, the
+# fourth power of the side. By the shorter side, the coarsest maps of a rectangle have attention where those of a square
+# have. The longer side is at most four times as long (image_size.py), so attention sees at most 7 x 28 positions.
+_ATTENTION_SIDE = 7
 _FREQUENCIES = 16
 
 
@@ -24,12 +28,12 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, image_size: int, channels: int, classes: int, width: int, depth: int, augmentations: int = 0
+        self, image_size: ImageSize, channels: int, classes: int, width: int, depth: int, augmentations: int = 0
     ) -> None:
         super().__init__()
-        sides = resolutions(image_size)
-        *finer, coarsest = widths(width, len(sides))
-        # 1.5 times the channels where weights are cheapest: at the coarsest side, each is applied to the fewest pixels.
+        sizes = resolutions(image_size)
+        *finer, coarsest = widths(width, len(sizes))
+        # 1.5 times the channels where weights are cheapest: at the coarsest size, each is applied to the fewest pixels.
         channel_counts = (*finer, coarsest * 3 // 2)
         embedding, thin = 4 * width, max(8, width // 4)
         self.noise_embedding = NoiseEmbedding(embedding)
@@ -40,12 +44,12 @@ class UNet(nn.Module):
         self.stem = nn.Conv2d(channels, width, kernel_size=4, stride=2, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         before = width
-        for side, count in zip(sides, channel_counts, strict=True):
+        for size, count in zip(sizes, channel_counts, strict=True):
             down, up = [before] + depth * [count], depth * [count] + [before]
-            self.down.append(Level(Block(*pair, embedding, side) for pair in pairwise(down)))
-            self.up.append(Level(Block(*pair, embedding, side) for pair in pairwise(up)))
+            self.down.append(Level(Block(*pair, embedding, size) for pair in pairwise(down)))
+            self.up.append(Level(Block(*pair, embedding, size) for pair in pairwise(up)))
             before = count
-        self.middle = Block(channel_counts[-1], channel_counts[-1], embedding, sides[-1])
+        self.middle = Block(channel_counts[-1], channel_counts[-1], embedding, sizes[-1])
         self.head_norm = GroupNorm(width)
         self.head = nn.Conv2d(width, 4 * thin, kernel_size=3, padding=1)
         # Fine detail bypasses the half-resolution part, in few channels.
@@ -109,9 +113,9 @@ class NoiseEmbedding(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block, with attention at small sides; the embedding scales and shifts its second normalisation."""
+    """A residual block, with attention in small maps; the embedding scales and shifts its second normalisation."""
 
-    def __init__(self, inputs: int, outputs: int, embedding: int, side: int) -> None:
+    def __init__(self, inputs: int, outputs: int, embedding: int, size: ImageSize) -> None:
         super().__init__()
         self.norm1 = GroupNorm(inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
@@ -119,7 +123,7 @@ class Block(nn.Module):
         self.norm2 = GroupNorm(outputs)
         self.conv2 = _zero(nn.Conv2d(outputs, outputs, kernel_size=3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, kernel_size=1) if inputs != outputs else nn.Identity()
-        self.attention = Attention(outputs) if side <= _ATTENTION_SIDE else nn.Identity()
+        self.attention = Attention(outputs) if size.shorter <= _ATTENTION_SIDE else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """x (B, inputs, H, W), embedding (B, embedding) -> (B, outputs, H, W)."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genai_core.image_size import ImageSize
 from genai_core.models.networks.precision import full_precision
 from genai_core.models.networks.resolutions import resolutions, widths
 
@@ -22,22 +23,24 @@ class Generator(nn.Module):
     level. depth: residual blocks per level.
     """
 
-    def __init__(self, image_size: int, channels: int, classes: int, width: int, depth: int, latent_dim: int) -> None:
+    def __init__(
+        self, image_size: ImageSize, channels: int, classes: int, width: int, depth: int, latent_dim: int
+    ) -> None:
         super().__init__()
-        sides = resolutions(image_size)
-        counts = widths(width, len(sides))
+        sizes = resolutions(image_size)
+        counts = widths(width, len(sizes))
         thin = max(8, width // 4)
         self.class_embedding = nn.Embedding(classes, latent_dim) if classes else None
         if self.class_embedding is not None:
             nn.init.normal_(self.class_embedding.weight, std=_CLASS_STD)
         inputs = latent_dim * (2 if classes else 1)
         # A basis of feature maps, mixed by the latent: gives the coarsest level a value at every position.
-        self.basis = nn.Parameter(torch.randn(counts[-1], sides[-1], sides[-1]))
+        self.basis = nn.Parameter(torch.randn(counts[-1], *sizes[-1]))
         self.mix = _linear(inputs, counts[-1], gain=1.0)
         self.levels = nn.ModuleList()
-        for level in reversed(range(len(sides))):
-            before = counts[min(level + 1, len(sides) - 1)]
-            blocks = [Block(counts[level], len(sides) * depth) for _ in range(depth)]
+        for level in reversed(range(len(sizes))):
+            before = counts[min(level + 1, len(sizes) - 1)]
+            blocks = [Block(counts[level], len(sizes) * depth) for _ in range(depth)]
             change = _conv(before, counts[level], 1, gain=1.0) if before != counts[level] else nn.Identity()
             self.levels.append(nn.Sequential(change, *blocks))
         self.head = _conv(width, 4 * thin, 3, gain=1.0)
@@ -60,20 +63,20 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Maps images and classes to one number per image: high for images it judges real. Sizes as the generator's."""
 
-    def __init__(self, image_size: int, channels: int, classes: int, width: int, depth: int) -> None:
+    def __init__(self, image_size: ImageSize, channels: int, classes: int, width: int, depth: int) -> None:
         super().__init__()
-        sides = resolutions(image_size)
-        counts = widths(width, len(sides))
+        sizes = resolutions(image_size)
+        counts = widths(width, len(sizes))
         self.stem = _conv(channels, width, 4, gain=1.0, stride=2)
         self.levels = nn.ModuleList()
-        for level in range(len(sides)):
-            after = counts[min(level + 1, len(sides) - 1)]
-            blocks = [Block(counts[level], len(sides) * depth) for _ in range(depth)]
+        for level in range(len(sizes)):
+            after = counts[min(level + 1, len(sizes) - 1)]
+            blocks = [Block(counts[level], len(sizes) * depth) for _ in range(depth)]
             change = _conv(counts[level], after, 1, gain=1.0) if after != counts[level] else nn.Identity()
             self.levels.append(nn.Sequential(*blocks, change))
         # A weight per channel and position; then one score, or one per class (Miyato and Koyama 2018: projection).
-        self.gather = nn.Conv2d(counts[-1], counts[-1], kernel_size=sides[-1], groups=counts[-1], bias=False)
-        nn.init.normal_(self.gather.weight, std=1.0 / sides[-1])
+        self.gather = nn.Conv2d(counts[-1], counts[-1], kernel_size=sizes[-1], groups=counts[-1], bias=False)
+        nn.init.normal_(self.gather.weight, std=1.0 / math.sqrt(sizes[-1].pixels))
         self.score = _linear(counts[-1], max(classes, 1), gain=1.0)
         self.conditional = classes > 0
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genai_core.image_size import ImageSize
 from genai_core.models.networks.norm import GroupNorm
 from genai_core.models.networks.resolutions import resolutions, widths
 from genai_core.models.networks.vae.flow import Flow
@@ -35,7 +36,14 @@ class Autoencoder(nn.Module):
     """
 
     def __init__(
-        self, image_size: int, channels: int, classes: int, width: int, depth: int, latent_dim: int, flow_layers: int
+        self,
+        image_size: ImageSize,
+        channels: int,
+        classes: int,
+        width: int,
+        depth: int,
+        latent_dim: int,
+        flow_layers: int,
     ) -> None:
         super().__init__()
         class_dim = _CLASS_DIM if classes else 0
@@ -62,10 +70,12 @@ class Autoencoder(nn.Module):
 class Encoder(nn.Module):
     """Maps images and classes to a Gaussian over latents."""
 
-    def __init__(self, image_size: int, channels: int, width: int, depth: int, latent_dim: int, class_dim: int) -> None:
+    def __init__(
+        self, image_size: ImageSize, channels: int, width: int, depth: int, latent_dim: int, class_dim: int
+    ) -> None:
         super().__init__()
-        sides = resolutions(image_size)
-        counts = widths(width, len(sides))
+        sizes = resolutions(image_size)
+        counts = widths(width, len(sizes))
         layers: list[nn.Module] = [nn.Conv2d(channels, width, kernel_size=4, stride=2, padding=1)]
         for level, (before, count) in enumerate(pairwise((width, *counts))):
             if level:
@@ -73,7 +83,7 @@ class Encoder(nn.Module):
             layers += _blocks(before, count, depth)
         layers += [GroupNorm(counts[-1]), nn.SiLU(), nn.Flatten()]
         self.trunk = nn.Sequential(*layers)
-        self.output = nn.Linear(counts[-1] * sides[-1] ** 2 + class_dim, 2 * latent_dim)
+        self.output = nn.Linear(counts[-1] * sizes[-1].pixels + class_dim, 2 * latent_dim)
 
     def forward(self, images: Tensor, condition: Tensor) -> Posterior:
         """images (B, C, H, W), condition (B, class_dim)."""
@@ -85,16 +95,18 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Maps latents and classes to images."""
 
-    def __init__(self, image_size: int, channels: int, width: int, depth: int, latent_dim: int, class_dim: int) -> None:
+    def __init__(
+        self, image_size: ImageSize, channels: int, width: int, depth: int, latent_dim: int, class_dim: int
+    ) -> None:
         super().__init__()
-        sides = resolutions(image_size)
-        counts = widths(width, len(sides))
+        sizes = resolutions(image_size)
+        counts = widths(width, len(sizes))
         thin = max(8, width // 2)
-        self.side = sides[-1]
-        self.input = nn.Linear(latent_dim + class_dim, counts[-1] * sides[-1] ** 2)
+        self.coarsest = sizes[-1]
+        self.input = nn.Linear(latent_dim + class_dim, counts[-1] * sizes[-1].pixels)
         layers: list[nn.Module] = []
-        for level in reversed(range(len(sides))):
-            layers += _blocks(counts[min(level + 1, len(sides) - 1)], counts[level], depth)
+        for level in reversed(range(len(sizes))):
+            layers += _blocks(counts[min(level + 1, len(sizes) - 1)], counts[level], depth)
             if level:
                 layers.append(nn.Upsample(scale_factor=2.0, mode="nearest"))
         head = [GroupNorm(width), nn.SiLU(), nn.Conv2d(width, 4 * thin, kernel_size=3, padding=1), nn.PixelShuffle(2)]
@@ -102,7 +114,7 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor, condition: Tensor) -> Tensor:
         """latents (B, latent_dim), condition (B, class_dim) -> (B, C, H, W)."""
-        x = self.input(torch.cat([latents, condition], dim=1)).unflatten(1, (-1, self.side, self.side))
+        x = self.input(torch.cat([latents, condition], dim=1)).unflatten(1, (-1, *self.coarsest))
         images: Tensor = self.trunk(x.contiguous(memory_format=torch.channels_last))
         return images.float()
 
