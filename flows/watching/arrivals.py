@@ -52,7 +52,7 @@ def add_arrivals(workspace: Path, found: Arrivals, name: str | None) -> str:
     Raises DataError, GitError or ConfigError. If the commit fails, the next check retries it, because the source counts
     as added only afterwards.
     """
-    version = add(workspace, str(workspace / Path(found.source).expanduser()), name)
+    version = add(workspace, str(workspace / Path(found.source).expanduser()), name).version
     text = f"data/raw is version {version.md5[:10]} ({counted(version.files, 'file')})"
     files = [path for path in _TRACKED if (workspace / path).is_file()]
     git(workspace, "add", "--", *files)
