@@ -26,7 +26,8 @@ def main() -> None:
         shape = shape_of(dataset)
         if shape != description.shape:
             raise ValueError(
-                f"{start} generates {description.shape}, data/prepared has {shape}; train the models again"
+                f"{start} generates images of {description.shape}; data/prepared has images of {shape}; train the "
+                "models again"
             )
         training = finetuning(description.config.training, context.config.finetune)
         recipe = description.config.model_copy(update={"training": training})

@@ -31,6 +31,11 @@ class ImageShape:
         """Shape of one image as a tensor, (C, H, W)."""
         return self.channels, *self.image_size
 
+    def __str__(self) -> str:
+        kind = "colour" if self.channels == 3 else "grey"
+        classes = f"classes {', '.join(self.classes)}" if self.classes else "no classes"
+        return f"{self.image_size} pixels, {kind}, {classes}"
+
 
 @dataclass(frozen=True)
 class Loss:

@@ -76,4 +76,7 @@ def test_images_of_another_shape_are_refused(selected, capsys):
         (selected / "models/selected" / path.name).write_bytes(path.read_bytes())
     with pytest.raises(SystemExit):
         finetune.main()
-    assert "train the models again" in capsys.readouterr().err
+    assert (
+        "12 x 12 pixels, grey, no classes; data/prepared has images of 12 x 12 pixels, grey, classes across, down; "
+        "train the models again"
+    ) in capsys.readouterr().err

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_a_run_stopped_at_its_last_step_resumes_without_training(tmp_path):
 
 
 def test_unlabelled_images(tmp_path):
-    shape = type(SHAPE)(8, 1, ())
+    shape = replace(SHAPE, classes=())
     images = np.zeros((4, 1, 8, 8), dtype=np.uint8)
     for family in FAMILIES:
         result = train(

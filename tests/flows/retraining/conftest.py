@@ -9,6 +9,7 @@ from flows.registry.read import Move, Registry
 from flows.retraining.champion import ChampionShape
 from flows.retraining.facts import Situation, StartPoint
 from genai_core.config import load_config
+from genai_core.image_size import ImageSize
 from tests.flows.conftest import ROOT, shell
 
 
@@ -23,7 +24,7 @@ def situation(tmp_path: Path) -> Situation:
         registry=Registry((), (move,), {}, None),
         production=move,
         production_raw="old.dir",
-        shape=ChampionShape(16, 1, ("cat", "dog"), 80),
+        shape=ChampionShape(ImageSize.square(16), 1, ("cat", "dog"), 80),
         records=[],
         notes=(),
     )

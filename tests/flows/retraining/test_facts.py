@@ -25,6 +25,7 @@ from flows.retraining.recipe import config_at
 from flows.retraining.records import RetrainRecord
 from flows.retraining.worktree import check_can_start
 from genai_core.config import ConfigError
+from genai_core.image_size import ImageSize
 from tests.flows.conftest import DVC_WARNS, edit, set_parameter, shell
 
 IMAGES = {
@@ -70,8 +71,9 @@ def test_all_images_count_as_new_if_productions_data_is_lost(tmp_path: Path, sit
 def test_the_same_data_and_other_parameters(tmp_path: Path, situation: Situation) -> None:
     facts, _ = facts_of(tmp_path, situation, None, requested=False)
     assert decide(facts, situation.config.retrain).action == "skip"
-    other = replace(situation, shape=ChampionShape(32, 1, ("cat", "dog"), 80))
-    assert facts_of(tmp_path, other, None, requested=False)[0].other_shape
+    for size in (ImageSize.square(32), ImageSize(16, 24)):
+        other = replace(situation, shape=ChampionShape(size, 1, ("cat", "dog"), 80))
+        assert facts_of(tmp_path, other, None, requested=False)[0].other_shape
 
 
 def test_hours_of_earlier_retrainings(tmp_path: Path, situation: Situation) -> None:

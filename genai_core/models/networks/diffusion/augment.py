@@ -50,7 +50,7 @@ def _moves(images: Tensor, generator: Generator) -> Tensor:
     sides = (images.shape[-1], images.shape[-2])
     reach = [round(side * _TRANSLATION_SHARE) for side in sides]
     most = max(reach)
-    # One draw for both directions, as a square needs. A shorter side's moves are spread over its own reach.
+    # One call draws for both directions, as it always did for squares; moves along the shorter side are scaled down.
     drawn = torch.randint(-most, most + 1, (len(images), 2), generator=generator, device=generator.device).float()
     # Whole pixels: interpolation between pixels would blur the image.
     moves = [
