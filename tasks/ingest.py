@@ -93,7 +93,7 @@ def summary(added: Added, into: Path) -> list[str]:
     else:
         lines.append("no classes: the images have neither class folders nor labels; models will be unconditional")
     if added.wrapper:
-        is_class = "" if added.classes else "; if it is a class, add with --layout class-folders"
+        is_class = "" if added.classes or added.splits else "; if it is a class, add with --layout class-folders"
         lines.append(f"the outer folder {added.wrapper}/ was removed from the names{is_class}")
     lines += added.notes
     if added.skipped:

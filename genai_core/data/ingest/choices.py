@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from genai_core.config.source_layouts import SOURCE_LAYOUTS
 
 
+class AskError(ValueError):
+    """A source that can mean several things. The message names the option that decides."""
+
+
 @dataclass(frozen=True)
 class Choices:
     """layout: one of SOURCE_LAYOUTS. label_columns: several are combined into one class name.

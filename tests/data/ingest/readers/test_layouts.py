@@ -392,13 +392,13 @@ class TestContradictions:
         assert reading.understood.labels == "the column label of labels.csv"
 
     def test_two_layouts_at_once(self, root, images):
-        """As HAM10000: two folders of images, and a table whose name does not say that it has labels."""
-        names = [f"{folder}/{name}" for folder in ("part_1", "part_2") for name in images(folder, 4)]
+        """Two folders of images, and a table whose name does not say that it has labels."""
+        names = [f"{folder}/{name}" for folder in ("left", "right") for name in images(folder, 4)]
         write_csv(root / "list.csv", image=names, label=list("aabbabab"))
-        with pytest.raises(ValueError, match=r"classes may be the folders \(part_1, part_2\) or the column label of"):
+        with pytest.raises(ValueError, match=r"classes may be the folders \(left, right\) or the column label of"):
             read(root)
         assert labels(read(root, layout="table")[1])["02-001.png"] == "b"
-        assert labels(read(root, layout="class-folders")[1])["02-001.png"] == "part_2"
+        assert labels(read(root, layout="class-folders")[1])["02-001.png"] == "right"
 
     def test_two_kinds_of_annotations(self, root, images):
         names = images("", 4)
