@@ -64,7 +64,8 @@ def main() -> None:
             on_added=_print_progress,
         )
     except (ValueError, OSError) as error:
-        print(f"ingest: {error}", file=sys.stderr)
+        done = "" if "nothing was added" in str(error) else "; nothing was added"
+        print(f"ingest: {error}{done}", file=sys.stderr)
         sys.exit(NEEDS_MANUAL_ACTION)
     _write_rejected(added)
     total_images = count_raw_images(arguments.into, PACK_INDEXES)
