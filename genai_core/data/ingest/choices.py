@@ -24,6 +24,12 @@ class Choices:
     split: bool | None = None
     needs_classes: bool = False
 
+    @property
+    def named(self) -> str:
+        """The options that only a folder of image files knows, as the user gave them."""
+        given = {"--layout": self.layout, "--label-column": self.label_columns, "--caption-column": self.caption_column}
+        return ", ".join(option for option, value in given.items() if value)
+
     def __post_init__(self) -> None:
         if self.layout is not None and self.layout not in SOURCE_LAYOUTS:
             raise ValueError(f"--layout {self.layout}: no such layout; known are {', '.join(SOURCE_LAYOUTS)}")

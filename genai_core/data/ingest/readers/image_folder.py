@@ -57,6 +57,7 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
         wrapper=folders.wrapper,
         notes=notes,
         understood=combined.understood,
+        follows_choices=True,
         splits=frozenset(item.split for item in items),
     )
 
