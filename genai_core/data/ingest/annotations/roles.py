@@ -68,6 +68,9 @@ def roles_of(table: Table, file: str, choices: Choices) -> Roles:
     for column in (*choices.label_columns, *filter(None, [choices.caption_column])):
         if column not in rest:
             raise ValueError(f"{table.path}: no column {column}; its columns are {_listed(list(table.columns))}")
+    for column in choices.label_columns:
+        if not _is_scalar(table, column):
+            raise ValueError(f"{table.path}: --label-column {column}: its cells hold lists, not one label each")
     split = None
     if choices.split is not False:
         split = column_among([column for column in rest if column not in choices.label_columns], SPLIT_COLUMNS)
@@ -115,7 +118,7 @@ def _refuse_unique(table: Table, label: str) -> None:
 
 
 def _which_label(table: Table, columns: Sequence[str], attributes: Sequence[str]) -> str:
-    counts = {column: len(set(table.texts(column))) for column in columns}
+    counts = {column: len(table.distinct(column)) for column in columns}
     first = _quoted(min(attributes or columns, key=lambda column: (counts[column] < 2, counts[column])))
     if len(attributes) > 1:
         two = _quoted(",".join(attributes[:2]))
@@ -144,7 +147,7 @@ def _is_index(column: str) -> bool:
 
 
 def _is_scalar(table: Table, column: str) -> bool:
-    return not any(isinstance(value, (dict, list)) for value in table.columns[column])
+    return table.is_plain or not any(isinstance(value, (dict, list)) for value in table.columns[column])
 
 
 def _spread(total: int) -> list[int]:

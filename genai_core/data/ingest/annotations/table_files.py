@@ -45,6 +45,15 @@ class Table:
         """Return the values of a column as text; empty for missing ones."""
         return [cell_text(value) for value in self.columns[column]]
 
+    def distinct(self, column: str) -> set[str]:
+        """Return the different values of a column without lists, as text: fast where few differ."""
+        return {cell_text(value) for value in set(self.columns[column])}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all cells are texts, as in every text table but JSONL."""
+        return not self.path.lower().endswith((".jsonl", ".ndjson", ".parquet"))
+
 
 def is_table(path: str) -> bool:
     return path.lower().endswith(TABLE_EXTENSIONS)

@@ -163,6 +163,14 @@ class TestTables:
         with pytest.raises(ValueError, match=r"--label-column weight: no such column; there are image, colour, size"):
             read(root, label_columns=("weight",))
 
+    def test_lists_are_no_labels(self, root, images):
+        """As the objects of Hugging Face's detection datasets."""
+        rows = [{"file_name": name, "objects": {"bbox": [[0, 0, 1, 1]]}, "tags": ["a"]} for name in images("", 4)]
+        write(root / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        assert set(labels(read(root)[1]).values()) == {None}
+        with pytest.raises(ValueError, match=r"metadata\.jsonl: --label-column tags: its cells hold lists"):
+            read(root, label_columns=("tags",))
+
     def test_a_one_hot_table(self, root, images):
         """As of the ISIC challenge."""
         names = images("", 4)
