@@ -64,7 +64,8 @@ def main() -> None:
             on_added=_print_progress,
         )
     except (ValueError, OSError) as error:
-        print(f"ingest: {error}", file=sys.stderr)
+        done = "" if "nothing was added" in str(error) else "; nothing was added"
+        print(f"ingest: {error}{done}", file=sys.stderr)
         sys.exit(NEEDS_MANUAL_ACTION)
     _write_rejected(added)
     total_images = count_raw_images(arguments.into, PACK_INDEXES)
@@ -93,7 +94,7 @@ def summary(added: Added, into: Path) -> list[str]:
     else:
         lines.append("no classes: the images have neither class folders nor labels; models will be unconditional")
     if added.wrapper:
-        is_class = "" if added.classes else "; if it is a class, add with --layout class-folders"
+        is_class = "" if added.classes or added.splits else "; if it is a class, add with --layout class-folders"
         lines.append(f"the outer folder {added.wrapper}/ was removed from the names{is_class}")
     lines += added.notes
     if added.skipped:

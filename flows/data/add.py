@@ -16,6 +16,8 @@ from flows.scratch import scratch_folder
 from flows.workspace import RAW_DATA, changing
 from genai_core import GenaiError
 
+_INGEST_ERROR = "ingest: "  # before the message of tasks.ingest, which may have several lines
+
 
 class DataError(GenaiError):
     """Data could not be added or removed; the message says why."""
@@ -153,8 +155,16 @@ def _ingest(workspace: Path, location: str, options: list[str]) -> AddedData:
         _have_tracked_images(workspace)
         facts = scratch / "facts.json"
         command = ["tasks.ingest", location, "--into", str(RAW_DATA), "--facts", str(facts), *options]
-        if run_module(command, folder=workspace, on_line=print) != 0:
-            raise DataError("nothing was added")
+        errors: list[str] = []
+
+        def on_line(line: str) -> None:
+            if errors or line.startswith(_INGEST_ERROR):
+                errors.append(line.removeprefix(_INGEST_ERROR))
+            else:
+                print(line)
+
+        if run_module(command, folder=workspace, on_line=on_line) != 0:
+            raise DataError("\n".join(errors or ["nothing was added"]))
         track(workspace, str(RAW_DATA))
         return AddedData(tracked_data(workspace), json.loads(facts.read_bytes()))
 

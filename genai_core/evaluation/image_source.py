@@ -1,6 +1,7 @@
 """Read images from any source without changing a pixel: for measuring, never resized or cropped."""
 
 import io
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ from PIL import Image, ImageOps
 
 from genai_core.data.dataset.dataset import Split, load_dataset
 from genai_core.data.decoding.image import without_pillows_limit
-from genai_core.data.ingest.choices import Choices
-from genai_core.data.ingest.readers.items import Item
+from genai_core.data.ingest.choices import AskError, Choices
+from genai_core.data.ingest.readers.items import Item, Reading
 from genai_core.data.ingest.readers.recognise import read_source
 from genai_core.data.raw.formats import FORMATS
 
@@ -37,7 +38,7 @@ def image_batches(source: str, scratch: Path, batch_images: int, split: Split | 
     if (Path(source) / "dataset.json").is_file():
         yield from _of_dataset(Path(source), batch_images, split)
         return
-    reading = read_source(source, scratch, scratch / "source", Choices(split=None if split is None else True))
+    reading = _read(source, scratch, split)
     first: tuple[str, tuple[int, ...]] | None = None
     pixels: list[npt.NDArray[np.uint8]] = []
     labels: list[str | None] = []
@@ -66,6 +67,17 @@ def image_batches(source: str, scratch: Path, batch_images: int, split: Split | 
             f"{source}: {len(reading.rejected)} images or labels were rejected, "
             f"first {first_rejected.source}: {first_rejected.detail}"
         )
+
+
+def _read(source: str, scratch: Path, split: Split | None) -> Reading:
+    try:
+        return read_source(source, scratch, scratch / "source", Choices(split=None if split is None else True))
+    except AskError:
+        if split is not None:
+            raise
+        # Labels only serve the agreement: images whose class cannot be told are measured without.
+        shutil.rmtree(scratch / "source", ignore_errors=True)
+        return read_source(source, scratch, scratch / "source", Choices("flat", split=False))
 
 
 def _of_dataset(folder: Path, batch_images: int, split: Split | None) -> Iterator[ImageBatch]:

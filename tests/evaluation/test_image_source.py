@@ -87,3 +87,11 @@ def test_flipped_bytes_never_raise_anything_but_an_error_that_names_the_file(for
             warnings.simplefilter("ignore")
             with suppress_named("x.png: "):
                 list(image_batches(str(tmp_path / "images"), tmp_path / "scratch", 8))
+
+
+def test_images_whose_class_cannot_be_told_are_measured_without(tmp_path):
+    for number in range(8):
+        (tmp_path / "images" / str(number)).mkdir(parents=True)
+        (tmp_path / "images" / str(number) / "1.png").write_bytes(encoded(Image.fromarray(PIXELS), "PNG"))
+    (batch,) = image_batches(str(tmp_path / "images"), tmp_path / "scratch", 8)
+    assert batch.labels == (None,) * 8

@@ -103,6 +103,9 @@ def _add(
     origin: Origin | None,
     on_added: Callable[[int, int], None] | None,
 ) -> Added:
+    if choices.named and not reading.follows_choices:
+        kind = reading.understood.layout or "another kind of source"
+        raise ValueError(f"{source}: {choices.named}: for folders of image files only; this is {kind}")
     keeps_split = choices.split or (choices.split is None and reading.splits in (None, BOTH_SPLITS))
     classes, splits = _add_all(source, reading, importer, name, choices, keeps_split, on_added)
     images = sum(classes.values())

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from genai_core.config.source_layouts import SOURCE_LAYOUTS
 
 
+class AskError(ValueError):
+    """A source that can mean several things. The message names the option that decides."""
+
+
 @dataclass(frozen=True)
 class Choices:
     """layout: one of SOURCE_LAYOUTS. label_columns: several are combined into one class name.
@@ -19,6 +23,12 @@ class Choices:
     caption_column: str | None = None
     split: bool | None = None
     needs_classes: bool = False
+
+    @property
+    def named(self) -> str:
+        """The options that only a folder of image files knows, as the user gave them."""
+        given = {"--layout": self.layout, "--label-column": self.label_columns, "--caption-column": self.caption_column}
+        return ", ".join(option for option, value in given.items() if value)
 
     def __post_init__(self) -> None:
         if self.layout is not None and self.layout not in SOURCE_LAYOUTS:

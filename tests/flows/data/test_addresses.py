@@ -138,11 +138,14 @@ def test_archive_over_http_keeps_its_split(workspace, site, tmp_path):
             archive.write(path, str(path.relative_to(tmp_path / "photos")))
     result = CliRunner().invoke(
         main,
-        ["--workspace", str(workspace), "data", "add", f"{address}/photos.zip?token=secret", "--split"],
+        ["--workspace", str(workspace), "data", "add", f"{address}/photos.zip?token=secret", "--split", "--json"],
         catch_exceptions=False,
     )
     assert result.exit_code == 0, result.output
-    assert "data/raw is now version" in result.output
+    said = json.loads(result.stdout)
+    assert (said["splits"], said["total_images"]) == ({"train": 4, "test": 4}, 8)
+    assert said["understood"]["split"] == "the folders test and train"
+    assert said["version"]["files"] == 4
     digest = hashlib.sha256((folder / "photos.zip").read_bytes()).hexdigest()
     for side in ("train", "test"):
         assert origins(workspace, f"photos.{side}") == [{"address": f"{address}/photos.zip", "revision": digest}]
@@ -174,7 +177,7 @@ def test_missing_sources_give_one_line(workspace, site, other):
 def test_page_instead_of_an_archive(workspace, site):
     folder, address = site
     (folder / "photos.zip").write_text("<html>please log in</html>")
-    with pytest.raises(DataError, match="nothing was added"):
+    with pytest.raises(DataError, match=r"photos\.zip: damaged, .*; nothing was added"):
         add(workspace, f"{address}/photos.zip", None)
     assert not (workspace / "data" / "raw").exists()
     assert nothing_is_left(workspace)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from genai_core.data.ingest.annotations.table_files import Table
+from genai_core.data.ingest.annotations.table_files import Table, cell_text
 
 _YES, _NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "-1", "-1.0", "false", "no"}
 _JOIN = " and "
@@ -12,7 +12,7 @@ def attribute_columns(table: Table, columns: Sequence[str]) -> list[str]:
     """Return the columns that only have yes and no in them, in whatever form, and both of them."""
     found = []
     for column in columns:
-        values = {value.lower() for value in set(table.texts(column))}
+        values = {value.lower() for value in table.distinct(column)}
         if values <= _YES | _NO and values & _YES and values & _NO:
             found.append(column)
     return found
@@ -20,11 +20,15 @@ def attribute_columns(table: Table, columns: Sequence[str]) -> list[str]:
 
 def is_one_hot(table: Table, columns: Sequence[str]) -> bool:
     """Whether exactly one of the columns says yes in each row, so that its name is the class."""
+    if len(columns) < 2:
+        return False
     counts = [0] * table.total_rows
     for column in columns:
-        for row, value in enumerate(table.texts(column)):
-            counts[row] += value.lower() in _YES
-    return len(columns) > 1 and set(counts) == {1}
+        for row, value in enumerate(table.columns[column]):
+            counts[row] += cell_text(value).lower() in _YES
+        if max(counts, default=0) > 1:
+            return False
+    return set(counts) == {1}
 
 
 def one_hot_labels(table: Table, columns: Sequence[str]) -> list[str]:

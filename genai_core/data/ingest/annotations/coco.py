@@ -11,7 +11,7 @@ from typing import Any
 
 from genai_core.data.ingest.annotations.annotations import Annotations
 from genai_core.data.ingest.annotations.finder import Finder
-from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.choices import AskError, Choices
 from genai_core.data.ingest.listing import Listing
 
 _MAX_FILES = 50  # more JSON files are one per image, in some other form
@@ -68,7 +68,7 @@ def read_coco(listing: Listing, images: Sequence[str], choices: Choices) -> Anno
     if several or (without and captions and labels):
         counts = f"{several:,} of {len(named):,} pictures show objects of several categories, {without:,} of none"
         if not captions and choices.layout != "flat":
-            raise ValueError(
+            raise AskError(
                 f"{listing.root}: {counts}, so the categories of {label_files[0]} are no classes; to add the pictures "
                 "without classes: --layout flat"
             )

@@ -1,6 +1,9 @@
 """Find the image that an annotation file names."""
 
+import re
 from collections.abc import Sequence
+
+_NUMBER = re.compile(r"#\d+$")  # of a caption: 1.jpg#0, 1.jpg#1
 
 
 class Finder:
@@ -25,7 +28,7 @@ class Finder:
         """Return the path of the image; folder: that of the annotation file, "" for the source's."""
         if not name:
             return None
-        path = name.replace("\\", "/").removeprefix("./")
+        path = _NUMBER.sub("", name.replace("\\", "/").removeprefix("./"))
         if folder:
             nearer = f"{folder}/{path}"
             if nearer in self._paths:

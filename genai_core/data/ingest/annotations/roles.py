@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from genai_core.data.ingest.annotations.attributes import attribute_columns, is_one_hot
 from genai_core.data.ingest.annotations.finder import Finder
 from genai_core.data.ingest.annotations.table_files import Table
-from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.choices import AskError, Choices
 from genai_core.data.ingest.readers.columns import (
     CAPTION_COLUMNS,
     FILE_COLUMNS,
@@ -39,10 +39,6 @@ class Roles:
     unused: tuple[str, ...] = ()
 
 
-class AmbiguousError(ValueError):
-    """A table whose label cannot be told; the message says which option decides."""
-
-
 def file_column(table: Table, finder: Finder) -> str | None:
     """Return the column that names images: the one with most matches, of equal ones the first known name."""
     known = [column for name in FILE_COLUMNS if (column := column_among(list(table.columns), [name])) is not None]
@@ -66,12 +62,15 @@ def file_column(table: Table, finder: Finder) -> str | None:
 def roles_of(table: Table, file: str, choices: Choices) -> Roles:
     """Return what the columns are, by the user's choice, by their names, or because only one is left.
 
-    Raises AmbiguousError when a label cannot be told from the other columns, or hardly can be one.
+    Raises AskError when a label cannot be told from the other columns, or hardly can be one.
     """
     rest = [column for column in table.columns if column != file and not _is_index(column)]
     for column in (*choices.label_columns, *filter(None, [choices.caption_column])):
         if column not in rest:
             raise ValueError(f"{table.path}: no column {column}; its columns are {_listed(list(table.columns))}")
+    for column in choices.label_columns:
+        if not _is_scalar(table, column):
+            raise ValueError(f"{table.path}: --label-column {column}: its cells hold lists, not one label each")
     split = None
     if choices.split is not False:
         split = column_among([column for column in rest if column not in choices.label_columns], SPLIT_COLUMNS)
@@ -91,7 +90,7 @@ def roles_of(table: Table, file: str, choices: Choices) -> Roles:
             unused = tuple(column for column in rest if column not in attributes)
             return Roles(file, one_hot=tuple(attributes), captions=captions, split=split, unused=unused)
         if not captions:
-            raise AmbiguousError(_which_label(table, rest, attributes))
+            raise AskError(_which_label(table, rest, attributes))
     if label is None and len(rest) == 1 and not captions:
         label = rest[0]
     if label is not None:
@@ -111,7 +110,7 @@ def _refuse_unique(table: Table, label: str) -> None:
     values = [value for value in table.texts(label) if value]
     different = len(set(values))
     if len(values) >= _FEWEST_TO_JUDGE and different > _MAX_DIFFERENT_SHARE * len(values):
-        raise AmbiguousError(
+        raise AskError(
             f"{table.path}: {label} has {different:,} different values in {len(values):,} rows, so it is hardly a "
             f"class; choose --caption-column {_quoted(label)} if these are captions, --label-column COLUMN, or "
             "--layout flat (no classes)"
@@ -119,7 +118,8 @@ def _refuse_unique(table: Table, label: str) -> None:
 
 
 def _which_label(table: Table, columns: Sequence[str], attributes: Sequence[str]) -> str:
-    first = _quoted((attributes or columns)[0])
+    counts = {column: len(table.distinct(column)) for column in columns}
+    first = _quoted(min(attributes or columns, key=lambda column: (counts[column] < 2, counts[column])))
     if len(attributes) > 1:
         two = _quoted(",".join(attributes[:2]))
         return (
@@ -147,7 +147,7 @@ def _is_index(column: str) -> bool:
 
 
 def _is_scalar(table: Table, column: str) -> bool:
-    return not any(isinstance(value, (dict, list)) for value in table.columns[column])
+    return table.is_plain or not any(isinstance(value, (dict, list)) for value in table.columns[column])
 
 
 def _spread(total: int) -> list[int]:

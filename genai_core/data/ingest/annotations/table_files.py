@@ -45,6 +45,15 @@ class Table:
         """Return the values of a column as text; empty for missing ones."""
         return [cell_text(value) for value in self.columns[column]]
 
+    def distinct(self, column: str) -> set[str]:
+        """Return the different values of a column without lists, as text: fast where few differ."""
+        return {cell_text(value) for value in set(self.columns[column])}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all cells are texts, as in every text table but JSONL."""
+        return not self.path.lower().endswith((".jsonl", ".ndjson", ".parquet"))
+
 
 def is_table(path: str) -> bool:
     return path.lower().endswith(TABLE_EXTENSIONS)
@@ -54,7 +63,7 @@ def is_list(path: str) -> bool:
     """Whether a text file may be a list of images by its name: train.txt, labels.txt, list_attr_celeba.txt."""
     file = PurePosixPath(path)
     stem = file.stem.lower()
-    known = split_of(stem) is not None or stem.startswith("list_") or "attr" in stem
+    known = split_of(stem) is not None or stem.startswith("list_") or any(word in stem for word in ("attr", "token"))
     return file.suffix.lower() in _LIST_EXTENSIONS and (known or stem in (*LABEL_STEMS, "captions", "results"))
 
 
@@ -91,7 +100,7 @@ def _from_csv(text: str, path: str) -> Table:
     delimiter = "\t" if path.lower().endswith(".tsv") else max(_DELIMITERS, key=header.count)
     rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, strict=True) if row]
     columns = [name.strip() for name in rows[0]] if rows else []
-    if any(map(is_image_name, columns)):  # no header: the first row is an image
+    if any(is_image_name(name.split("#")[0]) for name in columns):  # no header: the first row is an image
         columns = [f"column {number}" for number in range(1, len(columns) + 1)]
     else:
         rows = rows[1:]

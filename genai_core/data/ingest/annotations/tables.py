@@ -12,9 +12,9 @@ from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.annotations.annotations import Annotations
 from genai_core.data.ingest.annotations.attributes import combined_labels, one_hot_labels
 from genai_core.data.ingest.annotations.finder import Finder
-from genai_core.data.ingest.annotations.roles import AmbiguousError, Roles, file_column, roles_of
+from genai_core.data.ingest.annotations.roles import Roles, file_column, roles_of
 from genai_core.data.ingest.annotations.table_files import LABEL_STEMS, Table, cell_text, is_list, is_table, read_table
-from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.choices import AskError, Choices
 from genai_core.data.ingest.listing import Listing
 from genai_core.data.ingest.readers.columns import FILE_COLUMNS, column_among
 from genai_core.data.ingest.readers.items import split_of
@@ -64,7 +64,7 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
     finder = Finder(images)
     matched: list[_Matched] = []
     unmatched: list[Table] = []
-    ambiguous: list[AmbiguousError] = []
+    ambiguous: list[AskError] = []
     for path in paths:
         is_named = PurePosixPath(path).stem.lower() in LABEL_STEMS
         has_other_labels = has_classes and not is_named and not insist
@@ -81,7 +81,7 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
             continue
         try:
             roles = roles_of(table, file, _for_table(choices, table, file))
-        except AmbiguousError as error:
+        except AskError as error:
             if not has_other_labels:
                 ambiguous.append(error)
             continue
@@ -90,7 +90,7 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
         if not (has_other_labels and one.has_labels and not roles.is_known_label):
             matched.append(one)
     if ambiguous and not any(one.has_labels for one in matched):
-        raise ValueError(f"{listing.root}: {ambiguous[0]}")
+        raise AskError(f"{listing.root}: {ambiguous[0]}")
     if not matched and unmatched and choices.layout != "flat":
         raise ValueError(f"{listing.root}: {_no_match(unmatched)}")
     _check_choices(listing, matched, choices)
@@ -160,7 +160,7 @@ def _without_doubles(listing: Listing, matched: Sequence[_Matched]) -> list[_Mat
         others = [other for other in labelled[index + 1 :] if one.images & other.images]
         if others and not any(table in named for table in (one, *others)):
             listed = ", ".join(table.table.path for table in (one, *others))
-            raise ValueError(
+            raise AskError(
                 f"{listing.root}: several tables could hold the labels: {listed}; rename the right one to "
                 f"labels{PurePosixPath(one.table.path).suffix}"
             )

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.annotations.annotations import Annotations
 from genai_core.data.ingest.annotations.finder import Finder
-from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.choices import AskError, Choices
 from genai_core.data.ingest.listing import Listing
 from genai_core.data.ingest.readers.items import split_of
 
@@ -40,7 +40,7 @@ def read_voc(listing: Listing, images: Sequence[str], choices: Choices) -> Annot
     labels = {image: names for image, names in objects.items() if names}
     wrong = sum(len(names) != 1 for names in objects.values())
     if wrong and choices.layout != "flat":
-        raise ValueError(
+        raise AskError(
             f"{listing.root}: {wrong:,} of {len(objects):,} pictures show several kinds of objects or none, so the "
             f"names in {xml_files} are no classes; to add the pictures without classes: --layout flat"
         )

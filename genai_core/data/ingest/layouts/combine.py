@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from genai_core.counted import counted
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.annotations.annotations import Annotations
-from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.choices import AskError, Choices
 from genai_core.data.ingest.layouts.folders import FolderLayout, Place
 from genai_core.data.ingest.names import class_folder
 from genai_core.data.ingest.readers.items import Understood
@@ -38,16 +39,16 @@ class Combined:
 def combine(
     images: Sequence[str], folders: FolderLayout, annotations: Annotations | None, choices: Choices
 ) -> Combined:
-    """Join what folders and annotation files say. Raises ValueError, one sentence, if they contradict each other."""
+    """Join what folders and annotation files say. Raises AskError, one sentence, if they contradict each other."""
     said = annotations or Annotations("")
     from_files = bool(said.labels) and not (folders.labels and _folders_win(folders, said))
     if folders.doubt and folders.labels and not from_files and choices.layout is None:
-        raise ValueError(folders.doubt)
+        raise AskError(folders.doubt)
     combined = Combined(rejected=[*said.rejected], notes=[*folders.notes, *said.notes])
     dropped = _unlabelled(images, folders, said, from_files=from_files)
     for where, paths in dropped.items():
         combined.left_out[UNLABELLED] = combined.left_out.get(UNLABELLED, 0) + len(paths)
-        combined.notes.append(f"note: {where} has no classes, so its {len(paths):,} images were left out")
+        combined.notes.append(f"note: {where} has no classes and was left out ({counted(len(paths), 'image')})")
     gone = {path for paths in dropped.values() for path in paths}
     has_labels = from_files or bool(folders.labels)
     for path in images:
@@ -63,8 +64,7 @@ def combine(
                 continue
             label = labels[0]
         elif has_labels and label is None:
-            detail = "not in a class folder, but next to them (--layout flat ignores the folders)"
-            combined.rejected.append(RejectedFile(path, "no_label", detail))
+            combined.rejected.append(RejectedFile(path, "no_label", _why_unlabelled(choices)))
             continue
         # Folders that turned out to be no classes keep names apart.
         name = f"{place.label}/{place.name}" if from_files and place.label is not None else place.name
@@ -81,7 +81,7 @@ def combine(
 
 
 def _folders_win(folders: FolderLayout, said: Annotations) -> bool:
-    """Whether the class folders count and not the labels of a file. Raises ValueError when the user has to choose."""
+    """Whether the class folders count and not the labels of a file. Raises AskError when the user has to choose."""
     both = [
         (place.label, _as_folder(said.labels[path][0]), path)
         for path, place in folders.places.items()
@@ -99,13 +99,13 @@ def _folders_win(folders: FolderLayout, said: Annotations) -> bool:
     folder_names, label_names = {folder for folder, _ in names}, {label for _, label in names}
     first = differing[0]
     if folder_names & label_names:
-        raise ValueError(
+        raise AskError(
             f"{said.labels_from} says {said.labels[first][0]} for {first}, and {len(differing):,} of {len(both):,} "
             "labels differ from the class folders; choose --layout table or --layout class-folders"
         )
     if said.overrides:
         return False
-    raise ValueError(
+    raise AskError(
         f"the classes may be the folders ({_some(folder_names)}) or {said.labels_from} ({_some(label_names)}); choose "
         "--layout class-folders or --layout table"
     )
@@ -134,7 +134,7 @@ def _split(path: str, place: Place, said: Annotations) -> Split | None:
     if place.split is not None:
         splits.add(place.split)
     if len(splits) > 1:
-        raise ValueError(
+        raise AskError(
             f"{path} is for training and for testing, by its folder or by {said.splits_from}; correct it, or ignore "
             "the split: --no-split"
         )
@@ -148,7 +148,7 @@ def _settle_splits(combined: Combined, folders: FolderLayout, said: Annotations,
     if len(counts.keys() - {None}) == 2:
         if counts[None]:
             first = next(entry.path for entry in combined.entries if entry.split is None)
-            raise ValueError(
+            raise AskError(
                 f"{counts[None]:,} of {counts.total():,} images, first {first}, have no split in {where}; give them "
                 "one, or ignore the split: --no-split"
             )
@@ -165,6 +165,12 @@ def _no_single_label(path: str, labels: Sequence[str], said: Annotations) -> Rej
         return RejectedFile(path, "two_labels", f"{said.labels_in} says {' and '.join(sorted(labels))}")
     why = "an empty label" if path in said.labels else "no row for it"
     return RejectedFile(path, "no_label", f"{said.labels_in} has {why}")
+
+
+def _why_unlabelled(choices: Choices) -> str:
+    if choices.layout == "file-names":
+        return "no word before a number in its name"
+    return "not in a class folder, but next to them (--layout flat ignores the folders)"
 
 
 def _as_folder(label: str) -> str:

@@ -4,13 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from genai_core.data.dataset.dataset import Split
-from genai_core.data.ingest.layouts.shards import are_shards
+from genai_core.data.ingest.layouts.file_names import name_label, name_labels
 from genai_core.data.ingest.layouts.split_folders import Parts, SplitLevel, find_split_level
+from genai_core.data.ingest.layouts.storage_folders import storage_kind
 from genai_core.data.ingest.readers.items import split_of
 
 # Fewer images are too few to tell folders of single images from small classes.
 _FEWEST_TO_JUDGE = 8
 _SHOWN_FOLDERS = 3
+_LABELS = {
+    "class-folders": "the folders",
+    "leaf-folders": "the last folders",
+    "file-names": "the words before the numbers in the files' names",
+}
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,8 @@ def folder_layout(images: Sequence[str], *, split: bool | None = None, layout: s
     """Decide what each folder is: a wrapper, a split, a class, or a part of the name.
 
     images: paths with "/". split: True insists on split folders, False takes them as classes, None takes them as splits
-    if both splits occur. layout: flat, class-folders or leaf-folders; None or another one: decided here. Raises
-    ValueError, one sentence without the source's name, if only some folders are splits.
+    if both splits occur. layout: flat, class-folders, leaf-folders or file-names; None or another one: decided here.
+    Raises AskError, one sentence without the source's name, if only some folders are splits.
     """
     files: dict[Parts, list[str]] = {}
     for path in images:
@@ -87,22 +93,16 @@ def folder_layout(images: Sequence[str], *, split: bool | None = None, layout: s
     named = [part for part in (wrapper or "").split("/") if split_of(part)]
     if level is None and split is None and named:
         tree.notes.append(f"note: all images are in {named[0]}/; without another split, their content decides it")
-    kind = layout if layout in ("flat", "class-folders", "leaf-folders") else _kind(tree)
-    has_classes = kind in ("class-folders", "leaf-folders") and bool(tree.with_rest())
+    kind = layout if layout in ("flat", *_LABELS) else _kind(tree)
+    has_classes = kind == "file-names" or (kind in _LABELS and bool(tree.with_rest()))
     has_splits = level is not None and (level.has_both or split is True)
     return FolderLayout(
         places=_places(tree, kind if has_classes else "flat"),
         wrapper=wrapper,
-        layout=(
-            "class folders"
-            if has_classes
-            else "images in numbered folders, which are no classes"
-            if kind == "shards"
-            else "images without class folders"
-        ),
-        labels={"class-folders": "the folders", "leaf-folders": "the last folders"}[kind] if has_classes else "",
+        layout=_layout(kind, has_classes=has_classes),
+        labels=_LABELS[kind] if has_classes else "",
         splits=f"the folders {level.names}" if level is not None and has_splits else "",
-        unlabelled=_unlabelled(tree) if has_classes and has_splits else {},
+        unlabelled=_unlabelled(tree, kind) if has_classes and has_splits else {},
         notes=tuple(tree.notes),
         doubt=tree.doubt,
     )
@@ -173,15 +173,17 @@ def _strip_wrappers_of_splits(tree: _Tree, *, keep_last: bool) -> None:
             tree.folders[parts] = replace(folder, left=folder.left[1:])
 
 
-def _unlabelled(tree: _Tree) -> dict[str, tuple[str, ...]]:
+def _unlabelled(tree: _Tree, kind: str) -> dict[str, tuple[str, ...]]:
     """Return the images of split folders that have no classes, where others have: a competition's test images.
 
     Such a folder has images directly in it, or in one folder that is no class elsewhere: test/1.jpg, test/new/1.jpg.
     """
     classes: dict[str, set[str]] = {}
-    for folder in tree.folders.values():
+    for parts, folder in tree.folders.items():
         if folder.split_name:
-            classes.setdefault(folder.split_name, set()).add(folder.first)
+            named = kind == "file-names"
+            found_here = {name_label(name) or "" for name in tree.files[parts]} if named else {folder.first}
+            classes.setdefault(folder.split_name, set()).update(found_here)
     known = {name for found in classes.values() if len(found) > 1 for name in found} - {""}
     without = {split_name for split_name, found in classes.items() if len(found) == 1 and not found & known}
     found: dict[str, list[str]] = {}
@@ -197,20 +199,22 @@ def _kind(tree: _Tree) -> str:
     for parts, folder in tree.with_rest().items():
         by_first.setdefault(folder.first, []).extend(tree.files[parts])
     if not by_first:
+        _note_names(tree)
         return "flat"
-    if are_shards(by_first):
+    if storage := storage_kind(by_first):
         tree.notes.append(
-            f"note: the folders {min(by_first)} to {max(by_first)} are numbered parts of one sequence; if they are "
-            "classes, add with --layout class-folders"
+            f"note: the folders {min(by_first)} to {max(by_first)} were taken as {storage}, not as classes; if they "
+            "are classes, add with --layout class-folders"
         )
-        return "shards"
+        return "storage"
     total = sum(map(len, by_first.values()))
     if total >= _FEWEST_TO_JUDGE and len(by_first) > 0.9 * total:
         tree.doubt = (
             f"{len(by_first):,} folders for {total:,} images are hardly classes; choose --layout flat (no classes) or "
             "--layout class-folders"
         )
-    if deeper := sorted({folder.left[-1] for folder in tree.folders.values() if len(folder.left) > 1}):
+    deeper = sorted({folder.left[-1] for folder in tree.folders.values() if len(folder.left) > 1})
+    if len(deeper) > 1:
         shown = ", ".join(deeper[:_SHOWN_FOLDERS]) + (" ..." if len(deeper) > _SHOWN_FOLDERS else "")
         tree.notes.append(
             f"note: the first folder is the class; deeper ones ({shown}) stay in the names; if the last one is the "
@@ -219,15 +223,36 @@ def _kind(tree: _Tree) -> str:
     return "class-folders"
 
 
+def _layout(kind: str, *, has_classes: bool) -> str:
+    if kind == "file-names":
+        return "classes in file names"
+    if has_classes:
+        return "class folders"
+    return "images in folders that are no classes" if kind == "storage" else "images without class folders"
+
+
+def _note_names(tree: _Tree) -> None:
+    """Say that file names may hold classes. They are not taken, since photographs have such names too."""
+    counts = name_labels([name for names in tree.files.values() for name in names])
+    if counts:
+        first = ", ".join(f"{label} {count:,}" for label, count in counts.most_common(_SHOWN_FOLDERS))
+        more = " ..." if len(counts) > _SHOWN_FOLDERS else ""
+        tree.notes.append(
+            f"note: the file names begin with {len(counts):,} words ({first}{more}); if these are classes, add with "
+            "--layout file-names"
+        )
+
+
 def _places(tree: _Tree, kind: str) -> dict[str, Place]:
     places = {}
     for parts, folder in tree.folders.items():
         label, names = None, folder.left
-        if kind != "flat" and folder.left:
+        if kind in ("class-folders", "leaf-folders") and folder.left:
             at = 0 if kind == "class-folders" else len(folder.left) - 1
             label, names = folder.left[at], (*folder.left[:at], *folder.left[at + 1 :])
         above = "".join(f"{name}/" for name in parts)
         below = "".join(f"{name}/" for name in (*folder.apart, *names))
         for name in tree.files[parts]:
-            places[above + name] = Place(below + name, label, folder.split)
+            word = name_label(name) if kind == "file-names" else label
+            places[above + name] = Place(below + name, word, folder.split)
     return places

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from genai_core.data.dataset.dataset import Split
+from genai_core.data.ingest.choices import AskError
 from genai_core.data.ingest.readers.items import split_of
 
 Parts = tuple[str, ...]  # the folders of an image
@@ -39,7 +40,7 @@ class SplitLevel:
 def find_split_level(images: Mapping[Parts, int]) -> SplitLevel | None:
     """Find the first level at which every folder is a split; None if there is none.
 
-    images: number of images by folder. Raises ValueError when both splits are beside folders of neither.
+    images: number of images by folder. Raises AskError when both splits are beside folders of neither.
     """
     if not images:
         return None
@@ -56,13 +57,27 @@ def find_split_level(images: Mapping[Parts, int]) -> SplitLevel | None:
             other = next((name for name in sorted(at_level) if name not in splits), None)
             count = at_level[other] if other else sum(n for parts, n in images.items() if len(parts) <= depth)
             what = f"the folder {other}" if other else "no such folder"
-            raise ValueError(
-                f"beside the split folders {', '.join(sorted(splits))} there is {what} for {count:,} images, which "
-                "belong to no split; move them away, or take all these folders as classes: --no-split"
-            )
+            raise AskError(_ask(splits, what, count))
         if depth == 0 and has_all and (level := _compound(at_level)) is not None:
             return level
+        if depth == 0 and (partly := _with_one_rest(at_level)):
+            other = next(name for name in sorted(at_level) if name not in partly)
+            raise AskError(_ask(partly, f"the folder {other}", at_level[other]))
     return None
+
+
+def _ask(splits: Collection[str], what: str, count: int) -> str:
+    return (
+        f"beside the split folders {', '.join(sorted(splits))} there is {what} for {count:,} images, which belong to "
+        "no split; move them away, or take all these folders as classes: --no-split"
+    )
+
+
+def _with_one_rest(names: Collection[str]) -> list[str]:
+    """Return the split folders among others: seg_train and seg_test beside seg_pred, but not test_tube beside car."""
+    found = [name for name in names if len({*map(split_of, _WORDS.findall(name))} - {None}) == 1]
+    level = _compound(found) if len(found) < len(names) else None
+    return found if level is not None and not any(level.rests.values()) else []
 
 
 def _compound(names: Collection[str]) -> SplitLevel | None:

@@ -10,7 +10,7 @@ FILE_COLUMNS = (
 LABEL_COLUMNS = ("label", "class", "category", "target", "label_name", "class_name", "cls", "labels", "fine_label", "y")
 CAPTION_COLUMNS = (
     *("caption", "captions", "text", "texts", "prompt", "description", "sentence", "sentences", "alt_text"),
-    *("blip_caption", "raw_caption", "title"),
+    *("blip_caption", "raw_caption", "title", "comment", "comments"),
 )
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 

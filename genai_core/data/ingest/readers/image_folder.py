@@ -7,7 +7,7 @@ from genai_core.data.ingest.annotations.annotations import Annotations
 from genai_core.data.ingest.annotations.coco import read_coco
 from genai_core.data.ingest.annotations.tables import read_tables
 from genai_core.data.ingest.annotations.voc import read_voc
-from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.choices import AskError, Choices
 from genai_core.data.ingest.layouts.combine import combine
 from genai_core.data.ingest.layouts.folders import FolderLayout, folder_layout
 from genai_core.data.ingest.layouts.masks import find_masks
@@ -20,8 +20,7 @@ _SHOWN_FOLDERS = 5
 def read_image_folder(listing: Listing, choices: Choices) -> Reading:
     """Read every image file of a folder, except masks of others.
 
-    Raises ValueError when there is nothing to read, or when folders and files can mean several things; the message
-    names the option that decides.
+    Raises ValueError when there is nothing to read, and AskError when folders and files can mean several things.
     """
     listing.require_images()
     masks = find_masks(listing.images)
@@ -33,8 +32,8 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
         folders = _folder_layout(listing, images, replace(choices, layout="class-folders"))
     try:
         combined = combine(images, folders, annotations, choices)
-    except ValueError as error:
-        raise ValueError(f"{listing.root}: {error}") from None
+    except AskError as error:
+        raise AskError(f"{listing.root}: {error}") from None
     items = [
         Item(entry.name, entry.label, entry.split, listing.root / entry.path, entry.captions)
         for entry in combined.entries
@@ -58,6 +57,7 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
         wrapper=folders.wrapper,
         notes=notes,
         understood=combined.understood,
+        follows_choices=True,
         splits=frozenset(item.split for item in items),
     )
 
@@ -65,13 +65,13 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
 def _folder_layout(listing: Listing, images: Sequence[str], choices: Choices) -> FolderLayout:
     try:
         return folder_layout(images, split=choices.split, layout=choices.layout)
-    except ValueError as error:
-        raise ValueError(f"{listing.root}: {error}") from None
+    except AskError as error:
+        raise AskError(f"{listing.root}: {error}") from None
 
 
 def _annotations(listing: Listing, images: Sequence[str], choices: Choices, *, has_classes: bool) -> Annotations | None:
     """Return what annotation files say, of the chosen kind or of the only one with labels."""
-    if choices.layout in ("class-folders", "leaf-folders"):
+    if choices.layout in ("class-folders", "leaf-folders", "file-names"):
         choices = Choices("flat", (), choices.caption_column, choices.split)
     found: dict[str, Annotations] = {}
     if choices.layout in (None, "flat", "coco") and (coco := read_coco(listing, images, choices)):
@@ -84,7 +84,7 @@ def _annotations(listing: Listing, images: Sequence[str], choices: Choices, *, h
     with_labels = [name for name, said in found.items() if said.labels]
     if len(with_labels) > 1:
         files = " and ".join(found[name].labels_in for name in with_labels)
-        raise ValueError(
+        raise AskError(
             f"{listing.root}: both {files} hold labels; choose " + " or ".join(f"--layout {one}" for one in with_labels)
         )
     if not found:

@@ -63,6 +63,7 @@ class Reading:
     wrapper: str | None = None  # the folder around everything, removed from the names
     notes: list[str] = field(default_factory=list)  # messages for the user about how the source was read
     understood: Understood = Understood()
+    follows_choices: bool = False  # whether the reader knows --layout and the columns
     # The splits of its images, None for an image without one; None as a whole: known only after all are read.
     splits: frozenset[Split | None] | None = None
 

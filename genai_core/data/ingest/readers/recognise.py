@@ -87,7 +87,7 @@ def _read_folder(folder: Path, unpacked: Path, choices: Choices) -> Reading:
     files = sorted([*listing.images, *listing.others])
     paths = [folder / path for path in files]
     if any(_extension(path) in IMAGE_EXTENSIONS for path in files):
-        if are_samples(files):
+        if choices.layout is None and are_samples(files):
             return read_samples(folder, files)
         return read_image_folder(listing, choices)
     if idx := [path for path in paths if is_idx_name(path.name)]:

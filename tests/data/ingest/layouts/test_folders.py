@@ -125,7 +125,7 @@ def test_shards_are_no_classes():
     paths = [f"{number // 1000:05d}/img{number:08d}.png" for number in range(0, 4000, 100)]
     classes, layout = found(paths)
     assert (classes, layout.labels) == ({(None, None)}, "")
-    assert "00000 to 00003" in layout.notes[0]
+    assert "00000 to 00003 were taken as numbered parts of one sequence" in layout.notes[0]
     assert "--layout class-folders" in layout.notes[0]
     assert len(found(paths, layout="class-folders")[0]) == 4
 
@@ -142,6 +142,56 @@ def test_shards_are_no_classes():
 def test_numbered_classes_are_classes(path):
     classes, _ = found([path(number) for number in range(100)])
     assert len(classes) == 10
+
+
+@pytest.mark.parametrize(
+    ("paths", "what"),
+    [
+        ([f"{number % 1000:04d}/{number}.jpg" for number in range(1, 30_000, 777)], "the last digits of the numbers"),
+        ([f"{name[:2]}/{name}.jpg" for name in ("3f09ab77", "3f11ab99", "a0000001", "77777777")], "the first letters"),
+        (["2019/a.jpg", "2020/05/b.jpg", "2021/c.jpg"], "dates"),
+        (["2019-01-02/a.jpg", "2019-01-03/b.jpg"], "dates"),
+        (["Photos from 2019/a.jpg", "Photos from 2020/b.jpg"], "dates"),
+        (["images_001/images/a.png", "images_002/images/b.png"], "numbered parts"),
+        (["HAM_images_part_1/a.png", "HAM_images_part_2/b.png"], "numbered parts"),
+        (["DCIM/100APPLE/a.jpg", "DCIM/101APPLE/b.jpg"], "a camera's folders"),
+    ],
+)
+def test_storage_is_no_class(paths, what):
+    classes, layout = found(paths)
+    assert classes == {(None, None)}
+    assert what in layout.notes[0]
+    assert len(found(paths, layout="class-folders")[0]) > 1
+
+
+@pytest.mark.parametrize(
+    "folders", [("0", "1", "a"), ("2019", "hat"), ("a", "b", "c"), ("s1", "s2"), ("part1", "batch2")]
+)
+def test_classes_that_only_look_a_little_like_storage(folders):
+    assert len(found(files(*folders))[0]) == len(folders)
+
+
+def test_classes_in_file_names_are_said_and_can_be_chosen():
+    paths = [f"train/{name}.{number}.jpg" for name in ("cat", "dog") for number in range(3)]
+    paths += [f"test1/{number}.jpg" for number in range(4)]
+    classes, layout = found(paths)
+    assert classes == {(None, "train"), (None, "test")}
+    assert "2 words (cat 3, dog 3); if these are classes, add with --layout file-names" in layout.notes[-1]
+    classes, layout = found(paths, layout="file-names")
+    assert classes == {("cat", "train"), ("dog", "train"), (None, "test")}
+    assert layout.unlabelled == {"test1": ("test1/0.jpg", "test1/1.jpg", "test1/2.jpg", "test1/3.jpg")}
+    assert layout.labels == "the words before the numbers in the files' names"
+
+
+@pytest.mark.parametrize("names", [("IMG_1", "IMG_2", "DSC_1", "DSC_2"), ("cat1", "cat2"), ("cat1", "dog1", "dog2")])
+def test_names_of_cameras_and_of_single_images_hold_no_classes(names):
+    assert found([f"{name}.jpg" for name in names])[1].notes == ()
+
+
+def test_split_folders_beside_others_of_their_kind_are_asked_about():
+    with pytest.raises(ValueError, match=r"beside the split folders seg_test, seg_train there is the folder seg_pred"):
+        folder_layout(files("seg_train/hat", "seg_train/shoe", "seg_test/hat", "seg_pred"))
+    assert len(found(files("test_tube", "train_station", "car"))[0]) == 3
 
 
 def test_a_folder_per_image_is_doubted():

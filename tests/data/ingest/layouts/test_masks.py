@@ -16,6 +16,8 @@ def pairs(images, masks, count=4):
         ("train/{}.jpg", "train_masks/{}_mask.gif", "train_masks/"),
         ("{}.jpg", "annotations/{}.png", "annotations/"),
         ("set/test/broken/{}.png", "set/ground_truth/broken/{}_mask.png", "set/ground_truth/"),
+        ("images/pug_{}.jpg", "annotations/trimaps/pug_{}.png", "annotations/"),
+        ("set/images/a{}.jpg", "set/masks/other{}.png", "set/masks/"),
         ("JPEGImages/{}.jpg", "SegmentationClass/{}.png", "SegmentationClass/"),
         ("benign/benign ({}).png", "benign/benign ({})_mask.png", "files named like benign (0)_mask.png"),
         ("{}.jpg", "{}-mask-1.png", "files named like 0-mask-1.png"),

@@ -52,6 +52,14 @@ def test_train_and_t10k_are_separate_splits(tmp_path, add, raw, pixels, images_i
     assert together.understood.split == ""
 
 
+def test_options_for_folders_are_refused(tmp_path, add, raw, pixels):
+    path = write(tmp_path / "idx", "train", pixels(3), [0, 1, 2])
+    for choices in (Choices("flat"), Choices(label_columns=("x",)), Choices(caption_column="x")):
+        with pytest.raises(ValueError, match=rf"{choices.named}: for folders of image files only; this is IDX files"):
+            add(path, choices=choices)
+    assert nothing_was_added(raw)
+
+
 def test_without_labels_there_are_no_classes(tmp_path, add, raw, pixels):
     added = add(write(tmp_path / "idx", "train", pixels(2), None))
     assert added.classes == {}

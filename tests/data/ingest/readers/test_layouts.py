@@ -163,6 +163,14 @@ class TestTables:
         with pytest.raises(ValueError, match=r"--label-column weight: no such column; there are image, colour, size"):
             read(root, label_columns=("weight",))
 
+    def test_lists_are_no_labels(self, root, images):
+        """As the objects of Hugging Face's detection datasets."""
+        rows = [{"file_name": name, "objects": {"bbox": [[0, 0, 1, 1]]}, "tags": ["a"]} for name in images("", 4)]
+        write(root / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        assert set(labels(read(root)[1]).values()) == {None}
+        with pytest.raises(ValueError, match=r"metadata\.jsonl: --label-column tags: its cells hold lists"):
+            read(root, label_columns=("tags",))
+
     def test_a_one_hot_table(self, root, images):
         """As of the ISIC challenge."""
         names = images("", 4)
@@ -392,13 +400,13 @@ class TestContradictions:
         assert reading.understood.labels == "the column label of labels.csv"
 
     def test_two_layouts_at_once(self, root, images):
-        """As HAM10000: two folders of images, and a table whose name does not say that it has labels."""
-        names = [f"{folder}/{name}" for folder in ("part_1", "part_2") for name in images(folder, 4)]
+        """Two folders of images, and a table whose name does not say that it has labels."""
+        names = [f"{folder}/{name}" for folder in ("left", "right") for name in images(folder, 4)]
         write_csv(root / "list.csv", image=names, label=list("aabbabab"))
-        with pytest.raises(ValueError, match=r"classes may be the folders \(part_1, part_2\) or the column label of"):
+        with pytest.raises(ValueError, match=r"classes may be the folders \(left, right\) or the column label of"):
             read(root)
         assert labels(read(root, layout="table")[1])["02-001.png"] == "b"
-        assert labels(read(root, layout="class-folders")[1])["02-001.png"] == "part_2"
+        assert labels(read(root, layout="class-folders")[1])["02-001.png"] == "right"
 
     def test_two_kinds_of_annotations(self, root, images):
         names = images("", 4)

@@ -84,6 +84,12 @@ def test_faulty_samples_are_skipped(images, tmp_path, add, raw):
         add(tmp_path / "x.tar", "again")
 
 
+def test_a_chosen_layout_is_followed(images, tmp_path, add):
+    path = write_tar(tmp_path / "x.tar", samples(images[:4], ".cls", lambda _: b"hat"))
+    added = add(path, choices=Choices("flat"))
+    assert (added.classes, added.understood.layout) == ({}, "images without class folders")
+
+
 def test_class_folders_with_text_files_stay_class_folders(images, tmp_path, add):
     members = {f"{name}/1.{ending}": images[0] for name in ("hat", "shoe") for ending in ("png", "txt")}
     assert add(write_tar(tmp_path / "x.tar", members)).classes == {"hat": 1, "shoe": 1}

@@ -1,0 +1,77 @@
+"""Folders that only divide many files, and are no classes: shards, hash prefixes, dates, a camera's folders."""
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+_SIZES = (100, 1_000, 10_000, 100_000)  # of a full shard, where files are missing
+_MODULI = (100, 1_000, 10_000)
+_LAST_NUMBER = re.compile(r"(\d+)\D*$")
+_HEX = re.compile(r"[0-9a-f]{8,}", re.IGNORECASE)
+_DATE = re.compile(r"(photos from )?(19|20)\d\d([-_. ]?\d\d){0,2}", re.IGNORECASE)
+_PART = re.compile(
+    r"(?P<stem>.*(part|batch|chunk|shard|images?|imgs?|folder|dir|volume|vol|disc|archive|zip)[ ._-]*)\d+",
+    re.IGNORECASE,
+)
+_CAMERA = re.compile(r"\d{3}[A-Z0-9_]{5}")  # 100CANON, 101APPLE (DCF, JEITA CP-3461)
+
+
+def storage_kind(files: Mapping[str, Sequence[str]]) -> str:
+    """Return what kind of storage folders these are, to show; empty if they are none. files: names per folder.
+
+    Numbered folders are shards only if the files' numbers fit. Classes begin anew in each folder (GTSRB:
+    00000/00000_00000.ppm, 00001/00000_00000.ppm), or have the numbers of the whole dataset mixed.
+    """
+    if len(files) < 2:
+        return ""
+    if all(map(_DATE.fullmatch, files)):
+        return "dates"
+    if all(map(_CAMERA.fullmatch, files)):
+        return "a camera's folders"
+    parts = [match["stem"] for folder in files if (match := _PART.fullmatch(folder))]
+    if len(parts) == len(files) and len(set(parts)) == 1:
+        return "numbered parts"  # images_001 to images_012, HAM10000_images_part_1 and part_2
+    if _are_hash_prefixes(files):
+        return "the first letters of the names"
+    widths = {len(folder) for folder in files}
+    is_padded = any(folder.startswith("0") for folder in files)
+    if len(widths) > 1 or widths == {1} or not is_padded or not all(map(str.isdecimal, files)):
+        return ""
+    numbers = {folder: _numbers(names) for folder, names in files.items()}
+    if any(len(found) < len(files[folder]) for folder, found in numbers.items()):
+        return ""
+    if _are_parts([numbers[folder] for folder in sorted(files)]):
+        return "numbered parts of one sequence"
+    pairs = [(int(folder), number) for folder, found in numbers.items() for number in found]
+    # Danbooru has number % 1000 in four digits.
+    if any(all(number % modulus == folder for folder, number in pairs) for modulus in _MODULI):
+        return "the last digits of the numbers"
+    return ""
+
+
+def _are_parts(numbers: Sequence[Sequence[int]]) -> bool:
+    """Whether each folder continues the numbers of the one before, with parts of one size."""
+    ranges = [(min(found), max(found)) for found in numbers]
+    if any(before[1] >= after[0] for before, after in pairwise(ranges)):
+        return False
+    one_step = len({after[0] - before[0] for before, after in pairwise(ranges)}) == 1
+    return one_step or any(
+        all(first // size == last // size for first, last in ranges)
+        and len({first // size for first, _ in ranges}) == len(ranges)
+        for size in _SIZES
+    )
+
+
+def _are_hash_prefixes(files: Mapping[str, Sequence[str]]) -> bool:
+    """Whether folders like 3f hold files like 3f09ab77.jpg, with letters in some folders: 0 to 9 may be classes."""
+    if not any(char.isalpha() for folder in files for char in folder):
+        return False
+    return all(
+        _HEX.fullmatch(stem := name.rpartition(".")[0]) and stem.startswith(folder)
+        for folder, names in files.items()
+        for name in names
+    )
+
+
+def _numbers(names: Sequence[str]) -> list[int]:
+    return [int(match[1]) for name in names if (match := _LAST_NUMBER.search(name.rpartition(".")[0]))]
