@@ -87,14 +87,14 @@ def calibrated(
     while time.monotonic() - began < max_seconds:
         advice = propose(base, data, machine, minutes)
         config = Config.model_validate(advice.values)
-        side, channels = config.data.image_size, config.data.channels
+        size, channels = config.data.image_size, config.data.channels
         assert isinstance(config.extractor, TrainedExtractorConfig)
         wanted = {**advice.networks, EXTRACTOR: Candidate(EXTRACTOR, config.extractor.width, 1, 0)}
-        new = [name for name, network in wanted.items() if not is_measured(network, side, channels, machine)]
+        new = [name for name, network in wanted.items() if not is_measured(network, size, channels, machine)]
         if not new:
             break
         device = torch_device(config)
-        shape = ImageShape(side, channels, tuple(data.classes)[:MOST_CLASSES])
+        shape = ImageShape(size, channels, tuple(data.classes)[:MOST_CLASSES])
         if new[0] == EXTRACTOR:
             speed = extractor_speed(config.extractor, shape, device)
         else:
@@ -191,8 +191,7 @@ def _samples_per_s(model: GenerativeModel, config: ModelConfig, shape: ImageShap
 
 
 def _batch(shape: ImageShape, count: int, device: torch.device) -> Batch:
-    size = (count, shape.channels, shape.image_size, shape.image_size)
-    images = torch.randint(0, 256, size, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(0, 256, (count, *shape.chw), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(count) % len(shape.classes) if shape.classes else None
     return Batch(images.to(device), None if labels is None else labels.to(device))
 

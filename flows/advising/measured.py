@@ -19,6 +19,7 @@ from genai_core.advice.facts import DataFacts, MachineFacts, Speed, from_json, t
 from genai_core.advice.propose import threads
 from genai_core.config import ConfigError
 from genai_core.config.machine import usable_cores
+from genai_core.image_size import ImageSize
 
 FOLDER = Path(".genai/look")
 DATA, MACHINE = FOLDER / "data.json", FOLDER / "machine.json"
@@ -93,7 +94,7 @@ def known_machine(workspace: Path) -> MachineFacts | None:
 
 def merged(measured: list[tuple[Speed, ...]]) -> tuple[Speed, ...]:
     """Return each network's mean speed over processes that measured it at the same time."""
-    by_network: dict[tuple[str, int, int, int, int], list[Speed]] = {}
+    by_network: dict[tuple[str, int, int, ImageSize, int], list[Speed]] = {}
     for speeds in measured:
         for speed in speeds:
             key = (speed.family, speed.width, speed.depth, speed.image_size, speed.channels)

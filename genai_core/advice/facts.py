@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from genai_core import GenaiError
+from genai_core.image_size import ImageSize
 
 Facts = TypeVar("Facts", bound="DataFacts | MachineFacts")
 
@@ -73,7 +74,7 @@ class Speed:
     family: str
     width: int
     depth: int
-    image_size: int
+    image_size: ImageSize
     channels: int
     images_per_s: float
     samples_per_s: float

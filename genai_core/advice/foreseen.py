@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from genai_core.advice.facts import DataFacts
 from genai_core.config import Config, extractor_kind
 from genai_core.config.extractor import TrainedExtractorConfig
-from genai_core.config.models import VqvaeConfig
 
 _SINGLE_SHARE = 0.5  # from this share of classes with one image each, they are hardly classes
 
@@ -64,13 +63,7 @@ def _split(config: Config, data: DataFacts) -> Iterator[Finding]:
 
 def _models(config: Config, data: DataFacts) -> Iterator[Finding]:
     train, _ = data.split(config.data.test_share)
-    side = config.data.image_size
     for name, model in config.models.items():
-        if isinstance(model, VqvaeConfig) and side % model.network.stride:
-            yield Finding(
-                True,
-                f"models.{name}.network.stride is {model.network.stride}, which does not divide data.image_size {side}",
-            )
         batch = model.training.batch_images
         if 0 < train < batch:
             yield Finding(

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from genai_core.advice.facts import MachineFacts, Speed
+from genai_core.image_size import ImageSize
 
 EXTRACTOR = "extractor"
-_REFERENCE_SIDE = 32
+_REFERENCE = ImageSize.square(32)
 _WIDER_FROM = (64, 128)  # from these sides, the smallest network of each family is left out, then the next
 
 
@@ -66,7 +67,12 @@ _TYPICAL = {
 _GPU_FACTOR = 40.0
 
 
-def speed_of(candidate: Candidate, image_size: int, channels: int, machine: MachineFacts) -> Speed:
+def mean_side(size: ImageSize) -> float:
+    """Return the side of a square with as many pixels."""
+    return float(size.pixels**0.5)
+
+
+def speed_of(candidate: Candidate, image_size: ImageSize, channels: int, machine: MachineFacts) -> Speed:
     """Return the measured speed of a network, or the speed scaled from the most similar one of its family."""
     own = [speed for speed in machine.speeds if speed.family == candidate.family]
     wanted = _work(candidate.width, candidate.depth, image_size)
@@ -76,8 +82,8 @@ def speed_of(candidate: Candidate, image_size: int, channels: int, machine: Mach
     else:
         smallest = CANDIDATES[candidate.family][0]
         rates = _TYPICAL[candidate.family]
-        near = Speed(candidate.family, smallest.width, smallest.depth, _REFERENCE_SIDE, 3, *rates)
-        factor = _work(smallest.width, smallest.depth, _REFERENCE_SIDE) / wanted
+        near = Speed(candidate.family, smallest.width, smallest.depth, _REFERENCE, 3, *rates)
+        factor = _work(smallest.width, smallest.depth, _REFERENCE) / wanted
         factor *= _GPU_FACTOR if machine.gpus else 1.0
     return Speed(
         candidate.family,
@@ -90,24 +96,24 @@ def speed_of(candidate: Candidate, image_size: int, channels: int, machine: Mach
     )
 
 
-def is_measured(candidate: Candidate, image_size: int, channels: int, machine: MachineFacts) -> bool:
+def is_measured(candidate: Candidate, image_size: ImageSize, channels: int, machine: MachineFacts) -> bool:
     """Whether the speed of this very network at this shape was measured."""
     wanted = (candidate.family, candidate.width, candidate.depth, image_size, channels)
     return any((s.family, s.width, s.depth, s.image_size, s.channels) == wanted for s in machine.speeds)
 
 
-def least_images(candidate: Candidate, image_size: int) -> float:
+def least_images(candidate: Candidate, image_size: ImageSize) -> float:
     """Return the training images that a network must see at this size: larger images have more to learn."""
-    return candidate.least_images * max(1.0, image_size / _REFERENCE_SIDE)
+    return candidate.least_images * max(1.0, mean_side(image_size) / _REFERENCE.height)
 
 
-def smallest_for(family: str, image_size: int) -> Candidate:
+def smallest_for(family: str, image_size: ImageSize) -> Candidate:
     """Return the smallest network that draws images of this size: larger images need wider ones."""
     candidates = CANDIDATES[family]
-    return candidates[min(len(candidates) - 1, sum(image_size >= side for side in _WIDER_FROM))]
+    return candidates[min(len(candidates) - 1, sum(mean_side(image_size) >= side for side in _WIDER_FROM))]
 
 
-def network_for(family: str, image_size: int, channels: int, seconds: float, machine: MachineFacts) -> Candidate:
+def network_for(family: str, image_size: ImageSize, channels: int, seconds: float, machine: MachineFacts) -> Candidate:
     """Return the largest network that sees enough images in these seconds of training, else the smallest."""
     chosen = smallest_for(family, image_size)
     for candidate in CANDIDATES[family]:
@@ -119,9 +125,9 @@ def network_for(family: str, image_size: int, channels: int, seconds: float, mac
     return chosen
 
 
-def _work(width: int, depth: int, image_size: int) -> float:
+def _work(width: int, depth: int, image_size: ImageSize) -> float:
     """Relative work per image: on a CPU, wider layers are more efficient, so it grows less than with width squared."""
-    return float(image_size**2 * width**1.5 * (0.5 + depth))
+    return float(image_size.pixels * width**1.5 * (0.5 + depth))
 
 
 def _distance(a: float, b: float) -> float:

@@ -10,9 +10,10 @@ from genai_core.advice.mirroring import mirroring
 from genai_core.advice.networks import EXTRACTOR, Candidate, network_for, speed_of
 from genai_core.advice.recipes import Recipe, model_settings
 from genai_core.advice.settings import Setting, round_number, with_settings
-from genai_core.advice.shape import augmentation, channels_of, data_settings, held_out_share, side_for
+from genai_core.advice.shape import augmentation, channels_of, data_settings, held_out_share, size_for
 from genai_core.advice.times import run_seconds, stage_jobs
 from genai_core.config import Config
+from genai_core.image_size import ImageSize
 
 LEAST_IMAGES = 20
 # Families by what they are worth in little time (benchmarks/README.md, Quality at equal time). A GAN needs longest,
@@ -72,21 +73,21 @@ def _families(machine: MachineFacts, minutes: float) -> tuple[str, ...]:
 
 def _proposal(base: Mapping[str, Any], data: DataFacts, machine: MachineFacts, minutes: float) -> Advice:
     families, channels = _families(machine, minutes), channels_of(data)
-    affordable_s, tried = 60 * minutes * 0.8, set[tuple[Candidate | int, ...]]()
+    affordable_s, tried = 60 * minutes * 0.8, set[tuple[Candidate | ImageSize, ...]]()
     while True:
-        side = side_for(data, channels, affordable_s, machine)
-        networks = {name: network_for(name, side, channels, affordable_s, machine) for name in families}
-        training_s = _training_seconds(base, data, machine, minutes, side, networks)
-        if (side, *networks.values()) in tried:
+        size = size_for(data, channels, affordable_s, machine)
+        networks = {name: network_for(name, size, channels, affordable_s, machine) for name in families}
+        training_s = _training_seconds(base, data, machine, minutes, size, networks)
+        if (size, *networks.values()) in tried:
             break
         # The time that is left beside all other stages depends on the shape. It only goes down here, so this ends.
-        tried.add((side, *networks.values()))
+        tried.add((size, *networks.values()))
         affordable_s = min(affordable_s, training_s)
-    settings = tuple(_settings(data, machine, minutes, side, networks, training_s))
+    settings = tuple(_settings(data, machine, minutes, size, networks, training_s))
     values = with_settings(base, settings, families)
     jobs = stage_jobs(Config.model_validate(values), data, machine)
     images = values["models"]["diffusion"]["training"]["total_images"]
-    expectation = expected_quality(side, images, networks["diffusion"], data, held_out_share(data))
+    expectation = expected_quality(size, images, networks["diffusion"], data, held_out_share(data))
     stages = {name: job.seconds for name, job in jobs.items()}
     return Advice(minutes, values, settings, networks, stages, run_seconds(jobs, machine), expectation)
 
@@ -96,14 +97,14 @@ def _training_seconds(
     data: DataFacts,
     machine: MachineFacts,
     minutes: float,
-    side: int,
+    size: ImageSize,
     networks: Mapping[str, Candidate],
 ) -> float:
     """Return the seconds of training for each model with which the whole run takes its share of the minutes."""
     low, high = 1.0, 60 * minutes
     while high - low > 0.5 + 0.005 * low:
         middle = (low + high) / 2
-        values = with_settings(base, _settings(data, machine, minutes, side, networks, middle), networks)
+        values = with_settings(base, _settings(data, machine, minutes, size, networks, middle), networks)
         seconds = run_seconds(stage_jobs(Config.model_validate(values), data, machine), machine)
         low, high = (middle, high) if seconds <= AIM * 60 * minutes else (low, middle)
     return low
@@ -113,23 +114,23 @@ def _settings(
     data: DataFacts,
     machine: MachineFacts,
     minutes: float,
-    side: int,
+    size: ImageSize,
     networks: Mapping[str, Candidate],
     seconds: float,
 ) -> Iterator[Setting]:
     """Yield all settings, with this many seconds of training for each model."""
     channels, (train, test) = channels_of(data), data.split(held_out_share(data))
-    yield from data_settings(data, side, minutes)
+    yield from data_settings(data, size, minutes)
     yield from augmentation(data)
-    yield from _extractor(data, machine, side, minutes, train, test)
+    yield from _extractor(data, machine, size, minutes, train, test)
     totals = {}
     for name, network in networks.items():
-        rate = speed_of(network, side, channels, machine).images_per_s
+        rate = speed_of(network, size, channels, machine).images_per_s
         totals[name] = max(1_000, round_number(rate * seconds))
-        recipe = Recipe(network, side, totals[name], data, mirroring(data)[0], bool(machine.gpus))
+        recipe = Recipe(network, size, totals[name], data, mirroring(data)[0], bool(machine.gpus))
         for setting in model_settings(recipe, minutes):
             yield Setting(f"models.{name}.{setting.key}", setting.value, setting.reason)
-    slowest = min(speed_of(network, side, channels, machine).samples_per_s for network in networks.values())
+    slowest = min(speed_of(network, size, channels, machine).samples_per_s for network in networks.values())
     yield from _evaluation(data, minutes, slowest, test)
     finetuned = max(1_000, round_number(min(totals.values()) * 0.06))
     yield Setting("finetune.total_images", finetuned, "about a sixteenth of the training")
@@ -147,7 +148,7 @@ def _settings(
 
 
 def _extractor(
-    data: DataFacts, machine: MachineFacts, side: int, minutes: float, train: int, test: int
+    data: DataFacts, machine: MachineFacts, size: ImageSize, minutes: float, train: int, test: int
 ) -> Iterator[Setting]:
     few = _most_have_few(data)
     kind = "self_supervised" if few else "auto"
@@ -158,7 +159,7 @@ def _extractor(
     )
     yield Setting("selection.metric", f"fd_{kind}", "" if few else "the kind that is taken stands for auto")
     width = 64 if machine.gpus and minutes >= 10 else 32
-    speed = speed_of(Candidate(EXTRACTOR, width, 1, 0), side, channels_of(data), machine)
+    speed = speed_of(Candidate(EXTRACTOR, width, 1, 0), size, channels_of(data), machine)
     images = min(0.08 * 60 * minutes * speed.images_per_s, max(10_000, 100 * train), 2_000_000)
     yield Setting("extractor.width", width)
     yield Setting("extractor.total_images", round_number(max(4_000, images)), "at most a twelfth of the time")
@@ -194,10 +195,10 @@ def _taken(data: DataFacts) -> str:
 
 def _difference(now: Advice, later: Advice) -> str:
     """Say what ten times the minutes would change."""
-    side, larger = now.values["data"]["image_size"], later.values["data"]["image_size"]
+    size, larger = (ImageSize.from_json(advice.values["data"]["image_size"]) for advice in (now, later))
     width, wider = now.networks["diffusion"].width, later.networks["diffusion"].width
     images = [advice.values["models"]["diffusion"]["training"]["total_images"] for advice in (now, later)]
-    parts = [f"{larger} x {larger} pixels instead of {side} x {side}"] if larger > side else []
+    parts = [f"{larger} pixels instead of {size}"] if larger.pixels > size.pixels else []
     if wider > width:
         parts.append("a larger network")
     if images[1] > 1.5 * images[0]:

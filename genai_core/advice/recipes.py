@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from genai_core.advice.facts import DataFacts
-from genai_core.advice.networks import Candidate
+from genai_core.advice.networks import Candidate, mean_side
 from genai_core.advice.settings import Setting, round_number
 from genai_core.advice.shape import FEW_IMAGES, channels_of, held_out_share
+from genai_core.image_size import ImageSize
 
 # With fewer training images, smaller batches give enough steps.
 LEAST_FOR_BATCH = 40_000
@@ -17,7 +18,7 @@ class Recipe:
     """What the settings of a model are made from. total_images: seen in training. gpu: whether it trains on one."""
 
     network: Candidate
-    image_size: int
+    image_size: ImageSize
     total_images: int
     data: DataFacts
     mirrored: bool
@@ -30,7 +31,7 @@ class Recipe:
     @property
     def batch_images(self) -> int:
         if self.gpu:
-            return 256 if self.image_size <= 64 else 128
+            return 256 if mean_side(self.image_size) <= 64 else 128
         return 64 if self.total_images >= LEAST_FOR_BATCH else 32
 
 
@@ -51,10 +52,11 @@ def model_settings(recipe: Recipe, minutes: float) -> Iterator[Setting]:
 
 
 def _diffusion(recipe: Recipe) -> Iterator[Setting]:
-    data, side, network = recipe.data, recipe.image_size, recipe.network
+    data, size, network = recipe.data, recipe.image_size, recipe.network
+    side = mean_side(size)
     yield Setting("objective.sigma_data", round(data.pixel_std, 2), "measured: the deviation of these images' pixels")
     large = side > 24
-    yield Setting("objective.log_sigma_mean", -0.8 if large else -0.4, f"for {side} x {side}")
+    yield Setting("objective.log_sigma_mean", -0.8 if large else -0.4, f"for {size}")
     yield Setting("objective.log_sigma_std", 1.2 if large else 1.0)
     if recipe.train_images < FEW_IMAGES:
         steps = [*(["flip"] if recipe.mirrored else []), "translation", "scale"]
@@ -77,7 +79,7 @@ def _diffusion(recipe: Recipe) -> Iterator[Setting]:
 
 
 def _gan(recipe: Recipe) -> Iterator[Setting]:
-    side = recipe.image_size
+    side = mean_side(recipe.image_size)
     yield Setting("network.latent_dim", recipe.network.latent_dim)
     yield Setting("objective.r1_gamma", 1.0 if side <= 64 else 4.0, "more pixels need more")
     yield Setting("objective.penalty_share", 0.5)
@@ -98,11 +100,12 @@ def _vae(recipe: Recipe) -> Iterator[Setting]:
 
 
 def _vqvae(recipe: Recipe) -> Iterator[Setting]:
-    side, network = recipe.image_size, recipe.network
-    # At most 144 tokens, and a stride that divides the side; every side is a multiple of 4.
-    stride = next((stride for stride in (4, 8, 16) if side % stride == 0 and side // stride <= 12), 4)
-    yield Setting("network.stride", stride, f"{(side // stride) ** 2} tokens an image")
-    rich = channels_of(recipe.data) == 3 or side > 16
+    size, network = recipe.image_size, recipe.network
+    # At most 144 tokens, and a stride that divides both sides; every side is a multiple of 4.
+    fitting = (stride for stride in (4, 8, 16) if not any(side % stride for side in size))
+    stride = next((stride for stride in fitting if size.pixels // stride**2 <= 144), 4)
+    yield Setting("network.stride", stride, f"{size.pixels // stride**2} tokens an image")
+    rich = channels_of(recipe.data) == 3 or mean_side(size) > 16
     yield Setting("network.levels", [8, 8, 8, 5, 5, 5] if rich else [4, 4, 4], "levels of a token")
     yield Setting("network.prior_width", network.prior_width)
     yield Setting("network.prior_depth", network.prior_depth)

@@ -24,7 +24,7 @@ def stage_jobs(config: Config, data: DataFacts, machine: MachineFacts) -> dict[s
     train, test = data.split(config.data.test_share)
     start, light = machine.start_s + STAGE_OVERHEAD_S, LIGHT_START_S + STAGE_OVERHEAD_S
     copies = train * (config.augment.expand - 1)
-    pixels = config.data.image_size**2 * config.data.channels
+    pixels = config.data.image_size.pixels * config.data.channels
     disturbances = 1 + len(config.robustness.noise) + len(config.robustness.blur_px) + len(config.robustness.jpeg_loss)
     features = _features_per_s(config, machine)
 

@@ -50,11 +50,6 @@ def test_the_split_of_the_source_counts(config: Config) -> None:
     assert "test_share to" not in text
 
 
-def test_a_stride_that_does_not_divide_the_side(config: Config) -> None:
-    data = config.data.model_copy(update={"image_size": 18})
-    assert "models.vqvae.network.stride is 4" in fatal(config.model_copy(update={"data": data}), ENOUGH)[0]
-
-
 def test_warnings(config: Config) -> None:
     few = DataFacts(60, classes={"a": 30, "b": 30})
     assert "feature_dim is 64, about 12 images are for testing" in warned(config, few)

@@ -8,11 +8,12 @@ from ruamel.yaml import YAML
 
 from genai_core.advice.facts import DataFacts, MachineFacts
 from genai_core.config import TrainedExtractorConfig, load_config
+from genai_core.image_size import ImageSize
 from genai_core.models.protocol import ImageShape
 from tasks import calibrate
 from tests.tasks.small_run import PARAMS, small_params
 
-SHAPE = ImageShape(8, 1, ("a", "b"))
+SHAPE = ImageShape(ImageSize(8, 12), 1, ("a", "b"))
 CPU = torch.device("cpu")
 
 
@@ -21,7 +22,7 @@ def test_speed_of_a_model_and_of_the_extractor(workspace: Path, monkeypatch) -> 
     small_params()
     config = load_config(PARAMS)
     speed = calibrate.model_speed(config.models["small"], SHAPE, CPU)
-    assert (speed.family, speed.width, speed.image_size, speed.channels) == ("gan", 8, 8, 1)
+    assert (speed.family, speed.width, speed.image_size, speed.channels) == ("gan", 8, (8, 12), 1)
     assert speed.images_per_s > 0
     assert speed.samples_per_s > 0
     assert isinstance(config.extractor, TrainedExtractorConfig)

@@ -14,6 +14,7 @@ from genai_core.data.decoding.pool import BATCH_FILES, decode_files
 from genai_core.data.raw.formats import FORMATS
 from genai_core.data.raw.images import RawImages
 from genai_core.data.raw.locations import Location, PackReader
+from genai_core.image_size import ImageSize
 
 SIDE_PX = 32
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
@@ -54,7 +55,7 @@ def decode_sample(
     kept, digests = [np.empty(0, dtype=np.int64)], []
     pixels = [np.empty((0, 3, SIDE_PX, SIDE_PX), dtype=np.uint8)]
     sizes = [np.empty((0, 2), dtype=np.int64)]
-    rule = DecodeRule(SIDE_PX, 3, "crop", background, _MAX_MEGAPIXELS)
+    rule = DecodeRule(ImageSize.square(SIDE_PX), 3, "crop", background, _MAX_MEGAPIXELS)
     tried, first, began = 0, 0, time.monotonic()
     ready = began
     for result in decode_files(found.locations(ordered), rule, workers=workers):
