@@ -23,7 +23,7 @@ FEW_IMAGES = 2_000
 ENOUGH_IMAGES = 10_000  # from here, copies would cost more time than they are worth
 # Below this side, a person hardly recognises a photograph, however well it is learned; so up to it, fewer training
 # images count as enough.
-RECOGNISABLE_SIDE, ROUGH_SHARE = 33, 0.4
+RECOGNISABLE_SIDE, ROUGH_SHARE = 33, 0.75
 
 
 def possible_sizes(data: DataFacts) -> tuple[ImageSize, ...]:
