@@ -14,7 +14,7 @@ _SHOWN_CLASSES = 12
 def found_lines(data: DataFacts, machine: MachineFacts) -> list[str]:
     """Return what was found, one line for the data, one for the machine."""
     parts = [counted(data.count, "image")]
-    sizes = f"{data.width_px} x {data.height_px} pixels"
+    sizes = f"{data.file_size} pixels"
     parts.append(sizes if data.same_size else f"about {sizes}, of different sizes")
     parts.append("in colour" if data.colour_share > 0.5 else f"{data.colour_share:.0%} of them in colour")
     if data.transparent_share:

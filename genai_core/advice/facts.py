@@ -50,6 +50,11 @@ class DataFacts:
     decode_s: float = 0.002
 
     @property
+    def file_size(self) -> ImageSize:
+        """The files' size, the median of height and width."""
+        return ImageSize(self.height_px, self.width_px)
+
+    @property
     def usable(self) -> int:
         """Estimate of the images that are left after rejected files and duplicates."""
         broken = self.unreadable / self.sampled if self.sampled else 0.0

@@ -6,7 +6,6 @@ from typing import Any
 
 from genai_core.advice.expectation import expected_quality
 from genai_core.advice.facts import AdviceError, DataFacts, MachineFacts
-from genai_core.advice.mirroring import mirroring
 from genai_core.advice.networks import EXTRACTOR, Candidate, network_for, speed_of
 from genai_core.advice.recipes import Recipe, model_settings
 from genai_core.advice.settings import Setting, round_number, with_settings
@@ -127,7 +126,7 @@ def _settings(
     for name, network in networks.items():
         rate = speed_of(network, size, channels, machine).images_per_s
         totals[name] = max(1_000, round_number(rate * seconds))
-        recipe = Recipe(network, size, totals[name], data, mirroring(data)[0], bool(machine.gpus))
+        recipe = Recipe(network, size, totals[name], data, bool(machine.gpus))
         for setting in model_settings(recipe, minutes):
             yield Setting(f"models.{name}.{setting.key}", setting.value, setting.reason)
     slowest = min(speed_of(network, size, channels, machine).samples_per_s for network in networks.values())

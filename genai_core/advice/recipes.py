@@ -21,7 +21,6 @@ class Recipe:
     image_size: ImageSize
     total_images: int
     data: DataFacts
-    mirrored: bool
     gpu: bool
 
     @property
@@ -59,8 +58,8 @@ def _diffusion(recipe: Recipe) -> Iterator[Setting]:
     yield Setting("objective.log_sigma_mean", -0.8 if large else -0.4, f"for {size}")
     yield Setting("objective.log_sigma_std", 1.2 if large else 1.0)
     if recipe.train_images < FEW_IMAGES:
-        steps = [*(["flip"] if recipe.mirrored else []), "translation", "scale"]
-        yield Setting("objective.augment", steps, "few images: the network is told, so that it does not draw these")
+        told = "few images: the network is told, so that it does not draw these"
+        yield Setting("objective.augment", ["translation", "scale"], told)
         yield Setting("objective.augment_share", 0.12)
     rate = 3e-3 * (48 / network.width) / network.depth**0.5
     yield Setting("training.learning_rate", _rounded(min(4e-3, max(4e-4, rate))), "the wider, the smaller")

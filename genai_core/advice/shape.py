@@ -31,7 +31,7 @@ def possible_sizes(data: DataFacts) -> tuple[ImageSize, ...]:
 
     Others have the commonest aspect ratio if most images have it, and are squares otherwise.
     """
-    own = ImageSize(data.height_px, data.width_px)
+    own = data.file_size
     if data.same_size and SIDES[0] <= own.shorter and max(own) <= LARGEST_NATIVE and is_allowed(own):
         return (*(ImageSize.square(side) for side in SIDES if 32 <= side < own.shorter and own.is_square), own)
     ratio = data.aspect_ratio if data.aspect_share >= COMMON_SHARE and not data.transparent_share else 1.0
@@ -71,10 +71,10 @@ def held_out_share(data: DataFacts) -> float:
 
 def data_settings(data: DataFacts, size: ImageSize, minutes: float) -> Iterator[Setting]:
     """Yield the settings of `data:`."""
-    own = f"{data.width_px} x {data.height_px}" if data.same_size else f"about {data.width_px} x {data.height_px}"
+    own = f"{data.file_size}" if data.same_size else f"about {data.file_size}"
     larger = possible_sizes(data)[-1].pixels > size.pixels
     why = f"files are {own}; larger needs more than {minutes:g} minutes on this machine" if larger else f"files: {own}"
-    shape = "" if size.is_square else "height x width of most; "
+    shape = "" if size.is_square else "most have this shape; "
     yield Setting("data.image_size", size.to_json(), shape + why)
     colours = "the images are grey" if data.colour_share <= GREY_SHARE else f"{data.colour_share:.0%} have colours"
     yield Setting("data.channels", channels_of(data), colours)
@@ -88,7 +88,7 @@ def data_settings(data: DataFacts, size: ImageSize, minutes: float) -> Iterator[
         )
     else:
         fills = abs(size.width / size.height - data.width_px / data.height_px) < 0.1
-        yield Setting("data.fit", "crop", "most files have this shape" if fills else "fills the image; pad keeps all")
+        yield Setting("data.fit", "crop", "cuts off little" if fills else "fills the image; pad keeps all")
     share = held_out_share(data)
     train, test = data.split(share)
     given = " where the source has no split" if data.given else ""

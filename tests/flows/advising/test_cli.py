@@ -61,7 +61,7 @@ def test_init_proposes_and_writes_and_says_what_it_found(checkout: Path, tmp_pat
     assert found["data"]["width_px"] == 32
     assert 0 < found["seconds"] < 600
     assert {"key": "data.channels", "value": 3, "reason": "100% have colours"} in found["settings"]
-    assert "40 images, 32 x 24 pixels, in colour, no classes" in answer.stderr
+    assert "40 images, 24 x 32 (height x width) pixels, in colour, no classes" in answer.stderr
     config = load_config(checkout / "params.yaml")
     assert config.data.channels == 3
     assert config.extractor.kind == "auto"
