@@ -70,11 +70,11 @@ def _diffusion(recipe: Recipe) -> Iterator[Setting]:
     yield Setting("sampling.sigma_min", 0.02 if large else 0.04)
     highest = round(min(160.0, max(20.0, 10 * side * data.mean_spread)))
     yield Setting("sampling.sigma_max", float(highest), "noise that hides how bright an image is on the whole")
-    if data.classes:
+    if len(data.classes) > 1:
         yield Setting("sampling.guidance_scale", 1.5, "images that fit their class better, with less variety")
         yield Setting("sampling.guidance_interval", [0.2, 5.0])
     else:
-        yield Setting("sampling.guidance_scale", 1.0, "there are no classes to guide to")
+        yield Setting("sampling.guidance_scale", 1.0, "there are no classes to choose between")
 
 
 def _gan(recipe: Recipe) -> Iterator[Setting]:
