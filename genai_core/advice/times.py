@@ -7,13 +7,15 @@ from genai_core.config import Config
 from genai_core.config.extractor import TrainedExtractorConfig
 from genai_core.config.models import ModelConfig
 
-# Measured with the digits on two cores: what a run and each of its stages cost beside the stage's own work.
-RUN_START_S = 9.0
-STAGE_OVERHEAD_S = 1.0
-LIGHT_START_S = 1.5  # of a stage that does not load torch
-REPORT_S = 4.0
+# What a run and each of its stages cost beside the stage's own work, on two idle cores, where a stage that loads torch
+# starts in 2.7 s. A busy or slow machine takes longer for all of them, and so it does for that start.
+RUN_START_S = 7.0
+STAGE_OVERHEAD_S = 0.5
+LIGHT_START_S = 0.5  # of a stage that does not load torch
+REPORT_S = 3.0
+_IDLE_START_S = 2.7
 COPY_S = 1.5e-6  # per pixel of an augmented copy
-FIGURES_S, FIGURES_PER_IMAGE_S = 4.0, 2e-3  # intervals of all figures; they grow with the measured images
+FIGURES_S, FIGURES_PER_IMAGE_S = 2.5, 1.5e-3  # intervals of all figures; they grow with the measured images
 # A training draws six grids of ten previews, a diffusion model with about twice the network calls of its own sampling.
 PREVIEW_IMAGES = 120
 
@@ -22,7 +24,8 @@ def stage_jobs(config: Config, data: DataFacts, machine: MachineFacts) -> dict[s
     """Return each stage of a full run with its estimated seconds, its upstream and its share of the machine."""
     cores, gpus = config.compute.cpu_threads, min(1, machine.gpus)
     train, test = data.split(config.data.test_share)
-    start, light = machine.start_s + STAGE_OVERHEAD_S, LIGHT_START_S + STAGE_OVERHEAD_S
+    slow = _slowness(machine)
+    start, light = machine.start_s + STAGE_OVERHEAD_S * slow, (LIGHT_START_S + STAGE_OVERHEAD_S) * slow
     copies = train * (config.augment.expand - 1)
     pixels = config.data.image_size.pixels * config.data.channels
     disturbances = 1 + len(config.robustness.noise) + len(config.robustness.blur_px) + len(config.robustness.jpeg_loss)
@@ -31,7 +34,7 @@ def stage_jobs(config: Config, data: DataFacts, machine: MachineFacts) -> dict[s
     def evaluated(model: ModelConfig, count: int) -> float:
         disturbed = disturbances * min(config.robustness.images, count)
         drawn = count / _speed(model, config, machine)[1] + (count + disturbed) / features
-        return start + drawn + FIGURES_S + FIGURES_PER_IMAGE_S * count
+        return start + drawn + (FIGURES_S + FIGURES_PER_IMAGE_S * count) * slow
 
     def trained(model: ModelConfig, images: int) -> float:
         per_s, drawn_per_s = _speed(model, config, machine)
@@ -39,11 +42,11 @@ def stage_jobs(config: Config, data: DataFacts, machine: MachineFacts) -> dict[s
 
     jobs = {
         "prepare": Job(light + data.count * data.decode_s / cores, (), cores),
-        "augment": Job((start if copies else light) + copies * pixels * COPY_S, ("prepare",), cores),
+        "augment": Job((start if copies else light) + copies * pixels * COPY_S * slow, ("prepare",), cores),
         "extractor": Job(start + _extractor_s(config, machine), ("prepare",), cores, gpus),
     }
     real = train + test + disturbances * min(config.robustness.images, test)
-    figures = FIGURES_S / 2 + FIGURES_PER_IMAGE_S * test
+    figures = (FIGURES_S / 2 + FIGURES_PER_IMAGE_S * test) * slow
     jobs["reference"] = Job(start + real / features + figures, ("extractor",), cores, gpus)
     for name, model in config.models.items():
         jobs[f"train@{name}"] = Job(trained(model, model.training.total_images), ("augment",), cores, gpus)
@@ -58,13 +61,17 @@ def stage_jobs(config: Config, data: DataFacts, machine: MachineFacts) -> dict[s
     jobs["candidate"] = Job(light, ("evaluate-finetuned",))
     generated = start + config.generate.total_images / _speed(slowest, config, machine)[1]
     jobs["generate"] = Job(generated, ("candidate",), cores, gpus)
-    jobs["report"] = Job(REPORT_S + STAGE_OVERHEAD_S, ("generate",))
+    jobs["report"] = Job((REPORT_S + STAGE_OVERHEAD_S) * slow, ("generate",))
     return jobs
 
 
 def run_seconds(jobs: dict[str, Job], machine: MachineFacts) -> float:
     """Return the seconds of a run of these stages, from the command to the report."""
-    return RUN_START_S + makespan(jobs, machine.cores, machine.gpus)
+    return RUN_START_S * _slowness(machine) + makespan(jobs, machine.cores, machine.gpus)
+
+
+def _slowness(machine: MachineFacts) -> float:
+    return max(1.0, machine.start_s / _IDLE_START_S)
 
 
 def _speed(model: ModelConfig, config: Config, machine: MachineFacts) -> tuple[float, float]:
