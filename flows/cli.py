@@ -8,8 +8,8 @@ from typing import NoReturn
 import click
 from click.core import ParameterSource
 
+from flows.advising.cli import init, start
 from flows.command_group import WORKSPACE, Commands, checkout_around
-from flows.completion import completing
 from flows.data import cli as data_cli
 from flows.gc import cli as gc_cli
 from flows.git import HOOK_VARIABLES
@@ -39,7 +39,9 @@ def main(context: click.Context, workspace: Path, debug: bool) -> None:  # noqa:
     """Keep generative image models in production: data, training, evaluation, promotion, generation.
 
     \b
+    genai start PATH        from your images to a report, in one command
     genai data add PATH     add your images
+    genai init              look at them and this machine, and propose params.yaml
     genai plan              show what would run, and why
     genai run               bring everything up to date
     """
@@ -50,35 +52,12 @@ def main(context: click.Context, workspace: Path, debug: bool) -> None:  # noqa:
     context.obj = workspace.resolve() if is_given else checkout_around(workspace.resolve())
 
 
-def _presets(_workspace: Path) -> list[str]:
-    from flows.presets import preset_names
-
-    return preset_names()
-
-
-@main.command()
-@click.option(
-    "--preset",
-    required=True,
-    metavar="NAME",
-    help="digits, fashion-mnist, cifar10, photos-64 or photos-128.",
-    shell_complete=completing(_presets),
-)
-@click.option("--force", is_flag=True, help="Overwrite an edited params.yaml.")
-@click.pass_obj
-def init(workspace: Path, preset: str, force: bool) -> None:
-    """Write params.yaml for a common kind of data. Its first lines name expected results and costs."""
-    from flows.presets import write_preset
-
-    click.echo(f"{write_preset(workspace, preset, force=force)} is now the preset {preset}")
-
-
 runs_cli.runs.add_command(resume)
+main.add_section("Begin", {"start": start, "init": init})
 main.add_section("Add data", {"data": data_cli.data, "watch": watch_cli.watch})
 main.add_section(
     "Train and generate",
     {
-        "init": init,
         "plan": plan,
         "run": run,
         "status": runs_cli.status,

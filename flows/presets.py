@@ -5,7 +5,9 @@ presets/digits.yaml is complete. The others contain only the differences, so eac
 """
 
 import io
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -28,20 +30,35 @@ def preset_text(name: str) -> str:
     """The params.yaml of a preset. Raises ConfigError, which lists the names."""
     if name not in preset_names():
         raise ConfigError(f"unknown preset {name!r}; available: {', '.join(preset_names())}")
-    base = (FOLDER / f"{BASE}.yaml").read_text()
     if name == BASE:
-        return base
+        return base_text()
     text = (FOLDER / f"{name}.yaml").read_text()
+    about = text[: text.index("\n\n")]  # the preset's own introduction: costs and expected results
+    return f"{about}\n#\n{changed_text(text, name)}"
+
+
+def base_text() -> str:
+    """The params.yaml that the project comes with."""
+    return (FOLDER / f"{BASE}.yaml").read_text()
+
+
+def changed_text(changes: str, where: str, drop: Mapping[str, Collection[str]] = MappingProxyType({})) -> str:
+    """The shipped params.yaml with the values in `changes`, which is YAML; a key keeps its comment if it gets no other.
+
+    where: the source of the changes, for an error. drop: keys to leave out, by section.
+    """
     yaml = YAML()
     yaml.Representer = _Representer
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)
-    values = yaml.load(base)
-    _take(values, yaml.load(text), name)
+    values = yaml.load(base_text())
+    _take(values, yaml.load(changes), where)
+    for section, keys in drop.items():
+        for key in keys:
+            del values[section][key]
     written = io.StringIO()
     yaml.dump(values, written)
-    about = text[: text.index("\n\n")]  # the preset's own introduction: costs and expected results
-    return f"{about}\n#\n{written.getvalue()}"
+    return written.getvalue()
 
 
 def write_preset(workspace: Path, name: str, *, force: bool) -> Path:

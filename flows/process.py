@@ -153,9 +153,13 @@ def run_command(
     on_line: Callable[[str], None],
     environment: Mapping[str, str] | None = None,
     timeout_s: float | None = None,
+    processes: Processes | None = None,
 ) -> int:
-    """Run one command like Processes.run, with this environment plus `environment`. Ends when we are interrupted."""
-    return Processes().run(
+    """Run one command like Processes.run, with this environment plus `environment`. Ends when we are interrupted.
+
+    processes: those that end together with it; None: it alone.
+    """
+    return (processes or Processes()).run(
         command, folder=folder, environment={**os.environ, **(environment or {})}, timeout_s=timeout_s, on_line=on_line
     )
 
@@ -166,10 +170,12 @@ def run_module(
     folder: Path,
     on_line: Callable[[str], None],
     environment: Mapping[str, str] | None = None,
+    processes: Processes | None = None,
 ) -> int:
     """Run `python -m ARGUMENTS` with run_command: unbuffered, without writing bytecode, without DVC's analytics."""
     own = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1", **(environment or {})}
-    return run_command([sys.executable, "-m", *arguments], folder=folder, on_line=on_line, environment=own)
+    command = [sys.executable, "-m", *arguments]
+    return run_command(command, folder=folder, on_line=on_line, environment=own, processes=processes)
 
 
 def start_keeper(script: Path, *arguments: str) -> "subprocess.Popen[bytes]":

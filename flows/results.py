@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genai_core.config import PARAMS_FILE, load_config
+from genai_core.config.extractor import AUTO
 
 FINETUNED = "finetuned"
 
@@ -24,13 +25,19 @@ def model_rows(workspace: Path, stages: Collection[str] | None = None) -> list[d
     for name in [*(f"trained/{model}" for model in config.models), FINETUNED]:
         path = workspace / "metrics" / f"{name}.json"
         if path.is_file() and (stages is None or measured_by(name) in stages):
-            rows.append(_row(workspace, name, config.extractor.kind, json.loads(path.read_text())))
+            figures = json.loads(path.read_text())
+            rows.append(_row(workspace, name, _kind(config.extractor.kind, figures), figures))
     return rows
 
 
 def measured_by(name: str) -> str:
     """The stage that measures a model, by the model's name in a row."""
     return "evaluate-finetuned" if name == FINETUNED else f"evaluate@{name.rpartition('/')[2]}"
+
+
+def _kind(configured: str, figures: dict[str, Any]) -> str:
+    """Return the extractor's kind, which names the figures: with auto, the kind that measured them."""
+    return str(figures["protocol"]["extractor"]) if configured == AUTO else configured
 
 
 def _row(workspace: Path, name: str, extractor: str, figures: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,10 @@ from flows.runs.terminal import headline, print_results, run_flow, run_values
 from flows.table import print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flows.plan import Plan
+    from flows.runs.run_plan import RunPlan
 
 MOST_REASONS = 3
 COLOURS = {"run": "green", "restore": "cyan", "keep": ""}
@@ -33,8 +36,19 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
     Changes nothing in the checkout. DVC caches the hashes that it computes, in its own folders.
     """
     result = _planned(workspace, stages)
+    from flows.advising.checks import estimate_lines, estimates, findings, graph_of, shown_estimate
+
+    graph = graph_of(workspace)
+    found, seconds = findings(workspace, result, graph), estimates(workspace, result, graph)
+    for finding in found:
+        _warn(click.style(finding.text, fg="red" if finding.is_fatal else "yellow"))
     if as_json:
-        print_json([{"stage": s.stage, "action": s.action, "reasons": list(s.reasons)} for s in result.stages])
+        print_json(
+            [
+                {"stage": s.stage, "action": s.action, "reasons": list(s.reasons), "seconds": seconds.get(s.stage)}
+                for s in result.stages
+            ]
+        )
         return
     from rich.text import Text
 
@@ -43,11 +57,14 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
         shown = list(entry.reasons[:MOST_REASONS])
         if len(entry.reasons) > MOST_REASONS:
             shown.append(f"and {len(entry.reasons) - MOST_REASONS} more (--json lists all)")
-        rows.append((entry.stage, Text(f"{entry.action:<7}", COLOURS[entry.action]), "\n".join(shown)))
-    print_table(rows)
+        time = (shown_estimate(seconds[entry.stage]) if entry.stage in seconds else "",) if seconds else ()
+        rows.append((entry.stage, Text(f"{entry.action:<7}", COLOURS[entry.action]), *time, "\n".join(shown)))
+    print_table(rows, right={2} if seconds else set())
     for line in result.replaced:
         click.echo(click.style(line, fg="yellow"))
     click.echo(headline(result))
+    for line in estimate_lines(workspace, seconds, graph):
+        click.echo(line)
 
 
 @click.command()
@@ -63,7 +80,7 @@ def run(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
     """
     if sys.stderr.isatty():  # the user may still be editing while DVC loads for a second
         click.echo("until it prints `run ID works on a snapshot`, your edits become part of this run", err=True)
-    sys.exit(_run(workspace, stages, as_json=as_json))
+    sys.exit(run_stages(workspace, stages, as_json=as_json))
 
 
 @click.command()
@@ -76,7 +93,7 @@ def resume(workspace: Path, run_id: str, as_json: bool) -> None:
     Finished stages come from the cache, and trainings resume from checkpoints. A result reaches this checkout if the
     stage's inputs are still the same. The end of an ID is enough.
     """
-    sys.exit(_run(workspace, (), run_id, as_json=as_json))
+    sys.exit(run_stages(workspace, (), run_id, as_json=as_json))
 
 
 def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
@@ -91,7 +108,7 @@ def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
     return plan_of(workspace, stages)
 
 
-def _run(workspace: Path, stages: tuple[str, ...], resume: str | None = None, *, as_json: bool) -> int:
+def run_stages(workspace: Path, stages: tuple[str, ...], resume: str | None = None, *, as_json: bool = False) -> int:
     """Run, or resume a run, and return the exit status. Raises GenaiError if the run cannot start."""
     from flows.interrupts import deferred_interrupt
 
@@ -103,7 +120,7 @@ def _run(workspace: Path, stages: tuple[str, ...], resume: str | None = None, *,
     server = configured_server()  # first: if the server does not answer, the run must not start or write anything
     with ExitStack() as stack:
         with line_view() as view:
-            prepared = stack.enter_context(prepare_run(workspace, stages, resume, _warn))
+            prepared = stack.enter_context(prepare_run(workspace, stages, resume, _warn, _checked(workspace)))
             plan = prepared.run_plan.shown
             if resume is None:
                 view.note(headline(plan))
@@ -117,6 +134,18 @@ def _run(workspace: Path, stages: tuple[str, ...], resume: str | None = None, *,
         quiet_prefect()
         ensure_prefect_api()
         return run_flow(prepared, resume, as_json=as_json)
+
+
+def _checked(workspace: Path) -> "Callable[[RunPlan], None]":
+    """Return a function that prints warnings about a plan. It raises ConfigError if a stage would fail."""
+
+    def check(run_plan: "RunPlan") -> None:
+        from flows.advising.checks import check
+
+        for warning in check(workspace, run_plan.plan, run_plan.graph):
+            _warn(f"note: {warning}")
+
+    return check
 
 
 def _warn(message: str) -> None:

@@ -18,16 +18,15 @@ METRICS = Path("metrics/finetuned.json")
 
 def main() -> None:
     with running("candidate") as context:
-        metric = context.config.selection.metric
         start = context.config.finetune.start
         contenders = [read_measured("finetuned", FINETUNED, METRICS)]
         if start == "selected":
             contenders.insert(0, read_choice(MODELS / start))
-        choice = choose(contenders, metric)
+        choice = choose(contenders, context.config.selection.metric)
         print(choice.reason)
         code = json.loads((MODELS / start / CODE_FILE).read_text())  # fine-tuning does not change the family
         section = card_section(context.config.model_card, choice.reason)
-        write_choice(choice, metric, CANDIDATE, extra_files={CODE_FILE: code}, card_section=section)
+        write_choice(choice, CANDIDATE, extra_files={CODE_FILE: code}, card_section=section)
 
 
 def card_section(card: ModelCardConfig, reason: str) -> str:

@@ -15,10 +15,9 @@ def main() -> None:
         # Not every existing folder: those of models removed from params.yaml stay on disk.
         names = list(context.config.models)
         contenders = [read_measured(name, TRAINED / name, METRICS / f"{name}.json") for name in names]
-        metric = context.config.selection.metric
-        choice = choose(contenders, metric)
+        choice = choose(contenders, context.config.selection.metric)
         print(choice.reason)
-        write_choice(choice, metric, SELECTED, extra_files={CODE_FILE: family_code(choice.chosen.family)})
+        write_choice(choice, SELECTED, extra_files={CODE_FILE: family_code(choice.chosen.family)})
 
 
 def family_code(family: str) -> dict[str, str]:

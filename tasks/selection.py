@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from genai_core.config import resolved_metric
 from genai_core.evaluation.protocol import comparable
 from tasks.context import new_folder
 
@@ -28,15 +29,17 @@ class MeasuredModel:
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen model, and the reason as a sentence."""
+    """The chosen model, the metric that decided, and the reason as a sentence."""
 
     chosen: MeasuredModel
+    metric: str
     reason: str
 
 
 def choose(contenders: list[MeasuredModel], metric: str) -> Choice:
     """Choose the contender with the smallest `metric`, a distance; the first of equals.
 
+    metric: selection.metric; in fd_auto, the kind of extractor that measured the contenders takes the place of auto.
     Raises ValueError when none has a finite figure, or two were measured with different protocols.
     """
     for other in contenders[1:]:
@@ -44,6 +47,7 @@ def choose(contenders: list[MeasuredModel], metric: str) -> Choice:
             comparable({"protocol": contenders[0].protocol}, {"protocol": other.protocol})
         except ValueError as error:
             raise ValueError(f"{contenders[0].name} and {other.name}: {error}") from None
+    metric = resolved_metric(metric, str(contenders[0].protocol.get("extractor"))) if contenders else metric
     finite = [entry for entry in contenders if math.isfinite(entry.figures.get(metric, math.nan))]
     if not finite:
         names = ", ".join(entry.name for entry in contenders) or "none"
@@ -53,7 +57,7 @@ def choose(contenders: list[MeasuredModel], metric: str) -> Choice:
     reason = f"{best.name} has the smallest {metric}: {best.figures[metric]:.4g}"
     if others:
         reason += ", against " + ", ".join(f"{entry.figures[metric]:.4g} of {entry.name}" for entry in others)
-    return Choice(best, reason)
+    return Choice(best, metric, reason)
 
 
 def read_measured(name: str, folder: Path, metrics: Path) -> MeasuredModel:
@@ -69,7 +73,6 @@ def read_measured(name: str, folder: Path, metrics: Path) -> MeasuredModel:
 
 def write_choice(
     choice: Choice,
-    metric: str,
     path: Path,
     extra_files: dict[str, Any] | None = None,
     card_section: str = "",
@@ -82,7 +85,7 @@ def write_choice(
     selection = {
         "model": chosen.name,
         "family": chosen.family,
-        "metric": metric,
+        "metric": choice.metric,
         "figures": chosen.figures,
         "sampling": chosen.sampling,
         "protocol": chosen.protocol,

@@ -177,6 +177,13 @@ def test_a_stride_must_divide_both_sides(size: str, allowed: str, tmp_path: Path
         load(tmp_path, text.replace("stride: 4", "stride: 16"))
 
 
+def test_auto_is_also_the_suffix_of_the_metric(tmp_path: Path) -> None:
+    text = changed("kind: classifier", "kind: auto")
+    with pytest.raises(ConfigError, match="allowed: fd_auto, "):
+        load(tmp_path, text)
+    load(tmp_path, text.replace("metric: fd_classifier", "metric: fd_auto", 1))
+
+
 def test_each_error_has_its_own_line(tmp_path: Path) -> None:
     text = changed("image_size: 16", "image_size: 30").replace("channels: 1", "channels: 2", 1)
     with pytest.raises(ConfigError) as caught:

@@ -14,6 +14,7 @@ SLOW = (
     "evaluation/figures/test_frechet_pairs.py",
     "evaluation/test_copy_warning.py",
     "evaluation/torch_metrics",
+    "flows/advising/test_cli.py",
     "flows/data",
     "flows/gc/test_collect.py",
     "flows/lineage",

@@ -143,7 +143,7 @@ class _Tables:
         if not (folder / "manifest.parquet").is_file() or not (folder / "dataset.json").is_file():
             return
         self._info = json.loads((folder / "dataset.json").read_text())
-        self.images.update(_manifest_counts(folder / "manifest.parquet"))
+        self.images.update(manifest_counts(folder / "manifest.parquet"))
         with (folder / "rejected.csv").open(newline="", encoding="utf-8") as file:
             self.rejected.update((row["source"].partition("/")[0], row["reason"]) for row in csv.DictReader(file))
 
@@ -173,7 +173,8 @@ class _Tables:
         )
 
 
-def _manifest_counts(path: Path) -> dict[tuple[str, str, int], int]:
+def manifest_counts(path: Path) -> dict[tuple[str, str, int], int]:
+    """Return the number of images by source, split and label (-1: none) in a manifest."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

@@ -6,6 +6,7 @@ from flows.data.diff import DataDiff
 from flows.retraining.champion import champion_label_accuracy
 from flows.retraining.facts import Situation
 from flows.retraining.policy import RetrainFacts
+from genai_core.config import extractor_kind
 
 
 def foreseen_rejection(
@@ -22,7 +23,7 @@ def foreseen_rejection(
     is_known = change.images is not None if change else situation.same_data
     if not is_known or facts.other_shape or facts.new_classes or facts.lost_classes:  # then the models are not compared
         return None
-    kind = config.extractor.kind
+    kind = extractor_kind(config.extractor.kind, len(shape.classes))
     known = champion_label_accuracy(workspace, situation.production) is not None
     if kind == "classifier" and known:
         return None

@@ -50,7 +50,11 @@ class PreparedRun:
 
 @contextmanager
 def prepare_run(
-    root: Path, stages: tuple[str, ...], resumed: str | None, warn: Callable[[str], None]
+    root: Path,
+    stages: tuple[str, ...],
+    resumed: str | None,
+    warn: Callable[[str], None],
+    check: Callable[[RunPlan], None] = lambda _plan: None,
 ) -> Iterator[PreparedRun]:
     """Plan a run and keep its record and checkout open in the body.
 
@@ -59,6 +63,7 @@ def prepare_run(
         stages: Run up to these stages. Empty: all.
         resumed: The id of a run to resume instead.
         warn: Receives one line for each of DVC's files that an interrupted write had truncated and that was repaired.
+        check: Called with the plan before anything is started; what it raises ends the run.
 
     Raises:
         ConfigError, GraphError, GitError or RunError: The run cannot start; the message is one line.
@@ -80,6 +85,7 @@ def prepare_run(
                 active = stack.enter_context(start_run_in_place(home, root, run_plan, stages))
         else:
             run_plan = plan_run(root, stages)
+            check(run_plan)
             if run_plan.snapshot is not None:
                 active = stack.enter_context(start_run(root, run_plan, stages))
             else:

@@ -25,7 +25,7 @@ def check_gate(workspace: Path) -> Check:
     """The extractor must be a classifier for the gate to check labels (flows/retraining/foreseen.py)."""
     config, path = load_config(workspace / PARAMS_FILE), workspace / _DATASET
     kind, most = config.extractor.kind, config.gate.max_accuracy_drop
-    if kind == "classifier" or most >= 1:
+    if kind in ("auto", "classifier") or most >= 1:  # auto: the gate has nothing to check where there are no classes
         return Check("gate", "ok", "labels are checked" if most < 1 else "labels are not checked")
     found = f"extractor.kind is {kind}, so the gate cannot check labels (gate.max_accuracy_drop: {most:g})"
     classes = json.loads(path.read_text())["classes"] if path.is_file() else None

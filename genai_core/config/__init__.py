@@ -10,6 +10,8 @@ from genai_core.config.extractor import (
     InceptionExtractorConfig,
     ModuleExtractorConfig,
     TrainedExtractorConfig,
+    extractor_kind,
+    resolved_metric,
 )
 from genai_core.config.load import load_config
 from genai_core.config.models import (
@@ -70,5 +72,7 @@ __all__ = [
     "VqvaeRecipe",
     "VqvaeSampling",
     "WatchConfig",
+    "extractor_kind",
     "load_config",
+    "resolved_metric",
 ]

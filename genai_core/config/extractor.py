@@ -1,5 +1,6 @@
 """The network whose features the figures are measured in: `extractor:`."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -10,7 +11,9 @@ from genai_core.config.section import LearningRate, PositiveInt, Section, Seed, 
 class TrainedExtractorConfig(Section):
     """A small network trained on this dataset: for images unlike photographs."""
 
-    kind: Literal["classifier", "self_supervised"] = Field(description="self_supervised needs no labels")
+    kind: Literal["auto", "classifier", "self_supervised"] = Field(
+        description="self_supervised needs no labels; auto: classifier if the images have two or more classes"
+    )
     width: int = Field(ge=8, le=512)
     feature_dim: int = Field(ge=8, le=4096)
     total_images: PositiveInt = Field(description="training images seen, with repetition")
@@ -58,3 +61,17 @@ class ModuleExtractorConfig(Section):
 # The network whose features FD and IS are measured in; its kind is part of the figures' names, as in fd_classifier.
 GivenExtractorConfig = InceptionExtractorConfig | ModuleExtractorConfig
 ExtractorConfig = Annotated[TrainedExtractorConfig | GivenExtractorConfig, Field(discriminator="kind")]
+
+AUTO = "auto"
+
+
+def extractor_kind(kind: str, classes: int) -> str:
+    """Return the kind of extractor that `extractor.kind` means for a dataset with this number of classes."""
+    if kind != AUTO:
+        return kind
+    return "classifier" if classes >= 2 else "self_supervised"
+
+
+def resolved_metric(metric: str, kind: str) -> str:
+    """Return `selection.metric` for an extractor of this kind: fd_auto is fd_classifier where a classifier measures."""
+    return re.sub(rf"_{AUTO}(?=_|$)", f"_{kind}", metric)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genai_core.config import TrainedExtractorConfig
+from genai_core.config import TrainedExtractorConfig, extractor_kind
 from genai_core.data.dataset.dataset import Dataset, Split
 from genai_core.evaluation.extractor import trained_extractor
 from genai_core.evaluation.feature_network import ExtractorDescription
@@ -34,12 +34,13 @@ def train_extractor(
     Raises ValueError when the dataset has no classes to learn, or when training diverges.
     """
     info = dataset.info
-    _check_kind(config, info.classes)
+    kind = extractor_kind(config.kind, len(info.classes))
+    _check_kind(kind, info.classes)
     description = ExtractorDescription(
-        kind=config.kind,
+        kind=kind,
         width=config.width,
         feature_dim=config.feature_dim,
-        outputs=len(info.classes) if config.kind == "classifier" else ROTATIONS,
+        outputs=len(info.classes) if kind == "classifier" else ROTATIONS,
         image_size=info.image_size,
         channels=info.channels,
         resize="none",
@@ -53,19 +54,19 @@ def train_extractor(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         extractor = trained_extractor(description).to(device)
-    _fit(extractor, config, dataset, device, on_progress)
+    _fit(extractor, kind, config, dataset, device, on_progress)
     extractor.eval().requires_grad_(False)
     _standardise(extractor, torch.from_numpy(dataset.images("train")))
-    images, targets = _split(config.kind, dataset, "test")
+    images, targets = _split(kind, dataset, "test")
     return extractor, replace(description, test_accuracy=_accuracy(extractor, images, targets))
 
 
-def _check_kind(config: TrainedExtractorConfig, classes: tuple[str, ...]) -> None:
-    if config.kind == "classifier" and len(classes) < 2:
+def _check_kind(kind: str, classes: tuple[str, ...]) -> None:
+    if kind == "classifier" and len(classes) < 2:
         found = f"only the class {classes[0]!r}" if classes else "no labels"
         raise ValueError(
             f"extractor.kind: classifier needs images of two or more classes, this dataset has {found}; set "
-            "extractor.kind to self_supervised and selection.metric to fd_self_supervised in params.yaml"
+            "extractor.kind to auto and selection.metric to fd_auto in params.yaml"
         )
 
 
@@ -83,6 +84,7 @@ def _split(kind: str, dataset: Dataset, split: Split) -> tuple[Tensor, Tensor]:
 
 def _fit(
     extractor: Extractor,
+    kind: str,
     config: TrainedExtractorConfig,
     dataset: Dataset,
     device: torch.device,
@@ -101,7 +103,7 @@ def _fit(
     shift_px = max(1, size.shorter // 16)
     images = _padded(dataset.images("train"), shift_px).to(device)
     labels = dataset.labels("train")
-    targets = None if config.kind != "classifier" or labels is None else torch.from_numpy(labels.copy()).to(device)
+    targets = None if kind != "classifier" or labels is None else torch.from_numpy(labels.copy()).to(device)
     window = size if targets is not None else ImageSize.square(size.shorter)
     steps = max(1, config.total_images // config.batch_images)
     optimizer = torch.optim.AdamW(

@@ -68,6 +68,12 @@ def test_rectangles_are_learned_and_measured_whole(kind, tmp_path):
         extract_features(extractor, np.zeros((2, 1, 20, 12), np.uint8), 2)
 
 
+def test_auto_learns_the_classes_where_there_are_two(dataset, tmp_path):
+    config = extractor_config(kind="auto", total_images=60)
+    assert train_extractor(config, dataset, CPU, quiet)[1].kind == "classifier"
+    assert train_extractor(config, make_dataset(tmp_path, labelled=False), CPU, quiet)[1].kind == "self_supervised"
+
+
 def test_a_few_repeated_images_are_far_from_the_train_split(trained, dataset):
     found = distances(trained[0], dataset)
     assert found["few"] > 3 * found["test"]
@@ -90,7 +96,7 @@ def test_the_error_for_fewer_than_two_classes_says_what_to_do(labelled, tmp_path
     for split in ("train", "test"):
         writer.add(split, images, labels * 0 if labelled else None)
     writer.finish()
-    with pytest.raises(ValueError, match=r"set extractor.kind to self_supervised and selection.metric to"):
+    with pytest.raises(ValueError, match=r"set extractor.kind to auto and selection.metric to fd_auto"):
         train_extractor(extractor_config(), load_dataset(tmp_path), CPU, quiet)
 
 

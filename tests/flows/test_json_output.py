@@ -18,6 +18,7 @@ from tests.flows.conftest import DVC_WARNS, Server, genai, set_parameter, shell
 
 # What the issue asks for, and what had the option before.
 WITH_JSON = {
+    "init",
     "plan",
     "run",
     "runs",

@@ -64,6 +64,15 @@ def test_figures_are_named_by_their_extractor(workspace: Path) -> None:
     assert parameter(workspace, "extractor.kind") == "self_supervised"
 
 
+def test_auto_shows_the_figures_of_the_extractor_that_measured(workspace: Path) -> None:
+    set_parameter(workspace, "extractor.kind", "auto")
+    set_parameter(workspace, "selection.metric", "fd_auto")
+    figures = {"fd_self_supervised": 3.0, "protocol": {"extractor": "self_supervised"}}
+    write(workspace / "metrics" / "finetuned.json", figures)
+    (row,) = model_rows(workspace)
+    assert row["FD"] == 3.0
+
+
 def test_rows_of_selected_stages(workspace: Path) -> None:
     models = list(load_config(workspace / "params.yaml").models)
     for name in (f"trained/{models[0]}", f"trained/{models[1]}", "finetuned"):

@@ -19,14 +19,14 @@ def test_training_the_extractor_is_reproducible(workspace, capsys):
     assert (workspace / "metrics/cost/extractor.json").is_file()
 
 
-def test_unlabelled_images_need_self_supervised(workspace, capsys):
+def test_unlabelled_images_need_auto_or_self_supervised(workspace, capsys):
     small_params()
     write_datasets(labelled=False)
     with pytest.raises(SystemExit) as stopped:
         extractor.main()
     assert stopped.value.code == NEEDS_MANUAL_ACTION
-    assert "set extractor.kind to self_supervised" in capsys.readouterr().err
+    assert "set extractor.kind to auto" in capsys.readouterr().err
     assert not (workspace / "models/extractor").exists()
-    change_params(extractor={"kind": "self_supervised"}, selection={"metric": "fd_self_supervised"})
+    change_params(extractor={"kind": "auto"}, selection={"metric": "fd_auto"})
     extractor.main()
     assert load_extractor(workspace / "models/extractor", load_config(PARAMS).extractor)[1].kind == "self_supervised"

@@ -33,6 +33,12 @@ def test_the_smallest_distance_wins_and_the_reason_says_so() -> None:
     assert choice.reason == "b has the smallest fd: 1.5, against 2 of c, 3 of a"
 
 
+def test_auto_stands_for_the_kind_of_extractor_that_measured() -> None:
+    entry = replace(measured("a", 0.0), figures={"fd_classifier": 2.0}, protocol={"extractor": "classifier"})
+    choice = choose([entry], "fd_auto")
+    assert (choice.metric, choice.reason) == ("fd_classifier", "a has the smallest fd_classifier: 2")
+
+
 def test_the_first_of_equal_models_wins() -> None:
     assert choose([measured("a", 1.0), measured("b", 1.0)], "fd").chosen.name == "a"
 
@@ -48,11 +54,11 @@ def test_the_chosen_model_is_copied_with_its_selection(tmp_path: Path) -> None:
     entry = read_measured("one", folder, figures)
     assert entry.figures["fd"] == 2.0
     target = tmp_path / "selected"
-    write_choice(choose([entry], "fd"), "fd", target, {"code.json": {"sha256": "x"}})
+    write_choice(choose([entry], "fd"), target, {"code.json": {"sha256": "x"}})
     assert (target / "model.safetensors").read_bytes() == b"one"
     assert json.loads((target / "code.json").read_text()) == {"sha256": "x"}
     assert read_choice(target) == MeasuredModel("one", "gan", target, entry.figures, {"truncation": 0.7}, {"n": 3})
-    write_choice(choose([read_choice(target)], "fd"), "fd", tmp_path / "again")
+    write_choice(choose([read_choice(target)], "fd"), tmp_path / "again")
     assert read_choice(tmp_path / "again").sampling == {"truncation": 0.7}
 
 
@@ -61,7 +67,7 @@ def test_the_candidates_card_ends_with_licence_and_intended_use(tmp_path: Path) 
     (folder / "card.md").write_text("# A model\n")
     choice = choose([read_measured("one", folder, figures)], "fd")
     section = card_section(ModelCardConfig(licence="CC-BY-4.0", intended_use="Tests."), choice.reason)
-    write_choice(choice, "fd", tmp_path / "candidate", card_section=section)
+    write_choice(choice, tmp_path / "candidate", card_section=section)
     card = (tmp_path / "candidate/card.md").read_text()
     assert card.startswith("# A model\n\n## Licence\n\nCC-BY-4.0\n\n## Intended use\n\nTests.\n")
     assert "one has the smallest fd: 2." in card
