@@ -45,6 +45,12 @@ def data() -> None:
     default=None,
     help="Insist on the source's own train and test split, or ignore it.  [default: keep one that is found]",
 )
+@click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Take each N-th frame of videos, animations and DICOM files.",
+)
 @json_option
 @click.pass_obj
 def add(
@@ -55,6 +61,7 @@ def add(
     label_column: str | None,
     caption_column: str | None,
     split: bool | None,
+    every: int | None,
     as_json: bool,
 ) -> None:
     """Pack the images of SOURCE into data/raw and track them with DVC.
@@ -68,7 +75,7 @@ def add(
     """
     from flows.data.add import Choices, add
 
-    added = add(workspace, source, name, Choices(layout, label_column, caption_column, split))
+    added = add(workspace, source, name, Choices(layout, label_column, caption_column, split, every))
     if as_json:
         print_json({**added.facts, "version": asdict(added.version)})
     else:

@@ -12,7 +12,11 @@ BUILTIN_PREFIX = "builtin:"
 MAX_NAME_BYTES = 255  # of one path component, on every common file system
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # For files that hold a whole dataset: train-images-idx3-ubyte.gz becomes train.
-_DATA_ENDINGS = re.compile(r"([-._]?images[-._]idx\d-ubyte)?(\.gz)?$|\.(npy|npz|parquet)$", re.IGNORECASE)
+_DATA_ENDINGS = re.compile(
+    r"([-._]?images[-._]idx\d-ubyte)?(\.gz)?$|\.(npy|npz|parquet|arrow|h5|hdf5|he5|mat|mdb|lmdb)$"
+    r"|\.tfrecords?(-\d+-of-\d+)?(\.gz)?$",
+    re.IGNORECASE,
+)
 
 
 def default_name(source: str) -> str:
