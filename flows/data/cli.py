@@ -67,8 +67,9 @@ def add(
     """Pack the images of SOURCE into data/raw and track them with DVC.
 
     SOURCE is a folder (class subfolders, or flat, with or without a CSV, JSONL or Parquet table of labels), a zip, tar
-    or tar.gz of one, IDX files, .npy or .npz, CIFAR's batches, a Parquet dataset with images, a WebDataset tar,
-    builtin:digits, or an address: https://, s3:// ..., dvc://REPOSITORY#PATH. A second call appends. See docs/data.md.
+    or tar.gz of one, IDX files, .npy or .npz, CIFAR's batches, a Parquet dataset with images, a WebDataset tar, a
+    StyleGAN zip, Arrow, HDF5, SVHN, LMDB or TFRecord files, a video with --every, builtin:digits, or an address:
+    https://, s3:// ..., dvc://REPOSITORY#PATH. A second call appends. See docs/data.md.
 
     Prints what it understood: the layout, and where labels, split and captions come from. If that can mean several
     things, nothing is added, and the message names the option that decides.

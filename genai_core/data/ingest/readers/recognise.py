@@ -18,7 +18,7 @@ from genai_core.data.ingest.readers.cifar import cifar_batches, is_cifar_name, r
 from genai_core.data.ingest.readers.containers import container_extensions, is_container, read_containers
 from genai_core.data.ingest.readers.idx import is_idx_name, read_idx
 from genai_core.data.ingest.readers.image_folder import read_image_folder
-from genai_core.data.ingest.readers.items import Item, Reading
+from genai_core.data.ingest.readers.items import Item, Reading, Understood
 from genai_core.data.ingest.readers.samples import LABEL_EXTENSIONS, are_samples, read_samples
 from genai_core.data.ingest.readers.stylegan import read_stylegan, stylegan_root
 from genai_core.data.raw.rules import kind_of_file
@@ -55,7 +55,9 @@ def _read_source(source: str, into: Path, unpacked: Path, choices: Choices) -> R
         if is_cifar_name(path.name):
             return read_cifar([path])
         if holds_frames(path.name, choices.every):
-            return Reading([Item(path.name, None, None, path)], 1, splits=frozenset({None}))
+            understood = Understood(layout="a single file of frames")
+            item = Item(path.name, None, None, path)
+            return Reading([item], 1, splits=frozenset({None}), understood=understood)
     raise ValueError(
         f"{source}: expected a folder, an archive ({', '.join(ARCHIVE_EXTENSIONS)}), a file that holds a dataset "
         f"(IDX, a CIFAR batch, {container_extensions()}) or {builtin_names()}; put single images into a folder"
