@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from genai_core.data.ingest.convert.kinds import advice, is_source_image
+from genai_core.data.ingest.convert.kinds import SOURCE_EXTENSIONS, advice, is_source_image
 from genai_core.data.raw.rules import (
-    accepted_formats,
     is_bad_name,
     is_hidden,
     is_safe_link,
@@ -39,7 +38,8 @@ class Listing:
 
     def require_images(self) -> None:
         if not self.images and not self.bad_names:
-            lines = [f"{self.root}: contains no image files; {accepted_formats()}", *advice(self.skipped_without(()))]
+            accepted = f"supported extensions: {', '.join(sorted(SOURCE_EXTENSIONS))}"
+            lines = [f"{self.root}: contains no image files; {accepted}", *advice(self.skipped_without(()))]
             raise ValueError("\n".join(lines))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from genai_core.counted import counted
 from genai_core.data.ingest.convert.animation import ANIMATION_EXTENSIONS, animation_frames
 from genai_core.data.ingest.convert.dicom import DICOM_EXTENSIONS, dicom_frames
 from genai_core.data.ingest.convert.frame import Frame, NotConvertedError
@@ -99,10 +100,12 @@ class _Converter:
 
     def _finish(self) -> None:
         notes = self._reading.notes
-        notes += [f"{count:,} images converted to PNG from {kind}" for kind, count in sorted(self._converted.items())]
         notes += [
-            f"{self._reading.skipped[kind]:,} {kind} were skipped: {what}"
+            f"{counted(count, 'image')} converted to PNG from {kind}" for kind, count in sorted(self._converted.items())
+        ]
+        notes += [
+            f"{counted(self._reading.skipped[kind], kind[:-1])} skipped: {what}"
             for kind, what in sorted(self._skipped.items())
         ]
-        notes += [f"{count:,} files: {text}" for text, count in sorted(self._warnings.items())]
+        notes += [f"{counted(count, 'file')}: {text}" for text, count in sorted(self._warnings.items())]
         notes += advice(self._reading.skipped)

@@ -2,6 +2,7 @@
 
 import os
 
+from genai_core.counted import counted
 from genai_core.data.ingest.convert.dicom import DICOM_EXTENSIONS
 from genai_core.data.ingest.convert.heif import HEIF_EXTENSIONS
 from genai_core.data.ingest.convert.video import VIDEO_EXTENSIONS
@@ -37,7 +38,7 @@ def is_source_image(path: str) -> bool:
 def advice(kinds: dict[str, int]) -> list[str]:
     """Return what to do about skipped files; kinds: their number by kind, ".psd files"."""
     return [
-        f"{count:,} {kind} were skipped: {_REFUSED[extension]}"
+        f"{counted(count, kind[:-1])} skipped: {_REFUSED[extension]}"
         for kind, count in sorted(kinds.items())
         if (extension := kind.removesuffix(" files")) in _REFUSED
     ]

@@ -68,7 +68,7 @@ def test_heic_becomes_png(extension, halves, class_folders, add, raw, images_in)
     assert added.classes == {"hat": 2, "shoe": 1}
     found = images_in(raw / "set")["hat/2.png"]
     assert np.abs(found.astype(int) - halves).max() <= 2
-    assert f"1 images converted to PNG from .{extension.lower()} files" in added.notes
+    assert f"1 image converted to PNG from .{extension.lower()} files" in added.notes
     assert b"GPS" not in files_in(raw / "set")["hat/2.png"]
     assert b"eXIf" not in files_in(raw / "set")["hat/2.png"]
 
@@ -120,7 +120,7 @@ def test_a_video_needs_every(greys, class_folders, add):
     video(class_folders / "hat" / "clip.mp4", greys)
     added = add(class_folders)
     assert added.skipped == {".mp4 files": 1}
-    assert "1 .mp4 files were skipped: videos; to take every 30th frame: --every 30" in added.notes
+    assert "1 .mp4 file skipped: videos; to take every 30th frame: --every 30" in added.notes
 
 
 def test_files_that_cannot_be_converted_are_rejected(halves, class_folders, add):
@@ -149,8 +149,8 @@ def test_without_the_extra_the_files_are_skipped_and_the_command_is_named(
     added = add(class_folders, choices=Choices(every=1))
     assert added.skipped == {f".{extension} files": 2}
     assert added.added_images == 2
-    [note] = [note for note in added.notes if "were skipped" in note]
-    assert note.startswith(f"2 .{extension} files were skipped: ")
+    [note] = [note for note in added.notes if " skipped: " in note]
+    assert note.startswith(f"2 .{extension} files skipped: ")
     assert note.endswith(f"install it: .venv/bin/pip install -e '.[{extra}]'")
 
 
@@ -158,7 +158,7 @@ def test_a_folder_of_such_files_alone_names_the_command(tmp_path, add, raw, monk
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "1.heic").write_bytes(b"x")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(ValueError, match=r"contains no images\n1 \.heic files were skipped: .*\[heif\]"):
+    with pytest.raises(ValueError, match=r"contains no images\n1 \.heic file skipped: .*\[heif\]"):
         add(tmp_path / "photos")
     assert nothing_was_added(raw)
 
@@ -171,14 +171,14 @@ def test_refused_kinds_are_named_with_what_to_do(name, advice, class_folders, ad
     (class_folders / name).write_bytes(b"x")
     added = add(class_folders)
     assert added.skipped == {f"{name[1:]} files": 1}
-    [note] = [note for note in added.notes if f"1 {name[1:]} files were skipped" in note]
+    [note] = [note for note in added.notes if f"1 {name[1:]} file skipped" in note]
     assert advice in note
 
 
 def test_a_folder_of_refused_kinds_alone_says_what_to_do(tmp_path, add, raw):
     (tmp_path / "drawings").mkdir()
     (tmp_path / "drawings" / "1.svg").write_bytes(b"<svg/>")
-    with pytest.raises(ValueError, match=r"contains no image files; .*\n1 \.svg files were skipped: drawings without"):
+    with pytest.raises(ValueError, match=r"contains no image files; .*\n1 \.svg file skipped: drawings without"):
         add(tmp_path / "drawings")
     assert nothing_was_added(raw)
 
@@ -190,9 +190,10 @@ def test_refused_kinds_in_a_zip_are_counted(halves, tmp_path, add):
         archive.writestr("shoe/2.psd", b"8BPS")
     added = add(tmp_path / "photos.zip")
     assert added.skipped == {".psd files": 1}
-    assert any(note.startswith("1 .psd files were skipped: Photoshop") for note in added.notes)
+    assert any(note.startswith("1 .psd file skipped: Photoshop") for note in added.notes)
 
 
-def test_a_single_video_is_a_source(greys, tmp_path, read):
+def test_a_single_video_is_a_source(greys, tmp_path, add, read):
     items = read(video(tmp_path / "clip.mp4", greys), every=2)[1]
     assert list(items) == [f"clip-{number:06d}.png" for number in (0, 2, 4, 6)]
+    assert add(tmp_path / "clip.mp4", None, choices=Choices(every=2)).names == ("clip",)

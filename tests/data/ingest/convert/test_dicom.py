@@ -110,7 +110,7 @@ def test_personal_data_is_not_copied_and_text_in_the_picture_is_said(tmp_path, a
     [content] = files_in(raw / "set").values()
     assert content.startswith(b"\x89PNG")
     assert PATIENT not in content
-    assert added.notes[-1].startswith("1 files: DICOM marked as having text in the picture")
+    assert added.notes[-1].startswith("1 file: DICOM marked as having text in the picture")
 
 
 def test_files_without_readable_pixels_are_rejected(tmp_path, add, raw, pixels):
