@@ -9,8 +9,10 @@ from genai_core.advice.settings import Setting, round_number
 from genai_core.advice.shape import FEW_IMAGES, channels_of, held_out_share
 from genai_core.image_size import ImageSize
 
-# With fewer training images, smaller batches give enough steps.
-LEAST_FOR_BATCH = 40_000
+# (images, batch size up to there). On a processor, smaller batches cost little speed, and short runs need the steps. Of
+# 89,000 images of photographs, 36 x 28, the diffusion model learned to remove noise better with batches of 16 than of
+# 32, and of 32 than of 64 (errors 0.124, 0.129 and 0.136 at noise level 0.4), and its samples were smoother.
+BATCHES = ((150_000, 16), (600_000, 32))
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Recipe:
     def batch_images(self) -> int:
         if self.gpu:
             return 256 if mean_side(self.image_size) <= 64 else 128
-        return 64 if self.total_images >= LEAST_FOR_BATCH else 32
+        return next((batch for images, batch in BATCHES if self.total_images < images), 64)
 
 
 def model_settings(recipe: Recipe, minutes: float) -> Iterator[Setting]:
@@ -61,8 +63,10 @@ def _diffusion(recipe: Recipe) -> Iterator[Setting]:
         told = "few images: the network is told, so that it does not draw these"
         yield Setting("objective.augment", ["translation", "scale"], told)
         yield Setting("objective.augment_share", 0.12)
-    rate = 3e-3 * (48 / network.width) / network.depth**0.5
-    yield Setting("training.learning_rate", _rounded(min(4e-3, max(4e-4, rate))), "the wider, the smaller")
+    batch = min(1.0, recipe.batch_images / 64) ** 0.5
+    rate = 3e-3 * (48 / network.width) / network.depth**0.5 * batch
+    smaller = "the wider the network and the smaller the batch, the smaller"
+    yield Setting("training.learning_rate", _rounded(min(4e-3, max(4e-4, rate))), smaller)
     yield Setting("training.batch_images", recipe.batch_images)
     yield Setting("training.decay_share", 0.6)
     yield Setting("sampling.sampler", "multistep", "one network call per step")
