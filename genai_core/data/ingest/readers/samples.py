@@ -4,7 +4,6 @@ The key is the path up to the first dot of the file name (https://github.com/web
 """
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from typing import Any
 
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.convert.kinds import SOURCE_EXTENSIONS
+from genai_core.data.ingest.layouts.storage_folders import storage_kind
 from genai_core.data.ingest.readers.columns import CAPTION_COLUMNS, LABEL_COLUMNS, column_among
 from genai_core.data.ingest.readers.items import Item, Reading, Understood, split_of
 from genai_core.data.ingest.readers.texts import are_captions, fits_label, lines_of
@@ -20,7 +20,6 @@ from genai_core.data.raw.rules import is_bad_name, printable
 
 LABEL_EXTENSIONS = (".cls", ".json", ".txt")  # in order of precedence
 _MAX_TEXT_BYTES = 1 << 20
-_SHARD_FOLDER = re.compile(r"\d{4,}")  # of img2dataset, which unpacks shards into 00000, 00001 ...
 
 
 @dataclass
@@ -41,8 +40,12 @@ def are_samples(files: Sequence[str]) -> bool:
     if any(path.lower().endswith(".cls") for path in files):
         return True
     samples = [sample for sample in _grouped(files).values() if sample.images]
-    folders = {str(PurePosixPath(sample.images[0]).parent) for sample in samples}
-    has_classes = len(folders) > 1 and not all(map(_SHARD_FOLDER.fullmatch, folders))
+    folders: dict[str, list[str]] = {}
+    for sample in samples:
+        folder, _, name = sample.images[0].rpartition("/")
+        folders.setdefault(folder, []).append(name)
+    # img2dataset unpacks shards into 00000/000000000.jpg, 00001/000010000.jpg ...
+    has_classes = len(folders) > 1 and not storage_kind(folders)
     return not has_classes and 2 * sum(bool(sample.texts) for sample in samples) >= len(samples)
 
 

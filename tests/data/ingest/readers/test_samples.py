@@ -96,15 +96,16 @@ def test_label_and_captions_of_one_sample(images, tmp_path, read):
 @pytest.mark.parametrize("is_folder", [False, True])
 def test_captions_in_shards_make_no_classes(is_folder, images, tmp_path, add, raw):
     for number in range(3):
-        members = samples(
-            images[number * 5 : number * 5 + 5], ".txt", lambda index, shard=number: b"%d %d" % (shard, index)
-        )
+        members = {}
+        for index, image in enumerate(images[number * 5 : number * 5 + 5]):
+            key = f"{number:05d}{index:04d}"
+            members |= {f"{key}.png": image, f"{key}.txt": b"thing %d %d" % (number, index)}
         path = write_tar(tmp_path / "web" / f"{number:05d}.tar", members)
         if is_folder:  # as img2dataset writes it
             shutil.unpack_archive(path, tmp_path / "web" / f"{number:05d}")
             path.unlink()
     assert add(tmp_path / "web").classes == {}
-    assert list(files_in(raw / "set"))[:2] == ["00000-0000.png", "00000-0001.png"]
+    assert list(files_in(raw / "set"))[:2] == ["00000-000000000.png", "00000-000000001.png"]
 
 
 def test_faulty_samples_are_skipped(images, tmp_path, add, raw):
