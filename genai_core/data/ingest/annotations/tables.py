@@ -85,7 +85,7 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
             if not has_other_labels:
                 ambiguous.append(error)
             continue
-        rows = [finder.find(text, table.folder) for text in table.texts(file)]
+        rows = [finder.find(text, table.folder, table.split) for text in table.texts(file)]
         one = _Matched(table, roles, rows)
         if not (has_other_labels and one.has_labels and not roles.is_known_label):
             matched.append(one)
@@ -227,7 +227,7 @@ def _joined(tables: Sequence[_Matched], choices: Choices, *, insist: bool) -> An
 
 def _splits_of_names(matched: Sequence[_Matched]) -> Mapping[str, Split]:
     """Return the splits that the tables' names stand for (train.csv, test.csv), if both occur."""
-    found = {one.table.path: split for one in matched if (split := split_of(one.table.stem)) is not None}
+    found = {one.table.path: split for one in matched if (split := one.table.split) is not None}
     return found if len(set(found.values())) > 1 else {}
 
 
