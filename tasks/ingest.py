@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument(
         "--split", action=argparse.BooleanOptionalAction, help="insist on the source's train/test split, or ignore it"
     )
+    parser.add_argument("--every", type=int, help="take each such frame of videos, animations and DICOM files")
     parser.add_argument("--facts", type=Path, help="JSON file to write: what was understood and added")
     parser.add_argument("--origin-address", help="where the source was fetched from")
     parser.add_argument("--origin-revision", help="the commit, or the content's sha256, that was fetched")
@@ -57,6 +58,7 @@ def main() -> None:
                 tuple(filter(None, (arguments.label_column or "").split(","))),
                 arguments.caption_column,
                 arguments.split,
+                arguments.every,
             ),
             max_rejected_share=load_config(Path(PARAMS_FILE)).data.max_rejected_share,
             origin=origin,

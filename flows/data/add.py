@@ -40,11 +40,17 @@ class Choices:
     label_column: str | None = None  # several, with commas
     caption_column: str | None = None
     split: bool | None = None
+    every: int | None = None
 
     @property
     def options(self) -> list[str]:
         options = [] if self.split is None else ["--split" if self.split else "--no-split"]
-        values = {"layout": self.layout, "label-column": self.label_column, "caption-column": self.caption_column}
+        values = {
+            "layout": self.layout,
+            "label-column": self.label_column,
+            "caption-column": self.caption_column,
+            "every": self.every,
+        }
         return [*options, *(f"--{option}={value}" for option, value in values.items() if value is not None)]
 
 

@@ -45,6 +45,12 @@ def data() -> None:
     default=None,
     help="Insist on the source's own train and test split, or ignore it.  [default: keep one that is found]",
 )
+@click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Take each N-th frame of videos, animations and DICOM files.",
+)
 @json_option
 @click.pass_obj
 def add(
@@ -55,20 +61,22 @@ def add(
     label_column: str | None,
     caption_column: str | None,
     split: bool | None,
+    every: int | None,
     as_json: bool,
 ) -> None:
     """Pack the images of SOURCE into data/raw and track them with DVC.
 
     SOURCE is a folder (class subfolders, or flat, with or without a CSV, JSONL or Parquet table of labels), a zip, tar
-    or tar.gz of one, IDX files, .npy or .npz, CIFAR's batches, a Parquet dataset with images, a WebDataset tar,
-    builtin:digits, or an address: https://, s3:// ..., dvc://REPOSITORY#PATH. A second call appends. See docs/data.md.
+    or tar.gz of one, IDX files, .npy or .npz, CIFAR's batches, a Parquet dataset with images, a WebDataset tar, a
+    StyleGAN zip, Arrow, HDF5, SVHN, LMDB or TFRecord files, a video with --every, builtin:digits, or an address:
+    https://, s3:// ..., dvc://REPOSITORY#PATH. A second call appends. See docs/data.md.
 
     Prints what it understood: the layout, and where labels, split and captions come from. If that can mean several
     things, nothing is added, and the message names the option that decides.
     """
     from flows.data.add import Choices, add
 
-    added = add(workspace, source, name, Choices(layout, label_column, caption_column, split))
+    added = add(workspace, source, name, Choices(layout, label_column, caption_column, split, every))
     if as_json:
         print_json({**added.facts, "version": asdict(added.version)})
     else:

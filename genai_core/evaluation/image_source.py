@@ -15,6 +15,7 @@ from genai_core.data.decoding.image import without_pillows_limit
 from genai_core.data.ingest.choices import AskError, Choices
 from genai_core.data.ingest.readers.items import Item, Reading
 from genai_core.data.ingest.readers.recognise import read_source
+from genai_core.data.ingest.readers.stylegan import LABELS_FILE, is_labels_file
 from genai_core.data.raw.formats import FORMATS
 
 MAX_MEGAPIXELS = 25
@@ -35,7 +36,8 @@ def image_batches(source: str, scratch: Path, batch_images: int, split: Split | 
     scratch: folder to create for unpacking. split: read only this split of the source. Raises ValueError or an OSError,
     naming the file, when an image cannot be read, or differs from the first in size or channels.
     """
-    if (Path(source) / "dataset.json").is_file():
+    described = Path(source) / LABELS_FILE
+    if described.is_file() and not is_labels_file(described):
         yield from _of_dataset(Path(source), batch_images, split)
         return
     reading = _read(source, scratch, split)

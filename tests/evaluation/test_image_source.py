@@ -95,3 +95,13 @@ def test_images_whose_class_cannot_be_told_are_measured_without(tmp_path):
         (tmp_path / "images" / str(number) / "1.png").write_bytes(encoded(Image.fromarray(PIXELS), "PNG"))
     (batch,) = image_batches(str(tmp_path / "images"), tmp_path / "scratch", 8)
     assert batch.labels == (None,) * 8
+
+
+def test_stylegans_dataset_json_is_none_of_a_prepared_dataset(tmp_path):
+    folder = tmp_path / "generated"
+    (folder / "00000").mkdir(parents=True)
+    Image.fromarray(noise(8, 8)).save(folder / "00000" / "img00000000.png")
+    (folder / "dataset.json").write_text('{"labels": [["00000/img00000000.png", 3]]}')
+    [batch] = image_batches(str(folder), tmp_path / "scratch", 4)
+    assert (batch.images[0] == noise(8, 8).transpose(2, 0, 1)).all()
+    assert batch.labels == ("3",)

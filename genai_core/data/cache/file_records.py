@@ -22,7 +22,7 @@ import numpy.typing as npt
 from genai_core.data.cache.cache_file import CACHE_EXTENSION, CacheMissError, delete_caches, read_cache, write_cache
 from genai_core.data.cache.digest_index import DigestIndex, may_be_in
 from genai_core.data.dataset.facts import Digests, Indices, as_opaque, take_rows
-from genai_core.data.decoding import image, pool, worker
+from genai_core.data.decoding import image, pool, wide_pixels, worker
 from genai_core.data.decoding.image import DecodeRule, Rejection
 from genai_core.data.decoding.versions import decoder_versions
 from genai_core.data.prepare import near
@@ -106,7 +106,7 @@ class RecordCache:
     """
 
     def __init__(self, folder: Path, rule: DecodeRule) -> None:
-        code = b"".join(Path(str(m.__file__)).read_bytes() for m in (image, worker, pool, near))
+        code = b"".join(Path(str(m.__file__)).read_bytes() for m in (image, wide_pixels, worker, pool, near))
         depends_on = repr((rule, decoder_versions())).encode() + code
         self._folder = folder
         self._name = f"files-{hashlib.sha256(depends_on).hexdigest()[:16]}"

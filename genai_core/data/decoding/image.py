@@ -14,6 +14,7 @@ from typing import IO, NamedTuple
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from genai_core.data.decoding.wide_pixels import from_32_bits
 from genai_core.data.raw.formats import FORMATS, Reason
 from genai_core.image_size import ImageSize
 
@@ -109,6 +110,10 @@ def _unidentified(file: IO[bytes]) -> Rejection:
     head = file.read(16)
     if not head:
         return Rejection("empty_file", "0 bytes")
+    if head.startswith((b"II*\0", b"MM\0*")):
+        return Rejection(
+            "corrupt", "the header is damaged, or a TIFF of pixels that are not read, such as float colours"
+        )
     if head.startswith(_SIGNATURES):
         return Rejection("corrupt", "the header is damaged")
     return Rejection("not_an_image", f"none of {', '.join(FORMATS)}")
@@ -155,6 +160,8 @@ def _flags(image: Image.Image, extension: str) -> tuple[str, ...]:
         flags.append("wrong_extension")
     if image.format != "MPO" and getattr(image, "is_animated", False):
         flags.append("first_frame")
+    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+        flags.append("white_by_range")
     return tuple(flags)
 
 
@@ -163,8 +170,12 @@ def _opaque(image: Image.Image, rule: DecodeRule) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         image = _from_16_bit_grey(image)
     elif image.mode in ("I", "F"):
-        # 32-bit values have no defined black and white.
-        raise _RejectedError("unsupported_pixels", f"mode {image.mode}: 32 bits per channel")
+        grey = from_32_bits(image)
+        if grey is None:
+            raise _RejectedError(
+                "unsupported_pixels", f"mode {image.mode}: 32-bit values outside 0 to 1, 0 to 255 and 0 to 65535"
+            )
+        image = grey
     elif image.mode == "CMYK":
         image = _from_cmyk(image)
     if image.has_transparency_data:

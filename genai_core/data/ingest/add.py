@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,7 +109,7 @@ def _add(
     keeps_split = choices.split or (choices.split is None and reading.splits in (None, BOTH_SPLITS))
     classes, splits = _add_all(source, reading, importer, name, choices, keeps_split, on_added)
     images = sum(classes.values())
-    _check_rejected_share(source, reading.rejected, images, max_rejected_share)
+    _check_rejected_share(source, reading, images, max_rejected_share)
     _check_all_or_none_labelled(source, into, classes, there)
     if keeps_split and splits.keys() != BOTH_SPLITS:  # known only after everything is read
         if choices.split is None:
@@ -237,10 +237,11 @@ def _check_all_or_none_labelled(source: str, into: Path, classes: Counter[str], 
     )
 
 
-def _check_rejected_share(source: str, rejected: Sequence[RejectedFile], images: int, max_share: float) -> None:
+def _check_rejected_share(source: str, reading: Reading, images: int, max_share: float) -> None:
+    rejected = reading.rejected
     total = images + len(rejected)
     if not total:
-        raise ValueError(f"{source}: contains no images")
+        raise ValueError("\n".join([f"{source}: contains no images", *reading.notes]))
     if images and len(rejected) <= max_share * total:
         return
     by_reason = Counter(file.reason for file in rejected).most_common()

@@ -14,6 +14,7 @@ class Choices:
     """layout: one of SOURCE_LAYOUTS. label_columns: several are combined into one class name.
 
     split: True insists on the source's split, False ignores it, None keeps it if the source has one.
+    every: take each such frame of videos, animations and DICOM files.
     needs_classes: the images will be beside others with classes, so that a single folder around all is one.
     Raises ValueError when the choices contradict each other.
     """
@@ -22,6 +23,7 @@ class Choices:
     label_columns: tuple[str, ...] = ()
     caption_column: str | None = None
     split: bool | None = None
+    every: int | None = None
     needs_classes: bool = False
 
     @property

@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from genai_core.data.ingest.convert.kinds import SOURCE_EXTENSIONS, advice, is_source_image
 from genai_core.data.raw.rules import (
-    accepted_formats,
     is_bad_name,
     is_hidden,
-    is_image_name,
     is_safe_link,
     kind_of_file,
     printable,
@@ -39,7 +38,9 @@ class Listing:
 
     def require_images(self) -> None:
         if not self.images and not self.bad_names:
-            raise ValueError(f"{self.root}: contains no image files; {accepted_formats()}")
+            accepted = f"supported extensions: {', '.join(sorted(SOURCE_EXTENSIONS))}"
+            lines = [f"{self.root}: contains no image files; {accepted}", *advice(self.skipped_without(()))]
+            raise ValueError("\n".join(lines))
 
 
 def list_folder(folder: Path) -> Listing:
@@ -54,7 +55,7 @@ def list_folder(folder: Path) -> Listing:
             folders.append(path)
         elif kind != "file":
             skipped[kind] += 1
-        elif not is_image_name(path):
+        elif not is_source_image(path):
             others.append(path)
         elif is_bad_name(path):
             bad_names.append(printable(path))

@@ -6,13 +6,18 @@ from pathlib import Path
 
 from genai_core.data.ingest import builtin
 from genai_core.data.ingest.archives import archive_stem, is_archive
+from genai_core.data.ingest.convert.kinds import is_source_image
 from genai_core.data.raw.rules import is_bad_name, is_hidden, printable
 
 BUILTIN_PREFIX = "builtin:"
 MAX_NAME_BYTES = 255  # of one path component, on every common file system
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # For files that hold a whole dataset: train-images-idx3-ubyte.gz becomes train.
-_DATA_ENDINGS = re.compile(r"([-._]?images[-._]idx\d-ubyte)?(\.gz)?$|\.(npy|npz|parquet)$", re.IGNORECASE)
+_DATA_ENDINGS = re.compile(
+    r"([-._]?images[-._]idx\d-ubyte)?(\.gz)?$|\.(npy|npz|parquet|arrow|h5|hdf5|he5|mat|mdb|lmdb)$"
+    r"|\.tfrecords?(-\d+-of-\d+)?(\.gz)?$",
+    re.IGNORECASE,
+)
 
 
 def default_name(source: str) -> str:
@@ -23,7 +28,12 @@ def default_name(source: str) -> str:
             raise ValueError(f"{source}: no such built-in dataset; available: {builtin_names()}")
         return name
     path = Path(source).resolve()
-    stem = archive_stem(path) if is_archive(path) else path.name if path.is_dir() else _DATA_ENDINGS.sub("", path.name)
+    if path.is_dir():
+        stem = path.name
+    elif is_archive(path):
+        stem = archive_stem(path)
+    else:
+        stem = path.stem if is_source_image(path.name) else _DATA_ENDINGS.sub("", path.name)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:64]
     if not name:
         raise ValueError(f"{source}: cannot derive a name from it; pass one with --as NAME")

@@ -6,6 +6,9 @@ import pytest
 from PIL import Image
 
 from genai_core.data.ingest.add import add_source
+from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.readers.items import Item, Reading
+from genai_core.data.ingest.readers.recognise import read_source
 from tests.packed import files_in
 
 
@@ -18,6 +21,18 @@ def raw(tmp_path):
 def add(raw):
     """add_source into the test's data/raw."""
     return lambda source, name="set", **options: add_source(str(source), raw, name, **options)
+
+
+@pytest.fixture
+def read(tmp_path, raw):
+    """Read a source without adding it: its reading, and the images that become of it by their paths."""
+
+    def make(source: Path, every: int | None = None) -> tuple[Reading, dict[str, Item]]:
+        unpacked = tmp_path / f"unpacked-{len(list(tmp_path.glob('unpacked-*')))}"
+        reading = read_source(str(source), raw, unpacked, Choices(every=every))
+        return reading, {item.path: item for item in reading.items}
+
+    return make
 
 
 @pytest.fixture

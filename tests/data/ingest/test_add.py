@@ -83,7 +83,7 @@ def test_a_single_folder_is_a_class_beside_images_with_classes(photos, raw, tmp_
 
 def test_a_class_without_images_is_named(photos, raw):
     (photos / "cow").mkdir()
-    (photos / "cow" / "1.heic").write_bytes(b"x")
+    (photos / "cow" / "1.psd").write_bytes(b"x")
     added = add_source(str(photos), raw)
     assert added.classes == {"hat": 3, "shirt": 2}
     assert "note: no images in the folders cow" in added.notes

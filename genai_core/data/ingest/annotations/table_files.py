@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genai_core.data.dataset.dataset import Split
+from genai_core.data.ingest.convert.kinds import is_source_image
 from genai_core.data.ingest.readers.items import split_in, split_of
-from genai_core.data.raw.rules import is_image_name
 
 TABLE_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 # A table with one of these names holds labels even if the images are in class folders.
@@ -106,7 +106,7 @@ def _from_csv(text: str, path: str) -> Table:
     delimiter = "\t" if path.lower().endswith(".tsv") else max(_DELIMITERS, key=header.count)
     rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, strict=True) if row]
     columns = [name.strip() for name in rows[0]] if rows else []
-    if any(is_image_name(name.split("#")[0]) for name in columns):  # no header: the first row is an image
+    if any(is_source_image(name.split("#")[0]) for name in columns):  # no header: the first row is an image
         columns = [f"column {number}" for number in range(1, len(columns) + 1)]
     else:
         rows = rows[1:]

@@ -12,9 +12,9 @@ from genai_core.data.ingest.annotations.join_tables import MatchedTable, join_ta
 from genai_core.data.ingest.annotations.roles import file_column, roles_of
 from genai_core.data.ingest.annotations.table_files import LABEL_STEMS, Table, is_list, is_table, read_table
 from genai_core.data.ingest.choices import AskError, Choices
+from genai_core.data.ingest.convert.kinds import is_source_image
 from genai_core.data.ingest.listing import Listing
 from genai_core.data.ingest.readers.columns import FILE_COLUMNS, column_among
-from genai_core.data.raw.rules import is_image_name
 
 # Answers of a competition to be filled in: their labels are placeholders.
 _NO_LABELS = ("submission",)
@@ -110,7 +110,7 @@ def _no_match(tables: Sequence[Table]) -> str:
     table = next((table for table in tables if table.stem in LABEL_STEMS), tables[0])
     columns = list(table.columns)
     file = column_among(columns, FILE_COLUMNS) or next(
-        (column for column in columns if any(map(is_image_name, table.texts(column)))), None
+        (column for column in columns if any(map(is_source_image, table.texts(column)))), None
     )
     if file is None:
         return (

@@ -6,7 +6,8 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO
+from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 
@@ -74,3 +75,16 @@ def reporting_damage(source: str) -> Iterator[None]:
         yield
     except DAMAGED as error:
         raise ValueError(f"{source}: damaged ({error}); download it again") from None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that may be gzipped."""
+    with path.open("rb") as file:
+        if file.read(2) == b"\x1f\x8b":  # check the content: a file named .gz is often already decompressed
+            file.seek(0)
+            with gzip.open(file) as unpacked:
+                yield cast(IO[bytes], unpacked)
+        else:
+            file.seek(0)
+            yield file

@@ -46,8 +46,8 @@ def read_cifar(batches: Sequence[Path]) -> Reading:
     headers = [_read_batch(path) for path in batches]
     total = sum(len(pixels) for pixels, _ in headers)
     del headers
-
     splits: dict[Path, Split] = {path: "test" if path.name.startswith("test") else "train" for path in batches}
+    named = next((file for _, file, _ in _FORMS if batches[0].with_name(file).is_file()), None)
 
     def items() -> Iterator[Item]:
         for path in batches:  # read again: only one is in memory at a time, and all were checked before any is written
@@ -55,7 +55,8 @@ def read_cifar(batches: Sequence[Path]) -> Reading:
             for index, (image, label) in enumerate(zip(pixels, labels, strict=True)):
                 yield Item(indexed_name(path.name, index), label, splits[path], image)
 
-    understood = Understood(layout="CIFAR batches", labels="the batches", split="names of the batches")
+    labels = f"the batches, names from {named}" if named else "the batches, as numbers"
+    understood = Understood(layout="CIFAR batches", labels=labels, split="names of the batches")
     return Reading(items(), total, understood=understood, splits=frozenset(splits.values()))
 
 

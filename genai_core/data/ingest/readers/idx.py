@@ -4,17 +4,15 @@ http://yann.lecun.com/exdb/mnist: two zero bytes, a type (8: unsigned byte), the
 big-endian 32-bit numbers, the values.
 """
 
-import gzip
 import re
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 
-from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, reporting_damage
+from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, opened, reporting_damage
 from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_of
 
 _UNSIGNED_BYTE = 8
@@ -43,7 +41,7 @@ def read_idx(files: Sequence[Path]) -> Reading:
 
 
 def _read_pair(images: Path, labels: Path | None) -> Reading:
-    with _opened(images) as file:
+    with opened(images) as file:
         shape = _shape(file, images)
     check_layout(shape, str(images))
     names = None
@@ -57,7 +55,7 @@ def _read_pair(images: Path, labels: Path | None) -> Reading:
     split = split_of(re.split(r"[-._]", stem)[-1])  # the last word names the split, as in emnist-letters-train
 
     def items() -> Iterator[Item]:
-        with _opened(images) as file:
+        with opened(images) as file:
             yield from array_items(file, _shape(file, images), names, source=str(images), stem=stem, split=split)
             _check_end(file, images)
 
@@ -69,7 +67,7 @@ def _read_pair(images: Path, labels: Path | None) -> Reading:
 
 
 def _read_labels(path: Path) -> list[str]:
-    with _opened(path) as file:
+    with opened(path) as file:
         shape = _shape(file, path)
         if len(shape) != 1 or shape[0] > _MAX_LABELS:
             raise ValueError(f"{path}: expected labels in one dimension, got shape {shape}")
@@ -114,15 +112,3 @@ def _labels_file(images: Path) -> Path | None:
         if other and other["kind"].lower() == "labels" and other["stem"] == match["stem"]:
             return path
     return None
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    with path.open("rb") as file:
-        if file.read(2) == b"\x1f\x8b":  # check the content: a file named .gz is often already decompressed
-            file.seek(0)
-            with gzip.open(file) as unpacked:
-                yield cast(IO[bytes], unpacked)
-        else:
-            file.seek(0)
-            yield file

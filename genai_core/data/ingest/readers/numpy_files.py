@@ -4,7 +4,6 @@ Only headers and raw bytes are read, never np.load: an array of Python objects i
 """
 
 import io
-import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +13,13 @@ from typing import IO
 
 import numpy as np
 
+from genai_core.data.dataset.dataset import Split
+from genai_core.data.ingest.readers.array_labels import ArrayLabels, labels_of
+from genai_core.data.ingest.readers.array_names import no_images, paired, parts_of
 from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, reporting_damage
-from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_of
+from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings
 
 NUMPY_EXTENSIONS = (".npy", ".npz")
-_IMAGE_WORDS = ("images", "image", "x", "data", "imgs", "pixels")
-_LABEL_WORDS = ("labels", "label", "y", "targets", "target", "classes", "class")
 _MAX_LABEL_BYTES = 1 << 30
 # By version of the format: NumPy's function, and the bytes that state the length.
 _HEADER_READERS = {(1, 0): (np.lib.format.read_array_header_1_0, 2), (2, 0): (np.lib.format.read_array_header_2_0, 4)}
@@ -64,40 +64,35 @@ def read_numpy(files: Sequence[Path]) -> Reading:
 
 def with_labels_file(path: Path) -> list[Path]:
     """Return an .npy of images and the .npy of its labels, if one next to it has a matching name."""
-    kind, rest = _parts(path.stem)
+    kind, rest = parts_of(path.stem)
     if path.suffix.lower() != ".npy" or kind != "images":
         return [path]
     siblings = (other for other in sorted(path.parent.iterdir()) if other.suffix.lower() == ".npy")
-    return [path, *[other for other in siblings if _parts(other.stem) == ("labels", rest)][:1]]
+    return [path, *[other for other in siblings if parts_of(other.stem) == ("labels", rest)][:1]]
 
 
 def _read_group(arrays: Sequence[_Array], prefix: str) -> list[Reading]:
     if not arrays:
         return []
-    parts = {array: _parts(array.name) for array in arrays}
-    if len(arrays) == 1 and parts[arrays[0]][0] is None:
-        parts = {arrays[0]: ("images", arrays[0].name)}
-    elif sorted(array.name for array in arrays) == ["arr_0", "arr_1"]:  # np.savez(file, images, labels)
-        parts = {array: ("images" if array.name == "arr_0" else "labels", "") for array in arrays}
-    images = [array for array in arrays if parts[array][0] == "images"]
-    if not images:
+    try:
+        pairs = paired([array.name for array in arrays])
+    except ValueError as error:
+        raise ValueError(f"{arrays[0].path}: {error}") from None
+    if not pairs:
         listed = ", ".join(f"{array.name} {_header(array).shape}" for array in arrays)
-        raise ValueError(
-            f"{arrays[0].path}: no array has a name for images; expected one of {', '.join(_IMAGE_WORDS)} "
-            f"(and train, test or val, as in x_train), got {listed}"
+        raise ValueError(f"{arrays[0].path}: {no_images(listed)}")
+    return [
+        _read_pair(
+            arrays[pair.images],
+            arrays[pair.labels] if pair.labels is not None else None,
+            "-".join(word for word in (prefix, pair.rest) if word) or arrays[pair.images].name,
+            pair.split,
         )
-    readings = []
-    for array in images:
-        rest = parts[array][1]
-        labels = [other for other in arrays if parts[other] == ("labels", rest)]
-        if len(labels) > 1:
-            raise ValueError(f"{array}: two arrays of labels, {labels[0].name} and {labels[1].name}; keep one")
-        stem = "-".join(word for word in (prefix, rest) if word) or array.name
-        readings.append(_read_pair(array, labels[0] if labels else None, stem))
-    return readings
+        for pair in pairs
+    ]
 
 
-def _read_pair(images: _Array, labels: _Array | None, stem: str) -> Reading:
+def _read_pair(images: _Array, labels: _Array | None, stem: str, split: Split | None) -> Reading:
     header = _header(images)
     if header.dtype != np.uint8:
         raise ValueError(
@@ -107,9 +102,8 @@ def _read_pair(images: _Array, labels: _Array | None, stem: str) -> Reading:
     check_layout(header.shape, str(images))
     if header.fortran_order:
         raise ValueError(f"{images}: stored in Fortran order; save it again with np.ascontiguousarray")
-    names = _read_labels(labels, header.shape[0], images) if labels else None
-    splits = {split for word in re.split(r"[-._]", images.name) if (split := split_of(word))}
-    split = splits.pop() if len(splits) == 1 else None
+    found = _read_labels(labels, header.shape[0], images) if labels else None
+    names = found.classes if found else None
 
     def items() -> Iterator[Item]:
         with _opened(images) as file:
@@ -119,42 +113,34 @@ def _read_pair(images: _Array, labels: _Array | None, stem: str) -> Reading:
     notes = [] if labels else [f"{images}: no array of labels next to it, its images have no class"]
     understood = Understood(
         layout="NumPy arrays",
-        labels="an array of labels" if labels else "",
+        labels=f"array {labels.name}, {found.what}" if labels and found else "",
         split="names of the arrays" if split else "",
     )
     return Reading(items(), header.shape[0], notes=notes, understood=understood, splits=frozenset({split}))
 
 
-def _read_labels(array: _Array, count: int, images: _Array) -> list[str]:
+def _read_labels(array: _Array, count: int, images: _Array) -> ArrayLabels:
     header = _header(array)
-    shape = header.shape[:1] if header.shape[1:] == (1,) else header.shape  # MedMNIST has (N, 1)
-    if len(shape) != 1 or header.dtype.kind not in "iuUb":
+    if not header.shape or not all(header.shape) or header.dtype.kind not in "iuUbSf":
         raise ValueError(
             f"{array}: expected one integer or text per image, an array (N,), got {header.dtype} {header.shape}"
         )
-    check_label_count(count, shape[0], str(images), array.name)
-    size = shape[0] * header.dtype.itemsize
+    check_label_count(count, header.shape[0], str(images), array.name)
+    size = int(np.prod(header.shape, dtype=object)) * header.dtype.itemsize
     if size > _MAX_LABEL_BYTES:
         raise ValueError(f"{array}: declares {size:,} bytes of labels; the limit is {_MAX_LABEL_BYTES:,}")
     with _opened(array) as file, reporting_damage(str(array)):
         _read_header(file, array)
         content = file.read(size)
     if len(content) < size:
-        raise ValueError(f"{array}: truncated: expected {shape[0]:,} labels")
+        raise ValueError(f"{array}: truncated: expected {header.shape[0]:,} labels")
     try:
-        return [str(label) for label in np.frombuffer(content, dtype=header.dtype).tolist()]
+        values = np.frombuffer(content, dtype=header.dtype).reshape(
+            header.shape, order="F" if header.fortran_order else "C"
+        )
+        return labels_of(values, str(array))
     except (ValueError, SystemError) as error:  # texts of length 0, or numbers that are no characters
         raise ValueError(f"{array}: labels that cannot be read ({error})") from None
-
-
-def _parts(name: str) -> tuple[str | None, str]:
-    """Split a name: ("images", "train") for x_train; (None, name) without a known word."""
-    words = [word for word in re.split(r"[-._]", name) if word]
-    for kind, known in (("images", _IMAGE_WORDS), ("labels", _LABEL_WORDS)):
-        for word in words:
-            if word.lower() in known:
-                return kind, "-".join(other for other in words if other is not word)
-    return None, name
 
 
 def _header(array: _Array) -> _Header:

@@ -1,6 +1,8 @@
 """Choose the reader for a source: a single file by its name, a folder by the files in it."""
 
+import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from genai_core.counted import counted
@@ -8,16 +10,17 @@ from genai_core.data.ingest import builtin
 from genai_core.data.ingest.annotations.table_files import TABLE_EXTENSIONS
 from genai_core.data.ingest.archives import ARCHIVE_EXTENSIONS, archive_stem, is_archive, unpack
 from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.convert.convert import holds_frames, with_converted
+from genai_core.data.ingest.convert.kinds import SOURCE_EXTENSIONS
 from genai_core.data.ingest.listing import list_folder
 from genai_core.data.ingest.names import BUILTIN_PREFIX, builtin_names
 from genai_core.data.ingest.readers.cifar import cifar_batches, is_cifar_name, read_cifar
+from genai_core.data.ingest.readers.containers import container_extensions, is_container, read_containers
 from genai_core.data.ingest.readers.idx import is_idx_name, read_idx
 from genai_core.data.ingest.readers.image_folder import read_image_folder
-from genai_core.data.ingest.readers.items import Reading
-from genai_core.data.ingest.readers.numpy_files import NUMPY_EXTENSIONS, read_numpy, with_labels_file
-from genai_core.data.ingest.readers.parquet_images import holds_images, read_parquet
+from genai_core.data.ingest.readers.items import Item, Reading, Understood
 from genai_core.data.ingest.readers.samples import LABEL_EXTENSIONS, are_samples, read_samples
-from genai_core.data.raw.formats import IMAGE_EXTENSIONS
+from genai_core.data.ingest.readers.stylegan import read_stylegan, stylegan_root
 from genai_core.data.raw.rules import kind_of_file
 
 
@@ -27,6 +30,10 @@ def read_source(source: str, into: Path, unpacked: Path, choices: Choices) -> Re
     into: data/raw, which cannot be the source itself. unpacked: folder to create for unpacking. choices: what the user
     says about the source. Raises ValueError or an OSError that says what to do.
     """
+    return with_converted(_read_source(source, into, unpacked, choices), choices.every)
+
+
+def _read_source(source: str, into: Path, unpacked: Path, choices: Choices) -> Reading:
     if source.startswith(BUILTIN_PREFIX):
         builtin.write_digits(unpacked)  # the name was checked when data/raw/NAME was chosen
         return read_image_folder(list_folder(unpacked), choices)
@@ -41,17 +48,19 @@ def read_source(source: str, into: Path, unpacked: Path, choices: Choices) -> Re
     if path.is_file():
         if is_idx_name(path.name):
             return read_idx([path])
-        if path.suffix.lower() in NUMPY_EXTENSIONS:
-            return read_numpy(with_labels_file(path))
-        if path.suffix.lower() == ".parquet":
-            return read_parquet([path], path)
+        if reading := read_containers([path], path):
+            return reading
         if is_archive(path):
             return _read_archive(path, unpacked, choices)
         if is_cifar_name(path.name):
             return read_cifar([path])
+        if holds_frames(path.name, choices.every):
+            understood = Understood(layout="a single file of frames")
+            item = Item(path.name, None, None, path)
+            return Reading([item], 1, splits=frozenset({None}), understood=understood)
     raise ValueError(
         f"{source}: expected a folder, an archive ({', '.join(ARCHIVE_EXTENSIONS)}), a file that holds a dataset "
-        f"(IDX, .npy, .npz, .parquet, a CIFAR batch) or {builtin_names()}; put single images into a folder"
+        f"(IDX, a CIFAR batch, {container_extensions()}) or {builtin_names()}; put single images into a folder"
     )
 
 
@@ -86,7 +95,9 @@ def _read_folder(folder: Path, unpacked: Path, choices: Choices) -> Reading:
     listing = list_folder(folder)
     files = sorted([*listing.images, *listing.others])
     paths = [folder / path for path in files]
-    if any(_extension(path) in IMAGE_EXTENSIONS for path in files):
+    if listing.images:
+        if choices.layout is None and (root := stylegan_root(folder, files)) is not None:
+            return read_stylegan(folder, files, root)
         if choices.layout is None and are_samples(files):
             return read_samples(folder, files)
         return read_image_folder(listing, choices)
@@ -94,12 +105,14 @@ def _read_folder(folder: Path, unpacked: Path, choices: Choices) -> Reading:
         return read_idx(idx)
     if batches := cifar_batches(paths):
         return read_cifar(batches)
-    if arrays := [path for path in paths if path.suffix.lower() in NUMPY_EXTENSIONS]:
-        return read_numpy(arrays)
-    if tables := [path for path in paths if path.suffix.lower() == ".parquet" and holds_images(path)]:
-        return read_parquet(tables, folder)
-    if shards := [path for path in paths if path.suffix.lower() == ".tar"]:
-        return _read_shards(shards, unpacked)
+    if reading := read_containers(paths, folder):
+        return reading
+    archives = [path for path in paths if is_archive(path)]
+    tables = [path for path in paths if path.suffix.lower() in TABLE_EXTENSIONS]
+    if archives and not tables and all(path.suffix.lower() == ".tar" for path in archives):
+        return _read_shards(archives, unpacked)
+    if archives and folder != unpacked:
+        return _read_beside_tables(archives, tables, folder, unpacked, choices)
     return read_image_folder(listing, choices)  # raises: no images
 
 
@@ -114,11 +127,27 @@ def _read_shards(shards: list[Path], unpacked: Path) -> Reading:
     return read_samples(unpacked, sorted([*listing.images, *listing.others]))
 
 
+def _read_beside_tables(
+    archives: Sequence[Path], tables: Sequence[Path], folder: Path, unpacked: Path, choices: Choices
+) -> Reading:
+    """Read archives of images with the tables beside them, as on the Hugging Face Hub: metadata.jsonl and train.zip.
+
+    The only archive is unpacked beside its table; each of several, such as train.zip, into a folder with its name.
+    """
+    unpacked.mkdir()
+    for archive in archives:
+        inside = unpacked / archive.relative_to(folder).parent / (archive_stem(archive) if len(archives) > 1 else "")
+        inside.mkdir(parents=True, exist_ok=True)
+        unpack(archive, inside, _is_wanted)
+    for table in tables:
+        copy = unpacked / table.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(table, copy)
+    return _read_folder(unpacked, unpacked, choices)
+
+
 def _is_wanted(name: str) -> bool:
     """Whether an archive member may belong to any kind of dataset, by its file name."""
-    extensions = (*IMAGE_EXTENSIONS, *TABLE_EXTENSIONS, *NUMPY_EXTENSIONS, *LABEL_EXTENSIONS, ".xml", ".lst")
-    return _extension(name) in extensions or is_idx_name(name) or is_cifar_name(name)
-
-
-def _extension(path: str) -> str:
-    return PurePosixPath(path).suffix.lower()
+    extensions = (*SOURCE_EXTENSIONS, *TABLE_EXTENSIONS, *LABEL_EXTENSIONS, ".xml", ".lst")
+    is_data = is_container(name) or is_idx_name(name) or is_cifar_name(name)
+    return is_data or PurePosixPath(name).suffix.lower() in extensions

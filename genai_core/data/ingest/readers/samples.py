@@ -4,27 +4,33 @@ The key is the path up to the first dot of the file name (https://github.com/web
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from genai_core.data.ingest.readers.columns import LABEL_COLUMNS, column_among
-from genai_core.data.ingest.readers.items import Item, Reading, split_of
-from genai_core.data.raw.formats import IMAGE_EXTENSIONS, RejectedFile
+from genai_core.data.dataset.dataset import Split
+from genai_core.data.ingest.convert.kinds import SOURCE_EXTENSIONS
+from genai_core.data.ingest.readers.columns import CAPTION_COLUMNS, LABEL_COLUMNS, column_among
+from genai_core.data.ingest.readers.items import Item, Reading, Understood, split_of
+from genai_core.data.ingest.readers.texts import are_captions, fits_label, lines_of
+from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.rules import is_bad_name, printable
 
 LABEL_EXTENSIONS = (".cls", ".json", ".txt")  # in order of precedence
-_MAX_LABEL_BYTES = 1 << 20
-# Longer texts are captions or box coordinates.
-_MAX_LABEL_WORDS = 4
-_MAX_LABEL_CHARACTERS = 64
+_MAX_TEXT_BYTES = 1 << 20
+_SHARD_FOLDER = re.compile(r"\d{4,}")  # of img2dataset, which unpacks shards into 00000, 00001 ...
 
 
 @dataclass
 class _Sample:
     images: list[str] = field(default_factory=list)
-    labels: dict[str, str] = field(default_factory=dict)  # extension -> file
+    texts: dict[str, str] = field(default_factory=dict)  # extension -> file
+    label: str | None = None
+    captions: tuple[str, ...] = ()
+    text: str = ""  # of .txt: a label or a caption, depending on the others
+    fault: str = ""
 
 
 def are_samples(files: Sequence[str]) -> bool:
@@ -36,28 +42,32 @@ def are_samples(files: Sequence[str]) -> bool:
         return True
     samples = [sample for sample in _grouped(files).values() if sample.images]
     folders = {str(PurePosixPath(sample.images[0]).parent) for sample in samples}
-    return len(folders) == 1 and 2 * sum(bool(sample.labels) for sample in samples) >= len(samples)
+    has_classes = len(folders) > 1 and not all(map(_SHARD_FOLDER.fullmatch, folders))
+    return not has_classes and 2 * sum(bool(sample.texts) for sample in samples) >= len(samples)
 
 
 def read_samples(folder: Path, files: Sequence[str]) -> Reading:
     """Read one image per key; files: relative to `folder`, with "/".
 
-    A label is the text of .cls, or the value of label, class ... in .json, or the text of .txt if it is a few words.
-    The first word of a shard's (a top folder's) name decides the split: train-0000/000123.jpg.
+    A label is the text of .cls, or the value of label, class ... in .json, or the text of .txt if few values repeat.
+    Captions are the values of caption, text ... in .json, and the lines of .txt if its values nearly all differ
+    (texts.py). The first word of a shard's (a top folder's) name decides the split: train-0000/000123.jpg.
     """
     samples = {key: sample for key, sample in sorted(_grouped(files).items()) if sample.images}
     bad_names = tuple(printable(sample.images[0]) for key, sample in samples.items() if is_bad_name(key))
     samples = {key: sample for key, sample in samples.items() if not is_bad_name(sample.images[0])}
+    for sample in samples.values():
+        _read_texts(folder, sample)
+    understood = _decide(list(samples.values()))
     rejected: list[RejectedFile] = []
-    labels: dict[str, str] = {}
-    for key, sample in samples.items():
-        label = _label(folder, key, sample, rejected)
-        if label is not None:
-            labels[key] = label
-    if not labels:
-        rejected.clear()
+    if understood.labels:
+        for key, sample in samples.items():
+            if sample.fault:
+                rejected.append(RejectedFile(key, "bad_label", sample.fault))
+            elif sample.label is None:
+                rejected.append(RejectedFile(key, "no_label", f"none of {', '.join(LABEL_EXTENSIONS)} holds a label"))
     rejected_keys = {file.source for file in rejected}
-    reading = Reading((), len(samples) - len(rejected_keys), rejected, bad_names=bad_names)
+    reading = Reading((), len(samples) - len(rejected_keys), rejected, bad_names=bad_names, understood=understood)
 
     def items() -> Iterator[Item]:
         for key, sample in samples.items():
@@ -68,43 +78,80 @@ def read_samples(folder: Path, files: Sequence[str]) -> Reading:
                 detail = f"{len(sample.images)} images for one key: {', '.join(sorted(sample.images))}"
                 rejected.append(RejectedFile(key, "several_images", detail))
                 continue
-            top = key.split("/", 1)[0] if "/" in key else ""
-            split = split_of(top.replace("_", "-").split("-")[0])
-            yield Item(image, labels.get(key), split, folder / image)
+            yield Item(image, sample.label, _split(key), folder / image, sample.captions)
 
     reading.items = items()
-    if not labels:
+    reading.splits = frozenset(map(_split, samples))
+    if any(reading.splits):
+        reading.understood = replace(understood, split="names of the shards")
+    if not understood.labels:
         reading.notes.append("no sample has a label (.cls, .json or .txt of a few words); the images have no class")
     return reading
 
 
-def _label(folder: Path, key: str, sample: _Sample, rejected: list[RejectedFile]) -> str | None:
+def _read_texts(folder: Path, sample: _Sample) -> None:
+    """Fill in what the sample's own files say; `text` is decided on later."""
     for extension in LABEL_EXTENSIONS:
-        name = sample.labels.get(extension)
+        name = sample.texts.get(extension)
         if name is None:
             continue
         try:
             with (folder / name).open("rb") as file:
-                text = file.read(_MAX_LABEL_BYTES + 1).decode("utf-8-sig").strip()
-            label = _from_json(json.loads(text)) if extension == ".json" else _from_text(text)
+                text = file.read(_MAX_TEXT_BYTES + 1).decode("utf-8-sig").strip()
+            if extension == ".json":
+                label, sample.captions = _from_json(json.loads(text))
+                sample.label = label if sample.label is None else sample.label
+            elif extension == ".cls":
+                sample.label = text if fits_label(text) else None
+            else:
+                sample.text = text
         except (ValueError, RecursionError) as error:
-            rejected.append(RejectedFile(key, "bad_label", f"{name}: {error}"))
-            return None
-        if label is not None:
-            return label
-    rejected.append(RejectedFile(key, "no_label", f"none of {', '.join(LABEL_EXTENSIONS)} holds a label"))
-    return None
+            sample.fault = sample.fault or f"{name}: {error}"
 
 
-def _from_text(text: str) -> str | None:
-    is_label = 0 < len(text) <= _MAX_LABEL_CHARACTERS and len(text.split()) <= _MAX_LABEL_WORDS and "\n" not in text
-    return text if is_label else None
+def _decide(samples: Sequence[_Sample]) -> Understood:
+    """Make each .txt a label or a caption, and say which; a label that .cls or .json states comes first."""
+    texts = [sample.text for sample in samples if sample.text]
+    stated = [sample.label for sample in samples if sample.label is not None]
+    if stated and not all(label.isdecimal() for label in stated) and are_captions(stated):
+        for sample in samples:
+            if sample.label is not None:
+                sample.captions, sample.label = (*lines_of(sample.label), *sample.captions), None
+    named = sum(sample.label is not None for sample in samples)
+    captions = "caption in .json" if any(sample.captions for sample in samples) else ""
+    labels = ".cls or label in .json" if named else ""
+    if texts and (are_captions(texts) or (named and 2 * named >= len(samples))):
+        for sample in samples:
+            sample.captions = tuple(dict.fromkeys((*sample.captions, *lines_of(sample.text))))
+        captions = " and ".join(filter(None, (captions, f".txt ({len(set(texts)):,} different in {len(texts):,})")))
+    elif texts:
+        for sample in samples:
+            if sample.label is None and fits_label(sample.text):
+                sample.label = sample.text
+        labels = " or ".join(filter(None, (labels, f".txt ({len(set(texts)):,} different in {len(texts):,})")))
+    return Understood(layout="WebDataset samples", labels=labels, captions=captions)
 
 
-def _from_json(value: Any) -> str | None:
-    if isinstance(value, dict):
-        column = column_among([str(key) for key in value], LABEL_COLUMNS)
-        value = value.get(column)
+def _from_json(value: Any) -> tuple[str | None, tuple[str, ...]]:
+    """Return the label and the captions of a .json, which may also be the label alone."""
+    if not isinstance(value, dict):
+        return _label(value), ()
+    keys = [str(key) for key in value]
+    label = column_among(keys, LABEL_COLUMNS)
+    caption = column_among([key for key in keys if key != label], CAPTION_COLUMNS)
+    captions = value[caption] if caption else []
+    captions = captions if isinstance(captions, list) else [captions]
+    return _label(value.get(label)), tuple(
+        line for text in captions if isinstance(text, str) for line in lines_of(text)
+    )
+
+
+def _split(key: str) -> Split | None:
+    top = key.split("/", 1)[0] if "/" in key else ""
+    return split_of(top.replace("_", "-").split("-")[0])
+
+
+def _label(value: Any) -> str | None:
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
@@ -121,8 +168,8 @@ def _grouped(files: Sequence[str]) -> dict[str, _Sample]:
         folder, slash, name = path.rpartition("/")
         key = folder + slash + name.split(".", 1)[0]
         extension = PurePosixPath(name).suffix.lower()
-        if extension in IMAGE_EXTENSIONS:
+        if extension in SOURCE_EXTENSIONS:
             samples.setdefault(key, _Sample()).images.append(path)
         elif extension in LABEL_EXTENSIONS:
-            samples.setdefault(key, _Sample()).labels.setdefault(extension, path)
+            samples.setdefault(key, _Sample()).texts.setdefault(extension, path)
     return samples

@@ -48,6 +48,27 @@ def test_sides_of_an_npz(tmp_path, add, raw, pixels):
     assert add(tmp_path / "a.npz", choices=Choices(split=True)).splits == {"train": 3, "test": 3}
 
 
+def test_medmnist_keeps_its_split(tmp_path, read, pixels):
+    parts = {}
+    for seed, (part, count) in enumerate({"train": 3, "val": 2, "test": 2}.items()):
+        parts |= {f"{part}_images": pixels(count, 3, seed=seed), f"{part}_labels": np.arange(count)[:, None] % 2}
+    np.savez_compressed(tmp_path / "bloodmnist.npz", **parts)
+    reading, items = read(tmp_path / "bloodmnist.npz")
+    found = [(item.split, item.label) for item in items.values()]
+    assert found == [("test", "0"), ("test", "1"), *[("train", label) for label in "010"], ("test", "0"), ("test", "1")]
+    assert (items["bloodmnist-val-000001.png"].content == parts["val_images"][1]).all()
+    assert reading.understood.split == "names of the arrays"
+
+
+def test_one_hot_vectors_are_classes_and_several_labels_are_not(tmp_path, read, pixels):
+    np.savez(tmp_path / "a.npz", images=pixels(3), labels=np.eye(4, dtype=np.uint8)[[3, 0, 3]])
+    assert [item.label for item in read(tmp_path / "a.npz")[1].values()] == ["3", "0", "3"]
+    np.savez(tmp_path / "chestmnist.npz", images=pixels(3), labels=np.array([[0, 1, 1], [0, 0, 0], [1, 0, 0]]))
+    reading, items = read(tmp_path / "chestmnist.npz")
+    assert {item.label for item in items.values()} == {None}
+    assert reading.understood.labels == "array labels, left out: 3 numbers per image are not a class"
+
+
 def test_larger_file_of_the_same_name_appends(tmp_path, add, raw, pixels):
     np.save(tmp_path / "a.npy", pixels(2))
     add(tmp_path / "a.npy")
@@ -75,7 +96,7 @@ def test_python_objects_are_refused_without_running_code(tmp_path, add, raw, pix
         ({"images": np.zeros((2, 6, 5, 2), np.uint8)}, r"got shape \(2, 6, 5, 2\)"),
         ({"images": np.zeros((0, 6, 5), np.uint8)}, "contains no images"),
         ({"images": np.zeros((2, 6, 5), np.uint8), "labels": np.zeros(3, int)}, "2 images, labels has 3 labels"),
-        ({"images": np.zeros((2, 6, 5), np.uint8), "labels": np.zeros((2, 4), int)}, "one integer or text"),
+        ({"images": np.zeros((2, 6, 5), np.uint8), "labels": np.zeros((2, 2), "U1")}, "one integer or text"),
         ({"images": np.zeros((2, 6, 5), np.uint8), "labels": np.zeros(2)}, "one integer or text"),
         ({"a": np.zeros((2, 6, 5), np.uint8), "b": np.zeros(2)}, r"got a \(2, 6, 5\), b \(2,\)"),
         ({"images": np.zeros((2, 6, 5), np.uint8, order="F")}, "Fortran order"),

@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import tarfile
 
 import pytest
@@ -49,22 +50,61 @@ def test_label_next_to_the_image(ending, content, mode, images, tmp_path, add, r
     assert files_in(raw / "set")["1/0003.png"] == images[3]
 
 
-def test_shards_of_two_splits(images, tmp_path, add, raw):
+def test_shards_of_two_splits(images, tmp_path, add, read, raw):
     for number, name in enumerate(("train-0000", "train-0001", "val-0000")):
         write_tar(
             tmp_path / "web" / f"{name}.tar", samples(images[number * 3 : number * 3 + 3], ".cls", lambda _: b"hat")
         )
     added = add(tmp_path / "web", choices=Choices(split=True))
     assert added.splits == {"train": 6, "test": 3}
+    assert read(tmp_path / "web")[0].understood.split == "names of the shards"
     assert "hat/train-0001/0000.png" in files_in(raw / "set.train")
 
 
-def test_captions_are_not_labels(images, tmp_path, add):
+def test_captions_are_not_labels(images, tmp_path, add, read, raw):
     caption = b"a long sentence about a hat that lies on a table"
-    added = add(write_tar(tmp_path / "x.tar", samples(images, ".txt", lambda _: caption)))
+    path = write_tar(tmp_path / "x.tar", samples(images, ".txt", lambda _: caption))
+    added = add(path)
     assert added.classes == {}
     assert "no sample has a label" in added.notes[0]
     assert added.rejected == ()
+    reading, items = read(path)
+    assert {item.captions for item in items.values()} == {(caption.decode(),)}
+    assert reading.understood.captions == ".txt (1 different in 40)"
+
+
+def test_short_texts_that_all_differ_are_captions(images, tmp_path, read):
+    reading, items = read(write_tar(tmp_path / "x.tar", samples(images, ".txt", lambda number: b"hat %d" % number)))
+    assert items["0003.png"].captions == ("hat 3",)
+    assert items["0003.png"].label is None
+    assert (reading.understood.labels, reading.understood.captions) == ("", ".txt (40 different in 40)")
+
+
+def test_label_and_captions_of_one_sample(images, tmp_path, read):
+    members = samples(images, ".cls", lambda number: b"%d" % (number % 2))
+    for number in range(40):
+        members[f"{number:04d}.json"] = json.dumps(
+            {"caption": f"hat {number}", "url": "https://x", "width": 6}
+        ).encode()
+        members[f"{number:04d}.txt"] = b"a hat\nthe hat %d" % number
+    reading, items = read(write_tar(tmp_path / "x.tar", members))
+    assert (items["0003.png"].label, items["0003.png"].captions) == ("1", ("hat 3", "a hat", "the hat 3"))
+    assert reading.understood.labels == ".cls or label in .json"
+    assert reading.understood.captions == "caption in .json and .txt (40 different in 40)"
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_captions_in_shards_make_no_classes(is_folder, images, tmp_path, add, raw):
+    for number in range(3):
+        members = samples(
+            images[number * 5 : number * 5 + 5], ".txt", lambda index, shard=number: b"%d %d" % (shard, index)
+        )
+        path = write_tar(tmp_path / "web" / f"{number:05d}.tar", members)
+        if is_folder:  # as img2dataset writes it
+            shutil.unpack_archive(path, tmp_path / "web" / f"{number:05d}")
+            path.unlink()
+    assert add(tmp_path / "web").classes == {}
+    assert list(files_in(raw / "set"))[:2] == ["00000-0000.png", "00000-0001.png"]
 
 
 def test_faulty_samples_are_skipped(images, tmp_path, add, raw):

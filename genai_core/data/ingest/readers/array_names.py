@@ -1,0 +1,68 @@
+"""Find the arrays of images and of labels among named arrays (NumPy, HDF5), by the words in their names."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from genai_core.data.dataset.dataset import Split
+from genai_core.data.ingest.readers.items import split_of
+
+IMAGE_WORDS = ("images", "image", "x", "data", "imgs", "pixels")
+LABEL_WORDS = ("labels", "label", "y", "targets", "target", "classes", "class", "ans")  # ans: Galaxy10
+_SEPARATORS = re.compile(r"[-._/]")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Indices of an array of images and of its labels. rest: the other words of the name, such as "train"."""
+
+    images: int
+    labels: int | None
+    rest: str
+    split: Split | None
+
+
+def paired(names: Sequence[str]) -> list[Pair]:
+    """Pair images with labels: x_train with y_train, test_images with test_labels, images with labels.
+
+    A single array without a known word holds images. Empty if no name says images. Raises ValueError, to be prefixed
+    with the source, when two arrays are labels of the same images.
+    """
+    parts = [parts_of(name) for name in names]
+    if len(names) == 1 and parts[0][0] is None:
+        parts = [("images", names[0])]
+    elif sorted(names) == ["arr_0", "arr_1"]:  # np.savez(file, images, labels)
+        parts = [("images" if name == "arr_0" else "labels", "") for name in names]
+    found = []
+    for index, (kind, rest) in enumerate(parts):
+        if kind != "images":
+            continue
+        labels = [other for other, part in enumerate(parts) if part == ("labels", rest)]
+        if len(labels) > 1:
+            raise ValueError(f"two arrays of labels, {names[labels[0]]} and {names[labels[1]]}; keep one")
+        found.append(Pair(index, labels[0] if labels else None, rest, split_in(names[index])))
+    return found
+
+
+def parts_of(name: str) -> tuple[str | None, str]:
+    """Split a name: ("images", "train") for x_train; (None, name) without a known word."""
+    words = [word for word in _SEPARATORS.split(name) if word]
+    for kind, known in (("images", IMAGE_WORDS), ("labels", LABEL_WORDS)):
+        for word in words:
+            if word.lower() in known:
+                return kind, "-".join(other for other in words if other is not word)
+    return None, name
+
+
+def split_in(name: str) -> Split | None:
+    """Return the split that the words of a name state, None if they state none or two."""
+    splits = {split for word in _SEPARATORS.split(name) if (split := split_of(word))}
+    return splits.pop() if len(splits) == 1 else None
+
+
+def no_images(listed: str) -> str:
+    """Return the message for arrays of which none can be the images."""
+    return (
+        f"no array has a name for images; expected one of {', '.join(IMAGE_WORDS)} "
+        f"(and train, test or val, as in x_train), got {listed}"
+    )
