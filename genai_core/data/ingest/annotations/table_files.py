@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.convert.kinds import is_source_image
-from genai_core.data.ingest.readers.items import split_of
+from genai_core.data.ingest.readers.items import split_in, split_of
 
 TABLE_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 # A table with one of these names holds labels even if the images are in class folders.
@@ -40,6 +41,11 @@ class Table:
     @property
     def folder(self) -> str:
         return self.path.rpartition("/")[0]
+
+    @property
+    def split(self) -> Split | None:
+        """The split that the table's name stands for: train.csv, trainLabels.csv."""
+        return split_in(PurePosixPath(self.path).stem)
 
     def texts(self, column: str) -> list[str]:
         """Return the values of a column as text; empty for missing ones."""

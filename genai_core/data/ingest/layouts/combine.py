@@ -92,8 +92,8 @@ def _folders_win(folders: FolderLayout, said: Annotations) -> bool:
         return True
     names = {(folder, label) for folder, label, _ in both}
     is_renaming = len(names) == len({folder for folder, _ in names}) == len({label for _, label in names})
-    if is_renaming:
-        return not said.overrides
+    if is_renaming:  # names say more than numbers
+        return not said.overrides or all(label.isdecimal() for _, label in names)
     if said.overrides and said.is_chosen:
         return False
     folder_names, label_names = {folder for folder, _ in names}, {label for _, label in names}

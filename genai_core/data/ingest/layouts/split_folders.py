@@ -1,19 +1,17 @@
 """Folders of a split: train/hat/1.jpg, hat/test/1.jpg, seg_train/hat/1.jpg, trainA/1.jpg."""
 
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.choices import AskError
-from genai_core.data.ingest.readers.items import split_of
+from genai_core.data.ingest.readers.items import WORDS, split_of
 
 Parts = tuple[str, ...]  # the folders of an image
 
 # What may be added to the word of a split without a meaning of its own.
 _EMPTY_WORDS = {"image", "images", "imgs", "img", "set", "data", "dataset", "split", "pictures", "photos", "ing"}
-_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_]+")
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def _ask(splits: Collection[str], what: str, count: int) -> str:
 
 def _with_one_rest(names: Collection[str]) -> list[str]:
     """Return the split folders among others: seg_train and seg_test beside seg_pred, but not test_tube beside car."""
-    found = [name for name in names if len({*map(split_of, _WORDS.findall(name))} - {None}) == 1]
+    found = [name for name in names if len({*map(split_of, WORDS.findall(name))} - {None}) == 1]
     level = _compound(found) if len(found) < len(names) else None
     return found if level is not None and not any(level.rests.values()) else []
 
@@ -85,7 +83,7 @@ def _compound(names: Collection[str]) -> SplitLevel | None:
     splits: dict[str, Split] = {}
     rests: dict[str, Parts] = {}
     for name in names:
-        words = _WORDS.findall(name)
+        words = WORDS.findall(name)
         found = {word: split for word in words if (split := split_of(word)) is not None}
         if len(found) != 1:
             return None

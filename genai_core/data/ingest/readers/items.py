@@ -1,5 +1,6 @@
 """Common form of all sources: a stream of images, each with its label and its split."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -21,6 +22,8 @@ SPLIT_NAMES: dict[str, Split] = {
     "dev": "test",
     "eval": "test",
 }
+
+WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_]+")  # of a name: train, A in trainA; test, 1 in test1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,12 @@ class Reading:
 def split_of(name: str) -> Split | None:
     """Return the split that a folder name, part of a file name or column value stands for, or None."""
     return SPLIT_NAMES.get(name.strip().lower())
+
+
+def split_in(name: str) -> Split | None:
+    """Return the split if exactly one word of a name is that of a split: train_images, trainLabels, test1, seg_val."""
+    found = [split for word in WORDS.findall(name) if (split := split_of(word)) is not None]
+    return found[0] if len(found) == 1 else None
 
 
 def join_readings(readings: list[Reading]) -> Reading:

@@ -153,6 +153,18 @@ class TestTables:
         assert reading.understood.split == "the names train.csv, val.csv"
         assert set(splits(read(root, split=False)[1]).values()) == {None}
 
+    def test_a_name_in_two_splits_is_that_of_the_tables_own(self, root, images):
+        """As of CIFAR-10's competition: train/1.png, test/1.png and trainLabels.csv with the id 1."""
+        for folder in ("train", "test"):
+            for n, name in enumerate(images(folder, 4)):
+                (root / folder / name).rename(root / folder / f"{n}.png")
+        write_csv(root / "trainLabels.csv", id=[0, 1, 2, 3], label=["frog", "cat", "frog", "cat"])
+        reading, _ = read(root)
+        assert [(item.content.parent.name, item.path, item.label) for item in reading.items] == [
+            ("train", f"{n}.png", label) for n, label in enumerate(["frog", "cat", "frog", "cat"])
+        ]
+        assert reading.skipped == {"images without a class, beside others with one": 4}
+
     def test_several_columns_are_asked_about(self, root, images):
         names = images("", 4)
         write_csv(root / "list.csv", image=names, colour=["red", "red", "blue", "blue"], size=["s", "l", "s", "l"])
@@ -397,6 +409,8 @@ class TestContradictions:
         write_csv(root / "labels.csv", file=hats_and_shoes, label=["a hat"] * 5 + ["a shoe"] * 5)
         reading, said = read(root)
         assert labels(said)["01-004.png"] == "a hat"
+        write_csv(root / "labels.csv", file=hats_and_shoes, label=[0] * 5 + [1] * 5)
+        assert labels(read(root)[1])["01-004.png"] == "hat"
         assert reading.understood.labels == "the column label of labels.csv"
 
     def test_two_layouts_at_once(self, root, images):
