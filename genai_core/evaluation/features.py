@@ -95,7 +95,7 @@ def bf16_drift(extractor: FeatureNetwork, images: npt.NDArray[np.uint8], batch_i
 def check_images(extractor: FeatureNetwork, images: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> None:
     """Raise ValueError, saying what to do, unless `extractor` accepts these images."""
     channels, size = extractor.channels, extractor.image_size
-    is_resized = images.dtype == np.float32 and images.shape[2:] == (extractor.float_size,) * 2
+    is_resized = images.dtype == np.float32 and images.shape[2:] == extractor.float_size
     fits = (
         (images.dtype == np.uint8 or is_resized)
         and images.ndim == 4

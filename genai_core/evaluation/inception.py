@@ -16,6 +16,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 from genai_core.config import InceptionExtractorConfig
 from genai_core.evaluation.feature_network import ExtractorDescription, ExtractorOutput, FeatureNetwork
 from genai_core.evaluation.given_weights import load_weights, read_weights
+from genai_core.image_size import ImageSize
 
 FEATURE_DIM, OUTPUTS = 2048, 1008
 RESIZE = "bilinear to 299 x 299 on TensorFlow 1's grid, no antialias"
@@ -28,7 +29,7 @@ class InceptionNetwork(FeatureNetwork):
     """
 
     channels, image_size = None, None
-    float_size = FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE
+    float_size = ImageSize.square(FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE)
 
     def __init__(self, precision: str) -> None:
         super().__init__()

@@ -15,6 +15,7 @@ from PIL import Image
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from genai_core.evaluation.feature_network import FeatureNetwork
+from genai_core.image_size import ImageSize
 
 MAX_SIDE_PX = 2048
 
@@ -29,36 +30,34 @@ _METHODS: dict[ResizeKind, str] = {
 
 @dataclass(frozen=True)
 class ResizeRule:
-    """Resize to height x width, in pixels, whatever the aspect ratio. is_rounded: to 8 bits, else float32 in 0..255.
+    """Resize to a size, whatever the aspect ratio. is_rounded: to 8 bits, else float32 in 0..255.
 
     "clean" is the rule of Parmar et al. 2022. "legacy" is that of the published FID code.
     """
 
     kind: ResizeKind
-    height: int
-    width: int
+    size: ImageSize
     is_rounded: bool
 
     def __str__(self) -> str:
         rounded = "rounded to 8 bits" if self.is_rounded else "not rounded"
-        return f"{self.kind} to {self.height} x {self.width}: {_METHODS[self.kind]}, {rounded}"
+        return f"{self.kind} to {self.size}: {_METHODS[self.kind]}, {rounded}"
 
     def resize(self, image: npt.NDArray[np.uint8]) -> Pixels:
-        """Return an image (C, H, W) as (C, height, width)."""
+        """Return an image (C, H, W) as (C, *size)."""
         resized = self._clean(image) if self.kind == "clean" else self._legacy(image)
         return np.rint(resized).astype(np.uint8) if self.is_rounded else resized
 
     def _clean(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         channels = [
-            Image.fromarray(channel).resize((self.width, self.height), Image.Resampling.BICUBIC)
+            Image.fromarray(channel).resize((self.size.width, self.size.height), Image.Resampling.BICUBIC)
             for channel in image.astype(np.float32)  # Pillow's mode F, which rounds nothing
         ]
         return np.stack([np.asarray(channel) for channel in channels]).clip(0, 255)
 
     def _legacy(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         pixels = torch.from_numpy(image.astype(np.float32))[None]
-        size = (self.height, self.width)
-        resized = interpolate_bilinear_2d_like_tensorflow1x(pixels, size=size, align_corners=False)
+        resized = interpolate_bilinear_2d_like_tensorflow1x(pixels, size=tuple(self.size), align_corners=False)
         return np.asarray(resized[0].numpy())
 
 
@@ -71,40 +70,37 @@ def resize_rule(size: str | None, kind: ResizeKind | None, extractor: FeatureNet
     if size is None and kind is None:
         return None
     own = extractor.float_size or extractor.image_size
-    if size is not None:
-        height, width = parsed_size(size)
-    elif own is not None:
-        height = width = own
-    else:
+    wanted = own if size is None else parsed_size(size)
+    if wanted is None:
         raise ValueError("--resize: this extractor takes images of any size; pass --size H or HxW as well")
-    if extractor.image_size is not None and (height, width) != (extractor.image_size,) * 2:
+    if extractor.image_size not in (None, wanted):
         raise ValueError(
-            f"--size {size}: the extractor takes images of {own} x {own}; omit --size, or use --extractor inception"
+            f"--size {size}: the extractor takes images of {extractor.image_size}; omit --size, or use --extractor "
+            "inception"
         )
-    return ResizeRule(kind or "clean", height, width, is_rounded=(height, width) != (extractor.float_size,) * 2)
+    return ResizeRule(kind or "clean", wanted, is_rounded=wanted != extractor.float_size)
 
 
-def parsed_size(text: str) -> tuple[int, int]:
-    """Return height and width of H or HxW. Raises ValueError."""
+def parsed_size(text: str) -> ImageSize:
+    """Parse H or HxW. Raises ValueError."""
     match = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", text)
-    sides = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not all(1 <= side <= MAX_SIDE_PX for side in sides):
+    size = ImageSize(int(match[1]), int(match[2] or match[1])) if match else ImageSize(0, 0)
+    if not all(1 <= side <= MAX_SIDE_PX for side in size):
         raise ValueError(f"--size {text}: expected H or HxW (height x width), each from 1 to {MAX_SIDE_PX} pixels")
-    return sides
+    return size
 
 
 @dataclass
 class ImageForm:
     """The form that images of one set are brought into, and what that took.
 
-    resize: None: images keep their size. channels: 1 or 3, as the extractor takes them, or None for either. side: in
-    pixels, as the extractor takes them, or None for any. background: colour below transparent pixels; None: these are
-    refused.
+    resize: None: images keep their size. channels: 1 or 3, as the extractor takes them, or None for either. size: as the
+    extractor takes them, or None for any. background: colour below transparent pixels; None: these are refused.
     """
 
     resize: ResizeRule | None = None
     channels: int | None = None
-    side: int | None = None
+    size: ImageSize | None = None
     background: tuple[int, int, int] | None = None
     has_grey: bool = field(default=False, init=False)
     has_colour: bool = field(default=False, init=False)
@@ -120,10 +116,10 @@ class ImageForm:
         if self.channels == 1 and len(image) == 3:
             raise ValueError(f"{name}: has colour, but the extractor takes grey images; use --extractor inception")
         resized = image if self.resize is None else self.resize.resize(image)
-        if self.side is not None and resized.shape[1:] != (self.side, self.side):
+        if self.size is not None and resized.shape[1:] != self.size:
             raise ValueError(
                 f"{name} is {resized.shape[1]} x {resized.shape[2]} (height x width), and the extractor takes "
-                f"{self.side} x {self.side}; pass --resize clean, or use --extractor inception"
+                f"{self.size}; pass --resize clean, or use --extractor inception"
             )
         return repeated(resized) if self.channels == 3 else resized
 

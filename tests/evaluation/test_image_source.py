@@ -10,6 +10,7 @@ from PIL import Image
 
 from genai_core.evaluation.image_source import image_batches
 from genai_core.evaluation.resizing import ImageForm, ResizeRule
+from genai_core.image_size import ImageSize
 from tests.data.image_files import encoded, noise, png, png_with_header, tiff
 
 PIXELS = noise(16, 16)
@@ -145,6 +146,6 @@ def test_mixed_modes_become_colour_and_mixed_sizes_need_a_rule(tmp_path):
     Image.new("1", (9, 7)).save(tmp_path / "images" / "c.png")
     with pytest.raises(ValueError, match=r"different sizes: a\.png is 16 x 16, c\.png is 7 x 9 .*pass --resize clean"):
         list(image_batches(str(tmp_path / "images"), tmp_path / "scratch", 8))
-    form = ImageForm(ResizeRule("clean", 8, 10, is_rounded=True))
+    form = ImageForm(ResizeRule("clean", ImageSize(8, 10), is_rounded=True))
     (batch,) = image_batches(str(tmp_path / "images"), tmp_path / "scratch", 8, form=form)
     assert (batch.images.shape, batch.images.dtype) == ((3, 3, 8, 10), np.uint8)

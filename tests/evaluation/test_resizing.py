@@ -17,6 +17,7 @@ from genai_core.evaluation.resizing import (
     resize_rule,
     stacked,
 )
+from genai_core.image_size import ImageSize
 from tests.evaluation.inception_weights import photographs, write_random_weights
 from tests.evaluation.test_given_extractors import inception_config
 
@@ -26,7 +27,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, (3, 50, 40), dtype=np.uint8)
 @pytest.mark.parametrize("size", [(17, 23), (299, 299), (50, 40), (25, 80)])
 def test_clean_is_the_antialiased_bicubic_filter_of_torch(size):
     """An implementation of its own of the same filter (a = -0.5, support widened when reducing)."""
-    resized = ResizeRule("clean", *size, is_rounded=False).resize(NOISE)
+    resized = ResizeRule("clean", ImageSize(*size), is_rounded=False).resize(NOISE)
     pixels = torch.from_numpy(NOISE.astype(np.float64))[None]
     expected = functional.interpolate(pixels, size, mode="bicubic", antialias=True, align_corners=False)[0].clip(0, 255)
     assert resized.dtype == np.float32
@@ -36,18 +37,18 @@ def test_clean_is_the_antialiased_bicubic_filter_of_torch(size):
 def test_clean_differs_from_pillows_resize_of_8_bits_by_the_rounding_alone():
     image = Image.fromarray(NOISE.transpose(1, 2, 0))
     rounded = np.asarray(image.resize((23, 17), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
-    exact = ResizeRule("clean", 17, 23, is_rounded=False).resize(NOISE)
+    exact = ResizeRule("clean", ImageSize(17, 23), is_rounded=False).resize(NOISE)
     assert 0 < np.abs(exact - rounded).max() <= 2
-    assert (ResizeRule("clean", 17, 23, is_rounded=True).resize(NOISE) == np.rint(exact)).all()
+    assert (ResizeRule("clean", ImageSize(17, 23), is_rounded=True).resize(NOISE) == np.rint(exact)).all()
 
 
 def test_legacy_is_the_resize_of_torch_fidelity():
     expected = interpolate_bilinear_2d_like_tensorflow1x(
         torch.from_numpy(NOISE.astype(np.float32))[None], size=(17, 23), align_corners=False
     )[0]
-    assert (ResizeRule("legacy", 17, 23, is_rounded=False).resize(NOISE) == expected.numpy()).all()
+    assert (ResizeRule("legacy", ImageSize(17, 23), is_rounded=False).resize(NOISE) == expected.numpy()).all()
     # Without antialias, a reduction to a half keeps every second pixel.
-    assert (ResizeRule("legacy", 25, 20, is_rounded=True).resize(NOISE) == NOISE[:, ::2, ::2]).all()
+    assert (ResizeRule("legacy", ImageSize(25, 20), is_rounded=True).resize(NOISE) == NOISE[:, ::2, ::2]).all()
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_inception_takes_resized_images_as_they_are(inception):
     """Legacy is what the network does itself, so figures of equal sizes stay; 8-bit images of 299 pixels too."""
     images = photographs(2, seed=1).numpy()
     rule = resize_rule(None, "legacy", inception)
-    assert rule == ResizeRule("legacy", 299, 299, is_rounded=False)
+    assert rule == ResizeRule("legacy", ImageSize(299, 299), is_rounded=False)
     with torch.inference_mode():
         own = inception(torch.from_numpy(images))
         given = inception(torch.from_numpy(ImageForm(rule).apply_all(images, "x")))
@@ -97,10 +98,10 @@ def test_the_protocol_says_what_was_done_and_nothing_else():
     forms[1].apply(NOISE[:1], "x")
     forms[0].has_transparent = True
     assert form_protocol(forms) == {"grey": "shown in three channels", "background": [9, 9, 9]}
-    rule = ResizeRule("clean", 48, 64, is_rounded=True)
+    rule = ResizeRule("clean", ImageSize(48, 64), is_rounded=True)
     assert form_protocol([ImageForm(rule)] * 2) == {
-        "images_resize": "clean to 48 x 64: bicubic with antialias, each channel in float32, cut to 0..255, "
-        "rounded to 8 bits"
+        "images_resize": "clean to 48 x 64 (height x width): bicubic with antialias, each channel in float32, "
+        "cut to 0..255, rounded to 8 bits"
     }
 
 
@@ -111,8 +112,8 @@ def test_sizes():
             parsed_size(wrong)
     network = InceptionNetwork("fp32")
     assert resize_rule(None, None, network) is None
-    assert resize_rule("299", None, network) == ResizeRule("clean", 299, 299, is_rounded=False)
-    assert resize_rule("48x64", "legacy", network) == ResizeRule("legacy", 48, 64, is_rounded=True)
+    assert resize_rule("299", None, network) == ResizeRule("clean", ImageSize(299, 299), is_rounded=False)
+    assert resize_rule("48x64", "legacy", network) == ResizeRule("legacy", ImageSize(48, 64), is_rounded=True)
     network.float_size = None
     with pytest.raises(ValueError, match="takes images of any size; pass --size"):
         resize_rule(None, "clean", network)

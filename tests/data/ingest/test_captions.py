@@ -113,7 +113,7 @@ def test_unusable_captions_are_counted_and_the_image_is_added(add_items, raw):
 def test_splits_have_their_own_texts(add_items, raw, monkeypatch, add, tmp_path):
     items = [Item(f"{n}.png", None, split, png(n), (split,)) for n, split in enumerate(("train", "test"))]
     monkeypatch.setattr("genai_core.data.ingest.add.read_source", lambda *_, **__: Reading(items, 2))
-    add(tmp_path, split_from_folders=True)
+    add(tmp_path)
     assert captions(raw) == {"set.test/1.png": "test", "set.train/0.png": "train"}
 
 

@@ -14,6 +14,7 @@ from genai_core.data.dataset.dataset import CAPTIONS, MANIFEST_COLUMNS, captions
 from genai_core.data.dataset.lookup import look_up
 from genai_core.data.prepare import read_files
 from genai_core.data.prepare.prepare import prepare
+from genai_core.image_size import ImageSize
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,7 +24,7 @@ class Raw:
 
     def __init__(self, folder):
         self.folder, self.raw, self.count = folder, folder / "raw", 0
-        values = {"image_size": 12, "shard_images": 16, "test_share": 0.3}
+        values = {"image_size": ImageSize.square(12), "shard_images": 16, "test_share": 0.3}
         self.config = load_config(ROOT / "params.yaml").data.model_copy(update=values)
 
     def image(self, name, seed, captions=None):
