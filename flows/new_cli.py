@@ -33,6 +33,4 @@ def new(workspace: Path, folder: Path) -> None:
     if command is None or Path(command).resolve() != (Path(sys.executable).parent / "genai").resolve():
         click.echo(f"  . {shlex.quote(str(Path(sys.executable).parent / 'activate'))}")
     click.echo(f"  cd {shlex.quote(str(made.folder))}")
-    click.echo("  genai data add SOURCE")
-    click.echo("  genai plan")
-    click.echo("  genai run")
+    click.echo("  genai start SOURCE    # or in steps: genai data add SOURCE, genai init, genai plan, genai run")

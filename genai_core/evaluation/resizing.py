@@ -94,8 +94,8 @@ def parsed_size(text: str) -> ImageSize:
 class ImageForm:
     """The form that images of one set are brought into, and what that took.
 
-    resize: None: images keep their size. channels: 1 or 3, as the extractor takes them, or None for either. size: as the
-    extractor takes them, or None for any. background: colour below transparent pixels; None: these are refused.
+    resize: None: images keep their size. channels: 1 or 3, as the extractor takes them, or None for either. size: as
+    the extractor takes them, or None for any. background: colour below transparent pixels; None: these are refused.
     """
 
     resize: ResizeRule | None = None

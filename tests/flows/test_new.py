@@ -157,7 +157,7 @@ def test_it_works_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
     answer = CliRunner().invoke(main, ["--workspace", str(checkout), "new", "faces"])
     assert answer.exit_code == 0, answer.output
-    for said in (f"{folder} is a new workspace", "git pull upstream ", f"  cd {folder}\n  genai data add SOURCE\n"):
+    for said in (f"{folder} is a new workspace", "git pull upstream ", f"  cd {folder}\n  genai start SOURCE "):
         assert said in answer.output
     task = folder / "tasks" / "ingest.py"
     task.write_text(task.read_text().replace("in total", "in the workspace's own count"))
