@@ -14,7 +14,7 @@ from genai_core.data.ingest.packing.importer import Importer
 from genai_core.data.ingest.readers.items import Item, Reading, Understood
 from genai_core.data.ingest.readers.recognise import read_source
 from genai_core.data.ingest.staging import staging
-from genai_core.data.raw.captions import clean_captions
+from genai_core.data.raw.captions import NO_CAPTIONS, clean_captions
 from genai_core.data.raw.count import Labelled, count_labelled
 from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.source_json import Origin, read_note
@@ -197,7 +197,7 @@ def _add_all(
         top = f"{name}.{item.split}" if keeps_split else name
         # Without a class, a folder in the name would be one.
         path = f"{top}/{folder}/{item.path}" if folder else f"{top}/{item.path.replace('/', '-')}"
-        captions = clean_captions(item.captions)
+        captions = clean_captions(item.captions) if item.captions else NO_CAPTIONS
         if captions.fault is not None:
             reading.rejected.append(RejectedFile(item.path, "bad_caption", captions.fault))
         importer.add(path, item.content, captions.text)

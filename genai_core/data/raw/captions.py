@@ -30,6 +30,9 @@ class Captions(NamedTuple):
     fault: str | None = None
 
 
+NO_CAPTIONS = Captions("")
+
+
 def is_caption_name(path: str) -> bool:
     return path.lower().endswith(CAPTION_EXTENSION)
 

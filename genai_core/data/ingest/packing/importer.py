@@ -16,7 +16,7 @@ from genai_core.data.ingest.packing.pack_writer import PackWriter, next_number
 from genai_core.data.ingest.packing.packed_images import PackedImages
 from genai_core.data.ingest.packing.png import encode_png
 from genai_core.data.raw.caption_files import read_caption_file
-from genai_core.data.raw.captions import caption_name, stem_of
+from genai_core.data.raw.captions import caption_name, is_caption_name, stem_of
 from genai_core.data.raw.locations import Member, PackReader
 from genai_core.data.raw.pack_indexes import part_hashes, remember_pack
 from genai_core.data.raw.packs import read_pack
@@ -37,7 +37,9 @@ class Importer:
         self._writers: dict[str, PackWriter] = {}
         self._added: set[str] = set()
         self._texts: dict[str, str] = {}  # NAME/CLASS/stem -> the captions written now
-        self._stems: dict[str, dict[str, str]] = {}  # NAME -> stem -> image; only where there are captions
+        # Only where there are captions: NAME -> stem -> image, and NAME -> stem -> loose text.
+        self._stems: dict[str, dict[str, str]] = {}
+        self._loose: dict[str, dict[str, Path]] = {}
         self._notes: list[str] = []
         self._reader = PackReader()
         self.kept_images = 0
@@ -151,12 +153,15 @@ class Importer:
         if name not in self._stems:
             added = (path.partition("/")[2] for path in self._added if path.startswith(f"{name}/"))
             self._stems[name] = {stem_of(image): image for image in (*packed, *added)}
+            folder = self._into / name
+            texts = (path for path in folder.rglob("*") if is_caption_name(path.name))
+            self._loose[name] = {stem_of(str(path.relative_to(folder))): path for path in texts}
         stem = stem_of(file)
         first = self._stems[name].setdefault(stem, file)
-        loose = self._into / name / caption_name(file)
+        loose = self._loose[name].get(stem)
         known = self._texts.get(f"{name}/{stem}")
         if known is None:
-            known = read_caption_file(loose).text if loose.is_file() else packed.captions(stem)
+            known = packed.captions(stem) if loose is None else read_caption_file(loose).text
         if captions == known or (not captions and first == file):
             return None
         if first != file:
@@ -164,7 +169,7 @@ class Importer:
                 f"{first} and {file} would share the captions in {caption_name(file)}, but have different ones; "
                 "nothing was added; rename one"
             )
-        if loose.is_file():
+        if loose is not None:
             raise ValueError(f"{loose} has other captions than the source; nothing was added; edit or delete it first")
         self._texts[f"{name}/{stem}"] = captions
         return caption_name(file), f"{captions}\n".encode()

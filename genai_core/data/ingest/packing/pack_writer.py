@@ -49,23 +49,21 @@ class PackWriter:
 
         text: name and bytes of its captions, which follow it in the same pack.
         """
-        after = 0 if text is None else len(member_header(*_sized(text))) + padded(len(text[1]))
+        after = b"" if text is None else _member(*text)
         if isinstance(content, bytes):
-            self._begin(name, len(content), after).write(content)
+            self._begin(name, len(content), len(after)).write(content)
             size = len(content)
         else:
             with content.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                pack, left = self._begin(name, size, after), size
+                pack, left = self._begin(name, size, len(after)), size
                 while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
                     pack.write(chunk)
                     left -= len(chunk)
                 if left or file.read(1):
                     raise ValueError(f"{content} changed while it was read; nothing was added; try again")
         assert self._open is not None
-        self._open.write(bytes(padded(size) - size))
-        if text is not None:
-            self._open.write(member_header(*_sized(text)) + text[1] + bytes(padded(len(text[1])) - len(text[1])))
+        self._open.write(bytes(padded(size) - size) + after)
 
     def finish(self) -> list[str]:
         """Return the names of all packs, which are now on disk."""
@@ -109,8 +107,9 @@ def member_header(name: str, size: int) -> bytes:
     return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
 
 
-def _sized(text: tuple[str, bytes]) -> tuple[str, int]:
-    return text[0], len(text[1])
+def _member(name: str, content: bytes) -> bytes:
+    """Return a whole member."""
+    return member_header(name, len(content)) + content + bytes(padded(len(content)) - len(content))
 
 
 def pack_name(number: int, sha256: str) -> str:
