@@ -20,6 +20,8 @@ CAPTION_EXTENSION = ".txt"
 # Text encoders read some hundred words at most. A longer text describes more than one image.
 MAX_CAPTION_CHARACTERS = 4_096
 MAX_TEXT_BYTES = 64 << 10  # of all captions of one image
+# Texts beside images may also be class numbers, or boxes as YOLO writes them.
+_NUMBERS = re.compile(r"[\d\s.,:;+-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -50,6 +52,7 @@ def caption_name(image: str) -> str:
 def clean_captions(captions: Iterable[str]) -> Captions:
     """Return the usable captions, each once: control characters and runs of white space become one space.
 
+    Numbers alone are no caption.
     A caption that is longer than MAX_CAPTION_CHARACTERS, or cannot be written as UTF-8, is left out; so is what exceeds
     MAX_TEXT_BYTES in all.
     """
@@ -58,7 +61,7 @@ def clean_captions(captions: Iterable[str]) -> Captions:
     size = 0
     for caption in captions:
         text = " ".join(_CONTROL.sub(" ", caption).split())
-        if not text or text in kept:
+        if _NUMBERS.fullmatch(text) or text in kept:
             continue
         try:
             size_of_text = len(text.encode()) + 1

@@ -142,3 +142,18 @@ def test_an_image_that_stays_keeps_shared_captions(add_items, raw):
     add_items({"a.png": ("one",), "a.jpg": ("one",)})
     remove_images(raw, "set", ["a.png"])
     assert captions(raw) == {"set/a.jpg": "one"}
+
+
+def test_texts_in_class_folders_are_captions_and_boxes_are_not(tmp_path, add, raw):
+    """The form of data/raw itself, unpacked, and of folders to fine-tune on; *.txt of boxes are counted as before."""
+    for number in range(6):
+        path = tmp_path / "source" / ("hat" if number % 2 else "shoe") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(number))
+        path.with_suffix(".txt").write_text(f"number {number}\na thing" if number < 4 else "0 0.5 0.5 0.1 0.1")
+    (tmp_path / "source" / "hat" / "notes.txt").write_text("of no image")
+    added = add(tmp_path / "source")
+    assert (added.captioned_images, added.understood.captions) == (4, "the texts beside the images")
+    assert added.skipped == {".txt files": 3}
+    assert captions(raw)["set/hat/1.png"] == "number 1\na thing"
+    assert captions(raw)["set/hat/5.png"] is None

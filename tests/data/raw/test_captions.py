@@ -47,6 +47,8 @@ def captions_in(raw, indexes=None):
         (b"a hat\n", "a hat"),
         (b"\xef\xbb\xbfa hat\r\na  red\t hat\n\n a hat ", "a hat\na red hat"),
         ("ein schöner Hut\u2028für\x00 den Kopf 👒".encode(), "ein schöner Hut für den Kopf 👒"),
+        (b"0 0.51 0.43 0.2 0.118\n1 .5 .5 .1 .1\n7", ""),
+        (b"route 66\n66", "route 66"),
         (b"", ""),
         (b" \n\t\n", ""),
     ],
@@ -93,8 +95,8 @@ def test_texts_in_packs_with_and_without_index(tmp_path):
         "readme.txt": b"x",
     }
     path = write_pack(raw / "n" / "0.tar", members)
-    write_pack(raw / "m" / "0.tar", {"1.png": b"z", "1.txt": "Hüte\n2".encode()})
-    expected = {"m/1.png": "Hüte\n2", "n/cat/1.png": "a cat", "n/cat/2.png": None}
+    write_pack(raw / "m" / "0.tar", {"1.png": b"z", "1.txt": "Hüte\nzwei".encode()})
+    expected = {"m/1.png": "Hüte\nzwei", "n/cat/1.png": "a cat", "n/cat/2.png": None}
     for _ in range(2):
         texts, found = captions_in(raw, tmp_path / "indexes")
         assert texts == expected
