@@ -16,6 +16,7 @@ from flows.git import HOOK_VARIABLES
 from flows.interrupts import asked_to_end
 from flows.lineage import cli as lineage_cli
 from flows.measuring import backfill_cli, compare_cli, evaluate_cli
+from flows.new_cli import new
 from flows.registry import cli as registry_cli
 from flows.retraining import cli as retrain_cli
 from flows.run_cli import plan, resume, run
@@ -53,7 +54,7 @@ def main(context: click.Context, workspace: Path, debug: bool) -> None:  # noqa:
 
 
 runs_cli.runs.add_command(resume)
-main.add_section("Begin", {"start": start, "init": init})
+main.add_section("Begin", {"new": new, "start": start, "init": init})
 main.add_section("Add data", {"data": data_cli.data, "watch": watch_cli.watch})
 main.add_section(
     "Train and generate",

@@ -34,6 +34,8 @@ HOOK_VARIABLES = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
+# The remote from which a workspace takes newer code (flows/new.py). Its tags belong to somebody else's registry.
+UPDATES_REMOTE = "upstream"
 # Settings of the user that change the output that this code parses: a signature check above each commit, another
 # meaning of --grep, other commits for a path, another encoding.
 _PARSEABLE = {
@@ -128,8 +130,11 @@ def printable(path: str) -> str:
 
 
 def remote_of(workspace: Path) -> str | None:
-    """The git remote that shares the registry: origin, else the only one. Raises GitError if several qualify."""
-    names = git(workspace, "remote").split()
+    """The git remote that shares the registry: origin, else the only one. Raises GitError if several qualify.
+
+    Never `upstream`, which only brings newer code.
+    """
+    names = [name for name in git(workspace, "remote").split() if name != UPDATES_REMOTE]
     if not names or "origin" in names:
         return "origin" if names else None
     if len(names) > 1:

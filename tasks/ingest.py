@@ -87,8 +87,11 @@ def summary(added: Added, into: Path) -> list[str]:
     if added.splits:
         counts = ", ".join(f"{split} {count:,}" for split, count in added.splits.items())
         lines.append(f"split: {counts}" + (f", from {said.split} (--no-split ignores it)" if said.split else ""))
-    if said.captions:
-        lines.append(f"captions from: {said.captions}")
+    if added.captioned_images or said.captions:
+        lines.append(f"captions: {counted(added.captioned_images, 'image')}")
+        lines[-1] += f", from {said.captions}" if said.captions else ""
+        if changed := added.changed_captions:
+            lines[-1] += f"; {changed:,} were already there with other captions, which were replaced"
     if added.classes:
         shown = [f"{name} {count:,}" for name, count in [*added.classes.items()][:PRINTED_CLASSES]]
         more = len(added.classes) - len(shown)

@@ -6,21 +6,24 @@ from pathlib import Path
 import pandas as pd
 
 from genai_core.data.dataset.card import (
+    CAPTIONS_FILE,
     CLASSES_FILE,
     EXAMPLES_FILE,
     MAX_ROWS,
     REJECTED_FILE,
     SIZES_FILE,
+    captioned_rows,
     class_counts,
     example_rows,
     prepared_card,
     similar_names,
     size_counts,
 )
-from genai_core.data.dataset.dataset import SPLITS, Dataset, load_dataset
+from genai_core.data.dataset.dataset import SPLITS, Dataset, captions_of, load_dataset
 from genai_core.data.decoding.versions import other_decoders
 from genai_core.data.prepare.prepare import prepare
 from genai_core.reporting.bars import Bar, bar_chart
+from genai_core.reporting.captioned import captioned_sheet
 from genai_core.reporting.grids import class_grid, save_png
 from tasks.context import new_folder, running
 
@@ -29,6 +32,7 @@ PREPARED = Path("data/prepared")
 CACHE = Path(".genai/cache/prepare")
 PACK_INDEXES = Path(".genai/cache/raw")
 EXAMPLES_PER_CLASS = 10
+CAPTIONED_EXAMPLES = 24
 
 
 def main() -> None:
@@ -55,6 +59,7 @@ def main() -> None:
         )
         dataset = load_dataset(folder)
         draw_examples(dataset, folder / EXAMPLES_FILE)
+        draw_captioned(dataset, folder / CAPTIONS_FILE)
         classes = [Bar(*row) for row in class_counts(dataset)]
         save_png(folder / CLASSES_FILE, bar_chart("images per class", classes, SPLITS))
         sizes = [Bar(*row) for row in size_counts(prepared.sizes)]
@@ -93,6 +98,13 @@ def draw_examples(dataset: Dataset, path: Path) -> None:
     images = dataset.images_at(rows)
     labels = rows["label"].to_numpy() if dataset.info.classes else None
     save_png(path, class_grid(images, labels, dataset.info.classes, max_images=EXAMPLES_PER_CLASS * MAX_ROWS))
+
+
+def draw_captioned(dataset: Dataset, path: Path) -> None:
+    """Draw some training images with their first captions; nothing if none has one."""
+    rows = captioned_rows(dataset.rows("train"), CAPTIONED_EXAMPLES)
+    if len(rows):
+        save_png(path, captioned_sheet(dataset.images_at(rows), [captions[0] for captions in captions_of(rows)]))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.feature_network import ExtractorDescription, FeatureNetwork
 from genai_core.evaluation.image_sets import MeasuredSet, Score, measure_set, score_sets
 from genai_core.evaluation.image_source import ImageBatch, image_batches
+from genai_core.evaluation.resizing import ImageForm, form_protocol, resize_rule
 from genai_core.evaluation.set_figures import Figure
 from genai_core.sampling.batch import PROVENANCE_FILE, read_images, read_manifest
 from tasks.device import torch_device
@@ -48,6 +49,10 @@ def main() -> None:
     )
     parser.add_argument("--weights", help="Inception's weights file")
     parser.add_argument("--weights-sha256", default=PUBLISHED_SHA256, help="of that file, or its first 8 digits")
+    parser.add_argument("--size", help="H or HxW: resize all images to it; by default what the extractor takes")
+    parser.add_argument(
+        "--resize", choices=("clean", "legacy"), help="how to resize all images; by default clean with --size, else not"
+    )
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     parser.add_argument(
         "--selfcheck", action="store_true", help="compare the figures of CIFAR-10 with the published ones"
@@ -61,12 +66,16 @@ def main() -> None:
         if not arguments.images or not arguments.against:
             raise ValueError("expected IMAGES and --against REAL")
         extractor, description = choose_extractor(arguments, config)
-        images = measured(arguments.images, arguments.images_split, extractor, config).first(arguments.at_most)
-        real = measured(arguments.against, arguments.split, extractor, config)
-        score = score_sets(images, real, description, config.evaluation)
+        forms = [image_form(arguments, extractor, config) for _ in ("images", "real")]
+        images = measured(arguments.images, arguments.images_split, extractor, config, forms[0])
+        images = images.first(arguments.at_most)
+        real = measured(arguments.against, arguments.split, extractor, config, forms[1])
+        score = score_sets(images, real, description, config.evaluation, forms)
     except (ValueError, OSError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         sys.exit(NEEDS_MANUAL_ACTION)
+    for rule in form_protocol(forms).items():
+        print("{}: {}".format(*rule))
     print("\n".join(table(score)))
     for warning in score.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -108,18 +117,27 @@ def given_inception(arguments: argparse.Namespace, config: Config) -> tuple[Feat
     return network.to(torch_device(config)), replace(description, sha256=description.source_sha256)
 
 
-def measured(source: str, split: Split | None, extractor: FeatureNetwork, config: Config) -> MeasuredSet:
+def image_form(arguments: argparse.Namespace, extractor: FeatureNetwork, config: Config) -> ImageForm:
+    """Return the form of the images of one set, by the command's options. Raises ValueError."""
+    rule = resize_rule(arguments.size, arguments.resize, extractor)
+    background = None if rule is None else config.data.background
+    return ImageForm(rule, extractor.channels, extractor.image_size, background)
+
+
+def measured(
+    source: str, split: Split | None, extractor: FeatureNetwork, config: Config, form: ImageForm
+) -> MeasuredSet:
     """Extract features of a source; archives are unpacked into a temporary folder."""
     batch = config.evaluation.batch_images
     with tempfile.TemporaryDirectory(prefix="genai-") as scratch:
         if (Path(source) / PROVENANCE_FILE).is_file():
-            batches = generated_batches(Path(source), batch, split)
+            batches = generated_batches(Path(source), batch, split, form)
         else:
-            batches = image_batches(source, Path(scratch), batch, split)
+            batches = image_batches(source, Path(scratch), batch, split, form)
         return measure_set(extractor, batches, batch, config.evaluation.seed)
 
 
-def generated_batches(folder: Path, batch_images: int, split: Split | None) -> Iterator[ImageBatch]:
+def generated_batches(folder: Path, batch_images: int, split: Split | None, form: ImageForm) -> Iterator[ImageBatch]:
     """Yield the images that the pipeline generated into `folder`, with the classes that were requested.
 
     Without this, its preview and its folder `images` would be read as classes. Raises ValueError if a split is given.
@@ -129,7 +147,8 @@ def generated_batches(folder: Path, batch_images: int, split: Split | None) -> I
     rows = read_manifest(folder)
     for begin in range(0, len(rows), batch_images):
         part = rows.iloc[begin : begin + batch_images]
-        yield ImageBatch(read_images(folder, part), tuple(name or None for name in part["class_name"]))
+        images = form.apply_all(read_images(folder, part), str(folder))
+        yield ImageBatch(images, tuple(name or None for name in part["class_name"]))
 
 
 def table(score: Score) -> list[str]:

@@ -48,6 +48,7 @@ SLOW = (
     "flows/test_git.py",
     "flows/test_graph.py",
     "flows/test_json_output.py",
+    "flows/test_new.py",
     "flows/test_plan.py",
     "flows/test_process.py",
     "flows/test_results.py",

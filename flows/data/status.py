@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 _COLUMNS = ["source", "split", "label"]
+_CAPTIONS = "captions"  # a column only of datasets with captions
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class PreparedData:
     channels: int
     splits: dict[str, int]
     classes: tuple[ClassSplits, ...]
+    captioned_images: int
     rejected: dict[str, int]  # files by reason
 
 
@@ -140,10 +142,12 @@ class _Tables:
         self._info: dict[str, Any] | None = None
         self.images: Counter[tuple[str, str, int]] = Counter()  # (NAME, split, label)
         self.rejected: Counter[tuple[str, str]] = Counter()  # (NAME, reason)
+        self._captioned_images = 0
         if not (folder / "manifest.parquet").is_file() or not (folder / "dataset.json").is_file():
             return
         self._info = json.loads((folder / "dataset.json").read_text())
         self.images.update(manifest_counts(folder / "manifest.parquet"))
+        self._captioned_images = _captioned_images(folder / "manifest.parquet")
         with (folder / "rejected.csv").open(newline="", encoding="utf-8") as file:
             self.rejected.update((row["source"].partition("/")[0], row["reason"]) for row in csv.DictReader(file))
 
@@ -169,6 +173,7 @@ class _Tables:
                 ClassSplits(name, by_class["train", label], by_class["test", label])
                 for label, name in enumerate(self._info["classes"])
             ),
+            captioned_images=self._captioned_images,
             rejected=dict(sorted(by_reason.items())),
         )
 
@@ -190,6 +195,16 @@ def manifest_counts(path: Path) -> dict[tuple[str, str, int], int]:
     )
     counted = table.group_by(table.column_names).aggregate([([], "count_all")]).to_pylist()
     return {(row["name"], row["split"], row["label"]): row["count_all"] for row in counted}
+
+
+def _captioned_images(path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)
+    if _CAPTIONS not in file.schema_arrow.names:
+        return 0
+    column = file.read(columns=[_CAPTIONS])[_CAPTIONS]
+    return len(column) - int(column.null_count)
 
 
 def _sources(workspace: Path, listing: dict[str, str], tables: _Tables) -> list[RawSource]:

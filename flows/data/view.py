@@ -92,6 +92,8 @@ def _prepared_parts(found: DataStatus) -> Iterable["str | Table"]:
         table.add_row(f"and {len(prepared.classes) - MOST_CLASSES:,} more", "", "")
     table.add_row("all", f"{prepared.splits['train']:,}", f"{prepared.splits['test']:,}", style="bold")
     yield table
+    if prepared.captioned_images:
+        yield f"  captions: {prepared.captioned_images:,} of {sum(prepared.splits.values()):,} images"
     rejected = ", ".join(f"{reason} {count:,}" for reason, count in prepared.rejected.items())
     yield f"  rejected: {rejected or 'none'}"
 
@@ -120,6 +122,7 @@ def _image_parts(images: dict[str, Any]) -> Iterable["str | Table"]:
         f"added {images['added']:,} ({images['added_share']:.1%} of all now; train {images['added_train']:,}, "
         f"test {images['added_test']:,}), removed {images['removed']:,}, relabelled {images['relabelled']:,}, "
         f"renamed {images['renamed']:,}"
+        + (f", with other captions {images['recaptioned']:,}" if images["recaptioned"] else "")
     )
     if images["redecoded"]:
         yield (
@@ -182,7 +185,15 @@ def _raw_parts(raw: dict[str, Any]) -> Iterable["str | Table"]:
 
 def _change(example: dict[str, Any]) -> str:
     before, after = example["before"], example["after"]
-    return f" ({before} -> {after})" if before and after else ""
+    if before is None or after is None:
+        return ""
+    return f" ({_first_line(before)} -> {_first_line(after)})"
+
+
+def _first_line(text: str) -> str:
+    """The class, the split or the first caption."""
+    first, _, rest = text.partition("\n")
+    return (first + (" ..." if rest else "")) or "none"
 
 
 def _table(first: str, *others: str) -> "Table":

@@ -28,7 +28,7 @@ class SeenIn:
     """
 
     dataset: Node
-    found: list[dict[str, str]] | None
+    found: list[dict[str, Any]] | None
     note: str = ""
 
     @property

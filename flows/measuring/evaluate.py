@@ -35,6 +35,8 @@ class Request:
     weights_sha256: str | None = None
     out: str | None = None
     selfcheck: bool = False
+    size: str | None = None
+    resize: str | None = None
 
 
 def check(workspace: Path, request: Request) -> None:
@@ -44,6 +46,8 @@ def check(workspace: Path, request: Request) -> None:
     if request.against is None and not request.selfcheck:
         raise EvaluateError("no real images; name them with --against REAL, for example --against data/prepared")
     load_config(workspace / PARAMS_FILE)
+    if request.selfcheck and (request.size or request.resize):
+        raise EvaluateError("--selfcheck compares with published figures; omit --size and --resize")
     if request.selfcheck:
         return  # the self-check lists what it could not check
     named = {"IMAGES": request.images, "--against": request.against, "--weights": request.weights}
@@ -85,6 +89,8 @@ def _score(workspace: Path, request: Request, out: str | None, output: list[str]
         "extractor": request.extractor,
         "weights": request.weights and _absolute(request.weights),
         "weights-sha256": request.weights_sha256,
+        "size": request.size,
+        "resize": request.resize,
         "out": out,
     }
     command = ["tasks.score"]

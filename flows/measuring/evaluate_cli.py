@@ -21,6 +21,12 @@ from flows.json_output import json_option, print_json
 )
 @click.option("--weights", help="Inception's weights file.")
 @click.option("--weights-sha256", help="Its sha256, or the first 8 digits.  [default: that of the published weights]")
+@click.option("--size", metavar="H|HxW", help="Resize all images to H x W pixels.  [default: what the extractor takes]")
+@click.option(
+    "--resize",
+    type=click.Choice(["clean", "legacy"]),
+    help="Resize all images: with antialias, or as the published FID code does.  [default: clean with --size]",
+)
 @click.option("--out", help="A JSON file to write.")
 @click.option("--selfcheck", is_flag=True, help="IMAGES is CIFAR-10: compare with its published figures.")
 @json_option
@@ -33,6 +39,8 @@ def evaluate(
     extractor: str | None,
     weights: str | None,
     weights_sha256: str | None,
+    size: str | None,
+    resize: str | None,
     out: str | None,
     selfcheck: bool,
     as_json: bool,
@@ -40,11 +48,11 @@ def evaluate(
     """Measure IMAGES from any tool against real images.
 
     Prints FD, KID, precision, recall and more, with intervals. Both are folders, archives, .npy, .npz, IDX, Parquet or
-    prepared datasets, of one size. See docs/evaluation.md.
+    prepared datasets. Images of different sizes need --resize or --size. See docs/evaluation.md.
     """
     from flows.measuring.evaluate import Request, check, evaluate, evaluate_to_json
 
-    request = Request(images, against, split, extractor, weights, weights_sha256, out, selfcheck)
+    request = Request(images, against, split, extractor, weights, weights_sha256, out, selfcheck, size, resize)
     check(workspace, request)
     if as_json:
         if selfcheck:

@@ -53,11 +53,15 @@ class ExtractorOutput:
 
 
 class FeatureNetwork(nn.Module):
-    """Maps images (N, C, H, W) uint8 to an ExtractorOutput. `channels` or `image_size` None: any."""
+    """Maps images (N, C, H, W) uint8 to an ExtractorOutput. `channels` or `image_size` None: any.
+
+    float_size: of images (N, C, H, W) float32 in 0..255 that it takes too, and does not resize; None: none.
+    """
 
     channels: int | None
     image_size: ImageSize | None
     precision: str = "fp32"
+    float_size: ImageSize | None = None
 
     @property
     def device(self) -> torch.device:

@@ -24,11 +24,13 @@ class Features:
 @torch.inference_mode()
 def extract_features(
     extractor: FeatureNetwork,
-    images: npt.NDArray[np.uint8],
+    images: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
     batch_images: int,
     on_progress: Callable[[int], None] | None = None,
 ) -> Features:
     """Extract features of images (N, C, H, W) uint8, in float32; the batch size only affects the speed.
+
+    The images may also be float32 in 0..255 if they have the extractor's float_size.
 
     Raises ValueError when the images do not have the extractor's size and type, or when features are not finite.
     """
@@ -90,11 +92,12 @@ def bf16_drift(extractor: FeatureNetwork, images: npt.NDArray[np.uint8], batch_i
     return Drift(len(images), float(change / found["fp32"].std(axis=0).mean()), distance)
 
 
-def check_images(extractor: FeatureNetwork, images: npt.NDArray[np.uint8]) -> None:
+def check_images(extractor: FeatureNetwork, images: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> None:
     """Raise ValueError, saying what to do, unless `extractor` accepts these images."""
     channels, size = extractor.channels, extractor.image_size
+    is_resized = images.dtype == np.float32 and images.shape[2:] == extractor.float_size
     fits = (
-        images.dtype == np.uint8
+        (images.dtype == np.uint8 or is_resized)
         and images.ndim == 4
         and (images.shape[1] == channels if channels else images.shape[1] in (1, 3))
         and (size is None or images.shape[2:] == size)

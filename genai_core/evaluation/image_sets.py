@@ -1,6 +1,6 @@
 """Measure any set of images against any other, without a dataset or model of this project."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from genai_core.evaluation.figures.memorisation import threshold, within
 from genai_core.evaluation.figures.neighbours import nearest
 from genai_core.evaluation.image_source import ImageBatch
 from genai_core.evaluation.protocol import library_versions
+from genai_core.evaluation.resizing import ImageForm, form_protocol
 from genai_core.evaluation.set_figures import (
     Figure,
     Labels,
@@ -72,7 +73,7 @@ def measure_set(extractor: FeatureNetwork, batches: Iterable[ImageBatch], batch_
     for batch in batches:
         parts.append(extract_features(extractor, batch.images, batch_images))
         labels += batch.labels
-        shape = batch.images.shape[1:]
+        shape = (max([*shape[:1], batch.images.shape[1]]), *batch.images.shape[2:])
     if len(labels) < 2:
         raise ValueError(f"expected at least two images to measure, got {len(labels)}")
     features = np.concatenate([part.features for part in parts])
@@ -82,17 +83,23 @@ def measure_set(extractor: FeatureNetwork, batches: Iterable[ImageBatch], batch_
 
 
 def score_sets(
-    images: MeasuredSet, real: MeasuredSet, extractor: ExtractorDescription, config: EvaluationConfig
+    images: MeasuredSet,
+    real: MeasuredSet,
+    extractor: ExtractorDescription,
+    config: EvaluationConfig,
+    forms: Sequence[ImageForm] = (),
 ) -> Score:
     """Compute the figures of `images` against `real`, with intervals, and per class if both have labels.
 
-    near_copies here is the share of images closer to a real one than real ones usually are to each other. Raises
-    ValueError when the images differ in channels or size, or a set has no more images than the figures' neighbours.
+    forms: which both sets were brought into; they are part of the protocol. near_copies here is the share of images
+    closer to a real one than real ones usually are to each other. Raises ValueError when the images differ in size, or
+    a set has no more images than the figures' neighbours.
     """
-    if images.shape != real.shape:
+    if images.shape[1:] != real.shape[1:]:
+        sizes = " against ".join(f"{height} x {width}" for _, height, width in (images.shape, real.shape))
         raise ValueError(
-            f"images of (C, H, W) {images.shape} against {real.shape}: convert both to one size and to grey or colour "
-            "first; otherwise the figures would measure the resizing"
+            f"images of {sizes} (height x width): pass --resize clean to resize both by one rule, and --size if you "
+            "want another size than the extractor's; otherwise the figures would measure the resizing"
         )
     neighbours = max(config.precision_neighbours, config.density_neighbours)
     for what, count in (("images", len(images)), ("real images", len(real))):
@@ -133,7 +140,7 @@ def score_sets(
     )
     if at_infinity is None:
         score_warnings = (extrapolation_warning(len(images)), *score_warnings)
-    return Score(figures, by_class, (*too_few, *score_warnings), _protocol(images, real, extractor, config))
+    return Score(figures, by_class, (*too_few, *score_warnings), _protocol(images, real, extractor, config, forms))
 
 
 def _near_copy_distance(real: RealSet, config: EvaluationConfig) -> float:
@@ -156,7 +163,11 @@ def _indices(labels: tuple[str | None, ...], classes: list[str]) -> Labels | Non
 
 
 def _protocol(
-    images: MeasuredSet, real: MeasuredSet, extractor: ExtractorDescription, config: EvaluationConfig
+    images: MeasuredSet,
+    real: MeasuredSet,
+    extractor: ExtractorDescription,
+    config: EvaluationConfig,
+    forms: Sequence[ImageForm],
 ) -> dict[str, Any]:
     return {
         "extractor": extractor.kind,
@@ -166,7 +177,8 @@ def _protocol(
         "precision": extractor.precision,
         "resize": extractor.resize,
         "feature_dim": extractor.feature_dim,
-        "image_shape": list(images.shape),
+        "image_shape": [max(images.shape[0], real.shape[0]), *images.shape[1:]],
+        **form_protocol(forms),
         "generated_images": len(images),
         "reference_images": len(real),
         **config.model_dump(mode="json", exclude={"total_images", "batch_images"}),

@@ -16,6 +16,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 from genai_core.config import InceptionExtractorConfig
 from genai_core.evaluation.feature_network import ExtractorDescription, ExtractorOutput, FeatureNetwork
 from genai_core.evaluation.given_weights import load_weights, read_weights
+from genai_core.image_size import ImageSize
 
 FEATURE_DIM, OUTPUTS = 2048, 1008
 RESIZE = "bilinear to 299 x 299 on TensorFlow 1's grid, no antialias"
@@ -28,6 +29,7 @@ class InceptionNetwork(FeatureNetwork):
     """
 
     channels, image_size = None, None
+    float_size = ImageSize.square(FeatureExtractorInceptionV3.INPUT_IMAGE_SIZE)
 
     def __init__(self, precision: str) -> None:
         super().__init__()
@@ -35,13 +37,26 @@ class InceptionNetwork(FeatureNetwork):
         self.network = _Unloaded(["2048", "logits_unbiased"])
 
     def forward(self, images: Tensor) -> ExtractorOutput:
-        """images: (N, C, H, W) uint8, C 1 or 3; grey images are repeated in all three channels."""
+        """images: (N, C, H, W) uint8, C 1 or 3; grey images are repeated in all three channels.
+
+        Or float32 in 0..255, with H = W = 299, which are not resized: resized images, not rounded to 8 bits.
+        """
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            features, logits = self.network(images)
+            features, logits = self._without_resize(images) if images.is_floating_point() else self.network(images)
         features, logits = features.float(), logits.float()
         return ExtractorOutput(features, logits, features)
+
+    def _without_resize(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Give these images to the first layer. The library's own resize takes uint8 only, and gets a placeholder."""
+        pixels = (images - 128) / 128  # as the library scales them
+        hook = self.network.Conv2d_1a_3x3.register_forward_pre_hook(lambda _layer, _inputs: (pixels,))
+        try:
+            features, logits = self.network(images.new_zeros((1, 3, 1, 1), dtype=torch.uint8))
+        finally:
+            hook.remove()
+        return features, logits
 
 
 class _Unloaded(FeatureExtractorInceptionV3):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Images to measure: read without changing a pixel, or refused by name."""
+"""Images to measure: read without changing a pixel, by a stated rule, or refused by name."""
 
 import struct
 import warnings
@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from genai_core.evaluation.image_source import image_batches
+from genai_core.evaluation.resizing import ImageForm, ResizeRule
+from genai_core.image_size import ImageSize
 from tests.data.image_files import encoded, noise, png, png_with_header, tiff
 
 PIXELS = noise(16, 16)
@@ -105,3 +107,45 @@ def test_stylegans_dataset_json_is_none_of_a_prepared_dataset(tmp_path):
     [batch] = image_batches(str(folder), tmp_path / "scratch", 4)
     assert (batch.images[0] == noise(8, 8).transpose(2, 0, 1)).all()
     assert batch.labels == ("3",)
+
+
+def form_of(folder, picture, form):
+    (folder / "images").mkdir()
+    picture.save(folder / "images" / "x.png")
+    (batch,) = image_batches(str(folder / "images"), folder / "scratch", 8, form=form)
+    return batch.images[0]
+
+
+def test_transparent_pixels_show_the_background_of_a_form(tmp_path):
+    picture = Image.new("RGBA", (4, 6), (200, 100, 0, 255))
+    picture.putpixel((1, 2), (200, 100, 0, 0))
+    picture.putpixel((0, 0), (200, 100, 0, 51))
+    (tmp_path / "without").mkdir()
+    with pytest.raises(ValueError, match=r"x\.png: has transparent pixels; pass --resize clean"):
+        form_of(tmp_path / "without", picture, None)
+    form = ImageForm(background=(0, 0, 250))
+    pixels = form_of(tmp_path, picture, form)
+    assert (pixels[:, 2, 1].tolist(), pixels[:, 0, 0].tolist()) == ([0, 0, 250], [40, 20, 200])
+    assert pixels[:, 5, 3].tolist() == [200, 100, 0]
+    assert form.has_transparent
+
+
+@pytest.mark.parametrize(("alpha", "background", "channels"), [(255, None, 1), (99, (7, 7, 7), 1), (99, (7, 7, 9), 3)])
+def test_grey_with_alpha_stays_grey_on_a_grey_background(alpha, background, channels, tmp_path):
+    picture = Image.merge("LA", (Image.new("L", (4, 6), 80), Image.new("L", (4, 6), alpha)))
+    assert len(form_of(tmp_path, picture, ImageForm(background=background))) == channels
+
+
+def test_mixed_modes_become_colour_and_mixed_sizes_need_a_rule(tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.fromarray(PIXELS).save(tmp_path / "images" / "a.png")
+    Image.fromarray(PIXELS[:, :, 0]).save(tmp_path / "images" / "b.png")
+    (batch,) = image_batches(str(tmp_path / "images"), tmp_path / "scratch", 8)
+    assert (batch.images[1] == PIXELS[:, :, 0]).all()
+    assert batch.images.shape == (2, 3, 16, 16)
+    Image.new("1", (9, 7)).save(tmp_path / "images" / "c.png")
+    with pytest.raises(ValueError, match=r"different sizes: a\.png is 16 x 16, c\.png is 7 x 9 .*pass --resize clean"):
+        list(image_batches(str(tmp_path / "images"), tmp_path / "scratch", 8))
+    form = ImageForm(ResizeRule("clean", ImageSize(8, 10), is_rounded=True))
+    (batch,) = image_batches(str(tmp_path / "images"), tmp_path / "scratch", 8, form=form)
+    assert (batch.images.shape, batch.images.dtype) == ((3, 3, 8, 10), np.uint8)

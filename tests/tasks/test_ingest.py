@@ -64,13 +64,15 @@ def test_summary_is_complete():
         rejected=(RejectedFile("7.png", "missing_file", "labels.csv row 7: no such image"),),
         notes=("note: columns of labels.csv that are not used: size",),
         understood=Understood("images with labels.csv", "the column a", "the folders train and test", "the column b"),
+        captioned_images=4,
+        changed_captions=2,
     )
     assert ingest.summary(added, Path("data/raw")) == [
         "data/raw/set.train and data/raw/set.test: 3 images added, 2 already there",
         "layout: images with labels.csv",
         "labels from: the column a",
         "split: train 4, test 1, from the folders train and test (--no-split ignores it)",
-        "captions from: the column b",
+        "captions: 4 images, from the column b; 2 were already there with other captions, which were replaced",
         "classes: hat 4, shirt 1",
         "the outer folder around/ was removed from the names",
         "note: columns of labels.csv that are not used: size",

@@ -47,6 +47,12 @@ def test_unlabelled_images_have_examples(workspace, monkeypatch):
         Image.fromarray(pixels).save(folder / f"{number}.png")
     prepare.main()
     assert (workspace / "data/prepared/examples.png").is_file()
+    assert not (workspace / "data/prepared/captions.png").exists()
+    for number in range(12):
+        (folder / f"{number}.txt").write_text(f"face {number}")
+    prepare.main()
+    assert "- 12 of 12 images have captions" in (workspace / "data/prepared/card.md").read_text()
+    assert (workspace / "data/prepared/captions.png").is_file()
 
 
 @pytest.mark.parametrize(("broken", "message"), [(False, "no images yet; add some"), (True, "were rejected")])

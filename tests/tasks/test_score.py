@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from genai_core.config import NEEDS_MANUAL_ACTION
+from genai_core.evaluation.protocol import comparable
 from genai_core.sampling.batch import Provenance, write_batch
 from tasks import extractor, score
 from tests.evaluation.conftest import CLASSES, stripes
@@ -130,8 +131,12 @@ def test_few_images_cause_a_warning(here, monkeypatch, capsys):
     ("array", "message"),
     [
         (np.zeros((9, 12, 12), np.float32), "expected uint8 pixels from 0 to 255, got float32"),
-        (np.zeros((9, 16, 16), np.uint8), "the extractor takes uint8 images"),
-        (np.zeros((9, 12, 12, 3), np.uint8), "the extractor takes uint8 images"),
+        (
+            np.zeros((9, 16, 12), np.uint8),
+            "is 16 x 12 (height x width), and the extractor takes 12 x 12; pass --resize",
+        ),
+        (np.zeros((9, 12, 12, 3), np.uint8), "wrong-000000.png: has colour, but the extractor takes grey images; use"),
+        (np.zeros((9, 12, 12, 4), np.uint8), "wrong-000000.png: has transparent pixels; pass --resize clean"),
         (np.zeros((1, 12, 12), np.uint8), "at least two images"),
         (np.zeros((4, 12, 12), np.uint8), "expected more than 5 images"),
     ],
@@ -145,7 +150,54 @@ def test_files_of_different_sizes_are_refused(here, monkeypatch, capsys, tmp_pat
     for number, size in enumerate((12, 12, 14)):
         Image.new("L", (size, size)).save(tmp_path / f"{number}.png")
     message = fails(monkeypatch, capsys, tmp_path, "--against", "data/prepared")
-    assert "images of different shapes: 0.png is (C, H, W) (1, 12, 12), 2.png (1, 14, 14)" in message
+    assert "2.png is 14 x 14 (height x width), and the extractor takes 12 x 12; pass --resize clean" in message
+
+
+def test_any_sizes_and_modes_are_measured_by_a_rule_that_stands_in_the_protocol(here, monkeypatch, capsys, tmp_path):
+    """Enlarged by whole numbers, and made smaller again, images stay nearly the same."""
+    images, labels = stripes(60, seed=4)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        factors = ((1, 1), (2, 2), (3, 2))[number % 3]
+        picture = Image.fromarray(np.kron(image[0], np.ones(factors, np.uint8)))
+        if number % 2:
+            picture.putalpha(255)
+        if number == 7:
+            picture = Image.merge("LA", (picture.getchannel("L"), Image.new("L", picture.size, 254)))
+        place = tmp_path / CLASSES[label]
+        place.mkdir(exist_ok=True)
+        picture.convert("LA" if number == 7 else "L").save(place / f"{number:03}.png")
+    figures = {}
+    for name, source, options in (
+        ("plain", "images.npy", ()),
+        ("equal", "images.npy", ("--resize", "clean")),
+        ("clean", tmp_path, ("--size", "12")),
+        ("legacy", tmp_path, ("--size", "12x12", "--resize", "legacy")),
+    ):
+        run(monkeypatch, source, "--against", "data/prepared", "--out", tmp_path / "x.json", *options)
+        figures[name] = json.loads((tmp_path / "x.json").read_text())
+    assert "images_resize" not in figures["plain"]["protocol"]
+    assert figures["equal"]["fd_classifier"] == figures["plain"]["fd_classifier"]
+    assert figures["clean"]["protocol"]["images_resize"].startswith("clean to 12 x 12: bicubic with antialias")
+    assert figures["legacy"]["protocol"]["images_resize"].startswith("legacy to 12 x 12: bilinear without antialias")
+    assert figures["clean"]["fd_classifier"] != figures["legacy"]["fd_classifier"]
+    with pytest.raises(ValueError, match=r"cannot be compared: images_resize clean to .* and legacy to"):
+        comparable(figures["clean"], figures["legacy"])
+    with pytest.raises(ValueError, match=r"cannot be compared: images_resize None and clean"):
+        comparable(figures["plain"], figures["equal"])
+    assert "images_resize: clean to 12 x 12" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--size", "0"), "--size 0: expected H or HxW (height x width), each from 1 to 2048 pixels"),
+        (("--size", "12 x 12"), "expected H or HxW"),
+        (("--size", "12x4000"), "expected H or HxW"),
+        (("--size", "16"), "--size 16: the extractor takes images of 12 x 12; omit --size, or use --extractor"),
+    ],
+)
+def test_impossible_sizes_are_named(here, monkeypatch, capsys, options, message):
+    assert message in fails(monkeypatch, capsys, "images.npy", "--against", "data/prepared", *options)
 
 
 def test_without_an_extractor_the_error_names_the_choices(here, monkeypatch, capsys, tmp_path):

@@ -4,11 +4,14 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from genai_core.data.dataset.dataset import NO_LABEL, SPLITS, Dataset, DatasetInfo
+from genai_core.data.dataset.dataset import CAPTIONS, NO_LABEL, SPLITS, Dataset, DatasetInfo
 
 EXAMPLES_FILE = "examples.png"
 CLASSES_FILE = "classes.png"
+CAPTIONS_FILE = "captions.png"
 SIZES_FILE = "sizes.png"
 REJECTED_FILE = "rejected.csv"
 MAX_ROWS = 20
@@ -33,7 +36,8 @@ def prepared_card(
         "# Dataset, prepared",
         "",
         *_facts(dataset.info),
-        f"- {total_files:,} image files found, {len(rejected):,} rejected",
+        f"- {total_files:,} image files found, {(rejected['reason'] != 'bad_caption').sum():,} rejected",
+        *_caption_facts(dataset.manifest),
         "",
         f"![Examples of the training images, one row per class]({EXAMPLES_FILE})",
         "",
@@ -43,6 +47,8 @@ def prepared_card(
         "",
         f"![Files by length of the shorter side, in pixels]({SIZES_FILE})",
     ]
+    if len(captioned_rows(dataset.rows("train"), 1)):
+        lines += ["", f"![Training images, each with its first caption]({CAPTIONS_FILE})"]
     if untrained:
         lines += ["", f"Classes too small to have a training image: {', '.join(untrained)}."]
     if lost:
@@ -138,6 +144,21 @@ def _facts(info: DatasetInfo) -> list[str]:
         f"- mean and standard deviation of the training pixels, scaled to 0..1, by channel: {moments}",
         f"- fingerprint {info.fingerprint[:16]}",
     ]
+
+
+def captioned_rows(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Choose at most `count` manifest rows with captions to show, by content."""
+    if CAPTIONS not in rows:
+        return rows.head(0)
+    return rows[rows[CAPTIONS].notna()].sort_values("sha256", kind="stable").head(count)
+
+
+def _caption_facts(manifest: pd.DataFrame) -> list[str]:
+    if CAPTIONS not in manifest:
+        return []
+    counts = pc.list_value_length(pa.array(manifest[CAPTIONS]))
+    captions, images = pc.sum(counts).as_py() or 0, len(manifest) - counts.null_count
+    return [f"- {images:,} of {len(manifest):,} images have captions, {captions / max(images, 1):.1f} each on average"]
 
 
 def _class_table(dataset: Dataset) -> list[str]:

@@ -1,10 +1,10 @@
-"""Compare two versions of a dataset image by image: added, removed, relabelled, moved between splits."""
+"""Compare two versions of a dataset image by image: added, removed, relabelled, recaptioned, moved between splits."""
 
 from dataclasses import dataclass
 
 import pandas as pd
 
-from genai_core.data.dataset.dataset import NO_LABEL, SPLITS, Dataset
+from genai_core.data.dataset.dataset import NO_LABEL, SPLITS, Dataset, caption_lines
 from genai_core.data.decoding.versions import DECODERS_FILE
 
 EXAMPLES = 5
@@ -24,7 +24,7 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class ImageExample:
-    """One changed image: its source file, and its class or split before and after."""
+    """One changed image: its source file, and its class, split or captions before and after."""
 
     source: str
     before: str | None
@@ -46,6 +46,7 @@ class DatasetChange:
     removed: int
     relabelled: int
     moved_between_splits: int
+    recaptioned: int
     renamed: int
     redecoded: int
     added_train: int
@@ -74,6 +75,7 @@ def compare_datasets(before: Dataset, after: Dataset) -> DatasetChange:
     both = old.add_suffix("_before").join(new.add_suffix("_after"), how="inner")
     relabelled = both[both["class_before"] != both["class_after"]]
     moved = both[both["split_before"] != both["split_after"]]
+    recaptioned = both[both["captions_before"] != both["captions_after"]]
     renamed = both[both["source_before"] != both["source_after"]]
     redecoded = both[both["sha256_before"] != both["sha256_after"]]
     return DatasetChange(
@@ -84,6 +86,7 @@ def compare_datasets(before: Dataset, after: Dataset) -> DatasetChange:
         removed=len(removed),
         relabelled=len(relabelled),
         moved_between_splits=len(moved),
+        recaptioned=len(recaptioned),
         renamed=len(renamed),
         redecoded=len(redecoded) if is_same_shape else 0,
         **{f"added_{split}": int((added["split"] == split).sum()) for split in SPLITS},
@@ -93,6 +96,7 @@ def compare_datasets(before: Dataset, after: Dataset) -> DatasetChange:
             "removed": _examples(removed, "class", None),
             "relabelled": _examples(relabelled, "class_before", "class_after", source="source_after"),
             "moved_between_splits": _examples(moved, "split_before", "split_after", source="source_after"),
+            "recaptioned": _examples(recaptioned, "captions_before", "captions_after", source="source_after"),
         },
     )
 
@@ -123,9 +127,10 @@ def _same_decoders(before: Dataset, after: Dataset) -> bool:
 
 
 def _described(dataset: Dataset, keys: "pd.Series[str]") -> pd.DataFrame:
-    """source, split, sha256 and class of each image, by its key."""
+    """source, split, sha256, class and captions (one per line) of each image, by its key."""
     names = dict(enumerate(dataset.info.classes)) | {NO_LABEL: NO_CLASS}
-    rows = dataset.manifest[["source", "split", "sha256"]].assign(**{"class": dataset.manifest["label"].map(names)})
+    described = {"class": dataset.manifest["label"].map(names), "captions": caption_lines(dataset.manifest)}
+    rows = dataset.manifest[["source", "split", "sha256"]].assign(**described)
     rows.index = pd.Index(keys, name="key")
     return rows
 

@@ -2,7 +2,8 @@
 
 A dataset folder holds
     dataset.json        the description (DatasetInfo); its fingerprint covers everything that a model learns from
-    manifest.parquet    one row per image, what can change without its pixels: label, split, source, location, flags
+    manifest.parquet    one row per image, what can change without its pixels: label, split, source, location, flags,
+                        captions
     shards/<sha>.npy    uint8 (N, C, H, W), named by the sha256 of the file; a shard holds images of one split
     facts/<sha>.npy     hash and sums of each image of that shard (facts.py)
 and, depending on the stage, card.md with pictures, and decoders.json (decoding/versions.py).
@@ -23,6 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from genai_core.data.dataset.facts import Facts, Pixels, facts_dtype, hex_column
 from genai_core.image_size import ImageSize
@@ -43,6 +46,9 @@ MANIFEST_COLUMNS = {
     "row": "int64",  # index in the shard
     "flags": "str",  # words separated by spaces, such as "wrong_extension" or "augmented:<id of the origin>"
 }
+# Only in a dataset with captions: list<str>, null for an image without one. Not in the fingerprint, because no model
+# reads them yet: other captions are another manifest of the same dataset, and train nothing again.
+CAPTIONS = "captions"
 # sha256 is stored in the facts. An id that is the start of it is stored as an empty string.
 STORED_COLUMNS = [column for column in MANIFEST_COLUMNS if column != "sha256"]
 
@@ -121,7 +127,7 @@ def load_dataset(folder: Path, *, needs_pixels: bool = True) -> Dataset:
     """
     try:
         info = load_info(folder)
-        manifest = pd.read_parquet(folder / "manifest.parquet")
+        manifest = _read_manifest(folder / "manifest.parquet")
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{folder} is not a dataset: {Path(error.filename or '').name} is missing; run `genai run prepare augment`"
@@ -140,7 +146,22 @@ def load_dataset(folder: Path, *, needs_pixels: bool = True) -> Dataset:
     manifest["sha256"] = pd.Series(hex_column(digests), dtype="str")
     prefixes = pd.Series(hex_column(digests, digits=16), dtype="str")
     manifest["id"] = prefixes.where(manifest["id"] == "", manifest["id"])
-    return Dataset(folder, info, manifest[list(MANIFEST_COLUMNS)])
+    return Dataset(folder, info, manifest[[name for name in (*MANIFEST_COLUMNS, CAPTIONS) if name in manifest]])
+
+
+def caption_lines(rows: pd.DataFrame) -> "pd.Series[str]":
+    """Return the captions of these manifest rows as texts (N,), one caption per line, "" for an image without one."""
+    if CAPTIONS not in rows:
+        return pd.Series("", index=rows.index, dtype="str")
+    lines = pc.fill_null(pc.binary_join(pa.chunked_array(pa.array(rows[CAPTIONS])), "\n"), "")
+    return pd.Series(lines.to_numpy(zero_copy_only=False), index=rows.index, dtype="str")
+
+
+def captions_of(rows: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Return the captions of these manifest rows, () for an image without one."""
+    if CAPTIONS not in rows:
+        return [()] * len(rows)
+    return [tuple(captions or ()) for captions in pa.array(rows[CAPTIONS]).to_pylist()]
 
 
 def load_info(folder: Path) -> DatasetInfo:
@@ -168,6 +189,16 @@ def read_facts(folder: Path, name: str, channels: int) -> Facts:
     if facts.dtype != dtype:
         raise ValueError(f"{folder} is damaged: facts/{name} has another dtype ({facts.dtype}); run its stage again")
     return facts
+
+
+def _read_manifest(path: Path) -> pd.DataFrame:
+    names = pq.read_schema(path).names
+    manifest = pd.read_parquet(path, columns=[name for name in names if name != CAPTIONS])
+    if CAPTIONS in names:
+        # Stays in Arrow's form: as Python objects, lists take far longer to read than all other columns.
+        column = pq.read_table(path, columns=[CAPTIONS])[CAPTIONS]
+        manifest[CAPTIONS] = pd.Series(column, dtype=pd.ArrowDtype(column.type))
+    return manifest
 
 
 @cache

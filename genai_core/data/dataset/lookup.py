@@ -3,9 +3,12 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from genai_core.data.dataset.dataset import CAPTIONS
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,7 @@ class Sighting:
     source: str
     by: str  # "pixels" or "source"
     reason: str = ""
+    captions: tuple[str, ...] = ()
 
 
 def look_up(folder: Path, source: str, digest: bytes | None) -> list[Sighting]:
@@ -26,10 +30,7 @@ def look_up(folder: Path, source: str, digest: bytes | None) -> list[Sighting]:
     FileNotFoundError when a file is missing.
     """
     manifest = pd.read_parquet(folder / "manifest.parquet")
-    found = [
-        Sighting(str(row.split), str(row.source), "source")
-        for row in manifest[manifest["source"] == source].itertuples()
-    ]
+    found = [_sighting(row, "source") for row in manifest[manifest["source"] == source].itertuples()]
     if digest is not None:
         wanted = np.frombuffer(digest, dtype=np.uint8)
         for shard, rows in manifest.groupby("shard", sort=False):
@@ -37,8 +38,13 @@ def look_up(folder: Path, source: str, digest: bytes | None) -> list[Sighting]:
             same = np.flatnonzero((facts["sha256"] == wanted).all(axis=1))
             for row in rows[rows["row"].isin(same)].itertuples():
                 if all(sighting.source != row.source for sighting in found):
-                    found.append(Sighting(str(row.split), str(row.source), "pixels"))
+                    found.append(_sighting(row, "pixels"))
     return found or _through_duplicates(folder, manifest, source)
+
+
+def _sighting(row: Any, by: str) -> Sighting:
+    captions = getattr(row, CAPTIONS, None)
+    return Sighting(str(row.split), str(row.source), by, captions=() if captions is None else tuple(captions))
 
 
 def _through_duplicates(folder: Path, manifest: pd.DataFrame, source: str) -> list[Sighting]:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genai_core.data.dataset.dataset import (
+    CAPTIONS,
     NO_LABEL,
     SCHEMA_VERSION,
     SPLITS,
@@ -133,6 +134,7 @@ class DatasetWriter:
     def add_rows(self, rows: pa.Table, facts: Callable[[], Facts]) -> None:
         """Add manifest rows for images of existing shards. rows: ROWS_SCHEMA (N); empty id: the start of the hash.
 
+        All rows of a dataset have a further column of captions, or none has it.
         facts: returns the facts of these images (N,). Called in `finish`, while the manifest is written.
         """
         self._rows.append(rows)
@@ -233,7 +235,7 @@ def _write_manifest(path: Path, rows: pa.Table, facts: Facts | None) -> None:
     few = [name for name in STORED_COLUMNS if name not in ("id", "source")]
     # No statistics: minimum and maximum values only help readers that read a part of the file.
     pq.write_table(
-        rows.select(STORED_COLUMNS),
+        rows.select([*STORED_COLUMNS, *(name for name in (CAPTIONS,) if name in rows.column_names)]),
         path,
         compression="zstd",
         use_dictionary=few,

@@ -14,6 +14,7 @@ from genai_core.data.ingest.packing.importer import Importer
 from genai_core.data.ingest.readers.items import Item, Reading, Understood
 from genai_core.data.ingest.readers.recognise import read_source
 from genai_core.data.ingest.staging import staging
+from genai_core.data.raw.captions import NO_CAPTIONS, clean_captions
 from genai_core.data.raw.count import Labelled, count_labelled
 from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.source_json import Origin, read_note
@@ -36,6 +37,8 @@ class Added:
     rejected: tuple[RejectedFile, ...]  # images and rows of a table
     notes: tuple[str, ...]
     understood: Understood
+    captioned_images: int = 0  # images of this source with captions
+    changed_captions: int = 0  # images that were already there and have other captions now
 
 
 class _NoSplitError(Exception):
@@ -60,8 +63,9 @@ def add_source(
     and into/NAME.test. max_rejected_share: maximum share of images whose label is missing or wrong, and of labels whose
     image is missing. origin: where the source was fetched from. indexes: folder of the pack indexes.
     on_added(done, total): called for each image.
-    If NAME exists, new images are appended; an existing image with the same content is kept. Either all images of
-    data/raw have a class or none has one, as prepare requires. Raises ValueError or an OSError that says what to do.
+    If NAME exists, new images are appended; an existing image with the same content is kept, and gets the captions of
+    the source if it has any. Either all images of data/raw have a class or none has one, as prepare requires; some of
+    them may have captions. Raises ValueError or an OSError that says what to do.
     """
     name = checked_name(name) if name is not None else default_name(source)
     there = count_labelled(into, indexes) if into.is_dir() else Labelled(0, 0, None)
@@ -107,7 +111,7 @@ def _add(
         kind = reading.understood.layout or "another kind of source"
         raise ValueError(f"{source}: {choices.named}: for folders of image files only; this is {kind}")
     keeps_split = choices.split or (choices.split is None and reading.splits in (None, BOTH_SPLITS))
-    classes, splits = _add_all(source, reading, importer, name, choices, keeps_split, on_added)
+    classes, splits, captioned = _add_all(source, reading, importer, name, choices, keeps_split, on_added)
     images = sum(classes.values())
     _check_rejected_share(source, reading, images, max_rejected_share)
     _check_all_or_none_labelled(source, into, classes, there)
@@ -140,6 +144,8 @@ def _add(
         rejected=tuple(reading.rejected),
         notes=(*reading.notes, *([] if keeps_split else _notes_on_split(into, name, splits))),
         understood=reading.understood if keeps_split else replace(reading.understood, split=""),
+        captioned_images=captioned,
+        changed_captions=importer.changed_captions,
     )
 
 
@@ -169,10 +175,11 @@ def _add_all(
     choices: Choices,
     keeps_split: bool,
     on_added: Callable[[int, int], None] | None,
-) -> tuple[Counter[str], Counter[Split | None]]:
-    """Add all images; count them by class folder ("": none) and by split."""
+) -> tuple[Counter[str], Counter[Split | None], int]:
+    """Add all images; count them by class folder ("": none) and by split, and those with captions."""
     classes: Counter[str] = Counter()
     splits: Counter[Split | None] = Counter()
+    captioned = 0
     folders: dict[str, str] = {}
     for done, item in enumerate(reading.items, start=1):
         if on_added is not None:
@@ -189,14 +196,19 @@ def _add_all(
             )
         top = f"{name}.{item.split}" if keeps_split else name
         # Without a class, a folder in the name would be one.
-        importer.add(f"{top}/{folder}/{item.path}" if folder else f"{top}/{item.path.replace('/', '-')}", item.content)
+        path = f"{top}/{folder}/{item.path}" if folder else f"{top}/{item.path.replace('/', '-')}"
+        captions = clean_captions(item.captions) if item.captions else NO_CAPTIONS
+        if captions.fault is not None:
+            reading.rejected.append(RejectedFile(item.path, "bad_caption", captions.fault))
+        importer.add(path, item.content, captions.text)
         classes[folder] += 1
         splits[item.split] += 1
+        captioned += bool(captions.text)
     by_folder: dict[str, str] = {}
     for label, folder in folders.items():
         if (same := by_folder.setdefault(folder, label)) != label:
             raise ValueError(f"{source}: the labels {label!r} and {same!r} would share the folder {folder}; rename one")
-    return classes, splits
+    return classes, splits, captioned
 
 
 def _class_folder(item: Item, folders: dict[str, str], rejected: list[RejectedFile]) -> str | None:
@@ -239,7 +251,7 @@ def _check_all_or_none_labelled(source: str, into: Path, classes: Counter[str], 
 
 def _check_rejected_share(source: str, reading: Reading, images: int, max_share: float) -> None:
     rejected = reading.rejected
-    total = images + len(rejected)
+    total = images + sum(file.reason != "bad_caption" for file in rejected)  # such an image is added, without it
     if not total:
         raise ValueError("\n".join([f"{source}: contains no images", *reading.notes]))
     if images and len(rejected) <= max_share * total:

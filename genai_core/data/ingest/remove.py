@@ -1,4 +1,4 @@
-"""Remove images from data/raw/NAME: wrong labels, removal requests. The packs that hold them are rewritten."""
+"""Remove images and their captions from data/raw/NAME: wrong labels, removal requests. Rewrites the packs with them."""
 
 import hashlib
 import os
@@ -14,8 +14,9 @@ from genai_core.data.dataset.facts import Indices
 from genai_core.data.ingest.packing.pack_writer import pack_name, pack_number, sync_and_close
 from genai_core.data.ingest.packing.packed_images import PackedImages
 from genai_core.data.ingest.staging import staging
+from genai_core.data.raw.captions import is_caption_name, stem_of
 from genai_core.data.raw.pack_indexes import part_hashes, remember_pack
-from genai_core.data.raw.packs import END_OF_PACK, Pack, padded
+from genai_core.data.raw.packs import END_OF_PACK, Pack, PackTexts, padded
 from genai_core.data.raw.rules import find_images
 
 _CHUNK_BYTES = 1 << 20
@@ -57,18 +58,24 @@ def remove_images(
     if patterns is not None and not patterns:
         raise ValueError(f"{folder}: no name or pattern given; nothing was removed; pass --all to remove all of {name}")
     packed = PackedImages(folder, indexes)
-    loose = find_images(folder, lambda _path: True).files
+    found = find_images(folder, lambda _path: True, is_caption_name)
+    loose = found.files
     wanted, unmatched = _matching({*packed, *loose}, name, patterns)
     if not wanted:
         shown = ", ".join(unmatched[:3]) + (" ..." if len(unmatched) > 3 else "")
         why = f"no image matches {shown}; nothing was removed" if unmatched else "empty"
         raise ValueError(f"{folder}: {why}")
-    goes = {file: _rows(pack, wanted) for file, pack in packed.packs.items()}
+    stems: set[str] = set()
+    if packed.has_texts or found.texts:
+        # An image that stays keeps the captions that it shares with a removed one.
+        stems = set(map(stem_of, wanted)) - {stem_of(image) for image in (*packed, *loose) if image not in wanted}
+    goes = {file: _goes(pack, wanted, stems) for file, pack in packed.packs.items()}
     total = len(loose) + sum(len(pack.names) for pack in packed.packs.values())
     files = [path for path in loose if path in wanted]
-    left = total - len(files) - sum(map(len, goes.values()))
-    touched = [file for file, rows in goes.items() if len(rows)]
-    kept = [file for file in touched if len(goes[file]) < len(packed.packs[file].names)]
+    left = total - len(files) - sum(len(rows.images) for rows in goes.values())
+    touched = [file for file, rows in goes.items() if len(rows.images) or len(rows.texts)]
+    kept = [file for file in touched if goes[file].leaves_any_of(packed.packs[file])]
+    files += [path for path in found.texts if stem_of(path) in stems]
     if not dry_run:
         with staging(raw) as staged:
             if left == 0:
@@ -113,17 +120,28 @@ def _matching(names: set[str], name: str, patterns: Sequence[str] | None) -> tup
     return wanted, tuple(unmatched)
 
 
-def _rows(pack: Pack, wanted: set[str]) -> Indices:
-    if wanted.isdisjoint(pack.names):
-        return np.empty(0, dtype=np.int64)
-    return np.array([row for row, image in enumerate(pack.names) if image in wanted], dtype=np.int64)
+@dataclass(frozen=True)
+class _Goes:
+    """What leaves a pack: rows of its images and of its texts, rising."""
+
+    images: Indices
+    texts: Indices
+
+    def leaves_any_of(self, pack: Pack) -> bool:
+        return len(self.images) < len(pack.names) or len(self.texts) < len(pack.texts)
 
 
-def _without(path: Path, pack: Pack, rows: Indices, folder: Path) -> Path:
-    """Copy a pack to `folder` without some of its images; everything else stays byte for byte."""
+def _goes(pack: Pack, wanted: set[str], stems: set[str]) -> _Goes:
+    images = [] if wanted.isdisjoint(pack.names) else [row for row, name in enumerate(pack.names) if name in wanted]
+    texts = [row for row, name in enumerate(pack.texts.names) if stem_of(name) in stems]
+    return _Goes(np.array(images, dtype=np.int64), np.array(texts, dtype=np.int64))
+
+
+def _without(path: Path, pack: Pack, goes: _Goes, folder: Path) -> Path:
+    """Copy a pack to `folder` without some of its members; everything else stays byte for byte."""
     new, digest = folder / "pack.new", hashlib.sha256()
     with path.open("rb", buffering=0) as source, new.open("wb") as target:
-        for begin, end in _kept_parts(pack, rows):
+        for begin, end in _kept_parts(pack, goes):
             position = begin
             while position < end:
                 chunk = os.pread(source.fileno(), min(end - position, _CHUNK_BYTES), position)
@@ -140,25 +158,47 @@ def _without(path: Path, pack: Pack, rows: Indices, folder: Path) -> Path:
     return new.rename(folder / name)
 
 
-def _pack_without(pack: Pack, rows: Indices) -> tuple[Pack, Indices]:
+def _pack_without(pack: Pack, goes: _Goes) -> tuple[Pack, Indices]:
     """Return the contents of the new pack, and the rows of its images in the old one."""
-    sizes = pack.offsets[rows] + padded(pack.sizes[rows]) - pack.starts[rows]
-    kept = np.setdiff1d(np.arange(len(pack.names)), rows)
-    before = np.concatenate([[0], np.cumsum(sizes)])[np.searchsorted(rows, kept)]
-    starts, offsets = pack.starts[kept] - before, pack.offsets[kept] - before
-    end = pack.end - int(sizes.sum())
-    return Pack(
-        pack.names.at(kept), starts, offsets, pack.sizes[kept], end, pack.rejected, pack.skipped, pack.damage
-    ), kept
+    begins, ends = _removed_parts(pack, goes)
+    before = np.concatenate([[0], np.cumsum(ends - begins)])
+
+    def moved(positions: Indices) -> Indices:
+        return np.asarray(positions - before[np.searchsorted(begins, positions, side="right")])
+
+    kept = np.setdiff1d(np.arange(len(pack.names)), goes.images)
+    old, of_texts = pack.texts, np.setdiff1d(np.arange(len(pack.texts)), goes.texts)
+    texts = PackTexts(
+        old.names.at(of_texts),
+        moved(old.starts[of_texts]),
+        moved(old.offsets[of_texts]),
+        old.sizes[of_texts],
+        old.captions.at(of_texts),
+        {number: old.faults[row] for number, row in enumerate(of_texts.tolist()) if row in old.faults},
+    )
+    starts, offsets, sizes = moved(pack.starts[kept]), moved(pack.offsets[kept]), pack.sizes[kept]
+    end = pack.end - int(before[-1])
+    rest = (pack.rejected, pack.skipped, pack.damage)
+    return Pack(pack.names.at(kept), starts, offsets, sizes, end, *rest, texts), kept
 
 
-def _kept_parts(pack: Pack, rows: Indices) -> Iterator[tuple[int, int]]:
-    """Yield the byte ranges (begin, end) of a pack without the headers and contents of some of its images."""
+def _removed_parts(pack: Pack, goes: _Goes) -> tuple[Indices, Indices]:
+    """Return begins and ends, in bytes and rising, of the members that leave a pack, with their headers."""
+    parts = [(pack.starts, pack.offsets, pack.sizes, goes.images)]
+    parts += [(pack.texts.starts, pack.texts.offsets, pack.texts.sizes, goes.texts)]
+    begins = np.concatenate([starts[rows] for starts, _, _, rows in parts])
+    ends = np.concatenate([offsets[rows] + padded(sizes[rows]) for _, offsets, sizes, rows in parts])
+    order = np.argsort(begins)
+    return begins[order], ends[order]
+
+
+def _kept_parts(pack: Pack, goes: _Goes) -> Iterator[tuple[int, int]]:
+    """Yield the byte ranges (begin, end) of a pack without the members that leave it."""
     position = 0
-    for row in rows.tolist():
-        if position < pack.starts[row]:
-            yield position, int(pack.starts[row])
-        position = int(pack.offsets[row]) + padded(int(pack.sizes[row]))
+    for begin, end in zip(*(part.tolist() for part in _removed_parts(pack, goes)), strict=True):
+        if position < begin:
+            yield position, begin
+        position = end
     if position < pack.end:
         yield position, pack.end
 

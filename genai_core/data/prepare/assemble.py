@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from genai_core.config import DataConfig
 from genai_core.data.cache.digest_index import DigestIndex
-from genai_core.data.dataset.dataset import SPLITS, DatasetInfo
+from genai_core.data.dataset.dataset import CAPTIONS, SPLITS, DatasetInfo
 from genai_core.data.dataset.facts import Facts, Indices, as_opaque, facts_dtype, take_rows
 from genai_core.data.dataset.layout import PreviousShard, images_per_shard, shards_to_keep
 from genai_core.data.dataset.writer import ROWS_SCHEMA, DatasetWriter, dictionary_column, one_text
@@ -38,8 +38,12 @@ def assemble(
     labels: Indices,
     classes: tuple[str, ...],
     config: DataConfig,
+    captions: pa.ListArray | None,
 ) -> DatasetInfo:
-    """Write the chosen images and their manifest into `folder`. labels (N,): of each file, into `classes`."""
+    """Write the chosen images and their manifest into `folder`.
+
+    labels, captions (N,): of each file; labels are indices into `classes`, captions None if there are none.
+    """
     image_bytes = config.channels * config.image_size.pixels
     shard_images = images_per_shard(config.shard_images, image_bytes)
     writer = DatasetWriter(
@@ -86,7 +90,10 @@ def assemble(
             "row": pa.array(row),
             "flags": flags.take(pa.array(ours)),
         }
-        writer.add_rows(pa.table(rows, schema=ROWS_SCHEMA), partial(_facts, previous, stays, at, new_facts))
+        table = pa.table(rows, schema=ROWS_SCHEMA)
+        if captions is not None:
+            table = table.append_column(CAPTIONS, captions.take(pa.array(ours)))
+        writer.add_rows(table, partial(_facts, previous, stays, at, new_facts))
     return writer.finish()
 
 

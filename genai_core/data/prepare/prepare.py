@@ -23,6 +23,7 @@ from genai_core.data.dataset.facts import Indices
 from genai_core.data.decoding.pool import Worker, start_workers
 from genai_core.data.decoding.versions import write_decoders
 from genai_core.data.prepare.assemble import Chosen, assemble
+from genai_core.data.prepare.captions import captions_of
 from genai_core.data.prepare.duplicates import find_duplicates
 from genai_core.data.prepare.near_groups import NearCache, find_near_duplicates, near_flags
 from genai_core.data.prepare.pixel_store import DamagedShardError, PreviousPixels, Spool
@@ -140,7 +141,7 @@ def _make(
     config: DataConfig,
     near: NearCache,
 ) -> Prepared:
-    total_files = len(found) + len(found.rejected)
+    total_files = len(found) + sum(file.reason != "bad_caption" for file in found.rejected)
     is_decoded = np.ones(len(found), dtype=np.bool_)
     is_decoded[list(read.files.rejected)] = False
     decoded = np.flatnonzero(is_decoded)
@@ -161,7 +162,8 @@ def _make(
     present = tuple(sorted(name for name, count in zip(classes.names, images.tolist(), strict=True) if count))
     numbers = np.array([present.index(name) if name in present else NO_LABEL for name in classes.names] + [NO_LABEL])
     labels = numbers[codes]
-    info = assemble(folder, found, read, chosen, labels, present, config)
+    captions = captions_of(found.captions, chosen.files, same.of)
+    info = assemble(folder, found, read, chosen, labels, present, config, captions)
     write_rejected(folder / REJECTED_FILE, rejected)
     write_decoders(folder)
     trained = np.bincount(labels[~chosen.held_out] + 1, minlength=1 + len(present))[1:]

@@ -34,6 +34,7 @@ Reason = Literal[
     "two_labels",
     "same_name",
     "bad_pack",
+    "bad_caption",
     # While a source is added:
     "missing_file",
     "no_label",

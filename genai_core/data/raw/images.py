@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from genai_core.data.dataset.facts import Indices
+from genai_core.data.raw.caption_files import CaptionFiles
+from genai_core.data.raw.captions import is_caption_name
 from genai_core.data.raw.formats import Reason, RejectedFile
 from genai_core.data.raw.locations import Location, Member
 from genai_core.data.raw.name_column import Names
@@ -16,6 +19,7 @@ from genai_core.data.raw.pack_indexes import PackStamp, delete_other_indexes, in
 from genai_core.data.raw.packs import is_pack
 from genai_core.data.raw.rules import REFUSED, accepted_formats, find_images
 
+ORPHANS = "texts without an image"  # of the same stem
 REFUSED_DETAILS: dict[Reason, str] = {
     "link": "points outside the folder, to a folder, or nowhere",
     "special_file": "not a regular file; never opened",
@@ -28,6 +32,7 @@ class RawImages:
 
     names: (N) NAME/CLASS/file. packs: paths relative to `raw`, with their stamps. pack: (N,) index into packs, or -1
     for a loose file. member: (N,) the image's number in its pack. offsets, sizes: (N,) in bytes, in the pack.
+    captions: (N,) texts of one caption per line, null without one; None if there are none at all.
     """
 
     raw: Path
@@ -39,7 +44,8 @@ class RawImages:
     offsets: Indices
     sizes: Indices
     rejected: tuple[RejectedFile, ...]
-    skipped: dict[str, int]  # number of files by kind: no image extension, hidden
+    skipped: dict[str, int]  # number of files by kind: no image extension, hidden, texts without an image
+    captions: pa.LargeStringArray | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -72,7 +78,7 @@ def find_raw_images(
 
     Raises NotADirectoryError when `raw` is not a folder and ValueError when it contains no image.
     """
-    found = find_images(raw, is_pack)
+    found = find_images(raw, is_pack, is_caption_name)
     on_listed(found.files, found.packs)
     names = [Names.of(found.files)]
     skipped = Counter({kind: count for kind, count in found.skipped.items() if kind not in REFUSED})
@@ -83,6 +89,7 @@ def find_raw_images(
     members = [np.zeros(len(found.files), dtype=np.int64)]
     offsets, sizes = [np.zeros(len(found.files), dtype=np.int64)], [np.zeros(len(found.files), dtype=np.int64)]
     packs: list[str] = []
+    texts = CaptionFiles()
     for path in found.packs:
         folder = path.partition("/")[0]
         try:
@@ -106,15 +113,21 @@ def find_raw_images(
         sizes.append(pack.sizes)
         packs.append(path)
         stamps.append(stamp)
+        texts.add(pack.texts.names.below(folder), pack.texts.captions, pack.texts.faults)
+    texts.add_files(raw, found.texts)
     if indexes is not None:
         delete_other_indexes([raw / path for path in found.packs], indexes)
     joined = Names.joined(names)
     if not joined and not rejected:
         raise ValueError(f"{raw}: contains no image files; {accepted_formats()}")
     order = joined.order()
+    ordered = joined.at(order)
+    matched = texts.match(ordered)
+    rejected += matched.rejected
+    skipped.update({ORPHANS: matched.orphans} if matched.orphans else {})
     return RawImages(
         raw,
-        joined.at(order),
+        ordered,
         tuple(packs),
         tuple(stamps),
         np.concatenate(pack_of)[order],
@@ -123,4 +136,5 @@ def find_raw_images(
         np.concatenate(sizes)[order],
         tuple(sorted(rejected, key=lambda file: file.source)),
         dict(sorted(skipped.items())),
+        matched.captions,
     )

@@ -14,12 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from genai_core.data.cache.cache_file import CACHE_EXTENSION, CacheMissError, delete_caches, read_cache, write_cache
-from genai_core.data.raw import packs
+from genai_core.data.cache.cache_file import (
+    CACHE_EXTENSION,
+    Array,
+    CacheMissError,
+    delete_caches,
+    read_cache,
+    write_cache,
+)
+from genai_core.data.raw import captions, packs
 from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.name_column import Names
-from genai_core.data.raw.packs import Pack, read_pack
+from genai_core.data.raw.packs import Pack, PackTexts, read_pack
+
+_TEXTS = ("names", "text_names", "captions")
+_NUMBERS = ("ends", "extents", "text_ends", "text_extents", "caption_ends")
+_ARRAYS: dict[str, npt.DTypeLike] = {**dict.fromkeys(_TEXTS, np.uint8), **dict.fromkeys(_NUMBERS, np.int64)}
 
 RACY_NS = 2_000_000_000
 PART_BYTES = 8 << 20
@@ -105,21 +117,28 @@ def index_path(path: Path, indexes: Path) -> Path:
 
 
 def _code() -> str:
-    return hashlib.sha256(Path(str(packs.__file__)).read_bytes()).hexdigest()
+    code = b"".join(Path(str(module.__file__)).read_bytes() for module in (packs, captions))
+    return hashlib.sha256(code).hexdigest()
 
 
 def _load(index: Path, stamp: PackStamp) -> tuple[Pack, bool, tuple[str, ...] | None] | None:
     """Load the pack, whether it had changed just before it was examined, and the hashes of its parts if stored."""
     try:
-        arrays, metadata = read_cache(index, {"names": np.uint8, "ends": np.int64, "extents": np.int64})
+        arrays, metadata = read_cache(index, _ARRAYS)
         if metadata["stamp"] != list(stamp.values) or metadata["code"] != _code():
             return None
         names, extents = Names.from_text(arrays["names"], arrays["ends"]), arrays["extents"]
-        if extents.shape != (3, len(names)):
+        of_texts, text_extents = Names.from_text(arrays["text_names"], arrays["text_ends"]), arrays["text_extents"]
+        written = Names.from_text(arrays["captions"], arrays["caption_ends"])
+        if (extents.shape, text_extents.shape) != ((3, len(names)), (3, len(of_texts))) or len(written) != len(
+            of_texts
+        ):
             return None
+        faults = {int(index): str(fault) for index, fault in metadata["faults"].items()}
+        texts = PackTexts(of_texts, text_extents[0], text_extents[1], text_extents[2], written, faults)
         rejected = tuple(RejectedFile(*values) for values in metadata["rejected"])
         end, skipped, damage = metadata["end"], metadata["skipped"], metadata["damage"]
-        pack = Pack(names, extents[0], extents[1], extents[2], end, rejected, skipped, damage)
+        pack = Pack(names, extents[0], extents[1], extents[2], end, rejected, skipped, damage, texts)
         return pack, bool(metadata["racy"]), tuple(metadata["parts"]) if metadata["parts"] is not None else None
     except (CacheMissError, KeyError, TypeError):
         return None
@@ -135,7 +154,16 @@ def _save(index: Path, pack: Pack, stamp: PackStamp, parts: tuple[str, ...] | No
         "rejected": pack.rejected,
         "skipped": pack.skipped,
         "damage": pack.damage,
+        "faults": pack.texts.faults,
     }
-    text, ends = pack.names.to_text()
-    extents = np.stack([pack.starts, pack.offsets, pack.sizes])
-    write_cache(index, {"names": text, "ends": ends, "extents": extents}, metadata)
+    names, ends = pack.names.to_text()
+    text_names, text_ends = pack.texts.names.to_text()
+    written, caption_ends = pack.texts.captions.to_text()
+    arrays: dict[str, Array] = {"names": names, "ends": ends, "extents": _extents(pack)}
+    arrays.update(text_names=text_names, text_ends=text_ends, text_extents=_extents(pack.texts))
+    arrays.update(captions=written, caption_ends=caption_ends)
+    write_cache(index, arrays, metadata)
+
+
+def _extents(members: Pack | PackTexts) -> npt.NDArray[np.int64]:
+    return np.stack([members.starts, members.offsets, members.sizes])

@@ -1,5 +1,7 @@
 """Packs: the images of data/raw/NAME in a few uncompressed tar files, data/raw/NAME/*.tar, members CLASS/file or file.
 
+A text member holds captions (captions.py). Captions are short, so a pack's contents include them.
+
 DVC examines every file of data/raw each time, so its cost grows with their number; a pack is one file. Any tar program
 opens a pack, and a tar that a user puts there counts as one. Nothing is ever unpacked: an image is read from its pack
 by offset (locations.py). A member that names another path, a link or a device can therefore only be rejected.
@@ -12,14 +14,16 @@ would be lost unnoticed.
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from genai_core.data.dataset.facts import Indices
+from genai_core.data.raw.captions import MAX_TEXT_BYTES, is_caption_name, parse_captions
 from genai_core.data.raw.formats import RejectedFile
+from genai_core.data.raw.locations import Member, PackReader
 from genai_core.data.raw.name_column import Names
 from genai_core.data.raw.rules import is_bad_name, is_hidden, is_image_name, kind_of_file, printable
 
@@ -39,6 +43,30 @@ Sizes = TypeVar("Sizes", int, Indices)
 
 
 @dataclass(frozen=True)
+class PackTexts:
+    """Text members of a pack, in its order: T of them, whether or not an image has that stem.
+
+    names, starts, offsets, sizes: (T,) as of a Pack's images. captions: (T) one caption per line, "" if there are none.
+    faults: why captions were left out, by index.
+    """
+
+    names: Names
+    starts: Indices
+    offsets: Indices
+    sizes: Indices
+    captions: Names
+    faults: dict[int, str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def none(cls) -> "PackTexts":
+        nothing = np.empty(0, dtype=np.int64)
+        return cls(Names.of([]), nothing, nothing, nothing, Names.of([]), {})
+
+
+@dataclass(frozen=True)
 class Pack:
     """Contents of a pack, in its order: N images, and what else was found.
 
@@ -55,6 +83,7 @@ class Pack:
     rejected: tuple[RejectedFile, ...] = ()
     skipped: dict[str, int] | None = None  # number of files by kind: no image extension, hidden
     damage: str | None = None
+    texts: PackTexts = field(default_factory=PackTexts.none)
 
 
 class _DamagedError(Exception):
@@ -86,6 +115,8 @@ def read_pack(path: Path) -> Pack:
     """Read the headers of a pack. Raises OSError; damage and rejected members are part of the result."""
     names: list[str] = []
     extents: list[tuple[int, int, int]] = []
+    texts: list[str] = []
+    text_extents: list[tuple[int, int, int]] = []
     rejected: list[RejectedFile] = []
     skipped: Counter[str] = Counter()
     damage = None
@@ -104,6 +135,9 @@ def read_pack(path: Path) -> Pack:
                 rejected.append(RejectedFile(printable(name), "bad_name", "points outside the folder"))
             elif not _is_clean(name) and any(map(is_hidden, name.split("/"))):
                 skipped["hidden files and folders"] += 1
+            elif is_caption_name(name) and not is_bad_name(name):
+                texts.append(name)
+                text_extents.append((entry.start, entry.offset, entry.size))
             elif not is_image_name(name):
                 skipped[kind_of_file(name)] += 1
             elif is_bad_name(name):
@@ -114,7 +148,24 @@ def read_pack(path: Path) -> Pack:
     except _DamagedError as error:
         damage = str(error)
     starts, offsets, sizes = np.array(extents, dtype=np.int64).reshape(-1, 3).T.copy()
-    return Pack(Names.of(names), starts, offsets, sizes, end, tuple(rejected), dict(sorted(skipped.items())), damage)
+    skipped_files = dict(sorted(skipped.items()))
+    read = _read_texts(path, texts, text_extents) if texts and damage is None else PackTexts.none()
+    return Pack(Names.of(names), starts, offsets, sizes, end, tuple(rejected), skipped_files, damage, read)
+
+
+def _read_texts(path: Path, names: list[str], extents: list[tuple[int, int, int]]) -> PackTexts:
+    captions: list[str] = []
+    faults: dict[int, str] = {}
+    with PackReader() as reader:
+        for number, (name, (_, offset, size)) in enumerate(zip(names, extents, strict=True)):
+            # One byte more than the limit is enough to see that a text is too long.
+            member = Member(str(path), offset, min(size, MAX_TEXT_BYTES + 1), name)
+            text, fault = parse_captions(reader.read(member))
+            captions.append(text)
+            if fault is not None:
+                faults[number] = fault
+    starts, offsets, sizes = np.array(extents, dtype=np.int64).reshape(-1, 3).T.copy()
+    return PackTexts(Names.of(names), starts, offsets, sizes, Names.of(captions), faults)
 
 
 def _is_clean(name: str) -> bool:

@@ -30,19 +30,25 @@ class Found:
     skipped: dict[str, int]  # number of skipped files by kind (links, hidden files, other types)
     refused: dict[str, Reason]  # the links and special files among them, by path, made printable
     packs: tuple[str, ...] = ()  # packs, if is_pack was passed
+    texts: tuple[str, ...] = ()  # texts, if is_text was passed, sorted
 
 
-def find_images(folder: Path, is_pack: Callable[[str], bool] = lambda _path: False) -> Found:
+def find_images(
+    folder: Path,
+    is_pack: Callable[[str], bool] = lambda _path: False,
+    is_text: Callable[[str], bool] = lambda _path: False,
+) -> Found:
     """Find every image file below `folder`, by name. Links are followed only to files in the same folder.
 
-    is_pack: whether a path is a pack of images. Raises NotADirectoryError when `folder` is not a folder and ValueError
-    when it contains no image file and no pack.
+    is_pack: whether a path is a pack of images. is_text: whether it may be the captions of one. Raises
+    NotADirectoryError when `folder` is not a folder and ValueError when it contains no image file and no pack.
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: expected a folder of images, but it does not exist")
     files: list[str] = []
     bad_names: list[str] = []
     packs: list[str] = []
+    texts: list[str] = []
     skipped: Counter[str] = Counter()
     refused: dict[str, Reason] = {}
     for path, fault in _walk(folder, folder.resolve()):
@@ -56,6 +62,8 @@ def find_images(folder: Path, is_pack: Callable[[str], bool] = lambda _path: Fal
             files.append(path)
         elif is_image_name(path):
             bad_names.append(printable(path))
+        elif is_text(path) and not is_bad_name(path):
+            texts.append(path)
         elif is_pack(path) and not is_bad_name(path):
             packs.append(path)
         else:
@@ -63,7 +71,12 @@ def find_images(folder: Path, is_pack: Callable[[str], bool] = lambda _path: Fal
     if not files and not bad_names and not packs:
         raise ValueError(f"{folder}: contains no image files; {accepted_formats()}")
     return Found(
-        tuple(sorted(files)), tuple(sorted(bad_names)), dict(sorted(skipped.items())), refused, tuple(sorted(packs))
+        tuple(sorted(files)),
+        tuple(sorted(bad_names)),
+        dict(sorted(skipped.items())),
+        refused,
+        tuple(sorted(packs)),
+        tuple(sorted(texts)),
     )
 
 

@@ -1,16 +1,18 @@
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from genai_core.data.dataset.card import (
     augmented_card,
+    captioned_rows,
     class_counts,
     class_names,
     example_rows,
     prepared_card,
     size_counts,
 )
-from genai_core.data.dataset.dataset import load_dataset
+from genai_core.data.dataset.dataset import Dataset, load_dataset
 from genai_core.data.dataset.writer import DatasetWriter
 from genai_core.image_size import ImageSize
 
@@ -30,6 +32,13 @@ def dataset(tmp_path):
     return make(tmp_path / "dataset")
 
 
+def captioned(dataset, captions):
+    """The dataset with captions of its first images."""
+    column = pd.Series([*captions, *[None] * (len(dataset.manifest) - len(captions))])
+    kind = pd.ArrowDtype(pa.list_(pa.large_string()))
+    return Dataset(dataset.folder, dataset.info, dataset.manifest.assign(captions=column.astype(kind)))
+
+
 def card(dataset, rejected=(), skipped=None, untrained=(), lost=()):
     table = pd.DataFrame(rejected, columns=["source", "reason", "detail"])
     return prepared_card(dataset, total_files=20, rejected=table, skipped=skipped or {}, untrained=untrained, lost=lost)
@@ -41,6 +50,18 @@ def test_prepared_card_counts_by_class_and_split(dataset):
     assert "| cat | 6 | 2 |\n| do\\|g | 6 | 2 |\n" in text
     assert "Nothing." in text
     assert "](examples.png)" in text
+
+
+def test_prepared_card_counts_captions(dataset):
+    assert "caption" not in card(dataset)
+    rows = captioned(dataset, [["a cat", "of grey"], ["a dog"]])
+    text = card(rows, [("x.txt", "bad_caption", "not UTF-8")])
+    assert "- 20 image files found, 0 rejected\n- 2 of 16 images have captions, 1.5 each on average\n" in text
+    assert "| bad_caption | 1 |" in text
+    assert "](captions.png)" in text
+    assert sorted(map(tuple, captioned_rows(rows.rows("train"), 5)["captions"])) == [("a cat", "of grey"), ("a dog",)]
+    assert len(captioned_rows(rows.rows("train"), 1)) == 1
+    assert "](captions.png)" not in card(captioned(dataset, [None] * 12 + [["of a test image"]]))
 
 
 def test_prepared_card_names_rejected_files(dataset):

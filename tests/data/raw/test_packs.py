@@ -81,6 +81,7 @@ def test_folders_and_other_files_are_not_images(form, tmp_path):
         special("./cat", tarfile.DIRTYPE),
         ("./cat/1.png", b"x" * 700),
         ("cat/1.txt", b"caption"),
+        ("cat/1.json", b"{}"),
         ("cat/._1.png", b"litter"),
         ("__MACOSX/cat/1.png", b"litter"),
         (f"{'d' * 80}/{'c' * 80}.png", b"y"),
@@ -88,7 +89,8 @@ def test_folders_and_other_files_are_not_images(form, tmp_path):
     )
     assert contents(path) == {"cat/1.png": b"x" * 700, f"{'d' * 80}/{'c' * 80}.png": b"y"}
     pack = read_pack(path)
-    assert pack.skipped == {".txt files": 1, "hidden files and folders": 2}
+    assert pack.skipped == {".json files": 1, "hidden files and folders": 2}
+    assert (list(pack.texts.names), list(pack.texts.captions)) == (["cat/1.txt"], ["caption"])
     assert pack.rejected == ()
 
 

@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from flows.data.add import DataError
-from flows.data.diff import as_json, diff
+from flows.data.diff import DataDiff, as_json, diff
 from flows.data.objects import RemoteError
 from flows.data.remote import push
 from flows.data.status import status
 from flows.data.stores import Stores, add_default_remote
 from flows.data.versions import VersionError, resolve, version_at
+from flows.data.view import diff_parts
 from flows.graph import open_repo
 from tests.flows.conftest import DVC_WARNS, genai, shell
 from tests.project import new_checkout
@@ -61,6 +62,7 @@ def grown(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Path
     shutil.move(raw / "left" / "1-1.png", raw / "right" / "1-1.png")  # another class
     (raw / "left" / "1-3.png").unlink()
     shutil.move(raw / "left" / "1-5.png", raw / "left" / "five.png")  # another name
+    (raw / "left" / "five.txt").write_text("five of them\nas a picture")
     shell(folder, "dvc add -q data/raw && dvc repro -q prepare")
     commit(folder, "two")
 
@@ -71,8 +73,19 @@ def grown(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
-def found(grown: Path) -> dict[str, Any]:
-    return as_json(diff(grown, "one", "two"))
+def compared(grown: Path) -> DataDiff:
+    return diff(grown, "one", "two")
+
+
+@pytest.fixture(scope="module")
+def found(compared: DataDiff) -> dict[str, Any]:
+    return as_json(compared)
+
+
+def test_the_output_names_changed_captions(compared: DataDiff) -> None:
+    lines = [part for part in diff_parts(compared) if isinstance(part, str)]
+    assert any(line.endswith("renamed 2, with other captions 1") for line in lines)
+    assert "  recaptioned: base/left/five.png (none -> five of them ...)" in lines
 
 
 def test_images_of_two_revisions(found: dict[str, Any]) -> None:
@@ -84,6 +97,8 @@ def test_images_of_two_revisions(found: dict[str, Any]) -> None:
     assert images["renamed"] == 2
     assert images["added_share"] == pytest.approx(MORE / (BASE + MORE - 1))
     assert images["examples"]["relabelled"] == [{"source": "base/right/1-1.png", "before": "left", "after": "right"}]
+    captioned = {"source": "base/left/five.png", "before": "", "after": "five of them\nas a picture"}
+    assert (images["recaptioned"], images["examples"]["recaptioned"]) == (1, [captioned])
     assert images["examples"]["removed"] == [{"source": "base/left/1-3.png", "before": "left", "after": None}]
     assert {entry["name"]: entry["after"] for entry in images["classes"]} == {"left": 78, "right": 81}
     assert found["before"]["rejected"] == found["after"]["rejected"] == {"not_an_image": 1}
@@ -187,11 +202,13 @@ def test_status_of_unprepared_data(grown: Path) -> None:
         split: sum(getattr(entry, split) for entry in found.prepared.classes) for split in ("train", "test")
     }
     assert found.prepared.rejected == {"not_an_image": 1}
+    assert found.prepared.captioned_images == 1
     assert found.prepare_action == "run"
     assert any("data/raw" in reason for reason in found.prepare_reasons)
     assert found.remote is None
     printed = genai(grown, "data", "status").stdout
     assert "out of date" in printed
+    assert f"  captions: 1 of {BASE - 1 + MORE} images" in printed
     assert "genai data push --to" in printed
 
 

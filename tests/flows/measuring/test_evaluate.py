@@ -29,6 +29,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (Request("builtin:digits", "builtin:digits", weights="none.pth"), "--weights: none.pth: no such file"),
         (Request("builtin:digits", "builtin:digits"), "no extractor: pass Inception's weights with --weights FILE"),
         (Request("builtin:digits", "builtin:digits", extractor="project"), "train it with `genai run extractor`"),
+        (Request(None, None, selfcheck=True, size="9"), "compares with published figures; omit --size and --resize"),
     ],
 )
 def test_missing_inputs_are_named(workspace: Path, request_: Request, message: str) -> None:
@@ -59,6 +60,7 @@ def test_error_is_one_line_and_json(workspace: Path) -> None:
 
 def test_error_of_the_child_process_is_reported(workspace: Path) -> None:
     (workspace / evaluate.PROJECT_EXTRACTOR).mkdir(parents=True)
-    answer = genai(workspace, "evaluate", "builtin:digits", "--against", "builtin:digits", "--json")
+    options = ("--size", "12xx", "--resize", "legacy")
+    answer = genai(workspace, "evaluate", "builtin:digits", "--against", "builtin:digits", "--json", *options)
     assert answer.returncode == 2
     assert json.loads(answer.stdout)["error"].startswith("evaluate: ")

@@ -15,6 +15,8 @@ from genai_core.data.dataset.facts import Pixels
 from genai_core.data.ingest.packing.pack_writer import PackWriter, next_number
 from genai_core.data.ingest.packing.packed_images import PackedImages
 from genai_core.data.ingest.packing.png import encode_png
+from genai_core.data.raw.caption_files import read_caption_file
+from genai_core.data.raw.captions import caption_name, is_caption_name, stem_of
 from genai_core.data.raw.locations import Member, PackReader
 from genai_core.data.raw.pack_indexes import part_hashes, remember_pack
 from genai_core.data.raw.packs import read_pack
@@ -34,16 +36,24 @@ class Importer:
         self._existing: dict[str, PackedImages] = {}
         self._writers: dict[str, PackWriter] = {}
         self._added: set[str] = set()
+        self._texts: dict[str, str] = {}  # NAME/CLASS/stem -> the captions written now
+        # Only where there are captions: NAME -> stem -> image, and NAME -> stem -> loose text.
+        self._stems: dict[str, dict[str, str]] = {}
+        self._loose: dict[str, dict[str, Path]] = {}
         self._notes: list[str] = []
         self._reader = PackReader()
         self.kept_images = 0
+        self.changed_captions = 0  # of kept images
 
     @property
     def new_images(self) -> int:
         return len(self._added)
 
-    def add(self, path: str, content: Path | bytes | Pixels) -> None:
-        """Add one image; path: below `into`, NAME/... Raises ValueError when another image has this path."""
+    def add(self, path: str, content: Path | bytes | Pixels, captions: str = "") -> None:
+        """Add one image; path: below `into`, NAME/... Raises ValueError when another image has this path.
+
+        captions: one per line. They replace those of an image that is already there; "" keeps them.
+        """
         name, _, file = path.partition("/")
         target = self._into / path
         existing = self._packed(name).find(file)
@@ -54,13 +64,14 @@ class Importer:
                     f"another name: --as {name.removesuffix('.train').removesuffix('.test')}-2"
                 )
             self.kept_images += 1
+            if (text := self._new_text(name, file, captions)) is not None:
+                self._writer(name).add(*text)
+                self.changed_captions += 1
             return
         if path in self._added:
             raise ValueError(f"two images of the source would become {path}; nothing was added; rename one")
-        if name not in self._writers:
-            first_number = next_number(self._packed(name).packs)
-            self._writers[name] = PackWriter(self._staging / name, first_number=first_number)
-        self._writers[name].add(file, content if isinstance(content, (bytes, Path)) else encode_png(content))
+        text = self._new_text(name, file, captions)
+        self._writer(name).add(file, content if isinstance(content, (bytes, Path)) else encode_png(content), text)
         self._added.add(path)
 
     def write_note(self, name: str, split: Split | None, origin: Origin | None) -> None:
@@ -124,6 +135,44 @@ class Importer:
         if name not in self._existing:
             self._existing[name] = PackedImages(self._into / name, self.indexes)
         return self._existing[name]
+
+    def _writer(self, name: str) -> PackWriter:
+        if name not in self._writers:
+            first_number = next_number(self._packed(name).packs)
+            self._writers[name] = PackWriter(self._staging / name, first_number=first_number)
+        return self._writers[name]
+
+    def _new_text(self, name: str, file: str, captions: str) -> tuple[str, bytes] | None:
+        """Return name and bytes of the text to write for an image, None if there is none or it is already there.
+
+        Raises ValueError when the text would change the captions of another image, or a loose text has others.
+        """
+        packed = self._packed(name)
+        if not captions and not packed.has_texts and name not in self._stems:
+            return None
+        if name not in self._stems:
+            added = (path.partition("/")[2] for path in self._added if path.startswith(f"{name}/"))
+            self._stems[name] = {stem_of(image): image for image in (*packed, *added)}
+            folder = self._into / name
+            texts = (path for path in folder.rglob("*") if is_caption_name(path.name))
+            self._loose[name] = {stem_of(str(path.relative_to(folder))): path for path in texts}
+        stem = stem_of(file)
+        first = self._stems[name].setdefault(stem, file)
+        loose = self._loose[name].get(stem)
+        known = self._texts.get(f"{name}/{stem}")
+        if known is None:
+            known = packed.captions(stem) if loose is None else read_caption_file(loose).text
+        if captions == known or (not captions and first == file):
+            return None
+        if first != file:
+            raise ValueError(
+                f"{first} and {file} would share the captions in {caption_name(file)}, but have different ones; "
+                "nothing was added; rename one"
+            )
+        if loose is not None:
+            raise ValueError(f"{loose} has other captions than the source; nothing was added; edit or delete it first")
+        self._texts[f"{name}/{stem}"] = captions
+        return caption_name(file), f"{captions}\n".encode()
 
     def _is_packed(self, member: Member, content: Path | bytes | Pixels) -> bool:
         if isinstance(content, Path):

@@ -44,22 +44,26 @@ class PackWriter:
         self._open: _Open | None = None
         self.names: list[str] = []
 
-    def add(self, name: str, content: bytes | Path) -> None:
-        """Append an image: its bytes, or the file that holds them. Raises ValueError if the file changes meanwhile."""
+    def add(self, name: str, content: bytes | Path, text: tuple[str, bytes] | None = None) -> None:
+        """Append an image: its bytes, or the file that holds them. Raises ValueError if the file changes meanwhile.
+
+        text: name and bytes of its captions, which follow it in the same pack.
+        """
+        after = b"" if text is None else _member(*text)
         if isinstance(content, bytes):
-            self._begin(name, len(content)).write(content)
+            self._begin(name, len(content), len(after)).write(content)
             size = len(content)
         else:
             with content.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                pack, left = self._begin(name, size), size
+                pack, left = self._begin(name, size, len(after)), size
                 while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
                     pack.write(chunk)
                     left -= len(chunk)
                 if left or file.read(1):
                     raise ValueError(f"{content} changed while it was read; nothing was added; try again")
         assert self._open is not None
-        self._open.write(bytes(padded(size) - size))
+        self._open.write(bytes(padded(size) - size) + after)
 
     def finish(self) -> list[str]:
         """Return the names of all packs, which are now on disk."""
@@ -72,9 +76,10 @@ class PackWriter:
             self._open.file.close()
             self._open = None
 
-    def _begin(self, name: str, size: int) -> _Open:
+    def _begin(self, name: str, size: int, after: int) -> _Open:
+        """Begin a member in a pack with room for it and the `after` bytes that follow."""
         header = member_header(name, size)
-        if self._open and self._open.size + len(header) + padded(size) + len(END_OF_PACK) > MAX_PACK_BYTES:
+        if self._open and self._open.size + len(header) + padded(size) + after + len(END_OF_PACK) > MAX_PACK_BYTES:
             self._close()
         if self._open is None:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -100,6 +105,11 @@ def member_header(name: str, size: int) -> bytes:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o644
     return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
+
+
+def _member(name: str, content: bytes) -> bytes:
+    """Return a whole member."""
+    return member_header(name, len(content)) + content + bytes(padded(len(content)) - len(content))
 
 
 def pack_name(number: int, sha256: str) -> str:

@@ -1,9 +1,10 @@
-"""Find images by name in the packs of one data/raw/NAME."""
+"""Find images and their captions by name in the packs of one data/raw/NAME."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
+from genai_core.data.raw.captions import stem_of
 from genai_core.data.raw.locations import Member
 from genai_core.data.raw.pack_indexes import PackStamp, indexed_pack
 from genai_core.data.raw.packs import Pack, is_pack
@@ -36,6 +37,10 @@ class PackedImages:
             self.packs[path.name] = pack
             self._first_rows.append(total)
             total += len(pack.names)
+        # The last pack wins when several contain captions of an image. Most packs contain none.
+        self._captions: dict[str, str] = {}
+        for pack in self.packs.values():
+            self._captions.update(zip(map(stem_of, pack.texts.names), pack.texts.captions, strict=True))
         # The first pack wins when several contain a name, so enter the last one first.
         for first, pack in zip(reversed(self._first_rows), reversed(self.packs.values()), strict=True):
             self._rows.update(zip(pack.names, range(first, first + len(pack.names)), strict=True))
@@ -50,6 +55,14 @@ class PackedImages:
         pack = self.packs[file]
         at = row - self._first_rows[number]
         return Member(str(self._folder / file), int(pack.offsets[at]), int(pack.sizes[at]), name)
+
+    @property
+    def has_texts(self) -> bool:
+        return bool(self._captions)
+
+    def captions(self, stem: str) -> str:
+        """Return the captions of the images with this stem, one per line, "" without any."""
+        return self._captions.get(stem, "")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)

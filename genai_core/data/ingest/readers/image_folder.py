@@ -13,6 +13,8 @@ from genai_core.data.ingest.layouts.folders import FolderLayout, folder_layout
 from genai_core.data.ingest.layouts.masks import find_masks
 from genai_core.data.ingest.listing import Listing
 from genai_core.data.ingest.readers.items import Item, Reading
+from genai_core.data.raw.caption_files import read_caption_file
+from genai_core.data.raw.captions import caption_name, is_caption_name
 
 _SHOWN_FOLDERS = 5
 
@@ -34,11 +36,14 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
         combined = combine(images, folders, annotations, choices)
     except AskError as error:
         raise AskError(f"{listing.root}: {error}") from None
+    texts = {} if combined.understood.captions else _texts_beside(listing, [entry.path for entry in combined.entries])
     items = [
-        Item(entry.name, entry.label, entry.split, listing.root / entry.path, entry.captions)
+        Item(entry.name, entry.label, entry.split, listing.root / entry.path, texts.get(entry.path, entry.captions))
         for entry in combined.entries
     ]
-    skipped = listing.skipped_without(annotations.used if annotations else ())
+    understood = replace(combined.understood, captions="the texts beside the images") if texts else combined.understood
+    beside = {path for path in listing.others if is_caption_name(path)} & {caption_name(path) for path in texts}
+    skipped = listing.skipped_without({*(annotations.used if annotations else ()), *beside})
     notes = combined.notes
     if masks.paths:
         skipped["masks"] = len(masks.paths)
@@ -56,10 +61,19 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
         bad_names=listing.bad_names,
         wrapper=folders.wrapper,
         notes=notes,
-        understood=combined.understood,
+        understood=understood,
         follows_choices=True,
         splits=frozenset(item.split for item in items),
     )
+
+
+def _texts_beside(listing: Listing, images: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the captions in texts with an image's stem, as data/raw has them (raw/captions.py)."""
+    texts = {path for path in listing.others if is_caption_name(path)}
+    read = {
+        path: read_caption_file(listing.root / caption_name(path)) for path in images if caption_name(path) in texts
+    }
+    return {path: tuple(captions.text.split("\n")) for path, captions in read.items() if captions.text}
 
 
 def _folder_layout(listing: Listing, images: Sequence[str], choices: Choices) -> FolderLayout:
