@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[1]
 PATIENCE_S = 15.0
 MOST_S = 300.0  # a run takes some seconds, and some minutes where its server is gone
 LOOK_S = 0.01
+_SHOWN_LOG = 8_000  # characters of the log of a run that had to be aborted
 MOST_MISSES = 2
 
 # Fast stages. One takes a second to save what it has, one leaves a process of its own beside it.
@@ -185,7 +186,12 @@ class Sweep:
         return self._command
 
     def _environment(self, mark: str) -> dict[str, str]:
-        own = {"PYTHONPATH": str(ROOT), "TOY": json.dumps(BEHAVIOUR), "TOY_DIARY": str(self.folder / "diary")}
+        own = {
+            "PYTHONPATH": str(ROOT),
+            "PYTHONFAULTHANDLER": "1",
+            "TOY": json.dumps(BEHAVIOUR),
+            "TOY_DIARY": str(self.folder / "diary"),
+        }
         return {**os.environ, **own, MARK: mark, "TMPDIR": str(self.temporary)}
 
     def _wait_until(self, command: _Command, condition: Callable[[], bool]) -> bool:
@@ -201,8 +207,9 @@ class Sweep:
         """Wait for a run, with whose end something may be wrong."""
         if not self._wait_until_over(command):
             self._fault(command, f"it did not end in {MOST_S:g} s")
-            command.process.kill()
+            command.process.send_signal(signal.SIGABRT)  # faulthandler writes what each thread waits for
             command.process.wait()
+            self._say(command.log.read_text(errors="replace")[-_SHOWN_LOG:])
         status, said = command.process.returncode, command.log.read_text(errors="replace")
         if status == 0:
             self._compare(command)
