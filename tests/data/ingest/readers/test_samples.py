@@ -105,7 +105,7 @@ def test_captions_in_shards_make_no_classes(is_folder, images, tmp_path, add, ra
             shutil.unpack_archive(path, tmp_path / "web" / f"{number:05d}")
             path.unlink()
     assert add(tmp_path / "web").classes == {}
-    assert list(files_in(raw / "set"))[:2] == ["00000-000000000.png", "00000-000000001.png"]
+    assert list(files_in(raw / "set"))[:3] == ["00000-000000000.png", "00000-000000000.txt", "00000-000000001.png"]
 
 
 def test_faulty_samples_are_skipped(images, tmp_path, add, raw):
