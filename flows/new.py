@@ -25,7 +25,7 @@ CODE = ("genai_core", "tasks", "flows", "deployments", "presets", "dvc.yaml", "p
 
 
 class NewWorkspaceError(GenaiError):
-    """The workspace cannot be made; nothing was left behind."""
+    """The workspace cannot be made, and there is no part of one."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def new_workspace(folder: Path, checkout: Path) -> NewWorkspace:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as staged:
             made = Path(staged) / "workspace"
-            start, upstream, branch = _last_without_data(checkout, code), _upstream(checkout), _branch(checkout)
+            start = None if _is_shallow(checkout) else _last_without_data(checkout, code)
+            upstream, branch = _upstream(checkout), _branch(checkout)
             _fill(made, checkout, code, start)
             git(made, "remote", "add", "-t", branch, UPDATES_REMOTE, upstream)
             git(made, "config", f"remote.{UPDATES_REMOTE}.tagOpt", "--no-tags")
@@ -98,6 +99,11 @@ def _fill(made: Path, checkout: Path, code: str, start: str | None) -> None:
     git(made, "add", "--all", "--force")
     message = f"A new workspace\n\nCode: {code}"
     git(made, "-c", "commit.gpgSign=false", "commit", "--quiet", "--no-verify", "--allow-empty", "--message", message)
+
+
+def _is_shallow(checkout: Path) -> bool:
+    """Whether the checkout lacks a part of its history, which could not be fetched from it."""
+    return git(checkout, "rev-parse", "--is-shallow-repository").strip() == "true"
 
 
 def _last_without_data(checkout: Path, code: str) -> str | None:

@@ -60,6 +60,7 @@ def counted_facts(found: RawImages) -> dict[str, Any]:
         "sources": _sources(found.raw),
         "classes": dict(zip(classes.names, counts.tolist(), strict=True)),
         "without_class": int((classes.codes < 0).sum()),
+        "captions": 0 if found.captions is None else len(found.captions) - found.captions.null_count,
         "given": {split: given[code] for split, code in GIVEN.items() if split is not None and given[code]},
     }
 

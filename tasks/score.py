@@ -133,8 +133,12 @@ def measured(
         if (Path(source) / PROVENANCE_FILE).is_file():
             batches = generated_batches(Path(source), batch, split, form)
         else:
-            batches = image_batches(source, Path(scratch), batch, split, form)
+            batches = image_batches(source, Path(scratch), batch, split, form, lambda note: _say(source, note))
         return measure_set(extractor, batches, batch, config.evaluation.seed)
+
+
+def _say(source: str, note: str) -> None:
+    print(f"{source}: {note}", file=sys.stderr)
 
 
 def generated_batches(folder: Path, batch_images: int, split: Split | None, form: ImageForm) -> Iterator[ImageBatch]:

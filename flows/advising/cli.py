@@ -4,16 +4,13 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from flows.completion import completing
 from flows.data import cli as data_cli
 from flows.json_output import FLAG, json_option, print_json
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_MINUTES = 30.0
 # What `genai start` added here; it may be called again, to continue.

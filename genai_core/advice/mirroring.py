@@ -1,5 +1,6 @@
 """Whether a mirrored image still shows what images of this dataset show."""
 
+import re
 from collections.abc import Collection
 
 from genai_core.advice.facts import DataFacts
@@ -8,8 +9,9 @@ from genai_core.advice.facts import DataFacts
 # with tasks/look.py on 320 images: photographs of clothes 0.55 to 0.59, emoji 0.64, tiles of a game 0.69,
 # Fashion-MNIST, whose shoes all point to the left, 0.79, digits 0.91.
 SAFE_ACCURACY = 0.62
+_WORD = re.compile(r"[a-z]+")
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_WRITING = ("digit", "letter", "char", "text", "font", "glyph", "alphabet", "word", "number", "sign", "left", "right")
+_WRITING = frozenset("digit letter char character text font glyph alphabet word number sign left right".split())
 
 
 def is_writing(classes: Collection[str]) -> bool:
@@ -18,7 +20,9 @@ def is_writing(classes: Collection[str]) -> bool:
     if not names:
         return False
     symbols = sum(len(name) == 1 or name.isdigit() or name in _NUMBERS for name in names)
-    return symbols > len(names) / 2 or any(word in name for word in _WRITING for name in names)
+    return symbols > len(names) / 2 or any(
+        word in _WRITING or word.removesuffix("s") in _WRITING for name in names for word in _WORD.findall(name)
+    )
 
 
 def mirroring(data: DataFacts) -> tuple[bool, str]:

@@ -2,7 +2,7 @@
 
 import io
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,14 +32,19 @@ class ImageBatch:
 
 
 def image_batches(
-    source: str, scratch: Path, batch_images: int, split: Split | None = None, form: ImageForm | None = None
+    source: str,
+    scratch: Path,
+    batch_images: int,
+    split: Split | None = None,
+    form: ImageForm | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Iterator[ImageBatch]:
     """Yield the images of a prepared dataset, folder, archive, .npy, .npz, IDX, CIFAR batches or Parquet, in batches.
 
     scratch: folder to create for unpacking. split: read only this split of the source. form: which the images are
-    brought into; None: they stay as they are, except that grey ones beside colour get three channels. Raises ValueError
-    or an OSError, naming the file, when an image cannot be read, does not fit the form, or has another size than the
-    first.
+    brought into; None: they stay as they are, except that grey ones beside colour get three channels. on_note: receives
+    what was left out, and how the source was understood, when all images have been read. Raises ValueError or an
+    OSError, naming the file, when an image cannot be read, does not fit the form, or has another size than the first.
     """
     form = form or ImageForm()
     described = Path(source) / LABELS_FILE
@@ -76,6 +81,11 @@ def image_batches(
             f"{source}: {len(reading.rejected)} images or labels were rejected, "
             f"first {first_rejected.source}: {first_rejected.detail}"
         )
+    if on_note is not None:
+        for note in reading.notes:
+            on_note(note)
+        if reading.skipped:
+            on_note("not measured: " + ", ".join(f"{kind} {count:,}" for kind, count in reading.skipped.items()))
 
 
 def _read(source: str, scratch: Path, split: Split | None) -> Reading:
@@ -149,7 +159,9 @@ def _has_lower_bits(image: Image.Image) -> bool:
     if image.format == "TIFF":
         return bool(max(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (1,))) > 8)
     # ("zip", box, offset, "RGB;16B") in a PNG, ("ppm", box, offset, ("RGB", 65535)) in a PPM.
-    arguments = getattr(image, "tile", [(None,)])[0][-1]
+    if image.format not in ("PNG", "PPM"):
+        return False
+    arguments = image.tile[0][-1]  # type: ignore[attr-defined]  # only ImageFile has it
     if image.format == "PNG":
         return ";16" in arguments
-    return image.format == "PPM" and isinstance(arguments, tuple) and arguments[1] > 255
+    return isinstance(arguments, tuple) and arguments[1] > 255

@@ -11,7 +11,9 @@ from genai_core.advice.mirroring import is_writing, mirroring
         (("zero", "one", "two"), True),
         (("letter_a", "letter_b"), True),
         (("arrow left", "arrow right"), True),
+        (("Letters", "shapes"), True),
         (("cat", "dog"), False),
+        (("sword", "texture", "charger"), False),  # only parts of these words are symbols
         (("t-shirt", "hat"), False),
         ((), False),
     ],

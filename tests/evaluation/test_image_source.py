@@ -24,9 +24,10 @@ def read(folder, content, name="x.png"):
     return batch.images[0].transpose(1, 2, 0)
 
 
-@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "PPM"])
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "PPM", "WEBP"])
 def test_pixels_are_those_of_the_file(form, tmp_path):
-    assert (read(tmp_path, encoded(Image.fromarray(PIXELS), form)) == PIXELS).all()
+    options = {"lossless": True} if form == "WEBP" else {}
+    assert (read(tmp_path, encoded(Image.fromarray(PIXELS), form, **options)) == PIXELS).all()
 
 
 def sixteen_bit_png(colour_type, channels):
@@ -89,6 +90,16 @@ def test_flipped_bytes_never_raise_anything_but_an_error_that_names_the_file(for
             warnings.simplefilter("ignore")
             with suppress_named("x.png: "):
                 list(image_batches(str(tmp_path / "images"), tmp_path / "scratch", 8))
+
+
+def test_what_is_not_measured_is_said(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(encoded(Image.fromarray(PIXELS), "PNG"))
+    (folder / "2.psd").write_bytes(b"8BPS")
+    notes = []
+    assert len(list(image_batches(str(folder), tmp_path / "scratch", 8, on_note=notes.append))) == 1
+    assert notes[-1] == "not measured: .psd files 1"
 
 
 def test_images_whose_class_cannot_be_told_are_measured_without(tmp_path):

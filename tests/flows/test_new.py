@@ -118,6 +118,15 @@ def test_without_a_commit_of_code_alone_the_history_begins_anew(tmp_path: Path) 
     assert made.update_command.startswith("git fetch upstream && git checkout upstream/work -- genai_core tasks")
 
 
+def test_a_shallow_clone_gives_a_history_that_is_whole(checkout: Path, tmp_path: Path) -> None:
+    commit(checkout, "more")
+    shell(tmp_path, f"git clone -q --depth 1 file://{checkout} shallow")
+    made = new_workspace(tmp_path / "new", tmp_path / "shallow")
+    assert len(shell(made.folder, "git rev-list HEAD").split()) == 1
+    shell(made.folder, "git fsck --strict")
+    shell(made.folder, "git fetch -q upstream")
+
+
 def test_what_is_there_is_never_touched(checkout: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()

@@ -47,10 +47,12 @@ def test_transparent_and_grey_images_without_classes(workspace: Path, monkeypatc
         pixels = np.zeros((16, 16, 4), dtype=np.uint8)
         pixels[4:12, 4:12] = (30, 30, 30, 255)
         save(Path(f"data/raw/icons/{number}.png"), pixels)
+    Path("data/raw/icons/2.txt").write_text("a square")
     save(Path("data/raw/icons/grey.png"), np.full((16, 20), 40, dtype=np.uint8))
     found = facts(monkeypatch)
     assert found.classes == {}
     assert found.without_class == 5
+    assert found.captions == 1
     assert found.modes == {"RGBA": 4, "L": 1}
     assert found.transparent_share == pytest.approx(0.8)
     assert found.background == (255, 255, 255)
