@@ -11,7 +11,8 @@ from genai_core.advice.facts import DataFacts
 SAFE_ACCURACY = 0.62
 _WORD = re.compile(r"[a-z]+")
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_WRITING = frozenset("digit letter char character text font glyph alphabet word number sign left right".split())
+_SYMBOLS = {"digit", "letter", "char", "character", "text", "font", "glyph", "alphabet", "word", "number", "sign"}
+_DIRECTIONS = {"left", "right"}
 
 
 def is_writing(classes: Collection[str]) -> bool:
@@ -21,7 +22,7 @@ def is_writing(classes: Collection[str]) -> bool:
         return False
     symbols = sum(len(name) == 1 or name.isdigit() or name in _NUMBERS for name in names)
     return symbols > len(names) / 2 or any(
-        word in _WRITING or word.removesuffix("s") in _WRITING for name in names for word in _WORD.findall(name)
+        word.removesuffix("s") in _SYMBOLS | _DIRECTIONS for name in names for word in _WORD.findall(name)
     )
 
 
