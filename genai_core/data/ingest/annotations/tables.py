@@ -57,7 +57,7 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
             if not has_other_labels:
                 ambiguous.append(error)
             continue
-        rows = [finder.find(text, table.folder, table.split) for text in table.texts(file)]
+        rows = finder.find_all(table.texts(file), table.folder, table.split)
         one = MatchedTable(table, roles, rows)
         if not (has_other_labels and one.has_labels and not roles.is_known_label):
             matched.append(one)
