@@ -251,6 +251,14 @@ class TestSplits:
         added = add(tmp_path / "set", choices=Choices(split=False))
         assert (added.names, added.classes, added.splits) == (("set",), {"train": 2, "test": 2}, {})
 
+    def test_a_split_without_readable_images_leaves_the_classes(self, tmp_path, add, save_images):
+        for seed, name in enumerate(("hat", "shoe")):
+            save_images(tmp_path / "set" / "train" / name, 2, seed=seed)
+            (tmp_path / "set" / "test" / name).mkdir(parents=True)
+            (tmp_path / "set" / "test" / name / "1.mp4").write_bytes(b"")  # skipped without --every
+        added = add(tmp_path / "set")
+        assert (added.names, added.classes, added.splits) == (("set",), {"hat": 2, "shoe": 2}, {})
+
     def test_other_top_folders_are_asked_about(self, tmp_path, add, raw, save_images):
         for top in ("train", "test", "extra"):
             save_images(tmp_path / "set" / top / "hat", 2)
