@@ -43,7 +43,8 @@ def data() -> None:
 @click.option(
     "--split/--no-split",
     default=None,
-    help="Insist on the source's own train and test split, or ignore it.  [default: keep one that is found]",
+    help="Insist on the source's own train and test split, or give it up: all images are pooled, but split folders "
+    "above the classes are taken as classes, unless --layout says otherwise.  [default: keep one that is found]",
 )
 @click.option(
     "--every",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genai_core.data.dataset.dataset import SPLITS, Split
-from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.choices import Choices, giving_up_split
 from genai_core.data.ingest.names import BUILTIN_PREFIX, checked_name, class_folder, default_name
 from genai_core.data.ingest.packing.importer import Importer
 from genai_core.data.ingest.readers.items import Item, Reading, Understood
@@ -141,7 +141,8 @@ def _add(
     if keeps_split and (into / name).is_dir():
         raise ValueError(
             f"{source}: has a split (train and test), but {into / name} was added without one; nothing was added; keep "
-            f"the split under another name, --as {name}-2, or give it up: --no-split"
+            f"the split under another name, --as {name}-2, or give it up: "
+            + giving_up_split(reading.understood.split, reading.understood.labels)
         )
     folders: dict[str, Split | None] = {f"{name}.{split}": split for split in SPLITS} if keeps_split else {name: None}
     for top, split in folders.items():

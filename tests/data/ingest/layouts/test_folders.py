@@ -67,12 +67,12 @@ def test_images_beside_class_folders_have_no_class():
     [
         (["train/hat", "train/shoe", "test/hat", "test/shoe"], "the folders test and train"),
         (["set/Training/hat", "set/Training/shoe", "set/Testing/hat"], "the folders Testing and Training"),
-        (["hat/train", "hat/test", "shoe/train", "shoe/test"], "the folders test and train"),
+        (["hat/train", "hat/test", "shoe/train", "shoe/test"], "the folders test and train below other folders"),
         (["data/train/images/hat", "data/train/images/shoe", "data/test/images/hat"], "the folders test and train"),
         (["seg_train/seg_train/hat", "seg_train/seg_train/shoe", "seg_test/seg_test/hat"], None),
         (["train_images/hat", "train_images/shoe", "test_images/hat", "test_images/shoe"], None),
         (["train_hat", "test_hat", "train_shoe", "test_shoe"], None),
-        (["hat/train/a", "hat/val/b", "shoe/train/c"], "the folders train and val"),
+        (["hat/train/a", "hat/val/b", "shoe/train/c"], "the folders train and val below other folders"),
     ],
 )
 def test_splits_above_and_below_the_class(folders, split):
