@@ -23,6 +23,8 @@ from genai_core.data.ingest.readers.samples import LABEL_EXTENSIONS, are_samples
 from genai_core.data.ingest.readers.stylegan import read_stylegan, stylegan_root
 from genai_core.data.raw.rules import kind_of_file
 
+_ANNOTATION_EXTENSIONS = (*TABLE_EXTENSIONS, *LABEL_EXTENSIONS, ".xml", ".lst")
+
 
 def read_source(source: str, into: Path, unpacked: Path, choices: Choices) -> Reading:
     """Start reading a source: builtin:digits, a folder, an archive or a file that holds a dataset.
@@ -112,7 +114,7 @@ def _read_folder(folder: Path, unpacked: Path, choices: Choices) -> Reading:
     if archives and not tables and all(path.suffix.lower() == ".tar" for path in archives):
         return _read_shards(archives, unpacked)
     if archives and folder != unpacked:
-        return _read_beside_tables(archives, tables, folder, unpacked, choices)
+        return _read_beside_annotations(archives, paths, folder, unpacked, choices)
     return read_image_folder(listing, choices)  # raises: no images
 
 
@@ -127,27 +129,34 @@ def _read_shards(shards: list[Path], unpacked: Path) -> Reading:
     return read_samples(unpacked, sorted([*listing.images, *listing.others]))
 
 
-def _read_beside_tables(
-    archives: Sequence[Path], tables: Sequence[Path], folder: Path, unpacked: Path, choices: Choices
+def _read_beside_annotations(
+    archives: Sequence[Path], files: Sequence[Path], folder: Path, unpacked: Path, choices: Choices
 ) -> Reading:
-    """Read archives of images with the tables beside them, as on the Hugging Face Hub: metadata.jsonl and train.zip.
+    """Read archives of images with the annotation files beside them, as on the Hugging Face Hub.
 
-    The only archive is unpacked beside its table; each of several, such as train.zip, into a folder with its name.
+    files: all files of the folder: metadata.jsonl and train.zip, list_attr_celeba.txt and img_align_celeba.zip ... The
+    only archive is unpacked beside its table; each of several, such as train.zip, into a folder with its name.
     """
     unpacked.mkdir()
     for archive in archives:
         inside = unpacked / archive.relative_to(folder).parent / (archive_stem(archive) if len(archives) > 1 else "")
         inside.mkdir(parents=True, exist_ok=True)
         unpack(archive, inside, _is_wanted)
-    for table in tables:
-        copy = unpacked / table.relative_to(folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(table, copy)
-    return _read_folder(unpacked, unpacked, choices)
+    kinds: Counter[str] = Counter()
+    for path in files:
+        if path.suffix.lower() in _ANNOTATION_EXTENSIONS:
+            copy = unpacked / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        elif not is_archive(path):
+            kinds[kind_of_file(path.name)] += 1
+    reading = _read_folder(unpacked, unpacked, choices)
+    reading.skipped = dict(sorted((Counter(reading.skipped) + kinds).items()))
+    return reading
 
 
 def _is_wanted(name: str) -> bool:
     """Whether an archive member may belong to any kind of dataset, by its file name."""
-    extensions = (*SOURCE_EXTENSIONS, *TABLE_EXTENSIONS, *LABEL_EXTENSIONS, ".xml", ".lst")
+    extensions = (*SOURCE_EXTENSIONS, *_ANNOTATION_EXTENSIONS)
     is_data = is_container(name) or is_idx_name(name) or is_cifar_name(name)
     return is_data or PurePosixPath(name).suffix.lower() in extensions
