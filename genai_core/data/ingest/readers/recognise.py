@@ -7,12 +7,13 @@ from pathlib import Path, PurePosixPath
 
 from genai_core.counted import counted
 from genai_core.data.ingest import builtin
-from genai_core.data.ingest.annotations.table_files import TABLE_EXTENSIONS
+from genai_core.data.ingest.annotations.table_files import TABLE_EXTENSIONS, is_table
+from genai_core.data.ingest.annotations.tables import has_table_of_images
 from genai_core.data.ingest.archives import ARCHIVE_EXTENSIONS, archive_stem, is_archive, unpack
 from genai_core.data.ingest.choices import Choices
 from genai_core.data.ingest.convert.convert import holds_frames, with_converted
 from genai_core.data.ingest.convert.kinds import SOURCE_EXTENSIONS
-from genai_core.data.ingest.listing import list_folder
+from genai_core.data.ingest.listing import Listing, list_folder
 from genai_core.data.ingest.names import BUILTIN_PREFIX, builtin_names
 from genai_core.data.ingest.readers.cifar import cifar_batches, is_cifar_name, read_cifar
 from genai_core.data.ingest.readers.containers import container_extensions, is_container, read_containers
@@ -100,8 +101,8 @@ def _read_folder(folder: Path, unpacked: Path, choices: Choices) -> Reading:
     if listing.images:
         if choices.layout is None and (root := stylegan_root(folder, files)) is not None:
             return read_stylegan(folder, files, root)
-        if choices.layout is None and are_samples(files):
-            return read_samples(folder, files)
+        if choices.layout is None and are_samples(files) and not _tables_count(listing, choices):
+            return _with_unused_tables(read_samples(folder, files), listing)
         return read_image_folder(listing, choices)
     if idx := [path for path in paths if is_idx_name(path.name)]:
         return read_idx(idx)
@@ -116,6 +117,22 @@ def _read_folder(folder: Path, unpacked: Path, choices: Choices) -> Reading:
     if archives and folder != unpacked:
         return _read_beside_annotations(archives, paths, folder, unpacked, choices)
     return read_image_folder(listing, choices)  # raises: no images
+
+
+def _tables_count(listing: Listing, choices: Choices) -> bool:
+    """Whether tables say what the images are, and not the files beside each: labels.csv with LabelMe's JSON files."""
+    if choices.label_columns or choices.caption_column:
+        return True
+    return not any(path.lower().endswith(".cls") for path in listing.others) and has_table_of_images(listing)
+
+
+def _with_unused_tables(reading: Reading, listing: Listing) -> Reading:
+    if tables := [path for path in listing.others if is_table(path)]:
+        kinds = Counter(map(kind_of_file, tables))
+        reading.skipped = dict(sorted((Counter(reading.skipped) + kinds).items()))
+        what = f"{counted(len(tables), 'table')}, first {tables[0]}, left out"
+        reading.notes.append(f"note: {what}: the files beside the images count; to use tables: --layout table")
+    return reading
 
 
 def _read_shards(shards: list[Path], unpacked: Path) -> Reading:
