@@ -204,3 +204,14 @@ def test_a_folder_per_image_is_doubted():
 def test_flat_keeps_the_folders_in_the_names():
     classes, layout = found(files("set/hat", "set/shoe"), layout="flat")
     assert (classes, layout.places["set/shoe/20.jpg"].name) == ({(None, None)}, "shoe/20.jpg")
+
+
+@pytest.mark.parametrize(("size", "labels"), [(7, {"00", "01"}), (100, {None})])
+def test_two_numbered_folders_are_parts_only_with_a_usual_size(size, labels):
+    paths = [f"{number // size:02d}/{number:04d}.jpg" for number in range(2 * size)]
+    assert {label for label, _ in found(paths)[0]} == labels
+
+
+def test_three_numbered_folders_are_parts_with_any_size():
+    paths = [f"{number // 7:02d}/{number:04d}.jpg" for number in range(21)]
+    assert {label for label, _ in found(paths)[0]} == {None}
