@@ -17,7 +17,7 @@ from genai_core.config import NEEDS_MANUAL_ACTION, PARAMS_FILE, load_config
 from genai_core.config.source_layouts import SOURCE_LAYOUTS
 from genai_core.counted import counted
 from genai_core.data.ingest.add import Added, add_source
-from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.choices import Choices, giving_up_split
 from genai_core.data.raw.count import count_raw_images
 from genai_core.data.raw.source_json import Origin
 
@@ -86,7 +86,8 @@ def summary(added: Added, into: Path) -> list[str]:
     lines += [f"{what}: {found}" for what, found in (("layout", said.layout), ("labels from", said.labels)) if found]
     if added.splits:
         counts = ", ".join(f"{split} {count:,}" for split, count in added.splits.items())
-        lines.append(f"split: {counts}" + (f", from {said.split} (--no-split ignores it)" if said.split else ""))
+        how = f", from {said.split}; to give it up: {giving_up_split(said.split, said.labels)}" if said.split else ""
+        lines.append(f"split: {counts}{how}")
     if added.captioned_images or said.captions:
         lines.append(f"captions: {counted(added.captioned_images, 'image')}")
         lines[-1] += f", from {said.captions}" if said.captions else ""

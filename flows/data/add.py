@@ -33,7 +33,7 @@ class TrackedData:
 
 
 @dataclass(frozen=True)
-class Choices:
+class AddOptions:
     """What the user says about a source (genai_core/data/ingest/choices.py); None: the reader decides."""
 
     layout: str | None = None
@@ -62,13 +62,13 @@ class AddedData:
     facts: dict[str, Any]
 
 
-def add(workspace: Path, source: str, name: str | None, choices: Choices | None = None) -> AddedData:
+def add(workspace: Path, source: str, name: str | None, choices: AddOptions | None = None) -> AddedData:
     """Pack the images of `source` into data/raw and track the folder with DVC; print what was added.
 
     source: builtin:digits, a folder, an archive, a file that contains a dataset, or an address of one (addresses.py).
     Raises DataError; data/raw is then unchanged, or the message says that DVC could not track it.
     """
-    options = [*([f"--as={name}"] if name else []), *(choices or Choices()).options]
+    options = [*([f"--as={name}"] if name else []), *(choices or AddOptions()).options]
     if not is_address(source):
         return _ingest(workspace, source if source.startswith("builtin:") else str(Path(source).resolve()), options)
     try:

@@ -43,7 +43,8 @@ def data() -> None:
 @click.option(
     "--split/--no-split",
     default=None,
-    help="Insist on the source's own train and test split, or ignore it.  [default: keep one that is found]",
+    help="Insist on the source's own train and test split, or give it up: all images are pooled, but split folders "
+    "above the classes are taken as classes, unless --layout says otherwise.  [default: keep one that is found]",
 )
 @click.option(
     "--every",
@@ -74,9 +75,9 @@ def add(
     Prints what it understood: the layout, and where labels, split and captions come from. If that can mean several
     things, nothing is added, and the message names the option that decides.
     """
-    from flows.data.add import Choices, add
+    from flows.data.add import AddOptions, add
 
-    added = add(workspace, source, name, Choices(layout, label_column, caption_column, split, every))
+    added = add(workspace, source, name, AddOptions(layout, label_column, caption_column, split, every))
     if as_json:
         print_json({**added.facts, "version": asdict(added.version)})
     else:

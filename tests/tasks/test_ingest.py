@@ -71,7 +71,7 @@ def test_summary_is_complete():
         "data/raw/set.train and data/raw/set.test: 3 images added, 2 already there",
         "layout: images with labels.csv",
         "labels from: the column a",
-        "split: train 4, test 1, from the folders train and test (--no-split ignores it)",
+        "split: train 4, test 1, from the folders train and test; to give it up: --no-split (pools all images)",
         "captions: 4 images, from the column b; 2 were already there with other captions, which were replaced",
         "classes: hat 4, shirt 1",
         "the outer folder around/ was removed from the names",

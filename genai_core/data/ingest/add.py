@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genai_core.data.dataset.dataset import SPLITS, Split
-from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.choices import Choices, giving_up_split
 from genai_core.data.ingest.names import BUILTIN_PREFIX, checked_name, class_folder, default_name
 from genai_core.data.ingest.packing.importer import Importer
 from genai_core.data.ingest.readers.items import Item, Reading, Understood
@@ -72,18 +72,32 @@ def add_source(
     choices = replace(choices or Choices(), needs_classes=bool(there.with_class))
     with staging(into) as folder:
 
-        def add(choices: Choices) -> Added:
+        def add(*, keeps_split: bool) -> Added:
             with closing(Importer(into, folder / "images", indexes)) as importer:
                 reading = read_source(source, into, folder / "source", choices)
-                return _add(source, into, name, reading, importer, choices, there, max_rejected_share, origin, on_added)
+                if choices.split is not None or reading.splits not in (None, BOTH_SPLITS):
+                    keeps_split = bool(choices.split)
+                return _add(
+                    source,
+                    into,
+                    name,
+                    reading,
+                    importer,
+                    choices,
+                    there,
+                    max_rejected_share,
+                    origin,
+                    on_added,
+                    keeps_split=keeps_split,
+                )
 
         try:
             try:
-                return add(choices)
+                return add(keeps_split=True)
             except _NoSplitError:
                 for part in ("images", "source"):
                     shutil.rmtree(folder / part, ignore_errors=True)
-                return add(replace(choices, split=False))
+                return add(keeps_split=False)  # read in the same way: split=False would take split folders as classes
         except ValueError as error:
             # The folder where an archive was unpacked is gone when the message is read.
             raise ValueError(str(error).replace(str(folder / "source"), source)) from None
@@ -106,11 +120,12 @@ def _add(
     max_rejected_share: float,
     origin: Origin | None,
     on_added: Callable[[int, int], None] | None,
+    *,
+    keeps_split: bool,
 ) -> Added:
     if choices.named and not reading.follows_choices:
         kind = reading.understood.layout or "another kind of source"
         raise ValueError(f"{source}: {choices.named}: for folders of image files only; this is {kind}")
-    keeps_split = choices.split or (choices.split is None and reading.splits in (None, BOTH_SPLITS))
     classes, splits, captioned = _add_all(source, reading, importer, name, choices, keeps_split, on_added)
     images = sum(classes.values())
     _check_rejected_share(source, reading, images, max_rejected_share)
@@ -126,7 +141,8 @@ def _add(
     if keeps_split and (into / name).is_dir():
         raise ValueError(
             f"{source}: has a split (train and test), but {into / name} was added without one; nothing was added; keep "
-            f"the split under another name, --as {name}-2, or give it up: --no-split"
+            f"the split under another name, --as {name}-2, or give it up: "
+            + giving_up_split(reading.understood.split, reading.understood.labels)
         )
     folders: dict[str, Split | None] = {f"{name}.{split}": split for split in SPLITS} if keeps_split else {name: None}
     for top, split in folders.items():

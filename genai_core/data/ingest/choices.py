@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from genai_core.config.source_layouts import SOURCE_LAYOUTS
 
+BELOW_OTHERS = "below other folders"
+_POOLS = "--no-split (pools all images)"
+
 
 class AskError(ValueError):
     """A source that can mean several things. The message names the option that decides."""
@@ -39,3 +42,22 @@ class Choices:
             raise ValueError(f"--label-column needs a table; --layout {self.layout} takes no labels from one")
         if self.caption_column and self.layout in ("coco", "voc"):
             raise ValueError(f"--caption-column needs a table; --layout {self.layout} reads none")
+
+
+def giving_up_split(split_from: str, labels_from: str) -> str:
+    """Return the option that gives a split up, with what it does. split_from, labels_from: as in Understood.
+
+    Folders train and test at the top become classes, unless labels are from elsewhere.
+    """
+    if (
+        not split_from.startswith("the folders ")
+        or BELOW_OTHERS in split_from
+        or labels_from not in ("", "the folders")
+    ):
+        return _POOLS
+    pooled = (
+        "--layout leaf-folders --no-split pools all images, with the last folders as classes"
+        if labels_from
+        else "--layout flat --no-split pools all images"
+    )
+    return f"--no-split (takes these folders as classes; {pooled})"

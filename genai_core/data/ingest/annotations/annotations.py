@@ -11,8 +11,8 @@ class Annotations:
     """labels, captions, splits: by the image's path in the source; several labels or splits contradict each other.
 
     layout, labels_from, captions_from, splits_from: to show; empty: there are none. labels_in: the files with labels.
-    unlabelled: the images that are only in tables without a label. used: the annotation files. overrides: the labels
-    count although the images are in folders. is_chosen: the user chose them. rejected: rows without an image.
+    unlabelled: the images of a part or split whose tables have no labels. used: the annotation files. overrides: the
+    labels count although the images are in folders. is_chosen: the user chose them. rejected: rows without an image.
     """
 
     layout: str

@@ -83,13 +83,12 @@ def join_tables(tables: Sequence[MatchedTable], choices: Choices, *, insist: boo
     said = _Said()
     for one in matched:
         said.add(one, by_names.get(one.table.path))
-    without = frozenset(image for one in matched if not one.has_labels for image in one.images)
     return Annotations(
         layout=f"images with {_names(matched)}",
         labels={image: tuple(found) for image, found in said.labels.items()},
         captions={image: tuple(found) for image, found in said.captions.items() if found},
         splits={image: tuple(found) for image, found in said.splits.items()},
-        unlabelled=without - said.labels.keys() if with_labels else frozenset(),
+        unlabelled=_unlabelled(matched, said) if with_labels else frozenset(),
         labels_from=" and ".join(map(_labels_from, with_labels)),
         labels_in=", ".join(one.table.name for one in with_labels),
         captions_from=" and ".join(
@@ -102,6 +101,23 @@ def join_tables(tables: Sequence[MatchedTable], choices: Choices, *, insist: boo
         rejected=tuple(said.rejected),
         notes=tuple(note for one in matched if (note := _unused(one))),
     )
+
+
+def _unlabelled(matched: Sequence[MatchedTable], said: _Said) -> frozenset[str]:
+    """Return the images of tables without labels whose part or split has none in other tables either.
+
+    captions.csv for all images and labels.csv for half of them leave the other half without a row: not among these.
+    """
+    labelled = {image for image, labels in said.labels.items() if labels}
+    with_labels = {split for image in labelled for split in said.splits.get(image, ())}
+    found: set[str] = set()
+    for one in matched:
+        if not one.has_labels and labelled.isdisjoint(one.images):
+            found |= one.images
+        elif not one.has_labels:
+            by_split = ((image, said.splits.get(image, {})) for image in one.images)
+            found |= {image for image, splits in by_split if splits and with_labels.isdisjoint(splits)}
+    return frozenset(found - said.labels.keys())
 
 
 def _splits_of_names(matched: Sequence[MatchedTable]) -> Mapping[str, Split]:

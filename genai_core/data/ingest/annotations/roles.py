@@ -50,7 +50,7 @@ def file_column(table: Table, finder: Finder) -> str | None:
             values = table.columns[column]
             # A label is no file name, even if images are called 0.png, 1.png ...: it has few values.
             texts = [str(values[row]).strip() for row in rows if isinstance(values[row], (str, int))]
-            hits = {image for text in texts if (image := finder.find(text, table.folder, table.split)) is not None}
+            hits = set(finder.find_all(texts, table.folder, table.split)) - {None}
             share = len(hits) / max(1, len(rows))
             if share > best_share + 1e-9:
                 best, best_share = column, share

@@ -57,7 +57,7 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
             if not has_other_labels:
                 ambiguous.append(error)
             continue
-        rows = [finder.find(text, table.folder, table.split) for text in table.texts(file)]
+        rows = finder.find_all(table.texts(file), table.folder, table.split)
         one = MatchedTable(table, roles, rows)
         if not (has_other_labels and one.has_labels and not roles.is_known_label):
             matched.append(one)
@@ -67,6 +67,24 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
         raise ValueError(f"{listing.root}: {_no_match(unmatched)}")
     _check_choices(listing, matched, choices)
     return join_tables(_without_doubles(listing, matched), choices, insist=insist) if matched else None
+
+
+def has_table_of_images(listing: Listing) -> bool:
+    """Whether a text table, or one with a name for labels, names images.
+
+    Other Parquet files beside samples only repeat them, with the downloads that failed (img2dataset).
+    """
+    finder = Finder(listing.images)
+    for path in listing.others:
+        is_named = PurePosixPath(path).stem.lower() in LABEL_STEMS
+        if is_table(path) and _may_label(listing, path) and (is_named or not path.lower().endswith(".parquet")):
+            try:
+                if file_column(read_table(listing.root, path), finder) is not None:
+                    return True
+            except (ValueError, OSError):
+                if is_named:
+                    return True  # the message comes when it is read
+    return False
 
 
 def _may_label(listing: Listing, path: str) -> bool:

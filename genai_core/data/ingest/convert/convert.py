@@ -60,6 +60,9 @@ class _Converter:
 
     def _frames(self, item: Item, extension: str) -> Iterator[Item]:
         kind = f"{extension} files"
+        if extension in VIDEO_EXTENSIONS and self._every is None:
+            self._skip(kind, "videos; to take every 30th frame: --every 30")
+            return
         try:
             for frame in self._read(item, extension):
                 self._converted[kind] += 1
@@ -75,9 +78,7 @@ class _Converter:
             return heif_frames(item.content)
         if extension in DICOM_EXTENSIONS:
             return dicom_frames(item.content, self._every, lambda text: self._warnings.update([text]))
-        assert extension in VIDEO_EXTENSIONS
-        if self._every is None:
-            raise MissingExtraError("videos; to take every 30th frame: --every 30")
+        assert extension in VIDEO_EXTENSIONS and self._every is not None  # noqa: PT018
         return video_frames(item.content, self._every)
 
     def _animation(self, item: Item, every: int, extension: str) -> Iterator[Item]:

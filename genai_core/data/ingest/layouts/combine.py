@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from genai_core.counted import counted
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.annotations.annotations import Annotations
-from genai_core.data.ingest.choices import AskError, Choices
+from genai_core.data.ingest.choices import AskError, Choices, giving_up_split
 from genai_core.data.ingest.layouts.folders import FolderLayout, Place
 from genai_core.data.ingest.names import class_folder
 from genai_core.data.ingest.readers.items import Understood
@@ -51,11 +51,14 @@ def combine(
         combined.notes.append(f"note: {where} has no classes and was left out ({counted(len(paths), 'image')})")
     gone = {path for paths in dropped.values() for path in paths}
     has_labels = from_files or bool(folders.labels)
+    labels_from = said.labels_from if from_files else folders.labels
+    splits_from = " and ".join(filter(None, [folders.splits, said.splits_from]))
+    no_split = giving_up_split(splits_from, labels_from)
     for path in images:
         if path in gone:
             continue
         place = folders.places[path]
-        split = _split(path, place, said)
+        split = _split(path, place, said, no_split)
         label = place.label
         if from_files:
             labels = said.labels.get(path, ())
@@ -69,11 +72,11 @@ def combine(
         # Folders that turned out to be no classes keep names apart.
         name = f"{place.label}/{place.name}" if from_files and place.label is not None else place.name
         combined.entries.append(Entry(path, name, label, split, said.captions.get(path, ())))
-    splits_from = _settle_splits(combined, folders, said, choices)
+    splits_from = _settle_splits(combined, splits_from, no_split, choices)
     captioned = sum(bool(entry.captions) for entry in combined.entries)
     combined.understood = Understood(
         layout=said.layout if said.layout and (from_files or not folders.labels) else folders.layout,
-        labels=said.labels_from if from_files else folders.labels,
+        labels=labels_from,
         split=splits_from,
         captions=said.captions_from if captioned else "",
     )
@@ -129,28 +132,27 @@ def _unlabelled(
     return dropped
 
 
-def _split(path: str, place: Place, said: Annotations) -> Split | None:
+def _split(path: str, place: Place, said: Annotations, no_split: str) -> Split | None:
     splits = set(said.splits.get(path, ()))
     if place.split is not None:
         splits.add(place.split)
     if len(splits) > 1:
         raise AskError(
-            f"{path} is for training and for testing, by its folder or by {said.splits_from}; correct it, or ignore "
-            "the split: --no-split"
+            f"{path} is for training and for testing, by its folder or by {said.splits_from}; correct it, or give "
+            f"the split up: {no_split}"
         )
     return next(iter(splits), None)
 
 
-def _settle_splits(combined: Combined, folders: FolderLayout, said: Annotations, choices: Choices) -> str:
+def _settle_splits(combined: Combined, where: str, no_split: str, choices: Choices) -> str:
     """Keep the split if every image has one and both occur, and return where it is from; forget one that is alone."""
     counts = Counter(entry.split for entry in combined.entries)
-    where = " and ".join(filter(None, [folders.splits, said.splits_from]))
     if len(counts.keys() - {None}) == 2:
         if counts[None]:
             first = next(entry.path for entry in combined.entries if entry.split is None)
             raise AskError(
                 f"{counts[None]:,} of {counts.total():,} images, first {first}, have no split in {where}; give them "
-                "one, or ignore the split: --no-split"
+                f"one, or give the split up: {no_split}"
             )
         return where
     if choices.split is None and counts.keys() - {None}:

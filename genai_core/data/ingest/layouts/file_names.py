@@ -7,25 +7,10 @@ from collections.abc import Sequence
 _NAME = re.compile(r"(?P<word>[^\W\d_].*?)[ ._-]*\(?\d+\)?")
 # What cameras, screens and programs put before a number.
 _NO_CLASSES = {
-    *(
-        "img",
-        "image",
-        "imgs",
-        "images",
-        "dsc",
-        "dscn",
-        "dscf",
-        "pxl",
-        "mvimg",
-        "gopr",
-        "dji",
-        "wp",
-        "mg",
-        "sam",
-        "cimg",
-    ),
+    *("img", "image", "imgs", "images", "dsc", "dscn", "dscf", "pxl", "mvimg"),
+    *("gopr", "dji", "wp", "mg", "sam", "cimg"),
     *("photo", "picture", "pic", "screenshot", "screen shot", "scan", "frame", "file", "sample", "untitled", "foto"),
-    *("img-", "image-", "pano", "vid", "signal", "whatsapp image", "fb_img", "received", "cimg", "thumb", "page"),
+    *("img-", "image-", "pano", "vid", "signal", "whatsapp image", "fb_img", "received", "thumb", "page"),
 }
 
 

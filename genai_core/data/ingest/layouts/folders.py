@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from genai_core.data.dataset.dataset import Split
+from genai_core.data.ingest.choices import BELOW_OTHERS
 from genai_core.data.ingest.layouts.file_names import name_label, name_labels
 from genai_core.data.ingest.layouts.split_folders import Parts, SplitLevel, find_split_level
 from genai_core.data.ingest.layouts.storage_folders import storage_kind
@@ -101,11 +102,15 @@ def folder_layout(images: Sequence[str], *, split: bool | None = None, layout: s
         wrapper=wrapper,
         layout=_layout(kind, has_classes=has_classes),
         labels=_LABELS[kind] if has_classes else "",
-        splits=f"the folders {level.names}" if level is not None and has_splits else "",
+        splits=_splits_from(level) if level is not None and has_splits else "",
         unlabelled=_unlabelled(tree, kind) if has_classes and has_splits else {},
         notes=tuple(tree.notes),
         doubt=tree.doubt,
     )
+
+
+def _splits_from(level: SplitLevel) -> str:
+    return f"the folders {level.names}" + (f" {BELOW_OTHERS}" if level.depth else "")
 
 
 def _strip_wrappers(tree: _Tree, *, keep_last: bool, keep_splits: bool) -> str | None:

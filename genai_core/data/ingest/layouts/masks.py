@@ -1,9 +1,12 @@
 """Masks beside images: images/1.jpg with masks/1.png, or 1.jpg with 1_mask.png."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+
+from genai_core.data.ingest.choices import AskError
+from genai_core.data.ingest.readers.items import WORDS, split_of
 
 _FOLDERS = {
     *("mask", "masks", "label", "labels", "annotation", "annotations", "segmentation", "segmentations", "segmaps"),
@@ -11,6 +14,12 @@ _FOLDERS = {
     *("segmentationclass", "segmentationobject", "labelmap", "labelmaps"),
 }
 _IMAGE_FOLDERS = ("image", "images", "img", "imgs", "jpegimages")
+_IMAGE_WORDS = {
+    *("image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "frame", "frames", "scan", "scans"),
+    *("input", "inputs", "original", "originals", "rgb", "raw", "data"),
+}
+# With these, folders count as they are called, or as tables name them.
+_CHOSEN_LAYOUTS = ("class-folders", "leaf-folders", "table")
 _SHOWN_FOLDERS = 3
 _KINDS = r"(masks?|seg|segmentation|gt|ground_?truth|labels?|labelids|trimap|matte|annotation)"
 _SUFFIX = re.compile(rf"[ ._-]{_KINDS}([ ._-]?\d+)?$", re.IGNORECASE)
@@ -25,24 +34,36 @@ class Masks:
     where: str
 
 
-def find_masks(images: Sequence[str]) -> Masks:
+def find_masks(images: Sequence[str], layout: str | None = None) -> Masks:
     """Find the images that are masks of other images.
 
     A folder is one of masks if its name says so, and if it is beside one called images, or if more than half of its
     images have a partner of the same name in a folder beside it, above it, or in the same place of a folder tree beside
     it. A file is a mask if its name is that of an image in the same folder with _mask, _seg, _gt ... after it.
+
+    mask/1.jpg beside no_mask/1.jpg may be a class of its own: if no folder beside it is called images, train or
+    similarly, it is one with a chosen layout of class folders or tables (layout), else this raises AskError.
     """
     of_masks = _mask_folders(images)
     folders, found = [], set()
     if of_masks:
         others = set(images).difference(*of_masks.values())
-        places, folders_of_images = _places(others), _folders_of_images(others)
+        places, folders_of_images, contents = _places(others), _folders_of_images(others), _contents(others)
         for folder, own in of_masks.items():
             depth = folder.count("/")
             paired = sum(_without_mask_folders(_key(path, depth)) in places for path in own)
-            if folder.rpartition("/")[0] in folders_of_images or 2 * paired > len(own):
-                folders.append(folder)
-                found.update(own)
+            above = folder.rpartition("/")[0]
+            if above not in folders_of_images:
+                may_be_class = _may_be_class(own, contents.get(above, ()))
+                if 2 * paired <= len(own) or (may_be_class and layout in _CHOSEN_LAYOUTS):
+                    continue
+                if may_be_class and layout is None:
+                    raise AskError(
+                        f"{folder}/ may be a class, or masks of the images with the same names beside it; choose "
+                        "--layout class-folders (a class) or --layout flat (masks, which are left out, and no classes)"
+                    )
+            folders.append(folder)
+            found.update(own)
     plain = {path.rpartition(".")[0] for path in images}
     suffixed = [path for path in images if path not in found and _unmasked(path.rpartition(".")[0]) in plain]
     where = [f"{folder}/" for folder in sorted(folders)[:_SHOWN_FOLDERS]]
@@ -78,6 +99,30 @@ def _mask_folder(folder: str, siblings: dict[str, set[str]]) -> str | None:
         if rest != name and any(other != name and other in (rest, f"{rest}_images") for other in siblings[above]):
             return "/".join(parts[: depth + 1])
     return None
+
+
+def _may_be_class(own: Iterable[str], beside: Collection[str]) -> bool:
+    """Whether a folder of masks, by its name, may be a class: nothing else in names says what is image, what mask."""
+    is_clear = (
+        "" in beside or any(map(_is_of_images, beside)) or any(_unmasked(path.rpartition(".")[0]) for path in own)
+    )
+    return bool(beside) and not is_clear
+
+
+def _contents(images: Iterable[str]) -> dict[str, set[str]]:
+    """Return the names of the folders with images in each folder, and "" if it has images itself."""
+    found: dict[str, set[str]] = {}
+    for folder in {path.rpartition("/")[0] for path in images}:
+        found.setdefault(folder, set()).add("")
+        while folder:
+            folder, _, name = folder.rpartition("/")
+            found.setdefault(folder, set()).add(name)
+    return found
+
+
+def _is_of_images(name: str) -> bool:
+    words = {name.lower(), *map(str.lower, WORDS.findall(name))}
+    return _plain(name) in _IMAGE_FOLDERS or not words.isdisjoint(_IMAGE_WORDS) or any(map(split_of, words))
 
 
 def _places(images: Iterable[str]) -> set[tuple[str, str, str]]:

@@ -50,11 +50,14 @@ def storage_kind(files: Mapping[str, Sequence[str]]) -> str:
 
 
 def _are_parts(numbers: Sequence[Sequence[int]]) -> bool:
-    """Whether each folder continues the numbers of the one before, with parts of one size."""
+    """Whether each folder continues the numbers of the one before, with parts of one size.
+
+    Two folders have only one step between them, so that theirs must be a usual size: 00 and 01 may also be classes.
+    """
     ranges = [(min(found), max(found)) for found in numbers]
     if any(before[1] >= after[0] for before, after in pairwise(ranges)):
         return False
-    one_step = len({after[0] - before[0] for before, after in pairwise(ranges)}) == 1
+    one_step = len(ranges) > 2 and len({after[0] - before[0] for before, after in pairwise(ranges)}) == 1
     return one_step or any(
         all(first // size == last // size for first, last in ranges)
         and len({first // size for first, _ in ranges}) == len(ranges)

@@ -25,7 +25,10 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
     Raises ValueError when there is nothing to read, and AskError when folders and files can mean several things.
     """
     listing.require_images()
-    masks = find_masks(listing.images)
+    try:
+        masks = find_masks(listing.images, choices.layout)
+    except AskError as error:
+        raise AskError(f"{listing.root}: {error}") from None
     images = [path for path in listing.images if path not in masks.paths]
     folders = _folder_layout(listing, images, choices)
     annotations = _annotations(listing, images, choices, has_classes=bool(folders.labels))

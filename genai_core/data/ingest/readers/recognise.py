@@ -7,12 +7,13 @@ from pathlib import Path, PurePosixPath
 
 from genai_core.counted import counted
 from genai_core.data.ingest import builtin
-from genai_core.data.ingest.annotations.table_files import TABLE_EXTENSIONS
+from genai_core.data.ingest.annotations.table_files import TABLE_EXTENSIONS, is_table
+from genai_core.data.ingest.annotations.tables import has_table_of_images
 from genai_core.data.ingest.archives import ARCHIVE_EXTENSIONS, archive_stem, is_archive, unpack
 from genai_core.data.ingest.choices import Choices
 from genai_core.data.ingest.convert.convert import holds_frames, with_converted
 from genai_core.data.ingest.convert.kinds import SOURCE_EXTENSIONS
-from genai_core.data.ingest.listing import list_folder
+from genai_core.data.ingest.listing import Listing, list_folder
 from genai_core.data.ingest.names import BUILTIN_PREFIX, builtin_names
 from genai_core.data.ingest.readers.cifar import cifar_batches, is_cifar_name, read_cifar
 from genai_core.data.ingest.readers.containers import container_extensions, is_container, read_containers
@@ -22,6 +23,8 @@ from genai_core.data.ingest.readers.items import Item, Reading, Understood
 from genai_core.data.ingest.readers.samples import LABEL_EXTENSIONS, are_samples, read_samples
 from genai_core.data.ingest.readers.stylegan import read_stylegan, stylegan_root
 from genai_core.data.raw.rules import kind_of_file
+
+_ANNOTATION_EXTENSIONS = (*TABLE_EXTENSIONS, *LABEL_EXTENSIONS, ".xml", ".lst")
 
 
 def read_source(source: str, into: Path, unpacked: Path, choices: Choices) -> Reading:
@@ -98,8 +101,8 @@ def _read_folder(folder: Path, unpacked: Path, choices: Choices) -> Reading:
     if listing.images:
         if choices.layout is None and (root := stylegan_root(folder, files)) is not None:
             return read_stylegan(folder, files, root)
-        if choices.layout is None and are_samples(files):
-            return read_samples(folder, files)
+        if choices.layout is None and are_samples(files) and not _tables_count(listing, choices):
+            return _with_unused_tables(read_samples(folder, files), listing)
         return read_image_folder(listing, choices)
     if idx := [path for path in paths if is_idx_name(path.name)]:
         return read_idx(idx)
@@ -112,8 +115,24 @@ def _read_folder(folder: Path, unpacked: Path, choices: Choices) -> Reading:
     if archives and not tables and all(path.suffix.lower() == ".tar" for path in archives):
         return _read_shards(archives, unpacked)
     if archives and folder != unpacked:
-        return _read_beside_tables(archives, tables, folder, unpacked, choices)
+        return _read_beside_annotations(archives, paths, folder, unpacked, choices)
     return read_image_folder(listing, choices)  # raises: no images
+
+
+def _tables_count(listing: Listing, choices: Choices) -> bool:
+    """Whether tables say what the images are, and not the files beside each: labels.csv with LabelMe's JSON files."""
+    if choices.label_columns or choices.caption_column:
+        return True
+    return not any(path.lower().endswith(".cls") for path in listing.others) and has_table_of_images(listing)
+
+
+def _with_unused_tables(reading: Reading, listing: Listing) -> Reading:
+    if tables := [path for path in listing.others if is_table(path)]:
+        kinds = Counter(map(kind_of_file, tables))
+        reading.skipped = dict(sorted((Counter(reading.skipped) + kinds).items()))
+        what = f"{counted(len(tables), 'table')}, first {tables[0]}, left out"
+        reading.notes.append(f"note: {what}: the files beside the images count; to use tables: --layout table")
+    return reading
 
 
 def _read_shards(shards: list[Path], unpacked: Path) -> Reading:
@@ -127,27 +146,34 @@ def _read_shards(shards: list[Path], unpacked: Path) -> Reading:
     return read_samples(unpacked, sorted([*listing.images, *listing.others]))
 
 
-def _read_beside_tables(
-    archives: Sequence[Path], tables: Sequence[Path], folder: Path, unpacked: Path, choices: Choices
+def _read_beside_annotations(
+    archives: Sequence[Path], files: Sequence[Path], folder: Path, unpacked: Path, choices: Choices
 ) -> Reading:
-    """Read archives of images with the tables beside them, as on the Hugging Face Hub: metadata.jsonl and train.zip.
+    """Read archives of images with the annotation files beside them, as on the Hugging Face Hub.
 
-    The only archive is unpacked beside its table; each of several, such as train.zip, into a folder with its name.
+    files: all files of the folder: metadata.jsonl and train.zip, list_attr_celeba.txt and img_align_celeba.zip ... The
+    only archive is unpacked beside its table; each of several, such as train.zip, into a folder with its name.
     """
     unpacked.mkdir()
     for archive in archives:
         inside = unpacked / archive.relative_to(folder).parent / (archive_stem(archive) if len(archives) > 1 else "")
         inside.mkdir(parents=True, exist_ok=True)
         unpack(archive, inside, _is_wanted)
-    for table in tables:
-        copy = unpacked / table.relative_to(folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(table, copy)
-    return _read_folder(unpacked, unpacked, choices)
+    kinds: Counter[str] = Counter()
+    for path in files:
+        if path.suffix.lower() in _ANNOTATION_EXTENSIONS:
+            copy = unpacked / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        elif not is_archive(path):
+            kinds[kind_of_file(path.name)] += 1
+    reading = _read_folder(unpacked, unpacked, choices)
+    reading.skipped = dict(sorted((Counter(reading.skipped) + kinds).items()))
+    return reading
 
 
 def _is_wanted(name: str) -> bool:
     """Whether an archive member may belong to any kind of dataset, by its file name."""
-    extensions = (*SOURCE_EXTENSIONS, *TABLE_EXTENSIONS, *LABEL_EXTENSIONS, ".xml", ".lst")
+    extensions = (*SOURCE_EXTENSIONS, *_ANNOTATION_EXTENSIONS)
     is_data = is_container(name) or is_idx_name(name) or is_cifar_name(name)
     return is_data or PurePosixPath(name).suffix.lower() in extensions

@@ -32,3 +32,25 @@ def test_the_split_of_the_table_decides_between_two():
     assert finder.find("1") is None
     assert finder.find("1", split="train") == "train/1.png"
     assert finder.find("1", split="test") == "test/1.png"
+
+
+@pytest.mark.parametrize(
+    ("images", "names", "found"),
+    [
+        (["img/b/0.png", "img/b/1.png"], ["img/a/0.png", "img/a/1.png"], [None, None]),
+        (["train/1.png", "train/2.png"], ["test/1.png", "train/1.png", "test/2.png"], [None, 0, None]),
+        (["train/1.png", "train/2.png"], ["test/1.png", "test/2.png"], [None, None]),
+        (["0.png", "1.png"], ["/mnt/faces/0.png", "/mnt/faces/1.png"], [0, 1]),  # the folders of another machine
+        (["images/train/0.png"], ["images/0.png"], [0]),  # divided later
+        (["0.png", "1.png"], ["a/0.png", "b/0.png", "a/1.png#0", "a/1.png#1"], [0, None, 1, 1]),
+        (["a/0.png", "b/1.png"], ["x/a/0.png", "a/0.png", "1.png"], [None, 0, 1]),  # the whole path comes first
+    ],
+)
+def test_a_folder_that_is_named_counts(images, names, found):
+    assert Finder(images).find_all(names) == [None if image is None else images[image] for image in found]
+
+
+def test_a_table_in_a_folder_names_the_images_there():
+    finder = Finder(["train/1.png", "train/more/3.png", "test/2.png"])
+    assert finder.find_all(["1.png", "2.png", "3.png"], "train") == ["train/1.png", None, "train/more/3.png"]
+    assert finder.find_all(["1.png", "2.png"], "annotations") == ["train/1.png", "test/2.png"]

@@ -67,12 +67,12 @@ def test_images_beside_class_folders_have_no_class():
     [
         (["train/hat", "train/shoe", "test/hat", "test/shoe"], "the folders test and train"),
         (["set/Training/hat", "set/Training/shoe", "set/Testing/hat"], "the folders Testing and Training"),
-        (["hat/train", "hat/test", "shoe/train", "shoe/test"], "the folders test and train"),
+        (["hat/train", "hat/test", "shoe/train", "shoe/test"], "the folders test and train below other folders"),
         (["data/train/images/hat", "data/train/images/shoe", "data/test/images/hat"], "the folders test and train"),
         (["seg_train/seg_train/hat", "seg_train/seg_train/shoe", "seg_test/seg_test/hat"], None),
         (["train_images/hat", "train_images/shoe", "test_images/hat", "test_images/shoe"], None),
         (["train_hat", "test_hat", "train_shoe", "test_shoe"], None),
-        (["hat/train/a", "hat/val/b", "shoe/train/c"], "the folders train and val"),
+        (["hat/train/a", "hat/val/b", "shoe/train/c"], "the folders train and val below other folders"),
     ],
 )
 def test_splits_above_and_below_the_class(folders, split):
@@ -204,3 +204,14 @@ def test_a_folder_per_image_is_doubted():
 def test_flat_keeps_the_folders_in_the_names():
     classes, layout = found(files("set/hat", "set/shoe"), layout="flat")
     assert (classes, layout.places["set/shoe/20.jpg"].name) == ({(None, None)}, "shoe/20.jpg")
+
+
+@pytest.mark.parametrize(("size", "labels"), [(7, {"00", "01"}), (100, {None})])
+def test_two_numbered_folders_are_parts_only_with_a_usual_size(size, labels):
+    paths = [f"{number // size:02d}/{number:04d}.jpg" for number in range(2 * size)]
+    assert {label for label, _ in found(paths)[0]} == labels
+
+
+def test_three_numbered_folders_are_parts_with_any_size():
+    paths = [f"{number // 7:02d}/{number:04d}.jpg" for number in range(21)]
+    assert {label for label, _ in found(paths)[0]} == {None}

@@ -1,5 +1,6 @@
 import pytest
 
+from genai_core.data.ingest.choices import AskError
 from genai_core.data.ingest.layouts.masks import find_masks
 
 
@@ -45,3 +46,22 @@ def test_images_without_a_mask_stay():
 )
 def test_images_of_masks_are_images(paths):
     assert find_masks(paths).paths == frozenset()
+
+
+FACES = [f"{folder}/{number}.jpg" for folder in ("mask", "no_mask") for number in range(5)]
+
+
+@pytest.mark.parametrize("wrapper", ["", "set/train/"])
+def test_a_class_called_mask_is_asked_about_and_can_be_chosen(wrapper):
+    paths = [wrapper + path for path in FACES]
+    with pytest.raises(AskError, match=rf"^{wrapper}mask/ may be a class, .*--layout class-folders .*--layout flat"):
+        find_masks(paths)
+    assert find_masks(paths, "class-folders").paths == frozenset()
+    assert find_masks(paths, "flat").paths == {f"{wrapper}mask/{number}.jpg" for number in range(5)}
+
+
+def test_masks_below_chosen_classes_are_masks():
+    paths = [f"{kind}/{folder}/{number}.png" for kind in "ab" for folder in ("images", "masks") for number in range(2)]
+    assert find_masks(paths, "class-folders").where == "a/masks/, b/masks/"
+    paths = ["hat/1.jpg", "hat/masks/1.png", "shoe/1.jpg", "shoe/masks/1.png"]
+    assert find_masks(paths, "class-folders").where == "hat/masks/, shoe/masks/"

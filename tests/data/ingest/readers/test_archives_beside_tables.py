@@ -51,3 +51,24 @@ def test_several_archives_are_splits(hub, add):
     with zipfile.ZipFile(folder / "test.zip", "w") as archive:
         archive.writestr("9.png", images["0.png"])
     assert add(folder).splits == {"train": 4, "test": 1}
+
+
+def test_lists_beside_the_archive(hub, add):
+    folder, _ = hub("zip", "img_align_celeba/")
+    (folder / "metadata.jsonl").unlink()
+    attributes = "".join(f"{number}.png {1 if number else -1} {-1 if number else 1}\n" for number in range(4))
+    (folder / "list_attr_celeba.txt").write_text(f"4\nBald Young\n{attributes}")
+    (folder / "list_eval_partition.txt").write_text("".join(f"{number}.png {number % 3}\n" for number in range(4)))
+    (folder / "notes.pdf").write_bytes(b"%PDF")
+    added = add(folder)
+    assert (added.classes, added.splits) == ({"Bald": 3, "Young": 1}, {"train": 2, "test": 2})
+    assert added.skipped == {".pdf files": 1}
+
+
+def test_captions_of_coco_beside_the_archive(hub, add):
+    folder, _ = hub("zip")
+    (folder / "metadata.jsonl").unlink()
+    images = [{"id": number, "file_name": f"{number}.png"} for number in range(4)]
+    annotations = [{"image_id": number, "caption": f"hat {number}"} for number in range(4)]
+    (folder / "captions.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    assert add(folder).captioned_images == 4

@@ -3,7 +3,7 @@ import json
 import pandas as pd
 import pytest
 
-from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.choices import Choices, giving_up_split
 from tests.data.ingest.conftest import nothing_was_added
 from tests.packed import files_in
 
@@ -250,6 +250,37 @@ class TestSplits:
             save_images(tmp_path / "set" / top / "hat", 2, seed=seed)
         added = add(tmp_path / "set", choices=Choices(split=False))
         assert (added.names, added.classes, added.splits) == (("set",), {"train": 2, "test": 2}, {})
+
+    @pytest.mark.parametrize(
+        ("folders", "way_out", "classes"),
+        [
+            (("train/hat", "train/bag", "test/hat", "test/bag"), "leaf-folders", {"bag": 4, "hat": 4}),
+            (("train", "test"), "flat", {}),
+        ],
+    )
+    def test_the_message_names_what_pools_the_images(self, folders, way_out, classes, tmp_path, add, save_images):
+        for seed, folder in enumerate(folders):
+            save_images(tmp_path / "set" / folder, 2, seed=seed)
+        said = add(tmp_path / "set").understood
+        message = giving_up_split(said.split, said.labels)
+        assert message.startswith(f"--no-split (takes these folders as classes; --layout {way_out} --no-split pools ")
+        pooled = add(tmp_path / "set", "pooled", choices=Choices(layout=way_out, split=False))
+        assert (pooled.names, pooled.added_images, pooled.classes) == (("pooled",), 2 * len(folders), classes)
+
+    def test_split_folders_below_the_classes_are_pooled(self, tmp_path, add, save_images):
+        for seed, folder in enumerate(("hat/train", "hat/test", "bag/train", "bag/test")):
+            save_images(tmp_path / "set" / folder, 2, seed=seed)
+        said = add(tmp_path / "set").understood
+        assert giving_up_split(said.split, said.labels) == "--no-split (pools all images)"
+        assert add(tmp_path / "set", "pooled", choices=Choices(split=False)).classes == {"bag": 4, "hat": 4}
+
+    def test_a_split_without_readable_images_leaves_the_classes(self, tmp_path, add, save_images):
+        for seed, name in enumerate(("hat", "shoe")):
+            save_images(tmp_path / "set" / "train" / name, 2, seed=seed)
+            (tmp_path / "set" / "test" / name).mkdir(parents=True)
+            (tmp_path / "set" / "test" / name / "1.mp4").write_bytes(b"")  # skipped without --every
+        added = add(tmp_path / "set")
+        assert (added.names, added.classes, added.splits) == (("set",), {"hat": 2, "shoe": 2}, {})
 
     def test_other_top_folders_are_asked_about(self, tmp_path, add, raw, save_images):
         for top in ("train", "test", "extra"):

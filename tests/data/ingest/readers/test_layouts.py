@@ -130,6 +130,25 @@ class TestCaptions:
 
 
 class TestTables:
+    def test_images_without_a_row_among_labels_are_rejected(self, root, images):
+        names = images("", 10)
+        write(root / "captions.csv", "file,caption\n" + "".join(f"{name},a hat {name}\n" for name in names))
+        write(root / "labels.csv", "file,label\n" + "".join(f"{name},hat\n" for name in names[:5]))
+        reading, said = read(root)
+        assert len(said) == 5
+        assert {file.source: file.reason for file in reading.rejected} == dict.fromkeys(names[5:], "no_label")
+
+    def test_a_split_without_labels_is_left_out(self, root, images):
+        names = images("", 10)
+        splits_of = ["train"] * 6 + ["test"] * 4
+        lines = (f"{name},{split}\n" for name, split in zip(names, splits_of, strict=True))
+        write(root / "splits.csv", "file,split\n" + "".join(lines))
+        write(root / "labels.csv", "file,label\n" + "".join(f"{name},hat\n" for name in names[:5]))
+        reading, said = read(root)
+        assert len(said) == 5
+        assert [(file.source, file.reason) for file in reading.rejected] == [(names[5], "no_label")]
+        assert reading.skipped["images without a class, beside others with one"] == 4
+
     def test_a_competitions_ids_without_ending_and_its_test_images(self, root, images):
         names = images("train_images", 6)
         others = images("test_images", 4)

@@ -140,3 +140,30 @@ def test_members_outside_the_folder_are_refused(images, tmp_path, add, raw):
     with pytest.raises(ValueError, match="points outside"):
         add(write_tar(tmp_path / "x.tar", {"1.png": images[0], "1.cls": b"1", "../2.cls": b"1"}))
     assert nothing_was_added(raw)
+
+
+class TestTablesBesideSamples:
+    @pytest.fixture
+    def folder(self, tmp_path, save_images):
+        """Four images, each with LabelMe's JSON, and labels.csv."""
+        names = save_images(tmp_path / "web", 4)
+        for name in names:
+            shapes = {"version": "5.0", "shapes": [], "imagePath": name}
+            (tmp_path / "web" / name).with_suffix(".json").write_text(json.dumps(shapes))
+        rows = [f"{name},{'hat' if number % 2 else 'bag'},at {number}\n" for number, name in enumerate(names)]
+        (tmp_path / "web" / "labels.csv").write_text("file,label,text\n" + "".join(rows))
+        return tmp_path / "web"
+
+    def test_a_table_that_names_the_images_counts(self, folder, add):
+        added = add(folder)
+        assert (added.classes, added.skipped) == ({"bag": 2, "hat": 2}, {".json files": 4})
+
+    def test_options_for_tables_count(self, folder, add):
+        (folder / "labels.csv").rename(folder / "things.csv")
+        assert add(folder, choices=Choices(caption_column="label")).captioned_images == 4
+
+    def test_other_tables_are_counted(self, folder, add):
+        (folder / "labels.csv").write_text("size,count\n3,4\n")
+        added = add(folder)
+        assert (added.classes, added.skipped) == ({}, {".csv files": 1})
+        assert any("1 table, first labels.csv, left out" in note and "--layout table" in note for note in added.notes)
