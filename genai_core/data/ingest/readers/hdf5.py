@@ -94,10 +94,7 @@ def _name(path: Path, name: str) -> str:
 
 
 def _read_group(arrays: Sequence[_Array]) -> list[Reading]:
-    try:
-        pairs = paired([array.name for array in arrays])
-    except ValueError as error:
-        raise ValueError(f"{arrays[0].file}: {error}") from None
+    pairs = paired([array.name for array in arrays], [str(array) for array in arrays])
     return [_read_pair(arrays[pair.images], arrays[pair.labels] if pair.labels is not None else None) for pair in pairs]
 
 

@@ -74,10 +74,7 @@ def with_labels_file(path: Path) -> list[Path]:
 def _read_group(arrays: Sequence[_Array], prefix: str) -> list[Reading]:
     if not arrays:
         return []
-    try:
-        pairs = paired([array.name for array in arrays])
-    except ValueError as error:
-        raise ValueError(f"{arrays[0].path}: {error}") from None
+    pairs = paired([array.name for array in arrays], [str(array) for array in arrays])
     if not pairs:
         listed = ", ".join(f"{array.name} {_header(array).shape}" for array in arrays)
         raise ValueError(f"{arrays[0].path}: {no_images(listed)}")
