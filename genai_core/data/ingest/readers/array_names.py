@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genai_core.data.dataset.dataset import Split
-from genai_core.data.ingest.readers.items import split_of
+from genai_core.data.ingest.readers.items import split_in
 
 IMAGE_WORDS = ("images", "image", "x", "data", "imgs", "pixels")
 LABEL_WORDS = ("labels", "label", "y", "targets", "target", "classes", "class", "ans")  # ans: Galaxy10
@@ -58,12 +58,6 @@ def parts_of(name: str) -> tuple[str | None, str]:
             if word.lower() in known:
                 return kind, "-".join(other for other in words if other is not word)
     return None, name
-
-
-def split_in(name: str) -> Split | None:
-    """Return the split that the words of a name state, None if they state none or two."""
-    splits = {split for word in _SEPARATORS.split(name) if (split := split_of(word))}
-    return splits.pop() if len(splits) == 1 else None
 
 
 def no_images(listed: str) -> str:

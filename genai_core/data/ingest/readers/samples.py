@@ -14,7 +14,7 @@ from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.convert.kinds import SOURCE_EXTENSIONS
 from genai_core.data.ingest.layouts.storage_folders import storage_kind
 from genai_core.data.ingest.readers.columns import CAPTION_COLUMNS, LABEL_COLUMNS, column_among
-from genai_core.data.ingest.readers.items import Item, Reading, Understood, split_of
+from genai_core.data.ingest.readers.items import Item, Reading, Understood, split_in
 from genai_core.data.ingest.readers.texts import are_captions, fits_label, lines_of
 from genai_core.data.raw.captions import stem_of
 from genai_core.data.raw.formats import RejectedFile
@@ -61,7 +61,7 @@ def read_samples(folder: Path, files: Sequence[str]) -> Reading:
 
     A label is the text of .cls, or the value of label, class ... in .json, or the text of .txt if few values repeat.
     Captions are the values of caption, text ... in .json, and the lines of .txt if its values nearly all differ
-    (texts.py). The first word of a shard's (a top folder's) name decides the split: train-0000/000123.jpg.
+    (texts.py). The name of a shard (a top folder) states the split: train-0000/000123.jpg.
     """
     samples = {key: sample for key, sample in sorted(_grouped(files).items()) if sample.images}
     bad_names = tuple(printable(sample.images[0]) for key, sample in samples.items() if is_bad_name(key))
@@ -163,7 +163,7 @@ def _from_json(value: Any) -> tuple[str | None, tuple[str, ...]]:
 
 def _split(key: str) -> Split | None:
     top = key.split("/", 1)[0] if "/" in key else ""
-    return split_of(top.replace("_", "-").split("-")[0])
+    return split_in(top)
 
 
 def _label(value: Any) -> str | None:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from genai_core.data.dataset.dataset import Split
 from genai_core.data.dataset.facts import Pixels
 from genai_core.data.ingest.readers.columns import CAPTION_COLUMNS, LABEL_COLUMNS, column_among
 from genai_core.data.ingest.readers.encoded import image_extension
-from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_of
+from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_in
 from genai_core.data.ingest.readers.texts import lines_of
 from genai_core.data.ingest.readers.tf_example import Features, parse_example
 from genai_core.data.ingest.readers.tf_records import count_records, records
@@ -65,7 +64,7 @@ def _read_file(path: Path) -> Reading:
     label = column_among([name for name in first if name != image], _LABEL_KEYS)
     caption = column_among([name for name in first if name not in (image, label)], _CAPTION_KEYS)
     names = _class_names(path) if label else []
-    split: Split | None = next(filter(None, map(split_of, re.split(r"[-._]", _stem(path)))), None)
+    split = split_in(_stem(path))
     stem = _stem(path) + (match["shard"] or "" if (match := _NAME.fullmatch(path.name)) else "")
     reading = Reading((), count_records(path), splits=frozenset({split}))
 
