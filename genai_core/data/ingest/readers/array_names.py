@@ -51,13 +51,18 @@ def paired(names: Sequence[str], shown: Sequence[str]) -> list[Pair]:
 
 
 def parts_of(name: str) -> tuple[str | None, str]:
-    """Split a name: ("images", "train") for x_train; (None, name) without a known word."""
+    """Split a name: ("images", "train") for x_train; (None, name) without a known word.
+
+    Of several known words the last decides: image_labels_train are labels, class_images images. "data" decides only
+    alone, because a group may have this name: data/labels, labels/data.
+    """
     words = [word for word in _SEPARATORS.split(name) if word]
-    for kind, known in (("images", IMAGE_WORDS), ("labels", LABEL_WORDS)):
-        for word in words:
-            if word.lower() in known:
-                return kind, "-".join(other for other in words if other is not word)
-    return None, name
+    known = [word for word in words if word.lower() in (*IMAGE_WORDS, *LABEL_WORDS)]
+    if not known:
+        return None, name
+    last = next((word for word in reversed(known) if word.lower() != "data"), "data")
+    kind = "labels" if last.lower() in LABEL_WORDS else "images"
+    return kind, "-".join(word for word in words if word not in known)
 
 
 def no_images(listed: str) -> str:
