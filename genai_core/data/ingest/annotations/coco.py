@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from genai_core.counted import counted
 from genai_core.data.ingest.annotations.annotations import Annotations
 from genai_core.data.ingest.annotations.finder import Finder
 from genai_core.data.ingest.choices import AskError, Choices
@@ -32,22 +33,31 @@ def read_coco(listing: Listing, images: Sequence[str], choices: Choices) -> Anno
     captions: dict[str, dict[str, None]] = {}
     missing: set[str] = set()
     named: set[str] = set()
+    without_id = 0
     label_files, caption_files = [], []
     for path, document in found:
         folder = path.rpartition("/")[0]
-        by_id: dict[Any, str] = {}
+        by_id: dict[int | str, str] = {}
+        categories: dict[int | str, str] = {}
         for entry in document["images"]:
             file = str(entry.get("file_name", ""))
             image = finder.find(file, folder)
             if image is None:
                 missing.add(file)
+            elif (key := _id(entry.get("id"))) is None:
+                without_id += 1
             else:
-                by_id[entry.get("id")] = image
-        categories = {entry.get("id"): str(entry.get("name")) for entry in document.get("categories") or []}
+                by_id[key] = image
+        for entry in document.get("categories") or []:
+            if (key := _id(entry.get("id"))) is None:
+                without_id += 1
+            else:
+                categories[key] = str(entry.get("name"))
         named.update(by_id.values())
         for annotation in document["annotations"]:
-            image = by_id.get(annotation.get("image_id"))
-            category = categories.get(annotation.get("category_id"))
+            image_id, category_id = (_id(annotation.get(key)) for key in ("image_id", "category_id"))
+            image = by_id.get(image_id) if image_id is not None else None
+            category = categories.get(category_id) if category_id is not None else None
             if image is None:
                 continue
             if isinstance(annotation.get("caption"), str):
@@ -65,6 +75,9 @@ def read_coco(listing: Listing, images: Sequence[str], choices: Choices) -> Anno
     notes = (
         [f"note: {len(missing):,} pictures of {_listed([path for path, _ in found])} are not here"] if missing else []
     )
+    if without_id:
+        files = _listed([path for path, _ in found])
+        notes.append(f"note: {files}: {counted(without_id, 'entry')} left out, whose id is no number or text")
     if several or (without and captions and labels):
         counts = f"{several:,} of {len(named):,} pictures show objects of several categories, {without:,} of none"
         if not captions and choices.layout != "flat":
@@ -90,6 +103,11 @@ def read_coco(listing: Listing, images: Sequence[str], choices: Choices) -> Anno
     )
 
 
+def _id(value: Any) -> int | str | None:
+    """Return an id if it is a number or a text, as COCO's are; any other value of JSON is none."""
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
+
+
 def _json_files(listing: Listing) -> list[str]:
     files = [path for path in listing.others if path.lower().endswith(".json")]
     return files if len(files) <= _MAX_FILES else []
@@ -111,6 +129,8 @@ def _document(listing: Listing, path: str) -> dict[str, Any] | None:
         return None
     parts = [document.get(key) for key in ("images", "annotations")]
     if not all(isinstance(part, list) and part and isinstance(part[0], dict) for part in parts):
+        return None
+    if not isinstance(document.get("categories"), list | None):
         return None
     return document if all(isinstance(entry, dict) for entry in _entries(document)) else None
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genai_core.data.dataset.dataset import Split
-from genai_core.data.ingest.readers.items import split_of
+from genai_core.data.ingest.readers.items import split_in
 
 IMAGE_WORDS = ("images", "image", "x", "data", "imgs", "pixels")
 LABEL_WORDS = ("labels", "label", "y", "targets", "target", "classes", "class", "ans")  # ans: Galaxy10
@@ -22,42 +22,47 @@ class Pair:
     split: Split | None
 
 
-def paired(names: Sequence[str]) -> list[Pair]:
+def paired(names: Sequence[str], shown: Sequence[str]) -> list[Pair]:
     """Pair images with labels: x_train with y_train, test_images with test_labels, images with labels.
 
-    A single array without a known word holds images. Empty if no name says images. Raises ValueError, to be prefixed
-    with the source, when two arrays are labels of the same images.
+    A single array without a known word holds images. Empty if no name says images. shown: the arrays in messages, with
+    their files. Raises ValueError when two arrays are labels of the same images, or images with the same labels.
     """
     parts = [parts_of(name) for name in names]
     if len(names) == 1 and parts[0][0] is None:
         parts = [("images", names[0])]
     elif sorted(names) == ["arr_0", "arr_1"]:  # np.savez(file, images, labels)
         parts = [("images" if name == "arr_0" else "labels", "") for name in names]
-    found = []
+    found: list[Pair] = []
     for index, (kind, rest) in enumerate(parts):
         if kind != "images":
             continue
         labels = [other for other, part in enumerate(parts) if part == ("labels", rest)]
         if len(labels) > 1:
-            raise ValueError(f"two arrays of labels, {names[labels[0]]} and {names[labels[1]]}; keep one")
+            raise ValueError(f"{shown[labels[0]]} and {shown[labels[1]]}: two arrays of labels; keep one")
+        other = next((pair.images for pair in found if labels and pair.labels == labels[0]), None)
+        if other is not None:
+            raise ValueError(
+                f"{shown[other]} and {shown[index]}: the labels {shown[labels[0]]} can belong to either; keep each "
+                "array of images in one file with its labels"
+            )
         found.append(Pair(index, labels[0] if labels else None, rest, split_in(names[index])))
     return found
 
 
 def parts_of(name: str) -> tuple[str | None, str]:
-    """Split a name: ("images", "train") for x_train; (None, name) without a known word."""
+    """Split a name: ("images", "train") for x_train; (None, name) without a known word.
+
+    Of several known words the last decides: image_labels_train are labels, class_images images. "data" decides only
+    alone, because a group may have this name: data/labels, labels/data.
+    """
     words = [word for word in _SEPARATORS.split(name) if word]
-    for kind, known in (("images", IMAGE_WORDS), ("labels", LABEL_WORDS)):
-        for word in words:
-            if word.lower() in known:
-                return kind, "-".join(other for other in words if other is not word)
-    return None, name
-
-
-def split_in(name: str) -> Split | None:
-    """Return the split that the words of a name state, None if they state none or two."""
-    splits = {split for word in _SEPARATORS.split(name) if (split := split_of(word))}
-    return splits.pop() if len(splits) == 1 else None
+    known = [word for word in words if word.lower() in (*IMAGE_WORDS, *LABEL_WORDS)]
+    if not known:
+        return None, name
+    last = next((word for word in reversed(known) if word.lower() != "data"), "data")
+    kind = "labels" if last.lower() in LABEL_WORDS else "images"
+    return kind, "-".join(word for word in words if word not in known)
 
 
 def no_images(listed: str) -> str:

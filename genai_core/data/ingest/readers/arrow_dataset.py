@@ -8,7 +8,6 @@ The cache of `load_dataset` has the same Arrow files, named NAME-train.arrow.
 """
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,9 +15,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.readers.embedded_images import SAMPLED_ROWS, find_columns, item_of_row, text_columns
-from genai_core.data.ingest.readers.items import Item, Reading, join_readings, split_of
+from genai_core.data.ingest.readers.items import Item, Reading, join_readings, split_in_path
 
 ARROW_EXTENSIONS = (".arrow",)
 _STATE_FILE = "state.json"
@@ -54,7 +52,7 @@ def _read_file(path: Path, root: Path) -> Reading:
                     values += [value for value in batch.column(column).to_pylist() if value]
             rows += batch.num_rows
     columns = find_columns(str(path), schema, texts)
-    split = _split(path, root)
+    split = split_in_path(path, root)
     parts = path.relative_to(root).with_suffix("").parts if path != root else (path.stem,)
     understood = replace(columns.understood, layout="dataset saved to disk (Arrow)")
     if split and not columns.split:
@@ -77,13 +75,6 @@ def _read_file(path: Path, root: Path) -> Reading:
     if columns.label is None:
         reading.notes.append(f"{path.name}: no label column ({', '.join(schema.names)}), its images have no class")
     return reading
-
-
-def _split(path: Path, root: Path) -> Split | None:
-    """Return the split of the folder (train/data-0.arrow), else of any word of the file's name (mnist-train.arrow)."""
-    if path != root and (folders := path.relative_to(root).parts[:-1]) and (split := split_of(folders[-1])):
-        return split
-    return next((split for word in re.split(r"[-._]", path.stem) if (split := split_of(word))), None)
 
 
 def _is_data_file(path: Path) -> bool:

@@ -14,9 +14,9 @@ import numpy as np
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.extras import import_extra
 from genai_core.data.ingest.readers.array_labels import ArrayLabels, labels_of
-from genai_core.data.ingest.readers.array_names import no_images, paired, parts_of, split_in
+from genai_core.data.ingest.readers.array_names import no_images, paired, parts_of
 from genai_core.data.ingest.readers.arrays import check_label_count, check_layout, indexed_name, is_channels_first
-from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings
+from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_in, split_words
 
 HDF5_EXTENSIONS = (".h5", ".hdf5", ".he5")
 _MAX_LABELS = 1 << 28
@@ -88,16 +88,14 @@ def _arrays(path: Path) -> list[_Array]:
 
 
 def _name(path: Path, name: str) -> str:
-    # PCam: the key is x or y in every file, and the file's name says the split.
-    split = next((word for word in path.stem.lower().split("_") if split_in(word)), "")
-    return f"{split}/{name}" if split and split_in(name) is None else name
+    # PCam: the key is x or y in every file, and the file's name says the split. The word stays as it is: valid and test
+    # are one split, but two pairs of files.
+    words = split_words(path.stem) if split_in(path.stem) and not split_in(name) else []
+    return f"{words[0].lower()}/{name}" if words else name
 
 
 def _read_group(arrays: Sequence[_Array]) -> list[Reading]:
-    try:
-        pairs = paired([array.name for array in arrays])
-    except ValueError as error:
-        raise ValueError(f"{arrays[0].file}: {error}") from None
+    pairs = paired([array.name for array in arrays], [str(array) for array in arrays])
     return [_read_pair(arrays[pair.images], arrays[pair.labels] if pair.labels is not None else None) for pair in pairs]
 
 

@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, opened, reporting_damage
-from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_of
+from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_in
 
 _UNSIGNED_BYTE = 8
 _MAX_LABELS = 1 << 30
@@ -52,7 +52,7 @@ def _read_pair(images: Path, labels: Path | None) -> Reading:
     assert match is not None
     stem = match["stem"] or "image"
 
-    split = split_of(re.split(r"[-._]", stem)[-1])  # the last word names the split, as in emnist-letters-train
+    split = split_in(stem)
 
     def items() -> Iterator[Item]:
         with opened(images) as file:

@@ -24,6 +24,7 @@ SPLIT_NAMES: dict[str, Split] = {
 }
 
 WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_]+")  # of a name: train, A in trainA; test, 1 in test1
+_SEPARATORS = re.compile(r"[-._/\s]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,25 @@ def split_of(name: str) -> Split | None:
 
 
 def split_in(name: str) -> Split | None:
-    """Return the split if exactly one word of a name is that of a split: train_images, trainLabels, test1, seg_val."""
-    found = [split for word in WORDS.findall(name) if (split := split_of(word)) is not None]
-    return found[0] if len(found) == 1 else None
+    """Return the split that the words of a name state: train_images, trainLabels, test1, seg_val, mnist-train.
+
+    None if they state none, or both.
+    """
+    found = set(map(split_of, split_words(name)))
+    return found.pop() if len(found) == 1 else None
+
+
+def split_words(name: str) -> list[str]:
+    """Return the words of a name that stand for a split: t10k of t10k-images, train of trainLabels."""
+    pieces = _SEPARATORS.split(name)
+    words = [word for piece in pieces for word in ([piece] if split_of(piece) else WORDS.findall(piece))]
+    return [word for word in words if split_of(word)]
+
+
+def split_in_path(path: Path, root: Path) -> Split | None:
+    """Return the split that a file's name states, else the nearest folder above it; root: the source."""
+    parts = (*path.relative_to(root).parts[:-1], path.stem) if path != root else (path.stem,)
+    return next(filter(None, map(split_in, reversed(parts))), None)
 
 
 def join_readings(readings: list[Reading]) -> Reading:

@@ -14,7 +14,7 @@ from typing import Any
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.extras import import_extra
 from genai_core.data.ingest.readers.encoded import image_extension
-from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_of
+from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_in
 from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.rules import is_bad_name
 
@@ -55,9 +55,8 @@ def _database(path: Path) -> _Database:
     name = path.resolve().parent.name if path.name == _DATA_FILE else path.stem
     match = _LSUN_NAME.fullmatch(name)
     if match:
-        return _Database(path, name, split_of(match["split"]), match["category"])
-    split = next((split for word in re.split(r"[-._]", name) if (split := split_of(word))), None)
-    return _Database(path, name, split, None)
+        return _Database(path, name, split_in(match["split"]), match["category"])
+    return _Database(path, name, split_in(name), None)
 
 
 def _read_database(database: _Database, *, has_classes: bool) -> Reading:

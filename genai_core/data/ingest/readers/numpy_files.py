@@ -17,7 +17,7 @@ from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.readers.array_labels import ArrayLabels, labels_of
 from genai_core.data.ingest.readers.array_names import no_images, paired, parts_of
 from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, reporting_damage
-from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings
+from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_in
 
 NUMPY_EXTENSIONS = (".npy", ".npz")
 _MAX_LABEL_BYTES = 1 << 30
@@ -74,10 +74,7 @@ def with_labels_file(path: Path) -> list[Path]:
 def _read_group(arrays: Sequence[_Array], prefix: str) -> list[Reading]:
     if not arrays:
         return []
-    try:
-        pairs = paired([array.name for array in arrays])
-    except ValueError as error:
-        raise ValueError(f"{arrays[0].path}: {error}") from None
+    pairs = paired([array.name for array in arrays], [str(array) for array in arrays])
     if not pairs:
         listed = ", ".join(f"{array.name} {_header(array).shape}" for array in arrays)
         raise ValueError(f"{arrays[0].path}: {no_images(listed)}")
@@ -86,7 +83,7 @@ def _read_group(arrays: Sequence[_Array], prefix: str) -> list[Reading]:
             arrays[pair.images],
             arrays[pair.labels] if pair.labels is not None else None,
             "-".join(word for word in (prefix, pair.rest) if word) or arrays[pair.images].name,
-            pair.split,
+            pair.split or split_in(prefix),
         )
         for pair in pairs
     ]
@@ -114,7 +111,7 @@ def _read_pair(images: _Array, labels: _Array | None, stem: str, split: Split | 
     understood = Understood(
         layout="NumPy arrays",
         labels=f"array {labels.name}, {found.what}" if labels and found else "",
-        split="names of the arrays" if split else "",
+        split=f"names of the {'arrays' if split_in(images.name) else 'files'}" if split else "",
     )
     return Reading(items(), header.shape[0], notes=notes, understood=understood, splits=frozenset({split}))
 

@@ -1,6 +1,5 @@
 """Parquet datasets that contain their images, as Hugging Face's `datasets` writes them (embedded_images.py)."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.readers.embedded_images import (
     SAMPLED_ROWS,
     find_columns,
@@ -16,7 +14,7 @@ from genai_core.data.ingest.readers.embedded_images import (
     item_of_row,
     text_columns,
 )
-from genai_core.data.ingest.readers.items import Item, Reading, join_readings, split_of
+from genai_core.data.ingest.readers.items import Item, Reading, join_readings, split_in_path
 
 PARQUET_EXTENSIONS = (".parquet",)
 _BATCH_ROWS = 256
@@ -37,17 +35,10 @@ def read_parquet(files: Sequence[Path], root: Path) -> Reading:
     return join_readings([_read_file(path, root) for path in files])
 
 
-def split_of_file(path: Path, root: Path) -> Split | None:
-    """Return the split that the name of a file or of a folder above it begins with; root: the source."""
-    parts = path.relative_to(root).parts if path != root else (path.name,)
-    splits = (split_of(re.split(r"[-._]", part)[0]) for part in reversed(parts))
-    return next((split for split in splits if split), None)
-
-
 def _read_file(path: Path, root: Path) -> Reading:
     schema = _schema(path)
     columns = find_columns(str(path), schema, _sampled_texts(path, schema))
-    split = split_of_file(path, root)
+    split = split_in_path(path, root)
     stem = "-".join(path.relative_to(root).with_suffix("").parts) if path != root else path.stem
     understood = replace(columns.understood, layout="Parquet with images")
     if split and not columns.split:

@@ -1,6 +1,7 @@
 """WebDataset format: the files of one sample share a key, as in 000123.jpg with 000123.cls, .json or .txt.
 
-The key is the path up to the first dot of the file name (https://github.com/webdataset/webdataset).
+The key is the path up to the first dot of the file name (https://github.com/webdataset/webdataset). Names that people
+give can have dots of their own: cat.close-up.jpg with cat.close-up.txt is a sample beside cat.jpg with cat.txt.
 """
 
 import json
@@ -13,8 +14,9 @@ from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.convert.kinds import SOURCE_EXTENSIONS
 from genai_core.data.ingest.layouts.storage_folders import storage_kind
 from genai_core.data.ingest.readers.columns import CAPTION_COLUMNS, LABEL_COLUMNS, column_among
-from genai_core.data.ingest.readers.items import Item, Reading, Understood, split_of
+from genai_core.data.ingest.readers.items import Item, Reading, Understood, split_in
 from genai_core.data.ingest.readers.texts import are_captions, fits_label, lines_of
+from genai_core.data.raw.captions import stem_of
 from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.rules import is_bad_name, printable
 
@@ -36,6 +38,8 @@ def are_samples(files: Sequence[str]) -> bool:
     """Whether the files of a folder are WebDataset samples.
 
     They are if any file is a .cls or, without class folders, if at least half of the images have a .json or .txt.
+    They are not in a plain folder with cat.jpg, cat.close-up.jpg and cat.txt, and no .json: each is a picture then,
+    with the captions of its stem (raw/captions.py).
     """
     if any(path.lower().endswith(".cls") for path in files):
         return True
@@ -45,7 +49,10 @@ def are_samples(files: Sequence[str]) -> bool:
         folder, _, name = sample.images[0].rpartition("/")
         folders.setdefault(folder, []).append(name)
     # img2dataset unpacks shards into 00000/000000000.jpg, 00001/000010000.jpg ...
-    has_classes = len(folders) > 1 and not storage_kind(folders)
+    is_sharded = len(folders) > 1 and bool(storage_kind(folders))
+    if not is_sharded and any(map(_has_dotted_images, samples)) and not any(".json" in one.texts for one in samples):
+        return False
+    has_classes = len(folders) > 1 and not is_sharded
     return not has_classes and 2 * sum(bool(sample.texts) for sample in samples) >= len(samples)
 
 
@@ -54,7 +61,7 @@ def read_samples(folder: Path, files: Sequence[str]) -> Reading:
 
     A label is the text of .cls, or the value of label, class ... in .json, or the text of .txt if few values repeat.
     Captions are the values of caption, text ... in .json, and the lines of .txt if its values nearly all differ
-    (texts.py). The first word of a shard's (a top folder's) name decides the split: train-0000/000123.jpg.
+    (texts.py). The name of a shard (a top folder) states the split: train-0000/000123.jpg.
     """
     samples = {key: sample for key, sample in sorted(_grouped(files).items()) if sample.images}
     bad_names = tuple(printable(sample.images[0]) for key, sample in samples.items() if is_bad_name(key))
@@ -84,6 +91,11 @@ def read_samples(folder: Path, files: Sequence[str]) -> Reading:
             yield Item(image, sample.label, _split(key), folder / image, sample.captions)
 
     reading.items = items()
+    further = sum(
+        len(sample.images) - 1 for key, sample in samples.items() if key not in rejected_keys and _image(sample)
+    )
+    if further:
+        reading.skipped["further images of a sample"] = further
     reading.splits = frozenset(map(_split, samples))
     if any(reading.splits):
         reading.understood = replace(understood, split="names of the shards")
@@ -151,7 +163,7 @@ def _from_json(value: Any) -> tuple[str | None, tuple[str, ...]]:
 
 def _split(key: str) -> Split | None:
     top = key.split("/", 1)[0] if "/" in key else ""
-    return split_of(top.replace("_", "-").split("-")[0])
+    return split_in(top)
 
 
 def _label(value: Any) -> str | None:
@@ -165,14 +177,24 @@ def _image(sample: _Sample) -> str | None:
     return images[0] if len(images) == 1 else None
 
 
+def _has_dotted_images(sample: _Sample) -> bool:
+    return len(sample.images) > 1 and any(PurePosixPath(name).name.count(".") > 1 for name in sample.images)
+
+
 def _grouped(files: Sequence[str]) -> dict[str, _Sample]:
+    stems_of_texts = {stem_of(path) for path in files if path.lower().endswith(LABEL_EXTENSIONS)}
+    stems = {stem for path in files if _is_image(path) and (stem := stem_of(path)) in stems_of_texts}
     samples: dict[str, _Sample] = {}
     for path in files:
         folder, slash, name = path.rpartition("/")
-        key = folder + slash + name.split(".", 1)[0]
+        key = stem if (stem := stem_of(path)) in stems else folder + slash + name.split(".", 1)[0]
         extension = PurePosixPath(name).suffix.lower()
-        if extension in SOURCE_EXTENSIONS:
+        if _is_image(path):
             samples.setdefault(key, _Sample()).images.append(path)
         elif extension in LABEL_EXTENSIONS:
             samples.setdefault(key, _Sample()).texts.setdefault(extension, path)
     return samples
+
+
+def _is_image(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in SOURCE_EXTENSIONS

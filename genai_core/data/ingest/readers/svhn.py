@@ -11,14 +11,12 @@ import numpy as np
 
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.readers.array_labels import labels_of
-from genai_core.data.ingest.readers.array_names import split_in
 from genai_core.data.ingest.readers.arrays import check_label_count, check_layout, indexed_name
-from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings
+from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_in
 
 MATLAB_EXTENSIONS = (".mat",)
-_MAX_BYTES = (
-    8 << 30
-)  # of the images of one file, which MATLAB's format makes one read at once; SVHN's largest has 1.6 GB
+# Of the images of one file, which MATLAB's format makes one read at once. SVHN's largest has 1.6 GB.
+_MAX_BYTES = 8 << 30
 
 
 def read_svhn(files: Sequence[Path]) -> Reading:

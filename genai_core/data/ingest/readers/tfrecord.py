@@ -6,15 +6,15 @@ An Example has features by name, each a list of bytes, floats or integers (tf_re
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from genai_core.data.dataset.dataset import Split
 from genai_core.data.dataset.facts import Pixels
 from genai_core.data.ingest.readers.columns import CAPTION_COLUMNS, LABEL_COLUMNS, column_among
 from genai_core.data.ingest.readers.encoded import image_extension
-from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_of
+from genai_core.data.ingest.readers.items import Item, Reading, Understood, join_readings, split_in
 from genai_core.data.ingest.readers.texts import lines_of
 from genai_core.data.ingest.readers.tf_example import Features, parse_example
 from genai_core.data.ingest.readers.tf_records import count_records, records
@@ -26,6 +26,7 @@ _STYLEGAN_NAME = re.compile(r"(?P<name>.+)-r(?P<level>\d\d)")  # one file for ea
 _IMAGE_KEYS = ("image/encoded", "image", "image_raw", "img", "jpeg", "png", "encoded", "image_bytes", "data", "x")
 _LABEL_KEYS = ("image/class/text", "class/text", "image/class/label", "class/label", *LABEL_COLUMNS)
 _CAPTION_KEYS = ("image/caption", *CAPTION_COLUMNS)
+_SAMPLED_RECORDS = 256  # a record may lack features that others have
 
 
 def is_tfrecord_name(name: str) -> bool:
@@ -53,19 +54,19 @@ def read_tfrecords(files: Sequence[Path]) -> Reading:
 
 
 def _read_file(path: Path) -> Reading:
-    first = next(_examples(path), None)
-    if first is None:
+    kinds = _kinds(path)
+    if kinds is None:
         raise ValueError(f"{path}: contains no images")
-    image = column_among([*first], _IMAGE_KEYS)
-    if image is None or not isinstance(first[image][0], bytes):
+    image = column_among([*kinds], _IMAGE_KEYS)
+    if image is None or kinds[image] is not bytes:
         raise ValueError(
             f"{path}: no feature can be the image; expected bytes named {', '.join(_IMAGE_KEYS[:3])} ...; "
-            f"got {', '.join(sorted(first)) or 'none'}"
+            f"got {', '.join(sorted(kinds)) or 'none'}"
         )
-    label = column_among([name for name in first if name != image], _LABEL_KEYS)
-    caption = column_among([name for name in first if name not in (image, label)], _CAPTION_KEYS)
+    label = column_among([name for name, kind in kinds.items() if name != image and kind in (bytes, int)], _LABEL_KEYS)
+    caption = column_among([name for name in kinds if name not in (image, label)], _CAPTION_KEYS)
     names = _class_names(path) if label else []
-    split: Split | None = next(filter(None, map(split_of, re.split(r"[-._]", _stem(path)))), None)
+    split = split_in(_stem(path))
     stem = _stem(path) + (match["shard"] or "" if (match := _NAME.fullmatch(path.name)) else "")
     reading = Reading((), count_records(path), splits=frozenset({split}))
 
@@ -78,11 +79,15 @@ def _read_file(path: Path) -> Reading:
                 detail = f"{image} is neither an encoded image nor pixels of a stated shape: {str(found)[:40]}"
                 reading.rejected.append(RejectedFile(name, "no_image", detail))
                 continue
+            class_name = _label(features.get(label, []), names) if label else None
+            if label and class_name is None:
+                reading.rejected.append(RejectedFile(name, "no_label", f"{label} is {features.get(label, [])}"))
+                continue
             extension = image_extension(content) if isinstance(content, bytes) else ".png"
             texts = features.get(caption, []) if caption else []
             yield Item(
                 f"{name}{extension}",
-                _label(features.get(label, []), names) if label else None,
+                class_name,
                 split,
                 content,
                 tuple(
@@ -102,9 +107,20 @@ def _read_file(path: Path) -> Reading:
     )
     if label is None:
         reading.notes.append(
-            f"{path.name}: no feature is a label ({', '.join(sorted(first))}); its images have no class"
+            f"{path.name}: no feature is a label ({', '.join(sorted(kinds))}); its images have no class"
         )
     return reading
+
+
+def _kinds(path: Path) -> dict[str, type] | None:
+    """Return the features of the first records, each with the type of its values; None for a file without records."""
+    kinds: dict[str, type] | None = None
+    for features in islice(_examples(path), _SAMPLED_RECORDS):
+        kinds = kinds or {}
+        for name, values in features.items():
+            if values:
+                kinds.setdefault(name, type(values[0]))
+    return kinds
 
 
 def _content(features: Features, image: str) -> bytes | Pixels | None:

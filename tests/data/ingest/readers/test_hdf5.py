@@ -97,3 +97,12 @@ def test_damaged_file(tmp_path, add, raw, pixels):
         with pytest.raises(ValueError, match=rf"{name}\.h5: damaged, or not an HDF5 file"):
             add(tmp_path / f"{name}.h5")
     assert nothing_was_added(raw)
+
+
+def test_labels_that_two_arrays_of_images_could_have_are_refused(tmp_path, add, raw, pixels):
+    for seed, name in enumerate(("images_a", "images_b")):
+        write(tmp_path / "set" / f"{name}.h5", images=pixels(2, seed=seed))
+    write(tmp_path / "set" / "lab.h5", labels=[0, 1])
+    with pytest.raises(ValueError, match=r"images_a\.h5\[images\] and .*images_b\.h5\[images\]: the labels .*lab\.h5"):
+        add(tmp_path / "set")
+    assert nothing_was_added(raw)

@@ -350,12 +350,25 @@ class TestCoco:
         _, said = read(root)
         assert [said[f"0{n}-001.png"][:2] for n in (1, 2)] == [("dog", "train"), ("dog", "test")]
 
+    def test_ids_that_are_no_numbers_or_texts_are_left_out(self, root, images):
+        names = images("", 4)
+        document = coco(names, [{"image_id": n, "category_id": n % 2} for n in (100, 101, 102)])
+        document["images"][3]["id"] = [1]
+        document["categories"].append({"id": {}, "name": "bird"})
+        document["annotations"] += [{"image_id": [1], "category_id": 0}, {"image_id": 100, "category_id": {}}]
+        write(root / "coco.json", json.dumps(document))
+        reading, said = read(root)
+        assert {name: said[name][0] for name in names[:3]} == dict(zip(names, ["cat", "dog", "cat"], strict=False))
+        assert names[3] not in said
+        assert "note: coco.json: 2 entries left out, whose id is no number or text" in reading.notes
+
     def test_other_json_is_no_coco(self, root, images):
         images("", 3)
         write(root / "notes.json", '{"images": [], "annotations": [1]}')
         write(root / "list.json", "[" * 100_000)
+        write(root / "count.json", '{"images": [{}], "annotations": [{}], "categories": 5}')
         reading, said = read(root)
-        assert (len(said), reading.skipped) == (3, {".json files": 2})
+        assert (len(said), reading.skipped) == (3, {".json files": 3})
         with pytest.raises(ValueError, match=r"--layout coco: no JSON file in COCO's form"):
             read(root, layout="coco")
 

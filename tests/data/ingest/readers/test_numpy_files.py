@@ -174,3 +174,14 @@ def test_damaged_files(tmp_path, add, raw, pixels):
         with pytest.raises(ValueError, match=name):
             add(tmp_path / name)
     assert nothing_was_added(raw)
+
+
+def test_the_names_of_files_state_the_split(tmp_path, read, pixels):
+    for name in ("mnist_train", "mnist_test"):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        np.savez(tmp_path / "set" / f"{name}.npz", x=pixels(2), y=[0, 1])
+    items = read(tmp_path / "set")[1]
+    assert {(path.split("-")[0], item.split) for path, item in items.items()} == {
+        ("mnist_train", "train"),
+        ("mnist_test", "test"),
+    }

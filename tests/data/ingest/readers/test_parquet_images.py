@@ -56,7 +56,12 @@ def test_bytes_are_kept_and_give_the_format(write, tmp_path, add, raw, pixels):
 
 
 @pytest.mark.parametrize(
-    "layout", [("data/train-00000-of-00001", "data/test-00000-of-00001"), ("train/0", "validation/0")]
+    "layout",
+    [
+        ("data/train-00000-of-00001", "data/test-00000-of-00001"),
+        ("train/0", "validation/0"),
+        ("mnist-train", "mnist-test"),
+    ],
 )
 def test_splits_by_the_names_of_files_and_folders(layout, write, tmp_path, add, raw):
     for seed, name in enumerate(layout):

@@ -125,6 +125,42 @@ def test_faulty_samples_are_skipped(images, tmp_path, add, raw):
         add(tmp_path / "x.tar", "again")
 
 
+def write_folder(folder, members):
+    folder.mkdir()
+    for name, content in members.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("stems", [["cat", "cat.close-up", "dog"], [f"photo.v{number}" for number in range(12)]])
+@pytest.mark.parametrize("ending", [".txt", ".json"])
+def test_names_with_dots_keep_their_own_texts(ending, stems, images, tmp_path, read):
+    members = {}
+    for stem, image in zip(stems, images, strict=False):
+        caption = f"a picture of {stem}"
+        members[f"{stem}.png"] = image
+        members[stem + ending] = (caption if ending == ".txt" else json.dumps({"caption": caption})).encode()
+    items = read(write_folder(tmp_path / "web", members))[1]
+    assert {path: item.captions for path, item in items.items()} == {
+        f"{stem}.png": (f"a picture of {stem}",) for stem in stems
+    }
+
+
+def test_pictures_of_a_plain_folder_are_all_kept(images, tmp_path, read):
+    members = dict(zip(["cat.png", "cat.close-up.png", "dog.png"], images, strict=False))
+    items = read(write_folder(tmp_path / "web", members | {"cat.txt": b"a cat", "dog.txt": b"a dog"}))[1]
+    assert {path: item.captions for path, item in items.items()} == {
+        "cat.close-up.png": (),
+        "cat.png": ("a cat",),
+        "dog.png": ("a dog",),
+    }
+
+
+def test_further_images_of_a_sample_are_counted(images, tmp_path, add):
+    members = samples(images, ".cls", lambda _: b"hat") | {"0003.seg.png": images[0]}
+    assert add(write_tar(tmp_path / "x.tar", members)).skipped == {"further images of a sample": 1}
+
+
 def test_a_chosen_layout_is_followed(images, tmp_path, add):
     path = write_tar(tmp_path / "x.tar", samples(images[:4], ".cls", lambda _: b"hat"))
     added = add(path, choices=Choices("flat"))

@@ -161,3 +161,17 @@ def test_damaged_files(tmp_path, add, raw, pixels):
         with pytest.raises(ValueError, match=rf"{name}\.tfrecord: .*{message}"):
             add(tmp_path / f"{name}.tfrecord")
     assert nothing_was_added(raw)
+
+
+def test_the_first_record_may_lack_features(tmp_path, add, read, pixels):
+    encoded = [encode_png(image) for image in pixels(40)]
+    records = [example(image=encoded[0])]
+    records += [
+        example(image=image, label=index % 2, caption=b"hat %d" % index) for index, image in enumerate(encoded[1:])
+    ]
+    path = write(tmp_path / "hats.tfrecord", records)
+    reading, items = read(path)
+    assert [(item.label, item.captions) for item in items.values()][:2] == [("0", ("hat 0",)), ("1", ("hat 1",))]
+    assert (reading.understood.labels, reading.understood.captions) == ("feature label", "feature caption")
+    added = add(path, max_rejected_share=0.1)
+    assert [(file.source, file.reason) for file in added.rejected] == [("hats-000000", "no_label")]
