@@ -39,9 +39,8 @@ def read_coco(listing: Listing, images: Sequence[str], choices: Choices) -> Anno
         folder = path.rpartition("/")[0]
         by_id: dict[int | str, str] = {}
         categories: dict[int | str, str] = {}
-        for entry in document["images"]:
-            file = str(entry.get("file_name", ""))
-            image = finder.find(file, folder)
+        file_names = [str(entry.get("file_name", "")) for entry in document["images"]]
+        for entry, file, image in zip(document["images"], file_names, finder.find_all(file_names, folder), strict=True):
             if image is None:
                 missing.add(file)
             elif (key := _id(entry.get("id"))) is None:

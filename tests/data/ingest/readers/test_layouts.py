@@ -324,6 +324,16 @@ class TestCoco:
         assert reading.understood.split == "the folders train2017 and val2017"
         assert reading.skipped == {}
 
+    def test_pictures_of_another_folder_are_not_here(self, images, root):
+        names = images("b", 2)
+        rows = [{"image_id": n + 100, "category_id": n % 2} for n in range(4)]
+        files = [f"a/{names[0]}", f"a/{names[1]}", f"b/{names[0]}", f"b/{names[1]}"]
+        rows[2]["category_id"], rows[3]["category_id"] = 1, 0
+        write(root / "instances.json", json.dumps(coco(files, rows)))
+        reading, said = read(root)
+        assert labels(said) == {names[0]: "dog", names[1]: "cat"}
+        assert reading.notes == ["note: 2 pictures of instances.json are not here"]
+
     def test_several_categories_beside_captions_are_no_classes(self, tree, root):
         _, write_files = tree
         write_files([[0, 1], [1], []])
