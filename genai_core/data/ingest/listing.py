@@ -1,19 +1,12 @@
 """Everything in a source's folder, found in one pass."""
 
-import os
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from genai_core.data.ingest.convert.kinds import SOURCE_EXTENSIONS, advice, is_source_image
-from genai_core.data.raw.rules import (
-    is_bad_name,
-    is_hidden,
-    is_safe_link,
-    kind_of_file,
-    printable,
-)
+from genai_core.data.raw.rules import is_bad_name, kind_of_file, printable, walk
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,7 @@ def list_folder(folder: Path) -> Listing:
     folders: list[str] = []
     bad_names: list[str] = []
     skipped: Counter[str] = Counter()
-    for path, kind in _walk(folder, folder.resolve(), ""):
+    for path, kind in walk(folder, folder.resolve()):
         if kind == "folder":
             folders.append(path)
         elif kind != "file":
@@ -69,19 +62,3 @@ def list_folder(folder: Path) -> Listing:
         tuple(sorted(bad_names)),
         dict(sorted(skipped.items())),
     )
-
-
-def _walk(folder: Path, root: Path, above: str) -> Iterator[tuple[str, str]]:
-    """Yield (path relative to the root, kind): file, folder, or why it is skipped. A hidden folder counts as one."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path = above + entry.name
-            if is_hidden(entry.name):
-                yield path, "hidden files and folders"
-            elif entry.is_symlink():
-                yield path, "file" if is_safe_link(Path(entry.path), root) else "links"
-            elif entry.is_dir():
-                yield path, "folder"
-                yield from _walk(Path(entry.path), root, path + "/")
-            else:
-                yield path, "file" if entry.is_file() else "special files"

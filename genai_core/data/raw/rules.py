@@ -51,11 +51,13 @@ def find_images(
     texts: list[str] = []
     skipped: Counter[str] = Counter()
     refused: dict[str, Reason] = {}
-    for path, fault in _walk(folder, folder.resolve()):
-        if fault:
-            skipped[fault] += 1
-            if fault in REFUSED:
-                refused[printable(path)] = REFUSED[fault]
+    for path, kind in walk(folder, folder.resolve()):
+        if kind == "folder":
+            continue
+        if kind != "file":
+            skipped[kind] += 1
+            if kind in REFUSED:
+                refused[printable(path)] = REFUSED[kind]
         elif is_source_note(path):
             pass  # data/raw/NAME/source.json is read by source_json.py
         elif is_image_name(path) and not is_bad_name(path):
@@ -144,19 +146,20 @@ def count_classes(paths: Sequence[str]) -> dict[str, int]:
     return dict(sorted(Counter(name for path in paths if (name := class_of(path)) is not None).items()))
 
 
-def _walk(folder: Path, root: Path, above: str = "") -> Iterator[tuple[str, str | None]]:
-    """Yield (path relative to the root, why it is skipped or None) of every file; a hidden folder counts as one."""
+def walk(folder: Path, root: Path, above: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (path relative to the root, kind): file, folder, or why it is skipped. A hidden folder counts as one."""
     with os.scandir(folder) as entries:
         for entry in entries:
             path = above + entry.name
             if is_hidden(entry.name):
                 yield path, "hidden files and folders"
             elif entry.is_symlink():
-                yield path, None if is_safe_link(Path(entry.path), root) else "links"
+                yield path, "file" if is_safe_link(Path(entry.path), root) else "links"
             elif entry.is_dir():
-                yield from _walk(Path(entry.path), root, path + "/")
+                yield path, "folder"
+                yield from walk(Path(entry.path), root, path + "/")
             else:
-                yield path, None if entry.is_file() else "special files"
+                yield path, "file" if entry.is_file() else "special files"
 
 
 def is_safe_link(link: Path, root: Path) -> bool:

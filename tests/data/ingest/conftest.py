@@ -46,6 +46,23 @@ def pixels():
 
 
 @pytest.fixture
+def root(tmp_path):
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def images(root, save_images):
+    """Images in a folder: images("a/b", 3) -> their names; different in each folder."""
+    made = []
+
+    def make(folder: str, count: int) -> list[str]:
+        made.append(folder)
+        return save_images(root / folder, count, seed=len(made))
+
+    return make
+
+
+@pytest.fixture
 def images_in():
     """Images below data/raw/NAME: path -> pixels."""
 

@@ -13,7 +13,7 @@ IMAGES = ["set/train/hat/1.jpg", "set/train/hat/2.jpg", "set/train/shoe/1.jpg", 
         ("./hat/1.jpg", "set/train", 0),
         ("hat\\1.jpg", "set/train", 0),
         ("shoe/1", "", 2),  # without ending, and from a wrapper
-        ("/home/me/set/train/shoe/1.jpg", "", 2),
+        ("/photos/set/train/shoe/1.jpg", "", 2),
         ("2.jpg", "", 1),
         ("2.jpg#4", "", 1),
         ("3", "anywhere", 3),
