@@ -1,6 +1,7 @@
 """The only place that starts long processes: supervised, with streamed output, ended with their descendants."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -129,10 +130,27 @@ def _kill_orphans(supervisor: "subprocess.Popen[bytes]") -> None:
     """If the supervisor itself is killed, kill its command, which is in its session."""
     if supervisor.wait() >= 0:
         return
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, ProcessLookupError):
-            if os.getsid(process.pid) == supervisor.pid:
-                process.kill()
+    assert supervisor.stdout is not None
+    # Again and again while somebody holds the output, because `run` waits for its end: a process that starts while the
+    # list of processes is read is not in it.
+    while True:
+        ended = supervisor.stdout.closed
+        for group in _groups(supervisor.pid):
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)  # at once, so that none of the group can start another meanwhile
+        if ended:
+            return
+        time.sleep(0.02)
+
+
+def _groups(session: int) -> set[int]:
+    """The process groups of a session."""
+    found = set()
+    for number in psutil.pids():
+        with suppress(ProcessLookupError):
+            if os.getsid(number) == session:
+                found.add(os.getpgid(number))
+    return found
 
 
 def _expire(expired: threading.Event, process: "subprocess.Popen[bytes]") -> None:

@@ -277,6 +277,21 @@ def test_kill_9_of_owner_and_supervisor_ends_the_command(tmp_path: Path) -> None
     wait_for(lambda: not sleepers(tmp_path), 10.0)
 
 
+def test_kill_9_of_the_supervisor_ends_a_command_that_starts_others_meanwhile(run: Run, tmp_path: Path) -> None:
+    """Each process of the relay lives two milliseconds: one list of processes does not have the next one."""
+    relay = "import os, time\nwhile True:\n    if os.fork(): os._exit(0)\n    time.sleep(0.002)"
+    thread, outcome = in_background(
+        run, f"{shlex.quote(sys.executable)} -c {shlex.quote(relay)} & echo $$ > a.pid; wait; sleep 600"
+    )
+    wait_for(lambda: sleepers(tmp_path))
+    (command,) = sleepers(tmp_path)
+    parent = psutil.Process(command).parent()
+    assert parent is not None
+    parent.kill()
+    thread.join(20.0)
+    assert outcome == [-signal.SIGKILL]
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_scratch_folder_is_removed_with_its_process(tmp_path: Path, killed: bool) -> None:
     code = (
