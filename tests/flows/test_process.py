@@ -279,7 +279,13 @@ def test_kill_9_of_owner_and_supervisor_ends_the_command(tmp_path: Path) -> None
 
 def test_kill_9_of_the_supervisor_ends_a_command_that_starts_others_meanwhile(run: Run, tmp_path: Path) -> None:
     """Each process of the relay lives two milliseconds: one list of processes does not have the next one."""
-    relay = "import os, time\nwhile True:\n    if os.fork(): os._exit(0)\n    time.sleep(0.002)"
+    relay = (
+        "import os, time\n"
+        "end = time.monotonic() + 60\n"  # so that a failure of this test leaves nothing for long
+        "while time.monotonic() < end:\n"
+        "    if os.fork(): os._exit(0)\n"
+        "    time.sleep(0.002)"
+    )
     thread, outcome = in_background(
         run, f"{shlex.quote(sys.executable)} -c {shlex.quote(relay)} & echo $$ > a.pid; wait; sleep 600"
     )
