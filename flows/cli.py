@@ -22,6 +22,7 @@ from flows.retraining import cli as retrain_cli
 from flows.run_cli import plan, resume, run
 from flows.runs import cli as runs_cli
 from flows.services import cli as services_cli
+from flows.serving import cli as serving_cli
 from flows.watching import cli as watch_cli
 
 
@@ -86,6 +87,7 @@ main.add_section(
         "approve": retrain_cli.approve,
     },
 )
+main.add_section("Serve", {"serve": serving_cli.serve})
 main.add_section(
     "Operate",
     {

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+Piped = subprocess.Popen[bytes]
+
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 # Keeps the services that this process started: Python warns if a running Popen is garbage-collected.
@@ -194,6 +196,23 @@ def run_module(
     own = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1", **(environment or {})}
     command = [sys.executable, "-m", *arguments]
     return run_command(command, folder=folder, on_line=on_line, environment=own, processes=processes)
+
+
+def start_piped(arguments: Sequence[str], *, folder: Path) -> Piped:
+    """Start `python -m ARGUMENTS` with pipes as standard input and output; standard error is ours.
+
+    It has its own session, so Ctrl-C does not reach it. Its end is the end of its standard input: the kernel closes
+    the pipe even if this process is killed.
+    """
+    own = {"PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        env={**os.environ, **own},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def start_keeper(script: Path, *arguments: str) -> "subprocess.Popen[bytes]":

@@ -53,6 +53,7 @@ SLOW = (
     "flows/test_process.py",
     "flows/test_results.py",
     "flows/test_workspace.py",
+    "flows/serving",
     "flows/watching",
     "models/test_diffusion.py",
     "models/test_families.py",

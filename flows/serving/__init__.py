@@ -1,0 +1,1 @@
+"""The server: HTTP, tokens, the queue, and the processes that hold models. Imports no torch."""

@@ -1,0 +1,77 @@
+"""The HTTP application: routes, the page, and one form of errors."""
+
+import logging
+import time
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from flows.serving.context import Serving
+from flows.serving.draw_routes import draw_routes
+from flows.serving.errors import ApiError
+from flows.serving.jobs import Abandoned
+from flows.serving.model_routes import model_routes
+from flows.serving.provenance import genai_version
+
+log = logging.getLogger("genai.serve")
+
+PAGE = Path(__file__).with_name("page")
+# nginx's status for a client that has gone; nobody reads it.
+CLIENT_GONE = 499
+
+
+def make_app(serving: Serving, page: Path = PAGE) -> FastAPI:
+    """Return the application. page: the folder of static files."""
+    app = FastAPI(title="genai", version=genai_version(), docs_url=None, redoc_url=None)
+    app.include_router(model_routes(serving, int(time.time())))
+    app.include_router(draw_routes(serving))
+    _handle_errors(app)
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> FileResponse:
+        if not (page / "index.html").is_file():
+            raise ApiError(404, "this installation has no page; the API is at /v1", code="no_page")
+        return FileResponse(page / "index.html")
+
+    if page.is_dir():
+        app.mount("/static", StaticFiles(directory=page))
+    return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    @app.exception_handler(ApiError)
+    async def api_error(_request: Request, error: ApiError) -> JSONResponse:
+        return JSONResponse(error.body(), error.status, error.headers())
+
+    @app.exception_handler(Abandoned)
+    async def gone(_request: Request, _error: Abandoned) -> Response:
+        return Response(status_code=CLIENT_GONE)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        found = _fault(error)
+        return JSONResponse(found.body(), found.status)
+
+    @app.exception_handler(HTTPException)
+    async def http(_request: Request, error: HTTPException) -> JSONResponse:
+        found = ApiError(error.status_code, str(error.detail), code="http_error")
+        return JSONResponse(found.body(), error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def internal(_request: Request, _error: Exception) -> JSONResponse:
+        found = ApiError(500, "internal error; see the server's log", code="internal")
+        return JSONResponse(found.body(), 500)
+
+
+def _fault(error: RequestValidationError) -> ApiError:
+    """Return the first fault of a body: 400 if it is no JSON, else 422."""
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return ApiError(400, f"the body is not JSON: {first['ctx']['error']}", code="invalid_json")
+    param = ".".join(str(part) for part in first["loc"][1:])[:80] or None
+    message = f"{param}: {first['msg']}" if param else f"the body: {first['msg']}"
+    return ApiError(422, message, param=param, code="invalid_value")

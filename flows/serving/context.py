@@ -1,0 +1,25 @@
+"""What the routes share, made once per server."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows.serving.dispatcher import Dispatcher
+from flows.serving.jobs import JobQueue
+from flows.serving.models import Models
+
+
+@dataclass
+class Serving:
+    """The served models, the queue before them, and threads for coding images."""
+
+    models: Models
+    queue: JobQueue
+    dispatchers: list[Dispatcher]
+    ready: bool = False
+    coders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="pictures"))
+
+    async def in_thread(self, function: Any, *arguments: Any) -> Any:
+        """Run a function that would hold up other requests in one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self.coders, function, *arguments)

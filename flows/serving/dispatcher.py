@@ -1,0 +1,254 @@
+"""Takes jobs from the queue to the process of one device, in batches; replaces the process when it dies."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from flows.serving.errors import ApiError
+from flows.serving.generation import Generation
+from flows.serving.jobs import Answer, Job, JobQueue, Preview
+from flows.serving.model_process import ModelProcess, ProcessEnded
+from genai_core.serving.frames import Frame
+
+log = logging.getLogger("genai.serve")
+
+# One batch computes while the next one waits in the pipe, so that the device has no gap between them.
+BATCHES_AHEAD = 2
+MOST_ATTEMPTS = 2
+# Pauses between starts of a process that ends before it has loaded its models.
+PAUSES_S = (0.0, 1.0, 5.0, 15.0)
+
+
+class LoadError(Exception):
+    """The process cannot load a model; the message says why. `code` is for programs."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Dispatcher:
+    """One device: its process, the generations that it holds, and its share of the queue."""
+
+    def __init__(
+        self, queue: JobQueue, first: ModelProcess, start: Callable[[], ModelProcess], largest_batch_images: int
+    ) -> None:
+        self._queue = queue
+        self._start = start
+        self._largest_batch_images = largest_batch_images
+        self._held: dict[str, Generation] = {}
+        self._process = first
+        self._places = asyncio.Semaphore(BATCHES_AHEAD)
+        self._up = asyncio.Event()
+        self._stopping = False
+        self.device = ""
+        self.gpu: dict[str, int] = {}
+        self.restarts = 0
+        self.on_batch: Callable[[Generation, int, float], None] = lambda *_: None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_up(self) -> bool:
+        return self._up.is_set()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def open(self, generations: Sequence[Generation]) -> None:
+        """Load models into the first process and begin to work. Raises LoadError, ProcessEnded."""
+        await self._process.connect()
+        for generation in generations:
+            await self.load(generation)
+        self._up.set()
+        self._keep(self._watch())
+        self._keep(self._work())
+
+    async def load(self, generation: Generation) -> None:
+        """Load a model into the running process. Raises LoadError, ProcessEnded."""
+        reply = await self._process.ask(
+            "load", {"model": generation.key, "folder": str(generation.folder), "sha256": generation.sha256}
+        )
+        if not reply.header["ok"]:
+            raise LoadError(reply.header["message"], reply.header.get("code", "model_unusable"))
+        generation.description = reply.header["model"]
+        generation.sha256 = generation.description["sha256"]
+        self.device = reply.header["device"]
+        self._held[generation.key] = generation
+
+    async def unload(self, generation: Generation) -> None:
+        """Let the process drop a model."""
+        self._held.pop(generation.key, None)
+        with suppress(ProcessEnded):  # the next process does not load it
+            await self._process.ask("unload", {"model": generation.key})
+
+    async def close(self) -> None:
+        """Stop working and end the process."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._process.end()
+
+    def _keep(self, coroutine: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self) -> None:
+        while True:
+            await self._places.acquire()
+            await self._up.wait()
+            jobs = await self._queue.take(self._largest_batch_images)
+            self._keep(self._compute(jobs))
+
+    async def _compute(self, jobs: list[Job]) -> None:
+        try:
+            await self._compute_on(self._process, jobs)
+        except ProcessEnded as end:
+            self._retry(jobs, computing=end.computing)
+        except Exception as error:
+            log.exception("a batch failed")
+            _refuse(jobs, ApiError(500, f"internal error: {type(error).__name__}", code="internal"))
+        finally:
+            self._places.release()
+
+    async def _compute_on(self, process: ModelProcess, jobs: list[Job]) -> None:
+        model, images = jobs[0].model, sum(job.images for job in jobs)
+        if model.fault is not None:
+            _refuse(jobs, ApiError(409, model.fault, code="model_changed"))
+            return
+        values, blobs = combined(jobs)
+        number, reply = process.send(
+            jobs[0].op, {"model": model.key, **values}, blobs, lambda frame: _show(jobs, frame)
+        )
+
+        def ask_to_stop(_: object) -> None:
+            if all(job.is_abandoned for job in jobs):
+                process.cancel(number)
+
+        for job in jobs:
+            job.answer.add_done_callback(ask_to_stop)
+        frame = await reply
+        self.gpu = frame.header.get("gpu", self.gpu)
+        if not frame.header["ok"]:
+            _refuse(jobs, _error(frame.header))
+            return
+        model.measured(frame.header["ms"], images)
+        self.on_batch(model, images, frame.header["ms"])
+        _hand_out(jobs, frame)
+
+    def _retry(self, jobs: list[Job], *, computing: bool) -> None:
+        again = []
+        for job in jobs:
+            job.attempts += computing
+            if job.attempts < MOST_ATTEMPTS:
+                again.append(job)
+                continue
+            message = "the process that holds the model died twice on this request; try again, or change the request"
+            _refuse([job], ApiError(503, message, code="model_process_died", retry_after_s=10))
+        self._queue.put_back([job for job in again if not job.is_abandoned])
+
+    async def _watch(self) -> None:
+        """Start a new process whenever one ends."""
+        while True:
+            await self._process.has_ended.wait()
+            self._up.clear()
+            log.warning("the model process %d ended; starting another one", self._process.pid)
+            await self._process.end()
+            await self._replace()
+            self._up.set()
+
+    async def _replace(self) -> None:
+        """Start processes until one has loaded every model that can be loaded."""
+        for attempt in range(10**9):
+            await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
+            if attempt >= 2:
+                error = ApiError(503, "the process that holds the model does not start", code="no_model_process")
+                _refuse(self._queue.drain(), error)
+            self.restarts += 1
+            self._process = self._start()
+            await self._process.connect()
+            try:
+                for generation in list(self._held.values()):
+                    await self._reload(generation)
+                return
+            except ProcessEnded:
+                await self._process.end()
+
+    async def _reload(self, generation: Generation) -> None:
+        try:
+            await self.load(generation)
+        except LoadError as error:
+            log.error("%s: %s", generation.name, error)
+            generation.fault = (
+                f"the model {generation.name} cannot be loaded again: its files are not those that it was started "
+                "with; restart genai serve"
+            )
+
+
+def combined(jobs: Sequence[Job]) -> tuple[dict[str, Any], list[bytes]]:
+    """Return one request for all jobs: their drawings in order, with the numbers of binary parts moved."""
+    if len(jobs) == 1:
+        return jobs[0].values, list(jobs[0].blobs)
+    drawings: list[dict[str, Any]] = []
+    blobs: list[bytes] = []
+    for job in jobs:
+        for drawing in job.values["drawings"]:
+            moved = {name: drawing[name] + len(blobs) for name in PARTS if drawing.get(name) is not None}
+            drawings.append({**drawing, **moved})
+        blobs += job.blobs
+    previews = any(job.values.get("previews") for job in jobs)
+    return {**jobs[0].values, "drawings": drawings, "previews": previews}, blobs
+
+
+# Of a drawing: the values that are numbers of binary parts.
+PARTS = ("noise", "start", "mask")
+
+
+def _shares(jobs: Sequence[Job], frame: Frame) -> list[tuple[Job, tuple[int, ...], bytes]]:
+    """Return each job's part of the images in a frame: its shape (N, C, H, W) and its bytes."""
+    _, *image = frame.header["shape"]
+    size, begin, parts = image[0] * image[1] * image[2], 0, []
+    for job in jobs:
+        end = begin + job.images * size
+        parts.append((job, (job.images, *image), frame.blobs[0][begin:end]))
+        begin = end
+    return parts
+
+
+def _hand_out(jobs: Sequence[Job], frame: Frame) -> None:
+    ms, images = frame.header["ms"], sum(job.images for job in jobs)
+    if len(jobs) == 1:
+        shares = [(jobs[0], frame.header, frame.blobs)]
+    else:
+        shares = [(job, {**frame.header, "shape": list(shape)}, [part]) for job, shape, part in _shares(jobs, frame)]
+    for job, values, blobs in shares:
+        if not job.answer.done():
+            job.answer.set_result(Answer(values, blobs, ms, images))
+
+
+def _show(jobs: Sequence[Job], frame: Frame) -> None:
+    preview = frame.header["preview"]
+    for job, shape, part in _shares(jobs, frame):
+        if job.on_preview is not None and not job.answer.done():
+            job.on_preview(Preview(preview["done"], preview["steps"], shape, part))
+
+
+def _refuse(jobs: Sequence[Job], error: ApiError) -> None:
+    for job in jobs:
+        if not job.answer.done():
+            job.answer.set_exception(error)
+
+
+def _error(header: dict[str, Any]) -> ApiError:
+    """Return the API's error for a reply that is one."""
+    if header["kind"] == "input":
+        return ApiError(422, header["message"], param=header.get("param"), code="invalid_value")
+    if header["kind"] == "model":
+        return ApiError(503, "the model cannot be used; see the server's log", code=header["code"])
+    if header["kind"] == "cancelled":
+        return ApiError(503, "cancelled", code="cancelled")
+    return ApiError(500, "internal error; see the server's log", code="internal")

@@ -1,0 +1,64 @@
+"""Pixels to files: PNG, JPEG or WebP, enlarged by whole multiples, with their provenance inside."""
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+from PIL.ExifTags import Base
+from PIL.PngImagePlugin import PngInfo
+
+from flows.serving.errors import ApiError
+
+MIME = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+PNG_KEY = "genai"  # of the text chunk
+LARGEST_SIDE = 4096
+
+
+def multiple_of(size: str, image_size: list[int]) -> int:
+    """Return the factor from `image_size` (height, width) to a size "WIDTHxHEIGHT"; 1 for "auto". Raises ApiError."""
+    if size == "auto":
+        return 1
+    height, width = image_size
+    wide, high = (int(side) for side in size.split("x"))
+    factor = wide // width
+    if not factor or (wide, high) != (width * factor, height * factor) or max(wide, high) > LARGEST_SIDE:
+        message = (
+            f"size: got {size}; the model draws {width}x{height}, and whole multiples up to {LARGEST_SIDE} pixels are "
+            f"possible, such as {width * 4}x{height * 4}"
+        )
+        raise ApiError(422, message, param="size", code="invalid_size")
+    return factor
+
+
+def encoded(
+    pixels: bytes, shape: tuple[int, int, int], form: str, factor: int, provenance: Mapping[str, Any] | None
+) -> bytes:
+    """Return one image (C, H, W) uint8 as a file. Enlarging repeats pixels, so nothing is invented."""
+    image = _image(pixels, shape)
+    if factor > 1:
+        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    out = io.BytesIO()
+    text = None if provenance is None else json.dumps(provenance)
+    if form == "png":
+        info = PngInfo()
+        if text is not None:
+            info.add_text(PNG_KEY, text)
+        image.save(out, "PNG", pnginfo=info)
+        return out.getvalue()
+    exif = Image.Exif()
+    if text is not None:
+        exif[Base.ImageDescription] = text
+    if form == "jpeg":
+        image.save(out, "JPEG", quality=95, exif=exif)
+    else:
+        image.save(out, "WEBP", lossless=True, exif=exif)
+    return out.getvalue()
+
+
+def _image(pixels: bytes, shape: tuple[int, int, int]) -> Image.Image:
+    channels, height, width = shape
+    size, plane = (width, height), height * width
+    planes = [Image.frombytes("L", size, pixels[index * plane : (index + 1) * plane]) for index in range(channels)]
+    return planes[0] if channels == 1 else Image.merge("RGB", planes)

@@ -1,0 +1,1 @@
+"""What the server and the process that holds its models have in common: the form of their messages."""

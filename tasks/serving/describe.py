@@ -1,0 +1,78 @@
+"""What the server tells clients of a model: shape, classes, and which sampling options may have which values."""
+
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic.fields import FieldInfo
+
+from genai_core.model import Model
+from genai_core.models.artifact import WEIGHTS_FILE
+
+# A thousand steps of 64 images would keep everybody waiting; beyond some dozens, images no longer change visibly.
+MOST_STEPS = 250
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """Return JSON values that describe a loaded model."""
+    channels, height, width = model.shape
+    return {
+        "family": model.family,
+        "classes": list(model.classes),
+        "image_size": [height, width],
+        "channels": channels,
+        "parameters": model.description.parameters,
+        "dataset": model.description.dataset,
+        "sha256": model.description.sha256[WEIGHTS_FILE],
+        "sampling": sampling_options(model),
+    }
+
+
+def sampling_options(model: Model) -> dict[str, dict[str, Any]]:
+    """Return each option's value and what is allowed: {name: {value, kind, low, high, choices, optional, help}}.
+
+    kind: "integer", "number", "choice" or "numbers" (a list). low and high are inclusive; null: no limit, or not 0
+    itself where `above` is given instead of `low`.
+    """
+    values = model.sampling.model_dump(mode="json")
+    fields = type(model.sampling).model_fields
+    return {name: {"value": values[name], **_option(name, field)} for name, field in fields.items()}
+
+
+def _option(name: str, field: FieldInfo) -> dict[str, Any]:
+    annotation, optional = _without_none(field.annotation)
+    option: dict[str, Any] = {"kind": _kind(annotation), "optional": optional, "help": field.description or ""}
+    if option["kind"] == "choice":
+        option["choices"] = list(get_args(annotation))
+    low: float | None = None
+    high: float | None = None
+    for limit in field.metadata:
+        if isinstance(limit, Ge):
+            low = limit.ge  # type: ignore[assignment] # pydantic's limits of numbers are numbers
+        elif isinstance(limit, Gt):
+            option["above"] = limit.gt
+        elif isinstance(limit, Le):
+            high = limit.le  # type: ignore[assignment]
+        elif isinstance(limit, Lt):
+            option["below"] = limit.lt
+    if name == "steps":
+        high = MOST_STEPS
+    return {**option, "low": low, "high": high}
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        kept = [kind for kind in get_args(annotation) if kind is not type(None)]
+        return kept[0], len(kept) < len(get_args(annotation))
+    return annotation, False
+
+
+def _kind(annotation: Any) -> str:
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return "choice"
+    if origin is not None and origin is not tuple:  # Annotated
+        return _kind(get_args(annotation)[0])
+    if origin is tuple:
+        return "numbers"
+    return "integer" if annotation is int else "number"

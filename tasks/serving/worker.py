@@ -1,0 +1,93 @@
+"""The loop of the process that holds models: take a request, run its operation, answer."""
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genai_core.serving.frames import Frame
+from tasks.serving.channel import Channel
+from tasks.serving.describe import describe
+from tasks.serving.draw import draw
+from tasks.serving.errors import Cancelled, InputFault, ModelFault
+from tasks.serving.models import Models
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What an operation answers: JSON values and binary parts."""
+
+    values: dict[str, Any]
+    blobs: Sequence[bytes] = ()
+
+
+Operation = Callable[[Models, Frame, Channel], Reply]
+
+
+def work(channel: Channel, device: str, threads: int | None) -> None:
+    """Answer requests until the channel ends."""
+    models = Models(use_device(device, threads))
+    for frame in channel:
+        request = frame.header["id"]
+        begun = time.perf_counter()
+        try:
+            reply = OPERATIONS[frame.header["op"]](models, frame, channel)
+        except Exception as error:
+            channel.reply(request, refusal(error))
+            continue
+        ms = round(1000 * (time.perf_counter() - begun), 3)
+        channel.reply(request, {"ok": True, "ms": ms, **memory(models.device), **reply.values}, reply.blobs)
+
+
+def refusal(error: Exception) -> dict[str, Any]:
+    """Return the answer to a request that failed. A fault of ours keeps its traceback in the log."""
+    if isinstance(error, InputFault):
+        return {"ok": False, "kind": "input", "message": str(error), "param": error.param}
+    if isinstance(error, ModelFault):
+        return {"ok": False, "kind": "model", "message": str(error), "code": error.code}
+    if isinstance(error, Cancelled):
+        return {"ok": False, "kind": "cancelled", "message": "cancelled"}
+    traceback.print_exception(error, file=sys.stderr)
+    return {"ok": False, "kind": "internal", "message": f"{type(error).__name__}: {error}"}
+
+
+def use_device(name: str, threads: int | None) -> str:
+    """Choose the device and prepare torch for it. Raises ValueError for a device that is not there."""
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device: got {name!r}, but torch sees no CUDA device; use auto or cpu")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return device
+
+
+def memory(device: str) -> dict[str, Any]:
+    """Return the bytes of GPU memory that torch holds and has reserved; nothing on a processor."""
+    if not device.startswith("cuda"):
+        return {}
+    return {"gpu": {"allocated": torch.cuda.memory_allocated(device), "reserved": torch.cuda.memory_reserved(device)}}
+
+
+def _load(models: Models, frame: Frame, _channel: Channel) -> Reply:
+    values = frame.header
+    model = models.load(values["model"], Path(values["folder"]), values.get("sha256"))
+    return Reply({"model": describe(model), "device": models.device})
+
+
+def _unload(models: Models, frame: Frame, _channel: Channel) -> Reply:
+    models.unload(frame.header["model"])
+    return Reply({})
+
+
+def _draw(models: Models, frame: Frame, channel: Channel) -> Reply:
+    request = frame.header["id"]
+    pixels = draw(models.get(frame.header["model"]), frame, cancelled=lambda: channel.is_cancelled(request))
+    return Reply({"shape": list(pixels.shape)}, [pixels.tobytes()])
+
+
+OPERATIONS: dict[str, Operation] = {"load": _load, "unload": _unload, "draw": _draw}
