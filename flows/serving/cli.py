@@ -5,6 +5,10 @@ from typing import Any
 
 import click
 
+from flows.json_output import json_option, print_json
+from flows.table import print_table
+
+HEAD = ("name", "added", "revoked")
 DEFAULT_COMMAND = "models"
 
 
@@ -59,6 +63,13 @@ def serve() -> None:
     show_default=True,
     help="Images computed together.",
 )
+@click.option(
+    "--token-rate",
+    type=click.IntRange(0, 1_000_000),
+    default=1200,
+    show_default=True,
+    help="Requests a minute that each token may send; 0: no limit.",
+)
 @click.pass_obj
 def serve_models(workspace: Path, /, models: tuple[str, ...], **options: Any) -> None:
     """Serve models over HTTP: a page to play with, and an API.
@@ -69,3 +80,49 @@ def serve_models(workspace: Path, /, models: tuple[str, ...], **options: Any) ->
     from flows.serving.server import Options, serve
 
     serve(workspace, models, Options(**options), click.echo)
+
+
+@serve.group()
+def token() -> None:
+    """Make, list and revoke the tokens of clients."""
+
+
+@token.command("add")
+@click.argument("name")
+@click.pass_obj
+def token_add(workspace: Path, /, name: str) -> None:
+    """Make a token for NAME, a person or a program, and print it. Only its hash is kept.
+
+    From the first token on, every request needs one.
+    """
+    from flows.serving.tokens import add_token
+
+    click.echo(add_token(workspace, name))
+    click.echo("It is shown only now. Clients send it as `Authorization: Bearer TOKEN`.", err=True)
+
+
+@token.command("list")
+@json_option
+@click.pass_obj
+def token_list(workspace: Path, /, as_json: bool) -> None:
+    """List the tokens' names, and when they were added and revoked."""
+    from flows.serving.tokens import read_tokens
+
+    records = read_tokens(workspace)
+    if as_json:
+        print_json([{"name": record.name, "added": record.added, "revoked": record.revoked} for record in records])
+    elif records:
+        print_table([(record.name, record.added, record.revoked or "") for record in records], HEAD)
+    else:
+        click.echo("there is no token yet; `genai serve token add NAME` makes one")
+
+
+@token.command("revoke")
+@click.argument("name")
+@click.pass_obj
+def token_revoke(workspace: Path, /, name: str) -> None:
+    """Revoke the token of NAME. A running server refuses it from now on."""
+    from flows.serving.tokens import revoke_token
+
+    revoke_token(workspace, name)
+    click.echo(f"the token of {name} is revoked")

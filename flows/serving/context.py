@@ -7,16 +7,18 @@ from typing import Any
 
 from flows.serving.dispatcher import Dispatcher
 from flows.serving.jobs import JobQueue
+from flows.serving.metrics import Metrics
 from flows.serving.models import Models
 
 
 @dataclass
 class Serving:
-    """The served models, the queue before them, and threads for coding images."""
+    """The served models, the queue before them, the counters, and threads for coding images."""
 
     models: Models
     queue: JobQueue
     dispatchers: list[Dispatcher]
+    metrics: Metrics
     ready: bool = False
     coders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="pictures"))
 

@@ -33,7 +33,12 @@ class Dispatcher:
     """One device: its process, the generations that it holds, and its share of the queue."""
 
     def __init__(
-        self, queue: JobQueue, first: ModelProcess, start: Callable[[], ModelProcess], largest_batch_images: int
+        self,
+        queue: JobQueue,
+        first: ModelProcess,
+        start: Callable[[], ModelProcess],
+        largest_batch_images: int,
+        on_batch: Callable[[Generation, int, float], None],
     ) -> None:
         self._queue = queue
         self._start = start
@@ -46,7 +51,7 @@ class Dispatcher:
         self.device = ""
         self.gpu: dict[str, int] = {}
         self.restarts = 0
-        self.on_batch: Callable[[Generation, int, float], None] = lambda *_: None
+        self._on_batch = on_batch
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -137,7 +142,7 @@ class Dispatcher:
             _refuse(jobs, _error(frame.header))
             return
         model.measured(frame.header["ms"], images)
-        self.on_batch(model, images, frame.header["ms"])
+        self._on_batch(model, images, frame.header["ms"])
         _hand_out(jobs, frame)
 
     def _retry(self, jobs: list[Job], *, computing: bool) -> None:

@@ -38,6 +38,15 @@ def start_process(folder: Path, device: str, threads: int | None) -> Piped:
     return start_piped(["tasks.serve", *options], folder=folder)
 
 
+def discard(process: Piped) -> None:
+    """End a process that was never connected."""
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
 class ModelProcess:
     """The server's end of the pipes to one process. `connect` before the first `ask`."""
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from flows.serving.context import Serving
 from flows.serving.generation import Generation
@@ -22,6 +23,11 @@ def model_routes(serving: Serving, started: int) -> APIRouter:
     async def model(name: str) -> dict[str, Any]:
         """Describe one model by its id or its version."""
         return _values(serving.models.find(name), started)
+
+    @routes.get("/metrics", tags=["operation"], response_class=Response)
+    async def metrics() -> Response:
+        """Return counters in Prometheus' text form."""
+        return Response(serving.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     @routes.get("/healthz", tags=["operation"])
     async def healthz() -> dict[str, str]:

@@ -47,6 +47,10 @@ class Models:
             raise ApiError(409, found.fault, param="model", code="model_changed")
         return found
 
+    def version_of(self, name: str) -> str | None:
+        """Return the version that a served name stands for now."""
+        return self._current[name].version
+
     async def open(self, sources: Sequence[Source]) -> None:
         """Load the models of the command line. Raises LoadError, ProcessEnded."""
         generations = [self._generation(source) for source in sources]
@@ -60,8 +64,13 @@ class Models:
         Raises LoadError, ProcessEnded: the old generation then stays.
         """
         old, new = self._current.get(source.name), self._generation(source)
-        for dispatcher in self._dispatchers:
-            await dispatcher.load(new)
+        try:
+            for dispatcher in self._dispatchers:
+                await dispatcher.load(new)
+        except BaseException:
+            for dispatcher in self._dispatchers:
+                await dispatcher.unload(new)
+            raise
         self._current[source.name] = new
         if old is not None:
             old.retire()

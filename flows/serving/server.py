@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.process import Piped
-from flows.serving.model_process import ModelProcess, ProcessEnded, start_process
+from flows.serving.model_process import ModelProcess, ProcessEnded, discard, start_process
 from flows.serving.sources import Source, find_sources
 from genai_core import GenaiError
 
 if TYPE_CHECKING:
     from uvicorn import Server
 
+    from flows.serving.access import Access
+
 log = logging.getLogger("genai.serve")
 
 # For requests that are being served when the server is told to stop.
 GRACE_S = 10
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class ServeError(GenaiError):
@@ -39,27 +42,44 @@ class Options:
     threads: int | None
     queue_images: int
     batch_images: int
+    token_rate: int
 
 
 def serve(workspace: Path, names: Sequence[str], options: Options, say: Callable[[str], None]) -> None:
     """Serve models until SIGTERM or Ctrl-C. Raises ServeError and the errors of find_sources."""
+    access = access_for(workspace, options)
     with listening(options.host, options.port) as listener:
-        # First of all: the process imports torch while we find the models and import FastAPI.
+        # Before the rest: the process imports torch while we find the models and import FastAPI.
         code = code_for(workspace)
         started = [start_process(code, device, options.threads) for device in options.devices]
         try:
             sources = find_sources(workspace, names)
         except BaseException:
             for process in started:
-                process.kill()
-                process.wait()
+                discard(process)
             raise
-        asyncio.run(_run(listener, started, code, sources, options, say))
+        asyncio.run(_run(listener, started, workspace, sources, access, options, say))
 
 
 def code_for(workspace: Path) -> Path:
     """Return where the models' process finds its code: the workspace, which may have networks of its own, else ours."""
     return workspace if (workspace / "tasks" / "serve.py").is_file() else Path(__file__).parents[2]
+
+
+def access_for(workspace: Path, options: Options) -> "Access":
+    """Return the rules of access. Raises ServeError beyond loopback without a token, and TokenError."""
+    from flows.serving.access import Access
+    from flows.serving.rates import RateLimit
+    from flows.serving.tokens import KnownTokens
+
+    tokens = KnownTokens(workspace)
+    is_local = options.host in LOOPBACK
+    if not is_local and not tokens.any_valid:
+        raise ServeError(
+            f"--host {options.host} can be reached by others, so clients need a token, and there is none; make one "
+            "with `genai serve token add NAME`"
+        )
+    return Access(tokens, RateLimit(options.token_rate), needs_token=not is_local or tokens.any_added)
 
 
 @contextmanager
@@ -86,33 +106,39 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 async def _run(
     listener: socket.socket,
     started: list[Piped],
-    code: Path,
+    workspace: Path,
     sources: Sequence[Source],
+    access: "Access",
     options: Options,
     say: Callable[[str], None],
 ) -> None:
+    code = code_for(workspace)
     # Here, so that the process of the models starts before they are imported.
     from uvicorn import Config, Server
 
     from flows.serving.app import make_app
     from flows.serving.context import Serving
     from flows.serving.dispatcher import Dispatcher, LoadError
+    from flows.serving.guard import Guard
     from flows.serving.jobs import JobQueue
+    from flows.serving.metrics import Metrics
     from flows.serving.models import Models
+    from flows.serving.promotions import Promotions
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
-    queue = JobQueue(options.queue_images)
+    queue, metrics = JobQueue(options.queue_images), Metrics()
 
     def dispatcher_of(device: str, first: Piped) -> Dispatcher:
         def another() -> ModelProcess:
             return ModelProcess(start_process(code, device, options.threads))
 
-        return Dispatcher(queue, ModelProcess(first), another, options.batch_images)
+        return Dispatcher(queue, ModelProcess(first), another, options.batch_images, metrics.batch)
 
     dispatchers = [dispatcher_of(device, first) for device, first in zip(options.devices, started, strict=True)]
-    serving = Serving(Models(dispatchers), queue, dispatchers)
+    metrics.watch(queue, dispatchers)
+    serving = Serving(Models(dispatchers), queue, dispatchers, metrics)
     config = Config(
-        make_app(serving),
+        Guard(make_app(serving), access, metrics),
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=GRACE_S,
@@ -121,6 +147,7 @@ async def _run(
     )
     server = Server(config)
     stop_on_signals(server)
+    following: asyncio.Task[None] | None = None
     try:
         await serving.models.open(sources)
         host, port = listener.getsockname()[:2]
@@ -131,11 +158,16 @@ async def _run(
             say(f"{name}: {model.description['family']}, {size} pixels, on {dispatchers[0].device}")
         say(f"http://{address}:{port}")
         serving.ready = True
+        promotions = Promotions(serving.models, workspace)
+        following = asyncio.create_task(promotions.follow())
         await server._serve([listener])  # not `serve`, which would install handlers of its own
     except (LoadError, ProcessEnded) as error:
         raise ServeError(str(error) or "the process that holds the models ended; its last lines say why") from None
     finally:
         serving.ready = False
+        if following is not None:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
         for dispatcher in dispatchers:
             await dispatcher.close()
         serving.coders.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,81 @@
+"""Follow promotions while serving: look at the registry's tags, and swap to what is newly in production."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+from flows.git import GitError, git
+from flows.registry.read import STAGE
+from flows.serving.dispatcher import LoadError
+from flows.serving.model_process import ProcessEnded
+from flows.serving.models import Models
+from flows.serving.sources import find_source, production_version
+from genai_core import GenaiError
+
+log = logging.getLogger("genai.serve")
+
+LOOK_EVERY_S = 1.0
+RETRY_EVERY_S = 10.0
+
+Stamp = tuple[tuple[int, int] | None, ...]
+
+
+class Promotions:
+    """Keeps the served name `prod` at the version in production. Other names never change."""
+
+    def __init__(self, models: Models, workspace: Path) -> None:
+        self._models = models
+        self._workspace = workspace
+
+    async def follow(self) -> None:
+        """Look for ever, if production is served. A failed swap is logged and tried again; the old version stays."""
+        if all(model.name != STAGE for model in self._models):
+            return
+        files = await asyncio.to_thread(tag_files, self._workspace)
+        seen: Stamp | None = None
+        while True:
+            now = stamp(files)
+            if now == seen:
+                await asyncio.sleep(LOOK_EVERY_S)
+                continue
+            try:
+                await self._look()
+                seen = now
+            except (GenaiError, LoadError, ProcessEnded, OSError) as error:
+                log.error("the version in production cannot be served, the one before stays: %s", error)
+                await asyncio.sleep(RETRY_EVERY_S)
+            except Exception:
+                log.exception("the version in production cannot be served, the one before stays")
+                await asyncio.sleep(RETRY_EVERY_S)
+
+    async def _look(self) -> None:
+        version = await asyncio.to_thread(production_version, self._workspace)
+        served = self._models.version_of(STAGE)
+        if version is None or version == served:
+            return
+        log.info("%s was promoted; loading it", version)
+        source = await asyncio.to_thread(find_source, self._workspace, STAGE)
+        await self._models.swap(source)
+        log.info("%s is served now instead of %s", source.version, served)
+
+
+def tag_files(workspace: Path) -> list[Path]:
+    """Return the paths whose change says that tags changed: git's two forms of references, and reftable's."""
+    with suppress(GitError):
+        common = Path(workspace, git(workspace, "rev-parse", "--git-common-dir").strip())
+        return [common / "packed-refs", common / "refs" / "tags", common / "reftable" / "tables.list"]
+    return []
+
+
+def stamp(files: list[Path]) -> Stamp:
+    """Return what changes with a file; two calls of stat per look are cheaper than a process of git."""
+    return tuple(_of(path) for path in files)
+
+
+def _of(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns

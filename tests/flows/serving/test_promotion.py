@@ -1,0 +1,73 @@
+"""A promotion while serving: new requests get the new version, no request fails, and the old one finishes."""
+
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.data.remote import push_commit
+from flows.registry.promotion import promote
+from tests.flows.conftest import shell
+from tests.flows.model_home import make, new_home
+from tests.flows.serving.served import save_tiny_model, serving
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A repository with its first version in production."""
+    home = new_home(tmp_path / "home")
+    make(home, 3.0)
+    promote(home, push_commit, by="test")
+    return home
+
+
+def test_a_promotion_swaps_without_a_failed_request(home: Path) -> None:
+    with serving(workspace=home) as server:
+        first = server.draw(seed=1).json()["images"][0]
+        assert first["provenance"]["version"] == "v0.0.1"
+        statuses, versions, stop = set(), [], threading.Event()
+
+        def draw_on() -> None:
+            with server.client() as client:
+                while not stop.is_set():
+                    answer = client.post("/v1/draw", json={"seed": 1, "count": 4})
+                    statuses.add(answer.status_code)
+                    versions.append(answer.json()["images"][0]["provenance"]["version"])
+
+        clients = [threading.Thread(target=draw_on) for _ in range(3)]
+        for client in clients:
+            client.start()
+        other_weights(home)
+        make(home, 2.0)
+        promote(home, push_commit, by="test")
+        deadline = time.monotonic() + 30
+        while "v0.0.2" not in versions[-3:] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        stop.set()
+        for client in clients:
+            client.join()
+        assert statuses == {200}
+        assert set(versions) == {"v0.0.1", "v0.0.2"}
+        second = server.draw(seed=1).json()["images"][0]
+        assert second["provenance"]["version"] == "v0.0.2"
+        assert second["provenance"]["model_sha256"] != first["provenance"]["model_sha256"]
+        assert second["b64"] != first["b64"]
+        old = server.draw(model="v0.0.1")
+        assert (old.status_code, old.json()["error"]["code"]) == (404, "model_not_found")
+
+
+def other_weights(home: Path) -> None:
+    """Replace the data from which the pipeline makes its model."""
+    shutil.rmtree(home / "data/raw")
+    save_tiny_model(home / "data/raw", "gan", seed=1)
+    shell(home, "dvc add -q data/raw")
+
+
+def test_a_version_stays_what_it_is(home: Path) -> None:
+    with serving("v0.0.1", workspace=home) as server:
+        make(home, 2.0)
+        promote(home, push_commit, by="test")
+        time.sleep(2.0)
+        assert server.draw(model="v0.0.1").json()["images"][0]["provenance"]["version"] == "v0.0.1"
