@@ -111,7 +111,10 @@ class Dispatcher:
 
     async def _compute(self, jobs: list[Job]) -> None:
         try:
-            await self._compute_on(self._process, jobs)
+            if self._up.is_set():
+                await self._compute_on(self._process, jobs)
+            else:  # the process was replaced while this waited for jobs, and has not loaded its models yet
+                self._queue.put_back(jobs)
         except ProcessEnded as end:
             self._retry(jobs, computing=end.computing)
         except Exception as error:
@@ -188,10 +191,7 @@ class Dispatcher:
             await self.load(generation)
         except LoadError as error:
             log.error("%s: %s", generation.name, error)
-            generation.fault = (
-                f"the model {generation.name} cannot be loaded again: its files are not those that it was started "
-                "with; restart genai serve"
-            )
+            generation.has_changed()
 
 
 def combined(jobs: Sequence[Job]) -> tuple[dict[str, Any], list[bytes]]:

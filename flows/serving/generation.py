@@ -29,6 +29,13 @@ class Generation:
     fault: str | None = None  # why it cannot be used any more
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def has_changed(self) -> None:
+        """Refuse it from now on: its files are not those that were loaded."""
+        self.fault = (
+            f"the weights of {self.name} have changed since they were loaded (sha256 {str(self.sha256)[:12]}); "
+            "restart `genai serve` to serve the new ones"
+        )
+
     def measured(self, ms: float, images: int) -> None:
         """Take a batch's duration into the average."""
         value = ms / images

@@ -117,6 +117,7 @@ async def _run(
     from uvicorn import Config, Server
 
     from flows.serving.app import make_app
+    from flows.serving.changed_files import watch_files
     from flows.serving.context import Serving
     from flows.serving.dispatcher import Dispatcher, LoadError
     from flows.serving.guard import Guard
@@ -147,7 +148,7 @@ async def _run(
     )
     server = Server(config)
     stop_on_signals(server)
-    following: asyncio.Task[None] | None = None
+    watching: list[asyncio.Task[None]] = []
     try:
         await serving.models.open(sources)
         host, port = listener.getsockname()[:2]
@@ -159,15 +160,15 @@ async def _run(
         say(f"http://{address}:{port}")
         serving.ready = True
         promotions = Promotions(serving.models, workspace)
-        following = asyncio.create_task(promotions.follow())
+        watching = [asyncio.create_task(promotions.follow()), asyncio.create_task(watch_files(serving.models))]
         await server._serve([listener])  # not `serve`, which would install handlers of its own
     except (LoadError, ProcessEnded) as error:
         raise ServeError(str(error) or "the process that holds the models ended; its last lines say why") from None
     finally:
         serving.ready = False
-        if following is not None:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
         for dispatcher in dispatchers:
             await dispatcher.close()
         serving.coders.shutdown(wait=False, cancel_futures=True)

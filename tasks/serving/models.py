@@ -5,7 +5,7 @@ from pathlib import Path
 
 from genai_core.model import Model, load_model
 from genai_core.models.artifact import WEIGHTS_FILE
-from tasks.serving.errors import InputFault, ModelFault
+from tasks.serving.errors import ModelFault
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Models:
         self.held.pop(key, None)
 
     def get(self, key: str) -> Model:
-        """Raises InputFault for a model that is not held."""
+        """Raises ModelFault for a model that is not held."""
         if key not in self.held:
-            raise InputFault(f"no model {key!r} is loaded")
+            raise ModelFault(f"no model {key!r} is loaded")
         return self.held[key]

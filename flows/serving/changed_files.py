@@ -1,0 +1,48 @@
+"""Notice that the files of a served folder changed: what is drawn would no longer be what the folder holds."""
+
+import asyncio
+import hashlib
+import logging
+from pathlib import Path
+
+from flows.registry.model_names import WEIGHTS_FILE
+from flows.serving.models import Models
+
+log = logging.getLogger("genai.serve")
+
+LOOK_EVERY_S = 1.0
+
+
+async def watch_files(models: Models) -> None:
+    """Look for ever at the weights of models that are no version; those of versions are looked after by the registry.
+
+    A model whose weights changed gets a fault, and its requests are refused until the server is started again.
+    """
+    watched = {model: _stamp(model.folder) for model in models if model.version is None}
+    while watched:
+        await asyncio.sleep(LOOK_EVERY_S)
+        for model, stamp in watched.items():
+            now = _stamp(model.folder)
+            if now == stamp or model.fault is not None:
+                continue
+            watched[model] = now
+            found = await asyncio.to_thread(_sha256, model.folder)
+            if found != model.sha256:
+                model.has_changed()
+                log.error("%s", model.fault)
+
+
+def _stamp(folder: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = (folder / WEIGHTS_FILE).stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _sha256(folder: Path) -> str | None:
+    try:
+        with (folder / WEIGHTS_FILE).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
