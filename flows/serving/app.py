@@ -73,5 +73,6 @@ def _fault(error: RequestValidationError) -> ApiError:
     if first["type"] == "json_invalid":
         return ApiError(400, f"the body is not JSON: {first['ctx']['error']}", code="invalid_json")
     param = ".".join(str(part) for part in first["loc"][1:])[:80] or None
-    message = f"{param}: {first['msg']}" if param else f"the body: {first['msg']}"
+    what = first["msg"].removeprefix("Value error, ")
+    message = f"{param}: {what}" if param else f"the body: {what}"
     return ApiError(422, message, param=param, code="invalid_value")

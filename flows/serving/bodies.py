@@ -1,22 +1,62 @@
-"""The bodies of requests. Strict: an unknown field or a value of another type is an error, never ignored."""
+"""The bodies of requests that draw. Strict: an unknown field or a value of another type is an error, never ignored."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 LARGEST_COUNT = 64
 LARGEST_SEED = 2**32 - 1
+DEFAULT_STRENGTH = 0.6
 
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Name = Annotated[str, Field(max_length=200)]
 Format = Literal["png", "jpeg", "webp"]
 Size = Annotated[str, Field(pattern=r"^(auto|\d{1,5}x\d{1,5})$", description="WIDTHxHEIGHT, or auto")]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Latent = Annotated[str, Field(max_length=2**23, description="noise of one image, base64 of float32, little-endian")]
+Picture = Annotated[str, Field(max_length=2**23, description="a PNG, JPEG or WebP file, base64")]
 
 
 class Body(BaseModel):
     """A request's body."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Point(Body):
+    """A place in the noise: that of a seed, or given."""
+
+    seed: Seed | None = None
+    latent: Latent | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> "Point":
+        if (self.seed is None) == (self.latent is None):
+            raise ValueError("give either seed or latent")
+        return self
+
+
+class Walk(Body):
+    """Images between two points, in reading order, or between four, the corners of a grid, row by row."""
+
+    points: list[Point] = Field(min_length=2, max_length=4)
+    rows: int = Field(1, ge=1, le=LARGEST_COUNT)
+    columns: int = Field(8, ge=1, le=LARGEST_COUNT)
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "Walk":
+        if len(self.points) == 3:
+            raise ValueError("expected two or four points, got 3")
+        if self.rows * self.columns > LARGEST_COUNT:
+            raise ValueError(f"rows times columns: at most {LARGEST_COUNT} images, got {self.rows * self.columns}")
+        return self
+
+
+class Direction(Body):
+    """How far to move the noise along a direction of /v1/models/ID/directions."""
+
+    name: Name
+    amount: float = Field(ge=-20.0, le=20.0)
 
 
 class DrawBody(Body):
@@ -27,9 +67,40 @@ class DrawBody(Body):
     seed: Seed | None = Field(None, description="of the first image; image i has seed + i; default: a random one")
     seeds: list[Seed] | None = Field(None, min_length=1, max_length=LARGEST_COUNT, description="one per image")
     class_name: Name | None = Field(None, alias="class", description="default: each class in turn")
+    mix: dict[Name, Annotated[float, Field(ge=0.0, le=1e6)]] | None = Field(
+        None, max_length=1000, description="weights of classes that are mixed; divided by their sum"
+    )
     sampling: dict[str, Any] = Field({}, description="options that replace the model's own; see /v1/models")
+    latent: Latent | None = None  # a seed means nothing beside it
+    base: Point | None = Field(None, description="the images lie between this point and their seeds")
+    reach: Share | None = Field(None, description="how far from `base`: 0 is the point itself, 1 the seed")
+    walk: Walk | None = None
+    directions: list[Direction] = Field([], max_length=16)
+    start: Picture | None = None
+    strength: Share | None = Field(None, description=f"0 keeps `start`, 1 ignores it; default: {DEFAULT_STRENGTH}")
+    mask: Picture | None = Field(None, description="as large as the model's images; white: draw anew, black: keep")
     size: Size = "auto"
     format: Format = "png"
+    stream: bool = Field(False, description="server-sent events: preview, image, done, error")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "DrawBody":
+        exclusive = [
+            ("seed", "seeds"),
+            ("class_name", "mix"),
+            ("latent", "walk"),
+            ("base", "walk"),
+            ("base", "latent"),
+            ("seed", "walk"),
+            ("seeds", "walk"),
+        ]
+        for one, other in exclusive:
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise ValueError(f"{one.replace('_name', '')} and {other}: give one of them")
+        for name, needed in (("reach", "base"), ("strength", "start"), ("mask", "start")):
+            if getattr(self, name) is not None and getattr(self, needed) is None:
+                raise ValueError(f"{name}: needs {needed}")
+        return self
 
 
 class OpenAIBody(BaseModel):

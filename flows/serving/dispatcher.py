@@ -194,6 +194,10 @@ class Dispatcher:
             generation.has_changed()
 
 
+# Values of a drawing that are numbers of binary parts, at any depth.
+PARTS = ("noise", "start", "mask")
+
+
 def combined(jobs: Sequence[Job]) -> tuple[dict[str, Any], list[bytes]]:
     """Return one request for all jobs: their drawings in order, with the numbers of binary parts moved."""
     if len(jobs) == 1:
@@ -201,25 +205,28 @@ def combined(jobs: Sequence[Job]) -> tuple[dict[str, Any], list[bytes]]:
     drawings: list[dict[str, Any]] = []
     blobs: list[bytes] = []
     for job in jobs:
-        for drawing in job.values["drawings"]:
-            moved = {name: drawing[name] + len(blobs) for name in PARTS if drawing.get(name) is not None}
-            drawings.append({**drawing, **moved})
+        drawings += [_moved(drawing, len(blobs)) for drawing in job.values["drawings"]]
         blobs += job.blobs
     previews = any(job.values.get("previews") for job in jobs)
     return {**jobs[0].values, "drawings": drawings, "previews": previews}, blobs
 
 
-# Of a drawing: the values that are numbers of binary parts.
-PARTS = ("noise", "start", "mask")
+def _moved(value: Any, by: int) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: part + by if name in PARTS and part is not None else _moved(part, by) for name, part in value.items()
+        }
+    return [_moved(part, by) for part in value] if isinstance(value, list) else value
 
 
-def _shares(jobs: Sequence[Job], frame: Frame) -> list[tuple[Job, tuple[int, ...], bytes]]:
-    """Return each job's part of the images in a frame: its shape (N, C, H, W) and its bytes."""
-    _, *image = frame.header["shape"]
-    size, begin, parts = image[0] * image[1] * image[2], 0, []
+def _shares(jobs: Sequence[Job], frame: Frame) -> list[tuple[Job, tuple[int, ...], list[bytes]]]:
+    """Return each job's part of a frame of images: its shape (N, C, H, W), and its share of each binary part."""
+    total, *image = frame.header["shape"]
+    begin, parts = 0, []
     for job in jobs:
-        end = begin + job.images * size
-        parts.append((job, (job.images, *image), frame.blobs[0][begin:end]))
+        end = begin + job.images
+        shares = [blob[begin * len(blob) // total : end * len(blob) // total] for blob in frame.blobs]
+        parts.append((job, (job.images, *image), shares))
         begin = end
     return parts
 
@@ -229,7 +236,7 @@ def _hand_out(jobs: Sequence[Job], frame: Frame) -> None:
     if len(jobs) == 1:
         shares = [(jobs[0], frame.header, frame.blobs)]
     else:
-        shares = [(job, {**frame.header, "shape": list(shape)}, [part]) for job, shape, part in _shares(jobs, frame)]
+        shares = [(job, {**frame.header, "shape": list(shape)}, part) for job, shape, part in _shares(jobs, frame)]
     for job, values, blobs in shares:
         if not job.answer.done():
             job.answer.set_result(Answer(values, blobs, ms, images))
@@ -237,9 +244,9 @@ def _hand_out(jobs: Sequence[Job], frame: Frame) -> None:
 
 def _show(jobs: Sequence[Job], frame: Frame) -> None:
     preview = frame.header["preview"]
-    for job, shape, part in _shares(jobs, frame):
+    for job, shape, (pixels,) in _shares(jobs, frame):
         if job.on_preview is not None and not job.answer.done():
-            job.on_preview(Preview(preview["done"], preview["steps"], shape, part))
+            job.on_preview(Preview(preview["done"], preview["steps"], shape, pixels))
 
 
 def _refuse(jobs: Sequence[Job], error: ApiError) -> None:

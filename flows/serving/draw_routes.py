@@ -1,59 +1,48 @@
 """The routes that draw: our own form, and OpenAI's."""
 
-import base64
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from flows.serving.answers import Form, images_of
 from flows.serving.bodies import DrawBody, OpenAIBody
 from flows.serving.context import Serving
-from flows.serving.drawing import Wanted, batch_key, checked_sampling, labels_of, seeds_of
+from flows.serving.drawing import Plan, plan_of, plan_of_classes
 from flows.serving.errors import ApiError
-from flows.serving.generation import Generation
-from flows.serving.jobs import Answer, Job
-from flows.serving.pictures import MIME, encoded, multiple_of
-from flows.serving.provenance import class_of, provenance
+from flows.serving.jobs import Answer
+from flows.serving.pictures import multiple_of
+from flows.serving.streaming import events
 from flows.serving.waiting import answer_of
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One image of an answer."""
-
-    content: bytes
-    wanted: Wanted
-    provenance: dict[str, Any]
 
 
 def draw_routes(serving: Serving) -> APIRouter:
     """Return the routes."""
     routes = APIRouter()
 
+    async def drawn(request: Request, plan: Plan, form: Form) -> tuple[Answer, list[dict[str, Any]]]:
+        job = plan.job()
+        serving.queue.put(job)
+        answer = await answer_of(request, job)
+        return answer, await serving.in_thread(images_of, plan, answer, form)
+
     @routes.post("/v1/draw", tags=["draw"])
-    async def draw(request: Request, body: DrawBody) -> dict[str, Any]:
-        """Draw images: count, class, seeds, sampling options, size and format."""
+    async def draw(request: Request, body: DrawBody) -> Response:
+        """Draw images.
+
+        They come from seeds, latents, walks between points, or a start image and a mask. With `stream`, the answer
+        consists of server-sent events. The same body draws the same pixels, whatever it is computed together with.
+        """
         model = serving.models.find(body.model)
-        seeds = seeds_of(body.count if body.seeds is None else len(body.seeds), body.seed, body.seeds)
-        labels = labels_of(model, len(seeds), body.class_name)
-        wanted = [Wanted(seed, label) for seed, label in zip(seeds, labels, strict=True)]
-        sampling = checked_sampling(model, body.sampling)
-        factor = multiple_of(body.size, model.description["image_size"])
-        answer = await answer_of(request, _queued(serving, model, wanted, sampling))
-        drawn = await serving.in_thread(_files, model, wanted, sampling, answer, body.format, factor)
-        images = [
-            {
-                "b64": base64.b64encode(image.content).decode(),
-                "mime": MIME[body.format],
-                "seed": image.wanted.seed,
-                "class": class_of(model, image.wanted),
-                "provenance": image.provenance,
-            }
-            for image in drawn
-        ]
-        return {"images": images, "ms": answer.ms, "batch": answer.batch_images}
+        form = Form(body.format, multiple_of(body.size, model.description["image_size"]))
+        has_uploads = bool(body.start or body.mask or body.latent or body.walk or body.base)
+        plan = await serving.in_thread(plan_of, model, body) if has_uploads else plan_of(model, body)
+        if body.stream:
+            stream = await events(serving, request, plan, form)
+            return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        answer, images = await drawn(request, plan, form)
+        return JSONResponse({"images": images, "ms": answer.ms, "batch": answer.batch_images})
 
     @routes.post("/v1/images/generations", tags=["OpenAI"])
     async def generations(request: Request, body: OpenAIBody) -> dict[str, Any]:
@@ -62,48 +51,11 @@ def draw_routes(serving: Serving) -> APIRouter:
         if body.response_format not in (None, "b64_json"):
             message = f"response_format: got {body.response_format[:40]!r}; only b64_json is available"
             raise ApiError(422, message, param="response_format", code="invalid_value")
-        seeds = seeds_of(body.n or 1, body.seed, None)
-        labels = labels_of(model, len(seeds), body.prompt.strip() or None, param="prompt")
-        wanted = [Wanted(seed, label) for seed, label in zip(seeds, labels, strict=True)]
-        factor = multiple_of(body.size or "auto", model.description["image_size"])
-        answer = await answer_of(request, _queued(serving, model, wanted, {}))
-        form = body.output_format or "png"
-        drawn = await serving.in_thread(_files, model, wanted, {}, answer, form, factor)
-        data = [
-            {"b64_json": base64.b64encode(image.content).decode(), "provenance": image.provenance} for image in drawn
-        ]
+        form = Form(body.output_format or "png", multiple_of(body.size or "auto", model.description["image_size"]))
+        plan = plan_of_classes(model, body.n or 1, body.seed, body.prompt.strip() or None, param="prompt")
+        _, images = await drawn(request, plan, form)
+        data = [{"b64_json": image["b64"], "provenance": image["provenance"]} for image in images]
         ignored = sorted(body.model_extra or {})
-        return {"created": int(time.time()), "data": data, "output_format": form, "ignored": ignored}
+        return {"created": int(time.time()), "data": data, "output_format": form.name, "ignored": ignored}
 
     return routes
-
-
-def _queued(serving: Serving, model: Generation, wanted: Sequence[Wanted], sampling: Mapping[str, Any]) -> Job:
-    drawings = [{"seed": image.seed, "label": image.label} for image in wanted]
-    job = Job(
-        op="draw",
-        model=model,
-        values={"sampling": sampling, "drawings": drawings},
-        images=len(drawings),
-        key=batch_key(model, sampling),
-    )
-    serving.queue.put(job)
-    return job
-
-
-def _files(
-    model: Generation,
-    wanted: Sequence[Wanted],
-    sampling: Mapping[str, Any],
-    answer: Answer,
-    form: str,
-    factor: int,
-) -> list[Drawn]:
-    _, channels, height, width = answer.values["shape"]
-    pixels, size = answer.blobs[0], channels * height * width
-    drawn = []
-    for index, image in enumerate(wanted):
-        origin = provenance(model, image, sampling)
-        part = pixels[index * size : (index + 1) * size]
-        drawn.append(Drawn(encoded(part, (channels, height, width), form, factor, origin), image, origin))
-    return drawn

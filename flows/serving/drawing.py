@@ -1,96 +1,200 @@
-"""From a request to a job: seeds and classes of its images, and sampling options within what the model allows."""
+"""From the body of a request to a job: one drawing per image, and the binary parts that they name."""
 
+import base64
+import binascii
 import json
-import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from flows.serving.bodies import LARGEST_SEED
+from flows.serving.bodies import DEFAULT_STRENGTH, DrawBody, Point, Walk
+from flows.serving.conditions import checked_sampling, labels_of, seeds_of, shares_of
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
+from flows.serving.jobs import Job, Preview
+from flows.serving.uploads import mask_of, uploaded
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """One image of a request. label: index into the model's classes; None without classes."""
+    """One image of a request.
 
-    seed: int
-    label: int | None
-
-
-def seeds_of(count: int, seed: int | None, seeds: Sequence[int] | None) -> list[int]:
-    """Return one seed per image. Raises ApiError."""
-    if seeds is not None:
-        if seed is not None:
-            raise ApiError(422, "seed and seeds: give one of them", param="seeds", code="invalid_value")
-        return list(seeds)
-    first = secrets.randbelow(LARGEST_SEED - count + 2) if seed is None else seed
-    if first + count - 1 > LARGEST_SEED:
-        message = f"seed: {first} for {count} images goes beyond {LARGEST_SEED}"
-        raise ApiError(422, message, param="seed", code="invalid_value")
-    return [first + index for index in range(count)]
-
-
-def labels_of(model: Generation, count: int, class_name: str | None, param: str = "class") -> list[int | None]:
-    """Return one label per image: the named class, or each class in turn, as the library draws. Raises ApiError."""
-    classes: list[str] = model.description["classes"]
-    if class_name is None:
-        return [index % len(classes) if classes else None for index in range(count)]
-    if not classes:
-        message = f"{param}: the model {model.name} has no classes; leave it out"
-        raise ApiError(422, message, param=param, code="unknown_class")
-    if class_name not in classes:
-        listed = ", ".join(classes[:50]) + (" ..." if len(classes) > 50 else "")
-        message = f"{param}: no such class: {class_name[:80]!r}; available: {listed}"
-        raise ApiError(422, message, param=param, code="unknown_class")
-    return [classes.index(class_name)] * count
-
-
-def checked_sampling(model: Generation, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return changes of sampling options if each is known and within its range. Raises ApiError.
-
-    The process checks what depends on several options.
+    seed: None where the noise comes from elsewhere. label: index into the model's classes; mix: share of each class;
+    both None without classes. values: what the process gets (tasks/serving/draw.py). origin: what else the image was
+    drawn from, for its provenance.
     """
-    options: dict[str, dict[str, Any]] = model.description["sampling"]
-    for name, value in changes.items():
-        param = f"sampling.{name}"[:80]
-        if name not in options:
-            known = ", ".join(options)
-            raise ApiError(422, f"{param}: no such option; available: {known}", param=param, code="unknown_option")
-        fault = _fault(options[name], value)
-        if fault:
-            raise ApiError(422, f"{param}: got {str(value)[:80]}; {fault}", param=param, code="out_of_range")
-    return dict(changes)
+
+    seed: int | None
+    label: int | None
+    mix: Mapping[str, float] | None
+    values: dict[str, Any]
+    origin: dict[str, Any]
 
 
-def _fault(option: dict[str, Any], value: Any) -> str | None:
-    kind = option["kind"]
-    if value is None:
-        return None if option["optional"] else f"expected a {kind}"
-    if kind == "choice":
-        return None if value in option["choices"] else f"expected one of {', '.join(map(str, option['choices']))}"
-    if kind == "numbers":
-        numbers = isinstance(value, list) and len(value) <= 1000 and all(map(_is_number, value))
-        return None if numbers else "expected a list of numbers"
-    if not _is_number(value) or (kind == "integer" and type(value) is not int):
-        return f"expected an {kind}" if kind == "integer" else f"expected a {kind}"
-    low, high, above = option["low"], option["high"], option.get("above")
-    if (
-        (low is not None and value < low)
-        or (above is not None and value <= above)
-        or (high is not None and value > high)
-    ):
-        least = f"from {low}" if low is not None else f"above {above}" if above is not None else ""
-        most = f"to {high}" if high is not None else ""
-        return f"expected a value {' '.join(filter(None, [least, most]))}"
-    return None
+@dataclass(frozen=True)
+class Plan:
+    """A request that has been checked: its images, the options that it changes, and the binary parts."""
 
+    model: Generation
+    wanted: list[Wanted]
+    sampling: dict[str, Any]
+    blobs: list[bytes] = field(default_factory=list)
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < 1e9
+    def job(self, on_preview: Callable[[Preview], None] | None = None) -> Job:
+        """Return the job that draws it. Jobs with equal options may share a batch."""
+        return Job(
+            op="draw",
+            model=self.model,
+            values={
+                "sampling": self.sampling,
+                "drawings": [image.values for image in self.wanted],
+                "previews": on_preview is not None,
+            },
+            blobs=self.blobs,
+            images=len(self.wanted),
+            key=batch_key(self.model, self.sampling),
+            on_preview=on_preview,
+        )
 
 
 def batch_key(model: Generation, sampling: Mapping[str, Any]) -> str:
-    """Return what jobs that share a batch have in common."""
+    """Return what drawings that share a batch have in common."""
     return f"{model.key} {json.dumps(sampling, sort_keys=True)}"
+
+
+def plan_of_classes(
+    model: Generation, count: int, seed: int | None, class_name: str | None, param: str = "class"
+) -> Plan:
+    """Plan images of a class, or of each in turn, with consecutive seeds. Raises ApiError."""
+    seeds, labels = seeds_of(count, seed, None), labels_of(model, count, class_name, param)
+    wanted = [
+        Wanted(seed, label, None, {"seed": seed, "label": label}, {}) for seed, label in zip(seeds, labels, strict=True)
+    ]
+    return Plan(model, wanted, {})
+
+
+def plan_of(model: Generation, body: DrawBody) -> Plan:
+    """Check a body against what the model can do. Decodes base64, so call it in a thread. Raises ApiError."""
+    _check_abilities(model, body)
+    blobs: list[bytes] = []
+    noises = _noises(model, body, blobs)
+    mix = None if body.mix is None else shares_of(model, body.mix)
+    name = body.class_name
+    if body.walk is not None and name is None and model.description["classes"]:
+        name = model.description["classes"][0]  # a walk through several classes would show two things at once
+    labels = [None] * len(noises) if mix is not None else labels_of(model, len(noises), name)
+    shared, origin = _shared(model, body, mix, blobs)
+    wanted = [
+        Wanted(
+            seed=noise["seed"] if noise["is_seed"] else None,
+            label=label,
+            mix=mix,
+            values={"seed": noise["seed"], "label": label, **noise["values"], **shared},
+            origin={**noise["origin"], **origin},
+        )
+        for noise, label in zip(noises, labels, strict=True)
+    ]
+    return Plan(model, wanted, checked_sampling(model, body.sampling), blobs)
+
+
+def _check_abilities(model: Generation, body: DrawBody) -> None:
+    can = model.description["can"]
+    for ability, value in (("mix", body.mix), ("start", body.start), ("mask", body.mask)):
+        if value is not None and ability not in can:
+            message = f"{ability}: the model {model.name} cannot do this; it can: {', '.join(can) or 'nothing of it'}"
+            raise ApiError(422, message, param=ability, code="not_possible")
+
+
+def _noises(model: Generation, body: DrawBody, blobs: list[bytes]) -> list[dict[str, Any]]:
+    """Return where each image's noise comes from: its seed, a latent, or between points."""
+    if body.walk is not None:
+        points = [_point(model, point, f"walk.points.{index}", blobs) for index, point in enumerate(body.walk.points)]
+        return [
+            {
+                "seed": 0,
+                "is_seed": False,
+                "values": {"walk": {"points": points, "shares": shares}},
+                "origin": {"walk": {"points": _named(body.walk.points), "shares": shares}},
+            }
+            for shares in walk_shares(body.walk)
+        ]
+    seeds = seeds_of(body.count if body.seeds is None else len(body.seeds), body.seed, body.seeds)
+    if body.latent is not None:
+        values = {"noise": _stored(_latent(model, body.latent, "latent"), blobs)}
+        return [{"seed": seed, "is_seed": False, "values": values, "origin": {"latent": True}} for seed in seeds]
+    if body.base is not None:
+        base, reach = _point(model, body.base, "base", blobs), 1.0 if body.reach is None else body.reach
+        origin = {"base": _named([body.base])[0], "reach": reach}
+        return [
+            {
+                "seed": seed,
+                "is_seed": True,
+                "values": {"walk": {"points": [base, {"seed": seed}], "shares": [reach]}},
+                "origin": origin,
+            }
+            for seed in seeds
+        ]
+    return [{"seed": seed, "is_seed": True, "values": {}, "origin": {}} for seed in seeds]
+
+
+def walk_shares(walk: Walk) -> list[list[float]]:
+    """Return each image's place: [share] from the first to the second point, or [down, right] in the square of four."""
+    count = walk.rows * walk.columns
+    if len(walk.points) == 2:
+        return [[index / max(count - 1, 1)] for index in range(count)]
+    return [
+        [row / max(walk.rows - 1, 1), column / max(walk.columns - 1, 1)]
+        for row in range(walk.rows)
+        for column in range(walk.columns)
+    ]
+
+
+def _shared(
+    model: Generation, body: DrawBody, mix: Mapping[str, float] | None, blobs: list[bytes]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what all images of a request have in common, for the process and for the provenance."""
+    values: dict[str, Any] = {}
+    origin: dict[str, Any] = {}
+    if mix is not None:
+        values["weights"] = [mix.get(name, 0.0) for name in model.description["classes"]]
+    if body.directions:
+        origin["directions"] = {direction.name: direction.amount for direction in body.directions}
+        values["directions"] = [{"name": direction.name, "amount": direction.amount} for direction in body.directions]
+    if body.start is not None:
+        strength = DEFAULT_STRENGTH if body.strength is None else body.strength
+        values |= {"start": _stored(uploaded(body.start, "start"), blobs), "strength": strength}
+        origin |= {"start": True, "strength": strength}
+    if body.mask is not None:
+        values["mask"] = _stored(mask_of(body.mask, model.description["image_size"]), blobs)
+        origin["mask"] = True
+    return values, origin
+
+
+def _point(model: Generation, point: Point, param: str, blobs: list[bytes]) -> dict[str, int]:
+    if point.seed is not None:
+        return {"seed": point.seed}
+    assert point.latent is not None
+    return {"noise": _stored(_latent(model, point.latent, f"{param}.latent"), blobs)}
+
+
+def _named(points: Sequence[Point]) -> list[Any]:
+    return ["latent" if point.seed is None else point.seed for point in points]
+
+
+def _latent(model: Generation, text: str, param: str) -> bytes:
+    shape = model.description["noise_shape"]
+    expected = 4 * math.prod(shape)
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ApiError(422, f"{param}: not base64", param=param, code="invalid_base64") from None
+    if len(content) != expected:
+        message = f"{param}: expected {expected} bytes, float32 of shape {shape}, got {len(content)}"
+        raise ApiError(422, message, param=param, code="invalid_latent")
+    return content
+
+
+def _stored(content: bytes, blobs: list[bytes]) -> int:
+    blobs.append(content)
+    return len(blobs) - 1

@@ -45,5 +45,5 @@ def model_routes(serving: Serving, started: int) -> APIRouter:
 
 def _values(model: Generation, started: int) -> dict[str, Any]:
     measured = None if model.ms_per_image is None else round(model.ms_per_image, 3)
-    details = {**model.description, "version": model.version, "can": [], "ms_per_image": measured}
+    details = {**model.description, "version": model.version, "ms_per_image": measured}
     return {"id": model.name, "object": "model", "created": started, "owned_by": "genai", "genai": details}

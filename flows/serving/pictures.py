@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PIL import Image
@@ -32,9 +32,7 @@ def multiple_of(size: str, image_size: list[int]) -> int:
     return factor
 
 
-def encoded(
-    pixels: bytes, shape: tuple[int, int, int], form: str, factor: int, provenance: Mapping[str, Any] | None
-) -> bytes:
+def encoded(pixels: bytes, shape: Sequence[int], form: str, factor: int, provenance: Mapping[str, Any] | None) -> bytes:
     """Return one image (C, H, W) uint8 as a file. Enlarging repeats pixels, so nothing is invented."""
     image = _image(pixels, shape)
     if factor > 1:
@@ -57,7 +55,7 @@ def encoded(
     return out.getvalue()
 
 
-def _image(pixels: bytes, shape: tuple[int, int, int]) -> Image.Image:
+def _image(pixels: bytes, shape: Sequence[int]) -> Image.Image:
     channels, height, width = shape
     size, plane = (width, height), height * width
     planes = [Image.frombytes("L", size, pixels[index * plane : (index + 1) * plane]) for index in range(channels)]

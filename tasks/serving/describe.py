@@ -25,6 +25,8 @@ def describe(model: Model) -> dict[str, Any]:
         "dataset": model.description.dataset,
         "sha256": model.description.sha256[WEIGHTS_FILE],
         "sampling": sampling_options(model),
+        "noise_shape": [],
+        "can": [],
     }
 
 

@@ -1,0 +1,55 @@
+"""From pixels to the images of an answer."""
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+from flows.serving.drawing import Plan
+from flows.serving.jobs import Answer, Preview
+from flows.serving.pictures import MIME, encoded
+from flows.serving.provenance import class_of, provenance
+
+
+@dataclass(frozen=True)
+class Form:
+    """In which form images are returned: "png", "jpeg" or "webp", enlarged by a whole factor."""
+
+    name: str
+    factor: int
+
+    @property
+    def mime(self) -> str:
+        return MIME[self.name]
+
+
+def images_of(plan: Plan, answer: Answer, form: Form) -> list[dict[str, Any]]:
+    """Return the images of an answer as JSON values. Takes a tenth of a millisecond for each of 32x32 pixels."""
+    shape, pixels = answer.values["shape"], answer.blobs[0]
+    latents = answer.blobs[1] if len(answer.blobs) > 1 else b""
+    files = zip(plan.wanted, _parts(pixels, len(plan.wanted)), _parts(latents, len(plan.wanted)), strict=True)
+    images = []
+    for image, content, latent in files:
+        origin = provenance(plan, image)
+        file = encoded(content, shape[1:], form.name, form.factor, origin)
+        values = {
+            "b64": base64.b64encode(file).decode(),
+            "mime": form.mime,
+            "seed": image.seed,
+            "class": class_of(plan, image),
+            "provenance": origin,
+        }
+        if "walk" in image.values or "noise" in image.values or "directions" in image.values:
+            values["latent"] = base64.b64encode(latent).decode()
+        images.append(values)
+    return images
+
+
+def previews_of(preview: Preview, form: Form) -> list[str]:
+    """Return a preview's images as files in base64, without provenance."""
+    parts = _parts(preview.pixels, preview.shape[0])
+    return [base64.b64encode(encoded(part, preview.shape[1:], form.name, form.factor, None)).decode() for part in parts]
+
+
+def _parts(content: bytes, count: int) -> list[bytes]:
+    size = len(content) // count
+    return [content[index * size : (index + 1) * size] for index in range(count)]

@@ -1,0 +1,34 @@
+"""Files with their provenance inside."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.ExifTags import Base
+
+from flows.serving.errors import ApiError
+from flows.serving.pictures import encoded, multiple_of
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("form", ["png", "jpeg", "webp"])
+def test_provenance_is_inside_each_format(form: str, channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (channels, 8, 6), np.uint8)
+    origin = {"seed": 3, "class": "ü"}
+    image = Image.open(io.BytesIO(encoded(pixels.tobytes(), pixels.shape, form, 2, origin)))
+    assert image.size == (12, 16)
+    found = image.info["genai"] if form == "png" else image.getexif()[Base.ImageDescription]
+    assert json.loads(found) == origin
+    if form != "jpeg":
+        expected = np.kron(pixels, np.ones((1, 2, 2), np.uint8)).transpose(1, 2, 0)
+        assert np.array_equal(np.asarray(image.convert("RGB"))[..., :channels], expected)
+
+
+def test_sizes_are_whole_multiples_of_both_sides() -> None:
+    assert multiple_of("auto", [8, 6]) == 1
+    assert multiple_of("18x24", [8, 6]) == 3
+    for size in ("24x18", "17x24", "0x0", "3x4", "60000x80000"):
+        with pytest.raises(ApiError, match="the model draws 6x8, and whole multiples up to 4096 pixels"):
+            multiple_of(size, [8, 6])
