@@ -6,10 +6,11 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
+from flows.serving.api_page import api_page
 from flows.serving.context import Serving
 from flows.serving.draw_routes import draw_routes
 from flows.serving.errors import ApiError
@@ -30,6 +31,10 @@ def make_app(serving: Serving, page: Path = PAGE) -> FastAPI:
     app.include_router(model_routes(serving, int(time.time())))
     app.include_router(draw_routes(serving))
     _handle_errors(app)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(api_page(app.openapi()))
 
     @app.get("/", include_in_schema=False)
     async def index() -> FileResponse:
