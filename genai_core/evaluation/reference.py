@@ -152,27 +152,54 @@ def save_reference(folder: Path, reference: Reference) -> None:
 
 def load_reference(folder: Path) -> Reference:
     """Load the reference in `folder`. Raises FileNotFoundError or ValueError when it is missing or damaged."""
+    description = read_reference(folder)
+    try:
+        return Reference(description, {split: _load_split(split_file(folder, split)) for split in SPLITS})
+    except (KeyError, ValueError, SafetensorError) as error:
+        raise ValueError(f"{folder}: damaged ({error}); delete it and run the stage reference again") from None
+
+
+def read_reference(folder: Path) -> ReferenceDescription:
+    """Read reference.json in `folder`. Raises FileNotFoundError or ValueError when it is missing or damaged."""
+    values = _read_json(folder)
+    try:
+        size, classes = ImageSize.from_json(values["image_size"]), tuple(values["classes"])
+        del values["format"], values["sha256"]
+        return ReferenceDescription(**{**values, "image_size": size, "classes": classes})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder}: damaged ({error}); delete it and run the stage reference again") from None
+
+
+def split_file(folder: Path, split: Split) -> Path:
+    """Return the safetensors file of one split; its tensor "features" is (N, D) float32, in manifest order.
+
+    Raises FileNotFoundError when it is missing, ValueError when it has another hash than in reference.json.
+    """
+    path = folder / f"{split}.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; try `dvc checkout`, or run the stage reference again")
+    if _sha256(path) != _read_json(folder)["sha256"].get(split):
+        raise ValueError(f"the sha256 of {path.name} differs from the one in {REFERENCE_FILE}")
+    return path
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
     path = folder / REFERENCE_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{folder}: no reference found; run `genai run reference`")
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
-        found, sha256 = values.pop("format"), values.pop("sha256")
+        values = json.loads(path.read_text())
+        found, sha256 = values["format"], values["sha256"]
         if found != FORMAT:
             raise ValueError(f"expected format {FORMAT}, got {found!r}")
-        size, classes = ImageSize.from_json(values["image_size"]), tuple(values["classes"])
-        description = ReferenceDescription(**{**values, "image_size": size, "classes": classes})
-        splits = {split: _load_split(folder / f"{split}.safetensors", sha256[split]) for split in SPLITS}
-    except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        if not isinstance(sha256, dict):
+            raise ValueError("expected a sha256 for each split")
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}: damaged ({error}); delete it and run the stage reference again") from None
-    return Reference(description, splits)
+    return dict(values)
 
 
-def _load_split(path: Path, sha256: str) -> RealSet:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; try `dvc checkout`, or run the stage reference again")
-    if _sha256(path) != sha256:
-        raise ValueError(f"the sha256 of {path.name} differs from the one in {REFERENCE_FILE}")
+def _load_split(path: Path) -> RealSet:
     arrays = load_file(path)
     features, pairwise = arrays["features"], arrays["pairwise"]
     balls = Manifold(
