@@ -111,7 +111,10 @@ def open_model(workspace: Path, name: str) -> ModelFiles:
     each load. Raises ModelNameError; RemoteError, ProductionError if its data is missing or damaged.
     """
     named = name_model(workspace, name)
-    folder = named.folder or _lay_out_commit(workspace, named)
+    folder = named.folder
+    if folder is None:
+        assert named.commit is not None
+        folder = (lay_out_commit(workspace, named.commit, named.version, [MODEL]) / MODEL).resolve()
     try:
         config = json.loads((folder / CONFIG_FILE).read_text())
         return ModelFiles(
@@ -144,17 +147,24 @@ def _draws(folder: Path) -> bool:
         return False
 
 
-def _lay_out_commit(workspace: Path, named: NamedModel) -> Path:
-    assert named.commit is not None
-    item = lock_at(workspace, named.commit).output(MODEL)
-    if item is None:
-        raise ModelNameError(f"{named.name}: dvc.lock at {named.commit[:7]} has no {MODEL}; commit after `genai run`")
-    place = workspace / PLACE / (named.version or named.commit[:12])
+def lay_out_commit(workspace: Path, commit: str, version: str | None, outputs: Iterable[str]) -> Path:
+    """Lay out outputs of a commit, as its dvc.lock names them, and return their common folder.
+
+    Raises ModelNameError if dvc.lock lacks one; RemoteError, ProductionError if its data is missing or damaged.
+    """
+    lock, title = lock_at(workspace, commit), version or commit[:7]
+    items = {path: lock.output(path) for path in outputs}
+    place = workspace / PLACE / (version or commit[:12])
+    for path, item in items.items():
+        if item is None:
+            raise ModelNameError(f"{title}: dvc.lock at {commit[:7]} has no {path}; commit after `genai run`")
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place.parent / ".lock"), open_repo(workspace) as repo:
-        lay_out(Stores(repo), item.md5, place / MODEL, f"{named.title}'s {MODEL}")
+        for path, item in items.items():
+            assert item is not None
+            lay_out(Stores(repo), item.md5, place / path, f"{title}'s {path}")
     os.utime(place)  # `genai gc` goes by the last use
-    return (place / MODEL).resolve()
+    return place
 
 
 def _available(workspace: Path) -> str:

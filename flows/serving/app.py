@@ -14,6 +14,7 @@ from flows.serving.api_page import api_page
 from flows.serving.context import Serving
 from flows.serving.draw_routes import draw_routes
 from flows.serving.errors import ApiError
+from flows.serving.explore_routes import explore_routes
 from flows.serving.jobs import Abandoned
 from flows.serving.model_routes import model_routes
 from flows.serving.provenance import genai_version
@@ -28,6 +29,7 @@ CLIENT_GONE = 499
 def make_app(serving: Serving, page: Path = PAGE) -> FastAPI:
     """Return the application. page: the folder of static files."""
     app = FastAPI(title="genai", version=genai_version(), docs_url=None, redoc_url=None)
+    app.include_router(explore_routes(serving))
     app.include_router(model_routes(serving, int(time.time())))
     app.include_router(draw_routes(serving))
     _handle_errors(app)

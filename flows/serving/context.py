@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flows.serving.dispatcher import Dispatcher
+from flows.serving.explored import Explored
 from flows.serving.jobs import JobQueue
 from flows.serving.metrics import Metrics
 from flows.serving.models import Models
@@ -19,6 +20,7 @@ class Serving:
     queue: JobQueue
     dispatchers: list[Dispatcher]
     metrics: Metrics
+    explored: Explored
     ready: bool = False
     coders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="pictures"))
 

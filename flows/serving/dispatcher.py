@@ -144,8 +144,9 @@ class Dispatcher:
         if not frame.header["ok"]:
             _refuse(jobs, _error(frame.header))
             return
-        model.measured(frame.header["ms"], images)
-        self._on_batch(model, images, frame.header["ms"])
+        if jobs[0].op == "draw":
+            model.measured(frame.header["ms"], images)
+            self._on_batch(model, images, frame.header["ms"])
         _hand_out(jobs, frame)
 
     def _retry(self, jobs: list[Job], *, computing: bool) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flows.serving.real_data import RealData
+
 # Weight of the newest measurement in the moving average.
 _NEWEST = 0.2
 
@@ -13,8 +15,8 @@ _NEWEST = 0.2
 class Generation:
     """One set of weights under a served name. A promotion makes a new generation; the old one finishes its jobs.
 
-    key: the process's name for it. description: what the process said of it (tasks/serving/describe.py). sha256: what
-    the weights must have when they are loaded again.
+    key: the process's name for it. real_data: None if its real images are not here. description: what the process said
+    of it (tasks/serving/describe.py). sha256: what the weights must have when they are loaded again.
     """
 
     name: str
@@ -22,6 +24,7 @@ class Generation:
     folder: Path
     version: str | None
     sha256: str | None
+    real_data: RealData | None = None
     description: dict[str, Any] = field(default_factory=dict)
     ms_per_image: float | None = None
     outstanding: int = 0

@@ -17,12 +17,12 @@ def model_routes(serving: Serving, started: int) -> APIRouter:
     @routes.get("/v1/models", tags=["models"])
     async def models() -> dict[str, Any]:
         """List the served models, in OpenAI's form; `genai` says what each can do."""
-        return {"object": "list", "data": [_values(model, started) for model in serving.models]}
+        return {"object": "list", "data": [_values(serving, model, started) for model in serving.models]}
 
     @routes.get("/v1/models/{name:path}", tags=["models"])
     async def model(name: str) -> dict[str, Any]:
         """Describe one model by its id or its version."""
-        return _values(serving.models.find(name), started)
+        return _values(serving, serving.models.find(name), started)
 
     @routes.get("/metrics", tags=["operation"], response_class=Response)
     async def metrics() -> Response:
@@ -43,7 +43,8 @@ def model_routes(serving: Serving, started: int) -> APIRouter:
     return routes
 
 
-def _values(model: Generation, started: int) -> dict[str, Any]:
+def _values(serving: Serving, model: Generation, started: int) -> dict[str, Any]:
     measured = None if model.ms_per_image is None else round(model.ms_per_image, 3)
-    details = {**model.description, "version": model.version, "ms_per_image": measured}
+    can = [*model.description["can"], *serving.explored.abilities(model)]
+    details = {**model.description, "version": model.version, "can": can, "ms_per_image": measured}
     return {"id": model.name, "object": "model", "created": started, "owned_by": "genai", "genai": details}

@@ -120,6 +120,7 @@ async def _run(
     from flows.serving.changed_files import watch_files
     from flows.serving.context import Serving
     from flows.serving.dispatcher import Dispatcher, LoadError
+    from flows.serving.explored import Explored
     from flows.serving.guard import Guard
     from flows.serving.jobs import JobQueue
     from flows.serving.metrics import Metrics
@@ -137,7 +138,8 @@ async def _run(
 
     dispatchers = [dispatcher_of(device, first) for device, first in zip(options.devices, started, strict=True)]
     metrics.watch(queue, dispatchers)
-    serving = Serving(Models(dispatchers), queue, dispatchers, metrics)
+    explored = Explored(workspace, code, options.devices[0])
+    serving = Serving(Models(dispatchers), queue, dispatchers, metrics, explored)
     config = Config(
         Guard(make_app(serving), access, metrics),
         log_level="warning",
@@ -166,6 +168,7 @@ async def _run(
         raise ServeError(str(error) or "the process that holds the models ended; its last lines say why") from None
     finally:
         serving.ready = False
+        explored.stop()
         for task in watching:
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)

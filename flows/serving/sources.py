@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flows.registry.model_names import ModelFiles, open_model
 from flows.registry.read import MODEL, STAGE, read_registry
+from flows.serving.real_data import RealData, find_real_data
 from genai_core import GenaiError
 
 
@@ -15,12 +16,13 @@ class SourceError(GenaiError):
 
 @dataclass(frozen=True)
 class Source:
-    """A model on disk. `name`: what clients call it; `sha256`: of its weights."""
+    """A model on disk. `name`: what clients call it; `sha256`: of its weights; `real_data`: None if it is not here."""
 
     name: str
     folder: Path
     version: str | None
     sha256: str
+    real_data: RealData | None
 
 
 def find_sources(workspace: Path, names: Sequence[str]) -> list[Source]:
@@ -36,7 +38,8 @@ def find_sources(workspace: Path, names: Sequence[str]) -> list[Source]:
 def find_source(workspace: Path, name: str) -> Source:
     """Return the model of a name (flows/registry/model_names.py). Raises as open_model does."""
     files = open_model(workspace, name)
-    return Source(_public_name(workspace, files), files.folder, files.version, _registered(workspace, files))
+    name, real_data = _public_name(workspace, files), find_real_data(workspace, files)
+    return Source(name, files.folder, files.version, _registered(workspace, files), real_data)
 
 
 def production_version(workspace: Path) -> str | None:

@@ -15,6 +15,7 @@ from tasks.serving.channel import Channel
 from tasks.serving.describe import describe
 from tasks.serving.draw import draw
 from tasks.serving.errors import Cancelled, InputFault, ModelFault
+from tasks.serving.explore import explain, nearest
 from tasks.serving.models import Models
 
 
@@ -90,4 +91,18 @@ def _draw(models: Models, frame: Frame, channel: Channel) -> Reply:
     return Reply({"shape": list(pixels.shape)}, [pixels.tobytes()])
 
 
-OPERATIONS: dict[str, Operation] = {"load": _load, "unload": _unload, "draw": _draw}
+def _nearest(models: Models, frame: Frame, _channel: Channel) -> Reply:
+    return Reply(*nearest(frame, models.device))
+
+
+def _explain(models: Models, frame: Frame, _channel: Channel) -> Reply:
+    return Reply(*explain(frame, models.device))
+
+
+OPERATIONS: dict[str, Operation] = {
+    "load": _load,
+    "unload": _unload,
+    "draw": _draw,
+    "nearest": _nearest,
+    "explain": _explain,
+}
