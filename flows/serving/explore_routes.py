@@ -17,8 +17,7 @@ from flows.serving.uploads import MAX_MEGAPIXELS, uploaded
 from flows.serving.waiting import answer_of
 
 LARGEST_COUNT = 24
-# A picture of 16 megapixels without compression, in base64; bodies have a lower limit.
-Base64 = Annotated[str, Field(max_length=90 * 2**20, description="a PNG, JPEG, WebP, GIF or BMP file in base64")]
+Base64 = Annotated[str, Field(description="a PNG, JPEG, WebP, GIF or BMP file in base64")]
 FORM = "png"
 
 

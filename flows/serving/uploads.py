@@ -29,7 +29,7 @@ def uploaded(text: str, param: str = "image") -> bytes:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             width, height = image.size
     except Image.DecompressionBombError:
-        raise _too_large(param, "more") from None
+        raise _too_large(param, "too many") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
         message = f"{param}: not an image; expected one of {', '.join(_FORMATS)}"
         raise ApiError(415, message, param=param, code="unsupported_image") from None
