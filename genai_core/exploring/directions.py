@@ -72,9 +72,11 @@ def find_directions(draw: Draw, noise_shape: tuple[int, ...], classes: tuple[str
     """Find directions: principal ones by what they explain, attributes by their change, then classes.
 
     draw: images (N, C, H, W) uint8 of noise and class weights; about 1,500 of them. The same model gives the same
-    directions. Raises ValueError when all pictures of a class are equal.
+    directions; none if all its pictures of a class are equal.
     """
     population = draw_population(draw, noise_shape, len(classes), POPULATION, SEED)
+    if not population.variance:
+        return ()
     return (
         *_principal(draw, population),
         *_attributes(draw, population),
