@@ -6,20 +6,19 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
 
 from flows.serving.context import Serving
 from flows.serving.draw_routes import draw_routes
 from flows.serving.errors import ApiError
 from flows.serving.jobs import Abandoned
 from flows.serving.model_routes import model_routes
+from flows.serving.page_routes import PAGE, serve_page
 from flows.serving.provenance import genai_version
 
 log = logging.getLogger("genai.serve")
 
-PAGE = Path(__file__).with_name("page")
 # nginx's status for a client that has gone; nobody reads it.
 CLIENT_GONE = 499
 
@@ -31,14 +30,7 @@ def make_app(serving: Serving, page: Path = PAGE) -> FastAPI:
     app.include_router(draw_routes(serving))
     _handle_errors(app)
 
-    @app.get("/", include_in_schema=False)
-    async def index() -> FileResponse:
-        if not (page / "index.html").is_file():
-            raise ApiError(404, "this installation has no page; the API is at /v1", code="no_page")
-        return FileResponse(page / "index.html")
-
-    if page.is_dir():
-        app.mount("/static", StaticFiles(directory=page))
+    serve_page(app, page)
     return app
 
 

@@ -50,7 +50,7 @@ export class GridView {
     side.cost = h("span", { class: "cost" });
     side.grid = new PictureGrid(key === "model" ? "Pictures" : "Pictures of the other model", (index) => this.#pick(side, index));
     side.element = h("section", { class: "side" }, h("div", { class: "side-head" }, side.heading, side.cost), side.grid.element);
-    side.latest = new Latest((signal) => this.#load(side, signal), (error) => this.app.fail(error));
+    side.latest = new Latest((signal) => this.#load(side, signal), (error) => this.app.fail(error, side.grid));
     return side;
   }
 

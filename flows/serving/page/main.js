@@ -74,7 +74,9 @@ class App {
     byId("status").textContent = text;
   }
 
-  fail(error) {
+  /** Say what went wrong; in this grid, if one waited for pictures. */
+  fail(error, grid = null) {
+    grid?.idle();
     byId("problem").textContent = error.message;
     byId("problem").hidden = false;
   }
@@ -209,7 +211,7 @@ class App {
   #fillModels() {
     const options = () => [...this.models.values()].map((model) => h("option", { value: model.id }, title(model)));
     byId("model").replaceChildren(...options());
-    byId("other").replaceChildren(h("option", { value: "" }, "no other"), ...options());
+    byId("other").replaceChildren(h("option", { value: "" }, "Compare with…"), ...options());
     byId("compare-pick").hidden = this.models.size < 2;
     byId("model").value = this.store.state.model;
     byId("other").value = this.store.state.other;

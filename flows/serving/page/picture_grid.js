@@ -32,7 +32,7 @@ export class PictureGrid {
   show(pictures, name = describe) {
     this.pictures = pictures;
     pictures.forEach((picture, index) => this.put(index, picture, name));
-    this.element.setAttribute("aria-busy", "false");
+    this.idle();
   }
 
   put(index, picture, name = describe) {
@@ -54,6 +54,10 @@ export class PictureGrid {
 
   busy() {
     this.element.setAttribute("aria-busy", "true");
+  }
+
+  idle() {
+    this.element.setAttribute("aria-busy", "false");
   }
 
   /** Mark the picture at `index`; -1: none. */

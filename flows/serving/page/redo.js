@@ -18,7 +18,7 @@ export class RedoView {
   constructor(app) {
     this.app = app;
     this.canvas = new PaintCanvas(() => this.latest.request());
-    this.latest = new Latest((signal) => this.#load(signal), (error) => app.fail(error));
+    this.latest = new Latest((signal) => this.#load(signal), (error) => app.fail(error, this.grid));
     this.grid = new PictureGrid("What the model made of it", (index) => this.#pick(index), 3);
     this.tools = Object.entries(TOOLS).map(([tool, text]) => h("button", { type: "button", class: "chip", dataset: { tool }, onclick: () => this.#use(tool) }, text));
     this.colour = h("input", { type: "color", id: "colour", value: "#ffffff", oninput: () => (this.canvas.colour = this.colour.value) });

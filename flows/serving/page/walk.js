@@ -25,7 +25,7 @@ export class WalkView {
     this.cost = h("p", { class: "cost" });
     this.grid = new PictureGrid("Pictures of the walk", (index) => this.#pick(index));
     this.grid.element.addEventListener("pointermove", (event) => this.#hover(event));
-    this.latest = new Latest((signal) => this.#load(signal), (error) => app.fail(error));
+    this.latest = new Latest((signal) => this.#load(signal), (error) => app.fail(error, this.grid));
     const form = (points, text) => h("button", { type: "button", class: "chip", dataset: { points }, onclick: () => this.#form(points) }, text);
     this.forms = [form(2, "Line between two"), form(4, "Square between four")];
     this.element = h("div", { class: "walk" }, h("div", { class: "chips" }, this.forms, h("button", { type: "button", class: "quiet", id: "walk-shuffle", onclick: () => this.#shuffle() }, "Other points")), this.slots,
