@@ -12,14 +12,13 @@ import { saveImage } from "./download.js";
 export function detailOf(app, selected) {
   const { picture, model } = selected;
   const image = h("img", { class: "large", alt: `Selected picture: ${describe(picture)}`, src: source(picture.b64, picture.mime) });
-  const heat = h("img", { class: "large heat", alt: "", hidden: true });
   const more = h("div", { class: "findings", "aria-live": "polite" });
   image.style.setProperty("aspect-ratio", `${model.image_size[1]} / ${model.image_size[0]}`);
   return [
     h("div", { class: "detail-head" }, h("h2", {}, describe(picture)), h("button", { type: "button", class: "quiet icon", id: "close-detail", "aria-label": "Close", onclick: () => app.select(null) }, "×")),
-    h("div", { class: "frame" }, image, heat),
+    h("div", { class: "frame" }, image),
     h("p", { class: "facts" }, title(model), picture.similarity !== undefined && ` · similarity ${picture.similarity.toFixed(2)}`),
-    h("div", { class: "actions" }, actions(app, selected, { heat, more }).map(({ id, text, key, act }) => h("button", { type: "button", id, title: key ? `${text} (${key})` : text, onclick: act }, text))),
+    h("div", { class: "actions" }, actions(app, selected, { image, more }).map(({ id, text, key, act }) => h("button", { type: "button", id, title: key ? `${text} (${key})` : text, onclick: act }, text))),
     more,
     h("details", {}, h("summary", {}, "Provenance"), h("pre", { tabindex: 0 }, JSON.stringify(picture.provenance ?? {}, null, 2))),
   ];
@@ -49,18 +48,21 @@ function actions(app, selected, places) {
 
 const failing = (app, action) => () => action().catch((error) => app.fail(error));
 
-/** Lay a heat map over the picture: what the class decision depends on. A second time removes it. */
-async function explain({ picture, model }, { heat, more }) {
-  if (!heat.hidden) {
-    heat.hidden = true;
+/** Show the heat of what drives the class over the picture. A second time shows the picture again. */
+async function explain({ picture, model }, { image, more }) {
+  const plain = source(picture.b64, picture.mime);
+  if (image.src !== plain) {
+    image.src = plain;
     more.replaceChildren();
     return;
   }
   const asked = { model: model.id, image: picture.b64, ...(picture.class ? { class: picture.class } : {}) };
   const found = await ask("/v1/explain", asked);
-  heat.src = source(found.b64, found.mime);
-  heat.hidden = false;
-  more.replaceChildren(h("p", { class: "note" }, found.what ?? `Bright: covering this part makes class ${found.class} less likely.`));
+  image.src = source(found.over, found.mime);
+  const text = found.meaning === "class"
+    ? `Warm: what speaks for class ${found.class}. The classifier gives it ${Math.round(100 * found.probability)} %.`
+    : "Warm: what matters most to the features of the picture.";
+  more.replaceChildren(h("p", { class: "note", id: "explained" }, text));
 }
 
 async function nearest({ picture, model }, { more }) {

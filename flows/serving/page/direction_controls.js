@@ -2,13 +2,12 @@
 
 import { h } from "./dom.js";
 
-const FARTHEST = 3; // standard deviations of the noise
 const SHOWN = 8; // more fold away
 
 /** Return the directions' fieldset and what updates it; null for a model without directions. */
 export function directionControls(app, model) {
   if (!model.can.has("directions")) return null;
-  const body = h("div", {}, h("p", { class: "note" }, "Looking for directions…"));
+  const body = h("div", {}, h("p", { class: "note" }, "Looking for directions. The first time, this takes some seconds…"));
   const reset = h("button", { type: "button", class: "link", hidden: true, onclick: () => app.store.set({ directions: {} }) }, "All to 0");
   const details = h("details", {}, h("summary", {}, "Directions"), body, reset);
   const rows = new Map();
@@ -39,13 +38,13 @@ export function directionControls(app, model) {
   return { element: h("fieldset", { class: "directions" }, h("legend", { class: "hidden" }, "Directions"), details), refresh };
 }
 
-function row(app, { name, what }) {
+function row(app, { name, what, low, high }) {
   const move = (dragging) => {
     const { [name]: _, ...others } = app.store.state.directions;
     const amount = Number(slider.value);
     app.store.set({ directions: amount === 0 ? others : { ...others, [name]: amount } }, { dragging });
   };
-  const slider = h("input", { type: "range", id: `direction-${name}`, min: -FARTHEST, max: FARTHEST, step: 0.1, oninput: () => move(true), onchange: () => move(false) });
+  const slider = h("input", { type: "range", id: `direction-${name}`, min: Math.min(0, low), max: high, step: high - low > 2 ? 0.1 : 0.01, oninput: () => move(true), onchange: () => move(false) });
   const value = h("output", { for: slider.id }, "0.0");
   return { element: h("div", { class: "slider", title: what }, h("label", { class: "name", for: slider.id }, what || name), slider, value), slider, value };
 }

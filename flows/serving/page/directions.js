@@ -6,7 +6,7 @@ import { Latest, inTurn } from "./live.js";
 import { PictureGrid } from "./picture_grid.js";
 import { commonBody, point } from "./request.js";
 
-const AMOUNTS = [-3, -2, -1, 0, 1, 2, 3]; // standard deviations of the noise
+const STEPS = 7; // pictures of a strip
 const AT_ONCE = 4; // requests; the server draws them in one batch
 const KINDS = { principal: "Principal components", class: "Class means", attribute: "Attributes" };
 
@@ -39,15 +39,17 @@ export class DirectionsView {
   async #load(signal) {
     const { app, from } = this;
     const model = app.model;
+    if (this.shown !== model.id) this.strips.replaceChildren(h("p", { class: "note" }, "Looking for directions. The first time, this takes some seconds…"));
     const directions = await app.directions(model);
     if (signal.aborted) return;
     if (this.shown !== model.id) this.#lay(model, directions);
     const common = { ...commonBody(app.store.state, model), ...(from.class ? { class: from.class } : {}), count: 1 };
     const noise = from.latent ? point(from) : { seed: from.seed };
-    const jobs = directions.flatMap(({ name }) => AMOUNTS.map((amount, index) => async () => {
+    const jobs = directions.flatMap((direction) => amounts(direction).map((amount, index) => async () => {
+      const { name } = direction;
       const body = { ...common, ...noise, directions: amount ? [{ name, amount }] : [] };
       const drawn = await ask("/v1/draw", body, signal);
-      this.grids.get(name).put(index, { ...drawn.images[0], body }, () => `${amount > 0 ? "+" : ""}${amount}`);
+      this.grids.get(name).put(index, { ...drawn.images[0], body }, () => `${direction.what}: ${amount}`);
     }));
     await inTurn(jobs, AT_ONCE, signal);
   }
@@ -57,9 +59,10 @@ export class DirectionsView {
     this.shown = model.id;
     this.grids = new Map();
     const kinds = [...new Set(directions.map(({ kind }) => kind))];
-    const strip = ({ name, what }) => {
-      const grid = new PictureGrid(what || name, (index) => this.#take(name, AMOUNTS[index]), AMOUNTS.length);
-      grid.shape(AMOUNTS.length, model.image_size);
+    const strip = (direction) => {
+      const { name, what } = direction;
+      const grid = new PictureGrid(what || name, (index) => this.#take(name, amounts(direction)[index]), STEPS);
+      grid.shape(STEPS, model.image_size);
       this.grids.set(name, grid);
       return h("div", { class: "strip" }, h("h3", {}, what || name), grid.element);
     };
@@ -71,4 +74,9 @@ export class DirectionsView {
     const { [name]: _, ...others } = this.app.store.state.directions;
     this.app.store.set({ view: "grid", directions: amount ? { ...others, [name]: amount } : others });
   }
+}
+
+/** Return the amounts of a strip, from the lowest to the highest sensible one. */
+function amounts({ low, high }) {
+  return Array.from({ length: STEPS }, (_, step) => Number((low + ((high - low) * step) / (STEPS - 1)).toFixed(2)));
 }

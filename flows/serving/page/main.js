@@ -118,7 +118,7 @@ class App {
     const from = pointOf(picture);
     const kind = picture.class ? { class: picture.class, mix: null } : {};
     this.store.set({ view: "grid", model: model.id, origin: from, reach: 0.3, count: Math.max(9, this.store.state.count), ...kind });
-    this.say("Each picture is the one you branched from, mixed with a seed of its own.");
+    this.say("Each picture is the one you branched from, moved towards a seed of its own.");
   }
 
   addToWalk({ picture, model }) {
@@ -135,7 +135,7 @@ class App {
   /** Return the model's directions; asked for once. */
   async directions(model) {
     if (!this.found.has(model.sha256)) {
-      const asked = ask(`/v1/models/${encodeURIComponent(model.id)}/directions`);
+      const asked = ask(`/v1/models/${encodeURIComponent(model.id)}/directions`).then(({ directions }) => directions);
       this.found.set(model.sha256, asked);
       asked.catch(() => this.found.delete(model.sha256));
     }

@@ -4,14 +4,15 @@ import { source } from "./api.js";
 import { h } from "./dom.js";
 
 /** Return the elements that show what POST /v1/nearest found. */
-export function neighbours({ images, copy, threshold }) {
+export function neighbours({ images, copy, threshold, training_images: searched }) {
   const verdict = copy
     ? "Nearly a copy: nearer to a training image than held-out images usually are."
     : "No copy: no nearer to the training images than held-out images usually are.";
-  const limit = threshold === null || threshold === undefined ? "" : ` Nearly a copy is below ${threshold.toFixed(2)}.`;
+  const limit = typeof threshold === "number" ? ` Below ${threshold.toFixed(2)} it would be nearly a copy.` : "";
   return [
-    h("p", { class: copy ? "verdict warn" : "verdict" }, verdict, limit),
+    h("p", { class: copy ? "verdict warn" : "verdict" }, verdict, copy ? "" : limit, ` ${searched} training images were searched.`),
     h("ul", { class: "tray neighbours", "aria-label": "Nearest training images" }, images.map((image) => h("li", {},
-      h("img", { src: source(image.b64, image.mime), alt: `Training image ${image.file}`, title: image.file }), h("span", {}, image.distance.toFixed(2))))),
+      h("img", { src: source(image.b64, image.mime), alt: `Training image ${image.file}`, title: image.file }),
+      h("span", {}, image.identical ? "equal" : image.distance.toFixed(2), image.class !== null && ` · ${image.class}`)))),
   ];
 }
