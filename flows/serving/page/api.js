@@ -9,7 +9,7 @@ export class ApiError extends Error {
     this.status = status;
     this.param = error.param;
     this.code = error.code;
-    this.retryAfter = retryAfter;
+    this.retryAfter = retryAfter ?? null; // seconds
   }
 }
 
@@ -20,7 +20,7 @@ export function setToken(token) {
 /** Hooks that the page sets: `unauthorized` returns a promise of a new token, `waiting` tells of a full queue. */
 export const hooks = { unauthorized: null, waiting: () => {} };
 
-/** Return the JSON of a GET (no body) or a POST. Waits and tries again while the server says that it is busy. */
+/** Return the JSON of a GET (no body) or a POST. Waits and tries again where the server says when (Retry-After). */
 export async function ask(path, body, signal) {
   const response = await send(path, body, signal);
   return response.json();
@@ -54,8 +54,8 @@ async function send(path, body, signal) {
     const error = await faultOf(response);
     if (response.status === 401 && hooks.unauthorized && attempt < MOST_RETRIES) {
       setToken(await hooks.unauthorized(error.message));
-    } else if ([429, 503].includes(response.status) && attempt < MOST_RETRIES) {
-      const seconds = Math.min(30, error.retryAfter ?? 2 ** attempt);
+    } else if (error.retryAfter !== null && attempt < MOST_RETRIES) {
+      const seconds = Math.min(30, error.retryAfter);
       hooks.waiting(seconds);
       await pause(seconds * 1000, signal);
     } else throw error;

@@ -65,13 +65,13 @@ export class GridView {
     }
     side.model = model;
     side.grid.shape(state.count, model.image_size);
-    side.grid.busy();
     side.latest.request(dragging);
   }
 
   async #load(side, signal) {
     const { state } = this.app.store;
     const { model, grid } = side;
+    grid.busy();
     const body = gridBody(state, model);
     const expected = (this.app.costs.of(model, state.sampling) ?? 0) * state.count;
     const began = performance.now();

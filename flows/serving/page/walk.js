@@ -41,7 +41,6 @@ export class WalkView {
     for (const button of this.forms) button.setAttribute("aria-pressed", String(Number(button.dataset.points) === this.points.length));
     this.bar.classList.toggle("hidden", this.square);
     this.grid.shape(rows * columns, model.image_size, this.square ? SIDE : STEPS / 2);
-    this.grid.busy();
     this.place.max = rows * columns - 1;
     this.latest.request(dragging);
   }
@@ -56,6 +55,7 @@ export class WalkView {
   }
 
   async #load(signal) {
+    this.grid.busy();
     const drawn = await ask("/v1/draw", this.body, signal);
     this.grid.show(drawn.images, (_, index) => `Picture ${index + 1} of ${drawn.images.length} of the walk`);
     this.#showSlots(drawn.images);

@@ -84,6 +84,7 @@ def test_the_latest_of_many_changes_wins(page: Shown, server: Server) -> None:
     )
     page.settle()
     page.asked(sampling={"truncation": 0.2})
+    page.settle()
     assert page.pictures() == drawn(server, model="gan", count=9, seed=3, sampling={"truncation": 0.2})
     # While one drags, one request is on its way and the newest state waits for it: not one for each of 81 values.
     assert len(page.requests) <= 4
