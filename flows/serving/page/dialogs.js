@@ -15,8 +15,8 @@ export function shortcutsDialog() {
 }
 
 /** Offer a body of POST /v1/draw as a command line, curl and Python. */
-export function copyDialog(body, copied) {
-  const line = commandLine(body);
+export function copyDialog(body, model, copied) {
+  const line = commandLine(body, model);
   const forms = [["Command line", line.text ?? line.why, Boolean(line.text)], ["curl", curl(body, location.origin), true], ["Python", python(body, location.origin), true]];
   const part = ([name, text, whole]) => h("section", {}, h("div", { class: "detail-head" }, h("h3", {}, name), whole && h("button", { type: "button", "aria-label": `Copy ${name}`, onclick: () => copied(text, name) }, "Copy")), whole ? h("pre", { tabindex: 0 }, text) : h("p", { class: "note" }, text));
   open("The same pictures elsewhere", forms.map(part));

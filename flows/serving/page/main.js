@@ -148,8 +148,8 @@ class App {
 
   shuffle = () => this.store.set({ seed: this.anySeed() });
 
-  copyAs(body) {
-    copyDialog(body, (text, name) => this.#copy(text, name));
+  copyAs(body, model) {
+    copyDialog(body, model, (text, name) => this.#copy(text, name));
   }
 
   copyLink(state) {

@@ -90,7 +90,7 @@ export class RedoView {
     this.grid.busy();
     const drawn = await ask("/v1/draw", this.body, signal);
     this.grid.show(drawn.images);
-    this.cost.textContent = `${drawn.images.length} in ${duration(drawn.ms)}`;
+    this.cost.textContent = `${drawn.images.length} pictures in ${duration(drawn.ms)}`;
   }
 
   #use(tool) {

@@ -38,9 +38,11 @@ export function classAt(state, model, index) {
   return model.classes[index % model.classes.length];
 }
 
-/** Return the body of a walk between the state's points. */
+/** Return the body of a walk between points. All pictures have one class: of the state, else of the first point. */
 export function walkBody(state, model, points, rows, columns) {
-  return { ...commonBody(state, model), walk: { points: points.map(point), rows, columns } };
+  const body = { ...commonBody(state, model), walk: { points: points.map(point), rows, columns } };
+  const name = points[0].class ?? model.classes[0];
+  return body.class || body.mix || name === undefined ? body : { ...body, class: name };
 }
 
 /** Return what the server calls a point: its seed or its latent. */

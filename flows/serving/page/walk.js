@@ -60,7 +60,8 @@ export class WalkView {
     this.grid.show(drawn.images, (_, index) => `Picture ${index + 1} of ${drawn.images.length} of the walk`);
     this.#showSlots(drawn.images);
     this.#stand(Math.min(Number(this.place.value), drawn.images.length - 1));
-    this.cost.textContent = `${drawn.images.length} in ${duration(drawn.ms)}`;
+    const kind = this.body.class ? ` of class ${this.body.class}` : "";
+    this.cost.textContent = `${drawn.images.length} pictures${kind} in ${duration(drawn.ms)}`;
     this.app.costs.note(this.app.model, this.app.store.state.sampling, drawn.ms, drawn.images.length);
     this.app.drawn("walk", drawn, this.app.store.state);
   }
@@ -94,7 +95,7 @@ export class WalkView {
     const picture = this.grid.pictures[index];
     const { state } = this.app.store;
     const { walk, ...rest } = this.body;
-    const alone = picture.latent ? { ...rest, count: 1, seed: 0, latent: picture.latent } : { ...rest, walk };
+    const alone = picture.latent ? { ...rest, count: 1, latent: picture.latent } : { ...rest, walk };
     const origin = picture.latent ? { latent: picture.latent } : null;
     this.app.select({ picture, model: this.app.model, body: alone, state: { ...state, view: "grid", other: "", origin, reach: 0, count: 1 } });
   }
