@@ -22,13 +22,22 @@ export function copyDialog(body, model, copied) {
   open("The same pictures elsewhere", forms.map(part));
 }
 
-/** Ask for a token; resolves when the person gives one. */
+let asking = null; // one question for all requests that need a token
+
+/** Ask for a token; resolves when the person gives one, and rejects when the dialog is closed without. */
 export function tokenDialog(message) {
-  return new Promise((resolve) => {
-    const field = h("input", { id: "token", type: "password", autocomplete: "off", required: true });
-    const form = h("form", { method: "dialog", onsubmit: () => resolve(field.value.trim()) }, h("p", {}, message), h("label", { for: "token" }, "Token"), h("div", { class: "row" }, field, h("button", { class: "main" }, "Use it")), h("p", { class: "note" }, "`genai serve token add` makes one. It is forgotten when this tab is closed."));
-    open("This server asks for a token", form);
-    field.focus();
+  asking ??= askForToken(message).finally(() => (asking = null));
+  return asking;
+}
+
+function askForToken(message) {
+  const field = h("input", { id: "token", type: "password", autocomplete: "off", required: true });
+  const form = h("form", { method: "dialog" }, h("p", {}, message), h("label", { for: "token" }, "Token"), h("div", { class: "row" }, field, h("button", { class: "main" }, "Use it")), h("p", { class: "note" }, "`genai serve token add NAME` makes one. This tab forgets it when it is closed."));
+  const dialog = open("This server asks for a token", form);
+  field.focus();
+  return new Promise((resolve, reject) => {
+    form.addEventListener("submit", () => resolve(field.value.trim()));
+    dialog.addEventListener("close", () => reject(new Error("Without a token this server draws nothing. Reload the page to give one.")), { once: true });
   });
 }
 
@@ -37,4 +46,5 @@ function open(heading, ...contents) {
   const close = h("button", { type: "button", class: "quiet icon", "aria-label": "Close", onclick: () => dialog.close() }, "×");
   dialog.replaceChildren(h("div", { class: "detail-head" }, h("h2", { id: "dialog-title" }, heading), close), ...contents.flat());
   if (!dialog.open) dialog.showModal();
+  return dialog;
 }

@@ -75,7 +75,7 @@ export class GridView {
     const body = gridBody(state, model);
     const expected = (this.app.costs.of(model, state.sampling) ?? 0) * state.count;
     const began = performance.now();
-    const drawn = expected > SLOW && model.can.has("previews") ? await drawStreamed(body, { preview: (index, address) => grid.preview(index, address) }, signal) : await ask("/v1/draw", body, signal);
+    const drawn = expected > SLOW ? await drawStreamed(body, { preview: (index, address) => grid.preview(index, address) }, signal) : await ask("/v1/draw", body, signal);
     grid.show(drawn.images);
     this.app.costs.note(model, state.sampling, drawn.ms, drawn.images.length);
     side.cost.textContent = `${duration(drawn.ms)} on the server · ${duration(performance.now() - began)} in all`;

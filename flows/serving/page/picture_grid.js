@@ -93,8 +93,9 @@ export class PictureGrid {
 
 const EMPTY = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"; // one transparent pixel
 
-/** Return "class 3, seed 17". */
-export function describe({ class: name, seed, mix }) {
-  const kind = name ?? (mix ? "mix" : null);
-  return [kind !== null && `class ${kind}`, `seed ${seed}`].filter(Boolean).join(", ");
+/** Return "class 3, seed 17", or where else the picture comes from. */
+export function describe({ class: name, seed, provenance }) {
+  const kind = typeof name === "string" ? `class ${name}` : provenance?.mix && "mix of classes";
+  const noise = typeof seed === "number" ? `seed ${seed}` : provenance?.walk ? "on a walk" : "from a latent";
+  return [kind, noise].filter(Boolean).join(", ");
 }
