@@ -6,9 +6,8 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
 
 from flows.serving.api_page import api_page
 from flows.serving.context import Serving
@@ -17,11 +16,11 @@ from flows.serving.errors import ApiError
 from flows.serving.explore_routes import explore_routes
 from flows.serving.jobs import Abandoned
 from flows.serving.model_routes import model_routes
+from flows.serving.page_routes import PAGE, serve_page
 from flows.serving.provenance import genai_version
 
 log = logging.getLogger("genai.serve")
 
-PAGE = Path(__file__).with_name("page")
 # nginx's status for a client that has gone; nobody reads it.
 CLIENT_GONE = 499
 
@@ -38,14 +37,7 @@ def make_app(serving: Serving, page: Path = PAGE) -> FastAPI:
     async def docs() -> HTMLResponse:
         return HTMLResponse(api_page(app.openapi()))
 
-    @app.get("/", include_in_schema=False)
-    async def index() -> FileResponse:
-        if not (page / "index.html").is_file():
-            raise ApiError(404, "this installation has no page; the API is at /v1", code="no_page")
-        return FileResponse(page / "index.html")
-
-    if page.is_dir():
-        app.mount("/static", StaticFiles(directory=page))
+    serve_page(app, page)
     return app
 
 

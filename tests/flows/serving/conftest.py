@@ -1,10 +1,15 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.flows.serving.browser import CHROMIUM, Shown, context_of, shown
 from tests.flows.serving.served import Server, save_tiny_model, serving
 from tests.models.tiny import RECIPES
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +28,22 @@ def server(model_folders: Path) -> Iterator[Server]:
     names = [str(model_folders / name) for name in (*RECIPES, "plain")]
     with serving(*names, workspace=model_folders) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """One Chromium for the tests of a file: Playwright's event loop must end before tests that run one of their own."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM)
+
+
+@pytest.fixture
+def shown_page(browser: "Browser", server: Server) -> Iterator[Shown]:
+    """The page of the server on a desktop, not opened yet. At the end, nothing may have gone wrong in it."""
+    with context_of(browser) as context:
+        found = shown(context, server.address)
+        yield found
+        assert found.problems == []
+        assert found.elsewhere == []

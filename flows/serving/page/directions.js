@@ -1,0 +1,82 @@
+// What each direction does, as a strip: the same picture, moved along it step by step.
+
+import { ask } from "./api.js";
+import { h } from "./dom.js";
+import { Latest, inTurn } from "./live.js";
+import { PictureGrid } from "./picture_grid.js";
+import { commonBody, point } from "./request.js";
+
+const STEPS = 7; // pictures of a strip
+const AT_ONCE = 4; // requests; the server draws them in one batch
+const KINDS = { principal: "Principal components", class: "Class means", attribute: "Attributes" };
+
+export class DirectionsView {
+  id = "directions";
+  label = "Directions";
+  needs = "directions";
+
+  constructor(app) {
+    this.app = app;
+    this.strips = h("div", { class: "strips" });
+    this.base = h("p", { class: "note" });
+    this.latest = new Latest((signal) => this.#load(signal), (error) => app.fail(error));
+    this.element = h("div", {}, this.base, this.strips);
+    this.pictures = [];
+  }
+
+  show(state, dragging = false) {
+    const name = state.class ?? this.app.model.classes[0] ?? null;
+    this.from = this.app.selectedPoint() ?? { seed: state.seed, ...(name === null ? {} : { class: name }) };
+    const what = [this.from.class && `class ${this.from.class}`, this.from.latent ? "a kept picture" : `seed ${this.from.seed}`].filter(Boolean).join(", ");
+    this.base.textContent = `Each row moves one picture (${what}) along one direction. Press a picture to set the direction for all.`;
+    this.latest.request(dragging);
+  }
+
+  hide() {
+    this.latest.stop();
+  }
+
+  async #load(signal) {
+    const { app, from } = this;
+    const model = app.model;
+    if (this.shown !== model.id) this.strips.replaceChildren(h("p", { class: "note" }, "Looking for directions. The first time, this takes some seconds…"));
+    const directions = await app.directions(model);
+    if (signal.aborted) return;
+    if (this.shown !== model.id) this.#lay(model, directions);
+    const common = { ...commonBody(app.store.state, model), ...(from.class ? { class: from.class } : {}), count: 1 };
+    const noise = from.latent ? point(from) : { seed: from.seed };
+    const jobs = directions.flatMap((direction) => amounts(direction).map((amount, index) => async () => {
+      const { name } = direction;
+      const body = { ...common, ...noise, directions: amount ? [{ name, amount }] : [] };
+      const drawn = await ask("/v1/draw", body, signal);
+      this.grids.get(name).put(index, { ...drawn.images[0], body }, () => `${direction.what}: ${amount}`);
+    }));
+    await inTurn(jobs, AT_ONCE, signal);
+  }
+
+  /** Lay out one empty strip for each direction, under a heading for each kind. */
+  #lay(model, directions) {
+    this.shown = model.id;
+    this.grids = new Map();
+    const kinds = [...new Set(directions.map(({ kind }) => kind))];
+    const strip = (direction) => {
+      const { name, what } = direction;
+      const grid = new PictureGrid(what || name, (index) => this.#take(name, amounts(direction)[index]), STEPS);
+      grid.shape(STEPS, model.image_size);
+      this.grids.set(name, grid);
+      return h("div", { class: "strip" }, h("h3", {}, what || name), grid.element);
+    };
+    this.strips.replaceChildren(...kinds.flatMap((kind) => [h("h2", {}, KINDS[kind] ?? kind), ...directions.filter((one) => one.kind === kind).map(strip)]));
+    if (!directions.length) this.strips.replaceChildren(h("p", { class: "note" }, "No directions were found in this model."));
+  }
+
+  #take(name, amount) {
+    const { [name]: _, ...others } = this.app.store.state.directions;
+    this.app.store.set({ view: "grid", directions: amount ? { ...others, [name]: amount } : others });
+  }
+}
+
+/** Return the amounts of a strip, from the lowest to the highest sensible one. */
+function amounts({ low, high }) {
+  return Array.from({ length: STEPS }, (_, step) => Number((low + ((high - low) * step) / (STEPS - 1)).toFixed(2)));
+}

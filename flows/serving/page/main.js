@@ -1,0 +1,272 @@
+// The page: its state, its parts, and how they hear of each other.
+
+import { ask, hooks } from "./api.js";
+import { buildControls } from "./controls.js";
+import { detailOf, pointOf } from "./detail.js";
+import { copyDialog, shortcutsDialog, tokenDialog } from "./dialogs.js";
+import { DirectionsView } from "./directions.js";
+import { byId, h, settled } from "./dom.js";
+import { GridView } from "./grid.js";
+import { Costs, loadModels, title } from "./models.js";
+import { RedoView } from "./redo.js";
+import { gridBody } from "./request.js";
+import { listenToKeys } from "./shortcuts.js";
+import { Store, fitsLink, fromHash, toHash } from "./state.js";
+import { themeButton } from "./theme.js";
+import { History, Kept } from "./trays.js";
+import { UploadView } from "./upload.js";
+import { WalkView } from "./walk.js";
+
+const CALM = 700; // ms without a change: then the link and the history say what is shown
+const REFRESH = 30_000; // ms between looks for a newly promoted version
+
+class App {
+  constructor() {
+    this.store = new Store(fromHash(location.hash));
+    this.costs = new Costs();
+    this.found = new Map(); // directions by weights
+    this.selected = null;
+    this.kept = new Kept(byId("kept"), this);
+    this.history = new History(byId("history"), this);
+    this.views = [GridView, WalkView, DirectionsView, RedoView, UploadView].map((View) => new View(this));
+    this.remember = settled(() => this.#remember(), CALM);
+    hooks.unauthorized = tokenDialog;
+    hooks.waiting = (seconds) => this.say(`The server is busy. Trying again in ${seconds} s.`);
+  }
+
+  get model() {
+    return this.models.get(this.store.state.model);
+  }
+
+  async start() {
+    themeButton(byId("theme"));
+    byId("help").addEventListener("click", shortcutsDialog);
+    byId("copy-link").addEventListener("click", () => this.copyLink(this.store.state));
+    byId("copy-as").addEventListener("click", () => this.copyAs(gridBody(this.store.state, this.model), this.model));
+    byId("model").addEventListener("change", ({ target }) => this.store.set({ model: target.value, class: this.#classFor(target.value) }));
+    byId("other").addEventListener("change", ({ target }) => this.store.set({ other: target.value, view: "grid" }));
+    if (matchMedia("(max-width: 48rem)").matches) byId("settings").open = false;
+    try {
+      this.models = await loadModels();
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    const { state } = this.store;
+    const made = state.made;
+    this.store.state = this.#possible(state);
+    this.#checkMade(state, made);
+    this.#fillModels();
+    this.store.subscribe((now, before, dragging) => this.#changed(now, before, dragging));
+    window.addEventListener("hashchange", () => this.#fromLink());
+    listenToKeys(this);
+    setInterval(() => this.#lookForVersions(), REFRESH);
+    this.#rebuild();
+    this.#changed(this.store.state, {}, false);
+  }
+
+  /** The views that this model can fill, in the tabs' order. */
+  shownViews() {
+    return this.views.filter((view) => (view.offered ? view.offered(this.model) : !view.needs || this.model.can.has(view.needs)));
+  }
+
+  say(text) {
+    byId("status").textContent = text;
+  }
+
+  /** Say what went wrong; in this grid, if one waited for pictures. */
+  fail(error, grid = null) {
+    grid?.idle();
+    byId("problem").textContent = error.message;
+    byId("problem").hidden = false;
+  }
+
+  /** A view has drawn: what was wrong is past. */
+  drawn(place, drawn, state) {
+    byId("problem").hidden = true;
+    if (byId("status").textContent.startsWith("The server is busy")) this.say("");
+    if (place !== "other") this.last = { state, picture: drawn.images[0] };
+    this.refreshControls(this.store.state);
+    this.remember();
+  }
+
+  select(selected) {
+    this.selected = selected;
+    const panel = byId("detail");
+    const within = panel.contains(document.activeElement);
+    panel.hidden = !selected;
+    panel.replaceChildren(...(selected ? detailOf(this, selected) : []));
+    document.body.classList.toggle("with-detail", Boolean(selected));
+    if (!selected) document.querySelectorAll('.cell[aria-pressed="true"]').forEach((cell) => cell.setAttribute("aria-pressed", "false"));
+    if (!selected && within) byId("view").focus();
+  }
+
+  selectedIndex(model, pictures) {
+    if (this.selected?.model !== model) return -1;
+    return pictures.findIndex(({ b64 }) => b64 === this.selected.picture.b64);
+  }
+
+  selectedPoint() {
+    return this.selected?.picture.seed !== undefined || this.selected?.picture.latent ? pointOf(this.selected.picture) : null;
+  }
+
+  keep(selected) {
+    this.say(this.kept.toggle(selected) ? "Kept." : "No longer kept.");
+  }
+
+  branch({ picture, model }) {
+    const from = pointOf(picture);
+    const kind = picture.class ? { class: picture.class, mix: null } : {};
+    this.store.set({ view: "grid", model: model.id, origin: from, reach: 0.3, count: Math.max(9, this.store.state.count), ...kind });
+    this.say("Each picture is the one you branched from, moved towards a seed of its own.");
+  }
+
+  addToWalk({ picture, model }) {
+    const points = [...this.store.state.points, pointOf(picture)].slice(-4);
+    this.store.set({ view: "walk", model: model.id, points });
+  }
+
+  redo({ picture, model }) {
+    const view = this.views.find(({ id }) => id === "redo");
+    view.begin(picture);
+    this.store.set({ view: "redo", model: model.id, ...(picture.class ? { class: picture.class, mix: null } : {}) });
+  }
+
+  /** Return the model's directions; asked for once. */
+  async directions(model) {
+    if (!this.found.has(model.sha256)) {
+      const asked = ask(`/v1/models/${encodeURIComponent(model.id)}/directions`).then(({ directions }) => directions);
+      this.found.set(model.sha256, asked);
+      asked.catch(() => this.found.delete(model.sha256));
+    }
+    return this.found.get(model.sha256);
+  }
+
+  anySeed() {
+    return Math.floor(Math.random() * 1_000_000); // short enough to read out
+  }
+
+  shuffle = () => this.store.set({ seed: this.anySeed() });
+
+  copyAs(body, model) {
+    copyDialog(body, model, (text, name) => this.#copy(text, name));
+  }
+
+  copyLink(state) {
+    if (!state) this.say("A link cannot hold a picture that you drew on. Copy it as curl or Python.");
+    else if (!fitsLink(state)) this.say("A link cannot hold this latent: it is too long. Copy it as curl or Python.");
+    else this.#copy(`${location.origin}${location.pathname}#${toHash(state, this.#hashes())}`, "Link");
+  }
+
+  async #copy(text, name) {
+    try {
+      await navigator.clipboard.writeText(text);
+      this.say(`${name} copied.`);
+    } catch {
+      window.prompt(`${name}: copy this`, text);
+    }
+  }
+
+  #changed(state, before, dragging) {
+    if (!this.models.has(state.model)) {
+      this.store.state = this.#possible(state);
+      state = this.store.state;
+    }
+    if (state.model !== before.model) this.#rebuild();
+    const views = this.shownViews();
+    const view = views.find(({ id }) => id === state.view) ?? views[0];
+    if (this.view !== view || state.model !== before.model) this.#turnTo(view, views);
+    byId("other").value = state.other;
+    byId("model").value = state.model;
+    this.refreshControls(state);
+    view.show(state, dragging);
+    if (!dragging) this.remember();
+  }
+
+  #rebuild() {
+    this.refreshControls = buildControls(byId("controls"), this);
+    if (this.selected && this.selected.model.id !== this.store.state.model && this.selected.model.id !== this.store.state.other) this.select(null);
+  }
+
+  #turnTo(view, views) {
+    if (this.view !== view) this.view?.hide();
+    this.view = view;
+    byId("view").replaceChildren(view.element);
+    const tab = (one) => h("button", { type: "button", role: "tab", id: `tab-${one.id}`, "aria-selected": String(one === view), "aria-controls": "view", tabindex: one === view ? 0 : -1, onclick: () => this.store.set({ view: one.id }), onkeydown: (event) => this.#nextTab(event, one, views) }, one.label);
+    const focused = byId("tabs").contains(document.activeElement);
+    byId("tabs").replaceChildren(...views.map(tab));
+    byId("view").setAttribute("aria-labelledby", `tab-${view.id}`);
+    if (focused) byId(`tab-${view.id}`).focus();
+    byId(`tab-${view.id}`).scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
+
+  #nextTab(event, one, views) {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.store.set({ view: views[(views.indexOf(one) + step + views.length) % views.length].id });
+  }
+
+  #fillModels() {
+    const options = () => [...this.models.values()].map((model) => h("option", { value: model.id }, title(model)));
+    byId("model").replaceChildren(...options());
+    byId("other").replaceChildren(h("option", { value: "" }, "Compare with…"), ...options());
+    byId("compare-pick").hidden = this.models.size < 2;
+    byId("model").value = this.store.state.model;
+    byId("other").value = this.store.state.other;
+  }
+
+  /** Return the state with models that the server holds. */
+  #possible(state) {
+    const known = (id) => this.models.has(id) || [...this.models.values()].find(({ version }) => version === id)?.id;
+    const id = (wanted) => (this.models.has(wanted) ? wanted : known(wanted) || null);
+    if (state.model && !id(state.model)) this.fail(new Error(`This server does not hold the model ${state.model}. Shown is another one.`));
+    return { ...state, model: id(state.model) ?? this.models.keys().next().value, other: id(state.other) ?? "" };
+  }
+
+  #checkMade(state, made) {
+    const now = this.models.get(state.model)?.sha256.slice(0, 12);
+    if (made && now && made !== now) this.fail(new Error(`The link was made with other weights (${made}) than ${state.model} has now (${now}), so the pictures differ.`));
+  }
+
+  #classFor(id) {
+    const { class: chosen } = this.store.state;
+    return this.models.get(id).classes.includes(chosen) ? chosen : null;
+  }
+
+  #hashes() {
+    return Object.fromEntries([...this.models.values()].map(({ id, sha256 }) => [id, sha256]));
+  }
+
+  #fromLink() {
+    const wanted = location.hash.slice(1);
+    if (wanted === toHash(this.store.state, this.#hashes())) return;
+    const state = fromHash(wanted);
+    byId("problem").hidden = true;
+    this.#checkMade(state, state.made);
+    this.store.set(state);
+  }
+
+  #remember() {
+    const { state } = this.store;
+    if (fitsLink(state)) history.replaceState(null, "", `#${toHash(state, this.#hashes())}`);
+    if (this.last?.state === state) this.history.add(state, this.last.picture);
+  }
+
+  async #lookForVersions() {
+    const before = this.#hashes();
+    try {
+      this.models = await loadModels();
+    } catch {
+      return; // the next request says what is wrong
+    }
+    const changed = JSON.stringify(before) !== JSON.stringify(this.#hashes());
+    if (!changed) return;
+    this.#fillModels();
+    this.say(`${title(this.model ?? [...this.models.values()][0])} is new here.`);
+    this.#changed(this.store.state, {}, false);
+  }
+}
+
+new App().start();

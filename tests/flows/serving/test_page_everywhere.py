@@ -1,0 +1,134 @@
+"""The page on a desktop and a phone, dark and light, by keyboard and for a screen reader; and by its headers."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.flows.serving.browser import Shown, context_of, faults, needs_chromium, shown
+from tests.flows.serving.served import Server
+
+pytestmark = needs_chromium
+
+SCREENS = {
+    "desktop": (False, False),
+    "desktop, dark": (False, True),
+    "phone": (True, False),
+    "phone, dark": (True, True),
+}
+
+
+@pytest.fixture(params=SCREENS)
+def screen(request: pytest.FixtureRequest, browser, server: Server) -> Iterator[Shown]:
+    phone, dark = SCREENS[request.param]
+    with context_of(browser, phone=phone, dark=dark) as context:
+        found = shown(context, server.address)
+        found.open(f"{server.address}/#count=4&model=gan&other=vae")
+        yield found
+        assert found.problems == []
+
+
+def test_no_accessibility_fault_and_nothing_beside_the_screen(screen: Shown) -> None:
+    page = screen.page
+    page.locator(".grid .cell").first.click()
+    for view in page.locator("[role=tab]").all():
+        view.evaluate("tab => tab.click()")
+        screen.settle()
+        assert faults(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.locator("#copy-as").click()
+    assert faults(page) == []
+
+
+def test_all_can_be_touched(browser, server: Server) -> None:
+    with context_of(browser, phone=True) as context:
+        found = shown(context, server.address)
+        found.open(f"{server.address}/#count=4&model=gan")
+        page = found.page
+        page.get_by_text("Settings").tap()
+        page.get_by_role("button", name="Shuffle").tap()
+        found.settle()
+        page.locator(".grid .cell").nth(1).tap()
+        sizes = page.locator("button:visible:not(.cell), select:visible").evaluate_all(
+            "all => all.map(one => [one.textContent, one.getBoundingClientRect().height])"
+        )
+        assert [size for size in sizes if size[1] < 24] == []  # WCAG 2.2, target size
+        page.locator("#keep").tap()
+        page.locator("#close-detail").tap()
+        assert page.locator("#kept .cell").count() == 1
+        # The pictures stay in sight while somebody drags a setting.
+        page.locator("#option-truncation").scroll_into_view_if_needed()
+        assert page.locator(".grid .cell").first.is_visible()
+        box = page.locator(".grid").first.bounding_box()
+        assert box is not None
+        assert box["y"] >= 0
+        assert found.problems == []
+
+
+def test_by_keyboard_alone(shown_page: Shown, server: Server) -> None:
+    shown_page.open(f"{server.address}/#count=9&model=gan&seed=2")
+    page, press = shown_page.page, shown_page.page.keyboard.press
+    page.locator(".grid .cell").first.focus()
+    for key in ("ArrowRight", "ArrowDown", "Enter"):
+        press(key)
+    assert page.locator("#detail h2").inner_text() == "class b, seed 6"
+    press("End")
+    press(" ")
+    assert page.locator("#detail h2").inner_text() == "class c, seed 10"
+    press("k")
+    assert page.locator("#kept .cell").count() == 1
+    press("Escape")
+    assert page.locator("#detail").is_hidden()
+    press("]")
+    shown_page.asked(seed=11)
+    press("[")
+    shown_page.asked(seed=2)
+    press("r")
+    shown_page.settle()
+    assert shown_page.requests[-1]["seed"] != 2
+    press("?")
+    assert page.locator("#dialog").is_visible()
+    press("Escape")
+    press("l")
+    page.get_by_text("Link copied.").wait_for()
+    page.locator("#seed").focus()
+    page.keyboard.type("5")  # letters and digits in a field are no shortcuts
+    assert page.locator("#tab-grid").get_attribute("aria-selected") == "true"
+    # One Tab stop for the whole grid.
+    assert page.locator(".grid .cell[tabindex='0']").count() == 1
+
+
+def test_the_theme_is_chosen_and_stays(shown_page: Shown, server: Server) -> None:
+    shown_page.open(server.address)
+    page = shown_page.page
+
+    def ground() -> str:
+        return page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+
+    light = ground()
+    page.locator("#theme").click()
+    assert (page.locator("#theme").get_attribute("aria-label"), ground()) == ("Theme: light", light)
+    page.locator("#theme").click()
+    assert ground() != light
+    page.reload()
+    assert page.locator("#theme").get_attribute("aria-label") == "Theme: dark"
+    assert ground() != light
+
+
+def test_pixels_stay_sharp(shown_page: Shown, server: Server) -> None:
+    shown_page.open(f"{server.address}/#count=1")
+    image = shown_page.page.locator(".grid img").first
+    assert image.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
+    assert image.bounding_box()["width"] > 100
+
+
+def test_a_browser_may_only_run_our_own_files(server: Server) -> None:
+    with server.client() as client:
+        for path in ("/", "/static/main.js", "/static/theme.css"):
+            answer = client.get(path)
+            assert answer.status_code == 200
+            policy = answer.headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert "unsafe" not in policy
+            assert answer.headers["x-content-type-options"] == "nosniff"
+        assert client.get("/static/../app.py").status_code == 404
+        assert client.get("/static/%2e%2e/app.py").status_code == 404
