@@ -19,11 +19,11 @@ from genai_core.data.dataset.facts import Pixels
 from genai_core.data.looking.mirrored import mirrored_accuracy
 from genai_core.data.looking.pixels import (
     commonest_ratio,
-    contrasting_background,
     deviation,
     is_coloured,
     is_transparent,
     opacity,
+    visible_background,
 )
 from genai_core.data.looking.sample import BLACK, WHITE, Sample, choose_rows, decode_sample, modes
 from genai_core.data.prepare.split import GIVEN
@@ -101,7 +101,7 @@ def pixel_facts(found: RawImages) -> dict[str, Any]:
 def _on_background(
     found: RawImages, sample: Sample, kinds: list[str], workers: int
 ) -> tuple[float, tuple[int, int, int], Pixels]:
-    """Return the share of transparent images, the background that contrasts, and the sample's pixels on it."""
+    """Return the share of transparent images, their background, and the sample's pixels on it."""
     may_be = sample.rows[[kind.endswith("+alpha") for kind in kinds]]
     if not len(may_be):
         return 0.0, BLACK, sample.pixels
@@ -111,7 +111,7 @@ def _on_background(
     clear = is_transparent(opaque)
     if not clear.any():
         return 0.0, BLACK, sample.pixels
-    pixels, background = sample.pixels.copy(), contrasting_background(sample.pixels[at][clear], opaque[clear])
+    pixels, background = sample.pixels.copy(), visible_background(sample.pixels[at][clear], opaque[clear])
     if background == WHITE:
         pixels[at] = on_white.pixels
     return float(clear.sum() / len(sample.rows)), background, pixels

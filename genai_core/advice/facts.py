@@ -21,7 +21,7 @@ class DataFacts:
 
     classes: images per class; empty without classes. given: images per split that their source states. modes: files of
     the sample by Pillow's mode. aspect_ratio: the commonest width / height, of aspect_share of the sample.
-    background: the one of black and white that contrasts with the opaque pixels. pixel_std: of all pixels in -1..1.
+    background: white, or black where too many images are hardly seen on white. pixel_std: of all pixels in -1..1.
     mean_spread: standard deviation of the images' means in -1..1. mirrored_accuracy: how often a classifier tells an
     image from its mirror image (0.5: never); None: too few images to say. decode_s: seconds per image and core.
     """

@@ -11,8 +11,8 @@ from genai_core.image_size import MULTIPLE, SHORTEST, ImageSize, is_allowed
 SIDES = (16, 24, 32, 48, 64, 96, 128, 192, 256)
 # Larger images need a GPU even for a rough picture.
 LARGEST_NATIVE = 64
-# An image may be enlarged by this factor, not more: it would only look blurred.
-MOST_ENLARGED = 1.5
+# An image may be enlarged by this factor, to reach a usual size; more would only cost time.
+MOST_ENLARGED = 1.15
 # From this many images, they show enough variety for this side, not for a larger one.
 MOST_PER_COUNT = ((0, 64), (3_000, 128), (20_000, 256))
 # Images of another aspect ratio than the commonest are cropped, so that one should be that of most.
@@ -80,12 +80,9 @@ def data_settings(data: DataFacts, size: ImageSize, minutes: float) -> Iterator[
     yield Setting("data.channels", channels_of(data), colours)
     if data.transparent_share > 0.1:
         yield Setting("data.fit", "pad", "transparent images are objects: keep all of each")
-        ground = "white" if data.background[0] else "black"
-        yield Setting(
-            "data.background",
-            list(data.background),
-            f"{ground} contrasts with the {data.transparent_share:.0%} transparent images",
-        )
+        white = bool(data.background[0])
+        seen = "the transparent images are seen well on white" if white else "white would hide some of the images"
+        yield Setting("data.background", list(data.background), f"{data.transparent_share:.0%} are transparent; {seen}")
     else:
         fills = abs(size.width / size.height - data.width_px / data.height_px) < 0.1
         yield Setting("data.fit", "crop", "cuts off little" if fills else "fills the image; pad keeps all")

@@ -85,7 +85,7 @@ def test_digits(base: dict[str, Any]) -> None:
     assert value(advice, "models.diffusion.objective.log_sigma_mean") == -0.4
 
 
-def test_transparent_images_are_padded_on_the_contrasting_ground_and_without_classes_there_is_no_guidance(
+def test_transparent_images_are_padded_on_their_background_and_without_classes_there_is_no_guidance(
     base: dict[str, Any],
 ) -> None:
     advice = propose(base, SPRITES, LAPTOP, 10)

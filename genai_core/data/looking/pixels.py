@@ -10,6 +10,8 @@ from genai_core.data.dataset.facts import Indices, Pixels
 # Compression colours grey photographs a little.
 _GREY_DIFFERENCE = 8.0
 _TRANSPARENT_SHARE = 0.01  # of an image's pixels
+_LEAST_CONTRAST = 32.0  # between an image's mean brightness (0 to 255) and its background, to be seen well
+_FEW_LOST = 0.05  # share of the transparent images
 _RATIOS = (0.5, 9 / 16, 2 / 3, 3 / 4, 4 / 5, 1.0, 5 / 4, 4 / 3, 3 / 2, 16 / 9, 2.0)
 
 
@@ -41,11 +43,17 @@ def is_transparent(opaque: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     return share
 
 
-def contrasting_background(on_black: Pixels, opaque: npt.NDArray[np.float64]) -> tuple[int, int, int]:
-    """Return black or white: the one that differs more from the opaque pixels of images (N, 3, H, W) on black."""
-    weights = opaque > 0.5
-    brightness = on_black.mean(axis=1)
-    return (255, 255, 255) if brightness[weights].mean() < 127.5 else (0, 0, 0)
+def visible_background(on_black: Pixels, opaque: npt.NDArray[np.float64]) -> tuple[int, int, int]:
+    """Return the background of transparent images (N, 3, H, W) on black: white, as on a page, or black.
+
+    Black is for images that are hardly seen on white, such as white icons: if they are more than a few, and more than
+    those that are hardly seen on black.
+    """
+    weights = np.where(opaque > 0.5, opaque, 0.0)
+    brightness = (on_black.mean(axis=1) * weights).sum(axis=(1, 2)) / np.maximum(weights.sum(axis=(1, 2)), 1e-9)
+    lost_on_white = float((brightness > 255 - _LEAST_CONTRAST).mean())
+    lost_on_black = float((brightness < _LEAST_CONTRAST).mean())
+    return (0, 0, 0) if lost_on_white > max(_FEW_LOST, lost_on_black) else (255, 255, 255)
 
 
 def deviation(images: Pixels, *, grey: bool) -> Deviation:

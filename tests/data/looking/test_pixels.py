@@ -3,11 +3,11 @@ import pytest
 
 from genai_core.data.looking.pixels import (
     commonest_ratio,
-    contrasting_background,
     deviation,
     is_coloured,
     is_transparent,
     opacity,
+    visible_background,
 )
 
 
@@ -28,12 +28,23 @@ def test_opacity_is_what_two_grounds_do_not_share() -> None:
     assert is_transparent(opaque).tolist() == [False, True]
 
 
-@pytest.mark.parametrize(("colour", "ground"), [((40, 40, 40), 255), ((220, 200, 210), 0)])
-def test_the_ground_contrasts_with_the_opaque_pixels(colour: tuple[int, int, int], ground: int) -> None:
-    black = plain(colour)
-    opaque = np.ones((1, 8, 8))
-    black[:, :, :4], opaque[:, :4] = 0, 0  # the upper half is transparent
-    assert contrasting_background(black, opaque) == (ground,) * 3
+@pytest.mark.parametrize(
+    ("brightness", "ground"),
+    [
+        ([0] * 4, 255),
+        ([128] * 4, 255),
+        ([255] * 4, 0),
+        ([128] * 19 + [255], 255),  # a few white ones among others
+        ([128] * 17 + [255] * 3, 0),
+        ([0] * 10 + [255] * 5, 255),  # on black, more would be lost
+    ],
+)
+def test_transparent_images_lie_on_white_unless_it_hides_many(brightness: list[int], ground: int) -> None:
+    black = np.zeros((len(brightness), 3, 4, 4), np.uint8)
+    opaque = np.zeros((len(brightness), 4, 4))
+    opaque[:, 1:3, 1:3] = 1.0
+    black[:, :, 1:3, 1:3] = np.array(brightness, np.uint8)[:, None, None, None]
+    assert visible_background(black, opaque) == (ground,) * 3
 
 
 def test_deviation_of_pixels_and_of_means() -> None:
