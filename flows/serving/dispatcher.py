@@ -261,7 +261,8 @@ def _error(header: dict[str, Any]) -> ApiError:
     if header["kind"] == "input":
         return ApiError(422, header["message"], param=header.get("param"), code="invalid_value")
     if header["kind"] == "model":
-        return ApiError(503, "the model cannot be used; see the server's log", code=header["code"])
+        what = "the real images" if header["code"] == "no_real_images" else "the model"
+        return ApiError(503, f"{what} cannot be used; see the server's log", code=header["code"])
     if header["kind"] == "cancelled":
         return ApiError(503, "cancelled", code="cancelled")
     return ApiError(500, "internal error; see the server's log", code="internal")

@@ -37,7 +37,8 @@ def draw_routes(serving: Serving) -> APIRouter:
         model = serving.models.find(body.model)
         form = Form(body.format, multiple_of(body.size, model.description["image_size"]))
         has_uploads = bool(body.start or body.mask or body.latent or body.walk or body.base)
-        plan = await serving.in_thread(plan_of, model, body) if has_uploads else plan_of(model, body)
+        folder = await serving.explored.checked_directions(model, body.directions) if body.directions else None
+        plan = await serving.in_thread(plan_of, model, body, folder) if has_uploads else plan_of(model, body, folder)
         if body.stream:
             stream = await events(serving, request, plan, form)
             return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})

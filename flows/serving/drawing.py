@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from flows.serving.bodies import DEFAULT_STRENGTH, DrawBody, Point, Walk
@@ -74,8 +75,11 @@ def plan_of_classes(
     return Plan(model, wanted, {})
 
 
-def plan_of(model: Generation, body: DrawBody) -> Plan:
-    """Check a body against what the model can do. Decodes base64, so call it in a thread. Raises ApiError."""
+def plan_of(model: Generation, body: DrawBody, directions_folder: Path | None = None) -> Plan:
+    """Check a body against what the model can do. Decodes base64, so call it in a thread. Raises ApiError.
+
+    directions_folder: of the model's directions, if the body names some; they have been checked.
+    """
     _check_abilities(model, body)
     blobs: list[bytes] = []
     noises = _noises(model, body, blobs)
@@ -85,6 +89,8 @@ def plan_of(model: Generation, body: DrawBody) -> Plan:
         name = model.description["classes"][0]  # a walk through several classes would show two things at once
     labels = [None] * len(noises) if mix is not None else labels_of(model, len(noises), name)
     shared, origin = _shared(model, body, mix, blobs)
+    if directions_folder is not None:
+        shared["directions"] = {"folder": str(directions_folder), "amounts": origin["directions"]}
     wanted = [
         Wanted(
             seed=noise["seed"] if noise["is_seed"] else None,
@@ -160,7 +166,6 @@ def _shared(
         values["weights"] = [mix.get(name, 0.0) for name in model.description["classes"]]
     if body.directions:
         origin["directions"] = {direction.name: direction.amount for direction in body.directions}
-        values["directions"] = [{"name": direction.name, "amount": direction.amount} for direction in body.directions]
     if body.start is not None:
         strength = DEFAULT_STRENGTH if body.strength is None else body.strength
         values |= {"start": _stored(uploaded(body.start, "start"), blobs), "strength": strength}

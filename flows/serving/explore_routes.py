@@ -2,14 +2,14 @@
 
 import base64
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import Field, model_validator
 
-from flows.serving.bodies import Body, Name, Seed
+from flows.serving.bodies import Body, Name, Picture, Seed
 from flows.serving.context import Serving
-from flows.serving.drawing import batch_key, labels_of
+from flows.serving.drawing import plan_of_classes
 from flows.serving.generation import Generation
 from flows.serving.jobs import Answer, Job
 from flows.serving.pictures import MIME, encoded
@@ -17,7 +17,6 @@ from flows.serving.uploads import MAX_MEGAPIXELS, uploaded
 from flows.serving.waiting import answer_of
 
 LARGEST_COUNT = 24
-Base64 = Annotated[str, Field(description="a PNG, JPEG, WebP, GIF or BMP file in base64")]
 FORM = "png"
 
 
@@ -25,7 +24,7 @@ class PictureBody(Body):
     """A picture: a file, or the seed of one that the model draws."""
 
     model: Name | None = Field(None, description="an id of /v1/models, or a version; default: the first one served")
-    image: Base64 | None = None
+    image: Picture | None = None
     seed: Seed | None = None
 
     @model_validator(mode="after")
@@ -112,25 +111,24 @@ async def _asked(
 ) -> Answer:
     """Ask the process that holds models about the body's picture."""
     folders = await serving.explored.folders(model)
+    assert model.real_data is not None
     shape = [model.description["channels"], *model.description["image_size"]]
     if body.image is not None:
         content = await serving.in_thread(uploaded, body.image)
-        assert model.real_data is not None
         picture = {"form": "file", "shape": shape, "max_megapixels": MAX_MEGAPIXELS, **model.real_data.decoding}
     else:
         assert body.seed is not None
         content = await _drawn(serving, request, model, body.seed, body.class_name)
         picture = {"form": "pixels", "shape": shape}
-    job = Job(op=op, model=model, values={"folders": folders, "picture": picture, **values}, blobs=[content])
+    values = {"folders": folders, "fingerprint": model.real_data.fingerprint, "picture": picture, **values}
+    job = Job(op=op, model=model, values=values, blobs=[content])
     serving.queue.put(job)
     return await answer_of(request, job)
 
 
 async def _drawn(serving: Serving, request: Request, model: Generation, seed: int, class_name: str | None) -> bytes:
     """Draw one image and return its pixels."""
-    (label,) = labels_of(model, 1, class_name)
-    values = {"sampling": {}, "drawings": [{"seed": seed, "label": label}]}
-    job = Job(op="draw", model=model, values=values, key=batch_key(model, {}))
+    job = plan_of_classes(model, 1, seed, class_name).job()
     serving.queue.put(job)
     return (await answer_of(request, job)).blobs[0]
 

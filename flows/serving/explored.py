@@ -4,10 +4,12 @@ import asyncio
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from flows.process import Processes, Stopped, run_module
+from flows.serving.bodies import Direction
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
 from genai_core import GenaiError
@@ -36,7 +38,7 @@ class Explored:
 
     def abilities(self, model: Generation) -> list[str]:
         """Return what can be asked about a model, as the list `can` of /v1/models names it."""
-        return ["directions"] if model.real_data is None else ["directions", "nearest", "explain"]
+        return [] if model.real_data is None else ["nearest", "explain"]
 
     async def folders(self, model: Generation) -> dict[str, str]:
         """Return the folders of a model's real images. Raises ApiError if there are none."""
@@ -74,6 +76,28 @@ class Explored:
             message = f"the directions of {model.name} could not be found; see the server's log"
             raise ApiError(503, message, param="model", code="no_directions") from None
         return found
+
+    async def checked_directions(self, model: Generation, moves: Sequence[Direction]) -> Path:
+        """Return the folder of a model's directions, if all moves are along one of them and within its amounts.
+
+        Raises ApiError.
+        """
+        known = {direction["name"]: direction for direction in await self.directions(model)}
+        for index, move in enumerate(moves):
+            param = f"directions.{index}"
+            if move.name not in known:
+                message = (
+                    f"{param}.name: no such direction: {move.name[:40]!r}; available: {', '.join(known) or 'none'}"
+                )
+                raise ApiError(422, message, param=f"{param}.name", code="unknown_direction")
+            low, high = known[move.name]["low"], known[move.name]["high"]
+            if not low <= move.amount <= high:
+                message = f"{param}.amount: got {move.amount:g}; expected a value from {low:g} to {high:g}"
+                raise ApiError(422, message, param=f"{param}.amount", code="invalid_value")
+            if move.name in [other.name for other in moves[:index]]:
+                message = f"{param}.name: {move.name} is given twice"
+                raise ApiError(422, message, param=f"{param}.name", code="invalid_value")
+        return self.directions_folder(model)
 
     def directions_folder(self, model: Generation) -> Path:
         """Return the folder of a model's directions, named after all that they depend on."""

@@ -20,12 +20,13 @@ OUTPUTS = {"extractor": EXTRACTOR, "dataset": DATASET, "reference": REFERENCE}
 class RealData:
     """Where the outputs are, and how the stage `prepare` decoded images: the values `fit` and `background`.
 
-    commit: the one whose dvc.lock names them; None: they are in the workspace.
+    fingerprint: of the dataset, when they are in the workspace, where they may change; None in a commit.
     """
 
     workspace: Path
     files: ModelFiles
     decoding: Mapping[str, Any]
+    fingerprint: str | None
 
     def folders(self) -> dict[str, str]:
         """Return the folder of each of OUTPUTS; from DVC's cache or remote, for a version. May take a while.
@@ -45,12 +46,14 @@ def find_real_data(workspace: Path, files: ModelFiles) -> RealData | None:
     except GitError:
         return None
     decoding = _decoding(lock)
-    found = decoding is not None and (_are_here(workspace, files) if files.commit is None else _are_locked(lock))
-    return RealData(workspace, files, decoding) if found and decoding is not None else None
-
-
-def _are_locked(lock: Lock) -> bool:
-    return all(lock.output(path) is not None for path in OUTPUTS.values())
+    if decoding is None:
+        return None
+    if files.commit is not None:
+        is_locked = all(lock.output(path) is not None for path in OUTPUTS.values())
+        return RealData(workspace, files, decoding, None) if is_locked else None
+    if not _are_here(workspace, files):
+        return None
+    return RealData(workspace, files, decoding, _fingerprint(workspace / DATASET))
 
 
 def _are_here(workspace: Path, files: ModelFiles) -> bool:
@@ -61,7 +64,7 @@ def _are_here(workspace: Path, files: ModelFiles) -> bool:
     if not all((workspace / path).is_dir() for path in OUTPUTS.values()):
         return False
     trained_on = _json(files.folder / "config.json").get("dataset")
-    here = [_json(workspace / path / "dataset.json").get("fingerprint") for path in (DATASET, AUGMENTED)]
+    here = [_fingerprint(workspace / path) for path in (DATASET, AUGMENTED)]
     return trained_on is not None and trained_on in here
 
 
@@ -71,6 +74,10 @@ def _decoding(lock: Lock) -> dict[str, Any] | None:
     if not isinstance(data, dict) or not {"fit", "background"} <= data.keys():
         return None
     return {"fit": data["fit"], "background": data["background"]}
+
+
+def _fingerprint(dataset: Path) -> str | None:
+    return _json(dataset / "dataset.json").get("fingerprint")
 
 
 def _json(path: Path) -> dict[str, Any]:

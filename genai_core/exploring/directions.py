@@ -69,7 +69,7 @@ class Direction:
 
 
 def find_directions(draw: Draw, noise_shape: tuple[int, ...], classes: tuple[str, ...]) -> tuple[Direction, ...]:
-    """Find directions: principal ones by what they explain, attributes by their change, then classes.
+    """Find directions: attributes by their change, principal ones by what they explain, then classes.
 
     draw: images (N, C, H, W) uint8 of noise and class weights; about 1,500 of them. The same model gives the same
     directions; none if all its pictures of a class are equal.
@@ -78,8 +78,8 @@ def find_directions(draw: Draw, noise_shape: tuple[int, ...], classes: tuple[str
     if not population.variance:
         return ()
     return (
-        *_principal(draw, population),
         *_attributes(draw, population),
+        *_principal(draw, population),
         *_towards_classes(draw, population, classes),
     )
 

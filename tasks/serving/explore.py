@@ -1,10 +1,9 @@
 """The operations `nearest` and `explain`: a picture beside the training images, and in the eyes of the extractor.
 
-Both are told where the outputs of the model's version are: `folders` with `extractor`, `dataset` and `reference`. What
-they open is kept, for the next question about the same version.
+Both are told where the outputs of the model's version are: `folders` with `extractor`, `dataset` and `reference`, and
+the `fingerprint` of the dataset; null: whatever is there. What they open is kept for the next question.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -45,11 +44,13 @@ def nearest(frame: Frame, device: str) -> Answer:
 
     Raises InputFault, ModelFault.
     """
-    explored = opened(frame.header["folders"], device)
+    explored = opened(frame, device)
     try:
         found = explored.training.near(picture(frame), frame.header["count"])
     except ValueError as error:
         raise InputFault(str(error), param="image") from None
+    except FileNotFoundError:
+        raise ModelFault("the real images have changed since they were opened", code="no_real_images") from None
     values = {
         "images": [{name: getattr(image, name) for name in _OF_AN_IMAGE} for image in found.images],
         "shape": [len(found.images), *found.images[0].pixels.shape],
@@ -66,7 +67,7 @@ def explain(frame: Frame, device: str) -> Answer:
     The binary parts are the heat, (H, W) from 0 to 255, the heat over the picture, (3, H, W), and the picture. Raises
     InputFault, ModelFault.
     """
-    explored = opened(frame.header["folders"], device)
+    explored = opened(frame, device)
     name, classes, image = frame.header["class"], explored.description.classes, picture(frame)
     if name is not None and name not in classes:
         known = f"available: {', '.join(classes)}" if classes else "this model's classifier knows no classes"
@@ -87,18 +88,25 @@ def explain(frame: Frame, device: str) -> Answer:
     return values, [heat.tobytes(), over_picture(image, found.heat).tobytes(), image.tobytes()]
 
 
-def opened(folders: Mapping[str, str], device: str) -> Explored:
-    """Open the outputs of a version, once. Raises ModelFault."""
+def opened(frame: Frame, device: str) -> Explored:
+    """Open the outputs of a version, once. Raises ModelFault, also if the real images have changed meanwhile."""
+    folders = frame.header["folders"]
     try:
-        return _opened(folders["extractor"], folders["dataset"], folders["reference"], device)
+        return _opened(
+            folders["extractor"], folders["dataset"], folders["reference"], frame.header["fingerprint"], device
+        )
     except (FileNotFoundError, ValueError) as error:
         raise ModelFault(str(error), code="no_real_images") from None
 
 
 @lru_cache(_KEPT)
-def _opened(extractor_folder: str, dataset_folder: str, reference_folder: str, device: str) -> Explored:
+def _opened(
+    extractor_folder: str, dataset_folder: str, reference_folder: str, fingerprint: str | None, device: str
+) -> Explored:
     extractor, description = load_extractor(extractor_folder, _module_config(Path(extractor_folder)), device)
     dataset = load_dataset(Path(dataset_folder))
+    if fingerprint not in (None, dataset.info.fingerprint):
+        raise ValueError(f"{dataset_folder}: the real images have changed since the model was loaded")
     rows = dataset.rows("train")
     chosen = np.random.default_rng(_SEED).permutation(len(rows))[:REPLACEMENTS]
     return Explored(

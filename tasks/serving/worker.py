@@ -50,6 +50,7 @@ def refusal(error: Exception) -> dict[str, Any]:
     if isinstance(error, InputFault):
         return {"ok": False, "kind": "input", "message": str(error), "param": error.param}
     if isinstance(error, ModelFault):
+        print(f"tasks.serve: {error}", file=sys.stderr, flush=True)
         return {"ok": False, "kind": "model", "message": str(error), "code": error.code}
     if isinstance(error, Cancelled):
         return {"ok": False, "kind": "cancelled", "message": "cancelled"}

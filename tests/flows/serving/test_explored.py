@@ -1,0 +1,78 @@
+"""Moves along directions are checked against what was found."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from flows.serving.bodies import Direction
+from flows.serving.errors import ApiError
+from flows.serving.explored import Explored
+from flows.serving.generation import Generation
+
+
+@pytest.fixture
+def model() -> Generation:
+    description = {"sha256": "a" * 64, "sampling": {"truncation": {"value": 1.0}}}
+    return Generation("gan", "gan 1", Path("gan"), None, None, description=description)
+
+
+@pytest.fixture
+def explored(tmp_path: Path, model: Generation) -> Explored:
+    """With the directions of the model in the cache."""
+    made = Explored(tmp_path, tmp_path, "cpu")
+    folder = made.directions_folder(model)
+    folder.mkdir(parents=True)
+    found = [{"name": "slant", "low": -3.5, "high": 3.5}, {"name": "towards a", "low": 0.0, "high": 1.0}]
+    (folder / "directions.json").write_text(json.dumps({"format": 1, "directions": found}))
+    return made
+
+
+def checked(explored: Explored, model: Generation, *moves: tuple[str, float]) -> Path:
+    wanted = [Direction(name=name, amount=amount) for name, amount in moves]
+    return asyncio.run(explored.checked_directions(model, wanted))
+
+
+def test_possible_moves_have_the_folder(explored: Explored, model: Generation) -> None:
+    folder = checked(explored, model, ("slant", -3.5), ("towards a", 1.0))
+    assert folder == explored.directions_folder(model)
+
+
+@pytest.mark.parametrize(
+    ("moves", "param", "code"),
+    [
+        ([("age", 1.0)], "directions.0.name", "unknown_direction"),
+        ([("slant", 1.0), ("slant", 1.0)], "directions.1.name", "invalid_value"),
+        ([("slant", 3.6)], "directions.0.amount", "invalid_value"),
+        ([("slant", 0.0), ("towards a", -0.1)], "directions.1.amount", "invalid_value"),
+    ],
+)
+def test_other_moves_are_refused(
+    explored: Explored, model: Generation, moves: list[tuple[str, float]], param: str, code: str
+) -> None:
+    with pytest.raises(ApiError) as found:
+        checked(explored, model, *moves)
+    assert (found.value.status, found.value.param, found.value.code) == (422, param, code)
+
+
+def test_other_weights_or_options_have_other_directions(explored: Explored, model: Generation) -> None:
+    folder = explored.directions_folder(model)
+    model.description = {**model.description, "sampling": {"truncation": {"value": 0.7}}}
+    assert explored.directions_folder(model) != folder
+    model.description = {**model.description, "sampling": {"truncation": {"value": 1.0}}, "sha256": "b" * 64}
+    assert explored.directions_folder(model) != folder
+
+
+def test_a_model_without_real_images_is_refused(explored: Explored, model: Generation) -> None:
+    with pytest.raises(ApiError) as found:
+        asyncio.run(explored.folders(model))
+    assert (found.value.status, found.value.code) == (409, "no_real_images")
+
+
+def test_a_search_that_fails_is_an_error(tmp_path: Path, explored: Explored, model: Generation) -> None:
+    """The folder is no checkout, so the search ends at once."""
+    model.description = {**model.description, "sha256": "b" * 64}
+    with pytest.raises(ApiError) as found:
+        asyncio.run(explored.directions(model))
+    assert (found.value.status, found.value.code) == (503, "no_directions")
