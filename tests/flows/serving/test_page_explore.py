@@ -1,0 +1,78 @@
+"""Questions about a picture on the page: what it is near to, what drives its class, what its noise controls."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from genai_core.data.dataset.dataset import load_dataset
+from tests.flows.serving.browser import Shown, context_of, faults, needs_chromium, shown
+from tests.flows.serving.explored_home import Home, make_home
+from tests.flows.serving.served import Server, save_tiny_model, serving
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = needs_chromium
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    made = make_home(tmp_path_factory.mktemp("workspace"))
+    save_tiny_model(made.folder / "models/stranger", "gan")
+    return made
+
+
+@pytest.fixture(scope="module")
+def explored(home: Home) -> Iterator[Server]:
+    with serving("gan", "stranger", workspace=home.folder) as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: "Browser", explored: Server) -> Iterator[Shown]:
+    with context_of(browser) as context:
+        found = shown(context, explored.address)
+        found.open(f"{explored.address}/#model=gan&count=4")
+        yield found
+        assert found.problems == []
+
+
+def test_what_drives_a_picture_is_shown_over_it(page: Shown) -> None:
+    page.page.locator(".grid .cell").nth(1).click()
+    large = page.page.locator("#detail .large")
+    plain = large.get_attribute("src")
+    page.page.locator("#explain").click()
+    assert "Warm: what speaks for class" in page.page.locator("#explained").inner_text()
+    assert large.get_attribute("src") != plain
+    assert faults(page.page) == []
+    page.page.keyboard.press("x")
+    page.page.locator("#explained").wait_for(state="detached")
+    assert large.get_attribute("src") == plain
+
+
+def test_the_nearest_training_images_of_a_drawn_picture(page: Shown) -> None:
+    page.page.locator(".grid .cell").nth(1).click()
+    page.page.locator("#nearest").click()
+    page.page.locator(".neighbours li").nth(5).wait_for()
+    assert "240 training images were searched" in page.page.locator(".verdict").inner_text()
+    assert faults(page.page) == []
+
+
+def test_an_uploaded_training_image_is_a_copy(page: Shown, home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "known.png"
+    Image.fromarray(load_dataset(home.folder / "data/prepared").images("train")[7][0]).save(path)
+    page.page.locator("#tab-upload").click()
+    page.page.set_input_files("#file", path)
+    page.page.locator(".verdict.warn").get_by_text("Nearly a copy").wait_for()
+    assert page.page.locator(".neighbours span").first.inner_text().startswith("equal")
+
+
+def test_only_what_a_model_can_is_offered(page: Shown, explored: Server) -> None:
+    page.open(f"{explored.address}/#model=stranger&count=4")
+    page.page.locator(".grid .cell").first.click()
+    assert page.page.locator("#nearest").count() == 0
+    assert page.page.locator("#explain").count() == 0
+    assert page.page.locator("#keep").count() == 1
