@@ -10,15 +10,15 @@ from typing import Any
 
 from flows.data.stores import Stores
 from flows.dvc_lock import lock_at
-from flows.git import GitError, commit_of
 from flows.graph import open_repo
 from flows.process import run_module
-from flows.registry.read import MODEL, STAGE, read_registry
+from flows.registry.model_names import ModelNameError, name_commit, name_model
+from flows.registry.read import MODEL
 from flows.scratch import scratch_folder
 from genai_core import GenaiError
 
 PLACE = Path(".genai/compare")  # below the workspace
-COMPARISON_FILE, CONFIG_FILE = "comparison.json", "config.json"
+COMPARISON_FILE = "comparison.json"
 
 
 class ComparisonError(GenaiError):
@@ -95,18 +95,13 @@ def replace_files(new: Path, out: Path) -> None:
 def find_model(workspace: Path, name: str, into: Path) -> Path:
     """The folder of the model that `name` stands for. A model of another commit is laid out in `into`.
 
-    name: a model folder; a model of this workspace (gan, finetuned, candidate); `prod` or a registered version; a git
-    revision, whose models/candidate comes from DVC's cache, else from the remote. Raises ComparisonError, which says
-    where the model was searched for.
+    name: as in flows/registry/model_names.py. Raises ComparisonError, which says where the model was searched for.
     """
-    for folder in (Path(name), workspace / name):
-        if (folder / CONFIG_FILE).is_file():
-            return folder.resolve()
-    for place in ("trained/", ""):
-        folder = workspace / "models" / f"{place}{name}"
-        if "/" not in name and (folder / CONFIG_FILE).is_file():
-            return folder
-    return model_of(workspace, name, into)
+    try:
+        named = name_model(workspace, name)
+    except ModelNameError as error:
+        raise ComparisonError(str(error)) from None
+    return named.folder or model_of(workspace, name, into)
 
 
 def model_of(workspace: Path, name: str, into: Path) -> Path:
@@ -114,7 +109,11 @@ def model_of(workspace: Path, name: str, into: Path) -> Path:
 
     Does not change the working tree. Raises ComparisonError, RemoteError.
     """
-    commit = _commit(workspace, name)
+    try:
+        commit = name_commit(workspace, name).commit
+    except ModelNameError as error:
+        raise ComparisonError(str(error)) from None
+    assert commit is not None
     model = lock_at(workspace, commit).output(MODEL)
     if model is None:
         raise ComparisonError(f"{name}: dvc.lock at {commit[:7]} has no {MODEL}; commit after `genai run`")
@@ -128,18 +127,3 @@ def model_of(workspace: Path, name: str, into: Path) -> Path:
             "push it from where it was made (genai data push)"
         )
     return into
-
-
-def _commit(workspace: Path, name: str) -> str:
-    unknown = f"{name}: not a model folder, a model in models/, a version (genai registry show) or a git revision"
-    try:
-        registry = read_registry(workspace)
-        standing = registry.production()
-        if name == STAGE and standing is not None:
-            return standing.commit
-        if name == STAGE:
-            raise ComparisonError("nothing is in production yet; run `genai promote`")
-        version = next((version for version in registry.versions if version.name == name), None)
-        return version.commit if version else commit_of(workspace, name)
-    except GitError as error:
-        raise ComparisonError(f"{unknown} ({error})") from None
