@@ -227,10 +227,14 @@ def start_keeper(script: Path, *arguments: str) -> "subprocess.Popen[bytes]":
 
 
 @contextmanager
-def scratch_folder(prefix: str) -> Iterator[Path]:
-    """A temporary folder, removed at the end. If we are killed, a shell in another session removes it."""
-    with tempfile.TemporaryDirectory(prefix=prefix) as name:
-        command = ["sh", "-c", 'cat; rm -rf -- "$0"', name]  # its input ends with the body or with this process
+def scratch_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
+    """A temporary folder, removed at the end. If we are killed, a shell in another session removes it.
+
+    parent: None: where the system has temporary files.
+    """
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as name:
+        # Its input ends with the body or with this process. A task in the folder may write for a moment longer.
+        command = ["sh", "-c", f'cat; rm -rf -- "$0" || {{ sleep {DEFAULT_GRACE_S + 1:.0f}; rm -rf -- "$0"; }}', name]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True):
             yield Path(name)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,8 @@ from genai_core.config import SamplingConfig
 from genai_core.models.artifact import WEIGHTS_FILE, ModelDescription, parse_sampling, read_config
 from genai_core.models.artifact import load_model as load_network
 from genai_core.models.protocol import GenerativeModel
-from genai_core.reporting.grids import class_grid, png_bytes, save_png
-from genai_core.sampling.batch import Provenance, write_batch
+from genai_core.reporting.grids import choose_by_class, class_grid, image_grid, png_bytes, save_png
+from genai_core.sampling.batch import BatchWriter, Provenance, write_batch
 from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
 
 SELECTION_FILE = "selection.json"
@@ -138,6 +139,54 @@ class Model:
         )
         numbers = None if labels is None else labels.numpy()
         return Images(pixels, numbers, seeds.numpy(), self.classes, provenance)
+
+    def draw_into(
+        self,
+        folder: Path,
+        images: int,
+        *,
+        form: Literal["png", "tar"] = "png",
+        classes: Classes = None,
+        seed: int = 0,
+        batch_images: int = 64,
+        on_progress: Callable[[int], None] | None = None,
+        **sampling: Any,
+    ) -> Provenance:
+        """Write the files of `draw(...).write(folder, form)`, and keep only one batch of pixels in memory.
+
+        For any number of images. Arguments and errors as for `draw`; `folder` is empty.
+        """
+        if images < 1:
+            raise ModelError(f"images: expected at least 1, got {images}")
+        labels, seeds = self._labels(classes, images), image_seeds(images, seed)
+        numbers = None if labels is None else labels.numpy()
+        grid = choose_by_class(numbers, images, self.classes)
+        shown: dict[int, npt.NDArray[np.uint8]] = {}
+        writer: BatchWriter | None = None
+        with ExitStack() as stack:
+            for begin in range(0, images, batch_images):
+                part = slice(begin, begin + batch_images)
+                drawn = self.draw(
+                    len(seeds[part]),
+                    classes=None if numbers is None else numbers[part].tolist(),
+                    seed=seed + begin,
+                    batch_images=batch_images,
+                    **sampling,
+                )
+                if writer is None:
+                    provenance = drawn.provenance
+                    writer = stack.enter_context(BatchWriter(folder, self.classes, form, provenance))
+                writer.add(drawn.pixels, drawn.labels, drawn.seeds)
+                wanted = grid.index[(grid.index >= begin) & (grid.index < begin + len(drawn))]
+                shown |= {int(index): drawn.pixels[index - begin].copy() for index in wanted}
+                if on_progress is not None:
+                    on_progress(begin + len(drawn))
+            assert writer is not None
+            writer.finish()
+        white = np.full(self.shape, 255, dtype=np.uint8)
+        cells = np.stack([shown.get(int(index), white) for index in grid.index])
+        save_png(folder / "grid.png", image_grid(cells, grid.columns, row_captions=grid.row_captions))
+        return provenance
 
     def _labels(self, classes: Classes, images: int) -> Tensor | None:
         if classes is None:

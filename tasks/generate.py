@@ -1,8 +1,11 @@
 """The stage `generate`: generate a batch of images with the candidate. Writes samples/batch."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 from genai_core.model import SELECTION_FILE, Classes, load_model
+from genai_core.models.artifact import CONFIG_FILE
 from tasks.context import Context, new_folder, running
 from tasks.device import torch_device
 
@@ -13,27 +16,48 @@ BATCH = Path("samples/batch")
 def main() -> None:
     with running("generate") as context:
         config = context.config.generate
-        draw_batch(context, CANDIDATE, BATCH, config.total_images, config.seed)
+        check_selection(CANDIDATE)
+        draw_batch(context, CANDIDATE, BATCH, config.total_images, config.seed, form=config.format)
 
 
-def draw_batch(context: Context, model: Path, out: Path, total_images: int, seed: int, classes: Classes = None) -> None:
-    """Generate images from a candidate's folder, image i from seed + i, and write them to `out` as a batch.
-
-    classes: as in Model.draw; None cycles through all.
-    """
-    config, progress = context.config.generate, context.progress
-    loaded = load_model(model, device=str(torch_device(context.config)))
-    if not (model / SELECTION_FILE).is_file():  # the library would fall back to its default options
+def check_selection(model: Path) -> None:
+    """Raise FileNotFoundError if a candidate lacks its sampling options: the library would use its defaults."""
+    if (model / CONFIG_FILE).is_file() and not (model / SELECTION_FILE).is_file():
         raise FileNotFoundError(
             f"{model}: {SELECTION_FILE} with the sampling options is missing; run `genai run candidate`"
         )
+
+
+def draw_batch(
+    context: Context,
+    model: Path,
+    out: Path,
+    total_images: int,
+    seed: int,
+    *,
+    form: Literal["png", "tar"],
+    classes: Classes = None,
+    sampling: Mapping[str, Any] | None = None,
+) -> None:
+    """Generate images with the model in a folder, image i from seed + i, and write them to `out` as a batch.
+
+    classes: as in Model.draw; None cycles through all. sampling: options that replace the model's own.
+    """
+    config, progress = context.config.generate, context.progress
+    loaded = load_model(model, device=str(torch_device(context.config)))
     progress.begin("images", total=total_images, unit="images")
-    images = loaded.draw(
-        total_images, classes=classes, seed=seed, batch_images=config.batch_images, on_progress=progress.update
-    )
-    context.cost["images_per_second"] = round(progress.per_second(total_images), 1)
     with new_folder(out) as folder:
-        images.write(folder, config.format)
+        loaded.draw_into(
+            folder,
+            total_images,
+            form=form,
+            classes=classes,
+            seed=seed,
+            batch_images=config.batch_images,
+            on_progress=progress.update,
+            **(sampling or {}),
+        )
+    context.cost["images_per_second"] = round(progress.per_second(total_images), 1)
 
 
 if __name__ == "__main__":

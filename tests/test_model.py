@@ -140,3 +140,20 @@ def test_an_image_and_a_notebooks_picture(folder: Path):
     assert len(images) == 2
     assert np.array_equal(np.asarray(images[1]), images.pixels[1, 0])
     assert images._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("form", ["png", "tar"])
+@pytest.mark.parametrize("classes", [None, [2, 0, 2, 2, 0, 1, 0]])
+def test_images_drawn_into_a_folder_are_those_that_are_drawn_at_once(folder: Path, tmp_path: Path, form, classes):
+    model, done = load_model(folder, device="cpu"), []
+    for name in ("whole", "pieces"):
+        (tmp_path / name).mkdir()
+    model.draw(7, classes=classes, seed=4, batch_images=3, truncation=0.5).write(tmp_path / "whole", form)
+    options = {"form": form, "classes": classes, "seed": 4, "batch_images": 3, "on_progress": done.append}
+    model.draw_into(tmp_path / "pieces", 7, **options, truncation=0.5)
+    assert done == [3, 6, 7]
+    written = [
+        {path.relative_to(place): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        for place in (tmp_path / "whole", tmp_path / "pieces")
+    ]
+    assert written[0] == written[1]

@@ -1,8 +1,6 @@
 """The commands `genai data add`, `remove`, `status`, `diff`, `push`, `pull` and `verify`."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.json_output import json_option, print_json
+from flows.progress_bar import progress_bar
 from genai_core.config.source_layouts import SOURCE_LAYOUTS
 from genai_core.counted import counted
 
 if TYPE_CHECKING:
     from flows.data.add import TrackedData
-    from flows.data.objects import OnProgress
 
 EXIT_FAILED = 1
 SHOWN_FAULTS = 20
@@ -180,7 +178,7 @@ def push(workspace: Path, remote: str | None, location: str | None, content: boo
             raise click.UsageError("--to sets the default remote and cannot be combined with -r")
         if add_default_remote(workspace, location):
             click.echo("the address contains a secret, so it is written only to .dvc/config.local, which git ignores")
-    with _bar("send") as on_progress:
+    with progress_bar("send") as on_progress:
         done = remotes.push(workspace, remote, content=content, run_cache=run_cache, on_progress=on_progress)
     click.echo(
         f"{done.address}: {counted(done.sent, 'object')} sent ({done.sent_bytes / 1e6:,.1f} MB); "
@@ -201,7 +199,7 @@ def pull(workspace: Path, remote: str | None, run_cache: bool) -> None:
     from flows.data import remote as remotes
     from flows.data.objects import describe_faults
 
-    with _bar("fetch") as on_progress:
+    with progress_bar("fetch") as on_progress:
         done = remotes.pull(workspace, remote, run_cache=run_cache, on_progress=on_progress)
     click.echo(
         f"{done.address}: {done.fetched:,} of {done.objects:,} objects fetched ({done.fetched_bytes / 1e6:,.1f} MB)"
@@ -225,7 +223,7 @@ def verify(
     """Check that a DVC remote has every object that this revision needs. Exit status 1 if not. Changes nothing."""
     from flows.data import remote as remotes
 
-    with _bar("read") as on_progress:
+    with progress_bar("read") as on_progress:
         found = remotes.verify(
             workspace, remote, content=content, revision=revision, all_commits=all_commits, on_progress=on_progress
         )
@@ -252,16 +250,3 @@ def verify(
 
 def _print_version(version: "TrackedData") -> None:
     click.echo(f"data/raw is now version {version.md5} ({version.size_bytes / 1e6:,.1f} MB)")
-
-
-@contextmanager
-def _bar(verb: str) -> Iterator["OnProgress"]:
-    """Show a progress bar on a terminal once there is something to do."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(verb, total=None, visible=False)
-        yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)

@@ -101,8 +101,8 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
         counts = ", ".join(f"{count:,} {split}" for split, count in facts["images"].items())
         yield f"fingerprint {facts['fingerprint'][:DIGITS]}, images: {counts}"
     if "drawn_from" in facts:
-        commit = f", commit {facts['commit'][:DIGITS]}" if "commit" in facts else ""
-        yield f"generated from production {facts['drawn_from']} at {facts['drawn_at'][:19]}{commit}"
+        commit = f", commit {facts['commit'][:DIGITS]}" if facts.get("commit") else ""
+        yield f"generated with {facts['drawn_from']} at {facts['drawn_at'][:19]}{commit}"
         yield f"{facts['images']:,} images from seed {facts['first_seed']}, weights {facts['model'][:DIGITS]}"
     if "stage" in facts:
         values = ", ".join(f"{name}={value}" for name, value in _flat(facts["parameters"]))

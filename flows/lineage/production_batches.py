@@ -1,4 +1,7 @@
-"""Batches generated from production (flows/registry/sample_production.py), with their provenance.json. Not in git."""
+"""Batches generated outside the pipeline: from production, or by `genai generate`. Not in git.
+
+Each has a provenance.json. flows/registry/sample_production.py and flows/registry/generate.py write them.
+"""
 
 import json
 from dataclasses import dataclass
@@ -20,9 +23,15 @@ class ProductionBatch:
         return str(self.provenance["model"]["sha256"])
 
     @property
-    def commit(self) -> str:
-        """The commit of the version that generated it."""
-        return str(self.provenance["production"]["commit"])
+    def commit(self) -> str | None:
+        """The commit of the version that generated it; None for a model that was only in a folder."""
+        commit = self._origin["commit"]
+        return None if commit is None else str(commit)
+
+    @property
+    def _origin(self) -> dict[str, Any]:
+        origin: dict[str, Any] = self.provenance.get("production") or self.provenance["drawn"]
+        return origin
 
     def images(self) -> Any:
         """The manifest, one row per image."""
@@ -33,8 +42,9 @@ class ProductionBatch:
     def facts(self) -> dict[str, Any]:
         """The facts that lineage shows."""
         return {
-            "drawn_from": self.provenance["production"]["version"],
-            "drawn_at": self.provenance["production"]["made_at"],
+            "drawn_from": self._origin["version"] or self._origin["model"],
+            "drawn_at": self._origin["made_at"],
+            "drawn_with_code": self._origin["code"],
             "images": self.provenance["images"],
             "first_seed": self.provenance["seed"],
             "sampling": self.provenance["sampling"],
@@ -55,10 +65,11 @@ def batch_around(file: Path) -> ProductionBatch | None:
 
 
 def production_batch(folder: Path) -> ProductionBatch | None:
-    """The batch in a folder; None if the folder has no complete batch of production."""
+    """The batch in a folder; None if the folder has no complete batch of these kinds."""
     try:
         provenance = json.loads((folder / "provenance.json").read_text())
-        is_complete = provenance["production"]["commit"] and (folder / "manifest.parquet").is_file()
+        origin = provenance.get("production") or provenance["drawn"]
+        is_complete = {"commit", "version", "made_at"} <= origin.keys() and (folder / "manifest.parquet").is_file()
         return ProductionBatch(folder, provenance) if is_complete else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

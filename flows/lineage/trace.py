@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +117,18 @@ class Lineage:
     def _batch_node(self, batch: ProductionBatch) -> Node:
         """The batch with its model's lineage. Finds the model by its commit, else by its weights."""
         try:
-            model = lock_at(self._workspace, batch.commit).output(MODEL)
+            model = lock_at(self._workspace, batch.commit).output(MODEL) if batch.commit else None
         except GitError:
             model = None
-        models = [model] if model else [item for item, _ in self.history.outputs(MODEL) if self._generated(item, batch)]
+        models = [model] if model else [item for item in self._models() if self._generated(item, batch)]
         facts = {**batch.facts(), "commit": batch.commit}
         return Node("batch", self._named(batch.folder), facts, tuple(self.made_of(item) for item in models[:1]))
+
+    def _models(self) -> Iterator[Item]:
+        """All versions of all models: candidates first, then those that they may be copies of, newest first."""
+        yield from (item for item, _ in self.history.outputs(MODEL))
+        outs = (out for run in reversed(self.history.runs) for out in run.stage.outs)
+        yield from (out for out in outs if is_material(out.path) and kind_of(out) == "model" and out.path != MODEL)
 
     def _named(self, folder: Path) -> str:
         """The path relative to the workspace, or absolute if it is outside."""

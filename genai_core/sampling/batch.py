@@ -35,6 +35,107 @@ class Provenance:
     seed: int  # image i uses seed + i
 
 
+class BatchWriter:
+    """Write a batch piece by piece into the existing `folder`: only one piece is in memory, besides the manifest.
+
+    form "png" writes one file per image, images/000000.png; "tar" packs the same files into images-00000.tar and so on.
+    Equal images give equal bytes, whatever the pieces. Use it in a `with`; `finish` writes manifest and provenance.
+    """
+
+    def __init__(
+        self, folder: Path, classes: Sequence[str], form: Literal["png", "tar"], provenance: Provenance
+    ) -> None:
+        self._folder, self._classes, self._form, self._provenance = folder, classes, form, provenance
+        self._count = 0
+        self._columns: dict[str, list[npt.NDArray[Any]]] = {"seed": [], "label": []}
+        self._hashes: list[str] = []
+        self._shape: tuple[int, ...] = ()
+        self._tar: tarfile.TarFile | None = None
+        if form == "png":
+            (folder / IMAGES_FOLDER).mkdir()
+
+    def __enter__(self) -> "BatchWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close_tar()
+
+    def add(
+        self, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64] | None, seeds: npt.NDArray[np.int64]
+    ) -> None:
+        """Write images (N, C, H, W) uint8 with labels (N,) (None: no classes) and seeds (N,).
+
+        Raises ValueError when the lengths differ.
+        """
+        if not len(images) == len(seeds) == (len(images) if labels is None else len(labels)):
+            counts = f"{len(images)} images, {len(seeds)} seeds" + ("" if labels is None else f", {len(labels)} labels")
+            raise ValueError(f"expected one seed and one label per image, got {counts}")
+        self._shape = images.shape[1:]
+        for image in images:
+            content = _png(image)
+            self._hashes.append(hashlib.sha256(content).hexdigest())
+            self._write(f"{self._count:06d}.png", content)
+            self._count += 1
+        self._columns["seed"].append(seeds.astype(np.int64))
+        self._columns["label"].append(np.full(len(images), -1) if labels is None else labels.astype(np.int64))
+
+    def finish(self) -> None:
+        """Write manifest.parquet and provenance.json. The manifest has one row per image.
+
+        Its columns: archive (empty for png), file, seed, label (-1: none), class_name, sha256 of the file,
+        model_sha256, dataset.
+        """
+        self._close_tar()
+        total = range(self._count)
+        tar = self._form == "tar"
+        labels = np.concatenate(self._columns["label"])
+        manifest = pd.DataFrame(
+            {
+                "archive": [_archive(index) if tar else "" for index in total],
+                "file": [f"{index:06d}.png" if tar else f"{IMAGES_FOLDER}/{index:06d}.png" for index in total],
+                "seed": np.concatenate(self._columns["seed"]),
+                "label": labels,
+                "class_name": [self._classes[label] if label >= 0 else "" for label in labels.tolist()],
+                "sha256": self._hashes,
+                "model_sha256": self._provenance.model_sha256,
+                "dataset": self._provenance.dataset,
+            }
+        )
+        manifest.to_parquet(self._folder / MANIFEST_FILE, index=False)
+        channels, *size = self._shape
+        values = {
+            "format": FORMAT,
+            "images": self._count,
+            "form": self._form,
+            "image_size": ImageSize(*size).to_json(),
+            "channels": channels,
+            "classes": list(self._classes),
+            "model": {"family": self._provenance.family, "sha256": self._provenance.model_sha256},
+            "dataset": self._provenance.dataset,
+            "sampling": dict(self._provenance.sampling),
+            "seed": self._provenance.seed,
+        }
+        (self._folder / PROVENANCE_FILE).write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+    def _write(self, name: str, content: bytes) -> None:
+        if self._form == "png":
+            (self._folder / IMAGES_FOLDER / name).write_bytes(content)
+            return
+        if self._count % TAR_IMAGES == 0:
+            self._close_tar()
+            self._tar = tarfile.open(self._folder / _archive(self._count), "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        assert self._tar is not None
+        # TarInfo's defaults are time 0 and no owner, so equal images give equal archives.
+        entry = tarfile.TarInfo(name)
+        entry.size = len(content)
+        self._tar.addfile(entry, io.BytesIO(content))
+
+    def _close_tar(self) -> None:
+        if self._tar is not None:
+            self._tar.close()
+            self._tar = None
+
+
 def write_batch(
     folder: Path,
     images: npt.NDArray[np.uint8],
@@ -46,52 +147,11 @@ def write_batch(
 ) -> None:
     """Write images (N, C, H, W) uint8 with labels (N,) (None: no classes) and seeds (N,) to the existing `folder`.
 
-    form "png" writes one file per image, images/000000.png; "tar" packs the same files into images-00000.tar and so on.
-    The manifest's columns: archive (empty for png), file, seed, label (-1: none), class_name, sha256 of the file,
-    model_sha256, dataset. Equal arguments give equal bytes. Raises ValueError when the lengths differ.
+    As BatchWriter does. Equal arguments give equal bytes. Raises ValueError when the lengths differ.
     """
-    if not len(images) == len(seeds) == (len(images) if labels is None else len(labels)):
-        counts = f"{len(images)} images, {len(seeds)} seeds" + ("" if labels is None else f", {len(labels)} labels")
-        raise ValueError(f"expected one seed and one label per image, got {counts}")
-    names = [f"{index:06d}.png" for index in range(len(images))]
-    files = [_png(image) for image in images]
-    if form == "png":
-        (folder / IMAGES_FOLDER).mkdir()
-        for name, content in zip(names, files, strict=True):
-            (folder / IMAGES_FOLDER / name).write_bytes(content)
-        paths, archives = [f"{IMAGES_FOLDER}/{name}" for name in names], [""] * len(names)
-    else:
-        paths, archives = names, [f"images-{index // TAR_IMAGES:05d}.tar" for index in range(len(names))]
-        for begin in range(0, len(names), TAR_IMAGES):
-            part = slice(begin, begin + TAR_IMAGES)
-            _write_tar(folder / archives[begin], names[part], files[part])
-    requested = np.full(len(images), -1) if labels is None else labels
-    manifest = pd.DataFrame(
-        {
-            "archive": archives,
-            "file": paths,
-            "seed": seeds.astype(np.int64),
-            "label": requested.astype(np.int64),
-            "class_name": [classes[label] if label >= 0 else "" for label in requested.tolist()],
-            "sha256": [hashlib.sha256(content).hexdigest() for content in files],
-            "model_sha256": provenance.model_sha256,
-            "dataset": provenance.dataset,
-        }
-    )
-    manifest.to_parquet(folder / MANIFEST_FILE, index=False)
-    values = {
-        "format": FORMAT,
-        "images": len(images),
-        "form": form,
-        "image_size": ImageSize(*images.shape[2:]).to_json(),
-        "channels": images.shape[1],
-        "classes": list(classes),
-        "model": {"family": provenance.family, "sha256": provenance.model_sha256},
-        "dataset": provenance.dataset,
-        "sampling": dict(provenance.sampling),
-        "seed": provenance.seed,
-    }
-    (folder / PROVENANCE_FILE).write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+    with BatchWriter(folder, classes, form, provenance) as writer:
+        writer.add(images, labels, seeds)
+        writer.finish()
 
 
 def read_manifest(folder: Path) -> pd.DataFrame:
@@ -142,10 +202,6 @@ def _png(image: npt.NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _write_tar(path: Path, names: Sequence[str], files: Sequence[bytes]) -> None:
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
-        for name, content in zip(names, files, strict=True):
-            # TarInfo's defaults are time 0 and no owner, so equal images give equal archives.
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
+def _archive(index: int) -> str:
+    """The archive that contains an image, by its place in the batch."""
+    return f"images-{index // TAR_IMAGES:05d}.tar"

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from genai_core.sampling import batch
-from genai_core.sampling.batch import Provenance, read_images, read_manifest, write_batch
+from genai_core.sampling.batch import BatchWriter, Provenance, read_images, read_manifest, write_batch
 
 PROVENANCE = Provenance(
     model_sha256="a" * 64, family="tiny", dataset="d" * 64, sampling={"steps": 4, "scale": None}, seed=40
@@ -110,3 +110,21 @@ def test_lengths_must_agree(tmp_path):
     images = np.zeros((3, 1, 6, 6), np.uint8)
     with pytest.raises(ValueError, match="3 images, 2 seeds"):
         write_batch(tmp_path, images, None, np.arange(2), (), "png", PROVENANCE)
+
+
+@pytest.mark.parametrize("form", ["png", "tar"])
+@pytest.mark.parametrize("piece", [1, 3, 5])
+def test_the_bytes_do_not_depend_on_the_pieces(tmp_path, form, piece, monkeypatch):
+    monkeypatch.setattr(batch, "TAR_IMAGES", 2)
+    images = write(tmp_path / "whole", form)
+    (tmp_path / "pieces").mkdir()
+    with BatchWriter(tmp_path / "pieces", CLASSES, form, PROVENANCE) as writer:
+        for begin in range(0, 5, piece):
+            index = np.arange(begin, min(begin + piece, 5))
+            writer.add(images[index], index % 2, 40 + index)
+        writer.finish()
+    assert bytes_below(tmp_path / "pieces") == bytes_below(tmp_path / "whole")
+
+
+def bytes_below(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -21,6 +21,8 @@ from flows.lineage.image_file import LineageError
 from flows.lineage.node import Node
 from flows.lineage.sightings import sightings
 from flows.lineage.trace import Lineage
+from flows.registry.generate import sign as sign_drawn
+from flows.registry.model_names import ModelFiles
 from flows.registry.production import Production
 from flows.registry.promotion import promote, rollback
 from flows.registry.read import RegistryError, read_registry
@@ -245,7 +247,7 @@ def test_traces_batches_of_production_outside_git(story: Story, tmp_path: Path) 
         seen = sightings(home, lineage.history, lineage, story.removed)
         assert "samples/production/v0.0.1-50" in [node.name for node in seen.batches]
     shown = genai(home, "lineage", str(batch / "images/000002.png")).stdout
-    assert "generated from production v0.0.1 at 20" in shown
+    assert "generated with v0.0.1 at 20" in shown
     assert "version v0.0.1, in production" in shown
     shutil.rmtree(batch)
     with (
@@ -326,3 +328,28 @@ def test_unknown_objects_are_errors(story: Story, tmp_path: Path) -> None:
     assert answer.stdout.count("unknown, because its data") == 3
     with pytest.raises(RegistryError, match="not complete in DVC's cache, and there is no DVC remote"):
         rollback(home)
+
+
+def test_traces_a_batch_of_a_model_that_is_no_version(story: Story, tmp_path: Path) -> None:
+    """`genai generate --model one` knows no commit: the model is found by its weights."""
+    with opened(story.home) as lineage:
+        branch = lineage.find(str(story.home / "models/trained/one"))
+        assert not isinstance(branch, Node)
+        facts = lineage.made_of(branch).facts
+        images = np.random.default_rng(60).integers(0, 256, (2, 1, 8, 8), dtype=np.uint8)
+        write_batch(
+            tmp_path,
+            images,
+            None,
+            np.arange(2),
+            [],
+            "png",
+            Provenance(facts["weights"], "gan", facts["trained_on"], {}, 0),
+        )
+        files = ModelFiles("one", story.home, None, None, facts["weights"], "gan", ())
+        sign_drawn(tmp_path, files, "c" * 40)
+        found = lineage.find(str(tmp_path / "images/000001.png"))
+        assert isinstance(found, Node)
+        path = path_of(found.values())
+        assert (path[1]["drawn_from"], path[1]["commit"], path[1]["drawn_with_code"]) == ("one", None, "c" * 40)
+        assert (path[2]["kind"], path[2]["weights"]) == ("model", facts["weights"])
