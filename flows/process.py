@@ -198,8 +198,10 @@ def run_module(
     return run_command(command, folder=folder, on_line=on_line, environment=own, processes=processes)
 
 
-def start_piped(arguments: Sequence[str], *, folder: Path) -> Piped:
+def start_piped(arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str] | None = None) -> Piped:
     """Start `python -m ARGUMENTS` with pipes as standard input and output; standard error is ours.
+
+    environment: variables beside those of this process.
 
     It has its own session, so Ctrl-C does not reach it. Its end is the end of its standard input: the kernel closes
     the pipe even if this process is killed.
@@ -208,7 +210,7 @@ def start_piped(arguments: Sequence[str], *, folder: Path) -> Piped:
     return subprocess.Popen(
         [sys.executable, "-m", *arguments],
         cwd=folder,
-        env={**os.environ, **own},
+        env={**os.environ, **own, **(environment or {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
