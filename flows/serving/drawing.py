@@ -54,14 +54,9 @@ class Plan:
             },
             blobs=self.blobs,
             images=len(self.wanted),
-            key=batch_key(self.model, self.sampling),
+            key=f"{self.model.key} {json.dumps(self.sampling, sort_keys=True)}",
             on_preview=on_preview,
         )
-
-
-def batch_key(model: Generation, sampling: Mapping[str, Any]) -> str:
-    """Return what drawings that share a batch have in common."""
-    return f"{model.key} {json.dumps(sampling, sort_keys=True)}"
 
 
 def plan_of_classes(
