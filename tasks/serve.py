@@ -18,9 +18,13 @@ def main() -> None:
     arguments = parser.parse_args()
     channel = Channel.of_standard_streams()
     # Only now: whatever the imports print no longer reaches the server's end of the pipe.
-    from tasks.serving.worker import work
+    from tasks.serving.worker import use_device, work
 
-    work(channel, arguments.device, arguments.threads)
+    try:
+        device = use_device(arguments.device, arguments.threads)
+    except ValueError as error:
+        sys.exit(f"tasks.serve: {error}")
+    work(channel, device)
     # Nothing is left to save, and to unload torch would take a second.
     sys.stderr.flush()
     os._exit(0)

@@ -164,8 +164,10 @@ async def _run(
         promotions = Promotions(serving.models, workspace)
         watching = [asyncio.create_task(promotions.follow()), asyncio.create_task(watch_files(serving.models))]
         await server._serve([listener])  # not `serve`, which would install handlers of its own
-    except (LoadError, ProcessEnded) as error:
-        raise ServeError(str(error) or "the process that holds the models ended; its last lines say why") from None
+    except LoadError as error:
+        raise ServeError(str(error)) from None
+    except ProcessEnded:
+        raise ServeError("the process that holds the models ended; the lines above say why") from None
     finally:
         serving.ready = False
         explored.stop()

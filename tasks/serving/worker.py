@@ -1,6 +1,7 @@
 """The loop of the process that holds models: take a request, run its operation, answer."""
 
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -30,19 +31,27 @@ class Reply:
 Operation = Callable[[Models, Frame, Channel], Reply]
 
 
-def work(channel: Channel, device: str, threads: int | None) -> None:
+def work(channel: Channel, device: str) -> None:
     """Answer requests until the channel ends."""
-    models = Models(use_device(device, threads))
+    models = Models(device)
     for frame in channel:
-        request = frame.header["id"]
-        begun = time.perf_counter()
-        try:
-            reply = OPERATIONS[frame.header["op"]](models, frame, channel)
-        except Exception as error:
-            channel.reply(request, refusal(error))
-            continue
-        ms = round(1000 * (time.perf_counter() - begun), 3)
-        channel.reply(request, {"ok": True, "ms": ms, **memory(models.device), **reply.values}, reply.blobs)
+        if frame.header["op"] == "load":  # others go on drawing while a new version is read
+            threading.Thread(target=answer, args=(models, frame, channel), name="load", daemon=True).start()
+        else:
+            answer(models, frame, channel)
+
+
+def answer(models: Models, frame: Frame, channel: Channel) -> None:
+    """Run a request's operation and send its reply."""
+    request = frame.header["id"]
+    begun = time.perf_counter()
+    try:
+        reply = OPERATIONS[frame.header["op"]](models, frame, channel)
+    except Exception as error:
+        channel.reply(request, refusal(error))
+        return
+    ms = round(1000 * (time.perf_counter() - begun), 3)
+    channel.reply(request, {"ok": True, "ms": ms, **memory(models.device), **reply.values}, reply.blobs)
 
 
 def refusal(error: Exception) -> dict[str, Any]:
@@ -61,8 +70,13 @@ def refusal(error: Exception) -> dict[str, Any]:
 def use_device(name: str, threads: int | None) -> str:
     """Choose the device and prepare torch for it. Raises ValueError for a device that is not there."""
     device = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise ValueError(f"device: got {name!r}; expected auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device: got {name!r}, but torch sees no CUDA device; use auto or cpu")
+    if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
+        raise ValueError(f"device: got {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices")
     if threads is not None:
         torch.set_num_threads(threads)
     return device

@@ -142,3 +142,44 @@ def test_the_port_in_use_is_one_sentence(server: Server, tmp_path: Path) -> None
         f"port {port} of 127.0.0.1 cannot be used: address already in use; stop what uses it, or choose another one "
         "with --port\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--device=tpu",), "device: got 'tpu'; expected auto, cpu, cuda or cuda:N"),
+        (("--device=cuda:99",), "device: got 'cuda:99', but torch sees"),
+    ],
+)
+def test_a_device_that_is_not_there(model_folders: Path, options: tuple[str, ...], said: str) -> None:
+    with (
+        pytest.raises(AssertionError) as stopped,
+        serving(str(model_folders / "gan"), workspace=model_folders, options=options),
+    ):
+        pass
+    assert said in str(stopped.value)
+    assert "Traceback" not in str(stopped.value)
+
+
+def test_a_damaged_model_is_named_at_the_start(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path / "mine", "gan")
+    with (folder / "model.safetensors").open("ab") as file:
+        file.write(b"x")
+    with (
+        pytest.raises(AssertionError, match="its sha256 differs from the one in config"),
+        serving(str(folder), workspace=tmp_path),
+    ):
+        pass
+
+
+def test_two_processes_share_the_queue(model_folders: Path) -> None:
+    options = ("--device=cpu", "--device=cpu")
+    with serving(str(model_folders / "diffusion"), workspace=model_folders, options=options) as server:
+        expected = [server.draw(seed=seed, sampling={"steps": 40 + seed}).json()["images"] for seed in range(6)]
+        first, second = server.model_pids()
+        with ThreadPoolExecutor(6) as pool:
+            futures = [pool.submit(server.draw, seed=seed, sampling={"steps": 40 + seed}) for seed in range(6)]
+            os.kill(first, signal.SIGKILL)
+            assert [future.result().json()["images"] for future in futures] == expected
+        wait_for(lambda: len(server.model_pids()) == 2, 30)
+        assert second in server.model_pids()
