@@ -101,10 +101,18 @@ def plan_of(model: Generation, body: DrawBody, directions_folder: Path | None = 
 
 def _check_abilities(model: Generation, body: DrawBody) -> None:
     can = model.description["can"]
-    for ability, value in (("mix", body.mix), ("start", body.start), ("mask", body.mask)):
+    for name, value in (
+        ("mix", body.mix),
+        ("start", body.start),
+        ("mask", body.mask),
+        ("walk", body.walk),
+        ("latent", body.latent),
+        ("base", body.base),
+    ):
+        ability = "walk" if name in ("latent", "base") else name  # all three draw from given noise
         if value is not None and ability not in can:
-            message = f"{ability}: the model {model.name} cannot do this; it can: {', '.join(can) or 'nothing of it'}"
-            raise ApiError(422, message, param=ability, code="not_possible")
+            message = f"{name}: the model {model.name} cannot do this; it can: {', '.join(can) or 'nothing of it'}"
+            raise ApiError(422, message, param=name, code="not_possible")
 
 
 def _noises(model: Generation, body: DrawBody, blobs: list[bytes]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ LATENT = base64.b64encode(np.zeros(4, np.float32).tobytes()).decode()
 def model(**changes: Any) -> Generation:
     description = {
         "classes": ["a", "b", "c"],
-        "can": ["mix", "start", "mask"],
+        "can": ["mix", "start", "mask", "walk"],
         "noise_shape": [4],
         "image_size": [8, 8],
         "sampling": {"truncation": {"value": 1.0, "kind": "number", "optional": False, "low": 0.0, "high": 1.0}},
