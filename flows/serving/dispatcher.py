@@ -10,6 +10,7 @@ from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
 from flows.serving.jobs import Answer, Job, JobQueue, Preview
 from flows.serving.model_process import ModelProcess, ProcessEnded
+from genai_core import GenaiError
 from genai_core.serving.frames import Frame
 
 log = logging.getLogger("genai.serve")
@@ -39,6 +40,7 @@ class Dispatcher:
         start: Callable[[], ModelProcess],
         largest_batch_images: int,
         on_batch: Callable[[Generation, int, float], None],
+        lay_out: Callable[[Generation], None],
     ) -> None:
         self._queue = queue
         self._start = start
@@ -52,6 +54,7 @@ class Dispatcher:
         self.gpu: dict[str, int] = {}
         self.restarts = 0
         self._on_batch = on_batch
+        self._lay_out = lay_out
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -188,6 +191,11 @@ class Dispatcher:
                 await self._process.end()
 
     async def _reload(self, generation: Generation) -> None:
+        try:
+            # `genai gc` removes versions that have not been in production for a day, also served ones.
+            await asyncio.to_thread(self._lay_out, generation)
+        except GenaiError as error:
+            log.error("%s: %s", generation.name, error)
         try:
             await self.load(generation)
         except LoadError as error:

@@ -5,8 +5,9 @@ import logging
 from contextlib import suppress
 from pathlib import Path
 
-from flows.git import GitError, git
+from flows.git import GitError, git, remote_of
 from flows.registry.read import STAGE
+from flows.registry.write import newer_tags
 from flows.serving.dispatcher import LoadError
 from flows.serving.model_process import ProcessEnded
 from flows.serving.models import Models
@@ -17,6 +18,7 @@ log = logging.getLogger("genai.serve")
 
 LOOK_EVERY_S = 1.0
 RETRY_EVERY_S = 10.0
+FETCH_EVERY_S = 60.0
 
 Stamp = tuple[tuple[int, int] | None, ...]
 
@@ -49,6 +51,19 @@ class Promotions:
                 log.exception("the version in production cannot be served, the one before stays")
                 await asyncio.sleep(RETRY_EVERY_S)
 
+    async def fetch(self) -> None:
+        """Fetch the registry's tags from the git remote for ever, for promotions in other clones."""
+        said = ""
+        while any(model.name == STAGE for model in self._models):
+            await asyncio.sleep(FETCH_EVERY_S)
+            try:
+                await asyncio.to_thread(_fetch_tags, self._workspace)
+                said = ""
+            except GenaiError as error:
+                if str(error) != said:  # once, not every minute of a failure that lasts
+                    said = str(error)
+                    log.warning("promotions in other clones are not seen: %s", error)
+
     async def _look(self) -> None:
         version = await asyncio.to_thread(production_version, self._workspace)
         served = self._models.version_of(STAGE)
@@ -58,6 +73,12 @@ class Promotions:
         source = await asyncio.to_thread(find_source, self._workspace, STAGE)
         await self._models.swap(source)
         log.info("%s is served now instead of %s", source.version, served)
+
+
+def _fetch_tags(workspace: Path) -> None:
+    remote = remote_of(workspace)
+    if remote is not None:
+        newer_tags(workspace, remote)
 
 
 def tag_files(workspace: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.process import Piped
+from flows.registry.model_names import open_model
 from flows.serving.model_process import ModelProcess, ProcessEnded, discard, start_process
 from flows.serving.sources import Source, find_sources
 from genai_core import GenaiError
@@ -121,6 +122,7 @@ async def _run(
     from flows.serving.context import Serving
     from flows.serving.dispatcher import Dispatcher, LoadError
     from flows.serving.explored import Explored
+    from flows.serving.generation import Generation
     from flows.serving.guard import Guard
     from flows.serving.jobs import JobQueue
     from flows.serving.metrics import Metrics
@@ -130,11 +132,15 @@ async def _run(
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     queue, metrics = JobQueue(options.queue_images), Metrics()
 
+    def lay_out(generation: Generation) -> None:
+        if generation.version is not None:
+            open_model(workspace, generation.version)
+
     def dispatcher_of(device: str, first: Piped) -> Dispatcher:
         def another() -> ModelProcess:
             return ModelProcess(start_process(code, device, options.threads))
 
-        return Dispatcher(queue, ModelProcess(first), another, options.batch_images, metrics.batch)
+        return Dispatcher(queue, ModelProcess(first), another, options.batch_images, metrics.batch, lay_out)
 
     dispatchers = [dispatcher_of(device, first) for device, first in zip(options.devices, started, strict=True)]
     metrics.watch(queue, dispatchers)
@@ -162,7 +168,8 @@ async def _run(
         say(f"http://{address}:{port}")
         serving.ready = True
         promotions = Promotions(serving.models, workspace)
-        watching = [asyncio.create_task(promotions.follow()), asyncio.create_task(watch_files(serving.models))]
+        endless = (promotions.follow(), promotions.fetch(), watch_files(serving.models))
+        watching = [asyncio.create_task(work) for work in endless]
         await server._serve([listener])  # not `serve`, which would install handlers of its own
     except LoadError as error:
         raise ServeError(str(error)) from None

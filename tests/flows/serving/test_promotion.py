@@ -1,6 +1,9 @@
 """A promotion while serving: new requests get the new version, no request fails, and the old one finishes."""
 
+import asyncio
+import os
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
@@ -9,8 +12,10 @@ import pytest
 
 from flows.data.remote import push_commit
 from flows.registry.promotion import promote
+from flows.registry.read import STAGE
+from flows.serving import promotions
 from tests.flows.conftest import shell
-from tests.flows.model_home import make, new_home
+from tests.flows.model_home import make, new_home, production, remotes
 from tests.flows.serving.served import save_tiny_model, serving
 
 
@@ -58,6 +63,15 @@ def test_a_promotion_swaps_without_a_failed_request(home: Path) -> None:
         assert (old.status_code, old.json()["error"]["code"]) == (404, "model_not_found")
 
 
+def test_files_of_a_version_that_were_removed_are_laid_out_again(home: Path) -> None:
+    with serving("v0.0.1", workspace=home) as server:
+        expected = server.draw(seed=1).json()["images"]
+        shutil.rmtree(home / ".genai/production")
+        (pid,) = server.model_pids()
+        os.kill(pid, signal.SIGKILL)
+        assert server.draw(seed=1).json()["images"] == expected
+
+
 def other_weights(home: Path) -> None:
     """Replace the data from which the pipeline makes its model."""
     shutil.rmtree(home / "data/raw")
@@ -71,3 +85,28 @@ def test_a_version_stays_what_it_is(home: Path) -> None:
         promote(home, push_commit, by="test")
         time.sleep(2.0)
         assert server.draw(model="v0.0.1").json()["images"][0]["provenance"]["version"] == "v0.0.1"
+
+
+def test_a_promotion_in_another_clone_is_fetched(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remotes(home)
+    make(home, 2.0)
+    shell(home, "git push -q origin main 'refs/tags/*:refs/tags/*'")
+    shell(tmp_path, f"git clone -q {tmp_path / 'origin.git'} other")
+    promote(home, push_commit, by="test")
+    other = tmp_path / "other"
+    assert production(other) == "v0.0.1"
+    monkeypatch.setattr(promotions, "FETCH_EVERY_S", 0.01)
+
+    class Served:
+        name = STAGE
+
+    async def fetch_once() -> None:
+        task = asyncio.create_task(promotions.Promotions([Served()], other).fetch())  # type: ignore[arg-type]
+        for _ in range(200):
+            await asyncio.sleep(0.05)
+            if production(other) == "v0.0.2":
+                break
+        task.cancel()
+
+    asyncio.run(fetch_once())
+    assert production(other) == "v0.0.2"
