@@ -25,13 +25,14 @@ import numpy.typing as npt
 from genai_core.exploring.attributes import Attribute, Float64, Pixels, measure
 from genai_core.exploring.effects import attribute_effect, principal_effects
 from genai_core.exploring.population import Draw, Noise, Population, Weights, draw_population
-from genai_core.exploring.trial import Labels, Shift, Trial, spread, try_direction
+from genai_core.exploring.trial import Labels, Shift, Trial, Value, spread, try_direction
 
 POPULATION, SEED = 512, 0
 # What is offered changes a picture by this share of the difference of two unrelated ones, and that many standard
 # deviations of what it is named for, and grows at this share of the steps.
 LEAST_EFFECT, LEAST_CHANGE, LEAST_STEADY = 0.2, 1.0, 0.75
-SAME_COSINE = 0.85  # of two attributes' directions closer than this, the one with the larger change is offered
+MAX_CHANGE = 6.0  # from three standard deviations below to three above: beyond it, pictures fall apart
+SAME_COSINE = 0.85  # of two attributes' directions closer than this, the one with the better classifier is offered
 MAX_CLASSES = 20  # a list of more classes serves better than as many directions
 
 
@@ -69,7 +70,7 @@ class Direction:
 
 
 def find_directions(draw: Draw, noise_shape: tuple[int, ...], classes: tuple[str, ...]) -> tuple[Direction, ...]:
-    """Find directions: attributes by their change, principal ones by what they explain, then classes.
+    """Find directions: attributes by accuracy, principal ones by what they explain, then classes.
 
     draw: images (N, C, H, W) uint8 of noise and class weights; about 1,500 of them. The same model gives the same
     directions; none if all its pictures of a class are equal.
@@ -90,7 +91,11 @@ def largest_amount(noise_dim: int) -> float:
     Lengths of normal noise have mean sqrt(D) and standard deviation sqrt(1/2). A move by a, at a right angle to most
     noise, makes it sqrt(D + a^2); two standard deviations allow a^2 = 2 sqrt(2 D) + 2. Rounded down to halves.
     """
-    return floor(2 * sqrt(2 * sqrt(2 * noise_dim) + 2)) / 2
+    return _in_halves(sqrt(2 * sqrt(2 * noise_dim) + 2))
+
+
+def _in_halves(amount: float) -> float:
+    return floor(2 * amount) / 2
 
 
 def along(vector: npt.NDArray[np.float32]) -> Shift:
@@ -112,11 +117,10 @@ def towards(target: int) -> Shift:
 
 
 def _principal(draw: Draw, population: Population) -> Iterator[Direction]:
-    amount = largest_amount(prod(population.noise_shape))
     for index, effect in enumerate(principal_effects(population), start=1):
         vector = population.to_noise(effect.coordinates)
         value = partial(_along_pattern, effect.pattern, float((population.pixels @ effect.pattern).std()))
-        trial = try_direction(draw, population, along(vector), value, (-amount, amount))
+        amount, trial = _tried(draw, population, vector, value)
         if _is_offered(trial):
             yield Direction(
                 name=f"component {index}",
@@ -132,12 +136,12 @@ def _principal(draw: Draw, population: Population) -> Iterator[Direction]:
 
 
 def _attributes(draw: Draw, population: Population) -> Iterator[Direction]:
-    amount, found = largest_amount(prod(population.noise_shape)), []
+    found = []
     for attribute, values in population.attributes.items():
         effect = attribute_effect(population.coordinates, values)
         vector = population.to_noise(effect.coordinates)
         value = partial(_attribute, attribute, population.attribute_stds[attribute])
-        trial = try_direction(draw, population, along(vector), value, (-amount, amount))
+        amount, trial = _tried(draw, population, vector, value)
         direction = Direction(
             name=attribute.name,
             kind="attribute",
@@ -150,7 +154,7 @@ def _attributes(draw: Draw, population: Population) -> Iterator[Direction]:
             accuracy=effect.accuracy,
         )
         if _is_offered(trial):
-            found.append((trial.change, vector, direction))
+            found.append((effect.accuracy, vector, direction))
     kept: list[npt.NDArray[np.float32]] = []
     for _, vector, direction in sorted(found, key=lambda item: -item[0]):
         if all(abs(float((vector * other).sum())) < SAME_COSINE for other in kept):
@@ -175,6 +179,16 @@ def _towards_classes(draw: Draw, population: Population, names: tuple[str, ...])
             steady=trial.steady,
             target=target,
         )
+
+
+def _tried(draw: Draw, population: Population, vector: npt.NDArray[np.float32], value: Value) -> tuple[float, Trial]:
+    """Return the sensible amount of a direction in noise, in both ways, and what it does within it."""
+    amount = largest_amount(prod(population.noise_shape))
+    trial = try_direction(draw, population, along(vector), value, (-amount, amount))
+    if trial.change > MAX_CHANGE:
+        amount = max(0.5, _in_halves(amount * MAX_CHANGE / trial.change))
+        trial = try_direction(draw, population, along(vector), value, (-amount, amount))
+    return amount, trial
 
 
 def _is_offered(trial: Trial) -> bool:
