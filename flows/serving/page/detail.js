@@ -32,21 +32,21 @@ export function pointOf(picture) {
 function actions(app, selected, places) {
   const { picture, model, body, state } = selected;
   const can = (what) => model.can.has(what);
-  const file = (message) => failing(app, message);
+  const asking = (action) => () => action().catch((error) => app.fail(error));
+  // What was drawn over a picture is not what its seed alone gives.
+  const hasPoint = can("walk") && !picture.provenance?.start;
   return [
     { id: "keep", text: "Keep", key: "K", act: () => app.keep(selected) },
-    can("walk") && { id: "branch", text: "Branch from it", key: "B", act: () => app.branch(selected) },
-    can("walk") && { id: "add-to-walk", text: "Add to the walk", key: "W", act: () => app.addToWalk(selected) },
+    hasPoint && { id: "branch", text: "Branch from it", key: "B", act: () => app.branch(selected) },
+    hasPoint && { id: "add-to-walk", text: "Add to the walk", key: "W", act: () => app.addToWalk(selected) },
     can("start") && { id: "redo", text: "Draw on it", key: "E", act: () => app.redo(selected) },
-    can("explain") && { id: "explain", text: "What drives it", key: "X", act: file(() => explain(selected, places)) },
-    can("nearest") && { id: "nearest", text: "Nearest training images", key: "N", act: file(() => nearest(selected, places)) },
+    can("explain") && { id: "explain", text: "What drives it", key: "X", act: asking(() => explain(selected, places)) },
+    can("nearest") && { id: "nearest", text: "Nearest training images", key: "N", act: asking(() => nearest(selected, places)) },
     { id: "download", text: "Download", key: "D", act: () => saveImage(picture, model) },
     { id: "link-picture", text: "Link to it", act: () => app.copyLink(state) },
     { id: "copy-picture", text: "Copy as…", act: () => app.copyAs(body, model) },
   ].filter(Boolean);
 }
-
-const failing = (app, action) => () => action().catch((error) => app.fail(error));
 
 /** Show the heat of what drives the class over the picture. A second time shows the picture again. */
 async function explain({ picture, model }, { image, more }) {

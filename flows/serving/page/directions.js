@@ -25,7 +25,7 @@ export class DirectionsView {
   }
 
   show(state, dragging = false) {
-    const name = state.class ?? this.app.model.classes[0] ?? null;
+    const name = state.mix ? null : (state.class ?? this.app.model.classes[0] ?? null);
     this.from = this.app.selectedPoint() ?? { seed: state.seed, ...(name === null ? {} : { class: name }) };
     const what = [this.from.class && `class ${this.from.class}`, this.from.latent ? "a kept picture" : `seed ${this.from.seed}`].filter(Boolean).join(", ");
     this.base.textContent = `Each row moves one picture (${what}) along one direction. Press a picture to set the direction for all.`;
@@ -43,7 +43,8 @@ export class DirectionsView {
     const directions = await app.directions(model);
     if (signal.aborted) return;
     if (this.shown !== model.id) this.#lay(model, directions);
-    const common = { ...commonBody(app.store.state, model), ...(from.class ? { class: from.class } : {}), count: 1 };
+    const { state } = app.store;
+    const common = { ...commonBody(from.class ? { ...state, mix: null, class: from.class } : state, model), count: 1 };
     const noise = from.latent ? point(from) : { seed: from.seed };
     const jobs = directions.flatMap((direction) => amounts(direction).map((amount, index) => async () => {
       const { name } = direction;

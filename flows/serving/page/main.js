@@ -18,6 +18,7 @@ import { UploadView } from "./upload.js";
 import { WalkView } from "./walk.js";
 
 const CALM = 700; // ms without a change: then the link and the history say what is shown
+const SAID = 6000; // ms that a message stays
 const REFRESH = 30_000; // ms between looks for a newly promoted version
 
 class App {
@@ -70,8 +71,11 @@ class App {
     return this.views.filter((view) => (view.offered ? view.offered(this.model) : !view.needs || this.model.can.has(view.needs)));
   }
 
+  /** Say what was done, for a few seconds. */
   say(text) {
     byId("status").textContent = text;
+    clearTimeout(this.said);
+    this.said = setTimeout(() => (byId("status").textContent = ""), SAID);
   }
 
   /** Say what went wrong; in this grid, if one waited for pictures. */

@@ -48,6 +48,7 @@ export class RedoView {
 
   /** Begin with a picture: {b64, mime}. */
   begin(picture) {
+    this.class = picture.class ?? null;
     this.address = source(picture.b64, picture.mime);
   }
 
@@ -74,6 +75,7 @@ export class RedoView {
   async #blank(state) {
     try {
       const drawn = await ask("/v1/draw", { ...commonBody(state, this.app.model), count: 1, seed: state.seed });
+      this.class = drawn.images[0].class;
       return source(drawn.images[0].b64, drawn.images[0].mime);
     } catch (error) {
       this.app.fail(error);
@@ -84,9 +86,12 @@ export class RedoView {
   async #load(signal) {
     if (!this.loaded) return;
     const { app } = this;
+    const { state } = app.store;
     const mask = this.canvas.masked;
-    const seed = (app.store.state.seed + this.first) % (2 ** 32 - COUNT);
-    this.body = { ...commonBody(app.store.state, app.model), count: COUNT, seed, start: this.canvas.start, strength: Number(this.strength.value), ...(mask ? { mask } : {}) };
+    const seed = (state.seed + this.first) % (2 ** 32 - COUNT);
+    // One picture has one class, even where the grid shows each in turn.
+    const common = commonBody(state.mix ? state : { ...state, class: state.class ?? this.class }, app.model);
+    this.body = { ...common, count: COUNT, seed, start: this.canvas.start, strength: Number(this.strength.value), ...(mask ? { mask } : {}) };
     this.grid.busy();
     const drawn = await ask("/v1/draw", this.body, signal);
     this.grid.show(drawn.images);
