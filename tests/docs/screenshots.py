@@ -1,4 +1,4 @@
-"""Make the pictures of the page in docs/images: `python -m tests.docs.screenshots WORKSPACE`.
+"""Make the pictures of the page in docs/images: `python -m tests.docs.screenshots WORKSPACE [NAME ...]`.
 
 WORKSPACE: one whose pipeline has run, such as after `make demo`, with a version in production. Not a test: the
 pictures depend on the machine's fonts.
@@ -55,10 +55,13 @@ PICTURES: dict[str, tuple[str, bool, bool, Callable[[Page], None]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.docs.screenshots", description=__doc__)
     parser.add_argument("workspace", type=Path)
-    workspace = parser.parse_args().workspace.resolve()
+    parser.add_argument("names", nargs="*", choices=[[], *PICTURES], metavar="NAME", help="default: all")
+    arguments = parser.parse_args()
+    workspace, names = arguments.workspace.resolve(), arguments.names or list(PICTURES)
     with serving(*MODELS, workspace=workspace) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        for name, (link, phone, dark, act) in PICTURES.items():
+        for name in names:
+            link, phone, dark, act = PICTURES[name]
             with context_of(browser, phone=phone, dark=dark) as context:
                 found = shown(context, server.address)
                 found.open(f"{server.address}/#{link}")

@@ -106,7 +106,8 @@ async function* events(body) {
     text = blocks.pop();
     for (const block of blocks) {
       const lines = block.split(/\r?\n/);
-      const field = (name) => lines.filter((line) => line.startsWith(name)).map((line) => line.slice(name.length).trimStart());
+      const field = (name) =>
+        lines.filter((line) => line.startsWith(name)).map((line) => line.slice(name.length).trimStart());
       const data = field("data:").join("\n");
       if (data) yield { event: field("event:")[0] ?? "message", data: JSON.parse(data) };
     }

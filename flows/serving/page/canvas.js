@@ -13,7 +13,12 @@ export class PaintCanvas {
     this.size = 2; // pixels of the model
     this.before = [];
     this.picture = h("canvas", { class: "layer" });
-    this.mask = h("canvas", { class: "layer mask", role: "img", tabindex: 0, "aria-label": "Picture to draw on. Arrow keys move the brush, Space paints." });
+    this.mask = h("canvas", {
+      class: "layer mask",
+      role: "img",
+      tabindex: 0,
+      "aria-label": "Picture to draw on. Arrow keys move the brush, Space paints.",
+    });
     this.cursor = h("div", { class: "brush", "aria-hidden": "true" });
     this.element = h("div", { class: "paint frame" }, this.picture, this.mask, this.cursor);
     this.at = [0, 0];
@@ -36,7 +41,17 @@ export class PaintCanvas {
     this.mask.getContext("2d", { willReadFrequently: true });
     context.imageSmoothingQuality = "high";
     const side = Math.min(image.width / width, image.height / height);
-    context.drawImage(image, (image.width - side * width) / 2, (image.height - side * height) / 2, side * width, side * height, 0, 0, width, height);
+    context.drawImage(
+      image,
+      (image.width - side * width) / 2,
+      (image.height - side * height) / 2,
+      side * width,
+      side * height,
+      0,
+      0,
+      width,
+      height,
+    );
     this.mask.getContext("2d").clearRect(0, 0, width, height);
     this.original = context.getImageData(0, 0, width, height);
     this.#place([width / 2, height / 2]);
@@ -111,7 +126,10 @@ export class PaintCanvas {
     const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     if (event.key in steps) {
       const [dx, dy] = steps[event.key];
-      this.#place([Math.min(this.mask.width - 0.5, Math.max(0.5, x + dx)), Math.min(this.mask.height - 0.5, Math.max(0.5, y + dy))]);
+      this.#place([
+        Math.min(this.mask.width - 0.5, Math.max(0.5, x + dx)),
+        Math.min(this.mask.height - 0.5, Math.max(0.5, y + dy)),
+      ]);
     } else if (event.key === " ") {
       this.#remember();
       this.#dab(...this.at);
@@ -122,7 +140,10 @@ export class PaintCanvas {
 
   #pixel(event) {
     const box = this.mask.getBoundingClientRect();
-    return [((event.clientX - box.left) / box.width) * this.mask.width, ((event.clientY - box.top) / box.height) * this.mask.height];
+    return [
+      ((event.clientX - box.left) / box.width) * this.mask.width,
+      ((event.clientY - box.top) / box.height) * this.mask.height,
+    ];
   }
 
   #place(at) {
@@ -135,7 +156,8 @@ export class PaintCanvas {
 
   #line(from, to) {
     const steps = Math.max(1, Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) * 2));
-    for (let step = 1; step <= steps; step += 1) this.#dab(from[0] + ((to[0] - from[0]) * step) / steps, from[1] + ((to[1] - from[1]) * step) / steps);
+    for (let step = 1; step <= steps; step += 1)
+      this.#dab(from[0] + ((to[0] - from[0]) * step) / steps, from[1] + ((to[1] - from[1]) * step) / steps);
   }
 
   /** Fill the whole pixels under a round brush: no half-transparent edges, which a mask must not have. */

@@ -9,14 +9,20 @@ export function commandLine(body, model) {
   // The version, because the name may mean a newer one tomorrow.
   const words = ["genai", "generate", "--model", model.version ?? model.id, "--count", body.count, "--seed", body.seed];
   if (body.class) words.push("--classes", body.class);
-  for (const [name, value] of Object.entries(body.sampling ?? {})) words.push("--set", `${name}=${JSON.stringify(value)}`);
+  for (const [name, value] of Object.entries(body.sampling ?? {}))
+    words.push("--set", `${name}=${JSON.stringify(value)}`);
   words.push("--out", "pictures");
   return { text: words.map(quoted).join(" ") };
 }
 
 /** Return a curl command. origin: scheme, host and port of the server. */
 export function curl(body, origin) {
-  return [`curl -sS ${quoted(`${origin}/v1/draw`)}`, "-H 'content-type: application/json'", ...(secured() ? ['-H "authorization: Bearer $GENAI_TOKEN"'] : []), `-d ${quoted(JSON.stringify(body))}`].join(" \\\n  ");
+  return [
+    `curl -sS ${quoted(`${origin}/v1/draw`)}`,
+    "-H 'content-type: application/json'",
+    ...(secured() ? ['-H "authorization: Bearer $GENAI_TOKEN"'] : []),
+    `-d ${quoted(JSON.stringify(body))}`,
+  ].join(" \\\n  ");
 }
 
 /** Return a Python program that needs nothing but Python, and writes the pictures as files. */
@@ -34,7 +40,11 @@ for index, image in enumerate(json.load(urllib.request.urlopen(request))["images
 `;
 }
 
-const WORDS = new Map([[null, "None"], [true, "True"], [false, "False"]]);
+const WORDS = new Map([
+  [null, "None"],
+  [true, "True"],
+  [false, "False"],
+]);
 
 const secured = () => Boolean(sessionStorage.getItem("genai-token"));
 
@@ -47,6 +57,9 @@ function quoted(word) {
 /** Return a JSON value as a Python literal: JSON's texts and numbers are Python's too. */
 function literal(value) {
   if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
-  if (value && typeof value === "object") return `{${Object.entries(value).map(([name, part]) => `${JSON.stringify(name)}: ${literal(part)}`).join(", ")}}`;
+  if (value && typeof value === "object")
+    return `{${Object.entries(value)
+      .map(([name, part]) => `${JSON.stringify(name)}: ${literal(part)}`)
+      .join(", ")}}`;
   return WORDS.get(value) ?? JSON.stringify(value);
 }

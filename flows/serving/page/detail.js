@@ -11,16 +11,51 @@ import { saveImage } from "./download.js";
 /** Return the panel's contents for what is selected: {picture, model, body, state}. */
 export function detailOf(app, selected) {
   const { picture, model } = selected;
-  const image = h("img", { class: "large", alt: `Selected picture: ${describe(picture)}`, src: source(picture.b64, picture.mime) });
+  const image = h("img", {
+    class: "large",
+    alt: `Selected picture: ${describe(picture)}`,
+    src: source(picture.b64, picture.mime),
+  });
   const more = h("div", { class: "findings", "aria-live": "polite" });
   image.style.setProperty("aspect-ratio", `${model.image_size[1]} / ${model.image_size[0]}`);
   return [
-    h("div", { class: "detail-head" }, h("h2", {}, describe(picture)), h("button", { type: "button", class: "quiet icon", id: "close-detail", "aria-label": "Close", onclick: () => app.select(null) }, "×")),
+    h(
+      "div",
+      { class: "detail-head" },
+      h("h2", {}, describe(picture)),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "quiet icon",
+          id: "close-detail",
+          "aria-label": "Close",
+          onclick: () => app.select(null),
+        },
+        "×",
+      ),
+    ),
     h("div", { class: "frame" }, image),
-    h("p", { class: "facts" }, title(model), picture.similarity !== undefined && ` · similarity ${picture.similarity.toFixed(2)}`),
-    h("div", { class: "actions" }, actions(app, selected, { image, more }).map(({ id, text, key, act }) => h("button", { type: "button", id, title: key ? `${text} (${key})` : text, onclick: act }, text))),
+    h(
+      "p",
+      { class: "facts" },
+      title(model),
+      picture.similarity !== undefined && ` · similarity ${picture.similarity.toFixed(2)}`,
+    ),
+    h(
+      "div",
+      { class: "actions" },
+      actions(app, selected, { image, more }).map(({ id, text, key, act }) =>
+        h("button", { type: "button", id, title: key ? `${text} (${key})` : text, onclick: act }, text),
+      ),
+    ),
     more,
-    h("details", {}, h("summary", {}, "Provenance"), h("pre", { tabindex: 0 }, JSON.stringify(picture.provenance ?? {}, null, 2))),
+    h(
+      "details",
+      {},
+      h("summary", {}, "Provenance"),
+      h("pre", { tabindex: 0 }, JSON.stringify(picture.provenance ?? {}, null, 2)),
+    ),
   ];
 }
 
@@ -32,21 +67,26 @@ export function pointOf(picture) {
 function actions(app, selected, places) {
   const { picture, model, body, state } = selected;
   const can = (what) => model.can.has(what);
-  const file = (message) => failing(app, message);
+  const asking = (action) => () => action().catch((error) => app.fail(error));
+  // What was drawn over a picture is not what its seed alone gives.
+  const hasPoint = can("walk") && !picture.provenance?.start;
   return [
     { id: "keep", text: "Keep", key: "K", act: () => app.keep(selected) },
-    can("walk") && { id: "branch", text: "Branch from it", key: "B", act: () => app.branch(selected) },
-    can("walk") && { id: "add-to-walk", text: "Add to the walk", key: "W", act: () => app.addToWalk(selected) },
+    hasPoint && { id: "branch", text: "Branch from it", key: "B", act: () => app.branch(selected) },
+    hasPoint && { id: "add-to-walk", text: "Add to the walk", key: "W", act: () => app.addToWalk(selected) },
     can("start") && { id: "redo", text: "Draw on it", key: "E", act: () => app.redo(selected) },
-    can("explain") && { id: "explain", text: "What drives it", key: "X", act: file(() => explain(selected, places)) },
-    can("nearest") && { id: "nearest", text: "Nearest training images", key: "N", act: file(() => nearest(selected, places)) },
+    can("explain") && { id: "explain", text: "What drives it", key: "X", act: asking(() => explain(selected, places)) },
+    can("nearest") && {
+      id: "nearest",
+      text: "Nearest training images",
+      key: "N",
+      act: asking(() => nearest(selected, places)),
+    },
     { id: "download", text: "Download", key: "D", act: () => saveImage(picture, model) },
     { id: "link-picture", text: "Link to it", act: () => app.copyLink(state) },
     { id: "copy-picture", text: "Copy as…", act: () => app.copyAs(body, model) },
   ].filter(Boolean);
 }
-
-const failing = (app, action) => () => action().catch((error) => app.fail(error));
 
 /** Show the heat of what drives the class over the picture. A second time shows the picture again. */
 async function explain({ picture, model }, { image, more }) {
@@ -59,9 +99,10 @@ async function explain({ picture, model }, { image, more }) {
   const asked = { model: model.id, image: picture.b64, ...(picture.class ? { class: picture.class } : {}) };
   const found = await ask("/v1/explain", asked);
   image.src = source(found.over, found.mime);
-  const text = found.meaning === "class"
-    ? `Warm: what speaks for class ${found.class}. The classifier gives it ${Math.round(100 * found.probability)} %.`
-    : "Warm: what matters most to the features of the picture.";
+  const text =
+    found.meaning === "class"
+      ? `Warm: what speaks for class ${found.class}. The classifier gives it ${Math.round(100 * found.probability)} %.`
+      : "Warm: what matters most to the features of the picture.";
   more.replaceChildren(h("p", { class: "note", id: "explained" }, text));
 }
 

@@ -19,15 +19,23 @@ export class DirectionsView {
     this.app = app;
     this.strips = h("div", { class: "strips" });
     this.base = h("p", { class: "note" });
-    this.latest = new Latest((signal) => this.#load(signal), (error) => app.fail(error));
+    this.latest = new Latest(
+      (signal) => this.#load(signal),
+      (error) => app.fail(error),
+    );
     this.element = h("div", {}, this.base, this.strips);
     this.pictures = [];
   }
 
   show(state, dragging = false) {
-    const name = state.class ?? this.app.model.classes[0] ?? null;
+    const name = state.mix ? null : (state.class ?? this.app.model.classes[0] ?? null);
     this.from = this.app.selectedPoint() ?? { seed: state.seed, ...(name === null ? {} : { class: name }) };
-    const what = [this.from.class && `class ${this.from.class}`, this.from.latent ? "a kept picture" : `seed ${this.from.seed}`].filter(Boolean).join(", ");
+    const what = [
+      this.from.class && `class ${this.from.class}`,
+      this.from.latent ? "a kept picture" : `seed ${this.from.seed}`,
+    ]
+      .filter(Boolean)
+      .join(", ");
     this.base.textContent = `Each row moves one picture (${what}) along one direction. Press a picture to set the direction for all.`;
     this.latest.request(dragging);
   }
@@ -39,18 +47,24 @@ export class DirectionsView {
   async #load(signal) {
     const { app, from } = this;
     const model = app.model;
-    if (this.shown !== model.id) this.strips.replaceChildren(h("p", { class: "note" }, "Looking for directions. The first time, this takes some seconds…"));
+    if (this.shown !== model.id)
+      this.strips.replaceChildren(
+        h("p", { class: "note" }, "Looking for directions. The first time, this takes some seconds…"),
+      );
     const directions = await app.directions(model);
     if (signal.aborted) return;
     if (this.shown !== model.id) this.#lay(model, directions);
-    const common = { ...commonBody(app.store.state, model), ...(from.class ? { class: from.class } : {}), count: 1 };
+    const { state } = app.store;
+    const common = { ...commonBody(from.class ? { ...state, mix: null, class: from.class } : state, model), count: 1 };
     const noise = from.latent ? point(from) : { seed: from.seed };
-    const jobs = directions.flatMap((direction) => amounts(direction).map((amount, index) => async () => {
-      const { name } = direction;
-      const body = { ...common, ...noise, directions: amount ? [{ name, amount }] : [] };
-      const drawn = await ask("/v1/draw", body, signal);
-      this.grids.get(name).put(index, { ...drawn.images[0], body }, () => `${direction.what}: ${amount}`);
-    }));
+    const jobs = directions.flatMap((direction) =>
+      amounts(direction).map((amount, index) => async () => {
+        const { name } = direction;
+        const body = { ...common, ...noise, directions: amount ? [{ name, amount }] : [] };
+        const drawn = await ask("/v1/draw", body, signal);
+        this.grids.get(name).put(index, { ...drawn.images[0], body }, () => `${direction.what}: ${amount}`);
+      }),
+    );
     await inTurn(jobs, AT_ONCE, signal);
   }
 
@@ -66,8 +80,14 @@ export class DirectionsView {
       this.grids.set(name, grid);
       return h("div", { class: "strip" }, h("h3", {}, what || name), grid.element);
     };
-    this.strips.replaceChildren(...kinds.flatMap((kind) => [h("h2", {}, KINDS[kind] ?? kind), ...directions.filter((one) => one.kind === kind).map(strip)]));
-    if (!directions.length) this.strips.replaceChildren(h("p", { class: "note" }, "No directions were found in this model."));
+    this.strips.replaceChildren(
+      ...kinds.flatMap((kind) => [
+        h("h2", {}, KINDS[kind] ?? kind),
+        ...directions.filter((one) => one.kind === kind).map(strip),
+      ]),
+    );
+    if (!directions.length)
+      this.strips.replaceChildren(h("p", { class: "note" }, "No directions were found in this model."));
   }
 
   #take(name, amount) {

@@ -2,7 +2,9 @@
 
 /** Save one picture. The file's name says the model, the class and the seed. */
 export function saveImage(picture, model) {
-  const parts = [model.version ?? model.id, picture.class, picture.seed].filter((part) => part !== null && part !== undefined);
+  const parts = [model.version ?? model.id, picture.class, picture.seed].filter(
+    (part) => part !== null && part !== undefined,
+  );
   const kind = (picture.mime ?? "image/png").split("/")[1];
   save(bytes(picture.b64), `${parts.map(plain).join("-")}.${kind}`, picture.mime ?? "image/png");
 }

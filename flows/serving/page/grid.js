@@ -17,11 +17,36 @@ export class GridView {
     this.app = app;
     this.sides = [this.#side("model"), this.#side("other")];
     this.branch = h("div", { class: "branch", hidden: true });
-    this.reach = h("input", { type: "range", id: "reach", min: 0, max: 1, step: 0.01, oninput: () => this.#far(true), onchange: () => this.#far(false) });
+    this.reach = h("input", {
+      type: "range",
+      id: "reach",
+      min: 0,
+      max: 1,
+      step: 0.01,
+      oninput: () => this.#far(true),
+      onchange: () => this.#far(false),
+    });
     this.reached = h("output", { for: "reach" });
-    this.branch.append(h("label", { for: "reach" }, "Distance from the picture you branched from"), this.reach, this.reached,
-      h("button", { type: "button", class: "quiet", id: "leave-branch", onclick: () => app.store.set({ origin: null }) }, "Leave the branch"));
-    this.element = h("div", { class: "grids" }, this.branch, h("div", { class: "sides" }, this.sides.map((side) => side.element)));
+    this.branch.append(
+      h("label", { for: "reach" }, "Distance from the picture you branched from"),
+      this.reach,
+      this.reached,
+      h(
+        "button",
+        { type: "button", class: "quiet", id: "leave-branch", onclick: () => app.store.set({ origin: null }) },
+        "Leave the branch",
+      ),
+    );
+    this.element = h(
+      "div",
+      { class: "grids" },
+      this.branch,
+      h(
+        "div",
+        { class: "sides" },
+        this.sides.map((side) => side.element),
+      ),
+    );
   }
 
   show(state, dragging = false) {
@@ -48,9 +73,19 @@ export class GridView {
     const side = { key };
     side.heading = h("h2", { class: "side-title" });
     side.cost = h("span", { class: "cost" });
-    side.grid = new PictureGrid(key === "model" ? "Pictures" : "Pictures of the other model", (index) => this.#pick(side, index));
-    side.element = h("section", { class: "side" }, h("div", { class: "side-head" }, side.heading, side.cost), side.grid.element);
-    side.latest = new Latest((signal) => this.#load(side, signal), (error) => this.app.fail(error, side.grid));
+    side.grid = new PictureGrid(key === "model" ? "Pictures" : "Pictures of the other model", (index) =>
+      this.#pick(side, index),
+    );
+    side.element = h(
+      "section",
+      { class: "side" },
+      h("div", { class: "side-head" }, side.heading, side.cost),
+      side.grid.element,
+    );
+    side.latest = new Latest(
+      (signal) => this.#load(side, signal),
+      (error) => this.app.fail(error, side.grid),
+    );
     return side;
   }
 
@@ -75,7 +110,10 @@ export class GridView {
     const body = gridBody(state, model);
     const expected = (this.app.costs.of(model, state.sampling) ?? 0) * state.count;
     const began = performance.now();
-    const drawn = expected > SLOW ? await drawStreamed(body, { preview: (index, address) => grid.preview(index, address) }, signal) : await ask("/v1/draw", body, signal);
+    const drawn =
+      expected > SLOW
+        ? await drawStreamed(body, { preview: (index, address) => grid.preview(index, address) }, signal)
+        : await ask("/v1/draw", body, signal);
     grid.show(drawn.images);
     this.app.costs.note(model, state.sampling, drawn.ms, drawn.images.length);
     side.cost.textContent = `${duration(drawn.ms)} on the server · ${duration(performance.now() - began)} in all`;
@@ -86,7 +124,12 @@ export class GridView {
   #pick(side, index) {
     for (const other of this.sides) other.grid.mark(other === side ? index : -1);
     const { state } = this.app.store;
-    this.app.select({ picture: side.grid.pictures[index], model: side.model, body: gridBody(state, side.model, index), state: this.#alone(state, side, index) });
+    this.app.select({
+      picture: side.grid.pictures[index],
+      model: side.model,
+      body: gridBody(state, side.model, index),
+      state: this.#alone(state, side, index),
+    });
   }
 
   /** Return the state that shows only this picture. */

@@ -1,6 +1,8 @@
 // The latest request wins. While one drags, one request is on its way and the newest state waits for it, so that the
 // pictures keep up with the hand at the model's own speed. Whatever is not a drag aborts the older request at once.
 
+const PACE = 40; // ms between the requests of a drag: faster than anybody sees, and kind to the limit of a token
+
 export class Latest {
   /** action(signal) does the work for the newest state; failed(error) is told of errors other than being aborted. */
   constructor(action, failed) {
@@ -28,12 +30,14 @@ export class Latest {
 
   async #run() {
     const controller = new AbortController();
+    const began = performance.now();
     this.controller = controller;
     try {
       await this.action(controller.signal);
     } catch (error) {
       if (!controller.signal.aborted) this.failed(error);
     }
+    if (this.controller === controller && this.again) await pause(PACE - (performance.now() - began));
     if (this.controller !== controller) return;
     this.controller = null;
     if (this.again) {
@@ -42,6 +46,8 @@ export class Latest {
     }
   }
 }
+
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, Math.max(0, milliseconds)));
 
 /** Do the actions, at most `width` at a time, until the signal is aborted. */
 export async function inTurn(actions, width, signal) {

@@ -7,17 +7,19 @@ import { copyDialog, shortcutsDialog, tokenDialog } from "./dialogs.js";
 import { DirectionsView } from "./directions.js";
 import { byId, h, settled } from "./dom.js";
 import { GridView } from "./grid.js";
-import { Costs, loadModels, title } from "./models.js";
+import { Costs, difference, forModel, hashes, loadModels, possible, title } from "./models.js";
 import { RedoView } from "./redo.js";
 import { gridBody } from "./request.js";
 import { listenToKeys } from "./shortcuts.js";
 import { Store, fitsLink, fromHash, toHash } from "./state.js";
+import { showTabs } from "./tabs.js";
 import { themeButton } from "./theme.js";
 import { History, Kept } from "./trays.js";
 import { UploadView } from "./upload.js";
 import { WalkView } from "./walk.js";
 
 const CALM = 700; // ms without a change: then the link and the history say what is shown
+const SAID = 6000; // ms that a message stays
 const REFRESH = 30_000; // ms between looks for a newly promoted version
 
 class App {
@@ -43,7 +45,9 @@ class App {
     byId("help").addEventListener("click", shortcutsDialog);
     byId("copy-link").addEventListener("click", () => this.copyLink(this.store.state));
     byId("copy-as").addEventListener("click", () => this.copyAs(gridBody(this.store.state, this.model), this.model));
-    byId("model").addEventListener("change", ({ target }) => this.store.set({ model: target.value, class: this.#classFor(target.value) }));
+    byId("model").addEventListener("change", ({ target }) =>
+      this.store.set(forModel(this.store.state, this.models.get(target.value))),
+    );
     byId("other").addEventListener("change", ({ target }) => this.store.set({ other: target.value, view: "grid" }));
     if (matchMedia("(max-width: 48rem)").matches) byId("settings").open = false;
     try {
@@ -52,10 +56,8 @@ class App {
       this.fail(error);
       return;
     }
-    const { state } = this.store;
-    const made = state.made;
-    this.store.state = this.#possible(state);
-    this.#checkMade(state, made);
+    const wanted = this.store.state;
+    this.store.state = possible(wanted, this.models);
     this.#fillModels();
     this.store.subscribe((now, before, dragging) => this.#changed(now, before, dragging));
     window.addEventListener("hashchange", () => this.#fromLink());
@@ -63,15 +65,21 @@ class App {
     setInterval(() => this.#lookForVersions(), REFRESH);
     this.#rebuild();
     this.#changed(this.store.state, {}, false);
+    this.#warn(wanted);
   }
 
   /** The views that this model can fill, in the tabs' order. */
   shownViews() {
-    return this.views.filter((view) => (view.offered ? view.offered(this.model) : !view.needs || this.model.can.has(view.needs)));
+    return this.views.filter((view) =>
+      view.offered ? view.offered(this.model) : !view.needs || this.model.can.has(view.needs),
+    );
   }
 
+  /** Say what was done, for a few seconds. */
   say(text) {
     byId("status").textContent = text;
+    clearTimeout(this.said);
+    this.said = setTimeout(() => (byId("status").textContent = ""), SAID);
   }
 
   /** Say what went wrong; in this grid, if one waited for pictures. */
@@ -83,7 +91,7 @@ class App {
 
   /** A view has drawn: what was wrong is past. */
   drawn(place, drawn, state) {
-    byId("problem").hidden = true;
+    byId("problem").hidden = !this.warned;
     if (byId("status").textContent.startsWith("The server is busy")) this.say("");
     if (place !== "other") this.last = { state, picture: drawn.images[0] };
     this.refreshControls(this.store.state);
@@ -97,7 +105,10 @@ class App {
     panel.hidden = !selected;
     panel.replaceChildren(...(selected ? detailOf(this, selected) : []));
     document.body.classList.toggle("with-detail", Boolean(selected));
-    if (!selected) document.querySelectorAll('.cell[aria-pressed="true"]').forEach((cell) => cell.setAttribute("aria-pressed", "false"));
+    if (!selected)
+      document
+        .querySelectorAll('.cell[aria-pressed="true"]')
+        .forEach((cell) => cell.setAttribute("aria-pressed", "false"));
     if (!selected && within) byId("view").focus();
   }
 
@@ -107,7 +118,8 @@ class App {
   }
 
   selectedPoint() {
-    return this.selected?.picture.seed !== undefined || this.selected?.picture.latent ? pointOf(this.selected.picture) : null;
+    const picture = this.selected?.picture;
+    return typeof picture?.seed === "number" || picture?.latent ? pointOf(picture) : null;
   }
 
   keep(selected) {
@@ -117,7 +129,14 @@ class App {
   branch({ picture, model }) {
     const from = pointOf(picture);
     const kind = picture.class ? { class: picture.class, mix: null } : {};
-    this.store.set({ view: "grid", model: model.id, origin: from, reach: 0.3, count: Math.max(9, this.store.state.count), ...kind });
+    this.store.set({
+      view: "grid",
+      model: model.id,
+      origin: from,
+      reach: 0.3,
+      count: Math.max(9, this.store.state.count),
+      ...kind,
+    });
     this.say("Each picture is the one you branched from, moved towards a seed of its own.");
   }
 
@@ -155,7 +174,7 @@ class App {
   copyLink(state) {
     if (!state) this.say("A link cannot hold a picture that you drew on. Copy it as curl or Python.");
     else if (!fitsLink(state)) this.say("A link cannot hold this latent: it is too long. Copy it as curl or Python.");
-    else this.#copy(`${location.origin}${location.pathname}#${toHash(state, this.#hashes())}`, "Link");
+    else this.#copy(`${location.origin}${location.pathname}#${toHash(state, hashes(this.models))}`, "Link");
   }
 
   async #copy(text, name) {
@@ -167,9 +186,19 @@ class App {
     }
   }
 
+  /** Say how a link differs from what this server draws, until something changes. */
+  #warn(wanted) {
+    const text = difference(wanted, this.models);
+    if (!text) return;
+    this.fail(new Error(text));
+    this.warned = true;
+  }
+
   #changed(state, before, dragging) {
+    if (this.warned) byId("problem").hidden = true;
+    this.warned = false;
     if (!this.models.has(state.model)) {
-      this.store.state = this.#possible(state);
+      this.store.state = possible(state, this.models);
       state = this.store.state;
     }
     if (state.model !== before.model) this.#rebuild();
@@ -185,27 +214,19 @@ class App {
 
   #rebuild() {
     this.refreshControls = buildControls(byId("controls"), this);
-    if (this.selected && this.selected.model.id !== this.store.state.model && this.selected.model.id !== this.store.state.other) this.select(null);
+    if (
+      this.selected &&
+      this.selected.model.id !== this.store.state.model &&
+      this.selected.model.id !== this.store.state.other
+    )
+      this.select(null);
   }
 
   #turnTo(view, views) {
     if (this.view !== view) this.view?.hide();
     this.view = view;
     byId("view").replaceChildren(view.element);
-    const tab = (one) => h("button", { type: "button", role: "tab", id: `tab-${one.id}`, "aria-selected": String(one === view), "aria-controls": "view", tabindex: one === view ? 0 : -1, onclick: () => this.store.set({ view: one.id }), onkeydown: (event) => this.#nextTab(event, one, views) }, one.label);
-    const focused = byId("tabs").contains(document.activeElement);
-    byId("tabs").replaceChildren(...views.map(tab));
-    byId("view").setAttribute("aria-labelledby", `tab-${view.id}`);
-    if (focused) byId(`tab-${view.id}`).focus();
-    byId(`tab-${view.id}`).scrollIntoView({ block: "nearest", inline: "nearest" });
-  }
-
-  #nextTab(event, one, views) {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    event.stopPropagation();
-    this.store.set({ view: views[(views.indexOf(one) + step + views.length) % views.length].id });
+    showTabs(views, view, ({ id }) => this.store.set({ view: id }));
   }
 
   #fillModels() {
@@ -217,51 +238,28 @@ class App {
     byId("other").value = this.store.state.other;
   }
 
-  /** Return the state with models that the server holds. */
-  #possible(state) {
-    const known = (id) => this.models.has(id) || [...this.models.values()].find(({ version }) => version === id)?.id;
-    const id = (wanted) => (this.models.has(wanted) ? wanted : known(wanted) || null);
-    if (state.model && !id(state.model)) this.fail(new Error(`This server does not hold the model ${state.model}. Shown is another one.`));
-    return { ...state, model: id(state.model) ?? this.models.keys().next().value, other: id(state.other) ?? "" };
-  }
-
-  #checkMade(state, made) {
-    const now = this.models.get(state.model)?.sha256.slice(0, 12);
-    if (made && now && made !== now) this.fail(new Error(`The link was made with other weights (${made}) than ${state.model} has now (${now}), so the pictures differ.`));
-  }
-
-  #classFor(id) {
-    const { class: chosen } = this.store.state;
-    return this.models.get(id).classes.includes(chosen) ? chosen : null;
-  }
-
-  #hashes() {
-    return Object.fromEntries([...this.models.values()].map(({ id, sha256 }) => [id, sha256]));
-  }
-
   #fromLink() {
     const wanted = location.hash.slice(1);
-    if (wanted === toHash(this.store.state, this.#hashes())) return;
+    if (wanted === toHash(this.store.state, hashes(this.models))) return;
     const state = fromHash(wanted);
-    byId("problem").hidden = true;
-    this.#checkMade(state, state.made);
     this.store.set(state);
+    this.#warn(state);
   }
 
   #remember() {
     const { state } = this.store;
-    if (fitsLink(state)) history.replaceState(null, "", `#${toHash(state, this.#hashes())}`);
+    if (fitsLink(state)) history.replaceState(null, "", `#${toHash(state, hashes(this.models))}`);
     if (this.last?.state === state) this.history.add(state, this.last.picture);
   }
 
   async #lookForVersions() {
-    const before = this.#hashes();
+    const before = hashes(this.models);
     try {
       this.models = await loadModels();
     } catch {
       return; // the next request says what is wrong
     }
-    const changed = JSON.stringify(before) !== JSON.stringify(this.#hashes());
+    const changed = JSON.stringify(before) !== JSON.stringify(hashes(this.models));
     if (!changed) return;
     this.#fillModels();
     this.say(`${title(this.model ?? [...this.models.values()][0])} is new here.`);

@@ -10,9 +10,29 @@ export function neighbours({ images, copy, threshold, training_images: searched 
     : "No copy: no nearer to the training images than held-out images usually are.";
   const limit = typeof threshold === "number" ? ` Below ${threshold.toFixed(2)} it would be nearly a copy.` : "";
   return [
-    h("p", { class: copy ? "verdict warn" : "verdict" }, verdict, copy ? "" : limit, ` ${searched} training images were searched.`),
-    h("ul", { class: "tray neighbours", "aria-label": "Nearest training images" }, images.map((image) => h("li", {},
-      h("img", { src: source(image.b64, image.mime), alt: `Training image ${image.file}`, title: image.file }),
-      h("span", {}, image.identical ? "equal" : image.distance.toFixed(2), image.class !== null && ` · ${image.class}`)))),
+    h(
+      "p",
+      { class: copy ? "verdict warn" : "verdict" },
+      verdict,
+      copy ? "" : limit,
+      ` ${searched} training images were searched.`,
+    ),
+    h(
+      "ul",
+      { class: "tray neighbours", "aria-label": "Nearest training images" },
+      images.map((image) =>
+        h(
+          "li",
+          {},
+          h("img", { src: source(image.b64, image.mime), alt: `Training image ${image.file}`, title: image.file }),
+          h(
+            "span",
+            {},
+            image.identical ? "equal" : image.distance.toFixed(2),
+            image.class !== null && ` · ${image.class}`,
+          ),
+        ),
+      ),
+    ),
   ];
 }

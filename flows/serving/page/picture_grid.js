@@ -67,7 +67,18 @@ export class PictureGrid {
 
   #cell(index) {
     const image = h("img", { alt: "", draggable: "false", src: EMPTY });
-    return h("button", { type: "button", class: "cell", tabindex: -1, "aria-pressed": "false", "aria-label": "not drawn yet", onclick: (event) => this.#press(event.currentTarget, index) }, image);
+    return h(
+      "button",
+      {
+        type: "button",
+        class: "cell",
+        tabindex: -1,
+        "aria-pressed": "false",
+        "aria-label": "not drawn yet",
+        onclick: (event) => this.#press(event.currentTarget, index),
+      },
+      image,
+    );
   }
 
   #press(cell, index) {
@@ -81,7 +92,14 @@ export class PictureGrid {
 
   #move(event) {
     const at = this.cells.indexOf(document.activeElement);
-    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.width, ArrowDown: this.width, Home: -at, End: this.cells.length - 1 - at };
+    const steps = {
+      ArrowLeft: -1,
+      ArrowRight: 1,
+      ArrowUp: -this.width,
+      ArrowDown: this.width,
+      Home: -at,
+      End: this.cells.length - 1 - at,
+    };
     if (at < 0 || !(event.key in steps) || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     const next = this.cells[at + steps[event.key]];

@@ -18,26 +18,79 @@ export class RedoView {
   constructor(app) {
     this.app = app;
     this.canvas = new PaintCanvas(() => this.latest.request());
-    this.latest = new Latest((signal) => this.#load(signal), (error) => app.fail(error, this.grid));
+    this.latest = new Latest(
+      (signal) => this.#load(signal),
+      (error) => app.fail(error, this.grid),
+    );
     this.grid = new PictureGrid("What the model made of it", (index) => this.#pick(index), 3);
-    this.tools = Object.entries(TOOLS).map(([tool, text]) => h("button", { type: "button", class: "chip", dataset: { tool }, onclick: () => this.#use(tool) }, text));
-    this.colour = h("input", { type: "color", id: "colour", value: "#ffffff", oninput: () => (this.canvas.colour = this.colour.value) });
-    this.grey = h("input", { type: "range", id: "grey", min: 0, max: 255, value: 255, oninput: () => (this.canvas.colour = grey(this.grey.value)) });
-    this.size = h("input", { type: "range", id: "brush", min: 1, max: 12, value: 2, oninput: () => (this.canvas.size = Number(this.size.value)) });
-    this.strength = h("input", { type: "range", id: "strength", min: 0, max: 1, step: 0.01, value: 0.6, oninput: () => this.#strong(true), onchange: () => this.#strong(false) });
+    this.tools = Object.entries(TOOLS).map(([tool, text]) =>
+      h("button", { type: "button", class: "chip", dataset: { tool }, onclick: () => this.#use(tool) }, text),
+    );
+    this.colour = h("input", {
+      type: "color",
+      id: "colour",
+      value: "#ffffff",
+      oninput: () => (this.canvas.colour = this.colour.value),
+    });
+    this.grey = h("input", {
+      type: "range",
+      id: "grey",
+      min: 0,
+      max: 255,
+      value: 255,
+      oninput: () => (this.canvas.colour = grey(this.grey.value)),
+    });
+    this.size = h("input", {
+      type: "range",
+      id: "brush",
+      min: 1,
+      max: 12,
+      value: 2,
+      oninput: () => (this.canvas.size = Number(this.size.value)),
+    });
+    this.strength = h("input", {
+      type: "range",
+      id: "strength",
+      min: 0,
+      max: 1,
+      step: 0.01,
+      value: 0.6,
+      oninput: () => this.#strong(true),
+      onchange: () => this.#strong(false),
+    });
     this.strong = h("output", { for: "strength" }, "60 %");
     this.cost = h("p", { class: "cost" });
-    const line = (id, text, ...parts) => h("div", { class: "slider" }, h("label", { class: "name", for: id }, text), ...parts);
+    const line = (id, text, ...parts) =>
+      h("div", { class: "slider" }, h("label", { class: "name", for: id }, text), ...parts);
     this.colourLine = line("colour", "Colour", this.colour);
     this.greyLine = line("grey", "Grey", this.grey);
-    this.element = h("div", { class: "redo" },
-      h("section", { class: "editor", "aria-label": "Picture to draw on" }, this.canvas.element,
+    this.element = h(
+      "div",
+      { class: "redo" },
+      h(
+        "section",
+        { class: "editor", "aria-label": "Picture to draw on" },
+        this.canvas.element,
         h("div", { class: "chips", role: "group", "aria-label": "Tool" }, this.tools),
-        this.colourLine, this.greyLine, line("brush", "Brush", this.size), line("strength", "Strength", this.strength, this.strong),
-        h("p", { class: "note" }, "Strength: 0 % keeps the picture, 100 % draws another. With a mask, only the masked part is drawn anew."),
-        h("div", { class: "row" }, h("button", { type: "button", id: "undo", onclick: () => this.canvas.undo() }, "Undo"), h("button", { type: "button", id: "clear", onclick: () => this.canvas.clear() }, "Start over"),
-          h("button", { type: "button", class: "main", id: "again", onclick: () => this.#again() }, "Other answers"))),
-      h("section", { class: "answers", "aria-label": "Answers" }, this.grid.element, this.cost));
+        this.colourLine,
+        this.greyLine,
+        line("brush", "Brush", this.size),
+        line("strength", "Strength", this.strength, this.strong),
+        h(
+          "p",
+          { class: "note" },
+          "Strength: 0 % keeps the picture, 100 % draws another. With a mask, only the masked part is drawn anew.",
+        ),
+        h(
+          "div",
+          { class: "row" },
+          h("button", { type: "button", id: "undo", onclick: () => this.canvas.undo() }, "Undo"),
+          h("button", { type: "button", id: "clear", onclick: () => this.canvas.clear() }, "Start over"),
+          h("button", { type: "button", class: "main", id: "again", onclick: () => this.#again() }, "Other answers"),
+        ),
+      ),
+      h("section", { class: "answers", "aria-label": "Answers" }, this.grid.element, this.cost),
+    );
     this.#use("paint");
     this.first = 0;
   }
@@ -48,6 +101,7 @@ export class RedoView {
 
   /** Begin with a picture: {b64, mime}. */
   begin(picture) {
+    this.class = picture.class ?? null;
     this.address = source(picture.b64, picture.mime);
   }
 
@@ -74,6 +128,7 @@ export class RedoView {
   async #blank(state) {
     try {
       const drawn = await ask("/v1/draw", { ...commonBody(state, this.app.model), count: 1, seed: state.seed });
+      this.class = drawn.images[0].class;
       return source(drawn.images[0].b64, drawn.images[0].mime);
     } catch (error) {
       this.app.fail(error);
@@ -84,9 +139,19 @@ export class RedoView {
   async #load(signal) {
     if (!this.loaded) return;
     const { app } = this;
+    const { state } = app.store;
     const mask = this.canvas.masked;
-    const seed = (app.store.state.seed + this.first) % (2 ** 32 - COUNT);
-    this.body = { ...commonBody(app.store.state, app.model), count: COUNT, seed, start: this.canvas.start, strength: Number(this.strength.value), ...(mask ? { mask } : {}) };
+    const seed = (state.seed + this.first) % (2 ** 32 - COUNT);
+    // One picture has one class, even where the grid shows each in turn.
+    const common = commonBody(state.mix ? state : { ...state, class: state.class ?? this.class }, app.model);
+    this.body = {
+      ...common,
+      count: COUNT,
+      seed,
+      start: this.canvas.start,
+      strength: Number(this.strength.value),
+      ...(mask ? { mask } : {}),
+    };
     this.grid.busy();
     const drawn = await ask("/v1/draw", this.body, signal);
     this.grid.show(drawn.images);
@@ -111,7 +176,12 @@ export class RedoView {
   #pick(index) {
     this.grid.mark(index);
     const picture = this.grid.pictures[index];
-    this.app.select({ picture, model: this.app.model, body: { ...this.body, count: 1, seed: picture.seed }, state: null });
+    this.app.select({
+      picture,
+      model: this.app.model,
+      body: { ...this.body, count: 1, seed: picture.seed },
+      state: null,
+    });
   }
 }
 

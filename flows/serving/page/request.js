@@ -9,7 +9,8 @@ export function gridBody(state, model, pick = null) {
     if (name !== null) body.class = name;
   }
   if (state.origin) Object.assign(body, { base: point(state.origin), reach: state.reach });
-  if (Object.keys(state.directions).length && model.can.has("directions")) {
+  // Another model has directions of its own, so those of the first one say nothing there.
+  if (Object.keys(state.directions).length && model.id === state.model) {
     body.directions = Object.entries(state.directions).map(([name, amount]) => ({ name, amount }));
   }
   return body;

@@ -14,15 +14,37 @@ export function optionControls(app, model) {
     const usual = JSON.stringify(value) === JSON.stringify(model.sampling[name].value);
     app.store.set({ sampling: usual ? others : { ...others, [name]: value } }, { dragging });
   };
-  const controls = names.map((name) => [name, optionControl(name, model.sampling[name], change)]).filter(([, control]) => control);
-  const first = controls.filter(([name]) => FIRST.includes(name)).sort(([a], [b]) => FIRST.indexOf(a) - FIRST.indexOf(b));
+  const controls = names
+    .map((name) => [name, optionControl(name, model.sampling[name], change)])
+    .filter(([, control]) => control);
+  const first = controls
+    .filter(([name]) => FIRST.includes(name))
+    .sort(([a], [b]) => FIRST.indexOf(a) - FIRST.indexOf(b));
   const others = controls.filter(([name]) => !FIRST.includes(name));
   const cost = h("p", { class: "cost", id: "cost", title: "Measured by the server, without the way here" });
-  const reset = h("button", { type: "button", class: "link", onclick: () => app.store.set({ sampling: {} }) }, "Back to the model's own");
-  const element = h("fieldset", { class: "sampling" }, h("legend", {}, "Sampling"), first.map(([, { element: part }]) => part),
-    others.length > 0 && h("details", {}, h("summary", {}, "More options"), others.map(([, { element: part }]) => part)), cost, reset);
+  const reset = h(
+    "button",
+    { type: "button", class: "link", onclick: () => app.store.set({ sampling: {} }) },
+    "Back to the model's own",
+  );
+  const element = h(
+    "fieldset",
+    { class: "sampling" },
+    h("legend", {}, "Sampling"),
+    first.map(([, { element: part }]) => part),
+    others.length > 0 &&
+      h(
+        "details",
+        {},
+        h("summary", {}, "More options"),
+        others.map(([, { element: part }]) => part),
+      ),
+    cost,
+    reset,
+  );
   const refresh = (state) => {
-    for (const [name, control] of controls) control.refresh(state.sampling[name] === undefined ? model.sampling[name].value : state.sampling[name]);
+    for (const [name, control] of controls)
+      control.refresh(state.sampling[name] === undefined ? model.sampling[name].value : state.sampling[name]);
     reset.hidden = !names.some((name) => name in state.sampling);
     const milliseconds = app.costs.of(model, state.sampling);
     cost.textContent = milliseconds === null ? "not measured yet" : `${duration(milliseconds)} per picture`;
@@ -38,15 +60,34 @@ function optionControl(name, option, change) {
 }
 
 function choice(name, option, change) {
-  const select = h("select", { id: `option-${name}`, onchange: () => change(name, option.choices[select.selectedIndex]) }, option.choices.map((value) => h("option", {}, String(value))));
-  return { element: labelled(name, option, select), refresh: (value) => (select.selectedIndex = option.choices.indexOf(value)) };
+  const select = h(
+    "select",
+    { id: `option-${name}`, onchange: () => change(name, option.choices[select.selectedIndex]) },
+    option.choices.map((value) => h("option", {}, String(value))),
+  );
+  return {
+    element: labelled(name, option, select),
+    refresh: (value) => (select.selectedIndex = option.choices.indexOf(value)),
+  };
 }
 
 function slider(name, option, change) {
   const limits = range(option);
-  const input = h("input", { type: "range", id: `option-${name}`, ...limits, oninput: () => change(name, Number(input.value), true), onchange: () => change(name, Number(input.value)) });
+  const input = h("input", {
+    type: "range",
+    id: `option-${name}`,
+    ...limits,
+    oninput: () => change(name, Number(input.value), true),
+    onchange: () => change(name, Number(input.value)),
+  });
   const value = h("output", { for: input.id });
-  const element = h("div", { class: "slider", title: option.help || null }, h("label", { class: "name", for: input.id }, words(name)), input, value);
+  const element = h(
+    "div",
+    { class: "slider", title: option.help || null },
+    h("label", { class: "name", for: input.id }, words(name)),
+    input,
+    value,
+  );
   const refresh = (number) => {
     input.value = number ?? limits.min;
     value.value = number === null ? "off" : String(number);
@@ -64,11 +105,22 @@ function list(name, option, change) {
     field.setAttribute("aria-invalid", String(!right));
     if (right) change(name, numbers.length ? numbers : null);
   };
-  const field = h("input", { id: `option-${name}`, placeholder: option.optional ? "none" : "", onchange: take, autocomplete: "off" });
+  const field = h("input", {
+    id: `option-${name}`,
+    placeholder: option.optional ? "none" : "",
+    onchange: take,
+    autocomplete: "off",
+  });
   return { element: labelled(name, option, field), refresh: (value) => (field.value = (value ?? []).join(" ")) };
 }
 
-const labelled = (name, option, control) => h("div", { class: "option", title: option.help || null }, h("label", { class: "name", for: control.id }, words(name)), control);
+const labelled = (name, option, control) =>
+  h(
+    "div",
+    { class: "option", title: option.help || null },
+    h("label", { class: "name", for: control.id }, words(name)),
+    control,
+  );
 
 const words = (name) => name.replaceAll("_", " ");
 

@@ -20,7 +20,15 @@ export function listenToKeys(app) {
 function actionOf(key, app) {
   const { state } = app.store;
   if (key in BUTTONS) return byId(BUTTONS[key]) && (() => byId(BUTTONS[key]).click());
-  if (/^[1-9]$/.test(key)) return app.shownViews()[key - 1] && (() => app.store.set({ view: app.shownViews()[key - 1].id }));
+  if (/^[1-9]$/.test(key))
+    return app.shownViews()[key - 1] && (() => app.store.set({ view: app.shownViews()[key - 1].id }));
   const step = (by) => () => app.store.set({ seed: (state.seed + by + 2 ** 32) % 2 ** 32 });
-  return { r: app.shuffle, l: () => app.copyLink(state), "[": step(-state.count), "]": step(state.count), "?": shortcutsDialog, Escape: () => app.select(null) }[key];
+  return {
+    r: app.shuffle,
+    l: () => app.copyLink(state),
+    "[": step(-state.count),
+    "]": step(state.count),
+    "?": shortcutsDialog,
+    Escape: () => app.select(null),
+  }[key];
 }

@@ -11,8 +11,19 @@ const LONGEST_LATENT = 1500; // characters in a link; longer ones are not unders
  * they go from it. points: of the walk. made: the first digits of the model's hash, from a link.
  */
 export const INITIAL = Object.freeze({
-  view: "grid", model: "", other: "", class: null, mix: null, seed: 0, count: 16, sampling: {}, directions: {},
-  origin: null, reach: 0.3, points: [], made: null,
+  view: "grid",
+  model: "",
+  other: "",
+  class: null,
+  mix: null,
+  seed: 0,
+  count: 16,
+  sampling: {},
+  directions: {},
+  origin: null,
+  reach: 0.3,
+  points: [],
+  made: null,
 });
 
 export class Store {

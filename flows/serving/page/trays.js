@@ -25,8 +25,27 @@ export class Kept {
   }
 
   #draw() {
-    const entry = (selected) => h("li", {}, h("button", { type: "button", class: "cell", "aria-label": `Kept: ${describe(selected.picture)}`, title: describe(selected.picture), onclick: () => this.app.select(selected) }, h("img", { src: source(selected.picture.b64, selected.picture.mime), alt: "" })));
-    this.list.replaceChildren(...(this.entries.length ? this.entries.map(entry) : [h("li", { class: "note" }, "Select a picture, then keep it (K).")]));
+    const entry = (selected) =>
+      h(
+        "li",
+        {},
+        h(
+          "button",
+          {
+            type: "button",
+            class: "cell",
+            "aria-label": `Kept: ${describe(selected.picture)}`,
+            title: describe(selected.picture),
+            onclick: () => this.app.select(selected),
+          },
+          h("img", { src: source(selected.picture.b64, selected.picture.mime), alt: "" }),
+        ),
+      );
+    this.list.replaceChildren(
+      ...(this.entries.length
+        ? this.entries.map(entry)
+        : [h("li", { class: "note" }, "Select a picture, then keep it (K).")]),
+    );
   }
 }
 
@@ -48,13 +67,41 @@ export class History {
 
   #entry({ state, picture }) {
     const name = summary(state);
-    return h("li", {}, h("button", { type: "button", class: "cell", "aria-label": `Back to: ${name}`, title: name, onclick: () => this.app.store.set(state) }, h("img", { src: source(picture.b64, picture.mime), alt: "" })));
+    return h(
+      "li",
+      {},
+      h(
+        "button",
+        {
+          type: "button",
+          class: "cell",
+          "aria-label": `Back to: ${name}`,
+          title: name,
+          onclick: () => this.app.store.set(state),
+        },
+        h("img", { src: source(picture.b64, picture.mime), alt: "" }),
+      ),
+    );
   }
 }
 
 /** Return a state in a few words. */
 function summary(state) {
-  const kind = state.mix ? `mix of ${Object.keys(state.mix).join(", ")}` : state.class === null ? "each class" : `class ${state.class}`;
+  const kind = state.mix
+    ? `mix of ${Object.keys(state.mix).join(", ")}`
+    : state.class === null
+      ? "each class"
+      : `class ${state.class}`;
   const options = Object.entries(state.sampling).map(([name, value]) => `${name} ${value}`);
-  return [state.view, state.model, kind, `seed ${state.seed}`, `${state.count} pictures`, ...options, state.origin && "branch"].filter(Boolean).join(", ");
+  return [
+    state.view,
+    state.model,
+    kind,
+    `seed ${state.seed}`,
+    `${state.count} pictures`,
+    ...options,
+    state.origin && "branch",
+  ]
+    .filter(Boolean)
+    .join(", ");
 }

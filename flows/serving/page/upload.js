@@ -15,17 +15,42 @@ export class UploadView {
 
   constructor(app) {
     this.app = app;
-    this.file = h("input", { type: "file", id: "file", accept: KINDS, class: "hidden", onchange: () => this.#take(this.file.files[0]) });
-    this.drop = h("label", { class: "drop", for: "file" }, h("strong", {}, "Choose a picture"), " or drop or paste one here");
+    this.file = h("input", {
+      type: "file",
+      id: "file",
+      accept: KINDS,
+      class: "hidden",
+      onchange: () => this.#take(this.file.files[0]),
+    });
+    this.drop = h(
+      "label",
+      { class: "drop", for: "file" },
+      h("strong", {}, "Choose a picture"),
+      " or drop or paste one here",
+    );
     this.found = h("div", { class: "found", "aria-live": "polite" });
-    this.latest = new Latest((signal) => this.#load(signal), (error) => app.fail(error));
-    this.element = h("div", { class: "upload" }, this.file, this.drop, h("p", { class: "note" }, "The server keeps no copy. PNG, JPEG or WebP, up to 5 MB."), this.found);
+    this.latest = new Latest(
+      (signal) => this.#load(signal),
+      (error) => app.fail(error),
+    );
+    this.element = h(
+      "div",
+      { class: "upload" },
+      this.file,
+      this.drop,
+      h("p", { class: "note" }, "The server keeps no copy. PNG, JPEG or WebP, up to 5 MB."),
+      this.found,
+    );
     this.element.addEventListener("dragover", (event) => event.preventDefault());
     this.element.addEventListener("drop", (event) => {
       event.preventDefault();
       this.#take(event.dataTransfer.files[0]);
     });
-    document.addEventListener("paste", (event) => this.element.isConnected && event.clipboardData.files.length && this.#take(event.clipboardData.files[0]));
+    document.addEventListener(
+      "paste",
+      (event) =>
+        this.element.isConnected && event.clipboardData.files.length && this.#take(event.clipboardData.files[0]),
+    );
     this.pictures = [];
   }
 
@@ -44,7 +69,11 @@ export class UploadView {
   async #take(file) {
     if (!file) return;
     if (file.size > LARGEST_BYTES) {
-      this.app.fail(new Error(`The picture has ${(file.size / 2 ** 20).toFixed(1)} MB; up to 5 MB are possible. Make it smaller first.`));
+      this.app.fail(
+        new Error(
+          `The picture has ${(file.size / 2 ** 20).toFixed(1)} MB; up to 5 MB are possible. Make it smaller first.`,
+        ),
+      );
       return;
     }
     this.mime = file.type || "image/png";
@@ -63,7 +92,11 @@ export class UploadView {
     const jobs = [];
     if (model.can.has("latent")) jobs.push(this.#encode(model, state, shown, signal));
     if (model.can.has("nearest")) {
-      jobs.push(ask("/v1/nearest", { model: model.id, image, count: 8 }, signal).then((answer) => near.replaceChildren(h("h2", {}, "Nearest training images"), ...neighbours(answer))));
+      jobs.push(
+        ask("/v1/nearest", { model: model.id, image, count: 8 }, signal).then((answer) =>
+          near.replaceChildren(h("h2", {}, "Nearest training images"), ...neighbours(answer)),
+        ),
+      );
     }
     await Promise.all(jobs);
   }
@@ -74,21 +107,36 @@ export class UploadView {
     const body = { model: model.id, image: this.image, ...(state.class === null ? {} : { class: state.class }) };
     try {
       const answer = await ask("/v1/encode", body, signal);
-      shown.append(figure(`Nearest the model can draw (error ${answer.error.toFixed(3)})`, source(answer.b64, answer.mime)), this.#actions(model, answer));
+      shown.append(
+        figure(`Nearest the model can draw (error ${answer.error.toFixed(3)})`, source(answer.b64, answer.mime)),
+        this.#actions(model, answer),
+      );
     } finally {
       waiting.remove();
     }
   }
 
   #actions(model, answer) {
-    const picture = { b64: answer.b64, mime: answer.mime, latent: answer.latent, ...(answer.class ? { class: answer.class } : {}) };
+    const picture = {
+      b64: answer.b64,
+      mime: answer.mime,
+      latent: answer.latent,
+      ...(answer.class ? { class: answer.class } : {}),
+    };
     const selected = { picture, model };
     const button = (id, text, act) => h("button", { type: "button", id, onclick: act }, text);
-    return h("div", { class: "actions" },
+    return h(
+      "div",
+      { class: "actions" },
       model.can.has("walk") && button("upload-branch", "Branch from it", () => this.app.branch(selected)),
       model.can.has("walk") && button("upload-walk", "Add to the walk", () => this.app.addToWalk(selected)),
-      model.can.has("start") && button("upload-redo", "Draw on it", () => this.app.redo({ picture: { b64: this.image, mime: this.mime }, model })));
+      model.can.has("start") &&
+        button("upload-redo", "Draw on it", () =>
+          this.app.redo({ picture: { b64: this.image, mime: this.mime }, model }),
+        ),
+    );
   }
 }
 
-const figure = (text, address) => h("figure", {}, h("img", { class: "large", src: address, alt: text }), h("figcaption", {}, text));
+const figure = (text, address) =>
+  h("figure", {}, h("img", { class: "large", src: address, alt: text }), h("figcaption", {}, text));

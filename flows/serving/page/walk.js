@@ -19,17 +19,58 @@ export class WalkView {
     this.app = app;
     this.slots = h("ol", { class: "tray slots", "aria-label": "Points of the walk" });
     this.large = h("img", { class: "large", alt: "Picture at this place of the walk" });
-    this.place = h("input", { type: "range", id: "place", min: 0, step: 1, value: 0, oninput: () => this.#stand(Number(this.place.value)) });
-    this.play = h("button", { type: "button", id: "play", "aria-pressed": "false", onclick: () => this.#toggle() }, "Play");
-    this.bar = h("div", { class: "slider" }, h("label", { class: "name", for: "place" }, "Place"), this.place, this.play);
+    this.place = h("input", {
+      type: "range",
+      id: "place",
+      min: 0,
+      step: 1,
+      value: 0,
+      oninput: () => this.#stand(Number(this.place.value)),
+    });
+    this.play = h(
+      "button",
+      { type: "button", id: "play", "aria-pressed": "false", onclick: () => this.#toggle() },
+      "Play",
+    );
+    this.bar = h(
+      "div",
+      { class: "slider" },
+      h("label", { class: "name", for: "place" }, "Place"),
+      this.place,
+      this.play,
+    );
     this.cost = h("p", { class: "cost" });
     this.grid = new PictureGrid("Pictures of the walk", (index) => this.#pick(index));
     this.grid.element.addEventListener("pointermove", (event) => this.#hover(event));
-    this.latest = new Latest((signal) => this.#load(signal), (error) => app.fail(error, this.grid));
-    const form = (points, text) => h("button", { type: "button", class: "chip", dataset: { points }, onclick: () => this.#form(points) }, text);
+    this.latest = new Latest(
+      (signal) => this.#load(signal),
+      (error) => app.fail(error, this.grid),
+    );
+    const form = (points, text) =>
+      h("button", { type: "button", class: "chip", dataset: { points }, onclick: () => this.#form(points) }, text);
     this.forms = [form(2, "Line between two"), form(4, "Square between four")];
-    this.element = h("div", { class: "walk" }, h("div", { class: "chips" }, this.forms, h("button", { type: "button", class: "quiet", id: "walk-shuffle", onclick: () => this.#shuffle() }, "Other points")), this.slots,
-      h("div", { class: "walk-body" }, h("div", { class: "stand" }, h("div", { class: "frame" }, this.large), this.bar), this.grid.element), this.cost);
+    this.element = h(
+      "div",
+      { class: "walk" },
+      h(
+        "div",
+        { class: "chips" },
+        this.forms,
+        h(
+          "button",
+          { type: "button", class: "quiet", id: "walk-shuffle", onclick: () => this.#shuffle() },
+          "Other points",
+        ),
+      ),
+      this.slots,
+      h(
+        "div",
+        { class: "walk-body" },
+        h("div", { class: "stand" }, h("div", { class: "frame" }, this.large), this.bar),
+        this.grid.element,
+      ),
+      this.cost,
+    );
   }
 
   show(state, dragging = false) {
@@ -38,7 +79,8 @@ export class WalkView {
     this.square = this.points.length === 4;
     const [rows, columns] = this.square ? [SIDE, SIDE] : [1, STEPS];
     this.body = walkBody(state, model, this.points, rows, columns);
-    for (const button of this.forms) button.setAttribute("aria-pressed", String(Number(button.dataset.points) === this.points.length));
+    for (const button of this.forms)
+      button.setAttribute("aria-pressed", String(Number(button.dataset.points) === this.points.length));
     this.bar.classList.toggle("hidden", this.square);
     this.grid.shape(rows * columns, model.image_size, this.square ? SIDE : STEPS / 2);
     this.place.max = rows * columns - 1;
@@ -69,9 +111,27 @@ export class WalkView {
   /** The points are pictures of the walk themselves: its ends or corners. */
   #showSlots(images) {
     const corners = this.square ? [0, SIDE - 1, SIDE * (SIDE - 1), SIDE * SIDE - 1] : [0, STEPS - 1];
-    this.slots.replaceChildren(...this.points.map((at, index) => h("li", {}, h("img", { src: source(images[corners[index]].b64), alt: "" }),
-      h("span", {}, at.latent ? "kept" : `seed ${at.seed}`),
-      h("button", { type: "button", class: "quiet icon small", "aria-label": `Another picture as point ${index + 1}`, title: "Another one", onclick: () => this.#replace(index) }, "↻"))));
+    this.slots.replaceChildren(
+      ...this.points.map((at, index) =>
+        h(
+          "li",
+          {},
+          h("img", { src: source(images[corners[index]].b64), alt: "" }),
+          h("span", {}, at.latent ? "kept" : `seed ${at.seed}`),
+          h(
+            "button",
+            {
+              type: "button",
+              class: "quiet icon small",
+              "aria-label": `Another picture as point ${index + 1}`,
+              title: "Another one",
+              onclick: () => this.#replace(index),
+            },
+            "↻",
+          ),
+        ),
+      ),
+    );
   }
 
   #stand(index) {
@@ -97,7 +157,12 @@ export class WalkView {
     const { walk, ...rest } = this.body;
     const alone = picture.latent ? { ...rest, count: 1, latent: picture.latent } : { ...rest, walk };
     const origin = picture.latent ? { latent: picture.latent } : null;
-    this.app.select({ picture, model: this.app.model, body: alone, state: { ...state, view: "grid", other: "", origin, reach: 0, count: 1 } });
+    this.app.select({
+      picture,
+      model: this.app.model,
+      body: alone,
+      state: { ...state, view: "grid", other: "", origin, reach: 0, count: 1 },
+    });
   }
 
   #form(number) {
@@ -109,7 +174,9 @@ export class WalkView {
   }
 
   #replace(index) {
-    this.app.store.set({ points: this.points.map((at, other) => (other === index ? { seed: this.app.anySeed() } : at)) });
+    this.app.store.set({
+      points: this.points.map((at, other) => (other === index ? { seed: this.app.anySeed() } : at)),
+    });
   }
 
   #toggle() {
@@ -141,5 +208,10 @@ export class WalkView {
 export function pointsOf(state, number = null) {
   const wanted = number ?? (state.points.length > 2 ? 4 : 2);
   const chosen = state.points.slice(0, wanted);
-  return [...chosen, ...Array.from({ length: wanted - chosen.length }, (_, index) => ({ seed: (state.seed + chosen.length + index) % 2 ** 32 }))];
+  return [
+    ...chosen,
+    ...Array.from({ length: wanted - chosen.length }, (_, index) => ({
+      seed: (state.seed + chosen.length + index) % 2 ** 32,
+    })),
+  ];
 }

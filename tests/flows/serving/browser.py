@@ -30,7 +30,7 @@ class Shown:
 
     def settle(self) -> None:
         """Wait until no grid is being redrawn."""
-        expect(self.page.locator(".grid, .upload").first).to_be_visible()
+        expect(self.page.locator(".grid, .upload, .strips").first).to_be_visible()
         expect(self.page.locator(".grid[aria-busy=true]")).to_have_count(0, timeout=20_000)
 
     def change(self, action: Callable[[], object]) -> list[str]:

@@ -148,9 +148,11 @@ def test_a_link_gives_exactly_this_picture(page: Shown, server: Server) -> None:
 
 def test_a_link_to_other_weights_says_so(page: Shown, server: Server) -> None:
     page.open(f"{server.address}/#model=gan&made=0123456789ab&count=1")
-    assert "other weights (0123456789ab)" in page.page.locator("#problem").inner_text()
+    page.page.locator("#problem").get_by_text("other weights (0123456789ab)").wait_for()
     page.open(f"{server.address}/#model=gone&count=1")
-    assert "does not hold the model gone" in page.page.locator("#problem").inner_text()
+    page.page.locator("#problem").get_by_text("does not hold the model gone").wait_for()
+    page.change(page.page.locator("#shuffle").click)
+    assert page.page.locator("#problem").is_hidden()
 
 
 def test_a_link_with_nonsense_shows_the_usual(page: Shown, server: Server) -> None:

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
+from flows.serving.page_routes import PAGE
 from tests.flows.serving.browser import Shown, context_of, faults, needs_chromium, shown
 from tests.flows.serving.served import Server
+from tests.test_rooms import ROOT
 
 pytestmark = needs_chromium
 
@@ -132,3 +135,10 @@ def test_a_browser_may_only_run_our_own_files(server: Server) -> None:
             assert answer.headers["x-content-type-options"] == "nosniff"
         assert client.get("/static/../app.py").status_code == 404
         assert client.get("/static/%2e%2e/app.py").status_code == 404
+
+
+def test_an_installed_package_contains_the_page() -> None:
+    included = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
+    files = [path.relative_to(ROOT).as_posix() for path in PAGE.iterdir()]
+    assert "flows/serving/page/index.html" in files
+    assert set(files) <= included
