@@ -81,7 +81,7 @@ def data_settings(data: DataFacts, size: ImageSize, minutes: float) -> Iterator[
     if data.transparent_share > 0.1:
         yield Setting("data.fit", "pad", "transparent images are objects: keep all of each")
         white = bool(data.background[0])
-        seen = "the transparent images are seen well on white" if white else "white would hide some of the images"
+        seen = "seen well on white" if white else "white would hide some of them"
         yield Setting("data.background", list(data.background), f"{data.transparent_share:.0%} are transparent; {seen}")
     else:
         fills = abs(size.width / size.height - data.width_px / data.height_px) < 0.1
