@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from flows.serving.bodies import Body, Name, Picture, Seed
 from flows.serving.context import Serving
 from flows.serving.drawing import plan_of_classes
+from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
 from flows.serving.jobs import Answer, Job
 from flows.serving.pictures import MIME, encoded
@@ -123,7 +124,12 @@ async def _asked(
     values = {"folders": folders, "fingerprint": model.real_data.fingerprint, "picture": picture, **values}
     job = Job(op=op, model=model, values=values, blobs=[content])
     serving.queue.put(job)
-    return await answer_of(request, job)
+    try:
+        return await answer_of(request, job)
+    except ApiError as error:
+        if error.code == "no_real_images":
+            serving.explored.forget(model)
+        raise
 
 
 async def _drawn(serving: Serving, request: Request, model: Generation, seed: int, class_name: str | None) -> bytes:

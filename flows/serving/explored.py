@@ -56,6 +56,10 @@ class Explored:
             message = f"the real images of {model.name} cannot be fetched; see the server's log"
             raise ApiError(503, message, param="model", code="no_real_images") from None
 
+    def forget(self, model: Generation) -> None:
+        """Lay out a model's real images again for the next question: `genai gc` may have removed them."""
+        self._folders.pop(model.key, None)
+
     async def directions(self, model: Generation) -> list[dict[str, Any]]:
         """Return the directions of a model, without their vectors; finds them first if nobody has yet.
 

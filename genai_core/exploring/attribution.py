@@ -5,7 +5,7 @@ it would itself be evidence. The mean over several of them is the marginal effec
 arXiv 1702.04595). Gradients were not used: those of these networks are noise from pixel to pixel.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,14 @@ from genai_core.evaluation.features import Features, extract_features
 
 Pixels = npt.NDArray[np.uint8]
 Float64 = npt.NDArray[np.float64]
+Place = tuple[slice, slice]
 
-REPLACEMENTS = 8  # training images whose parts replace a patch
+REPLACEMENTS = 8  # training images whose parts replace a patch, at most
 _PATCHES_PER_SIDE = 4  # a patch is a quarter of the shorter side
-_MAX_POSITIONS = 14  # of a patch along one side
+# Places of a patch along the shorter side, and replacements. Large images get the first pair that needs no more pixels
+# in all than this, so that an answer takes seconds at most; the largest get the last pair.
+_PLANS = ((14, REPLACEMENTS), (14, 4), (10, 4), (10, 2), (7, 2), (7, 1))
+_MAX_PIXELS = 2_500_000
 _LEAST_EVIDENCE = 0.05  # nats: if no patch matters more, the map would show rounding
 _LEAST_CHANGE = 1e-3  # of the features' length, as much
 _BATCH_IMAGES = 256
@@ -64,10 +68,16 @@ def attribute(
         )
     if classes and label is None:
         label = int(whole.logits[0].argmax())
-    effects: Float64 = np.mean([_effects(extractor, image, other, whole, label) for other in replacements], axis=0)
+    height, width = image.shape[1:]
+    network_size = extractor.float_size  # of a network that enlarges every image
+    positions, count = plan(max(height * width, network_size.pixels if network_size else 0))
+    places = list(patches(height, width, positions))
+    effects: Float64 = np.mean(
+        [_effects(extractor, image, other, places, whole, label) for other in replacements[:count]], axis=0
+    )
     least = _LEAST_EVIDENCE if classes else _LEAST_CHANGE * float(np.linalg.norm(whole.features))
     largest = float(effects.max())
-    heat = _spread(np.maximum(effects, 0.0), image.shape[1:])
+    heat = _spread(np.maximum(effects, 0.0), places, (height, width))
     return Attribution(
         heat=heat / heat.max() if largest > least else np.zeros_like(heat),
         meaning="class" if classes else "features",
@@ -77,23 +87,36 @@ def attribute(
     )
 
 
-def patches(height: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Yield overlapping square patches (rows, columns) that cover every pixel of an image."""
-    side = max(1, round(min(height, width) / _PATCHES_PER_SIDE))
-    for top in _starts(height - side):
-        for left in _starts(width - side):
+def plan(pixels: int) -> tuple[int, int]:
+    """Return the places of a patch along one side, and the replacements, for an image of that many pixels."""
+    fitting = [(side, count) for side, count in _PLANS if side**2 * count * pixels <= _MAX_PIXELS]
+    return fitting[0] if fitting else _PLANS[-1]
+
+
+def patches(height: int, width: int, positions: int) -> Iterator[Place]:
+    """Yield square patches (rows, columns) that cover every pixel, at up to `positions` places of the shorter side."""
+    shorter = min(height, width)
+    side = max(1, round(shorter / _PATCHES_PER_SIDE))
+    for top in _starts(height - side, positions * height // shorter):
+        for left in _starts(width - side, positions * width // shorter):
             yield slice(top, top + side), slice(left, left + side)
 
 
-def _starts(last: int) -> list[int]:
-    """Return places from 0 to `last`, with both, in equal steps of at least 1, at most _MAX_POSITIONS."""
-    count = min(last + 1, _MAX_POSITIONS)
+def _starts(last: int, positions: int) -> list[int]:
+    """Return places from 0 to `last`, with both, in equal steps of at least 1."""
+    count = min(last + 1, positions)
     return [round(place) for place in np.linspace(0, last, count).tolist()]
 
 
-def _effects(extractor: FeatureNetwork, image: Pixels, other: Pixels, whole: Features, label: int | None) -> Float64:
+def _effects(
+    extractor: FeatureNetwork,
+    image: Pixels,
+    other: Pixels,
+    places: Sequence[Place],
+    whole: Features,
+    label: int | None,
+) -> Float64:
     """Return the effect of replacing each patch by that of another image, (patches,)."""
-    places = list(patches(*image.shape[1:]))
     occluded = np.repeat(image[None], len(places), axis=0)
     for changed, (rows, columns) in zip(occluded, places, strict=True):
         changed[:, rows, columns] = other[:, rows, columns]
@@ -118,10 +141,10 @@ def _probability(logits: npt.NDArray[np.float32], label: int) -> float:
     return float(1 / (1 + np.exp(-_log_odds(logits[None], label)[0])))
 
 
-def _spread(effects: Float64, size: tuple[int, ...]) -> Float64:
+def _spread(effects: Float64, places: Sequence[Place], size: tuple[int, int]) -> Float64:
     """Return the mean effect of the patches that cover each pixel, (H, W)."""
     total, count = np.zeros(size), np.zeros(size)
-    for effect, place in zip(effects, patches(*size), strict=True):
+    for effect, place in zip(effects, places, strict=True):
         total[place] += effect
         count[place] += 1
     return total / count

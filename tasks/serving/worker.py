@@ -106,12 +106,19 @@ def _draw(models: Models, frame: Frame, channel: Channel) -> Reply:
     return Reply({"shape": list(pixels.shape)}, [pixels.tobytes()])
 
 
-def _nearest(models: Models, frame: Frame, _channel: Channel) -> Reply:
+def _nearest(models: Models, frame: Frame, channel: Channel) -> Reply:
+    _check_wanted(frame, channel)
     return Reply(*nearest(frame, models.device))
 
 
-def _explain(models: Models, frame: Frame, _channel: Channel) -> Reply:
+def _explain(models: Models, frame: Frame, channel: Channel) -> Reply:
+    _check_wanted(frame, channel)
     return Reply(*explain(frame, models.device))
+
+
+def _check_wanted(frame: Frame, channel: Channel) -> None:
+    if channel.is_cancelled(frame.header["id"]):
+        raise Cancelled
 
 
 OPERATIONS: dict[str, Operation] = {

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from genai_core.evaluation.feature_network import ExtractorDescription, ExtractorOutput, FeatureNetwork
-from genai_core.exploring.attribution import attribute, patches
+from genai_core.exploring.attribution import attribute, patches, plan
 from genai_core.exploring.heat_picture import over_picture
 from genai_core.image_size import ImageSize
 
@@ -76,14 +76,21 @@ def test_a_class_that_the_extractor_does_not_know_is_refused(kind, message):
         attribute(OnePixel(5, 5), described(kind), picture(), picture()[None], label=2)
 
 
-@pytest.mark.parametrize("size", [(4, 4), (16, 16), (28, 40), (64, 65), (3, 7)])
+@pytest.mark.parametrize("size", [(4, 4), (16, 16), (28, 40), (64, 65), (3, 7), (32, 200), (512, 512)])
 def test_patches_cover_every_pixel(size):
-    covered = np.zeros(size, int)
-    places = list(patches(*size))
-    for place in places:
-        covered[place] += 1
-    assert covered.min() >= 1
-    assert len(set(map(str, places))) == len(places) <= 14**2
+    for positions in (7, 14):
+        covered = np.zeros(size, int)
+        places = list(patches(*size, positions))
+        for place in places:
+            covered[place] += 1
+        assert covered.min() >= 1
+        assert len(set(map(str, places))) == len(places)
+
+
+def test_large_images_are_looked_at_less_often():
+    assert plan(16 * 16) == plan(32 * 32) == (14, 8)
+    assert plan(64 * 64) == (10, 4)
+    assert plan(299 * 299) == (7, 1)
 
 
 def test_the_heat_lies_over_the_picture():

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from flows.registry.model_names import ModelFiles
 from flows.serving.bodies import Direction
 from flows.serving.errors import ApiError
 from flows.serving.explored import Explored
 from flows.serving.generation import Generation
+from flows.serving.real_data import RealData
 
 
 @pytest.fixture
@@ -68,6 +70,29 @@ def test_a_model_without_real_images_is_refused(explored: Explored, model: Gener
     with pytest.raises(ApiError) as found:
         asyncio.run(explored.folders(model))
     assert (found.value.status, found.value.code) == (409, "no_real_images")
+
+
+def test_real_images_are_laid_out_once_until_they_are_forgotten(tmp_path: Path, model: Generation) -> None:
+    calls = []
+
+    class Counted(RealData):
+        def folders(self) -> dict[str, str]:
+            calls.append(1)
+            return {"dataset": "here"}
+
+    files = ModelFiles("gan", tmp_path, None, None, "a" * 64, "gan", ())
+    model.real_data = Counted(tmp_path, files, {}, None)
+
+    async def ask() -> None:
+        explored = Explored(tmp_path, tmp_path, "cpu")
+        both = await asyncio.gather(explored.folders(model), explored.folders(model))
+        assert both == [{"dataset": "here"}] * 2
+        assert len(calls) == 1
+        explored.forget(model)
+        await explored.folders(model)
+        assert len(calls) == 2
+
+    asyncio.run(ask())
 
 
 def test_a_search_that_fails_is_an_error(tmp_path: Path, explored: Explored, model: Generation) -> None:
