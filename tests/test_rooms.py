@@ -80,7 +80,13 @@ def test_a_room_imports_only_allowed_modules(room: str) -> None:
 
 def test_flows_import_only_config_errors_advice_and_light_values_of_the_core() -> None:
     allowed = {"genai_core", "genai_core.config", "genai_core.GenaiError"}
-    light = ("genai_core.counted", "genai_core.image_size", "genai_core.advice", "genai_core.serving.frames")
+    light = (
+        "genai_core.counted",
+        "genai_core.image_size",
+        "genai_core.advice",
+        "genai_core.preference",
+        "genai_core.serving.frames",
+    )
     wrong = [
         f"{path.relative_to(ROOT)} imports {module}"
         for path in files("flows")
@@ -165,6 +171,7 @@ def test_no_file_uses_loaders_that_could_run_code() -> None:
         ("flows.serving.server", {"torch", "numpy", "fastapi", "prefect"}),
         ("flows.serving.app", {"torch", "numpy", "prefect", "dvc"}),
         ("genai_core.serving.frames", {"torch", "numpy", "pandas"}),
+        ("genai_core.preference.bradley_terry", {"torch", "numpy", "pandas", "scipy"}),
         ("tasks.serve", {"torch", "prefect", "dvc"}),
         ("tasks.serving.worker", {"torchvision", "torchmetrics", "lightning_fabric", "sklearn", "prefect", "dvc"}),
         ("tasks.generate", {"torchvision", "torchmetrics", "lightning_fabric", "sklearn"}),

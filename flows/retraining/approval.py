@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from flows.redact import without_secrets
+from flows.registry.read import MODEL
 from flows.retraining import RetrainError
 from flows.services.api import ApiError, api_at
 from flows.whole_file import write_json
+from genai_core.counted import counted
 
 if TYPE_CHECKING:
     from flows.retraining.steps import Judged, Work
@@ -82,6 +84,8 @@ def ask_for_approval(work: "Work", judged: "Judged") -> tuple[str, ...]:
         "weights": judged.comparison["b"]["weights_sha256"][:12],
         "device hours": f"{judged.device_hours:.3f}",
     }
+    if champion:
+        facts["blind votes"] = _votes_line(work, judged)
     pictures = work.worktree.folder / COMPARISON
     picture = picture_in_markdown(pictures / "samples.png", "samples")
     page = approval_page(title, judged.verdict, judged.comparison, picture, facts)
@@ -104,6 +108,16 @@ def ask_for_approval(work: "Work", judged: "Judged") -> tuple[str, ...]:
         return (f"nobody answered within {gate.approval_timeout_s:,} s, which means no",)
     note = f": {approval.note}" if approval.note else ""
     return () if approval.promote else (f"a person said no{note}",)
+
+
+def _votes_line(work: "Work", judged: "Judged") -> str:
+    """People's votes on the candidate so far, and how to vote."""
+    from flows.retraining.steps import people_prefer
+
+    found = people_prefer(work.workspace, judged.comparison)
+    share = f"{found.value:.0%} prefer the candidate ({found.low:.0%} to {found.high:.0%})" if found else ""
+    how = f"vote: genai serve --blind prod {work.worktree.folder / MODEL}"
+    return f"{counted(found.votes, 'vote')}, {share}; {how}" if found and found.votes else f"none yet; {how}"
 
 
 def _end_pause(run_id: str) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from genai_core.config import GateConfig
+from genai_core.counted import counted
+from genai_core.preference.bradley_terry import Preference
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class GateFacts:
     label_accuracy: float | None = None  # test accuracy of the classifier that measures both
     production_label_accuracy: float | None = None  # of the one that measured production when it was made
     alone: str = ""  # why production is not comparable: it generates other classes, or images of another size
+    preference: Preference | None = None  # people's, for the candidate over the champion; None: no champion
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,11 @@ class GateVerdict:
 
 
 def gate(facts: GateFacts, rules: GateConfig) -> GateVerdict:
-    """Apply every rule to a candidate. A figure that is missing or not finite fails its rule."""
+    """Apply every rule to a candidate. A figure that is missing or not finite fails its rule.
+
+    The rule on people's votes is decided at the approval (`with_votes`): until then, it passes.
+    """
+    votes = () if rules.min_preference is None else (_preferred(facts.preference, rules.min_preference, final=False),)
     return GateVerdict(
         (
             _comparable(facts),
@@ -86,14 +93,24 @@ def gate(facts: GateFacts, rules: GateConfig) -> GateVerdict:
             _not_collapsed(facts, rules.min_recall_share),
             _no_class_lost(facts, rules),
             _affordable(facts.device_hours, rules.max_device_hours),
+            *votes,
         )
     )
 
 
+def with_votes(verdict: GateVerdict, preference: Preference | None, least: float) -> GateVerdict:
+    """Return the verdict with the rule on people's votes decided. preference: None without a champion."""
+    decided = _preferred(preference, least, final=True)
+    return GateVerdict(tuple(decided if rule.name == decided.name else rule for rule in verdict.rules))
+
+
 def gate_facts(
-    comparison: Mapping[str, Any], device_hours: float | None, production_label_accuracy: float | None = None
+    comparison: Mapping[str, Any],
+    device_hours: float | None,
+    production_label_accuracy: float | None = None,
+    preference: Preference | None = None,
 ) -> GateFacts:
-    """Collect the facts from a comparison (docs/evaluation.md) and the candidate's cost."""
+    """Collect the facts from a comparison (docs/evaluation.md), the candidate's cost and people's votes."""
     values = comparison["gate"]
     champion, difference = values["champion"], values["difference"]
     return GateFacts(
@@ -107,6 +124,7 @@ def gate_facts(
         label_accuracy=label_accuracy(comparison.get("protocol", {})),
         production_label_accuracy=production_label_accuracy,
         alone=values.get("alone", ""),
+        preference=preference,
     )
 
 
@@ -227,6 +245,19 @@ def _affordable(hours: float | None, most: float) -> Rule:
     if not _is_finite(hours):
         return Rule("affordable", False, "the cost was not measured")
     return Rule("affordable", hours <= most, f"{hours:.3f} device hours, allowed {most:g}")
+
+
+def _preferred(preference: Preference | None, least: float, *, final: bool) -> Rule:
+    """Not preferred is what the interval cannot exclude; few votes give a wide one."""
+    if preference is None:
+        return Rule("preferred", True, "no model is in production to compare with")
+    figures = (
+        f"{counted(preference.votes, 'vote')}: {preference.value:.0%} for the candidate, between {preference.low:.0%} "
+        f"and {preference.high:.0%}; at least {least:.0%} needed"
+    )
+    if not final:
+        return Rule("preferred", True, f"{figures}; decided at the approval")
+    return Rule("preferred", preference.low >= least, figures)
 
 
 def _is_finite(value: float | None) -> TypeGuard[float]:

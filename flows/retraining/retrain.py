@@ -22,6 +22,7 @@ from flows.retraining.steps import (
     Work,
     compare_data,
     compare_models,
+    judge_votes,
     observe,
     open_checkout,
     publish_decision,
@@ -125,6 +126,8 @@ def _retrain(
     reasons = judged.verdict.failures
     if not reasons and situation.config.gate.approval == "human":
         reasons = ask_for_approval(work, judged)
+        judged = judge_votes(work, judged)
+        reasons = reasons or judged.verdict.failures
     return reject(work, judged, reasons) if reasons else deliver(work, judged, decision)
 
 

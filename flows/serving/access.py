@@ -9,7 +9,7 @@ from flows.serving.rates import RateLimit
 from flows.serving.tokens import KnownTokens
 
 # Without a token: what tells nothing about models, and the page, which asks for a token itself.
-OPEN_PATHS = ("/", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico")
+OPEN_PATHS = ("/", "/votes", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico")
 OPEN_FOLDERS = ("/static/",)
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -22,16 +22,19 @@ class Access:
     rates: RateLimit
     needs_token: bool
 
-    def check(self, path: str, headers: Headers) -> None:
-        """Raises ApiError 401, 403 or 429 for a request that may not proceed."""
+    def check(self, path: str, headers: Headers) -> str | None:
+        """Return the name of the client's token; None without one.
+
+        Raises ApiError 401, 403 or 429 for a request that may not proceed.
+        """
         if not self.needs_token:
             self._check_host(headers)
             if not self.tokens.any_added:
                 self.tokens.refresh()
             if not self.tokens.any_added:
-                return
+                return None
         if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
-            return
+            return None
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not token.strip():
             message = "this server needs a token: Authorization: Bearer TOKEN (genai serve token add NAME)"
@@ -42,6 +45,7 @@ class Access:
         if seconds := self.rates.wait_s(name):
             message = "this token sends more requests than it may; wait"
             raise ApiError(429, message, code="rate_limited", retry_after_s=seconds)
+        return name
 
     def _check_host(self, headers: Headers) -> None:
         """Without tokens, a page elsewhere must not reach this server under a name of its own (DNS rebinding)."""

@@ -18,6 +18,7 @@ from flows.serving.jobs import Abandoned
 from flows.serving.model_routes import model_routes
 from flows.serving.page_routes import PAGE, serve_page
 from flows.serving.provenance import genai_version
+from flows.serving.vote_routes import vote_routes
 
 log = logging.getLogger("genai.serve")
 
@@ -25,12 +26,13 @@ log = logging.getLogger("genai.serve")
 CLIENT_GONE = 499
 
 
-def make_app(serving: Serving, page: Path = PAGE) -> FastAPI:
+def make_app(serving: Serving, workspace: Path, page: Path = PAGE) -> FastAPI:
     """Return the application. page: the folder of static files."""
     app = FastAPI(title="genai", version=genai_version(), docs_url=None, redoc_url=None)
     app.include_router(explore_routes(serving))
     app.include_router(model_routes(serving, int(time.time())))
     app.include_router(draw_routes(serving))
+    app.include_router(vote_routes(serving, workspace))
     _handle_errors(app)
 
     @app.get("/docs", include_in_schema=False)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from flows.json_output import json_option, print_json
+from flows.serving.votes_cli import votes
 from flows.table import print_table
 
 HEAD = ("name", "added", "revoked")
@@ -70,16 +71,22 @@ def serve() -> None:
     show_default=True,
     help="Requests a minute that each token may send; 0: no limit.",
 )
+@click.option("--blind", is_flag=True, help="Show pairs without names at /votes, and keep people's votes.")
 @click.pass_obj
 def serve_models(workspace: Path, /, models: tuple[str, ...], **options: Any) -> None:
     """Serve models over HTTP: a page to play with, and an API.
 
     MODEL: `prod` (the default), which follows promotions; a version; a model in models/, such as candidate or
     trained/vae; or a folder. OpenAI's clients work with it: base URL http://HOST:PORT/v1.
+
+    With --blind, people vote on pairs of pictures of the models; `genai serve votes` shows the result.
     """
     from flows.serving.server import Options, serve
 
     serve(workspace, models, Options(**options), click.echo)
+
+
+serve.add_command(votes)
 
 
 @serve.group()

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from flows.serving.blind import Blind
 from flows.serving.dispatcher import Dispatcher
 from flows.serving.explored import Explored
 from flows.serving.jobs import JobQueue
@@ -21,6 +22,7 @@ class Serving:
     dispatchers: list[Dispatcher]
     metrics: Metrics
     explored: Explored
+    blind: Blind | None = None  # only where people vote
     ready: bool = False
     coders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="pictures"))
 

@@ -67,7 +67,7 @@ class Guard:
 
     async def _guarded(self, scope: Scope, receive: Receive, answer: Send) -> None:
         headers = Headers(scope=scope)
-        self._access.check(scope["path"], headers)
+        scope["genai.client"] = self._access.check(scope["path"], headers)
         if scope["method"] == "POST":
             # Also against pages of other origins: a browser asks before it sends JSON to another one, and gets a no.
             if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":

@@ -33,13 +33,20 @@ HEADERS = {
 
 
 def serve_page(app: FastAPI, page: Path = PAGE) -> None:
-    """Serve the page at / and its files below /static. page: the folder of static files."""
+    """Serve the page at /, that of votes at /votes, and their files below /static. page: the folder of static files."""
+
+    def html(name: str) -> FileResponse:
+        if not (page / name).is_file():
+            raise ApiError(404, "this installation has no page; the API is at /v1", code="no_page")
+        return FileResponse(page / name, headers=HEADERS)
 
     @app.get("/", include_in_schema=False)
     async def index() -> FileResponse:
-        if not (page / "index.html").is_file():
-            raise ApiError(404, "this installation has no page; the API is at /v1", code="no_page")
-        return FileResponse(page / "index.html", headers=HEADERS)
+        return html("index.html")
+
+    @app.get("/votes", include_in_schema=False)
+    async def votes() -> FileResponse:
+        return html("votes.html")
 
     if page.is_dir():
         app.mount("/static", _PageFiles(directory=page))

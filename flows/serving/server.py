@@ -44,6 +44,7 @@ class Options:
     queue_images: int
     batch_images: int
     token_rate: int
+    blind: bool = False
 
 
 def serve(workspace: Path, names: Sequence[str], options: Options, say: Callable[[str], None]) -> None:
@@ -55,6 +56,10 @@ def serve(workspace: Path, names: Sequence[str], options: Options, say: Callable
         started = [start_process(code, device, options.threads) for device in options.devices]
         try:
             sources = find_sources(workspace, names)
+            if options.blind:
+                from flows.serving.blind import check_blind
+
+                check_blind(sources)
         except BaseException:
             for process in started:
                 discard(process)
@@ -118,6 +123,7 @@ async def _run(
     from uvicorn import Config, Server
 
     from flows.serving.app import make_app
+    from flows.serving.blind import Blind, check_classes
     from flows.serving.changed_files import watch_files
     from flows.serving.context import Serving
     from flows.serving.dispatcher import Dispatcher, LoadError
@@ -147,7 +153,7 @@ async def _run(
     explored = Explored(workspace, code, options.devices[0])
     serving = Serving(Models(dispatchers), queue, dispatchers, metrics, explored)
     config = Config(
-        Guard(make_app(serving), access, metrics),
+        Guard(make_app(serving, workspace), access, metrics),
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=GRACE_S,
@@ -159,6 +165,9 @@ async def _run(
     watching: list[asyncio.Task[None]] = []
     try:
         await serving.models.open(sources)
+        if options.blind:
+            check_classes(list(serving.models))
+            serving.blind = Blind([model.name for model in serving.models])
         host, port = listener.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
         for model in serving.models:
@@ -166,6 +175,8 @@ async def _run(
             name = model.name if model.version in (None, model.name) else f"{model.name} ({model.version})"
             say(f"{name}: {model.description['family']}, {size} pixels, on {dispatchers[0].device}")
         say(f"http://{address}:{port}")
+        if options.blind:
+            say(f"people vote at http://{address}:{port}/votes")
         serving.ready = True
         promotions = Promotions(serving.models, workspace)
         endless = (promotions.follow(), promotions.fetch(), watch_files(serving.models))

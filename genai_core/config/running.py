@@ -62,5 +62,19 @@ class GateConfig(Section):
     min_class_coverage: Share = Field(description="share of each class's real images that the model covers")
     min_class_share: Share = Field(description="share of the champion's coverage, per class or group of similar images")
     max_device_hours: float = Field(gt=0.0, description="limit of one retraining")
+    min_preference: float | None = Field(
+        gt=0.0,
+        lt=1.0,
+        description="for the lower end of the interval of people's preference (blind votes); null: no rule",
+    )
     approval: Literal["auto", "human"] = Field(description="who decides when every rule is met")
     approval_timeout_s: int = Field(ge=1, description="how long to wait for a person's answer; none means no")
+
+    @model_validator(mode="after")
+    def _people_vote_while_it_waits(self) -> "GateConfig":
+        if self.min_preference is not None and self.approval == "auto":
+            raise ValueError(
+                "min_preference: a new candidate has no votes yet, and people can vote on it only while it waits; set "
+                "gate.approval to human, or gate.min_preference to null"
+            )
+        return self

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flows.retraining.gate import GateFacts, ModelFigures, PairedDifference, gate
+from flows.retraining.gate import GateFacts, ModelFigures, PairedDifference, gate, with_votes
 from genai_core.config import GateConfig
+from genai_core.preference.bradley_terry import preference
 
 RULES = GateConfig(
     max_accuracy_drop=0.05,
@@ -19,6 +20,7 @@ RULES = GateConfig(
     min_class_coverage=0.6,
     min_class_share=0.8,
     max_device_hours=5.0,
+    min_preference=None,
     approval="auto",
     approval_timeout_s=60,
 )
@@ -182,3 +184,37 @@ def test_false_alarms_and_misses_with_calibrated_intervals() -> None:
 
     assert share_stopped(0.0) == pytest.approx(0.025, abs=0.008)
     assert share_stopped(0.33) == pytest.approx(0.91, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("votes", "least", "passes"),
+    [
+        ((40, 10, 0), 0.5, True),
+        ((26, 24, 0), 0.5, False),  # more than half, and perhaps by chance
+        ((26, 24, 0), 0.35, True),
+        ((0, 0, 0), 0.5, False),
+        ((10, 40, 5), 0.3, False),
+        (None, 0.5, True),  # no champion
+    ],
+)
+def test_peoples_preference_is_decided_at_the_approval(
+    votes: tuple[int, int, int] | None, least: float, passes: bool
+) -> None:
+    preferred = None if votes is None else preference(*votes)
+    rules = RULES.model_copy(update={"min_preference": least, "approval": "human"})
+    before = gate(replace(FACTS, preference=preferred), rules)
+    assert (before.passed, before.rules[-1].name) == (True, "preferred")
+    after = with_votes(before, preferred, least)
+    assert after.passed is passes
+    assert [rule.name for rule in after.rules] == [*NAMES, "preferred"]
+    if votes == (40, 10, 0):
+        assert after.rules[-1].figures == ("50 votes: 79% for the candidate, between 66% and 88%; at least 50% needed")
+
+
+def test_without_the_rule_votes_change_nothing() -> None:
+    assert [rule.name for rule in gate(replace(FACTS, preference=preference(0, 40, 0)), RULES).rules] == NAMES
+
+
+def test_the_rule_needs_a_person_to_wait_for() -> None:
+    with pytest.raises(ValueError, match=r"gate\.approval to human"):
+        GateConfig(**{**RULES.model_dump(), "min_preference": 0.5})
