@@ -108,7 +108,7 @@ export class UploadView {
     try {
       const answer = await ask("/v1/encode", body, signal);
       shown.append(
-        figure(`Nearest the model can draw (error ${answer.error.toFixed(3)})`, source(answer.b64, answer.mime)),
+        figure(`Nearest the model can draw (error ${answer.error.toFixed(1)} of 255)`, source(answer.b64, answer.mime)),
         this.#actions(model, answer),
       );
     } finally {
