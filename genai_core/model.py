@@ -15,6 +15,7 @@ from torch import Tensor
 
 from genai_core import GenaiError
 from genai_core.config import SamplingConfig
+from genai_core.drawing.drawing import Drawing, draw
 from genai_core.models.artifact import WEIGHTS_FILE, ModelDescription, parse_sampling, read_config
 from genai_core.models.artifact import load_model as load_network
 from genai_core.models.protocol import GenerativeModel
@@ -23,6 +24,7 @@ from genai_core.sampling.batch import BatchWriter, Provenance, write_batch
 from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
 
 SELECTION_FILE = "selection.json"
+_WRITTEN_IMAGES = 512  # kept in memory until they are written
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Classes = str | int | Sequence[str | int] | None
 
@@ -114,22 +116,29 @@ class Model:
         *,
         classes: Classes = None,
         seed: int = 0,
-        batch_images: int = 64,
+        batch_images: int | None = None,
         on_progress: Callable[[int], None] | None = None,
         **sampling: Any,
     ) -> Images:
         """Generate `images` images; image i depends only on its class and on seed + i, not on the batch.
 
-        classes: a name or an index, or one per image; None cycles through all classes. on_progress: called with the
-        number of images done. sampling: options of the model's family that replace the selected ones, such as
-        `steps=20`. Raises ModelError, which lists what is allowed, and ValueError for seeds beyond 2**32 - 1.
+        classes: a name or an index, or one per image; None cycles through all classes. batch_images: how many are
+        computed at once; with a number, rounding may change a pixel by one grey level, and None chooses batches that
+        never do. on_progress: called with the number of images done. sampling: options of the model's family that
+        replace the selected ones, such as `steps=20`. Raises ModelError, which lists what is allowed, and ValueError
+        for seeds beyond 2**32 - 1.
         """
         if images < 1:
             raise ModelError(f"images: expected at least 1, got {images}")
         labels, seeds = self._labels(classes, images), image_seeds(images, seed)
         options = self._sampling(sampling)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            pixels = sample_images(self.network, labels, seeds, options, batch_images, on_progress)
+        chosen = [None] * images if labels is None else labels.tolist()
+        if batch_images is None:
+            drawings = [Drawing(seed, self._one_hot(label)) for seed, label in zip(seeds.tolist(), chosen, strict=True)]
+            pixels = draw(self, drawings, options, on_progress=on_progress)
+        else:
+            with self.autocast():
+                pixels = sample_images(self.network, labels, seeds, options, batch_images, on_progress)
         provenance = Provenance(
             model_sha256=self.description.sha256[WEIGHTS_FILE],
             family=self.family,
@@ -148,7 +157,7 @@ class Model:
         form: Literal["png", "tar"] = "png",
         classes: Classes = None,
         seed: int = 0,
-        batch_images: int = 64,
+        batch_images: int | None = None,
         on_progress: Callable[[int], None] | None = None,
         **sampling: Any,
     ) -> Provenance:
@@ -164,8 +173,9 @@ class Model:
         shown: dict[int, npt.NDArray[np.uint8]] = {}
         writer: BatchWriter | None = None
         with ExitStack() as stack:
-            for begin in range(0, images, batch_images):
-                part = slice(begin, begin + batch_images)
+            step = batch_images or _WRITTEN_IMAGES
+            for begin in range(0, images, step):
+                part = slice(begin, begin + step)
                 drawn = self.draw(
                     len(seeds[part]),
                     classes=None if numbers is None else numbers[part].tolist(),
@@ -187,6 +197,13 @@ class Model:
         cells = np.stack([shown.get(int(index), white) for index in grid.index])
         save_png(folder / "grid.png", image_grid(cells, grid.columns, row_captions=grid.row_captions))
         return provenance
+
+    def autocast(self) -> torch.autocast:
+        """Return the context of computations in this model's number format."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def _one_hot(self, label: int | None) -> tuple[float, ...] | None:
+        return None if label is None else tuple(float(label == index) for index in range(len(self.classes)))
 
     def _labels(self, classes: Classes, images: int) -> Tensor | None:
         if classes is None:

@@ -30,6 +30,7 @@ FORBIDDEN = {
     "genai_core/training": {"genai_core.evaluation", "genai_core.sampling", "genai_core.reporting"},
     "genai_core/evaluation": {"genai_core.training", "genai_core.sampling", "genai_core.reporting"},
     "genai_core/sampling": {"genai_core.training", "genai_core.evaluation", "genai_core.reporting"},
+    "genai_core/drawing": {"genai_core.training", "genai_core.evaluation", "genai_core.reporting", "genai_core.data"},
     "genai_core/reporting": {
         "torch",
         "genai_core.models",

@@ -11,6 +11,7 @@ the network's input, output and loss, and in the time variable of sampling. Logi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
@@ -18,21 +19,23 @@ from torch.nn import Parameter
 
 from genai_core.config import DiffusionRecipe, DiffusionSampling, SamplingConfig
 from genai_core.config.models import NO_GUIDANCE
+from genai_core.models.editing import Start, Watch
 from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
-from genai_core.models.networks.diffusion.ode import euler, heun, multistep
+from genai_core.models.networks.diffusion.levels import evaluations, levels_from, noise_levels, sampling_levels
+from genai_core.models.networks.diffusion.ode import Denoise, euler, heun, multistep
+from genai_core.models.networks.diffusion.redraw import base_of, keeping, watched
 from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.models.protocol import (
     GenerativeModel,
     ImageShape,
     Loss,
     Part,
-    check_labels,
+    check_classes,
     own_sampling,
-    seeded_noise,
     to_uint8,
 )
 
-_RHO = 7.0  # exponent of the sampler's noise levels (Karras et al. 2022, table 1)
+_ENCODE_STEPS = 12  # at least, of the reversed flow
 _TAIL = 1e-9  # tails of the normal distribution that are cut off, because they would give infinite noise levels
 
 
@@ -46,6 +49,7 @@ class Diffusion(GenerativeModel):
 
     family = "diffusion"
     phases = ("denoiser",)
+    edits_images = True
     preview_sampling: DiffusionSampling = DiffusionSampling(
         sampler="heun",
         steps=12,
@@ -133,8 +137,9 @@ class Diffusion(GenerativeModel):
     ) -> Tensor:
         """Estimate the clean images from images (B, C, H, W) with noise of standard deviation sigma (B,).
 
-        labels (B,) int64, the number of classes for "no label"; None for an unconditional model. augmentation (B, 4):
-        how the clean images were augmented, None for not at all (Karras et al. 2022, eq. 7).
+        labels (B,) int64, the number of classes for "no label", or class weights (B, classes); None for an
+        unconditional model. augmentation (B, 4): how the clean images were augmented, None for not at all (Karras et
+        al. 2022, eq. 7).
         """
         scale = self.preconditioning(sigma)
         inputs = (column(scale.input) * images).contiguous(memory_format=torch.channels_last)
@@ -142,64 +147,113 @@ class Diffusion(GenerativeModel):
         denoised: Tensor = column(scale.skip) * images + column(scale.output) * output
         return denoised
 
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return self.shape.chw
+
     @torch.no_grad()
-    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: SamplingConfig) -> Tensor:
-        """Sample as the protocol says. Also raises ValueError for guidance of a model trained without label dropout."""
+    def sample_from(
+        self,
+        noise: Tensor,
+        classes: Tensor | None,
+        sampling: SamplingConfig,
+        start: Start | None = None,
+        watch: Watch | None = None,
+    ) -> Tensor:
+        """Sample as the protocol says. Also raises ValueError for guidance of a model trained without label dropout.
+
+        A start image gets the noise of the level at `strength` of the way (SDEdit, Meng et al. 2021, arXiv 2108.01073).
+        """
         options = own_sampling(sampling, DiffusionSampling)
-        check_labels(labels, self.shape, len(seeds))
-        if labels is not None and options.guidance_scale != NO_GUIDANCE and not self.objective.label_dropout:
+        check_classes(classes, self.shape, len(noise))
+        if classes is not None and options.guidance_scale != NO_GUIDANCE and not self.objective.label_dropout:
             raise ValueError(
                 f"sampling.guidance_scale: got {options.guidance_scale}; allowed: {NO_GUIDANCE}, because this model "
                 "was trained with objective.label_dropout 0 and cannot generate images without a label"
             )
         device = next(self.network.parameters()).device
-        noise = seeded_noise(seeds, self.shape.chw).to(device)
-        labels = None if labels is None else labels.to(device)
+        noise = noise.to(device)
+        classes = None if classes is None else classes.to(device)
+        levels = sampling_levels(options)
+        if start is not None:
+            levels = levels_from(levels, start.strength, options.sigma_min)
 
-        levels = noise_levels(options.steps, options.sigma_min, options.sigma_max)
-        if options.noise_levels is not None:
-            levels = [*options.noise_levels, 0.0]
-        if options.sampler == "multistep":
+        denoise: Denoise = partial(self._guided, classes=classes, sampling=options)
+        if start is not None and start.mask is not None:
+            denoise = keeping(denoise, start.images, start.mask)
+        if watch is not None:
+            denoise = watched(denoise, evaluations(options.sampler, levels), watch)
+        return to_uint8(self._solve(denoise, noise, base_of(start), levels, options.sampler))
+
+    @torch.no_grad()
+    def encode(
+        self,
+        images: Tensor,
+        classes: Tensor | None,
+        sampling: SamplingConfig,
+        begin: Tensor,  # noqa: ARG002 - nothing is searched
+    ) -> Tensor:
+        """Return noise as the protocol says, by the probability flow in reverse (Song et al. 2021, arXiv 2011.13456).
+
+        The flow is that of the guided denoiser, in Heun steps through twice as many levels as sampling has, in the
+        time t = sigma / (sigma + sigma_data) of flow matching, in which it is nearly straight. The first step leaves
+        the smallest level, where image and noisy image are the same.
+        """
+        options = own_sampling(sampling, DiffusionSampling)
+        check_classes(classes, self.shape, len(images))
+        forward = sampling_levels(options)
+        largest, std = forward[0], self.objective.sigma_data
+        smallest = min(options.sigma_min, largest / 2)
+        levels = noise_levels(max(2 * options.steps, _ENCODE_STEPS), smallest, largest)[-2::-1]
+        times = [sigma / (sigma + std) for sigma in levels]
+
+        def velocity(images: Tensor, time: float) -> Tensor:
+            sigma = std * time / (1 - time)
+            clean = self._guided(images * (std + sigma), sigma, classes, options) / std
+            return (images - clean) / time
+
+        return heun(velocity, images / (std + levels[0]), times) / times[-1]
+
+    def _solve(
+        self, denoise: Denoise, noise: Tensor, base: Tensor | None, levels: Sequence[float], sampler: str
+    ) -> Tensor:
+        """Follow the probability flow from base (0 for None) plus noise to a clean image, all (N, C, H, W)."""
+        if sampler == "multistep":
             # Works with the denoiser of either objective, because it steps in noise levels.
-            return to_uint8(
-                multistep(
-                    lambda images, sigma: self._guided(images, sigma, labels, options),
-                    noise * levels[0],
-                    levels,
-                )
-            )
-        solve = heun if options.sampler == "heun" else euler
+            return multistep(denoise, _plus(noise * levels[0], base, 1.0), levels)
+        solve = heun if sampler == "heun" else euler
         if self.objective.kind == "edm":
 
             def slope(images: Tensor, sigma: float) -> Tensor:
-                return (images - self._guided(images, sigma, labels, options)) / sigma
+                return (images - denoise(images, sigma)) / sigma
 
-            return to_uint8(solve(slope, noise * levels[0], levels))
+            return solve(slope, _plus(noise * levels[0], base, 1.0), levels)
 
         std = self.objective.sigma_data
         times = [sigma / (sigma + std) for sigma in levels]
 
         def velocity(images: Tensor, time: float) -> Tensor:
             sigma = std * time / (1 - time)
-            clean = self._guided(images * (std + sigma), sigma, labels, options) / std
+            clean = denoise(images * (std + sigma), sigma) / std
             return (images - clean) / time
 
         # At the first time the images are almost pure noise, as with edm.
-        return to_uint8(solve(velocity, noise * times[0], times) * std)
+        return solve(velocity, _plus(noise * times[0], base, 1 / (std + levels[0])), times) * std
 
-    def _guided(self, images: Tensor, sigma: float, labels: Tensor | None, sampling: DiffusionSampling) -> Tensor:
+    def _guided(self, images: Tensor, sigma: float, classes: Tensor | None, sampling: DiffusionSampling) -> Tensor:
         """Classifier-free guidance (Ho and Salimans 2022): move away from the unconditional estimate.
 
         Outside `guidance_interval`, use only the conditional estimate: at high noise guidance reduces variety, at low
         noise it changes little (Kynkäänniemi et al. 2024, arXiv 2404.07724), and this saves one network call.
         """
         sigmas = images.new_full((len(images),), sigma)
-        conditional = self.denoise(images, sigmas, labels)
+        conditional = self.denoise(images, sigmas, classes)
         scale, interval = sampling.guidance_scale, sampling.guidance_interval
         outside = interval is not None and not interval[0] <= sigma <= interval[1]
-        if labels is None or scale == NO_GUIDANCE or outside:
+        if classes is None or scale == NO_GUIDANCE or outside:
             return conditional
-        unconditional = self.denoise(images, sigmas, torch.full_like(labels, self.classes))
+        unlabelled = classes.new_full((len(classes),), self.classes, dtype=torch.int64)
+        unconditional = self.denoise(images, sigmas, unlabelled)
         return unconditional + scale * (conditional - unconditional)
 
 
@@ -224,13 +278,6 @@ def preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
     )
 
 
-def noise_levels(steps: int, sigma_min: float, sigma_max: float) -> list[float]:
-    """Return the sampler's noise levels: `steps` from sigma_max to sigma_min, then 0 (Karras et al. 2022, eq. 5)."""
-    top, bottom = sigma_max ** (1 / _RHO), sigma_min ** (1 / _RHO)
-    shares = [step / max(steps - 1, 1) for step in range(steps)]
-    return [(top + share * (bottom - top)) ** _RHO for share in shares] + [0.0]
-
-
 def flow_preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
     """Scales with which the network predicts the path's velocity n - x / sigma_data at noise levels sigma (B,).
 
@@ -249,3 +296,7 @@ def flow_preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
 def column(values: Tensor) -> Tensor:
     """Reshape (B,) to (B, 1, 1, 1), to scale images."""
     return values[:, None, None, None]
+
+
+def _plus(noise: Tensor, base: Tensor | None, scale: float) -> Tensor:
+    return noise if base is None else noise + base * scale

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import Parameter, functional
 
 from genai_core.config import GanRecipe, GanSampling, SamplingConfig
+from genai_core.models.editing import Start, Watch
+from genai_core.models.nearest import nearest_noise, noise_of_start
 from genai_core.models.networks.gan.ada import Ada
 from genai_core.models.networks.gan.diffaugment import diff_augment
 from genai_core.models.networks.gan.diversity import pair_distances
@@ -21,9 +23,8 @@ from genai_core.models.protocol import (
     ImageShape,
     Loss,
     Part,
-    check_labels,
+    check_classes,
     own_sampling,
-    seeded_noise,
     to_uint8,
 )
 
@@ -44,6 +45,7 @@ class Gan(GenerativeModel):
 
     family = "gan"
     phases = ("discriminator", "generator")
+    searches = True
     preview_sampling = GanSampling(truncation=1.0)
 
     def __init__(self, config: GanRecipe, shape: ImageShape) -> None:
@@ -158,13 +160,34 @@ class Gan(GenerativeModel):
         probability = None if self.ada is None else self.ada.probability
         return diff_augment(images, self.objective.augment_policy, generator, probability)
 
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return (self.latent_dim,)
+
     @torch.no_grad()
-    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: SamplingConfig) -> Tensor:
+    def sample_from(
+        self,
+        noise: Tensor,
+        classes: Tensor | None,
+        sampling: SamplingConfig,
+        start: Start | None = None,
+        watch: Watch | None = None,  # noqa: ARG002 - there is one evaluation
+    ) -> Tensor:
         options = own_sampling(sampling, GanSampling)
-        check_labels(labels, self.shape, len(seeds))
+        check_classes(classes, self.shape, len(noise))
         device = next(self.generator.parameters()).device
-        latents = seeded_noise(seeds, (self.latent_dim,)).to(device) * options.truncation
-        return to_uint8(self.generator(latents, None if labels is None else labels.to(device)))
+        classes = None if classes is None else classes.to(device)
+
+        def generate(noise: Tensor) -> Tensor:
+            images: Tensor = self.generator(noise * options.truncation, classes)
+            return images
+
+        return to_uint8(generate(noise_of_start(generate, noise.to(device), start)))
+
+    def encode(self, images: Tensor, classes: Tensor | None, sampling: SamplingConfig, begin: Tensor) -> Tensor:
+        options = own_sampling(sampling, GanSampling)
+        check_classes(classes, self.shape, len(images))
+        return nearest_noise(lambda noise: self.generator(noise * options.truncation, classes), images, begin)
 
 
 def penalties(whole: int, share: float) -> int:

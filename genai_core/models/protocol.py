@@ -11,9 +11,13 @@ from torch.nn import Parameter
 
 from genai_core.config import SamplingConfig
 from genai_core.image_size import ImageSize
+from genai_core.models.editing import Start, Watch
 
 # Torch's CPU generator uses the lowest 32 bits of a seed: beyond them, two seeds would give the same image.
 LARGEST_SEED = 2**32 - 1
+
+# Weights are shares in float32, so their sum is 1 only up to rounding.
+_WEIGHTS_TOLERANCE = 1e-3
 
 Sampling = TypeVar("Sampling", bound=SamplingConfig)
 
@@ -69,6 +73,10 @@ class GenerativeModel(nn.Module, ABC):
     preview_sampling: SamplingConfig
 
     shape: ImageShape
+    # Whether sampling begins from a start image itself; other families need the noise that gives it.
+    edits_images: ClassVar[bool] = False
+    # Whether `encode` searches from where it begins, and finds something else from elsewhere.
+    searches: ClassVar[bool] = False
 
     @abstractmethod
     def phase_parameters(self, phase: str) -> Sequence[Parameter]:
@@ -106,7 +114,39 @@ class GenerativeModel(nn.Module, ABC):
     def sampled_network(self) -> nn.Module:
         """Return the submodule that generates images; its moving average is saved, measured and sampled."""
 
+    @property
     @abstractmethod
+    def noise_shape(self) -> tuple[int, ...]:
+        """Shape of the standard normal noise that determines an image."""
+
+    def noise(self, seeds: Tensor) -> Tensor:
+        """Return the noise of seeds (N,) int64, (N, *noise_shape) float32 on the CPU. Raises as generator_of."""
+        return seeded_noise(seeds, self.noise_shape)
+
+    @abstractmethod
+    def sample_from(
+        self,
+        noise: Tensor,
+        classes: Tensor | None,
+        sampling: SamplingConfig,
+        start: Start | None = None,
+        watch: Watch | None = None,
+    ) -> Tensor:
+        """Generate images (N, C, H, W) uint8 on the model's device from noise (N, *noise_shape) float32.
+
+        classes: labels (N,) int64, or weights (N, classes) float32 that add up to 1 for a mixture; None without
+        classes. start: images to begin from. watch: called after each network evaluation or token; families with a
+        single evaluation do not call it. Raises as `sample` does.
+        """
+
+    @abstractmethod
+    def encode(self, images: Tensor, classes: Tensor | None, sampling: SamplingConfig, begin: Tensor) -> Tensor:
+        """Return noise (N, *noise_shape) from which these options generate about images (N, C, H, W) in [-1, 1].
+
+        classes: as in sample_from; on the model's device, as the other tensors. begin: noise of that shape, where a
+        search begins; families that need no search ignore it.
+        """
+
     def sample(self, labels: Tensor | None, seeds: Tensor, sampling: SamplingConfig) -> Tensor:
         """Generate images (N, C, H, W) uint8 on the model's device from labels (N,) int64 or None and seeds (N,) int64.
 
@@ -114,6 +154,7 @@ class GenerativeModel(nn.Module, ABC):
         family's sampling section of the config. Raises ValueError when labels or seeds do not fit, and TypeError for
         the sampling section of another family.
         """
+        return self.sample_from(self.noise(seeds), labels, sampling)
 
     def pictures(self, images: Tensor, labels: Tensor | None) -> Mapping[str, Tensor]:  # noqa: ARG002 - as alarm
         """Return grids by name, (rows, columns, C, H, W) uint8, that complement samples, such as reconstructions.
@@ -154,6 +195,20 @@ def generator_of(seed: int) -> Generator:
     if not 0 <= seed <= LARGEST_SEED:
         raise ValueError(f"expected a seed from 0 to 2**32 - 1, got {seed}: the generator uses 32 bits of it")
     return Generator().manual_seed(seed)
+
+
+def check_classes(classes: Tensor | None, shape: ImageShape, count: int) -> None:
+    """Raise ValueError when labels or weights do not fit a model of this shape, or `count` images."""
+    if classes is None or not classes.is_floating_point():
+        check_labels(classes, shape, count)
+        return
+    if not shape.classes:
+        raise ValueError("expected no class weights, got some: the model is unconditional")
+    if classes.shape != (count, len(shape.classes)):
+        expected = (count, len(shape.classes))
+        raise ValueError(f"expected a weight per image and class, {expected}, got {tuple(classes.shape)}")
+    if count and not (bool((classes >= 0).all()) and bool(((classes.sum(dim=1) - 1).abs() < _WEIGHTS_TOLERANCE).all())):
+        raise ValueError("expected class weights of at least 0 that add up to 1 for each image")
 
 
 def check_labels(labels: Tensor | None, shape: ImageShape, count: int) -> None:

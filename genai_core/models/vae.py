@@ -10,18 +10,19 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import Parameter, functional
+from torch.nn import Parameter
 
 from genai_core.config import SamplingConfig, VaeRecipe, VaeSampling
+from genai_core.models.editing import Start, Watch
+from genai_core.models.nearest import nearest_noise, noise_of_start, slerp
 from genai_core.models.networks.vae.autoencoder import Autoencoder, Posterior
 from genai_core.models.protocol import (
     GenerativeModel,
     ImageShape,
     Loss,
     Part,
-    check_labels,
+    check_classes,
     own_sampling,
-    seeded_noise,
     to_uint8,
 )
 
@@ -29,7 +30,6 @@ from genai_core.models.protocol import (
 # likelihood.
 _SMALLEST_STD = 1 / 255
 _PICTURE_COLUMNS = 10
-_SMALLEST_SINE = 1e-3  # of the angle of an arc: below it, rounding dominates the quotient
 
 
 def build(config: VaeRecipe, shape: ImageShape) -> "Vae":
@@ -100,13 +100,45 @@ class Vae(GenerativeModel):
         warmup = self.objective.kl_warmup_images
         return (self.images_seen / warmup).clamp(max=1.0) if warmup else 1.0
 
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return (self.network.latent_dim,)
+
     @torch.no_grad()
-    def sample(self, labels: Tensor | None, seeds: Tensor, sampling: SamplingConfig) -> Tensor:
+    def sample_from(
+        self,
+        noise: Tensor,
+        classes: Tensor | None,
+        sampling: SamplingConfig,
+        start: Start | None = None,
+        watch: Watch | None = None,  # noqa: ARG002 - there is one evaluation
+    ) -> Tensor:
         options = own_sampling(sampling, VaeSampling)
-        check_labels(labels, self.shape, len(seeds))
+        check_classes(classes, self.shape, len(noise))
         device = next(self.network.parameters()).device
-        noise = seeded_noise(seeds, (self.network.latent_dim,)).to(device) * options.temperature
-        return to_uint8(self.network(noise, None if labels is None else labels.to(device)))
+        classes = None if classes is None else classes.to(device)
+
+        def generate(noise: Tensor) -> Tensor:
+            images: Tensor = self.network(noise * options.temperature, classes)
+            return images
+
+        return to_uint8(generate(noise_of_start(generate, noise.to(device), start)))
+
+    def encode(
+        self,
+        images: Tensor,
+        classes: Tensor | None,
+        sampling: SamplingConfig,
+        begin: Tensor,
+    ) -> Tensor:
+        options = own_sampling(sampling, VaeSampling)
+        check_classes(classes, self.shape, len(images))
+        condition = self.network.condition(classes, len(images))
+        means = self.network.encoder(images.contiguous(memory_format=torch.channels_last), condition).mean
+        begin, _ = self.network.prior.to_noise(means, condition)
+        return nearest_noise(
+            lambda noise: self.network(noise * options.temperature, classes), images, begin / options.temperature
+        )
 
     @torch.no_grad()
     def pictures(self, images: Tensor, labels: Tensor | None) -> Mapping[str, Tensor]:
@@ -139,19 +171,6 @@ def likelihood_std(images: Tensor, decoded: Tensor) -> Tensor:
     """Return the most likely standard deviation of each channel's pixels, (C,); images and decoded (B, C, H, W)."""
     # Limited before the root, whose gradient at 0 is infinite.
     return (images - decoded.float()).square().mean(dim=(0, 2, 3)).clamp(min=_SMALLEST_STD**2).sqrt()
-
-
-def slerp(begins: Tensor, ends: Tensor, share: float) -> Tensor:
-    """Return points (B, dim) on the arcs from begins to ends, (B, dim) each, at `share` of the angle.
-
-    Spherical interpolation (Shoemake 1985). A straight line between two samples of a standard normal distribution in
-    many dimensions passes closer to 0 than any sample lies (White 2016, arXiv 1609.04468). For parallel or opposite
-    vectors there is no unique arc, and the line is straight.
-    """
-    cosine = functional.cosine_similarity(begins, ends, dim=1).clamp(-1.0, 1.0)
-    angle = cosine.arccos()[:, None]
-    arc = (((1 - share) * angle).sin() * begins + (share * angle).sin() * ends) / angle.sin()
-    return torch.where(angle.sin() > _SMALLEST_SINE, arc, torch.lerp(begins, ends, share))
 
 
 def posterior_log_density(posterior: Posterior, noise: Tensor) -> Tensor:

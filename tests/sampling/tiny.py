@@ -24,6 +24,14 @@ class TinyModel(GenerativeModel):
     def sampled_network(self):
         return self
 
+    noise_shape = ()
+
+    def sample_from(self, noise, classes, sampling, start=None, watch=None):
+        raise NotImplementedError
+
+    def encode(self, images, classes, sampling, begin):
+        raise NotImplementedError
+
     def sample(self, labels, seeds, _sampling):
         self.batches.append(len(seeds))
         size = self.shape.chw

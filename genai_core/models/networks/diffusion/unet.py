@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from genai_core.image_size import ImageSize
 from genai_core.models.networks.attention import attend
+from genai_core.models.networks.class_embedding import ClassEmbedding
 from genai_core.models.networks.norm import GroupNorm
 from genai_core.models.networks.resolutions import resolutions, widths
 
@@ -38,7 +39,7 @@ class UNet(nn.Module):
         embedding, thin = 4 * width, max(8, width // 4)
         self.noise_embedding = NoiseEmbedding(embedding)
         # One row more than classes: the last one is for "no label".
-        self.class_embedding = nn.Embedding(classes + 1, embedding) if classes else None
+        self.class_embedding = ClassEmbedding(classes + 1, embedding) if classes else None
         # Without a bias, so that all zeros, an unchanged image, add nothing.
         self.augmentation_embedding = nn.Linear(augmentations, embedding, bias=False) if augmentations else None
         self.stem = nn.Conv2d(channels, width, kernel_size=4, stride=2, padding=1)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genai_core.image_size import ImageSize
+from genai_core.models.networks.class_embedding import ClassEmbedding
 from genai_core.models.networks.precision import full_precision
 from genai_core.models.networks.resolutions import resolutions, widths
 
@@ -30,7 +31,7 @@ class Generator(nn.Module):
         sizes = resolutions(image_size)
         counts = widths(width, len(sizes))
         thin = max(8, width // 4)
-        self.class_embedding = nn.Embedding(classes, latent_dim) if classes else None
+        self.class_embedding = ClassEmbedding(classes, latent_dim) if classes else None
         if self.class_embedding is not None:
             nn.init.normal_(self.class_embedding.weight, std=_CLASS_STD)
         inputs = latent_dim * (2 if classes else 1)
@@ -47,7 +48,10 @@ class Generator(nn.Module):
         self.output = _conv(thin, channels, 3, gain=1.0)
 
     def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        """latents (B, latent_dim) standard normal, labels (B,) int64 or None -> images (B, C, H, W), about -1 to 1."""
+        """latents (B, latent_dim) standard normal -> images (B, C, H, W), about -1 to 1.
+
+        labels: (B,) int64, or class weights (B, classes); None without classes.
+        """
         if self.class_embedding is not None:
             latents = torch.cat([latents, self.class_embedding(labels)], dim=1)
         x = self.basis * self.mix(latents)[:, :, None, None]

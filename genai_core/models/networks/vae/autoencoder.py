@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genai_core.image_size import ImageSize
+from genai_core.models.networks.class_embedding import ClassEmbedding
 from genai_core.models.networks.norm import GroupNorm
 from genai_core.models.networks.resolutions import resolutions, widths
 from genai_core.models.networks.vae.flow import Flow
@@ -48,13 +49,16 @@ class Autoencoder(nn.Module):
         super().__init__()
         class_dim = _CLASS_DIM if classes else 0
         self.latent_dim = latent_dim
-        self.class_embedding = nn.Embedding(classes, class_dim) if classes else None
+        self.class_embedding = ClassEmbedding(classes, class_dim) if classes else None
         self.encoder = Encoder(image_size, channels, width, depth, latent_dim, class_dim)
         self.prior = Flow(latent_dim, flow_layers, class_dim)
         self.decoder = Decoder(image_size, channels, width, depth, latent_dim, class_dim)
 
     def forward(self, noise: Tensor, labels: Tensor | None) -> Tensor:
-        """noise (B, latent_dim) standard normal, labels (B,) int64 or None -> images (B, C, H, W), about -1 to 1."""
+        """noise (B, latent_dim) standard normal -> images (B, C, H, W), about -1 to 1.
+
+        labels: (B,) int64, or class weights (B, classes); None without classes.
+        """
         condition = self.condition(labels, len(noise))
         images: Tensor = self.decoder(self.prior.to_latents(noise, condition), condition)
         return images

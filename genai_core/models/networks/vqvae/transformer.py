@@ -1,12 +1,13 @@
 """A causal transformer over an image's tokens in row order (Vaswani et al. 2017, arXiv 1706.03762)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from genai_core.models.networks.attention import attend
+from genai_core.models.networks.class_embedding import ClassEmbedding
 
 _HEAD_DIM = 32
 _EMBEDDING_STD = 0.02
@@ -28,7 +29,7 @@ class TokenPrior(nn.Module):
         self.token_embedding = LevelEmbedding(levels, width)
         self.level_embedding = LevelEmbedding(levels, width)  # levels of the token being predicted
         # Embedding before the first token: one per class, or a single one.
-        self.start = nn.Embedding(max(classes, 1), width)
+        self.start = ClassEmbedding(max(classes, 1), width)
         self.place = nn.Parameter(torch.empty(length, width))
         for weight in (self.start.weight, self.place):
             nn.init.normal_(weight, std=_EMBEDDING_STD)
@@ -53,14 +54,24 @@ class TokenPrior(nn.Module):
             x = x + written[:, :, channel]
         return logits
 
-    def draw(self, uniforms: Tensor, labels: Tensor | None, temperature: float, top_k: int | None) -> Tensor:
+    def draw(
+        self,
+        uniforms: Tensor,
+        labels: Tensor | None,
+        temperature: float,
+        top_k: int | None,
+        forced: Tensor | None = None,
+        report: Callable[[int, Tensor], None] | None = None,
+    ) -> Tensor:
         """Sample levels (B, length, C) int64 one by one; uniforms in [0, 1) of that shape, labels (B,) or None.
 
-        temperature divides the logits; top_k: sample only from a channel's top_k most likely levels, None for all. Keys
-        and values of earlier tokens are cached, so that each step computes one token.
+        temperature divides the logits; top_k: sample only from a channel's top_k most likely levels, None for all.
+        forced (B, length, C) int64: levels to use instead of drawn ones, -1 where to draw. report: called with the
+        number of tokens drawn and all levels so far, 0 for the rest. Keys and values of earlier tokens are cached, so
+        that each step computes one token.
         """
         count, width = len(uniforms), self.place.shape[1]
-        caches = [uniforms.new_zeros((2, count, self.length, width)) for _ in self.layers]
+        caches = [self.place.new_zeros((2, count, self.length, width)) for _ in self.layers]
         begin = self._begin(labels, count)
         before, drawn = torch.zeros_like(begin), []
         for place in range(self.length):
@@ -68,9 +79,31 @@ class TokenPrior(nn.Module):
             for layer, cache in zip(self.layers, caches, strict=True):
                 x = cast(Layer, layer).step(x, cache, place)
             levels = self._draw_levels(self.norm(x[:, 0]), uniforms[:, place], temperature, top_k)
+            if forced is not None:
+                levels = torch.where(forced[:, place] < 0, levels, forced[:, place])
             drawn.append(levels)
+            if report is not None:
+                missing = levels.new_zeros((count, self.length - len(drawn), levels.shape[1]))
+                report(len(drawn), torch.cat([torch.stack(drawn, dim=1), missing], dim=1))
             before = self.token_embedding(levels).sum(dim=1, keepdim=True)
         return torch.stack(drawn, dim=1)
+
+    def uniforms(
+        self, levels: Tensor, labels: Tensor | None, temperature: float, top_k: int | None, within: Tensor
+    ) -> Tensor:
+        """Return uniforms (B, length, C) float64 from which `draw` draws these levels (B, length, C) int64.
+
+        within, of that shape, in (0, 1): where in the interval of numbers that draw a level. Levels that top_k excludes
+        have no such interval; they give its neighbours' border.
+        """
+        columns = []
+        for channel, logits in enumerate(self.forward(levels, labels)):
+            shares = cumulative(logits.float().flatten(0, 1) / temperature, top_k)
+            chosen = levels[:, :, channel].reshape(-1, 1)
+            upper = shares.gather(1, chosen)
+            lower = torch.where(chosen > 0, shares.gather(1, (chosen - 1).clamp(min=0)), 0.0)
+            columns.append((lower + (upper - lower) * within[:, :, channel].reshape(-1, 1)).reshape(levels.shape[:2]))
+        return torch.stack(columns, dim=2)
 
     def _draw_levels(self, x: Tensor, uniforms: Tensor, temperature: float, top_k: int | None) -> Tensor:
         """Sample one token's levels (B, C) from its features x (B, width) and uniforms (B, C)."""
@@ -147,9 +180,14 @@ class Layer(nn.Module):
 
 def pick(logits: Tensor, uniforms: Tensor, top_k: int | None) -> Tensor:
     """Sample indices (B,) int64 from logits (B, K) by inverting the CDF at uniforms (B,) in [0, 1)."""
+    return (cumulative(logits, top_k) <= uniforms.double()[:, None]).sum(dim=1)
+
+
+def cumulative(logits: Tensor, top_k: int | None) -> Tensor:
+    """Return the cumulative distribution of logits (B, K), limited to the top_k largest, (B, K) float64."""
     if top_k is not None and top_k < logits.shape[1]:
         least = logits.topk(top_k, dim=1).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
     shares = logits.double().softmax(dim=1).cumsum(dim=1)
     # Divided by the last value, which makes it exactly 1, so that every number below 1 finds its index.
-    return (shares / shares[:, -1:] <= uniforms.double()[:, None]).sum(dim=1)
+    return shares / shares[:, -1:]
