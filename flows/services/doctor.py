@@ -23,6 +23,7 @@ from flows.services.deployment_file import DEPLOYMENTS, ServicesError, deploymen
 from flows.services.doctor_locks import check_locks
 from flows.services.doctor_retraining import check_gate, check_retraining
 from flows.services.doctor_server import check_schedules, check_server, check_workers, check_zombie_runs
+from flows.services.serve_service import check_serving
 from flows.services.settings import SettingsError
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
 from genai_core.counted import counted
@@ -62,6 +63,7 @@ def examine(workspace: Path) -> list[Check]:
         ("workers", check_workers),
         ("schedules", check_schedules),
         ("zombie runs", check_zombie_runs),
+        ("serving", check_serving),
         ("data pushed", _data),
         ("tags pushed", _tags),
     ]

@@ -17,8 +17,11 @@ from flows.redact import redacted, without_secrets
 from flows.services.api import Api, ApiError, api_at
 from flows.services.deployment_file import DEPLOYMENTS, ServicesError, check_deployments, deployment_file, work_pools
 from flows.services.processes import STATE, Service, State, exclusive, read_state, terminate, write_state
+from flows.services.serve_service import NAME as SERVE
+from flows.services.serve_service import is_ready, serve_command, serve_url, wanted_server
 from flows.services.settings import AUTH, SERVER_AUTH, server_auth, setting
 from flows.services.zombie_runs import HEARTBEAT_S, ensure_automations
+from genai_core.config import ServeConfig
 
 LOGS, HOME = Path(".genai/logs"), Path(".genai/prefect")
 START_TIMEOUT_S = 120.0
@@ -27,11 +30,14 @@ START_TIMEOUT_S = 120.0
 def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, database: str | None = None) -> State:
     """Start the server and a worker per work pool, unless they run; deploy the file; wait until all are ready.
 
+    If params.yaml asks for it (`serve.up`), start the server for models too.
+
     database: address of a PostgreSQL database; None: SQLite below .genai/prefect. Raises ServicesError if
-    a service does not start; the services that this call started are stopped then.
+    a service does not start; the services that this call started are stopped then. ConfigError.
     """
     _check_access(host)
     check_deployments(workspace)
+    serve = wanted_server(workspace)
     pools, on_server = work_pools(workspace), database_settings(database)
     with exclusive(workspace):
         state = read_state(workspace)
@@ -58,6 +64,9 @@ def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, dat
                 _wait(name, workspace, worker, lambda pool=pool: _has_worker(api, pool))  # type: ignore[misc]
             _deploy(workspace, wanted, say)
             _ensure_automations(api)
+            if serve is not None:
+                _serve(workspace, serve, wanted, started)
+                say(f"served: {', '.join(serve.models)} at {serve_url(serve)}")
         except BaseException:
             for service in reversed(started):
                 if service not in before:
@@ -65,6 +74,17 @@ def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, dat
             write_state(workspace, State(wanted, before))
             raise
         return State(wanted, tuple(started))
+
+
+def _serve(workspace: Path, config: ServeConfig, url: str, started: list[Service]) -> None:
+    """Start the server for models, unless it runs, and wait until it draws."""
+    service = next((service for service in started if service.name == SERVE), None)
+    if service is None:
+        _check_port(config.host, config.port)
+        service = _start(workspace, SERVE, serve_command(workspace, config), url)
+        started.append(service)
+        write_state(workspace, State(url, tuple(started)))
+    _wait("the server for models (serve: in params.yaml)", workspace, service, lambda: is_ready(config))
 
 
 def down(workspace: Path) -> tuple[str, ...]:
@@ -99,7 +119,7 @@ def _check_port(host: str, port: int) -> None:
             sock.bind((host, port))
         except OSError as error:
             raise ServicesError(
-                f"cannot listen on port {port} of {host} ({error.strerror}); choose another with --port"
+                f"cannot listen on port {port} of {host} ({error.strerror}); choose another port"
             ) from None
 
 

@@ -30,6 +30,7 @@ from genai_core.config.models import (
 from genai_core.config.params import Config
 from genai_core.config.running import GateConfig, RetrainConfig
 from genai_core.config.section import NEEDS_MANUAL_ACTION, PARAMS_FILE, ConfigError
+from genai_core.config.serving import ServeConfig
 from genai_core.config.stages import EvaluationConfig, FinetuneConfig, ModelCardConfig, RobustnessConfig
 from genai_core.config.training import EarlyStopConfig, TrainingConfig
 from genai_core.config.watching import FROM_ENVIRONMENT, EmailConfig, EventKind, NotifyConfig, WatchConfig
@@ -65,6 +66,7 @@ __all__ = [
     "RetrainConfig",
     "RobustnessConfig",
     "SamplingConfig",
+    "ServeConfig",
     "TrainedExtractorConfig",
     "TrainingConfig",
     "VaeRecipe",

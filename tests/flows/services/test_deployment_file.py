@@ -96,7 +96,7 @@ def test_kubernetes_job_is_valid() -> None:
 def test_compose_file_is_consistent() -> None:
     compose = YAML(typ="safe").load(ROOT / "deployments/compose.yaml")
     services = compose["services"]
-    assert set(services) == {"database", "server", "worker"}
+    assert set(services) == {"database", "server", "worker", "serve"}
     for service in services.values():
         assert set(service.get("depends_on", {})) <= set(services)
         named = [
@@ -108,7 +108,8 @@ def test_compose_file_is_consistent() -> None:
     assert "${POSTGRES_PASSWORD:?" in text
     assert "${PREFECT_AUTH:?" in text
     shell(ROOT, "git check-ignore -q deployments/.env")
-    for name in ("database", "server"):
+    assert services["serve"]["profiles"] == ["serve"], "only whoever asks for it gets it"
+    for name in ("database", "server", "serve"):
         assert services[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
     assert compose["services"]["server"]["depends_on"] == {"database": {"condition": "service_healthy"}}
     assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", []))
