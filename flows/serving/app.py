@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from flows.serving.api_page import api_page
 from flows.serving.context import Serving
 from flows.serving.draw_routes import draw_routes
+from flows.serving.encode_routes import encode_routes
 from flows.serving.errors import ApiError
 from flows.serving.explore_routes import explore_routes
 from flows.serving.jobs import Abandoned
@@ -33,6 +34,7 @@ def make_app(serving: Serving, workspace: Path, page: Path = PAGE) -> FastAPI:
     app.include_router(model_routes(serving, int(time.time())))
     app.include_router(draw_routes(serving))
     app.include_router(vote_routes(serving, workspace))
+    app.include_router(encode_routes(serving))
     _handle_errors(app)
 
     @app.get("/docs", include_in_schema=False)

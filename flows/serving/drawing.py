@@ -14,7 +14,7 @@ from flows.serving.conditions import checked_sampling, labels_of, seeds_of, shar
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
 from flows.serving.jobs import Job, Preview
-from flows.serving.uploads import mask_of, uploaded
+from flows.serving.uploads import MAX_MEGAPIXELS, mask_of, uploaded
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Plan:
             op="draw",
             model=self.model,
             values={
+                "decoding": decoding_of(self.model),
                 "sampling": self.sampling,
                 "drawings": [image.values for image in self.wanted],
                 "previews": on_preview is not None,
@@ -57,6 +58,12 @@ class Plan:
             key=f"{self.model.key} {json.dumps(self.sampling, sort_keys=True)}",
             on_preview=on_preview,
         )
+
+
+def decoding_of(model: Generation) -> dict[str, Any]:
+    """Return the rule by which pictures for a model are decoded: that of its training images, if it is known."""
+    known = {"fit": "crop", "background": [0, 0, 0]} if model.real_data is None else model.real_data.decoding
+    return {"max_megapixels": MAX_MEGAPIXELS, **known}
 
 
 def plan_of_classes(
@@ -148,12 +155,12 @@ def _noises(model: Generation, body: DrawBody, blobs: list[bytes]) -> list[dict[
 
 
 def walk_shares(walk: Walk) -> list[list[float]]:
-    """Return each image's place: [share] from the first to the second point, or [down, right] in the square of four."""
+    """Return each image's place: [share] of the way between two points, or [across, down] in the square of four."""
     count = walk.rows * walk.columns
     if len(walk.points) == 2:
         return [[index / max(count - 1, 1)] for index in range(count)]
     return [
-        [row / max(walk.rows - 1, 1), column / max(walk.columns - 1, 1)]
+        [column / max(walk.columns - 1, 1), row / max(walk.rows - 1, 1)]
         for row in range(walk.rows)
         for column in range(walk.columns)
     ]

@@ -25,9 +25,19 @@ def describe(model: Model) -> dict[str, Any]:
         "dataset": model.description.dataset,
         "sha256": model.description.sha256[WEIGHTS_FILE],
         "sampling": sampling_options(model),
-        "noise_shape": [],
-        "can": [],
+        "noise_shape": list(model.network.noise_shape),
+        "can": abilities(model),
     }
+
+
+def abilities(model: Model) -> list[str]:
+    """Return what can be asked of a model besides seeds and classes.
+
+    Previews only of families with more than one network evaluation; others have nothing to show on the way.
+    """
+    mix = ["mix"] if model.classes else []
+    previews = ["previews"] if model.family in ("diffusion", "vqvae") else []
+    return [*mix, "walk", "latent", "start", "mask", *previews]
 
 
 def sampling_options(model: Model) -> dict[str, dict[str, Any]]:

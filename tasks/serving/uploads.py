@@ -41,4 +41,4 @@ def decoded(content: bytes, shape: Sequence[int], rule: Mapping[str, Any], param
         found = decode_file("upload", chosen, content)
     if not isinstance(found, Decoded):
         raise InputFault(f"{param}: cannot be used ({found.reason}): {found.detail}", param=param)
-    return np.frombuffer(found.pixels, np.uint8).reshape(channels, height, width)
+    return np.frombuffer(found.pixels, np.uint8).reshape(channels, height, width).copy()  # torch wants it writable

@@ -14,7 +14,7 @@ import torch
 from genai_core.serving.frames import Frame
 from tasks.serving.channel import Channel
 from tasks.serving.describe import describe
-from tasks.serving.draw import draw
+from tasks.serving.draw import Pixels, draw, encode
 from tasks.serving.errors import Cancelled, InputFault, ModelFault
 from tasks.serving.explore import explain, nearest
 from tasks.serving.models import Models
@@ -102,8 +102,19 @@ def _unload(models: Models, frame: Frame, _channel: Channel) -> Reply:
 
 def _draw(models: Models, frame: Frame, channel: Channel) -> Reply:
     request = frame.header["id"]
-    pixels = draw(models.get(frame.header["model"]), frame, cancelled=lambda: channel.is_cancelled(request))
-    return Reply({"shape": list(pixels.shape)}, [pixels.tobytes()])
+
+    def show(done: int, steps: int, images: Pixels) -> None:
+        channel.reply(
+            request, {"preview": {"done": done, "steps": steps}, "shape": list(images.shape)}, [images.tobytes()]
+        )
+
+    model = models.get(frame.header["model"])
+    drawn = draw(model, frame, on_preview=show, cancelled=lambda: channel.is_cancelled(request))
+    return Reply({"shape": list(drawn.pixels.shape)}, drawn.blobs)
+
+
+def _encode(models: Models, frame: Frame, _channel: Channel) -> Reply:
+    return Reply(*encode(models.get(frame.header["model"]), frame))
 
 
 def _nearest(models: Models, frame: Frame, channel: Channel) -> Reply:
@@ -125,6 +136,7 @@ OPERATIONS: dict[str, Operation] = {
     "load": _load,
     "unload": _unload,
     "draw": _draw,
+    "encode": _encode,
     "nearest": _nearest,
     "explain": _explain,
 }

@@ -53,7 +53,7 @@ def test_four_points_are_the_corners_of_a_grid() -> None:
     points = [{"seed": seed} for seed in range(4)]
     steps = drawings(walk={"points": points, "rows": 2, "columns": 3}, **{"class": "b"})
     shares = [step["walk"]["shares"] for step in steps]
-    assert shares == [[0.0, 0.0], [0.0, 0.5], [0.0, 1.0], [1.0, 0.0], [1.0, 0.5], [1.0, 1.0]]
+    assert shares == [[0.0, 0.0], [0.5, 0.0], [1.0, 0.0], [0.0, 1.0], [0.5, 1.0], [1.0, 1.0]]
     assert {step["label"] for step in steps} == {1}
 
 

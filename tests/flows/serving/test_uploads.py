@@ -11,6 +11,7 @@ from PIL import Image
 
 from flows.serving.errors import ApiError
 from flows.serving.uploads import mask_of, uploaded
+from tests.flows.serving.served import Server
 
 
 def file(image: Image.Image, form: str = "PNG") -> bytes:
@@ -82,3 +83,8 @@ def test_a_mask_of_another_size_or_damaged() -> None:
         mask_of(text(SMALL), [4, 16])
     with pytest.raises(ApiError, match="mask: the file is damaged"):
         mask_of(text(SMALL[:45]), [8, 8])
+
+
+def test_over_http(server: Server) -> None:
+    answer = server.draw(model="diffusion", start=text(png_header(10_000, 10_000)))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "image_too_large")
