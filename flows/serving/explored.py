@@ -38,7 +38,7 @@ class Explored:
 
     def abilities(self, model: Generation) -> list[str]:
         """Return what can be asked about a model, as the list `can` of /v1/models names it."""
-        return [] if model.real_data is None else ["nearest", "explain"]
+        return ["directions"] if model.real_data is None else ["directions", "nearest", "explain"]
 
     async def folders(self, model: Generation) -> dict[str, str]:
         """Return the folders of a model's real images. Raises ApiError if there are none."""

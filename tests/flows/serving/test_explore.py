@@ -8,11 +8,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.features import extract_features
+from genai_core.exploring.directions_folder import load_directions
 from genai_core.model import load_model
 from tests.evaluation.conftest import CLASSES, SIZE
 from tests.flows.serving.explored_home import Home, make_home
@@ -128,3 +130,30 @@ def test_a_damaged_file_is_refused(explored: Server) -> None:
     content = base64.b64decode(file_of(np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)))
     answer = ask(explored, "explain", image=base64.b64encode(content[:-200]).decode())
     assert (answer.status_code, answer.json()["error"]["param"]) == (422, "image")
+
+
+def test_pictures_move_along_the_directions_that_are_found(explored: Server, home: Home) -> None:
+    with explored.client() as client:
+        found = client.get("/v1/models/gan/directions").json()["directions"]
+        assert client.get("/v1/models/gan/directions").json()["directions"] == found
+    kinds = {direction["kind"]: direction for direction in found}
+    assert {"principal", "class"} <= kinds.keys()
+    component, towards = kinds["principal"], kinds["class"]
+    amounts = {component["name"]: component["high"], towards["name"]: 0.5}
+    moves = [{"name": name, "amount": amount} for name, amount in amounts.items()]
+    answer = explored.draw(model="gan", seed=3, **{"class": "across"}, directions=moves)
+    assert answer.status_code == 200, answer.text
+    image = answer.json()["images"][0]
+    assert image["provenance"]["directions"] == amounts
+    model = load_model(home.folder / "models/gan", device="cpu")
+    (folder,) = (home.folder / ".genai/cache/directions").iterdir()
+    noise, weights = model.network.noise(torch.tensor([3])).numpy(), np.array([[1, 0]], np.float32)
+    for direction in load_directions(folder):
+        if direction.name in amounts:
+            noise, weights = direction.move(noise, weights, amounts[direction.name])
+    with torch.inference_mode():
+        expected = model.network.sample_from(torch.from_numpy(noise), torch.from_numpy(weights), model.sampling)
+    # Another batch size rounds differently, by a grey level.
+    assert abs(pixels(image["b64"]).astype(int) - expected.numpy()[0, 0].astype(int)).max() <= 1
+    refused = explored.draw(model="gan", seed=3, directions=[{"name": "age", "amount": 1.0}])
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "unknown_direction")
