@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
+
 from genai_core.exploring.directions import find_directions
 from genai_core.exploring.directions_folder import save_directions
 from genai_core.exploring.quick_draw import quick_draw
@@ -22,7 +24,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a folder that does not exist yet")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     arguments = parser.parse_args()
-    os.nice(10)  # the pictures that somebody waits for come first
+    # The pictures that somebody waits for come first: half of the cores are left to them.
+    os.nice(5)
+    torch.set_num_threads(max(1, torch.get_num_threads() // 2))
     write_directions(arguments.model, arguments.out, arguments.device)
 
 

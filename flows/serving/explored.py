@@ -12,6 +12,7 @@ from flows.process import Processes, Stopped, run_module
 from flows.serving.bodies import Direction
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
+from flows.serving.model_process import waiting_threads
 from genai_core import GenaiError
 
 log = logging.getLogger("genai.serve")
@@ -112,7 +113,13 @@ class Explored:
     def _search(self, model: Path, folder: Path) -> None:
         command = ["tasks.directions", str(model), "--out", str(folder), "--device", self._device]
         try:
-            status = run_module(command, folder=self._code, on_line=log.info, processes=self._processes)
+            status = run_module(
+                command,
+                folder=self._code,
+                on_line=log.info,
+                environment=waiting_threads(),
+                processes=self._processes,
+            )
         except Stopped:
             return
         if status != 0:
