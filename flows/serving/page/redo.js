@@ -112,6 +112,7 @@ export class RedoView {
     this.colourLine.hidden = grey;
     for (const button of this.tools) button.hidden = button.dataset.tool !== "paint" && !model.can.has("mask");
     this.grid.shape(COUNT, model.image_size);
+    this.grid.busy();
     this.address ??= await this.#blank(state);
     if (this.address && this.address !== this.loaded) {
       this.loaded = this.address;
@@ -131,7 +132,7 @@ export class RedoView {
       this.class = drawn.images[0].class;
       return source(drawn.images[0].b64, drawn.images[0].mime);
     } catch (error) {
-      this.app.fail(error);
+      this.app.fail(error, this.grid);
       return null;
     }
   }

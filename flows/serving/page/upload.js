@@ -5,6 +5,7 @@ import { h } from "./dom.js";
 import { base64 } from "./download.js";
 import { Latest } from "./live.js";
 import { neighbours } from "./nearest.js";
+import { commonBody } from "./request.js";
 
 const LARGEST_BYTES = 5 * 2 ** 20; // base64 makes it a third more, and the server takes 8 MiB
 const KINDS = "image/png,image/jpeg,image/webp";
@@ -104,7 +105,7 @@ export class UploadView {
   async #encode(model, state, shown, signal) {
     const waiting = h("p", { class: "note" }, "Looking for the nearest latent…");
     shown.append(waiting);
-    const body = { model: model.id, image: this.image, ...(state.class === null ? {} : { class: state.class }) };
+    const body = { ...commonBody({ ...state, mix: null }, model), image: this.image };
     try {
       const answer = await ask("/v1/encode", body, signal);
       shown.append(
