@@ -12,7 +12,7 @@ from torch import Tensor
 from genai_core.config import SamplingConfig
 from genai_core.drawing.batches import Batch, run_batches
 from genai_core.drawing.description import Drawing, DrawingError, check_drawing
-from genai_core.models.nearest import slerp
+from genai_core.models.editing import slerp
 from genai_core.models.protocol import to_unit
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _encode(
     begin = network.noise(torch.arange(rows)).to(device)
     if network.searches:
         candidates = network.noise(torch.arange(_CANDIDATE_BATCHES * rows)).to(device)
-        errors = torch.cat([drawn(part)[1] for part in candidates.unflatten(0, (-1, rows))])
+        errors = torch.cat([drawn(part)[1] for part in candidates.chunk(_CANDIDATE_BATCHES)])
         begin = candidates[errors.argsort()[:rows]]
     noise = network.encode(target, classes, sampling, begin)
     images, errors = drawn(noise)

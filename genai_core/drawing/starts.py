@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genai_core.config import SamplingConfig
 from genai_core.drawing.description import Drawing
+from genai_core.drawing.latents import encode
 
 if TYPE_CHECKING:
     from genai_core.model import Model
@@ -33,8 +34,6 @@ def start_noises(
     model: "Model", drawings: Sequence[Drawing], sampling: SamplingConfig, check: Callable[[], None]
 ) -> StartNoises:
     """Find the noise of each different start image, once; `check` is called before each."""
-    from genai_core.drawing.latents import encode
-
     found: dict[tuple[bytes, tuple[float, ...] | None], npt.NDArray[np.float32]] = {}
     if model.network.edits_images:
         return StartNoises(found)

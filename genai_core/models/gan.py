@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter, functional
 
 from genai_core.config import GanRecipe, GanSampling, SamplingConfig
-from genai_core.models.editing import Start, Watch
-from genai_core.models.nearest import nearest_noise, noise_of_start
+from genai_core.models.editing import Start, Watch, nearest_noise, noise_of_start
 from genai_core.models.networks.gan.ada import Ada
 from genai_core.models.networks.gan.diffaugment import diff_augment
 from genai_core.models.networks.gan.diversity import pair_distances

@@ -13,8 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
 from genai_core.config import SamplingConfig, VaeRecipe, VaeSampling
-from genai_core.models.editing import Start, Watch
-from genai_core.models.nearest import nearest_noise, noise_of_start, slerp
+from genai_core.models.editing import Start, Watch, nearest_noise, noise_of_start, slerp
 from genai_core.models.networks.vae.autoencoder import Autoencoder, Posterior
 from genai_core.models.protocol import (
     GenerativeModel,

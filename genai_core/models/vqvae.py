@@ -13,8 +13,7 @@ from torch.nn import Parameter, functional
 
 from genai_core.config import SamplingConfig, VqvaeRecipe, VqvaeSampling
 from genai_core.image_size import ImageSize
-from genai_core.models.editing import Start, Watch
-from genai_core.models.nearest import slerp
+from genai_core.models.editing import Start, Watch, slerp
 from genai_core.models.networks.vqvae.fsq import Fsq
 from genai_core.models.networks.vqvae.tokenizer import Tokenizer
 from genai_core.models.networks.vqvae.transformer import TokenPrior

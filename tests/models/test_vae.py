@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genai_core.config import VaeSampling
-from genai_core.models.nearest import slerp
+from genai_core.models.editing import slerp
 from genai_core.models.networks.vae.autoencoder import Posterior
 from genai_core.models.networks.vae.flow import Flow, standard_normal_log_density
 from genai_core.models.vae import build, likelihood_std, posterior_log_density
