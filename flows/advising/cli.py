@@ -88,6 +88,11 @@ def _init(workspace: Path, minutes: float, *, yes: bool, force: bool, as_json: b
     show(data, machine, advice)
     click.echo()
     if asks and not click.confirm(_question(is_edited(workspace)), default=not is_edited(workspace)):
+        click.echo(
+            "Nothing was changed by `genai init`; images that were added stay in data/raw (genai data status). "
+            "Call it again, with other --minutes, or take images out: genai data remove NAME --all",
+            err=True,
+        )
         raise click.Abort
     head = ["Proposed by `genai init`:", *found_lines(data, machine), *chosen_lines(advice)]
     path = write_proposal(workspace, proposal_text(advice, head), force=force or asks)

@@ -38,8 +38,8 @@ def chosen_lines(advice: Advice) -> list[str]:
     lines = [f"time: about {_minutes(advice.seconds)} of {advice.minutes:g} minutes"]
     if advice.seconds > 60 * advice.minutes:
         lines[0] = (
-            f"time: about {_minutes(advice.seconds)}, more than the {advice.minutes:g} minutes: so much do the steps "
-            "beside training take for these images on this machine"
+            f"time: about {_minutes(advice.seconds)}, more than the {advice.minutes:g} minutes: the least that a run "
+            "of these images takes on this machine, with hardly any training"
         )
     return [*lines, f"expect: {advice.expectation}", f"with more time: {advice.tenfold}"]
 

@@ -7,6 +7,7 @@ from genai_core.advice.facts import DataFacts
 from genai_core.config import Config, extractor_kind
 from genai_core.config.extractor import TrainedExtractorConfig
 
+_FEW_IMAGES = 10  # of a class
 _SINGLE_SHARE = 0.5  # from this share of classes with one image each, they are hardly classes
 
 
@@ -80,6 +81,14 @@ def _classes(config: Config, data: DataFacts) -> Iterator[Finding]:
         if single >= _SINGLE_SHARE * len(data.classes):
             text += "; they may be captions or ids rather than classes: genai data add --help says how to add these"
         yield Finding(False, text)
+    few = [name for name, count in data.classes.items() if 1 < count < _FEW_IMAGES]
+    if few and len(data.classes) > 1:
+        shown = ", ".join(f"{name} {data.classes[name]}" for name in few[:3]) + (", ..." if len(few) > 3 else "")
+        yield Finding(
+            False,
+            f"{len(few):,} of {len(data.classes):,} classes have fewer than {_FEW_IMAGES} images ({shown}): too few to "
+            "learn from or to measure",
+        )
     if len(data.classes) > config.evaluation.total_images:
         yield Finding(
             False,

@@ -15,6 +15,7 @@ from genai_core.config import Config
 from genai_core.image_size import ImageSize
 
 LEAST_IMAGES = 20
+LEAST_FINETUNING, LEAST_EXTRACTOR = 250, 4_000  # training images
 # Families by what they are worth in little time (benchmarks/README.md, Quality at equal time). A GAN needs longest,
 # and may collapse, so it comes in only where others are trained beside it. In less time, one model with all cores is
 # worth more than two that share them: of 10 minutes on two cores it sees five times the images, because two threads
@@ -133,8 +134,9 @@ def _settings(
             yield Setting(f"models.{name}.{setting.key}", setting.value, setting.reason)
     slowest = min(speed_of(network, size, channels, machine).samples_per_s for network in networks.values())
     yield from _evaluation(data, minutes, slowest, test)
-    finetuned = max(1_000, round_number(min(totals.values()) * 0.06))
-    yield Setting("finetune.total_images", finetuned, "about a sixteenth of the training")
+    finetuned = max(LEAST_FINETUNING, round_number(min(totals.values()) * 0.06))
+    why = "about a sixteenth of the training" if finetuned > LEAST_FINETUNING else "the least that changes anything"
+    yield Setting("finetune.total_images", finetuned, why)
     yield Setting("finetune.warmup_images", round_number(finetuned / 8))
     yield Setting("finetune.ema_halflife_images", round_number(max(128, finetuned / 4)))
     yield Setting("generate.batch_images", 100)
@@ -163,7 +165,8 @@ def _extractor(
     speed = speed_of(Candidate(EXTRACTOR, width, 1, 0), size, channels_of(data), machine)
     images = min(0.08 * 60 * minutes * speed.images_per_s, max(10_000, 100 * train), 2_000_000)
     yield Setting("extractor.width", width)
-    yield Setting("extractor.total_images", round_number(max(4_000, images)), "at most a twelfth of the time")
+    why = "at most a twelfth of the time" if images > LEAST_EXTRACTOR else "fewer would leave its features to chance"
+    yield Setting("extractor.total_images", round_number(max(LEAST_EXTRACTOR, images)), why)
     dim = max((dim for dim in (16, 32, 64, 128, 256) if 3 * dim <= test), default=16)
     yield Setting("extractor.feature_dim", dim, f"fewer than the {test:,} test images: else the floor is mostly bias")
 

@@ -109,7 +109,7 @@ def augmentation(data: DataFacts) -> Iterator[Setting]:
     uneven = bool(data.classes) and max(data.classes.values()) >= 3 * min(data.classes.values())
     expand = 2.0 if steps else 1.0
     yield Setting("augment.policy", steps or "none", why if steps or not mirrored else "enough images without copies")
-    grown = "doubles the training images" if expand > 1 else "enough images, or none that could be changed"
+    grown = "doubles the training images" if expand > 1 else "no copies: nothing would change in them"
     yield Setting("augment.expand", expand, grown)
     if not data.classes:
         return

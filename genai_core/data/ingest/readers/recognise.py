@@ -61,6 +61,8 @@ def _read_source(source: str, into: Path, unpacked: Path, choices: Choices) -> R
             understood = Understood(layout="a single file of frames")
             item = Item(path.name, None, None, path)
             return Reading([item], 1, splits=frozenset({None}), understood=understood)
+    if path.suffix.lower() in UNREAD_ARCHIVES:
+        raise ValueError(f"{source}: {path.suffix[1:].upper()} archives are not read; unpack it and add the folder")
     raise ValueError(
         f"{source}: expected a folder, an archive ({', '.join(ARCHIVE_EXTENSIONS)}), a file that holds a dataset "
         f"(IDX, a CIFAR batch, {container_extensions()}) or {builtin_names()}; put single images into a folder"
