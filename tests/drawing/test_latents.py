@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from genai_core.drawing import starts
 from genai_core.drawing.drawing import Drawing, DrawingError, draw
 from genai_core.drawing.latents import encode, walk
 from tests.drawing.test_drawing import loaded, one_hot
@@ -75,3 +76,22 @@ def test_an_image_of_another_size_is_refused() -> None:
     model = loaded("gan")
     with pytest.raises(DrawingError, match="expected an image of 1 channels and 8 x 8"):
         encode(model, np.zeros((1, 4, 4), np.uint8), one_hot(0), model.sampling)
+
+
+def test_a_start_image_is_encoded_once_for_the_same_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = loaded("gan"), []
+    image = draw(model, [Drawing(7, one_hot(1))], model.sampling)[0]
+
+    def counted(*given):
+        seen.append(given)
+        return encode(*given)
+
+    monkeypatch.setattr(starts, "encode", counted)
+    for strength in (0.2, 0.6):
+        begun = [Drawing(seed, one_hot(1), start=image, strength=strength) for seed in range(3)]
+        first = draw(model, begun, model.sampling)
+        assert np.array_equal(draw(model, begun, model.sampling), first)
+    assert len(seen) == 1
+    other = model.sampling.model_copy(update={"truncation": 0.5})
+    draw(model, begun, other)
+    assert len(seen) == 2
