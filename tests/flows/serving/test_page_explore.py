@@ -76,3 +76,19 @@ def test_only_what_a_model_can_is_offered(page: Shown, explored: Server) -> None
     assert page.page.locator("#nearest").count() == 0
     assert page.page.locator("#explain").count() == 0
     assert page.page.locator("#keep").count() == 1
+
+
+def test_directions_are_strips_and_move_the_grid(page: Shown) -> None:
+    plain = page.pictures()
+    page.page.locator("#tab-directions").click()
+    last = page.page.locator(".strip .cell").nth(6)
+    last.wait_for(timeout=60_000)  # the first time, they have to be found
+    page.page.locator(".strip").first.locator(".cell:not([aria-label='not drawn yet'])").nth(6).wait_for()
+    assert faults(page.page) == []
+    last.click()
+    page.settle()
+    assert page.pictures() != plain
+    (moved,) = page.requests[-1]["directions"]
+    page.slide(f"#direction-{moved['name']}", 0)
+    page.settle()
+    assert page.pictures() == plain
