@@ -82,6 +82,7 @@ def print_results(workspace: Path, plan: "Plan", run: "RunRecord | None" = None)
     if rows:
         click.echo()
         print_figures(rows)
+        click.echo("FD/floor compares equal numbers of images; it is not the quotient of the two columns")
     if report:
         click.echo(f"\nReport: {report}")
 

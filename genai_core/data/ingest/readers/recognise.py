@@ -24,6 +24,7 @@ from genai_core.data.ingest.readers.samples import LABEL_EXTENSIONS, are_samples
 from genai_core.data.ingest.readers.stylegan import read_stylegan, stylegan_root
 from genai_core.data.raw.rules import kind_of_file
 
+UNREAD_ARCHIVES = (".rar", ".7z")
 _ANNOTATION_EXTENSIONS = (*TABLE_EXTENSIONS, *LABEL_EXTENSIONS, ".xml", ".lst")
 
 
