@@ -62,7 +62,9 @@ def generate(
     options: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Draw COUNT images with a model into a new folder, with manifest and provenance.
+    """Draw images with any model into a new folder.
+
+    With a manifest and provenance.
 
     The same model, class, seed and options give the same picture as the page and the API of `genai serve`. The folder
     appears when it is complete. `genai lineage OUT/images/000000.png` shows what it was made from.

@@ -23,7 +23,9 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 )
 @click.pass_obj
 def up(workspace: Path, port: int, host: str, postgres: str | None) -> None:
-    """Start Prefect's server, a worker and the deployments; and `genai serve`, if params.yaml asks for it.
+    """Start Prefect's server, a worker and the deployments.
+
+    Also `genai serve`, if params.yaml asks for it.
 
     Deploys deployments/prefect.yaml and waits until all are ready. Keeps running services, and updates the deployments
     from the file. Schedules are inactive until you activate them. URL:

@@ -172,7 +172,14 @@ def test_workspace_from_the_current_folder(done: Path) -> None:
 
 def test_help_has_sections_and_fits(tmp_path: Path) -> None:
     text = in_folder(tmp_path, "--help", COLUMNS="80").stdout
-    sections = ["Add data:", "Train and generate:", "Evaluate and trace:", "Put a model into production:", "Operate:"]
+    sections = [
+        "Add data:",
+        "Train and generate:",
+        "Evaluate and trace:",
+        "Put a model into production:",
+        "Serve:",
+        "Operate:",
+    ]
     assert [line for line in text.splitlines() if line in sections] == sections
     listed = re.findall(r"^  ([a-z]+) +[A-Z]", text, re.MULTILINE)
     assert sorted(listed) == sorted(main.commands)

@@ -18,6 +18,9 @@ from tests.flows.conftest import DVC_WARNS, Server, genai, set_parameter, shell
 
 # What the issue asks for, and what had the option before.
 WITH_JSON = {
+    "generate",
+    "serve token list",
+    "serve votes",
     "init",
     "plan",
     "run",
