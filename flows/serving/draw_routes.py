@@ -12,20 +12,23 @@ from flows.serving.context import Serving
 from flows.serving.drawing import Plan, plan_of, plan_of_classes
 from flows.serving.errors import ApiError
 from flows.serving.jobs import Answer
-from flows.serving.pictures import multiple_of
+from flows.serving.pictures import check_pixels, multiple_of
 from flows.serving.streaming import events
-from flows.serving.waiting import answer_of
+from flows.serving.waiting import answer_of, unless_gone
 
 
 def draw_routes(serving: Serving) -> APIRouter:
     """Return the routes."""
     routes = APIRouter()
 
+    async def coded(plan: Plan, answer: Answer, form: Form) -> list[dict[str, Any]]:
+        return [image async for image in serving.each_in_thread(images_of(plan, answer, form))]
+
     async def drawn(request: Request, plan: Plan, form: Form) -> tuple[Answer, list[dict[str, Any]]]:
         job = plan.job()
         serving.queue.put(job)
         answer = await answer_of(request, job)
-        return answer, await serving.in_thread(images_of, plan, answer, form)
+        return answer, await unless_gone(request, coded(plan, answer, form))
 
     @routes.post("/v1/draw", tags=["draw"])
     async def draw(request: Request, body: DrawBody) -> Response:
@@ -39,6 +42,7 @@ def draw_routes(serving: Serving) -> APIRouter:
         has_uploads = bool(body.start or body.mask or body.latent or body.walk or body.base)
         folder = await serving.explored.checked_directions(model, body.directions) if body.directions else None
         plan = await serving.in_thread(plan_of, model, body, folder) if has_uploads else plan_of(model, body, folder)
+        check_pixels(len(plan.wanted), model.description["image_size"], form.factor)
         if body.stream:
             stream = await events(serving, request, plan, form)
             return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -54,6 +58,7 @@ def draw_routes(serving: Serving) -> APIRouter:
             raise ApiError(422, message, param="response_format", code="invalid_value")
         form = Form(body.output_format or "png", multiple_of(body.size or "auto", model.description["image_size"]))
         plan = plan_of_classes(model, body.n or 1, body.seed, body.prompt.strip() or None, param="prompt")
+        check_pixels(len(plan.wanted), model.description["image_size"], form.factor)
         _, images = await drawn(request, plan, form)
         data = [{"b64_json": image["b64"], "provenance": image["provenance"]} for image in images]
         ignored = sorted(body.model_extra or {})

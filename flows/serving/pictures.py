@@ -14,6 +14,8 @@ from flows.serving.errors import ApiError
 MIME = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 PNG_KEY = "genai"  # of the text chunk
 LARGEST_SIDE = 4096
+# Of all images of an answer, as a PNG takes a core about a second for 16 megapixels: 64 images of 1024x1024.
+MAX_ANSWER_PIXELS = 2**26
 
 
 def multiple_of(size: str, image_size: list[int]) -> int:
@@ -30,6 +32,17 @@ def multiple_of(size: str, image_size: list[int]) -> int:
         )
         raise ApiError(422, message, param="size", code="invalid_size")
     return factor
+
+
+def check_pixels(images: int, image_size: list[int], factor: int) -> None:
+    """Raise ApiError if so many images of `image_size` (height, width), enlarged by `factor`, are too many pixels."""
+    height, width = (side * factor for side in image_size)
+    if images * height * width > MAX_ANSWER_PIXELS:
+        message = (
+            f"size: {images} images of {width}x{height} are {images * height * width / 1e6:.0f} megapixels; at most "
+            f"{MAX_ANSWER_PIXELS / 1e6:.0f} in one answer; ask for fewer images or a smaller size"
+        )
+        raise ApiError(422, message, param="size", code="answer_too_large")
 
 
 def encoded(pixels: bytes, shape: Sequence[int], form: str, factor: int, provenance: Mapping[str, Any] | None) -> bytes:
