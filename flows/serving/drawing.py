@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,10 +136,11 @@ def _noises(model: Generation, body: DrawBody, blobs: list[bytes]) -> list[dict[
             }
             for shares in walk_shares(body.walk)
         ]
-    seeds = seeds_of(body.count if body.seeds is None else len(body.seeds), body.seed, body.seeds)
     if body.latent is not None:
         values = {"noise": _stored(_latent(model, body.latent, "latent"), blobs)}
-        return [{"seed": seed, "is_seed": False, "values": values, "origin": {"latent": True}} for seed in seeds]
+        one = {"seed": 0, "is_seed": False, "values": values, "origin": {"latent": True}}
+        return [one] * body.count
+    seeds = seeds_of(body.images, body.seed, body.seeds)
     if body.base is not None:
         base, reach = _point(model, body.base, "base", blobs), 1.0 if body.reach is None else body.reach
         origin = {"base": _named([body.base])[0], "reach": reach}
@@ -206,6 +208,9 @@ def _latent(model: Generation, text: str, param: str) -> bytes:
         raise ApiError(422, f"{param}: not base64", param=param, code="invalid_base64") from None
     if len(content) != expected:
         message = f"{param}: expected {expected} bytes, float32 of shape {shape}, got {len(content)}"
+        raise ApiError(422, message, param=param, code="invalid_latent")
+    if not all(math.isfinite(value) for (value,) in struct.iter_unpack("<f", content)):
+        message = f"{param}: expected finite numbers, got NaN or infinity"
         raise ApiError(422, message, param=param, code="invalid_latent")
     return content
 

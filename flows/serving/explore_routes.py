@@ -41,6 +41,12 @@ class NearestBody(PictureBody):
     class_name: Name | None = Field(None, alias="class", description="of the picture that the seed draws")
     count: int = Field(8, ge=1, le=LARGEST_COUNT, description="number of training images")
 
+    @model_validator(mode="after")
+    def _class_has_a_use(self) -> "NearestBody":
+        if self.class_name is not None and self.seed is None:
+            raise ValueError("class: needs seed; an image has no use for it")
+        return self
+
 
 class ExplainBody(PictureBody):
     """POST /v1/explain."""

@@ -111,6 +111,7 @@ def test_a_model_without_real_images_says_so(explored: Server) -> None:
         ({"seed": 1, "count": 0}, 422),
         ({"seed": 1, "count": 1000}, 422),
         ({"seed": 1, "class": "up"}, 422),
+        ({"image": "aaaa", "class": "across"}, 422),
         ({"seed": 1, "unknown": 1}, 422),
         ({"image": "!"}, 400),
         ({"image": base64.b64encode(b"hello").decode()}, 415),
