@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from flows.serving.answers import Form, images_of
 from flows.serving.bodies import DrawBody, OpenAIBody
 from flows.serving.context import Serving
-from flows.serving.drawing import Plan, plan_of, plan_of_classes
+from flows.serving.drawing import Plan, check_abilities, plan_of, plan_of_classes
 from flows.serving.errors import ApiError
 from flows.serving.jobs import Answer
 from flows.serving.pictures import check_pixels, multiple_of
@@ -39,6 +39,7 @@ def draw_routes(serving: Serving) -> APIRouter:
         """
         model = serving.models.find(body.model)
         form = Form(body.format, multiple_of(body.size, model.description["image_size"]))
+        check_abilities(model, body)
         has_uploads = bool(body.start or body.mask or body.latent or body.walk or body.base)
         folder = await serving.explored.checked_directions(model, body.directions) if body.directions else None
         plan = await serving.in_thread(plan_of, model, body, folder) if has_uploads else plan_of(model, body, folder)

@@ -79,11 +79,11 @@ def plan_of_classes(
 
 
 def plan_of(model: Generation, body: DrawBody, directions_folder: Path | None = None) -> Plan:
-    """Check a body against what the model can do. Decodes base64, so call it in a thread. Raises ApiError.
+    """Check a body's values against the model. Decodes base64, so call it in a thread. Raises ApiError.
 
-    directions_folder: of the model's directions, if the body names some; they have been checked.
+    Call check_abilities first. directions_folder: of the model's directions, if the body names some; they have been
+    checked.
     """
-    _check_abilities(model, body)
     blobs: list[bytes] = []
     noises = _noises(model, body, blobs)
     mix = None if body.mix is None else shares_of(model, body.mix)
@@ -107,7 +107,8 @@ def plan_of(model: Generation, body: DrawBody, directions_folder: Path | None = 
     return Plan(model, wanted, checked_sampling(model, body.sampling), blobs)
 
 
-def _check_abilities(model: Generation, body: DrawBody) -> None:
+def check_abilities(model: Generation, body: DrawBody) -> None:
+    """Raise ApiError unless the model can do all that a body asks for. Quick, so before a search for directions."""
     can = model.description["can"]
     for name, value in (
         ("mix", body.mix),
@@ -116,8 +117,9 @@ def _check_abilities(model: Generation, body: DrawBody) -> None:
         ("walk", body.walk),
         ("latent", body.latent),
         ("base", body.base),
+        ("directions", body.directions or None),
     ):
-        ability = "walk" if name in ("latent", "base") else name  # all three draw from given noise
+        ability = "walk" if name in ("latent", "base", "directions") else name  # all four draw from given noise
         if value is not None and ability not in can:
             message = f"{name}: the model {model.name} cannot do this; it can: {', '.join(can) or 'nothing of it'}"
             raise ApiError(422, message, param=name, code="not_possible")

@@ -39,7 +39,8 @@ class Explored:
 
     def abilities(self, model: Generation) -> list[str]:
         """Return what can be asked about a model, as the list `can` of /v1/models names it."""
-        return ["directions"] if model.real_data is None else ["directions", "nearest", "explain"]
+        moves = ["directions"] if "walk" in model.description["can"] else []  # both draw from given noise
+        return moves if model.real_data is None else [*moves, "nearest", "explain"]
 
     async def folders(self, model: Generation) -> dict[str, str]:
         """Return the folders of a model's real images. Raises ApiError if there are none."""

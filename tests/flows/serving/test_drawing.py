@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from flows.serving.bodies import DrawBody
 from flows.serving.dispatcher import combined
-from flows.serving.drawing import plan_of
+from flows.serving.drawing import check_abilities, plan_of
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
 from flows.serving.provenance import provenance
@@ -111,7 +111,11 @@ def test_a_count_may_repeat_what_seeds_and_walks_say() -> None:
 
 def test_what_a_model_cannot_do_is_refused() -> None:
     with pytest.raises(ApiError, match="mask: the model m cannot do this; it can: mix, start"):
-        plan_of(model(can=["mix", "start"]), DrawBody(start="aaaa", mask="aaaa"))
+        check_abilities(model(can=["mix", "start"]), DrawBody(start="aaaa", mask="aaaa"))
+    moves = DrawBody.model_validate({"directions": [{"name": "slant", "amount": 1.0}]})
+    check_abilities(model(can=["walk"]), moves)
+    with pytest.raises(ApiError, match="directions: the model m cannot do this"):
+        check_abilities(model(can=["mix"]), moves)
 
 
 def test_jobs_in_one_batch_name_their_own_parts() -> None:
