@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.serving.drawing import Plan
 from flows.serving.jobs import Answer, Preview
-from flows.serving.pictures import MIME, encoded
+from flows.serving.pictures import MIME, check_pixels, check_provenance, encoded
 from flows.serving.provenance import class_of, provenance
 
 
@@ -21,6 +21,14 @@ class Form:
     @property
     def mime(self) -> str:
         return MIME[self.name]
+
+
+def check_answer(plan: Plan, form: Form) -> None:
+    """Raise ApiError if the images cannot be returned in this form. Before they are drawn."""
+    check_pixels(len(plan.wanted), plan.model.description["image_size"], form.factor)
+    if form.name == "jpeg":
+        for image in plan.wanted:
+            check_provenance(form.name, provenance(plan, image))
 
 
 def images_of(plan: Plan, answer: Answer, form: Form) -> Iterator[dict[str, Any]]:

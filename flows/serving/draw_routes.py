@@ -6,13 +6,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from flows.serving.answers import Form, images_of
+from flows.serving.answers import Form, check_answer, images_of
 from flows.serving.bodies import DrawBody, OpenAIBody
 from flows.serving.context import Serving
 from flows.serving.drawing import Plan, check_abilities, plan_of, plan_of_classes
 from flows.serving.errors import ApiError
 from flows.serving.jobs import Answer
-from flows.serving.pictures import check_pixels, multiple_of
+from flows.serving.pictures import multiple_of
 from flows.serving.streaming import events
 from flows.serving.waiting import answer_of, unless_gone
 
@@ -43,7 +43,7 @@ def draw_routes(serving: Serving) -> APIRouter:
         has_uploads = bool(body.start or body.mask or body.latent or body.walk or body.base)
         folder = await serving.explored.checked_directions(model, body.directions) if body.directions else None
         plan = await serving.in_thread(plan_of, model, body, folder) if has_uploads else plan_of(model, body, folder)
-        check_pixels(len(plan.wanted), model.description["image_size"], form.factor)
+        check_answer(plan, form)
         if body.stream:
             stream = await events(serving, request, plan, form)
             return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -59,7 +59,7 @@ def draw_routes(serving: Serving) -> APIRouter:
             raise ApiError(422, message, param="response_format", code="invalid_value")
         form = Form(body.output_format or "png", multiple_of(body.size or "auto", model.description["image_size"]))
         plan = plan_of_classes(model, body.n or 1, body.seed, body.prompt.strip() or None, param="prompt")
-        check_pixels(len(plan.wanted), model.description["image_size"], form.factor)
+        check_answer(plan, form)
         _, images = await drawn(request, plan, form)
         data = [{"b64_json": image["b64"], "provenance": image["provenance"]} for image in images]
         ignored = sorted(body.model_extra or {})

@@ -16,6 +16,7 @@ PNG_KEY = "genai"  # of the text chunk
 LARGEST_SIDE = 4096
 # Of all images of an answer, as a PNG takes a core about a second for 16 megapixels: 64 images of 1024x1024.
 MAX_ANSWER_PIXELS = 2**26
+MAX_JPEG_TEXT = 65_000  # a segment has at most 65,533 bytes, a few of them for EXIF itself
 
 
 def multiple_of(size: str, image_size: list[int]) -> int:
@@ -43,6 +44,17 @@ def check_pixels(images: int, image_size: list[int], factor: int) -> None:
             f"{MAX_ANSWER_PIXELS / 1e6:.0f} in one answer; ask for fewer images or a smaller size"
         )
         raise ApiError(422, message, param="size", code="answer_too_large")
+
+
+def check_provenance(form: str, provenance: Mapping[str, Any]) -> None:
+    """Raise ApiError if a file of a form cannot hold the provenance: EXIF has one segment in a JPEG file."""
+    size = len(json.dumps(provenance))
+    if form == "jpeg" and size > MAX_JPEG_TEXT:
+        message = (
+            f"format: a JPEG file holds {MAX_JPEG_TEXT:,} bytes of provenance, and this request has {size:,}; use png "
+            "or webp, or mix fewer classes"
+        )
+        raise ApiError(422, message, param="format", code="provenance_too_large")
 
 
 def encoded(pixels: bytes, shape: Sequence[int], form: str, factor: int, provenance: Mapping[str, Any] | None) -> bytes:
