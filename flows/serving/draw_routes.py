@@ -37,18 +37,20 @@ def draw_routes(serving: Serving) -> APIRouter:
         They come from seeds, latents, walks between points, or a start image and a mask. With `stream`, the answer
         consists of server-sent events. The same body draws the same pixels, whatever it is computed together with.
         """
-        model = serving.models.find(body.model)
-        form = Form(body.format, multiple_of(body.size, model.description["image_size"]))
-        check_abilities(model, body)
-        has_uploads = bool(body.start or body.mask or body.latent or body.walk or body.base)
-        folder = await serving.explored.checked_directions(model, body.directions) if body.directions else None
-        plan = await serving.in_thread(plan_of, model, body, folder) if has_uploads else plan_of(model, body, folder)
-        check_answer(plan, form)
-        if body.stream:
-            stream = await events(serving, request, plan, form)
-            return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-        answer, images = await drawn(request, plan, form)
-        return JSONResponse({"images": images, "ms": answer.ms, "batch": answer.batch_images})
+        with serving.models.held(body.model) as model:
+            form = Form(body.format, multiple_of(body.size, model.description["image_size"]))
+            check_abilities(model, body)
+            has_uploads = bool(body.start or body.mask or body.latent or body.walk or body.base)
+            folder = await serving.explored.checked_directions(model, body.directions) if body.directions else None
+            plan = (
+                await serving.in_thread(plan_of, model, body, folder) if has_uploads else plan_of(model, body, folder)
+            )
+            check_answer(plan, form)
+            if body.stream:
+                stream = await events(serving, request, plan, form)
+                return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+            answer, images = await drawn(request, plan, form)
+            return JSONResponse({"images": images, "ms": answer.ms, "batch": answer.batch_images})
 
     @routes.post("/v1/images/generations", tags=["OpenAI"])
     async def generations(request: Request, body: OpenAIBody) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Generation:
         )
 
     def release(self) -> None:
-        """Count one job less; `idle` is set with the last one of a retired generation."""
+        """Count one job or request less; `idle` is set with the last one of a retired generation."""
         self.outstanding -= 1
         if self.retired and not self.outstanding:
             self.idle.set()

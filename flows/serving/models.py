@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from flows.serving.dispatcher import Dispatcher
 from flows.serving.errors import ApiError
@@ -46,6 +47,19 @@ class Models:
         if found.fault is not None:
             raise ApiError(409, found.fault, param="model", code="model_changed")
         return found
+
+    @contextmanager
+    def held(self, name: str | None) -> Iterator[Generation]:
+        """Find a model as `find` does, and keep it loaded until the end of the block.
+
+        Without it, a promotion could unload the model while a request decodes its pictures, before its job is queued.
+        """
+        found = self.find(name)
+        found.outstanding += 1
+        try:
+            yield found
+        finally:
+            found.release()
 
     def version_of(self, name: str) -> str | None:
         """Return the version that a served name stands for now."""
