@@ -131,7 +131,7 @@ class Model:
         if images < 1:
             raise ModelError(f"images: expected at least 1, got {images}")
         labels, seeds = self._labels(classes, images), image_seeds(images, seed)
-        options = self._sampling(sampling)
+        options = self.sampling_with(sampling)
         chosen = [None] * images if labels is None else labels.tolist()
         if batch_images is None:
             drawings = [Drawing(seed, self._one_hot(label)) for seed, label in zip(seeds.tolist(), chosen, strict=True)]
@@ -198,6 +198,16 @@ class Model:
         save_png(folder / "grid.png", image_grid(cells, grid.columns, row_captions=grid.row_captions))
         return provenance
 
+    def sampling_with(self, changes: Mapping[str, Any]) -> SamplingConfig:
+        """Return the selected sampling options with `changes`. Raises ModelError, which lists what is allowed."""
+        values = self.sampling.model_dump(mode="json")
+        if unknown := sorted(changes.keys() - values.keys()):
+            raise ModelError(f"{self.family} has no option {', '.join(unknown)}; available: {', '.join(values)}")
+        try:
+            return parse_sampling(self.family, {**values, **changes})
+        except ValueError as error:
+            raise ModelError(str(error)) from None
+
     def autocast(self) -> torch.autocast:
         """Return the context of computations in this model's number format."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -221,15 +231,6 @@ class Model:
         if isinstance(name, int) and 0 <= name < len(self.classes):
             return name
         raise ModelError(f"classes: no such class: {name!r}; available: {', '.join(self.classes)}")
-
-    def _sampling(self, changes: Mapping[str, Any]) -> SamplingConfig:
-        values = self.sampling.model_dump(mode="json")
-        if unknown := sorted(changes.keys() - values.keys()):
-            raise ModelError(f"{self.family} has no option {', '.join(unknown)}; available: {', '.join(values)}")
-        try:
-            return parse_sampling(self.family, {**values, **changes})
-        except ValueError as error:
-            raise ModelError(str(error)) from None
 
 
 def load_model(folder: str | Path, *, device: str = "auto", dtype: str = "float32") -> Model:

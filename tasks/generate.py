@@ -45,6 +45,8 @@ def draw_batch(
     """
     config, progress = context.config.generate, context.progress
     loaded = load_model(model, device=str(torch_device(context.config)))
+    # Before they are arguments: `seed` or `form` would collide with those of draw_into.
+    loaded.sampling_with(sampling or {})
     progress.begin("images", total=total_images, unit="images")
     with new_folder(out) as folder:
         loaded.draw_into(

@@ -46,6 +46,8 @@ def test_any_model_with_its_own_classes_options_and_form(workspace, monkeypatch)
     [
         ("--class=zebra", "no such class: 'zebra'"),
         ("--set=steps=4", "gan has no option steps; available: truncation"),
+        ("--set=seed=3", "gan has no option seed; available: truncation"),
+        ("--set=form=tar", "gan has no option form; available: truncation"),
         ("--set=truncation=wide", "truncation"),
         ("--set=truncation", "expected NAME=VALUE"),
         ("--model=nowhere", "no model found"),
