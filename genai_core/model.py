@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -181,6 +182,7 @@ class Model:
                     classes=None if numbers is None else numbers[part].tolist(),
                     seed=seed + begin,
                     batch_images=batch_images,
+                    on_progress=None if on_progress is None else partial(_beyond, begin, on_progress),
                     **sampling,
                 )
                 if writer is None:
@@ -189,8 +191,6 @@ class Model:
                 writer.add(drawn.pixels, drawn.labels, drawn.seeds)
                 wanted = grid.index[(grid.index >= begin) & (grid.index < begin + len(drawn))]
                 shown |= {int(index): drawn.pixels[index - begin].copy() for index in wanted}
-                if on_progress is not None:
-                    on_progress(begin + len(drawn))
             assert writer is not None
             writer.finish()
         white = np.full(self.shape, 255, dtype=np.uint8)
@@ -231,6 +231,10 @@ class Model:
         if isinstance(name, int) and 0 <= name < len(self.classes):
             return name
         raise ModelError(f"classes: no such class: {name!r}; available: {', '.join(self.classes)}")
+
+
+def _beyond(begin: int, on_progress: Callable[[int], None], done: int) -> None:
+    on_progress(begin + done)
 
 
 def load_model(folder: str | Path, *, device: str = "auto", dtype: str = "float32") -> Model:

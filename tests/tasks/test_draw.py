@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from genai_core.config import NEEDS_MANUAL_ACTION
+from genai_core.model import Model
 from genai_core.sampling.batch import read_manifest
 from tasks import draw
 from tests.evaluation.conftest import make_dataset
@@ -39,6 +40,23 @@ def test_any_model_with_its_own_classes_options_and_form(workspace, monkeypatch)
     assert read_manifest(Path("batch"))["class_name"].tolist() == ["down", "across", "down"]
     assert read_json("batch/provenance.json")["sampling"] == {"truncation": 0.5}
     assert Path("batch/images-00000.tar").is_file()
+
+
+def test_a_named_models_pixels_are_those_of_the_page(workspace, monkeypatch):
+    """Another batch size rounds differently, and batches on the page have sizes of their own."""
+    small_params()
+    write_model("models/trained/small")
+    write_selection("models/candidate", "models/trained/small", "small")
+    sizes, own = [], Model.draw
+
+    def noted(self, *arguments, batch_images, **options):
+        sizes.append(batch_images)
+        return own(self, *arguments, batch_images=batch_images, **options)
+
+    monkeypatch.setattr(Model, "draw", noted)
+    run(monkeypatch, "named", "--images=2", "--model=models/trained/small")
+    run(monkeypatch, "measured", "--images=2")
+    assert sizes == [None, 4]
 
 
 @pytest.mark.parametrize(
