@@ -100,4 +100,6 @@ class Models:
     def _generation(self, source: Source) -> Generation:
         self._made += 1
         key = f"{source.name} {self._made}"
-        return Generation(source.name, key, source.folder, source.version, source.sha256, source.real_data)
+        return Generation(
+            source.name, key, source.folder, source.version, source.sha256, source.real_data, source.is_named
+        )
