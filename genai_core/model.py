@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,7 +132,7 @@ class Model:
         if images < 1:
             raise ModelError(f"images: expected at least 1, got {images}")
         labels, seeds = self._labels(classes, images), image_seeds(images, seed)
-        options = self._sampling(sampling)
+        options = self.sampling_with(sampling)
         chosen = [None] * images if labels is None else labels.tolist()
         if batch_images is None:
             drawings = [Drawing(seed, self._one_hot(label)) for seed, label in zip(seeds.tolist(), chosen, strict=True)]
@@ -181,6 +182,7 @@ class Model:
                     classes=None if numbers is None else numbers[part].tolist(),
                     seed=seed + begin,
                     batch_images=batch_images,
+                    on_progress=None if on_progress is None else partial(_beyond, begin, on_progress),
                     **sampling,
                 )
                 if writer is None:
@@ -189,14 +191,22 @@ class Model:
                 writer.add(drawn.pixels, drawn.labels, drawn.seeds)
                 wanted = grid.index[(grid.index >= begin) & (grid.index < begin + len(drawn))]
                 shown |= {int(index): drawn.pixels[index - begin].copy() for index in wanted}
-                if on_progress is not None:
-                    on_progress(begin + len(drawn))
             assert writer is not None
             writer.finish()
         white = np.full(self.shape, 255, dtype=np.uint8)
         cells = np.stack([shown.get(int(index), white) for index in grid.index])
         save_png(folder / "grid.png", image_grid(cells, grid.columns, row_captions=grid.row_captions))
         return provenance
+
+    def sampling_with(self, changes: Mapping[str, Any]) -> SamplingConfig:
+        """Return the selected sampling options with `changes`. Raises ModelError, which lists what is allowed."""
+        values = self.sampling.model_dump(mode="json")
+        if unknown := sorted(changes.keys() - values.keys()):
+            raise ModelError(f"{self.family} has no option {', '.join(unknown)}; available: {', '.join(values)}")
+        try:
+            return parse_sampling(self.family, {**values, **changes})
+        except ValueError as error:
+            raise ModelError(str(error)) from None
 
     def autocast(self) -> torch.autocast:
         """Return the context of computations in this model's number format."""
@@ -222,14 +232,9 @@ class Model:
             return name
         raise ModelError(f"classes: no such class: {name!r}; available: {', '.join(self.classes)}")
 
-    def _sampling(self, changes: Mapping[str, Any]) -> SamplingConfig:
-        values = self.sampling.model_dump(mode="json")
-        if unknown := sorted(changes.keys() - values.keys()):
-            raise ModelError(f"{self.family} has no option {', '.join(unknown)}; available: {', '.join(values)}")
-        try:
-            return parse_sampling(self.family, {**values, **changes})
-        except ValueError as error:
-            raise ModelError(str(error)) from None
+
+def _beyond(begin: int, on_progress: Callable[[int], None], done: int) -> None:
+    on_progress(begin + done)
 
 
 def load_model(folder: str | Path, *, device: str = "auto", dtype: str = "float32") -> Model:

@@ -48,6 +48,8 @@ def main() -> None:
             form=arguments.format or context.config.generate.format,
             classes=in_turn(arguments.classes, arguments.images) if arguments.classes else classes,
             sampling=dict(map(sampling_option, arguments.options)),
+            # A named model's are for a person, who may draw them on the page too; the candidate's are measured.
+            batch_images=None if arguments.model else context.config.generate.batch_images,
         )
 
 

@@ -17,7 +17,15 @@ def main() -> None:
     with running("generate") as context:
         config = context.config.generate
         check_selection(CANDIDATE)
-        draw_batch(context, CANDIDATE, BATCH, config.total_images, config.seed, form=config.format)
+        draw_batch(
+            context,
+            CANDIDATE,
+            BATCH,
+            config.total_images,
+            config.seed,
+            form=config.format,
+            batch_images=config.batch_images,
+        )
 
 
 def check_selection(model: Path) -> None:
@@ -38,13 +46,17 @@ def draw_batch(
     form: Literal["png", "tar"],
     classes: Classes = None,
     sampling: Mapping[str, Any] | None = None,
+    batch_images: int | None,
 ) -> None:
     """Generate images with the model in a folder, image i from seed + i, and write them to `out` as a batch.
 
-    classes: as in Model.draw; None cycles through all. sampling: options that replace the model's own.
+    classes: as in Model.draw; None cycles through all. sampling: options that replace the model's own. batch_images: as
+    in Model.draw; None draws the same pixels as the page and the API.
     """
-    config, progress = context.config.generate, context.progress
+    progress = context.progress
     loaded = load_model(model, device=str(torch_device(context.config)))
+    # Before they are arguments: `seed` or `form` would collide with those of draw_into.
+    loaded.sampling_with(sampling or {})
     progress.begin("images", total=total_images, unit="images")
     with new_folder(out) as folder:
         loaded.draw_into(
@@ -53,7 +65,7 @@ def draw_batch(
             form=form,
             classes=classes,
             seed=seed,
-            batch_images=config.batch_images,
+            batch_images=batch_images,
             on_progress=progress.update,
             **(sampling or {}),
         )

@@ -66,8 +66,9 @@ def generate(
 
     With a manifest and provenance.
 
-    The same model, class, seed and options give the same picture as the page and the API of `genai serve`. The folder
-    appears when it is complete. `genai lineage OUT/images/000000.png` shows what it was made from.
+    On one machine's processor, the same model, class, seed and options give the same picture as the page and the API of
+    `genai serve`. The folder appears when it is complete. `genai lineage OUT/images/000000.png` shows what it was made
+    from.
     """
     from flows.registry.generate import Request
     from flows.registry.generate import generate as run

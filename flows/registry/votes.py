@@ -125,9 +125,11 @@ def read_votes(workspace: Path) -> Votes:
 def reference_of(workspace: Path, votes: Votes) -> str | None:
     """The model to compare with: production's if there are votes on it, else the one with most votes; None: no votes.
 
-    Raises GitError.
+    Skipped votes do not count. Raises GitError.
     """
-    counts = Counter(side.sha256 for vote in votes.votes for side in (vote.left, vote.right))
+    counts: Counter[str] = Counter()
+    for pairing in votes.pairings:
+        counts.update({pairing.a: pairing.votes, pairing.b: pairing.votes})
     registry = read_registry(workspace)
     standing = registry.production()
     facts = registry.version(standing.version).facts if standing and registry.of_commit(standing.commit) else None

@@ -257,7 +257,8 @@ def _preferred(preference: Preference | None, least: float, *, final: bool) -> R
     )
     if not final:
         return Rule("preferred", True, f"{figures}; decided at the approval")
-    return Rule("preferred", preference.low >= least, figures)
+    # Without votes the interval excludes little, not nothing: a small minimum lies below it.
+    return Rule("preferred", preference.votes > 0 and preference.low >= least, figures)
 
 
 def _is_finite(value: float | None) -> TypeGuard[float]:

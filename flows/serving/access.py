@@ -28,12 +28,14 @@ class Access:
         Raises ApiError 401, 403 or 429 for a request that may not proceed.
         """
         if not self.needs_token:
-            self._check_host(headers)
             if not self.tokens.any_added:
                 self.tokens.refresh()
             if not self.tokens.any_added:
+                _check_host(headers)
+                if not _is_open(path):
+                    _check_origin(headers)
                 return None
-        if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
+        if _is_open(path):
             return None
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not token.strip():
@@ -47,10 +49,31 @@ class Access:
             raise ApiError(429, message, code="rate_limited", retry_after_s=seconds)
         return name
 
-    def _check_host(self, headers: Headers) -> None:
-        """Without tokens, a page elsewhere must not reach this server under a name of its own (DNS rebinding)."""
-        host = headers.get("host", "").lower()
-        name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
-        if name not in LOOPBACK:
-            message = f"without tokens, this server answers only to {', '.join(LOOPBACK)}"
-            raise ApiError(403, message, code="host_not_allowed")
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
+
+
+def _check_host(headers: Headers) -> None:
+    """Without tokens, a page elsewhere must not reach this server under a name of its own (DNS rebinding)."""
+    if _host_name(headers.get("host", "")) not in LOOPBACK:
+        message = f"without tokens, this server answers only to {', '.join(LOOPBACK)}"
+        raise ApiError(403, message, code="host_not_allowed")
+
+
+def _check_origin(headers: Headers) -> None:
+    """Without tokens, a page elsewhere must not make this server work, even if it cannot read the answer.
+
+    A browser sends `Origin` with a script's requests, and `Sec-Fetch-Site` with those of an <img> too.
+    """
+    origin = headers.get("origin")
+    is_elsewhere = origin is not None and _host_name(origin.rpartition("://")[2]) not in LOOPBACK
+    if is_elsewhere or headers.get("sec-fetch-site") == "cross-site":
+        message = "without tokens, this server refuses requests that come from pages of other sites"
+        raise ApiError(403, message, code="origin_not_allowed")
+
+
+def _host_name(host: str) -> str:
+    """Return "HOST:PORT" without the port, in lower case."""
+    host = host.lower()
+    return host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]

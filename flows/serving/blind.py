@@ -4,9 +4,11 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations, starmap
 
 from flows.registry.votes import VotedModel
 from flows.serving.drawing import Plan, plan_of_classes
+from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
 from flows.serving.sources import Source
 from genai_core import GenaiError
@@ -32,10 +34,7 @@ class Pair:
     def plans(self) -> tuple[Plan, Plan]:
         """What to draw, left and right."""
         sides = (self.left, self.right)
-        left, right = (
-            plan_of_classes(side, 1, self.seed, self.class_name if side.description["classes"] else None)
-            for side in sides
-        )
+        left, right = (plan_of_classes(side, 1, self.seed, self.class_name) for side in sides)
         return left, right
 
 
@@ -47,8 +46,15 @@ class Blind:
         self._open: OrderedDict[str, tuple[Pair, VotedModel, VotedModel]] = OrderedDict()
 
     def new_pair(self, generations: Sequence[Generation]) -> Pair:
-        """Choose two of the models, their sides, a class and a seed, all by chance."""
-        left, right = secrets.SystemRandom().sample(list(generations), 2)
+        """Choose two of the models, their sides, a class and a seed, all by chance.
+
+        Raises ApiError 409 if no two of them can be compared: a promotion may have made two models one.
+        """
+        pairs = [pair for pair in combinations(generations, 2) if _why_not(*pair) is None]
+        if not pairs:
+            message = "nothing to compare: " + "; ".join(filter(None, starmap(_why_not, combinations(generations, 2))))
+            raise ApiError(409, message, code="nothing_to_compare")
+        left, right = secrets.SystemRandom().sample(secrets.choice(pairs), 2)
         classes = common_classes(left, right)
         return Pair(
             id=secrets.token_hex(16),
@@ -101,9 +107,23 @@ def check_blind(sources: Sequence[Source]) -> None:
 
 
 def check_classes(generations: Sequence[Generation]) -> None:
-    """Raise BlindError if two models have classes, and none in common."""
-    for index, one in enumerate(generations):
-        for other in generations[index + 1 :]:
-            both = one.description["classes"] and other.description["classes"]
-            if both and not common_classes(one, other):
-                raise BlindError(f"--blind: {one.name} and {other.name} have no class in common")
+    """Raise BlindError if two models have no class in common, unless neither has any."""
+    for one, other in combinations(generations, 2):
+        if fault := _no_common_class(one, other):
+            raise BlindError(f"--blind: {fault}")
+
+
+def _why_not(one: Generation, other: Generation) -> str | None:
+    """Why two models cannot be compared now; None if they can."""
+    if one.description["sha256"] == other.description["sha256"]:
+        return f"{one.name} and {other.name} have the same weights"
+    return _no_common_class(one, other)
+
+
+def _no_common_class(one: Generation, other: Generation) -> str | None:
+    """A picture of any class beside one of a certain class would say nothing about the models."""
+    has_classes = [bool(model.description["classes"]) for model in (one, other)]
+    if any(has_classes) and not common_classes(one, other):
+        what = "have no class in common" if all(has_classes) else "cannot be compared: only one of them has classes"
+        return f"{one.name} and {other.name} {what}"
+    return None

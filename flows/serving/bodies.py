@@ -63,7 +63,7 @@ class DrawBody(Body):
     """POST /v1/draw."""
 
     model: Name | None = Field(None, description="an id of /v1/models, or a version; default: the first one served")
-    count: int = Field(1, ge=1, le=LARGEST_COUNT, description="number of images")
+    count: int = Field(1, ge=1, le=LARGEST_COUNT, description="number of images; `seeds` and `walk` say it themselves")
     seed: Seed | None = Field(None, description="of the first image; image i has seed + i; default: a random one")
     seeds: list[Seed] | None = Field(None, min_length=1, max_length=LARGEST_COUNT, description="one per image")
     class_name: Name | None = Field(None, alias="class", description="default: each class in turn")
@@ -71,7 +71,7 @@ class DrawBody(Body):
         None, max_length=1000, description="weights of classes that are mixed; divided by their sum"
     )
     sampling: dict[str, Any] = Field({}, description="options that replace the model's own; see /v1/models")
-    latent: Latent | None = None  # a seed means nothing beside it
+    latent: Latent | None = Field(None, description="of every image, instead of a seed")
     base: Point | None = Field(None, description="the images lie between this point and their seeds")
     reach: Share | None = Field(None, description="how far from `base`: 0 is the point itself, 1 the seed")
     walk: Walk | None = None
@@ -93,6 +93,8 @@ class DrawBody(Body):
             ("base", "latent"),
             ("seed", "walk"),
             ("seeds", "walk"),
+            ("seed", "latent"),
+            ("seeds", "latent"),
         ]
         for one, other in exclusive:
             if getattr(self, one) is not None and getattr(self, other) is not None:
@@ -100,7 +102,17 @@ class DrawBody(Body):
         for name, needed in (("reach", "base"), ("strength", "start"), ("mask", "start")):
             if getattr(self, name) is not None and getattr(self, needed) is None:
                 raise ValueError(f"{name}: needs {needed}")
+        if "count" in self.model_fields_set and self.count != self.images:
+            what = "walk" if self.seeds is None else "seeds"
+            raise ValueError(f"count is {self.count}, and {what} gives {self.images} images; leave count out")
         return self
+
+    @property
+    def images(self) -> int:
+        """Number of images: of the seeds or the walk, else `count`."""
+        if self.walk is not None:
+            return self.walk.rows * self.walk.columns
+        return self.count if self.seeds is None else len(self.seeds)
 
 
 class OpenAIBody(BaseModel):

@@ -1,6 +1,7 @@
 """What the routes share, made once per server."""
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,3 +30,12 @@ class Serving:
     async def in_thread(self, function: Any, *arguments: Any) -> Any:
         """Run a function that would hold up other requests in one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self.coders, function, *arguments)
+
+    async def each_in_thread(self, items: Iterator[Any]) -> AsyncIterator[Any]:
+        """Yield each item, computed in one of the threads: others get their turn between two items.
+
+        Nothing more is computed once nobody iterates any more.
+        """
+        end = object()
+        while (item := await self.in_thread(next, items, end)) is not end:
+            yield item

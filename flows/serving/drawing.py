@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,11 +79,11 @@ def plan_of_classes(
 
 
 def plan_of(model: Generation, body: DrawBody, directions_folder: Path | None = None) -> Plan:
-    """Check a body against what the model can do. Decodes base64, so call it in a thread. Raises ApiError.
+    """Check a body's values against the model. Decodes base64, so call it in a thread. Raises ApiError.
 
-    directions_folder: of the model's directions, if the body names some; they have been checked.
+    Call check_abilities first. directions_folder: of the model's directions, if the body names some; they have been
+    checked.
     """
-    _check_abilities(model, body)
     blobs: list[bytes] = []
     noises = _noises(model, body, blobs)
     mix = None if body.mix is None else shares_of(model, body.mix)
@@ -106,7 +107,8 @@ def plan_of(model: Generation, body: DrawBody, directions_folder: Path | None = 
     return Plan(model, wanted, checked_sampling(model, body.sampling), blobs)
 
 
-def _check_abilities(model: Generation, body: DrawBody) -> None:
+def check_abilities(model: Generation, body: DrawBody) -> None:
+    """Raise ApiError unless the model can do all that a body asks for. Quick, so before a search for directions."""
     can = model.description["can"]
     for name, value in (
         ("mix", body.mix),
@@ -115,8 +117,9 @@ def _check_abilities(model: Generation, body: DrawBody) -> None:
         ("walk", body.walk),
         ("latent", body.latent),
         ("base", body.base),
+        ("directions", body.directions or None),
     ):
-        ability = "walk" if name in ("latent", "base") else name  # all three draw from given noise
+        ability = "walk" if name in ("latent", "base", "directions") else name  # all four draw from given noise
         if value is not None and ability not in can:
             message = f"{name}: the model {model.name} cannot do this; it can: {', '.join(can) or 'nothing of it'}"
             raise ApiError(422, message, param=name, code="not_possible")
@@ -135,10 +138,11 @@ def _noises(model: Generation, body: DrawBody, blobs: list[bytes]) -> list[dict[
             }
             for shares in walk_shares(body.walk)
         ]
-    seeds = seeds_of(body.count if body.seeds is None else len(body.seeds), body.seed, body.seeds)
     if body.latent is not None:
         values = {"noise": _stored(_latent(model, body.latent, "latent"), blobs)}
-        return [{"seed": seed, "is_seed": False, "values": values, "origin": {"latent": True}} for seed in seeds]
+        one = {"seed": 0, "is_seed": False, "values": values, "origin": {"latent": True}}
+        return [one] * body.count
+    seeds = seeds_of(body.images, body.seed, body.seeds)
     if body.base is not None:
         base, reach = _point(model, body.base, "base", blobs), 1.0 if body.reach is None else body.reach
         origin = {"base": _named([body.base])[0], "reach": reach}
@@ -206,6 +210,9 @@ def _latent(model: Generation, text: str, param: str) -> bytes:
         raise ApiError(422, f"{param}: not base64", param=param, code="invalid_base64") from None
     if len(content) != expected:
         message = f"{param}: expected {expected} bytes, float32 of shape {shape}, got {len(content)}"
+        raise ApiError(422, message, param=param, code="invalid_latent")
+    if not all(math.isfinite(value) for (value,) in struct.iter_unpack("<f", content)):
+        message = f"{param}: expected finite numbers, got NaN or infinity"
         raise ApiError(422, message, param=param, code="invalid_latent")
     return content
 

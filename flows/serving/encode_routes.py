@@ -37,30 +37,30 @@ def encode_routes(serving: Serving) -> APIRouter:
 
         `error` is the root of the mean squared difference, in grey levels of 0 to 255.
         """
-        model = serving.models.find(body.model)
-        description = model.description
-        label = None if body.class_name is None else label_of(model, body.class_name, "class")
-        if label is None and description["classes"]:
-            label = 0
-        shape = [description["channels"], *description["image_size"]]
-        values = {
-            "label": label,
-            "sampling": checked_sampling(model, body.sampling),
-            "picture": {"form": "file", "shape": shape, **decoding_of(model)},
-        }
-        content = await serving.in_thread(uploaded, body.image)
-        job = Job(op="encode", model=model, values=values, blobs=[content])
-        serving.queue.put(job)
-        answer = await answer_of(request, job)
-        noise, pixels = answer.blobs
-        file = await serving.in_thread(encoded, pixels, shape, FORM, 1, None)
-        return {
-            "latent": base64.b64encode(noise).decode(),
-            "error": answer.values["error"],
-            "class": None if label is None else description["classes"][label],
-            "b64": base64.b64encode(file).decode(),
-            "mime": MIME[FORM],
-            "ms": answer.ms,
-        }
+        with serving.models.held(body.model) as model:
+            description = model.description
+            label = None if body.class_name is None else label_of(model, body.class_name, "class")
+            if label is None and description["classes"]:
+                label = 0
+            shape = [description["channels"], *description["image_size"]]
+            values = {
+                "label": label,
+                "sampling": checked_sampling(model, body.sampling),
+                "picture": {"form": "file", "shape": shape, **decoding_of(model)},
+            }
+            content = await serving.in_thread(uploaded, body.image)
+            job = Job(op="encode", model=model, values=values, blobs=[content])
+            serving.queue.put(job)
+            answer = await answer_of(request, job)
+            noise, pixels = answer.blobs
+            file = await serving.in_thread(encoded, pixels, shape, FORM, 1, None)
+            return {
+                "latent": base64.b64encode(noise).decode(),
+                "error": answer.values["error"],
+                "class": None if label is None else description["classes"][label],
+                "b64": base64.b64encode(file).decode(),
+                "mime": MIME[FORM],
+                "ms": answer.ms,
+            }
 
     return routes

@@ -41,6 +41,12 @@ class NearestBody(PictureBody):
     class_name: Name | None = Field(None, alias="class", description="of the picture that the seed draws")
     count: int = Field(8, ge=1, le=LARGEST_COUNT, description="number of training images")
 
+    @model_validator(mode="after")
+    def _class_has_a_use(self) -> "NearestBody":
+        if self.class_name is not None and self.seed is None:
+            raise ValueError("class: needs seed; an image has no use for it")
+        return self
+
 
 class ExplainBody(PictureBody):
     """POST /v1/explain."""
@@ -57,8 +63,8 @@ def explore_routes(serving: Serving) -> APIRouter:
     @routes.post("/v1/nearest", tags=["explore"])
     async def nearest(request: Request, body: NearestBody) -> dict[str, Any]:
         """Find the training images nearest to a picture, and whether it is a copy, as the figure near_copies says."""
-        model = serving.models.find(body.model)
-        answer = await _asked(serving, request, model, "nearest", body, {"count": body.count})
+        with serving.models.held(body.model) as model:
+            answer = await _asked(serving, request, model, "nearest", body, {"count": body.count})
         values = answer.values
         files = await serving.in_thread(_files, answer.blobs[0], values["shape"])
         images = [
@@ -84,8 +90,8 @@ def explore_routes(serving: Serving) -> APIRouter:
     @routes.post("/v1/explain", tags=["explore"])
     async def explain(request: Request, body: ExplainBody) -> dict[str, Any]:
         """Find the parts of a picture that drive its class, or its features if there are no classes."""
-        model = serving.models.find(body.model)
-        answer = await _asked(serving, request, model, "explain", body, {"class": body.class_name})
+        with serving.models.held(body.model) as model:
+            answer = await _asked(serving, request, model, "explain", body, {"class": body.class_name})
         values, (channels, height, width) = answer.values, answer.values["shape"]
         shapes = ([1, 1, height, width], [1, 3, height, width], [1, channels, height, width])
         heat, over, picture = [

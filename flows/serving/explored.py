@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from flows.process import Processes, Stopped, run_module
 from flows.serving.bodies import Direction
@@ -30,7 +31,8 @@ class Explored:
     def __init__(self, workspace: Path, code: Path, device: str) -> None:
         self._workspace, self._code, self._device = workspace, code, device
         self._processes = Processes(grace_s=0.5)
-        self._folders: dict[str, asyncio.Task[dict[str, str]]] = {}
+        # Weak, because each promotion makes another generation, and the old ones are unloaded.
+        self._folders: WeakKeyDictionary[Generation, asyncio.Task[dict[str, str]]] = WeakKeyDictionary()
         self._searches: dict[str, asyncio.Task[None]] = {}
 
     def stop(self) -> None:
@@ -39,16 +41,17 @@ class Explored:
 
     def abilities(self, model: Generation) -> list[str]:
         """Return what can be asked about a model, as the list `can` of /v1/models names it."""
-        return ["directions"] if model.real_data is None else ["directions", "nearest", "explain"]
+        moves = ["directions"] if "walk" in model.description["can"] else []  # both draw from given noise
+        return moves if model.real_data is None else [*moves, "nearest", "explain"]
 
     async def folders(self, model: Generation) -> dict[str, str]:
         """Return the folders of a model's real images. Raises ApiError if there are none."""
         if model.real_data is None:
             message = f"the real images and the extractor of {model.name} are not here; serve a version or a model of "
             raise ApiError(409, message + "this workspace", param="model", code="no_real_images")
-        task = self._folders.get(model.key)
+        task = self._folders.get(model)
         if task is None or (task.done() and task.exception() is not None):
-            task = self._folders[model.key] = asyncio.ensure_future(asyncio.to_thread(model.real_data.folders))
+            task = self._folders[model] = asyncio.ensure_future(asyncio.to_thread(model.real_data.folders))
         try:
             # One client that leaves must not take them from the others.
             return await asyncio.shield(task)
@@ -59,7 +62,7 @@ class Explored:
 
     def forget(self, model: Generation) -> None:
         """Lay out a model's real images again for the next question: `genai gc` may have removed them."""
-        self._folders.pop(model.key, None)
+        self._folders.pop(model, None)
 
     async def directions(self, model: Generation) -> list[dict[str, Any]]:
         """Return the directions of a model, without their vectors; finds them first if nobody has yet.

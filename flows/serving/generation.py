@@ -15,8 +15,9 @@ _NEWEST = 0.2
 class Generation:
     """One set of weights under a served name. A promotion makes a new generation; the old one finishes its jobs.
 
-    key: the process's name for it. real_data: None if its real images are not here. description: what the process said
-    of it (tasks/serving/describe.py). sha256: what the weights must have when they are loaded again.
+    key: the process's name for it. real_data: None if its real images are not here. is_named: as in Source.
+    description: what the process said of it (tasks/serving/describe.py). sha256: what the weights must have when they
+    are loaded again.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Generation:
     version: str | None
     sha256: str | None
     real_data: RealData | None = None
+    is_named: bool = True
     description: dict[str, Any] = field(default_factory=dict)
     ms_per_image: float | None = None
     outstanding: int = 0
@@ -47,7 +49,7 @@ class Generation:
         )
 
     def release(self) -> None:
-        """Count one job less; `idle` is set with the last one of a retired generation."""
+        """Count one job or request less; `idle` is set with the last one of a retired generation."""
         self.outstanding -= 1
         if self.retired and not self.outstanding:
             self.idle.set()

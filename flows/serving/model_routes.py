@@ -46,5 +46,11 @@ def model_routes(serving: Serving, started: int) -> APIRouter:
 def _values(serving: Serving, model: Generation, started: int) -> dict[str, Any]:
     measured = None if model.ms_per_image is None else round(model.ms_per_image, 3)
     can = [*model.description["can"], *serving.explored.abilities(model)]
-    details = {**model.description, "version": model.version, "can": can, "ms_per_image": measured}
+    details = {
+        **model.description,
+        "version": model.version,
+        "named": model.is_named,
+        "can": can,
+        "ms_per_image": measured,
+    }
     return {"id": model.name, "object": "model", "created": started, "owned_by": "genai", "genai": details}

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from flows.serving.dispatcher import Dispatcher
 from flows.serving.errors import ApiError
@@ -47,6 +48,19 @@ class Models:
             raise ApiError(409, found.fault, param="model", code="model_changed")
         return found
 
+    @contextmanager
+    def held(self, name: str | None) -> Iterator[Generation]:
+        """Find a model as `find` does, and keep it loaded until the end of the block.
+
+        Without it, a promotion could unload the model while a request decodes its pictures, before its job is queued.
+        """
+        found = self.find(name)
+        found.outstanding += 1
+        try:
+            yield found
+        finally:
+            found.release()
+
     def version_of(self, name: str) -> str | None:
         """Return the version that a served name stands for now."""
         return self._current[name].version
@@ -86,4 +100,6 @@ class Models:
     def _generation(self, source: Source) -> Generation:
         self._made += 1
         key = f"{source.name} {self._made}"
-        return Generation(source.name, key, source.folder, source.version, source.sha256, source.real_data)
+        return Generation(
+            source.name, key, source.folder, source.version, source.sha256, source.real_data, source.is_named
+        )

@@ -16,13 +16,18 @@ class SourceError(GenaiError):
 
 @dataclass(frozen=True)
 class Source:
-    """A model on disk. `name`: what clients call it; `sha256`: of its weights; `real_data`: None if it is not here."""
+    """A model on disk.
+
+    name: what clients call it; sha256: of its weights; real_data: None if it is not here. is_named: whether commands,
+    such as `genai generate --model`, find it by this name or its version; a folder outside of models/ only by its path.
+    """
 
     name: str
     folder: Path
     version: str | None
     sha256: str
     real_data: RealData | None
+    is_named: bool = True
 
 
 def find_sources(workspace: Path, names: Sequence[str]) -> list[Source]:
@@ -38,8 +43,10 @@ def find_sources(workspace: Path, names: Sequence[str]) -> list[Source]:
 def find_source(workspace: Path, name: str) -> Source:
     """Return the model of a name (flows/registry/model_names.py). Raises as open_model does."""
     files = open_model(workspace, name)
-    name, real_data = _public_name(workspace, files), find_real_data(workspace, files)
-    return Source(name, files.folder, files.version, _registered(workspace, files), real_data)
+    real_data, place = find_real_data(workspace, files), _place_in_models(workspace, files)
+    is_named = files.commit is not None or place is not None
+    sha256 = _registered(workspace, files)
+    return Source(_public_name(files, place), files.folder, files.version, sha256, real_data, is_named)
 
 
 def production_version(workspace: Path) -> str | None:
@@ -48,13 +55,18 @@ def production_version(workspace: Path) -> str | None:
     return standing.version if standing else None
 
 
-def _public_name(workspace: Path, files: ModelFiles) -> str:
+def _public_name(files: ModelFiles, place: str | None) -> str:
     """A folder's name without its path, which clients shall not see; below models/, the path from there."""
     if files.commit is not None:
         return files.name
+    return files.folder.resolve().name if place is None else place
+
+
+def _place_in_models(workspace: Path, files: ModelFiles) -> str | None:
+    """The path of a folder from the workspace's models/; None if it is not there."""
     models = (workspace / MODEL).parent.resolve()
     folder = files.folder.resolve()
-    return folder.relative_to(models).as_posix() if folder.is_relative_to(models) else folder.name
+    return folder.relative_to(models).as_posix() if folder.is_relative_to(models) else None
 
 
 def _registered(workspace: Path, files: ModelFiles) -> str:

@@ -44,13 +44,16 @@ async def _events(
                 preview.cancel()
                 continue
             state = preview.result()
-            files = await serving.in_thread(previews_of, state, form)
-            for index, content in enumerate(files):
+            index = 0
+            async for content in serving.each_in_thread(previews_of(state, form)):
                 values = {"index": index, "b64": content, "mime": form.mime, "done": state.done, "steps": state.steps}
                 yield _event("preview", values)
+                index += 1
         answer = await waiting
-        for index, image in enumerate(await serving.in_thread(images_of, plan, answer, form)):
+        index = 0
+        async for image in serving.each_in_thread(images_of(plan, answer, form)):
             yield _event("image", {"index": index, **image})
+            index += 1
         yield _event("done", {"ms": answer.ms, "batch": answer.batch_images})
     except Abandoned:
         return

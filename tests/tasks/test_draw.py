@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from genai_core.config import NEEDS_MANUAL_ACTION
+from genai_core.model import Model
 from genai_core.sampling.batch import read_manifest
 from tasks import draw
 from tests.evaluation.conftest import make_dataset
@@ -41,11 +42,30 @@ def test_any_model_with_its_own_classes_options_and_form(workspace, monkeypatch)
     assert Path("batch/images-00000.tar").is_file()
 
 
+def test_a_named_models_pixels_are_those_of_the_page(workspace, monkeypatch):
+    """Another batch size rounds differently, and batches on the page have sizes of their own."""
+    small_params()
+    write_model("models/trained/small")
+    write_selection("models/candidate", "models/trained/small", "small")
+    sizes, own = [], Model.draw
+
+    def noted(self, *arguments, batch_images, **options):
+        sizes.append(batch_images)
+        return own(self, *arguments, batch_images=batch_images, **options)
+
+    monkeypatch.setattr(Model, "draw", noted)
+    run(monkeypatch, "named", "--images=2", "--model=models/trained/small")
+    run(monkeypatch, "measured", "--images=2")
+    assert sizes == [None, 4]
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
         ("--class=zebra", "no such class: 'zebra'"),
         ("--set=steps=4", "gan has no option steps; available: truncation"),
+        ("--set=seed=3", "gan has no option seed; available: truncation"),
+        ("--set=form=tar", "gan has no option form; available: truncation"),
         ("--set=truncation=wide", "truncation"),
         ("--set=truncation", "expected NAME=VALUE"),
         ("--model=nowhere", "no model found"),

@@ -6,6 +6,7 @@ export function commandLine(body, model) {
   if (beyond.length) return { why: `\`genai generate\` has no ${beyond.join(", ")}. Use curl or Python.` };
   if (body.seeds) return { why: "`genai generate` takes consecutive seeds. Use curl or Python." };
   if (body.class?.includes(",")) return { why: "On the command line, a comma separates classes. Use curl or Python." };
+  if (!model.named) return { why: "Only its path names this model on the command line. Use curl or Python." };
   // The version, because the name may mean a newer one tomorrow.
   const words = ["genai", "generate", "--model", model.version ?? model.id, "--count", body.count, "--seed", body.seed];
   if (body.class) words.push("--classes", body.class);

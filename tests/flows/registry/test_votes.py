@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.registry.votes import VOTES, Vote, VotedModel, add_vote, read_votes, reference_of, table_of
+from flows.registry.votes import VOTES, Vote, VotedModel, Votes, add_vote, read_votes, reference_of, table_of
 from tests.flows.conftest import ROOT, genai, shell
 
 OLD = VotedModel("prod", "v0.0.1", "a" * 64, "gan", {"truncation": 1.0})
@@ -63,6 +63,16 @@ def test_many_processes_write_at_once(tmp_path: Path) -> None:
     assert [writer.wait(60.0) for writer in writers] == [0, 0, 0]
     found = read_votes(tmp_path)
     assert (len(found.votes), found.faulty_lines) == (150, 0)
+
+
+def test_skipped_votes_make_no_reference(tmp_path: Path) -> None:
+    shell(tmp_path, "git init -q && git commit -q --allow-empty -m first")
+    third = replace(NEW, sha256="f" * 64)
+    skipped = [replace(VOTE, id=f"{number:032x}", answer="skip", left=third, right=OLD) for number in range(3)]
+    voted = replace(VOTE, id="9" * 32, answer="left", left=NEW, right=OLD)
+    assert reference_of(tmp_path, Votes(tuple(skipped))) is None
+    found = Votes((*skipped, replace(voted, right=replace(OLD, sha256="0" * 64))))
+    assert reference_of(tmp_path, found) == "0" * 64
 
 
 def test_the_table_and_the_command(tmp_path: Path) -> None:

@@ -193,6 +193,7 @@ def test_false_alarms_and_misses_with_calibrated_intervals() -> None:
         ((26, 24, 0), 0.5, False),  # more than half, and perhaps by chance
         ((26, 24, 0), 0.35, True),
         ((0, 0, 0), 0.5, False),
+        ((0, 0, 0), 0.01, False),
         ((10, 40, 5), 0.3, False),
         (None, 0.5, True),  # no champion
     ],

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from starlette.datastructures import Headers
 
 from flows.cli import main
+from flows.serving.access import Access
+from flows.serving.errors import ApiError
 from flows.serving.rates import RateLimit
 from flows.serving.tokens import PREFIX, TOKENS, KnownTokens, TokenError, add_token, revoke_token
 from tests.flows.serving.served import Server, serving
@@ -116,12 +119,42 @@ def test_another_host_name_is_refused_without_tokens(server: Server) -> None:
             assert client.get("/v1/models", headers={"Host": name}).status_code == 200
 
 
-def test_no_page_of_another_origin_can_read_or_send(server: Server) -> None:
-    origin = {"Origin": "https://evil.example"}
+def test_after_the_first_token_any_host_name_is_allowed(tmp_path: Path) -> None:
+    """Also in a server that was started without one."""
+    access = Access(KnownTokens(tmp_path), RateLimit(0), needs_token=False)
+    elsewhere = {"Host": "my.host:8000"}
+    with pytest.raises(ApiError, match="answers only to"):
+        access.check("/v1/models", Headers(elsewhere))
+    token = add_token(tmp_path, "ann")
+    assert access.check("/v1/models", Headers({**elsewhere, **bearer(token)})) == "ann"
+    with pytest.raises(ApiError, match="needs a token"):
+        access.check("/v1/models", Headers(elsewhere))
+
+
+FOREIGN = [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_no_page_of_another_origin_can_read_or_send(server: Server, headers: dict[str, str]) -> None:
     with server.client() as client:
-        answer = client.get("/v1/models", headers=origin)
-        assert not [name for name in answer.headers if name.startswith("access-control")]
-        asked = client.options("/v1/draw", headers={**origin, "Access-Control-Request-Method": "POST"})
-        assert asked.status_code == 405
-        sent = client.post("/v1/draw", content=b"{}", headers={**origin, "Content-Type": "text/plain"})
+        for path in ("/v1/models", "/v1/votes/pair", "/v1/models/gan/directions", "/metrics"):
+            answer = client.get(path, headers=headers)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (403, "origin_not_allowed"), path
+            assert not [name for name in answer.headers if name.startswith("access-control")]
+        asked = client.options("/v1/draw", headers={**headers, "Access-Control-Request-Method": "POST"})
+        assert asked.status_code == 403
+        assert client.post("/v1/draw", json={}, headers=headers).status_code == 403
+        sent = client.post("/v1/draw", content=b"{}", headers={"Content-Type": "text/plain"})
         assert (sent.status_code, sent.json()["error"]["code"]) == (415, "unsupported_media_type")
+        # A link to the page from elsewhere works.
+        assert client.get("/", headers=headers).status_code == 200
+
+
+def test_pages_of_this_machine_may_ask(server: Server) -> None:
+    with server.client() as client:
+        for headers in (
+            {"Origin": server.address, "Sec-Fetch-Site": "same-origin"},
+            {"Origin": "http://[::1]:3000", "Sec-Fetch-Site": "same-site"},
+            {"Sec-Fetch-Site": "none"},
+        ):
+            assert client.get("/v1/models", headers=headers).status_code == 200

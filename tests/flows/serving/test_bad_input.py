@@ -48,6 +48,7 @@ HUGE = 2**40
         ({"size": "16x8"}, 422, "size"),
         ({"size": "0x0"}, 422, "size"),
         ({"size": "80000x80000"}, 422, "size"),
+        ({"size": "4096x4096", "count": 64}, 422, "size"),
         ({"size": "big"}, 422, "size"),
         ({"format": "gif"}, 422, "format"),
         ({"colour": "red"}, 422, "colour"),

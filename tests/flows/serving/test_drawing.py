@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from flows.serving.bodies import DrawBody
 from flows.serving.dispatcher import combined
-from flows.serving.drawing import plan_of
+from flows.serving.drawing import check_abilities, plan_of
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
 from flows.serving.provenance import provenance
@@ -73,13 +74,52 @@ def test_a_latent_of_another_size(latent: str) -> None:
     assert error.value.status == 422
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_a_latent_that_is_not_finite(number: float) -> None:
+    latent = base64.b64encode(np.array([0, 1, number, 0], "<f4").tobytes()).decode()
+    for values in (
+        {"latent": latent},
+        {"base": {"latent": latent}},
+        {"walk": {"points": [{"seed": 1}, {"latent": latent}]}},
+    ):
+        with pytest.raises(ApiError, match="latent: expected finite numbers"):
+            drawings(**values)
+
+
+WALK = {"points": [{"seed": 1}, {"seed": 2}], "columns": 3}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"count": 5, "seeds": [1]}, "count is 5, and seeds gives 1 images; leave count out"),
+        ({"count": 5, "walk": WALK}, "count is 5, and walk gives 3 images; leave count out"),
+        ({"seed": 1, "latent": LATENT}, "seed and latent: give one of them"),
+        ({"seeds": [1, 2], "latent": LATENT}, "seeds and latent: give one of them"),
+    ],
+)
+def test_fields_that_contradict_each_other(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DrawBody.model_validate(values)
+
+
+def test_a_count_may_repeat_what_seeds_and_walks_say() -> None:
+    assert len(drawings(count=2, seeds=[7, 7])) == 2
+    assert len(drawings(count=3, walk=WALK)) == 3
+    assert len(drawings(count=2, latent=LATENT)) == 2
+
+
 def test_what_a_model_cannot_do_is_refused() -> None:
     with pytest.raises(ApiError, match="mask: the model m cannot do this; it can: mix, start"):
-        plan_of(model(can=["mix", "start"]), DrawBody(start="aaaa", mask="aaaa"))
+        check_abilities(model(can=["mix", "start"]), DrawBody(start="aaaa", mask="aaaa"))
+    moves = DrawBody.model_validate({"directions": [{"name": "slant", "amount": 1.0}]})
+    check_abilities(model(can=["walk"]), moves)
+    with pytest.raises(ApiError, match="directions: the model m cannot do this"):
+        check_abilities(model(can=["mix"]), moves)
 
 
 def test_jobs_in_one_batch_name_their_own_parts() -> None:
-    values = [{"latent": LATENT, "seed": 1}, {"walk": {"points": [{"seed": 1}, {"latent": LATENT}], "columns": 2}}]
+    values = [{"latent": LATENT}, {"walk": {"points": [{"seed": 1}, {"latent": LATENT}], "columns": 2}}]
     plans = [plan_of(model(), DrawBody.model_validate(value)) for value in values]
 
     class Job:

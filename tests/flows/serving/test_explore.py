@@ -111,6 +111,7 @@ def test_a_model_without_real_images_says_so(explored: Server) -> None:
         ({"seed": 1, "count": 0}, 422),
         ({"seed": 1, "count": 1000}, 422),
         ({"seed": 1, "class": "up"}, 422),
+        ({"image": "aaaa", "class": "across"}, 422),
         ({"seed": 1, "unknown": 1}, 422),
         ({"image": "!"}, 400),
         ({"image": base64.b64encode(b"hello").decode()}, 415),
@@ -119,10 +120,10 @@ def test_a_model_without_real_images_says_so(explored: Server) -> None:
         ({"seed": 1, "model": "nobody"}, 404),
     ],
 )
-def test_bad_questions_are_refused(explored: Server, values: dict[str, Any], status: int) -> None:
+def test_bad_questions_are_refused(explored: Server, home: Home, values: dict[str, Any], status: int) -> None:
     answer = ask(explored, "nearest", **values)
     assert answer.status_code == status, answer.text
-    assert str(explored.process.pid) not in answer.text
+    assert str(home.folder) not in answer.text
     assert "/" not in answer.json()["error"]["message"].replace("and/or", "")
 
 

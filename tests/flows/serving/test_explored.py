@@ -1,7 +1,9 @@
 """Moves along directions are checked against what was found."""
 
 import asyncio
+import gc
 import json
+import weakref
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,32 @@ def test_real_images_are_laid_out_once_until_they_are_forgotten(tmp_path: Path, 
         explored.forget(model)
         await explored.folders(model)
         assert len(calls) == 2
+
+    asyncio.run(ask())
+
+
+class Laid(dict[str, str]):
+    """A result that can be watched."""
+
+
+class Watched(RealData):
+    def folders(self) -> dict[str, str]:
+        return Laid()
+
+
+def test_what_was_laid_out_for_an_unloaded_model_is_forgotten(tmp_path: Path) -> None:
+    files = ModelFiles("gan", tmp_path, None, None, "a" * 64, "gan", ())
+
+    async def ask() -> None:
+        explored = Explored(tmp_path, tmp_path, "cpu")
+        model = Generation("gan", "gan 1", tmp_path, None, None, Watched(tmp_path, files, {}, None))
+        found = weakref.ref(await explored.folders(model))
+        gc.collect()
+        assert found() is not None
+        del model
+        await asyncio.sleep(0.1)  # the thread that laid it out lets it go after its answer
+        gc.collect()
+        assert found() is None
 
     asyncio.run(ask())
 

@@ -92,3 +92,11 @@ def test_directions_are_strips_and_move_the_grid(page: Shown) -> None:
     page.slide(f"#direction-{moved['name']}", 0)
     page.settle()
     assert page.pictures() == plain
+
+
+def test_the_command_line_of_a_model_in_models(page: Shown) -> None:
+    page.page.locator("#copy-as").click()
+    page.page.get_by_role("button", name="Copy Command line").click()
+    page.page.get_by_text("Command line copied.").wait_for(state="attached")
+    text = page.page.evaluate("navigator.clipboard.readText()")
+    assert text == "genai generate --model gan --count 4 --seed 0 --out pictures"
