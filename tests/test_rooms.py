@@ -87,6 +87,7 @@ def test_flows_import_only_config_errors_advice_and_light_values_of_the_core() -
         "genai_core.advice",
         "genai_core.preference",
         "genai_core.serving.frames",
+        "genai_core.serving.shares",
     )
     wrong = [
         f"{path.relative_to(ROOT)} imports {module}"
@@ -172,6 +173,7 @@ def test_no_file_uses_loaders_that_could_run_code() -> None:
         ("flows.serving.server", {"torch", "numpy", "fastapi", "prefect"}),
         ("flows.serving.app", {"torch", "numpy", "prefect", "dvc"}),
         ("genai_core.serving.frames", {"torch", "numpy", "pandas"}),
+        ("genai_core.serving.shares", {"torch", "numpy", "pandas"}),
         ("genai_core.preference.bradley_terry", {"torch", "numpy", "pandas", "scipy"}),
         ("tasks.serve", {"torch", "prefect", "dvc"}),
         ("tasks.serving.worker", {"torchvision", "torchmetrics", "lightning_fabric", "sklearn", "prefect", "dvc"}),

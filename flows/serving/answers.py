@@ -10,6 +10,9 @@ from flows.serving.jobs import Answer, Preview
 from flows.serving.pictures import MIME, check_pixels, check_provenance, encoded
 from flows.serving.provenance import class_of, provenance
 
+# Eight images of 32x32 are coded in 0.3 ms. A thread would cost 0.06 ms more, and milliseconds until it gets its turn.
+FEW_PIXELS = 8 * 32**2
+
 
 @dataclass(frozen=True)
 class Form:
@@ -29,6 +32,12 @@ def check_answer(plan: Plan, form: Form) -> None:
     if form.name == "jpeg":
         for image in plan.wanted:
             check_provenance(form.name, provenance(plan, image))
+
+
+def is_quick(answer: Answer, form: Form) -> bool:
+    """Whether `images_of` is too short to be worth a thread."""
+    images, _, height, width = answer.values["shape"]
+    return form.name == "png" and images * height * width * form.factor**2 <= FEW_PIXELS
 
 
 def images_of(plan: Plan, answer: Answer, form: Form) -> Iterator[dict[str, Any]]:

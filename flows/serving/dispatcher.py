@@ -10,13 +10,13 @@ from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
 from flows.serving.jobs import Answer, Job, JobQueue, Preview
 from flows.serving.model_process import ModelProcess, ProcessEnded
+from flows.serving.room import Room
 from genai_core import GenaiError
 from genai_core.serving.frames import Frame
+from genai_core.serving.shares import threads_for
 
 log = logging.getLogger("genai.serve")
 
-# One batch computes while the next one waits in the pipe, so that the device has no gap between them.
-BATCHES_AHEAD = 2
 MOST_ATTEMPTS = 2
 # Pauses between starts of a process that ends before it has loaded its models.
 PAUSES_S = (0.0, 1.0, 5.0, 15.0)
@@ -47,7 +47,7 @@ class Dispatcher:
         self._largest_batch_images = largest_batch_images
         self._held: dict[str, Generation] = {}
         self._process = first
-        self._places = asyncio.Semaphore(BATCHES_AHEAD)
+        self._room = Room()
         self._up = asyncio.Event()
         self._stopping = False
         self.device = ""
@@ -83,7 +83,7 @@ class Dispatcher:
             raise LoadError(reply.header["message"], reply.header.get("code", "model_unusable"))
         generation.description = reply.header["model"]
         generation.sha256 = generation.description["sha256"]
-        self.device = reply.header["device"]
+        self.device, self._room.threads = reply.header["device"], reply.header["threads"]
         self._held[generation.key] = generation
 
     async def unload(self, generation: Generation) -> None:
@@ -107,12 +107,21 @@ class Dispatcher:
 
     async def _work(self) -> None:
         while True:
-            await self._places.acquire()
+            await self._room.free()
             await self._up.wait()
             jobs = await self._queue.take(self._largest_batch_images)
-            self._keep(self._compute(jobs))
+            alone = jobs[0].attempts > 0  # it may end the process again, and with it what is computed beside it
+            if alone:
+                await self._room.empty()
+            threads = self._room.threads
+            if jobs[0].op == "draw":
+                threads = threads_for(sum(job.images for job in jobs), threads)
+            self._room.take(threads)
+            self._keep(self._compute(jobs, threads))
+            if alone:
+                await self._room.empty()
 
-    async def _compute(self, jobs: list[Job]) -> None:
+    async def _compute(self, jobs: list[Job], threads: int) -> None:
         try:
             if self._up.is_set():
                 await self._compute_on(self._process, jobs)
@@ -124,7 +133,7 @@ class Dispatcher:
             log.exception("a batch failed")
             _refuse(jobs, ApiError(500, f"internal error: {type(error).__name__}", code="internal"))
         finally:
-            self._places.release()
+            self._room.give_back(threads)
 
     async def _compute_on(self, process: ModelProcess, jobs: list[Job]) -> None:
         model, images = jobs[0].model, sum(job.images for job in jobs)

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from flows.serving.answers import Form, check_answer, images_of
+from flows.serving.answers import Form, check_answer, images_of, is_quick
 from flows.serving.bodies import DrawBody, OpenAIBody
 from flows.serving.context import Serving
 from flows.serving.drawing import Plan, check_abilities, plan_of, plan_of_classes
@@ -28,6 +28,8 @@ def draw_routes(serving: Serving) -> APIRouter:
         job = plan.job()
         serving.queue.put(job)
         answer = await answer_of(request, job)
+        if is_quick(answer, form):
+            return answer, list(images_of(plan, answer, form))
         return answer, await unless_gone(request, coded(plan, answer, form))
 
     @routes.post("/v1/draw", tags=["draw"])

@@ -20,7 +20,7 @@ OnPreview = Callable[[Frame], None]
 
 
 class ProcessEnded(Exception):
-    """The process ended before it answered. `computing`: it had begun with this request, as it takes them in order."""
+    """The process ended before it answered. `computing`: it had begun with this request."""
 
     def __init__(self, *, computing: bool) -> None:
         super().__init__("the process that holds the models ended")
@@ -31,6 +31,7 @@ class ProcessEnded(Exception):
 class _Asked:
     answer: "asyncio.Future[Frame]"
     on_preview: OnPreview | None
+    begun: bool = False
 
 
 def start_process(folder: Path, device: str, threads: int | None) -> Piped:
@@ -137,14 +138,17 @@ class ModelProcess:
             self.has_ended.set()
             if self._writer is not None:
                 self._writer.close()
-            for index, asked in enumerate(self._asked.values()):
+            for asked in self._asked.values():
                 if not asked.answer.done():
-                    asked.answer.set_exception(ProcessEnded(computing=index == 0))
+                    asked.answer.set_exception(ProcessEnded(computing=asked.begun))
             self._asked.clear()
 
     def _deliver(self, frame: Frame) -> None:
         asked = self._asked.get(frame.header.get("id", 0))
         if asked is None:
+            return
+        if "begun" in frame.header:
+            asked.begun = True
             return
         if "preview" in frame.header:
             if asked.on_preview is not None:

@@ -34,20 +34,23 @@ class Channel:
         return cls(sys.stdin.buffer, replies)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield requests until the server closes the pipe."""
+        """Yield requests until the server closes the pipe. Call `done` with each when it has been answered."""
         threading.Thread(target=self._read, name="requests", daemon=True).start()
         while (frame := self._waiting.get()) is not None:
             yield frame
-            with self._changing:
-                self._pending.discard(frame.header["id"])
-                self._cancelled.discard(frame.header["id"])
+
+    def done(self, request: int) -> None:
+        """Forget a request: a cancellation that comes now is too late."""
+        with self._changing:
+            self._pending.discard(request)
+            self._cancelled.discard(request)
 
     def is_cancelled(self, request: int) -> bool:
         """Whether nobody waits for this request any more: it was cancelled, or the server has gone."""
         return request in self._cancelled or self._ended.is_set()
 
     def reply(self, request: int, values: dict[str, Any], blobs: Sequence[bytes] = ()) -> None:
-        """Send a reply; whole, whichever thread sends it."""
+        """Send a reply, whole, whichever thread sends it. Raises FrameError, with nothing sent, if it is too large."""
         content = memoryview(pack({"id": request, **values}, blobs))
         with self._writing:
             while content:  # a raw stream may write a part

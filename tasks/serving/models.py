@@ -10,9 +10,10 @@ from tasks.serving.errors import ModelFault
 
 @dataclass
 class Models:
-    """Loaded models on one device."""
+    """Loaded models on one device. threads: how many of its threads are divided among requests; 1 on a GPU."""
 
     device: str
+    threads: int = 1
     held: dict[str, Model] = field(default_factory=dict)
 
     def load(self, key: str, folder: Path, expected_sha256: str | None) -> Model:

@@ -6,18 +6,21 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from genai_core.serving.frames import Frame
+from genai_core.serving.shares import threads_for
 from tasks.serving.channel import Channel
 from tasks.serving.describe import describe
 from tasks.serving.draw import Pixels, draw, encode
 from tasks.serving.errors import Cancelled, InputFault, ModelFault
 from tasks.serving.explore import explain, nearest
 from tasks.serving.models import Models
+from tasks.serving.threads import Threads
 
 
 @dataclass(frozen=True)
@@ -32,26 +35,42 @@ Operation = Callable[[Models, Frame, Channel], Reply]
 
 
 def work(channel: Channel, device: str) -> None:
-    """Answer requests until the channel ends."""
-    models = Models(device)
+    """Answer requests until the channel ends: on a processor several at a time, on a GPU one."""
+    threads = Threads(torch.get_num_threads())
+    on_gpu = device.startswith("cuda")
+    models = Models(device, 1 if on_gpu else threads.count)
     for frame in channel:
+        one = partial(answer, models, frame, channel)
         if frame.header["op"] == "load":  # others go on drawing while a new version is read
-            threading.Thread(target=answer, args=(models, frame, channel), name="load", daemon=True).start()
+            threading.Thread(target=one, name="load", daemon=True).start()
         else:
-            answer(models, frame, channel)
+            threads.run(one, threads.count if on_gpu else share(frame, threads.count))
+    threads.end()
+
+
+def share(frame: Frame, threads: int) -> int:
+    """Return how many of a processor's threads a request gets: all of them if nothing may run beside it.
+
+    `unload` waits for those that draw. Decoding a start image changes a setting of Pillow for the whole process.
+    """
+    if frame.header["op"] != "draw" or any("start" in drawing for drawing in frame.header["drawings"]):
+        return threads
+    return threads_for(len(frame.header["drawings"]), threads)
 
 
 def answer(models: Models, frame: Frame, channel: Channel) -> None:
-    """Run a request's operation and send its reply."""
+    """Say that a request has begun, run its operation, and send its reply."""
     request = frame.header["id"]
-    begun = time.perf_counter()
     try:
+        channel.reply(request, {"begun": True})
+        begun = time.perf_counter()
         reply = OPERATIONS[frame.header["op"]](models, frame, channel)
+        ms = round(1000 * (time.perf_counter() - begun), 3)
+        channel.reply(request, {"ok": True, "ms": ms, **memory(models.device), **reply.values}, reply.blobs)
     except Exception as error:
         channel.reply(request, refusal(error))
-        return
-    ms = round(1000 * (time.perf_counter() - begun), 3)
-    channel.reply(request, {"ok": True, "ms": ms, **memory(models.device), **reply.values}, reply.blobs)
+    finally:
+        channel.done(request)
 
 
 def refusal(error: Exception) -> dict[str, Any]:
@@ -92,7 +111,7 @@ def memory(device: str) -> dict[str, Any]:
 def _load(models: Models, frame: Frame, _channel: Channel) -> Reply:
     values = frame.header
     model = models.load(values["model"], Path(values["folder"]), values.get("sha256"))
-    return Reply({"model": describe(model), "device": models.device})
+    return Reply({"model": describe(model), "device": models.device, "threads": models.threads})
 
 
 def _unload(models: Models, frame: Frame, _channel: Channel) -> Reply:
