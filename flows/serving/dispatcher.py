@@ -1,6 +1,7 @@
 """Takes jobs from the queue to the process of one device, in batches; replaces the process when it dies."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -178,32 +179,38 @@ class Dispatcher:
             await self._process.has_ended.wait()
             self._up.clear()
             log.warning("the model process %d ended; starting another one", self._process.pid)
-            await self._process.end()
             await self._replace()
             self._up.set()
 
     async def _replace(self) -> None:
         """Start processes until one has loaded every model that can be loaded."""
-        for attempt in range(10**9):
+        for attempt in itertools.count():
             await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
             if attempt >= 2:
                 error = ApiError(503, "the process that holds the model does not start", code="no_model_process")
                 _refuse(self._queue.drain(), error)
-            self.restarts += 1
-            self._process = self._start()
-            await self._process.connect()
             try:
-                for generation in list(self._held.values()):
-                    await self._reload(generation)
+                await self._start_another()
                 return
             except ProcessEnded:
-                await self._process.end()
+                log.warning("the model process %d ended before it had loaded its models", self._process.pid)
+            except Exception:  # such as no memory for a process; nobody else would start one later
+                log.exception("a model process could not be started; trying again")
+
+    async def _start_another(self) -> None:
+        """End what is left of the process, start the next one, and load the models. Raises ProcessEnded, OSError."""
+        await self._process.end()
+        self._process = self._start()
+        self.restarts += 1
+        await self._process.connect()
+        for generation in list(self._held.values()):
+            await self._reload(generation)
 
     async def _reload(self, generation: Generation) -> None:
         try:
             # `genai gc` removes versions that have not been in production for a day, also served ones.
             await asyncio.to_thread(self._lay_out, generation)
-        except GenaiError as error:
+        except (GenaiError, OSError) as error:
             log.error("%s: %s", generation.name, error)
         try:
             await self.load(generation)

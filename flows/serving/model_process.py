@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import os
 import subprocess
 from collections.abc import Callable, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 
 from flows.process import Piped, start_piped
 from genai_core.serving.frames import PREFIX_BYTES, Frame, FrameError, header_bytes, pack, parse_header
+
+log = logging.getLogger("genai.serve")
 
 # For the operation that is running, and the interpreter's end.
 END_TIMEOUT_S = 6.0
@@ -132,7 +135,11 @@ class ModelProcess:
                 self._deliver(frame)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
-        except FrameError:  # what follows cannot be understood either
+        except FrameError as error:  # what follows cannot be understood either
+            log.error("the model process %d: %s", self.pid, error)
+            self.kill()
+        except Exception:  # of ours; the replies that follow would have no reader
+            log.exception("a reply of the model process %d", self.pid)
             self.kill()
         finally:
             self.has_ended.set()
