@@ -27,6 +27,11 @@ class Serving:
     ready: bool = False
     coders: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="pictures"))
 
+    @property
+    def is_any_up(self) -> bool:
+        """Whether a device can take jobs: they share the queue."""
+        return any(dispatcher.is_up for dispatcher in self.dispatchers)
+
     async def in_thread(self, function: Any, *arguments: Any) -> Any:
         """Run a function that would hold up other requests in one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self.coders, function, *arguments)

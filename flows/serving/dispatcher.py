@@ -42,6 +42,7 @@ class Dispatcher:
         largest_batch_images: int,
         on_batch: Callable[[Generation, int, float], None],
         lay_out: Callable[[Generation], None],
+        is_any_up: Callable[[], bool],
     ) -> None:
         self._queue = queue
         self._start = start
@@ -56,6 +57,7 @@ class Dispatcher:
         self.restarts = 0
         self._on_batch = on_batch
         self._lay_out = lay_out
+        self._is_any_up = is_any_up
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -186,7 +188,7 @@ class Dispatcher:
         """Start processes until one has loaded every model that can be loaded."""
         for attempt in itertools.count():
             await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
-            if attempt >= 2:
+            if attempt >= 2 and not self._is_any_up():  # another device can still take what waits
                 error = ApiError(503, "the process that holds the model does not start", code="no_model_process")
                 _refuse(self._queue.drain(), error)
             try:

@@ -37,7 +37,7 @@ def model_routes(serving: Serving, started: int) -> APIRouter:
     @routes.get("/readyz", tags=["operation"])
     async def readyz() -> JSONResponse:
         """Answer 200 while images can be drawn, else 503."""
-        ready = serving.ready and all(dispatcher.is_up for dispatcher in serving.dispatchers)
+        ready = serving.ready and serving.is_any_up
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
     return routes

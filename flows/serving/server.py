@@ -146,7 +146,9 @@ async def _run(
         def another() -> ModelProcess:
             return ModelProcess(start_process(code, device, options.threads))
 
-        return Dispatcher(queue, ModelProcess(first), another, options.batch_images, metrics.batch, lay_out)
+        return Dispatcher(
+            queue, ModelProcess(first), another, options.batch_images, metrics.batch, lay_out, lambda: serving.is_any_up
+        )
 
     dispatchers = [dispatcher_of(device, first) for device, first in zip(options.devices, started, strict=True)]
     metrics.watch(queue, dispatchers)

@@ -60,11 +60,12 @@ class Device:
     started: list[ModelProcess] = field(default_factory=list)
     before_start: Callable[[], None] = lambda: None
     lay_out: Callable[[Generation], None] = lambda _: None
+    is_any_up: Callable[[], bool] = lambda: False
 
     @asynccontextmanager
     async def opened(self, *generations: Generation) -> AsyncIterator[Dispatcher]:
         dispatcher = Dispatcher(
-            self.queue, self._first(), self._start, 32, lambda *_: None, lambda model: self.lay_out(model)
+            self.queue, self._first(), self._start, 32, lambda *_: None, self.lay_out, self.is_any_up
         )
         try:
             await dispatcher.open(generations)

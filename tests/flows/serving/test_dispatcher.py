@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from flows.serving import dispatcher as module
+from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
 from flows.serving.model_process import ProcessEnded
 from tests.flows.serving.scripted import Device, generation
@@ -59,5 +60,31 @@ def test_a_reply_that_cannot_be_handled_ends_the_process_only() -> None:
             with pytest.raises(ProcessEnded):
                 await asyncio.wait_for(reply, WAIT_S)
             await asyncio.wait_for(device.job(model).answer, WAIT_S)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("other_is_up", [True, False])
+def test_a_device_that_does_not_start_refuses_jobs_only_if_no_other_can_take_them(other_is_up: bool) -> None:
+    async def story() -> None:
+        attempts = 0
+
+        def fail() -> None:
+            nonlocal attempts
+            attempts += 1
+            raise OSError(12, "cannot allocate memory")
+
+        device, model = Device(before_start=fail, is_any_up=lambda: other_is_up), generation("gan")
+        async with device.opened(model) as dispatcher:
+            device.started[0].kill()
+            while dispatcher.is_up:
+                await asyncio.sleep(0.01)
+            job, before = device.job(model), attempts
+            while attempts < before + 5:
+                await asyncio.sleep(0.01)
+            assert job.answer.done() is not other_is_up
+            if not other_is_up:
+                assert isinstance(error := job.answer.exception(), ApiError)
+                assert (error.status, error.code) == (503, "no_model_process")
 
     asyncio.run(story())

@@ -181,5 +181,6 @@ def test_two_processes_share_the_queue(model_folders: Path) -> None:
             futures = [pool.submit(server.draw, seed=seed, sampling={"steps": 40 + seed}) for seed in range(6)]
             os.kill(first, signal.SIGKILL)
             assert [future.result().json()["images"] for future in futures] == expected
+        assert ready(server)  # also while the first one is being replaced
         wait_for(lambda: len(server.model_pids()) == 2, 30)
         assert second in server.model_pids()
