@@ -79,6 +79,10 @@ class Dispatcher:
 
     async def load(self, generation: Generation) -> None:
         """Load a model into the running process. Raises LoadError, ProcessEnded."""
+        await self._ask_to_load(generation)
+        self._held[generation.key] = generation
+
+    async def _ask_to_load(self, generation: Generation) -> None:
         reply = await self._process.ask(
             "load", {"model": generation.key, "folder": str(generation.folder), "sha256": generation.sha256}
         )
@@ -87,7 +91,6 @@ class Dispatcher:
         generation.description = reply.header["model"]
         generation.sha256 = generation.description["sha256"]
         self.device, self._room.threads = reply.header["device"], reply.header["threads"]
-        self._held[generation.key] = generation
 
     async def unload(self, generation: Generation) -> None:
         """Let the process drop a model."""
@@ -207,6 +210,8 @@ class Dispatcher:
         await self._process.connect()
         for generation in list(self._held.values()):
             await self._reload(generation)
+            if generation.key not in self._held:  # unloaded meanwhile, perhaps before the process had loaded it
+                await self._process.ask("unload", {"model": generation.key})
 
     async def _reload(self, generation: Generation) -> None:
         try:
@@ -214,8 +219,10 @@ class Dispatcher:
             await asyncio.to_thread(self._lay_out, generation)
         except (GenaiError, OSError) as error:
             log.error("%s: %s", generation.name, error)
+        if generation.key not in self._held:
+            return
         try:
-            await self.load(generation)
+            await self._ask_to_load(generation)
         except LoadError as error:
             log.error("%s: %s", generation.name, error)
             generation.has_changed()

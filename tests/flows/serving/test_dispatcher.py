@@ -1,6 +1,7 @@
 """A dispatcher whose process dies: another one is started, whatever happens meanwhile."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -86,5 +87,30 @@ def test_a_device_that_does_not_start_refuses_jobs_only_if_no_other_can_take_the
             if not other_is_up:
                 assert isinstance(error := job.answer.exception(), ApiError)
                 assert (error.status, error.code) == (503, "no_model_process")
+
+    asyncio.run(story())
+
+
+def test_a_model_that_is_unloaded_during_a_restart_does_not_come_back() -> None:
+    async def story() -> None:
+        laying_out, may_go_on = threading.Event(), threading.Event()
+
+        def lay_out(_: Generation) -> None:
+            laying_out.set()
+            may_go_on.wait(WAIT_S)
+
+        device, old, new = Device(lay_out=lay_out), generation("old"), generation("new")
+        async with device.opened(old, new) as dispatcher:
+            device.started[0].kill()
+            await asyncio.to_thread(laying_out.wait, WAIT_S)
+            await dispatcher.unload(old)
+            may_go_on.set()
+            answer = await asyncio.wait_for(device.job(new).answer, WAIT_S)
+            assert answer.values["held"] == ["new 1"]
+            device.started[1].kill()
+            while len(device.started) < 3:
+                await asyncio.sleep(0.01)
+            answer = await asyncio.wait_for(device.job(new).answer, WAIT_S)
+            assert answer.values["held"] == ["new 1"]
 
     asyncio.run(story())
