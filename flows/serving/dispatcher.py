@@ -51,7 +51,6 @@ class Dispatcher:
         self._process = first
         self._room = Room()
         self._up = asyncio.Event()
-        self._stopping = False
         self.device = ""
         self.gpu: dict[str, int] = {}
         self.restarts = 0
@@ -100,7 +99,6 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Stop working and end the process."""
-        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -66,8 +66,9 @@ class JobQueue:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._waiting: deque[Job] = deque()
+        self._unanswered: set[Job] = set()
         self._arrived = asyncio.Event()
-        self.closed = False
+        self._closed = False
 
     @property
     def images(self) -> int:
@@ -76,8 +77,8 @@ class JobQueue:
 
     def put(self, job: Job) -> None:
         """Add a job at the end. Raises ApiError 429 when the queue is full, 503 when the server is stopping."""
-        if self.closed:
-            raise ApiError(503, "the server is stopping", code="stopping", retry_after_s=5)
+        if self._closed:
+            raise _stopping()
         waiting = self.images
         # An empty queue takes any job: otherwise one that is larger than the limit could never be served.
         if waiting and waiting + job.images > self.limit:
@@ -88,8 +89,9 @@ class JobQueue:
                 retry_after_s=self._drained_in(waiting, job.model),
             )
         self._waiting.append(job)
+        self._unanswered.add(job)
         job.model.outstanding += 1
-        job.answer.add_done_callback(lambda _: job.model.release())
+        job.answer.add_done_callback(lambda _: self._answered(job))
         self._arrived.set()
 
     def put_back(self, jobs: Sequence[Job]) -> None:
@@ -113,6 +115,18 @@ class JobQueue:
         self._waiting.clear()
         return jobs
 
+    def close(self) -> None:
+        """Refuse new jobs, those that wait, and those that are being computed: the server is stopping."""
+        self._closed = True
+        self._waiting.clear()
+        for job in self._unanswered:
+            if not job.answer.done():
+                job.answer.set_exception(_stopping())
+
+    def _answered(self, job: Job) -> None:
+        self._unanswered.discard(job)
+        job.model.release()
+
     def _batch(self, largest_images: int) -> list[Job]:
         first = self._waiting.popleft()
         # One that was in a batch when a process died is tried alone: it may be the cause.
@@ -135,3 +149,7 @@ class JobQueue:
     def _drained_in(images: int, model: Generation) -> int:
         """Seconds until about half of what waits is done."""
         return max(1, min(60, round(0.5 * images * (model.ms_per_image or 0.0) / 1000)))
+
+
+def _stopping() -> ApiError:
+    return ApiError(503, "the server is stopping", code="stopping", retry_after_s=5)

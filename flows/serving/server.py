@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from uvicorn import Server
 
     from flows.serving.access import Access
+    from flows.serving.jobs import JobQueue
 
 log = logging.getLogger("genai.serve")
 
 # For requests that are being served when the server is told to stop.
 GRACE_S = 10
+# Before uvicorn cuts their connections: for the answer that says so.
+REFUSE_AFTER_S = GRACE_S - 1
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -163,7 +166,7 @@ async def _run(
         server_header=False,
     )
     server = Server(config)
-    stop_on_signals(server)
+    stop_on_signals(server, queue)
     watching: list[asyncio.Task[None]] = []
     try:
         await serving.models.open(sources)
@@ -199,13 +202,20 @@ async def _run(
         serving.coders.shutdown(wait=False, cancel_futures=True)
 
 
-def stop_on_signals(server: "Server") -> None:
-    """Let SIGTERM and Ctrl-C end the server; a second one ends it without waiting for requests."""
+def stop_on_signals(server: "Server", queue: "JobQueue") -> None:
+    """Let SIGTERM and Ctrl-C end the server; a second one ends it without waiting for requests.
+
+    What is not answered in time is refused with 503.
+    """
+    loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        server.force_exit = server.should_exit
-        server.should_exit = True
+        if server.should_exit:
+            server.force_exit = True
+            queue.close()
+        else:
+            server.should_exit = True
+            loop.call_later(REFUSE_AFTER_S, queue.close)
 
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
