@@ -87,14 +87,18 @@ class ModelProcess:
     def send(
         self, op: str, values: dict[str, Any], blobs: Sequence[bytes] = (), on_preview: OnPreview | None = None
     ) -> "tuple[int, asyncio.Future[Frame]]":
-        """Send a request. Return its id, and its reply as a future, which raises ProcessEnded."""
+        """Send a request. Return its id, and its reply as a future, which raises ProcessEnded.
+
+        Raises FrameError for one that is too large.
+        """
         number = next(self._numbers)
         answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         if self.has_ended.is_set() or self._writer is None:
             answer.set_exception(ProcessEnded(computing=False))
             return number, answer
+        content = pack({"id": number, "op": op, **values}, blobs)  # before the rest: what was not sent has no answer
         self._asked[number] = _Asked(answer, on_preview)
-        self._writer.write(pack({"id": number, "op": op, **values}, blobs))
+        self._writer.write(content)
         return number, answer
 
     async def ask(self, op: str, values: dict[str, Any], blobs: Sequence[bytes] = ()) -> Frame:
