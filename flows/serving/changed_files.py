@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from flows.registry.model_names import WEIGHTS_FILE
+from flows.serving.background import in_background
 from flows.serving.models import Models
 
 log = logging.getLogger("genai.serve")
@@ -26,7 +27,7 @@ async def watch_files(models: Models) -> None:
             if now == stamp or model.fault is not None:
                 continue
             watched[model] = now
-            found = await asyncio.to_thread(_sha256, model.folder)
+            found = await in_background(_sha256, model.folder)
             if found != model.sha256:
                 model.has_changed()
                 log.error("%s", model.fault)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from flows.serving.background import in_background
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
 from flows.serving.jobs import Answer, Job, JobQueue, Preview
@@ -97,12 +98,20 @@ class Dispatcher:
         with suppress(ProcessEnded):  # the next process does not load it
             await self._process.ask("unload", {"model": generation.key})
 
+    def kill(self) -> None:
+        """End the process at once, and start no other one."""
+        self._cancel()
+        self._process.kill()
+
     async def close(self) -> None:
         """Stop working and end the process."""
-        for task in self._tasks:
-            task.cancel()
+        self._cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._process.end()
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
     def _keep(self, coroutine: Any) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -214,7 +223,7 @@ class Dispatcher:
     async def _reload(self, generation: Generation) -> None:
         try:
             # `genai gc` removes versions that have not been in production for a day, also served ones.
-            await asyncio.to_thread(self._lay_out, generation)
+            await in_background(self._lay_out, generation)
         except (GenaiError, OSError) as error:
             log.error("%s: %s", generation.name, error)
         if generation.key not in self._held:

@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from flows.process import Processes, Stopped, run_module
+from flows.serving.background import in_background
 from flows.serving.bodies import Direction
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
@@ -51,7 +52,7 @@ class Explored:
             raise ApiError(409, message + "this workspace", param="model", code="no_real_images")
         task = self._folders.get(model)
         if task is None or (task.done() and task.exception() is not None):
-            task = self._folders[model] = asyncio.ensure_future(asyncio.to_thread(model.real_data.folders))
+            task = self._folders[model] = asyncio.ensure_future(in_background(model.real_data.folders))
         try:
             # One client that leaves must not take them from the others.
             return await asyncio.shield(task)

@@ -8,6 +8,7 @@ from pathlib import Path
 from flows.git import GitError, git, remote_of
 from flows.registry.read import STAGE
 from flows.registry.write import newer_tags
+from flows.serving.background import in_background
 from flows.serving.dispatcher import LoadError
 from flows.serving.model_process import ProcessEnded
 from flows.serving.models import Models
@@ -34,7 +35,7 @@ class Promotions:
         """Look for ever, if production is served. A failed swap is logged and tried again; the old version stays."""
         if all(model.name != STAGE for model in self._models):
             return
-        files = await asyncio.to_thread(tag_files, self._workspace)
+        files = await in_background(tag_files, self._workspace)
         seen: Stamp | None = None
         while True:
             now = stamp(files)
@@ -57,7 +58,7 @@ class Promotions:
         while any(model.name == STAGE for model in self._models):
             await asyncio.sleep(FETCH_EVERY_S)
             try:
-                await asyncio.to_thread(_fetch_tags, self._workspace)
+                await in_background(_fetch_tags, self._workspace)
                 said = ""
             except GenaiError as error:
                 if str(error) != said:  # once, not every minute of a failure that lasts
@@ -65,12 +66,12 @@ class Promotions:
                     log.warning("promotions in other clones are not seen: %s", error)
 
     async def _look(self) -> None:
-        version = await asyncio.to_thread(production_version, self._workspace)
+        version = await in_background(production_version, self._workspace)
         served = self._models.version_of(STAGE)
         if version is None or version == served:
             return
         log.info("%s was promoted; loading it", version)
-        source = await asyncio.to_thread(find_source, self._workspace, STAGE)
+        source = await in_background(find_source, self._workspace, STAGE)
         await self._models.swap(source)
         log.info("%s is served now instead of %s", source.version, served)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from uvicorn import Server
 
     from flows.serving.access import Access
+    from flows.serving.dispatcher import Dispatcher
     from flows.serving.jobs import JobQueue
 
 log = logging.getLogger("genai.serve")
@@ -166,7 +167,7 @@ async def _run(
         server_header=False,
     )
     server = Server(config)
-    stop_on_signals(server, queue)
+    stop_on_signals(server, queue, dispatchers)
     watching: list[asyncio.Task[None]] = []
     try:
         await serving.models.open(sources)
@@ -202,8 +203,8 @@ async def _run(
         serving.coders.shutdown(wait=False, cancel_futures=True)
 
 
-def stop_on_signals(server: "Server", queue: "JobQueue") -> None:
-    """Let SIGTERM and Ctrl-C end the server; a second one ends it without waiting for requests.
+def stop_on_signals(server: "Server", queue: "JobQueue", dispatchers: "Sequence[Dispatcher]") -> None:
+    """Let SIGTERM and Ctrl-C end the server; a second one ends it and its processes without waiting for requests.
 
     What is not answered in time is refused with 503.
     """
@@ -213,6 +214,8 @@ def stop_on_signals(server: "Server", queue: "JobQueue") -> None:
         if server.should_exit:
             server.force_exit = True
             queue.close()
+            for dispatcher in dispatchers:
+                dispatcher.kill()
         else:
             server.should_exit = True
             loop.call_later(REFUSE_AFTER_S, queue.close)

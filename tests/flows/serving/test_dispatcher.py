@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
 from flows.serving import dispatcher as module
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
-from flows.serving.model_process import ProcessEnded
+from flows.serving.model_process import END_TIMEOUT_S, ProcessEnded
 from tests.flows.serving.scripted import Device, generation
 
 WAIT_S = 20.0
@@ -112,5 +113,22 @@ def test_a_model_that_is_unloaded_during_a_restart_does_not_come_back() -> None:
                 await asyncio.sleep(0.01)
             answer = await asyncio.wait_for(device.job(new).answer, WAIT_S)
             assert answer.values["held"] == ["new 1"]
+
+    asyncio.run(story())
+
+
+def test_a_killed_dispatcher_does_not_wait_for_what_is_computed_and_starts_no_other_process() -> None:
+    async def story() -> None:
+        device, model = Device(), generation("gan")
+        async with device.opened(model) as dispatcher:
+            job = device.job(model, "wait")
+            while device.queue.images:
+                await asyncio.sleep(0.01)
+            dispatcher.kill()
+            begun = time.monotonic()
+            await dispatcher.close()
+            assert time.monotonic() - begun < END_TIMEOUT_S / 2
+            assert len(device.started) == 1
+            job.answer.cancel()
 
     asyncio.run(story())

@@ -19,6 +19,10 @@ from tests.flows.model_home import make, new_home, production, remotes
 from tests.flows.serving.served import save_tiny_model, serving
 
 
+class Served:
+    name = STAGE
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A repository with its first version in production."""
@@ -97,9 +101,6 @@ def test_a_promotion_in_another_clone_is_fetched(home: Path, tmp_path: Path, mon
     assert production(other) == "v0.0.1"
     monkeypatch.setattr(promotions, "FETCH_EVERY_S", 0.01)
 
-    class Served:
-        name = STAGE
-
     async def fetch_once() -> None:
         task = asyncio.create_task(promotions.Promotions([Served()], other).fetch())  # type: ignore[arg-type]
         for _ in range(200):
@@ -110,3 +111,20 @@ def test_a_promotion_in_another_clone_is_fetched(home: Path, tmp_path: Path, mon
 
     asyncio.run(fetch_once())
     assert production(other) == "v0.0.2"
+
+
+def test_a_git_remote_that_hangs_does_not_keep_a_server_from_ending(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell(home, "git config protocol.ext.allow always && git remote add origin 'ext::sleep 8'")
+    monkeypatch.setattr(promotions, "FETCH_EVERY_S", 0.0)
+
+    async def fetch() -> None:
+        task = asyncio.create_task(promotions.Promotions([Served()], home).fetch())  # type: ignore[arg-type]
+        await asyncio.sleep(1.0)
+        assert not task.done()
+        task.cancel()
+
+    begun = time.monotonic()
+    asyncio.run(fetch())
+    assert time.monotonic() - begun < 5.0

@@ -19,7 +19,7 @@ def stopped(*, signals: int) -> tuple[bool, bool]:
         queue, server = JobQueue(64), Server(Config("unused"))
         job = Job("draw", generation("gan"), {})
         queue.put(job)
-        module.stop_on_signals(server, queue)
+        module.stop_on_signals(server, queue, [])
         for _ in range(signals):
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.sleep(0.05)
