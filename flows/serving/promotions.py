@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,8 +19,11 @@ from genai_core import GenaiError
 log = logging.getLogger("genai.serve")
 
 LOOK_EVERY_S = 1.0
-RETRY_EVERY_S = 10.0
+# After a failed swap, doubled each time: a version too large for the memory is read in vain each time.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 1800.0
 FETCH_EVERY_S = 60.0
+
+_FAILED = "the version in production cannot be served, the one before stays"
 
 Stamp = tuple[tuple[int, int] | None, ...]
 
@@ -32,25 +36,32 @@ class Promotions:
         self._workspace = workspace
 
     async def follow(self) -> None:
-        """Look for ever, if production is served. A failed swap is logged and tried again; the old version stays."""
+        """Look for ever, if production is served. A failed swap is logged and tried again; the old version stays.
+
+        The pause before it is tried again grows until the tags change.
+        """
         if all(model.name != STAGE for model in self._models):
             return
         files = await in_background(tag_files, self._workspace)
+        clock = asyncio.get_running_loop().time
         seen: Stamp | None = None
+        pause_s, retry_at = FIRST_PAUSE_S, math.inf
         while True:
             now = stamp(files)
-            if now == seen:
+            if now == seen and clock() < retry_at:
                 await asyncio.sleep(LOOK_EVERY_S)
                 continue
+            if now != seen:
+                seen, pause_s = now, FIRST_PAUSE_S
             try:
                 await self._look()
-                seen = now
+                retry_at = math.inf
+                continue
             except (GenaiError, LoadError, ProcessEnded, OSError) as error:
-                log.error("the version in production cannot be served, the one before stays: %s", error)
-                await asyncio.sleep(RETRY_EVERY_S)
+                log.error("%s: %s; trying again in %.0f s", _FAILED, error, pause_s)
             except Exception:
-                log.exception("the version in production cannot be served, the one before stays")
-                await asyncio.sleep(RETRY_EVERY_S)
+                log.exception("%s; trying again in %.0f s", _FAILED, pause_s)
+            retry_at, pause_s = clock() + pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def fetch(self) -> None:
         """Fetch the registry's tags from the git remote for ever, for promotions in other clones."""

@@ -14,6 +14,7 @@ from flows.data.remote import push_commit
 from flows.registry.promotion import promote
 from flows.registry.read import STAGE
 from flows.serving import promotions
+from flows.serving.dispatcher import LoadError
 from tests.flows.conftest import shell
 from tests.flows.model_home import make, new_home, production, remotes
 from tests.flows.serving.served import save_tiny_model, serving
@@ -128,3 +129,34 @@ def test_a_git_remote_that_hangs_does_not_keep_a_server_from_ending(
     begun = time.monotonic()
     asyncio.run(fetch())
     assert time.monotonic() - begun < 5.0
+
+
+def test_a_version_that_cannot_be_loaded_is_tried_ever_less_often_until_tags_change(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promotions, "LOOK_EVERY_S", 0.005)
+    monkeypatch.setattr(promotions, "FIRST_PAUSE_S", 0.1)
+    tried: list[float] = []
+
+    class Failing(promotions.Promotions):
+        async def _look(self) -> None:
+            tried.append(time.monotonic())
+            raise LoadError("too large", "model_unusable")
+
+    async def until(count: int) -> None:
+        while len(tried) < count:
+            await asyncio.sleep(0.005)
+
+    async def story() -> None:
+        task = asyncio.create_task(Failing([Served()], home).follow())  # type: ignore[arg-type]
+        await asyncio.wait_for(until(4), 20)
+        first, second, third, fourth = tried
+        assert second - first >= 0.1
+        assert third - second >= 0.2
+        assert fourth - third >= 0.4
+        shell(home, "git tag other")
+        await asyncio.wait_for(until(5), 20)
+        assert tried[4] - fourth < 0.8
+        task.cancel()
+
+    asyncio.run(story())
