@@ -7,11 +7,14 @@ from pathlib import Path
 
 from flows.registry.model_names import WEIGHTS_FILE
 from flows.serving.background import in_background
+from flows.serving.generation import Generation
 from flows.serving.models import Models
 
 log = logging.getLogger("genai.serve")
 
 LOOK_EVERY_S = 1.0
+
+Stamp = tuple[int, int, int]
 
 
 async def watch_files(models: Models) -> None:
@@ -19,21 +22,23 @@ async def watch_files(models: Models) -> None:
 
     A model whose weights changed gets a fault, and its requests are refused until the server is started again.
     """
-    watched = {model: _stamp(model.folder) for model in models if model.version is None}
+    watched = [model for model in models if model.version is None]
+    # Empty at first, so that each file is read once: it may have changed between its loading and now.
+    stamps: dict[Generation, Stamp | None] = {}
     while watched:
-        await asyncio.sleep(LOOK_EVERY_S)
-        for model, stamp in watched.items():
+        for model in watched:
             now = _stamp(model.folder)
-            if now == stamp or model.fault is not None:
+            if model.fault is not None or (model in stamps and now == stamps[model]):
                 continue
-            watched[model] = now
+            stamps[model] = now
             found = await in_background(_sha256, model.folder)
             if found != model.sha256:
                 model.has_changed()
                 log.error("%s", model.fault)
+        await asyncio.sleep(LOOK_EVERY_S)
 
 
-def _stamp(folder: Path) -> tuple[int, int, int] | None:
+def _stamp(folder: Path) -> Stamp | None:
     try:
         stat = (folder / WEIGHTS_FILE).stat()
     except OSError:
