@@ -68,6 +68,16 @@ def test_what_nobody_waits_for_is_not_computed(small: Server) -> None:
     assert metric(small, "genai_images_total") - before <= 2 * 32 + 1
 
 
+def test_what_is_computed_for_a_client_that_left_is_stopped_between_two_steps(small: Server) -> None:
+    long = {"model": "diffusion", "count": 64, "seed": 1, "sampling": {"steps": 250}}
+    before = metric(small, "genai_images_total")
+    assert small.draw(**long).status_code == 200
+    assert metric(small, "genai_images_total") - before == 64
+    leave(small, long)
+    assert small.draw(model="gan", seed=1).status_code == 200  # behind it in the process
+    assert metric(small, "genai_images_total") - before == 64 + 1
+
+
 def test_a_killed_model_process_is_replaced_and_its_requests_are_answered(small: Server) -> None:
     expected = small.draw(**SLOW, seed=7).json()["images"]
     (pid,) = small.model_pids()
