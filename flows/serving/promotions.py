@@ -75,6 +75,8 @@ class Promotions:
                 if str(error) != said:  # once, not every minute of a failure that lasts
                     said = str(error)
                     log.warning("promotions in other clones are not seen: %s", error)
+            except Exception:  # such as no memory for a thread; the next minute may be better
+                log.exception("promotions in other clones are not seen")
 
     async def _look(self) -> None:
         version = await in_background(production_version, self._workspace)

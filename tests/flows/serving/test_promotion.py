@@ -114,6 +114,28 @@ def test_a_promotion_in_another_clone_is_fetched(home: Path, tmp_path: Path, mon
     assert production(other) == "v0.0.2"
 
 
+def test_an_unexpected_failure_does_not_end_the_fetching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Path] = []
+
+    def fail(workspace: Path) -> None:
+        calls.append(workspace)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(promotions, "FETCH_EVERY_S", 0.0)
+    monkeypatch.setattr(promotions, "_fetch_tags", fail)
+
+    async def story() -> None:
+        task = asyncio.create_task(promotions.Promotions([Served()], tmp_path).fetch())  # type: ignore[arg-type]
+        for _ in range(500):
+            await asyncio.sleep(0.01)
+            if len(calls) > 1:
+                break
+        task.cancel()
+
+    asyncio.run(story())
+    assert len(calls) > 1
+
+
 def test_a_git_remote_that_hangs_does_not_keep_a_server_from_ending(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
