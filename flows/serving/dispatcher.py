@@ -5,6 +5,7 @@ import itertools
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from flows.serving.background import in_background
@@ -15,11 +16,14 @@ from flows.serving.model_process import ModelProcess, ProcessEnded
 from flows.serving.room import Room
 from genai_core import GenaiError
 from genai_core.serving.frames import Frame
-from genai_core.serving.shares import threads_for
+from genai_core.serving.shares import IMAGES_A_THREAD, threads_for
 
 log = logging.getLogger("genai.serve")
 
 MOST_ATTEMPTS = 2
+# A thread takes as long for one image as for 16. So it waits for those that may come, while others compute: at most
+# this share of the last batch's time.
+LONGEST_WAIT = 0.25
 # Pauses between starts of a process that ends before it has loaded its models.
 PAUSES_S = (0.0, 1.0, 5.0, 15.0)
 
@@ -30,6 +34,22 @@ class LoadError(Exception):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+@dataclass(frozen=True)
+class Coming:
+    """What may come: clients that were answered together often ask again at once. until: of the event loop's clock."""
+
+    images: int = 0
+    until: float = 0.0
+
+    @classmethod
+    def after(cls, jobs: Sequence[Job], ms: float) -> "Coming":
+        """What may come after a batch. One job is not waited for: nothing would be computed together."""
+        if len(jobs) == 1:
+            return cls()
+        until = asyncio.get_running_loop().time() + LONGEST_WAIT * ms / 1000
+        return cls(min(sum(job.images for job in jobs), IMAGES_A_THREAD), until)
 
 
 class Dispatcher:
@@ -51,6 +71,8 @@ class Dispatcher:
         self._held: dict[str, Generation] = {}
         self._process = first
         self._room = Room()
+        self._threads = 1  # of a processor, which are divided among batches
+        self._coming = Coming()
         self._up = asyncio.Event()
         self.device = ""
         self.gpu: dict[str, int] = {}
@@ -90,7 +112,8 @@ class Dispatcher:
             raise LoadError(reply.header["message"], reply.header.get("code", "model_unusable"))
         generation.description = reply.header["model"]
         generation.sha256 = generation.description["sha256"]
-        self.device, self._room.threads = reply.header["device"], reply.header["threads"]
+        self.device, self._threads = reply.header["device"], reply.header["threads"]
+        self._room.size = 2 if self.device.startswith("cuda") else self._threads
 
     async def unload(self, generation: Generation) -> None:
         """Let the process drop a model."""
@@ -122,11 +145,14 @@ class Dispatcher:
         while True:
             await self._room.free()
             await self._up.wait()
+            if not self._room.is_empty:
+                images = self._queue.images + self._coming.images
+                await self._queue.gather(min(images, self._largest_batch_images), self._coming.until)
             jobs = await self._queue.take(self._largest_batch_images)
             alone = jobs[0].attempts > 0  # it may end the process again, and with it what is computed beside it
             if alone:
                 await self._room.empty()
-            threads = self._room.threads
+            threads = self._threads
             if jobs[0].op == "draw":
                 threads = threads_for(sum(job.images for job in jobs), threads)
             self._room.take(threads)
@@ -172,6 +198,7 @@ class Dispatcher:
         if jobs[0].op == "draw":
             model.measured(frame.header["ms"], images)
             self._on_batch(model, images, frame.header["ms"])
+            self._coming = Coming.after(jobs, frame.header["ms"])
         _hand_out(jobs, frame)
 
     def _retry(self, jobs: list[Job], *, computing: bool) -> None:

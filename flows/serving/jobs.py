@@ -3,11 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
+from genai_core.serving.shares import IMAGES_A_THREAD
 
 
 class Abandoned(Exception):
@@ -108,6 +110,14 @@ class JobQueue:
                 return self._batch(largest_images)
             self._arrived.clear()
             await self._arrived.wait()
+
+    async def gather(self, images: int, until: float) -> None:
+        """Wait for so many images, or as many as fill a thread, but not beyond a time of the event loop's clock."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                while self.images < min(images, IMAGES_A_THREAD):
+                    self._arrived.clear()
+                    await self._arrived.wait()
 
     def drain(self) -> list[Job]:
         """Remove and return every waiting job."""

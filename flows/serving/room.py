@@ -4,36 +4,37 @@ import asyncio
 
 
 class Room:
-    """Counts the batches on their way to a process, and the threads that they take there.
+    """Counts the threads that the batches on their way to a process take there.
 
-    A batch is formed as late as possible, since more jobs may join it until then. So one goes to the process while it
-    has a free thread. Where one batch takes them all, and on a GPU, the next one waits in the pipe: the device has no
-    gap between them.
+    size: of a processor, its threads. A batch goes there when a thread is free, and is formed no sooner, since more
+    jobs may join it until then. 2 for a GPU: one batch computes, and the next one waits in the pipe, without a gap.
     """
 
     def __init__(self) -> None:
-        self.threads = 1  # of the process; 1 for a GPU
-        self._batches = self._taken = 0
+        self.size = 1
+        self._taken = 0
         self._given_back = asyncio.Event()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._taken
 
     async def free(self) -> None:
         """Wait until another batch may be sent."""
-        while self._batches >= 2 and self._taken >= self.threads:
+        while self._taken >= self.size:
             await self._change()
 
     async def empty(self) -> None:
         """Wait until no batch is on its way."""
-        while self._batches:
+        while not self.is_empty:
             await self._change()
 
     def take(self, threads: int) -> None:
         """Count a batch that takes so many threads."""
-        self._batches += 1
         self._taken += threads
 
     def give_back(self, threads: int) -> None:
         """Count it no longer."""
-        self._batches -= 1
         self._taken -= threads
         self._given_back.set()
 

@@ -1,49 +1,62 @@
 """When another batch may go to a process."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from flows.serving.dispatcher import Coming
+from flows.serving.generation import Generation
+from flows.serving.jobs import Job, JobQueue
 from flows.serving.room import Room
 from genai_core.drawing.batches import CPU_BATCHES
 from genai_core.serving.shares import IMAGES_A_THREAD, threads_for
 
 
-@pytest.mark.parametrize(
-    ("threads", "each", "batches"),
-    [
-        (1, 1, 2),  # a GPU, or one core: one is computed, one waits
-        (2, 1, 2),  # one on each thread; others still join what waits in the queue
-        (4, 1, 4),
-        (2, 2, 2),
-        (4, 3, 2),
-    ],
-)
-def test_batches_go_while_a_thread_is_free_and_one_waits_behind_a_large_one(
-    threads: int, each: int, batches: int
-) -> None:
-    async def sent() -> int:
-        room, count = Room(), 0
-        room.threads = threads
-        while True:
-            try:
-                async with asyncio.timeout(0.01):
-                    await room.free()
-            except TimeoutError:
-                break
+@pytest.mark.parametrize(("size", "each", "batches"), [(1, 1, 1), (2, 1, 2), (4, 1, 4), (2, 2, 1), (4, 3, 2)])
+def test_batches_go_while_a_thread_is_free(size: int, each: int, batches: int) -> None:
+    async def check() -> None:
+        room = Room()
+        room.size = size
+        for _ in range(batches):
+            await asyncio.wait_for(room.free(), 1)
             room.take(each)
-            count += 1
         waiting = asyncio.ensure_future(room.free())
         await asyncio.sleep(0)
         assert not waiting.done()
         room.give_back(each)
         await asyncio.wait_for(waiting, 1)
-        for _ in range(count - 1):
+        for _ in range(batches - 1):
+            assert not room.is_empty
             room.give_back(each)
         await asyncio.wait_for(room.empty(), 1)
-        return count
 
-    assert asyncio.run(sent()) == batches
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(("waiting", "wanted", "ready"), [(0, 3, False), (2, 3, False), (3, 3, True), (16, 30, True)])
+def test_a_batch_waits_for_those_who_may_come_but_not_long(waiting: int, wanted: int, ready: bool) -> None:
+    async def seconds() -> float:
+        loop, queue = asyncio.get_running_loop(), JobQueue(64)
+        model = Generation("m", "m 1", Path(), None, None)
+        for _ in range(waiting):
+            queue.put(Job("draw", model, {}))
+        begun = loop.time()
+        if not ready:
+            loop.call_later(0.05, queue.put, Job("draw", model, {}))
+        await queue.gather(wanted, begun + 0.2)
+        return loop.time() - begun
+
+    assert (asyncio.run(seconds()) < 0.04) == ready
+
+
+def test_one_client_is_not_waited_for() -> None:
+    async def coming(jobs: int) -> Coming:
+        model = Generation("m", "m 1", Path(), None, None)
+        return Coming.after([Job("draw", model, {}, images=4) for _ in range(jobs)], 1000.0)
+
+    assert asyncio.run(coming(1)) == Coming()
+    assert [asyncio.run(coming(jobs)).images for jobs in (2, 3, 30)] == [8, 12, 16]
 
 
 def test_a_thread_has_the_smallest_batch() -> None:
