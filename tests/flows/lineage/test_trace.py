@@ -1,173 +1,28 @@
-"""Lineage over a short history: two dataset versions with models and batches, and a third without."""
+"""Lineage of images, models and datasets, over a short history."""
 
-import json
 import shutil
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
-from flows.data.remote import push_commit as push_data
-from flows.data.stores import Stores
-from flows.graph import open_repo
-from flows.lineage.ancestry import History
 from flows.lineage.image_file import LineageError
 from flows.lineage.node import Node
 from flows.lineage.sightings import sightings
-from flows.lineage.trace import Lineage
 from flows.registry.generate import sign as sign_drawn
 from flows.registry.model_names import ModelFiles
 from flows.registry.production import Production
-from flows.registry.promotion import promote, rollback
+from flows.registry.promotion import rollback
 from flows.registry.read import RegistryError, read_registry
 from flows.registry.sample_production import sign
-from genai_core.data.dataset.dataset import load_dataset
 from genai_core.sampling.batch import Provenance, write_batch
-from tests.flows.conftest import DVC_WARNS, ROOT, genai, set_parameter, shell
+from tests.flows.conftest import DVC_WARNS, genai
+from tests.flows.lineage.history import Story, opened, write_image
 
 pytestmark = DVC_WARNS
-
-PIPELINE = """
-artifacts:
-  candidate: {path: models/candidate, type: model}
-stages:
-  prepare:
-    cmd: python work.py prepare
-    deps: [data/raw]
-    params: [data]
-    outs: [data/prepared]
-  train:
-    foreach: [one, two]
-    do:
-      cmd: python work.py train ${item}
-      deps: [data/prepared/dataset.json]
-      outs: ["models/trained/${item}"]
-  candidate:
-    cmd: python work.py candidate
-    deps: [models/trained]
-    outs: [models/candidate]
-  generate:
-    cmd: python work.py generate
-    deps: [models/candidate]
-    params: [generate]
-    outs: [samples/batch]
-"""
-
-# The forms that the pipeline writes, without its training.
-WORK = """
-import hashlib, json, shutil, sys
-from pathlib import Path
-
-if sys.argv[1] == "prepare":
-    from genai_core.config import load_config
-    from genai_core.data.prepare.prepare import prepare
-
-    config = load_config(Path("params.yaml"))
-    out = Path("data/prepared")
-    out.mkdir()
-    prepare(Path("data/raw"), out, config.data, workers=1, cache_folder=Path(".genai/m"), on_decoded=print)
-if sys.argv[1] == "train":
-    out = Path("models/trained") / sys.argv[2]
-    out.mkdir(parents=True)
-    dataset = json.loads(Path("data/prepared/dataset.json").read_text())["fingerprint"]
-    weights = f"{sys.argv[2]} of {dataset}".encode()
-    (out / "model.safetensors").write_bytes(weights)
-    hashes = {"model.safetensors": hashlib.sha256(weights).hexdigest()}
-    (out / "config.json").write_text(json.dumps({"family": "gan", "dataset": dataset, "sha256": hashes}))
-if sys.argv[1] == "candidate":
-    shutil.copytree("models/trained/two", "models/candidate")
-    chosen = {"family": "gan", "metric": "fd", "figures": {"fd": 2.0}, "reason": "two is the better one"}
-    Path("models/candidate/selection.json").write_text(json.dumps(chosen))
-if sys.argv[1] == "generate":
-    import numpy as np
-    from genai_core.sampling.batch import Provenance, write_batch
-
-    out = Path("samples/batch")
-    out.mkdir(parents=True)
-    described = json.loads(Path("models/candidate/config.json").read_text())
-    weights = described["sha256"]["model.safetensors"]
-    images = np.random.default_rng(int(weights[:8], 16)).integers(0, 256, (4, 1, 8, 8), dtype=np.uint8)
-    origin = Provenance(weights, "gan", described["dataset"], {}, 7)
-    write_batch(out, images, None, np.arange(7, 11), [], "tar", origin)
-"""
-
-
-def write_image(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
-
-
-def run(home: Path, message: str, stages: str = "") -> str:
-    shell(home, f"dvc add -q data/raw && dvc repro -q {stages}")
-    shell(home, f"git add -A && git commit -q -m '{message}'")
-    return shell(home, "git rev-parse HEAD").strip()
-
-
-class Story:
-    """The history: commits, fingerprints, the removed image."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.commits: list[str] = []
-        self.fingerprints: list[str] = []
-        (home / "dvc.yaml").write_text(PIPELINE)
-        (home / "work.py").write_text(WORK)
-        shutil.copy(ROOT / "params.yaml", home)
-        for key, value in (("data.image_size", 8), ("generate.format", "tar")):
-            set_parameter(home, key, value)
-        (home / ".gitignore").write_text(".genai/\n/data/raw\n/data/prepared\n/models/\n/samples/\n")
-        for number in range(20):
-            write_image(home / f"data/raw/photos/{number:02d}.png", number)
-        shutil.copy(home / "data/raw/photos/00.png", home / "data/raw/photos/00-again.png")
-        shell(home, "git init -q -b main && dvc init -q && dvc config core.autostage false")
-        self.done(run(home, "first data"))
-        self.batch = Path(shutil.copytree(home / "samples/batch", home.parent / "first-batch"))
-        manifest = load_dataset(home / "data/prepared").manifest
-        self.removed, self.kept = manifest[manifest["split"] == "train"]["source"].iloc[[3, 4]]
-        self.held_out = manifest[manifest["split"] == "test"]["source"].iloc[0]
-        promote(home, push_data)
-        shutil.copy(home / "data/raw" / self.removed, home.parent / "removed.png")
-        (home / "data/raw" / self.removed).unlink()
-        self.done(run(home, "one image less"))
-        promote(home, push_data)
-        write_image(home / "data/raw/photos/99.png", 99)
-        self.done(run(home, "new data, nothing trained", "prepare"))
-
-    def done(self, commit: str) -> None:
-        self.commits.append(commit)
-        self.fingerprints.append(load_dataset(self.home / "data/prepared").info.fingerprint)
-
-    def lineage(self, thing: str) -> Any:
-        with opened(self.home) as lineage:
-            found = lineage.find(thing)
-            if isinstance(found, Node):
-                return {"made_of": found.values()}
-            return {"made_of": lineage.made_of(found).values(), "became": lineage.became(found).values()}
-
-    def saw(self, *images: str) -> list[Any]:
-        with opened(self.home) as lineage:
-            return [sightings(self.home, lineage.history, lineage, image).values() for image in images]
-
-
-@contextmanager
-def opened(home: Path) -> Iterator[Lineage]:
-    with open_repo(home) as repo:
-        yield Lineage(home, History(home, Stores(repo)), read_registry(home))
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    home = tmp_path_factory.mktemp("lineage") / "home"
-    home.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))  # the home has no code of the project
-        yield Story(home)
 
 
 def path_of(node: dict[str, Any]) -> list[dict[str, Any]]:
@@ -255,51 +110,6 @@ def test_traces_batches_of_production_outside_git(story: Story, tmp_path: Path) 
         pytest.raises(LineageError, match="no image, model or dataset in git's history or"),
     ):
         lineage.find(sha256)
-
-
-def test_saw_lists_the_models_trained_on_an_image(story: Story) -> None:
-    def seen(found: Any) -> tuple[list[int], set[str]]:
-        fingerprints = [e["fingerprint"] for e in found["datasets"] if any(s["split"] == "train" for s in e["found"])]
-        versions = {name for model in found["models"] for name in model["versions"]}
-        return sorted(story.fingerprints.index(fingerprint) for fingerprint in fingerprints), versions
-
-    removed_file = str(story.home.parent / "removed.png")  # known by its pixels only
-    equals = ("photos/00.png", "photos/00-again.png")
-    names = (story.removed, removed_file, f"data/raw/{story.kept}", story.held_out, *equals)
-    removed, by_pixels, kept, held_out, first, again = story.saw(*names)
-    assert seen(removed) == seen(by_pixels) == ([0], {"v0.0.1"})
-    assert seen(kept) == ([0, 1, 2], {"v0.0.1", "v0.0.2"})
-    assert seen(held_out) == ([], set())
-    # One of two equal files was left out, and seen through the other.
-    (one,), (other,) = first["datasets"][-1]["found"], again["datasets"][-1]["found"]
-    assert one["split"] == other["split"]
-    assert sorted(bool(place["reason"]) for place in (one, other)) == [False, True]
-    assert seen(first) == seen(again)
-    answer = genai(story.home, "lineage", "--saw", story.removed)
-    assert "in the train split of 1 of 3 versions" in answer.stdout
-    assert "version v0.0.1" in answer.stdout
-    assert "images generated by them" in answer.stdout
-
-
-def test_saw_warns_of_versions_decoded_by_other_libraries(story: Story, tmp_path: Path) -> None:
-    home = Path(shutil.copytree(story.home, tmp_path / "home", symlinks=True))
-    write_image(tmp_path / "foreign.png", 1234)
-
-    def notes() -> list[str]:
-        answer = json.loads(genai(home, "lineage", "--json", "--saw", str(tmp_path / "foreign.png")).stdout)
-        return [entry["note"] for entry in answer["datasets"]]
-
-    assert notes() == [""] * 3
-    one, other, _ = sorted((home / ".genai/cache/lineage").glob("*/decoders.json"))
-    versions = json.loads(one.read_text())
-    one.write_text(json.dumps({**versions, "pillow": "1.2.3"}))
-    other.unlink()  # as of a version that was prepared before this was recorded
-    told = [note for note in notes() if note]
-    assert len(told) == 2
-    assert any(note.startswith(f"decoded by pillow 1.2.3, here {versions['pillow']}: it may contain") for note in told)
-    assert any(note.startswith("decoded by unknown libraries: it may contain") for note in told)
-    assert "not in it (decoded by pillow 1.2.3" in genai(home, "lineage", "--saw", str(tmp_path / "foreign.png")).stdout
-    assert "decoded by" not in genai(home, "lineage", "--saw", story.kept).stdout
 
 
 def test_unknown_objects_are_errors(story: Story, tmp_path: Path) -> None:
