@@ -5,25 +5,23 @@ import itertools
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from flows.serving.background import in_background
+from flows.serving.batches import combined, error_of, hand_out, refuse, show
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
-from flows.serving.jobs import Answer, Job, JobQueue, Preview
+from flows.serving.jobs import Job, JobQueue
 from flows.serving.model_process import ModelProcess, ProcessEnded
-from flows.serving.room import Room
+from flows.serving.room import Coming, Room
 from genai_core import GenaiError
-from genai_core.serving.frames import Frame
-from genai_core.serving.shares import IMAGES_A_THREAD, threads_for
+from genai_core.serving.shares import threads_for
 
 log = logging.getLogger("genai.serve")
 
 MOST_ATTEMPTS = 2
-# A thread takes as long for one image as for 16. So it waits for those that may come, while others compute: at most
-# this share of the last batch's time.
-LONGEST_WAIT = 0.25
+# Kinds of errors that one job of a batch may cause for all, such as a start picture whose pixels are damaged.
+FAULTS_OF_ONE = ("input", "internal")
 # Pauses between starts of a process that ends before it has loaded its models.
 PAUSES_S = (0.0, 1.0, 5.0, 15.0)
 
@@ -34,22 +32,6 @@ class LoadError(Exception):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-@dataclass(frozen=True)
-class Coming:
-    """What may come: clients that were answered together often ask again at once. until: of the event loop's clock."""
-
-    images: int = 0
-    until: float = 0.0
-
-    @classmethod
-    def after(cls, jobs: Sequence[Job], ms: float) -> "Coming":
-        """What may come after a batch. One job is not waited for: nothing would be computed together."""
-        if len(jobs) == 1:
-            return cls()
-        until = asyncio.get_running_loop().time() + LONGEST_WAIT * ms / 1000
-        return cls(min(sum(job.images for job in jobs), IMAGES_A_THREAD), until)
 
 
 class Dispatcher:
@@ -170,19 +152,17 @@ class Dispatcher:
             self._retry(jobs, computing=end.computing)
         except Exception as error:
             log.exception("a batch failed")
-            _refuse(jobs, ApiError(500, f"internal error: {type(error).__name__}", code="internal"))
+            refuse(jobs, ApiError(500, f"internal error: {type(error).__name__}", code="internal"))
         finally:
             self._room.give_back(threads)
 
     async def _compute_on(self, process: ModelProcess, jobs: list[Job]) -> None:
         model, images = jobs[0].model, sum(job.images for job in jobs)
         if model.fault is not None:
-            _refuse(jobs, ApiError(409, model.fault, code="model_changed"))
+            refuse(jobs, ApiError(409, model.fault, code="model_changed"))
             return
         values, blobs = combined(jobs)
-        number, reply = process.send(
-            jobs[0].op, {"model": model.key, **values}, blobs, lambda frame: _show(jobs, frame)
-        )
+        number, reply = process.send(jobs[0].op, {"model": model.key, **values}, blobs, lambda frame: show(jobs, frame))
 
         def ask_to_stop(_: object) -> None:
             if all(job.is_abandoned for job in jobs):
@@ -193,13 +173,16 @@ class Dispatcher:
         frame = await reply
         self.gpu = frame.header.get("gpu", self.gpu)
         if not frame.header["ok"]:
-            _refuse(jobs, _error(frame.header))
+            if len(jobs) > 1 and frame.header["kind"] in FAULTS_OF_ONE:
+                self._queue.put_back([job.alone() for job in jobs if not job.is_abandoned])
+            else:
+                refuse(jobs, error_of(frame.header))
             return
         if jobs[0].op == "draw":
             model.measured(frame.header["ms"], images)
             self._on_batch(model, images, frame.header["ms"])
             self._coming = Coming.after(jobs, frame.header["ms"])
-        _hand_out(jobs, frame)
+        hand_out(jobs, frame)
 
     def _retry(self, jobs: list[Job], *, computing: bool) -> None:
         again = []
@@ -209,7 +192,7 @@ class Dispatcher:
                 again.append(job)
                 continue
             message = "the process that holds the model died twice on this request; try again, or change the request"
-            _refuse([job], ApiError(503, message, code="model_process_died", retry_after_s=10))
+            refuse([job], ApiError(503, message, code="model_process_died", retry_after_s=10))
         self._queue.put_back([job for job in again if not job.is_abandoned])
 
     async def _watch(self) -> None:
@@ -227,7 +210,7 @@ class Dispatcher:
             await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
             if attempt >= 2 and not self._is_any_up():  # another device can still take what waits
                 error = ApiError(503, "the process that holds the model does not start", code="no_model_process")
-                _refuse(self._queue.drain(), error)
+                refuse(self._queue.drain(), error)
             try:
                 await self._start_another()
                 return
@@ -260,76 +243,3 @@ class Dispatcher:
         except LoadError as error:
             log.error("%s: %s", generation.name, error)
             generation.has_changed()
-
-
-# Values of a drawing that are numbers of binary parts, at any depth.
-PARTS = ("noise", "start", "mask")
-
-
-def combined(jobs: Sequence[Job]) -> tuple[dict[str, Any], list[bytes]]:
-    """Return one request for all jobs: their drawings in order, with the numbers of binary parts moved."""
-    if len(jobs) == 1:
-        return jobs[0].values, list(jobs[0].blobs)
-    drawings: list[dict[str, Any]] = []
-    blobs: list[bytes] = []
-    for job in jobs:
-        drawings += [_moved(drawing, len(blobs)) for drawing in job.values["drawings"]]
-        blobs += job.blobs
-    previews = any(job.values.get("previews") for job in jobs)
-    return {**jobs[0].values, "drawings": drawings, "previews": previews}, blobs
-
-
-def _moved(value: Any, by: int) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: part + by if name in PARTS and part is not None else _moved(part, by) for name, part in value.items()
-        }
-    return [_moved(part, by) for part in value] if isinstance(value, list) else value
-
-
-def _shares(jobs: Sequence[Job], frame: Frame) -> list[tuple[Job, tuple[int, ...], list[bytes]]]:
-    """Return each job's part of a frame of images: its shape (N, C, H, W), and its share of each binary part."""
-    total, *image = frame.header["shape"]
-    begin, parts = 0, []
-    for job in jobs:
-        end = begin + job.images
-        shares = [blob[begin * len(blob) // total : end * len(blob) // total] for blob in frame.blobs]
-        parts.append((job, (job.images, *image), shares))
-        begin = end
-    return parts
-
-
-def _hand_out(jobs: Sequence[Job], frame: Frame) -> None:
-    ms, images = frame.header["ms"], sum(job.images for job in jobs)
-    if len(jobs) == 1:
-        shares = [(jobs[0], frame.header, frame.blobs)]
-    else:
-        shares = [(job, {**frame.header, "shape": list(shape)}, part) for job, shape, part in _shares(jobs, frame)]
-    for job, values, blobs in shares:
-        if not job.answer.done():
-            job.answer.set_result(Answer(values, blobs, ms, images))
-
-
-def _show(jobs: Sequence[Job], frame: Frame) -> None:
-    preview = frame.header["preview"]
-    for job, shape, (pixels,) in _shares(jobs, frame):
-        if job.on_preview is not None and not job.answer.done():
-            job.on_preview(Preview(preview["done"], preview["steps"], shape, pixels))
-
-
-def _refuse(jobs: Sequence[Job], error: ApiError) -> None:
-    for job in jobs:
-        if not job.answer.done():
-            job.answer.set_exception(error)
-
-
-def _error(header: dict[str, Any]) -> ApiError:
-    """Return the API's error for a reply that is one."""
-    if header["kind"] == "input":
-        return ApiError(422, header["message"], param=header.get("param"), code="invalid_value")
-    if header["kind"] == "model":
-        what = "the real images" if header["code"] == "no_real_images" else "the model"
-        return ApiError(503, f"{what} cannot be used; see the server's log", code=header["code"])
-    if header["kind"] == "cancelled":
-        return ApiError(503, "cancelled", code="cancelled")
-    return ApiError(500, "internal error; see the server's log", code="internal")

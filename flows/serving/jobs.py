@@ -61,6 +61,11 @@ class Job:
     def is_abandoned(self) -> bool:
         return self.answer.cancelled()
 
+    def alone(self) -> "Job":
+        """Share no batch from now on."""
+        self.key = None
+        return self
+
 
 class JobQueue:
     """Waiting jobs in order of arrival, at most `limit` images of them."""

@@ -1,6 +1,15 @@
-"""How much the process of one device may have at once."""
+"""How much the process of one device may have at once, and how long a batch waits for more."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flows.serving.jobs import Job
+from genai_core.serving.shares import IMAGES_A_THREAD
+
+# A thread takes as long for one image as for 16. So it waits for those that may come, while others compute: at most
+# this share of the last batch's time.
+LONGEST_WAIT = 0.25
 
 
 class Room:
@@ -41,3 +50,19 @@ class Room:
     async def _change(self) -> None:
         self._given_back.clear()
         await self._given_back.wait()
+
+
+@dataclass(frozen=True)
+class Coming:
+    """What may come: clients that were answered together often ask again at once. until: of the event loop's clock."""
+
+    images: int = 0
+    until: float = 0.0
+
+    @classmethod
+    def after(cls, jobs: Sequence[Job], ms: float) -> "Coming":
+        """What may come after a batch. One job is not waited for: nothing would be computed together."""
+        if len(jobs) == 1:
+            return cls()
+        until = asyncio.get_running_loop().time() + LONGEST_WAIT * ms / 1000
+        return cls(min(sum(job.images for job in jobs), IMAGES_A_THREAD), until)

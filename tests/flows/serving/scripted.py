@@ -12,21 +12,22 @@ from flows.serving.generation import Generation
 from flows.serving.jobs import Job, JobQueue
 from flows.serving.model_process import ModelProcess
 
-# `held` answers with the keys of the loaded models; `wait` computes until the process is killed.
+# `held` answers with the keys of the loaded models; `wait` computes until the process is killed; `draw` gives an image
+# of one pixel for each drawing, its seed, unless one of them has a fault.
 SCRIPT = """
 import sys, time
 from genai_core.serving.frames import pack, read_frame
 
 held = []
 
-def send(header):
-    sys.stdout.buffer.write(pack(header))
+def send(header, blobs=()):
+    sys.stdout.buffer.write(pack(header, blobs))
     sys.stdout.buffer.flush()
 
 while (frame := read_frame(sys.stdin.buffer)) is not None:
     op, key = frame.header["op"], frame.header.get("model")
     send({"id": frame.header["id"], "begun": True})
-    reply = {"id": frame.header["id"], "ok": True, "ms": 1.0}
+    reply, blobs = {"id": frame.header["id"], "ok": True, "ms": 1.0}, []
     if op == "load":
         held.append(key)
         reply |= {"model": {"sha256": "a" * 64}, "device": "cpu", "threads": 1}
@@ -38,7 +39,13 @@ while (frame := read_frame(sys.stdin.buffer)) is not None:
         time.sleep(60)
     elif op == "preview":
         reply |= {"preview": {}}
-    send(reply)
+    elif op == "draw" and any(drawing.get("fault") for drawing in frame.header["drawings"]):
+        reply |= {"ok": False, "kind": "input", "message": "damaged", "param": "start"}
+    elif op == "draw":
+        seeds = [drawing["seed"] for drawing in frame.header["drawings"]]
+        reply |= {"shape": [len(seeds), 1, 1, 1]}
+        blobs = [bytes(seeds)]
+    send(reply, blobs)
 """
 
 

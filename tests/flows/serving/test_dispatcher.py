@@ -9,6 +9,7 @@ import pytest
 from flows.serving import dispatcher as module
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
+from flows.serving.jobs import Job
 from flows.serving.model_process import END_TIMEOUT_S, ProcessEnded
 from tests.flows.serving.scripted import Device, generation
 
@@ -130,5 +131,23 @@ def test_a_killed_dispatcher_does_not_wait_for_what_is_computed_and_starts_no_ot
             assert time.monotonic() - begun < END_TIMEOUT_S / 2
             assert len(device.started) == 1
             job.answer.cancel()
+
+    asyncio.run(story())
+
+
+def test_a_fault_of_one_job_is_not_the_answer_to_those_it_was_batched_with() -> None:
+    async def story() -> None:
+        device, model = Device(), generation("gan")
+        async with device.opened(model):
+            drawings = [{"seed": 1}, {"seed": 2, "fault": True}, {"seed": 3}]
+            jobs = [Job("draw", model, {"drawings": [drawing]}, key="equal") for drawing in drawings]
+            for job in jobs:  # before the dispatcher gets its turn, so that one batch has all
+                device.queue.put(job)
+            first, faulty, last = await asyncio.wait_for(
+                asyncio.gather(*(job.answer for job in jobs), return_exceptions=True), WAIT_S
+            )
+            assert isinstance(faulty, ApiError)
+            assert (faulty.status, faulty.param) == (422, "start")
+            assert [answer.blobs for answer in (first, last)] == [[b"\x01"], [b"\x03"]]
 
     asyncio.run(story())

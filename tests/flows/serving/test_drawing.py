@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from flows.serving.batches import combined
 from flows.serving.bodies import DrawBody
-from flows.serving.dispatcher import combined
 from flows.serving.drawing import check_abilities, plan_of
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.serving.dispatcher import Coming
 from flows.serving.generation import Generation
 from flows.serving.jobs import Job, JobQueue
-from flows.serving.room import Room
+from flows.serving.room import Coming, Room
 from genai_core.drawing.batches import CPU_BATCHES
 from genai_core.serving.shares import IMAGES_A_THREAD, threads_for
 
