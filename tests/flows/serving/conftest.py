@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.flows.serving.browser import CHROMIUM, Shown, context_of, shown
+from tests.flows.serving.explored_home import Home, make_home
 from tests.flows.serving.served import Server, save_tiny_model, serving
 from tests.models.tiny import RECIPES
 
@@ -27,6 +28,21 @@ def server(model_folders: Path) -> Iterator[Server]:
     """One server with all of them; `diffusion` is the first."""
     names = [str(model_folders / name) for name in (*RECIPES, "plain")]
     with serving(*names, workspace=model_folders) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A workspace with real images and an extractor, and a model `stranger` of other images."""
+    made = make_home(tmp_path_factory.mktemp("workspace"))
+    save_tiny_model(made.folder / "models/stranger", "gan")
+    return made
+
+
+@pytest.fixture(scope="module")
+def explored(home: Home) -> Iterator[Server]:
+    """A server that can answer questions about its model `gan`."""
+    with serving("gan", "stranger", workspace=home.folder) as found:
         yield found
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -17,21 +16,8 @@ from genai_core.evaluation.features import extract_features
 from genai_core.exploring.directions_folder import load_directions
 from genai_core.model import load_model
 from tests.evaluation.conftest import CLASSES, SIZE
-from tests.flows.serving.explored_home import Home, make_home
-from tests.flows.serving.served import Server, pixels, save_tiny_model, serving
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    made = make_home(tmp_path_factory.mktemp("workspace"))
-    save_tiny_model(made.folder / "models/stranger", "gan")
-    return made
-
-
-@pytest.fixture(scope="module")
-def explored(home: Home) -> Iterator[Server]:
-    with serving("gan", "stranger", workspace=home.folder) as found:
-        yield found
+from tests.flows.serving.explored_home import Home
+from tests.flows.serving.served import Server, pixels
 
 
 def ask(server: Server, what: str, **values: Any) -> httpx.Response:

@@ -9,26 +9,13 @@ from PIL import Image
 
 from genai_core.data.dataset.dataset import load_dataset
 from tests.flows.serving.browser import Shown, context_of, faults, needs_chromium, shown
-from tests.flows.serving.explored_home import Home, make_home
-from tests.flows.serving.served import Server, save_tiny_model, serving
+from tests.flows.serving.explored_home import Home
+from tests.flows.serving.served import Server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    made = make_home(tmp_path_factory.mktemp("workspace"))
-    save_tiny_model(made.folder / "models/stranger", "gan")
-    return made
-
-
-@pytest.fixture(scope="module")
-def explored(home: Home) -> Iterator[Server]:
-    with serving("gan", "stranger", workspace=home.folder) as found:
-        yield found
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 import base64
 import io
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from tests.flows.serving.browser import Shown, needs_chromium
 from tests.flows.serving.served import Server, pixels
@@ -97,7 +99,9 @@ def test_a_walk_between_two_and_four(page: Shown, server: Server) -> None:
     page.slide("#place", 7)
     assert large.get_attribute("src") == f"data:image/png;base64,{expected[7]}"
     page.page.locator("#play").click()
-    page.page.locator(".grid .cell:nth-child(10)[aria-pressed=true]").wait_for()
+    # It goes to and fro; a single picture is shown for less time than lies between two looks.
+    expect(page.page.locator("#place")).to_have_value(re.compile("^(9|1[0-9]|2[0-9])$"), timeout=30_000)
+    expect(page.page.locator(".grid .cell[aria-pressed=true]")).to_have_count(1)
     page.page.locator("#play").click()
     page.page.locator(".grid .cell").nth(12).click()
     page.page.locator("#link-picture").click()

@@ -8,7 +8,7 @@ import pytest
 
 from flows.registry.votes import VOTES, read_votes
 from tests.flows.conftest import genai, shell
-from tests.flows.serving.browser import context_of, needs_chromium, shown
+from tests.flows.serving.browser import context_of, faults, needs_chromium, shown
 from tests.flows.serving.served import Server, save_tiny_model, serving
 
 
@@ -146,6 +146,16 @@ def test_one_key_is_a_vote_on_the_page(browser, blind: Server, home: Path) -> No
     votes = read_votes(home).votes[before:]
     assert [vote.answer for vote in votes] == [*(answer for _, answer in KEYS), "right"]
     assert {vote.who for vote in votes} == {"carl"}
+
+
+@needs_chromium
+@pytest.mark.parametrize(("phone", "dark"), [(False, False), (True, True)])
+def test_the_page_of_votes_has_no_accessibility_fault(browser, blind: Server, phone: bool, dark: bool) -> None:
+    with context_of(browser, phone=phone, dark=dark) as context:
+        page = shown(context, blind.address).page
+        page.goto(f"{blind.address}/votes")
+        page.wait_for_selector("#left:not([disabled])")
+        assert faults(page) == []
 
 
 KEYS = (("ArrowLeft", "left"), ("ArrowRight", "right"), ("ArrowDown", "tie"), ("s", "skip"))
