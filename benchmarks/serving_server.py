@@ -19,12 +19,11 @@ START_TIMEOUT_S = 120.0
 
 @dataclass
 class Served:
-    """A running server. started_s: from the command to its address."""
+    """A running server. began: when the command was started."""
 
     process: "subprocess.Popen[str]"
     address: str
     began: float
-    started_s: float
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.address, timeout=120.0, trust_env=False)
@@ -54,7 +53,7 @@ def served(workspace: Path, models: list[str], *options: str) -> Iterator[Served
         found = next((match for line in process.stdout if (match := re.match(r"http://\S+", line))), None)
         if found is None:
             raise RuntimeError(f"genai serve did not start: {log.read_text()[-2000:]}")
-        yield Served(process, found[0], began, time.perf_counter() - began)
+        yield Served(process, found[0], began)
         process.send_signal(signal.SIGTERM)
         process.wait(30.0)
     finally:

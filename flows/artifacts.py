@@ -1,10 +1,8 @@
 """Prefect artifacts of a run: progress, figures, pictures, the report."""
 
 import base64
-import contextvars
 import json
 import re
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,12 +87,6 @@ def _publish(workspace: Path, stage: str) -> None:
 def slug(name: str) -> str:
     """Return a valid key for Prefect: lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def thread_in_this_context(target: Callable[[], None]) -> threading.Thread:
-    """Return a thread in the context of the current task run, so that its artifacts belong to that run."""
-    context = contextvars.copy_context()
-    return threading.Thread(target=lambda: context.run(target), daemon=True)
 
 
 def _publish_table(workspace: Path, key: str, only: str | None) -> None:

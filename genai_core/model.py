@@ -16,7 +16,8 @@ from torch import Tensor
 
 from genai_core import GenaiError
 from genai_core.config import SamplingConfig
-from genai_core.drawing.drawing import Drawing, draw
+from genai_core.drawing.description import Drawing, one_hot
+from genai_core.drawing.drawing import draw
 from genai_core.models.artifact import WEIGHTS_FILE, ModelDescription, parse_sampling, read_config
 from genai_core.models.artifact import load_model as load_network
 from genai_core.models.protocol import GenerativeModel
@@ -135,7 +136,10 @@ class Model:
         options = self.sampling_with(sampling)
         chosen = [None] * images if labels is None else labels.tolist()
         if batch_images is None:
-            drawings = [Drawing(seed, self._one_hot(label)) for seed, label in zip(seeds.tolist(), chosen, strict=True)]
+            drawings = [
+                Drawing(seed, one_hot(label, len(self.classes)))
+                for seed, label in zip(seeds.tolist(), chosen, strict=True)
+            ]
             pixels = draw(self, drawings, options, on_progress=on_progress)
         else:
             with self.autocast():
@@ -211,9 +215,6 @@ class Model:
     def autocast(self) -> torch.autocast:
         """Return the context of computations in this model's number format."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
-
-    def _one_hot(self, label: int | None) -> tuple[float, ...] | None:
-        return None if label is None else tuple(float(label == index) for index in range(len(self.classes)))
 
     def _labels(self, classes: Classes, images: int) -> Tensor | None:
         if classes is None:

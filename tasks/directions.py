@@ -38,7 +38,7 @@ def write_directions(folder: Path, out: Path, device: str) -> None:
     with TemporaryDirectory(prefix=".new-", dir=out.parent) as place:
         new = Path(place) / out.name
         save_directions(new, found)
-        with suppress(OSError):  # another process has been as quick: the same model gives the same directions
+        with suppress(OSError):  # another process finished first: the same model gives the same directions
             os.rename(new, out)
     print(f"directions: found {len(found)} of {folder.name}")
 

@@ -83,6 +83,7 @@ def test_flows_import_only_config_errors_advice_and_light_values_of_the_core() -
     allowed = {"genai_core", "genai_core.config", "genai_core.GenaiError"}
     light = (
         "genai_core.counted",
+        "genai_core.seeds",
         "genai_core.image_size",
         "genai_core.advice",
         "genai_core.preference",

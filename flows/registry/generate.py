@@ -6,23 +6,23 @@ A child process draws, with the code of a snapshot, because flows do not import 
 import json
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from flows.process import run_module, scratch_folder
+from flows.progress_file import followed
 from flows.registry.model_names import ModelFiles, open_model
 from flows.runs.code import snapshot_of_code
 from flows.whole_file import write_json
 from genai_core import GenaiError
 from genai_core.config import PARAMS_FILE
+from genai_core.seeds import LARGEST_SEED
 
 BATCH, TASK = "batch", "draw"
-LARGEST_SEED = 2**32 - 1  # as in genai_core/models/protocol.py
 PROGRESS_POLL_S = 0.2
 
 OnProgress = Callable[[int, int], None]  # images done, images in all
@@ -72,7 +72,8 @@ def generate(
         raise GenerateError(f"{model.title} has no class {unknown[0]!r}; {known}")
     with snapshot_of_code(workspace) as code, _place_beside(out) as place:
         shutil.copy(code.folder / PARAMS_FILE, place)
-        with _followed(place, request.count, on_progress):
+        progress = place / ".genai/progress" / f"{TASK}.json"
+        with followed(progress, lambda state: on_progress(state["done"], request.count), PROGRESS_POLL_S):
             _draw(code.folder, place, model, request, on_line)
         sign(place / BATCH, model, code.commit)
         provenance = json.loads((place / BATCH / "provenance.json").read_text())
@@ -146,22 +147,3 @@ def _draw(code: Path, place: Path, model: ModelFiles, request: Request, on_line:
     if status != 0:
         reason = output[-1].removeprefix(f"{TASK}: ") if output else f"tasks.draw failed with status {status}"
         raise GenerateError(reason)
-
-
-@contextmanager
-def _followed(place: Path, count: int, on_progress: OnProgress) -> Iterator[None]:
-    """Report the task's progress file (genai_core/progress.py) while the body runs."""
-    done = threading.Event()
-
-    def follow() -> None:
-        while not done.wait(PROGRESS_POLL_S):
-            with suppress(OSError, ValueError, KeyError):
-                on_progress(json.loads((place / ".genai/progress" / f"{TASK}.json").read_text())["done"], count)
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

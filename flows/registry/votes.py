@@ -28,7 +28,6 @@ from genai_core.preference.bradley_terry import (
 VOTES = Path("votes/votes.jsonl")
 Answer = Literal["left", "right", "tie", "skip"]
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
-_TAIL_BYTES = 1
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def add_vote(workspace: Path, vote: Vote) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         size = os.fstat(descriptor).st_size
-        if size and os.pread(descriptor, _TAIL_BYTES, size - _TAIL_BYTES) != b"\n":
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
             line = b"\n" + line  # a kill or a full disk cut the last one short
         written = os.write(descriptor, line)
         if written != len(line):  # a full disk: leave no half vote

@@ -1,13 +1,11 @@
 """The one Prefect task that runs a versioned task: a stage of dvc.yaml, as a supervised process in the run's place."""
 
-import json
 import os
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from flows import artifacts
 from flows.graph import StageNode
 from flows.plan import StagePlan
 from flows.process import Processes, Stopped, TimedOut
+from flows.progress_file import followed
 from flows.resources import Resources
 from flows.runs.job import Job, LockEntry, Result
 from flows.runs.one_at_a_time import locked_job
@@ -251,24 +250,15 @@ def _followed_progress(stage: str, run: Run) -> Iterator[None]:
     path = run.place.folder / ".genai" / "progress" / f"{stage}.json"
     path.unlink(missing_ok=True)
     artifact = artifacts.ProgressArtifact(stage)
-    done = threading.Event()
 
-    def follow() -> None:
-        ended = False
-        while not ended:
-            ended = done.wait(PROGRESS_POLL_S)  # once more after the end: a short stage reports only then
-            with suppress(FileNotFoundError, json.JSONDecodeError):
-                state = json.loads(path.read_text())
-                run.view.progress(stage, state)
-                artifact.show(state)
+    def show(state: dict[str, Any]) -> None:
+        run.view.progress(stage, state)
+        artifact.show(state)
 
-    thread = artifacts.thread_in_this_context(follow)
-    thread.start()
     try:
-        yield
+        with followed(path, show, PROGRESS_POLL_S):
+            yield
     finally:
-        done.set()
-        thread.join()
         artifact.finish()
 
 

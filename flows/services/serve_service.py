@@ -12,7 +12,7 @@ NAME = "serve"
 
 
 def wanted_server(workspace: Path) -> ServeConfig | None:
-    """The section `serve:` if `genai up` shall start the server; None otherwise. Raises ConfigError."""
+    """The section `serve:` if `genai up` should start the server; None otherwise. Raises ConfigError."""
     config = load_config(workspace / PARAMS_FILE).serve
     return config if config.up else None
 

@@ -8,7 +8,7 @@ from flows.serving.errors import ApiError
 from flows.serving.rates import RateLimit
 from flows.serving.tokens import KnownTokens
 
-# Without a token: what tells nothing about models, and the page, which asks for a token itself.
+# Without a token: paths that reveal nothing about the models, and the page, which asks for a token itself.
 OPEN_PATHS = ("/", "/votes", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico")
 OPEN_FOLDERS = ("/static/",)
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")

@@ -58,10 +58,9 @@ def hand_out(jobs: Sequence[Job], frame: Frame) -> None:
 
 def show(jobs: Sequence[Job], frame: Frame) -> None:
     """Pass each job its part of a preview."""
-    preview = frame.header["preview"]
     for job, shape, (pixels,) in _shares(jobs, frame):
         if job.on_preview is not None and not job.answer.done():
-            job.on_preview(Preview(preview["done"], preview["steps"], shape, pixels))
+            job.on_preview(Preview(shape, pixels))
 
 
 def refuse(jobs: Sequence[Job], error: ApiError) -> None:

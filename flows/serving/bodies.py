@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from genai_core.seeds import LARGEST_SEED
+
 LARGEST_COUNT = 64
-LARGEST_SEED = 2**32 - 1
 DEFAULT_STRENGTH = 0.6
 
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]

@@ -18,7 +18,7 @@ Stamp = tuple[int, int, int]
 
 
 async def watch_files(models: Models) -> None:
-    """Look for ever at the weights of models that are no version; those of versions are looked after by the registry.
+    """Poll until cancelled at the weights of models without a version; the registry looks after those of versions.
 
     A model whose weights changed gets a fault, and its requests are refused until the server is started again.
     """

@@ -4,9 +4,9 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flows.serving.bodies import LARGEST_SEED
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
+from genai_core.seeds import LARGEST_SEED
 
 
 def seeds_of(count: int, seed: int | None, seeds: Sequence[int] | None) -> list[int]:

@@ -33,7 +33,7 @@ class Serving:
         return any(dispatcher.is_up for dispatcher in self.dispatchers)
 
     async def in_thread(self, function: Any, *arguments: Any) -> Any:
-        """Run a function that would hold up other requests in one of the threads."""
+        """Run a function that would block the event loop in one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self.coders, function, *arguments)
 
     async def each_in_thread(self, items: Iterator[Any]) -> AsyncIterator[Any]:

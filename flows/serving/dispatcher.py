@@ -15,7 +15,7 @@ from flows.serving.jobs import Job, JobQueue
 from flows.serving.model_process import ModelProcess, ProcessEnded
 from flows.serving.room import Coming, Room
 from genai_core import GenaiError
-from genai_core.serving.shares import threads_for
+from genai_core.serving.shares import share
 
 log = logging.getLogger("genai.serve")
 
@@ -131,12 +131,12 @@ class Dispatcher:
                 images = self._queue.images + self._coming.images
                 await self._queue.gather(min(images, self._largest_batch_images), self._coming.until)
             jobs = await self._queue.take(self._largest_batch_images)
-            alone = jobs[0].attempts > 0  # it may end the process again, and with it what is computed beside it
+            alone = (
+                jobs[0].attempts > 0
+            )  # it may end the process again, and with it the batches running at the same time
             if alone:
                 await self._room.empty()
-            threads = self._threads
-            if jobs[0].op == "draw":
-                threads = threads_for(sum(job.images for job in jobs), threads)
+            threads = share(jobs[0].op, sum(job.images for job in jobs), self._threads)
             self._room.take(threads)
             self._keep(self._compute(jobs, threads))
             if alone:

@@ -96,11 +96,11 @@ def plan_of(model: Generation, body: DrawBody, directions_folder: Path | None = 
         shared["directions"] = {"folder": str(directions_folder), "amounts": origin["directions"]}
     wanted = [
         Wanted(
-            seed=noise["seed"] if noise["is_seed"] else None,
+            seed=noise.seed if noise.is_seed else None,
             label=label,
             mix=mix,
-            values={"seed": noise["seed"], "label": label, **noise["values"], **shared},
-            origin={**noise["origin"], **origin},
+            values={"seed": noise.seed, "label": label, **noise.values, **shared},
+            origin={**noise.origin, **origin},
         )
         for noise, label in zip(noises, labels, strict=True)
     ]
@@ -121,41 +121,43 @@ def check_abilities(model: Generation, body: DrawBody) -> None:
     ):
         ability = "walk" if name in ("latent", "base", "directions") else name  # all four draw from given noise
         if value is not None and ability not in can:
-            message = f"{name}: the model {model.name} cannot do this; it can: {', '.join(can) or 'nothing of it'}"
+            message = f"{name}: the model {model.name} cannot do this; it supports: {', '.join(can) or 'none of these'}"
             raise ApiError(422, message, param=name, code="not_possible")
 
 
-def _noises(model: Generation, body: DrawBody, blobs: list[bytes]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Noise:
+    """Where an image's noise comes from. is_seed: the seed makes it; values and origin: as in Wanted."""
+
+    seed: int = 0
+    is_seed: bool = False
+    values: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _noises(model: Generation, body: DrawBody, blobs: list[bytes]) -> list[_Noise]:
     """Return where each image's noise comes from: its seed, a latent, or between points."""
     if body.walk is not None:
         points = [_point(model, point, f"walk.points.{index}", blobs) for index, point in enumerate(body.walk.points)]
         return [
-            {
-                "seed": 0,
-                "is_seed": False,
-                "values": {"walk": {"points": points, "shares": shares}},
-                "origin": {"walk": {"points": _named(body.walk.points), "shares": shares}},
-            }
+            _Noise(
+                values={"walk": {"points": points, "shares": shares}},
+                origin={"walk": {"points": _named(body.walk.points), "shares": shares}},
+            )
             for shares in walk_shares(body.walk)
         ]
     if body.latent is not None:
         values = {"noise": _stored(_latent(model, body.latent, "latent"), blobs)}
-        one = {"seed": 0, "is_seed": False, "values": values, "origin": {"latent": True}}
-        return [one] * body.count
+        return [_Noise(values=values, origin={"latent": True})] * body.count
     seeds = seeds_of(body.images, body.seed, body.seeds)
     if body.base is not None:
         base, reach = _point(model, body.base, "base", blobs), 1.0 if body.reach is None else body.reach
         origin = {"base": _named([body.base])[0], "reach": reach}
         return [
-            {
-                "seed": seed,
-                "is_seed": True,
-                "values": {"walk": {"points": [base, {"seed": seed}], "shares": [reach]}},
-                "origin": origin,
-            }
+            _Noise(seed, True, {"walk": {"points": [base, {"seed": seed}], "shares": [reach]}}, origin)
             for seed in seeds
         ]
-    return [{"seed": seed, "is_seed": True, "values": {}, "origin": {}} for seed in seeds]
+    return [_Noise(seed, True) for seed in seeds]
 
 
 def walk_shares(walk: Walk) -> list[list[float]]:

@@ -18,10 +18,8 @@ class Abandoned(Exception):
 
 @dataclass(frozen=True)
 class Preview:
-    """A state on the way: `pixels` of this job's images (N, C, H, W) uint8, as bytes, after `done` of `steps`."""
+    """How this job's images look between two steps: `pixels` (N, C, H, W) uint8 as bytes."""
 
-    done: int
-    steps: int
     shape: tuple[int, ...]
     pixels: bytes
 
@@ -162,7 +160,7 @@ class JobQueue:
 
     @staticmethod
     def _drained_in(images: int, model: Generation) -> int:
-        """Seconds until about half of what waits is done."""
+        """Seconds until about half of the queue is done."""
         return max(1, min(60, round(0.5 * images * (model.ms_per_image or 0.0) / 1000)))
 
 

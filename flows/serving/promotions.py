@@ -36,9 +36,10 @@ class Promotions:
         self._workspace = workspace
 
     async def follow(self) -> None:
-        """Look for ever, if production is served. A failed swap is logged and tried again; the old version stays.
+        """Poll until cancelled, if production is served.
 
-        The pause before it is tried again grows until the tags change.
+        A failed swap is logged and tried again; the old version stays. The pause before it is tried
+        again grows until the tags change.
         """
         if all(model.name != STAGE for model in self._models):
             return

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flows.serving.jobs import Job
-from genai_core.serving.shares import IMAGES_A_THREAD
 
 # A thread takes as long for one image as for 16. So it waits for those that may come, while others compute: at most
 # this share of the last batch's time.
@@ -15,8 +14,8 @@ LONGEST_WAIT = 0.25
 class Room:
     """Counts the threads that the batches on their way to a process take there.
 
-    size: of a processor, its threads. A batch goes there when a thread is free, and is formed no sooner, since more
-    jobs may join it until then. 2 for a GPU: one batch computes, and the next one waits in the pipe, without a gap.
+    size: of a CPU, its threads. A batch is formed when a thread is free, so that later jobs can join it. 2 for a GPU:
+    one batch computes, and the next one waits in the pipe, without a gap.
     """
 
     def __init__(self) -> None:
@@ -65,4 +64,4 @@ class Coming:
         if len(jobs) == 1:
             return cls()
         until = asyncio.get_running_loop().time() + LONGEST_WAIT * ms / 1000
-        return cls(min(sum(job.images for job in jobs), IMAGES_A_THREAD), until)
+        return cls(sum(job.images for job in jobs), until)

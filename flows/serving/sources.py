@@ -56,7 +56,7 @@ def production_version(workspace: Path) -> str | None:
 
 
 def _public_name(files: ModelFiles, place: str | None) -> str:
-    """A folder's name without its path, which clients shall not see; below models/, the path from there."""
+    """A folder's name without its path, which which clients must not see; below models/, the path from there."""
     if files.commit is not None:
         return files.name
     return files.folder.resolve().name if place is None else place

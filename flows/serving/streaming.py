@@ -46,8 +46,7 @@ async def _events(
             state = preview.result()
             index = 0
             async for content in serving.each_in_thread(previews_of(state, form)):
-                values = {"index": index, "b64": content, "mime": form.mime, "done": state.done, "steps": state.steps}
-                yield _event("preview", values)
+                yield _event("preview", {"index": index, "b64": content, "mime": form.mime})
                 index += 1
         answer = await waiting
         index = 0

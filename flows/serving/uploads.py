@@ -16,7 +16,7 @@ _WHITE = 128
 def uploaded(text: str, param: str = "image") -> bytes:
     """Return the file in a base64 text, with or without "data:image/png;base64," before it.
 
-    Reads the header only: the process that holds models decodes it. Raises ApiError 400 if it is no base64, 415 if it
+    Reads the header only: the process that holds models decodes it. Raises ApiError 422 if it is no base64, 415 if it
     is no image of a known format, 413 if it has too many pixels.
     """
     if text.startswith("data:"):
@@ -24,7 +24,7 @@ def uploaded(text: str, param: str = "image") -> bytes:
     try:
         content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise ApiError(400, f"{param}: not base64", param=param, code="invalid_base64") from None
+        raise ApiError(422, f"{param}: not base64", param=param, code="invalid_base64") from None
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             width, height = image.size
@@ -44,7 +44,7 @@ def _too_large(param: str, size: str) -> ApiError:
 
 
 def mask_of(text: str, image_size: list[int], param: str = "mask") -> bytes:
-    """Return a mask (H, W) as bytes, 1 where white or nearly so, from a file of that size (height, width).
+    """Return a mask (H, W) as bytes, 1 where lighter than mid-grey, from a file of that size (height, width).
 
     Raises ApiError as `uploaded` does, and 422 for another size.
     """

@@ -31,7 +31,7 @@ class VoteBody(Body):
 
     pair: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="the id of a pair")]
     answer: Answer = Field(description="which picture is better; tie: neither; skip: no opinion, not counted")
-    who: Annotated[str, Field(max_length=80)] = Field("", description="a name; a client with a token has the token's")
+    who: Annotated[str, Field(max_length=80)] = Field("", description="a name; ignored with a token: its name is used")
 
 
 def vote_routes(serving: Serving, workspace: Path) -> APIRouter:
@@ -58,7 +58,7 @@ def vote_routes(serving: Serving, workspace: Path) -> APIRouter:
 
     @routes.get("/v1/votes/pair", tags=["votes"])
     async def pair(request: Request) -> JSONResponse:
-        """Return two pictures of two models, of the same class and seed. Sides are by chance, names are not told."""
+        """Return two pictures of two models, of the same class and seed. Sides are random, and names are hidden."""
         found = blind()
         new = found.new_pair([serving.models.find(name) for name in found.names])
         left, right = [await serving.in_thread(_picture, answer) for answer in await drawn(request, new.plans())]

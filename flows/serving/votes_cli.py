@@ -27,7 +27,7 @@ def votes(workspace: Path, as_json: bool) -> None:
         print_json(table)
         return
     if found.faulty_lines:
-        click.echo(f"{workspace / VOTES}: {found.faulty_lines} lines are no votes and are not counted", err=True)
+        click.echo(f"{workspace / VOTES}: skipped {found.faulty_lines} invalid lines", err=True)
     if not table["models"]:
         click.echo("no votes yet; start a server for them with `genai serve --blind prod candidate`")
         return

@@ -35,7 +35,7 @@ class Batch:
 
 
 def batches(places: Sequence[int], device: torch.device, threads: int) -> list[Batch]:
-    """Divide the images at these places into batches; on a CPU as large as leaves work for each of `threads`."""
+    """Divide the images at these places into batches; on a CPU the largest size that keeps all `threads` busy."""
     if device.type == "cpu":
         largest = max((size for size in CPU_BATCHES if size * threads <= len(places)), default=CPU_BATCHES[0])
     else:
@@ -48,19 +48,19 @@ def batches(places: Sequence[int], device: torch.device, threads: int) -> list[B
 def run_batches(work: Callable[[Batch], None], planned: list[Batch], device: torch.device, threads: int) -> None:
     """Call `work` with each batch: on a CPU on several threads, each with its kernels on that thread alone.
 
-    Raises the first error of a batch, after the batches that had begun.
+    Raises the first error of a batch, after the running batches have finished.
     """
     if device.type != "cpu":
         for batch in planned:
             work(batch)
         return
-    with _one_thread_a_kernel():
+    with _single_threaded_kernels():
         if len(planned) == 1 or threads == 1:
             for batch in planned:
                 work(batch)
             return
         workers = min(threads, len(planned))
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(workers, initializer=_one_thread) as pool:
             waiting = [pool.submit(work, batch) for batch in planned]
             wait(waiting, return_when=FIRST_EXCEPTION)
             for future in waiting:
@@ -70,8 +70,14 @@ def run_batches(work: Callable[[Batch], None], planned: list[Batch], device: tor
                 future.result()
 
 
+def _one_thread() -> None:
+    # A thread's first operation takes the number that any thread has set last, and would undo a number set before it.
+    torch.get_num_threads()
+    torch.set_num_threads(1)
+
+
 @contextmanager
-def _one_thread_a_kernel() -> Iterator[None]:
+def _single_threaded_kernels() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

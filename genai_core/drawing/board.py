@@ -1,6 +1,7 @@
-"""What is known of a drawing under way: previews, progress, and whether it was cancelled."""
+"""The state of a running drawing: previews, progress, and whether it was cancelled."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,7 +14,10 @@ from genai_core.drawing.description import Drawing
 from genai_core.models.editing import Watch
 
 Pixels = npt.NDArray[np.uint8]
-OnPreview = Callable[[int, int, Pixels], None]
+OnPreview = Callable[[Pixels], None]
+
+# More often, computing a preview and its way to a client cost more than it shows.
+PREVIEW_EVERY_S = 0.1
 
 
 class Cancelled(GenaiError):
@@ -26,15 +30,15 @@ class Board:
     def __init__(
         self,
         images: Pixels,
-        batches: int,
         on_preview: OnPreview | None,
         cancelled: Callable[[], bool] | None,
         on_progress: Callable[[int], None] | None,
     ) -> None:
-        self._images, self._batches = images, batches
+        self._images = images
         self._on_preview, self._cancelled, self._on_progress = on_preview, cancelled, on_progress
         self._lock = threading.Lock()
-        self._steps_done = self._images_done = 0
+        self._images_done = 0
+        self._previewed_s = time.monotonic()
 
     def check(self) -> None:
         """Raise Cancelled if the drawing was cancelled."""
@@ -42,7 +46,7 @@ class Board:
             self._check()
 
     def watch(self, batch: Batch, rows: Sequence[Drawing]) -> Watch | None:
-        """Return what a batch of these rows reports its steps to; None if nobody is interested."""
+        """Return what a batch of these rows reports its steps to; None if no callback was given."""
         self.check()
         if self._on_preview is None and self._cancelled is None:
             return None
@@ -50,11 +54,13 @@ class Board:
         def report(done: int, steps: int, images: Callable[[], Tensor]) -> None:
             with self._lock:
                 self._check()
-                self._steps_done += 1
                 # The last step's images are the finished ones, which `finish` shows.
-                if self._on_preview is not None and done < steps:
+                if self._on_preview is None or done == steps:
+                    return
+                if time.monotonic() - self._previewed_s >= PREVIEW_EVERY_S:
+                    self._previewed_s = time.monotonic()
                     self._write(batch, rows, images())
-                    self._on_preview(self._steps_done, steps * self._batches, self._images.copy())
+                    self._on_preview(self._images.copy())
 
         return report
 

@@ -7,12 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from genai_core import GenaiError
-from genai_core.models.protocol import LARGEST_SEED
+from genai_core.models.protocol import WEIGHTS_TOLERANCE
+from genai_core.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
     from genai_core.model import Model
-
-_WEIGHTS_TOLERANCE = 1e-3
 
 
 class DrawingError(GenaiError, ValueError):
@@ -37,6 +36,16 @@ class Drawing:
     strength: float = 1.0
     mask: npt.NDArray[np.bool_] | None = None
     start_noise: npt.NDArray[np.float32] | None = None
+
+    @property
+    def uses_start(self) -> bool:
+        """Whether the start image matters: at strength 1, only a mask keeps something of it."""
+        return self.start is not None and (self.strength < 1 or self.mask is not None)
+
+
+def one_hot(label: int | None, classes: int) -> tuple[float, ...] | None:
+    """Return the weights of a single class; None for None, without classes."""
+    return None if label is None else tuple(float(label == index) for index in range(classes))
 
 
 def check_drawing(model: "Model", drawing: Drawing) -> None:
@@ -75,5 +84,5 @@ def _check_weights(model: "Model", weights: tuple[float, ...] | None) -> None:
         return
     if len(weights) != len(names) or not all(weight >= 0 for weight in weights):
         raise DrawingError(f"weights: expected {len(names)} of at least 0, one per class, got {[*weights]}")
-    if abs(sum(weights) - 1) > _WEIGHTS_TOLERANCE:
+    if abs(sum(weights) - 1) > WEIGHTS_TOLERANCE:
         raise DrawingError(f"weights: expected a sum of 1, got {sum(weights):g}")

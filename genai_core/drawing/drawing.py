@@ -34,10 +34,10 @@ def draw(
 ) -> Pixels:
     """Draw images (N, C, H, W) uint8. Image i depends only on drawings[i] and `sampling`, bit for bit on one machine.
 
-    on_preview: called after steps with the number of steps done, their total, and all images as they look then;
-    images not begun are grey, or their start image. cancelled: asked between steps. on_progress: called with the
+    on_preview: called between steps, ten times a second at most, with all images as they look then; images not begun
+    are grey, or their start image. cancelled: asked between steps. on_progress: called with the
     number of images done. All are called from one thread at a time. Raises DrawingError for a drawing that does not fit
-    the model, Cancelled, and ValueError for sampling options that do not.
+    the model, Cancelled, and SamplingError for sampling options that do not.
     """
     if not drawings:
         raise DrawingError("drawings: expected at least one, got none")
@@ -50,13 +50,13 @@ def draw(
         first = drawings[group[0]]
         for place in group:
             start = drawings[place].start
-            if start is not None:
+            if start is not None and drawings[place].uses_start:
                 images[place] = start
         if first.start is not None and first.strength == 0:
             kept += group
         else:
             planned += batches(group, model.device, threads)
-    board = Board(images, len(planned), on_preview, cancelled, on_progress)
+    board = Board(images, on_preview, cancelled, on_progress)
     if kept:
         board.count(len(kept))
     starts = start_noises(model, drawings, sampling, board.check)
@@ -84,8 +84,7 @@ def _groups(drawings: Sequence[Drawing]) -> list[list[int]]:
     """Return the places of drawings that can be computed together: the same strength, and all or none with a mask."""
     groups: dict[tuple[bool, float, bool], list[int]] = {}
     for place, drawing in enumerate(drawings):
-        started = drawing.start is not None
-        key = (started, drawing.strength if started else 1.0, drawing.mask is not None)
+        key = (drawing.uses_start, drawing.strength if drawing.uses_start else 1.0, drawing.mask is not None)
         groups.setdefault(key, []).append(place)
     return list(groups.values())
 
@@ -101,7 +100,7 @@ def _noise(model: "Model", drawings: Sequence[Drawing]) -> Tensor:
 
 def _start(model: "Model", drawings: Sequence[Drawing], noises: StartNoises) -> Start | None:
     """Return what a batch begins from; its drawings agree on whether they have a start image and a mask."""
-    images = [drawing.start for drawing in drawings if drawing.start is not None]
+    images = [drawing.start for drawing in drawings if drawing.start is not None and drawing.uses_start]
     if not images:
         return None
     masks = [drawing.mask for drawing in drawings if drawing.mask is not None]

@@ -80,7 +80,8 @@ def encode(
         with model.autocast():
             found.append(_encode(model, image, weights, sampling, batch.size))
 
-    run_batches(work, [Batch((0,), _BATCH)], model.device, 1)
+    # Only a search has something to choose from: encoders give the same noise in every row.
+    run_batches(work, [Batch((0,), _BATCH if model.network.searches else 1)], model.device, 1)
     return found[0]
 
 
@@ -94,11 +95,12 @@ def _encode(
     network, device = model.network, model.device
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
     target = to_unit(pixels[None].expand(rows, *pixels.shape))
-    classes = None if weights is None else torch.tensor([weights] * rows, dtype=torch.float32, device=device)
+    classes = None if weights is None else torch.tensor([weights] * _BATCH, dtype=torch.float32, device=device)
 
     def drawn(noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what noise draws, uint8, and its error per image."""
-        images = network.sample_from(noise, classes, sampling)
+        """Return what noise draws, uint8, and its error per image; in a whole batch, as `draw` draws it."""
+        full = torch.cat([noise, noise[-1:].expand(_BATCH - len(noise), *noise.shape[1:])])
+        images = network.sample_from(full, classes, sampling)[: len(noise)]
         return images, (images.float() - pixels.float()).square().mean(dim=(1, 2, 3)).sqrt()
 
     begin = network.noise(torch.arange(rows)).to(device)
@@ -106,7 +108,7 @@ def _encode(
         candidates = network.noise(torch.arange(_CANDIDATE_BATCHES * rows)).to(device)
         errors = torch.cat([drawn(part)[1] for part in candidates.chunk(_CANDIDATE_BATCHES)])
         begin = candidates[errors.argsort()[:rows]]
-    noise = network.encode(target, classes, sampling, begin)
+    noise = network.encode(target, None if classes is None else classes[:rows], sampling, begin)
     images, errors = drawn(noise)
     best = int(errors.argmin())
     return Encoded(noise[best].cpu().numpy(), images[best].cpu().numpy(), float(errors[best]))

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Key = tuple[bytes, tuple[float, ...] | None]
 Noise = npt.NDArray[np.float32]
 
-# Who changes the strength of a start image draws it again and again, and the search takes most of the time. Its result
-# depends on the key alone, so that keeping it changes no pixel.
+# Changing the strength redraws the same start image many times, and the search takes most of the time. Its result
+# depends on the key alone, so keeping it changes no pixel.
 _KEPT_NOISES = 64
 _kept: WeakKeyDictionary[GenerativeModel, OrderedDict[tuple[Key, str], Noise]] = WeakKeyDictionary()
 _lock = threading.Lock()
@@ -51,7 +51,7 @@ def start_noises(
     if model.network.edits_images:
         return StartNoises(found)
     for drawing in drawings:
-        if drawing.start is None or drawing.strength == 0 or drawing.start_noise is not None:
+        if drawing.start is None or not drawing.uses_start or drawing.strength == 0 or drawing.start_noise is not None:
             continue
         key = _key(drawing)
         if key not in found:

@@ -61,7 +61,8 @@ class Direction:
     def move(self, noise: Noise, weights: Weights, amount: float) -> tuple[Noise, Weights]:
         """Return noise (N, *noise_shape) and class weights (N, classes) moved by an amount.
 
-        Noise moves along the vector. A class's share becomes amount, those of the others keep their proportions.
+        Noise moves along the vector. A class's share becomes amount + (1 - amount) x its share; those of
+        the others keep their proportions.
         """
         if self.vector is not None:
             return along(self.vector)(noise, weights, amount)
@@ -139,6 +140,8 @@ def _attributes(draw: Draw, population: Population) -> Iterator[Direction]:
     found = []
     for attribute, values in population.attributes.items():
         effect = attribute_effect(population.coordinates, values)
+        if effect is None:
+            continue
         vector = population.to_noise(effect.coordinates)
         value = partial(_attribute, attribute, population.attribute_stds[attribute])
         amount, trial = _tried(draw, population, vector, value)

@@ -52,12 +52,17 @@ def principal_effects(population: Population) -> Iterator[PrincipalEffect]:
         yield PrincipalEffect(sign * vectors[index], sign * patterns[:, index], share)
 
 
-def attribute_effect(coordinates: Float64, values: Float64) -> AttributeEffect:
-    """Tell noise (N, K) with a value (N,) above the median from the rest, by a logistic regression."""
+def attribute_effect(coordinates: Float64, values: Float64) -> AttributeEffect | None:
+    """Tell noise (N, K) with a value (N,) above the median from the rest, by a logistic regression.
+
+    None if nearly all pictures have the same value, such as the brightness of white ones.
+    """
     from sklearn.linear_model import LogisticRegression  # takes over a second to import
     from sklearn.model_selection import cross_val_score
 
     above = values > np.median(values)
+    if min(above.sum(), (~above).sum()) < _FOLDS:
+        return None
     # Strong enough a penalty that 64 coordinates of 512 pictures are not fitted to their chance.
     model = LogisticRegression(C=0.05)
     accuracy = float(cross_val_score(model, coordinates, above, cv=_FOLDS).mean())

@@ -1,4 +1,4 @@
-"""Draw many pictures of a loaded model from noise, at the price of a few network evaluations each."""
+"""Draw many pictures of a loaded model from noise, with a few network evaluations each."""
 
 import numpy as np
 import torch

@@ -30,6 +30,7 @@ from genai_core.models.protocol import (
     ImageShape,
     Loss,
     Part,
+    SamplingError,
     check_classes,
     own_sampling,
     to_uint8,
@@ -50,6 +51,7 @@ class Diffusion(GenerativeModel):
     family = "diffusion"
     phases = ("denoiser",)
     edits_images = True
+    has_previews = True
     preview_sampling: DiffusionSampling = DiffusionSampling(
         sampler="heun",
         steps=12,
@@ -160,14 +162,14 @@ class Diffusion(GenerativeModel):
         start: Start | None = None,
         watch: Watch | None = None,
     ) -> Tensor:
-        """Sample as the protocol says. Also raises ValueError for guidance of a model trained without label dropout.
+        """Sample as the protocol says. Also raises SamplingError for guidance of a model trained without label dropout.
 
         A start image gets the noise of the level at `strength` of the way (SDEdit, Meng et al. 2021, arXiv 2108.01073).
         """
         options = own_sampling(sampling, DiffusionSampling)
         check_classes(classes, self.shape, len(noise))
         if classes is not None and options.guidance_scale != NO_GUIDANCE and not self.objective.label_dropout:
-            raise ValueError(
+            raise SamplingError(
                 f"sampling.guidance_scale: got {options.guidance_scale}; allowed: {NO_GUIDANCE}, because this model "
                 "was trained with objective.label_dropout 0 and cannot generate images without a label"
             )

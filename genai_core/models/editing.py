@@ -1,4 +1,4 @@
-"""What sampling may be given beyond noise and classes: images to begin from, and someone who watches.
+"""What sampling may be given beyond noise and classes: images to begin from, and a progress callback.
 
 Also the noise that gives an image, for families whose images are a smooth function of their noise.
 """

@@ -9,15 +9,14 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
+from genai_core import GenaiError
 from genai_core.config import SamplingConfig
 from genai_core.image_size import ImageSize
 from genai_core.models.editing import Start, Watch
-
-# Torch's CPU generator uses the lowest 32 bits of a seed: beyond them, two seeds would give the same image.
-LARGEST_SEED = 2**32 - 1
+from genai_core.seeds import LARGEST_SEED
 
 # Weights are shares in float32, so their sum is 1 only up to rounding.
-_WEIGHTS_TOLERANCE = 1e-3
+WEIGHTS_TOLERANCE = 1e-3
 
 Sampling = TypeVar("Sampling", bound=SamplingConfig)
 
@@ -75,6 +74,8 @@ class GenerativeModel(nn.Module, ABC):
     shape: ImageShape
     # Whether sampling begins from a start image itself; other families need the noise that gives it.
     edits_images: ClassVar[bool] = False
+    # Whether sampling takes several steps, between which there is something to see.
+    has_previews: ClassVar[bool] = False
     # Whether `encode` searches from where it begins, and finds something else from elsewhere.
     searches: ClassVar[bool] = False
 
@@ -164,6 +165,10 @@ class GenerativeModel(nn.Module, ABC):
         return {}
 
 
+class SamplingError(GenaiError, ValueError):
+    """The model cannot draw with these sampling options; the message says which."""
+
+
 def own_sampling(sampling: SamplingConfig, kind: type[Sampling]) -> Sampling:
     """Return the options as the type that a family needs. Raises TypeError for those of another family."""
     if not isinstance(sampling, kind):
@@ -207,7 +212,7 @@ def check_classes(classes: Tensor | None, shape: ImageShape, count: int) -> None
     if classes.shape != (count, len(shape.classes)):
         expected = (count, len(shape.classes))
         raise ValueError(f"expected a weight per image and class, {expected}, got {tuple(classes.shape)}")
-    if count and not (bool((classes >= 0).all()) and bool(((classes.sum(dim=1) - 1).abs() < _WEIGHTS_TOLERANCE).all())):
+    if count and not (bool((classes >= 0).all()) and bool(((classes.sum(dim=1) - 1).abs() < WEIGHTS_TOLERANCE).all())):
         raise ValueError("expected class weights of at least 0 that add up to 1 for each image")
 
 

@@ -132,9 +132,10 @@ class Vae(GenerativeModel):
     ) -> Tensor:
         options = own_sampling(sampling, VaeSampling)
         check_classes(classes, self.shape, len(images))
-        condition = self.network.condition(classes, len(images))
-        means = self.network.encoder(images.contiguous(memory_format=torch.channels_last), condition).mean
-        begin, _ = self.network.prior.to_noise(means, condition)
+        with torch.no_grad():
+            condition = self.network.condition(classes, len(images))
+            means = self.network.encoder(images.contiguous(memory_format=torch.channels_last), condition).mean
+            begin, _ = self.network.prior.to_noise(means, condition)
         return nearest_noise(
             lambda noise: self.network(noise * options.temperature, classes), images, begin / options.temperature
         )

@@ -42,6 +42,7 @@ class Vqvae(GenerativeModel):
     """A tokenizer, trained in the first part of a run, and a prior of its tokens, trained in the rest."""
 
     family = "vqvae"
+    has_previews = True
     phases = ("tokenizer", "prior")
     preview_sampling = VqvaeSampling(temperature=1.0, top_k=None)
 
@@ -143,7 +144,7 @@ class Vqvae(GenerativeModel):
         """Return noise as the protocol says: of all that gives the image's tokens, one near the middle.
 
         A token's level is drawn where a uniform number falls into its interval of the distribution. `begin` says where
-        in the interval, so that the noise of many images is normally distributed, as that of seeds is.
+        in the interval, so that the noise of many images is nearly normally distributed, as that of seeds is.
         """
         options = own_sampling(sampling, VqvaeSampling)
         check_classes(classes, self.shape, len(images))

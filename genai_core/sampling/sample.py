@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from genai_core.config import SamplingConfig
-from genai_core.models.protocol import LARGEST_SEED, GenerativeModel
+from genai_core.models.protocol import GenerativeModel
+from genai_core.seeds import LARGEST_SEED
 
 
 def equal_labels(total: int, classes: int) -> Tensor | None:

@@ -1,9 +1,14 @@
-"""How many threads of a processor a drawing takes. Both ends of the pipe must agree, so this imports no torch."""
+"""How many threads of a CPU an operation takes. Both ends of the pipe count with this, so it imports no torch."""
 
 # The smallest batch of genai_core/drawing/batches.py: so many images are computed on one thread.
 IMAGES_A_THREAD = 16
 
 
-def threads_for(images: int, threads: int) -> int:
-    """Return how many of `threads` have work when so many images are drawn."""
-    return min(threads, -(-images // IMAGES_A_THREAD))
+def share(op: str, images: int, threads: int) -> int:
+    """Return how many of `threads` an operation on so many images takes; all of them if nothing may run beside it.
+
+    `unload` waits for those that draw. What measures with the extractor uses kernels on several threads.
+    """
+    if op == "draw":
+        return min(threads, -(-images // IMAGES_A_THREAD))
+    return 1 if op == "encode" else threads

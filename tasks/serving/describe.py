@@ -3,7 +3,7 @@
 import types
 from typing import Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
 from genai_core.model import Model
@@ -36,7 +36,7 @@ def abilities(model: Model) -> list[str]:
     Previews only of families with more than one network evaluation; others have nothing to show on the way.
     """
     mix = ["mix"] if model.classes else []
-    previews = ["previews"] if model.family in ("diffusion", "vqvae") else []
+    previews = ["previews"] if model.network.has_previews else []
     return [*mix, "walk", "latent", "start", "mask", *previews]
 
 
@@ -65,8 +65,6 @@ def _option(name: str, field: FieldInfo) -> dict[str, Any]:
             option["above"] = limit.gt
         elif isinstance(limit, Le):
             high = limit.le  # type: ignore[assignment]
-        elif isinstance(limit, Lt):
-            option["below"] = limit.lt
     if name == "steps":
         high = MOST_STEPS
     return {**option, "low": low, "high": high}

@@ -6,11 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from genai_core.drawing.description import Drawing
+from genai_core.drawing.description import Drawing, one_hot
 from genai_core.drawing.latents import walk
 from genai_core.model import Model
 from genai_core.serving.frames import Frame
-from tasks.serving.errors import InputFault
 from tasks.serving.moves import moved
 from tasks.serving.uploads import decoded
 
@@ -62,8 +61,7 @@ class Drawings:
     def _weights(self, values: dict[str, Any]) -> tuple[float, ...] | None:
         if "weights" in values:
             return tuple(values["weights"])
-        label = values["label"]
-        return None if label is None else tuple(float(label == index) for index in range(len(self._model.classes)))
+        return one_hot(values["label"], len(self._model.classes))
 
     def _of_seed(self, seed: int) -> Noise:
         found: Noise = self._model.network.noise(torch.tensor([seed]))[0].numpy()
@@ -71,8 +69,6 @@ class Drawings:
 
     def _given(self, blob: int) -> Noise:
         noise = np.frombuffer(self._frame.blobs[blob], "<f4").astype(np.float32)
-        if not np.isfinite(noise).all():
-            raise InputFault("latent: expected finite numbers", param="latent")
         return noise.reshape(self._model.network.noise_shape)
 
     def _start(self, blob: int) -> npt.NDArray[np.uint8]:

@@ -15,7 +15,3 @@ class ModelFault(Exception):
     def __init__(self, message: str, code: str = "model_unusable") -> None:
         super().__init__(message)
         self.code = code
-
-
-class Cancelled(Exception):
-    """Nobody waits for the result any more."""

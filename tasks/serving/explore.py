@@ -1,4 +1,4 @@
-"""The operations `nearest` and `explain`: a picture beside the training images, and in the eyes of the extractor.
+"""The operations `nearest` and `explain`: a picture beside the training images, and as the extractor classifies it.
 
 Both are told where the outputs of the model's version are: `folders` with `extractor`, `dataset` and `reference`, and
 the `fingerprint` of the dataset; null: whatever is there. What they open is kept for the next question.

@@ -36,7 +36,7 @@ class Models:
         return model
 
     def unload(self, key: str) -> None:
-        """Let go of a model; without effect if it is not held."""
+        """Unload a model; without effect if it is not held."""
         self.held.pop(key, None)
 
     def get(self, key: str) -> Model:

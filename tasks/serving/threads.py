@@ -8,7 +8,7 @@ import torch
 
 
 class Threads:
-    """Runs work in order of arrival, each with its share of the threads. For one caller."""
+    """Runs work in order of arrival, each with its share of the threads. Call `run` from one thread."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -19,7 +19,7 @@ class Threads:
     def run(self, work: Callable[[], None], threads: int) -> None:
         """Wait until so many threads are free, and begin `work` on them. It must handle its own errors.
 
-        Work on all threads runs in the caller, which comes back when it is done; other work runs beside the caller.
+        Work on all threads runs in the caller, which blocks until it is done; other work runs in the background.
         """
         with self._freed:
             self._freed.wait_for(lambda: self._free >= threads)
@@ -35,7 +35,8 @@ class Threads:
 
     def _run(self, work: Callable[[], None], threads: int) -> None:
         try:
-            torch.set_num_threads(threads)  # of the calling thread; new ones get what any thread has set last
+            torch.get_num_threads()  # a thread's first operation takes the number that any thread has set last
+            torch.set_num_threads(threads)
             work()
         finally:
             with self._freed:

@@ -1,5 +1,6 @@
 """A picture in a request: pixels that the server drew, or an uploaded file, decoded as the training images were."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from genai_core.exploring.attribution import Pixels
 from genai_core.image_size import ImageSize
 from genai_core.serving.frames import Frame
 from tasks.serving.errors import InputFault
+
+_pillows_limit = threading.Lock()  # a setting of the whole process
 
 
 def picture(frame: Frame) -> Pixels:
@@ -37,7 +40,7 @@ def decoded(content: bytes, shape: Sequence[int], rule: Mapping[str, Any], param
         background=tuple(rule["background"]),
         max_megapixels=rule["max_megapixels"],
     )
-    with without_pillows_limit():  # the rule's own limit is lower
+    with _pillows_limit, without_pillows_limit():  # the rule's own limit is lower
         found = decode_file("upload", chosen, content)
     if not isinstance(found, Decoded):
         raise InputFault(f"{param}: cannot be used ({found.reason}): {found.detail}", param=param)

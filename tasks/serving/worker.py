@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
+from genai_core.drawing.board import Cancelled
 from genai_core.serving.frames import Frame
-from genai_core.serving.shares import threads_for
+from genai_core.serving.shares import share
 from tasks.serving.channel import Channel
 from tasks.serving.describe import describe
 from tasks.serving.draw import Pixels, draw, encode
-from tasks.serving.errors import Cancelled, InputFault, ModelFault
+from tasks.serving.errors import InputFault, ModelFault
 from tasks.serving.explore import explain, nearest
 from tasks.serving.models import Models
 from tasks.serving.threads import Threads
@@ -40,22 +41,13 @@ def work(channel: Channel, device: str) -> None:
     on_gpu = device.startswith("cuda")
     models = Models(device, 1 if on_gpu else threads.count)
     for frame in channel:
-        one = partial(answer, models, frame, channel)
-        if frame.header["op"] == "load":  # others go on drawing while a new version is read
+        one, op = partial(answer, models, frame, channel), frame.header["op"]
+        if op == "load":  # others go on drawing while a new version is read
             threading.Thread(target=one, name="load", daemon=True).start()
         else:
-            threads.run(one, threads.count if on_gpu else share(frame, threads.count))
+            images = len(frame.header.get("drawings", ()))
+            threads.run(one, threads.count if on_gpu else share(op, images, threads.count))
     threads.end()
-
-
-def share(frame: Frame, threads: int) -> int:
-    """Return how many of a processor's threads a request gets: all of them if nothing may run beside it.
-
-    `unload` waits for those that draw. Decoding a start image changes a setting of Pillow for the whole process.
-    """
-    if frame.header["op"] != "draw" or any("start" in drawing for drawing in frame.header["drawings"]):
-        return threads
-    return threads_for(len(frame.header["drawings"]), threads)
 
 
 def answer(models: Models, frame: Frame, channel: Channel) -> None:
@@ -74,7 +66,7 @@ def answer(models: Models, frame: Frame, channel: Channel) -> None:
 
 
 def refusal(error: Exception) -> dict[str, Any]:
-    """Return the answer to a request that failed. A fault of ours keeps its traceback in the log."""
+    """Return the answer to a request that failed. An internal error keeps its traceback in the log."""
     if isinstance(error, InputFault):
         return {"ok": False, "kind": "input", "message": str(error), "param": error.param}
     if isinstance(error, ModelFault):
@@ -122,10 +114,8 @@ def _unload(models: Models, frame: Frame, _channel: Channel) -> Reply:
 def _draw(models: Models, frame: Frame, channel: Channel) -> Reply:
     request = frame.header["id"]
 
-    def show(done: int, steps: int, images: Pixels) -> None:
-        channel.reply(
-            request, {"preview": {"done": done, "steps": steps}, "shape": list(images.shape)}, [images.tobytes()]
-        )
+    def show(images: Pixels) -> None:
+        channel.reply(request, {"preview": True, "shape": list(images.shape)}, [images.tobytes()])
 
     model = models.get(frame.header["model"])
     drawn = draw(model, frame, on_preview=show, cancelled=lambda: channel.is_cancelled(request))
@@ -148,7 +138,7 @@ def _explain(models: Models, frame: Frame, channel: Channel) -> Reply:
 
 def _check_wanted(frame: Frame, channel: Channel) -> None:
     if channel.is_cancelled(frame.header["id"]):
-        raise Cancelled
+        raise Cancelled("cancelled before it began")
 
 
 OPERATIONS: dict[str, Operation] = {

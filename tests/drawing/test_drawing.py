@@ -1,12 +1,14 @@
 """Images from their descriptions: alone or together, mixed, from noise, begun from an image."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from genai_core.drawing.batches import CPU_BATCHES, batches
+from genai_core.drawing import board
+from genai_core.drawing.batches import CPU_BATCHES, Batch, batches, run_batches
 from genai_core.drawing.drawing import Cancelled, Drawing, DrawingError, draw
 from genai_core.model import Model
 from genai_core.models.artifact import ModelDescription
@@ -118,12 +120,20 @@ def test_a_mask_keeps_the_outside_pixel_for_pixel(model: Model, image: np.ndarra
     assert np.array_equal(alone[0], edited[0])
 
 
-def test_previews_end_before_the_result_and_show_every_image() -> None:
+def test_previews_end_before_the_result_and_show_every_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "PREVIEW_EVERY_S", 0.0)
     model, seen = loaded("diffusion"), []
-    drawn = draw(model, some(3), model.sampling, on_preview=lambda *preview: seen.append(preview))
-    assert [(done, steps) for done, steps, _ in seen] == [(1, 3), (2, 3)]  # two Heun steps, three evaluations
-    assert all(images.shape == drawn.shape and images.dtype == np.uint8 for *_, images in seen)
+    drawn = draw(model, some(3), model.sampling, on_preview=seen.append)
+    assert len(seen) == 2  # two Heun steps, three evaluations; the last one's images are the result
+    assert all(images.shape == drawn.shape and images.dtype == np.uint8 for images in seen)
     assert np.array_equal(drawn, draw(model, some(3), model.sampling))
+
+
+def test_a_preview_that_comes_too_soon_is_not_even_computed() -> None:
+    images = np.zeros((1, *SHAPE.chw), np.uint8)
+    watch = board.Board(images, lambda _: pytest.fail("shown"), None, None).watch(Batch((0,), 16), some(1))
+    assert watch is not None
+    watch(1, 3, lambda: pytest.fail("computed"))
 
 
 @pytest.mark.parametrize("family", ["diffusion", "vqvae"])
@@ -182,3 +192,29 @@ def test_batches_leave_work_for_each_thread(images: int, threads: int, sizes: li
     assert [place for batch in planned for place in batch.places] == list(range(images))
     assert all(len(batch.rows) == batch.size and batch.size in CPU_BATCHES for batch in planned)
     assert [batch.size for batch in batches(range(images), torch.device("cuda"), 8)] == [64] * -(-images // 64)
+
+
+def test_kernels_stay_on_one_thread_whatever_another_request_sets() -> None:
+    """A thread's first operation takes the number of threads that was set last, anywhere in the process."""
+    begun, set_elsewhere = threading.Barrier(3), threading.Event()
+    seen: list[int] = []
+
+    def work(_: Batch) -> None:
+        begun.wait(10)
+        set_elsewhere.wait(10)
+        seen.append(torch.get_num_threads())
+
+    def another_request() -> None:
+        begun.wait(10)
+        torch.set_num_threads(3)
+        set_elsewhere.set()
+
+    before = torch.get_num_threads()
+    other = threading.Thread(target=another_request)
+    other.start()
+    try:
+        run_batches(work, [Batch((0,), 16), Batch((1,), 16)], CPU, 2)
+    finally:
+        other.join()
+        torch.set_num_threads(before)
+    assert seen == [1, 1]

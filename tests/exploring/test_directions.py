@@ -153,3 +153,11 @@ def test_amounts_end_where_pictures_would_leave_what_the_model_draws():
     assert largest_amount(400) == 7.5
     assert 2.0 <= bright.high <= 4.0
     assert bright.low == -bright.high
+
+
+def test_an_attribute_that_nearly_all_pictures_share_has_no_direction() -> None:
+    noise = np.random.default_rng(0).normal(size=(64, 4))
+    white = np.full(64, 255.0)
+    assert attribute_effect(noise, white) is None
+    white[:3] = 0.0
+    assert attribute_effect(noise, white) is None

@@ -4,10 +4,15 @@ import io
 
 import pytest
 
+from genai_core.drawing.description import DrawingError
+from genai_core.model import ModelError
+from genai_core.models.protocol import SamplingError
 from genai_core.serving import frames
 from genai_core.serving.frames import pack, read_frame
 from tasks.serving import worker
 from tasks.serving.channel import Channel
+from tasks.serving.draw import faults
+from tasks.serving.errors import InputFault
 from tasks.serving.models import Models
 
 
@@ -30,3 +35,18 @@ def test_a_reply_too_large_for_a_frame_is_an_error_of_its_request(monkeypatch: p
     assert [(header["id"], header["ok"]) for header in found] == [(1, False), (2, True)]
     assert found[0]["kind"] == "internal"
     assert "too large" in found[0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "param"),
+    [(ModelError("no option"), "sampling"), (SamplingError("guidance"), "sampling"), (DrawingError("shape"), "image")],
+)
+def test_what_the_library_refuses_is_the_clients_fault(error: Exception, param: str) -> None:
+    with pytest.raises(InputFault, match=str(error)) as caught, faults("image"):
+        raise error
+    assert caught.value.param == param
+
+
+def test_other_errors_are_ours() -> None:
+    with pytest.raises(ValueError, match="a fault of numpy"), faults("image"):
+        raise ValueError("a fault of numpy")

@@ -3,7 +3,7 @@
 import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -26,9 +26,9 @@ class Worker:
     process: "subprocess.Popen[bytes]"
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def send(self, op: str, **values: Any) -> int:
+    def send(self, op: str, *blobs: bytes, **values: Any) -> int:
         number = next(self.numbers)
-        self._write({"id": number, "op": op, **values})
+        self._write({"id": number, "op": op, **values}, blobs)
         return number
 
     def draw(self, model: str, *seeds: int, sampling: dict[str, Any] | None = None) -> int:
@@ -66,9 +66,9 @@ class Worker:
         assert answer.header["ok"], answer.header
         return answer.blobs[0]
 
-    def _write(self, header: dict[str, Any]) -> None:
+    def _write(self, header: dict[str, Any], blobs: Sequence[bytes] = ()) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(pack(header))
+        self.process.stdin.write(pack(header, blobs))
         self.process.stdin.flush()
 
 
@@ -99,7 +99,27 @@ def test_two_small_requests_are_drawn_at_once_and_a_third_waits(worker: Worker) 
     worker.drawn("diffusion", 1)
     numbers = [worker.draw("diffusion", seed, sampling=SLOW) for seed in range(3)]
     worker.until_begun(*numbers[:2])
-    assert worker.answers(*numbers)[numbers[2]].header["ok"]
+    first = worker.next()
+    assert first.header["id"] in numbers[:2]
+    assert first.header["ok"]
+    begun = worker.next()
+    assert (begun.header["id"], "begun" in begun.header) == (numbers[2], True)
+    worker.answers(*set(numbers) - {first.header["id"]})
+
+
+def test_the_search_for_noise_leaves_a_thread_to_those_who_draw(worker: Worker) -> None:
+    search = worker.send(
+        "encode",
+        bytes(64),
+        model="gan",
+        label=0,
+        sampling={},
+        picture={"form": "pixels", "shape": [1, 8, 8]},
+    )
+    drawing = worker.draw("diffusion", 1, sampling=SLOW)
+    worker.until_begun(search, drawing)
+    answers = worker.answers(search, drawing)
+    assert all(answer.header["ok"] for answer in answers.values()), answers
 
 
 def test_cancelling_one_of_two_leaves_the_other(worker: Worker) -> None:

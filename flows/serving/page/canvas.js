@@ -1,4 +1,4 @@
-// A picture to paint on, in the model's own pixels, with a mask of what the model shall draw anew.
+// A picture to paint on, in the model's own pixels, with a mask of what the model is to redraw.
 
 import { h } from "./dom.js";
 

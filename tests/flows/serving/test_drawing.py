@@ -110,7 +110,7 @@ def test_a_count_may_repeat_what_seeds_and_walks_say() -> None:
 
 
 def test_what_a_model_cannot_do_is_refused() -> None:
-    with pytest.raises(ApiError, match="mask: the model m cannot do this; it can: mix, start"):
+    with pytest.raises(ApiError, match="mask: the model m cannot do this; it supports: mix, start"):
         check_abilities(model(can=["mix", "start"]), DrawBody(start="aaaa", mask="aaaa"))
     moves = DrawBody.model_validate({"directions": [{"name": "slant", "amount": 1.0}]})
     check_abilities(model(can=["walk"]), moves)

@@ -99,7 +99,7 @@ def test_a_model_without_real_images_says_so(explored: Server) -> None:
         ({"seed": 1, "class": "up"}, 422),
         ({"image": "aaaa", "class": "across"}, 422),
         ({"seed": 1, "unknown": 1}, 422),
-        ({"image": "!"}, 400),
+        ({"image": "!"}, 422),
         ({"image": base64.b64encode(b"hello").decode()}, 415),
         ({"image": file_of(np.zeros((2, 2), np.uint8))}, 422),
         ({"image": file_of(np.zeros((4, 1000), np.uint8))}, 422),
