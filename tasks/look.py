@@ -36,6 +36,7 @@ RAW = Path("data/raw")
 PACK_INDEXES = Path(".genai/cache/raw")
 DECODE_SECONDS = 6.0
 MOST_WORKERS = 4
+NAMED_UNREADABLE = 5
 
 
 def main() -> None:
@@ -70,8 +71,13 @@ def pixel_facts(found: RawImages) -> dict[str, Any]:
     workers = min(MOST_WORKERS, usable_cores())
     rows = choose_rows(len(found))
     sample = decode_sample(found, rows, workers=workers, max_seconds=DECODE_SECONDS)
+    unreadable = {
+        "sampled": sample.files,
+        "unreadable": len(sample.rejected),
+        "unreadable_files": [(found.names[row], reason) for row, reason in sample.rejected[:NAMED_UNREADABLE]],
+    }
     if not len(sample.rows):
-        return {"sampled": sample.files, "unreadable": sample.files}
+        return unreadable
     kinds = modes(found.locations(sample.rows))
     transparent, background, pixels = _on_background(found, sample, kinds, workers)
     coloured = float(is_coloured(pixels).mean())
@@ -79,8 +85,7 @@ def pixel_facts(found: RawImages) -> dict[str, Any]:
     ratio, share = commonest_ratio(sample.sizes)
     spread = deviation(pixels, grey=coloured <= GREY_SHARE)
     return {
-        "sampled": sample.files,
-        "unreadable": sample.files - len(sample.rows),
+        **unreadable,
         "width_px": int(width),
         "height_px": int(height),
         "same_size": bool((sample.sizes == sample.sizes[0]).all()),

@@ -25,12 +25,27 @@ def found_lines(data: DataFacts, machine: MachineFacts) -> list[str]:
     if data.given:
         parts.append("split by the source: " + ", ".join(f"{split} {count:,}" for split, count in data.given.items()))
     if data.unreadable:
-        parts.append(f"{data.unreadable:,} of {data.sampled:,} looked at cannot be used")
+        parts.append(f"{data.unreadable:,} of the {data.sampled:,} looked at cannot be decoded")
     if data.duplicate_share > 0.01:
         parts.append(f"about {data.duplicate_share:.0%} duplicates")
     hardware = f"{counted(machine.cores, 'core')}, {machine.memory_gb:g} GB"
     hardware += f", {machine.gpus} x {machine.gpu} ({machine.gpu_memory_gb:g} GB)" if machine.gpus else ", no GPU"
     return [f"data: {', '.join(parts)}", f"machine: {hardware}"]
+
+
+def unreadable_lines(data: DataFacts, max_rejected_share: float) -> list[str]:
+    """Return which images of the sample cannot be decoded, and what a run does with them; none if all can."""
+    if not data.unreadable:
+        return []
+    names = ", ".join(f"{name} ({reason})" for name, reason in data.unreadable_files)
+    more = data.unreadable - len(data.unreadable_files)
+    in_all = round(data.count * data.unreadable_share)
+    about = f", about {in_all:,} of all {data.count:,}" if data.sampled < data.count else ""
+    return [
+        f"cannot be decoded: {names}" + (f" and {more:,} more" if more > 0 else "") + about,
+        "    prepare rejects such files and lists all of them in data/prepared/rejected.csv; if they are more than "
+        f"data.max_rejected_share ({max_rejected_share:g}) of the files, it stops",
+    ]
 
 
 def chosen_lines(advice: Advice) -> list[str]:
@@ -46,7 +61,8 @@ def chosen_lines(advice: Advice) -> list[str]:
 
 def show(data: DataFacts, machine: MachineFacts, advice: Advice) -> None:
     """Print what was found and chosen; only settings with a reason are listed."""
-    print("\n".join(found_lines(data, machine)))
+    share = advice.values["data"]["max_rejected_share"]
+    print("\n".join([*found_lines(data, machine), *unreadable_lines(data, share)]))
     print()
     print_table([(item.key, _short(item.value), item.reason) for item in advice.settings if item.reason])
     print()

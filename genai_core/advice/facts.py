@@ -24,6 +24,7 @@ class DataFacts:
     background: white, or black where too many images are hardly seen on white. pixel_std: of all pixels in -1..1.
     mean_spread: standard deviation of the images' means in -1..1. mirrored_accuracy: how often a classifier tells an
     image from its mirror image (0.5: never); None: too few images to say. decode_s: seconds per image and core.
+    unreadable: files of the sample that cannot be decoded; unreadable_files: the first ones, name and reason.
     """
 
     count: int
@@ -34,6 +35,7 @@ class DataFacts:
     captions: int = 0
     sampled: int = 0
     unreadable: int = 0
+    unreadable_files: tuple[tuple[str, str], ...] = ()
     height_px: int = 32
     width_px: int = 32
     same_size: bool = False
@@ -55,10 +57,18 @@ class DataFacts:
         return ImageSize(self.height_px, self.width_px)
 
     @property
+    def unreadable_share(self) -> float:
+        return self.unreadable / self.sampled if self.sampled else 0.0
+
+    @property
+    def first_unreadable(self) -> str:
+        """The first file that cannot be decoded, for the middle of a sentence."""
+        return ", first {} ({})".format(*self.unreadable_files[0]) if self.unreadable_files else ""
+
+    @property
     def usable(self) -> int:
         """Estimate of the images that are left after rejected files and duplicates."""
-        broken = self.unreadable / self.sampled if self.sampled else 0.0
-        return max(0, round(self.count * (1 - broken) * (1 - self.duplicate_share)))
+        return max(0, round(self.count * (1 - self.unreadable_share) * (1 - self.duplicate_share)))
 
     def split(self, test_share: float) -> tuple[int, int]:
         """Estimate the numbers of training and test images."""

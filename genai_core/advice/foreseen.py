@@ -20,9 +20,20 @@ class Finding:
 
 
 def foreseen(config: Config, data: DataFacts) -> tuple[Finding, ...]:
-    """Return what is known to go wrong, errors first. Of the data, only counts are used."""
-    found = [*_extractor(config, data), *_split(config, data), *_models(config, data), *_classes(config, data)]
+    """Return what is known to go wrong, errors first. Of the pixels, only whether they can be decoded."""
+    found = [*_unreadable(config, data), *_extractor(config, data), *_split(config, data)]
+    found += [*_models(config, data), *_classes(config, data)]
     return tuple(sorted(found, key=lambda finding: not finding.is_fatal))
+
+
+def _unreadable(config: Config, data: DataFacts) -> Iterator[Finding]:
+    limit = config.data.max_rejected_share
+    if data.unreadable_share > limit:
+        yield Finding(
+            data.sampled >= data.count,  # of a sample, the share is an estimate
+            f"{data.unreadable:,} of the {data.sampled:,} images looked at cannot be decoded{data.first_unreadable}, "
+            f"and prepare stops above data.max_rejected_share ({limit:g}); remove them (genai data remove), or raise it",
+        )
 
 
 def _extractor(config: Config, data: DataFacts) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from genai_core.config import Config
 from genai_core.image_size import ImageSize
 
 LEAST_IMAGES = 20
+MOST_UNREADABLE = 0.5  # share of the sample
 LEAST_FINETUNING, LEAST_EXTRACTOR = 250, 4_000  # training images
 # Families by what they are worth in little time (benchmarks/README.md, Quality at equal time). A GAN needs longest,
 # and may collapse, so it comes in only where others are trained beside it. In less time, one model with all cores is
@@ -53,11 +54,17 @@ def propose(base: Mapping[str, Any], data: DataFacts, machine: MachineFacts, min
 
 
 def check_enough(data: DataFacts) -> None:
-    """Raise AdviceError if the images are too few for a run."""
-    if data.usable < LEAST_IMAGES:
+    """Raise AdviceError if the images are too few for a run, or most of them cannot be decoded."""
+    if data.unreadable_share >= MOST_UNREADABLE:
         raise AdviceError(
-            f"data/raw has {data.usable:,} usable images; at least {LEAST_IMAGES} different ones are needed, some to "
-            "train on and some to test with. Add more: genai data add SOURCE"
+            f"{data.unreadable:,} of the {data.sampled:,} images looked at cannot be decoded{data.first_unreadable}; "
+            "take them out (genai data remove), or mend the source and add it again"
+        )
+    if data.usable < LEAST_IMAGES:
+        unreadable = f", and {data.unreadable:,} that cannot be decoded" if data.unreadable else ""
+        raise AdviceError(
+            f"data/raw has {data.usable:,} usable images{unreadable}; at least {LEAST_IMAGES} different ones are "
+            "needed, some to train on and some to test with. Add more: genai data add SOURCE"
         )
 
 

@@ -90,8 +90,7 @@ def data_settings(data: DataFacts, size: ImageSize, minutes: float) -> Iterator[
     train, test = data.split(share)
     given = " where the source has no split" if data.given else ""
     yield Setting("data.test_share", share, f"about {train:,} to train on, {test:,} to test with{given}")
-    if data.sampled and data.unreadable / data.sampled > 0.04:
-        found = data.unreadable / data.sampled
+    if (found := data.unreadable_share) > 0.04:
         share = min(0.9, round(2 * found + 0.05, 2))
         yield Setting("data.max_rejected_share", share, f"{found:.0%} of a sample cannot be used: look at them")
     elif not data.same_size:

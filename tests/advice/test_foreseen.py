@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,15 @@ def test_warnings(config: Config) -> None:
     captions = DataFacts(2000, classes={f"text {number}": 1 for number in range(2000)})
     assert "2,000 of 2,000 classes have one image; they may be captions" in warned(config, captions)
     assert "fewer than the 2,000 classes" in warned(config, captions)
+
+
+def test_files_that_cannot_be_decoded_count_against_the_limit(config: Config) -> None:
+    broken = DataFacts(
+        300, classes=ENOUGH.classes, sampled=300, unreadable=30, unreadable_files=(("set/a/1.jpg", "corrupt"),)
+    )
+    (text,) = fatal(config, broken)
+    assert "30 of the 300 images looked at cannot be decoded, first set/a/1.jpg (corrupt), and prepare stops" in text
+    sampled = replace(broken, count=2000)
+    assert not fatal(config, sampled)
+    assert "30 of the 300 images looked at cannot be decoded" in warned(config, sampled)
+    assert "cannot be decoded" not in warned(config, replace(sampled, unreadable=10))

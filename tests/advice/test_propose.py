@@ -56,6 +56,12 @@ def test_every_proposal_is_valid_and_fits_the_minutes(
         assert model.training.ema_halflife_images * 10 <= model.training.total_images * 1.1
 
 
+def test_mostly_broken_files_are_refused(base: dict[str, Any]) -> None:
+    broken = replace(PHOTOS, sampled=320, unreadable=160, unreadable_files=(("clothes/hat/1.jpg", "not_an_image"),))
+    with pytest.raises(AdviceError, match=r"160 of the 320 .* cannot be decoded, first clothes/hat/1.jpg \(not_an"):
+        propose(base, broken, LAPTOP, 10)
+
+
 def value(advice: Advice, key: str) -> Any:
     found: Any = advice.values
     for part in key.split("."):

@@ -33,6 +33,7 @@ def test_photographs_in_classes(workspace: Path, monkeypatch: pytest.MonkeyPatch
     found = facts(monkeypatch)
     assert (found.count, found.classes, found.without_class) == (14, {"hat": 9, "shoe": 5}, 0)
     assert (found.sampled, found.unreadable) == (14, 1)
+    assert found.unreadable_files == (("clothes/shoe/broken.png", "corrupt"),)
     assert (found.width_px, found.height_px, found.same_size, found.aspect_ratio) == (30, 40, True, 0.75)
     assert found.modes == {"RGB": 13}
     assert found.colour_share == 1

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from genai_core.data.dataset.facts import Indices, Pixels
 from genai_core.data.decoding.image import DecodeRule, without_pillows_limit
 from genai_core.data.decoding.pool import BATCH_FILES, decode_files
-from genai_core.data.raw.formats import FORMATS
+from genai_core.data.raw.formats import FORMATS, Reason
 from genai_core.data.raw.images import RawImages
 from genai_core.data.raw.locations import Location, PackReader
 from genai_core.image_size import ImageSize
@@ -29,7 +29,7 @@ class Sample:
 
     files: number of files that were tried. rows (n,): which of the raw images were decoded, in ascending order.
     pixels: (n, 3, SIDE_PX, SIDE_PX) uint8. sizes: (n, 2), width and height of the files. sha256: of the pixels.
-    decode_s: seconds per image and process.
+    rejected: the other tried rows, ascending, with the reason. decode_s: seconds per image and process.
     """
 
     files: int
@@ -37,6 +37,7 @@ class Sample:
     pixels: Pixels
     sizes: Indices
     sha256: tuple[bytes, ...]
+    rejected: tuple[tuple[int, Reason], ...]
     decode_s: float
 
 
@@ -56,6 +57,7 @@ def decode_sample(
     pixels = [np.empty((0, 3, SIDE_PX, SIDE_PX), dtype=np.uint8)]
     sizes = [np.empty((0, 2), dtype=np.int64)]
     rule = DecodeRule(ImageSize.square(SIDE_PX), 3, "crop", background, _MAX_MEGAPIXELS)
+    rejected: list[tuple[int, Reason]] = []
     tried, first, began = 0, 0, time.monotonic()
     ready = began
     for result in decode_files(found.locations(ordered), rule, workers=workers):
@@ -64,6 +66,7 @@ def decode_sample(
             first, ready = len(result.records), time.monotonic()
         tried += len(result.records)
         kept.append(ordered[result.first + np.array(good, dtype=np.int64)])
+        rejected += [(int(ordered[result.first + index]), why.reason) for index, why in result.rejected.items()]
         pixels.append(result.pixels)
         sizes.append(np.stack([result.records[name][good].astype(np.int64) for name in ("width", "height")], axis=1))
         digests += [result.records["sha256"][index].tobytes() for index in good]
@@ -80,6 +83,7 @@ def decode_sample(
         np.concatenate(pixels)[order],
         np.concatenate(sizes)[order],
         tuple(digests[index] for index in order.tolist()),
+        tuple(sorted(rejected)),
         seconds,
     )
 

@@ -42,7 +42,7 @@ def combine(
     """Join what folders and annotation files say. Raises AskError, one sentence, if they contradict each other."""
     said = annotations or Annotations("")
     from_files = bool(said.labels) and not (folders.labels and _folders_win(folders, said))
-    if folders.doubt and folders.labels and not from_files and choices.layout is None:
+    if folders.doubt and not from_files and choices.layout is None:
         raise AskError(folders.doubt)
     combined = Combined(rejected=[*said.rejected], notes=[*folders.notes, *said.notes])
     dropped = _unlabelled(images, folders, said, from_files=from_files)

@@ -7,7 +7,7 @@ from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.choices import BELOW_OTHERS
 from genai_core.data.ingest.layouts.file_names import name_label, name_labels
 from genai_core.data.ingest.layouts.split_folders import Parts, SplitLevel, find_split_level
-from genai_core.data.ingest.layouts.storage_folders import storage_kind
+from genai_core.data.ingest.layouts.storage_folders import may_be_classes, storage_kind
 from genai_core.data.ingest.readers.items import split_of
 
 # Fewer images are too few to tell folders of single images from small classes.
@@ -35,7 +35,7 @@ class FolderLayout:
 
     wrapper: the folders around everything. labels, splits: where they are from, to show; empty: there are none.
     unlabelled: the images of split folders without classes, beside others with classes; by folder. doubt: why the
-    folders can hardly be classes, with the option that decides; empty if they can.
+    folders can hardly be classes, or may be although they look like storage, with the option that decides.
     """
 
     places: dict[str, Place]
@@ -207,6 +207,12 @@ def _kind(tree: _Tree) -> str:
         _note_names(tree)
         return "flat"
     if storage := storage_kind(by_first):
+        if may_be_classes(by_first):
+            tree.doubt = (
+                f"the folders {min(by_first)} to {max(by_first)} have {len(by_first[min(by_first)]):,} images each, "
+                "whose numbers run on from one to the next; choose --layout flat if they are parts of one set, or --layout "
+                "class-folders if they are classes"
+            )
         tree.notes.append(
             f"note: the folders {min(by_first)} to {max(by_first)} were taken as {storage}, not as classes; if they "
             "are classes, add with --layout class-folders"

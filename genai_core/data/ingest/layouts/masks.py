@@ -72,6 +72,11 @@ def find_masks(images: Sequence[str], layout: str | None = None) -> Masks:
     return Masks(frozenset(found.union(suffixed)), ", ".join(where))
 
 
+def is_mask_name(path: str) -> bool:
+    """Whether an image's name alone says that it is a mask: 1.seg.png, 1_mask.png."""
+    return _unmasked(path.rpartition(".")[0]) is not None
+
+
 def _mask_folders(images: Sequence[str]) -> dict[str, list[str]]:
     """Return the images below each folder whose name is that of masks; the outermost such folder counts."""
     folders = {path.rpartition("/")[0] for path in images}

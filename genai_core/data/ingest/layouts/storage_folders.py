@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 _SIZES = (100, 1_000, 10_000, 100_000)  # of a full shard, where files are missing
+_SPARE_DIGITS = 2  # more than their number needs: of shards, not of classes
 _MODULI = (100, 1_000, 10_000)
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 _HEX = re.compile(r"[0-9a-f]{8,}", re.IGNORECASE)
@@ -37,10 +38,10 @@ def storage_kind(files: Mapping[str, Sequence[str]]) -> str:
     is_padded = any(folder.startswith("0") for folder in files)
     if len(widths) > 1 or widths == {1} or not is_padded or not all(map(str.isdecimal, files)):
         return ""
-    numbers = {folder: _numbers(names) for folder, names in files.items()}
+    numbers = {folder: _numbers(names) for folder, names in sorted(files.items())}
     if any(len(found) < len(files[folder]) for folder, found in numbers.items()):
         return ""
-    if _are_parts([numbers[folder] for folder in sorted(files)]):
+    if _are_parts([*numbers.values()]):
         return "numbered parts of one sequence"
     pairs = [(int(folder), number) for folder, found in numbers.items() for number in found]
     # Danbooru has number % 1000 in four digits.
@@ -63,6 +64,23 @@ def _are_parts(numbers: Sequence[Sequence[int]]) -> bool:
         and len({first // size for first, _ in ranges}) == len(ranges)
         for size in _SIZES
     )
+
+
+def may_be_classes(files: Mapping[str, Sequence[str]]) -> bool:
+    """Whether shards may be classes all the same: numbered without gaps, all of one size, the last one too.
+
+    Balanced classes that were written one after the other are numbered so. Programs that write shards pad their numbers
+    for many more (00000), or name them by their first image (FFHQ: 01000). files: names per folder, those of shards.
+    """
+    numbers = {folder: _numbers(names) for folder, names in sorted(files.items())}
+    if not all(numbers.values()) or not all(map(str.isdecimal, numbers)):
+        return False
+    folders, found = [*numbers], [*numbers.values()]
+    sizes, runs = {*map(len, found)}, [own for some in found for own in sorted(some)]
+    is_full = len(sizes) == 1 and runs == list(range(runs[0], runs[0] + len(runs)))
+    spare_digits = len(folders[0]) - len(str(len(folders)))
+    named_by_first = all(int(folder) == min(own) for folder, own in numbers.items())
+    return is_full and spare_digits < _SPARE_DIGITS and not named_by_first
 
 
 def _are_hash_prefixes(files: Mapping[str, Sequence[str]]) -> bool:

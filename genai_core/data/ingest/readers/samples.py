@@ -12,6 +12,7 @@ from typing import Any
 
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.convert.kinds import SOURCE_EXTENSIONS
+from genai_core.data.ingest.layouts.masks import is_mask_name
 from genai_core.data.ingest.layouts.storage_folders import storage_kind
 from genai_core.data.ingest.readers.columns import CAPTION_COLUMNS, LABEL_COLUMNS, column_among
 from genai_core.data.ingest.readers.items import Item, Reading, Understood, split_in
@@ -39,10 +40,11 @@ def are_samples(files: Sequence[str]) -> bool:
 
     They are if any file is a .cls or, without class folders, if at least half of the images have a .json or .txt.
     They are not in a plain folder with cat.jpg, cat.close-up.jpg and cat.txt, and no .json: each is a picture then,
-    with the captions of its stem (raw/captions.py).
+    with the captions of its stem (raw/captions.py). Masks, such as cat.seg.png, are no such pictures.
     """
     if any(path.lower().endswith(".cls") for path in files):
         return True
+    files = [path for path in files if not (_is_image(path) and is_mask_name(path))]
     samples = [sample for sample in _grouped(files).values() if sample.images]
     folders: dict[str, list[str]] = {}
     for sample in samples:

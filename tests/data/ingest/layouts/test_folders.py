@@ -144,6 +144,27 @@ def test_numbered_classes_are_classes(path):
     assert len(classes) == 10
 
 
+def running(folders, per):
+    """Images numbered from one folder to the next, without gaps; per: how many in each."""
+    return [f"{folder}/{place * per + n:06d}.png" for place, folder in enumerate(folders) for n in range(per)]
+
+
+def test_full_folders_with_running_numbers_are_asked_about():
+    """00 to 02 with 100 images each may be shards, or balanced classes that were written one after the other."""
+    paths = running(["00", "01", "02"], 100)
+    layout = folder_layout(paths)
+    assert "the folders 00 to 02 have 100 images each" in layout.doubt
+    assert "--layout flat" in layout.doubt
+    assert folder_layout(paths, layout="class-folders").labels == "the folders"
+    for certain in (
+        paths[:-1],  # the last shard is not full
+        [path for path in paths if not path.endswith("57.png")],  # some are missing
+        running(["00000", "00001", "00002"], 100),  # more digits than three classes need
+        running(["000", "100", "200"], 100),  # called as their first image
+    ):
+        assert (folder_layout(certain).doubt, folder_layout(certain).labels) == ("", "")
+
+
 @pytest.mark.parametrize(
     ("paths", "what"),
     [

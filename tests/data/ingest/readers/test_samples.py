@@ -50,6 +50,21 @@ def test_label_next_to_the_image(ending, content, mode, images, tmp_path, add, r
     assert files_in(raw / "set")["1/0003.png"] == images[3]
 
 
+@pytest.mark.parametrize(
+    ("text", "labels", "captions"),
+    [
+        (lambda number: b"hat" if number % 2 else b"shoe", {"hat": 20, "shoe": 20}, 0),
+        (lambda number: b"a photograph of hat number %d" % number, {}, 40),
+    ],
+)
+def test_masks_beside_the_images_do_not_hide_the_texts(text, labels, captions, images, tmp_path, add):
+    """.txt is a label or a caption by what it says, .seg.png is a mask by its name, in one tar or in shards."""
+    members = samples(images, ".txt", text) | {f"{n:04d}.seg.png": image for n, image in enumerate(images)}
+    added = add(write_tar(tmp_path / "x.tar", members))
+    assert (added.classes, added.captioned_images) == (labels, captions)
+    assert added.skipped == {"further images of a sample": 40}
+
+
 def test_shards_of_two_splits(images, tmp_path, add, read, raw):
     for number, name in enumerate(("train-0000", "train-0001", "val-0000")):
         write_tar(
