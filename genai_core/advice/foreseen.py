@@ -32,7 +32,7 @@ def _unreadable(config: Config, data: DataFacts) -> Iterator[Finding]:
         yield Finding(
             data.sampled >= data.count,  # of a sample, the share is an estimate
             f"{data.unreadable:,} of the {data.sampled:,} images looked at cannot be decoded{data.first_unreadable}, "
-            f"and prepare stops above data.max_rejected_share ({limit:g}); remove them (genai data remove), or raise it",
+            f"and prepare stops above data.max_rejected_share ({limit:g}); remove them (genai data remove) or raise it",
         )
 
 

@@ -1,6 +1,7 @@
 """Import a user's images into data/raw: any kind of source becomes packs of CLASS/file."""
 
 import shutil
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -222,6 +223,7 @@ def _add_all(
         captioned += bool(captions.text)
     by_folder: dict[str, str] = {}
     for label, folder in folders.items():
+        label = unicodedata.normalize("NFC", label)
         if (same := by_folder.setdefault(folder, label)) != label:
             raise ValueError(f"{source}: the labels {label!r} and {same!r} would share the folder {folder}; rename one")
     return classes, splits, captioned

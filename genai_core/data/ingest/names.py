@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 from genai_core.data.ingest import builtin
@@ -55,9 +56,11 @@ def builtin_names() -> str:
 def class_folder(label: str) -> str:
     """Return the folder of a class: its label with slashes as dashes (T-shirt/top becomes T-shirt-top).
 
+    Accents become one character each (NFC), because macOS and others write the same name in different ways.
+
     Raises ValueError for a label that cannot name a folder: empty, hidden, too long, or with control characters.
     """
-    folder = re.sub(r"[/\\]+", "-", label.strip())
+    folder = unicodedata.normalize("NFC", re.sub(r"[/\\]+", "-", label.strip()))
     if not folder:
         raise ValueError("the label is empty")
     if is_bad_name(folder):

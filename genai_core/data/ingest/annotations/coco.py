@@ -140,4 +140,4 @@ def _entries(document: dict[str, Any]) -> Iterator[Any]:
 
 
 def _listed(paths: Sequence[str]) -> str:
-    return ", ".join(PurePosixPath(path).name for path in dict.fromkeys(paths))
+    return ", ".join(dict.fromkeys(PurePosixPath(path).name for path in paths))

@@ -1,9 +1,12 @@
 """Find the image that an annotation file names."""
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 from genai_core.data.dataset.dataset import Split
+from genai_core.data.ingest.convert.kinds import is_source_image
 from genai_core.data.ingest.readers.items import split_in
 
 _NUMBER = re.compile(r"#\d+$")  # of a caption: 1.jpg#0, 1.jpg#1
@@ -15,9 +18,15 @@ class Finder:
     A name is a path from the file's folder, from the source's folder, or from a wrapper folder below it; with or
     without ending. A part of the path is enough if only one image has it, or one in the folders of the file's split
     (trainLabels.csv names 1, and there are train/1.png and test/1.png): folder/file, else file.
+    loosely: capitals, the ways to write an accent, and the endings of images may differ; equal names then are none.
     """
 
-    def __init__(self, images: Sequence[str]) -> None:
+    def __init__(self, images: Sequence[str], *, loosely: bool = False) -> None:
+        self._originals: dict[str, str] | None = None
+        if loosely:
+            forms = Counter(map(_loose, images))
+            self._originals = {form: image for image in images if forms[form := _loose(image)] == 1}
+            images = [*self._originals]
         self._paths = set(images)
         self._ends: dict[str, str | list[str]] = {}
         for image in images:
@@ -44,6 +53,12 @@ class Finder:
         a name of the file was found by its folder, others in another folder are images that are not here. Of several
         names for one image, the first counts, the closest ones before.
         """
+        if self._originals is None:
+            return self._find_all(names, folder, split)
+        found = self._find_all([_loose(name) for name in names], _folded(folder), split)
+        return [None if image is None else self._originals[image] for image in found]
+
+    def _find_all(self, names: Sequence[str], folder: str, split: Split | None) -> list[str | None]:
         paths = [_path(name) for name in names]
         near = [self._near(path, folder, split) for path in paths]
         has_folders = any(image is not None and "/" in path for path, (image, _) in zip(paths, near, strict=True))
@@ -92,6 +107,14 @@ class Finder:
 
 def _path(name: str) -> str:
     return _NUMBER.sub("", name.replace("\\", "/").removeprefix("./"))
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _loose(name: str) -> str:
+    return _folded(f"{name.rpartition('.')[0]}.image" if is_source_image(name) else name)
 
 
 def _contradict(path: str, image: str) -> bool:

@@ -95,6 +95,7 @@ def roles_of(table: Table, file: str, choices: Choices) -> Roles:
         label = rest[0]
     if label is not None:
         _refuse_unique(table, label)
+        _refuse_several(table, label)
     unused = tuple(column for column in rest if column != label)
     return Roles(file, (label,) if label else (), (), captions, split, is_known, unused)
 
@@ -115,6 +116,20 @@ def _refuse_unique(table: Table, label: str) -> None:
             f"class; choose --caption-column {_quoted(label)} if these are captions, --label-column COLUMN, or "
             "--layout flat (no classes)"
         )
+
+
+def _refuse_several(table: Table, label: str) -> None:
+    """Raise AskError if the cells hold several labels each: many different cells of few words (haze primary)."""
+    values = {value for value in table.distinct(label) if value}
+    for separator in ("|", ";", ",", None):
+        parts = {part.strip() for value in values for part in value.split(separator)}
+        if len(values) >= _FEWEST_TO_JUDGE and 2 * len(parts) <= len(values):
+            first = max(values, key=len)
+            raise AskError(
+                f"{table.path}: the cells of {label} hold several of {len(parts):,} labels, such as {first!r}; choose "
+                f"--label-column {_quoted(label)} to take each of the {len(values):,} combinations as a class, or "
+                "--layout flat (no classes)"
+            )
 
 
 def _which_label(table: Table, columns: Sequence[str], attributes: Sequence[str]) -> str:

@@ -1,8 +1,10 @@
 """Read tables: CSV, TSV, JSONL, Parquet, and the plain lists of academic datasets."""
 
+import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,6 +22,7 @@ TABLE_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 LABEL_STEMS = ("labels", "metadata", "annotations")
 _LIST_EXTENSIONS = (".txt", ".lst")
 _DELIMITERS = ",;\t|"
+_EXCELS_FIRST_LINE = re.compile(r'"?sep=([,;\t|])"?')  # which it writes and reads to name the delimiter
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def is_list(path: str) -> bool:
 
 
 def read_table(root: Path, path: str) -> Table:
-    """Read a table. Raises ValueError, naming the file, when it is damaged or no table."""
+    """Read a table, in UTF-8 or in UTF-16 with its mark. Raises ValueError, naming the file, when it is damaged."""
     file = root / path
     try:
         if path.lower().endswith(".parquet"):
@@ -82,12 +85,14 @@ def read_table(root: Path, path: str) -> Table:
             return Table(path, {name: table[name].to_pylist() for name in table.column_names}, table.num_rows)
         # read_text turns line ends into "\\n". str.splitlines would also split at U+2028, U+0085 and others, which are
         # text.
-        text = file.read_text(encoding="utf-8-sig")
+        with file.open("rb") as opened:
+            is_utf16 = opened.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        text = file.read_text(encoding="utf-16" if is_utf16 else "utf-8-sig")
         if path.lower().endswith(_LIST_EXTENSIONS):
             return _from_list(text, path)
         return _from_jsonl(text, path) if path.lower().endswith((".jsonl", ".ndjson")) else _from_csv(text, path)
     except UnicodeDecodeError:
-        raise ValueError(f"{file}: not UTF-8; save it as UTF-8") from None
+        raise ValueError(f"{file}: not UTF-8; save it as UTF-8 (in Excel: CSV UTF-8)") from None
     except (ValueError, csv.Error, pa.ArrowException, RecursionError) as error:
         raise ValueError(f"{file}: damaged, or not a table ({error})") from None
 
@@ -102,8 +107,11 @@ def cell_text(value: Any) -> str:
 
 
 def _from_csv(text: str, path: str) -> Table:
-    header = text.partition("\n")[0]
-    delimiter = "\t" if path.lower().endswith(".tsv") else max(_DELIMITERS, key=header.count)
+    header, _, rest = text.partition("\n")
+    if (said := _EXCELS_FIRST_LINE.fullmatch(header)) is not None:
+        delimiter, text = said[1], rest
+    else:
+        delimiter = "\t" if path.lower().endswith(".tsv") else max(_DELIMITERS, key=header.count)
     rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, strict=True) if row]
     columns = [name.strip() for name in rows[0]] if rows else []
     if any(is_source_image(name.split("#")[0]) for name in columns):  # no header: the first row is an image

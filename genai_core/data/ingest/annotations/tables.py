@@ -1,6 +1,7 @@
 """Labels, captions and splits from all tables beside the images."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pyarrow as pa
@@ -33,8 +34,9 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
         if insist:
             raise ValueError(f"{listing.root}: no table (CSV, TSV, JSONL, Parquet) beside the images")
         return None
-    finder = Finder(images)
+    exact, loose = Finder(images), None
     matched: list[MatchedTable] = []
+    notes: list[str] = []
     unmatched: list[Table] = []
     ambiguous: list[AskError] = []
     for path in paths:
@@ -47,7 +49,13 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
             if is_optional:
                 continue
             raise
-        file = file_column(table, finder)
+        finder = exact
+        file = file_column(table, exact)
+        if file is None and not is_optional:
+            finder = loose = loose or Finder(images, loosely=True)
+            file = file_column(table, finder)
+            if file is not None:
+                notes.append(f"note: {path}: its names are those of the images but for capitals, accents or endings")
         if file is None:
             unmatched += [] if is_optional else [table]
             continue
@@ -66,7 +74,8 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
     if not matched and unmatched and choices.layout != "flat":
         raise ValueError(f"{listing.root}: {_no_match(unmatched)}")
     _check_choices(listing, matched, choices)
-    return join_tables(_without_doubles(listing, matched), choices, insist=insist) if matched else None
+    joined = join_tables(_without_doubles(listing, matched), choices, insist=insist) if matched else None
+    return replace(joined, notes=(*notes, *joined.notes)) if joined and notes else joined
 
 
 def has_table_of_images(listing: Listing) -> bool:

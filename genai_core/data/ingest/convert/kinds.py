@@ -15,13 +15,17 @@ _EXPORT = "export them as PNG"
 _DEVELOP = "raw photographs; develop them, or use the camera's JPEG files"
 _UNNAMED = "without an extension their kind is not known; give DICOM files the extension .dcm"
 _UNPACK = "an archive in the source; unpack it there"
+_COPY = "links out of the source and to folders are not followed; copy what they lead to: `cp -rL SOURCE COPY`"
+_RENDER = "drawings without a size in pixels; render them, such as `rsvg-convert -w 512 -o FILE.png FILE.svg`"
+_STRETCH = "FITS has no black and white of its own; choose a stretch (astropy.visualization), save PNG"
 _REFUSED = {
     **dict.fromkeys((".psd", ".psb"), f"Photoshop; {_EXPORT} (File > Export), or `magick FILE[0] FILE.png`"),
     ".xcf": f"GIMP; {_EXPORT}",
     "unnamed": _UNNAMED,
-    **dict.fromkeys((".svg", ".svgz"), "drawings without a size in pixels; render them, such as `rsvg-convert -w 512`"),
+    "links": _COPY,
+    **dict.fromkeys((".svg", ".svgz"), _RENDER),
     **dict.fromkeys((".ai", ".eps", ".pdf"), f"documents; {_EXPORT}, such as `pdftoppm -png`"),
-    **dict.fromkeys((".fits", ".fit", ".fts"), "FITS has no defined black and white; scale it and save it as PNG"),
+    **dict.fromkeys((".fits", ".fit", ".fts"), _STRETCH),
     **dict.fromkeys((".exr", ".hdr"), "high dynamic range has no defined white; tone-map it and save it as PNG"),
     **dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf"), _DEVELOP),
     **dict.fromkeys((".jxl", ".jp2", ".j2k", ".tga", ".ico", ".dds", ".pcx"), "convert them to PNG"),

@@ -13,6 +13,7 @@ from genai_core.data.ingest.names import class_folder
 from genai_core.data.ingest.readers.items import Understood
 from genai_core.data.raw.formats import RejectedFile
 
+_OVERSIGHT_SHARE = 0.2
 UNLABELLED = "images without a class, beside others with one"
 
 
@@ -72,6 +73,8 @@ def combine(
         # Folders that turned out to be no classes keep names apart.
         name = f"{place.label}/{place.name}" if from_files and place.label is not None else place.name
         combined.entries.append(Entry(path, name, label, split, said.captions.get(path, ())))
+    if not from_files and choices.layout is None:
+        _ask_about_unlabelled([file.source for file in combined.rejected if file.reason == "no_label"], len(images))
     splits_from = _settle_splits(combined, splits_from, no_split, choices)
     captioned = sum(bool(entry.captions) for entry in combined.entries)
     combined.understood = Understood(
@@ -167,6 +170,15 @@ def _no_single_label(path: str, labels: Sequence[str], said: Annotations) -> Rej
         return RejectedFile(path, "two_labels", f"{said.labels_in} says {' and '.join(sorted(labels))}")
     why = "an empty label" if path in said.labels else "no row for it"
     return RejectedFile(path, "no_label", f"{said.labels_in} has {why}")
+
+
+def _ask_about_unlabelled(paths: Sequence[str], total: int) -> None:
+    """Raise AskError if so many images are beside class folders that it is no oversight."""
+    if len(paths) > _OVERSIGHT_SHARE * total:
+        raise AskError(
+            f"{len(paths):,} of {total:,} images, first {paths[0]}, are beside the class folders and not in one; "
+            "choose --layout flat (all without classes), or move them into a folder of a class, or away"
+        )
 
 
 def _why_unlabelled(choices: Choices) -> str:

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 _NAME = re.compile(r"(?P<word>[^\W\d_].*?)[ ._-]*\(?\d+\)?")
+_LAST_NUMBER = re.compile(r"\d+")
+_FEWEST_OF_A_WORD = 5
 # What cameras, screens and programs put before a number.
 _NO_CLASSES = {
     *("img", "image", "imgs", "images", "dsc", "dscn", "dscf", "pxl", "mvimg"),
@@ -28,3 +30,20 @@ def name_labels(names: Sequence[str]) -> Counter[str]:
     counts = Counter(label for name in names if (label := name_label(name)) is not None)
     may_be_classes = len(counts) > 1 and min(counts.values()) > 1 and 2 * counts.total() >= len(names)
     return counts if may_be_classes else Counter()
+
+
+def are_counted(names: Sequence[str], counts: Counter[str]) -> bool:
+    """Whether the files of each word are numbered from 0 or 1 on, as somebody does who writes class by class.
+
+    counts: what `name_labels` found. At least five of each word; names without one have none but a number.
+    """
+    numbers: dict[str, set[int]] = {}
+    for name in names:
+        stem = name.rpartition(".")[0]
+        if (label := name_label(name)) is not None:
+            numbers.setdefault(label, set()).add(int(_LAST_NUMBER.findall(stem)[-1]))
+        elif not stem.isdecimal():
+            return False
+    return min(counts.values()) >= _FEWEST_OF_A_WORD and all(
+        min(found) <= 1 and max(found) < 2 * len(found) for found in numbers.values()
+    )

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.choices import BELOW_OTHERS
-from genai_core.data.ingest.layouts.file_names import name_label, name_labels
+from genai_core.data.ingest.layouts.file_names import are_counted, name_label, name_labels
+from genai_core.data.ingest.layouts.pairs import paired_folders
 from genai_core.data.ingest.layouts.split_folders import Parts, SplitLevel, find_split_level
 from genai_core.data.ingest.layouts.storage_folders import may_be_classes, storage_kind
 from genai_core.data.ingest.readers.items import split_of
@@ -91,6 +92,8 @@ def folder_layout(images: Sequence[str], *, split: bool | None = None, layout: s
     level = None if split is False else _take_splits(tree, insist=split is True)
     if level is not None and not any(level.rests.values()):
         _strip_wrappers_of_splits(tree, keep_last=keep_last)
+    if not keep_last:
+        _strip_letters(tree)
     named = [part for part in (wrapper or "").split("/") if split_of(part)]
     if level is None and split is None and named:
         tree.notes.append(f"note: all images are in {named[0]}/; without another split, their content decides it")
@@ -178,6 +181,19 @@ def _strip_wrappers_of_splits(tree: _Tree, *, keep_last: bool) -> None:
             tree.folders[parts] = replace(folder, left=folder.left[1:])
 
 
+def _strip_letters(tree: _Tree) -> None:
+    """Keep a and b of a/airfield, a/alley and b/bakery in the names: they only sort the folders below (Places, SUN)."""
+    rest = tree.with_rest()
+    letters = {folder.first for folder in rest.values()}
+    if len(letters) < 2 or len(rest) < len(tree.folders) or any(len(letter) > 1 for letter in letters):
+        return
+    if any(len(folder.left) < 2 or folder.left[1][0].lower() != folder.first.lower() for folder in rest.values()):
+        return
+    for parts, folder in rest.items():
+        tree.folders[parts] = replace(folder, left=folder.left[1:], apart=(*folder.apart, folder.first))
+    tree.notes.append(f"note: the folders {min(letters)} to {max(letters)} are the first letters of those below them")
+
+
 def _unlabelled(tree: _Tree, kind: str) -> dict[str, tuple[str, ...]]:
     """Return the images of split folders that have no classes, where others have: a competition's test images.
 
@@ -204,14 +220,14 @@ def _kind(tree: _Tree) -> str:
     for parts, folder in tree.with_rest().items():
         by_first.setdefault(folder.first, []).extend(tree.files[parts])
     if not by_first:
-        _note_names(tree)
+        _judge_names(tree)
         return "flat"
     if storage := storage_kind(by_first):
         if may_be_classes(by_first):
             tree.doubt = (
                 f"the folders {min(by_first)} to {max(by_first)} have {len(by_first[min(by_first)]):,} images each, "
-                "whose numbers run on from one to the next; choose --layout flat if they are parts of one set, or --layout "
-                "class-folders if they are classes"
+                "whose numbers run on from one to the next; choose --layout flat if they are parts of one set, or "
+                "--layout class-folders if they are classes"
             )
         tree.notes.append(
             f"note: the folders {min(by_first)} to {max(by_first)} were taken as {storage}, not as classes; if they "
@@ -223,6 +239,11 @@ def _kind(tree: _Tree) -> str:
         tree.doubt = (
             f"{len(by_first):,} folders for {total:,} images are hardly classes; choose --layout flat (no classes) or "
             "--layout class-folders"
+        )
+    if pair := paired_folders(by_first):
+        tree.doubt = (
+            f"the images in {pair[0]} and {pair[1]} have the same names, so they may show the same pictures; add only "
+            "one of these folders, or choose --layout class-folders if they are classes, --layout flat if not"
         )
     deeper = sorted({folder.left[-1] for folder in tree.folders.values() if len(folder.left) > 1})
     if len(deeper) > 1:
@@ -242,16 +263,17 @@ def _layout(kind: str, *, has_classes: bool) -> str:
     return "images in folders that are no classes" if kind == "storage" else "images without class folders"
 
 
-def _note_names(tree: _Tree) -> None:
-    """Say that file names may hold classes. They are not taken, since photographs have such names too."""
-    counts = name_labels([name for names in tree.files.values() for name in names])
-    if counts:
-        first = ", ".join(f"{label} {count:,}" for label, count in counts.most_common(_SHOWN_FOLDERS))
-        more = " ..." if len(counts) > _SHOWN_FOLDERS else ""
-        tree.notes.append(
-            f"note: the file names begin with {len(counts):,} words ({first}{more}); if these are classes, add with "
-            "--layout file-names"
-        )
+def _judge_names(tree: _Tree) -> None:
+    """Ask, or only say, that file names may hold classes. They are not taken: photographs have such names too."""
+    names = [name for found in tree.files.values() for name in found]
+    if not (counts := name_labels(names)):
+        return
+    first = ", ".join(f"{label} {count:,}" for label, count in counts.most_common(_SHOWN_FOLDERS))
+    begin = f"the file names begin with {len(counts):,} words ({first}{' ...' if len(counts) > _SHOWN_FOLDERS else ''})"
+    if are_counted(names, counts):
+        tree.doubt = f"{begin}; choose --layout file-names if these are classes, --layout flat if not"
+    else:
+        tree.notes.append(f"note: {begin}; if these are classes, add with --layout file-names")
 
 
 def _places(tree: _Tree, kind: str) -> dict[str, Place]:

@@ -11,9 +11,9 @@ from genai_core.data.ingest.readers.items import WORDS, split_of
 _FOLDERS = {
     *("mask", "masks", "label", "labels", "annotation", "annotations", "segmentation", "segmentations", "segmaps"),
     *("gt", "groundtruth", "groundtruths", "trimap", "trimaps", "matte", "mattes", "seg", "segs"),
-    *("segmentationclass", "segmentationobject", "labelmap", "labelmaps"),
+    *("segmentationclass", "segmentationobject", "labelmap", "labelmaps", "gtfine", "gtcoarse"),
 }
-_IMAGE_FOLDERS = ("image", "images", "img", "imgs", "jpegimages")
+_IMAGE_FOLDERS = ("image", "images", "img", "imgs", "jpegimages", "leftimg8bit")
 _IMAGE_WORDS = {
     *("image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "frame", "frames", "scan", "scans"),
     *("input", "inputs", "original", "originals", "rgb", "raw", "data"),

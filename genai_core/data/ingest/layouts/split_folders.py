@@ -61,6 +61,11 @@ def find_split_level(images: Mapping[Parts, int]) -> SplitLevel | None:
         if depth == 0 and (partly := _with_one_rest(at_level)):
             other = next(name for name in sorted(at_level) if name not in partly)
             raise AskError(_ask(partly, f"the folder {other}", at_level[other]))
+        if depth == 0 and (alike := _without_a_split(at_level)) is not None:
+            raise AskError(
+                f"{alike[0]} is named like a split, and {alike[1]} beside it like all images; rename {alike[1]} to "
+                "what it is for (train, test), or take these folders as classes: --no-split"
+            )
     return None
 
 
@@ -76,6 +81,19 @@ def _with_one_rest(names: Collection[str]) -> list[str]:
     found = [name for name in names if len({*map(split_of, WORDS.findall(name))} - {None}) == 1]
     level = _compound(found) if len(found) < len(names) else None
     return found if level is not None and not any(level.rests.values()) else []
+
+
+def _without_a_split(names: Collection[str]) -> tuple[str, str] | None:
+    """Return val_256 and data_256, or test and images: a split, and a folder beside it that only says data."""
+    rests: dict[bool, dict[tuple[str, ...], str]] = {True: {}, False: {}}
+    for name in names:
+        words = [word.lower() for word in WORDS.findall(name)]
+        splits = [word for word in words if split_of(word)]
+        rest = tuple(word for word in words if word not in splits and word not in _EMPTY_WORDS)
+        if len(splits) == 1 or (not splits and len(rest) < len(words)):
+            rests[bool(splits)][rest] = name
+    found = (rest for rest in rests[True] if rest in rests[False])
+    return next(((rests[True][rest], rests[False][rest]) for rest in found), None)
 
 
 def _compound(names: Collection[str]) -> SplitLevel | None:

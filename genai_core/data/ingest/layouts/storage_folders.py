@@ -9,6 +9,8 @@ _SPARE_DIGITS = 2  # more than their number needs: of shards, not of classes
 _MODULI = (100, 1_000, 10_000)
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 _HEX = re.compile(r"[0-9a-f]{8,}", re.IGNORECASE)
+# Google Photos' export, in any language: Photos from 2019, Fotos von 2019. Albums are beside them.
+_YEAR_OF_PHOTOS = re.compile(r"(photos?|fotos?|foto's) [^\W\d_]+ (19|20)\d\d", re.IGNORECASE)
 _DATE = re.compile(r"(photos from )?(19|20)\d\d([-_. ]?\d\d){0,2}", re.IGNORECASE)
 _PART = re.compile(
     r"(?P<stem>.*(part|batch|chunk|shard|images?|imgs?|folder|dir|volume|vol|disc|archive|zip)[ ._-]*)\d+",
@@ -27,6 +29,8 @@ def storage_kind(files: Mapping[str, Sequence[str]]) -> str:
         return ""
     if all(map(_DATE.fullmatch, files)):
         return "dates"
+    if any(map(_YEAR_OF_PHOTOS.fullmatch, files)):
+        return "years and albums of a photo library"
     if all(map(_CAMERA.fullmatch, files)):
         return "a camera's folders"
     parts = [match["stem"] for folder in files if (match := _PART.fullmatch(folder))]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from genai_core.data.ingest.annotations.annotations import Annotations
 from genai_core.data.ingest.annotations.coco import read_coco
 from genai_core.data.ingest.annotations.tables import read_tables
+from genai_core.data.ingest.annotations.unread import unread_annotations
 from genai_core.data.ingest.annotations.voc import read_voc
 from genai_core.data.ingest.choices import AskError, Choices
 from genai_core.data.ingest.layouts.combine import combine
@@ -13,10 +14,12 @@ from genai_core.data.ingest.layouts.folders import FolderLayout, folder_layout
 from genai_core.data.ingest.layouts.masks import find_masks
 from genai_core.data.ingest.listing import Listing
 from genai_core.data.ingest.readers.items import Item, Reading
+from genai_core.data.ingest.readers.texts import are_boxes, boxes_note
 from genai_core.data.raw.caption_files import read_caption_file
-from genai_core.data.raw.captions import caption_name, is_caption_name
+from genai_core.data.raw.captions import MAX_TEXT_BYTES, caption_name, is_caption_name
 
 _SHOWN_FOLDERS = 5
+_JUDGED_TEXTS = 20
 
 
 def read_image_folder(listing: Listing, choices: Choices) -> Reading:
@@ -45,9 +48,16 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
         for entry in combined.entries
     ]
     understood = replace(combined.understood, captions="the texts beside the images") if texts else combined.understood
+    if choices.layout is None and not understood.labels and not understood.captions:
+        used = annotations.used if annotations else ()
+        if question := unread_annotations(listing, images, used):
+            raise AskError(f"{listing.root}: {question}")
+        notes_on_boxes = _notes_on_boxes(listing)
+    else:
+        notes_on_boxes = []
     beside = {path for path in listing.others if is_caption_name(path)} & {caption_name(path) for path in texts}
     skipped = listing.skipped_without({*(annotations.used if annotations else ()), *beside})
-    notes = combined.notes
+    notes = combined.notes + notes_on_boxes
     if masks.paths:
         skipped["masks"] = len(masks.paths)
         notes.append(f"note: {masks.where}: taken as masks of other images and left out")
@@ -77,6 +87,16 @@ def _texts_beside(listing: Listing, images: Sequence[str]) -> dict[str, tuple[st
         path: read_caption_file(listing.root / caption_name(path)) for path in images if caption_name(path) in texts
     }
     return {path: tuple(captions.text.split("\n")) for path, captions in read.items() if captions.text}
+
+
+def _notes_on_boxes(listing: Listing) -> list[str]:
+    """Say that texts hold boxes, judged by the first ones."""
+    texts = [path for path in listing.others if is_caption_name(path)]
+    first = (listing.root / path for path in texts[:_JUDGED_TEXTS])
+    boxes = sum(
+        path.stat().st_size < MAX_TEXT_BYTES and are_boxes(path.read_text("utf-8", "replace")) for path in first
+    )
+    return [boxes_note(len(texts))] if boxes > len(texts[:_JUDGED_TEXTS]) / 2 else []
 
 
 def _folder_layout(listing: Listing, images: Sequence[str], choices: Choices) -> FolderLayout:

@@ -75,6 +75,12 @@ def _read_group(arrays: Sequence[_Array], prefix: str) -> list[Reading]:
     if not arrays:
         return []
     pairs = paired([array.name for array in arrays], [str(array) for array in arrays])
+    if not pairs and all(_is_one_image(_header(array).shape) for array in arrays):
+        first = f"{arrays[0].path.name} {_header(arrays[0]).shape}"
+        raise ValueError(
+            f"{arrays[0].path.parent}: each array is one image, such as {first}; save each as PNG in its folder, or "
+            "all as one array x (N, H, W, C)"
+        )
     if not pairs:
         listed = ", ".join(f"{array.name} {_header(array).shape}" for array in arrays)
         raise ValueError(f"{arrays[0].path}: {no_images(listed)}")
@@ -87,6 +93,10 @@ def _read_group(arrays: Sequence[_Array], prefix: str) -> list[Reading]:
         )
         for pair in pairs
     ]
+
+
+def _is_one_image(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
 
 
 def _read_pair(images: _Array, labels: _Array | None, stem: str, split: Split | None) -> Reading:

@@ -16,7 +16,7 @@ from genai_core.data.ingest.layouts.masks import is_mask_name
 from genai_core.data.ingest.layouts.storage_folders import storage_kind
 from genai_core.data.ingest.readers.columns import CAPTION_COLUMNS, LABEL_COLUMNS, column_among
 from genai_core.data.ingest.readers.items import Item, Reading, Understood, split_in
-from genai_core.data.ingest.readers.texts import are_captions, fits_label, lines_of
+from genai_core.data.ingest.readers.texts import are_boxes, are_captions, boxes_note, fits_label, lines_of
 from genai_core.data.raw.captions import stem_of
 from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.rules import is_bad_name, printable
@@ -32,6 +32,7 @@ class _Sample:
     label: str | None = None
     captions: tuple[str, ...] = ()
     text: str = ""  # of .txt: a label or a caption, depending on the others
+    has_boxes: bool = False  # in .txt instead
     fault: str = ""
 
 
@@ -101,6 +102,8 @@ def read_samples(folder: Path, files: Sequence[str]) -> Reading:
     reading.splits = frozenset(map(_split, samples))
     if any(reading.splits):
         reading.understood = replace(understood, split="names of the shards")
+    if boxes := sum(sample.has_boxes for sample in samples.values()):
+        reading.notes.append(boxes_note(boxes))
     if not understood.labels:
         reading.notes.append("no sample has a label (.cls, .json or .txt of a few words); the images have no class")
     return reading
@@ -120,6 +123,8 @@ def _read_texts(folder: Path, sample: _Sample) -> None:
                 sample.label = label if sample.label is None else sample.label
             elif extension == ".cls":
                 sample.label = text if fits_label(text) else None
+            elif are_boxes(text):
+                sample.has_boxes = True
             else:
                 sample.text = text
         except (ValueError, RecursionError) as error:

@@ -1,10 +1,15 @@
 """Decide what the texts beside images are: their class names, or captions that describe single images."""
 
+import re
 from collections.abc import Sequence
+
+from genai_core.counted import counted
 
 # A longer text is a caption, or the coordinates of a box.
 _MAX_LABEL_WORDS = 4
 _MAX_LABEL_CHARACTERS = 64
+# A class number and a box, or a polygon, as YOLO writes them: 3 0.51 0.4 0.2 0.31
+_BOX = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}")
 # In so few texts, repeated values say nothing.
 _FEW_TEXTS = 10
 
@@ -21,6 +26,16 @@ def are_captions(texts: Sequence[str]) -> bool:
     if count < _FEW_TEXTS and 2 * sum(len(text.split()) > 1 for text in texts) <= count:
         return False
     return 2 * len(set(texts)) > count
+
+
+def are_boxes(text: str) -> bool:
+    """Whether a text only has boxes of objects in it, which are neither a label nor a caption of the image."""
+    lines = text.split("\n")
+    return bool(text) and all(_BOX.fullmatch(line.strip().lower()) for line in lines if line.strip())
+
+
+def boxes_note(count: int) -> str:
+    return f"note: {counted(count, '.txt file')} with boxes of objects (YOLO's form): they are no classes of the images"
 
 
 def fits_label(text: str) -> bool:

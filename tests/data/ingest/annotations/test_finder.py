@@ -54,3 +54,10 @@ def test_a_table_in_a_folder_names_the_images_there():
     finder = Finder(["train/1.png", "train/more/3.png", "test/2.png"])
     assert finder.find_all(["1.png", "2.png", "3.png"], "train") == ["train/1.png", None, "train/more/3.png"]
     assert finder.find_all(["1.png", "2.png"], "annotations") == ["train/1.png", "test/2.png"]
+
+
+def test_loosely_capitals_accents_and_endings_may_differ():
+    images = ["a/DSC1.JPG", "a/Gro\u0308\u00dfe.png", "a/two.png", "a/two.jpg"]
+    names = ["dsc1.jpg", "Gr\u00f6\u00dfe.jpg", "DSC1", "two.png", "gone.jpg"]
+    assert Finder(images, loosely=True).find_all(names) == [images[0], images[1], None, None, None]
+    assert Finder(images).find_all(names) == [None, None, images[0], images[2], None]

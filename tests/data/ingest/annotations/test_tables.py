@@ -138,6 +138,31 @@ class TestTables:
         with pytest.raises(ValueError, match=r"--label-column weight: no such column; there are image, colour, size"):
             read(root, label_columns=("weight",))
 
+    def test_names_that_differ_in_capitals_or_endings_are_said(self, root, images):
+        names = images("images", 4)
+        write_csv(root / "labels.csv", file=[name.replace(".png", ".JPG") for name in names], label=list("abab"))
+        reading, said = read(root)
+        assert labels(said) == dict(zip(names, "abab", strict=True))
+        assert (
+            "note: labels.csv: its names are those of the images but for capitals, accents or endings" in reading.notes
+        )
+
+    @pytest.mark.parametrize("separator", [" ", "|"])
+    def test_several_labels_in_a_cell_are_asked_about(self, separator, root, images):
+        """As of the Planet and ChestX-ray14 competitions."""
+        names = images("", 32)
+        cells = 2 * [
+            separator.join(name for bit, name in enumerate("wxyz") if n & 1 << bit) or "none" for n in range(16)
+        ]
+        write_csv(root / "train.csv", image=names, tags=cells)
+        with pytest.raises(
+            ValueError, match=r"tags hold several of 5 labels, such as 'w.x.y.z'; choose --label-column"
+        ):
+            read(root)
+        assert len(set(labels(read(root, label_columns=("tags",))[1]).values())) == 16
+        write_csv(root / "train.csv", image=names, tags=[f"{colour} hat" for colour in ("red", "blue")] * 16)
+        assert set(labels(read(root)[1]).values()) == {"red hat", "blue hat"}
+
     def test_lists_are_no_labels(self, root, images):
         """As the objects of Hugging Face's detection datasets."""
         rows = [{"file_name": name, "objects": {"bbox": [[0, 0, 1, 1]]}, "tags": ["a"]} for name in images("", 4)]

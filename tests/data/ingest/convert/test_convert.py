@@ -165,7 +165,7 @@ def test_a_folder_of_such_files_alone_names_the_command(tmp_path, add, raw, monk
 
 @pytest.mark.parametrize(
     ("name", "advice"),
-    [("a.psd", "Photoshop"), ("a.svg", "rsvg-convert"), ("a.fits", "no defined black and white"), ("a.cr2", "develop")],
+    [("a.psd", "Photoshop"), ("a.svg", "rsvg-convert"), ("a.fits", "astropy.visualization"), ("a.cr2", "develop")],
 )
 def test_refused_kinds_are_named_with_what_to_do(name, advice, class_folders, add):
     (class_folders / name).write_bytes(b"x")

@@ -175,6 +175,8 @@ def test_full_folders_with_running_numbers_are_asked_about():
         (["Photos from 2019/a.jpg", "Photos from 2020/b.jpg"], "dates"),
         (["images_001/images/a.png", "images_002/images/b.png"], "numbered parts"),
         (["HAM_images_part_1/a.png", "HAM_images_part_2/b.png"], "numbered parts"),
+        (["Photos from 2019/a.jpg", "Summer in Rome/b.jpg"], "years and albums of a photo library"),
+        (["Fotos von 2019/a.jpg", "Rom/b.jpg"], "years and albums of a photo library"),
         (["DCIM/100APPLE/a.jpg", "DCIM/101APPLE/b.jpg"], "a camera's folders"),
     ],
 )
@@ -190,6 +192,36 @@ def test_storage_is_no_class(paths, what):
 )
 def test_classes_that_only_look_a_little_like_storage(folders):
     assert len(found(files(*folders))[0]) == len(folders)
+
+
+@pytest.mark.parametrize("top", ["", "train/"])
+def test_folders_of_first_letters_are_no_classes(top):
+    """As of Places and SUN: a/airfield, a/alley, b/bakery/shop."""
+    paths = files(*(f"{top}{folder}" for folder in ("a/airfield", "a/alley", "b/bakery/shop", "b/bar")))
+    paths += files("val/a/alley", "val/b/bar") if top else []
+    classes, layout = found(paths)
+    assert {label for label, _ in classes} == {"airfield", "alley", "bakery", "bar"}
+    assert "note: the folders a to b are the first letters of those below them" in layout.notes
+    assert found(files("a/airfield", "b/tree"))[0] == {("a", None), ("b", None)}
+
+
+@pytest.mark.parametrize(
+    ("folders", "split", "other"),
+    [(["data_256", "val_256"], "val_256", "data_256"), (["images", "test"], "test", "images")],
+)
+def test_a_split_beside_a_folder_that_says_nothing_is_asked_about(folders, split, other):
+    with pytest.raises(ValueError, match=rf"{split} is named like a split, and {other} beside it .* --no-split"):
+        folder_layout(files(*(f"{folder}/hat" for folder in folders)))
+    assert found(files(*folders), split=False)[0] == {(folder, None) for folder in folders}
+
+
+def test_counted_file_names_are_asked_about():
+    paths = [f"train/{name}.{number}.jpg" for name in ("cat", "dog") for number in range(5)]
+    paths += [f"test1/{number}.jpg" for number in range(4)]
+    assert "2 words (cat 5, dog 5); choose --layout file-names" in folder_layout(paths).doubt
+    for photographs in ("beach 2031.jpg", "party.jpg"):  # not counted from the first on; without a number
+        assert folder_layout([*paths, f"train/{photographs}"]).doubt == ""
+    assert folder_layout(paths, layout="file-names").doubt == ""
 
 
 def test_classes_in_file_names_are_said_and_can_be_chosen():

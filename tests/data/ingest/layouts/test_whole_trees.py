@@ -1,6 +1,10 @@
 """Files of a tree that are no images of their own, and folders that are no classes."""
 
-from tests.data.ingest.trees import labels, read
+import pytest
+
+from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.readers.recognise import read_source
+from tests.data.ingest.trees import labels, read, write
 from tests.packed import files_in
 
 
@@ -32,3 +36,49 @@ def test_shards_become_one_flat_set(root, add, raw, save_images):
     added = add(root)
     assert added.classes == {}
     assert list(files_in(raw / "set"))[:2] == ["00000-img00000000.png", "00000-img00000001.png"]
+
+
+def test_boxes_in_a_folder_of_their_own_are_said(root, images):
+    for split in ("train", "val"):
+        for name in images(f"images/{split}", 4):
+            write(root / "labels" / split / f"{name[:-4]}.txt", "0 0.5 0.5 0.2 0.2\n")
+    reading, said = read(root)
+    assert set(labels(said).values()) == {None}
+    assert "note: 8 .txt files with boxes of objects (YOLO's form): they are no classes of the images" in reading.notes
+
+
+def test_an_accent_written_in_two_ways_is_one_class(root, images, add):
+    images("train/Hu\u0308te", 2)
+    images("train/Schuhe", 2)
+    images("test/H\u00fcte", 2)
+    images("test/Schuhe", 2)
+    assert add(root).classes == {"H\u00fcte": 4, "Schuhe": 4}
+
+
+def test_masks_in_parallel_trees(root, images):
+    """As of Cityscapes."""
+    for split in ("train", "val"):
+        for folder in ("leftImg8bit", "gtFine"):
+            images(f"{folder}/{split}/aachen", 2)
+            images(f"{folder}/{split}/bochum", 2)
+    reading, said = read(root)
+    assert set(labels(said).values()) == {"aachen", "bochum"}
+    assert reading.skipped == {"masks": 8}
+
+
+def test_many_images_beside_class_folders_are_asked_about(root, images):
+    """As of WhatsApp, whose folder has Sent and Private in it."""
+    for folder in ("", "Sent", "Private"):
+        images(folder, 4)
+    with pytest.raises(ValueError, match=r"4 of 12 images, first .*, are beside the class folders .* --layout flat"):
+        read(root)
+    assert set(labels(read(root, layout="flat")[1]).values()) == {None}
+
+
+def test_links_are_said_with_what_to_do(root, images, tmp_path):
+    images("dog", 2)
+    (tmp_path / "cats").mkdir()
+    (root / "cat").symlink_to(tmp_path / "cats")
+    reading = read_source(str(root), tmp_path / "raw", tmp_path / "unpacked", Choices())
+    assert len(list(reading.items)) == 2
+    assert any(note.startswith("1 link skipped: links out of the source") for note in reading.notes)

@@ -185,3 +185,12 @@ def test_the_names_of_files_state_the_split(tmp_path, read, pixels):
         ("mnist_train", "train"),
         ("mnist_test", "test"),
     }
+
+
+def test_an_array_per_image_is_named_as_such(tmp_path, add, raw, pixels):
+    for name, image in zip(("hat/1", "hat/2", "shoe/1"), pixels(3, 3), strict=True):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "set" / f"{name}.npy", image)
+    with pytest.raises(ValueError, match=r"each array is one image, such as 1\.npy \(6, 5, 3\); save each as PNG"):
+        add(tmp_path / "set")
+    assert nothing_was_added(raw)

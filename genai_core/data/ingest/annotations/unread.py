@@ -1,0 +1,61 @@
+"""Files that say something of the images in a form that is not read: they may hold labels, so the user is asked."""
+
+import re
+from collections.abc import Collection, Sequence
+from pathlib import PurePosixPath
+
+from genai_core.data.ingest.listing import Listing
+
+_TEXTS = (".json", ".xml", ".txt", ".lst", ".yaml", ".yml")  # tables.py judged CSV and the like
+# Tables that only other programs read. Beside images they hold labels as a rule.
+_TABLES = (".mat", ".xlsx", ".xls", ".ods")
+_NO_LABELS = ("submission", "md5", "sha1", "sha256", "checksum")
+_MAX_FILES = 20  # more are one per image
+_MAX_BYTES = 64 << 20
+_SAMPLED_IMAGES = 50
+_LEAST_SHARE = 0.5  # of the sampled images
+_SHORT = 4  # stems such as 12 are in any text
+
+
+def unread_annotations(listing: Listing, images: Sequence[str], used: Collection[str]) -> str:
+    """Return a sentence that names a file which may hold labels and is not read, with what to do; empty without one.
+
+    used: files that were read. A text counts if it names at least half of the images, and says more than their names.
+    """
+    files = [path for path in listing.others if path not in used and not _is_without_labels(path)]
+    tables = [path for path in files if _ending(path) in _TABLES]
+    texts = [path for path in files if _ending(path) in _TEXTS]
+    found = tables if len(tables) <= _MAX_FILES else []
+    if not found and len(texts) <= _MAX_FILES:
+        step = max(1, len(images) // _SAMPLED_IMAGES)
+        found = [path for path in texts if _names_images(listing, path, images[::step])]
+    if not found:
+        return ""
+    how = "may hold labels" if found[0] in tables else "names the images"
+    return (
+        f"{found[0]} {how}, in a form that is not read; write the labels into labels.csv with the columns file and "
+        "label, or choose --layout flat (no classes)"
+    )
+
+
+def _is_without_labels(path: str) -> bool:
+    return any(word in PurePosixPath(path).name.lower() for word in _NO_LABELS)
+
+
+def _ending(path: str) -> str:
+    return PurePosixPath(path).suffix.lower()
+
+
+def _names_images(listing: Listing, path: str, images: Sequence[str]) -> bool:
+    file = listing.root / path
+    if file.stat().st_size > _MAX_BYTES:
+        return False
+    text = file.read_text(encoding="utf-8", errors="replace")
+    if _ending(path) not in (".json", ".xml") and not any(len(line.split()) > 1 for line in text.split("\n")):
+        return False  # a list of names
+    words = set(re.split(r"[\s\"'<>,;:()\[\]{}=|/\\]+", text))
+    hits = 0
+    for image in images:
+        name = PurePosixPath(image)
+        hits += name.name in words or (len(name.stem) > _SHORT and name.stem in words)
+    return hits >= _LEAST_SHARE * len(images)
