@@ -20,6 +20,7 @@ from genai_core.data.raw.count import Labelled, count_labelled
 from genai_core.data.raw.formats import RejectedFile
 from genai_core.data.raw.source_json import Origin, read_note
 
+SHOWN_CLASSES = 6
 BOTH_SPLITS = frozenset(SPLITS)
 
 
@@ -145,6 +146,9 @@ def _add(
             f"the split under another name, --as {name}-2, or give it up: "
             + giving_up_split(reading.understood.split, reading.understood.labels)
         )
+    same = Counter(label.casefold() for label in classes if label)
+    if alike := sorted(label for label in classes if same[label.casefold()] > 1):
+        reading.notes.append(f"note: classes that differ in capitals only: {', '.join(alike[:SHOWN_CLASSES])}")
     folders: dict[str, Split | None] = {f"{name}.{split}": split for split in SPLITS} if keeps_split else {name: None}
     for top, split in folders.items():
         importer.write_note(top, split, origin)

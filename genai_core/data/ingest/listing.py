@@ -8,6 +8,9 @@ from pathlib import Path
 from genai_core.data.ingest.convert.kinds import SOURCE_EXTENSIONS, advice, is_source_image
 from genai_core.data.raw.rules import is_bad_name, kind_of_file, printable, walk
 
+_SHOWN_KINDS = 4
+_HEADER_BYTES = 1 << 16
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -32,8 +35,21 @@ class Listing:
     def require_images(self) -> None:
         if not self.images and not self.bad_names:
             accepted = f"supported extensions: {', '.join(sorted(SOURCE_EXTENSIONS))}"
-            lines = [f"{self.root}: contains no image files; {accepted}", *advice(self.skipped_without(()))]
+            kinds = Counter(self.skipped_without(())).most_common(_SHOWN_KINDS)
+            found = f" ({', '.join(f'{kind} {count:,}' for kind, count in kinds)})" if kinds else ""
+            lines = [f"{self.root}: contains no image files{found}; {accepted}", *advice(self.skipped_without(()))]
+            lines += [
+                f"{path} has pixels as numbers; save them as .npz, with x (N, H, W) as uint8 and y for the labels"
+                for path in self.others
+                if path.lower().endswith(".csv") and _has_pixels(self.root / path)
+            ]
             raise ValueError("\n".join(lines))
+
+
+def _has_pixels(table: Path) -> bool:
+    """Whether the columns of a table are pixels, as in the competitions with digits (pixel0, pixel1 ...) and faces."""
+    with table.open("rb") as file:
+        return b"pixel" in file.readline(_HEADER_BYTES).lower()
 
 
 def list_folder(folder: Path) -> Listing:

@@ -21,6 +21,7 @@ TABLE_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 # A table with one of these names holds labels even if the images are in class folders.
 LABEL_STEMS = ("labels", "metadata", "annotations")
 _LIST_EXTENSIONS = (".txt", ".lst")
+_MAX_JSON_BYTES = 256 << 20
 _DELIMITERS = ",;\t|"
 _EXCELS_FIRST_LINE = re.compile(r'"?sep=([,;\t|])"?')  # which it writes and reads to name the delimiter
 
@@ -61,7 +62,7 @@ class Table:
     @property
     def is_plain(self) -> bool:
         """Whether all cells are texts, as in every text table but JSONL."""
-        return not self.path.lower().endswith((".jsonl", ".ndjson", ".parquet"))
+        return not self.path.lower().endswith((".jsonl", ".ndjson", ".json", ".parquet"))
 
 
 def is_table(path: str) -> bool:
@@ -74,6 +75,22 @@ def is_list(path: str) -> bool:
     stem = file.stem.lower()
     known = split_of(stem) is not None or stem.startswith("list_") or any(word in stem for word in ("attr", "token"))
     return file.suffix.lower() in _LIST_EXTENSIONS and (known or stem in (*LABEL_STEMS, "captions", "results"))
+
+
+def json_table(root: Path, path: str) -> Table | None:
+    """Return a JSON file as a table: a list of objects, or an object of files with labels; None for any other JSON."""
+    try:
+        if (root / path).stat().st_size > _MAX_JSON_BYTES:
+            return None
+        value = json.loads((root / path).read_bytes())
+    except (ValueError, RecursionError, OSError):
+        return None
+    if isinstance(value, dict):
+        value = [{"file": file, "label": label} for file, label in value.items()]
+    if not isinstance(value, list) or not value or not all(isinstance(record, dict) for record in value):
+        return None
+    cells = (cell for record in value for one in record.values() for cell in (one if isinstance(one, list) else [one]))
+    return None if any(isinstance(cell, (dict, list)) for cell in cells) else _from_records(value, path)
 
 
 def read_table(root: Path, path: str) -> Table:
@@ -131,6 +148,10 @@ def _from_jsonl(text: str, path: str) -> Table:
             if not isinstance(record, dict):
                 raise ValueError(f"line {number} is not an object with a file and a label")
             records.append(record)
+    return _from_records(records, path)
+
+
+def _from_records(records: Sequence[dict[str, Any]], path: str) -> Table:
     columns = {name: None for record in records for name in record}
     return Table(path, {name: [record.get(name) for record in records] for name in columns}, len(records))
 

@@ -11,7 +11,7 @@ from genai_core.data.ingest.annotations.annotations import Annotations
 from genai_core.data.ingest.annotations.finder import Finder
 from genai_core.data.ingest.annotations.join_tables import MatchedTable, join_tables
 from genai_core.data.ingest.annotations.roles import file_column, roles_of
-from genai_core.data.ingest.annotations.table_files import LABEL_STEMS, Table, is_list, is_table, read_table
+from genai_core.data.ingest.annotations.table_files import LABEL_STEMS, Table, is_list, is_table, json_table, read_table
 from genai_core.data.ingest.choices import AskError, Choices
 from genai_core.data.ingest.convert.kinds import is_source_image
 from genai_core.data.ingest.listing import Listing
@@ -19,6 +19,7 @@ from genai_core.data.ingest.readers.columns import FILE_COLUMNS, column_among
 
 # Answers of a competition to be filled in: their labels are placeholders.
 _NO_LABELS = ("submission",)
+_MOST_JSON_FILES = 20
 
 
 def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, has_classes: bool) -> Annotations | None:
@@ -30,7 +31,8 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
     """
     insist = choices.layout == "table" or bool(choices.label_columns or choices.caption_column)
     paths = [path for path in listing.others if _may_label(listing, path)]
-    if not paths:
+    from_json = _json_tables(listing)
+    if not paths and not from_json:
         if insist:
             raise ValueError(f"{listing.root}: no table (CSV, TSV, JSONL, Parquet) beside the images")
         return None
@@ -39,12 +41,12 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
     notes: list[str] = []
     unmatched: list[Table] = []
     ambiguous: list[AskError] = []
-    for path in paths:
+    for path in (*paths, *from_json):
         is_named = PurePosixPath(path).stem.lower() in LABEL_STEMS
         has_other_labels = has_classes and not is_named and not insist
-        is_optional = has_other_labels or (is_list(path) and not insist)
+        is_optional = has_other_labels or ((is_list(path) or path in from_json) and not insist)
         try:
-            table = read_table(listing.root, path)
+            table = from_json.get(path) or read_table(listing.root, path)
         except (ValueError, OSError):
             if is_optional:
                 continue
@@ -66,6 +68,8 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
                 ambiguous.append(error)
             continue
         rows = finder.find_all(table.texts(file), table.folder, table.split)
+        if path in from_json and 2 * sum(row is not None for row in rows) <= max(2, len(rows)):
+            continue  # some other JSON, in which a name of an image occurs
         one = MatchedTable(table, roles, rows)
         if not (has_other_labels and one.has_labels and not roles.is_known_label):
             matched.append(one)
@@ -94,6 +98,13 @@ def has_table_of_images(listing: Listing) -> bool:
                 if is_named:
                     return True  # the message comes when it is read
     return False
+
+
+def _json_tables(listing: Listing) -> dict[str, Table]:
+    """Return the JSON files in the form of a table. Many JSON files are one per image, in some other form."""
+    paths = [path for path in listing.others if path.lower().endswith(".json")]
+    found = {path: json_table(listing.root, path) for path in (paths if len(paths) <= _MOST_JSON_FILES else ())}
+    return {path: table for path, table in found.items() if table is not None}
 
 
 def _may_label(listing: Listing, path: str) -> bool:

@@ -14,6 +14,7 @@ from genai_core.data.ingest.readers.items import Understood
 from genai_core.data.raw.formats import RejectedFile
 
 _OVERSIGHT_SHARE = 0.2
+_BESIDE = "not in a class folder, but next to them (--layout flat ignores the folders)"
 UNLABELLED = "images without a class, beside others with one"
 
 
@@ -46,6 +47,7 @@ def combine(
     if folders.doubt and not from_files and choices.layout is None:
         raise AskError(folders.doubt)
     combined = Combined(rejected=[*said.rejected], notes=[*folders.notes, *said.notes])
+    combined.notes[:0] = [] if from_files else folders.class_notes
     dropped = _unlabelled(images, folders, said, from_files=from_files)
     for where, paths in dropped.items():
         combined.left_out[UNLABELLED] = combined.left_out.get(UNLABELLED, 0) + len(paths)
@@ -73,8 +75,8 @@ def combine(
         # Folders that turned out to be no classes keep names apart.
         name = f"{place.label}/{place.name}" if from_files and place.label is not None else place.name
         combined.entries.append(Entry(path, name, label, split, said.captions.get(path, ())))
-    if not from_files and choices.layout is None:
-        _ask_about_unlabelled([file.source for file in combined.rejected if file.reason == "no_label"], len(images))
+    if choices.layout is None:
+        _ask_about_rejected(combined.rejected, len(images), said)
     splits_from = _settle_splits(combined, splits_from, no_split, choices)
     captioned = sum(bool(entry.captions) for entry in combined.entries)
     combined.understood = Understood(
@@ -172,19 +174,26 @@ def _no_single_label(path: str, labels: Sequence[str], said: Annotations) -> Rej
     return RejectedFile(path, "no_label", f"{said.labels_in} has {why}")
 
 
-def _ask_about_unlabelled(paths: Sequence[str], total: int) -> None:
-    """Raise AskError if so many images are beside class folders that it is no oversight."""
-    if len(paths) > _OVERSIGHT_SHARE * total:
+def _ask_about_rejected(rejected: Sequence[RejectedFile], total: int, said: Annotations) -> None:
+    """Raise AskError if so many images are beside class folders, or have two labels, that it is no oversight."""
+    beside = [file.source for file in rejected if file.detail == _BESIDE]
+    if len(beside) > _OVERSIGHT_SHARE * total:
         raise AskError(
-            f"{len(paths):,} of {total:,} images, first {paths[0]}, are beside the class folders and not in one; "
+            f"{len(beside):,} of {total:,} images, first {beside[0]}, are beside the class folders and not in one; "
             "choose --layout flat (all without classes), or move them into a folder of a class, or away"
+        )
+    several = [file.source for file in rejected if file.reason == "two_labels"]
+    if len(several) > _OVERSIGHT_SHARE * total:
+        raise AskError(
+            f"{len(several):,} of {total:,} images, first {several[0]}, have several labels in {said.labels_in}; "
+            "choose --layout flat (no classes), or write one for each into labels.csv"
         )
 
 
 def _why_unlabelled(choices: Choices) -> str:
     if choices.layout == "file-names":
         return "no word before a number in its name"
-    return "not in a class folder, but next to them (--layout flat ignores the folders)"
+    return _BESIDE
 
 
 def _as_folder(label: str) -> str:

@@ -35,7 +35,8 @@ class FolderLayout:
     """What the folders mean. places: by the image's path in the source.
 
     wrapper: the folders around everything. labels, splits: where they are from, to show; empty: there are none.
-    unlabelled: the images of split folders without classes, beside others with classes; by folder. doubt: why the
+    unlabelled: the images of split folders without classes, beside others with classes; by folder. class_notes: about
+    classes, which nobody needs if they are from a table. doubt: why the
     folders can hardly be classes, or may be although they look like storage, with the option that decides.
     """
 
@@ -46,6 +47,7 @@ class FolderLayout:
     splits: str
     unlabelled: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
+    class_notes: tuple[str, ...]
     doubt: str
 
 
@@ -68,6 +70,7 @@ class _Tree:
     files: dict[Parts, list[str]]  # names of the images, by folder
     folders: dict[Parts, _Folder]
     notes: list[str] = field(default_factory=list)
+    class_notes: list[str] = field(default_factory=list)
     doubt: str = ""
 
     def with_rest(self) -> dict[Parts, _Folder]:
@@ -108,6 +111,7 @@ def folder_layout(images: Sequence[str], *, split: bool | None = None, layout: s
         splits=_splits_from(level) if level is not None and has_splits else "",
         unlabelled=_unlabelled(tree, kind) if has_classes and has_splits else {},
         notes=tuple(tree.notes),
+        class_notes=tuple(tree.class_notes),
         doubt=tree.doubt,
     )
 
@@ -229,7 +233,7 @@ def _kind(tree: _Tree) -> str:
                 "whose numbers run on from one to the next; choose --layout flat if they are parts of one set, or "
                 "--layout class-folders if they are classes"
             )
-        tree.notes.append(
+        tree.class_notes.append(
             f"note: the folders {min(by_first)} to {max(by_first)} were taken as {storage}, not as classes; if they "
             "are classes, add with --layout class-folders"
         )
@@ -248,7 +252,7 @@ def _kind(tree: _Tree) -> str:
     deeper = sorted({folder.left[-1] for folder in tree.folders.values() if len(folder.left) > 1})
     if len(deeper) > 1:
         shown = ", ".join(deeper[:_SHOWN_FOLDERS]) + (" ..." if len(deeper) > _SHOWN_FOLDERS else "")
-        tree.notes.append(
+        tree.class_notes.append(
             f"note: the first folder is the class; deeper ones ({shown}) stay in the names; if the last one is the "
             "class, add with --layout leaf-folders"
         )
@@ -273,7 +277,7 @@ def _judge_names(tree: _Tree) -> None:
     if are_counted(names, counts):
         tree.doubt = f"{begin}; choose --layout file-names if these are classes, --layout flat if not"
     else:
-        tree.notes.append(f"note: {begin}; if these are classes, add with --layout file-names")
+        tree.class_notes.append(f"note: {begin}; if these are classes, add with --layout file-names")
 
 
 def _places(tree: _Tree, kind: str) -> dict[str, Place]:

@@ -13,6 +13,17 @@ _FOLDERS = {
     *("gt", "groundtruth", "groundtruths", "trimap", "trimaps", "matte", "mattes", "seg", "segs"),
     *("segmentationclass", "segmentationobject", "labelmap", "labelmaps", "gtfine", "gtcoarse"),
 }
+_MASK_WORDS = (
+    "mask",
+    "masks",
+    "anno",
+    "annotation",
+    "annotations",
+    "segmentation",
+    "segmentations",
+    "trimap",
+    "trimaps",
+)
 _IMAGE_FOLDERS = ("image", "images", "img", "imgs", "jpegimages", "leftimg8bit")
 _IMAGE_WORDS = {
     *("image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "frame", "frames", "scan", "scans"),
@@ -97,13 +108,26 @@ def _mask_folder(folder: str, siblings: dict[str, set[str]]) -> str | None:
     parts = folder.split("/") if folder else []
     for depth, name in enumerate(parts):
         above = "/".join(parts[:depth])
-        if _plain(name) in _FOLDERS:
+        if _plain(name) in _FOLDERS or _is_of_masks(name, siblings[above]):
             return "/".join(parts[: depth + 1])
         # train_masks beside train; not with_mask beside without_mask, which are classes of faces.
         rest = _FOLDER_SUFFIX.sub("", name)
         if rest != name and any(other != name and other in (rest, f"{rest}_images") for other in siblings[above]):
             return "/".join(parts[: depth + 1])
     return None
+
+
+def _is_of_masks(name: str, beside: Iterable[str]) -> bool:
+    """Whether a folder has a word of masks in its name, and one beside it a word of images: CelebAMask-HQ-mask-anno."""
+    return _has(name, _MASK_WORDS) and not _has(name, _IMAGE_FOLDERS) and any(map(_is_only_of_images, beside))
+
+
+def _is_only_of_images(name: str) -> bool:
+    return _has(name, _IMAGE_FOLDERS) and not _has(name, _MASK_WORDS)
+
+
+def _has(name: str, words: Iterable[str]) -> bool:
+    return not {word.lower() for word in WORDS.findall(name)}.isdisjoint(words)
 
 
 def _may_be_class(own: Iterable[str], beside: Collection[str]) -> bool:
@@ -157,7 +181,7 @@ def _folders_of_images(images: Iterable[str]) -> set[str]:
     found = set()
     for folder in {path.rpartition("/")[0] for path in images}:
         parts = folder.split("/")
-        found |= {"/".join(parts[:depth]) for depth, name in enumerate(parts) if name.lower() in _IMAGE_FOLDERS}
+        found |= {"/".join(parts[:depth]) for depth, name in enumerate(parts) if _is_only_of_images(name)}
     return found
 
 

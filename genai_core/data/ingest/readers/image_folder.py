@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from genai_core.data.ingest.annotations.annotations import Annotations
 from genai_core.data.ingest.annotations.coco import read_coco
+from genai_core.data.ingest.annotations.cub_lists import read_cub_lists
 from genai_core.data.ingest.annotations.tables import read_tables
 from genai_core.data.ingest.annotations.unread import unread_annotations
 from genai_core.data.ingest.annotations.voc import read_voc
@@ -117,6 +118,7 @@ def _annotations(listing: Listing, images: Sequence[str], choices: Choices, *, h
         found["voc"] = voc
     if choices.layout in (None, "flat", "table"):
         tables = read_tables(listing, images, choices, has_classes=has_classes or bool(found))
+        tables = tables or read_cub_lists(listing, images, choices)
         found |= {"table": tables} if tables else {}
     with_labels = [name for name, said in found.items() if said.labels]
     if len(with_labels) > 1:

@@ -138,6 +138,22 @@ class TestTables:
         with pytest.raises(ValueError, match=r"--label-column weight: no such column; there are image, colour, size"):
             read(root, label_columns=("weight",))
 
+    @pytest.mark.parametrize(
+        "document",
+        [
+            lambda names: dict(zip(names, "abab", strict=True)),
+            lambda names: [{"image": f"images/{n}", "label": label} for n, label in zip(names, "abab", strict=True)],
+        ],
+    )
+    def test_json_as_a_table(self, document, root, images):
+        names = images("images", 4)
+        write(root / "labels.json", json.dumps(document(names)))
+        for name in names:  # as Google Takeout writes beside each photograph
+            write(root / "images" / f"{name}.json", json.dumps({"title": name, "description": "at the beach"}))
+        reading, said = read(root)
+        assert labels(said) == dict(zip(names, "abab", strict=True))
+        assert (reading.understood.labels, reading.rejected) == ("the column label of labels.json", [])
+
     def test_names_that_differ_in_capitals_or_endings_are_said(self, root, images):
         names = images("images", 4)
         write_csv(root / "labels.csv", file=[name.replace(".png", ".JPG") for name in names], label=list("abab"))

@@ -178,7 +178,9 @@ def test_refused_kinds_are_named_with_what_to_do(name, advice, class_folders, ad
 def test_a_folder_of_refused_kinds_alone_says_what_to_do(tmp_path, add, raw):
     (tmp_path / "drawings").mkdir()
     (tmp_path / "drawings" / "1.svg").write_bytes(b"<svg/>")
-    with pytest.raises(ValueError, match=r"contains no image files; .*\n1 \.svg file skipped: drawings without"):
+    with pytest.raises(
+        ValueError, match=r"contains no image files \(\.svg files 1\); .*\n1 \.svg file skipped: drawings without"
+    ):
         add(tmp_path / "drawings")
     assert nothing_was_added(raw)
 

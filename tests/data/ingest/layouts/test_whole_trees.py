@@ -4,7 +4,7 @@ import pytest
 
 from genai_core.data.ingest.choices import Choices
 from genai_core.data.ingest.readers.recognise import read_source
-from tests.data.ingest.trees import labels, read, write
+from tests.data.ingest.trees import labels, read, write, write_csv
 from tests.packed import files_in
 
 
@@ -82,3 +82,44 @@ def test_links_are_said_with_what_to_do(root, images, tmp_path):
     reading = read_source(str(root), tmp_path / "raw", tmp_path / "unpacked", Choices())
     assert len(list(reading.items)) == 2
     assert any(note.startswith("1 link skipped: links out of the source") for note in reading.notes)
+
+
+def test_masks_in_a_folder_with_a_name_of_its_own(root, images):
+    """As of CelebAMask-HQ: 0.jpg has 00000_hair.png, 00000_skin.png ... in folders of a thousand."""
+    names = images("CelebA-HQ-img", 3)
+    images("CelebAMask-HQ-mask-anno/0", 4)
+    images("CelebAMask-HQ-mask-anno/1", 2)
+    reading, said = read(root)
+    assert labels(said) == dict.fromkeys(names)
+    assert reading.skipped == {"masks": 6}
+
+
+def test_pictures_with_several_labels_in_a_table_are_asked_about(root, images):
+    """As of object detection: a row for each object."""
+    names = images("", 5)
+    write_csv(root / "_annotations.csv", filename=names * 2, label=["cat"] * 5 + ["dog"] * 5, xmin=[1] * 10)
+    with pytest.raises(ValueError, match=r"5 of 5 images, first .*, have several labels in _annotations\.csv; .*flat"):
+        read(root)
+    assert set(labels(read(root, layout="flat")[1]).values()) == {None}
+
+
+def test_notes_on_classes_of_folders_are_for_folders_only(root, images):
+    names = [f"{folder}/{name}" for folder in ("Aves/1", "Aves/2", "Plantae/3") for name in images(folder, 3)]
+    assert "--layout leaf-folders" in read(root)[0].notes[0]
+    write_csv(root / "labels.csv", file=names, label=[name.split("/")[1] for name in names])
+    reading, said = read(root)
+    assert (set(labels(said).values()), reading.notes) == ({"1", "2", "3"}, [])
+
+
+def test_classes_that_differ_in_capitals_are_said(root, images, add):
+    for folder in ("train/Cat", "train/dog", "test/cat", "test/dog"):
+        images(folder, 2)
+    assert "note: classes that differ in capitals only: Cat, cat" in add(root).notes
+
+
+@pytest.mark.parametrize(("header", "is_said"), [("label,pixel0,pixel1", True), ("label,width", False)])
+def test_pixels_in_a_table_are_no_images(header, is_said, root):
+    write(root / "train.csv", f"{header}\n1,2,3\n")
+    with pytest.raises(ValueError, match=r"contains no image files \(\.csv files 1\)") as error:
+        read(root)
+    assert ("train.csv has pixels as numbers; save them as .npz" in str(error.value)) == is_said
