@@ -32,12 +32,12 @@ def read_cub_lists(listing: Listing, images: Sequence[str], choices: Choices) ->
         return None
     values = {name: _by_id(listing, folder + name) for name in (_LABELS, _CLASSES, _SPLIT)}
     names = values[_CLASSES]
-    labels = {
+    labels: dict[str, tuple[str, ...]] = {
         image: (names.get(number, number),)
         for key, image in image_of.items()
         if choices.layout != "flat" and (number := values[_LABELS].get(key)) is not None
     }
-    splits = {
+    splits: dict[str, tuple[Split, ...]] = {
         image: (split,)
         for key, image in image_of.items()
         if choices.split is not False and (split := _SPLITS.get(values[_SPLIT].get(key, ""))) is not None

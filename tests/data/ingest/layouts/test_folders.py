@@ -37,7 +37,7 @@ def test_deeper_folders_stay_in_the_names_and_the_last_one_can_be_chosen():
     classes, layout = found(paths)
     assert classes == {("one", None), ("two", None)}
     assert layout.places["two/hat/20.jpg"].name == "hat/20.jpg"
-    assert "--layout leaf-folders" in (*layout.notes, *layout.class_notes)[0]
+    assert "--layout leaf-folders" in layout.class_notes[0]
     classes, layout = found(paths, layout="leaf-folders")
     assert classes == {("hat", None), ("shoe", None)}
     assert layout.places["two/hat/20.jpg"].name == "two/20.jpg"
@@ -125,8 +125,8 @@ def test_shards_are_no_classes():
     paths = [f"{number // 1000:05d}/img{number:08d}.png" for number in range(0, 4000, 100)]
     classes, layout = found(paths)
     assert (classes, layout.labels) == ({(None, None)}, "")
-    assert "00000 to 00003 were taken as numbered parts of one sequence" in (*layout.notes, *layout.class_notes)[0]
-    assert "--layout class-folders" in (*layout.notes, *layout.class_notes)[0]
+    assert "00000 to 00003 were taken as numbered parts of one sequence" in layout.class_notes[0]
+    assert "--layout class-folders" in layout.class_notes[0]
     assert len(found(paths, layout="class-folders")[0]) == 4
 
 
@@ -183,7 +183,7 @@ def test_full_folders_with_running_numbers_are_asked_about():
 def test_storage_is_no_class(paths, what):
     classes, layout = found(paths)
     assert classes == {(None, None)}
-    assert what in (*layout.notes, *layout.class_notes)[0]
+    assert what in layout.class_notes[0]
     assert len(found(paths, layout="class-folders")[0]) > 1
 
 
@@ -201,7 +201,7 @@ def test_folders_of_first_letters_are_no_classes(top):
     paths += files("val/a/alley", "val/b/bar") if top else []
     classes, layout = found(paths)
     assert {label for label, _ in classes} == {"airfield", "alley", "bakery", "bar"}
-    assert "note: the folders a to b are the first letters of those below them" in (*layout.notes, *layout.class_notes)
+    assert "note: the folders a to b are the first letters of those below them" in layout.notes
     assert found(files("a/airfield", "b/tree"))[0] == {("a", None), ("b", None)}
 
 
@@ -229,10 +229,7 @@ def test_classes_in_file_names_are_said_and_can_be_chosen():
     paths += [f"test1/{number}.jpg" for number in range(4)]
     classes, layout = found(paths)
     assert classes == {(None, "train"), (None, "test")}
-    assert (
-        "2 words (cat 3, dog 3); if these are classes, add with --layout file-names"
-        in (*layout.notes, *layout.class_notes)[-1]
-    )
+    assert "2 words (cat 3, dog 3); if these are classes, add with --layout file-names" in layout.class_notes[-1]
     classes, layout = found(paths, layout="file-names")
     assert classes == {("cat", "train"), ("dog", "train"), (None, "test")}
     assert layout.unlabelled == {"test1": ("test1/0.jpg", "test1/1.jpg", "test1/2.jpg", "test1/3.jpg")}
