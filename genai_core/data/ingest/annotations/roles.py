@@ -59,9 +59,10 @@ def file_column(table: Table, finder: Finder) -> str | None:
     return None
 
 
-def roles_of(table: Table, file: str, choices: Choices) -> Roles:
+def roles_of(table: Table, file: str, choices: Choices, classes: frozenset[str] = frozenset()) -> Roles:
     """Return what the columns are, by the user's choice, by their names, or because only one is left.
 
+    classes: those of the folders. A column without a known name that only has such values has the labels.
     Raises AskError when a label cannot be told from the other columns, or hardly can be one.
     """
     rest = [column for column in table.columns if column != file and not _is_index(column)]
@@ -83,6 +84,8 @@ def roles_of(table: Table, file: str, choices: Choices) -> Roles:
         unused = tuple(column for column in rest if column not in choices.label_columns)
         return Roles(file, choices.label_columns, captions=captions, split=split, is_known_label=True, unused=unused)
     label = column_among(rest, LABEL_COLUMNS)
+    if label is None:
+        label = next((column for column in rest if classes and table.distinct(column) <= classes), None)
     is_known = label is not None
     if label is None and len(rest) > 1:
         attributes = attribute_columns(table, rest)

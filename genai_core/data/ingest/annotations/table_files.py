@@ -74,6 +74,7 @@ def is_list(path: str) -> bool:
     file = PurePosixPath(path)
     stem = file.stem.lower()
     known = split_of(stem) is not None or stem.startswith("list_") or any(word in stem for word in ("attr", "token"))
+    known = known or (split_in(stem) is not None and "annotations" in stem)  # val_annotations.txt of Tiny ImageNet
     return file.suffix.lower() in _LIST_EXTENSIONS and (known or stem in (*LABEL_STEMS, "captions", "results"))
 
 

@@ -22,12 +22,14 @@ _NO_LABELS = ("submission",)
 _MOST_JSON_FILES = 20
 
 
-def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, has_classes: bool) -> Annotations | None:
+def read_tables(
+    listing: Listing, images: Sequence[str], choices: Choices, *, has_classes: bool, classes: frozenset[str]
+) -> Annotations | None:
     """Read every table of the source whose rows name images; None if there is none.
 
-    has_classes: the images are in class folders. Then tables are optional: damaged and ambiguous ones are left out,
-    unless they are named labels, metadata or annotations, or the user chose a column or the layout. Raises ValueError
-    when the tables cannot be used as they are, with the option that decides.
+    has_classes: the images have labels without tables, such as those of folders, `classes`. Then tables are optional:
+    damaged and ambiguous ones are left out, unless they are named labels, metadata or annotations, or the user chose a
+    column or the layout. Raises ValueError when the tables cannot be used as they are, with the option that decides.
     """
     insist = choices.layout == "table" or bool(choices.label_columns or choices.caption_column)
     paths = [path for path in listing.others if _may_label(listing, path)]
@@ -61,15 +63,15 @@ def read_tables(listing: Listing, images: Sequence[str], choices: Choices, *, ha
         if file is None:
             unmatched += [] if is_optional else [table]
             continue
+        rows = finder.find_all(table.texts(file), table.folder, table.split)
+        if path in from_json and 2 * sum(row is not None for row in rows) <= max(2, len(rows)):
+            continue  # some other JSON, in which a name of an image occurs
         try:
-            roles = roles_of(table, file, _for_table(choices, table, file))
+            roles = roles_of(table, file, _for_table(choices, table, file), classes)
         except AskError as error:
             if not has_other_labels:
                 ambiguous.append(error)
             continue
-        rows = finder.find_all(table.texts(file), table.folder, table.split)
-        if path in from_json and 2 * sum(row is not None for row in rows) <= max(2, len(rows)):
-            continue  # some other JSON, in which a name of an image occurs
         one = MatchedTable(table, roles, rows)
         if not (has_other_labels and one.has_labels and not roles.is_known_label):
             matched.append(one)

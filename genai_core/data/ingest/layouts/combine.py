@@ -52,6 +52,7 @@ def combine(
     for where, paths in dropped.items():
         combined.left_out[UNLABELLED] = combined.left_out.get(UNLABELLED, 0) + len(paths)
         combined.notes.append(f"note: {where} has no classes and was left out ({counted(len(paths), 'image')})")
+    unlabelled = {path for paths in folders.unlabelled.values() for path in paths} if folders.labels else set()
     gone = {path for paths in dropped.values() for path in paths}
     has_labels = from_files or bool(folders.labels)
     labels_from = said.labels_from if from_files else folders.labels
@@ -62,7 +63,7 @@ def combine(
             continue
         place = folders.places[path]
         split = _split(path, place, said, no_split)
-        label = place.label
+        label = place.label if path not in unlabelled else said.labels[path][0]  # val_annotations.txt beside train/hat
         if from_files:
             labels = said.labels.get(path, ())
             if len(labels) != 1:
@@ -90,10 +91,11 @@ def combine(
 
 def _folders_win(folders: FolderLayout, said: Annotations) -> bool:
     """Whether the class folders count and not the labels of a file. Raises AskError when the user has to choose."""
+    without = {path for paths in folders.unlabelled.values() for path in paths}
     both = [
         (place.label, _as_folder(said.labels[path][0]), path)
         for path, place in folders.places.items()
-        if place.label is not None and len(said.labels.get(path, ())) == 1
+        if place.label is not None and path not in without and len(said.labels.get(path, ())) == 1
     ]
     differing = [path for folder, label, path in both if folder != label]
     if not differing:
@@ -124,7 +126,11 @@ def _unlabelled(
 ) -> dict[str, Sequence[str]]:
     """Return the images that have no class because none of their kind has: a competition's test images."""
     if not from_files:
-        return dict(folders.unlabelled) if folders.labels else {}
+        without = folders.unlabelled if folders.labels else {}
+        still = {
+            where: [path for path in paths if len(said.labels.get(path, ())) != 1] for where, paths in without.items()
+        }
+        return {where: paths for where, paths in still.items() if paths}
     dropped: dict[str, Sequence[str]] = {}
     if said.unlabelled:
         dropped["the part whose table has no labels"] = sorted(said.unlabelled)

@@ -14,6 +14,8 @@ from genai_core.data.ingest.readers.items import split_of
 # Fewer images are too few to tell folders of single images from small classes.
 _FEWEST_TO_JUDGE = 8
 _SHOWN_FOLDERS = 3
+# Thousands of folders with so few images each are rather persons, products or recordings than classes.
+_MANY_CLASSES, _FEW_IMAGES = 1_000, 5
 _LABELS = {
     "class-folders": "the folders",
     "leaf-folders": "the last folders",
@@ -239,7 +241,8 @@ def _kind(tree: _Tree) -> str:
         )
         return "storage"
     total = sum(map(len, by_first.values()))
-    if total >= _FEWEST_TO_JUDGE and len(by_first) > 0.9 * total:
+    are_many = len(by_first) > _MANY_CLASSES and total < _FEW_IMAGES * len(by_first)
+    if are_many or (total >= _FEWEST_TO_JUDGE and len(by_first) > 0.9 * total):
         tree.doubt = (
             f"{len(by_first):,} folders for {total:,} images are hardly classes; choose --layout flat (no classes) or "
             "--layout class-folders"

@@ -35,7 +35,7 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
         raise AskError(f"{listing.root}: {error}") from None
     images = [path for path in listing.images if path not in masks.paths]
     folders = _folder_layout(listing, images, choices)
-    annotations = _annotations(listing, images, choices, has_classes=bool(folders.labels))
+    annotations = _annotations(listing, images, choices, folders)
     has_labels = bool(folders.labels or (annotations and annotations.labels))
     if choices.needs_classes and choices.layout is None and folders.wrapper and not has_labels:
         folders = _folder_layout(listing, images, replace(choices, layout="class-folders"))
@@ -107,7 +107,9 @@ def _folder_layout(listing: Listing, images: Sequence[str], choices: Choices) ->
         raise AskError(f"{listing.root}: {error}") from None
 
 
-def _annotations(listing: Listing, images: Sequence[str], choices: Choices, *, has_classes: bool) -> Annotations | None:
+def _annotations(
+    listing: Listing, images: Sequence[str], choices: Choices, folders: FolderLayout
+) -> Annotations | None:
     """Return what annotation files say, of the chosen kind or of the only one with labels."""
     if choices.layout in ("class-folders", "leaf-folders", "file-names"):
         choices = Choices("flat", (), choices.caption_column, choices.split)
@@ -117,7 +119,11 @@ def _annotations(listing: Listing, images: Sequence[str], choices: Choices, *, h
     if choices.layout in (None, "flat", "voc") and (voc := read_voc(listing, images, choices)):
         found["voc"] = voc
     if choices.layout in (None, "flat", "table"):
-        tables = read_tables(listing, images, choices, has_classes=has_classes or bool(found))
+        without = {path for paths in folders.unlabelled.values() for path in paths}
+        of_folders = (place.label for path, place in folders.places.items() if path not in without)
+        classes = frozenset(label for label in of_folders if label is not None)
+        has_classes = bool(folders.labels or found)
+        tables = read_tables(listing, images, choices, has_classes=has_classes, classes=classes)
         tables = tables or read_cub_lists(listing, images, choices)
         found |= {"table": tables} if tables else {}
     with_labels = [name for name, said in found.items() if said.labels]

@@ -32,7 +32,7 @@ class _Sample:
     label: str | None = None
     captions: tuple[str, ...] = ()
     text: str = ""  # of .txt: a label or a caption, depending on the others
-    has_boxes: bool = False  # in .txt instead
+    has_boxes: bool = False  # in .txt or .json instead
     fault: str = ""
 
 
@@ -119,7 +119,9 @@ def _read_texts(folder: Path, sample: _Sample) -> None:
             with (folder / name).open("rb") as file:
                 text = file.read(_MAX_TEXT_BYTES + 1).decode("utf-8-sig").strip()
             if extension == ".json":
-                label, sample.captions = _from_json(json.loads(text))
+                value = json.loads(text)
+                sample.has_boxes = isinstance(value, dict) and isinstance(value.get("shapes"), list)  # LabelMe
+                label, sample.captions = _from_json(value)
                 sample.label = label if sample.label is None else sample.label
             elif extension == ".cls":
                 sample.label = text if fits_label(text) else None

@@ -35,7 +35,7 @@ def are_boxes(text: str) -> bool:
 
 
 def boxes_note(count: int) -> str:
-    return f"note: {counted(count, '.txt file')} with boxes of objects (YOLO's form): they are no classes of the images"
+    return f"note: {counted(count, 'file')} with boxes of objects (YOLO, LabelMe): they are no classes of the images"
 
 
 def fits_label(text: str) -> bool:

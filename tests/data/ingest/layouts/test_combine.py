@@ -80,3 +80,18 @@ class TestContradictions:
         images("", 3)
         with pytest.raises(ValueError, match=r"no table .* beside the images"):
             read(root, layout="table")
+
+
+def test_a_table_gives_the_classes_that_the_test_folder_lacks(root, images):
+    """As of Tiny ImageNet: train/n01/images/1.jpg, and val/images/1.jpg with val/val_annotations.txt."""
+    for folder in ("n01", "n02"):
+        images(f"train/{folder}/images", 3)
+    names = images("val/images", 4)
+    rows = (f"{name}\t{label}\t0\t0\t5\t5\n" for name, label in zip(names, ["n01", "n02"] * 2, strict=True))
+    write(root / "val" / "val_annotations.txt", "".join(rows))
+    others = images("test/images", 2)
+    reading, said = read(root)
+    assert [said[name][:2] for name in names] == [("n01", "test"), ("n02", "test")] * 2
+    assert set(labels(said).values()) == {"n01", "n02"}
+    assert not said.keys() & set(others)
+    assert reading.skipped == {"images without a class, beside others with one": 2}

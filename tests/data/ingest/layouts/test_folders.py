@@ -194,6 +194,13 @@ def test_classes_that_only_look_a_little_like_storage(folders):
     assert len(found(files(*folders))[0]) == len(folders)
 
 
+def test_thousands_of_folders_with_few_images_each_are_asked_about():
+    folders = [f"k{number:05d}" for number in range(1_200)]
+    assert "1,200 folders for 2,400 images are hardly classes" in folder_layout(files(*folders, count=2)).doubt
+    assert folder_layout(files(*folders, count=6)).doubt == ""
+    assert folder_layout(files(*folders[:900], count=2)).doubt == ""
+
+
 @pytest.mark.parametrize("top", ["", "train/"])
 def test_folders_of_first_letters_are_no_classes(top):
     """As of Places and SUN: a/airfield, a/alley, b/bakery/shop."""

@@ -44,7 +44,7 @@ def test_boxes_in_a_folder_of_their_own_are_said(root, images):
             write(root / "labels" / split / f"{name[:-4]}.txt", "0 0.5 0.5 0.2 0.2\n")
     reading, said = read(root)
     assert set(labels(said).values()) == {None}
-    assert "note: 8 .txt files with boxes of objects (YOLO's form): they are no classes of the images" in reading.notes
+    assert "note: 8 files with boxes of objects (YOLO, LabelMe): they are no classes of the images" in reading.notes
 
 
 def test_an_accent_written_in_two_ways_is_one_class(root, images, add):

@@ -220,10 +220,16 @@ class TestTablesBesideSamples:
         assert any("1 table, first labels.csv, left out" in note and "--layout table" in note for note in added.notes)
 
 
-def test_boxes_are_no_captions_and_no_labels(images, tmp_path, read):
-    """As YOLO writes them: a class number, and where an object is."""
-    texts = samples(images, ".txt", lambda number: f"{number % 2} 0.5 0.5 0.2 0.{number}\n3 0.1 .1 0.2 1e-05".encode())
-    reading, items = read(write_tar(tmp_path / "x.tar", texts))
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        (".txt", lambda number: f"{number % 2} 0.5 0.5 0.2 0.{number}\n3 0.1 .1 0.2 1e-05".encode()),  # YOLO
+        (".json", lambda _: b'{"version": "5.0.1", "flags": {}, "shapes": [{"label": "cat", "points": [[1, 1]]}]}'),
+    ],
+)
+def test_boxes_are_no_captions_and_no_labels(ending, content, images, tmp_path, read):
+    """A class number, and where an object is; or the outlines of objects."""
+    reading, items = read(write_tar(tmp_path / "x.tar", samples(images, ending, content)))
     assert {(item.label, item.captions) for item in items.values()} == {(None, ())}
     assert (reading.understood.labels, reading.understood.captions) == ("", "")
-    assert "note: 40 .txt files with boxes of objects (YOLO's form): they are no classes of the images" in reading.notes
+    assert "note: 40 files with boxes of objects (YOLO, LabelMe): they are no classes of the images" in reading.notes
