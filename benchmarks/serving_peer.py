@@ -1,6 +1,5 @@
 """Load on the same model behind Gradio: latency of one client, and images per second of 32."""
 
-import asyncio
 import os
 import socket
 import statistics
@@ -11,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.serving_load import CLIENTS, Measured, percentile
+from benchmarks.serving_locust import closed_load
 from benchmarks.serving_server import ROOT, START_TIMEOUT_S
 
 REQUESTS = 30
@@ -27,7 +27,7 @@ def gradio_beside(python: str, model: Path, name: str, seconds: float) -> list[M
     address = f"http://127.0.0.1:{port}"
     try:
         _wait(process, address)
-        return asyncio.run(_measure(address, name, seconds))
+        return _measure(address, name, seconds)
     finally:
         process.kill()
         process.wait()
@@ -45,34 +45,26 @@ def _wait(process: "subprocess.Popen[bytes]", address: str) -> None:
     raise RuntimeError("Gradio did not start")
 
 
-async def _measure(address: str, name: str, seconds: float) -> list[Measured]:
-    limits = httpx.Limits(max_connections=2 * CLIENTS)
-    async with httpx.AsyncClient(base_url=address, timeout=120.0, trust_env=False, limits=limits) as client:
-        for seed in range(3):
-            await _draw(client, seed)
-        alone = [1000 * await _draw(client, seed) for seed in range(REQUESTS)]
-        deadline, done = time.perf_counter() + seconds, 0
-
-        async def one(number: int) -> None:
-            nonlocal done
-            while time.perf_counter() < deadline:
-                await _draw(client, number)
-                done += time.perf_counter() <= deadline
-
-        await asyncio.gather(*(one(number) for number in range(CLIENTS)))
+def _measure(address: str, name: str, seconds: float) -> list[Measured]:
+    with httpx.Client(base_url=address, timeout=120.0, trust_env=False) as client:
+        for seed in range(5):
+            _draw(client, seed)
+        alone = [1000 * _draw(client, seed) for seed in range(REQUESTS)]
+    load = closed_load(address, "gradio", "", CLIENTS, 1, seconds)
+    clients = f"{CLIENTS} clients of one image, statuses {load.statuses}"
     return [
         Measured(f"{name} behind Gradio: one image, median", statistics.median(alone), "ms", f"{REQUESTS} requests"),
         Measured(f"{name} behind Gradio: one image, p95", percentile(alone, 95), "ms", f"{REQUESTS} requests"),
-        Measured(f"{name} behind Gradio: throughput", done / seconds, "images/s", f"{CLIENTS} clients of one image"),
+        Measured(f"{name} behind Gradio: throughput", load.served_per_second, "images/s", clients),
     ]
 
 
-async def _draw(client: httpx.AsyncClient, seed: int) -> float:
+def _draw(client: httpx.Client, seed: int) -> float:
     """Ask for one image by Gradio's two-step API, and return the seconds to the picture."""
     begun = time.perf_counter()
-    event = (await client.post("/gradio_api/call/draw", json={"data": [seed]})).raise_for_status().json()["event_id"]
-    async with client.stream("GET", f"/gradio_api/call/draw/{event}") as stream:
-        async for line in stream.aiter_lines():
+    event = client.post("/gradio_api/call/draw", json={"data": [seed]}).raise_for_status().json()["event_id"]
+    with client.stream("GET", f"/gradio_api/call/draw/{event}") as stream:
+        for line in stream.iter_lines():
             if line.startswith("event: error"):
                 raise RuntimeError("Gradio answered with an error")
             if line.startswith("data:") and len(line) > 50:

@@ -6,6 +6,7 @@ Only the flow imports Prefect: `genai approve` makes one request, and the import
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +15,10 @@ from uuid import UUID
 from flows.redact import without_secrets
 from flows.registry.read import MODEL
 from flows.retraining import RetrainError
+from flows.retraining.gate import with_votes
+from flows.retraining.votes import following_votes, people_prefer, votes_so_far
 from flows.services.api import ApiError, api_at
 from flows.whole_file import write_json
-from genai_core.counted import counted
 
 if TYPE_CHECKING:
     from flows.retraining.steps import Judged, Work
@@ -84,12 +86,17 @@ def ask_for_approval(work: "Work", judged: "Judged") -> tuple[str, ...]:
         "weights": judged.comparison["b"]["weights_sha256"][:12],
         "device hours": f"{judged.device_hours:.3f}",
     }
-    if champion:
-        facts["blind votes"] = _votes_line(work, judged)
     pictures = work.worktree.folder / COMPARISON
     picture = picture_in_markdown(pictures / "samples.png", "samples")
-    page = approval_page(title, judged.verdict, judged.comparison, picture, facts)
-    tried(lambda: create_markdown_artifact(page, key="approval", description=title))
+
+    def page() -> str:
+        facts.update(_votes_facts(work, judged))
+        return approval_page(title, _with_votes_now(work, judged).verdict, judged.comparison, picture, facts)
+
+    def show() -> None:
+        tried(lambda: create_markdown_artifact(page(), key="approval", description=title))
+
+    show()
     log(f"waiting for `genai approve yes` or `genai approve no`, {gate.approval_timeout_s:,} s at most")
     log(f"pictures: {pictures}")
     how = (
@@ -98,10 +105,13 @@ def ask_for_approval(work: "Work", judged: "Judged") -> tuple[str, ...]:
     )
     rules = [f"{rule.name}: {rule.figures}" for rule in judged.verdict.rules]
     send("waiting", title, "\n".join([how, "", *rules]), facts, work.situation.config.notify)
-    wanted = Approval.with_initial_data(description=page, promote=False, note="")
+    wanted = Approval.with_initial_data(description=page(), promote=False, note="")
     run_id = str(flow_run.get_id())
     try:
-        with waiting(work.workspace, run_id, str(flow_run.get_name()), str(PREFECT_API_URL.value())):
+        with (
+            waiting(work.workspace, run_id, str(flow_run.get_name()), str(PREFECT_API_URL.value())),
+            following_votes(work.workspace, show),
+        ):
             approval = pause_flow_run(wait_for_input=wanted, timeout=gate.approval_timeout_s, poll_interval=_POLL_S)
     except FlowPauseTimeout:
         _end_pause(run_id)
@@ -110,14 +120,21 @@ def ask_for_approval(work: "Work", judged: "Judged") -> tuple[str, ...]:
     return () if approval.promote else (f"a person said no{note}",)
 
 
-def _votes_line(work: "Work", judged: "Judged") -> str:
-    """People's votes on the candidate so far, and how to vote."""
-    from flows.retraining.steps import people_prefer
-
+def _votes_facts(work: "Work", judged: "Judged") -> dict[str, str]:
+    """People's votes on the candidate so far, and how to vote; nothing without a champion."""
     found = people_prefer(work.workspace, judged.comparison)
-    share = f"{found.value:.0%} prefer the candidate ({found.low:.0%} to {found.high:.0%})" if found else ""
-    how = f"vote: genai serve --blind prod {work.worktree.folder / MODEL}"
-    return f"{counted(found.votes, 'vote')}, {share}; {how}" if found and found.votes else f"none yet; {how}"
+    if found is None:
+        return {}
+    return {"blind votes": f"{votes_so_far(found)}; vote: genai serve --blind prod {work.worktree.folder / MODEL}"}
+
+
+def _with_votes_now(work: "Work", judged: "Judged") -> "Judged":
+    """The verdict with the votes that there are now; the rule on them stays open."""
+    least = work.situation.config.gate.min_preference
+    if least is None:
+        return judged
+    found = people_prefer(work.workspace, judged.comparison)
+    return replace(judged, verdict=with_votes(judged.verdict, found, least, final=False))
 
 
 def _end_pause(run_id: str) -> None:

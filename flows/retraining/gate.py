@@ -55,11 +55,16 @@ class GateFacts:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of the gate, whether it passed, and the figures behind that."""
+    """One rule of the gate, whether it passed, and the figures behind that. open: it is decided at the approval."""
 
     name: str
     passed: bool
     figures: str
+    open: bool = False
+
+    @property
+    def outcome(self) -> str:
+        return "not decided yet" if self.open else "passed" if self.passed else "NOT passed"
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,12 @@ def gate(facts: GateFacts, rules: GateConfig) -> GateVerdict:
     )
 
 
-def with_votes(verdict: GateVerdict, preference: Preference | None, least: float) -> GateVerdict:
-    """Return the verdict with the rule on people's votes decided. preference: None without a champion."""
-    decided = _preferred(preference, least, final=True)
+def with_votes(verdict: GateVerdict, preference: Preference | None, least: float, *, final: bool = True) -> GateVerdict:
+    """Return the verdict with the rule on people's votes as of now. preference: None without a champion.
+
+    final: decide the rule; else it stays open.
+    """
+    decided = _preferred(preference, least, final=final)
     return GateVerdict(tuple(decided if rule.name == decided.name else rule for rule in verdict.rules))
 
 
@@ -256,7 +264,7 @@ def _preferred(preference: Preference | None, least: float, *, final: bool) -> R
         f"and {preference.high:.0%}; at least {least:.0%} needed"
     )
     if not final:
-        return Rule("preferred", True, f"{figures}; decided at the approval")
+        return Rule("preferred", True, f"{figures}; decided at the approval", open=True)
     # Without votes the interval excludes little, not nothing: a small minimum lies below it.
     return Rule("preferred", preference.votes > 0 and preference.low >= least, figures)
 

@@ -24,7 +24,12 @@ def decision_lines(decision: Decision, notes: tuple[str, ...]) -> list[str]:
 def rule_rows(verdict: GateVerdict) -> list[dict[str, str]]:
     """Return the gate's rules, one row each."""
     return [
-        {"rule": rule.name, "passed": "yes" if rule.passed else "NO", "figures": rule.figures} for rule in verdict.rules
+        {
+            "rule": rule.name,
+            "passed": "at the approval" if rule.open else "yes" if rule.passed else "NO",
+            "figures": rule.figures,
+        }
+        for rule in verdict.rules
     ]
 
 

@@ -14,7 +14,6 @@ from flows.data.diff import DataDiff, diff
 from flows.data.remote import fetch_output
 from flows.measuring.comparison import Side, compare_folders
 from flows.registry.read import MODEL
-from flows.registry.votes import read_votes
 from flows.retraining import RetrainError
 from flows.retraining.champion import champion_label_accuracy, lay_out_champion, track_champion
 from flows.retraining.facts import Situation, fact_rows, read_situation
@@ -23,10 +22,10 @@ from flows.retraining.messages import log
 from flows.retraining.pages import decision_page, rule_rows
 from flows.retraining.policy import Decision, RetrainFacts
 from flows.retraining.records import device_hours_since
+from flows.retraining.votes import people_prefer
 from flows.retraining.worktree import Purpose, open_for_retraining, set_finetune_start, write_purpose
 from flows.runs.checkout import Worktree
 from flows.workspace import RAW_DATA
-from genai_core.preference.bradley_terry import Preference
 
 COMPARISON = Path(".genai/comparison")  # in the worktree
 
@@ -129,7 +128,7 @@ def compare_models(work: Work, champion: Path | None) -> Judged:
     result = "; ".join(verdict.failures) or "passed"
     tried(lambda: create_table_artifact(rows, key="gate", description=f"The gate: {result}"))
     for rule in verdict.rules:
-        log(f"gate: {rule.name}: {'passed' if rule.passed else 'NOT passed'}: {rule.figures}")
+        log(f"gate: {rule.name}: {rule.outcome}: {rule.figures}")
     return Judged(comparison, verdict, hours)
 
 
@@ -139,13 +138,6 @@ def judge_votes(work: Work, judged: Judged) -> Judged:
     if least is None:
         return judged
     verdict = with_votes(judged.verdict, people_prefer(work.workspace, judged.comparison), least)
-    log(f"gate: {verdict.rules[-1].name}: {'passed' if verdict.passed else 'NOT passed'}: {verdict.rules[-1].figures}")
+    rule = verdict.rules[-1]
+    log(f"gate: {rule.name}: {rule.outcome}: {rule.figures}")
     return replace(judged, verdict=verdict)
-
-
-def people_prefer(workspace: Path, comparison: dict[str, Any]) -> Preference | None:
-    """People's preference for the candidate over production, by the votes so far; None without a champion."""
-    champion = comparison.get("a")
-    if champion is None:
-        return None
-    return read_votes(workspace).preference(comparison["b"]["weights_sha256"], champion["weights_sha256"])

@@ -113,14 +113,13 @@ def _check_access(host: str) -> None:
 
 
 def _check_port(host: str, port: int) -> None:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((host, port))
-        except OSError as error:
-            raise ServicesError(
-                f"cannot listen on port {port} of {host} ({error.strerror}); choose another port"
-            ) from None
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+    except OSError as error:
+        raise ServicesError(f"cannot listen on port {port} of {host} ({error.strerror}); choose another port") from None
 
 
 def _local(host: str) -> str:

@@ -15,7 +15,7 @@ from flows.serving.jobs import Job, JobQueue
 from flows.serving.model_process import ModelProcess, ProcessEnded
 from flows.serving.room import Coming, Room
 from genai_core import GenaiError
-from genai_core.serving.shares import share
+from genai_core.serving.shares import IMAGES_A_THREAD, share
 
 log = logging.getLogger("genai.serve")
 
@@ -130,22 +130,37 @@ class Dispatcher:
             if not self._room.is_empty:
                 images = self._queue.images + self._coming.images
                 await self._queue.gather(min(images, self._largest_batch_images), self._coming.until)
-            jobs = await self._queue.take(self._largest_batch_images)
-            alone = (
-                jobs[0].attempts > 0
-            )  # it may end the process again, and with it the batches running at the same time
+            jobs = await self._queue.take(self._most_images)
+            # It may end the process again, and with it the batches running at the same time.
+            alone = jobs[0].attempts > 0
             if alone:
                 await self._room.empty()
-            threads = share(jobs[0].op, sum(job.images for job in jobs), self._threads)
+            threads = self._threads_for(jobs)
             self._room.take(threads)
             self._keep(self._compute(jobs, threads))
             if alone:
                 await self._room.empty()
 
+    def _most_images(self, waiting: int) -> int:
+        """Return how many images the next batch may have, of those that wait.
+
+        If they are enough for several threads, each thread gets a batch of its own: one on two threads ends when the
+        slower one does, and HTTP needs the cores too.
+        """
+        of_a_thread = max(IMAGES_A_THREAD, self._largest_batch_images // self._threads)
+        return of_a_thread if waiting > of_a_thread else self._largest_batch_images
+
+    def _threads_for(self, jobs: Sequence[Job]) -> int:
+        op, images = jobs[0].op, sum(job.images for job in jobs)
+        wanted = share(op, images, self._threads)
+        if op != "draw":
+            return wanted
+        return 1 if self._queue.images else max(1, min(wanted, self._room.left))
+
     async def _compute(self, jobs: list[Job], threads: int) -> None:
         try:
             if self._up.is_set():
-                await self._compute_on(self._process, jobs)
+                await self._compute_on(self._process, jobs, threads)
             else:  # the process was replaced while this waited for jobs, and has not loaded its models yet
                 self._queue.put_back(jobs)
         except ProcessEnded as end:
@@ -156,13 +171,14 @@ class Dispatcher:
         finally:
             self._room.give_back(threads)
 
-    async def _compute_on(self, process: ModelProcess, jobs: list[Job]) -> None:
+    async def _compute_on(self, process: ModelProcess, jobs: list[Job], threads: int) -> None:
         model, images = jobs[0].model, sum(job.images for job in jobs)
         if model.fault is not None:
             refuse(jobs, ApiError(409, model.fault, code="model_changed"))
             return
         values, blobs = combined(jobs)
-        number, reply = process.send(jobs[0].op, {"model": model.key, **values}, blobs, lambda frame: show(jobs, frame))
+        request = {"model": model.key, "threads": threads, **values}
+        number, reply = process.send(jobs[0].op, request, blobs, lambda frame: show(jobs, frame))
 
         def ask_to_stop(_: object) -> None:
             if all(job.is_abandoned for job in jobs):

@@ -104,13 +104,16 @@ class JobQueue:
         self._waiting.extendleft(reversed(jobs))
         self._arrived.set()
 
-    async def take(self, largest_images: int) -> list[Job]:
-        """Wait for the first job, and return it with those behind it that may share its batch."""
+    async def take(self, most_images: Callable[[int], int]) -> list[Job]:
+        """Wait for the first job, and return it with those behind it that may share its batch.
+
+        most_images: from the number of images that wait then to how many the batch may have.
+        """
         while True:
             while self._waiting and self._waiting[0].is_abandoned:
                 self._waiting.popleft()
             if self._waiting:
-                return self._batch(largest_images)
+                return self._batch(most_images(self.images))
             self._arrived.clear()
             await self._arrived.wait()
 

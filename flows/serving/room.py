@@ -27,6 +27,11 @@ class Room:
     def is_empty(self) -> bool:
         return not self._taken
 
+    @property
+    def left(self) -> int:
+        """Threads that no batch takes."""
+        return max(0, self.size - self._taken)
+
     async def free(self) -> None:
         """Wait until another batch may be sent."""
         while self._taken >= self.size:

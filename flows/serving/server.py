@@ -64,9 +64,11 @@ def serve(workspace: Path, names: Sequence[str], options: Options, say: Callable
                 from flows.serving.blind import check_blind
 
                 check_blind(sources)
-        except BaseException:
+        except BaseException as error:
             for process in started:
                 discard(process)
+            if isinstance(error, OSError):  # such as a checkout that this user may not write to
+                raise ServeError(f"the models cannot be laid out: {error}") from None
             raise
         asyncio.run(_run(listener, started, workspace, sources, access, options, say))
 
@@ -164,6 +166,7 @@ async def _run(
         access_log=False,
         timeout_graceful_shutdown=GRACE_S,
         lifespan="off",
+        ws="none",
         server_header=False,
     )
     server = Server(config)

@@ -1,4 +1,4 @@
-"""How many threads of a CPU an operation takes. Both ends of the pipe count with this, so it imports no torch."""
+"""How many threads of a CPU an operation takes. The server counts with this, so it imports no torch."""
 
 # The smallest batch of genai_core/drawing/batches.py: so many images are computed on one thread.
 IMAGES_A_THREAD = 16

@@ -14,7 +14,6 @@ import torch
 
 from genai_core.drawing.board import Cancelled
 from genai_core.serving.frames import Frame
-from genai_core.serving.shares import share
 from tasks.serving.channel import Channel
 from tasks.serving.describe import describe
 from tasks.serving.draw import Pixels, draw, encode
@@ -44,9 +43,9 @@ def work(channel: Channel, device: str) -> None:
         one, op = partial(answer, models, frame, channel), frame.header["op"]
         if op == "load":  # others go on drawing while a new version is read
             threading.Thread(target=one, name="load", daemon=True).start()
-        else:
-            images = len(frame.header.get("drawings", ()))
-            threads.run(one, threads.count if on_gpu else share(op, images, threads.count))
+        else:  # what does not say how many it takes, such as `unload`, waits until nothing else runs
+            wanted = threads.count if on_gpu else frame.header.get("threads", threads.count)
+            threads.run(one, min(wanted, threads.count))
     threads.end()
 
 

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, cast
 import pytest
 
 from genai_core.serving.frames import Frame, pack, read_frame
+from genai_core.serving.shares import share
 from tests.flows.serving.served import save_tiny_model
 from tests.models.tiny import RECIPES
 
@@ -31,9 +32,10 @@ class Worker:
         self._write({"id": number, "op": op, **values}, blobs)
         return number
 
-    def draw(self, model: str, *seeds: int, sampling: dict[str, Any] | None = None) -> int:
+    def draw(self, model: str, *seeds: int, sampling: dict[str, Any] | None = None, threads: int | None = None) -> int:
         drawings = [{"seed": seed, "label": seed % 3} for seed in seeds]
-        return self.send("draw", model=model, drawings=drawings, sampling=sampling or {}, decoding=DECODING)
+        values = {"drawings": drawings, "sampling": sampling or {}, "decoding": DECODING}
+        return self.send("draw", model=model, threads=threads or share("draw", len(seeds), 2), **values)
 
     def cancel(self, number: int) -> None:
         self._write({"id": number, "op": "cancel"})
@@ -107,11 +109,20 @@ def test_two_small_requests_are_drawn_at_once_and_a_third_waits(worker: Worker) 
     worker.answers(*set(numbers) - {first.header["id"]})
 
 
+def test_a_large_request_takes_as_many_threads_as_it_is_given(worker: Worker) -> None:
+    expected = worker.drawn("diffusion", *range(20), sampling=SLOW)
+    large = worker.draw("diffusion", *range(20), sampling=SLOW, threads=1)
+    small = worker.draw("diffusion", 1, sampling=SLOW)
+    worker.until_begun(large, small)
+    assert worker.answers(large, small)[large].blobs[0] == expected
+
+
 def test_the_search_for_noise_leaves_a_thread_to_those_who_draw(worker: Worker) -> None:
     search = worker.send(
         "encode",
         bytes(64),
         model="gan",
+        threads=1,
         label=0,
         sampling={},
         picture={"form": "pixels", "shape": [1, 8, 8]},

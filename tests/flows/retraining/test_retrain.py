@@ -6,6 +6,7 @@ import signal
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from flows.dvc_lock import lock_at
 from flows.git import commit_of, git
 from flows.registry.interrupted import Delivery, write_delivery
 from flows.registry.read import MODEL, read_registry
+from flows.registry.votes import Vote, VotedModel, add_vote
 from flows.registry.write import NewTag, add_tags
 from flows.retraining.facts import find_start_point
 from flows.retraining.records import read_records
@@ -250,6 +252,20 @@ def test_rolled_back_before_the_next_one_could_finish_it(home: Path, server: Ser
     assert git(home, "log", "-1", "--format=%s", "retrain/x").strip() == "Retrained: v0.0.2 was promoted"
 
 
+def approval_pages(server: Server, flow_run: dict[str, Any]) -> list[str]:
+    """What the one who approves sees, oldest first."""
+    ours = {"flow_run_id": {"any_": [flow_run["id"]]}, "key": {"any_": ["approval"]}}
+    return [page["data"] for page in server.post("artifacts/filter", artifacts=ours, sort="UPDATED_DESC")[::-1]]
+
+
+def vote_for_the_candidate(home: Path) -> None:
+    """The weights are those of toy/retraining/tasks/compare_models.py."""
+    candidate, champion = (
+        VotedModel(name, None, digit * 64, "gan", {}) for name, digit in (("new", "0"), ("prod", "1"))
+    )
+    add_vote(home, Vote("0" * 32, "2030-01-01T00:00:00+00:00", "ann", "left", None, 1, candidate, champion))
+
+
 def test_a_person_has_the_last_word(home: Path, server: Server) -> None:
     setting(home, "gate.approval", "human")
     setting(home, "gate.approval_timeout_s", 120)
@@ -263,6 +279,10 @@ def test_a_person_has_the_last_word(home: Path, server: Server) -> None:
         with started_genai(home, "retrain", api_url=server.url, **wanted) as process:
             wait_for((home / ".genai/retrain/waiting.json").exists, 120.0)
             wait_for(lambda: server.flow_runs(home)[-1]["state"]["type"] == "PAUSED", 60.0)
+            run = server.flow_runs(home)[-1]
+            assert "none yet; vote: genai serve --blind" in approval_pages(server, run)[-1]
+            vote_for_the_candidate(home)
+            wait_for(lambda: "1 vote, 75% prefer the candidate" in approval_pages(server, run)[-1], 30.0)
             answer = genai(home, "approve", "no", "-m", "too grey")
             assert answer.returncode == 0, answer.stderr
             status, said = ended(process, 120.0)

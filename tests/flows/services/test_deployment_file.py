@@ -8,9 +8,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from click.testing import CliRunner
 from ruamel.yaml import YAML
 
+from flows.cli import main
 from flows.services.deployment_file import ServicesError, check_deployments, deployment_file, faults
+from flows.serving.server import GRACE_S
 from tests.flows.conftest import ROOT, edit, shell
 
 FILE = "deployments/prefect.yaml"
@@ -96,7 +99,7 @@ def test_kubernetes_job_is_valid() -> None:
 def test_compose_file_is_consistent() -> None:
     compose = YAML(typ="safe").load(ROOT / "deployments/compose.yaml")
     services = compose["services"]
-    assert set(services) == {"database", "server", "worker", "serve"}
+    assert set(services) == {"database", "server", "worker"}
     for service in services.values():
         assert set(service.get("depends_on", {})) <= set(services)
         named = [
@@ -108,11 +111,32 @@ def test_compose_file_is_consistent() -> None:
     assert "${POSTGRES_PASSWORD:?" in text
     assert "${PREFECT_AUTH:?" in text
     shell(ROOT, "git check-ignore -q deployments/.env")
-    assert services["serve"]["profiles"] == ["serve"], "only whoever asks for it gets it"
-    for name in ("database", "server", "serve"):
+    for name in ("database", "server"):
         assert services[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
     assert compose["services"]["server"]["depends_on"] == {"database": {"condition": "service_healthy"}}
     assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", []))
+
+
+def test_the_container_that_serves_is_locked_up() -> None:
+    (serve,) = YAML(typ="safe").load(ROOT / "deployments/compose.serve.yaml")["services"].values()
+    assert (serve["read_only"], serve["cap_drop"]) == (True, ["ALL"])
+    assert serve["security_opt"] == ["no-new-privileges:true"]
+    assert serve["volumes"] == ["..:/srv/genai"]
+    assert all(port.startswith("127.0.0.1:") for port in serve["ports"])
+    program, *arguments = serve["command"]
+    assert program == "genai"
+    answer = CliRunner().invoke(main, [*arguments, "--help"])
+    assert answer.exit_code == 0, answer.output
+    # Docker must not kill it before it has answered.
+    assert int(serve["stop_grace_period"].removesuffix("s")) > GRACE_S
+
+
+def test_the_image_has_the_command_and_the_version() -> None:
+    """The code is mounted; without metadata of the package, `genai serve` cannot say its version."""
+    lines = (ROOT / "deployments/Dockerfile").read_text().splitlines()
+    (copied,) = (line.split()[1:-1] for line in lines if line.startswith("COPY pyproject.toml"))
+    assert all((ROOT / name).is_file() for name in copied)
+    assert any("-e /srv/genai" in line for line in lines)
 
 
 def _placeholders(value: Any) -> set[str]:

@@ -18,7 +18,9 @@ from flows.services import local as services
 from flows.services.doctor import _data, examine
 from flows.services.local import ServicesError, down, is_loopback, up, work_pools
 from flows.services.processes import read_state
-from tests.flows.conftest import ROOT, edit, genai, shell
+from flows.services.serve_service import check_serving
+from tests.flows.conftest import ROOT, edit, genai, set_parameter, shell
+from tests.flows.serving.served import save_tiny_model
 
 
 @pytest.fixture
@@ -43,22 +45,29 @@ def checks(workspace: Path) -> dict[str, Any]:
 
 
 def test_up_doctor_down(checkout: Path) -> None:
-    port = str(free_port())
+    port, served = str(free_port()), free_port()
+    models = [str(save_tiny_model(checkout.parent / "tiny", "gan"))]
+    for key, value in {"up": True, "models": models, "port": served, "devices": ["cpu"]}.items():
+        set_parameter(checkout, f"serve.{key}", value)
+    shell(checkout, "git commit -q -a -m serve")
     answer = genai(checkout, "up", "--port", port, timeout=200.0)
     assert answer.returncode == 0, answer.stderr
+    assert f"served: {models[0]} at http://127.0.0.1:{served}\n" in answer.stdout
     assert f"Prefect is at http://127.0.0.1:{port}. To use it from this terminal:\n" in answer.stdout
     assert answer.stdout.endswith(f"\n  export PREFECT_API_URL=http://127.0.0.1:{port}/api\n")
     assert "deployed: on-demand, watch, retrain, sample-production, measure-production" in answer.stdout
     first = read_state(checkout)
     assert first is not None
-    assert [service.name for service in first.living()] == ["server", "worker genai"]
+    assert [service.name for service in first.living()] == ["server", "worker genai", "serve"]
     assert shell(checkout, "git status --porcelain") == ""
 
     found = checks(checkout)
     assert {
         name: found[name]["status"]
-        for name in ("server", "workers", "schedules", "zombie runs", "deployments", "locks", "params.yaml")
-    } == (dict.fromkeys(("server", "workers", "schedules", "zombie runs", "deployments", "locks", "params.yaml"), "ok"))
+        for name in ("server", "workers", "schedules", "zombie runs", "deployments", "serving", "locks", "params.yaml")
+    } == dict.fromkeys(
+        ("server", "workers", "schedules", "zombie runs", "deployments", "serving", "locks", "params.yaml"), "ok"
+    )
     # The file says something else than the server.
     edit(
         checkout / "deployments/prefect.yaml",
@@ -67,15 +76,20 @@ def test_up_doctor_down(checkout: Path) -> None:
     )
     assert "the file has ['cron 0 3 * * * UTC'], the server none" in checks(checkout)["schedules"]["found"]
 
-    # Again: the killed worker comes back, the server is left as it is, the schedule is deployed.
-    server, worker = first.services
-    psutil.Process(worker.pid).kill()
+    # Again: what was killed comes back, the server is left as it is, the schedule is deployed.
+    server, worker, serve = first.services
+    for service in (worker, serve):
+        process = psutil.Process(service.pid)
+        process.kill()
+        process.wait(10)
+    assert vars(check_serving(checkout))["todo"] == "genai up"
     answer = genai(checkout, "up", "--port", port, timeout=200.0)
     assert answer.returncode == 0, answer.stderr
     second = read_state(checkout)
     assert second is not None
     assert second.services[0] == server
-    assert second.services[1] != worker
+    assert {service.name for service in second.living()} == {"server", "worker genai", "serve"}
+    assert not {worker, serve} & {*second.services}
     assert checks(checkout)["schedules"]["status"] == "ok"
 
     # A flow that is not there, and another address: clear, and what ran goes on.
@@ -95,7 +109,7 @@ def test_up_doctor_down(checkout: Path) -> None:
 
     # All that was started ends, and all that these started.
     family = [member for s in second.services for member in psutil.Process(s.pid).children(recursive=True)]
-    assert genai(checkout, "down").stdout == "stopped: server, worker genai\n"
+    assert genai(checkout, "down").stdout == "stopped: server, worker genai, serve\n"
     assert not second.living()
     assert not [member for member in family if member.is_running()]
     assert genai(checkout, "down").stdout == "no service of this checkout is running\n"
@@ -132,6 +146,12 @@ def test_reasons_why_up_fails(checkout: Path, monkeypatch: pytest.MonkeyPatch) -
         port = sock.getsockname()[1]
         with pytest.raises(ServicesError, match=f"cannot listen on port {port} of 127.0.0.1"):
             up(checkout, "127.0.0.1", port, print)
+    with socket.socket(socket.AF_INET6) as sock:
+        sock.bind(("::1", 0))
+        sock.listen()
+        port = sock.getsockname()[1]
+        with pytest.raises(ServicesError, match=rf"cannot listen on port {port} of ::1 \(Address already in use\)"):
+            up(checkout, "::1", port, print)
     # A server that ends at once: its own last words.
     monkeypatch.setattr(services, "_server_command", lambda *_: [sys.executable, "-c", "raise SystemExit('no disk')"])
     with pytest.raises(ServicesError, match=r"the server did not start; see .*server\.log:\nno disk"):

@@ -13,7 +13,7 @@ from flows.serving.jobs import Job, JobQueue
 from flows.serving.model_process import ModelProcess
 
 # `held` answers with the keys of the loaded models; `wait` computes until the process is killed; `draw` gives an image
-# of one pixel for each drawing, its seed, unless one of them has a fault.
+# of one pixel for each drawing, its seed, unless one of them has a fault, and says how many threads it was given.
 SCRIPT = """
 import sys, time
 from genai_core.serving.frames import pack, read_frame
@@ -43,7 +43,7 @@ while (frame := read_frame(sys.stdin.buffer)) is not None:
         reply |= {"ok": False, "kind": "input", "message": "damaged", "param": "start"}
     elif op == "draw":
         seeds = [drawing["seed"] for drawing in frame.header["drawings"]]
-        reply |= {"shape": [len(seeds), 1, 1, 1]}
+        reply |= {"shape": [len(seeds), 1, 1, 1], "threads": frame.header["threads"]}
         blobs = [bytes(seeds)]
     send(reply, blobs)
 """

@@ -151,3 +151,32 @@ def test_a_fault_of_one_job_is_not_the_answer_to_those_it_was_batched_with() -> 
             assert [answer.blobs for answer in (first, last)] == [[b"\x01"], [b"\x03"]]
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("jobs", "threads", "batch"),
+    [
+        ([32], [2], 32),
+        ([8, 8], [1, 1], 16),
+        ([16, 16, 16], [1, 1, 1], 16),  # each thread has a batch of its own, and none waits for another
+        ([32, 32], [1, 1], 32),
+    ],
+    ids=["alone", "few", "enough for several threads", "large ones"],
+)
+def test_threads_are_divided_only_if_nothing_else_waits(jobs: list[int], threads: list[int], batch: int) -> None:
+    async def story() -> None:
+        device, model = Device(), generation("gan")
+        async with device.opened(model) as dispatcher:
+            dispatcher._threads = dispatcher._room.size = 2
+            waiting = [drawing(model, images) for images in jobs]
+            for job in waiting:
+                device.queue.put(job)
+            answers = [await asyncio.wait_for(job.answer, WAIT_S) for job in waiting]
+        assert [answer.values["threads"] for answer in answers] == threads
+        assert {answer.batch_images for answer in answers} == {batch}
+
+    asyncio.run(story())
+
+
+def drawing(model: Generation, images: int) -> Job:
+    return Job("draw", model, {"drawings": [{"seed": 0}] * images}, images=images, key="same")

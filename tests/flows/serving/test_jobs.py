@@ -14,7 +14,7 @@ def test_a_closed_queue_refuses_waiting_computing_and_new_jobs() -> None:
         queue, model = JobQueue(64), generation("gan")
         computing, waiting = (Job("draw", model, {}) for _ in range(2))
         queue.put(computing)
-        assert await queue.take(32) == [computing]
+        assert await queue.take(lambda _: 32) == [computing]
         queue.put(waiting)
         queue.close()
         for job in (computing, waiting):

@@ -49,7 +49,7 @@ def test_a_promotion_while_a_picture_is_decoded(tmp_path: Path, path: str, field
                 assert not old.idle.is_set()
             finally:
                 decode.set()
-            (job,) = await serving.queue.take(8)
+            (job,) = await serving.queue.take(lambda _: 8)
             assert job.model is old
             job.answer.set_result(answer_to(job.op))
             assert (await request).status_code == 200

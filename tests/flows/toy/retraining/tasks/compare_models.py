@@ -29,6 +29,7 @@ out = Path(options["out"])
 out.mkdir(parents=True)
 values = {
     "protocol": {"extractor": "classifier", "extractor_test_accuracy": 0.9},
+    "a": {"weights_sha256": "1" * 64} if champion else None,
     "b": {"weights_sha256": "0" * 64},
     "differences": {"fd": interval} if interval else {},
     "gate": {

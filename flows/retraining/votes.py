@@ -1,0 +1,59 @@
+"""People's votes on a retraining's candidate, while it waits for approval."""
+
+import contextvars
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flows.registry.votes import VOTES, read_votes
+from genai_core.counted import counted
+from genai_core.preference.bradley_terry import Preference
+
+_POLL_S = 5.0
+
+
+def people_prefer(workspace: Path, comparison: dict[str, Any]) -> Preference | None:
+    """People's preference for the candidate over production, by the votes so far; None without a champion."""
+    champion = comparison.get("a")
+    if champion is None:
+        return None
+    return read_votes(workspace).preference(comparison["b"]["weights_sha256"], champion["weights_sha256"])
+
+
+def votes_so_far(found: Preference) -> str:
+    """Return one line: how many votes there are, and what they say."""
+    if not found.votes:
+        return "none yet"
+    share = f"{found.value:.0%} prefer the candidate ({found.low:.0%} to {found.high:.0%})"
+    return f"{counted(found.votes, 'vote')}, {share}"
+
+
+@contextmanager
+def following_votes(workspace: Path, show: Callable[[], None]) -> Iterator[None]:
+    """Call `show` after new votes, while the body runs; from another thread, in the caller's context."""
+    ended = threading.Event()
+
+    def follow() -> None:
+        seen = _size(workspace)
+        while not ended.wait(_POLL_S):
+            if (size := _size(workspace)) != seen:
+                seen = size
+                show()
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(follow,), name="votes", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _size(workspace: Path) -> int:
+    """Votes are only ever appended."""
+    try:
+        return (workspace / VOTES).stat().st_size
+    except OSError:
+        return 0
