@@ -29,7 +29,8 @@ DIGITS = 12
 def lineage(workspace: Path, thing: str | None, saw: str | None, as_json: bool) -> None:
     """Show what THING was made from, and what was made from it.
 
-    THING is a generated image (a file, a tar member such as images-00000.tar:000001.png, or a sha256), a model
+    THING is a generated image (a file, a tar member such as images-00000.tar:000001.png, or a sha256), a picture that
+    the page or the API of `genai serve` made, a model
     (a version, prod, a folder, the sha256 of its weights) or a dataset (a folder, a fingerprint, a hash of DVC's).
     """
     if (thing is None) == (saw is None):
@@ -88,9 +89,12 @@ def _tree(node: "Node", first: str = "", rest: str = "", shown: "set[tuple[str, 
 
 
 def _lines(facts: dict[str, Any]) -> Iterator[str]:
-    if "sha256" in facts:
+    if "file" in facts:
         yield f"{facts['file']}, seed {facts['seed']}" + (f", class {facts['class']}" if facts["class"] else "")
+    if "sha256" in facts:
         yield f"sha256 {facts['sha256']}"
+    if "says" in facts:
+        yield from _statement(facts["says"])
     for version, times in [(", ".join(facts.get("versions", [])), facts.get("in_production", []))]:
         if version:
             spans = "; ".join(f"{begin[:19]} to {end[:19] if end else 'now'}" for begin, end in times)
@@ -116,6 +120,14 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
         file = "dvc.lock" if "stage" in facts else ".dvc file"
         recorded = "" if facts.get("recorded", True) else f"; not committed: no branch or tag has this {file}"
         yield f"data {facts['md5'][:DIGITS]}{commit}{recorded}"
+
+
+def _statement(provenance: dict[str, Any]) -> Iterator[str]:
+    """What a picture of `genai serve` says of itself."""
+    shown = {name: value for name, value in provenance.items() if name not in ("model_sha256", "dataset", "genai")}
+    values = ", ".join(f"{name}={value}" for name, value in _flat(shown) if value is not None)
+    yield "drawn by `genai serve`, as the file itself says; it is in no batch that could prove it"
+    yield f"weights {provenance['model_sha256'][:DIGITS]}, {values}"
 
 
 def _place(found: dict[str, Any]) -> str:

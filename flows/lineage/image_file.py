@@ -6,7 +6,9 @@ import tarfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from flows.lineage.drawn_picture import provenance_in
 from flows.lineage.production_batches import ProductionBatch, batch_around
 from genai_core import GenaiError
 
@@ -17,21 +19,29 @@ class LineageError(GenaiError):
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image by its sha256. batch: the batch of production that contains it, even if that was moved."""
+    """An image by its sha256.
+
+    batch: the batch of production that contains it, even if that was moved. provenance: what the file says of itself,
+    if a server made it.
+    """
 
     sha256: str
     batch: ProductionBatch | None
+    provenance: dict[str, Any] | None
 
 
 def find_image_file(thing: str) -> ImageFile | None:
     """The image that `thing` names: FILE, or ARCHIVE:MEMBER; None if there is no such file. Raises LineageError."""
     path, (archive, _, member) = Path(thing), thing.rpartition(":")
     if path.is_file():
-        return ImageFile(hashlib.sha256(path.read_bytes()).hexdigest(), batch_around(path))
+        return _image(path.read_bytes(), path)
     if member and Path(archive).is_file():
-        content = _member(Path(archive), member)
-        return ImageFile(hashlib.sha256(content).hexdigest(), batch_around(Path(archive)))
+        return _image(_member(Path(archive), member), Path(archive))
     return None
+
+
+def _image(content: bytes, path: Path) -> ImageFile:
+    return ImageFile(hashlib.sha256(content).hexdigest(), batch_around(path), provenance_in(content))
 
 
 def _member(archive: Path, name: str) -> bytes:

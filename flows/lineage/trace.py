@@ -107,12 +107,12 @@ class Lineage:
         """The batches that this version of the candidate generated in production."""
         if item.path != MODEL:
             return ()
-        batches = [batch for batch in production_batches(self._workspace) if self._generated(item, batch)]
+        batches = [batch for batch in production_batches(self._workspace) if self._has_weights(item, batch.weights)]
         return tuple(Node("batch", self._named(batch.folder), batch.facts()) for batch in batches)
 
-    def _generated(self, item: Item, batch: ProductionBatch) -> bool:
+    def _has_weights(self, item: Item, weights: str) -> bool:
         config = self._json(item, "config.json")
-        return config is not None and config["sha256"][WEIGHTS] == batch.weights
+        return config is not None and config["sha256"][WEIGHTS] == weights
 
     def _batch_node(self, batch: ProductionBatch) -> Node:
         """The batch with its model's lineage. Finds the model by its commit, else by its weights."""
@@ -120,9 +120,13 @@ class Lineage:
             model = lock_at(self._workspace, batch.commit).output(MODEL) if batch.commit else None
         except GitError:
             model = None
-        models = [model] if model else [item for item in self._models() if self._generated(item, batch)]
-        facts = {**batch.facts(), "commit": batch.commit}
-        return Node("batch", self._named(batch.folder), facts, tuple(self.made_of(item) for item in models[:1]))
+        made_of = (self.made_of(model),) if model else self._model_of(batch.weights)
+        return Node("batch", self._named(batch.folder), {**batch.facts(), "commit": batch.commit}, made_of)
+
+    def _model_of(self, weights: str) -> tuple[Node, ...]:
+        """The model with these weights and its lineage; nothing if no commit and no dvc.lock here has it."""
+        found = next((item for item in self._models() if self._has_weights(item, weights)), None)
+        return () if found is None else (self.made_of(found),)
 
     def _models(self) -> Iterator[Item]:
         """All versions of all models: candidates first, then those that they may be copies of, newest first."""
@@ -169,6 +173,9 @@ class Lineage:
         found = self._row(lambda rows: rows["sha256"] == image.sha256, image.batch)
         if found is not None:
             return self._image_node(*found, name)
+        if image.provenance is not None:
+            facts = {"sha256": image.sha256, "says": image.provenance}
+            return Node("image", name, facts, self._model_of(image.provenance["model_sha256"]))
         searched = len(self._batches()) + len(production_batches(self._workspace))
         raise LineageError(
             f"{name}: none of the {searched} batches in git's history, dvc.lock and {BATCHES} has an image with sha256 "

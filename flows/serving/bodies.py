@@ -14,6 +14,7 @@ Name = Annotated[str, Field(max_length=200)]
 Format = Literal["png", "jpeg", "webp"]
 Size = Annotated[str, Field(pattern=r"^(auto|\d{1,5}x\d{1,5})$", description="WIDTHxHEIGHT, or auto")]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Amount = Annotated[float, Field(ge=-20.0, le=20.0)]
 Latent = Annotated[str, Field(max_length=2**23, description="noise of one image, base64 of float32, little-endian")]
 Picture = Annotated[str, Field(max_length=2**23, description="a PNG, JPEG or WebP file, base64")]
 
@@ -57,7 +58,12 @@ class Direction(Body):
     """How far to move the noise along a direction of /v1/models/ID/directions."""
 
     name: Name
-    amount: float = Field(ge=-20.0, le=20.0)
+    amount: Amount | list[Amount] = Field(description="of all images, or one per image")
+
+    @property
+    def amounts(self) -> list[float]:
+        """The amounts as a list: of all images, or one per image."""
+        return self.amount if isinstance(self.amount, list) else [self.amount]
 
 
 class DrawBody(Body):
@@ -103,6 +109,12 @@ class DrawBody(Body):
         for name, needed in (("reach", "base"), ("strength", "start"), ("mask", "start")):
             if getattr(self, name) is not None and getattr(self, needed) is None:
                 raise ValueError(f"{name}: needs {needed}")
+        for index, direction in enumerate(self.directions):
+            if isinstance(direction.amount, list) and len(direction.amount) != self.images:
+                amounts, images = len(direction.amount), self.images
+                raise ValueError(
+                    f"directions.{index}.amount: {amounts} amounts for {images} images; give one per image"
+                )
         if "count" in self.model_fields_set and self.count != self.images:
             what = "walk" if self.seeds is None else "seeds"
             raise ValueError(f"count is {self.count}, and {what} gives {self.images} images; leave count out")

@@ -92,9 +92,12 @@ class Dispatcher:
         )
         if not reply.header["ok"]:
             raise LoadError(reply.header["message"], reply.header.get("code", "model_unusable"))
-        generation.description = reply.header["model"]
-        generation.sha256 = generation.description["sha256"]
-        self.device, self._threads = reply.header["device"], reply.header["threads"]
+        try:
+            description, self.device, self._threads = (reply.header[name] for name in ("model", "device", "threads"))
+        except KeyError:
+            message = "the code in this workspace is of another version than this `genai`; run the workspace's own"
+            raise LoadError(message, "other_version") from None
+        generation.description, generation.sha256 = description, description["sha256"]
         self._room.size = 2 if self.device.startswith("cuda") else self._threads
 
     async def unload(self, generation: Generation) -> None:

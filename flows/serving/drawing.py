@@ -92,17 +92,16 @@ def plan_of(model: Generation, body: DrawBody, directions_folder: Path | None = 
         name = model.description["classes"][0]  # a walk through several classes would show two things at once
     labels = [None] * len(noises) if mix is not None else labels_of(model, len(noises), name)
     shared, origin = _shared(model, body, mix, blobs)
-    if directions_folder is not None:
-        shared["directions"] = {"folder": str(directions_folder), "amounts": origin["directions"]}
+    moves = [_moves(body, index, directions_folder) for index in range(len(noises))]
     wanted = [
         Wanted(
             seed=noise.seed if noise.is_seed else None,
             label=label,
             mix=mix,
-            values={"seed": noise.seed, "label": label, **noise.values, **shared},
-            origin={**noise.origin, **origin},
+            values={"seed": noise.seed, "label": label, **noise.values, **shared, **move},
+            origin={**noise.origin, **origin, **({"directions": move["directions"]["amounts"]} if move else {})},
         )
-        for noise, label in zip(noises, labels, strict=True)
+        for noise, label, move in zip(noises, labels, moves, strict=True)
     ]
     return Plan(model, wanted, checked_sampling(model, body.sampling), blobs)
 
@@ -180,8 +179,6 @@ def _shared(
     origin: dict[str, Any] = {}
     if mix is not None:
         values["weights"] = [mix.get(name, 0.0) for name in model.description["classes"]]
-    if body.directions:
-        origin["directions"] = {direction.name: direction.amount for direction in body.directions}
     if body.start is not None:
         strength = DEFAULT_STRENGTH if body.strength is None else body.strength
         values |= {"start": _stored(uploaded(body.start, "start"), blobs), "strength": strength}
@@ -190,6 +187,14 @@ def _shared(
         values["mask"] = _stored(mask_of(body.mask, model.description["image_size"]), blobs)
         origin["mask"] = True
     return values, origin
+
+
+def _moves(body: DrawBody, index: int, folder: Path | None) -> dict[str, Any]:
+    """Return how far an image moves along each direction, for the process."""
+    if folder is None:
+        return {}
+    amounts = {direction.name: direction.amounts[index % len(direction.amounts)] for direction in body.directions}
+    return {"directions": {"folder": str(folder), "amounts": amounts}}
 
 
 def _point(model: Generation, point: Point, param: str, blobs: list[bytes]) -> dict[str, int]:

@@ -100,8 +100,8 @@ class Explored:
                 )
                 raise ApiError(422, message, param=f"{param}.name", code="unknown_direction")
             low, high = known[move.name]["low"], known[move.name]["high"]
-            if not low <= move.amount <= high:
-                message = f"{param}.amount: got {move.amount:g}; expected a value from {low:g} to {high:g}"
+            if wrong := [amount for amount in move.amounts if not low <= amount <= high]:
+                message = f"{param}.amount: got {wrong[0]:g}; expected a value from {low:g} to {high:g}"
                 raise ApiError(422, message, param=f"{param}.amount", code="invalid_value")
             if move.name in [other.name for other in moves[:index]]:
                 message = f"{param}.name: {move.name} is given twice"

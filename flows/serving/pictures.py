@@ -9,10 +9,10 @@ from PIL import Image
 from PIL.ExifTags import Base
 from PIL.PngImagePlugin import PngInfo
 
+from flows.lineage.drawn_picture import PNG_KEY
 from flows.serving.errors import ApiError
 
 MIME = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-PNG_KEY = "genai"  # of the text chunk
 LARGEST_SIDE = 4096
 # Of all images of an answer, such as 64 of 1024x1024. A PNG of 16 megapixels takes one core 0.2 to 1.7 s.
 MAX_ANSWER_PIXELS = 2**26

@@ -10,6 +10,7 @@ from flows.serving.errors import ApiError
 
 MAX_MEGAPIXELS = 16
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+_ISO_MEDIA = b"ftyp"  # bytes 4 to 7 of HEIC and AVIF, which phones write
 _WHITE = 128
 
 
@@ -31,7 +32,8 @@ def uploaded(text: str, param: str = "image") -> bytes:
     except Image.DecompressionBombError:
         raise _too_large(param, "too many") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        message = f"{param}: not an image; expected one of {', '.join(_FORMATS)}"
+        found = "a HEIC or AVIF file, which is not read" if content[4:8] == _ISO_MEDIA else "not an image"
+        message = f"{param}: {found}; expected one of {', '.join(_FORMATS)}"
         raise ApiError(415, message, param=param, code="unsupported_image") from None
     if width * height > MAX_MEGAPIXELS * 1e6:
         raise _too_large(param, f"{width}x{height}")

@@ -1,7 +1,8 @@
 // The server's API: JSON in, JSON out, its errors as ApiError, and streamed previews.
 
 const TOKEN_KEY = "genai-token"; // in the tab's session storage: gone when the tab is closed
-const MOST_RETRIES = 5;
+const MOST_TOKENS = 5; // that are asked for
+const PATIENCE = 120_000; // ms for which a full queue is waited for
 
 export class ApiError extends Error {
   constructor(status, error, retryAfter) {
@@ -48,13 +49,14 @@ export async function drawStreamed(body, on, signal) {
 export const source = (b64, mime = "image/png") => `data:${mime};base64,${b64}`;
 
 async function send(path, body, signal) {
+  const until = performance.now() + PATIENCE;
   for (let attempt = 0; ; attempt += 1) {
     const response = await reach(path, body, signal);
     if (response.ok) return response;
     const error = await faultOf(response);
-    if (response.status === 401 && hooks.unauthorized && attempt < MOST_RETRIES) {
+    if (response.status === 401 && hooks.unauthorized && attempt < MOST_TOKENS) {
       setToken(await hooks.unauthorized(error.message));
-    } else if (error.retryAfter !== null && attempt < MOST_RETRIES) {
+    } else if (error.retryAfter !== null && performance.now() < until) {
       const seconds = Math.min(30, error.retryAfter);
       hooks.waiting(seconds);
       await pause(seconds * 1000, signal);

@@ -96,7 +96,7 @@ function mixRows(app, model, panel) {
     app.store.set({ mix: Object.keys(mix).length ? mix : null });
   };
   const row = (name) => {
-    const share = h("output", {});
+    const share = h("output", { "aria-live": "off" });
     const slider = h("input", {
       type: "range",
       min: 0,
@@ -132,7 +132,7 @@ function mixRows(app, model, panel) {
       slider.value = mix[name];
       share.value = `${Math.round((100 * mix[name]) / sum)} %`;
     }
-    const elements = [...rows.values()].map(({ element }) => element);
+    const elements = names.map((name) => rows.get(name).element);
     if (
       elements.some((element, index) => panel.children[index] !== element) ||
       panel.children.length !== elements.length + 1

@@ -7,8 +7,7 @@ export function commandLine(body, model) {
   if (body.seeds) return { why: "`genai generate` takes consecutive seeds. Use curl or Python." };
   if (body.class?.includes(",")) return { why: "On the command line, a comma separates classes. Use curl or Python." };
   if (!model.named) return { why: "Only its path names this model on the command line. Use curl or Python." };
-  // The version, because the name may mean a newer one tomorrow.
-  const words = ["genai", "generate", "--model", model.version ?? model.id, "--count", body.count, "--seed", body.seed];
+  const words = ["genai", "generate", "--model", body.model, "--count", body.count, "--seed", body.seed];
   if (body.class) words.push("--classes", body.class);
   for (const [name, value] of Object.entries(body.sampling ?? {}))
     words.push("--set", `${name}=${JSON.stringify(value)}`);

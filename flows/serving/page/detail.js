@@ -7,6 +7,7 @@ import { neighbours } from "./nearest.js";
 import { title } from "./models.js";
 import { point } from "./request.js";
 import { saveImage } from "./download.js";
+import { copyAs, copyLink } from "./sharing.js";
 
 /** Return the panel's contents for what is selected: {picture, model, body, state}. */
 export function detailOf(app, selected) {
@@ -75,21 +76,26 @@ function actions(app, selected, places) {
     hasPoint && { id: "branch", text: "Branch from it", key: "B", act: () => app.branch(selected) },
     hasPoint && { id: "add-to-walk", text: "Add to the walk", key: "W", act: () => app.addToWalk(selected) },
     can("start") && { id: "redo", text: "Draw on it", key: "E", act: () => app.redo(selected) },
-    can("explain") && { id: "explain", text: "What drives it", key: "X", act: asking(() => explain(selected, places)) },
+    can("explain") && {
+      id: "explain",
+      text: "What drives it",
+      key: "X",
+      act: asking(() => explain(app, selected, places)),
+    },
     can("nearest") && {
       id: "nearest",
       text: "Nearest training images",
       key: "N",
-      act: asking(() => nearest(selected, places)),
+      act: asking(() => nearest(app, selected, places)),
     },
     { id: "download", text: "Download", key: "D", act: () => saveImage(picture, model) },
-    { id: "link-picture", text: "Link to it", act: () => app.copyLink(state) },
-    { id: "copy-picture", text: "Copy as…", act: () => app.copyAs(body, model) },
+    { id: "link-picture", text: "Link to it", act: () => copyLink(app, state, model) },
+    { id: "copy-picture", text: "Copy as…", act: () => copyAs(app, body, model) },
   ].filter(Boolean);
 }
 
 /** Show the heat of what drives the class over the picture. A second time shows the picture again. */
-async function explain({ picture, model }, { image, more }) {
+async function explain(app, { picture, model }, { image, more }) {
   const plain = source(picture.b64, picture.mime);
   if (image.src !== plain) {
     image.src = plain;
@@ -98,6 +104,7 @@ async function explain({ picture, model }, { image, more }) {
   }
   const asked = { model: model.id, image: picture.b64, ...(picture.class ? { class: picture.class } : {}) };
   const found = await ask("/v1/explain", asked);
+  app.answered();
   image.src = source(found.over, found.mime);
   const text =
     found.meaning === "class"
@@ -106,7 +113,8 @@ async function explain({ picture, model }, { image, more }) {
   more.replaceChildren(h("p", { class: "note", id: "explained" }, text));
 }
 
-async function nearest({ picture, model }, { more }) {
+async function nearest(app, { picture, model }, { more }) {
   more.replaceChildren(h("p", { class: "note" }, "Searching the training images…"));
   more.replaceChildren(...neighbours(await ask("/v1/nearest", { model: model.id, image: picture.b64, count: 6 })));
+  app.answered();
 }

@@ -67,7 +67,7 @@ function row(app, { name, what, low, high }) {
     oninput: () => move(true),
     onchange: () => move(false),
   });
-  const value = h("output", { for: slider.id }, "0.0");
+  const value = h("output", { for: slider.id, "aria-live": "off" }, "0.0");
   return {
     element: h(
       "div",

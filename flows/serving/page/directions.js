@@ -7,7 +7,7 @@ import { PictureGrid } from "./picture_grid.js";
 import { commonBody, point } from "./request.js";
 
 const STEPS = 7; // pictures of a strip
-const AT_ONCE = 4; // requests; the server draws them in one batch
+const AT_ONCE = 4; // strips; the server draws them in few batches
 const KINDS = { principal: "Principal components", class: "Class means", attribute: "Attributes" };
 
 export class DirectionsView {
@@ -21,7 +21,7 @@ export class DirectionsView {
     this.base = h("p", { class: "note" });
     this.latest = new Latest(
       (signal) => this.#load(signal),
-      (error) => app.fail(error),
+      (error) => this.#failed(error),
     );
     this.element = h("div", {}, this.base, this.strips);
     this.pictures = [];
@@ -44,41 +44,56 @@ export class DirectionsView {
     this.latest.stop();
   }
 
+  #failed(error) {
+    for (const { grid } of this.rows?.values() ?? []) grid.idle();
+    this.app.fail(error);
+  }
+
   async #load(signal) {
     const { app, from } = this;
     const model = app.model;
-    if (this.shown !== model.id)
+    if (this.shown !== model.sha256)
       this.strips.replaceChildren(
         h("p", { class: "note" }, "Looking for directions. The first time, this takes some seconds…"),
       );
     const directions = await app.directions(model);
     if (signal.aborted) return;
-    if (this.shown !== model.id) this.#lay(model, directions);
+    if (this.shown !== model.sha256) this.#lay(model, directions);
     const { state } = app.store;
-    const common = { ...commonBody(from.class ? { ...state, mix: null, class: from.class } : state, model), count: 1 };
-    const noise = from.latent ? point(from) : { seed: from.seed };
-    const jobs = directions.flatMap((direction) =>
-      amounts(direction).map((amount, index) => async () => {
-        const { name } = direction;
-        const body = { ...common, ...noise, directions: amount ? [{ name, amount }] : [] };
-        const drawn = await ask("/v1/draw", body, signal);
-        this.grids.get(name).put(index, { ...drawn.images[0], body }, () => `${direction.what}: ${amount}`);
-      }),
-    );
+    const common = commonBody(from.class ? { ...state, mix: null, class: from.class } : state, model);
+    const noise = from.latent ? { ...point(from), count: STEPS } : { seeds: Array(STEPS).fill(from.seed) };
+    for (const [name, { element }] of this.rows) element.hidden = name === `towards ${from.class}`; // nothing changes
+    const images = [];
+    const jobs = directions
+      .filter(({ name }) => !this.rows.get(name).element.hidden)
+      .map((direction) => async () => {
+        const amount = amounts(direction);
+        const { grid } = this.rows.get(direction.name);
+        grid.busy();
+        const drawn = await ask(
+          "/v1/draw",
+          { ...common, ...noise, directions: [{ name: direction.name, amount }] },
+          signal,
+        );
+        grid.show(drawn.images, (_, index) => `${direction.what}: ${amount[index]}`);
+        images.push(...drawn.images);
+      });
     await inTurn(jobs, AT_ONCE, signal);
+    if (!signal.aborted) app.answered(images);
   }
 
   /** Lay out one empty strip for each direction, under a heading for each kind. */
   #lay(model, directions) {
-    this.shown = model.id;
-    this.grids = new Map();
+    this.shown = model.sha256;
+    this.rows = new Map();
     const kinds = [...new Set(directions.map(({ kind }) => kind))];
     const strip = (direction) => {
       const { name, what } = direction;
       const grid = new PictureGrid(what || name, (index) => this.#take(name, amounts(direction)[index]), STEPS);
       grid.shape(STEPS, model.image_size);
-      this.grids.set(name, grid);
-      return h("div", { class: "strip" }, h("h3", {}, what || name), grid.element);
+      const element = h("div", { class: "strip" }, h("h3", {}, what || name), grid.element);
+      this.rows.set(name, { grid, element });
+      return element;
     };
     this.strips.replaceChildren(
       ...kinds.flatMap((kind) => [

@@ -26,7 +26,7 @@ export class GridView {
       oninput: () => this.#far(true),
       onchange: () => this.#far(false),
     });
-    this.reached = h("output", { for: "reach" });
+    this.reached = h("output", { for: "reach", "aria-live": "off" });
     this.branch.append(
       h("label", { for: "reach" }, "Distance from the picture you branched from"),
       this.reach,
@@ -84,7 +84,10 @@ export class GridView {
     );
     side.latest = new Latest(
       (signal) => this.#load(side, signal),
-      (error) => this.app.fail(error, side.grid),
+      (error) => {
+        side.fault = error;
+        this.app.fail(error, side.grid);
+      },
     );
     return side;
   }
@@ -99,6 +102,7 @@ export class GridView {
       return;
     }
     side.model = model;
+    side.fault = null;
     side.grid.shape(state.count, model.image_size);
     side.latest.request(dragging);
   }
@@ -108,16 +112,22 @@ export class GridView {
     const { model, grid } = side;
     grid.busy();
     const body = gridBody(state, model);
-    const expected = (this.app.costs.of(model, state.sampling) ?? 0) * state.count;
+    const { costs } = this.app;
+    const expected =
+      costs.measuredOf(model, state.sampling, state.count) ?? (costs.of(model, state.sampling) ?? 0) * state.count;
     const began = performance.now();
     const drawn =
       expected > SLOW
         ? await drawStreamed(body, { preview: (index, address) => grid.preview(index, address) }, signal)
         : await ask("/v1/draw", body, signal);
     grid.show(drawn.images);
-    this.app.costs.note(model, state.sampling, drawn.ms, drawn.images.length);
+    costs.note(model, state.sampling, drawn.ms, drawn.images.length);
     side.cost.textContent = `${duration(drawn.ms)} on the server · ${duration(performance.now() - began)} in all`;
+    side.fault = null;
     this.app.drawn(side.key, drawn, state);
+    // What is wrong with one model stays, although the other one has drawn.
+    const { fault } = this.sides.find((other) => other.fault && !other.element.hidden) ?? {};
+    if (fault) this.app.fail(fault);
     grid.mark(this.app.selectedIndex(model, drawn.images));
   }
 

@@ -3,13 +3,14 @@
 import { ask, hooks } from "./api.js";
 import { buildControls } from "./controls.js";
 import { detailOf, pointOf } from "./detail.js";
-import { copyDialog, shortcutsDialog, tokenDialog } from "./dialogs.js";
+import { shortcutsDialog, tokenDialog } from "./dialogs.js";
 import { DirectionsView } from "./directions.js";
 import { byId, h, settled } from "./dom.js";
 import { GridView } from "./grid.js";
-import { Costs, difference, forModel, hashes, loadModels, possible, title } from "./models.js";
+import { Costs, difference, forModel, loadModels, possible, title } from "./models.js";
 import { RedoView } from "./redo.js";
 import { gridBody } from "./request.js";
+import { copyAs, copyLink } from "./sharing.js";
 import { listenToKeys } from "./shortcuts.js";
 import { Store, fitsLink, fromHash, toHash } from "./state.js";
 import { showTabs } from "./tabs.js";
@@ -43,8 +44,8 @@ class App {
   async start() {
     themeButton(byId("theme"));
     byId("help").addEventListener("click", shortcutsDialog);
-    byId("copy-link").addEventListener("click", () => this.copyLink(this.store.state));
-    byId("copy-as").addEventListener("click", () => this.copyAs(gridBody(this.store.state, this.model), this.model));
+    byId("copy-link").addEventListener("click", () => copyLink(this, this.store.state));
+    byId("copy-as").addEventListener("click", () => copyAs(this, gridBody(this.store.state, this.model), this.model));
     byId("model").addEventListener("change", ({ target }) =>
       this.store.set(forModel(this.store.state, this.models.get(target.value))),
     );
@@ -89,10 +90,16 @@ class App {
     byId("problem").hidden = false;
   }
 
-  /** A view has drawn: what was wrong is past. */
-  drawn(place, drawn, state) {
+  /** The server has answered: what was wrong is past. images: what it drew, which says with which weights. */
+  answered(images = []) {
     byId("problem").hidden = !this.warned;
     if (byId("status").textContent.startsWith("The server is busy")) this.say("");
+    if (images.some(({ provenance }) => provenance && !this.#isKnown(provenance))) this.#lookForVersions();
+  }
+
+  /** A view has drawn what its state says. */
+  drawn(place, drawn, state) {
+    this.answered(drawn.images);
     if (place !== "other") this.last = { state, picture: drawn.images[0] };
     this.refreshControls(this.store.state);
     this.remember();
@@ -129,7 +136,7 @@ class App {
   branch({ picture, model }) {
     const from = pointOf(picture);
     const kind = picture.class ? { class: picture.class, mix: null } : {};
-    this.store.set({
+    this.#goTo({
       view: "grid",
       model: model.id,
       origin: from,
@@ -142,13 +149,23 @@ class App {
 
   addToWalk({ picture, model }) {
     const points = [...this.store.state.points, pointOf(picture)].slice(-4);
-    this.store.set({ view: "walk", model: model.id, points });
+    this.#goTo({ view: "walk", model: model.id, points });
   }
 
   redo({ picture, model }) {
     const view = this.views.find(({ id }) => id === "redo");
     view.begin(picture);
-    this.store.set({ view: "redo", model: model.id, ...(picture.class ? { class: picture.class, mix: null } : {}) });
+    const { class: chosen, mix } = this.store.state;
+    // "Each in turn" may stay: the view draws the picture's own class, and the grid is as before afterwards.
+    const others = picture.class && (mix || (chosen !== null && chosen !== picture.class));
+    this.#goTo({ view: "redo", model: model.id, ...(others ? { class: picture.class, mix: null } : {}) });
+  }
+
+  /** Show another view for the selected picture: where the panel lies over it, the panel closes. */
+  #goTo(change) {
+    if (getComputedStyle(byId("detail")).position === "fixed") this.select(null);
+    this.store.set(change);
+    byId("view").focus();
   }
 
   /** Return the model's directions; asked for once. */
@@ -166,25 +183,6 @@ class App {
   }
 
   shuffle = () => this.store.set({ seed: this.anySeed() });
-
-  copyAs(body, model) {
-    copyDialog(body, model, (text, name) => this.#copy(text, name));
-  }
-
-  copyLink(state) {
-    if (!state) this.say("A link cannot hold a picture that you drew on. Copy it as curl or Python.");
-    else if (!fitsLink(state)) this.say("A link cannot hold this latent: it is too long. Copy it as curl or Python.");
-    else this.#copy(`${location.origin}${location.pathname}#${toHash(state, hashes(this.models))}`, "Link");
-  }
-
-  async #copy(text, name) {
-    try {
-      await navigator.clipboard.writeText(text);
-      this.say(`${name} copied.`);
-    } catch {
-      window.prompt(`${name}: copy this`, text);
-    }
-  }
 
   /** Say how a link differs from what this server draws, until something changes. */
   #warn(wanted) {
@@ -240,29 +238,38 @@ class App {
 
   #fromLink() {
     const wanted = location.hash.slice(1);
-    if (wanted === toHash(this.store.state, hashes(this.models))) return;
+    if (wanted === toHash(this.store.state, this.models)) return;
     const state = fromHash(wanted);
-    this.store.set(state);
+    this.store.set(possible(state, this.models));
     this.#warn(state);
   }
 
   #remember() {
     const { state } = this.store;
-    if (fitsLink(state)) history.replaceState(null, "", `#${toHash(state, hashes(this.models))}`);
+    if (fitsLink(state)) history.replaceState(null, "", `#${toHash(state, this.models)}`);
     if (this.last?.state === state) this.history.add(state, this.last.picture);
   }
 
+  #isKnown({ model, model_sha256: weights }) {
+    return this.models.get(model)?.sha256 === weights;
+  }
+
+  /** Take over a newly promoted version: what is shown is drawn anew with it. */
   async #lookForVersions() {
-    const before = hashes(this.models);
+    const before = this.models;
     try {
       this.models = await loadModels();
     } catch {
       return; // the next request says what is wrong
     }
-    const changed = JSON.stringify(before) !== JSON.stringify(hashes(this.models));
-    if (!changed) return;
+    const changed = [...this.models.values()].filter(({ id, sha256 }) => before.get(id)?.sha256 !== sha256);
+    if (!changed.length && this.models.size === before.size) return;
     this.#fillModels();
-    this.say(`${title(this.model ?? [...this.models.values()][0])} is new here.`);
+    const { state } = this.store;
+    const used = changed.filter(({ id }) => [state.model, state.other].includes(id));
+    for (const model of used) this.say(`${title(model)} is new here. The pictures are drawn with it now.`);
+    // Directions and latents were those of the old weights.
+    if (used.some(({ id }) => id === state.model)) this.store.state = { ...state, ...forModel(state, this.model) };
     this.#changed(this.store.state, {}, false);
   }
 }

@@ -22,26 +22,45 @@ export function facts(model) {
   return [model.family, `${width}×${height} ${model.channels === 1 ? "grey" : "colour"}`, classes].join(" · ");
 }
 
-/** Return {id: sha256} of the models. */
-export function hashes(models) {
-  return Object.fromEntries([...models.values()].map(({ id, sha256 }) => [id, sha256]));
-}
-
 /** Return the state with models that the server holds: a link may name a version, or one that is not here. */
 export function possible(state, models) {
-  const known = (wanted) => models.get(wanted) ?? [...models.values()].find(({ version }) => version === wanted);
-  return { ...state, model: known(state.model)?.id ?? models.keys().next().value, other: known(state.other)?.id ?? "" };
+  const [made, otherMade] = (state.made ?? "").split("-");
+  const first = held(state.model, made, models) ?? models.values().next().value;
+  return { ...state, model: first.id, other: held(state.other, otherMade, models)?.id ?? "" };
 }
 
-/** Return how what this server draws differs from what a link wanted, as a text; null if it does not. */
-export function difference({ model: wanted, made }, models) {
-  const found = models.get(possible({ model: wanted }, models).model);
-  if (wanted && found.id !== wanted && found.version !== wanted) {
-    return `This server does not hold the model ${wanted}. Shown is ${title(found)}.`;
-  }
-  const now = found.sha256.slice(0, 12);
-  if (!made || made === now) return null;
-  return `The link was made with other weights (${made}) than ${title(found)} has now (${now}), so the pictures differ.`;
+/** Return the model that a link means: that of the name if it has the link's weights, else any that has them. */
+function held(name, made, models) {
+  const all = [...models.values()];
+  const named = models.get(name) ?? all.find(({ version }) => name && version === name);
+  if (!name || !made || hasMade(named, made)) return named;
+  return all.find((model) => hasMade(model, made)) ?? named;
+}
+
+const hasMade = (model, made) => Boolean(model?.sha256.startsWith(made));
+
+/** Return how what is shown differs from what a link says, or null if it does not. */
+export function difference(wanted, models) {
+  const shown = possible(wanted, models);
+  const [made, otherMade] = (wanted.made ?? "").split("-");
+  const name = wanted.version && wanted.version !== wanted.model ? `${wanted.model} (${wanted.version})` : wanted.model;
+  return (
+    differs(name, wanted.model, made, models.get(shown.model), wanted.version) ??
+    differs(wanted.other, wanted.other, otherMade, models.get(shown.other), null)
+  );
+}
+
+function differs(name, id, made, model, version) {
+  if (!id || (made && hasMade(model, made))) return null;
+  if (!model) return `This server does not hold the model ${name} that the link compares with.`;
+  if (model.id !== id && model.version !== id)
+    return `This server does not hold the model ${name}. Shown is ${title(model)}.`;
+  if (!made) return null;
+  const how = version ? ` \`genai serve ${version}\` draws the link's.` : "";
+  return (
+    `The link was made with other weights (${made}, ${name}) than ${title(model)} has now ` +
+    `(${model.sha256.slice(0, 12)}), so the pictures differ.${how}`
+  );
 }
 
 /** Return the change to another model: it has directions and latents of its own, and perhaps other classes. */
@@ -56,22 +75,30 @@ export function forModel({ class: chosen, origin, points }, model) {
 }
 
 /**
- * Measured costs in ms per picture, by model and sampling options. An option's cost is what was measured with its
- * value; nothing is guessed.
+ * Measured costs in ms, by model, sampling options and number of pictures. An option's cost is what was measured with
+ * its value; nothing is guessed.
  */
 export class Costs {
   constructor() {
-    this.measured = new Map();
+    this.measured = new Map(); // by model and options: {number of pictures: ms of all}
   }
 
   note(model, sampling, milliseconds, pictures) {
-    this.measured.set(this.#key(model, sampling), milliseconds / pictures);
+    const key = this.#key(model, sampling);
+    this.measured.set(key, { ...this.measured.get(key), [pictures]: milliseconds });
   }
 
-  /** Return ms per picture with these options, or null if that was not measured yet. */
+  /** Return ms of so many pictures with these options, or null if that was not measured yet. */
+  measuredOf(model, sampling, pictures) {
+    return this.measured.get(this.#key(model, sampling))?.[pictures] ?? null;
+  }
+
+  /** Return ms per picture with these options where many are drawn together, or null if nothing was measured yet. */
   of(model, sampling) {
-    const usual = Object.keys(sampling ?? {}).length ? null : model.ms_per_image;
-    return this.measured.get(this.#key(model, sampling)) ?? usual ?? null;
+    const found = Object.entries(this.measured.get(this.#key(model, sampling)) ?? {}).map(([count, ms]) => ms / count);
+    if (found.length) return Math.min(...found);
+    const isUsual = Object.keys(sampling ?? {}).every((name) => !(name in model.sampling));
+    return (isUsual && model.ms_per_image) || null;
   }
 
   #key(model, sampling) {

@@ -58,7 +58,7 @@ export class RedoView {
       oninput: () => this.#strong(true),
       onchange: () => this.#strong(false),
     });
-    this.strong = h("output", { for: "strength" }, "60 %");
+    this.strong = h("output", { for: "strength", "aria-live": "off" }, "60 %");
     this.cost = h("p", { class: "cost" });
     const line = (id, text, ...parts) =>
       h("div", { class: "slider" }, h("label", { class: "name", for: id }, text), ...parts);
@@ -102,6 +102,7 @@ export class RedoView {
   /** Begin with a picture: {b64, mime}. */
   begin(picture) {
     this.class = picture.class ?? null;
+    this.own = picture.seed ?? null;
     this.address = source(picture.b64, picture.mime);
   }
 
@@ -130,6 +131,7 @@ export class RedoView {
     try {
       const drawn = await ask("/v1/draw", { ...commonBody(state, this.app.model), count: 1, seed: state.seed });
       this.class = drawn.images[0].class;
+      this.own = state.seed;
       return source(drawn.images[0].b64, drawn.images[0].mime);
     } catch (error) {
       this.app.fail(error, this.grid);
@@ -142,7 +144,7 @@ export class RedoView {
     const { app } = this;
     const { state } = app.store;
     const mask = this.canvas.masked;
-    const seed = (state.seed + this.first) % (2 ** 32 - COUNT);
+    const seed = this.#seedOf(state);
     // One picture has one class, even where the grid shows each in turn.
     const common = commonBody(state.mix ? state : { ...state, class: state.class ?? this.class }, app.model);
     this.body = {
@@ -156,7 +158,14 @@ export class RedoView {
     this.grid.busy();
     const drawn = await ask("/v1/draw", this.body, signal);
     this.grid.show(drawn.images);
+    this.app.answered(drawn.images);
     this.cost.textContent = `${drawn.images.length} pictures in ${duration(drawn.ms)}`;
+  }
+
+  /** Return the first seed of the answers. The picture's own seed would draw the picture once more. */
+  #seedOf(state) {
+    const seed = (state.seed + this.first) % (2 ** 32 - 2 * COUNT);
+    return this.own !== null && seed <= this.own && this.own < seed + COUNT ? this.own + 1 : seed;
   }
 
   #use(tool) {
@@ -170,7 +179,7 @@ export class RedoView {
   }
 
   #again() {
-    this.first += COUNT;
+    this.first += 2 * COUNT; // beyond all seeds of these answers
     this.latest.request();
   }
 

@@ -3,11 +3,12 @@
 import { duration, h } from "./dom.js";
 
 const FIRST = ["steps", "guidance_scale", "truncation", "temperature", "sampler"]; // what people change; others fold away
+const GUIDING = /^guidance_/; // towards a class, so without effect where there are none
 const MOST = 3; // without an upper limit, a slider ends at this multiple of the model's own value
 
 /** Return the options' fieldset and what updates it; null for a model without options. */
 export function optionControls(app, model) {
-  const names = Object.keys(model.sampling);
+  const names = Object.keys(model.sampling).filter((name) => model.classes.length || !GUIDING.test(name));
   if (!names.length) return null;
   const change = (name, value, dragging = false) => {
     const { [name]: _, ...others } = app.store.state.sampling;
@@ -46,10 +47,18 @@ export function optionControls(app, model) {
     for (const [name, control] of controls)
       control.refresh(state.sampling[name] === undefined ? model.sampling[name].value : state.sampling[name]);
     reset.hidden = !names.some((name) => name in state.sampling);
-    const milliseconds = app.costs.of(model, state.sampling);
-    cost.textContent = milliseconds === null ? "not measured yet" : `${duration(milliseconds)} per picture`;
+    cost.textContent = costOf(app.costs, model, state);
   };
   return { element, refresh };
+}
+
+/** Return what the pictures cost: as many as are shown, if that was measured, because few cost more each than many. */
+function costOf(costs, model, { sampling, count }) {
+  const all = costs.measuredOf(model, sampling, count);
+  const each = costs.of(model, sampling);
+  if (all !== null && count > 1) return `${duration(all)} for ${count} pictures, ${duration(all / count)} each`;
+  if (all !== null) return `${duration(all)} for 1 picture`;
+  return each === null ? "not measured yet" : `${duration(each)} per picture`;
 }
 
 /** Return one option's control; null for a kind that this page does not know. */
@@ -80,7 +89,7 @@ function slider(name, option, change) {
     oninput: () => change(name, Number(input.value), true),
     onchange: () => change(name, Number(input.value)),
   });
-  const value = h("output", { for: input.id });
+  const value = h("output", { for: input.id, "aria-live": "off" });
   const element = h(
     "div",
     { class: "slider", title: option.help || null },
@@ -111,7 +120,10 @@ function list(name, option, change) {
     onchange: take,
     autocomplete: "off",
   });
-  return { element: labelled(name, option, field), refresh: (value) => (field.value = (value ?? []).join(" ")) };
+  const refresh = (value) => {
+    if (document.activeElement !== field) field.value = (value ?? []).join(" "); // pictures may come while one types
+  };
+  return { element: labelled(name, option, field), refresh };
 }
 
 const labelled = (name, option, control) =>

@@ -2,6 +2,7 @@
 
 import { byId } from "./dom.js";
 import { shortcutsDialog } from "./dialogs.js";
+import { copyLink } from "./sharing.js";
 
 const BUTTONS = { k: "keep", b: "branch", w: "add-to-walk", e: "redo", x: "explain", n: "nearest", d: "download" };
 
@@ -25,7 +26,7 @@ function actionOf(key, app) {
   const step = (by) => () => app.store.set({ seed: (state.seed + by + 2 ** 32) % 2 ** 32 });
   return {
     r: app.shuffle,
-    l: () => app.copyLink(state),
+    l: () => copyLink(app, state),
     "[": step(-state.count),
     "]": step(state.count),
     "?": shortcutsDialog,

@@ -8,7 +8,8 @@ const LONGEST_LATENT = 1500; // characters in a link; longer ones are not unders
 /**
  * class: a name, or null for each in turn. mix: {class: weight} or null. sampling: what differs from the model's own.
  * directions: {name: amount}. origin: the point {seed} or {latent} that pictures branch from, or null; reach: how far
- * they go from it. points: of the walk. made: the first digits of the model's hash, from a link.
+ * they go from it. points: of the walk. made: the first digits of the model's hash, and behind "-" those of the other
+ * one's; version: what the model was then. Both are a link's only.
  */
 export const INITIAL = Object.freeze({
   view: "grid",
@@ -24,6 +25,7 @@ export const INITIAL = Object.freeze({
   reach: 0.3,
   points: [],
   made: null,
+  version: null,
 });
 
 export class Store {
@@ -35,7 +37,7 @@ export class Store {
   /** Change the state and tell everybody. dragging: more changes follow at once. */
   set(change, { dragging = false } = {}) {
     const before = this.state;
-    this.state = { ...before, made: null, ...change };
+    this.state = { ...before, made: null, version: null, ...change };
     for (const listener of this.listeners) listener(this.state, before, dragging);
   }
 
@@ -44,13 +46,15 @@ export class Store {
   }
 }
 
-/** Return the state as the part of a link after "#". hashes: {model id: sha256}, which the link is checked with. */
-export function toHash(state, hashes = {}) {
+/** Return the state as the part of a link after "#". models: by id; the link is checked with their hashes. */
+export function toHash(state, models = new Map()) {
+  const made = [state.model, state.other].map((id) => models.get(id)?.sha256.slice(0, 12));
   const parts = new URLSearchParams();
   const put = (name, value, usual) => value !== null && value !== usual && parts.set(name, value);
   put("view", state.view, "grid");
   put("model", state.model);
-  put("made", hashes[state.model]?.slice(0, 12) ?? null);
+  put("made", made.filter(Boolean).join("-"), "");
+  put("version", models.get(state.model)?.version ?? null);
   put("other", state.other, "");
   put("class", state.class);
   if (state.mix) put("mix", JSON.stringify(state.mix));
@@ -76,7 +80,7 @@ export function fitsLink(state) {
 export function fromHash(hash) {
   const parts = new URLSearchParams(hash.replace(/^#/, ""));
   const state = { ...INITIAL };
-  for (const name of ["model", "other", "class", "made"]) if (parts.has(name)) state[name] = parts.get(name);
+  for (const name of ["model", "other", "class", "made", "version"]) if (parts.has(name)) state[name] = parts.get(name);
   if (VIEWS.includes(parts.get("view"))) state.view = parts.get("view");
   for (const name of ["mix", "sampling", "directions"]) state[name] = object(parts.get(name)) ?? state[name];
   state.seed = whole(parts.get("seed"), 0, LARGEST_SEED) ?? state.seed;

@@ -32,7 +32,7 @@ export class UploadView {
     this.found = h("div", { class: "found", "aria-live": "polite" });
     this.latest = new Latest(
       (signal) => this.#load(signal),
-      (error) => app.fail(error),
+      (error) => this.#refused(error),
     );
     this.element = h(
       "div",
@@ -77,9 +77,19 @@ export class UploadView {
       );
       return;
     }
+    this.file.value = ""; // so that the same file can be chosen once more
     this.mime = file.type || "image/png";
     this.image = base64(new Uint8Array(await file.arrayBuffer()));
     this.latest.request();
+  }
+
+  /** Say why nothing was found. A file that is no picture is forgotten: for another model it is none either. */
+  #refused(error) {
+    if ([413, 415].includes(error.status)) {
+      this.image = null;
+      this.found.replaceChildren();
+    }
+    this.app.fail(error);
   }
 
   async #load(signal) {
@@ -100,6 +110,7 @@ export class UploadView {
       );
     }
     await Promise.all(jobs);
+    app.answered();
   }
 
   async #encode(model, state, shown, signal) {

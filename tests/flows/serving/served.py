@@ -27,11 +27,18 @@ START_TIMEOUT_S = 90.0
 END_TIMEOUT_S = 20.0
 
 
-def save_tiny_model(folder: Path, family: str, *, classes: tuple[str, ...] = SHAPE.classes, seed: int = 0) -> Path:
+def save_tiny_model(
+    folder: Path,
+    family: str,
+    *,
+    classes: tuple[str, ...] = SHAPE.classes,
+    channels: int = SHAPE.channels,
+    seed: int = 0,
+) -> Path:
     """Save a model of random weights."""
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
-    shape, recipe = replace(SHAPE, classes=classes), RECIPES[family]()
+    shape, recipe = replace(SHAPE, classes=classes, channels=channels), RECIPES[family]()
     save_model(folder, build_model(recipe, shape), recipe, dataset="d" * 64, training_summary={})
     return folder
 

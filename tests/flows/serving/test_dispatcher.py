@@ -7,10 +7,12 @@ import time
 import pytest
 
 from flows.serving import dispatcher as module
+from flows.serving.dispatcher import LoadError
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
 from flows.serving.jobs import Job
 from flows.serving.model_process import END_TIMEOUT_S, ProcessEnded
+from tests.flows.serving import scripted
 from tests.flows.serving.scripted import Device, generation
 
 WAIT_S = 20.0
@@ -149,6 +151,18 @@ def test_a_fault_of_one_job_is_not_the_answer_to_those_it_was_batched_with() -> 
             assert isinstance(faulty, ApiError)
             assert (faulty.status, faulty.param) == (422, "start")
             assert [answer.blobs for answer in (first, last)] == [[b"\x01"], [b"\x03"]]
+
+    asyncio.run(story())
+
+
+def test_a_process_of_another_version_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As a workspace whose code is older answers.
+    monkeypatch.setattr(scripted, "SCRIPT", scripted.SCRIPT.replace(', "threads": 1', ""))
+
+    async def story() -> None:
+        with pytest.raises(LoadError, match="another version than this `genai`"):
+            async with Device().opened(generation("gan")):
+                pass
 
     asyncio.run(story())
 

@@ -96,6 +96,10 @@ WALK = {"points": [{"seed": 1}, {"seed": 2}], "columns": 3}
         ({"count": 5, "walk": WALK}, "count is 5, and walk gives 3 images; leave count out"),
         ({"seed": 1, "latent": LATENT}, "seed and latent: give one of them"),
         ({"seeds": [1, 2], "latent": LATENT}, "seeds and latent: give one of them"),
+        (
+            {"count": 3, "directions": [{"name": "slant", "amount": [0.0, 1.0]}]},
+            "directions.0.amount: 2 amounts for 3 images; give one per image",
+        ),
     ],
 )
 def test_fields_that_contradict_each_other(values: dict[str, Any], message: str) -> None:

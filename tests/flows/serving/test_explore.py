@@ -142,5 +142,14 @@ def test_pictures_move_along_the_directions_that_are_found(explored: Server, hom
         expected = model.network.sample_from(torch.from_numpy(noise), torch.from_numpy(weights), model.sampling)
     # Another batch size rounds differently, by a grey level.
     assert abs(pixels(image["b64"]).astype(int) - expected.numpy()[0, 0].astype(int)).max() <= 1
+    # A strip: an amount for each image of one seed, of which one is the picture above.
+    strip = {"name": component["name"], "amount": [0.0, component["high"]]}
+    both = explored.draw(
+        model="gan", seeds=[3, 3], **{"class": "across"}, directions=[strip, {"name": towards["name"], "amount": 0.5}]
+    ).json()["images"]
+    assert both[1]["b64"] == image["b64"]
+    assert both[0]["provenance"]["directions"] == {component["name"]: 0.0, towards["name"]: 0.5}
+    too_far = {**strip, "amount": [0.0, component["high"] + 1.0]}
+    assert "directions.0.amount: got" in explored.draw(model="gan", seeds=[3, 3], directions=[too_far]).text
     refused = explored.draw(model="gan", seed=3, directions=[{"name": "age", "amount": 1.0}])
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "unknown_direction")

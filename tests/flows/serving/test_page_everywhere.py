@@ -67,6 +67,33 @@ def test_all_can_be_touched(browser, server: Server) -> None:
         assert found.problems == []
 
 
+def test_on_a_phone_the_panel_makes_way_for_what_it_opened(browser, server: Server) -> None:
+    with context_of(browser, phone=True) as context:
+        found = shown(context, server.address)
+        found.open(f"{server.address}/#count=4&model=gan")
+        page = found.page
+        for button, place in (("#redo", ".paint"), ("#add-to-walk", ".stand"), ("#branch", "#reach")):
+            page.locator("#tab-grid").evaluate("tab => tab.click()")
+            found.settle()
+            page.locator(".grid .cell").first.tap()
+            page.locator(button).tap()
+            assert page.locator("#detail").is_hidden()
+            assert page.locator(place).is_visible()
+        assert found.problems == []
+
+
+def test_pictures_are_large_enough_beside_the_selected_one(shown_page: Shown, server: Server) -> None:
+    shown_page.open(f"{server.address}/#count=4&model=gan")
+    page = shown_page.page
+    page.locator(".grid .cell").first.click()
+    for tab, least in (("walk", 30), ("redo", 60)):
+        page.locator(f"#tab-{tab}").click()
+        shown_page.settle()
+        box = page.locator(".grid .cell").first.bounding_box()
+        assert box is not None
+        assert box["width"] >= least
+
+
 def test_by_keyboard_alone(shown_page: Shown, server: Server) -> None:
     shown_page.open(f"{server.address}/#count=9&model=gan&seed=2")
     page, press = shown_page.page, shown_page.page.keyboard.press

@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 
 from tests.flows.serving.browser import Shown, needs_chromium
 from tests.flows.serving.served import Server, pixels
+from tests.flows.serving.strokes import stroke
 
 pytestmark = needs_chromium
 
@@ -24,18 +25,6 @@ def drawn(server: Server, **values: Any) -> list[str]:
     answer = server.draw(**values)
     assert answer.status_code == 200, answer.text
     return [image["b64"] for image in answer.json()["images"]]
-
-
-def stroke(page: Shown, *places: tuple[float, float]) -> None:
-    """Draw a line over the picture; places are shares of its width and height."""
-    box = page.page.locator(".layer.mask").bounding_box()
-    assert box is not None
-    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
-    page.page.mouse.move(*points[0])
-    page.page.mouse.down()
-    for point in points[1:]:
-        page.page.mouse.move(*point, steps=4)
-    page.page.mouse.up()
 
 
 @pytest.fixture
@@ -176,6 +165,22 @@ def test_drawing_on_a_picture_and_masking_it(shown_page: Shown, server: Server) 
     page.page.locator(".answers .cell").first.click()
     page.page.locator("#link-picture").click()
     page.page.get_by_text("A link cannot hold a picture that you drew on").wait_for()
+
+
+def test_drawing_on_a_picture_leaves_the_grid_as_it_was(shown_page: Shown, server: Server) -> None:
+    page = shown_page
+    page.open(f"{server.address}/#model=diffusion&count=4&seed=3")
+    before = page.pictures()
+    page.page.locator(".grid .cell").nth(1).click()
+    page.page.locator("#redo").click()
+    page.settle()
+    page.asked(**{"class": "b"})
+    # Keys go on in the view: the next Tab is at the picture to draw on.
+    page.page.keyboard.press("Tab")
+    assert page.page.locator(".layer.mask").evaluate("canvas => canvas === document.activeElement")
+    page.page.locator("#tab-grid").click()
+    page.settle()
+    assert page.pictures() == before
 
 
 def test_drawing_by_keyboard(shown_page: Shown, server: Server) -> None:

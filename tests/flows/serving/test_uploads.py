@@ -88,3 +88,9 @@ def test_a_mask_of_another_size_or_damaged() -> None:
 def test_over_http(server: Server) -> None:
     answer = server.draw(model="diffusion", start=text(png_header(10_000, 10_000)))
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "image_too_large")
+
+
+def test_a_photograph_in_a_phones_own_form_is_named() -> None:
+    with pytest.raises(ApiError, match="image: a HEIC or AVIF file, which is not read; expected one of PNG") as found:
+        uploaded(text(b"\0\0\0\x18ftypheic" + bytes(64)))
+    assert found.value.status == 415
