@@ -20,6 +20,7 @@ from genai_core.data.ingest.readers.columns import FILE_COLUMNS, column_among
 # Answers of a competition to be filled in: their labels are placeholders.
 _NO_LABELS = ("submission",)
 _MOST_JSON_FILES = 20
+_MEANT_SHARE = 0.2
 
 
 def read_tables(
@@ -167,6 +168,10 @@ def _no_match(tables: Sequence[Table]) -> str:
 def _without_doubles(listing: Listing, matched: Sequence[MatchedTable]) -> list[MatchedTable]:
     """Return the tables to use. Of several with labels for the same images, the ones with a name for labels count."""
     labelled = [one for one in matched if one.has_labels]
+    # labels.csv may also say what the labels 0 to 9 of another table mean, if there are images 0.png, 1.png ...
+    most = max((len(one.images) for one in labelled), default=0)
+    labelled = [one for one in labelled if not one.is_named or _MEANT_SHARE * most <= len(one.images)]
+    matched = [one for one in matched if not one.has_labels or one in labelled]
     named = [one for one in labelled if one.is_named]
     for index, one in enumerate(labelled):
         others = [other for other in labelled[index + 1 :] if one.images & other.images]

@@ -13,6 +13,7 @@ _KINDS = {
     *("noisy", "clean", "blur", "blurred", "sharp", "haze", "hazy", "rain", "rainy", "before", "after"),
     *("rgb", "nir", "ir", "thermal", "infrared", "color", "colour", "gray", "grey", "grayscale", "greyscale"),
     *("segmented", "sentinel1", "sentinel2"),
+    *("thumb", "thumbs", "thumbnail", "thumbnails", "preview", "previews", "resized", "original", "originals"),
 }
 _SUFFIX = re.compile(rf"[ ._-]?(x\d|{'|'.join(sorted(_KINDS, key=len, reverse=True))})$", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
@@ -30,15 +31,14 @@ def paired_folders(files: Mapping[str, Sequence[str]]) -> tuple[str, str] | None
     """
     if not 1 < len(files) <= _MOST_FOLDERS:
         return None
-    stems = {folder: {_stem(name) for name in names} for folder, names in files.items()}
-    for one, other in combinations(sorted(files), 2):
-        fewer, more = sorted((len(stems[one]), len(stems[other])))
-        if fewer < _FEWEST or len(stems[one] & stems[other]) < _LEAST_SHARE * more:
-            continue
-        if _is_kind(one) and _is_kind(other):
-            return one, other
-        if fewer >= _FEWEST_UNNAMED and not _is_count(stems[one] & stems[other]):
-            return one, other
+    named = {folder: {_stem(name) for name in names} for folder, names in files.items() if _is_kind(folder)}
+    others = {folder: set(names) for folder, names in files.items() if len(names) >= _FEWEST_UNNAMED}
+    others = {folder: names for folder, names in others.items() if not _is_count(names)} if len(others) > 1 else {}
+    for stems in (named, others):
+        for one, other in combinations(sorted(stems), 2):
+            fewer, more = sorted((len(stems[one]), len(stems[other])))
+            if fewer >= _FEWEST and len(stems[one] & stems[other]) >= _LEAST_SHARE * more:
+                return one, other
     return None
 
 
@@ -51,9 +51,7 @@ def _stem(name: str) -> str:
     return _SUFFIX.sub("", name.rpartition(".")[0])
 
 
-def _is_count(stems: set[str]) -> bool:
-    """Whether the names are numbered one after the other, or are not numbered at all."""
-    columns = list(zip(*([*map(int, _NUMBER.findall(stem))] for stem in stems)))  # noqa: B905 - as many as all have
-    return not columns or any(
-        max(numbers) - min(numbers) < 2 * len(stems) and 2 * len(set(numbers)) > len(stems) for numbers in columns
-    )
+def _is_count(names: set[str]) -> bool:
+    """Whether the names count something, such as 0001_00 to 0003_19, or have no numbers at all."""
+    columns = list(zip(*([*map(int, _NUMBER.findall(name))] for name in names)))  # noqa: B905 - as many as all have
+    return all(max(numbers) - min(numbers) < 2 * len(names) for numbers in columns)

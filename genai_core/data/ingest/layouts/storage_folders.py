@@ -13,9 +13,15 @@ _HEX = re.compile(r"[0-9a-f]{8,}", re.IGNORECASE)
 _YEAR_OF_PHOTOS = re.compile(r"(photos?|fotos?|foto's) [^\W\d_]+ (19|20)\d\d", re.IGNORECASE)
 _DATE = re.compile(r"(photos from )?(19|20)\d\d([-_. ]?\d\d){0,2}", re.IGNORECASE)
 _PART = re.compile(
-    r"(?P<stem>.*(part|batch|chunk|shard|images?|imgs?|folder|dir|volume|vol|disc|archive|zip)[ ._-]*)\d+",
+    r"(?P<stem>.*(part|batch|chunk|shard|images?|imgs?|folder|dir|volume|vol|disc|archive|zip)[ ._-]*)\d+( of \d+)?",
     re.IGNORECASE,
 )
+# Of phones, programs and messengers, each for photographs of any kind.
+_DEVICES = {
+    *("camera", "camera roll", "saved pictures", "screenshots", "screen recordings", "pictures", "dcim", "100andro"),
+    *("download", "downloads", "bluetooth", "instagram", "facebook", "messenger", "snapchat", "telegram", "viber"),
+    *("whatsapp", "whatsapp images", "sent", "private", "restored", "panoramas", "selfies", "bursts", "edited"),
+}
 _CAMERA = re.compile(r"\d{3}[A-Z0-9_]{5}")  # 100CANON, 101APPLE (DCF, JEITA CP-3461)
 
 
@@ -29,6 +35,8 @@ def storage_kind(files: Mapping[str, Sequence[str]]) -> str:
         return ""
     if all(map(_DATE.fullmatch, files)):
         return "dates"
+    if _DEVICES.issuperset(map(str.lower, files)):
+        return "folders of phones and programs"
     if any(map(_YEAR_OF_PHOTOS.fullmatch, files)):
         return "years and albums of a photo library"
     if all(map(_CAMERA.fullmatch, files)):
@@ -52,6 +60,15 @@ def storage_kind(files: Mapping[str, Sequence[str]]) -> str:
     if any(all(number % modulus == folder for folder, number in pairs) for modulus in _MODULI):
         return "the last digits of the numbers"
     return ""
+
+
+def are_numbered(names: Sequence[str]) -> bool:
+    """Whether the names are those of parts: train-0000 and train-0001, but not n01440764 and n01443537."""
+    numbers: dict[str, list[int]] = {}
+    for name in names:
+        match = _LAST_NUMBER.search(name)
+        numbers.setdefault(name[: match.start()] if match else name, []).append(int(match[1]) if match else -1)
+    return all(min(found) >= 0 and max(found) - min(found) < 2 * len(found) for found in numbers.values())
 
 
 def _are_parts(numbers: Sequence[Sequence[int]]) -> bool:

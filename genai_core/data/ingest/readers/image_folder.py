@@ -17,8 +17,9 @@ from genai_core.data.ingest.listing import Listing
 from genai_core.data.ingest.readers.items import Item, Reading
 from genai_core.data.ingest.readers.texts import are_boxes, boxes_note
 from genai_core.data.raw.caption_files import read_caption_file
-from genai_core.data.raw.captions import MAX_TEXT_BYTES, caption_name, is_caption_name
+from genai_core.data.raw.captions import MAX_TEXT_BYTES, caption_name, is_caption_name, stem_of
 
+CAPTION_ENDING = ".caption"  # as training scripts for Stable Diffusion call them
 _SHOWN_FOLDERS = 5
 _JUDGED_TEXTS = 20
 
@@ -56,7 +57,7 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
         notes_on_boxes = _notes_on_boxes(listing)
     else:
         notes_on_boxes = []
-    beside = {path for path in listing.others if is_caption_name(path)} & {caption_name(path) for path in texts}
+    beside = {text for image in texts for text in _texts_of(image)}
     skipped = listing.skipped_without({*(annotations.used if annotations else ()), *beside})
     notes = combined.notes + notes_on_boxes
     if masks.paths:
@@ -82,12 +83,18 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
 
 
 def _texts_beside(listing: Listing, images: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the captions in texts with an image's stem, as data/raw has them (raw/captions.py)."""
-    texts = {path for path in listing.others if is_caption_name(path)}
-    read = {
-        path: read_caption_file(listing.root / caption_name(path)) for path in images if caption_name(path) in texts
-    }
-    return {path: tuple(captions.text.split("\n")) for path, captions in read.items() if captions.text}
+    """Return the captions in texts with an image's stem, as data/raw has them (raw/captions.py), or in .caption."""
+    texts = {path for path in listing.others if is_caption_name(path) or path.endswith(CAPTION_ENDING)}
+    found = {}
+    for image in images if texts else ():
+        text = next((path for path in _texts_of(image) if path in texts), None)
+        if text is not None and (captions := read_caption_file(listing.root / text)).text:
+            found[image] = tuple(captions.text.split("\n"))
+    return found
+
+
+def _texts_of(image: str) -> tuple[str, str]:
+    return caption_name(image), stem_of(image) + CAPTION_ENDING
 
 
 def _notes_on_boxes(listing: Listing) -> list[str]:

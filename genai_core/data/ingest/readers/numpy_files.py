@@ -14,6 +14,7 @@ from typing import IO
 import numpy as np
 
 from genai_core.data.dataset.dataset import Split
+from genai_core.data.decoding.image import MAX_SIDE_RATIO
 from genai_core.data.ingest.readers.array_labels import ArrayLabels, labels_of
 from genai_core.data.ingest.readers.array_names import no_images, paired, parts_of
 from genai_core.data.ingest.readers.arrays import array_items, check_label_count, check_layout, reporting_damage
@@ -96,7 +97,8 @@ def _read_group(arrays: Sequence[_Array], prefix: str) -> list[Reading]:
 
 
 def _is_one_image(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+    is_picture = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+    return is_picture and max(shape[:2]) <= MAX_SIDE_RATIO * min(shape[:2])  # not (N, 784)
 
 
 def _read_pair(images: _Array, labels: _Array | None, stem: str, split: Split | None) -> Reading:

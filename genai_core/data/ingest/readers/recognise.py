@@ -13,19 +13,20 @@ from genai_core.data.ingest.archives import ARCHIVE_EXTENSIONS, archive_stem, is
 from genai_core.data.ingest.choices import Choices
 from genai_core.data.ingest.convert.convert import holds_frames, with_converted
 from genai_core.data.ingest.convert.kinds import SOURCE_EXTENSIONS
+from genai_core.data.ingest.layouts.storage_folders import are_numbered
 from genai_core.data.ingest.listing import Listing, list_folder
 from genai_core.data.ingest.names import BUILTIN_PREFIX, builtin_names
 from genai_core.data.ingest.readers.cifar import cifar_batches, is_cifar_name, read_cifar
 from genai_core.data.ingest.readers.containers import container_extensions, is_container, read_containers
 from genai_core.data.ingest.readers.idx import is_idx_name, read_idx
-from genai_core.data.ingest.readers.image_folder import read_image_folder
+from genai_core.data.ingest.readers.image_folder import CAPTION_ENDING, read_image_folder
 from genai_core.data.ingest.readers.items import Item, Reading, Understood
 from genai_core.data.ingest.readers.samples import LABEL_EXTENSIONS, are_samples, read_samples
 from genai_core.data.ingest.readers.stylegan import read_stylegan, stylegan_root
 from genai_core.data.raw.rules import kind_of_file
 
 UNREAD_ARCHIVES = (".rar", ".7z")
-_ANNOTATION_EXTENSIONS = (*TABLE_EXTENSIONS, *LABEL_EXTENSIONS, ".xml", ".lst")
+_ANNOTATION_EXTENSIONS = (*TABLE_EXTENSIONS, *LABEL_EXTENSIONS, CAPTION_ENDING, ".xml", ".lst")
 
 
 def read_source(source: str, into: Path, unpacked: Path, choices: Choices) -> Reading:
@@ -116,7 +117,7 @@ def _read_folder(folder: Path, unpacked: Path, choices: Choices) -> Reading:
     archives = [path for path in paths if is_archive(path)]
     tables = [path for path in paths if path.suffix.lower() in TABLE_EXTENSIONS]
     if archives and not tables and all(path.suffix.lower() == ".tar" for path in archives):
-        return _read_shards(archives, unpacked)
+        return _read_shards(archives, unpacked, choices)
     if archives and folder != unpacked:
         return _read_beside_annotations(archives, paths, folder, unpacked, choices)
     return read_image_folder(listing, choices)  # raises: no images
@@ -138,14 +139,20 @@ def _with_unused_tables(reading: Reading, listing: Listing) -> Reading:
     return reading
 
 
-def _read_shards(shards: list[Path], unpacked: Path) -> Reading:
-    """Read tar files, each unpacked into a folder with its name: keys must be unique only within a shard."""
+def _read_shards(shards: list[Path], unpacked: Path, choices: Choices) -> Reading:
+    """Read tar files, each unpacked into a folder with its name: keys must be unique only within a shard.
+
+    Without texts, tar files that are not numbered one after the other are no shards but folders: n01440764.tar.
+    """
     unpacked.mkdir()
     for shard in shards:
         folder = unpacked / archive_stem(shard)
         folder.mkdir()
         unpack(shard, folder, _is_wanted)
     listing = list_folder(unpacked)
+    has_texts = any(path.lower().endswith(LABEL_EXTENSIONS) for path in listing.others)
+    if not has_texts and not are_numbered([archive_stem(shard) for shard in shards]):
+        return read_image_folder(listing, choices)
     return read_samples(unpacked, sorted([*listing.images, *listing.others]))
 
 

@@ -177,6 +177,8 @@ def test_full_folders_with_running_numbers_are_asked_about():
         (["HAM_images_part_1/a.png", "HAM_images_part_2/b.png"], "numbered parts"),
         (["Photos from 2019/a.jpg", "Summer in Rome/b.jpg"], "years and albums of a photo library"),
         (["Fotos von 2019/a.jpg", "Rom/b.jpg"], "years and albums of a photo library"),
+        (["iCloud Photos Part 1 of 2/a.jpg", "iCloud Photos Part 2 of 2/b.jpg"], "numbered parts"),
+        (["DCIM/Camera/a.jpg", "DCIM/Screenshots/b.jpg"], "folders of phones and programs"),
         (["DCIM/100APPLE/a.jpg", "DCIM/101APPLE/b.jpg"], "a camera's folders"),
     ],
 )

@@ -29,6 +29,7 @@ def test_folders_of_the_same_pictures(files):
         {"hat": ["left.jpg", "right.jpg", "top.jpg", "back.jpg"] * 2, "shoe": ["left.jpg", "right.jpg", "top.jpg"] * 3},
         {"sharp": named(5, "a{}.png"), "blurred": named(5, "b{}.png")},  # other pictures: classes
         {"rgb": named(2), "depth": named(2)},
+        {"Greek": named(9, "000{}_12.png"), "Latin": named(9, "000{}_12.png")},  # Omniglot
         {"hat": named(9)},
     ],
 )

@@ -1,5 +1,7 @@
 """Files of a tree that are no images of their own, and folders that are no classes."""
 
+import shutil
+
 import pytest
 
 from genai_core.data.ingest.choices import Choices
@@ -67,12 +69,19 @@ def test_masks_in_parallel_trees(root, images):
 
 
 def test_many_images_beside_class_folders_are_asked_about(root, images):
-    """As of WhatsApp, whose folder has Sent and Private in it."""
-    for folder in ("", "Sent", "Private"):
+    for folder in ("", "hat", "shoe"):
         images(folder, 4)
     with pytest.raises(ValueError, match=r"4 of 12 images, first .*, are beside the class folders .* --layout flat"):
         read(root)
     assert set(labels(read(root, layout="flat")[1]).values()) == {None}
+
+
+def test_folders_of_a_messenger_are_no_classes(root, images, add):
+    """WhatsApp keeps images, and more of them in Sent and Private."""
+    for folder in ("WhatsApp Images", "WhatsApp Images/Sent", "WhatsApp Images/Private"):
+        images(folder, 4)
+    added = add(root)
+    assert (added.added_images, added.classes, added.rejected) == (12, {}, ())
 
 
 def test_links_are_said_with_what_to_do(root, images, tmp_path):
@@ -123,3 +132,21 @@ def test_pixels_in_a_table_are_no_images(header, is_said, root):
     with pytest.raises(ValueError, match=r"contains no image files \(\.csv files 1\)") as error:
         read(root)
     assert ("train.csv has pixels as numbers; save them as .npz" in str(error.value)) == is_said
+
+
+def test_texts_called_captions(root, images, add):
+    """As training scripts for Stable Diffusion have them, also out of an archive."""
+    for name in images("", 4):
+        write(root / f"{name[:-4]}.caption", f"a photograph of {name}")
+    shutil.make_archive(str(root), "zip", root)
+    added = add(f"{root}.zip")
+    assert (added.captioned_images, added.understood.captions) == (4, "the texts beside the images")
+    assert added.skipped == {}
+
+
+def test_a_table_of_what_labels_mean_is_no_table_of_images(root, images):
+    for name in images("train", 20):
+        (root / "train" / name).rename(root / "train" / f"{int(name[3:6])}.png")
+    write_csv(root / "train.csv", id=range(20), label=[n % 3 for n in range(20)])
+    write_csv(root / "labels.csv", label=range(3), name=["hat", "shoe", "dress"])
+    assert set(labels(read(root)[1]).values()) == {"0", "1", "2"}

@@ -233,3 +233,19 @@ def test_boxes_are_no_captions_and_no_labels(ending, content, images, tmp_path, 
     assert {(item.label, item.captions) for item in items.values()} == {(None, ())}
     assert (reading.understood.labels, reading.understood.captions) == ("", "")
     assert "note: 40 files with boxes of objects (YOLO, LabelMe): they are no classes of the images" in reading.notes
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (("n01440764", "n01443537"), {"n01440764": 3, "n01443537": 3}),  # ImageNet
+        (("cat", "dog"), {"cat": 3, "dog": 3}),
+        (("train-0000", "train-0001"), {}),
+        (("00000", "00001"), {}),
+    ],
+)
+def test_tars_of_images_alone_are_classes_or_shards_by_their_names(names, classes, images, tmp_path, add):
+    for number, name in enumerate(names):
+        members = {f"{name}-{n}.png": image for n, image in enumerate(images[3 * number : 3 * number + 3])}
+        write_tar(tmp_path / "tars" / f"{name}.tar", members)
+    assert add(tmp_path / "tars").classes == classes
