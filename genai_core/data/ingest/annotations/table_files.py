@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ TABLE_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 # A table with one of these names holds labels even if the images are in class folders.
 LABEL_STEMS = ("labels", "metadata", "annotations")
 _LIST_EXTENSIONS = (".txt", ".lst")
-_MAX_JSON_BYTES = 256 << 20
+_MAX_JSON_BYTES, _HEAD_BYTES = 64 << 20, 1 << 12
+# A list of objects, or an object whose first value is a text or a number: COCO's begins with another object.
+_TABLE_IN_JSON = re.compile(rb'\s*(\[\s*\{|\{\s*"(?:[^"\\]|\\.)*"\s*:\s*["\d-])')
 _DELIMITERS = ",;\t|"
 _EXCELS_FIRST_LINE = re.compile(r'"?sep=([,;\t|])"?')  # which it writes and reads to name the delimiter
 
@@ -81,9 +84,11 @@ def is_list(path: str) -> bool:
 def json_table(root: Path, path: str) -> Table | None:
     """Return a JSON file as a table: a list of objects, or an object of files with labels; None for any other JSON."""
     try:
-        if (root / path).stat().st_size > _MAX_JSON_BYTES:
-            return None
-        value = json.loads((root / path).read_bytes())
+        with (root / path).open("rb") as file:
+            content = file.read(_HEAD_BYTES)
+            if _TABLE_IN_JSON.match(content) is None or os.fstat(file.fileno()).st_size > _MAX_JSON_BYTES:
+                return None
+            value = json.loads(content + file.read())
     except (ValueError, RecursionError, OSError):
         return None
     if isinstance(value, dict):

@@ -1,6 +1,5 @@
 """Files that say something of the images in a form that is not read: they may hold labels, so the user is asked."""
 
-import re
 from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
@@ -53,9 +52,18 @@ def _names_images(listing: Listing, path: str, images: Sequence[str]) -> bool:
     text = file.read_text(encoding="utf-8", errors="replace")
     if _ending(path) not in (".json", ".xml") and not any(len(line.split()) > 1 for line in text.split("\n")):
         return False  # a list of names
-    words = set(re.split(r"[\s\"'<>,;:()\[\]{}=|/\\]+", text))
     hits = 0
     for image in images:
         name = PurePosixPath(image)
-        hits += name.name in words or (len(name.stem) > _SHORT and name.stem in words)
+        hits += _has_word(text, name.name) or (len(name.stem) > _SHORT and _has_word(text, name.stem))
     return hits >= _LEAST_SHARE * len(images)
+
+
+def _has_word(text: str, word: str) -> bool:
+    at = text.find(word)  # many times faster than a regular expression
+    while at >= 0:
+        before, after = text[at - 1 : at], text[at + len(word) : at + len(word) + 1]
+        if not (before.isalnum() or after.isalnum() or after == "_" or before in ("_", "-")):
+            return True
+        at = text.find(word, at + 1)
+    return False

@@ -84,7 +84,8 @@ def _read_group(arrays: Sequence[_Array], prefix: str) -> list[Reading]:
         )
     if not pairs:
         listed = ", ".join(f"{array.name} {_header(array).shape}" for array in arrays)
-        raise ValueError(f"{arrays[0].path}: {no_images(listed)}")
+        joined = "; if each file is a class, save all as one .npz with x and y" if len(arrays) > 1 else ""
+        raise ValueError(f"{arrays[0].path}: {no_images(listed)}{joined}")
     return [
         _read_pair(
             arrays[pair.images],
