@@ -42,6 +42,8 @@ def read_cub_lists(listing: Listing, images: Sequence[str], choices: Choices) ->
         for key, image in image_of.items()
         if choices.split is not False and (split := _SPLITS.get(values[_SPLIT].get(key, ""))) is not None
     }
+    if not labels and not splits:
+        return None
     return Annotations(
         layout="images with the lists of CUB",
         labels=labels,

@@ -8,7 +8,7 @@ from genai_core.data.dataset.dataset import Split
 from genai_core.data.ingest.annotations.annotations import Annotations
 from genai_core.data.ingest.annotations.attributes import combined_labels, one_hot_labels
 from genai_core.data.ingest.annotations.roles import Roles
-from genai_core.data.ingest.annotations.table_files import LABEL_STEMS, Table, cell_text, is_list
+from genai_core.data.ingest.annotations.table_files import LABEL_STEMS, Table, cell_text, is_text
 from genai_core.data.ingest.choices import Choices
 from genai_core.data.ingest.readers.items import split_of
 from genai_core.data.raw.formats import RejectedFile
@@ -55,7 +55,7 @@ class _Said:
         captions = [_texts(table.columns[column]) for column in roles.captions]
         files = table.texts(roles.file)
         # Lists are published for a whole dataset of which only a part may be here.
-        must_exist = (one.has_labels or bool(roles.captions)) and not is_list(table.path)
+        must_exist = (one.has_labels or bool(roles.captions)) and not is_text(table.path)
         for row, image in enumerate(one.rows):
             if image is None:
                 if must_exist:

@@ -72,6 +72,10 @@ def is_table(path: str) -> bool:
     return path.lower().endswith(TABLE_EXTENSIONS)
 
 
+def is_text(path: str) -> bool:
+    return path.lower().endswith(_LIST_EXTENSIONS)
+
+
 def is_list(path: str) -> bool:
     """Whether a text file may be a list of images by its name: train.txt, labels.txt, list_attr_celeba.txt."""
     file = PurePosixPath(path)

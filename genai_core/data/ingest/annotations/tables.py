@@ -1,6 +1,7 @@
 """Labels, captions and splits from all tables beside the images."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -11,15 +12,23 @@ from genai_core.data.ingest.annotations.annotations import Annotations
 from genai_core.data.ingest.annotations.finder import Finder
 from genai_core.data.ingest.annotations.join_tables import MatchedTable, join_tables
 from genai_core.data.ingest.annotations.roles import file_column, roles_of
-from genai_core.data.ingest.annotations.table_files import LABEL_STEMS, Table, is_list, is_table, json_table, read_table
+from genai_core.data.ingest.annotations.table_files import (
+    LABEL_STEMS,
+    Table,
+    is_list,
+    is_table,
+    is_text,
+    json_table,
+    read_table,
+)
 from genai_core.data.ingest.choices import AskError, Choices
 from genai_core.data.ingest.convert.kinds import is_source_image
 from genai_core.data.ingest.listing import Listing
 from genai_core.data.ingest.readers.columns import FILE_COLUMNS, column_among
 
 # Answers of a competition to be filled in: their labels are placeholders.
-_NO_LABELS = ("submission",)
-_MOST_JSON_FILES = 20
+_NO_LABELS = ("submission", "md5", "sha1", "sha256", "checksum")
+_MOST_FILES = 20  # more JSON files or texts are one per image
 _MEANT_SHARE = 0.2
 
 
@@ -34,8 +43,9 @@ def read_tables(
     """
     insist = choices.layout == "table" or bool(choices.label_columns or choices.caption_column)
     paths = [path for path in listing.others if _may_label(listing, path)]
-    from_json = _json_tables(listing)
-    if not paths and not from_json:
+    # Judged by their contents; lists with any name only if there is nothing else.
+    by_content = _json_tables(listing) | ({} if paths or has_classes else _other_lists(listing))
+    if not paths and not by_content:
         if insist:
             raise ValueError(f"{listing.root}: no table (CSV, TSV, JSONL, Parquet) beside the images")
         return None
@@ -44,12 +54,12 @@ def read_tables(
     notes: list[str] = []
     unmatched: list[Table] = []
     ambiguous: list[AskError] = []
-    for path in (*paths, *from_json):
+    for path in (*paths, *by_content):
         is_named = PurePosixPath(path).stem.lower() in LABEL_STEMS
         has_other_labels = has_classes and not is_named and not insist
-        is_optional = has_other_labels or ((is_list(path) or path in from_json) and not insist)
+        is_optional = has_other_labels or ((is_list(path) or path in by_content) and not insist)
         try:
-            table = from_json.get(path) or read_table(listing.root, path)
+            table = by_content.get(path) or read_table(listing.root, path)
         except (ValueError, OSError):
             if is_optional:
                 continue
@@ -65,8 +75,8 @@ def read_tables(
             unmatched += [] if is_optional else [table]
             continue
         rows = finder.find_all(table.texts(file), table.folder, table.split)
-        if path in from_json and 2 * sum(row is not None for row in rows) <= max(2, len(rows)):
-            continue  # some other JSON, in which a name of an image occurs
+        if path in by_content and 2 * sum(row is not None for row in rows) <= max(2, len(rows)):
+            continue  # something else, in which a name of an image occurs
         try:
             roles = roles_of(table, file, _for_table(choices, table, file), classes)
         except AskError as error:
@@ -106,12 +116,26 @@ def has_table_of_images(listing: Listing) -> bool:
 def _json_tables(listing: Listing) -> dict[str, Table]:
     """Return the JSON files in the form of a table. Many JSON files are one per image, in some other form."""
     paths = [path for path in listing.others if path.lower().endswith(".json")]
-    found = {path: json_table(listing.root, path) for path in (paths if len(paths) <= _MOST_JSON_FILES else ())}
+    found = {path: json_table(listing.root, path) for path in (paths if len(paths) <= _MOST_FILES else ())}
     return {path: table for path, table in found.items() if table is not None}
 
 
+def _other_lists(listing: Listing) -> dict[str, Table]:
+    """Return the texts in the form of a list, under whatever name: image_list.txt, identity_CelebA.txt."""
+    paths = [path for path in listing.others if is_text(path) and not is_list(path) and not _is_submission(path)]
+    found = {}
+    for path in paths if len(paths) <= _MOST_FILES else ():
+        with suppress(ValueError, OSError):
+            found[path] = read_table(listing.root, path)
+    return {path: table for path, table in found.items() if len(table.columns) > 1}
+
+
+def _is_submission(path: str) -> bool:
+    return any(word in PurePosixPath(path).stem.lower() for word in _NO_LABELS)
+
+
 def _may_label(listing: Listing, path: str) -> bool:
-    if any(word in PurePosixPath(path).stem.lower() for word in _NO_LABELS):
+    if _is_submission(path):
         return False
     if path.lower().endswith(".parquet"):
         return not _holds_bytes(listing, path)

@@ -130,8 +130,9 @@ def _annotations(
         of_folders = (place.label for path, place in folders.places.items() if path not in without)
         classes = frozenset(label for label in of_folders if label is not None)
         has_classes = bool(folders.labels or found)
-        tables = read_tables(listing, images, choices, has_classes=has_classes, classes=classes)
-        tables = tables or read_cub_lists(listing, images, choices)
+        chosen = bool(choices.label_columns or choices.caption_column)
+        tables = None if chosen else read_cub_lists(listing, images, choices)
+        tables = tables or read_tables(listing, images, choices, has_classes=has_classes, classes=classes)
         found |= {"table": tables} if tables else {}
     with_labels = [name for name, said in found.items() if said.labels]
     if len(with_labels) > 1:

@@ -154,6 +154,17 @@ class TestTables:
         assert labels(said) == dict(zip(names, "abab", strict=True))
         assert (reading.understood.labels, reading.rejected) == ("the column label of labels.json", [])
 
+    def test_a_list_of_any_name(self, root, images):
+        """As of ADE20K (sceneCategories.txt) and CelebA's identities; of a list, some images may not be here."""
+        names = images("images", 4)
+        write(root / "README.txt", f"Photographs such as {names[0]}\n")
+        write(root / "md5sums.txt", "".join(f"{n}123abc {name}\n" for n, name in enumerate(names)))
+        rows = zip([*names, "gone.png"], "ababa", strict=True)
+        write(root / "sceneCategories.txt", "".join(f"{name} {label}\n" for name, label in rows))
+        reading, said = read(root)
+        assert labels(said) == dict(zip(names, "abab", strict=True))
+        assert (reading.understood.labels, reading.rejected) == ("the column label of sceneCategories.txt", [])
+
     def test_names_that_differ_in_capitals_or_endings_are_said(self, root, images):
         names = images("images", 4)
         write_csv(root / "labels.csv", file=[name.replace(".png", ".JPG") for name in names], label=list("abab"))

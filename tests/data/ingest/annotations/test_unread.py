@@ -24,7 +24,7 @@ def as_cvat(names):
         ("via_region_data.json", as_via),
         ("annotations.xml", as_cvat),
         ("project.json", lambda names: json.dumps([{"data": {"image": f"/data/upload/1/{name}"}} for name in names])),
-        ("images_variant.txt", lambda names: "".join(f"{name[:-4]} 707-320\n" for name in names)),
+        ("images_variant.txt", lambda names: "".join(f"{name[:-4]} A 300\n" for name in names)),
     ],
 )
 def test_a_text_that_names_the_images_is_asked_about(file, text, root, images):
