@@ -13,6 +13,7 @@ _MAX_FILES = 20  # more are one per image
 _MAX_BYTES = 64 << 20
 _SAMPLED_IMAGES = 50
 _LEAST_SHARE = 0.5  # of the sampled images
+_FEWEST_LINES = 8  # in fewer, the number may be by chance
 _SHORT = 4  # stems such as 12 are in any text
 
 
@@ -28,6 +29,11 @@ def unread_annotations(listing: Listing, images: Sequence[str], used: Collection
     if not found and len(texts) <= _MAX_FILES:
         step = max(1, len(images) // _SAMPLED_IMAGES)
         found = [path for path in texts if _names_images(listing, path, images[::step])]
+        if not found and (of_lines := [path for path in texts if _has_a_line_each(listing, path, len(images))]):
+            return (
+                f"{of_lines[0]} has a line for each image and names none; if these are captions, write labels.csv with "
+                "the columns file and caption, or choose --layout flat (without them)"
+            )
     if not found:
         return ""
     how = "may hold labels" if found[0] in tables else "names the images"
@@ -57,6 +63,15 @@ def _names_images(listing: Listing, path: str, images: Sequence[str]) -> bool:
         name = PurePosixPath(image)
         hits += _has_word(text, name.name) or (len(name.stem) > _SHORT and _has_word(text, name.stem))
     return hits >= _LEAST_SHARE * len(images)
+
+
+def _has_a_line_each(listing: Listing, path: str, total_images: int) -> bool:
+    """Whether a text has as many lines of several words as there are images: prompts.txt."""
+    file = listing.root / path
+    if _ending(path) != ".txt" or total_images < _FEWEST_LINES or file.stat().st_size > _MAX_BYTES:
+        return False
+    lines = [line.split() for line in file.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
+    return len(lines) == total_images and 2 * sum(len(words) > 1 for words in lines) > total_images
 
 
 def _has_word(text: str, word: str) -> bool:

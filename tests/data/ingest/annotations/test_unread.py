@@ -63,3 +63,14 @@ def test_class_folders_need_no_such_file(root, images):
     names = [*images("hat", 3), *images("shoe", 3)]
     write(root / "via_region_data.json", as_via(names))
     assert set(labels(read(root)[1]).values()) == {"hat", "shoe"}
+
+
+@pytest.mark.parametrize(("lines", "is_asked"), [(8, True), (7, False)])
+def test_a_text_with_a_line_for_each_image_is_asked_about(lines, is_asked, root, images):
+    images("", 8)
+    write(root / "prompts.txt", "".join(f"a hat on table {n}\n" for n in range(lines)))
+    if is_asked:
+        with pytest.raises(ValueError, match=r"prompts\.txt has a line for each image and names none; .*flat"):
+            read(root)
+    else:
+        assert set(labels(read(root)[1]).values()) == {None}
