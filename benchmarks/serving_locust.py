@@ -1,6 +1,7 @@
 """Load by locust, in a process of its own: clients that ask again at once, or requests at a fixed rate."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def _run(
             f"--host={address}",
             f"--users={clients}",
             f"--spawn-rate={clients}",
-            f"--run-time={seconds + 1:g}s",
+            f"--run-time={math.ceil(seconds) + 1}s",
         ]
         command += ["--only-summary", "--exit-code-on-error=0", f"--stop-timeout={END_TIMEOUT_S}", "--loglevel=WARNING"]
         environment = {**os.environ, "GENAI_LOAD": json.dumps({**values, "out": str(out)})}
