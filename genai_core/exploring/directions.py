@@ -32,6 +32,7 @@ POPULATION, SEED = 512, 0
 # deviations of what it is named for, and grows at this share of the steps.
 LEAST_EFFECT, LEAST_CHANGE, LEAST_STEADY = 0.2, 1.0, 0.75
 MAX_CHANGE = 6.0  # from three standard deviations below to three above: beyond it, pictures fall apart
+LEAST_VARIETY, SHORTER = 0.4, 0.75  # where an end has less variety, pictures are all alike, and the way is shortened
 SAME_COSINE = 0.85  # of two attributes' directions closer than this, the one with the better classifier is offered
 MAX_CLASSES = 20  # a list of more classes serves better than as many directions
 
@@ -190,6 +191,9 @@ def _tried(draw: Draw, population: Population, vector: npt.NDArray[np.float32], 
     trial = try_direction(draw, population, along(vector), value, (-amount, amount))
     if trial.change > MAX_CHANGE:
         amount = max(0.5, _in_halves(amount * MAX_CHANGE / trial.change))
+        trial = try_direction(draw, population, along(vector), value, (-amount, amount))
+    while trial.variety < LEAST_VARIETY and amount > 1.0:
+        amount = _in_halves(amount * SHORTER)
         trial = try_direction(draw, population, along(vector), value, (-amount, amount))
     return amount, trial
 

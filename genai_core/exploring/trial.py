@@ -25,12 +25,14 @@ class Trial:
 
     effect: root mean squared difference of the pictures at both ends, divided by that of two unrelated pictures of one
     class. change: of what the direction should do, in standard deviations. steady: share of the steps at which it
-    grows. attributes: mean change of each measured attribute, in standard deviations.
+    grows. variety: how much the pictures differ from each other at the end where they differ less, as variance divided
+    by that in the middle. attributes: mean change of each measured attribute, in standard deviations.
     """
 
     effect: float
     change: float
     steady: float
+    variety: float
     attributes: dict[Attribute, float]
 
     def in_words(self, at_most: int = 2) -> str:
@@ -74,8 +76,16 @@ def try_direction(
         effect=float(np.sqrt(((steps[-1] - steps[0]) ** 2).mean()) / usual),
         change=float((values[-1] - values[0]).mean()),
         steady=float((np.diff(values, axis=0) > 0).mean()),
+        variety=_variety(steps),
         attributes=attributes,
     )
+
+
+def _variety(steps: Float64) -> float:
+    """Return the variety of pictures (STEPS, SHOWN, C, H, W): near 0 where all are black at an end."""
+    variances = steps.var(axis=1).mean(axis=(1, 2, 3))
+    middle = float(variances[STEPS // 2])
+    return float(min(variances[0], variances[-1])) / middle if middle else 1.0
 
 
 def spread(classes: Labels) -> Labels:

@@ -1,7 +1,7 @@
 """Make the pictures of the page in docs/images: `python -m tests.docs.screenshots WORKSPACE [NAME ...]`.
 
-WORKSPACE: one whose pipeline has run, such as after `make demo`, with a version in production. Not a test: the
-pictures depend on the machine's fonts.
+WORKSPACE: one whose pipeline has run, such as after `make demo`, with a version in production; for "page-redo", one of
+colour images, such as after `genai start`. Not a test: the pictures depend on the machine's fonts.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from tests.flows.serving.browser import CHROMIUM, context_of, shown
 from tests.flows.serving.served import serving
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
-MODELS = ("prod", "gan", "vae")
+DIGITS, COLOUR = ("prod", "gan", "vae"), ("candidate",)
 
 
 def select_a_picture(page: Page) -> None:
@@ -25,16 +25,17 @@ def select_a_picture(page: Page) -> None:
     page.locator("#explained").wait_for()
 
 
-def mask_a_part(page: Page) -> None:
+def mask_the_top(page: Page) -> None:
     page.locator("[data-tool=mask]").click()
-    page.locator("#brush").fill("5")
+    page.locator("#brush").fill("12")
+    page.locator("#strength").fill("0.85")
     box = page.locator(".layer.mask").bounding_box()
     assert box is not None
-    down = [(0.25, 0.7), (0.4, 0.8), (0.6, 0.82), (0.72, 0.7)]
-    page.mouse.move(box["x"] + down[0][0] * box["width"], box["y"] + down[0][1] * box["height"])
+    across = [(0.05, 0.08), (0.95, 0.08), (0.95, 0.24), (0.05, 0.24)]
+    page.mouse.move(box["x"] + across[0][0] * box["width"], box["y"] + across[0][1] * box["height"])
     page.mouse.down()
-    for right, below in down[1:]:
-        page.mouse.move(box["x"] + right * box["width"], box["y"] + below * box["height"], steps=5)
+    for right, below in across[1:]:
+        page.mouse.move(box["x"] + right * box["width"], box["y"] + below * box["height"], steps=12)
     page.mouse.up()
 
 
@@ -42,25 +43,27 @@ def nothing(_page: Page) -> None:
     """The page as it opens."""
 
 
-# name: link, on a phone, dark, what to do first
-PICTURES: dict[str, tuple[str, bool, bool, Callable[[Page], None]]] = {
-    "page": ("model=prod&class=3&seed=4", False, False, select_a_picture),
-    "page-phone": ("model=prod&seed=4&count=9", True, True, nothing),
-    "page-directions": ("model=trained/gan&class=3&view=directions", False, False, nothing),
-    "page-redo": ("model=prod&class=3&seed=4&view=redo", False, True, mask_a_part),
+# name: models, link, on a phone, dark, what to do first
+PICTURES: dict[str, tuple[tuple[str, ...], str, bool, bool, Callable[[Page], None]]] = {
+    "page": (DIGITS, "model=prod&class=3&seed=4", False, False, select_a_picture),
+    "page-phone": (DIGITS, "model=prod&seed=4&count=9", True, True, nothing),
+    "page-directions": (DIGITS, "model=trained/gan&class=3&view=directions", False, False, nothing),
+    "page-redo": (COLOUR, "seed=5&view=redo", False, True, mask_the_top),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.docs.screenshots", description=__doc__)
     parser.add_argument("workspace", type=Path)
-    parser.add_argument("names", nargs="*", choices=[[], *PICTURES], metavar="NAME", help="default: all")
+    parser.add_argument("names", nargs="*", choices=[[], *PICTURES], metavar="NAME", help="default: those of digits")
     arguments = parser.parse_args()
-    workspace, names = arguments.workspace.resolve(), arguments.names or list(PICTURES)
-    with serving(*MODELS, workspace=workspace) as server, sync_playwright() as playwright:
+    workspace = arguments.workspace.resolve()
+    names = arguments.names or [name for name, (models, *_) in PICTURES.items() if models == DIGITS]
+    (models,) = {PICTURES[name][0] for name in names}  # of one workspace
+    with serving(*models, workspace=workspace) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM)
         for name in names:
-            link, phone, dark, act = PICTURES[name]
+            _, link, phone, dark, act = PICTURES[name]
             with context_of(browser, phone=phone, dark=dark) as context:
                 found = shown(context, server.address)
                 found.open(f"{server.address}/#{link}")

@@ -83,6 +83,24 @@ def test_directions_are_offered_with_what_they_do():
         assert np.linalg.norm(direction.vector) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_a_direction_ends_before_all_pictures_are_alike():
+    def glaring(noise, _weights):
+        """The first value of the noise soon makes any picture black or white."""
+        images = np.full((len(noise), 1, SIZE, SIZE), 128.0) + 150 * noise[:, 0, None, None, None]
+        images[:, 0, 3:5] += 60 * noise[:, 1, None, None]
+        return images.round().clip(0, 255).astype(np.uint8)
+
+    bright = {direction.name: direction for direction in find_directions(glaring, (5,), ())}["brightness"]
+    assert bright.high < largest_amount(5)
+    noise = np.random.default_rng(0).normal(size=(64, 5)).astype(np.float32)
+
+    def variety(amount):
+        return glaring(bright.move(noise, None, amount)[0], None).astype(float).var(axis=0).mean()
+
+    assert variety(largest_amount(5)) < 0.3 * variety(0.0)
+    assert variety(bright.high) > 0.3 * variety(0.0)
+
+
 def test_a_move_changes_the_pictures_as_the_direction_says():
     direction = {d.name: d for d in find_directions(bright_spot, (5,), ())}["position across"]
     noise = np.zeros((1, 5), np.float32)
