@@ -12,7 +12,7 @@ from genai_core.evaluation.reference import ReferenceDescription
 from genai_core.models.artifact import ModelDescription, parse_sampling, read_config
 from tasks.selection import SELECTION_FILE
 
-TRAINED, SELECTED, FINETUNED = Path("models/trained"), Path("models/selected"), Path("models/finetuned")
+TRAINED, FINETUNED = Path("models/trained"), Path("models/finetuned")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def read_contender(name: str, folder: Path, config: Config) -> Contender:
     family = description.config.family
     chosen = folder / SELECTION_FILE
     if not chosen.is_file() and _is(folder, FINETUNED):
-        chosen = SELECTED / SELECTION_FILE
+        chosen = Path("models") / config.finetune.start / SELECTION_FILE
     if chosen.is_file():
         values = json.loads(chosen.read_text())
         sha256 = values.get("protocol", {}).get("extractor_sha256", "")

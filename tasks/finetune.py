@@ -1,54 +1,121 @@
-"""The stage `finetune`: continue training the selected model, or production's, on images that are not augmented.
+"""The stage `finetune`: continue training a model, as `finetune:` says.
 
-Reads models/selected or models/champion, according to finetune.start, and data/prepared; writes models/finetuned and
-plots/finetuned.
+Reads models/selected or models/base, according to finetune.start, and data/prepared or data/augmented; writes
+models/finetuned and plots/finetuned.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from genai_core.config import FinetuneConfig, TrainingConfig
-from genai_core.data.dataset.dataset import load_dataset
-from genai_core.models.artifact import WEIGHTS_FILE, load_for_training, read_config
-from tasks.context import running
+from genai_core.counted import counted
+from genai_core.data.dataset.dataset import Dataset, load_dataset
+from genai_core.data.dataset.facts import Indices
+from genai_core.data.dataset.seen import SEEN_FILE, are_new, epoch_with_replay
+from genai_core.models.adapting.adapt import Adapted, adapted
+from genai_core.models.adapting.lora import add_lora, merge_lora
+from genai_core.models.artifact import WEIGHTS_FILE, ModelDescription, read_config
+from genai_core.models.protocol import GenerativeModel
+from genai_core.training.rates import learning_rates
+from tasks.context import Context, running
 from tasks.device import torch_device
-from tasks.training import run_training, shape_of
+from tasks.training import Continuation, run_training, shape_of
+
+# How the stage trains, by finetune.kind: changes the model in place, and returns how to go on with it.
+Kind = Callable[[GenerativeModel, FinetuneConfig], Continuation]
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     with running("finetune") as context:
-        device, start = torch_device(context.config), Path("models") / context.config.finetune.start
+        config = context.config.finetune
+        start = Path("models") / config.start
         description = read_config(start)
-        dataset = load_dataset(Path("data/prepared"))
-        shape = shape_of(dataset)
-        if shape != description.shape:
-            raise ValueError(
-                f"{start} generates images of {description.shape}; data/prepared has images of {shape}; train the "
-                "models again"
-            )
-        training = finetuning(description.config.training, context.config.finetune)
-        recipe = description.config.model_copy(update={"training": training})
+        dataset = load_dataset(Path("data") / config.dataset)
+        training = finetuning(description.config.training, config)
         torch.manual_seed(training.seed)
+        found = adapted(start, shape_of(dataset))
+        _tell(context, *(f"{start}: {change}" for change in found.changes))
+        epoch = epoch_of(dataset, start, config)
+        if epoch is not None:
+            new = int(are_new(dataset, start / SEEN_FILE).sum())
+            _tell(context, f"{counted(new, 'new image')} of {dataset.info.counts['train']:,} to train on")
+        how = KINDS[config.kind](found.model, config)
         run_training(
             context,
-            load_for_training(start),
-            recipe,
+            found.model,
+            description.config.model_copy(update={"training": training}),
             dataset,
-            device,
+            torch_device(context.config),
             to=Path("finetuned"),
-            origin={"started from": f"weights {description.sha256[WEIGHTS_FILE]}"},
-            from_average=True,
+            origin=origin_of(description, found, config),
+            continuation=Continuation(settings_of(config), how.finish, how.rates, epoch),
         )
 
 
 def finetuning(own: TrainingConfig, config: FinetuneConfig) -> TrainingConfig:
     """Return the model's own training section with the values of the finetune section replaced."""
-    changes = config.model_dump(exclude={"start", "learning_rate_share"})
+    changes = {name: value for name, value in config if name in TrainingConfig.model_fields}
     changes["learning_rate"] = own.learning_rate * config.learning_rate_share
     return own.model_copy(update=changes)
+
+
+def epoch_of(dataset: Dataset, start: Path, config: FinetuneConfig) -> Indices | None:
+    """Return the rows of the train split that an epoch consists of; None for each once."""
+    if config.images == "all":
+        return None
+    share = config.replay_share if config.images == "replay" else 0.0
+    return epoch_with_replay(are_new(dataset, start / SEEN_FILE), share, config.seed)
+
+
+def settings_of(config: FinetuneConfig) -> dict[str, Any]:
+    """Return what shapes the result and is not in the training section."""
+    return config.model_dump(mode="json", exclude=set(TrainingConfig.model_fields))
+
+
+def origin_of(description: ModelDescription, found: Adapted, config: FinetuneConfig) -> dict[str, Any]:
+    """Return where the model comes from, for its config.json and its card. Usual settings are left out."""
+    origin: dict[str, Any] = {"started from": f"weights {description.sha256[WEIGHTS_FILE]}"}
+    if found.changes:
+        origin["adapted"] = "; ".join(found.changes)
+    if config.kind == "lora":
+        origin["low-rank changes"] = f"rank {config.lora.rank}, alpha {config.lora.alpha:g}, merged"
+    if config.images != "all":
+        origin["images"] = config.images if config.images == "new" else f"new, and {config.replay_share:.0%} old"
+    if config.dataset == "augmented":
+        origin["dataset of the fine-tuning"] = "augmented"
+    if config.first_layer_rate < 1.0:
+        origin["learning rate of the first layer"] = f"{config.first_layer_rate:g} of the last one's"
+    if config.frozen:
+        origin["frozen"] = ", ".join(config.frozen)
+    return origin
+
+
+def full(model: GenerativeModel, config: FinetuneConfig) -> Continuation:
+    """Train the weights themselves."""
+    rates = None
+    if config.first_layer_rate < 1.0 or config.frozen:
+        rates = learning_rates(model, config.first_layer_rate, config.frozen)
+    return Continuation({}, lambda _: None, rates)
+
+
+def lora(model: GenerativeModel, config: FinetuneConfig) -> Continuation:
+    """Train low-rank changes of the layers, which are merged into the weights at the end."""
+    rates = learning_rates(model, config.first_layer_rate, config.frozen)
+    return Continuation({}, merge_lora, add_lora(model, config.lora.rank, config.lora.alpha, rates))
+
+
+KINDS: dict[str, Kind] = {"full": full, "lora": lora}
+
+
+def _tell(context: Context, *lines: str) -> None:
+    if context.is_first:
+        for line in lines:
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from genai_core.config.extractor import (
     extractor_kind,
     resolved_metric,
 )
+from genai_core.config.finetune import FinetuneConfig, LoraConfig
 from genai_core.config.load import load_config
 from genai_core.config.models import (
     DiffusionRecipe,
@@ -31,7 +32,7 @@ from genai_core.config.params import Config
 from genai_core.config.running import GateConfig, RetrainConfig
 from genai_core.config.section import NEEDS_MANUAL_ACTION, PARAMS_FILE, ConfigError
 from genai_core.config.serving import ServeConfig
-from genai_core.config.stages import EvaluationConfig, FinetuneConfig, ModelCardConfig, RobustnessConfig
+from genai_core.config.stages import EvaluationConfig, ModelCardConfig, RobustnessConfig
 from genai_core.config.training import EarlyStopConfig, TrainingConfig
 from genai_core.config.watching import FROM_ENVIRONMENT, EmailConfig, EventKind, NotifyConfig, WatchConfig
 
@@ -57,6 +58,7 @@ __all__ = [
     "GanSampling",
     "GateConfig",
     "InceptionExtractorConfig",
+    "LoraConfig",
     "ModelCardConfig",
     "ModelConfig",
     "ModelRecipe",

@@ -70,13 +70,12 @@ def test_two_runs_write_equal_bytes(selected):
     assert outputs[0] == outputs[1]
 
 
-def test_images_of_another_shape_are_refused(selected, capsys):
+def test_a_model_without_classes_is_refused_for_labelled_images(selected, capsys):
     write_model("models/trained/other", labelled=False)
     for path in (selected / "models/trained/other").iterdir():
         (selected / "models/selected" / path.name).write_bytes(path.read_bytes())
     with pytest.raises(SystemExit):
         finetune.main()
     assert (
-        "12 x 12 pixels, grey, no classes; data/prepared has images of 12 x 12 pixels, grey, classes across, down; "
-        "train the models again"
+        "models/selected cannot continue: the images have classes, the model has none; train a model from scratch"
     ) in capsys.readouterr().err

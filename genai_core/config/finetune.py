@@ -1,0 +1,64 @@
+"""`finetune:`: which model to continue, with what, and how."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from genai_core.config.section import PositiveInt, Section, Seed
+
+# Names of weights in a model, with the wildcards * ? [...], such as network.down.*
+WeightPattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class LoraConfig(Section):
+    """Low-rank changes of attention, convolutions and other layers (Hu et al. 2021, arXiv 2106.09685)."""
+
+    rank: int = Field(ge=1, le=1024, description="of the change of each layer's weights")
+    alpha: float = Field(gt=0.0, le=4096.0, description="the change is scaled by alpha / rank")
+
+
+class FinetuneConfig(Section):
+    """Continue training a model at a small learning rate.
+
+    Other settings are those of the model's own training section.
+    """
+
+    start: Literal["selected", "base"] = Field(
+        description="which model to continue: the best of this run, or models/base, which `genai base` brought in"
+    )
+    kind: Literal["full", "lora"] = Field(
+        description="full: train the weights; lora: train low-rank changes, merged into the saved weights"
+    )
+    images: Literal["all", "new", "replay"] = Field(
+        description="new: only what the base was not trained on; replay: new images, with a share of old ones"
+    )
+    replay_share: float = Field(gt=0.0, lt=1.0, description="with replay: share of old images among those seen")
+    dataset: Literal["prepared", "augmented"] = Field(description="augmented: with the copies that `augment:` adds")
+    total_images: PositiveInt
+    max_seconds: float | None = Field(gt=0.0, description="ends the run if reached before total_images; null: no limit")
+    learning_rate_share: float = Field(gt=0.0, le=1.0, description="share of the model's own learning rate")
+    first_layer_rate: float = Field(
+        gt=0.0, le=1.0, description="learning rate of the first layer over the last one's; geometric in between"
+    )
+    frozen: tuple[WeightPattern, ...] = Field(strict=False, description="patterns of weights that stay as they are")
+    lora: LoraConfig
+    warmup_images: int = Field(ge=0)
+    ema_halflife_images: PositiveInt = Field(description="after this many images, half of the loaded average remains")
+    seed: Seed
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _names_are_brought_in(cls, value: Any) -> Any:
+        if isinstance(value, str) and value and value not in ("selected", "base"):
+            name = "prod" if value == "champion" else value  # what it was called before
+            raise ValueError(f"selected, base. To continue another model, run: genai base {name}")
+        return value
+
+    @model_validator(mode="after")
+    def _new_images_need_a_base(self) -> "FinetuneConfig":
+        if self.images != "all" and self.start == "selected":
+            raise ValueError(
+                f"images: got {self.images}; allowed: all, because start is selected: the selected model was trained "
+                "on all images. Bring in an earlier model: genai base prod"
+            )
+        return self
