@@ -78,13 +78,15 @@ class Tuning:
 ROWS: dict[str, Tuning | None] = {
     "base": None,
     "scratch": None,
-    "all images": Tuning(18_000, 0.5),
-    "all images, random rows": Tuning(18_000, 0.5, random_rows=True),
-    "half replayed": Tuning(18_000, 0.5, replay=0.5),
-    "half replayed, 9,000": Tuning(9_000, 0.5, replay=0.5),
+    "all images, rate 0.5": Tuning(18_000, 0.5),
+    "all images, rate 0.5, random rows": Tuning(18_000, 0.5, random_rows=True),
+    "half replayed, rate 0.5": Tuning(18_000, 0.5, replay=0.5),
+    "all images": Tuning(18_000),
+    "half replayed": Tuning(18_000, replay=0.5),
+    "all images, random rows": Tuning(18_000, random_rows=True),
     "new images only": Tuning(18_000, 0.5, replay=0.0),
-    "half replayed, LoRA 8": Tuning(18_000, 1.0, replay=0.5, lora_rank=8),
-    "half replayed, first layer 0.1": Tuning(18_000, 0.5, replay=0.5, first_layer_rate=0.1),
+    "all images, LoRA 8": Tuning(18_000, lora_rank=8),
+    "all images, first layer 0.1": Tuning(18_000, first_layer_rate=0.1),
 }
 
 
@@ -226,7 +228,7 @@ def make(name: str, folder: Path, base: Path, whole: Dataset, old: Dataset, stop
         batches,
         training,
         hardware=Hardware(CPU),
-        checkpoints=Checkpoints(folder / "checkpoints", "row", {"name": name}),
+        checkpoints=Checkpoints(folder / "checkpoints", "row", {"name": name, "tuning": repr(tuning)}),
         checkpoint_every_s=30.0,
         progress=Progress(folder / "progress.json"),
         stop_requested=stop_requested,

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from genai_core.config import PARAMS_FILE, Config, load_config
+from genai_core.config import PARAMS_FILE, load_config
 from genai_core.data.dataset.dataset import load_dataset, load_info
 from genai_core.data.dataset.seen import SEEN_FILE, write_seen
 from genai_core.models.artifact import CARD_FILE, CONFIG_FILE, TRAINING_FILE, WEIGHTS_FILE, read_config
@@ -21,10 +21,10 @@ from tasks.context import new_folder
 from tasks.drawn import read_contender
 from tasks.errors import one_line
 from tasks.select import family_code
-from tasks.selection import CODE_FILE, SELECTION_FILE
+from tasks.selection import CODE_FILE, NAME_FILE, SELECTION_FILE
 
 BASE = Path("models/base")
-NAME_FILE = "base.json"
+CANDIDATE_SECTIONS = "\n## Licence\n"  # from here on, tasks/candidate.py wrote the card; it will do so again
 PREPARED, AUGMENTED = Path("data/prepared"), Path("data/augmented")
 
 
@@ -37,14 +37,15 @@ def main() -> None:
     folder = arguments.folder
     with one_line("base"):
         description = read_config(folder)
-        sampling = sampling_values(folder, arguments.name, load_config(Path(PARAMS_FILE)))
+        sampling = sampling_values(folder, arguments.name)
         data = arguments.data or dataset_here(description.dataset)
         with new_folder(BASE) as new:
             for name in (WEIGHTS_FILE, TRAINING_FILE, CONFIG_FILE, CARD_FILE):
-                if not (folder / name).is_file() and name != CARD_FILE:
+                if not (folder / name).is_file():
                     raise FileNotFoundError(f"{folder}: {name} is missing, so nothing can continue from this model")
-                if (folder / name).is_file():
-                    shutil.copyfile(folder / name, new / name)  # follows links into the cache
+                shutil.copyfile(folder / name, new / name)  # follows links into the cache
+            own_card = (new / CARD_FILE).read_text().partition(CANDIDATE_SECTIONS)[0]
+            (new / CARD_FILE).write_text(own_card)
             _write(new / SELECTION_FILE, sampling)
             code: dict[str, str] = family_code(description.config.family)
             if data is not None:
@@ -57,16 +58,17 @@ def main() -> None:
             _write(new / NAME_FILE, {"name": arguments.name})
 
 
-def sampling_values(folder: Path, name: str, config: Config) -> dict[str, Any]:
+def sampling_values(folder: Path, name: str) -> dict[str, Any]:
     """Return the model's selection.json; one with sampling options alone, from params.yaml, if it has none.
 
-    Raises ValueError when params.yaml has none either.
+    params.yaml is not read without need: `finetune.images: new` is valid only when there is a base. Raises ValueError
+    when params.yaml has no options either.
     """
     path = folder / SELECTION_FILE
     if path.is_file():
         values: dict[str, Any] = json.loads(path.read_text())
         return values
-    found = read_contender(name, folder, config)
+    found = read_contender(name, folder, load_config(Path(PARAMS_FILE)))
     return {
         "model": name,
         "family": found.description.config.family,

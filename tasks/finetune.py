@@ -6,6 +6,7 @@ models/finetuned and plots/finetuned.
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def main() -> None:
             torch_device(context.config),
             to=Path("finetuned"),
             origin=origin_of(description, found, config),
-            continuation=Continuation(settings_of(config), how.finish, how.rates, epoch),
+            continuation=replace(how, settings=settings_of(config), epoch=epoch),
         )
 
 
@@ -85,7 +86,8 @@ def origin_of(description: ModelDescription, found: Adapted, config: FinetuneCon
     if config.kind == "lora":
         origin["low-rank changes"] = f"rank {config.lora.rank}, alpha {config.lora.alpha:g}, merged"
     if config.images != "all":
-        origin["images"] = config.images if config.images == "new" else f"new, and {config.replay_share:.0%} old"
+        old = f", and {config.replay_share:.0%} old ones" if config.images == "replay" else ""
+        origin["learned from"] = f"images new to it{old}"
     if config.dataset == "augmented":
         origin["dataset of the fine-tuning"] = "augmented"
     if config.first_layer_rate < 1.0:
@@ -100,13 +102,13 @@ def full(model: GenerativeModel, config: FinetuneConfig) -> Continuation:
     rates = None
     if config.first_layer_rate < 1.0 or config.frozen:
         rates = learning_rates(model, config.first_layer_rate, config.frozen)
-    return Continuation({}, lambda _: None, rates)
+    return Continuation(rates=rates)
 
 
 def lora(model: GenerativeModel, config: FinetuneConfig) -> Continuation:
     """Train low-rank changes of the layers, which are merged into the weights at the end."""
     rates = learning_rates(model, config.first_layer_rate, config.frozen)
-    return Continuation({}, merge_lora, add_lora(model, config.lora.rank, config.lora.alpha, rates))
+    return Continuation(merge_lora, add_lora(model, config.lora.rank, config.lora.alpha, rates))
 
 
 KINDS: dict[str, Kind] = {"full": full, "lora": lora}

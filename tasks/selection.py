@@ -13,6 +13,7 @@ from tasks.context import new_folder
 
 SELECTION_FILE = "selection.json"
 CODE_FILE = "code.json"
+NAME_FILE = "base.json"  # in models/base: what it was brought in as
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +39,15 @@ _EVALUATION_BATCH = 100
 class Continuation:
     """How a model that was trained before is trained further.
 
-    settings: everything that shapes the result besides recipe and data, as JSON values: other settings do not resume a
-    checkpoint. finish: makes the trained model one that can be saved. rates: factor of the learning rate by a weight's
-    name, weights without one are frozen; None: 1 for all. epoch: rows (M,) of the train split that an epoch consists
-    of; None: all.
+    finish: makes the trained model one that can be saved. rates: factor of the learning rate by a weight's name,
+    weights without one are frozen; None: 1 for all. settings: everything that shapes the result besides recipe and
+    data, as JSON values: other settings do not resume a checkpoint. epoch: rows (M,) of the train split that an epoch
+    consists of; None: all.
     """
 
-    settings: Mapping[str, Any]
-    finish: Callable[[GenerativeModel], None]
+    finish: Callable[[GenerativeModel], None] = lambda _: None
     rates: Mapping[str, float] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     epoch: Indices | None = None
 
 
@@ -73,7 +73,7 @@ def run_training(
     recipe: the model's recipe, of any family. origin: source of its initial weights, as JSON values. continuation: for
     a model that was loaded; None for random weights.
     """
-    how = continuation or Continuation(settings={}, finish=lambda _: None)
+    how = continuation or Continuation()
     training: TrainingConfig = recipe.training
     compute = context.config.compute
     identity = {

@@ -72,6 +72,12 @@ def bring_in(workspace: Path, folder: Path, named: NamedModel) -> None:
             options.append(f"--data={scratch / 'data'}")
         run_task(workspace, "tasks.base", str(folder), *options)
     track(workspace, BASE.as_posix())
+    with open_repo(workspace) as repo:
+        if not any(Path(out.fs_path) == (workspace / BASE).resolve() for out in repo.index.outs):
+            raise BaseError(
+                f"DVC does not see {BASE_FILE}, because .gitignore hides what is in models/. In .gitignore, replace "
+                "/models/* by a line for each folder there: /models/base, /models/trained ... Then run this again"
+            )
 
 
 def read_base(workspace: Path) -> BaseModel | None:

@@ -134,6 +134,14 @@ def compare_models(work: Work, champion: Path | None) -> Judged:
     return Judged(comparison, verdict, hours)
 
 
+def unchanged(judged: Judged) -> tuple[str, ...]:
+    """Return why nothing is new if the candidate is production's own model, which the stage `candidate` may keep."""
+    champion = judged.comparison.get("a")
+    if champion is None or champion["weights_sha256"] != judged.comparison["b"]["weights_sha256"]:
+        return ()
+    return ("the fine-tuned model was worse than production by more than the noise, so nothing is promoted",)
+
+
 def judge_votes(work: Work, judged: Judged) -> Judged:
     """Decide the rule on people's votes, after the answer of the one who approves."""
     least = work.situation.config.gate.min_preference
