@@ -73,6 +73,7 @@ class Tuning:
     random_rows: bool = False  # new classes start with random embeddings, not the mean of the others
     lora_rank: int | None = None
     first_layer_rate: float = 1.0
+    class_rate: float = 1.0  # learning rate of the class embeddings over that of the rest
 
 
 ROWS: dict[str, Tuning | None] = {
@@ -83,10 +84,10 @@ ROWS: dict[str, Tuning | None] = {
     "half replayed, rate 0.5": Tuning(18_000, 0.5, replay=0.5),
     "all images": Tuning(18_000),
     "half replayed": Tuning(18_000, replay=0.5),
-    "all images, random rows": Tuning(18_000, random_rows=True),
-    "new images only": Tuning(18_000, 0.5, replay=0.0),
-    "all images, LoRA 8": Tuning(18_000, lora_rank=8),
-    "all images, first layer 0.1": Tuning(18_000, first_layer_rate=0.1),
+    "all images, classes 10": Tuning(18_000, class_rate=10.0),
+    "two thirds replayed, classes 10": Tuning(18_000, replay=2 / 3, class_rate=10.0),
+    "two thirds replayed, LoRA 8, classes 10": Tuning(18_000, replay=2 / 3, lora_rank=8, class_rate=10.0),
+    "new images only, classes 10": Tuning(18_000, replay=0.0, class_rate=10.0),
 }
 
 
@@ -210,8 +211,9 @@ def make(name: str, folder: Path, base: Path, whole: Dataset, old: Dataset, stop
                 "seed": 1,
             }
         )
-        if tuning.lora_rank or tuning.first_layer_rate < 1.0:
+        if tuning.lora_rank or tuning.first_layer_rate < 1.0 or tuning.class_rate != 1.0:
             rates = learning_rates(model, tuning.first_layer_rate, ())
+            rates["network.class_embedding.weight"] *= tuning.class_rate
         if tuning.lora_rank:
             assert rates is not None
             rates = add_lora(model, tuning.lora_rank, float(tuning.lora_rank), rates)

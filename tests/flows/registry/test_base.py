@@ -79,8 +79,10 @@ def test_a_version_stays_the_base_whatever_its_name_stands_for_later(home: Path)
         set_base(home, "v9")
     assert set_base(home, "selected") is None
     assert "  start: selected\n" in (home / "params.yaml").read_text()
-    kept = read_base(home)  # to go back to it
-    assert kept == found
+    assert read_base(home) == found  # kept, to go back to it
+    (home / "models/base/config.json").unlink()
+    with pytest.raises(BaseError, match=r"models/base is damaged.*set it again: genai base NAME"):
+        read_base(home)
 
 
 @DVC_WARNS
@@ -94,11 +96,3 @@ def test_a_base_that_dvc_cannot_see_is_an_error(home: Path) -> None:
         assert "  start: selected\n" in (home / "params.yaml").read_text()
     finally:
         (home / ".gitignore").write_text(ignored)
-
-
-@DVC_WARNS
-def test_a_damaged_base_says_how_to_mend_it(home: Path) -> None:
-    set_base(home, "candidate")
-    (home / "models/base/config.json").unlink()
-    with pytest.raises(BaseError, match=r"models/base is damaged.*set it again: genai base NAME"):
-        read_base(home)
