@@ -42,6 +42,8 @@ def main() -> None:
         found = adapted(start, shape_of(dataset))
         _tell(context, *(f"{start}: {change}" for change in found.changes))
         epoch = epoch_of(dataset, start, config)
+        if epoch is None and config.images != "all":
+            _tell(context, f"finetune.images: {config.images} is for a base; {start} was trained on all images")
         if epoch is not None:
             new = int(are_new(dataset, start / SEEN_FILE).sum())
             _tell(context, f"{counted(new, 'new image')} of {dataset.info.counts['train']:,} to train on")
@@ -66,8 +68,11 @@ def finetuning(own: TrainingConfig, config: FinetuneConfig) -> TrainingConfig:
 
 
 def epoch_of(dataset: Dataset, start: Path, config: FinetuneConfig) -> Indices | None:
-    """Return the rows of the train split that an epoch consists of; None for each once."""
-    if config.images == "all":
+    """Return the rows of the train split that an epoch consists of; None for each once.
+
+    The selected model was trained on this very split: for it, nothing is new, and everything is used.
+    """
+    if config.images == "all" or config.start == "selected":
         return None
     share = config.replay_share if config.images == "replay" else 0.0
     return epoch_with_replay(are_new(dataset, start / SEEN_FILE), share, config.seed)
@@ -85,13 +90,15 @@ def origin_of(description: ModelDescription, found: Adapted, config: FinetuneCon
         origin["adapted"] = "; ".join(found.changes)
     if config.kind == "lora":
         origin["low-rank changes"] = f"rank {config.lora.rank}, alpha {config.lora.alpha:g}, merged"
-    if config.images != "all":
+    if config.images != "all" and config.start != "selected":
         old = f", and {config.replay_share:.0%} old ones" if config.images == "replay" else ""
         origin["learned from"] = f"images new to it{old}"
     if config.dataset == "augmented":
         origin["dataset of the fine-tuning"] = "augmented"
     if config.first_layer_rate < 1.0:
         origin["learning rate of the first layer"] = f"{config.first_layer_rate:g} of the last one's"
+    if config.class_rate != 1.0:
+        origin["learning rate of the class embeddings"] = f"{config.class_rate:g} times the last layer's"
     if config.frozen:
         origin["frozen"] = ", ".join(config.frozen)
     return origin
@@ -99,16 +106,19 @@ def origin_of(description: ModelDescription, found: Adapted, config: FinetuneCon
 
 def full(model: GenerativeModel, config: FinetuneConfig) -> Continuation:
     """Train the weights themselves."""
-    rates = None
-    if config.first_layer_rate < 1.0 or config.frozen:
-        rates = learning_rates(model, config.first_layer_rate, config.frozen)
-    return Continuation(rates=rates)
+    is_usual = config.first_layer_rate == config.class_rate == 1.0 and not config.frozen
+    return Continuation(rates=None if is_usual else rates_of(model, config))
 
 
 def lora(model: GenerativeModel, config: FinetuneConfig) -> Continuation:
     """Train low-rank changes of the layers, which are merged into the weights at the end."""
-    rates = learning_rates(model, config.first_layer_rate, config.frozen)
+    rates = rates_of(model, config)
     return Continuation(merge_lora, add_lora(model, config.lora.rank, config.lora.alpha, rates))
+
+
+def rates_of(model: GenerativeModel, config: FinetuneConfig) -> dict[str, float]:
+    """Return the factor of the learning rate for each weight that is trained."""
+    return learning_rates(model, config.first_layer_rate, config.frozen, config.class_rate)
 
 
 KINDS: dict[str, Kind] = {"full": full, "lora": lora}

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator
 
 from genai_core.config.section import PositiveInt, Section, Seed
 
@@ -30,7 +30,7 @@ class FinetuneConfig(Section):
         description="full: train the weights; lora: train low-rank changes, merged into the saved weights"
     )
     images: Literal["all", "new", "replay"] = Field(
-        description="new: only what the base was not trained on; replay: new images, with a share of old ones"
+        description="of a base: new: only what it was not trained on; replay: new images, with a share of old ones"
     )
     replay_share: float = Field(gt=0.0, lt=1.0, description="with replay: share of old images among those seen")
     dataset: Literal["prepared", "augmented"] = Field(description="augmented: with the copies that `augment:` adds")
@@ -39,6 +39,9 @@ class FinetuneConfig(Section):
     learning_rate_share: float = Field(gt=0.0, le=1.0, description="share of the model's own learning rate")
     first_layer_rate: float = Field(
         gt=0.0, le=1.0, description="learning rate of the first layer over the last one's; geometric in between"
+    )
+    class_rate: float = Field(
+        gt=0.0, le=100.0, description="learning rate of the class embeddings, over that of the last layer"
     )
     frozen: tuple[WeightPattern, ...] = Field(strict=False, description="patterns of weights that stay as they are")
     lora: LoraConfig
@@ -53,12 +56,3 @@ class FinetuneConfig(Section):
             name = "prod" if value == "champion" else value  # what it was called before
             raise ValueError(f"selected, base. To continue another model, run: genai base {name}")
         return value
-
-    @model_validator(mode="after")
-    def _new_images_need_a_base(self) -> "FinetuneConfig":
-        if self.images != "all" and self.start == "selected":
-            raise ValueError(
-                f"images: got {self.images}; allowed: all, because start is selected: the selected model was trained "
-                "on all images. Bring in an earlier model: genai base prod"
-            )
-        return self

@@ -19,12 +19,14 @@ class FrozenError(ValueError):
     """A pattern of frozen weights fits nothing, or leaves nothing to train."""
 
 
-def learning_rates(model: GenerativeModel, first_layer_rate: float, frozen: Sequence[str]) -> dict[str, float]:
+def learning_rates(
+    model: GenerativeModel, first_layer_rate: float, frozen: Sequence[str], class_rate: float = 1.0
+) -> dict[str, float]:
     """Return the factor of the learning rate for each weight that is trained, by its name in the model.
 
     first_layer_rate: factor of the layer that is the first to run in a phase; the last one's is 1, and those between
-    are geometric. Class embeddings have 1: what is new about a class is there. frozen: patterns of names that get no
-    factor. Raises FrozenError.
+    are geometric. class_rate: factor of class embeddings: what is new about a class is there. frozen: patterns of names
+    that get no factor. Raises FrozenError.
     """
     _check_patterns(model, frozen)
     factors: dict[str, float] = {}
@@ -39,7 +41,7 @@ def learning_rates(model: GenerativeModel, first_layer_rate: float, frozen: Sequ
                 continue
             layer = name.rpartition(".")[0]
             is_class = isinstance(model.get_submodule(layer), ClassEmbedding)
-            factors[name] = 1.0 if is_class else first_layer_rate ** (1.0 - places.get(layer, 1.0))
+            factors[name] = class_rate if is_class else first_layer_rate ** (1.0 - places.get(layer, 1.0))
             own += 1
         if not own and phase in model.phases_at(1.0):
             raise FrozenError(f"frozen: {', '.join(frozen)} leaves nothing of the {phase} to train")

@@ -62,6 +62,13 @@ def test_the_new_average_starts_with_the_loaded_one(selected):
     assert any(not torch.allclose(averages[1][name], tensor) for name, tensor in loaded.items())
 
 
+def test_replay_is_for_a_base_and_the_selected_model_gets_all(selected, capsys):
+    """A retraining that trains from scratch leaves the rest of `finetune:` as it is."""
+    change_params(finetune={"images": "replay"})
+    finetune.main()
+    assert "finetune.images: replay is for a base; models/selected was trained on all" in capsys.readouterr().out
+
+
 def test_two_runs_write_equal_bytes(selected):
     outputs = []
     for _ in range(2):

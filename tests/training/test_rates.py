@@ -17,6 +17,7 @@ def test_early_layers_learn_slower_in_the_order_in_which_they_run() -> None:
     assert rates["network.noise_embedding.layers.0.weight"] == pytest.approx(0.1)
     assert rates["network.output.weight"] == 1.0
     assert rates["network.class_embedding.weight"] == 1.0  # what is new about a class is there
+    assert learning_rates(model, 0.1, (), class_rate=10.0) == {**rates, "network.class_embedding.weight": 10.0}
     path = ["network.stem", "network.down.0.0.conv1", "network.middle.conv1", "network.up.0.0.conv2", "network.head"]
     along = [rates[f"{name}.weight"] for name in path]
     assert along == sorted(along)

@@ -50,10 +50,12 @@ def epoch_with_replay(is_new: npt.NDArray[np.bool_], old_share: float, seed: int
     """Return the rows (M,) of an epoch in which `old_share` of the images are old.
 
     is_new: (N,), of the train split's rows. Of the two kinds, the one that is there in excess comes once, and the other
-    as often as the share needs; what remains of it is drawn at random. Share 0 leaves the old ones out. Raises
-    ValueError when nothing is new.
+    as often as the share needs; what remains of it is drawn at random. Share 0 leaves the old ones out; ValueError when
+    nothing else is there. With another share and nothing new, each image comes once.
     """
     new, old = np.flatnonzero(is_new), np.flatnonzero(~is_new)
+    if not len(new) and old_share > 0.0:
+        return old
     if not len(new):
         raise ValueError(
             "finetune.images: the base was trained on every image of the train split, so there is nothing new; use "

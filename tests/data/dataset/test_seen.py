@@ -57,4 +57,5 @@ def test_without_old_images_and_without_new_ones() -> None:
     assert epoch_with_replay(np.array([False, True, True]), 0.0, seed=0).tolist() == [1, 2]
     assert epoch_with_replay(np.array([True, True]), 0.5, seed=0).tolist() == [0, 1]
     with pytest.raises(ValueError, match=r"trained on every image of the train split, so there is nothing new"):
-        epoch_with_replay(np.array([False]), 0.5, seed=0)
+        epoch_with_replay(np.array([False]), 0.0, seed=0)
+    assert epoch_with_replay(np.array([False, False]), 0.5, seed=0).tolist() == [0, 1]  # only removals, or age
