@@ -73,11 +73,11 @@ class GenerativeModel(nn.Module, ABC):
 
     shape: ImageShape
     # Whether sampling begins from a start image itself; other families need the noise that gives it.
-    edits_images: ClassVar[bool] = False
+    edits_images: bool = False
     # Whether sampling takes several steps, between which there is something to see.
     has_previews: ClassVar[bool] = False
     # Whether `encode` searches from where it begins, and finds something else from elsewhere.
-    searches: ClassVar[bool] = False
+    searches: bool = False
 
     @abstractmethod
     def phase_parameters(self, phase: str) -> Sequence[Parameter]:
@@ -114,6 +114,10 @@ class GenerativeModel(nn.Module, ABC):
     @abstractmethod
     def sampled_network(self) -> nn.Module:
         """Return the submodule that generates images; its moving average is saved, measured and sampled."""
+
+    def result(self) -> "GenerativeModel":
+        """Return the model to save after training: itself, unless the training needed more than the model."""
+        return self
 
     @property
     @abstractmethod
