@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from genai_core.config import Config
+from genai_core.config import Config, DistilledRecipe, ModelRecipe
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.features import extract_features
@@ -49,7 +49,7 @@ def main() -> None:
         config, progress = context.config.evaluation, context.progress
         folder = Path("models") / what
         description, device = read_config(folder), torch_device(context.config)
-        sampling = sampling_of(what, description.config.family, context.config)
+        sampling = sampling_of(what, description.config, context.config)
         extractor, extractor_description = load_extractor(EXTRACTOR, context.config.extractor, device)
         reference = load_reference(REFERENCE)
 
@@ -128,14 +128,19 @@ def stability_values(features: npt.NDArray[np.float32], reference: Reference, se
     return values
 
 
-def sampling_of(what: str, family: str, config: Config) -> Any:
-    """Return the sampling options: from params.yaml for a trained model; for a fine-tuned one, its origin's."""
+def sampling_of(what: str, recipe: ModelRecipe, config: Config) -> Any:
+    """Return the sampling options: from params.yaml for a trained model; for a fine-tuned one, its origin's.
+
+    A few-step model draws in its own way.
+    """
+    if isinstance(recipe, DistilledRecipe):
+        return recipe.few_step.sampling
     if what.startswith("trained/"):
         return config.model(what.removeprefix("trained/")).sampling
     if what != FINETUNED:
         raise ValueError(f"expected trained/NAME or finetuned, got {what!r}")
     selection = Path("models") / config.finetune.start / "selection.json"
-    return parse_sampling(family, json.loads(selection.read_text())["sampling"])
+    return parse_sampling(recipe.family, json.loads(selection.read_text())["sampling"])
 
 
 def closest_pairs(images: npt.NDArray[np.uint8], copies: NearCopies) -> Image.Image:

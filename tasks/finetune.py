@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from genai_core.config import FinetuneConfig, TrainingConfig
+from genai_core.config import DistilledRecipe, FinetuneConfig, ModelRecipe, TrainingConfig
 from genai_core.counted import counted
 from genai_core.data.dataset.dataset import Dataset, load_dataset
 from genai_core.data.dataset.facts import Indices
@@ -20,7 +21,8 @@ from genai_core.data.dataset.seen import SEEN_FILE, are_new, epoch_with_replay
 from genai_core.models.adapting.adapt import Adapted, adapted
 from genai_core.models.adapting.lora import add_lora, merge_lora
 from genai_core.models.artifact import WEIGHTS_FILE, ModelDescription, read_config
-from genai_core.models.protocol import GenerativeModel
+from genai_core.models.protocol import Distilling, GenerativeModel
+from genai_core.sampling.sample import proportional_labels
 from genai_core.training.rates import learning_rates
 from tasks.context import Context, running
 from tasks.device import torch_device
@@ -47,13 +49,24 @@ def main() -> None:
         if epoch is not None:
             new = int(are_new(dataset, start / SEEN_FILE).sum())
             _tell(context, f"{counted(new, 'new image')} of {dataset.info.counts['train']:,} to train on")
-        how = KINDS[config.kind](found.model, config)
+        recipe, device = description.config.model_copy(update={"training": training}), torch_device(context.config)
+        if config.kind == "few_step":
+            found.model.to(device).eval()
+            distilling = few_step(context, found, recipe, description.sha256[WEIGHTS_FILE], dataset)
+            model, recipe, how = distilling.model, distilling.recipe, Continuation()
+        else:
+            if isinstance(recipe, DistilledRecipe):
+                raise ValueError(
+                    f"{start}: finetune.kind: got {config.kind}; no kind continues a few-step model: train or continue "
+                    "the model that it was made from, and then make a few-step model of that again"
+                )
+            model, how = found.model, KINDS[config.kind](found.model, config)
         run_training(
             context,
-            found.model,
-            description.config.model_copy(update={"training": training}),
+            model,
+            recipe,
             dataset,
-            torch_device(context.config),
+            device,
             to=Path("finetuned"),
             origin=origin_of(description, found, config),
             continuation=replace(how, settings=settings_of(config), epoch=epoch),
@@ -90,6 +103,10 @@ def origin_of(description: ModelDescription, found: Adapted, config: FinetuneCon
         origin["adapted"] = "; ".join(found.changes)
     if config.kind == "lora":
         origin["low-rank changes"] = f"rank {config.lora.rank}, alpha {config.lora.alpha:g}, merged"
+    if config.kind == "few_step":
+        teacher = config.few_step.teacher
+        origin["few steps"] = f"learned from {config.few_step.pairs:,} images that these weights drew"
+        origin["teacher's sampling"] = teacher.model_dump(mode="json")
     if config.images != "all" and config.start != "selected":
         old = f", and {config.replay_share:.0%} old ones" if config.images == "replay" else ""
         origin["learned from"] = f"images new to it{old}"
@@ -119,6 +136,22 @@ def lora(model: GenerativeModel, config: FinetuneConfig) -> Continuation:
 def rates_of(model: GenerativeModel, config: FinetuneConfig) -> dict[str, float]:
     """Return the factor of the learning rate for each weight that is trained."""
     return learning_rates(model, config.first_layer_rate, config.frozen, config.class_rate)
+
+
+def few_step(context: Context, found: Adapted, recipe: ModelRecipe, weights: str, dataset: Dataset) -> Distilling:
+    """Let the teacher draw its images, in the proportions of the training images, and return the student's training."""
+    if found.changes:
+        raise ValueError(
+            f"finetune.kind: got few_step, but the model does not fit the data ({'; '.join(found.changes)}): continue "
+            "it with kind full first, and make a few-step model of the result"
+        )
+    config = context.config.finetune.few_step
+    labels = dataset.labels("train")
+    counts = [] if labels is None else np.bincount(labels, minlength=len(dataset.info.classes)).tolist()
+    context.progress.begin("teacher", total=config.pairs, unit="images")
+    return found.model.distillation(
+        recipe, config, weights, proportional_labels(config.pairs, counts), context.progress.update
+    )
 
 
 KINDS: dict[str, Kind] = {"full": full, "lora": lora}

@@ -120,6 +120,7 @@ def run_training(
     if not result.is_first:
         return
     how.finish(model)
+    model = model.result()
     with new_folder(Path("models") / to) as folder:
         summary = _summary(result, cost, origin)
         save_model(folder, model, recipe, dataset=dataset.info.fingerprint, training_summary=summary)

@@ -13,7 +13,7 @@ from genai_core.config.extractor import (
     extractor_kind,
     resolved_metric,
 )
-from genai_core.config.finetune import FinetuneConfig, LoraConfig
+from genai_core.config.finetune import FewStepConfig, FinetuneConfig, LoraConfig
 from genai_core.config.load import load_config
 from genai_core.config.models import (
     DiffusionRecipe,
@@ -56,6 +56,7 @@ __all__ = [
     "EventKind",
     "ExtractorConfig",
     "FewStep",
+    "FewStepConfig",
     "FinetuneConfig",
     "FlipConfig",
     "GanRecipe",

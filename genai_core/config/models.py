@@ -104,6 +104,19 @@ class FewStep(Section):
     noise_levels: NoiseLevels = Field(description="of these evaluations, largest first")
     teacher_sampling: DiffusionSampling = Field(description="what it learned to draw like")
 
+    @property
+    def sampling(self) -> DiffusionSampling:
+        """How the model draws, with as many evaluations as it was trained for. The levels are its own."""
+        return DiffusionSampling(
+            sampler="few_step",
+            steps=self.steps,
+            sigma_min=self.teacher_sampling.sigma_min,
+            sigma_max=self.teacher_sampling.sigma_max,
+            noise_levels=None,
+            guidance_scale=NO_GUIDANCE,
+            guidance_interval=None,
+        )
+
 
 class DistilledRecipe(DiffusionRecipe):
     """A diffusion model that draws in a few network evaluations."""

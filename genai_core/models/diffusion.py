@@ -9,7 +9,7 @@ path with noise level sigma = s t / (1 - t). Both are therefore denoisers of x +
 the network's input, output and loss, and in the time variable of sampling. Logit-normal t is log-normal sigma / s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,10 +17,18 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
-from genai_core.config import DiffusionRecipe, DiffusionSampling, DistilledRecipe, FewStep, SamplingConfig
+from genai_core.config import (
+    DiffusionRecipe,
+    DiffusionSampling,
+    DistilledRecipe,
+    FewStep,
+    FewStepConfig,
+    SamplingConfig,
+)
 from genai_core.config.models import NO_GUIDANCE
 from genai_core.models.editing import Generate, Start, Watch, nearest_noise, noise_of_start
 from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
+from genai_core.models.networks.diffusion.distillation import Distillation, draw_pairs, student_levels
 from genai_core.models.networks.diffusion.levels import (
     evaluations,
     few_step_levels,
@@ -32,6 +40,7 @@ from genai_core.models.networks.diffusion.ode import Denoise, euler, few_step, h
 from genai_core.models.networks.diffusion.redraw import base_of, keeping, watched
 from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.models.protocol import (
+    Distilling,
     GenerativeModel,
     ImageShape,
     Loss,
@@ -76,7 +85,7 @@ class Diffusion(GenerativeModel):
         # Of a model that was distilled: what it was made from, and at which levels it draws.
         self.few_step = config.few_step if isinstance(config, DistilledRecipe) else None
         if self.few_step is not None:
-            self.preview_sampling = few_step_sampling(self.few_step)
+            self.preview_sampling = self.few_step.sampling
             # It knows few noise levels, and its way from noise to image cannot be followed backwards: what other
             # models do with images, it does with the noise nearest to them, as a GAN does.
             self.edits_images, self.searches = False, True
@@ -141,6 +150,29 @@ class Diffusion(GenerativeModel):
         quantile = (interval + within) / part.whole
         normal: Tensor = torch.special.ndtri(quantile.clamp(_TAIL, 1.0 - _TAIL)).float()
         return normal
+
+    def distillation(
+        self,
+        recipe: DiffusionRecipe,
+        config: FewStepConfig,
+        weights: str,
+        labels: Tensor | None,
+        on_progress: Callable[[int], None],
+    ) -> Distilling:
+        if self.few_step is not None:
+            raise ValueError(
+                f"this model draws in {self.few_step.steps} evaluations already: a few-step model is made from a model "
+                "that draws in many, such as the one that it was made from"
+            )
+        few_step = FewStep(
+            teacher=weights,
+            steps=config.steps,
+            noise_levels=student_levels(config.steps, self.objective.sigma_data),
+            teacher_sampling=config.teacher,
+        )
+        distilled = DistilledRecipe(**dict(recipe), few_step=few_step)
+        pairs = draw_pairs(self, config.teacher, labels, config.pairs, recipe.training.seed, on_progress)
+        return Distilling(Distillation(self, Diffusion(distilled, self.shape), pairs), distilled)
 
     def preconditioning(self, sigma: Tensor) -> "Preconditioning":
         """Return the scales of this model's objective at noise levels sigma (B,)."""
@@ -213,8 +245,9 @@ class Diffusion(GenerativeModel):
         """Return the noise levels of sampling. Raises SamplingError for a sampler that is not this model's."""
         distilled = self.few_step
         if (options.sampler == "few_step") != (distilled is not None):
-            needs = "few_step, because this model was distilled" if distilled else "the others, because this was not"
-            raise SamplingError(f"sampling.sampler: got {options.sampler}; allowed: {needs} (finetune.kind few_step)")
+            allowed = "few_step, because" if distilled else "heun, euler or multistep, because only"
+            one = "this is a few-step model" if distilled else "models made with finetune.kind few_step draw so"
+            raise SamplingError(f"sampling.sampler: got {options.sampler}; allowed: {allowed} {one}")
         if distilled is None:
             return sampling_levels(options)
         try:
@@ -317,19 +350,6 @@ class Diffusion(GenerativeModel):
         unlabelled = classes.new_full((len(classes),), self.classes, dtype=torch.int64)
         unconditional = self.denoise(images, sigmas, unlabelled)
         return unconditional + scale * (conditional - unconditional)
-
-
-def few_step_sampling(distilled: FewStep) -> DiffusionSampling:
-    """Return the sampling options of a few-step model, with as many evaluations as it was trained for."""
-    return DiffusionSampling(
-        sampler="few_step",
-        steps=distilled.steps,
-        sigma_min=distilled.teacher_sampling.sigma_min,
-        sigma_max=distilled.teacher_sampling.sigma_max,
-        noise_levels=None,
-        guidance_scale=NO_GUIDANCE,
-        guidance_interval=None,
-    )
 
 
 @dataclass(frozen=True)
