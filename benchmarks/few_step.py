@@ -90,8 +90,12 @@ def run(arguments: argparse.Namespace) -> None:
     teacher.eval()
     judge = Judge(out / "judge", dataset, arguments.samples, CPU)
     print(f"floor: {judge.floor:.2f} of {arguments.samples} held-out images")
-    rows = [measured("teacher", teacher, recipe.sampling, judge, taught, arguments.samples, out)]
-    show(rows[0], rows[0])
+    kept = out / f"teacher-{arguments.samples}.json"
+    if not kept.is_file():
+        row = measured("teacher", teacher, recipe.sampling, judge, taught, arguments.samples, out)
+        kept.write_text(json.dumps(asdict(row)))
+    first = Row(**json.loads(kept.read_text()))
+    show(first, first)
 
     name = f"student-{arguments.steps}-{arguments.pairs}-{arguments.share:g}"
     training = student_training(recipe.training, arguments)
@@ -99,16 +103,15 @@ def run(arguments: argparse.Namespace) -> None:
     labels = equal_labels(arguments.pairs, len(CLASSES))
     began = time.process_time()
     distilling = teacher.distillation(
-        recipe.model_copy(update={"training": training}), config, "", labels, lambda _: None
+        recipe.model_copy(update={"training": training}), config, "", labels, out / "pairs", lambda _: None
     )
     drawing = time.process_time() - began
-    spent = trained(out / name, distilling.model, training, dataset, turn)
+    spent = trained(out / name, distilling.model, distilling.recipe.training, dataset, turn)
     spent = Spent(spent.images, spent.seconds + drawing)
     student = distilling.model.result().eval()
     for steps in (step for step in (1, 2, 4) if step <= arguments.steps):
         sampling = student.preview_sampling.model_copy(update={"steps": steps})
-        rows.append(measured(f"{name}, {steps}", student, sampling, judge, spent, arguments.samples, out))
-        show(rows[-1], rows[0])
+        show(measured(f"{name}, {steps}", student, sampling, judge, spent, arguments.samples, out), first)
 
 
 def images_of(out: Path, data: Path, *, halved: bool) -> Dataset:

@@ -28,6 +28,8 @@ from tasks.context import Context, running
 from tasks.device import torch_device
 from tasks.training import Continuation, run_training, shape_of
 
+PAIRS = Path(".genai/cache/pairs")  # what a teacher drew, until the next one does
+
 # How the stage trains, by finetune.kind: changes the model in place, and returns how to go on with it.
 Kind = Callable[[GenerativeModel, FinetuneConfig], Continuation]
 
@@ -150,7 +152,7 @@ def few_step(context: Context, found: Adapted, recipe: ModelRecipe, weights: str
     counts = [] if labels is None else np.bincount(labels, minlength=len(dataset.info.classes)).tolist()
     context.progress.begin("teacher", total=config.pairs, unit="images")
     return found.model.distillation(
-        recipe, config, weights, proportional_labels(config.pairs, counts), context.progress.update
+        recipe, config, weights, proportional_labels(config.pairs, counts), PAIRS, context.progress.update
     )
 
 

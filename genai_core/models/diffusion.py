@@ -12,6 +12,7 @@ the network's input, output and loss, and in the time variable of sampling. Logi
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Generator, Tensor, nn
@@ -28,7 +29,7 @@ from genai_core.config import (
 from genai_core.config.models import NO_GUIDANCE
 from genai_core.models.editing import Generate, Start, Watch, nearest_noise, noise_of_start
 from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
-from genai_core.models.networks.diffusion.distillation import Distillation, draw_pairs, student_levels
+from genai_core.models.networks.diffusion.distillation import Distillation, student_levels
 from genai_core.models.networks.diffusion.levels import (
     evaluations,
     few_step_levels,
@@ -37,6 +38,7 @@ from genai_core.models.networks.diffusion.levels import (
     sampling_levels,
 )
 from genai_core.models.networks.diffusion.ode import Denoise, euler, few_step, heun, multistep
+from genai_core.models.networks.diffusion.pairs import draw_pairs
 from genai_core.models.networks.diffusion.redraw import base_of, keeping, watched
 from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.models.protocol import (
@@ -157,6 +159,7 @@ class Diffusion(GenerativeModel):
         config: FewStepConfig,
         weights: str,
         labels: Tensor | None,
+        cache: Path,
         on_progress: Callable[[int], None],
     ) -> Distilling:
         if self.few_step is not None:
@@ -170,8 +173,12 @@ class Diffusion(GenerativeModel):
             noise_levels=student_levels(config.steps, self.objective.sigma_data),
             teacher_sampling=config.teacher,
         )
-        distilled = DistilledRecipe(**dict(recipe), few_step=few_step)
-        pairs = draw_pairs(self, config.teacher, labels, config.pairs, recipe.training.seed, on_progress)
+        # As for a GAN: an average of earlier gradients, or a limit of their norm, would slow each side's answers.
+        betas = (0.0, recipe.training.adam_betas[1])
+        training = recipe.training.model_copy(update={"adam_betas": betas, "gradient_clip_norm": None})
+        distilled = DistilledRecipe(**{**dict(recipe), "training": training}, few_step=few_step)
+        seed = recipe.training.seed
+        pairs = draw_pairs(self, weights, config.teacher, labels, config.pairs, seed, cache, on_progress)
         return Distilling(Distillation(self, Diffusion(distilled, self.shape), pairs), distilled)
 
     def preconditioning(self, sigma: Tensor) -> "Preconditioning":

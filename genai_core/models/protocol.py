@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -129,13 +130,15 @@ class GenerativeModel(nn.Module, ABC):
         config: FewStepConfig,  # noqa: ARG002
         weights: str,  # noqa: ARG002
         labels: Tensor | None,  # noqa: ARG002
+        cache: Path,  # noqa: ARG002
         on_progress: Callable[[int], None],  # noqa: ARG002
     ) -> Distilling:
         """Return the training of a model that draws in a few evaluations what this one, the teacher, draws in many.
 
         recipe: this model's own, with the training section of the distillation. weights: sha256 of the teacher's.
-        labels: (config.pairs,) int64 or None, of the images that the teacher draws now; on_progress is called with
-        their number so far. Raises ValueError for a family that draws in one evaluation already.
+        labels: (config.pairs,) int64 or None, of the images that the teacher draws now, or finds in the folder `cache`
+        after a stop; on_progress is called with their number so far. Raises ValueError for a family that draws in one
+        evaluation already.
         """
         raise ValueError(
             f"finetune.kind: got few_step; allowed: another, because this is a {self.family} model, and only diffusion "

@@ -1,3 +1,6 @@
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pytest
 import torch
 
@@ -7,8 +10,10 @@ from genai_core.models.diffusion import build
 from genai_core.models.editing import Start
 from genai_core.models.networks.diffusion.distillation import student_levels
 from genai_core.models.networks.diffusion.ode import few_step
+from genai_core.models.networks.diffusion.pairs import draw_pairs
 from genai_core.models.protocol import Part, SamplingError, to_unit
 from genai_core.training.noise import WholeBatchNoise
+from tests.models.overfit import UNLABELLED
 from tests.models.tiny import SHAPE, diffusion_recipe, gan_recipe
 
 TEACHER = DiffusionSampling(
@@ -36,7 +41,10 @@ def teacher(**objective):
 def distilling(steps=2, **objective):
     config = FewStepConfig(steps=steps, pairs=24, teacher=TEACHER, worst_ratio=1.3)
     done = []
-    found = teacher(**objective).distillation(diffusion_recipe(**objective), config, "f" * 64, LABELS, done.append)
+    with TemporaryDirectory() as cache:
+        found = teacher(**objective).distillation(
+            diffusion_recipe(**objective), config, "f" * 64, LABELS, Path(cache), done.append
+        )
     assert done == [24]
     return found
 
@@ -83,11 +91,11 @@ def test_the_student_learns_to_draw_what_the_teacher_draws():
             return float((to_unit(model.sample_from(noise, LABELS[:6], options)) - target).square().mean())
 
     before = [error(steps) for steps in (1, 2)]
-    optimizer = torch.optim.Adam(model.phase_parameters("student"), lr=3e-3, betas=(0.0, 0.99))
+    optimizer = torch.optim.Adam(model.phase_parameters("imitation"), lr=3e-3, betas=(0.0, 0.99))
     generator, batch = torch.Generator().manual_seed(0), torch.zeros(16, 1, 8, 8)
     losses = []
     for _ in range(60):
-        loss = model.loss("student", batch, None, generator)
+        loss = model.loss("imitation", batch, None, generator)
         optimizer.zero_grad()
         loss.value.backward()
         optimizer.step()
@@ -101,22 +109,59 @@ def test_the_student_learns_to_draw_what_the_teacher_draws():
 @pytest.mark.parametrize("kind", ["edm", "flow"])
 def test_only_the_student_learns(kind):
     model = distilling(kind=kind).model
-    model.loss("student", torch.zeros(4, 1, 8, 8), None, torch.Generator().manual_seed(0)).value.backward()
+    model.loss("imitation", torch.zeros(4, 1, 8, 8), None, torch.Generator().manual_seed(0)).value.backward()
     assert all(parameter.grad is None for parameter in model.teacher.parameters())
     assert any(parameter.grad is not None for parameter in model.student.parameters())
 
 
-def test_the_loss_of_a_batch_is_that_of_its_parts():
-    model, batch = distilling().model, torch.zeros(8, 1, 8, 8)
-    whole = model.loss("student", batch, None, torch.Generator().manual_seed(3))
+def test_a_stopped_teacher_goes_on(tmp_path):
+    model, done = build(diffusion_recipe(label_dropout=0.0), UNLABELLED), []
+    options = TEACHER.model_copy(update={"guidance_scale": 1.0})
+
+    def draw_some(on_progress, count=260):
+        return draw_pairs(model, "f" * 64, options, None, count, 0, tmp_path, on_progress)
+
+    pairs = draw_some(done.append)
+    assert done == [250, 260]
+    again = draw_some(done.append)
+    assert done == [250, 260]
+    assert torch.equal(again.images, pairs.images)
+    draw_some(done.append, 20)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("phase", ["imitation", "discriminator", "refinement"])
+def test_the_loss_of_a_batch_is_that_of_its_parts(phase):
+    torch.manual_seed(0)
+    model, batch = distilling().model, torch.rand(4, 1, 8, 8).repeat(2, 1, 1, 1) * 2 - 1
+    labels = torch.tensor([0, 1, 2, 0]).repeat(2)
+    whole = model.loss(phase, batch, labels, torch.Generator().manual_seed(3))
     parts = []
     for first in (0, 4):
         with WholeBatchNoise(first, first + 4, 8):
             generator = torch.Generator().manual_seed(3)
-            parts.append(model.loss("student", batch[:4], None, generator, Part(first, first + 4, 8)))
+            parts.append(model.loss(phase, batch[:4], labels[:4], generator, Part(first, first + 4, 8)))
     for name, figure in whole.figures.items():
         mean = torch.stack([part.figures[name] for part in parts]).mean()
         torch.testing.assert_close(mean, figure, rtol=1e-4, atol=1e-6)
+
+
+def test_the_discriminator_joins_late_and_trains_its_heads_alone():
+    model = distilling().model
+    assert [model.phases_at(share) for share in (0.0, 0.59)] == [("imitation",)] * 2
+    assert model.phases_at(0.6) == ("discriminator", "refinement")
+    torch.manual_seed(0)
+    batch, labels = torch.rand(16, 1, 8, 8) * 2 - 1, torch.arange(16) % 3
+    optimizer = torch.optim.Adam(model.phase_parameters("discriminator"), lr=3e-3, betas=(0.0, 0.99))
+    margins = []
+    for step in range(12):
+        loss = model.loss("discriminator", batch, labels, torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        loss.value.backward()
+        optimizer.step()
+        margins.append(float(loss.figures["score_margin"]))
+    assert margins[-1] > margins[0] + 0.05  # noise is easily told from what random weights draw
+    assert all(parameter.grad is None for part in (model.teacher, model.student) for parameter in part.parameters())
 
 
 def test_a_saved_few_step_model_names_its_teacher_and_draws_the_same(tmp_path):
@@ -164,7 +209,7 @@ def test_it_cannot_be_a_teacher_itself():
     found = distilling()
     config = FewStepConfig(steps=1, pairs=24, teacher=TEACHER, worst_ratio=1.3)
     with pytest.raises(ValueError, match="draws in 2 evaluations already"):
-        found.model.result().distillation(found.recipe, config, "f" * 64, LABELS, lambda _: None)
+        found.model.result().distillation(found.recipe, config, "f" * 64, LABELS, Path(), lambda _: None)
 
 
 def test_other_families_have_no_few_step_models():
@@ -172,7 +217,7 @@ def test_other_families_have_no_few_step_models():
 
     config = FewStepConfig(steps=1, pairs=24, teacher=TEACHER, worst_ratio=1.3)
     with pytest.raises(ValueError, match="because this is a gan model"):
-        build_gan(gan_recipe(), SHAPE).distillation(gan_recipe(), config, "f" * 64, LABELS, lambda _: None)
+        build_gan(gan_recipe(), SHAPE).distillation(gan_recipe(), config, "f" * 64, LABELS, Path(), lambda _: None)
 
 
 def test_the_noise_of_an_image_is_searched():
