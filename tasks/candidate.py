@@ -2,6 +2,7 @@
 
 Of a model that was brought in (`genai base`), the fine-tuned one is the candidate unless it is worse than its base by
 more than the noise: it has seen data that the base has not. If the base draws other classes, nothing can be compared.
+A few-step model (finetune.kind) is the candidate unless it is worse than its teacher by more than a factor.
 """
 
 import json
@@ -17,6 +18,7 @@ from tasks.selection import (
     Choice,
     MeasuredModel,
     choose,
+    choose_few_step,
     read_choice,
     read_measured,
     write_choice,
@@ -31,15 +33,30 @@ def main() -> None:
     with running("candidate") as context:
         start, metric = context.config.finetune.start, context.config.selection.metric
         finetuned = read_measured("finetuned", FINETUNED, METRICS)
-        if start == "selected":
+        worst_ratio = context.config.finetune.few_step.worst_ratio
+        if context.config.finetune.kind == "few_step":
+            teacher = read_choice(MODELS / start) if start == "selected" else measured_base(finetuned)
+            choice = choose_few_step(teacher, finetuned, metric, worst_ratio)
+        elif start == "selected":
             choice = choose([read_choice(MODELS / start), finetuned], metric)
         else:
-            base = replace(read_choice(BASE), name=json.loads((BASE / NAME_FILE).read_text())["name"])
-            choice = against_base(finetuned, base, json.loads(METRICS.read_text()).get("base"), metric)
+            choice = against_base(finetuned, named_base(), json.loads(METRICS.read_text()).get("base"), metric)
         print(choice.reason)
         code = json.loads((MODELS / start / CODE_FILE).read_text())  # fine-tuning does not change the family
         section = card_section(context.config.model_card, choice.reason)
         write_choice(choice, CANDIDATE, extra_files={CODE_FILE: code}, card_section=section)
+
+
+def named_base() -> MeasuredModel:
+    """Return the base under the name that it was brought in by, with the figures of its own selection."""
+    return replace(read_choice(BASE), name=json.loads((BASE / NAME_FILE).read_text())["name"])
+
+
+def measured_base(finetuned: MeasuredModel) -> MeasuredModel:
+    """Return the base with its figures on the images that measured the fine-tuned model."""
+    measured = json.loads(METRICS.read_text())["base"]
+    figures = {name: float(value) for name, value in measured["figures"].items()}
+    return replace(named_base(), figures=figures, protocol=finetuned.protocol)
 
 
 def against_base(finetuned: MeasuredModel, base: MeasuredModel, measured: dict[str, Any] | None, metric: str) -> Choice:

@@ -61,6 +61,24 @@ def choose(contenders: list[MeasuredModel], metric: str) -> Choice:
     return Choice(best, metric, reason)
 
 
+def choose_few_step(teacher: MeasuredModel, student: MeasuredModel, metric: str, worst_ratio: float) -> Choice:
+    """Choose a few-step model if its `metric` is at most `worst_ratio` times its teacher's: it draws much faster.
+
+    Raises as `choose` does.
+    """
+    choice = choose([teacher, student], metric)
+    theirs, own = (model.figures.get(choice.metric, math.nan) for model in (teacher, student))
+    ratio = own / theirs if theirs > 0 else math.inf
+    compared = f"its {choice.metric} is {own:.4g}, {ratio:.2f} times {theirs:.4g} of {teacher.name}"
+    if ratio <= worst_ratio:
+        evaluations = student.sampling["steps"]
+        return Choice(student, choice.metric, f"{student.name} draws in {evaluations} evaluations, and {compared}")
+    reason = (
+        f"{teacher.name} is kept: {student.name} draws faster, but {compared}, and finetune.few_step.worst_ratio is "
+    )
+    return Choice(teacher, choice.metric, f"{reason}{worst_ratio:g}")
+
+
 def read_measured(name: str, folder: Path, metrics: Path) -> MeasuredModel:
     """Read a model folder and its metrics file. Raises FileNotFoundError that names the missing one."""
     for path in (folder, metrics):

@@ -176,7 +176,8 @@ class Diffusion(GenerativeModel):
         # As for a GAN: an average of earlier gradients, or a limit of their norm, would slow each side's answers.
         betas = (0.0, recipe.training.adam_betas[1])
         training = recipe.training.model_copy(update={"adam_betas": betas, "gradient_clip_norm": None})
-        distilled = DistilledRecipe(**{**dict(recipe), "training": training}, few_step=few_step)
+        own = {name: getattr(recipe, name) for name in DiffusionRecipe.model_fields}
+        distilled = DistilledRecipe(**{**own, "training": training}, few_step=few_step)
         seed = recipe.training.seed
         pairs = draw_pairs(self, weights, config.teacher, labels, config.pairs, seed, cache, on_progress)
         return Distilling(Distillation(self, Diffusion(distilled, self.shape), pairs), distilled)
