@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from genai_core.config import Config, DistilledRecipe, ModelRecipe
+from genai_core.config import Config, DistilledRecipe, ModelRecipe, SamplingConfig
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.features import extract_features
@@ -56,18 +56,18 @@ def main() -> None:
         labels = proportional_labels(config.total_images, reference.class_counts)
         seeds = image_seeds(config.total_images, config.seed)
 
-        def drawn(folder: Path) -> npt.NDArray[np.uint8]:
+        def drawn(folder: Path, sampling: SamplingConfig) -> npt.NDArray[np.uint8]:
             progress.begin("images", total=config.total_images, unit="images")
             model = load_model(folder, str(device))
             return sample_images(model, labels, seeds, sampling, config.batch_images, progress.update)
 
-        images = drawn(folder)
+        images = drawn(folder, sampling)
         context.cost["images_per_second"] = round(progress.per_second(config.total_images), 1)
         requested = None if labels is None else labels.numpy()
         features = extract_features(extractor, images, config.batch_images)
         against: dict[str, Any] = {}
         if what == FINETUNED and is_comparable_base(BASE, description.shape, context.config):
-            of_base = extract_features(extractor, drawn(BASE), config.batch_images)
+            of_base = extract_features(extractor, drawn(BASE, sampling_at(BASE)), config.batch_images)
             compared = compare_features(of_base, features, requested, reference, extractor_description, config)
             evaluation, against = compared.second, {"base": base_values(compared)}
         else:
@@ -128,7 +128,7 @@ def stability_values(features: npt.NDArray[np.float32], reference: Reference, se
     return values
 
 
-def sampling_of(what: str, recipe: ModelRecipe, config: Config) -> Any:
+def sampling_of(what: str, recipe: ModelRecipe, config: Config) -> SamplingConfig:
     """Return the sampling options: from params.yaml for a trained model; for a fine-tuned one, its origin's.
 
     A few-step model draws in its own way.
@@ -139,8 +139,13 @@ def sampling_of(what: str, recipe: ModelRecipe, config: Config) -> Any:
         return config.model(what.removeprefix("trained/")).sampling
     if what != FINETUNED:
         raise ValueError(f"expected trained/NAME or finetuned, got {what!r}")
-    selection = Path("models") / config.finetune.start / "selection.json"
-    return parse_sampling(recipe.family, json.loads(selection.read_text())["sampling"])
+    return sampling_at(Path("models") / config.finetune.start)
+
+
+def sampling_at(folder: Path) -> SamplingConfig:
+    """Return the sampling options of a chosen model's folder."""
+    selection = json.loads((folder / "selection.json").read_text())
+    return parse_sampling(read_config(folder).config.family, selection["sampling"])
 
 
 def closest_pairs(images: npt.NDArray[np.uint8], copies: NearCopies) -> Image.Image:

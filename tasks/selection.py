@@ -72,7 +72,8 @@ def choose_few_step(teacher: MeasuredModel, student: MeasuredModel, metric: str,
     compared = f"its {choice.metric} is {own:.4g}, {ratio:.2f} times {theirs:.4g} of {teacher.name}"
     if ratio <= worst_ratio:
         evaluations = student.sampling["steps"]
-        return Choice(student, choice.metric, f"{student.name} draws in {evaluations} evaluations, and {compared}")
+        drawn = f"{student.name} draws with {evaluations} (sampling.steps)"
+        return Choice(student, choice.metric, f"{drawn}, and {compared}")
     reason = (
         f"{teacher.name} is kept: {student.name} draws faster, but {compared}, and finetune.few_step.worst_ratio is "
     )
