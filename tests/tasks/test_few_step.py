@@ -11,6 +11,7 @@ from genai_core.models.artifact import WEIGHTS_FILE, read_config
 from tasks import finetune
 from tasks.drawn import read_contender
 from tasks.evaluate import sampling_of
+from tasks.serving.describe import sampling_options
 from tests.tasks.small_run import (
     PARAMS,
     bytes_below,
@@ -67,6 +68,9 @@ def test_makes_a_few_step_model_that_names_its_teacher(selected):
     model = load_model(folder, device="cpu")
     assert (model.sampling.sampler, model.sampling.steps) == ("few_step", 2)
     assert len(model.draw(4, steps=1)) == 4
+    offered, others = sampling_options(model), sampling_options(load_model(selected / "models/selected", device="cpu"))
+    assert (offered["sampler"]["choices"], offered["steps"]["high"]) == (["few_step"], 2)
+    assert others["sampler"]["choices"] == ["heun", "euler", "multistep"]
     # Measured and compared as it draws, not as its teacher does.
     config = load_config(PARAMS)
     assert sampling_of("finetuned", description.config, config) == model.sampling
