@@ -84,6 +84,6 @@ class FinetuneConfig(Section):
         only = "with kind few_step, which learns from its teacher's images alone"
         if self.images != "all" and self.start == "base":
             raise ValueError(f"images: got {self.images}; allowed: all {only}")
-        if self.frozen or self.first_layer_rate != 1.0:
-            raise ValueError(f"frozen, first_layer_rate: allowed: [] and 1.0 {only}")
+        if self.frozen or self.first_layer_rate != 1.0 or self.class_rate != 1.0:
+            raise ValueError(f"frozen, first_layer_rate, class_rate: allowed: [], 1.0 and 1.0 {only}")
         return self

@@ -6,7 +6,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from genai_core import load_model
-from genai_core.config import load_config
+from genai_core.config import ConfigError, load_config
 from genai_core.models.artifact import WEIGHTS_FILE, read_config
 from tasks import finetune
 from tasks.drawn import read_contender
@@ -97,6 +97,19 @@ def test_nothing_continues_a_few_step_model(selected, capsys):
         with pytest.raises(SystemExit):
             finetune.main()
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frozen": ["network.down.*"]}, "frozen, first_layer_rate, class_rate: allowed: "),
+        ({"start": "base", "images": "new"}, "images: got new; allowed: all with kind few_step"),
+    ],
+)
+def test_settings_without_effect_are_refused(workspace, changes, message):
+    change_params(finetune={"kind": "few_step", **changes})
+    with pytest.raises(ConfigError, match=message):
+        load_config(PARAMS)
 
 
 def test_a_gan_is_refused(workspace, monkeypatch, capsys):
