@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> None:
     distilling = teacher.distillation(
         recipe.model_copy(update={"training": training}), config, "", labels, out / "pairs", lambda _: None
     )
-    drawing = time.process_time() - began
+    drawing = add_seconds(out / f"{name}-drawing.txt", time.process_time() - began)
     spent = trained(out / name, distilling.model, distilling.recipe.training, dataset, turn)
     spent = Spent(spent.images, spent.seconds + drawing)
     student = distilling.model.result().eval()
@@ -161,7 +161,7 @@ def trained(folder: Path, model: GenerativeModel, training: TrainingConfig, data
     if facts.is_file():
         network.load_state_dict(load_file(weights))
         return Spent(**json.loads(facts.read_text()))
-    earlier, began = float(clock.read_text()) if clock.is_file() else 0.0, time.process_time()
+    began = time.process_time()
     try:
         result = train(
             model,
@@ -175,11 +175,18 @@ def trained(folder: Path, model: GenerativeModel, training: TrainingConfig, data
             from_average=folder.name != "teacher",
         )
     finally:
-        clock.write_text(str(earlier + time.process_time() - began))
+        seconds = add_seconds(clock, time.process_time() - began)
     save(network, weights)
-    spent = Spent(result.images, float(clock.read_text()))
+    spent = Spent(result.images, seconds)
     facts.write_text(json.dumps(asdict(spent)))
     return spent
+
+
+def add_seconds(clock: Path, seconds: float) -> float:
+    """Return the seconds of all calls so far, which the file keeps."""
+    total = seconds + (float(clock.read_text()) if clock.is_file() else 0.0)
+    clock.write_text(str(total))
+    return total
 
 
 def save(network: nn.Module, path: Path) -> None:
