@@ -231,8 +231,8 @@ def _clipped(drawn: Tensor) -> Tensor:
 def _unless_clipped(drawn: Tensor, targets: Tensor) -> Tensor:
     """Return `drawn` without its errors beyond black and white where the target is black or white.
 
-    Sampling clips them away. A network that need not hit black exactly draws cleaner backgrounds: the Fréchet distance
-    fell from 1.60 to 1.46 by it (benchmarks/README.md).
+    Sampling clips them away. A network that need not hit black exactly draws cleaner backgrounds (benchmarks/README.md,
+    "Few-step models": overshot).
     """
     beyond = ((targets <= -1) & (drawn < -1)) | ((targets >= 1) & (drawn > 1))
     return torch.where(beyond, targets, drawn)
