@@ -17,8 +17,8 @@ from flows.interrupts import asked_to_end
 from flows.lineage import cli as lineage_cli
 from flows.measuring import backfill_cli, compare_cli, evaluate_cli
 from flows.new_cli import new
+from flows.registry import base_cli, generate_cli
 from flows.registry import cli as registry_cli
-from flows.registry import generate_cli
 from flows.retraining import cli as retrain_cli
 from flows.run_cli import plan, resume, run
 from flows.runs import cli as runs_cli
@@ -63,6 +63,7 @@ main.add_section(
     {
         "plan": plan,
         "run": run,
+        "base": base_cli.base,
         "generate": generate_cli.generate,
         "status": runs_cli.status,
         "logs": runs_cli.logs,

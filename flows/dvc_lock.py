@@ -16,8 +16,9 @@ from genai_core.config import PARAMS_FILE
 
 LOCK_FILE = "dvc.lock"
 RAW_FILE = "data/raw.dvc"
-CHAMPION_FILE = "models/champion.dvc"  # production's model, if a fine-tuning continued from it
-SOURCE_FILES = (RAW_FILE, CHAMPION_FILE)
+BASE_FILE = "models/base.dvc"  # the model that a fine-tuning continued from, if `genai base` or a retraining set it
+# The last is what earlier versions of this project called it: lineage reads old commits too.
+SOURCE_FILES = (RAW_FILE, BASE_FILE, "models/champion.dvc")
 
 
 @dataclass(frozen=True)

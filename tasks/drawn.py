@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.config import Config, SamplingConfig
+from genai_core.config import Config, DistilledRecipe, SamplingConfig
 from genai_core.evaluation.reference import ReferenceDescription
 from genai_core.models.artifact import ModelDescription, parse_sampling, read_config
 from tasks.selection import SELECTION_FILE
 
-TRAINED, SELECTED, FINETUNED = Path("models/trained"), Path("models/selected"), Path("models/finetuned")
+TRAINED, FINETUNED = Path("models/trained"), Path("models/finetuned")
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,15 @@ def read_contender(name: str, folder: Path, config: Config) -> Contender:
     description = read_config(folder)
     family = description.config.family
     chosen = folder / SELECTION_FILE
-    if not chosen.is_file() and _is(folder, FINETUNED):
-        chosen = SELECTED / SELECTION_FILE
+    distilled = isinstance(description.config, DistilledRecipe)
+    if not chosen.is_file() and _is(folder, FINETUNED) and not distilled:
+        chosen = Path("models") / config.finetune.start / SELECTION_FILE
     if chosen.is_file():
         values = json.loads(chosen.read_text())
         sha256 = values.get("protocol", {}).get("extractor_sha256", "")
         return Contender(name, folder, description, parse_sampling(family, values["sampling"]), sha256)
+    if isinstance(description.config, DistilledRecipe):
+        return Contender(name, folder, description, description.config.few_step.sampling, "")
     own = config.models.get(folder.resolve().name)
     if own is None or own.family != family:
         raise ValueError(

@@ -14,17 +14,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from genai_core.config import Config
+from genai_core.config import Config, DistilledRecipe, ModelRecipe, SamplingConfig
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.evaluation.extractor import load_extractor
 from genai_core.evaluation.features import extract_features
 from genai_core.evaluation.figures.memorisation import NearCopies
 from genai_core.evaluation.metrics_file import metrics_json, replicates_csv
+from genai_core.evaluation.model_comparison import Comparison, compare_features
 from genai_core.evaluation.model_evaluation import Evaluation, evaluate_features
 from genai_core.evaluation.reference import Reference, load_reference
 from genai_core.evaluation.set_figures import Figure
 from genai_core.evaluation.stability import measure_stability
 from genai_core.models.artifact import WEIGHTS_FILE, load_model, parse_sampling, read_config
+from genai_core.models.protocol import ImageShape
 from genai_core.reporting.grids import class_grid, image_grid, save_png
 from genai_core.sampling.sample import image_seeds, proportional_labels, sample_images
 from tasks.context import new_folder, running, write_json, write_text
@@ -34,6 +36,7 @@ from tasks.robustness import write_curves
 EXTRACTOR = Path("models/extractor")
 REFERENCE = Path("data/reference")
 DATASET = Path("data/prepared")
+FINETUNED, BASE = "finetuned", Path("models/base")
 CLOSEST_PAIRS = 10
 HEADLINES = ("fd", "kid", "precision", "recall", "is", "near_copies", "near_identical")
 
@@ -46,24 +49,29 @@ def main() -> None:
         config, progress = context.config.evaluation, context.progress
         folder = Path("models") / what
         description, device = read_config(folder), torch_device(context.config)
-        sampling = sampling_of(what, description.config.family, context.config)
+        sampling = sampling_of(what, description.config, context.config)
         extractor, extractor_description = load_extractor(EXTRACTOR, context.config.extractor, device)
         reference = load_reference(REFERENCE)
 
         labels = proportional_labels(config.total_images, reference.class_counts)
-        progress.begin("images", total=config.total_images, unit="images")
-        images = sample_images(
-            load_model(folder, str(device)),
-            labels,
-            image_seeds(config.total_images, config.seed),
-            sampling,
-            config.batch_images,
-            progress.update,
-        )
+        seeds = image_seeds(config.total_images, config.seed)
+
+        def drawn(folder: Path, sampling: SamplingConfig) -> npt.NDArray[np.uint8]:
+            progress.begin("images", total=config.total_images, unit="images")
+            model = load_model(folder, str(device))
+            return sample_images(model, labels, seeds, sampling, config.batch_images, progress.update)
+
+        images = drawn(folder, sampling)
         context.cost["images_per_second"] = round(progress.per_second(config.total_images), 1)
         requested = None if labels is None else labels.numpy()
         features = extract_features(extractor, images, config.batch_images)
-        evaluation = evaluate_features(features, requested, reference, extractor_description, config)
+        against: dict[str, Any] = {}
+        if what == FINETUNED and is_comparable_base(BASE, description.shape, context.config):
+            of_base = extract_features(extractor, drawn(BASE, sampling_at(BASE)), config.batch_images)
+            compared = compare_features(of_base, features, requested, reference, extractor_description, config)
+            evaluation, against = compared.second, {"base": base_values(compared)}
+        else:
+            evaluation = evaluate_features(features, requested, reference, extractor_description, config)
 
         with new_folder(Path("plots/evaluated") / what) as plots:
             save_png(plots / "samples.png", class_grid(images, requested, description.shape.classes))
@@ -78,6 +86,7 @@ def main() -> None:
             Path("metrics") / f"{what}.json",
             {
                 **metrics_json(evaluation),
+                **against,
                 "stability": stability_values(features.features, reference, config.seed),
                 "model": model,
                 "sampling": sampling.model_dump(mode="json"),
@@ -86,6 +95,24 @@ def main() -> None:
         )
         write_text(Path("metrics/replicates") / f"{what}.csv", replicates_csv(evaluation))
         show(what, evaluation)
+
+
+def is_comparable_base(base: Path, shape: ImageShape, config: Config) -> bool:
+    """Whether the fine-tuned model continues a base that draws the same classes, so that the two can be compared.
+
+    The selected model needs no second measurement: its figures are of the same data, seeds and options.
+    """
+    return config.finetune.start == base.name and read_config(base).shape == shape
+
+
+def base_values(compared: Comparison) -> dict[str, Any]:
+    """Return the base's figures on this data, and the differences, fine-tuned minus base, with their intervals."""
+    figures = metrics_json(compared.first)
+    differences = {
+        name: {"value": found.value, "low": found.interval.low, "high": found.interval.high}
+        for name, found in compared.differences.items()
+    }
+    return {"figures": {name: figures[name] for name in differences}, "difference": differences}
 
 
 def stability_values(features: npt.NDArray[np.float32], reference: Reference, seed: int) -> dict[str, float | int]:
@@ -101,14 +128,24 @@ def stability_values(features: npt.NDArray[np.float32], reference: Reference, se
     return values
 
 
-def sampling_of(what: str, family: str, config: Config) -> Any:
-    """Return the sampling options: from params.yaml for a trained model; for a fine-tuned one, its origin's."""
+def sampling_of(what: str, recipe: ModelRecipe, config: Config) -> SamplingConfig:
+    """Return the sampling options: from params.yaml for a trained model; for a fine-tuned one, its origin's.
+
+    A few-step model draws in its own way.
+    """
+    if isinstance(recipe, DistilledRecipe):
+        return recipe.few_step.sampling
     if what.startswith("trained/"):
         return config.model(what.removeprefix("trained/")).sampling
-    if what != "finetuned":
+    if what != FINETUNED:
         raise ValueError(f"expected trained/NAME or finetuned, got {what!r}")
-    selection = Path("models") / config.finetune.start / "selection.json"
-    return parse_sampling(family, json.loads(selection.read_text())["sampling"])
+    return sampling_at(Path("models") / config.finetune.start)
+
+
+def sampling_at(folder: Path) -> SamplingConfig:
+    """Return the sampling options of a chosen model's folder."""
+    selection = json.loads((folder / "selection.json").read_text())
+    return parse_sampling(read_config(folder).config.family, selection["sampling"])
 
 
 def closest_pairs(images: npt.NDArray[np.uint8], copies: NearCopies) -> Image.Image:

@@ -13,6 +13,7 @@ from tasks.context import new_folder
 
 SELECTION_FILE = "selection.json"
 CODE_FILE = "code.json"
+NAME_FILE = "base.json"  # in models/base: what it was brought in as
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,25 @@ def choose(contenders: list[MeasuredModel], metric: str) -> Choice:
     if others:
         reason += ", against " + ", ".join(f"{entry.figures[metric]:.4g} of {entry.name}" for entry in others)
     return Choice(best, metric, reason)
+
+
+def choose_few_step(teacher: MeasuredModel, student: MeasuredModel, metric: str, worst_ratio: float) -> Choice:
+    """Choose a few-step model if its `metric` is at most `worst_ratio` times its teacher's: it draws much faster.
+
+    Raises as `choose` does.
+    """
+    choice = choose([teacher, student], metric)
+    theirs, own = (model.figures.get(choice.metric, math.nan) for model in (teacher, student))
+    ratio = own / theirs if theirs > 0 else math.inf
+    compared = f"its {choice.metric} is {own:.4g}, {ratio:.2f} times {theirs:.4g} of {teacher.name}"
+    if ratio <= worst_ratio:
+        evaluations = student.sampling["steps"]
+        drawn = f"{student.name} draws with {evaluations} (sampling.steps)"
+        return Choice(student, choice.metric, f"{drawn}, and {compared}")
+    reason = (
+        f"{teacher.name} is kept: {student.name} draws faster, but {compared}, and finetune.few_step.worst_ratio is "
+    )
+    return Choice(teacher, choice.metric, f"{reason}{worst_ratio:g}")
 
 
 def read_measured(name: str, folder: Path, metrics: Path) -> MeasuredModel:

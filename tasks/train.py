@@ -25,7 +25,7 @@ def main() -> None:
         torch.manual_seed(config.training.seed)
         model = build_model(config, shape_of(dataset))
         origin, to = {"started from": "nothing"}, Path("trained") / name
-        run_training(context, model, config, dataset, device, to=to, origin=origin, from_average=False)
+        run_training(context, model, config, dataset, device, to=to, origin=origin)
 
 
 if __name__ == "__main__":

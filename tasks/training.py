@@ -4,7 +4,8 @@ import csv
 import hashlib
 import os
 import signal
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from genai_core.config import EarlyStopConfig, TrainingConfig
 from genai_core.data.dataset.dataset import Dataset
+from genai_core.data.dataset.facts import Indices
 from genai_core.data.dataset.loader import Batch, training_batches
 from genai_core.models.artifact import recipe_values, save_model
 from genai_core.models.protocol import GenerativeModel, ImageShape, to_unit
@@ -33,6 +35,22 @@ _CARD_ROWS = 10
 _EVALUATION_BATCH = 100
 
 
+@dataclass(frozen=True)
+class Continuation:
+    """How a model that was trained before is trained further.
+
+    finish: makes the trained model one that can be saved. rates: factor of the learning rate by a weight's name,
+    weights without one are frozen; None: 1 for all. settings: everything that shapes the result besides recipe and
+    data, as JSON values: other settings do not resume a checkpoint. epoch: rows (M,) of the train split that an epoch
+    consists of; None: all.
+    """
+
+    finish: Callable[[GenerativeModel], None] = lambda _: None
+    rates: Mapping[str, float] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    epoch: Indices | None = None
+
+
 def shape_of(dataset: Dataset) -> ImageShape:
     """Return the shape of the images of a model of this dataset."""
     info = dataset.info
@@ -48,19 +66,21 @@ def run_training(
     *,
     to: Path,
     origin: dict[str, Any],
-    from_average: bool,
+    continuation: Continuation | None = None,
 ) -> None:
     """Train `model` on the train split according to recipe.training; write models/`to` and plots/`to`.
 
-    recipe: the model's recipe, of any family. origin: source of its initial weights, as JSON values. from_average:
-    whether they were loaded, and thus are an average.
+    recipe: the model's recipe, of any family. origin: source of its initial weights, as JSON values. continuation: for
+    a model that was loaded; None for random weights.
     """
+    how = continuation or Continuation()
     training: TrainingConfig = recipe.training
     compute = context.config.compute
     identity = {
         "recipe": recipe_values(recipe),
         "dataset": dataset.info.fingerprint,
         "origin": origin,
+        "settings": how.settings,
         "code": code_hash(recipe.family),
         "job": os.environ.get("GENAI_JOB", ""),  # set by `genai run`: identifies all inputs, including this code
     }
@@ -72,6 +92,7 @@ def run_training(
         seed=training.seed,
         device=device,
         memory_bytes=int(memory_bytes(device) * compute.resident_share),
+        epoch=how.epoch,
     )
     cost = count_cost(model, training.batch_images)
     if context.is_first:
@@ -89,7 +110,8 @@ def run_training(
                 stop_requested=stop_requested,
                 followers=lambda: open_followers(compute.follow, followed),
                 evaluate=evaluation(dataset, training.early_stop) if training.early_stop else None,
-                from_average=from_average,
+                from_average=continuation is not None,
+                rates=how.rates,
             )
         except TrainingStoppedError as stopped:
             print(stopped, flush=True)
@@ -97,6 +119,8 @@ def run_training(
             raise SystemExit(128 + signal.SIGTERM) from None
     if not result.is_first:
         return
+    how.finish(model)
+    model = model.result()
     with new_folder(Path("models") / to) as folder:
         summary = _summary(result, cost, origin)
         save_model(folder, model, recipe, dataset=dataset.info.fingerprint, training_summary=summary)
@@ -113,7 +137,8 @@ def code_hash(family: str) -> str:
     models = core / "models"
     paths = [Path(__file__), core / "data/dataset/loader.py", models / "protocol.py", models / f"{family}.py"]
     paths += sorted((core / "training").glob("*.py"))
-    paths += sorted((models / "networks").glob("*.py")) + sorted((models / "networks" / family).rglob("*.py"))
+    paths += sorted((models / "adapting").glob("*.py")) + sorted((models / "networks").glob("*.py"))
+    paths += sorted((models / "networks" / family).rglob("*.py"))
     hashes = [f"{path.relative_to(_ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths]
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 

@@ -84,7 +84,7 @@ class Lineage:
         return self.parts(makers[0], item) if makers else self._promoted_as(item)
 
     def _promoted_as(self, source: Item) -> list[Item]:
-        """The candidate with the same weights as the data source models/champion, which is a copy of it."""
+        """The candidate with the same weights as a data source such as models/base, which is a copy of it."""
         weights = self._weights(source)
         same = [item for item, _ in self.history.outputs(MODEL) if weights and self._weights(item) == weights]
         return same[-1:]

@@ -5,9 +5,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.data.add import run_task, track
 from flows.data.stores import Stores
-from flows.dvc_lock import CHAMPION_FILE, lock_at
+from flows.dvc_lock import lock_at
 from flows.git import GitError, git
 from flows.graph import open_repo
 from flows.measuring.comparison import ComparisonError, model_of
@@ -44,12 +43,6 @@ def lay_out_champion(worktree: Worktree, version: str) -> Path:
             f"{error}. A retraining needs production's model to compare and fine-tune. Push it from where it was made "
             "(genai data push), or roll back to a version that is complete (genai rollback --to)"
         ) from None
-
-
-def track_champion(worktree: Worktree, champion: Path) -> None:
-    """Make the model models/champion, tracked by DVC: a fine-tuning starts there. Raises DataError."""
-    run_task(worktree.folder, "tasks.champion", str(champion))
-    track(worktree.folder, CHAMPION_FILE.removesuffix(".dvc"))
 
 
 def champion_shape(workspace: Path, production: Move | None) -> ChampionShape | None:

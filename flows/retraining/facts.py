@@ -27,6 +27,8 @@ from flows.runs.checkout import head_branch
 from flows.watching.news import newest_data, uncommitted_data
 from genai_core.config import Config, RetrainConfig
 
+_NO_CLASS = "(no class)"  # as in genai_core/data/dataset/compare.py
+
 
 @dataclass(frozen=True)
 class StartPoint:
@@ -137,6 +139,7 @@ def facts_of(
         lost_classes=tuple(c["name"] for c in classes if c["before"] > 0 and c["after"] == 0),
         other_shape=shape is not None
         and (shape.image_size, shape.channels) != (config.data.image_size, config.data.channels),
+        other_labels=shape is not None and bool(classes) and bool(shape.classes) != _has_labels(classes),
         drift_over_floor=(change.distance or {}).get("over_floor") if change else None,
         age_days=_age_days(workspace, situation, now),
         spent_device_hours=spent_device_hours(situation.records, config.retrain.budget_days, now),
@@ -221,6 +224,10 @@ def _counts(situation: Situation, change: DataDiff | None) -> tuple[int, int, in
     # For a class-conditional model, an image with another label is another image.
     new = int(images["added_train"]) + int(images["relabelled"])
     return total, min(new, total), int(images["removed"]), change.notes
+
+
+def _has_labels(classes: list[dict[str, Any]]) -> bool:
+    return any(c["after"] > 0 for c in classes if c["name"] != _NO_CLASS)
 
 
 def _age_days(workspace: Path, situation: Situation, now: datetime) -> float | None:

@@ -27,6 +27,7 @@ from flows.retraining.steps import (
     open_checkout,
     publish_decision,
     set_up,
+    unchanged,
 )
 from flows.retraining.worktree import check_can_start, close_worktree
 from flows.runs.pipeline import pipeline
@@ -123,7 +124,7 @@ def _retrain(
     if not state.is_completed():
         return fail(work, state)
     judged = compare_models(work, champion)
-    reasons = judged.verdict.failures
+    reasons = judged.verdict.failures or unchanged(judged)
     if not reasons and situation.config.gate.approval == "human":
         reasons = ask_for_approval(work, judged)
         judged = judge_votes(work, judged)

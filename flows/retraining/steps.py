@@ -13,9 +13,11 @@ from flows.artifacts import tried
 from flows.data.diff import DataDiff, diff
 from flows.data.remote import fetch_output
 from flows.measuring.comparison import Side, compare_folders
+from flows.registry.base import BASE, SELECTED, bring_in, set_start
+from flows.registry.model_names import name_commit
 from flows.registry.read import MODEL
 from flows.retraining import RetrainError
-from flows.retraining.champion import champion_label_accuracy, lay_out_champion, track_champion
+from flows.retraining.champion import champion_label_accuracy, lay_out_champion
 from flows.retraining.facts import Situation, fact_rows, read_situation
 from flows.retraining.gate import GateVerdict, gate, gate_facts, with_votes
 from flows.retraining.messages import log
@@ -23,7 +25,7 @@ from flows.retraining.pages import decision_page, rule_rows
 from flows.retraining.policy import Decision, RetrainFacts
 from flows.retraining.records import device_hours_since
 from flows.retraining.votes import people_prefer
-from flows.retraining.worktree import Purpose, open_for_retraining, set_finetune_start, write_purpose
+from flows.retraining.worktree import Purpose, open_for_retraining, write_purpose
 from flows.runs.checkout import Worktree
 from flows.workspace import RAW_DATA
 
@@ -100,10 +102,10 @@ def set_up(work: Work) -> Path | None:
     if purpose.action == "finetune" and not purpose.champion:
         raise RetrainError("no model is in production to fine-tune; train one: genai retrain --action train")
     champion = lay_out_champion(worktree, purpose.champion) if purpose.champion else None
-    set_finetune_start(worktree, "champion" if purpose.action == "finetune" else "selected")
+    set_start(worktree.folder, BASE.name if purpose.action == "finetune" else SELECTED)
     if purpose.action == "finetune":
         assert champion is not None
-        track_champion(worktree, champion)
+        bring_in(worktree.folder, champion, name_commit(worktree.folder, purpose.champion))
     write_purpose(worktree, purpose)
     return champion
 
@@ -130,6 +132,14 @@ def compare_models(work: Work, champion: Path | None) -> Judged:
     for rule in verdict.rules:
         log(f"gate: {rule.name}: {rule.outcome}: {rule.figures}")
     return Judged(comparison, verdict, hours)
+
+
+def unchanged(judged: Judged) -> tuple[str, ...]:
+    """Return why nothing is new if the candidate is production's own model, which the stage `candidate` may keep."""
+    champion = judged.comparison.get("a")
+    if champion is None or champion["weights_sha256"] != judged.comparison["b"]["weights_sha256"]:
+        return ()
+    return ("the fine-tuned model was worse than production by more than the noise, so nothing is promoted",)
 
 
 def judge_votes(work: Work, judged: Judged) -> Judged:

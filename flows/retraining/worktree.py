@@ -1,7 +1,6 @@
 """A retraining's own worktree: resumed after an interrupted retraining, opened anew for newer data or code."""
 
 import json
-import re
 import shutil
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -27,10 +26,8 @@ from flows.runs.checkout import (
     remove_worktree,
 )
 from flows.whole_file import write_file, write_json
-from genai_core.config import PARAMS_FILE
 
 _PURPOSE_FILE = Path(".genai/retraining.json")  # in the worktree
-_START = re.compile(r"(?m)(^finetune:.*\n(?:[ #].*\n|\n)*?  start: )(selected|champion)\b")
 
 
 @dataclass(frozen=True)
@@ -105,17 +102,6 @@ def close_worktree(workspace: Path, worktree: Worktree, base: str | None) -> Non
     remove_worktree(workspace, worktree.root)
     if without_commits:
         git(workspace, "branch", "--quiet", "-D", worktree.branch)
-
-
-def set_finetune_start(worktree: Worktree, start: str) -> None:
-    """Set finetune.start in the worktree's params.yaml and keep every other byte. Raises RetrainError."""
-    path = worktree.folder / PARAMS_FILE
-    old = path.read_text()
-    text, found = _START.subn(rf"\g<1>{start}", old)
-    if found != 1:
-        raise RetrainError(f"{PARAMS_FILE}: finetune.start has no line of its own; write it as `  start: selected`")
-    if text != old:
-        write_file(path, text)
 
 
 def _same_result(workspace: Path, old: Purpose, new: Purpose) -> bool:

@@ -13,10 +13,13 @@ from genai_core.config.extractor import (
     extractor_kind,
     resolved_metric,
 )
+from genai_core.config.finetune import FewStepConfig, FinetuneConfig, LoraConfig
 from genai_core.config.load import load_config
 from genai_core.config.models import (
     DiffusionRecipe,
     DiffusionSampling,
+    DistilledRecipe,
+    FewStep,
     GanRecipe,
     GanSampling,
     ModelConfig,
@@ -31,7 +34,7 @@ from genai_core.config.params import Config
 from genai_core.config.running import GateConfig, RetrainConfig
 from genai_core.config.section import NEEDS_MANUAL_ACTION, PARAMS_FILE, ConfigError
 from genai_core.config.serving import ServeConfig
-from genai_core.config.stages import EvaluationConfig, FinetuneConfig, ModelCardConfig, RobustnessConfig
+from genai_core.config.stages import EvaluationConfig, ModelCardConfig, RobustnessConfig
 from genai_core.config.training import EarlyStopConfig, TrainingConfig
 from genai_core.config.watching import FROM_ENVIRONMENT, EmailConfig, EventKind, NotifyConfig, WatchConfig
 
@@ -46,17 +49,21 @@ __all__ = [
     "DataConfig",
     "DiffusionRecipe",
     "DiffusionSampling",
+    "DistilledRecipe",
     "EarlyStopConfig",
     "EmailConfig",
     "EvaluationConfig",
     "EventKind",
     "ExtractorConfig",
+    "FewStep",
+    "FewStepConfig",
     "FinetuneConfig",
     "FlipConfig",
     "GanRecipe",
     "GanSampling",
     "GateConfig",
     "InceptionExtractorConfig",
+    "LoraConfig",
     "ModelCardConfig",
     "ModelConfig",
     "ModelRecipe",

@@ -9,12 +9,14 @@ from genai_core.config.section import PositiveInt, Section, Share
 from genai_core.config.training import TrainingConfig
 
 NO_GUIDANCE = 1.0
+FEW_STEPS = (1, 2, 4)  # network evaluations of a model that was distilled
 
 NotNegative = Annotated[float, Field(ge=0.0)]
 NoiseLevel = Annotated[float, Field(gt=0.0)]
 Interval = Annotated[tuple[NotNegative, NotNegative], Field(strict=False)]
 NoiseLevels = Annotated[tuple[NoiseLevel, ...], Field(strict=False)]
 Stride = Literal[2, 4, 8, 16]
+FewSteps = Literal[1, 2, 4]
 STRIDES: tuple[Stride, ...] = get_args(Stride)
 
 
@@ -34,7 +36,9 @@ class DiffusionObjective(Section):
 
 
 class DiffusionSampling(Section):
-    sampler: Literal["heun", "euler", "multistep"]
+    sampler: Literal["heun", "euler", "multistep", "few_step"] = Field(
+        description="few_step: only of models that finetune.kind few_step has made, and they draw with no other"
+    )
     steps: int = Field(
         ge=1, le=1000, description="network calls: 2 n - 1 with heun, else n; twice as many where guidance applies"
     )
@@ -67,6 +71,21 @@ class DiffusionSampling(Section):
             raise ValueError(f"guidance_interval: got {[*self.guidance_interval]}; allowed: the lower level first")
         return self
 
+    @model_validator(mode="after")
+    def _few_steps_are_bare(self) -> "DiffusionSampling":
+        if self.sampler != "few_step":
+            return self
+        if self.steps not in FEW_STEPS:
+            raise ValueError(f"steps: got {self.steps}; allowed: 1, 2 or 4 with the sampler few_step")
+        if self.guidance_scale != NO_GUIDANCE:
+            raise ValueError(
+                f"guidance_scale: got {self.guidance_scale}; allowed: {NO_GUIDANCE} with the sampler few_step, whose "
+                "models have learned their teacher's guidance"
+            )
+        if self.noise_levels is not None:
+            raise ValueError("noise_levels: allowed: null with the sampler few_step, whose levels the model fixes")
+        return self
+
 
 class DiffusionRecipe(Section):
     """A denoiser for every noise level, by EDM (Karras et al. 2022) or flow matching (Lipman et al. 2023)."""
@@ -75,6 +94,34 @@ class DiffusionRecipe(Section):
     network: DiffusionNetwork
     objective: DiffusionObjective
     training: TrainingConfig
+
+
+class FewStep(Section):
+    """What a few-step model adds to its teacher's recipe; only in its config.json, never in params.yaml."""
+
+    teacher: str = Field(description="sha256 of the weights that it was made from")
+    steps: FewSteps = Field(description="the most network evaluations that it was trained for")
+    noise_levels: NoiseLevels = Field(description="of these evaluations, largest first")
+    teacher_sampling: DiffusionSampling = Field(description="what it learned to draw like")
+
+    @property
+    def sampling(self) -> DiffusionSampling:
+        """How the model draws, with as many evaluations as it was trained for. The levels are its own."""
+        return DiffusionSampling(
+            sampler="few_step",
+            steps=self.steps,
+            sigma_min=self.teacher_sampling.sigma_min,
+            sigma_max=self.teacher_sampling.sigma_max,
+            noise_levels=None,
+            guidance_scale=NO_GUIDANCE,
+            guidance_interval=None,
+        )
+
+
+class DistilledRecipe(DiffusionRecipe):
+    """A diffusion model that draws in a few network evaluations."""
+
+    few_step: FewStep
 
 
 class DiffusionConfig(DiffusionRecipe):

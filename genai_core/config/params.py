@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from genai_core.config.data import AugmentConfig, DataConfig
 from genai_core.config.extractor import ExtractorConfig
+from genai_core.config.finetune import FinetuneConfig
 from genai_core.config.models import STRIDES, ModelConfig
 from genai_core.config.running import ComputeConfig, GateConfig, RetrainConfig
 from genai_core.config.section import PARAMS_FILE, ConfigError, Section
@@ -13,7 +14,6 @@ from genai_core.config.serving import ServeConfig
 from genai_core.config.stages import (
     LEAST_EXTRAPOLATED,
     EvaluationConfig,
-    FinetuneConfig,
     GenerateConfig,
     ModelCardConfig,
     ReportConfig,

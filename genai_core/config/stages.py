@@ -1,4 +1,4 @@
-"""Settings after training: `evaluation:`, `selection:`, `finetune:`, `model_card:`, `generate:`, `report:`."""
+"""Settings after training: `evaluation:`, `selection:`, `model_card:`, `generate:`, `report:`."""
 
 from typing import Annotated, Literal
 
@@ -68,22 +68,6 @@ class ModelCardConfig(Section):
     intended_use: str = Field(
         min_length=1, max_length=2000, description="what the model is for, and what it is not for"
     )
-
-
-class FinetuneConfig(Section):
-    """Continue training the best model at a small learning rate, on images that are not augmented.
-
-    Other settings are those of the model's own training section.
-    """
-
-    start: Literal["selected", "champion"] = Field(
-        description="which model to continue: the best of this run, or models/champion, taken from production"
-    )
-    total_images: PositiveInt
-    learning_rate_share: float = Field(gt=0.0, le=1.0, description="share of the model's own learning rate")
-    warmup_images: int = Field(ge=0)
-    ema_halflife_images: PositiveInt = Field(description="after this many images, half of the loaded average remains")
-    seed: Seed
 
 
 class GenerateConfig(Section):

@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -12,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from genai_core.config import ModelConfig, ModelRecipe, SamplingConfig
+from genai_core.config import DistilledRecipe, ModelConfig, ModelRecipe, SamplingConfig
 from genai_core.image_size import ImageSize
 from genai_core.models.protocol import GenerativeModel, ImageShape
 
@@ -24,6 +25,7 @@ CARD_FILE = "card.md"
 
 # Without the sampling section: it may change after training, and the file would then be out of date.
 _RECIPE_KEYS = ("family", "network", "objective", "training")
+_DISTILLED_KEY = "few_step"  # a further one, only of models that were distilled
 _RECIPE: TypeAdapter[ModelRecipe] = TypeAdapter(ModelRecipe)
 
 
@@ -41,8 +43,13 @@ class ModelDescription:
 
 def recipe_values(config: ModelRecipe) -> dict[str, Any]:
     """Return what determines a model's weights as JSON values: the config without its sampling section."""
-    values = config.model_dump(mode="json")
-    return {name: values[name] for name in _RECIPE_KEYS}
+    return _of_recipe(config.model_dump(mode="json"))
+
+
+def _of_recipe(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is the recipe's among the values of a config. Raises KeyError where something is missing."""
+    distilled = {_DISTILLED_KEY: values[_DISTILLED_KEY]} if _DISTILLED_KEY in values else {}
+    return {name: values[name] for name in _RECIPE_KEYS} | distilled
 
 
 def build_model(config: ModelRecipe, shape: ImageShape) -> GenerativeModel:
@@ -106,7 +113,7 @@ def read_config(folder: Path) -> ModelDescription:
             raise ValueError(f"expected format {FORMAT}, got {found!r}: made by another version of this project")
         shape = values["shape"]
         return ModelDescription(
-            config=_RECIPE.validate_json(json.dumps({name: values[name] for name in _RECIPE_KEYS})),
+            config=_parse_recipe(_of_recipe(values)),
             shape=ImageShape(ImageSize.from_json(shape["image_size"]), int(shape["channels"]), tuple(shape["classes"])),
             dataset=str(values["dataset"]),
             parameters=int(values["parameters"]),
@@ -119,6 +126,11 @@ def read_config(folder: Path) -> ModelDescription:
         raise ValueError(f"{path}: {key}: {fault['msg']}; not a model of this version") from None
     except (AttributeError, KeyError, TypeError, UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{path}: not the config of a model: {type(error).__name__}: {error}") from None
+
+
+def _parse_recipe(values: dict[str, Any]) -> ModelRecipe:
+    text = json.dumps(values)
+    return DistilledRecipe.model_validate_json(text) if _DISTILLED_KEY in values else _RECIPE.validate_json(text)
 
 
 def parse_sampling(family: str, values: dict[str, Any]) -> SamplingConfig:
@@ -214,7 +226,7 @@ def _card(description: ModelDescription) -> str:
         "## Configuration",
         "",
     ]
-    for section in _RECIPE_KEYS[1:]:
+    for section in list(config)[1:]:
         lines += [f"### {section}", "", *_table(config[section]), ""]
     use = ["from genai_core import load_model", "", 'load_model("this folder").draw(16).save("drawn")']
     lines += ["## Use", "", "```python", *use, "```"]

@@ -9,23 +9,40 @@ path with noise level sigma = s t / (1 - t). Both are therefore denoisers of x +
 the network's input, output and loss, and in the time variable of sampling. Logit-normal t is log-normal sigma / s.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
-from genai_core.config import DiffusionRecipe, DiffusionSampling, SamplingConfig
+from genai_core.config import (
+    DiffusionRecipe,
+    DiffusionSampling,
+    DistilledRecipe,
+    FewStep,
+    FewStepConfig,
+    SamplingConfig,
+)
 from genai_core.config.models import NO_GUIDANCE
-from genai_core.models.editing import Start, Watch
+from genai_core.models.editing import Generate, Start, Watch, nearest_noise, noise_of_start
 from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
-from genai_core.models.networks.diffusion.levels import evaluations, levels_from, noise_levels, sampling_levels
-from genai_core.models.networks.diffusion.ode import Denoise, euler, heun, multistep
+from genai_core.models.networks.diffusion.distillation import Distillation, student_levels
+from genai_core.models.networks.diffusion.levels import (
+    evaluations,
+    few_step_levels,
+    levels_from,
+    noise_levels,
+    sampling_levels,
+)
+from genai_core.models.networks.diffusion.ode import Denoise, euler, few_step, heun, multistep
+from genai_core.models.networks.diffusion.pairs import draw_pairs
 from genai_core.models.networks.diffusion.redraw import base_of, keeping, watched
 from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.models.protocol import (
+    Distilling,
     GenerativeModel,
     ImageShape,
     Loss,
@@ -67,7 +84,14 @@ class Diffusion(GenerativeModel):
         self.shape = shape
         self.objective = config.objective
         self.classes = len(shape.classes)
-        if not config.objective.label_dropout:
+        # Of a model that was distilled: what it was made from, and at which levels it draws.
+        self.few_step = config.few_step if isinstance(config, DistilledRecipe) else None
+        if self.few_step is not None:
+            self.preview_sampling = self.few_step.sampling
+            # It knows few noise levels, and its way from noise to image cannot be followed backwards: what other
+            # models do with images, it does with the noise nearest to them, as a GAN does.
+            self.edits_images, self.searches = False, True
+        elif not config.objective.label_dropout:
             self.preview_sampling = self.preview_sampling.model_copy(update={"guidance_scale": NO_GUIDANCE})
         network = UNet(
             shape.image_size,
@@ -129,6 +153,35 @@ class Diffusion(GenerativeModel):
         normal: Tensor = torch.special.ndtri(quantile.clamp(_TAIL, 1.0 - _TAIL)).float()
         return normal
 
+    def distillation(
+        self,
+        recipe: DiffusionRecipe,
+        config: FewStepConfig,
+        weights: str,
+        labels: Tensor | None,
+        cache: Path,
+        on_progress: Callable[[int], None],
+    ) -> Distilling:
+        if self.few_step is not None:
+            raise ValueError(
+                f"this model draws in {self.few_step.steps} evaluations already: a few-step model is made from a model "
+                "that draws in many, such as the one that it was made from"
+            )
+        few_step = FewStep(
+            teacher=weights,
+            steps=config.steps,
+            noise_levels=student_levels(config.steps, self.objective.sigma_data),
+            teacher_sampling=config.teacher,
+        )
+        # As for a GAN: an average of earlier gradients, or a limit of their norm, would slow each side's answers.
+        betas = (0.0, recipe.training.adam_betas[1])
+        training = recipe.training.model_copy(update={"adam_betas": betas, "gradient_clip_norm": None})
+        own = {name: getattr(recipe, name) for name in DiffusionRecipe.model_fields}
+        distilled = DistilledRecipe(**{**own, "training": training}, few_step=few_step)
+        seed = recipe.training.seed
+        pairs = draw_pairs(self, weights, config.teacher, labels, config.pairs, seed, cache, on_progress)
+        return Distilling(Distillation(self, Diffusion(distilled, self.shape), pairs), distilled)
+
     def preconditioning(self, sigma: Tensor) -> "Preconditioning":
         """Return the scales of this model's objective at noise levels sigma (B,)."""
         scales = flow_preconditioning if self.objective.kind == "flow" else preconditioning
@@ -148,6 +201,12 @@ class Diffusion(GenerativeModel):
         output = self.network(inputs, scale.noise, labels, augmentation).float()
         denoised: Tensor = column(scale.skip) * images + column(scale.output) * output
         return denoised
+
+    def features(self, images: Tensor, sigma: Tensor, labels: Tensor | None) -> list[Tensor]:
+        """Return what the network's way down knows of noisy images, a map per level; arguments as for `denoise`."""
+        scale = self.preconditioning(sigma)
+        inputs = (column(scale.input) * images).contiguous(memory_format=torch.channels_last)
+        return self.network.features(inputs, scale.noise, labels)
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
@@ -176,7 +235,10 @@ class Diffusion(GenerativeModel):
         device = next(self.network.parameters()).device
         noise = noise.to(device)
         classes = None if classes is None else classes.to(device)
-        levels = sampling_levels(options)
+        levels = self._levels(options)
+        if self.few_step is not None:
+            noise = self._noise_of(start, noise, classes, levels)
+            start = None
         if start is not None:
             levels = levels_from(levels, start.strength, options.sigma_min)
 
@@ -187,15 +249,31 @@ class Diffusion(GenerativeModel):
             denoise = watched(denoise, evaluations(options.sampler, levels), watch)
         return to_uint8(self._solve(denoise, noise, base_of(start), levels, options.sampler))
 
+    def _levels(self, options: DiffusionSampling) -> list[float]:
+        """Return the noise levels of sampling. Raises SamplingError for a sampler that is not this model's."""
+        distilled = self.few_step
+        if (options.sampler == "few_step") != (distilled is not None):
+            allowed = "few_step, because" if distilled else "heun, euler or multistep, because only"
+            one = "this is a few-step model" if distilled else "models made with finetune.kind few_step draw so"
+            raise SamplingError(f"sampling.sampler: got {options.sampler}; allowed: {allowed} {one}")
+        if distilled is None:
+            return sampling_levels(options)
+        try:
+            return few_step_levels(distilled, options.steps)
+        except ValueError as error:
+            raise SamplingError(str(error)) from None
+
     @torch.no_grad()
     def encode(
         self,
         images: Tensor,
         classes: Tensor | None,
         sampling: SamplingConfig,
-        begin: Tensor,  # noqa: ARG002 - nothing is searched
+        begin: Tensor,
     ) -> Tensor:
         """Return noise as the protocol says, by the probability flow in reverse (Song et al. 2021, arXiv 2011.13456).
+
+        A few-step model has no flow: the noise is searched, as for a GAN.
 
         The flow is that of the guided denoiser, in Heun steps through twice as many levels as sampling has, in the
         time t = sigma / (sigma + sigma_data) of flow matching, in which it is nearly straight. The first step leaves
@@ -203,7 +281,9 @@ class Diffusion(GenerativeModel):
         """
         options = own_sampling(sampling, DiffusionSampling)
         check_classes(classes, self.shape, len(images))
-        forward = sampling_levels(options)
+        forward = self._levels(options)
+        if self.few_step is not None:
+            return nearest_noise(self._few_steps(classes, forward), images, begin)
         largest, std = forward[0], self.objective.sigma_data
         smallest = min(options.sigma_min, largest / 2)
         levels = noise_levels(max(2 * options.steps, _ENCODE_STEPS), smallest, largest)[-2::-1]
@@ -216,10 +296,31 @@ class Diffusion(GenerativeModel):
 
         return heun(velocity, images / (std + levels[0]), times) / times[-1]
 
+    def _noise_of(self, start: Start | None, noise: Tensor, classes: Tensor | None, levels: Sequence[float]) -> Tensor:
+        """Return the noise with which a few-step model begins from start images, (N, C, H, W)."""
+        if start is None or start.noise is None:
+            return noise_of_start(self._few_steps(classes, levels), noise, start)
+        flat = replace(start, noise=start.noise.flatten(1))
+        return noise_of_start(self._few_steps(classes, levels), noise.flatten(1), flat).reshape(noise.shape)
+
+    def _few_steps(self, classes: Tensor | None, levels: Sequence[float]) -> Generate:
+        """Return what a few-step model draws, as a function of noise (N, C, H, W) or (N, C * H * W)."""
+
+        def denoise(noisy: Tensor, sigma: float) -> Tensor:
+            return self.denoise(noisy, noisy.new_full((len(noisy),), sigma), classes)
+
+        def generate(noise: Tensor) -> Tensor:
+            noise = noise.reshape(-1, *self.noise_shape)
+            return few_step(denoise, noise * levels[0], noise, levels)
+
+        return generate
+
     def _solve(
         self, denoise: Denoise, noise: Tensor, base: Tensor | None, levels: Sequence[float], sampler: str
     ) -> Tensor:
         """Follow the probability flow from base (0 for None) plus noise to a clean image, all (N, C, H, W)."""
+        if sampler == "few_step":
+            return few_step(denoise, _plus(noise * levels[0], base, 1.0), noise, levels)
         if sampler == "multistep":
             # Works with the denoiser of either objective, because it steps in noise levels.
             return multistep(denoise, _plus(noise * levels[0], base, 1.0), levels)

@@ -9,10 +9,11 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn import Parameter, functional
+from torch.nn import Parameter
 
 from genai_core.config import GanRecipe, GanSampling, SamplingConfig
 from genai_core.models.editing import Start, Watch, nearest_noise, noise_of_start
+from genai_core.models.networks.adversarial import gradient_penalty, relativistic_loss
 from genai_core.models.networks.gan.ada import Ada
 from genai_core.models.networks.gan.diffaugment import diff_augment
 from genai_core.models.networks.gan.diversity import pair_distances
@@ -205,24 +206,6 @@ def penalised(part: Part, share: float) -> list[int]:
         for index in range(part.first, part.end)
         if (index + 1) * count // whole > index * count // whole
     ]
-
-
-def relativistic_loss(margin: Tensor) -> Tensor:
-    """Mean of log(1 + exp(-margin)); margin (B,): how far one side's scores are above their partners'.
-
-    The discriminator's margin is real - fake; the generator's is fake - real (Huang et al. 2025, eq. 2).
-    """
-    return functional.softplus(-margin).mean()
-
-
-def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
-    """Squared norm of the gradient of the scores with respect to each image, (B,); 0 for images without a score.
-
-    R1 on real images, R2 on generated ones (Mescheder et al. 2018, eq. 9). scores (S,), each computed from one of the
-    images (B, C, H, W), which require a gradient. Differentiable.
-    """
-    (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
-    return gradient.float().square().sum(dim=(1, 2, 3))
 
 
 def _margin(scores: Tensor) -> Tensor:

@@ -1,16 +1,17 @@
 """Common interface of all model families."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
 from genai_core import GenaiError
-from genai_core.config import SamplingConfig
+from genai_core.config import FewStepConfig, ModelRecipe, SamplingConfig
 from genai_core.image_size import ImageSize
 from genai_core.models.editing import Start, Watch
 from genai_core.seeds import LARGEST_SEED
@@ -57,6 +58,14 @@ class Part:
     whole: int
 
 
+@dataclass(frozen=True)
+class Distilling:
+    """The training of a few-step model, and the recipe of what it makes."""
+
+    model: "GenerativeModel"
+    recipe: ModelRecipe
+
+
 class GenerativeModel(nn.Module, ABC):
     """A model family; `genai_core.models.<family>.build(config, shape)` creates one.
 
@@ -73,11 +82,11 @@ class GenerativeModel(nn.Module, ABC):
 
     shape: ImageShape
     # Whether sampling begins from a start image itself; other families need the noise that gives it.
-    edits_images: ClassVar[bool] = False
+    edits_images: bool = False
     # Whether sampling takes several steps, between which there is something to see.
     has_previews: ClassVar[bool] = False
     # Whether `encode` searches from where it begins, and finds something else from elsewhere.
-    searches: ClassVar[bool] = False
+    searches: bool = False
 
     @abstractmethod
     def phase_parameters(self, phase: str) -> Sequence[Parameter]:
@@ -114,6 +123,31 @@ class GenerativeModel(nn.Module, ABC):
     @abstractmethod
     def sampled_network(self) -> nn.Module:
         """Return the submodule that generates images; its moving average is saved, measured and sampled."""
+
+    def distillation(
+        self,
+        recipe: Any,  # noqa: ARG002 - most families have none
+        config: FewStepConfig,  # noqa: ARG002
+        weights: str,  # noqa: ARG002
+        labels: Tensor | None,  # noqa: ARG002
+        cache: Path,  # noqa: ARG002
+        on_progress: Callable[[int], None],  # noqa: ARG002
+    ) -> Distilling:
+        """Return the training of a model that draws in a few evaluations what this one, the teacher, draws in many.
+
+        recipe: this model's own, with the training section of the distillation. weights: sha256 of the teacher's.
+        labels: (config.pairs,) int64 or None, of the images that the teacher draws now, or finds in the folder `cache`
+        after a stop; on_progress is called with their number so far. Raises ValueError for a family that draws in one
+        evaluation already.
+        """
+        raise ValueError(
+            f"finetune.kind: got few_step; allowed: another, because this is a {self.family} model, and only diffusion "
+            "models draw in many evaluations"
+        )
+
+    def result(self) -> "GenerativeModel":
+        """Return the model to save after training: itself, unless the training needed more than the model."""
+        return self
 
     @property
     @abstractmethod

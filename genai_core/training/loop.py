@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -64,11 +64,13 @@ def train(
     followers: Callable[[], Followers] = Followers,
     evaluate: Evaluate | None = None,
     from_average: bool = False,
+    rates: Mapping[str, float] | None = None,
 ) -> TrainingResult:
     """Train `model` in place, from the last checkpoint if there is one. Afterwards it has the averaged weights.
 
     followers: called in the first process only. evaluate: required for config.early_stop. from_average: the model was
-    loaded, so its weights are an average, and the new average starts with them.
+    loaded, so its weights are an average, and the new average starts with them. rates: factor of the learning rate by
+    a weight's name; weights without one are frozen; None: 1 for all.
     Raises DivergedError when a loss breaks after the last allowed rollback, AlarmError on a family's alarm,
     DoesNotFitError when the device has too little memory, and TrainingStoppedError, after saving a checkpoint, when
     `stop_requested` returns True. The caller deletes the checkpoints after saving the model.
@@ -79,7 +81,9 @@ def train(
     fabric = launch(hardware.device, precision, hardware.devices, hardware.num_nodes)
     ranks = Ranks(fabric)
     part = ranks.part(config.batch_images)
-    run = begin(model.to(hardware.device).train(), config, min(config.micro_batch_images or len(part), len(part)))
+    run = begin(
+        model.to(hardware.device).train(), config, min(config.micro_batch_images or len(part), len(part)), rates
+    )
     state = checkpoints.load()
     if state is not None:
         restore(run, state)
@@ -139,7 +143,7 @@ class _Loop:
         earlier_seconds = run.seconds
         while (ended_by := self._ended_by(budget)) is None:
             batch, share = self.batches.at(run.step, self.part), budget.share(run.step, run.seconds)
-            phases = run.model.phases_at(share)
+            phases = run.phases_at(share)
             try:
                 figures = self.stepper.step(run, batch, share)
             except BrokenLossError as fault:
@@ -154,7 +158,7 @@ class _Loop:
             (stops,) = self.ranks.sum_numbers(float(stop_requested()))
             share = budget.share(run.step, run.seconds)
             # Families that train one part after another: only the last phases complete the generator.
-            self._evaluate(images, complete=phases == run.model.phases_at(1.0))
+            self._evaluate(images, complete=phases == run.phases_at(1.0))
             last = self._ended_by(budget) is not None
             self._generate_previews(share, images, follow, last=last)
             row = run.curves.add(share, images, figures, last=last)

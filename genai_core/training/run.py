@@ -1,10 +1,12 @@
 """State of a run: the contents of a checkpoint, and the last good state, to which a broken run rolls back."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.optim import AdamW
 
 from genai_core.config import TrainingConfig
@@ -52,24 +54,54 @@ class TrainingRun:
     good: State | None = None
     on_probation: State | None = None
 
+    def phases_at(self, share: float) -> Sequence[str]:
+        """Return the model's phases after this share of the run. If all weights of those are frozen, the last ones."""
+        phases = [phase for phase in self.model.phases_at(share) if phase in self.optimizers]
+        return phases or [phase for phase in self.model.phases_at(1.0) if phase in self.optimizers]
 
-def begin(model: GenerativeModel, config: TrainingConfig, micro_batch_images: int) -> TrainingRun:
-    """Start a run at step 0. Its start is a good state, unless the config allows no rollbacks."""
+    def parameters(self, phase: str) -> Sequence[Parameter]:
+        """Return the parameters that a phase trains."""
+        return [parameter for group in self.optimizers[phase].param_groups for parameter in group["params"]]
+
+
+def begin(
+    model: GenerativeModel, config: TrainingConfig, micro_batch_images: int, rates: Mapping[str, float] | None = None
+) -> TrainingRun:
+    """Start a run at step 0. Its start is a good state, unless the config allows no rollbacks.
+
+    rates: as in `train`.
+    """
+    groups = {phase: _groups(model, phase, rates) for phase in model.phases}
     optimizers = {
         phase: AdamW(
-            model.phase_parameters(phase),
+            parameters,
             lr=config.learning_rate,
             betas=config.adam_betas,
             weight_decay=config.weight_decay,
             fused=True,
         )
-        for phase in model.phases
+        for phase, parameters in groups.items()
+        if parameters
     }
-    watches = {phase: LossWatch() for phase in model.phases}
+    watches = {phase: LossWatch() for phase in optimizers}
     run = TrainingRun(model, Ema(model.sampled_network()), optimizers, watches, micro_batch_images=micro_batch_images)
     if config.watch.max_rollbacks:
         run.good = _copied(_progress(run))
     return run
+
+
+def _groups(model: GenerativeModel, phase: str, rates: Mapping[str, float] | None) -> list[dict[str, Any]]:
+    """Return the phase's parameters by the factor of their learning rate, without frozen ones."""
+    own = model.phase_parameters(phase)
+    if rates is None:
+        return [{"params": list(own), "rate_factor": 1.0}]
+    factors = {id(parameter): rates.get(name) for name, parameter in model.named_parameters()}
+    groups: dict[float, list[Parameter]] = {}
+    for parameter in own:
+        factor = factors[id(parameter)]
+        if factor is not None:
+            groups.setdefault(factor, []).append(parameter)
+    return [{"params": parameters, "rate_factor": factor} for factor, parameters in groups.items()]
 
 
 def keep_good_state(run: TrainingRun, total_steps: int) -> None:

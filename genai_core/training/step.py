@@ -56,8 +56,8 @@ class Stepper:
             share, seen + whole, warmup_images=config.warmup_images, decay_share=config.decay_share
         )
         figures: Row = {}
-        for index, phase in enumerate(model.phases_at(share)):
-            parameters = model.phase_parameters(phase)
+        for index, phase in enumerate(run.phases_at(share)):
+            parameters = run.parameters(phase)
             # Only this phase's weights get gradients: others would cost time and be discarded.
             model.requires_grad_(False)
             for parameter in parameters:
@@ -72,7 +72,7 @@ class Stepper:
                 torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip_norm, foreach=True)
             optimizer = run.optimizers[phase]
             for group in optimizer.param_groups:
-                group["lr"] = rate * model.learning_rate_factor(phase)
+                group["lr"] = rate * model.learning_rate_factor(phase) * group["rate_factor"]
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             figures.update(zip(names, values, strict=True))
@@ -127,7 +127,7 @@ class Stepper:
             learn: Learn = partial(self._learn, run.model, phase, part)
             # Parts are not recorded: their gradients add up, and a replay would overwrite them.
             if self.records and end - start == len(images):
-                learn = self._recorded(learn, phase, part, inputs, run.model.phase_parameters(phase))
+                learn = self._recorded(learn, phase, part, inputs, run.parameters(phase))
             self._generator.manual_seed(seed)
             parts.append(learn(*inputs))
         return self._names[phase], torch.stack(parts).sum(dim=0)

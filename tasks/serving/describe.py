@@ -6,11 +6,13 @@ from typing import Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
+from genai_core.config import DistilledRecipe
 from genai_core.model import Model
 from genai_core.models.artifact import WEIGHTS_FILE
 
 # A thousand steps of 64 images would keep everybody waiting; beyond some dozens, images no longer change visibly.
 MOST_STEPS = 250
+FEW_STEP = "few_step"
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -48,7 +50,16 @@ def sampling_options(model: Model) -> dict[str, dict[str, Any]]:
     """
     values = model.sampling.model_dump(mode="json")
     fields = type(model.sampling).model_fields
-    return {name: {"value": values[name], **_option(name, field)} for name, field in fields.items()}
+    options = {name: {"value": values[name], **_option(name, field)} for name, field in fields.items()}
+    recipe = model.description.config
+    if isinstance(recipe, DistilledRecipe):
+        # Its levels and its guidance are fixed.
+        options = {name: options[name] for name in ("sampler", "steps")}
+        options["sampler"]["choices"] = [FEW_STEP]
+        options["steps"]["high"] = recipe.few_step.steps
+    elif "sampler" in options:
+        options["sampler"]["choices"].remove(FEW_STEP)
+    return options
 
 
 def _option(name: str, field: FieldInfo) -> dict[str, Any]:

@@ -16,8 +16,9 @@ def new_home(folder: Path) -> Path:
     shutil.copy(TOY / "retraining" / "pipeline.yaml", folder / "dvc.yaml")
     shutil.copy(ROOT / "params.yaml", folder)
     change_parameters(folder, _one_model)
-    ignored = "/data/raw", "/data/prepared", "/models/*", "!/models/*.dvc", "/samples/", "/reports/"
-    (folder / ".gitignore").write_text("\n".join([".genai/", "__pycache__/", *ignored, ""]))
+    ignored = "/data/raw", "/data/prepared", "/samples/", "/reports/"
+    models = (f"/models/{name}" for name in ("base", "candidate", "extractor", "finetuned", "selected", "trained"))
+    (folder / ".gitignore").write_text("\n".join([".genai/", "__pycache__/", *ignored, *models, ""]))
     shell(folder, "git init -q -b main && dvc init -q")
     shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc")
     put(folder, "first", 20)

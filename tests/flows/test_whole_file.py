@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.presets import write_preset
-from flows.retraining.worktree import set_finetune_start
-from flows.runs.checkout import Worktree
+from flows.registry.base import set_start
 from flows.whole_file import write_file
 from tests.flows.conftest import ROOT
 
@@ -33,5 +32,5 @@ def test_the_old_file_stays_if_the_write_is_interrupted(tmp_path: Path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         write_preset(tmp_path, "cifar10", force=True)
     with pytest.raises(KeyboardInterrupt):
-        set_finetune_start(Worktree(tmp_path, tmp_path, "retrain/x", resumed=False), "champion")
+        set_start(tmp_path, "base")
     assert (tmp_path / "params.yaml").read_text() == params

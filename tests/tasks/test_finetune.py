@@ -62,6 +62,13 @@ def test_the_new_average_starts_with_the_loaded_one(selected):
     assert any(not torch.allclose(averages[1][name], tensor) for name, tensor in loaded.items())
 
 
+def test_replay_is_for_a_base_and_the_selected_model_gets_all(selected, capsys):
+    """A retraining that trains from scratch leaves the rest of `finetune:` as it is."""
+    change_params(finetune={"images": "replay"})
+    finetune.main()
+    assert "finetune.images: replay is for a base; models/selected was trained on all" in capsys.readouterr().out
+
+
 def test_two_runs_write_equal_bytes(selected):
     outputs = []
     for _ in range(2):
@@ -70,13 +77,12 @@ def test_two_runs_write_equal_bytes(selected):
     assert outputs[0] == outputs[1]
 
 
-def test_images_of_another_shape_are_refused(selected, capsys):
+def test_a_model_without_classes_is_refused_for_labelled_images(selected, capsys):
     write_model("models/trained/other", labelled=False)
     for path in (selected / "models/trained/other").iterdir():
         (selected / "models/selected" / path.name).write_bytes(path.read_bytes())
     with pytest.raises(SystemExit):
         finetune.main()
     assert (
-        "12 x 12 pixels, grey, no classes; data/prepared has images of 12 x 12 pixels, grey, classes across, down; "
-        "train the models again"
+        "models/selected cannot continue: the images have classes, the model has none; train a model from scratch"
     ) in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 from genai_core.config import ModelCardConfig
 from tasks.candidate import card_section
 from tasks.select import family_code
-from tasks.selection import MeasuredModel, choose, read_choice, read_measured, write_choice
+from tasks.selection import MeasuredModel, choose, choose_few_step, read_choice, read_measured, write_choice
 
 
 def measured(name: str, distance: float) -> MeasuredModel:
@@ -47,6 +47,17 @@ def test_a_model_without_a_finite_figure_cannot_win() -> None:
     assert choose([measured("a", float("nan")), measured("b", 9.0)], "fd").chosen.name == "b"
     with pytest.raises(ValueError, match=r"no model has a finite fd \(measured: a\)"):
         choose([measured("a", float("inf"))], "fd")
+
+
+def test_a_few_step_model_may_be_a_little_worse_than_its_teacher() -> None:
+    teacher, student = measured("a", 2.0), replace(measured("b", 2.5), sampling={"steps": 1})
+    taken, kept = (choose_few_step(teacher, student, "fd", ratio) for ratio in (1.3, 1.2))
+    assert taken.chosen is student
+    assert taken.reason == "b draws with 1 (sampling.steps), and its fd is 2.5, 1.25 times 2 of a"
+    assert kept.chosen is teacher
+    assert "1.25 times 2 of a, and finetune.few_step.worst_ratio is 1.2" in kept.reason
+    broken = replace(student, figures={"fd": float("nan")})
+    assert choose_few_step(teacher, broken, "fd", 1.3).chosen is teacher
 
 
 def test_the_chosen_model_is_copied_with_its_selection(tmp_path: Path) -> None:

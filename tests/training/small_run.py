@@ -30,6 +30,7 @@ def run(
     stop_requested=lambda: False,
     evaluate=None,
     device=CPU,
+    rates=None,
     **changes,
 ):
     config = training_config(**changes)
@@ -45,6 +46,7 @@ def run(
         progress=Progress(silent=True),
         stop_requested=stop_requested,
         evaluate=evaluate,
+        rates=rates,
     )
 
 

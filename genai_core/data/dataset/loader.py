@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genai_core.data.dataset.dataset import Dataset, Labels
-from genai_core.data.dataset.facts import Pixels
+from genai_core.data.dataset.facts import Indices, Pixels
 
 
 @dataclass(frozen=True)
@@ -23,20 +23,28 @@ class ResidentBatches:
     """Batches from images (N, C, H, W) uint8 and labels (N,) int64 or None that stay on `device`.
 
     Each epoch contains every image once, in its own order; a batch may span two epochs. The step is the only position,
-    so a resumed run needs nothing else. Raises ValueError for zero images or labels that do not fit.
+    so a resumed run needs nothing else. epoch: indices (M,) of the images of an epoch, which may repeat; None for each
+    once. Raises ValueError for zero images or labels that do not fit.
     """
 
     def __init__(
-        self, images: Pixels, labels: Labels | None, *, batch_images: int, seed: int, device: torch.device
+        self,
+        images: Pixels,
+        labels: Labels | None,
+        *,
+        batch_images: int,
+        seed: int,
+        device: torch.device,
+        epoch: Indices | None = None,
     ) -> None:
         _check(len(images), labels)
         self._images = torch.from_numpy(images).to(device)
         # Copied: a table's column may be read-only, and torch warns about that.
         self._labels = None if labels is None else torch.tensor(labels, device=device)
-        self._order = _Order(len(images), batch_images, seed)
+        self._order = _Order(len(images), batch_images, seed, epoch)
 
     def __len__(self) -> int:
-        """Number of images per epoch."""
+        """Number of different images."""
         return len(self._images)
 
     def at(self, step: int, part: range | None = None) -> Batch:
@@ -52,7 +60,9 @@ class MappedBatches:
     a batch sampler and __getitems__ is as fast (benchmarks/libraries.py), but only iterates.
     """
 
-    def __init__(self, dataset: Dataset, *, batch_images: int, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, dataset: Dataset, *, batch_images: int, seed: int, device: torch.device, epoch: Indices | None = None
+    ) -> None:
         rows, labels = dataset.rows("train"), dataset.labels("train")
         _check(len(rows), labels)
         codes, names = pd.factorize(rows["shard"])
@@ -60,11 +70,12 @@ class MappedBatches:
         self._codes, self._rows = codes, rows["row"].to_numpy()
         self._labels = None if labels is None else torch.tensor(labels)
         self._device = device
-        self._order = _Order(len(rows), batch_images, seed)
+        self._order = _Order(len(rows), batch_images, seed, epoch)
+        self._images = len(rows) if epoch is None else len(np.unique(epoch))
 
     def __len__(self) -> int:
-        """Number of images per epoch."""
-        return len(self._rows)
+        """Number of different images."""
+        return self._images
 
     def at(self, step: int, part: range | None = None) -> Batch:
         """Return the batch of a step, from 0; only the positions in `part` of it, None for all."""
@@ -82,24 +93,38 @@ Batches = ResidentBatches | MappedBatches
 
 
 def training_batches(
-    dataset: Dataset, *, batch_images: int, seed: int, device: torch.device, memory_bytes: int
+    dataset: Dataset,
+    *,
+    batch_images: int,
+    seed: int,
+    device: torch.device,
+    memory_bytes: int,
+    epoch: Indices | None = None,
 ) -> Batches:
     """Return batches of the train split: in memory on `device` up to memory_bytes, else memory-mapped.
 
-    The batches are the same either way.
+    The batches are the same either way. epoch: rows (M,) of the train split that an epoch consists of, which may
+    repeat; None for each once.
     """
-    info = dataset.info
-    if info.counts["train"] * info.channels * info.image_size.pixels > memory_bytes:
-        return MappedBatches(dataset, batch_images=batch_images, seed=seed, device=device)
-    images, labels = dataset.images("train"), dataset.labels("train")
-    return ResidentBatches(images, labels, batch_images=batch_images, seed=seed, device=device)
+    info, rows = dataset.info, dataset.rows("train")
+    places = None
+    if epoch is not None:
+        used, places = np.unique(epoch, return_inverse=True)
+        rows = rows.iloc[used]
+    if len(rows) * info.channels * info.image_size.pixels > memory_bytes:
+        return MappedBatches(dataset, batch_images=batch_images, seed=seed, device=device, epoch=epoch)
+    labels = rows["label"].to_numpy(dtype=np.int64) if info.classes else None
+    images = dataset.images_at(rows)
+    return ResidentBatches(images, labels, batch_images=batch_images, seed=seed, device=device, epoch=places)
 
 
 class _Order:
     """Order of the images in an endless sequence of epochs."""
 
-    def __init__(self, images: int, batch_images: int, seed: int) -> None:
-        self._images, self._batch_images, self._seed = images, batch_images, seed
+    def __init__(self, images: int, batch_images: int, seed: int, epoch: Indices | None = None) -> None:
+        self._indices = None if epoch is None else torch.from_numpy(epoch)
+        self._images = images if epoch is None else len(epoch)
+        self._batch_images, self._seed = batch_images, seed
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def at(self, step: int, part: range | None) -> Tensor:
@@ -118,7 +143,8 @@ class _Order:
         if epoch != self._epoch:
             # SeedSequence mixes the two numbers. With seed + epoch, seed 1 would repeat the orders of seed 0.
             seed = int(np.random.SeedSequence([self._seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
-            self._order = torch.randperm(self._images, generator=torch.Generator().manual_seed(seed))
+            order = torch.randperm(self._images, generator=torch.Generator().manual_seed(seed))
+            self._order = order if self._indices is None else self._indices[order]
             self._epoch = epoch
         return self._order
 

@@ -217,13 +217,13 @@ def test_every_part_of_a_folder_of_outputs_counts(project: Project) -> None:
 
 
 def test_inputs_inside_a_data_source(project: Project) -> None:
-    """A fine-tuning reads files of models/champion; only a commit with that version of it is named."""
+    """A fine-tuning reads files of models/base; only a commit with that version of it is named."""
     versions = {name: project.in_cache({"config": md5(name), "code": md5("same")}) for name in ("old", "new")}
-    read = [{"path": "models/champion/config", "md5": md5("old")}, {"path": "models/champion/code", "md5": md5("same")}]
+    read = [{"path": "models/base/config", "md5": md5("old")}, {"path": "models/base/code", "md5": md5("same")}]
     entries = {"finetune": {"cmd": "f", "deps": read, "outs": [{"path": "models/finetuned", "md5": md5("f")}]}}
 
     def committed(version: str) -> str:
-        project.write("models/champion.dvc", {"outs": [{"path": "champion", "md5": versions[version]}]})
+        project.write("models/base.dvc", {"outs": [{"path": "base", "md5": versions[version]}]})
         return project.commit(version)
 
     project.lock(entries)

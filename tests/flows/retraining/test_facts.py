@@ -55,6 +55,9 @@ def test_facts_of_a_situation(tmp_path: Path, situation: Situation) -> None:
         2,
     )  # relabelled images count as new
     assert (facts.new_classes, facts.lost_classes, facts.other_shape) == (("owl",), ("dog",), False)
+    assert not facts.other_labels
+    unlabelled = {**IMAGES, "classes": [{"name": "cat", "before": 50, "after": 0}]}
+    assert facts_of(tmp_path, situation, difference(unlabelled), requested=False)[0].other_labels
     assert facts.drift_over_floor == 2.5
     assert facts.age_days == pytest.approx(0.0, abs=0.1)
     assert decide(facts, situation.config.retrain).action == "train"

@@ -26,6 +26,7 @@ CALM = RetrainFacts(
     new_classes=(),
     lost_classes=(),
     other_shape=False,
+    other_labels=False,
     drift_over_floor=None,
     age_days=1.0,
     spent_device_hours=0.0,
@@ -40,8 +41,11 @@ CALM = RetrainFacts(
         ({}, "skip", "production was trained on this data"),
         ({"production": None}, "train", "nothing is in production yet"),
         ({"other_shape": True}, "train", "size or channels"),
-        ({"new_classes": ("owl",)}, "train", "new classes: owl"),
-        ({"lost_classes": ("owl",)}, "train", "classes that lost all images: owl"),
+        ({"other_labels": True}, "train", "production draws no classes, or the images have none any more"),
+        ({"new_classes": ("owl",)}, "finetune", "new classes: owl"),
+        ({"new_classes": ("owl",), "new_images": 200, "drift_over_floor": 99.0}, "finetune", "99.00 floors"),
+        ({"new_classes": ("owl",), "new_images": 500}, "train", "50.0%"),
+        ({"lost_classes": ("owl",)}, "finetune", "classes that lost all images: owl"),
         ({"new_images": 99}, "skip", "9.9% of the images are new or removed, the limit is 10.0%"),
         ({"new_images": 100}, "finetune", "10.0% of the images are new or removed, the limit is 10.0%"),
         ({"new_images": 499}, "finetune", "49.9%"),
@@ -114,10 +118,11 @@ def test_every_combination_follows_the_order_of_the_rules() -> None:
     for values in itertools.product(*options.values()):
         facts = replace(CALM, **dict(zip(options, values, strict=True)))
         drift = (facts.drift_over_floor or 0.0) if facts.new_images else 0.0
-        forced = facts.production is None or facts.other_shape or bool(facts.new_classes)
-        if forced or facts.new_images >= 500 or drift >= 5.0:
+        forced = facts.production is None or facts.other_shape
+        new = bool(facts.new_classes)
+        if forced or facts.new_images >= 500 or (drift >= 5.0 and not new):
             want = "train"
-        elif facts.new_images >= 100 or drift >= 2.0 or (facts.age_days or 0) >= 30 or facts.requested:
+        elif new or facts.new_images >= 100 or drift >= 2.0 or (facts.age_days or 0) >= 30 or facts.requested:
             want = "finetune"
         else:
             want = "skip"

@@ -46,7 +46,7 @@ def added(home: Path) -> None:
         (lambda home: changed(home, "generate.seed"), True, True),
         (lambda home: changed(home, "compute.checkpoint_every_s"), True, True),
         (lambda home: changed(home, "retrain.budget_device_hours"), True, True),
-        (lambda home: set_parameter(home, "finetune.start", "champion"), True, True),  # each retraining sets it
+        (lambda home: set_parameter(home, "finetune.start", "base"), True, True),  # each retraining sets it
         (added, True, True),  # data is not part of the recipe
         (lambda home: set_parameter(home, "gate.max_worse_share", 0.01), True, False),
         (lambda home: written(home, "flows/retraining/gate.py"), True, False),

@@ -103,7 +103,7 @@ def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
     # What the person changed is there, the rest of the branch has come; the data that were added are committed.
     assert shell(home, "git status --porcelain").split() == ["M", "tasks/stage.py"]
     assert shell(home, "git log -1 --format=%s").startswith("Retrained: v0.0.2")
-    assert "start: champion" in (home / "params.yaml").read_text()
+    assert "start: base" in (home / "params.yaml").read_text()
     shell(home, "git checkout -q tasks/stage.py")
 
     put(home, "second", 4, text="bad")
@@ -151,7 +151,7 @@ def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:
     assert production(home) == "v0.0.1"
     # The way from the fine-tuned model goes on through the champion to what that was made of.
     answer = genai(home, "lineage", "v0.0.2")
-    assert "─ model models/champion" in answer.stdout, answer.stderr
+    assert "─ model models/base" in answer.stdout, answer.stderr
     assert "─ model models/trained/gan" in answer.stdout
 
 

@@ -18,40 +18,9 @@ from flows.retraining.worktree import (
     close_worktree,
     open_for_retraining,
     read_purpose,
-    set_finetune_start,
 )
-from flows.runs.checkout import Worktree, commit_results
-from genai_core.config import load_config
-from tests.flows.conftest import DVC_WARNS, ROOT, shell
-
-
-def test_only_one_word_changes(tmp_path: Path) -> None:
-    worktree = Worktree(tmp_path, tmp_path, "retrain/x", resumed=False)
-    before = (ROOT / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(before)
-    set_finetune_start(worktree, "champion")
-    text = (tmp_path / "params.yaml").read_text()
-    assert load_config(tmp_path / "params.yaml").finetune.start == "champion"
-    assert text.replace("start: champion", "start: selected", 1) == before
-    set_finetune_start(worktree, "champion")
-    assert (tmp_path / "params.yaml").read_text() == text
-    set_finetune_start(worktree, "selected")
-    assert (tmp_path / "params.yaml").read_text() == before
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "finetune: {start: selected}\n",
-        "finetune:\n  seed: 1\nother:\n  start: selected\n",
-        "other:\n  start: selected\n",
-    ],
-)
-def test_a_missing_line_is_an_error(tmp_path: Path, text: str) -> None:
-    (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(RetrainError, match=r"finetune\.start has no line of its own"):
-        set_finetune_start(Worktree(tmp_path, tmp_path, "retrain/x", resumed=False), "champion")
-    assert (tmp_path / "params.yaml").read_text() == text
+from flows.runs.checkout import commit_results
+from tests.flows.conftest import DVC_WARNS, shell
 
 
 def test_the_branch_name_is_unused_in_every_clone(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from genai_core.config import DiffusionSampling
+from genai_core.config import DiffusionSampling, FewStep
 
 _RHO = 7.0  # exponent of the sampler's noise levels (Karras et al. 2022, table 1)
 
@@ -19,6 +19,19 @@ def sampling_levels(sampling: DiffusionSampling) -> list[float]:
     if sampling.noise_levels is not None:
         return [*sampling.noise_levels, 0.0]
     return noise_levels(sampling.steps, sampling.sigma_min, sampling.sigma_max)
+
+
+def few_step_levels(distilled: FewStep, steps: int) -> list[float]:
+    """Return the levels of `steps` network evaluations, largest first, ending with 0; of 4, 2 use the first and third.
+
+    Raises ValueError for more steps than the model was trained for.
+    """
+    if steps > distilled.steps:
+        raise ValueError(
+            f"sampling.steps: got {steps}; allowed: at most {distilled.steps}, for which this model was trained "
+            "(finetune.few_step.steps)"
+        )
+    return [*distilled.noise_levels[:: distilled.steps // steps], 0.0]
 
 
 def levels_from(levels: Sequence[float], strength: float, sigma_min: float) -> list[float]:

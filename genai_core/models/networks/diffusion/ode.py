@@ -47,3 +47,15 @@ def multistep(denoise: Denoise, images: Tensor, levels: Sequence[float]) -> Tens
         images = target + (following / level) * (images - target)
         earlier, earlier_step = clean, step
     return images
+
+
+def few_step(denoise: Denoise, images: Tensor, noise: Tensor, levels: Sequence[float]) -> Tensor:
+    """Draw with a distilled denoiser: a whole image in each call, to which the same noise is added at the next level.
+
+    images (N, C, H, W): with the first level's noise. Always the same noise, so that the seed alone determines the
+    image, and all numbers of steps draw related ones. The last level is 0.
+    """
+    for level, following in pairwise(levels):
+        clean = denoise(images, level)
+        images = clean + following * noise
+    return images

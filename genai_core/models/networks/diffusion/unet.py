@@ -61,20 +61,8 @@ class UNet(nn.Module):
         self, images: Tensor, noise: Tensor, labels: Tensor | None, augmentation: Tensor | None = None
     ) -> Tensor:
         """images (B, C, H, W), noise (B,) about -1.5 to 1.5, the others as in Diffusion.denoise -> (B, C, H, W)."""
-        embedding = self.noise_embedding(noise)
-        if self.class_embedding is not None:
-            embedding = embedding + self.class_embedding(labels)
-        if self.augmentation_embedding is not None and augmentation is not None:
-            embedding = embedding + self.augmentation_embedding(augmentation)
-        embedding = functional.silu(embedding)
-        x = self.stem(images)
-        skips = []
-        for level, blocks in enumerate(self.down):
-            if level:
-                x = functional.avg_pool2d(x, 2)
-            x = blocks(x, embedding)
-            skips.append(x)
-        x = self.middle(x, embedding)
+        embedding = self._embedding(noise, labels, augmentation)
+        skips, x = self._down(images, embedding)
         for level in reversed(range(len(self.up))):
             # Added, not concatenated: saves a third of the operations on the way up.
             x = (x + skips[level]) * math.sqrt(0.5)
@@ -84,6 +72,30 @@ class UNet(nn.Module):
         x = self.head(functional.silu(self.head_norm(x)))
         result: Tensor = self.output(functional.silu(functional.pixel_shuffle(x, 2) + self.thin(images)))
         return result
+
+    def features(self, images: Tensor, noise: Tensor, labels: Tensor | None) -> list[Tensor]:
+        """Return what the way down knows of images, finest first: a map (B, C, H, W) of each level, then the middle."""
+        maps, middle = self._down(images, self._embedding(noise, labels, None))
+        return [*maps, middle]
+
+    def _embedding(self, noise: Tensor, labels: Tensor | None, augmentation: Tensor | None) -> Tensor:
+        embedding = self.noise_embedding(noise)
+        if self.class_embedding is not None:
+            embedding = embedding + self.class_embedding(labels)
+        if self.augmentation_embedding is not None and augmentation is not None:
+            embedding = embedding + self.augmentation_embedding(augmentation)
+        return functional.silu(embedding)
+
+    def _down(self, images: Tensor, embedding: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the maps of each level, finest first, and that of the middle."""
+        x = self.stem(images)
+        skips = []
+        for level, blocks in enumerate(self.down):
+            if level:
+                x = functional.avg_pool2d(x, 2)
+            x = blocks(x, embedding)
+            skips.append(x)
+        return skips, self.middle(x, embedding)
 
 
 class Level(nn.ModuleList):

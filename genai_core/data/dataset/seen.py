@@ -1,0 +1,76 @@
+"""Which images a model was trained on: a record beside a model, by which a fine-tuning finds the new ones."""
+
+import hashlib
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from genai_core.data.dataset.dataset import NO_LABEL, Dataset
+from genai_core.data.dataset.facts import Indices
+
+SEEN_FILE = "seen.npy"
+_AUGMENTED = r"augmented:(\w+)"  # in the flags of a copy: the id of its origin
+
+Keys = npt.NDArray[np.bytes_]
+
+
+def image_keys(dataset: Dataset) -> Keys:
+    """Return a key (N,) per image of the train split, in manifest order: its pixels and its class by name.
+
+    An image with another label is another image. An augmented copy has the key of its origin.
+    """
+    rows = dataset.rows("train")
+    names = ["", *dataset.info.classes]
+    classes = np.array([hashlib.sha256(name.encode()).hexdigest()[:16] for name in names])
+    labels = classes[rows["label"].to_numpy() - NO_LABEL]
+    origins = cast("pd.Series[str]", rows["flags"].str.extract(_AUGMENTED, expand=False))
+    ids = origins.fillna(rows["id"]).str[:16].to_numpy(dtype="S16")
+    return np.char.add(ids, labels.astype("S16"))
+
+
+def write_seen(path: Path, dataset: Dataset) -> None:
+    """Write the keys of the train split's images to `path`, each once and in order."""
+    np.save(path, np.unique(image_keys(dataset)))
+
+
+def are_new(dataset: Dataset, path: Path) -> npt.NDArray[np.bool_]:
+    """Return (N,) which images of the train split are not among those in `path`. Raises FileNotFoundError."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: nothing says which images this model was trained on. Use finetune.images: all, or "
+            "bring in a version whose data is known: genai base prod"
+        )
+    return ~np.isin(image_keys(dataset), np.load(path, allow_pickle=False))
+
+
+def epoch_with_replay(is_new: npt.NDArray[np.bool_], old_share: float, seed: int) -> Indices:
+    """Return the rows (M,) of an epoch in which `old_share` of the images are old.
+
+    is_new: (N,), of the train split's rows. Of the two kinds, the one that is there in excess comes once, and the other
+    as often as the share needs; what remains of it is drawn at random. Share 0 leaves the old ones out; ValueError when
+    nothing else is there. With another share and nothing new, each image comes once.
+    """
+    new, old = np.flatnonzero(is_new), np.flatnonzero(~is_new)
+    if not len(new) and old_share > 0.0:
+        return old
+    if not len(new):
+        raise ValueError(
+            "finetune.images: the base was trained on every image of the train split, so there is nothing new; use "
+            "images: all, or add images"
+        )
+    if not len(old) or old_share == 0.0:
+        return new
+    wanted_new = len(old) * (1.0 - old_share) / old_share
+    wanted = (round(wanted_new), len(old))
+    if wanted_new < len(new):
+        wanted = (len(new), max(1, round(len(new) * old_share / (1.0 - old_share))))
+    generator = np.random.default_rng(seed)
+    return np.concatenate([_repeated(rows, count, generator) for rows, count in zip((new, old), wanted, strict=True)])
+
+
+def _repeated(rows: Indices, count: int, generator: np.random.Generator) -> Indices:
+    times, rest = divmod(count, len(rows))
+    return np.concatenate([np.tile(rows, times), generator.permutation(rows)[:rest]])

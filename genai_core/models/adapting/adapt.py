@@ -1,0 +1,134 @@
+"""Load a model for training on data with other classes, another number of channels or another image size.
+
+Everything that still fits is kept. A class keeps what was learned about it, by its name. A new class starts as the mean
+of the others: with that, the network already draws something plausible for it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from genai_core.config import ModelRecipe
+from genai_core.counted import counted
+from genai_core.models.artifact import build_model, load_for_training, read_config
+from genai_core.models.protocol import GenerativeModel, ImageShape
+
+State = Mapping[str, Tensor]
+
+
+class NotAdaptableError(ValueError):
+    """The model cannot be made to fit; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A model that fits the data, and what was changed for that, in sentences; none if it fitted already."""
+
+    model: GenerativeModel
+    changes: tuple[str, ...]
+
+
+def adapted(folder: Path, shape: ImageShape) -> Adapted:
+    """Load the model in `folder` for training on images of `shape`.
+
+    Raises NotAdaptableError when too little of it would remain, and as load_for_training does.
+    """
+    description = read_config(folder)
+    old, recipe = description.shape, description.config
+    source = load_for_training(folder)
+    if shape == old:
+        return Adapted(source, ())
+    if bool(shape.classes) != bool(old.classes):
+        why = "the images have classes, the model has none"
+        if old.classes:
+            why = "the model has classes, the images have none"
+        raise NotAdaptableError(f"{folder} cannot continue: {why}; train a model from scratch")
+    try:
+        target = build_model(recipe, shape)
+    except ValueError as error:
+        raise NotAdaptableError(f"{folder} cannot continue: {error}; train a model from scratch") from None
+    rows = class_rows(recipe, old)
+    state = {}
+    for name, fresh in target.state_dict().items():
+        learned = source.state_dict().get(name)
+        if learned is None:
+            raise _differs(folder, old, shape, f"{name} has no counterpart")
+        if name in rows:
+            learned = rows_by_class(learned, old.classes, shape.classes)
+        elif learned.shape != fresh.shape:
+            found = with_channels(learned, fresh, old.channels, shape.channels)
+            if found is None:
+                sizes = f"{tuple(learned.shape)} instead of {tuple(fresh.shape)}"
+                raise _differs(folder, old, shape, f"{name} has the shape {sizes}")
+            learned = found
+        state[name] = learned
+    if lost := source.state_dict().keys() - state.keys():
+        raise _differs(folder, old, shape, f"{min(lost)} has no counterpart")
+    target.load_state_dict(state)
+    return Adapted(target, tuple(_changes(old, shape)))
+
+
+def class_rows(recipe: ModelRecipe, shape: ImageShape) -> set[str]:
+    """Return the names of the weights with one row per class: those that get another row with another class.
+
+    Found by building the networks, without memory for their weights, so that no family has to list them.
+    """
+    more = ImageShape(shape.image_size, shape.channels, (*shape.classes, "another class"))
+    with torch.device("meta"):
+        one, other = (build_model(recipe, each).state_dict() for each in (shape, more))
+    return {name for name, tensor in one.items() if tensor.shape != other[name].shape}
+
+
+def rows_by_class(learned: Tensor, before: tuple[str, ...], now: tuple[str, ...]) -> Tensor:
+    """Return the rows (now + rest, ...) of classes `now`, from rows (before + rest, ...) of classes `before`.
+
+    Each class has its row by name, a new one the mean of all classes' rows. Rows after those of the classes, such as
+    that of "no label", are kept.
+    """
+    own, rest = learned[: len(before)], learned[len(before) :]
+    mean = own.mean(dim=0)
+    rows = [own[before.index(name)] if name in before else mean for name in now]
+    return torch.cat([torch.stack(rows), rest])
+
+
+def with_channels(learned: Tensor, fresh: Tensor, before: int, now: int) -> Tensor | None:
+    """Return a convolution's weights or bias for another number of image channels; None if that is not what differs.
+
+    A convolution that reads images shares its weights among the channels, so a grey image in colour gives what the grey
+    image gave. One that writes images writes the mean of the old channels into each new one.
+    """
+    if before == now or learned.dim() not in (1, 4):
+        return None
+    for dim in (0, 1)[: learned.dim()]:
+        sizes = list(learned.shape)
+        sizes[dim] = now
+        if learned.shape[dim] != before or list(fresh.shape) != sizes:
+            continue
+        mean = learned.mean(dim=dim, keepdim=True).expand(sizes)
+        return mean.clone() if dim == 0 else mean * (before / now)
+    return None
+
+
+def _changes(old: ImageShape, new: ImageShape) -> list[str]:
+    changes = []
+    if added := [name for name in new.classes if name not in old.classes]:
+        changes.append(f"{counted(len(added), 'new class')}, which start as the mean of the others: {', '.join(added)}")
+    if gone := [name for name in old.classes if name not in new.classes]:
+        changes.append(f"without images now, so dropped: {', '.join(gone)}")
+    if not added and not gone and old.classes != new.classes:
+        changes.append("the classes are in another order")
+    if old.channels != new.channels:
+        changes.append(f"{new.channels} channels instead of {old.channels}")
+    if old.image_size != new.image_size:
+        changes.append(f"{new.image_size} pixels instead of {old.image_size}")
+    return changes
+
+
+def _differs(folder: Path, old: ImageShape, new: ImageShape, why: str) -> NotAdaptableError:
+    return NotAdaptableError(
+        f"{folder} cannot continue on other images: it draws {old}, the data has {new}, and this network depends on "
+        f"the size of its images ({why}); train a model from scratch"
+    )

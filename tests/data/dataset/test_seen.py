@@ -1,0 +1,61 @@
+"""Which images are new to a model, and how often each kind is seen."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genai_core.data.dataset.dataset import load_dataset
+from genai_core.data.dataset.seen import are_new, epoch_with_replay, image_keys, write_seen
+from genai_core.data.dataset.writer import DatasetWriter
+from genai_core.image_size import ImageSize
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (8, 1, 8, 8), dtype=np.uint8)
+
+
+def dataset(folder: Path, rows: list[int], labels: list[int], classes: tuple[str, ...], flags=None):
+    writer = DatasetWriter(folder, image_size=ImageSize.square(8), channels=1, classes=classes, shard_images=4)
+    for split in ("train", "test"):
+        writer.add(split, PIXELS[rows], np.array(labels), flags=flags)
+    writer.finish()
+    return load_dataset(folder)
+
+
+def test_new_images_new_labels_and_renumbered_classes(tmp_path: Path) -> None:
+    old = dataset(tmp_path / "old", [0, 1, 2], [0, 1, 1], ("cat", "dog"))
+    write_seen(tmp_path / "seen.npy", old)
+    # The classes have other numbers now; 1 is a cat now, 3 is new, 2 is unchanged.
+    new = dataset(tmp_path / "new", [0, 1, 2, 3], [1, 1, 2, 0], ("bird", "cat", "dog"))
+    found = dict(zip(new.rows("train")["id"], are_new(new, tmp_path / "seen.npy"), strict=True))
+    ids = list(new.rows("train")["id"])
+    assert [bool(found[name]) for name in ids] == [False, True, False, True]
+    assert not are_new(old, tmp_path / "seen.npy").any()
+    with pytest.raises(FileNotFoundError, match=r"gone\.npy is missing: nothing says which images"):
+        are_new(old, tmp_path / "gone.npy")
+
+
+def test_a_copy_is_as_old_as_its_origin(tmp_path: Path) -> None:
+    old = dataset(tmp_path / "old", [0, 1], [0, 1], ("cat", "dog"))
+    keys = image_keys(old)
+    origin = str(old.rows("train")["id"].iloc[0])
+    copy = dataset(tmp_path / "copy", [4], [0], ("cat", "dog"), flags=[f"augmented:{origin}"])
+    assert image_keys(copy).tolist() == [keys[0]]
+
+
+@pytest.mark.parametrize(("new", "old", "share"), [(100, 900, 0.5), (900, 100, 0.5), (30, 300, 0.2), (10, 1000, 0.9)])
+def test_the_share_of_old_images(new: int, old: int, share: float) -> None:
+    is_new = np.arange(new + old) < new
+    epoch = epoch_with_replay(is_new, share, seed=0)
+    counts = np.bincount(epoch, minlength=new + old)
+    assert counts[~is_new].sum() / len(epoch) == pytest.approx(share, abs=0.01)
+    for kind in (counts[is_new], counts[~is_new]):
+        assert kind.min() >= 1
+        assert kind.max() - kind.min() <= 1
+
+
+def test_without_old_images_and_without_new_ones() -> None:
+    assert epoch_with_replay(np.array([False, True, True]), 0.0, seed=0).tolist() == [1, 2]
+    assert epoch_with_replay(np.array([True, True]), 0.5, seed=0).tolist() == [0, 1]
+    with pytest.raises(ValueError, match=r"trained on every image of the train split, so there is nothing new"):
+        epoch_with_replay(np.array([False]), 0.0, seed=0)
+    assert epoch_with_replay(np.array([False, False]), 0.5, seed=0).tolist() == [0, 1]  # only removals, or age

@@ -1,0 +1,165 @@
+"""A model becomes the base of a fine-tuning, is continued as `finetune:` says, and is compared with what came of it."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genai_core.config import ModelCardConfig
+from genai_core.data.dataset.dataset import load_dataset
+from genai_core.data.dataset.writer import DatasetWriter
+from genai_core.image_size import ImageSize
+from genai_core.models.artifact import WEIGHTS_FILE, load_for_training, load_model, read_config
+from tasks import base, candidate, evaluate, extractor, finetune, reference
+from tasks.candidate import against_base
+from tasks.selection import MeasuredModel
+from tests.evaluation.conftest import SIZE, make_dataset, stripes
+from tests.tasks.conftest import ROOT
+from tests.tasks.small_run import change_params, read_json, small_params, write_model, write_selection
+
+CARD = ModelCardConfig(licence="MIT", intended_use="tests")
+MORE = ("across", "both", "down")  # a new class in the middle: `down` gets another number
+
+
+def run(monkeypatch, task, *arguments):
+    monkeypatch.setattr(sys, "argv", [task.__name__, *arguments])
+    task.main()
+
+
+@pytest.fixture
+def based(workspace, monkeypatch):
+    """A workspace whose base is a version's candidate; it was trained on data/old."""
+    (workspace / "genai_core").symlink_to(ROOT / "genai_core")  # whose code a base depends on
+    small_params()
+    change_params(
+        finetune={"start": "base", "total_images": 64, "warmup_images": 16, "ema_halflife_images": 32},
+    )
+    make_dataset(Path("data/old"))
+    write_model("models/trained/small")
+    write_selection("version", "models/trained/small", "small")
+    card = Path("version/card.md")
+    card.write_text(card.read_text() + candidate.card_section(CARD, "it was chosen"))
+    values = read_json("version/selection.json")
+    Path("version/selection.json").write_text(json.dumps({**values, "family": "gan", "protocol": {}}))
+    run(monkeypatch, base, "version", "--name=v0.0.1", "--data=data/old")
+    return workspace
+
+
+def with_a_class_more(folder="data/prepared"):
+    """The images of data/old and 60 of a third class; test images of all three."""
+    writer = DatasetWriter(Path(folder), image_size=ImageSize.square(SIZE), channels=1, classes=MORE, shard_images=1000)
+    for split, count, seed in (("train", 240, 1), ("test", 80, 2)):
+        images, labels = stripes(count, seed)
+        crossed = np.maximum(images[: count // 4], np.swapaxes(images[: count // 4], 2, 3))
+        writer.add(split, images, labels * 2)
+        writer.add(split, crossed, np.full(len(crossed), 1))
+    writer.finish()
+
+
+def test_what_a_base_holds(based):
+    assert read_json("models/base/base.json") == {"name": "v0.0.1"}
+    assert read_json("models/base/selection.json")["sampling"] == {"truncation": 1.0}
+    code = read_json("models/base/code.json")
+    assert {"genai_core/models/gan.py", "seen.npy"} <= set(code)
+    assert "## Licence" not in Path("models/base/card.md").read_text()  # the candidate gets its own
+    assert load_model(Path("models/base")).shape.classes == ("across", "down")
+
+
+def test_a_model_of_this_workspace_and_a_folder_from_elsewhere(based, monkeypatch, capsys):
+    run(monkeypatch, base, "models/trained/small", "--name=small")
+    assert read_json("models/base/selection.json")["sampling"] == {"truncation": 1.0}  # of params.yaml
+    assert not Path("models/base/seen.npy").exists()  # its dataset is not the one that is here
+    shutil.copytree("models/trained/small", "elsewhere")
+    with pytest.raises(SystemExit):
+        run(monkeypatch, base, "elsewhere", "--name=elsewhere")
+    assert "base: elsewhere: no sampling options found: expected selection.json in it" in capsys.readouterr().err
+    Path("version/training.safetensors").unlink()
+    with pytest.raises(SystemExit):
+        run(monkeypatch, base, "version", "--name=v0.0.1")
+    assert "version: training.safetensors is missing, so nothing can continue" in capsys.readouterr().err
+    assert read_json("models/base/base.json") == {"name": "small"}  # as it was
+
+
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_a_new_class_is_learned_from_new_and_replayed_images(based, monkeypatch, capsys, kind):
+    with_a_class_more()
+    frozen = ["generator.basis"] if kind == "full" else []
+    change_params(finetune={"kind": kind, "images": "replay", "replay_share": 0.25, "frozen": frozen})
+    run(monkeypatch, finetune)
+    said = capsys.readouterr().out
+    assert "models/base: 1 new class, which start as the mean of the others: both" in said
+    assert "60 new images of 300 to train on" in said
+    description = read_config(Path("models/finetuned"))
+    assert description.shape.classes == MORE
+    summary = description.training_summary
+    assert summary["started from"] == f"weights {read_config(Path('models/base')).sha256[WEIGHTS_FILE]}"
+    assert summary["adapted"].startswith("1 new class")
+    assert summary["images"] == 64
+    before, after = (load_for_training(Path(f"models/{name}")).state_dict() for name in ("base", "finetuned"))
+    assert before.keys() == after.keys()  # an ordinary model, also after LoRA
+    assert torch.equal(before["generator.basis"], after["generator.basis"])
+    assert not torch.equal(before["generator.head.weight"], after["generator.head.weight"])
+
+
+def test_nothing_new_is_an_error_that_says_what_to_do(based, monkeypatch, capsys):
+    shutil.copytree("data/old", "data/prepared")
+    change_params(finetune={"images": "new"})
+    with pytest.raises(SystemExit):
+        run(monkeypatch, finetune)
+    assert "there is nothing new; use images: all, or add images" in capsys.readouterr().err
+
+
+def test_the_augmented_split(based, monkeypatch):
+    make_dataset(Path("data/augmented"), train=100)
+    change_params(finetune={"dataset": "augmented"})
+    run(monkeypatch, finetune)
+    fingerprint = load_dataset(Path("data/augmented")).info.fingerprint
+    assert read_config(Path("models/finetuned")).dataset == fingerprint
+
+
+def test_the_base_is_measured_too_and_kept_if_the_other_is_worse(based, monkeypatch, capsys):
+    shutil.copytree("data/old", "data/prepared")
+    extractor.main()
+    reference.main()
+    write_model("models/finetuned", seed=1)
+    run(monkeypatch, evaluate, "finetuned")
+    values = read_json("metrics/finetuned.json")
+    found = values["base"]["difference"]["fd_classifier"]
+    own, others = (figures["fd_classifier"] for figures in (values, values["base"]["figures"]))
+    assert found["value"] == pytest.approx(own - others, abs=1e-3)
+    run(monkeypatch, candidate)
+    chosen = read_json("models/candidate/selection.json")
+    kept = found["low"] > 0
+    assert chosen["model"] == ("v0.0.1" if kept else "finetuned")
+    assert chosen["figures"]["fd_classifier"] == (others if kept else own)
+    assert Path("models/candidate/card.md").read_text().count("## Licence") == 1
+
+
+def measured(name, **figures):
+    return MeasuredModel(name, "gan", Path(name), figures, {}, {"extractor": "classifier"})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "chosen", "why"),
+    [
+        (0.1, 0.5, "v1", "v1 is kept: fine-tuned, it is worse by more than the noise: fd_classifier +0.3"),
+        (-0.1, 0.7, "finetuned", "finetuned is not worse than v1, which it continues"),
+        (-0.7, -0.1, "finetuned", "finetuned is better than v1"),
+    ],
+)
+def test_the_noise_decides(low, high, chosen, why):
+    difference = {"fd_classifier": {"value": 0.3, "low": low, "high": high}}
+    values = {"figures": {"fd_classifier": 1.0}, "difference": difference}
+    choice = against_base(measured("finetuned", fd_classifier=1.3), measured("v1"), values, "fd_auto")
+    assert (choice.chosen.name, choice.metric) == (chosen, "fd_classifier")
+    assert why in choice.reason
+
+
+def test_a_base_of_other_classes_cannot_be_compared():
+    choice = against_base(measured("finetuned", fd_classifier=9.0), measured("v1"), None, "fd_classifier")
+    assert choice.chosen.name == "finetuned"
+    assert choice.reason.endswith("; v1 draws other classes")
