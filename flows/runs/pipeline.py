@@ -18,6 +18,8 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
 from flows.cancelled import when_cancelled
+from flows.executors.executor import Executor
+from flows.executors.local import LocalExecutor
 from flows.graph import Graph, StageNode
 from flows.interrupts import asked_to_end
 from flows.plan import Plan, StagePlan
@@ -27,6 +29,7 @@ from flows.runs.active_run import ActiveRun, finish_run
 from flows.runs.job import Result
 from flows.runs.prepared_run import PreparedRun, handed, prepare_run
 from flows.runs.record import STOP, how_to_resume
+from flows.runs.run_plan import RunPlan
 from flows.runs.stage import Run, run_stage
 from flows.view import current_view
 from genai_core.config import PARAMS_FILE, load_config
@@ -110,26 +113,33 @@ def run_stages(checkout: Path, stages: Sequence[str]) -> None:
 def _run(prepared: PreparedRun) -> Run:
     """What the run's stages share."""
     active, snapshot = prepared.active, prepared.run_plan.snapshot
-    compute = load_config((active.place.folder if active else prepared.root) / PARAMS_FILE).compute
-    variables = {}
-    if active is not None and snapshot is not None:
-        # For the report: a snapshot has no branch.
-        variables = {"GENAI_BRANCH": snapshot.branch or "", "GENAI_CHANGED": str(len(snapshot.changed))}
+    processes = Processes(keep_open=prepared.held)
     return Run(
         id=active.id if active else "",
         snapshot=snapshot.commit if snapshot else "",
         home=prepared.root,
         jobs=prepared.home,
         place=active.place if active else None,
-        processes=Processes(keep_open=prepared.held),
-        resources=Resources(this_machine(compute.accelerator), compute.stages_per_gpu),
+        processes=processes,
+        executor=_executor(active, prepared.run_plan, processes) if active else None,
         view=current_view(),
         recorder=active.recorder if active else None,
         accept=active.acceptance.offer if active and active.acceptance else _accept_nothing,
-        variables=variables,
         sources=frozenset(entry.stage for entry in prepared.run_plan.sources),
         checks_out_sources=not prepared.is_resumed,  # this checkout may be at another version by now
     )
+
+
+def _executor(active: ActiveRun, run_plan: RunPlan, processes: Processes) -> Executor:
+    compute = load_config(active.place.folder / PARAMS_FILE).compute
+    resources = Resources(this_machine(compute.accelerator), compute.stages_per_gpu)
+    return LocalExecutor(active.place, processes, resources, _variables(run_plan))
+
+
+def _variables(run_plan: RunPlan) -> dict[str, str]:
+    """For the report: a snapshot has no branch."""
+    snapshot = run_plan.snapshot
+    return {"GENAI_BRANCH": snapshot.branch or "", "GENAI_CHANGED": str(len(snapshot.changed))} if snapshot else {}
 
 
 def _accept_nothing(_result: Result) -> None:
