@@ -1,0 +1,125 @@
+"""What every executor with other machines does: publish the snapshot and the inputs, and take over results.
+
+An executor makes an order of each job, has it executed, and hands in the outcome.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from flows.data.outputs import StoredOutput, fetch_outputs, send_outputs
+from flows.data.stores import opened_remote
+from flows.executors.executor import CommandFailed
+from flows.executors.order import Order, Outcome
+from flows.executors.software import Software, this_software
+from flows.git import GitError, git, prefix_of, remote_of
+from flows.graph import StageNode
+from flows.redact import without_secrets
+from flows.runs.checkout import NO_HOOKS
+from flows.runs.job import Job, Result, key_of
+from flows.runs.place import Place
+from flows.runs.snapshot import REFS
+from genai_core.config import PARAMS_FILE, ConfigError, load_config
+
+
+class Dispatch:
+    """Makes orders of a run's jobs, and takes over their outcomes. Methods may be called from many threads.
+
+    address: of the git remote that has the snapshot. variables: for every command.
+    """
+
+    def __init__(self, place: Place, address: str, variables: Mapping[str, str]) -> None:
+        self._place, self._address, self._variables = place, address, dict(variables)
+        self._software: Software = this_software(place.folder)
+        self._project = prefix_of(place.folder)
+        self._attempts: dict[str, int] = {}
+        self._at_remote: set[StoredOutput] = set()
+        self._lock = threading.Lock()
+
+    def order(self, stage: StageNode, job: Job) -> Order:
+        """Send the inputs that the DVC remote lacks, and return the order of a new attempt.
+
+        Raises PlaceError, RemoteError.
+        """
+        reads = self._place.reads(stage.name, stage.needs.reads)
+        self._send(reads)
+        with self._lock:
+            attempt = self._attempts[stage.name] = self._attempts.get(stage.name, 0) + 1
+        return Order(
+            job=replace(job, attempt=attempt),
+            repository=self._address,
+            ref=f"{REFS}{job.run}",
+            project=self._project,
+            reads=reads,
+            variables=self._variables,
+            software=self._software,
+        )
+
+    def is_current(self, order: Order, outcome: Outcome) -> bool:
+        """Whether an outcome is that of the job's last attempt. An earlier one is late: its worker was given up."""
+        with self._lock:
+            last = self._attempts.get(order.job.stage)
+        return outcome.key == key_of(order.job) and outcome.attempt == order.job.attempt == last
+
+    def take(self, order: Order, outcome: Outcome) -> Result:
+        """Fetch the outputs of an outcome into the run's place.
+
+        Raises CommandFailed if the job failed; PlaceError if the outcome does not belong to the job; RemoteError.
+        """
+        if outcome.entry is None:
+            raise CommandFailed(outcome.failure, retryable=outcome.retryable)
+        made = self._place.named(outcome.entry, order.job.stage)
+        with opened_remote(self._place.folder, None) as (repo, store):
+            fetch_outputs(repo, store, made)
+        self._place.take(order.job, outcome.entry)
+        with self._lock:
+            self._at_remote.update(made)
+        return Result(order.job, outcome.entry, ran=outcome.ran, seconds=outcome.seconds, machine=dict(outcome.machine))
+
+    def _send(self, reads: tuple[StoredOutput, ...]) -> None:
+        whole = {replace(read, parts=None) for read in reads}
+        with self._lock:
+            missing = whole - self._at_remote
+        if missing:
+            with opened_remote(self._place.folder, None) as (repo, store):
+                send_outputs(repo, store, sorted(missing, key=lambda output: output.path))
+            with self._lock:
+                self._at_remote.update(missing)
+
+
+@contextmanager
+def published_snapshot(workspace: Path, run: str, snapshot: str) -> Iterator[str]:
+    """Push a run's snapshot to the git remote, and return the remote's address. It is deleted there afterwards.
+
+    Raises ConfigError without a git remote, GitError.
+    """
+    remote = remote_of(workspace)
+    if remote is None:
+        raise ConfigError(
+            f"{workspace}: other machines get the run's snapshot from the git remote, and there is none; add one that "
+            "all of them reach: git remote add origin URL"
+        )
+    address = git(workspace, "remote", "get-url", remote).strip()
+    local = (workspace / address).resolve() if "://" not in address else None
+    ref = f"{REFS}{run}"
+    try:
+        git(workspace, *NO_HOOKS, "push", "--quiet", remote, f"+{snapshot}:{ref}")
+    except GitError as error:
+        raise GitError(f"the run's snapshot cannot be pushed to {remote}: {error}") from None
+    try:
+        yield str(local) if local and local.exists() else without_secrets(address)
+    finally:
+        with suppress(GitError):  # `genai runs` of a later day; a ref more does no harm
+            git(workspace, *NO_HOOKS, "push", "--quiet", remote, f":{ref}")
+
+
+def check_portable(place: Path) -> None:
+    """Raise ConfigError if a stage reads a file that only this machine has."""
+    weights = getattr(load_config(place / PARAMS_FILE).extractor, "weights", None)
+    if weights:
+        raise ConfigError(
+            f"params.yaml: extractor.weights: {weights} is on this machine only, and other machines cannot fetch it. "
+            "Run with --executor local"
+        )
