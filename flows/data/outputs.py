@@ -1,6 +1,7 @@
 """Send and fetch single outputs by their hashes: what a stage reads or makes on another machine."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from flows.data.objects import (
     NeededObjects,
     ObjectFault,
     RemoteError,
+    UnreachableError,
     add_output,
     address_of,
     cached_size,
@@ -21,6 +23,8 @@ from flows.data.transfer import fetch, send_until_complete
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
+
+WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # a restarted server, a short outage of the network
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,17 @@ class Moved:
 
     objects: int
     size_bytes: int
+
+
+def patiently(move: Callable[[], Moved], say: Callable[[str], None]) -> Moved:
+    """Return `move()`. While the remote does not answer, try again, for a minute. say: receives a line per wait."""
+    for wait_s in WAITS_S:
+        try:
+            return move()
+        except UnreachableError as error:
+            say(f"{error}; trying again in {wait_s:g} s")
+            time.sleep(wait_s)
+    return move()
 
 
 def send_outputs(repo: "Repo", store: "HashFileDB", outputs: Iterable[StoredOutput]) -> Moved:

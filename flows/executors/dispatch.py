@@ -4,12 +4,12 @@ An executor makes an order of each job, has it executed, and hands in the outcom
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from flows.data.outputs import StoredOutput, fetch_outputs, send_outputs
+from flows.data.outputs import Moved, StoredOutput, fetch_outputs, patiently, send_outputs
 from flows.data.stores import opened_remote
 from flows.executors.executor import CommandFailed
 from flows.executors.order import Order, Outcome
@@ -38,13 +38,13 @@ class Dispatch:
         self._at_remote: set[StoredOutput] = set()
         self._lock = threading.Lock()
 
-    def order(self, stage: StageNode, job: Job) -> Order:
+    def order(self, stage: StageNode, job: Job, say: Callable[[str], None]) -> Order:
         """Send the inputs that the DVC remote lacks, and return the order of a new attempt.
 
-        Raises PlaceError, RemoteError.
+        say: receives a line for each wait for the remote. Raises PlaceError, RemoteError.
         """
         reads = self._place.reads(stage.name, stage.needs.reads)
-        self._send(reads)
+        self._send(reads, say)
         with self._lock:
             attempt = self._attempts[stage.name] = self._attempts.get(stage.name, 0) + 1
         return Order(
@@ -63,30 +63,32 @@ class Dispatch:
             last = self._attempts.get(order.job.stage)
         return outcome.key == key_of(order.job) and outcome.attempt == order.job.attempt == last
 
-    def take(self, order: Order, outcome: Outcome) -> Result:
-        """Fetch the outputs of an outcome into the run's place.
+    def take(self, order: Order, outcome: Outcome, say: Callable[[str], None]) -> Result:
+        """Fetch the outputs of an outcome into the run's place. say: as in `order`.
 
         Raises CommandFailed if the job failed; PlaceError if the outcome does not belong to the job; RemoteError.
         """
         if outcome.entry is None:
             raise CommandFailed(outcome.failure, retryable=outcome.retryable)
         made = self._place.named(outcome.entry, order.job.stage)
-        with opened_remote(self._place.folder, None) as (repo, store):
-            fetch_outputs(repo, store, made)
+        patiently(lambda: self._moved(fetch_outputs, made), say)
         self._place.take(order.job, outcome.entry)
         with self._lock:
             self._at_remote.update(made)
         return Result(order.job, outcome.entry, ran=outcome.ran, seconds=outcome.seconds, machine=dict(outcome.machine))
 
-    def _send(self, reads: tuple[StoredOutput, ...]) -> None:
+    def _send(self, reads: tuple[StoredOutput, ...], say: Callable[[str], None]) -> None:
         whole = {replace(read, parts=None) for read in reads}
         with self._lock:
             missing = whole - self._at_remote
         if missing:
-            with opened_remote(self._place.folder, None) as (repo, store):
-                send_outputs(repo, store, sorted(missing, key=lambda output: output.path))
+            patiently(lambda: self._moved(send_outputs, sorted(missing, key=lambda output: output.path)), say)
             with self._lock:
                 self._at_remote.update(missing)
+
+    def _moved(self, move: Callable[..., Moved], outputs: Iterable[StoredOutput]) -> Moved:
+        with opened_remote(self._place.folder, None) as (repo, store):
+            return move(repo, store, outputs)
 
 
 @contextmanager

@@ -13,14 +13,14 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from filelock import FileLock
 
-from flows.data.outputs import Moved, fetch_outputs, send_outputs
+from flows.data.outputs import Moved, StoredOutput, fetch_outputs, patiently, send_outputs
 from flows.data.stores import opened_remote
 from flows.dvc_config import edited_config
 from flows.executors.executor import Listener
@@ -60,7 +60,7 @@ def execute_order(order: Order, home: Path, listener: Listener, processes: Proce
     with _checkout(order, home) as (folder, lock):
         if found := differences(order.software, this_software(folder)):
             raise PlaceError(f"this machine has {'; '.join(found)}. A run needs the same on every machine: make setup")
-        moved = _fetch(folder, order)
+        moved = patiently(lambda: _fetch(folder, order), listener.line)
         listener.line(f"fetched {_described(moved)}")
         with open_place(folder) as place:
             place.lay_out(order.reads)
@@ -75,8 +75,7 @@ def execute_order(order: Order, home: Path, listener: Listener, processes: Proce
                 executor = LocalExecutor(place, processes, resources, order.variables)
                 result = executor.execute(_node(folder, job.stage), job, listener, lock)
             made = place.made(job.stage)
-        with opened_remote(folder, None) as (repo, store):
-            moved = send_outputs(repo, store, made)
+        moved = patiently(lambda: _send(folder, made), listener.line)
         listener.line(f"sent {_described(moved)}")
         return result
 
@@ -86,6 +85,11 @@ def _fetch(folder: Path, order: Order) -> Moved:
         return Moved(0, 0)
     with opened_remote(folder, None) as (repo, store):
         return fetch_outputs(repo, store, order.reads)
+
+
+def _send(folder: Path, made: Iterable[StoredOutput]) -> Moved:
+    with opened_remote(folder, None) as (repo, store):
+        return send_outputs(repo, store, made)
 
 
 def _checked_job(place: Place, wanted: Job) -> Job:

@@ -149,9 +149,14 @@ def _bring_up_to_date(stage: StageNode, plan: StagePlan, run: Run) -> State[None
                 lines = reporter.last_lines()
                 raise StageFailed(stage.name, str(failure), lines, retryable=failure.retryable) from None
         run.accept(result)
-        run.finished(stage.name, "ran", result.seconds)
+        run.finished(stage.name, "ran" if result.ran else "restored", result.seconds)
+        if result.machine and run.recorder:
+            run.recorder.stage(stage.name, machine=dict(result.machine))
         artifacts.publish_outputs(run.place.folder, stage.name)
-        return Completed(message=f"ran in {result.seconds:.1f} s")
+        where = f" on {result.machine['host']}" if result.machine else ""
+        if not result.ran:
+            return Completed(name="Cached", message=f"restored from the cache{where}")
+        return Completed(message=f"ran in {result.seconds:.1f} s{where}")
 
 
 def _check_out_source(stage: StageNode, run: Run) -> State[None]:

@@ -54,7 +54,7 @@ def node_of(place: Place, stage: str) -> StageNode:
 def ordered(dispatch: Dispatch, place: Place, stage: str, commit: str, ref: str) -> Order:
     """The order of a stage, as it arrives at a worker."""
     job = replace(job_of(place, stage), run=ref.rpartition("/")[2], snapshot=commit)
-    return order_from(dispatch.order(node_of(place, stage), job).text())
+    return order_from(dispatch.order(node_of(place, stage), job, print).text())
 
 
 def worked(order: Order, home: Path) -> tuple[Outcome, Heard]:

@@ -52,7 +52,7 @@ def test_two_machines_make_what_one_makes(fresh: Path, done: Path, dispatch: Dis
         order = ordered(dispatch, place, stage, commit, REF)
         outcome, heard = worked(order, homes[number % 2])
         assert f"{stage} did 1 steps" in heard.lines
-        result = dispatch.take(order, outcome_from(outcome.text()))
+        result = dispatch.take(order, outcome_from(outcome.text()), print)
         assert (result.ran, result.entry) == (True, locked(done)[stage])
     assert locked(place.folder) == locked(done)
     assert (place.folder / "metrics/gan.json").read_bytes() == (done / "metrics/gan.json").read_bytes()
@@ -111,7 +111,7 @@ def test_late_and_foreign_outcomes_are_not_current(fresh: Path, dispatch: Dispat
     assert good.entry is not None
     forged = {**good.entry, "cmd": "python work.py"}
     with pytest.raises(PlaceError, match="made from other inputs: the command"):
-        dispatch.take(order, replace(good, entry=forged))
+        dispatch.take(order, replace(good, entry=forged), print)
 
 
 def test_failures_say_what_and_where(
@@ -131,7 +131,7 @@ def test_failures_say_what_and_where(
         worked(order, home)
     assert not failure.value.retryable
     with pytest.raises(CommandFailed, match="status 2"):
-        dispatch.take(order, Outcome(key="", attempt=1, failure="status 2", retryable=False))
+        dispatch.take(order, Outcome(key="", attempt=1, failure="status 2", retryable=False), print)
     shutil.rmtree(fresh.parent / "store")
     with pytest.raises(RemoteError, match="store: data/raw"):
         worked(order, fresh.parent / "another home")
@@ -154,6 +154,6 @@ def test_edited_code_reaches_the_other_machine(fresh: Path, bare: Path) -> None:
             dispatch = Dispatch(place, address, {})
             order = ordered(dispatch, place, "prepare", commit, REF)
             outcome, _ = worked(order, fresh.parent / "home")
-            entry = dispatch.take(order, outcome).entry
+            entry = dispatch.take(order, outcome, print).entry
     assert entry["params"]["params.yaml"]["data"]["image_size"] == 8
     assert shell(bare, "git branch --list").split() == ["main"]
