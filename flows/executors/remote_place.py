@@ -23,6 +23,7 @@ from filelock import FileLock
 from flows.data.outputs import Moved, StoredOutput, fetch_outputs, patiently, send_outputs
 from flows.data.stores import opened_remote
 from flows.dvc_config import edited_config
+from flows.executors.checkpoints import RemoteCheckpoints
 from flows.executors.executor import Listener
 from flows.executors.local import LocalExecutor
 from flows.executors.order import Order
@@ -34,13 +35,15 @@ from flows.process import Processes, start_keeper
 from flows.redact import without_secrets
 from flows.resources import Resources, this_machine
 from flows.runs.checkout import LINKS, NO_HOOKS, SHARED
-from flows.runs.job import Job, Result, changed_inputs
+from flows.runs.job import Job, Result, changed_inputs, key_of
 from flows.runs.place import Place, PlaceError, open_place
 from flows.runs.record import CHECKOUT, LOCK
 from genai_core.config import PARAMS_FILE, load_config
+from genai_core.counted import counted
 
 HOME, REPOSITORY = "GENAI_WORKER_HOME", "GENAI_GIT_URL"
 KEEPER = Path(__file__).parents[1] / "runs" / "keeper.py"
+CHECKPOINTS = Path(".genai/checkpoints")
 _LAST = "refs/genai/last"  # the newest snapshot that came here: the next one is fetched as a difference to it
 
 
@@ -62,21 +65,26 @@ def execute_order(order: Order, home: Path, listener: Listener, processes: Proce
             raise PlaceError(f"this machine has {'; '.join(found)}. A run needs the same on every machine: make setup")
         moved = patiently(lambda: _fetch(folder, order), listener.line)
         listener.line(f"fetched {_described(moved)}")
-        with open_place(folder) as place:
+        with open_place(folder) as place, opened_remote(folder, None) as (_, store):
             place.lay_out(order.reads)
             job = _checked_job(place, order.job)
+            checkpoints = RemoteCheckpoints(store, key_of(job), folder / CHECKPOINTS)
             began = time.monotonic()
             entry = place.restore(job)
             if entry is not None:
                 result = Result(job, entry, ran=False, seconds=time.monotonic() - began)
             else:
+                if count := checkpoints.fetch():
+                    listener.line(f"goes on from a checkpoint of another machine ({counted(count, 'file')})")
                 compute = load_config(folder / PARAMS_FILE).compute
                 resources = Resources(this_machine(compute.accelerator), compute.stages_per_gpu)
                 executor = LocalExecutor(place, processes, resources, order.variables)
-                result = executor.execute(_node(folder, job.stage), job, listener, lock)
+                with checkpoints.sent(listener.line):
+                    result = executor.execute(_node(folder, job.stage), job, listener, lock)
             made = place.made(job.stage)
-        moved = patiently(lambda: _send(folder, made), listener.line)
-        listener.line(f"sent {_described(moved)}")
+            moved = patiently(lambda: _send(folder, made), listener.line)
+            listener.line(f"sent {_described(moved)}")
+            checkpoints.delete()
         return result
 
 
@@ -129,7 +137,7 @@ def _checkout(order: Order, home: Path) -> Iterator[tuple[Path, int]]:
             stack.callback(_remove, clone, folder / CHECKOUT)
             git(clone, *NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(folder / CHECKOUT), job.snapshot)
         project = folder / CHECKOUT / order.project
-        _configure(project, own)
+        _configure(project, own, key_of(job))
         yield project, file.fileno()
 
 
@@ -149,8 +157,11 @@ def _fetch_snapshot(clone: Path, address: str, order: Order) -> None:
             ) from None
 
 
-def _configure(project: Path, own: Path) -> None:
-    """Give the checkout the worker's cache and records. Keys of remotes come from DVC's user settings (--global)."""
+def _configure(project: Path, own: Path, key: str) -> None:
+    """Give the checkout the worker's cache and records. Keys of remotes come from DVC's user settings (--global).
+
+    key: of the job, for its checkpoints.
+    """
     from dvc.config import Config
 
     with edited_config(Config(str(project / ".dvc")), "local") as settings:
@@ -158,7 +169,8 @@ def _configure(project: Path, own: Path) -> None:
         settings.setdefault("core", {})["site_cache_dir"] = str(project / ".dvc" / "tmp" / "site")
     (project / ".genai").mkdir(exist_ok=True)
     for name in SHARED:
-        (project / ".genai" / name).symlink_to(_made(own / "genai" / name))
+        target = own / "genai" / name
+        (project / ".genai" / name).symlink_to(_made(target / key if name == CHECKPOINTS.name else target))
 
 
 def _sweep(jobs: Path, clone: Path) -> None:
