@@ -20,6 +20,7 @@ from flows.redact import without_secrets
 from flows.runs.checkout import NO_HOOKS
 from flows.runs.job import Job, Result, key_of
 from flows.runs.place import Place
+from flows.runs.record import RUNS, read_run
 from flows.runs.snapshot import REFS
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
 
@@ -110,11 +111,26 @@ def published_snapshot(workspace: Path, run: str, snapshot: str) -> Iterator[str
         git(workspace, *NO_HOOKS, "push", "--quiet", remote, f"+{snapshot}:{ref}")
     except GitError as error:
         raise GitError(f"the run's snapshot cannot be pushed to {remote}: {error}") from None
+    _delete_old(workspace, remote, run)
     try:
         yield str(local) if local and local.exists() else without_secrets(address)
     finally:
-        with suppress(GitError):  # `genai runs` of a later day; a ref more does no harm
+        with suppress(GitError):  # the next run deletes it
             git(workspace, *NO_HOOKS, "push", "--quiet", remote, f":{ref}")
+
+
+def _delete_old(workspace: Path, remote: str, run: str) -> None:
+    """Delete what killed runs of this workspace left at the git remote. Other clones' runs are theirs to delete."""
+    with suppress(GitError):
+        there = [line.split("\t")[1] for line in git(workspace, "ls-remote", remote, f"{REFS}*").splitlines()]
+        old = [ref for ref in there if _has_ended(workspace / RUNS / ref.removeprefix(REFS)) and ref != f"{REFS}{run}"]
+        if old:
+            git(workspace, *NO_HOOKS, "push", "--quiet", remote, *(f":{ref}" for ref in old))
+
+
+def _has_ended(folder: Path) -> bool:
+    record = read_run(folder)
+    return record is not None and record.state != "running"
 
 
 def check_portable(place: Path) -> None:

@@ -1,9 +1,11 @@
 """The flow that a worker of a work pool runs: one job. It reports through one artifact, and its log.
 
-The artifact's data: beat (grows while the process lives), lines (how many the command has printed; they are in the
-log), waits, gpus (null before the command begins), progress, outcome (text of an Outcome; null before the end).
+The artifact's data: host and home of the worker; beat (grows while the process lives); lines (how many the command has
+printed; they are in the log); waits; gpus (null before the command begins); progress; outcome (text of an Outcome; null
+before the end).
 """
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -80,7 +82,7 @@ class Report:
         self._client, self._run = client, run
         self._logger = cast("PrefectLogAdapter", get_run_logger()).getChild(LOGGER)
         self._data: dict[str, Any] = dict.fromkeys(("waits", "gpus", "progress", "outcome"))
-        self._data |= {"beat": 0, "lines": 0}
+        self._data |= {"beat": 0, "lines": 0, "host": socket.gethostname(), "home": str(worker_home())}
         self._sent: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._over = threading.Event()

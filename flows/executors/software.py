@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from packaging.markers import Marker
+
 from genai_core.config.machine import usable_cores, usable_memory_bytes
 
 LOCK = Path("requirements.lock")
 MOST_NAMED = 5
 _ANSWER_TIMEOUT_S = 30.0
 _CODE = ("flows", "genai_core/config")  # what runs a job; the tasks' own code comes with the snapshot
-_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==", re.MULTILINE)
+_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==([^\s;]+)(?: ; (.*?))?(?: \\)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,8 @@ class Software:
 
 def this_software(checkout: Path) -> Software:
     """The software of this process. checkout: with the requirements.lock that names the packages, if it has one."""
-    lock = checkout / LOCK
-    names = _PIN.findall(lock.read_text()) if lock.is_file() else []
     packages = {}
-    for name in sorted(set(names)):
+    for name in sorted(_pins(checkout)):
         with suppress(PackageNotFoundError):
             packages[name] = version(name)
     return Software(f"{sys.version_info.major}.{sys.version_info.minor}", _code_hash(), packages)
@@ -60,6 +60,12 @@ def differences(wanted: Software, here: Software) -> list[str]:
     return found
 
 
+def installed_instead(checkout: Path) -> list[str]:
+    """The installed packages of another version than requirements.lock has, with both; empty without a lock."""
+    wanted, here = Software("", "", _pins(checkout)), Software("", "", this_software(checkout).packages)
+    return differences(wanted, here)
+
+
 def machine_facts() -> dict[str, str]:
     """Facts of this machine that may shape a result, for people: name, system, processor, GPUs, driver, torch."""
     facts = {
@@ -74,6 +80,13 @@ def machine_facts() -> dict[str, str]:
     if gpus := _gpus():
         facts["gpus"] = gpus
     return facts
+
+
+def _pins(checkout: Path) -> dict[str, str]:
+    """The versions that requirements.lock has for this Python and system; empty without a lock."""
+    lock = checkout / LOCK
+    pins = _PIN.findall(lock.read_text()) if lock.is_file() else []
+    return {name: pinned for name, pinned, marker in pins if not marker or Marker(marker).evaluate()}
 
 
 def _gpus() -> str:

@@ -56,7 +56,7 @@ def run_values(workspace: Path, plan: "Plan", run: "RunRecord | None" = None) ->
     if run is not None:
         stages = {name: asdict(stage) for name, stage in run.stages.items()}
     else:
-        kept = {"outcome": "kept", "began": None, "seconds": 0.0, "left": None}
+        kept = {"outcome": "kept", "began": None, "seconds": 0.0, "left": None, "machine": None}
         stages = {entry.stage: dict(kept) for entry in plan.stages}
     return {
         "run": run.id if run else None,

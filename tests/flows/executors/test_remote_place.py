@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,9 @@ from flows.executors.executor import CommandFailed
 from flows.executors.order import Outcome, outcome_from
 from flows.git import GitError, commit_of, git
 from flows.runs.place import Place, PlaceError
+from flows.runs.record import RunRecord, run_folder
 from flows.runs.snapshot import REFS, take_snapshot
+from flows.whole_file import write_json
 from genai_core.config import ConfigError
 from tests.flows.conftest import DVC_WARNS, edit, set_parameter, shell
 from tests.flows.executors.machines import connect, ordered, worked
@@ -68,9 +70,13 @@ def test_two_machines_make_what_one_makes(fresh: Path, done: Path, dispatch: Dis
 
 def test_the_snapshot_is_at_the_git_remote_while_the_run_lives(fresh: Path, bare: Path) -> None:
     commit = take_snapshot(fresh).commit
+    # What a killed run of this workspace left, and the run of another clone.
+    with run_folder(fresh, "killed") as (folder, _lock):
+        write_json(folder / "run.json", asdict(RunRecord("killed", commit, None, None, (), (), "", "", 1)))
+    shell(fresh, f"git push -q origin HEAD:{REFS}killed HEAD:{REFS}foreign")
     with published_snapshot(fresh, "one", commit):
         assert commit_of(bare, REF) == commit
-    assert git(bare, "for-each-ref", REFS) == ""
+    assert git(bare, "for-each-ref", "--format=%(refname)", REFS).split() == [f"{REFS}foreign"]
 
 
 def test_a_stage_fetches_only_what_it_reads(fresh: Path, dispatch: Dispatch, place: Place) -> None:
