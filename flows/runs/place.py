@@ -101,20 +101,22 @@ class Place:
         """
         with self._lock, self._repo.lock:
             stage = self._stages[job.stage]
-            entry = self._recorded.get(job.stage)
+            recorded = self._recorded.get(job.stage)
+            known = [] if recorded is None else [recorded]
             if not stage.frozen:  # `dvc freeze`: it keeps its outputs whatever its inputs are
                 if stage.always_changed:
                     return None
-                if entry is None or inputs_of(entry) != job.inputs:
-                    entry = run_cache_entry(stage) if may_be_restored(stage) else None
-            if entry is None:
-                return None
-            cached = recorded_stage(entry, stage)
-            if not cached.outs_cached():
-                return None
-            cached.checkout(force=True)
-            self._set_entry(job.stage, entry)
-            return entry
+                known = [entry for entry in known if inputs_of(entry) == job.inputs]
+                # A machine that never had the recorded outputs may have others of the same inputs.
+                if may_be_restored(stage) and (found := run_cache_entry(stage)) is not None:
+                    known.append(found)
+            for entry in known:
+                cached = recorded_stage(entry, stage)
+                if cached.outs_cached():
+                    cached.checkout(force=True)
+                    self._set_entry(job.stage, entry)
+                    return entry
+            return None
 
     def clear_outputs(self, job: Job) -> None:
         """Remove the stage's old outputs, as DVC does; check out the previous version of persistent outputs instead.

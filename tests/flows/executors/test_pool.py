@@ -25,7 +25,7 @@ SLOW = 240.0
 
 def test_a_run_on_other_machines_needs_a_server_that_they_reach(fresh: Path) -> None:
     answer = genai(fresh, "run", "--executor", "pool")
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert "executor pool needs a Prefect server that the workers reach, too" in answer.stderr
     assert not (fresh / ".genai" / "runs").exists()
     answer = genai(fresh, "run", "--executor", "ray")
@@ -36,7 +36,7 @@ def test_a_pool_that_nobody_started_is_refused_before_any_stage(fresh: Path, ser
     connect(fresh)
     set_parameter(fresh, "compute.pools", {POOL: OFFER})
     answer = genai(fresh, "run", "--executor", "pool", api_url=server.url)
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert f"the server has no work pool '{POOL}'; the first worker makes it: prefect worker start" in answer.stderr
     assert shell(fresh.parent / "origin.git", f"git for-each-ref {REFS}") == ""
 
