@@ -14,29 +14,25 @@ import httpx
 from prefect import get_client, task
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State, StateType, WorkerStatus
-from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling, Crashed, Pending
-from prefect.utilities.callables import parameter_schema
 
 from flows.executors.dispatch import Dispatch, check_portable, published_snapshot
 from flows.executors.executor import CommandFailed, Listener
 from flows.executors.order import Order, Outcome, outcome_from
-from flows.executors.pool_job import BEAT_S, execute_job
+from flows.executors.pool_deployment import deploy, starting_patience_s
+from flows.executors.pool_job import BEAT_S
 from flows.executors.pool_watch import Seen, Watch
 from flows.executors.pools import pool_for
 from flows.graph import StageNode
 from flows.process import Processes, Stopped
 from flows.runs.job import Job, Result
 from flows.runs.place import Place
-from genai_core.config import PARAMS_FILE, ConfigError, load_config
+from genai_core.config import PARAMS_FILE, load_config
 
-ENTRYPOINT = "flows.executors.pool_job.execute_job"
 POLL_S = 0.2
 NO_WORKER_S = 30.0  # then the user hears that no worker takes the job
 LOST_S = 6 * BEAT_S  # without a word of a running job
-STARTING_S = 120.0  # from a worker's taking a job to its first word; a container may have to fetch its image first
-STARTING_ELSEWHERE_S = 900.0
 MAX_LOST = 10  # workers, per job
 SERVER_AWAY_S, SERVER_POLL_S = 120.0, 2.0
 LAST_LINES_S = 5.0  # for the last lines of a log, which come after the end
@@ -238,8 +234,8 @@ def open_pool_executor(
     pools = {stage.name: pool_for(stage.name, stage.needs, compute) for stage in stages if stage.command}
     with get_client(sync_client=True) as client:
         used = sorted(set(pools.values()))
-        patience = {pool: _patience(client, pool) for pool in used}
-        deployments = {pool: _deploy(client, pool) for pool in used}
+        patience = {pool: starting_patience_s(client, pool) for pool in used}
+        deployments = {pool: deploy(client, pool) for pool in used}
         with published_snapshot(workspace, run, snapshot) as address:
             executor = PoolExecutor(
                 client, Dispatch(place, address, variables), processes, pools, deployments, patience
@@ -248,33 +244,6 @@ def open_pool_executor(
                 yield executor
             finally:
                 executor.close()
-
-
-def _patience(client: SyncPrefectClient, pool: str) -> float:
-    """How long a worker of the pool may take to begin a job. Raises ConfigError if there is no such pool."""
-    try:
-        kind = client.read_work_pool(pool).type
-    except ObjectNotFound:
-        raise ConfigError(
-            f"params.yaml: compute.pools: the server has no work pool {pool!r}; the first worker makes it: prefect "
-            f"worker start --pool {pool} --type process"
-        ) from None
-    return STARTING_S if kind == "process" else STARTING_ELSEWHERE_S
-
-
-def _deploy(client: SyncPrefectClient, pool: str) -> UUID:
-    """Create or update the deployment whose runs are jobs of a pool."""
-    return client.create_deployment(
-        flow_id=client.create_flow(execute_job),
-        name=pool,
-        description="One job of a run with `compute.executor: pool`. `genai run` creates its runs.",
-        work_pool_name=pool,
-        entrypoint=ENTRYPOINT,
-        path=".",
-        tags=["genai"],
-        parameter_openapi_schema=parameter_schema(execute_job).model_dump_for_openapi(),
-        enforce_parameter_schema=False,
-    )
 
 
 def _nothing() -> None:
