@@ -21,7 +21,7 @@ from flows.executors.dispatch import Dispatch, check_portable, published_snapsho
 from flows.executors.executor import CommandFailed, Listener
 from flows.executors.order import Order, Outcome, outcome_from
 from flows.executors.pool_deployment import deploy, starting_patience_s
-from flows.executors.pool_job import BEAT_S
+from flows.executors.pool_job import BEAT_S, SERVER_AWAY_S
 from flows.executors.pool_watch import Seen, Watch
 from flows.executors.pools import pool_for
 from flows.graph import StageNode
@@ -34,7 +34,8 @@ POLL_S = 0.2
 NO_WORKER_S = 30.0  # then the user hears that no worker takes the job
 LOST_S = 6 * BEAT_S  # without a word of a running job
 MAX_LOST = 10  # workers, per job
-SERVER_AWAY_S, SERVER_POLL_S = 120.0, 2.0
+SERVER_POLL_S = 2.0
+LOG_POLL_S = 1.0
 LAST_LINES_S = 5.0  # for the last lines of a log, which come after the end
 
 
@@ -119,8 +120,9 @@ class PoolExecutor:
             told.report(report)
             if not told.has_begun:
                 self._tell_of_no_worker(pool, seen, told)
-            with suppress(Exception):  # the server is away; the lines come later
-                told.lines(self._watch.new_lines(run, seen))
+            if told.may_ask():
+                with suppress(Exception):  # the server is away; the lines come later
+                    told.lines(self._watch.new_lines(run, seen))
             if report.get("outcome"):
                 self._last_lines(run, seen, told)
                 return outcome_from(report["outcome"])
@@ -200,6 +202,14 @@ class _Told:
         self.has_begun = self.waits_for_worker = False
         self._waits: str | None = None
         self._progress: object = None
+        self._asked = -LOG_POLL_S
+
+    def may_ask(self) -> bool:
+        """Whether it is time to look for new lines. A worker sends them every two seconds."""
+        if time.monotonic() - self._asked < LOG_POLL_S:
+            return False
+        self._asked = time.monotonic()
+        return True
 
     def report(self, report: Mapping[str, object]) -> None:
         waits, gpus, progress = report.get("waits"), report.get("gpus"), report.get("progress")

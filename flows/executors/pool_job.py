@@ -36,6 +36,7 @@ ARTIFACT = "genai-job"
 LOGGER = "stage"  # of the command's lines; the rest of the log is the worker's own
 BEAT_S = 10.0
 REPORT_S = 1.0
+SERVER_AWAY_S = 120.0
 # The run is over for whoever asked for it: cancelled, or given up because nothing was heard of it.
 _OVER = (StateType.CANCELLING, StateType.CANCELLED, StateType.CRASHED, StateType.FAILED, StateType.COMPLETED)
 
@@ -96,8 +97,9 @@ class Report:
         self._set(gpus=list(gpus))
 
     def line(self, text: str) -> None:
-        self._logger.info(text)
-        self._set(lines=self._data["lines"] + 1)
+        with self._lock:  # lines come from the command, and from the thread that sends checkpoints
+            self._logger.info(text)
+            self._data = {**self._data, "lines": self._data["lines"] + 1}
 
     def progress(self, state: dict[str, Any]) -> None:
         self._set(progress=state)
@@ -114,10 +116,18 @@ class Report:
             thread.join(timeout=BEAT_S)
 
     def end(self, outcome: Outcome) -> None:
-        """Send the outcome; the coordinator takes it from here. Waits for a server that does not answer."""
+        """Send the outcome, and wait for a server that does not answer: without it, the job counts as failed."""
         self._over.set()
         self._set(outcome=outcome.text())
-        self._send()
+        deadline = time.monotonic() + SERVER_AWAY_S
+        while True:
+            try:
+                self._send()
+                return
+            except Exception:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(REPORT_S)
 
     def _set(self, **values: Any) -> None:
         with self._lock:
