@@ -97,6 +97,7 @@ main.add_section(
         "up": services_cli.up,
         "down": services_cli.down,
         "doctor": services_cli.doctor,
+        "workers": services_cli.workers,
         "gc": gc_cli.gc,
     },
 )

@@ -34,6 +34,8 @@ class Needs(BaseModel):
     """A stage's `meta:`: retries, time limit and resources.
 
     restorable: its outputs depend only on its inputs, although they persist between runs (flows/hashes.py).
+    place: runs only in work pools with this label. reads: outputs of upstream stages that it reads besides its
+    dependencies, for executors that fetch only what a stage reads.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +46,8 @@ class Needs(BaseModel):
     gpus: int = Field(default=0, ge=0)
     memory_gb: float = Field(default=0.0, ge=0)
     restorable: bool = False
+    place: str | None = None
+    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

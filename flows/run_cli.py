@@ -67,11 +67,19 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
         click.echo(line)
 
 
+_EXECUTOR = click.option(
+    "--executor",
+    type=click.Choice(["local", "pool"]),
+    help="Who runs the stages: this machine, or workers of Prefect work pools.  [default: compute.executor]",
+)
+
+
 @click.command()
 @_STAGES
+@_EXECUTOR
 @json_option
 @click.pass_obj
-def run(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
+def run(workspace: Path, stages: tuple[str, ...], executor: str | None, as_json: bool) -> None:
     """Bring STAGES and all that they depend on up to date.
 
     Default: the whole pipeline. A name such as `train` stands for all its branches (train@gan ...). The run reports to
@@ -80,20 +88,21 @@ def run(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
     """
     if sys.stderr.isatty():  # the user may still be editing while DVC loads for a second
         click.echo("until it prints `run ID works on a snapshot`, your edits become part of this run", err=True)
-    sys.exit(run_stages(workspace, stages, as_json=as_json))
+    sys.exit(run_stages(workspace, stages, executor=executor, as_json=as_json))
 
 
 @click.command()
 @click.argument("run_id", metavar="ID", shell_complete=completing(resumable_runs))
+@_EXECUTOR
 @json_option
 @click.pass_obj
-def resume(workspace: Path, run_id: str, as_json: bool) -> None:
+def resume(workspace: Path, run_id: str, executor: str | None, as_json: bool) -> None:
     """Resume a run that did not complete, on its own snapshot.
 
     Finished stages come from the cache, and trainings resume from checkpoints. A result reaches this checkout if the
     stage's inputs are still the same. The end of an ID is enough.
     """
-    sys.exit(run_stages(workspace, (), run_id, as_json=as_json))
+    sys.exit(run_stages(workspace, (), run_id, executor=executor, as_json=as_json))
 
 
 def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
@@ -108,16 +117,34 @@ def _planned(workspace: Path, stages: tuple[str, ...]) -> "Plan":
     return plan_of(workspace, stages)
 
 
-def run_stages(workspace: Path, stages: tuple[str, ...], resume: str | None = None, *, as_json: bool = False) -> int:
-    """Run, or resume a run, and return the exit status. Raises GenaiError if the run cannot start."""
+def run_stages(
+    workspace: Path,
+    stages: tuple[str, ...],
+    resume: str | None = None,
+    *,
+    executor: str | None = None,
+    as_json: bool = False,
+) -> int:
+    """Run, or resume a run, and return the exit status. Raises GenaiError if the run cannot start.
+
+    executor: None: `compute.executor` in params.yaml.
+    """
     from flows.interrupts import deferred_interrupt
 
     with deferred_interrupt():
         from flows.runs.prepared_run import prepare_run
         from flows.services.server import configured_server, ensure_prefect_api
         from flows.view import line_view
+        from genai_core.config import PARAMS_FILE, ConfigError, load_config
 
     server = configured_server()  # first: if the server does not answer, the run must not start or write anything
+    if executor is None and resume is None:
+        executor = load_config(workspace / PARAMS_FILE).compute.executor
+    if executor == "pool" and server is None:
+        raise ConfigError(
+            "executor pool needs a Prefect server that the workers reach, too; start one (prefect server start, or "
+            "genai up) and set PREFECT_API_URL here and for the workers"
+        )
     with ExitStack() as stack:
         with line_view() as view:
             prepared = stack.enter_context(prepare_run(workspace, stages, resume, _warn, _checked(workspace)))
@@ -133,7 +160,7 @@ def run_stages(workspace: Path, stages: tuple[str, ...], resume: str | None = No
             return 0
         quiet_prefect()
         ensure_prefect_api()
-        return run_flow(prepared, resume, as_json=as_json)
+        return run_flow(prepared, resume, executor, as_json=as_json)
 
 
 def _checked(workspace: Path) -> "Callable[[RunPlan], None]":

@@ -60,6 +60,23 @@ def send(
     A user and password in the address are sent as Authorization header, as by other clients. Raises StatusError or
     WebError.
     """
+    return _answered(url, body, method, headers, timeout_s, context)[0]
+
+
+def date_of(url: str, *, timeout_s: float, context: ssl.SSLContext | None = None) -> str:
+    """Return the Date header of a server's answer, its clock; "" without one. Raises StatusError or WebError."""
+    return str(_answered(url, None, None, _NONE, timeout_s, context)[1].get("Date", ""))
+
+
+def _answered(
+    url: str,
+    body: bytes | None,
+    method: str | None,
+    headers: Mapping[str, str],
+    timeout_s: float,
+    context: ssl.SSLContext | None,
+) -> tuple[bytes, Mapping[str, str]]:
+    """The body and the headers of an answer."""
     scheme, _, rest = url.partition("://")
     if scheme.lower() not in ("http", "https"):
         raise WebError("not a valid address: expected http:// or https://")
@@ -73,7 +90,7 @@ def send(
         opener = urllib.request.build_opener(_NoRedirects, urllib.request.HTTPSHandler(context=context))
         with opener.open(request, timeout=timeout_s) as answer:
             content: bytes = answer.read()
-            return content
+            return content, answer.headers
     except urllib.error.HTTPError as error:
         error.close()
         raise StatusError(error.code) from None

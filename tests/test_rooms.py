@@ -102,11 +102,11 @@ def test_flows_import_only_config_errors_advice_and_light_values_of_the_core() -
 
 
 def test_rooms_of_flows_import_only_earlier_ones() -> None:
-    """The code that runs the graph is the lowest level, the command line the highest."""
+    """The code that reads the graph is the lowest level, the command line the highest."""
     order = (
         "",
-        "runs",
         "data",
+        "runs",
         "advising",
         "registry",
         "gc",
@@ -117,16 +117,33 @@ def test_rooms_of_flows_import_only_earlier_ones() -> None:
         "watching",
         "retraining",
     )
+
+    def level(room: str) -> str:
+        """An executor works in a run's place, and a run starts an executor."""
+        return "runs" if room == "executors" else room
+
     wrong = []
     for path in files("flows"):
         room, *rest = path.relative_to(ROOT / "flows").parts
         if room.endswith("cli.py"):
             continue
-        own = order.index(room if rest else "")
+        own = order.index(level(room) if rest else "")
         for module in imports(path):
             _, *names = module.split(".")
-            if is_within(module, "flows") and names and names[0] in order and order.index(names[0]) > own:
+            if is_within(module, "flows") and names and level(names[0]) in order and order.index(level(names[0])) > own:
                 wrong.append(f"{path.relative_to(ROOT)} imports {module}")
+    assert wrong == []
+
+
+def test_executors_do_not_know_the_flow() -> None:
+    """What runs a job does not depend on who asked for it."""
+    above = ("flows.runs.pipeline", "flows.runs.stage", "flows.runs.active_run", "flows.runs.acceptance")
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in files("flows/executors")
+        for module in imports(path)
+        if any(is_within(module, name) for name in above)
+    ]
     assert wrong == []
 
 

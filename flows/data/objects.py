@@ -33,6 +33,10 @@ class RemoteError(GenaiError):
     """A remote cannot be used or is incomplete; the message says what to do."""
 
 
+class UnreachableError(RemoteError):
+    """A remote did not answer as expected; it may do so later."""
+
+
 @dataclass(frozen=True)
 class Listing:
     """A folder: its listing's hash, the hash of each of its files, and their total size as DVC recorded it."""
@@ -186,10 +190,10 @@ def content_hash(store: "HashFileDB", path: str) -> str:
     return digest.hexdigest()
 
 
-def unreachable(store: "HashFileDB", error: BaseException) -> RemoteError:
+def unreachable(store: "HashFileDB", error: BaseException) -> UnreachableError:
     """Return the error for a remote that does not answer as expected."""
     text: Any = str(error).strip() or type(error).__name__
-    return RemoteError(f"{address_of(store)}: {redacted(' '.join(text.split()))} ({type(error).__name__})")
+    return UnreachableError(f"{address_of(store)}: {redacted(' '.join(text.split()))} ({type(error).__name__})")
 
 
 def address_of(store: "HashFileDB") -> str:

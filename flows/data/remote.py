@@ -20,7 +20,6 @@ from flows.data.objects import (
     add_output,
     address_of,
     cached_size,
-    describe_faults,
     faults_by_content,
     faults_by_size,
     needed,
@@ -28,15 +27,13 @@ from flows.data.objects import (
 )
 from flows.data.sizes import sizes_at
 from flows.data.stores import opened_remote
-from flows.data.transfer import fetch, send
+from flows.data.transfer import fetch, send_until_complete
 from flows.graph import open_repo
 from flows.workspace import changing
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
-
-ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
@@ -103,22 +100,7 @@ def push(
         faults = faults_by_size(needs, cache, sizes)
         if content:
             faults += faults_by_content(store, needs, sizes.keys() - {fault.oid for fault in faults}, ignore_progress)
-        sent: set[str] = set()
-        for _attempt in range(ATTEMPTS):
-            if not faults:
-                break
-            wrong = [fault.oid for fault in faults]
-            lost = [ObjectFault(oid, needs.paths[oid], "") for oid in wrong if cached_size(cache, oid) is None]
-            if lost:
-                raise RemoteError(
-                    f"neither in DVC's cache here nor complete at {address}: {describe_faults(lost)}; nothing was "
-                    "sent. Push from the machine that made them, or make them again (genai run)"
-                )
-            send(cache, store, needs, faults, on_progress)
-            sent.update(wrong)
-            faults = faults_by_size(needs, cache, sizes_at(store, needs.paths))
-        if faults:
-            raise RemoteError(f"{address}: not complete after {ATTEMPTS} attempts: {describe_faults(faults)}")
+        sent = send_until_complete(cache, store, needs, faults, on_progress)
         # Last: an entry of the run-cache implies that its objects exist.
         _send_runs(repo, remote, entries)
         sent_bytes = sum(cached_size(cache, oid) or 0 for oid in sent)

@@ -22,6 +22,7 @@ from flows.data.objects import (
     cached_size,
     content_hash,
     describe_faults,
+    faults_by_size,
     unreachable,
 )
 from flows.data.sizes import sizes_at
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
 
+ATTEMPTS = 2
 BATCH_OBJECTS = 128  # per batch of sending, or of fetching, checking and adding to the cache
 
 
@@ -53,6 +55,39 @@ def send(
     late = {oid for oid in files if there.get(oid) != cached_size(cache, oid)}
     whole = [oid for oid in wrong if oid in needs.listings and late.isdisjoint(needs.listings[oid].files)]
     _upload(cache, store, needs, whole, replaced, lambda done: on_progress(len(files) + done, len(wrong)))
+
+
+def send_until_complete(
+    cache: "HashFileDB",
+    store: "HashFileDB",
+    needs: NeededObjects,
+    faults: Iterable[ObjectFault] | None = None,
+    on_progress: OnProgress = lambda _done, _total: None,
+) -> set[str]:
+    """Send what the store lacks, until it has every object, by size. Return the hashes of what was sent.
+
+    faults: those already found; None: ask the store first. Raises RemoteError if an object is neither in the cache nor
+    at the store, or is still missing at the end.
+    """
+    address = address_of(store)
+    left = list(faults) if faults is not None else faults_by_size(needs, cache, sizes_at(store, needs.paths))
+    sent: set[str] = set()
+    for _attempt in range(ATTEMPTS):
+        if not left:
+            break
+        wrong = [fault.oid for fault in left]
+        lost = [ObjectFault(oid, needs.paths[oid], "") for oid in wrong if cached_size(cache, oid) is None]
+        if lost:
+            raise RemoteError(
+                f"neither in DVC's cache here nor complete at {address}: {describe_faults(lost)}; nothing was "
+                "sent. Push from the machine that made them, or make them again (genai run)"
+            )
+        send(cache, store, needs, left, on_progress)
+        sent.update(wrong)
+        left = faults_by_size(needs, cache, sizes_at(store, needs.paths))
+    if left:
+        raise RemoteError(f"{address}: not complete after {ATTEMPTS} attempts: {describe_faults(left)}")
+    return sent
 
 
 def fetch(

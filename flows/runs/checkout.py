@@ -27,11 +27,11 @@ RESULTS = ("dvc.lock", "data", "metrics", "models", "params.yaml")
 # The names of caches and checkpoints contain all that affects them, so runs with other contents can share the folders.
 SHARED = ("cache", "checkpoints", "follow")
 # Links, unless the user's `cache.type` says otherwise: no user edits files there.
-_LINKS = ["reflink", "hardlink", "symlink", "copy"]
+LINKS = ["reflink", "hardlink", "symlink", "copy"]
 _HOME = Path(".genai/home")  # contains the workspace's path; written last, when the checkout is complete
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,63}){0,3}")
 # The user's hooks (`dvc install` installs some) would check out data there, or fail.
-_NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
+NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def head_branch(folder: Path) -> str | None:
 
 def _add(workspace: Path, root: Path, arguments: list[str], folder: Path) -> None:
     remove_worktree(workspace, root)  # it is incomplete, or of another commit
-    git(workspace, *_NO_HOOKS, "worktree", "add", "--quiet", *arguments)
+    git(workspace, *NO_HOOKS, "worktree", "add", "--quiet", *arguments)
     _share(workspace, folder)
     write_file(folder / _HOME, str(workspace))
 
@@ -182,7 +182,7 @@ def _share(workspace: Path, folder: Path) -> None:
                 settings.setdefault("remote", {})[name] = {**paths, **settings.get("remote", {}).get(name, {})}
     settings.setdefault("cache", {})["dir"] = cache
     if not set_by_user:
-        settings["cache"]["type"] = _LINKS
+        settings["cache"]["type"] = LINKS
     # DVC's own index of hashes: in the checkout, so that both are removed together.
     settings.setdefault("core", {})["site_cache_dir"] = str(folder / ".dvc" / "tmp" / "site")
     with edited_config(Config(str(folder / ".dvc")), "local") as own:

@@ -222,8 +222,9 @@ def _source(run: "RunRecord") -> str:
 
 
 def _stage_row(name: str, stage: "StageRecord") -> list[str]:
-    left = f"only in DVC's cache: {stage.left}" if stage.left else ""
-    return [name, stage.outcome, f"{stage.seconds:.1f}" if stage.seconds else "", left]
+    notes = [f"on {stage.machine['host']}"] if stage.machine else []
+    notes += [f"only in DVC's cache: {stage.left}"] if stage.left else []
+    return [name, stage.outcome, f"{stage.seconds:.1f}" if stage.seconds else "", "; ".join(notes)]
 
 
 def _progress_of(workspace: Path, run: "RunRecord") -> dict[str, Any]:

@@ -23,12 +23,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a job: the lock entry, with the hash of every input and output, and whether the command ran."""
+    """The result of a job: the lock entry, with the hash of every input and output, and whether the command ran.
+
+    machine: facts of the machine that it ran on, if that was another one.
+    """
 
     job: Job
     entry: LockEntry
     ran: bool
     seconds: float = field(default=0.0, compare=False)
+    machine: Mapping[str, str] | None = field(default=None, compare=False)
 
 
 def key_of(job: Job) -> str:

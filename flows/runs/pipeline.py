@@ -18,6 +18,8 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
 from flows.cancelled import when_cancelled
+from flows.executors.executor import Executor
+from flows.executors.local import LocalExecutor
 from flows.graph import Graph, StageNode
 from flows.interrupts import asked_to_end
 from flows.plan import Plan, StagePlan
@@ -27,6 +29,7 @@ from flows.runs.active_run import ActiveRun, finish_run
 from flows.runs.job import Result
 from flows.runs.prepared_run import PreparedRun, handed, prepare_run
 from flows.runs.record import STOP, how_to_resume
+from flows.runs.snapshot import Snapshot
 from flows.runs.stage import Run, run_stage
 from flows.view import current_view
 from genai_core.config import PARAMS_FILE, load_config
@@ -53,7 +56,9 @@ _THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_worke
 
 
 @flow(name="pipeline", flow_run_name=_run_name, task_runner=_THREADS, persist_result=False)
-def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str | None = None) -> State[None]:
+def pipeline(
+    workspace: str = ".", stages: list[str] | None = None, resume: str | None = None, executor: str | None = None
+) -> State[None]:
     """Bring `stages` (default: all) and what they depend on up to date, branches in parallel.
 
     A run works on a snapshot of the workspace, which may be edited meanwhile. If a stage fails, its downstream stages
@@ -63,6 +68,7 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
         workspace: The checkout, relative to where the worker runs.
         stages: Run up to these; a name such as train stands for all its branches. None: the whole pipeline.
         resume: The id of a run to resume instead.
+        executor: Who runs the stages: local or pool. None: `compute.executor` in params.yaml.
     """
     root = Path(workspace).resolve()
     with ExitStack() as stack:
@@ -71,7 +77,8 @@ def pipeline(workspace: str = ".", stages: list[str] | None = None, resume: str 
         resume_hint = f"; {how_to_resume(active.recorder.record)}" if active else ""
         state: State[None] = Cancelled(message=f"ended by a signal{resume_hint}")
         try:
-            run = _run(prepared)
+            processes = Processes(keep_open=prepared.held)
+            run = _run(prepared, processes, stack.enter_context(_open_executor(prepared, processes, executor)))
             if _is_stopped(active):  # by `genai runs stop`, while Prefect was loading
                 run.processes.stop()
             with when_cancelled(run.processes.stop, lambda: asked_to_end.is_set() or _is_stopped(active)):
@@ -107,29 +114,54 @@ def run_stages(checkout: Path, stages: Sequence[str]) -> None:
         raise NotCompleted(state)
 
 
-def _run(prepared: PreparedRun) -> Run:
+def _run(prepared: PreparedRun, processes: Processes, executor: Executor | None) -> Run:
     """What the run's stages share."""
     active, snapshot = prepared.active, prepared.run_plan.snapshot
-    compute = load_config((active.place.folder if active else prepared.root) / PARAMS_FILE).compute
-    variables = {}
-    if active is not None and snapshot is not None:
-        # For the report: a snapshot has no branch.
-        variables = {"GENAI_BRANCH": snapshot.branch or "", "GENAI_CHANGED": str(len(snapshot.changed))}
     return Run(
         id=active.id if active else "",
         snapshot=snapshot.commit if snapshot else "",
         home=prepared.root,
         jobs=prepared.home,
         place=active.place if active else None,
-        processes=Processes(keep_open=prepared.held),
-        resources=Resources(this_machine(compute.accelerator), compute.stages_per_gpu),
+        processes=processes,
+        executor=executor,
         view=current_view(),
         recorder=active.recorder if active else None,
         accept=active.acceptance.offer if active and active.acceptance else _accept_nothing,
-        variables=variables,
         sources=frozenset(entry.stage for entry in prepared.run_plan.sources),
         checks_out_sources=not prepared.is_resumed,  # this checkout may be at another version by now
     )
+
+
+@contextmanager
+def _open_executor(prepared: PreparedRun, processes: Processes, chosen: str | None) -> Iterator[Executor | None]:
+    """The executor of the run's stages; None if nothing runs. Raises ConfigError, GitError or MachineError."""
+    active, snapshot = prepared.active, prepared.run_plan.snapshot
+    if active is None or snapshot is None:
+        yield None
+        return
+    compute = load_config(active.place.folder / PARAMS_FILE).compute
+    variables = _variables(snapshot)
+    if (chosen or compute.executor) == "pool":
+        from flows.executors.pool import open_pool_executor
+
+        stages = [stage for stage in prepared.run_plan.graph.stages if _may_run(stage, prepared.run_plan.plan)]
+        with open_pool_executor(
+            active.place, prepared.home, active.id, snapshot.commit, stages, processes, variables
+        ) as executor:
+            yield executor
+        return
+    resources = Resources(this_machine(compute.accelerator), compute.stages_per_gpu)
+    yield LocalExecutor(active.place, processes, resources, variables)
+
+
+def _may_run(stage: StageNode, plan: Plan) -> bool:
+    return any(plan[name].action != "keep" for name in (stage.name, *stage.upstream))
+
+
+def _variables(snapshot: Snapshot) -> dict[str, str]:
+    """For the report: a snapshot has no branch."""
+    return {"GENAI_BRANCH": snapshot.branch or "", "GENAI_CHANGED": str(len(snapshot.changed))}
 
 
 def _accept_nothing(_result: Result) -> None:

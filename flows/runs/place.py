@@ -7,15 +7,17 @@ write. `dvc repro` hashes inputs only after the command, and so records edits th
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.data.outputs import StoredOutput
 from flows.dvc_lock import LOCK_FILE
 from flows.graph import GraphError, dvc_stages, one_line, open_repo, path_of, stage_name
 from flows.hashes import may_be_restored, recorded_stage, run_cache_entry, save_to_run_cache
 from flows.runs.job import Job, LockEntry, changed_inputs, inputs_of, key_of
+from flows.runs.stored import UnknownReads, add_to_cache, lay_out, outputs_read, stored
 from genai_core import GenaiError
 
 if TYPE_CHECKING:
@@ -99,20 +101,22 @@ class Place:
         """
         with self._lock, self._repo.lock:
             stage = self._stages[job.stage]
-            entry = self._recorded.get(job.stage)
+            recorded = self._recorded.get(job.stage)
+            known = [] if recorded is None else [recorded]
             if not stage.frozen:  # `dvc freeze`: it keeps its outputs whatever its inputs are
                 if stage.always_changed:
                     return None
-                if entry is None or inputs_of(entry) != job.inputs:
-                    entry = run_cache_entry(stage) if may_be_restored(stage) else None
-            if entry is None:
-                return None
-            cached = recorded_stage(entry, stage)
-            if not cached.outs_cached():
-                return None
-            cached.checkout(force=True)
-            self._set_entry(job.stage, entry)
-            return entry
+                known = [entry for entry in known if inputs_of(entry) == job.inputs]
+                # A machine that never had the recorded outputs may have others of the same inputs.
+                if may_be_restored(stage) and (found := run_cache_entry(stage)) is not None:
+                    known.append(found)
+            for entry in known:
+                cached = recorded_stage(entry, stage)
+                if cached.outs_cached():
+                    cached.checkout(force=True)
+                    self._set_entry(job.stage, entry)
+                    return entry
+            return None
 
     def clear_outputs(self, job: Job) -> None:
         """Remove the stage's old outputs, as DVC does; check out the previous version of persistent outputs instead.
@@ -157,6 +161,60 @@ class Place:
                 raise PlaceError(f"{job.stage}: {one_line(error)}") from None
             self._set_entry(job.stage, entry)
             return entry
+
+    def reads(self, stage: str, declared: Sequence[str]) -> tuple[StoredOutput, ...]:
+        """The outputs that the stage reads, or the parts of them; all are in the cache then. Raises PlaceError.
+
+        declared: paths that it reads besides its dependencies (`meta: reads`).
+        """
+        with self._lock, self._repo.lock:
+            upstream = [self._stages[name] for name in self._all_upstream(stage)]
+            try:
+                read = outputs_read(self._stages[stage], upstream, declared)
+            except UnknownReads as error:
+                raise PlaceError(
+                    f"dvc.yaml: {stage}: meta.reads: {error} is no output of an upstream stage; name one, or a path "
+                    "in it"
+                ) from None
+            paths = {output.path for output in read}
+            add_to_cache(out for other in upstream for out in other.outs if path_of(out) in paths)
+            return read
+
+    def lay_out(self, outputs: Iterable[StoredOutput]) -> None:
+        """Lay out inputs that were fetched into the cache, instead of those that dvc.lock names."""
+        with self._lock, self._repo.lock:
+            outs = {path_of(out): out for stage in self._stages.values() for out in stage.outs}
+            lay_out(self._repo, outs, outputs)
+            self._laid_out.update(self._stages)
+
+    def made(self, stage: str) -> tuple[StoredOutput, ...]:
+        """The recorded outputs of a stage; all are in the cache then, those that git tracks too."""
+        with self._lock, self._repo.lock:
+            outs = self._stages[stage].outs
+            add_to_cache(outs)
+            return tuple(stored(out) for out in outs)
+
+    def named(self, entry: LockEntry, stage: str) -> tuple[StoredOutput, ...]:
+        """The outputs that a lock entry of a stage names."""
+        with self._lock:
+            return tuple(stored(out) for out in recorded_stage(entry, self._stages[stage]).outs)
+
+    def take(self, job: Job, entry: LockEntry) -> None:
+        """Take over the result of a job that was executed elsewhere. Its outputs must be in the cache.
+
+        Raises PlaceError if it is not a result of this job's inputs, or not complete.
+        """
+        with self._lock, self._repo.lock:
+            stage = self._stages[job.stage]
+            if changed := changed_inputs(job.inputs, entry):
+                raise PlaceError(f"{job.stage}: its result was made from other inputs: {', '.join(changed)}")
+            cached = recorded_stage(entry, stage)
+            if not cached.outs_cached():
+                raise PlaceError(f"{job.stage}: its outputs are not complete in DVC's cache")
+            cached.checkout(force=True)
+            self._set_entry(job.stage, entry)
+            if _enters_run_cache(stage):
+                save_to_run_cache(stage)
 
     def copy_lock(self, to: Path) -> None:
         """Copy the place's dvc.lock atomically, if there is one; no stage writes it meanwhile."""

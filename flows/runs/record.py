@@ -36,12 +36,16 @@ class RunError(GenaiError):
 
 @dataclass(frozen=True)
 class StageRecord:
-    """The outcome of a stage. left: why its result is only in DVC's cache and not in the workspace."""
+    """The outcome of a stage. left: why its result is only in DVC's cache and not in the workspace.
+
+    machine: facts of the machine that it ran on, if that was another one.
+    """
 
     outcome: str  # running, ran, restored, kept, failed, stopped, skipped
     began: str
     seconds: float = 0.0
     left: str | None = None
+    machine: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,9 @@
-"""The one Prefect task that runs a versioned task: a stage of dvc.yaml, as a supervised process in the run's place."""
+"""The one Prefect task that runs a versioned task: a stage of dvc.yaml, executed by the run's executor."""
 
-import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,19 +16,17 @@ from prefect.runtime import task_run
 from prefect.states import Cancelled, Completed
 
 from flows import artifacts
+from flows.executors.executor import CommandFailed, Executor
+from flows.executors.local import stage_environment
 from flows.graph import StageNode
 from flows.plan import StagePlan
-from flows.process import Processes, Stopped, TimedOut
-from flows.progress_file import followed
-from flows.resources import Resources
-from flows.runs.job import Job, LockEntry, Result
+from flows.process import Processes, Stopped
+from flows.runs.job import Result
 from flows.runs.one_at_a_time import locked_job
-from flows.runs.place import Place, PlaceError, command_line, stage_variables
+from flows.runs.place import Place, PlaceError
 from flows.runs.record import Recorder, log_file
 from flows.view import Outcome, View
-from genai_core.config import NEEDS_MANUAL_ACTION
 
-PROGRESS_POLL_S = 0.5
 LAST_LINES = 25
 
 
@@ -48,8 +44,9 @@ class Run:
     """What the stages of one flow run share.
 
     home: the requested checkout. checks_out_sources: whether to check out data there that it lacks.
-    jobs: the workspace whose runs share jobs. place: where stages work; None if nothing runs.
-    accept: brings a stage's results into `home`. sources: data sources that this run has recorded.
+    jobs: the workspace whose runs share jobs. place: where the run has its inputs and results; executor: who runs its
+    stages. Both are None if nothing runs. accept: brings a stage's results into `home`.
+    sources: data sources that this run has recorded.
     """
 
     id: str
@@ -58,11 +55,10 @@ class Run:
     jobs: Path
     place: Place | None
     processes: Processes
-    resources: Resources
+    executor: Executor | None
     view: View
     recorder: Recorder | None
     accept: Callable[[Result], None]
-    variables: dict[str, str]
     sources: frozenset[str] = frozenset()
     checks_out_sources: bool = True
 
@@ -128,6 +124,7 @@ def run_stage(stage: StageNode, plan: StagePlan, upstream_ran: bool, run: Run) -
 
 def _bring_up_to_date(stage: StageNode, plan: StagePlan, run: Run) -> State[None]:
     assert run.place is not None
+    assert run.executor is not None
     began = time.monotonic()
     job = run.place.job(run.id, run.snapshot, stage.name, plan.inputs, attempt=task_run.run_count or 1)
     with locked_job(
@@ -145,56 +142,21 @@ def _bring_up_to_date(stage: StageNode, plan: StagePlan, run: Run) -> State[None
             return Completed(
                 name="Cached", message="restored from the cache" if outcome == "restored" else "up to date"
             )
-        with run.resources.lease(
-            stage.needs,
-            cancelled=lambda: run.processes.stopping,
-            waits_for=lambda missing: run.waits(stage.name, f"for {missing}"),
-        ) as lease:
-            if lease is None:
-                raise Stopped("the run was stopped before this stage began")
-            began = time.monotonic()
-            entry = _run_command(stage, plan, job, run, lease.gpus, lease.environment(), held)
-        seconds = time.monotonic() - began
-        run.accept(Result(job, entry, ran=True, seconds=seconds))
-        run.finished(stage.name, "ran", seconds)
+        with _Reporter(stage, plan, run) as reporter:
+            try:
+                result = run.executor.execute(stage, job, reporter, held)
+            except CommandFailed as failure:
+                lines = reporter.last_lines()
+                raise StageFailed(stage.name, str(failure), lines, retryable=failure.retryable) from None
+        run.accept(result)
+        run.finished(stage.name, "ran" if result.ran else "restored", result.seconds)
+        if result.machine and run.recorder:
+            run.recorder.stage(stage.name, machine=dict(result.machine))
         artifacts.publish_outputs(run.place.folder, stage.name)
-        return Completed(message=f"ran in {seconds:.1f} s")
-
-
-def _run_command(
-    stage: StageNode,
-    plan: StagePlan,
-    job: Job,
-    run: Run,
-    gpus: tuple[str, ...],
-    leased: dict[str, str],
-    held: int,
-) -> LockEntry:
-    """Run the stage's command in the place, and record its result."""
-    assert run.place is not None
-    logger, place = get_run_logger(), run.place
-    for reason in plan.reasons:
-        logger.info("because: %s", reason)
-    if gpus:
-        logger.info("on GPU %s", ", ".join(gpus))
-    run.started(stage.name)
-    place.clear_outputs(job)
-    with _Output(stage, run, logger) as output, _followed_progress(stage.name, run):
-        try:
-            status = run.processes.run(
-                command_line(str(stage.command)),
-                folder=place.working_folder(stage.name),
-                environment=_environment({**stage_variables(place, job), **run.variables, **leased}),
-                timeout_s=stage.needs.timeout_s,
-                on_line=output.take,
-                keep_open=[held],
-            )
-        except TimedOut as error:
-            raise StageFailed(stage.name, str(error), output.last_lines()) from None
-        if status != 0:
-            retryable = status != NEEDS_MANUAL_ACTION
-            raise StageFailed(stage.name, f"status {status}", output.last_lines(), retryable=retryable)
-    return place.record(job)
+        where = f" on {result.machine['host']}" if result.machine else ""
+        if not result.ran:
+            return Completed(name="Cached", message=f"restored from the cache{where}")
+        return Completed(message=f"ran in {result.seconds:.1f} s{where}")
 
 
 def _check_out_source(stage: StageNode, run: Run) -> State[None]:
@@ -204,7 +166,11 @@ def _check_out_source(stage: StageNode, run: Run) -> State[None]:
     said: list[str] = []
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "checkout", "--quiet", stage.name]
     status = run.processes.run(
-        command, folder=run.home, environment=_environment({}), timeout_s=stage.needs.timeout_s, on_line=said.append
+        command,
+        folder=run.home,
+        environment=stage_environment({}),
+        timeout_s=stage.needs.timeout_s,
+        on_line=said.append,
     )
     if status != 0:
         raise StageFailed(stage.name, f"status {status}", said[-LAST_LINES:])
@@ -212,57 +178,52 @@ def _check_out_source(stage: StageNode, run: Run) -> State[None]:
     return Completed(name="Cached", message="restored from the cache")
 
 
-class _Output:
-    """Passes a stage's lines to Prefect's log, the view and the run's log. Keeps the last ones for an error."""
+class _Reporter:
+    """The listener of a stage's job: tells Prefect, the view, and the run's record and log.
 
-    def __init__(self, stage: StageNode, run: Run, logger: Any) -> None:
-        self._stage, self._view, self._logger = stage, run.view, logger
+    Keeps the last lines for an error.
+    """
+
+    def __init__(self, stage: StageNode, plan: StagePlan, run: Run) -> None:
+        self._stage, self._plan, self._run = stage.name, plan, run
+        self._logger = get_run_logger()
+        self._artifact = artifacts.ProgressArtifact(stage.name)
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
         path = log_file(run.recorder.folder, stage.name) if run.recorder else None
         self._file = path.open("a", buffering=1, errors="replace") if path else None
 
-    def __enter__(self) -> "_Output":
+    def __enter__(self) -> "_Reporter":
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self._artifact.finish()
         if self._file:
             self._file.close()
 
-    def take(self, raw: str) -> None:
+    def waits(self, why: str) -> None:
+        self._run.waits(self._stage, why)
+
+    def started(self, gpus: tuple[str, ...]) -> None:
+        for reason in self._plan.reasons:
+            self._logger.info("because: %s", reason)
+        if gpus:
+            self._logger.info("on GPU %s", ", ".join(gpus))
+        self._run.started(self._stage)
+
+    def line(self, text: str) -> None:
         # A progress bar rewrites its line: a terminal shows what follows the last carriage return.
-        line = raw.rstrip().rpartition("\r")[2]
+        line = text.rstrip().rpartition("\r")[2]
         if not line:
             return
         self._lines.append(line)
         self._logger.info(line)
-        self._view.line(self._stage.name, line)
+        self._run.view.line(self._stage, line)
         if self._file:
             self._file.write(f"{line}\n")
 
+    def progress(self, state: dict[str, Any]) -> None:
+        self._run.view.progress(self._stage, state)
+        self._artifact.show(state)
+
     def last_lines(self) -> tuple[str, ...]:
         return tuple(self._lines)
-
-
-@contextmanager
-def _followed_progress(stage: str, run: Run) -> Iterator[None]:
-    """Read the stage's progress file while the body runs, for the view and for Prefect's progress artifact."""
-    assert run.place is not None
-    path = run.place.folder / ".genai" / "progress" / f"{stage}.json"
-    path.unlink(missing_ok=True)
-    artifact = artifacts.ProgressArtifact(stage)
-
-    def show(state: dict[str, Any]) -> None:
-        run.view.progress(stage, state)
-        artifact.show(state)
-
-    try:
-        with followed(path, show, PROGRESS_POLL_S):
-            yield
-    finally:
-        artifact.finish()
-
-
-def _environment(own: dict[str, str]) -> dict[str, str]:
-    # Stages say `python`: that must be the interpreter of this installation, wherever the command was called from.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1", **own}

@@ -22,7 +22,7 @@ EXIT_FAILED = 1
 REPORT = Path("reports/report.html")
 
 
-def run_flow(prepared: "PreparedRun", resume: str | None, *, as_json: bool = False) -> int:
+def run_flow(prepared: "PreparedRun", resume: str | None, executor: str | None = None, *, as_json: bool = False) -> int:
     """Run the stages of a prepared run, show them, and return the exit status. Needs Prefect's API to be set."""
     from flows.interrupts import deferred_interrupt
     from flows.runs.prepared_run import handed_to_flow
@@ -33,7 +33,7 @@ def run_flow(prepared: "PreparedRun", resume: str | None, *, as_json: bool = Fal
 
     plan = prepared.run_plan.shown
     with terminal_view(plan), handed_to_flow(prepared):
-        state = pipeline(str(prepared.root), list(prepared.asked), resume, return_state=True)
+        state = pipeline(str(prepared.root), list(prepared.asked), resume, executor, return_state=True)
     record = prepared.active.recorder.record if prepared.active else None
     if state.is_completed():
         print_results(prepared.root, plan, record)
@@ -56,7 +56,7 @@ def run_values(workspace: Path, plan: "Plan", run: "RunRecord | None" = None) ->
     if run is not None:
         stages = {name: asdict(stage) for name, stage in run.stages.items()}
     else:
-        kept = {"outcome": "kept", "began": None, "seconds": 0.0, "left": None}
+        kept = {"outcome": "kept", "began": None, "seconds": 0.0, "left": None, "machine": None}
         stages = {entry.stage: dict(kept) for entry in plan.stages}
     return {
         "run": run.id if run else None,

@@ -1,4 +1,4 @@
-"""The commands `genai up`, `genai down` and `genai doctor`."""
+"""The commands `genai up`, `genai down`, `genai doctor` and `genai workers`."""
 
 import os
 import sys
@@ -64,16 +64,18 @@ def down(workspace: Path) -> None:
 
 
 @click.command()
+@click.option("--worker", is_flag=True, help="Check this machine as a worker for runs of other machines.")
 @json_option
 @click.pass_obj
-def doctor(workspace: Path, as_json: bool) -> None:
+def doctor(workspace: Path, worker: bool, as_json: bool) -> None:
     """Check what runs need: versions, locks, server, data, disk, GPU.
 
-    Changes nothing. Exit status 1 if a check fails, 0 if there are only warnings.
+    Changes nothing. Exit status 1 if a check fails, 0 if there are only warnings. With --worker: packages, git and DVC
+    remotes, server, clock, disk, GPU; it writes a small file to the DVC remote and deletes it.
     """
-    from flows.services.doctor import examine
+    from flows.services.doctor import examine, examine_worker
 
-    checks = examine(workspace)
+    checks = examine_worker(workspace) if worker else examine(workspace)
     if as_json:
         print_json([vars(check) for check in checks])
     else:
@@ -85,3 +87,29 @@ def doctor(workspace: Path, as_json: bool) -> None:
             rows.append((Text(check.status, COLOURS[check.status]), check.name, check.found + todo))
         print_table(rows)
     sys.exit(int(any(check.status == "fail" for check in checks)))
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def workers(workspace: Path, as_json: bool) -> None:
+    """Show the workers of compute.pools, and the jobs that they have.
+
+    For runs with `--executor pool`. Asks the server in PREFECT_API_URL, or the one that `genai up` started.
+    """
+    from flows.services.workers import look_at_pools
+
+    found = look_at_pools(workspace)
+    if as_json:
+        print_json({name: [vars(one) for one in getattr(found, name)] for name in ("workers", "jobs")})
+        return
+    for pool in found.missing:
+        click.echo(f"{pool}: the server has no such work pool; its first worker makes it", err=True)
+    rows = [[one.pool, one.name, one.status, f"{one.silent_s:.0f} s ago"] for one in found.workers]
+    print_table(rows, ["pool", "worker", "status", "last word"])
+    if not rows:
+        click.echo("no worker has ever been there; start one: prefect worker start --pool NAME --type process")
+    if found.jobs:
+        click.echo()
+        jobs = [[one.run, one.stage, one.attempt, one.state, one.host, one.doing] for one in found.jobs]
+        print_table(jobs, ["run", "stage", "attempt", "state", "machine", ""])

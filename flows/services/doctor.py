@@ -23,8 +23,17 @@ from flows.services.deployment_file import DEPLOYMENTS, ServicesError, deploymen
 from flows.services.doctor_locks import check_locks
 from flows.services.doctor_retraining import check_gate, check_retraining
 from flows.services.doctor_server import check_schedules, check_server, check_workers, check_zombie_runs
+from flows.services.doctor_worker import (
+    check_api,
+    check_clock,
+    check_data_remote,
+    check_git_remote,
+    check_home,
+    check_packages,
+)
 from flows.services.serve_service import check_serving
 from flows.services.settings import SettingsError
+from flows.web import WebError
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
 from genai_core.counted import counted
 
@@ -43,6 +52,7 @@ EXPECTED = (
     RemoteError,
     ServicesError,
     SettingsError,
+    WebError,
 )
 
 
@@ -67,10 +77,30 @@ def examine(workspace: Path) -> list[Check]:
         ("data pushed", _data),
         ("tags pushed", _tags),
     ]
+    return _examined(workspace, checks)
+
+
+def examine_worker(checkout: Path) -> list[Check]:
+    """Run the checks of a machine that works for runs of other machines. checkout: where its code was installed."""
+    return _examined(
+        checkout,
+        [
+            ("packages", check_packages),
+            ("git remote", check_git_remote),
+            ("DVC remote", check_data_remote),
+            ("server", check_api),
+            ("clock", check_clock),
+            ("worker's home", check_home),
+            ("GPU", _gpu),
+        ],
+    )
+
+
+def _examined(folder: Path, checks: list[tuple[str, Callable[[Path], Check]]]) -> list[Check]:
     found = []
     for name, check in checks:
         try:
-            found.append(check(workspace))
+            found.append(check(folder))
         except EXPECTED as error:
             found.append(Check(name, "fail", " ".join(str(error).split())))
     return found

@@ -31,7 +31,7 @@ from genai_core.config.models import (
     VqvaeSampling,
 )
 from genai_core.config.params import Config
-from genai_core.config.running import GateConfig, RetrainConfig
+from genai_core.config.running import ComputeConfig, GateConfig, PoolConfig, RetrainConfig
 from genai_core.config.section import NEEDS_MANUAL_ACTION, PARAMS_FILE, ConfigError
 from genai_core.config.serving import ServeConfig
 from genai_core.config.stages import EvaluationConfig, ModelCardConfig, RobustnessConfig
@@ -43,6 +43,7 @@ __all__ = [
     "NEEDS_MANUAL_ACTION",
     "PARAMS_FILE",
     "AugmentConfig",
+    "ComputeConfig",
     "Config",
     "ConfigError",
     "CropConfig",
@@ -70,6 +71,7 @@ __all__ = [
     "ModuleExtractorConfig",
     "MoveConfig",
     "NotifyConfig",
+    "PoolConfig",
     "RetrainConfig",
     "RobustnessConfig",
     "SamplingConfig",

@@ -7,9 +7,20 @@ from pydantic import Field, model_validator
 from genai_core.config.section import PositiveInt, Section, Share
 
 
+class PoolConfig(Section):
+    """What one worker of a Prefect work pool offers. A stage runs in a pool that has what its `meta:` needs."""
+
+    cores: int = Field(ge=1, le=1024)
+    memory_gb: float = Field(gt=0.0)
+    gpus: int = Field(ge=0, le=1024)
+    place: str | None = Field(description="label: a stage with `meta: place` runs only where it is the same")
+
+
 class ComputeConfig(Section):
     """How a run is executed, not what it produces: no stage of dvc.yaml depends on this section."""
 
+    executor: Literal["local", "pool"] = Field(description="local: this machine; pool: workers of Prefect work pools")
+    pools: dict[str, PoolConfig] = Field(description="the work pools of executor pool, by their names at the server")
     accelerator: Literal["auto", "cpu", "cuda"]
     cpu_threads: int = Field(ge=1, le=1024, description="threads, and thus cores, per stage")
     stages_per_gpu: PositiveInt = Field(description="stages that may share a GPU")

@@ -40,13 +40,14 @@ WITH_JSON = {
     "registry at",
     "retrain",
     "doctor",
+    "workers",
     "data add",
     "data status",
     "data diff",
     "data verify",
 }
 RUN_KEYS = ["run", "state", "snapshot", "stages", "figures", "report"]
-STAGE_KEYS = {"outcome", "began", "seconds", "left"}
+STAGE_KEYS = {"outcome", "began", "seconds", "left", "machine"}
 
 
 def commands(group: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -144,7 +145,7 @@ def test_run_with_nothing_to_do(done: Path) -> None:
     values = document(answer)
     assert list(values) == RUN_KEYS
     assert (values["run"], values["state"], values["snapshot"], values["report"]) == (None, "completed", None, None)
-    kept = {"outcome": "kept", "began": None, "seconds": 0.0, "left": None}
+    kept = {"outcome": "kept", "began": None, "seconds": 0.0, "left": None, "machine": None}
     names = [entry["stage"] for entry in document(genai(done, "plan", "--json"))]
     assert values["stages"] == dict.fromkeys(names, kept)
     assert "5 stages: 5 to keep" in answer.stderr

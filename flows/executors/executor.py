@@ -1,0 +1,51 @@
+"""The seam between a run and what executes its stages: a job goes in, its events come back, then its result."""
+
+from typing import Any, Protocol
+
+from flows.graph import StageNode
+from flows.runs.job import Job, Result
+
+
+class CommandFailed(Exception):
+    """A stage's command failed, or exceeded its time limit. retryable: False if the fault needs manual action."""
+
+    def __init__(self, why: str, *, retryable: bool = True) -> None:
+        super().__init__(why)
+        self.retryable = retryable
+
+
+class Listener(Protocol):
+    """Receives the events of one job."""
+
+    def waits(self, why: str) -> None:
+        """The job waits, for example "for a free GPU"."""
+
+    def started(self, gpus: tuple[str, ...]) -> None:
+        """The command begins, on these GPUs."""
+
+    def line(self, text: str) -> None:
+        """The command printed a line."""
+
+    def progress(self, state: dict[str, Any]) -> None:
+        """The command wrote its progress file."""
+
+
+class Executor(Protocol):
+    """Executes jobs, each in the thread that calls it."""
+
+    def execute(self, stage: StageNode, job: Job, listener: Listener, held: int | None = None) -> Result:
+        """Execute a job whose result is not in DVC's cache.
+
+        When this returns, the outputs are in the run's own place and in its cache.
+
+        Args:
+            stage: The stage of the job.
+            job: The stage's inputs, as they are in the run's place.
+            listener: Receives the job's events.
+            held: Descriptor of a lock that the job's processes must keep.
+
+        Raises:
+            CommandFailed: The command failed.
+            Stopped: The run was stopped.
+            PlaceError: The inputs or outputs are not as expected; a retry would not help.
+        """

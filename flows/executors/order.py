@@ -1,0 +1,71 @@
+"""A job for another machine, and its outcome, as JSON text. A database may reorder the keys of a JSON value, and the
+order in a lock entry shows in dvc.lock."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from flows.data.outputs import StoredOutput
+from flows.executors.software import Software
+from flows.runs.job import Job, LockEntry
+
+
+@dataclass(frozen=True)
+class Order:
+    """A job, and what another machine needs to execute it.
+
+    repository: the git remote's address. ref: names the snapshot there. project: the folder of the project in the
+    repository, "" at its top. reads: the inputs to fetch from the DVC remote. variables: for the command. software:
+    what the machine must have.
+    """
+
+    job: Job
+    repository: str
+    ref: str
+    project: str
+    reads: tuple[StoredOutput, ...]
+    variables: Mapping[str, str]
+    software: Software
+
+    def text(self) -> str:
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job on another machine.
+
+    key, attempt: of the job. entry: its lock entry; all objects that this names are at the DVC remote then. None: it
+    failed, and `failure` says why. ran: whether the command ran there. machine: facts, for people.
+    """
+
+    key: str
+    attempt: int
+    entry: LockEntry | None = None
+    ran: bool = False
+    seconds: float = 0.0
+    failure: str = ""
+    retryable: bool = True
+    machine: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def order_from(text: str) -> Order:
+    """Read an order. Raises ValueError if another version of this code wrote it."""
+    try:
+        values: dict[str, Any] = json.loads(text)
+        reads = tuple(
+            StoredOutput(**{**read, "parts": None if read["parts"] is None else tuple(read["parts"])})
+            for read in values.pop("reads")
+        )
+        job, software = Job(**values.pop("job")), Software(**values.pop("software"))
+        return Order(job=job, software=software, reads=reads, **values)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"the job was written by another version of this code: {error}") from None
+
+
+def outcome_from(text: str) -> Outcome:
+    return Outcome(**json.loads(text))

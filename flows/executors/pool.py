@@ -1,0 +1,260 @@
+"""The executor of Prefect work pools: each job is a run of one deployment, on whichever worker takes it.
+
+Which worker, how many at once and in which order is Prefect's: work pools, queues and their limits.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect import get_client, task
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import State, StateType, WorkerStatus
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Cancelling, Crashed, Pending
+
+from flows.executors.dispatch import Dispatch, check_portable, published_snapshot
+from flows.executors.executor import CommandFailed, Listener
+from flows.executors.order import Order, Outcome, outcome_from
+from flows.executors.pool_deployment import deploy, starting_patience_s
+from flows.executors.pool_job import BEAT_S, SERVER_AWAY_S
+from flows.executors.pool_watch import Seen, Watch
+from flows.executors.pools import pool_for
+from flows.graph import StageNode
+from flows.process import Processes, Stopped
+from flows.runs.job import Job, Result
+from flows.runs.place import Place
+from genai_core.config import PARAMS_FILE, load_config
+
+POLL_S = 0.2
+NO_WORKER_S = 30.0  # then the user hears that no worker takes the job
+LOST_S = 6 * BEAT_S  # without a word of a running job
+MAX_LOST = 10  # workers, per job
+SERVER_POLL_S = 2.0
+LOG_POLL_S = 1.0
+LAST_LINES_S = 5.0  # for the last lines of a log, which come after the end
+
+
+class PoolExecutor:
+    """See Executor. pools: of each stage that may run."""
+
+    def __init__(
+        self,
+        client: SyncPrefectClient,
+        dispatch: Dispatch,
+        processes: Processes,
+        pools: Mapping[str, str],
+        deployments: Mapping[str, UUID],
+        patience_s: Mapping[str, float],
+    ) -> None:
+        self._client, self._dispatch, self._processes = client, dispatch, processes
+        self._pools, self._deployments, self._patience_s = pools, deployments, patience_s
+        self._watch = Watch(client)
+        self._flow_run = flow_run.id
+
+    def close(self) -> None:
+        self._watch.close()
+
+    def execute(self, stage: StageNode, job: Job, listener: Listener, held: int | None = None) -> Result:  # noqa: ARG002
+        """See Executor.execute. A lost worker is no failure of the stage: another one gets the job."""
+        for _ in range(MAX_LOST):
+            order = self._dispatch.order(stage, job, listener.line)
+            outcome = self._outcome(order, listener)
+            if outcome is not None and self._dispatch.is_current(order, outcome):
+                return self._dispatch.take(order, outcome, listener.line)
+        raise CommandFailed(
+            f"{MAX_LOST} workers were lost while they ran it; it may take more memory than meta.memory_gb says",
+            retryable=False,
+        )
+
+    def _outcome(self, order: Order, listener: Listener) -> Outcome | None:
+        """The outcome of one attempt; None if its worker was lost."""
+        stage, attempt = order.job.stage, order.job.attempt
+        pool = self._pools[stage]
+        run = self._patiently(lambda: self._create(order, f"{stage} on {pool}", f"{stage}-{attempt}", pool))
+        seen = self._watch.add(run)
+        try:
+            return self._followed(run, seen, pool, listener)
+        except Stopped:
+            self._cancel(run, seen)
+            raise
+        finally:
+            self._watch.remove(run)
+
+    def _create(self, order: Order, title: str, key: str, pool: str) -> UUID:
+        stand_in = self._task_on_the_page(title, key)
+        created = self._client.create_flow_run_from_deployment(
+            self._deployments[pool],
+            name=f"{order.job.run} {order.job.stage} {order.job.attempt}",
+            parameters={"order": order.text()},
+            tags=["genai", order.job.run],
+            parent_task_run_id=stand_in,
+            # A request that was answered, but whose answer was lost, is repeated.
+            idempotency_key=f"{self._flow_run}-{key}",
+        )
+        return created.id
+
+    def _patiently(self, ask: Callable[[], UUID]) -> UUID:
+        """Ask again while the server is away, for two minutes. Raises Stopped if the run is stopped meanwhile."""
+        deadline = time.monotonic() + SERVER_AWAY_S
+        while True:
+            if self._processes.stopping:
+                raise Stopped("the run was stopped before this stage began")
+            try:
+                return ask()
+            except httpx.TransportError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(SERVER_POLL_S)
+
+    def _followed(self, run: UUID, seen: Seen, pool: str, listener: Listener) -> Outcome | None:
+        told = _Told(listener)
+        while True:
+            if self._processes.stopping:
+                raise Stopped("stopped on request")
+            ended, report = seen.has_ended, seen.report
+            told.report(report)
+            if not told.has_begun:
+                self._tell_of_no_worker(pool, seen, told)
+            if told.may_ask():
+                with suppress(Exception):  # the server is away; the lines come later
+                    told.lines(self._watch.new_lines(run, seen))
+            if report.get("outcome"):
+                self._last_lines(run, seen, told)
+                return outcome_from(report["outcome"])
+            if ended:
+                self._check_lost(seen)
+                listener.line(f"lost: {seen.message or 'its process died'}; another worker gets the job")
+                return None
+            if why := self._silence(pool, seen):
+                self._give_up(run, why)
+                listener.line(f"lost: {why}; another worker gets the job")
+                return None
+            time.sleep(POLL_S)
+
+    def _check_lost(self, seen: Seen) -> None:
+        """Raise CommandFailed for an attempt that ended without an outcome, unless its worker was lost."""
+        if seen.state == StateType.CANCELLED:
+            raise CommandFailed("its run was cancelled at the server", retryable=False)
+        if seen.state != StateType.CRASHED:
+            raise CommandFailed(f"its worker could not run it: {seen.message}")
+
+    def _silence(self, pool: str, seen: Seen) -> str | None:
+        """Why a job counts as lost, although the server has no end of it."""
+        if seen.state == StateType.RUNNING and seen.silent_s > LOST_S:
+            return f"no word from its worker for {LOST_S:.0f} s"
+        if seen.state == StateType.PENDING and seen.silent_s > self._patience_s[pool]:
+            return f"taken by a worker, but not begun for {self._patience_s[pool]:.0f} s"
+        return None
+
+    def _tell_of_no_worker(self, pool: str, seen: Seen, told: "_Told") -> None:
+        if seen.state != StateType.SCHEDULED or seen.silent_s < NO_WORKER_S or told.waits_for_worker:
+            return
+        told.waits_for_worker = True
+        with suppress(Exception):
+            if self._has_worker(pool):
+                told.listener.waits(f"for a free worker of the work pool {pool}")
+            else:
+                told.listener.waits(
+                    f"for a worker: none of the work pool {pool} is online. Start one: prefect worker start --pool "
+                    f"{pool}"
+                )
+
+    def _has_worker(self, pool: str) -> bool:
+        workers = self._client.read_workers_for_work_pool(pool)
+        return any(worker.status == WorkerStatus.ONLINE for worker in workers)
+
+    def _last_lines(self, run: UUID, seen: Seen, told: "_Told") -> None:
+        deadline = time.monotonic() + LAST_LINES_S
+        while seen.lines < int(seen.report.get("lines", 0)) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+            with suppress(Exception):
+                told.lines(self._watch.new_lines(run, seen))
+
+    def _give_up(self, run: UUID, why: str) -> None:
+        """Mark the attempt as crashed. If its worker lives after all, it ends the job's processes when it sees that."""
+        with suppress(Exception):
+            self._client.set_flow_run_state(run, Crashed(message=why), force=True)
+
+    def _cancel(self, run: UUID, seen: Seen) -> None:
+        state: State[Any] = Cancelling() if seen.state == StateType.RUNNING else Cancelled()
+        with suppress(Exception):
+            self._client.set_flow_run_state(run, state)
+
+    def _task_on_the_page(self, name: str, key: str) -> UUID:
+        """A task run of the pipeline's own flow run that stands for the job's: so the pages show it there."""
+        stand_in = task(name=name)(_nothing)
+        created = self._client.create_task_run(
+            task=stand_in, flow_run_id=UUID(self._flow_run), dynamic_key=key, name=name, state=Pending()
+        )
+        return created.id
+
+
+class _Told:
+    """What the listener has been told of one attempt."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.has_begun = self.waits_for_worker = False
+        self._waits: str | None = None
+        self._progress: object = None
+        self._asked = -LOG_POLL_S
+
+    def may_ask(self) -> bool:
+        """Whether it is time to look for new lines. A worker sends them every two seconds."""
+        if time.monotonic() - self._asked < LOG_POLL_S:
+            return False
+        self._asked = time.monotonic()
+        return True
+
+    def report(self, report: Mapping[str, object]) -> None:
+        waits, gpus, progress = report.get("waits"), report.get("gpus"), report.get("progress")
+        if isinstance(waits, str) and waits != self._waits:
+            self._waits = waits
+            self.listener.waits(waits)
+        if isinstance(gpus, list) and not self.has_begun:
+            self.has_begun = True
+            self.listener.started(tuple(gpus))
+        if isinstance(progress, dict) and progress != self._progress:
+            self._progress = progress
+            self.listener.progress(progress)
+
+    def lines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.listener.line(line)
+
+
+@contextmanager
+def open_pool_executor(
+    place: Place,
+    workspace: Path,
+    run: str,
+    snapshot: str,
+    stages: Iterable[StageNode],
+    processes: Processes,
+    variables: Mapping[str, str],
+) -> Iterator[PoolExecutor]:
+    """The executor of one run. stages: those that may run. Raises ConfigError or GitError before any does."""
+    compute = load_config(place.folder / PARAMS_FILE).compute
+    check_portable(place.folder)
+    pools = {stage.name: pool_for(stage.name, stage.needs, compute) for stage in stages if stage.command}
+    with get_client(sync_client=True) as client:
+        used = sorted(set(pools.values()))
+        patience = {pool: starting_patience_s(client, pool) for pool in used}
+        deployments = {pool: deploy(client, pool) for pool in used}
+        with published_snapshot(workspace, run, snapshot) as address:
+            executor = PoolExecutor(
+                client, Dispatch(place, address, variables), processes, pools, deployments, patience
+            )
+            try:
+                yield executor
+            finally:
+                executor.close()
+
+
+def _nothing() -> None:
+    """What a stand-in would run; it never does."""

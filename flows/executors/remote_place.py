@@ -1,0 +1,196 @@
+"""A place on another machine, which has only git, the DVC remote and this code: executes one job in it.
+
+A worker's home outlives its jobs. Per repository it has:
+
+    repository.git         a bare clone: the snapshots of the runs that came here
+    cache/                 DVC's cache
+    genai/                 records and checkpoints, shared by its jobs (.genai in a workspace)
+    jobs/NAME/checkout     the place of one job, removed afterwards
+"""
+
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from filelock import FileLock
+
+from flows.data.outputs import Moved, StoredOutput, fetch_outputs, patiently, send_outputs
+from flows.data.stores import opened_remote
+from flows.dvc_config import edited_config
+from flows.executors.checkpoints import RemoteCheckpoints
+from flows.executors.executor import Listener
+from flows.executors.local import LocalExecutor
+from flows.executors.order import Order
+from flows.executors.software import differences, this_software
+from flows.file_lock import try_lock
+from flows.git import GitError, git
+from flows.graph import StageNode, open_repo, read_graph
+from flows.process import Processes, start_keeper
+from flows.redact import without_secrets
+from flows.resources import Resources, this_machine
+from flows.runs.checkout import LINKS, NO_HOOKS, SHARED
+from flows.runs.job import Job, Result, changed_inputs, key_of
+from flows.runs.place import Place, PlaceError, open_place
+from flows.runs.record import CHECKOUT, LOCK
+from genai_core.config import PARAMS_FILE, load_config
+from genai_core.counted import counted
+
+HOME, REPOSITORY = "GENAI_WORKER_HOME", "GENAI_GIT_URL"
+KEEPER = Path(__file__).parents[1] / "runs" / "keeper.py"
+CHECKPOINTS = Path(".genai/checkpoints")
+_LAST = "refs/genai/last"  # the newest snapshot that came here: the next one is fetched as a difference to it
+
+
+def worker_home() -> Path:
+    """The folder of all clones, caches and places of this user's workers on this machine."""
+    return Path(os.environ.get(HOME) or "~/.cache/genai-worker").expanduser()
+
+
+def execute_order(order: Order, home: Path, listener: Listener, processes: Processes) -> Result:
+    """Execute a job here. When this returns, all of its outputs are at the DVC remote, checked object by object.
+
+    Raises:
+        CommandFailed, Stopped: See Executor.execute.
+        PlaceError: This machine's software differs, or its inputs are not those of the job.
+        GitError, RemoteError: The git or the DVC remote does not answer as expected.
+    """
+    with _checkout(order, home) as (folder, lock):
+        if found := differences(order.software, this_software(folder)):
+            raise PlaceError(f"this machine has {'; '.join(found)}. A run needs the same on every machine: make setup")
+        moved = patiently(lambda: _fetch(folder, order), listener.line)
+        listener.line(f"fetched {_described(moved)}")
+        with open_place(folder) as place, opened_remote(folder, None) as (_, store):
+            place.lay_out(order.reads)
+            job = _checked_job(place, order.job)
+            checkpoints = RemoteCheckpoints(store, key_of(job), folder / CHECKPOINTS)
+            began = time.monotonic()
+            entry = place.restore(job)
+            if entry is not None:
+                result = Result(job, entry, ran=False, seconds=time.monotonic() - began)
+            else:
+                if count := checkpoints.fetch():
+                    listener.line(f"goes on from a checkpoint of another machine ({counted(count, 'file')})")
+                compute = load_config(folder / PARAMS_FILE).compute
+                resources = Resources(this_machine(compute.accelerator), compute.stages_per_gpu)
+                executor = LocalExecutor(place, processes, resources, order.variables)
+                with checkpoints.sent(listener.line):
+                    result = executor.execute(_node(folder, job.stage), job, listener, lock)
+            made = place.made(job.stage)
+            moved = patiently(lambda: _send(folder, made), listener.line)
+            listener.line(f"sent {_described(moved)}")
+            checkpoints.delete()
+        return result
+
+
+def _fetch(folder: Path, order: Order) -> Moved:
+    if not order.reads:
+        return Moved(0, 0)
+    with opened_remote(folder, None) as (repo, store):
+        return fetch_outputs(repo, store, order.reads)
+
+
+def _send(folder: Path, made: Iterable[StoredOutput]) -> Moved:
+    with opened_remote(folder, None) as (repo, store):
+        return send_outputs(repo, store, made)
+
+
+def _checked_job(place: Place, wanted: Job) -> Job:
+    job = place.job(wanted.run, wanted.snapshot, wanted.stage, {}, wanted.attempt)
+    if changed := changed_inputs(wanted.inputs, job.inputs):
+        raise PlaceError(
+            f"{wanted.stage}: {', '.join(changed)} differs here from the run's own checkout. A snapshot has no files "
+            "that git ignores: track them with git or DVC"
+        )
+    return job
+
+
+def _node(folder: Path, stage: str) -> StageNode:
+    with open_repo(folder) as repo:
+        return next(node for node in read_graph(repo).stages if node.name == stage)
+
+
+@contextmanager
+def _checkout(order: Order, home: Path) -> Iterator[tuple[Path, int]]:
+    """The project in a new checkout of the job's snapshot, and the descriptor of its lock; removed afterwards.
+
+    If this process is killed, a keeper removes it; if the machine dies, the next job does.
+    """
+    address = os.environ.get(REPOSITORY) or order.repository
+    own = home / f"{Path(order.repository).stem}-{hashlib.sha256(order.repository.encode()).hexdigest()[:8]}"
+    clone, job = own / "repository.git", order.job
+    folder = own / "jobs" / f"{job.run}-{quote(job.stage, safe='@')}-{job.attempt}-{secrets.token_hex(2)}"
+    with ExitStack() as stack:
+        with FileLock(_made(own) / "lock"):
+            _sweep(own / "jobs", clone)
+            _fetch_snapshot(clone, address, order)
+            file = stack.enter_context((_made(folder) / LOCK).open("a"))
+            try_lock(file)
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            keeper = start_keeper(KEEPER, str(clone), str(folder))
+            stack.callback(keeper.communicate, b"over")
+            stack.callback(_remove, clone, folder / CHECKOUT)
+            git(clone, *NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(folder / CHECKOUT), job.snapshot)
+        project = folder / CHECKOUT / order.project
+        _configure(project, own, key_of(job))
+        yield project, file.fileno()
+
+
+def _fetch_snapshot(clone: Path, address: str, order: Order) -> None:
+    if not (clone / "HEAD").is_file():
+        git(_made(clone), "init", "--quiet", "--bare")
+    try:
+        git(clone, "cat-file", "-e", f"{order.job.snapshot}^{{commit}}")
+    except GitError:
+        try:
+            git(clone, "fetch", "--quiet", "--no-tags", address, f"+{order.ref}:{_LAST}")
+            git(clone, "cat-file", "-e", f"{order.job.snapshot}^{{commit}}")
+        except GitError as error:
+            raise GitError(
+                f"{without_secrets(address)}: the run's snapshot {order.job.snapshot[:10]} cannot be fetched: {error}. "
+                f"If this machine reaches the repository at another address, set {REPOSITORY} for the worker"
+            ) from None
+
+
+def _configure(project: Path, own: Path, key: str) -> None:
+    """Give the checkout the worker's cache and records. Keys of remotes come from DVC's user settings (--global).
+
+    key: of the job, for its checkpoints.
+    """
+    from dvc.config import Config
+
+    with edited_config(Config(str(project / ".dvc")), "local") as settings:
+        settings.setdefault("cache", {}).update({"dir": str(own / "cache"), "type": LINKS})
+        settings.setdefault("core", {})["site_cache_dir"] = str(project / ".dvc" / "tmp" / "site")
+    (project / ".genai").mkdir(exist_ok=True)
+    for name in SHARED:
+        target = own / "genai" / name
+        (project / ".genai" / name).symlink_to(_made(target / key if name == CHECKPOINTS.name else target))
+
+
+def _sweep(jobs: Path, clone: Path) -> None:
+    """Remove the places of jobs whose machine died."""
+    for folder in jobs.glob("*"):
+        with suppress(OSError), (folder / LOCK).open("r+") as file:  # its job may be removing it
+            if try_lock(file):
+                _remove(clone, folder / CHECKOUT)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove(clone: Path, checkout: Path) -> None:
+    shutil.rmtree(checkout, ignore_errors=True)
+    git(clone, "worktree", "prune")  # the clone is ours: no worktree of it is on a disk that may be unmounted
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _described(moved: Moved) -> str:
+    return f"{moved.objects:,} objects, {moved.size_bytes / 1e6:,.1f} MB"

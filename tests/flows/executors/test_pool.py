@@ -1,0 +1,104 @@
+"""The executor of work pools: what it refuses before anything starts, and whole runs on real workers."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.runs.snapshot import REFS
+from tests.flows.conftest import DVC_WARNS, Server, genai, set_parameter, shell, wait_for
+from tests.flows.executors.machines import connect
+from tests.flows.runs.places import locked
+from tests.project import ROOT
+
+pytestmark = DVC_WARNS
+
+POOL = "machines"
+OFFER = {"cores": 8, "memory_gb": 64.0, "gpus": 0, "place": None}
+SLOW = 240.0
+
+
+def test_a_run_on_other_machines_needs_a_server_that_they_reach(fresh: Path) -> None:
+    answer = genai(fresh, "run", "--executor", "pool")
+    assert answer.returncode == 2
+    assert "executor pool needs a Prefect server that the workers reach, too" in answer.stderr
+    assert not (fresh / ".genai" / "runs").exists()
+    answer = genai(fresh, "run", "--executor", "ray")
+    assert "'ray' is not one of 'local', 'pool'" in answer.stderr
+
+
+def test_a_pool_that_nobody_started_is_refused_before_any_stage(fresh: Path, server: Server) -> None:
+    connect(fresh)
+    set_parameter(fresh, "compute.pools", {POOL: OFFER})
+    answer = genai(fresh, "run", "--executor", "pool", api_url=server.url)
+    assert answer.returncode == 2
+    assert f"the server has no work pool '{POOL}'; the first worker makes it: prefect worker start" in answer.stderr
+    assert shell(fresh.parent / "origin.git", f"git for-each-ref {REFS}") == ""
+
+
+@contextmanager
+def worker(home: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A real worker with a home of its own. All of its processes are killed at the end, as if its machine died."""
+    home.mkdir()
+    own = {"GENAI_WORKER_HOME": str(home / "worker"), "HOME": str(home), "PREFECT_HOME": str(home / "prefect")}
+    quick = {"PREFECT_API_URL": url, "PREFECT_WORKER_QUERY_SECONDS": "1", "PYTHONPATH": str(ROOT)}
+    command = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1"]
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=home, env={**os.environ, **own, **quick}, stdout=log, stderr=log
+        )
+        try:
+            yield process
+        finally:
+            _end_all(process)
+
+
+def _end_all(process: "subprocess.Popen[bytes]") -> None:
+    with suppress(psutil.NoSuchProcess):
+        members = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+        for act in (psutil.Process.suspend, psutil.Process.kill):
+            for member in members:
+                with suppress(psutil.NoSuchProcess):
+                    act(member)
+    process.wait()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_run_on_two_machines_of_which_one_dies(
+    fresh: Path, done: Path, server: Server, monkeypatch: pytest.MonkeyPatch, prefect_home: Callable[[Path], Path]
+) -> None:
+    connect(fresh)
+    set_parameter(fresh, "compute.pools", {POOL: OFFER})
+    monkeypatch.setenv("TOY", '{"train@gan": {"seconds": 5}}')
+    monkeypatch.setenv("TOY_DIARY", str(fresh.parent / "diary"))
+    first, second = fresh.parent / "beta", fresh.parent / "gamma"
+    with worker(second, server.url), worker(first, server.url) as dying:
+        pools = lambda: [pool["name"] for pool in server.post("work_pools/filter")]  # noqa: E731
+        wait_for(lambda: POOL in pools(), SLOW)
+
+        def kill() -> bool:
+            if any((first / "worker").glob("*/jobs/*/checkout")):
+                _end_all(dying)
+                return True
+            return False
+
+        with subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "--workspace", str(fresh), "run", "--executor", "pool"],
+            env={**os.environ, "PREFECT_API_URL": server.url, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as run:
+            wait_for(lambda: kill() or run.poll() is not None, SLOW)
+            output, _ = run.communicate(timeout=SLOW)
+    assert run.returncode == 0, output
+    assert "another worker gets the job" in output
+    assert locked(fresh) == locked(done)
+    assert shell(fresh.parent / "origin.git", f"git for-each-ref {REFS}") == ""
+    assert not list(fresh.parent.glob("gamma/worker/*/jobs/*/checkout"))

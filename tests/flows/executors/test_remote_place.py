@@ -1,0 +1,165 @@
+"""A job on a machine that has only git and the DVC remote: same hashes, little data, nothing left, nothing shared."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from flows.data.objects import RemoteError
+from flows.executors.dispatch import Dispatch, published_snapshot
+from flows.executors.executor import CommandFailed
+from flows.executors.order import Outcome, outcome_from
+from flows.git import GitError, commit_of, git
+from flows.runs.place import Place, PlaceError
+from flows.runs.record import RunRecord, run_folder
+from flows.runs.snapshot import REFS, take_snapshot
+from flows.whole_file import write_json
+from genai_core.config import ConfigError
+from tests.flows.conftest import DVC_WARNS, edit, set_parameter, shell
+from tests.flows.executors.machines import connect, ordered, worked
+from tests.flows.runs.places import locked, made, place_of
+
+pytestmark = DVC_WARNS
+
+UPSTREAM = ["prepare", "train@diffusion", "train@gan", "select"]
+REF = f"{REFS}one"
+
+
+@pytest.fixture
+def bare(fresh: Path) -> Path:
+    return connect(fresh)
+
+
+@pytest.fixture
+def place(fresh: Path, bare: Path) -> Iterator[Place]:
+    with place_of(fresh) as place:
+        yield place
+
+
+@pytest.fixture
+def dispatch(fresh: Path, place: Place) -> Iterator[Dispatch]:
+    with published_snapshot(fresh, "one", take_snapshot(fresh).commit) as address:
+        yield Dispatch(place, address, {"TOY_DIARY": str(fresh.parent / "diary")})
+
+
+def objects(store: Path) -> set[str]:
+    return {path.parent.name + path.name for path in (store / "files" / "md5").glob("??/*")}
+
+
+def test_two_machines_make_what_one_makes(fresh: Path, done: Path, dispatch: Dispatch, place: Place) -> None:
+    commit, homes = take_snapshot(fresh).commit, [fresh.parent / "home a", fresh.parent / "home-b"]
+    for number, stage in enumerate(UPSTREAM):
+        order = ordered(dispatch, place, stage, commit, REF)
+        outcome, heard = worked(order, homes[number % 2])
+        assert f"{stage} did 1 steps" in heard.lines
+        result = dispatch.take(order, outcome_from(outcome.text()), print)
+        assert (result.ran, result.entry) == (True, locked(done)[stage])
+    assert locked(place.folder) == locked(done)
+    assert (place.folder / "metrics/gan.json").read_bytes() == (done / "metrics/gan.json").read_bytes()
+    for home in homes:  # the clone, the cache and the records stay, the places do not
+        (own,) = home.iterdir()
+        assert sorted(path.name for path in own.iterdir()) == ["cache", "genai", "jobs", "lock", "repository.git"]
+        assert list((own / "jobs").iterdir()) == []
+        assert git(own / "repository.git", "worktree", "list").count("\n") == 1
+    # The machine that did not prepare never got the raw images.
+    raw = shell(fresh, "cat data/raw.dvc").split("md5: ")[1].split()[0]
+    assert [raw in objects(next(home.glob("*/cache"))) for home in homes] == [True, False]
+
+
+def test_the_snapshot_is_at_the_git_remote_while_the_run_lives(fresh: Path, bare: Path) -> None:
+    commit = take_snapshot(fresh).commit
+    # What a killed run of this workspace left, and the run of another clone.
+    with run_folder(fresh, "killed") as (folder, _lock):
+        write_json(folder / "run.json", asdict(RunRecord("killed", commit, None, None, (), (), "", "", 1)))
+    shell(fresh, f"git push -q origin HEAD:{REFS}killed HEAD:{REFS}foreign")
+    with published_snapshot(fresh, "one", commit):
+        assert commit_of(bare, REF) == commit
+    assert git(bare, "for-each-ref", "--format=%(refname)", REFS).split() == [f"{REFS}foreign"]
+
+
+def test_a_stage_fetches_only_what_it_reads(fresh: Path, dispatch: Dispatch, place: Place) -> None:
+    made(place, "prepare")
+    assert [(read.path, read.parts) for read in place.reads("train@gan", ())] == [("out/prepared", None)]
+    assert [read.path for read in place.reads("train@gan", ("data/raw",))] == ["out/prepared", "data/raw"]
+    with pytest.raises(PlaceError, match=r"meta\.reads: out/train/gan is no output of an upstream stage"):
+        place.reads("train@gan", ("out/train/gan",))
+    # A file of a folder: the others are not fetched.
+    (part,) = (replace(read, parts=("a",)) for read in place.reads("train@gan", ()))
+    order = ordered(dispatch, place, "train@gan", take_snapshot(fresh).commit, REF)
+    with pytest.raises(PlaceError, match="out/prepared differs here from the run's own checkout"):
+        worked(replace(order, reads=(part,)), fresh.parent / "home")
+    (cache,) = (fresh.parent / "home").glob("*/cache")
+    assert len(objects(cache)) == 2  # the listing and the file
+
+
+def test_a_second_job_of_the_same_inputs_moves_and_runs_nothing(fresh: Path, dispatch: Dispatch, place: Place) -> None:
+    commit, home = take_snapshot(fresh).commit, fresh.parent / "home"
+    first, _ = worked(ordered(dispatch, place, "prepare", commit, REF), home)
+    again, heard = worked(ordered(dispatch, place, "prepare", commit, REF), home)
+    assert (again.entry, again.ran, again.attempt) == (first.entry, False, 2)
+    assert heard.lines == ["fetched 0 objects, 0.0 MB", "sent 0 objects, 0.0 MB"]
+
+
+def test_late_and_foreign_outcomes_are_not_current(fresh: Path, dispatch: Dispatch, place: Place) -> None:
+    commit = take_snapshot(fresh).commit
+    lost = ordered(dispatch, place, "prepare", commit, REF)
+    late, _ = worked(lost, fresh.parent / "home-a")
+    assert dispatch.is_current(lost, late)
+    order = ordered(dispatch, place, "prepare", commit, REF)  # its worker was given up
+    assert not dispatch.is_current(lost, late)
+    assert not dispatch.is_current(order, late)
+    good, _ = worked(order, fresh.parent / "home-b")
+    assert dispatch.is_current(order, good)
+    assert not dispatch.is_current(order, replace(good, key="0" * 32))
+    # A result of other inputs is never taken over, whatever its attempt.
+    assert good.entry is not None
+    forged = {**good.entry, "cmd": "python work.py"}
+    with pytest.raises(PlaceError, match="made from other inputs: the command"):
+        dispatch.take(order, replace(good, entry=forged), print)
+
+
+def test_failures_say_what_and_where(
+    fresh: Path, dispatch: Dispatch, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, home = take_snapshot(fresh).commit, fresh.parent / "home"
+    order = ordered(dispatch, place, "prepare", commit, REF)
+    other = replace(order.software, python="3.9", packages={"dvc": "1.0"}, code="f" * 12)
+    with pytest.raises(
+        PlaceError, match=r"Python 3\.\d+ instead of 3\.9; code of the pipeline \w{12} instead of f{12}"
+    ):
+        worked(replace(order, software=other), home)
+    with pytest.raises(GitError, match=r"nowhere\.git: the run's snapshot .* cannot be fetched"):
+        worked(replace(order, repository=str(fresh / "nowhere.git")), home)
+    monkeypatch.setenv("TOY", '{"prepare": {"exit": 2}}')
+    with pytest.raises(CommandFailed, match="status 2") as failure:
+        worked(order, home)
+    assert not failure.value.retryable
+    with pytest.raises(CommandFailed, match="status 2"):
+        dispatch.take(order, Outcome(key="", attempt=1, failure="status 2", retryable=False), print)
+    shutil.rmtree(fresh.parent / "store")
+    with pytest.raises(RemoteError, match="store: data/raw"):
+        worked(order, fresh.parent / "another home")
+
+
+def test_a_run_needs_a_git_remote(fresh: Path) -> None:
+    with (
+        pytest.raises(ConfigError, match="there is none; add one that all of them reach"),
+        published_snapshot(fresh, "one", "HEAD"),
+    ):
+        pass
+
+
+def test_edited_code_reaches_the_other_machine(fresh: Path, bare: Path) -> None:
+    edit(fresh / "work.py", "import json", "import json  # edited, not committed")
+    set_parameter(fresh, "data.image_size", 8)
+    with place_of(fresh) as place:
+        commit = take_snapshot(fresh).commit
+        with published_snapshot(fresh, "one", commit) as address:
+            dispatch = Dispatch(place, address, {})
+            order = ordered(dispatch, place, "prepare", commit, REF)
+            outcome, _ = worked(order, fresh.parent / "home")
+            entry = dispatch.take(order, outcome, print).entry
+    assert entry["params"]["params.yaml"]["data"]["image_size"] == 8
+    assert shell(bare, "git branch --list").split() == ["main"]

@@ -1,0 +1,57 @@
+"""`genai workers`, and the checks of a worker's machine, against the real server, git and a folder as DVC remote."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows.services import doctor_worker
+from flows.services.doctor import examine_worker
+from tests.flows.conftest import DVC_WARNS, Server, genai, set_parameter, shell
+from tests.flows.executors.machines import connect
+
+pytestmark = DVC_WARNS
+
+OFFER = {"cores": 8, "memory_gb": 64.0, "gpus": 0, "place": None}
+
+
+def test_a_machine_that_can_work(fresh: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(fresh)
+    monkeypatch.setenv("PREFECT_API_URL", server.url)
+    monkeypatch.setenv("GENAI_WORKER_HOME", str(fresh.parent / "worker"))
+    monkeypatch.setattr(doctor_worker, "MIN_FREE_GB", 0.0)
+    found = {check.name: check for check in examine_worker(fresh)}
+    assert {check.status for check in found.values()} == {"ok"}, found
+    assert list(found) == ["packages", "git remote", "DVC remote", "server", "clock", "worker's home", "GPU"]
+    assert not list((fresh.parent / "store").rglob("genai-doctor-*"))
+
+
+def test_a_machine_that_cannot(fresh: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(fresh)
+    (fresh / "requirements.lock").write_text(
+        "click==0.1 \\\n    --hash=sha256:0\nprefect==9.9 ; python_version < '3'\n"
+    )
+    shell(fresh, f"rm -rf {fresh.parent / 'origin.git'} {fresh.parent / 'store'}")
+    (fresh.parent / "store").write_text("no folder")
+    monkeypatch.setenv("PREFECT_API_URL", server.url)
+    monkeypatch.setattr(doctor_worker, "date_of", lambda *_args, **_names: "Mon, 01 Jan 2024 00:00:00 GMT")
+    found = {check.name: check for check in examine_worker(fresh)}
+    wrong = [name for name, check in found.items() if check.status == "fail"]
+    assert wrong == ["packages", "git remote", "DVC remote", "clock"]
+    assert found["packages"].found.startswith("click ")
+    assert found["packages"].found.endswith(" instead of 0.1")
+    assert "cannot be written" in found["DVC remote"].found
+    assert "ahead of the server's" in found["clock"].found
+
+
+def test_pools_and_their_workers(fresh: Path, server: Server) -> None:
+    set_parameter(fresh, "compute.pools", {"seen": OFFER, "unknown": OFFER})
+    server.post("work_pools/", name="seen", type="process")
+    server.post("work_pools/seen/workers/heartbeat", name="beta")
+    answer = genai(fresh, "workers", "--json", api_url=server.url)
+    (worker,) = json.loads(answer.stdout)["workers"]
+    assert (worker["pool"], worker["name"], worker["status"]) == ("seen", "beta", "online")
+    answer = genai(fresh, "workers", api_url=server.url)
+    assert "unknown: the server has no such work pool" in answer.stderr
+    answer = genai(fresh, "workers")
+    assert "no Prefect server is configured; set PREFECT_API_URL" in answer.stderr
