@@ -120,7 +120,7 @@ def run_stages(workspace: Path, stages: tuple[str, ...], resume: str | None = No
     server = configured_server()  # first: if the server does not answer, the run must not start or write anything
     with ExitStack() as stack:
         with line_view() as view:
-            prepared = stack.enter_context(prepare_run(workspace, stages, resume, _warn, _checked(workspace)))
+            prepared = stack.enter_context(prepare_run(workspace, stages, resume, _warn, checked_plan(workspace)))
             plan = prepared.run_plan.shown
             if resume is None:
                 view.note(headline(plan))
@@ -136,7 +136,7 @@ def run_stages(workspace: Path, stages: tuple[str, ...], resume: str | None = No
         return run_flow(prepared, resume, as_json=as_json)
 
 
-def _checked(workspace: Path) -> "Callable[[RunPlan], None]":
+def checked_plan(workspace: Path) -> "Callable[[RunPlan], None]":
     """Return a function that prints warnings about a plan. It raises ConfigError if a stage would fail."""
 
     def check(run_plan: "RunPlan") -> None:

@@ -111,10 +111,10 @@ def _run(prepared: PreparedRun) -> Run:
     """What the run's stages share."""
     active, snapshot = prepared.active, prepared.run_plan.snapshot
     compute = load_config((active.place.folder if active else prepared.root) / PARAMS_FILE).compute
-    variables = {}
+    variables = dict(prepared.variables)
     if active is not None and snapshot is not None:
         # For the report: a snapshot has no branch.
-        variables = {"GENAI_BRANCH": snapshot.branch or "", "GENAI_CHANGED": str(len(snapshot.changed))}
+        variables |= {"GENAI_BRANCH": snapshot.branch or "", "GENAI_CHANGED": str(len(snapshot.changed))}
     return Run(
         id=active.id if active else "",
         snapshot=snapshot.commit if snapshot else "",

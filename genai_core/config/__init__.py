@@ -29,6 +29,7 @@ from genai_core.config.models import (
 )
 from genai_core.config.params import Config
 from genai_core.config.running import GateConfig, RetrainConfig
+from genai_core.config.search import PruningConfig, RangeConfig, SearchConfig
 from genai_core.config.section import NEEDS_MANUAL_ACTION, PARAMS_FILE, ConfigError
 from genai_core.config.serving import ServeConfig
 from genai_core.config.stages import EvaluationConfig, FinetuneConfig, ModelCardConfig, RobustnessConfig
@@ -63,9 +64,12 @@ __all__ = [
     "ModuleExtractorConfig",
     "MoveConfig",
     "NotifyConfig",
+    "PruningConfig",
+    "RangeConfig",
     "RetrainConfig",
     "RobustnessConfig",
     "SamplingConfig",
+    "SearchConfig",
     "ServeConfig",
     "TrainedExtractorConfig",
     "TrainingConfig",

@@ -29,6 +29,7 @@ def run(
     checkpoint_every_s=1e9,
     stop_requested=lambda: False,
     evaluate=None,
+    rungs=None,
     device=CPU,
     **changes,
 ):
@@ -45,6 +46,7 @@ def run(
         progress=Progress(silent=True),
         stop_requested=stop_requested,
         evaluate=evaluate,
+        rungs=rungs,
     )
 
 
