@@ -50,11 +50,9 @@ class SearchTable:
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("trial", justify="right")
-        table.add_column("", no_wrap=True)
-        table.add_column(self._metric, justify="right")
-        for name in self._short.values():
-            table.add_column(name, justify="right", no_wrap=True)
+        for name in ("trial", self._metric, *self._short.values()):
+            table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+        table.add_column("")  # the only one that wraps, so a long fault takes nothing from the numbers
         with self._lock:
             trials = [self._trials[number] for number in sorted(self._trials)]
         for trial in trials[-_SHOWN:]:
@@ -65,7 +63,7 @@ class SearchTable:
             if figures and figures.distance == self._best:
                 style = "bold green"
             values = [_cell(trial.values.get(key)) if key in trial.values else "" for key in self._short]
-            table.add_row(str(trial.number), f"{mark} {state}", distance, *values, style=style)
+            table.add_row(str(trial.number), distance, *values, f"{mark} {state}", style=style)
         best = "none yet" if self._best is None else f"{self._best:.4g}"
         of = f" of {self._total}" if self._total else ""
         done = max(self._trials, default=-1) + 1

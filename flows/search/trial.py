@@ -149,9 +149,7 @@ def judge_of(trial: Trial, pruning: PruningConfig) -> Callable[[float, float], b
             trial.report(distance, step)
         if not trial.should_prune():
             return True
-        trial.set_user_attr(
-            BEHIND, share
-        )  # a kill may come now, and the pruner decides only once
+        trial.set_user_attr(BEHIND, share)  # a kill may come now, and the pruner decides only once
         return False
 
     return judge
