@@ -37,7 +37,9 @@ def new_home(folder: Path, **search: Any) -> Path:
 
 def search(home: Path, *options: str, api_url: str, **variables: str) -> tuple[int, str]:
     """`genai search` to its end: exit status, and what it printed."""
-    answer = genai(home, "search", *options, api_url=api_url, DIARY=str(home.parent / "diary"), **variables)
+    answer = genai(
+        home, "search", *options, api_url=api_url, timeout=240.0, DIARY=str(home.parent / "diary"), **variables
+    )
     return answer.returncode, answer.stdout + answer.stderr
 
 
