@@ -22,6 +22,7 @@ from flows.registry import cli as registry_cli
 from flows.retraining import cli as retrain_cli
 from flows.run_cli import plan, resume, run
 from flows.runs import cli as runs_cli
+from flows.search import cli as search_cli
 from flows.services import cli as services_cli
 from flows.serving import cli as serving_cli
 from flows.watching import cli as watch_cli
@@ -64,6 +65,7 @@ main.add_section(
         "plan": plan,
         "run": run,
         "base": base_cli.base,
+        "search": search_cli.search,
         "generate": generate_cli.generate,
         "status": runs_cli.status,
         "logs": runs_cli.logs,

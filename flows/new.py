@@ -16,7 +16,7 @@ from genai_core import GenaiError
 from genai_core.config import PARAMS_FILE
 
 # What runs make. A commit without these paths, like all before it, has nothing of anybody's data.
-MADE = ("backfill", "data", "dvc.lock", "metrics", "models", "plots", "reports", "samples")
+MADE = ("backfill", "data", "dvc.lock", "metrics", "models", "plots", "reports", "samples", "search")
 BRANCH = "main"
 # As the project has it: without the remotes and the cache of the checkout.
 DVC_CONFIG = "[core]\n    analytics = false\n    check_update = false\n    autostage = false\n"

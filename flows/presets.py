@@ -84,7 +84,7 @@ def _take(values: CommentedMap, changes: CommentedMap, where: str) -> None:
     for key, value in changes.items():
         if key not in values:
             raise ConfigError(f"presets: {where}.{key}: not a key of presets/{BASE}.yaml")
-        if isinstance(value, CommentedMap) and isinstance(values[key], CommentedMap):
+        if isinstance(value, CommentedMap) and isinstance(values[key], CommentedMap) and values[key]:
             _take(values[key], value, f"{where}.{key}")
             continue
         values[key] = value

@@ -147,7 +147,7 @@ def run_stages(
         )
     with ExitStack() as stack:
         with line_view() as view:
-            prepared = stack.enter_context(prepare_run(workspace, stages, resume, _warn, _checked(workspace)))
+            prepared = stack.enter_context(prepare_run(workspace, stages, resume, _warn, checked_plan(workspace)))
             plan = prepared.run_plan.shown
             if resume is None:
                 view.note(headline(plan))
@@ -163,7 +163,7 @@ def run_stages(
         return run_flow(prepared, resume, executor, as_json=as_json)
 
 
-def _checked(workspace: Path) -> "Callable[[RunPlan], None]":
+def checked_plan(workspace: Path) -> "Callable[[RunPlan], None]":
     """Return a function that prints warnings about a plan. It raises ConfigError if a stage would fail."""
 
     def check(run_plan: "RunPlan") -> None:

@@ -187,13 +187,13 @@ def terminal_view(plan: Plan) -> Iterator[View]:
         sys.stdout.reconfigure(errors="replace")
     if not sys.stdout.isatty():
         view: View = LineView(sys.stdout, width=max(map(len, stages)))
-        with _as_current(view):
+        with as_current(view):
             yield view
         return
     from rich.live import Live
 
     live_view = LiveView(stages)
-    with _as_current(live_view), Live(live_view, console=_console(), refresh_per_second=8):
+    with as_current(live_view), Live(live_view, console=_console(), refresh_per_second=8):
         yield live_view
 
 
@@ -203,7 +203,7 @@ def line_view(width: int = 20) -> Iterator[View]:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     view = LineView(sys.stdout, width)
-    with _as_current(view):
+    with as_current(view):
         yield view
 
 
@@ -214,7 +214,7 @@ def _console() -> "Console":
 
 
 @contextmanager
-def _as_current(view: View) -> Iterator[None]:
+def as_current(view: View) -> Iterator[None]:
     token = _current.set(view)
     try:
         yield

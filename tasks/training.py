@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from genai_core.config import EarlyStopConfig, TrainingConfig
+from genai_core.config import TrainingConfig
 from genai_core.data.dataset.dataset import Dataset
 from genai_core.data.dataset.facts import Indices
 from genai_core.data.dataset.loader import Batch, training_batches
@@ -27,6 +27,7 @@ from genai_core.training.result import TrainingResult
 from genai_core.training.sliced import SlicedDistance
 from tasks.context import CHECKPOINTS_DIR, FOLLOW_DIR, Context, new_folder, stop_deferred
 from tasks.device import memory_bytes
+from tasks.rungs import requested_rungs
 
 _ROOT = Path(__file__).parents[1]
 # Rows of the curves shown on the model's card.
@@ -109,7 +110,8 @@ def run_training(
                 progress=context.progress,
                 stop_requested=stop_requested,
                 followers=lambda: open_followers(compute.follow, followed),
-                evaluate=evaluation(dataset, training.early_stop) if training.early_stop else None,
+                evaluate=evaluation(dataset, training.early_stop.images) if training.early_stop else None,
+                rungs=requested_rungs(context.stage, lambda images: evaluation(dataset, images)),
                 from_average=continuation is not None,
                 rates=how.rates,
             )
@@ -143,10 +145,10 @@ def code_hash(family: str) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-def evaluation(dataset: Dataset, config: EarlyStopConfig) -> Evaluate:
-    """Return a function: distance of a model's images to some training images, with fixed labels and seeds."""
+def evaluation(dataset: Dataset, count: int) -> Evaluate:
+    """Return a function: distance of a model's images to `count` training images, with fixed labels and seeds."""
     rows = dataset.rows("train")
-    chosen = rows.sample(min(config.images, len(rows)), random_state=0)
+    chosen = rows.sample(min(count, len(rows)), random_state=0)
     distance = SlicedDistance(torch.from_numpy(dataset.images_at(chosen)))
     labels = torch.tensor(chosen["label"].to_numpy()) if dataset.info.classes else None
     seeds = torch.arange(len(chosen))

@@ -19,7 +19,7 @@ from tests.test_rooms import ROOT, imports
 NOT_TRACKED = "genai_core/config"
 
 # Sections about when and how runs are done, and about their results. They are not parameters of any stage.
-HOW = {"compute", "retrain", "gate", "watch", "notify", "serve"}
+HOW = {"compute", "retrain", "gate", "watch", "notify", "serve", "search"}
 
 
 @pytest.fixture(scope="module")

@@ -113,6 +113,7 @@ def test_rooms_of_flows_import_only_earlier_ones() -> None:
         "lineage",
         "services",
         "measuring",
+        "search",
         "serving",
         "watching",
         "retraining",

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ _MINUTES = click.option(
     show_default=True,
     help="How long the whole run may take on this machine.",
 )
+_SEARCH = click.option(
+    "--search", "searches", is_flag=True, help="Propose ranges for `genai search`, too, around what is chosen."
+)
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
 _PRESET = click.option(
     "--preset",
@@ -42,20 +46,25 @@ _PRESET = click.option(
 @click.command()
 @_MINUTES
 @_PRESET
+@_SEARCH
 @_YES
 @click.option("--force", is_flag=True, help="Overwrite an edited params.yaml.")
 @json_option
 @click.pass_obj
-def init(workspace: Path, minutes: float, preset: str | None, yes: bool, force: bool, as_json: bool) -> None:
+def init(
+    workspace: Path, minutes: float, preset: str | None, searches: bool, yes: bool, force: bool, as_json: bool
+) -> None:
     """Look at the data and this machine, and propose params.yaml.
 
     Decodes a sample of data/raw and measures for about half a minute how fast this machine trains. Shows what it found
     and chose, asks, and writes params.yaml, in which each chosen value has its reason as a comment.
     """
+    if preset is not None and searches:
+        raise click.UsageError("--search is for ranges around a proposal, and --preset makes none")
     if preset is not None:
         _take_preset(workspace, preset, force=force, as_json=as_json)
         return
-    _init(workspace, minutes, yes=yes, force=force, as_json=as_json)
+    _init(workspace, minutes, searches=searches, yes=yes, force=force, as_json=as_json)
 
 
 def _take_preset(workspace: Path, preset: str, *, force: bool, as_json: bool = False) -> None:
@@ -67,12 +76,15 @@ def _take_preset(workspace: Path, preset: str, *, force: bool, as_json: bool = F
         print_json({"preset": preset, "written": str(path)})
 
 
-def _init(workspace: Path, minutes: float, *, yes: bool, force: bool, as_json: bool = False) -> None:
+def _init(
+    workspace: Path, minutes: float, *, yes: bool, force: bool, searches: bool = False, as_json: bool = False
+) -> None:
     from flows.advising.measured import calibrate, look
     from flows.advising.params_file import base_values, is_edited, proposal_text, write_proposal
     from flows.advising.view import as_json as proposal_json
     from flows.advising.view import chosen_lines, found_lines, show
     from genai_core.advice.propose import check_enough, propose
+    from genai_core.advice.search_space import search_setting
     from genai_core.config import ConfigError
 
     asks = not yes and not as_json and sys.stdin.isatty()
@@ -85,6 +97,9 @@ def _init(workspace: Path, minutes: float, *, yes: bool, force: bool, as_json: b
     base = base_values()
     machine = calibrate(workspace, data, base, minutes)
     advice = propose(base, data, machine, minutes)
+    if searches:
+        ranges = search_setting(advice.values, advice.models[0])
+        advice = replace(advice, settings=(*advice.settings, ranges))
     show(data, machine, advice)
     click.echo()
     if asks and not click.confirm(_question(is_edited(workspace)), default=not is_edited(workspace)):
@@ -97,6 +112,8 @@ def _init(workspace: Path, minutes: float, *, yes: bool, force: bool, as_json: b
     head = ["Proposed by `genai init`:", *found_lines(data, machine), *chosen_lines(advice)]
     path = write_proposal(workspace, proposal_text(advice, head), force=force or asks)
     click.echo(f"{path} is written; `genai plan` shows what a run does")
+    if searches:
+        click.echo(f"`genai search --minutes {minutes:g}` tries other values of its search.space (docs/search.md)")
     if as_json:
         print_json(proposal_json(data, machine, advice, str(path)))
 

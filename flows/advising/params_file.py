@@ -70,7 +70,10 @@ def _tree(settings: Iterable[Setting]) -> dict[str, Any]:
 def _as_yaml(tree: Mapping[str, Any], depth: int = 0) -> str:
     lines = []
     for key, item in tree.items():
-        if isinstance(item, Setting):
+        if isinstance(item, Setting) and isinstance(item.value, dict):
+            lines.append(f"{'  ' * depth}{key}:  # {item.reason}")
+            lines += [f"{'  ' * (depth + 1)}{name}: {scalar(value)}" for name, value in item.value.items()]
+        elif isinstance(item, Setting):
             line = f"{'  ' * depth}{key}: {scalar(item.value)}"
             lines.append(f"{line:<27} # {item.reason}" if item.reason else line)
         else:
@@ -79,7 +82,7 @@ def _as_yaml(tree: Mapping[str, Any], depth: int = 0) -> str:
 
 
 def scalar(value: object) -> str:
-    """Return a value as params.yaml writes it: 74_000, true, null, [flip], "a text"."""
+    """Return a value as params.yaml writes it: 74_000, true, null, [flip], {low: 1}, "a text"."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, int):
@@ -88,5 +91,7 @@ def scalar(value: object) -> str:
         return str(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(scalar, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {scalar(part)}' for key, part in value.items())}}}"
     text = str(value)
     return text if re.fullmatch(r"[a-z_]+", text) else json.dumps(text, ensure_ascii=False)

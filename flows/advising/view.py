@@ -99,4 +99,10 @@ def _minutes(seconds: float) -> str:
 
 
 def _short(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else f"{value:,}" if type(value) is int else str(value)
+    return (
+        ", ".join(map(str, value))
+        if isinstance(value, list | dict)
+        else f"{value:,}"
+        if type(value) is int
+        else str(value)
+    )

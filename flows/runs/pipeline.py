@@ -141,7 +141,7 @@ def _open_executor(prepared: PreparedRun, processes: Processes, chosen: str | No
         yield None
         return
     compute = load_config(active.place.folder / PARAMS_FILE).compute
-    variables = _variables(snapshot)
+    variables = {**prepared.variables, **_variables(snapshot)}
     if (chosen or compute.executor) == "pool":
         from flows.executors.pool import open_pool_executor
 

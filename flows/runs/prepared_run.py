@@ -3,10 +3,10 @@
 `genai run` does this before it loads Prefect and starts a server, which takes seconds. Later edits do not affect it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.git import printable
@@ -24,7 +24,7 @@ class PreparedRun:
 
     root: the checkout that `genai run` was called for. home: its workspace, which is another one only if the checkout
     was made for a run. asked: the requested stages; empty: all. held: descriptors of locks, which every process of the
-    run inherits.
+    run inherits. variables: of the stages' environment, besides those that every run sets.
     """
 
     root: Path
@@ -34,6 +34,7 @@ class PreparedRun:
     active: ActiveRun | None
     held: tuple[int, ...]
     is_resumed: bool
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ DATA = "data/"
 _TRACKED_BY_DVC = (f":(glob){DATA}**/*.dvc", f":(glob){DATA}**/.gitignore")
 
 # Time and author are those of the parent, or fixed: the same contents make the same commit.
-_NOBODY = {"GIT_AUTHOR_NAME": "genai", "GIT_AUTHOR_EMAIL": "genai@localhost"}
-_NOBODY |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in _NOBODY.items()}
+NOBODY = {"GIT_AUTHOR_NAME": "genai", "GIT_AUTHOR_EMAIL": "genai@localhost"}
+NOBODY |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in NOBODY.items()}
 _EPOCH = "1970-01-01T00:00:00Z"
 
 
@@ -137,7 +137,7 @@ def _commit(workspace: Path, tree: str, base: str | None) -> str:
     dates = {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
     parents = ["-p", base] if base else []
     message = "Snapshot of a workspace, for a run"
-    return git(workspace, "commit-tree", tree, *parents, "-m", message, environment={**_NOBODY, **dates}).strip()
+    return git(workspace, "commit-tree", tree, *parents, "-m", message, environment={**NOBODY, **dates}).strip()
 
 
 def _changed(workspace: Path, base: str | None, tree: str) -> tuple[str, ...]:

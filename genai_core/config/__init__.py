@@ -32,6 +32,7 @@ from genai_core.config.models import (
 )
 from genai_core.config.params import Config
 from genai_core.config.running import ComputeConfig, GateConfig, PoolConfig, RetrainConfig
+from genai_core.config.search import PruningConfig, RangeConfig, SearchConfig
 from genai_core.config.section import NEEDS_MANUAL_ACTION, PARAMS_FILE, ConfigError
 from genai_core.config.serving import ServeConfig
 from genai_core.config.stages import EvaluationConfig, ModelCardConfig, RobustnessConfig
@@ -72,9 +73,12 @@ __all__ = [
     "MoveConfig",
     "NotifyConfig",
     "PoolConfig",
+    "PruningConfig",
+    "RangeConfig",
     "RetrainConfig",
     "RobustnessConfig",
     "SamplingConfig",
+    "SearchConfig",
     "ServeConfig",
     "TrainedExtractorConfig",
     "TrainingConfig",

@@ -9,6 +9,7 @@ from genai_core.config.extractor import ExtractorConfig
 from genai_core.config.finetune import FinetuneConfig
 from genai_core.config.models import STRIDES, ModelConfig
 from genai_core.config.running import ComputeConfig, GateConfig, RetrainConfig
+from genai_core.config.search import SearchConfig
 from genai_core.config.section import PARAMS_FILE, ConfigError, Section
 from genai_core.config.serving import ServeConfig
 from genai_core.config.stages import (
@@ -48,6 +49,7 @@ class Config(Section):
     watch: WatchConfig
     notify: NotifyConfig
     serve: ServeConfig
+    search: SearchConfig
 
     @model_validator(mode="after")
     def _strides_divide_the_image(self) -> "Config":

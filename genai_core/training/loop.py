@@ -22,6 +22,7 @@ from genai_core.training.precision import fabric_precision
 from genai_core.training.ranks import Ranks, launch
 from genai_core.training.result import Previews, TrainingResult
 from genai_core.training.run import TrainingRun, begin, keep_good_state, restore, roll_back, state_of
+from genai_core.training.rungs import Rungs
 from genai_core.training.schedule import Budget, EndedBy
 from genai_core.training.step import Stepper
 from genai_core.training.watch import BrokenLossError, DivergedError
@@ -63,14 +64,16 @@ def train(
     stop_requested: Callable[[], bool],
     followers: Callable[[], Followers] = Followers,
     evaluate: Evaluate | None = None,
+    rungs: Rungs | None = None,
     from_average: bool = False,
     rates: Mapping[str, float] | None = None,
 ) -> TrainingResult:
     """Train `model` in place, from the last checkpoint if there is one. Afterwards it has the averaged weights.
 
-    followers: called in the first process only. evaluate: required for config.early_stop. from_average: the model was
-    loaded, so its weights are an average, and the new average starts with them. rates: factor of the learning rate by
-    a weight's name; weights without one are frozen; None: 1 for all.
+    followers: called in the first process only. evaluate: required for config.early_stop. rungs: additional
+    evaluations, which do not affect the result. from_average: the model was loaded, so its weights are an average, and
+    the new average starts with them. rates: factor of the learning rate by a weight's name; weights without one are
+    frozen; None: 1 for all.
     Raises DivergedError when a loss breaks after the last allowed rollback, AlarmError on a family's alarm,
     DoesNotFitError when the device has too little memory, and TrainingStoppedError, after saving a checkpoint, when
     `stop_requested` returns True. The caller deletes the checkpoints after saving the model.
@@ -91,7 +94,7 @@ def train(
             print(f"resuming from the checkpoint at {run.step * config.batch_images:,} images", flush=True)
     _check_same_step(ranks, run)
     stepper = Stepper(fabric, ranks, config, from_average)
-    loop = _Loop(run, batches, part, config, stepper, ranks, hardware.device, evaluate)
+    loop = _Loop(run, batches, part, config, stepper, ranks, hardware.device, evaluate, rungs)
     compiles = hardware.compile_on_gpu and hardware.device.type == "cuda"
     with compiled(model.sampled_network(), compiles), followers() if ranks.is_first else Followers() as follow:
         ended_by = loop.run_to_end(checkpoints, checkpoint_every_s, progress, stop_requested, follow)
@@ -126,6 +129,7 @@ class _Loop:
     ranks: Ranks
     device: torch.device
     evaluate: Evaluate | None
+    rungs: Rungs | None
 
     def run_to_end(
         self,
@@ -156,9 +160,11 @@ class _Loop:
             due = now - saved >= checkpoint_every_s
             run.seconds, checkpoint_due = self.ranks.from_first(earlier_seconds + now - began, float(due))
             (stops,) = self.ranks.sum_numbers(float(stop_requested()))
-            share = budget.share(run.step, run.seconds)
+            before, share = share, budget.share(run.step, run.seconds)
             # Families that train one part after another: only the last phases complete the generator.
-            self._evaluate(images, complete=phases == run.phases_at(1.0))
+            complete = phases == run.phases_at(1.0)
+            self._evaluate(images, complete=complete)
+            self._report_rung(before, share, images, complete=complete)
             last = self._ended_by(budget) is not None
             self._generate_previews(share, images, follow, last=last)
             row = run.curves.add(share, images, figures, last=last)
@@ -230,13 +236,25 @@ class _Loop:
         if not run.early_stop.due(config, images, run.evaluation_seconds, run.seconds, complete=complete):
             return
         assert self.evaluate is not None, "early_stop needs evaluate"
+        distance, seconds = self._distance(self.evaluate)
+        run.evaluation_seconds += seconds
+        run.early_stop.take(config, images, distance, run.ema.state_dict())
+
+    def _report_rung(self, before: float, share: float, images: int, *, complete: bool) -> None:
+        rung = self.rungs.passed(before, share) if self.rungs is not None and complete else None
+        if self.rungs is not None and rung is not None:
+            distance, _ = self._distance(self.rungs.evaluate)
+            if self.ranks.is_first:
+                self.rungs.report(rung, images, distance)
+
+    def _distance(self, evaluate: Evaluate) -> tuple[float, float]:
+        """Return the distance of the averaged weights' images and the seconds it took, the same in all processes."""
         began, distance = time.monotonic(), 0.0
         if self.ranks.is_first:
             with self._averaged():
-                distance = self.evaluate(run.model)
+                distance = evaluate(self.run.model)
         distance, seconds = self.ranks.from_first(distance, time.monotonic() - began)
-        run.evaluation_seconds += seconds
-        run.early_stop.take(config, images, distance, run.ema.state_dict())
+        return distance, seconds
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

@@ -29,6 +29,7 @@ def run(
     checkpoint_every_s=1e9,
     stop_requested=lambda: False,
     evaluate=None,
+    rungs=None,
     device=CPU,
     rates=None,
     **changes,
@@ -47,6 +48,7 @@ def run(
         stop_requested=stop_requested,
         evaluate=evaluate,
         rates=rates,
+        rungs=rungs,
     )
 
 

@@ -1,5 +1,6 @@
 """The proposal as params.yaml: valid, commented, and never over somebody's edits."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,10 @@ from ruamel.yaml import YAML
 
 from flows.advising.params_file import base_values, is_edited, proposal_text, scalar, write_proposal
 from flows.presets import write_preset
+from flows.search.space import checked_target, present_in
 from genai_core.advice.facts import DataFacts, MachineFacts
 from genai_core.advice.propose import Advice, propose
+from genai_core.advice.search_space import search_setting
 from genai_core.config import Config, ConfigError, load_config
 
 DATA = DataFacts(500, sources=("phone: photos",), classes={"hat": 250, "shoe": 250}, height_px=400, width_px=300)
@@ -61,3 +64,15 @@ def test_edits_are_not_overwritten(advice: Advice, tmp_path: Path) -> None:
 )
 def test_values_are_written_as_yaml(value: object) -> None:
     assert YAML(typ="safe").load(f"key: {scalar(value)}")["key"] == value
+
+
+@pytest.mark.parametrize("model", ["diffusion", "gan", "vae", "vqvae"])
+def test_proposed_ranges_can_be_searched_and_contain_the_proposal(model: str, tmp_path: Path) -> None:
+    proposed = propose(base_values(), DATA, MachineFacts(4), 100)
+    assert model in proposed.models
+    ranges = search_setting(proposed.values, model)
+    (tmp_path / "params.yaml").write_text(proposal_text(replace(proposed, settings=(*proposed.settings, ranges)), []))
+    config = load_config(tmp_path / "params.yaml")
+    values = YAML(typ="safe").load(tmp_path / "params.yaml")
+    assert checked_target(config, values).model == model
+    assert not isinstance(present_in(values, config.search.space), str)

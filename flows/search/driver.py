@@ -1,0 +1,202 @@
+"""The search: trials in slots, some at a time, until there are enough of them or the time is over."""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.search import SearchError
+from flows.search.slot import Slot
+from flows.search.space import Target, suggested
+from flows.search.stages import TrialStages
+from flows.search.study import VALUES, WHERE, ended, here, taken_up
+from flows.search.table import SearchTable
+from flows.search.trial import (
+    BEHIND,
+    TrialEnd,
+    TrialState,
+    TrialView,
+    judge_of,
+    record_trial,
+    run_trial,
+    searched_metric,
+    tell,
+)
+from flows.view import SilentView
+from flows.whole_file import write_file
+from genai_core.config import Config
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, Trial
+
+_POLL_S = 0.2
+_END_S = 20.0  # a training writes a checkpoint when it is stopped
+_ALL_FAIL = 3  # after so many trials, none of which did not fail, the fault is not in their values
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a search ends. trials: that have ended, of the whole study. deadline: by time.monotonic()."""
+
+    trials: int | None
+    deadline: float | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is searched.
+
+    name, folder: of the study. baseline: the commit that the experiments belong to. resumed: interrupted trials.
+    """
+
+    config: Config
+    target: Target
+    stages: TrialStages
+    name: str
+    folder: Path
+    baseline: str
+    resumed: "tuple[FrozenTrial, ...]" = ()
+
+    @property
+    def metric(self) -> str:
+        return searched_metric(self.config.selection.metric)
+
+
+class Search:
+    """Runs trials in threads, one for each slot; `run` waits for them."""
+
+    def __init__(self, study: "Study", plan: Plan, table: SearchTable, limits: Limits) -> None:
+        self._study, self._plan, self._table, self._limits = study, plan, table, limits
+        search = plan.config.search
+        # Optuna prunes for one objective only: of two, a trial with a large distance may be on the front.
+        self._pruning = search.pruning if len(search.objectives) == 1 else None
+        self._resumed = list(plan.resumed)
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._running: dict[int, TrialView] = {}
+        self._ends: list[TrialEnd] = []
+        self._error: BaseException | None = None
+
+    def share_stages(self, slots: list[Slot]) -> None:
+        """Bring what all trials share up to date, in the first slot, before any trial. Raises SearchError."""
+        if not self._plan.stages.shared:
+            return
+        run = slots[0].run(self._plan.stages.shared, SilentView(), lambda _active: None)
+        if not run.is_complete:
+            message = (run.state.message if run.state else None) or "the run failed"
+            raise SearchError(f"the stages that all trials share did not complete: {message}")
+        for slot in slots:
+            slot.keep_lock(slots[0].read_lock())
+
+    def run(self, slots: list[Slot]) -> tuple[TrialEnd, ...]:
+        """Run trials until a limit is reached. Returns the ends of this search's own ones.
+
+        On Ctrl-C or SIGTERM, the running trials are stopped and remain unfinished in the study. Raises SearchError if
+        the first trials all fail.
+        """
+        threads = [threading.Thread(target=self._work, args=(slot,), daemon=True) for slot in slots]
+        try:
+            for thread in threads:
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                time.sleep(_POLL_S)
+        except BaseException:
+            self._stop(threads)
+            raise
+        if self._error is not None:
+            raise self._error
+        return tuple(self._ends)
+
+    def _stop(self, threads: list[threading.Thread]) -> None:
+        self._stopping.set()
+        deadline = time.monotonic() + _END_S
+        while any(thread.is_alive() for thread in threads) and time.monotonic() < deadline:
+            with self._lock:
+                views = list(self._running.values())
+            for view in views:  # again and again: a run may only just be starting
+                view.stop()
+            time.sleep(_POLL_S)
+
+    def _work(self, slot: Slot) -> None:
+        try:
+            while (taken := self._next()) is not None:
+                self._do(slot, *taken)
+        except BaseException as error:  # raised again by `run`, in the main thread
+            self._error = self._error or error
+            self._stopping.set()
+            for view in list(self._running.values()):
+                view.stop()
+
+    def _next(self) -> "tuple[Trial, bool] | None":
+        """The next trial, and whether it continues one that was interrupted; None at the end of the search."""
+        with self._lock:
+            if self._stopping.is_set():
+                return None
+            if len(self._ends) >= _ALL_FAIL and all(end.end == "failed" for end in self._ends):
+                raise SearchError(
+                    f"the first {len(self._ends)} trials all failed; the last one: {self._ends[-1].fault}"
+                )
+            if self._limits.deadline is not None and time.monotonic() >= self._limits.deadline:
+                return None
+            begun = len(ended(self._study)) + len(self._running)
+            if self._limits.trials is not None and begun >= self._limits.trials:
+                return None
+            resumes = bool(self._resumed)
+            trial = taken_up(self._study, self._resumed.pop(0)) if resumes else self._study.ask()
+            self._running[trial.number] = self._view(trial)
+            return trial, resumes
+
+    def _view(self, trial: "Trial") -> TrialView:
+        values = suggested(trial, self._plan.config.search.space)
+        trial.set_user_attr(VALUES, values)
+        trial.set_user_attr(WHERE, here(self._plan.folder))
+        state = TrialState(trial.number, values)
+        self._table.add(state)
+        judge = judge_of(trial, self._pruning) if self._pruning else (lambda _share, _distance: True)
+        view = TrialView(state, self._plan.target.trains, judge)
+        if (behind := trial.user_attrs.get(BEHIND)) is not None:
+            view.is_pruned, state.distances = True, {behind: 0.0}
+        return view
+
+    def _do(self, slot: Slot, trial: "Trial", resumes: bool) -> None:
+        view, plan, began = self._running[trial.number], self._plan, time.monotonic()
+        end = run_trial(slot, view, plan.stages, plan.target, plan.metric, self._pruning, resumes=resumes)
+        if end.end != "stopped":
+            name = experiment_name(plan.name, trial.number)
+            end = replace(end, commit=record_trial(slot, plan.baseline, name, end, described(view.state.values)))
+        if end.end == "complete":
+            self._keep_samples(slot, trial.number)
+        end = replace(end, overhead_s=max(0.0, time.monotonic() - began - end.seconds))
+        with self._lock:
+            tell(self._study, trial, end, plan.config.search.objectives)
+            del self._running[trial.number]
+            if end.end == "stopped":  # by `genai runs stop`, if not by us
+                self._stopping.set()
+            else:
+                self._ends.append(end)
+            view.state.ended = end
+        self._table.ended(view.state)
+
+    def _keep_samples(self, slot: Slot, number: int) -> None:
+        """Keep a trial's measured samples for the page."""
+        source = slot.folder / self._plan.target.samples
+        if source.is_file():
+            write_file(samples_file(self._plan.folder, number), source.read_bytes())
+
+
+def experiment_name(study: str, number: int) -> str:
+    """The name of a trial among DVC's experiments."""
+    return f"{study}-{number}"
+
+
+def samples_file(folder: Path, number: int) -> Path:
+    """Where a study keeps the measured samples of a trial."""
+    return folder / "samples" / f"{number}.png"
+
+
+def described(values: Mapping[str, Any]) -> str:
+    """A trial's values, one in a line."""
+    return "\n".join(f"{key}: {value}" for key, value in values.items())

@@ -1,0 +1,157 @@
+"""A search from beginning to end: its snapshot, study and slots, its trials, the winner measured again, its page."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.data.add import run_task
+from flows.dvc_lock import parsed_yaml
+from flows.runs.leftovers import sweep
+from flows.runs.run_plan import RunPlan, plan_run
+from flows.runs.snapshot import Snapshot, take_snapshot
+from flows.search import SearchError
+from flows.search.driver import Limits, Plan, Search
+from flows.search.experiment import baseline_of
+from flows.search.fresh import measure_again
+from flows.search.results import best_of, rows_of, study_values
+from flows.search.slot import open_slots
+from flows.search.space import Target, checked_target, present_in
+from flows.search.stages import TrialStages, trial_stages
+from flows.search.study import (
+    FOLDER,
+    LATEST,
+    begin_with,
+    checked_name,
+    ended,
+    interrupted,
+    only_search,
+    open_study,
+    searched,
+)
+from flows.search.table import SearchTable, shown
+from flows.search.trial import searched_metric
+from flows.whole_file import write_file, write_json
+from flows.workspace import checked_config
+from genai_core.config import PARAMS_FILE, Config
+from genai_core.counted import counted
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+VALUES_FILE = "study.json"
+PAGE = Path("search")  # of the workspace: NAME/report.html
+_MAX_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `genai search` is asked for. trials: that the study is to have in the end. storage: a database's address."""
+
+    trials: int | None
+    minutes: float | None
+    parallel: int
+    study: str | None
+    storage: str | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of a search. values: results.study_values. page: the written page. ended: trials of this search."""
+
+    name: str
+    values: dict[str, Any]
+    page: Path
+    ended: int
+
+
+def search(
+    workspace: Path, request: Request, say: Callable[[str], None], check: Callable[[RunPlan], None], *, live: bool
+) -> Found:
+    """Search until the study has enough trials, or for some minutes. Continues a study that was interrupted.
+
+    Needs Prefect's API to be set. say: receives lines for the user. check: called with the plan of one trial; what it
+    raises ends the search. Raises GenaiError if the search cannot start or its first trials all fail.
+    """
+    began = time.monotonic()
+    config = checked_config(workspace)
+    values = parsed_yaml((workspace / PARAMS_FILE).read_bytes(), PARAMS_FILE)
+    target = checked_target(config, values)
+    sweep(workspace)
+    check(plan_run(workspace, (target.stage,)))
+    metric = searched_metric(config.selection.metric)
+    snapshot, stages = _snapshot(workspace, target, config)
+    baseline = baseline_of(workspace, snapshot.base)
+    name = checked_name(request.study) if request.study else stages.fingerprint.name
+    folder = workspace / FOLDER / name
+    with only_search(folder, name):
+        study = open_study(folder, name, config.search, metric, stages.fingerprint, request.storage)
+        write_file(workspace / FOLDER / LATEST, name)
+        present = present_in(values, config.search.space)
+        if isinstance(present, str):
+            say(f"the present {present} is outside the space, so the first trial is not the present settings")
+        else:
+            begin_with(study, present)
+        plan = Plan(config, target, stages, name, folder, baseline, interrupted(study, folder))
+        say(_headline(plan, study, request))
+        table = _table(study, plan, request, live=live)
+        limits = Limits(request.trials, began + 60 * request.minutes if request.minutes else None)
+        driver = Search(study, plan, table, limits)
+        with open_slots(workspace, snapshot.commit, name, request.parallel) as slots:
+            if not _is_reached(study, request):
+                say("bringing up to date what all trials share ...")
+                driver.share_stages(slots)
+            with shown(table, live=live):
+                ends = driver.run(slots)
+            if best_of(rows_of(study)) is not None:
+                say("measuring the winner again, with other seeds and held-out images ...")
+                measure_again(study, plan, slots[0])
+        return Found(name, *write_page(workspace, study, name), len(ends))
+
+
+def write_page(workspace: Path, study: "Study", name: str) -> tuple[dict[str, Any], Path]:
+    """Write the study's values and its page. Returns both."""
+    values = study_values(study, *searched(study), name)
+    folder = workspace / FOLDER / name
+    write_json(folder / VALUES_FILE, values)
+    page = workspace / PAGE / name / "report.html"
+    run_task(workspace, "tasks.search_page", str(folder), str(page))
+    return values, page
+
+
+def _snapshot(workspace: Path, target: Target, config: Config) -> tuple[Snapshot, TrialStages]:
+    """The snapshot that all trials start from, and its stages, read of the same contents. Raises SearchError."""
+    before = take_snapshot(workspace)
+    for _ in range(_MAX_ATTEMPTS):
+        stages = trial_stages(workspace, target, config.search)
+        snapshot = take_snapshot(workspace)
+        if snapshot.tree == before.tree:
+            return snapshot, stages
+        before = snapshot
+    raise SearchError(f"{workspace}: files keep changing here; wait until nothing writes them, then search again")
+
+
+def _is_reached(study: "Study", request: Request) -> bool:
+    return request.trials is not None and len(ended(study)) >= request.trials
+
+
+def _table(study: "Study", plan: Plan, request: Request, *, live: bool) -> SearchTable:
+    best = best_of(rows_of(study))
+    keys = list(plan.config.search.space)
+    return SearchTable(keys, plan.metric, best.distance if best else None, request.trials or 0, live=live)
+
+
+def _headline(plan: Plan, study: "Study", request: Request) -> str:
+    """What the search understood: whose figures, over which keys, how long, new or continued."""
+    done = len(ended(study))
+    state = f"continues after {counted(done, 'trial')}" if done or plan.resumed else "is new"
+    if plan.resumed:
+        state += f" and resumes {counted(len(plan.resumed), 'interrupted one')}"
+    limits = [f"until it has {counted(request.trials, 'trial')}"] if request.trials else []
+    limits += [f"no trial begins after {request.minutes:g} minutes"] if request.minutes else []
+    figures = f"{plan.metric} of {plan.target.model}"
+    if len(plan.config.search.objectives) > 1:
+        figures += " and its seconds an image (two objectives: no trial is pruned)"
+    keys = counted(len(plan.config.search.space), "key")
+    return f"study {plan.name} {state}; {figures} over {keys}; {', '.join(limits)}"

@@ -1,0 +1,114 @@
+"""A slot: a checkout in which one trial after another runs. What trials share is laid out there once."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+from prefect.client.schemas.objects import State
+
+from flows.dvc_lock import LOCK_FILE
+from flows.git import files_at
+from flows.runs.active_run import ActiveRun
+from flows.runs.checkout import WORKTREES, open_detached, remove_worktree
+from flows.runs.pipeline import pipeline
+from flows.runs.prepared_run import handed_to_flow, prepare_run
+from flows.runs.record import RunRecord
+from flows.search.params_text import with_values
+from flows.search.stages import TrialStages
+from flows.search.study import FOLDER, is_searched
+from flows.view import View, as_current
+from flows.whole_file import write_file
+from genai_core.config import PARAMS_FILE
+
+PREFIX = "search-"
+RUNGS = Path(".genai/rungs")  # a training's evaluations for the search (tasks/rungs.py)
+
+
+@dataclass(frozen=True)
+class SlotRun:
+    """The end of a run in a slot. record: None if nothing had to run."""
+
+    state: State[None] | None
+    record: RunRecord | None
+
+    @property
+    def is_complete(self) -> bool:
+        return self.state is None or self.state.is_completed()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of its stages' own work."""
+        return sum(stage.seconds for stage in self.record.stages.values()) if self.record else 0.0
+
+
+class Slot:
+    """A checkout of the study's snapshot. text: its params.yaml without a trial's values."""
+
+    def __init__(self, root: Path, folder: Path, text: str) -> None:
+        self.root, self.folder, self._text = root, folder, text
+        self._lock: bytes | None = None
+
+    def keep_lock(self, lock: bytes) -> None:
+        """Begin each trial with this dvc.lock, in which what all trials share is up to date."""
+        self._lock = lock
+
+    def read_lock(self) -> bytes:
+        return (self.folder / LOCK_FILE).read_bytes()
+
+    def set_up(self, values: Mapping[str, Any], stages: TrialStages, *, resumes: bool) -> None:
+        """Write a trial's values, and remove what the trial before left. Raises SearchError.
+
+        resumes: keep the evaluations of a training that a kill interrupted: it resumes behind them.
+        """
+        if self._lock is not None:
+            write_file(self.folder / LOCK_FILE, self._lock)
+        for path in stages.unstored:
+            (self.folder / path).unlink(missing_ok=True)
+        if not resumes:
+            shutil.rmtree(self.folder / RUNGS, ignore_errors=True)
+        write_file(self.folder / PARAMS_FILE, with_values(self._text, values))
+
+    def run(
+        self,
+        stages: tuple[str, ...],
+        view: View,
+        started: Callable[[ActiveRun], None],
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> SlotRun:
+        """Run stages and what they depend on in the slot. Raises GenaiError if the run cannot start.
+
+        started: receives the run before its first stage. variables: of the stages' environment.
+        """
+        with prepare_run(self.folder, stages, None, view.note) as prepared:
+            if prepared.active is None:
+                return SlotRun(None, None)
+            started(prepared.active)
+            with handed_to_flow(replace(prepared, variables=variables)), as_current(view):
+                state = cast("State[None]", pipeline(str(self.folder), list(stages), return_state=True))
+        return SlotRun(state, prepared.active.recorder.record)
+
+
+@contextmanager
+def open_slots(workspace: Path, commit: str, study: str, count: int) -> Iterator[list[Slot]]:
+    """Open checkouts of a commit, and remove them at the end. Those that a killed search left are used again."""
+    _remove_abandoned(workspace, study)
+    roots = [workspace / WORKTREES / f"{PREFIX}{study}-{number}" for number in range(count)]
+    try:
+        folders = [open_detached(workspace, commit, root) for root in roots]
+        text = files_at(folders[0], "HEAD", [PARAMS_FILE])[PARAMS_FILE].decode()
+        yield [Slot(root, folder, text) for root, folder in zip(roots, folders, strict=True)]
+    finally:
+        for root in roots:
+            remove_worktree(workspace, root)
+
+
+def _remove_abandoned(workspace: Path, study: str) -> None:
+    """Remove the checkouts of killed searches of other studies."""
+    for root in (workspace / WORKTREES).glob(f"{PREFIX}*"):
+        other = root.name.removeprefix(PREFIX).rpartition("-")[0]
+        if other != study and not is_searched(workspace / FOLDER / other):
+            remove_worktree(workspace, root)

@@ -1,0 +1,156 @@
+"""The space of a search: which keys of params.yaml vary, over which values, for whose figures."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flows.search import SearchError
+from genai_core.config import PARAMS_FILE, Config, RangeConfig
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+_DIGITS = 3  # significant ones of a number that is tried: a person reads and compares it
+# Keys of these sections decide how good a model's figures look, not how good it is.
+_YARDSTICK = ("data", "extractor", "evaluation", "robustness", "selection")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whose figures a search improves. stage: the last one that a trial needs. metrics, cost: its files."""
+
+    model: str
+    stage: str
+    trains: str
+
+    @property
+    def metrics(self) -> str:
+        return "metrics/finetuned.json" if self.stage == "evaluate-finetuned" else f"metrics/trained/{self.model}.json"
+
+    @property
+    def cost(self) -> str:
+        return f"metrics/cost/{self.stage}.json"
+
+    @property
+    def samples(self) -> str:
+        where = "finetuned" if self.stage == "evaluate-finetuned" else f"trained/{self.model}"
+        return f"plots/evaluated/{where}/samples.png"
+
+
+def checked_target(config: Config, values: Mapping[str, Any]) -> Target:
+    """Return what the search of a params.yaml is for. Raises SearchError with one line per fault.
+
+    values: the file's contents as plain values, in which each key of the space must be.
+    """
+    search = config.search
+    if not search.space:
+        raise SearchError(
+            f"search.space in {PARAMS_FILE} is empty; write ranges there, such as "
+            "models.gan.training.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true} (docs/search.md)"
+        )
+    faults = [fault for key, given in search.space.items() if (fault := _fault(key, given, values))]
+    if faults:
+        raise SearchError("\n".join(faults))
+    varied = {key.split(".")[1] for key in search.space if key.startswith("models.")}
+    if search.model is not None:
+        if search.model not in config.models:
+            raise SearchError(f"search.model: no model {search.model}; available: {', '.join(config.models)}")
+        if others := varied - {search.model}:
+            raise SearchError(
+                f"search.space has keys of {', '.join(sorted(others))}, which do not change the figures of "
+                f"search.model, {search.model}"
+            )
+        varied = {search.model}
+    if any(key.startswith("finetune.") for key in search.space):
+        return Target("finetuned", "evaluate-finetuned", "finetune")
+    if not varied and len(config.models) == 1:
+        varied = set(config.models)
+    if len(varied) != 1:
+        what = f"keys of {', '.join(sorted(varied))}" if varied else "no key of a model"
+        raise SearchError(f"search.space has {what}; a search improves one model: name it in search.model")
+    (model,) = varied
+    return Target(model, f"evaluate@{model}", f"train@{model}")
+
+
+def _fault(key: str, given: RangeConfig, values: Mapping[str, Any]) -> str | None:
+    section = key.partition(".")[0]
+    where = f"search.space: {key}"
+    if section in _YARDSTICK:
+        return f"{where}: {section} is part of the yardstick, so trials could not be compared; take it out"
+    if section not in ("models", "augment", "finetune"):
+        return f"{where}: no trained model depends on {section}; allowed: keys of models, augment and finetune"
+    try:
+        present = value_at(values, key)
+    except KeyError:
+        return f"{where}: {PARAMS_FILE} has no such key"
+    if isinstance(present, dict):
+        return f"{where}: this is a section; name a key in it, such as {key}.{next(iter(present), 'KEY')}"
+    if given.choices is None and (isinstance(present, bool) or not isinstance(present, int | float | None)):
+        return f"{where}: low and high are for numbers, and the value is {present!r}; write choices"
+    if isinstance(present, int) and not isinstance(present, bool) and given.choices is None and not given.is_int:
+        return f"{where}: whole numbers only, such as {present}; write low and high as whole numbers"
+    return None
+
+
+def value_at(values: Mapping[str, Any], key: str) -> Any:
+    """Return the value of a dotted name. Raises KeyError."""
+    found: Any = values
+    for name in key.split("."):
+        if not isinstance(found, Mapping):
+            raise KeyError(key)
+        found = found[name]
+    return found
+
+
+def suggested(trial: "BaseTrial", space: Mapping[str, RangeConfig]) -> dict[str, Any]:
+    """Ask the study for a trial's values, by dotted name. A key whose `when` does not hold is left out."""
+    found: dict[str, Any] = {}
+    for key, given in space.items():
+        if not _applies(given, found):
+            continue
+        if given.choices is not None:
+            label = trial.suggest_categorical(key, [label_of(choice) for choice in given.choices])
+            found[key] = next(choice for choice in given.choices if label_of(choice) == label)
+        elif given.is_int:
+            assert isinstance(given.low, int)
+            assert isinstance(given.high, int)
+            step = given.step if isinstance(given.step, int) else 1
+            found[key] = trial.suggest_int(key, given.low, given.high, step=step, log=given.log)
+        else:
+            assert given.low is not None
+            assert given.high is not None
+            value = trial.suggest_float(key, given.low, given.high, step=given.step, log=given.log)
+            found[key] = min(max(float(f"{value:.{_DIGITS}g}"), given.low), given.high)
+    return found
+
+
+def present_in(values: Mapping[str, Any], space: Mapping[str, RangeConfig]) -> dict[str, Any] | str:
+    """Return the present settings as values to suggest; or, if they lie outside the space, the first key that does."""
+    suggestions: dict[str, Any] = {}
+    found: dict[str, Any] = {}
+    for key, given in space.items():
+        if not _applies(given, found):
+            continue
+        value = value_at(values, key)
+        if given.choices is not None:
+            if value not in given.choices:
+                return key
+            suggestions[key] = label_of(value)
+        else:
+            assert given.low is not None
+            assert given.high is not None
+            if value is None or not given.low <= value <= given.high:
+                return key
+            suggestions[key] = value
+        found[key] = value
+    return suggestions
+
+
+def label_of(choice: Any) -> str:
+    """The name of a choice in the study, which keeps texts only: 0 and false stay different."""
+    return choice if isinstance(choice, str) else json.dumps(choice)
+
+
+def _applies(given: RangeConfig, found: Mapping[str, Any]) -> bool:
+    return all(key in found and found[key] in allowed for key, allowed in (given.when or {}).items())

@@ -1,0 +1,236 @@
+"""The study of a search: its trials on disk, by Optuna, and what identifies it."""
+
+import hashlib
+import json
+import logging
+import re
+import socket
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from flows.file_lock import try_lock
+from flows.redact import without_secrets
+from flows.search import SearchError
+from genai_core.config import SearchConfig
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+
+FOLDER = Path(".genai/search")
+DATABASE, LOCK, LATEST = "study.db", "lock", "latest"
+STORAGE_VARIABLE = "GENAI_SEARCH_STORAGE"
+# Attributes of a trial: what it writes into params.yaml, where it runs, whether it is the present params.yaml.
+VALUES, WHERE, PRESENT = "values", "where", "present"
+# Attributes of a study: the section search of its params.yaml, and the distance that it improves.
+SEARCHED, METRIC = "search", "metric"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_ATTRIBUTE = "fingerprint"
+# Far apart, so that no two trials of neighbouring seeds draw the same numbers.
+_TRIALS_PER_SEED = 100_003
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """All that decides what a trial's figures are, in parts that a message can name: part -> name -> hash or value."""
+
+    parts: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """The study's name, unless it is given one."""
+        text = json.dumps(self.parts, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def differences(self, other: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """What differs from the stored parts of another one: `code: genai_core/models/gan.py`."""
+        found = []
+        for part in dict.fromkeys((*self.parts, *other)):
+            mine, theirs = _plain(self.parts.get(part, {})), _plain(other.get(part, {}))
+            found += [f"{part}: {key}" for key in dict.fromkeys((*mine, *theirs)) if mine.get(key) != theirs.get(key)]
+        return found
+
+
+def open_study(
+    folder: Path, name: str, config: SearchConfig, metric: str, fingerprint: Fingerprint, url: str | None
+) -> "Study":
+    """Open the study of that name, or begin it. Raises SearchError if it is of another space, code or data.
+
+    folder: of the study below FOLDER. url: of a database that several machines share; None: a file in the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = _storage(url or f"sqlite:///{folder / DATABASE}")
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        load_if_exists=True,
+        directions=["minimize"] * len(config.objectives),
+        sampler=_SampledByNumber(config),
+        pruner=_pruner(config),
+    )
+    stored = study.user_attrs.get(_ATTRIBUTE)
+    if stored is None:
+        study.set_user_attr(SEARCHED, config.model_dump(mode="json"))
+        study.set_user_attr(METRIC, metric)
+        study.set_user_attr(_ATTRIBUTE, _plain(fingerprint.parts))
+    elif differences := fingerprint.differences(stored):
+        listed = ", ".join(differences[:5]) + (f" and {len(differences) - 5} more" if len(differences) > 5 else "")
+        raise SearchError(
+            f"the study {name} is of something else; different now: {listed}. Leave out --study, or give another name, "
+            "to begin a new study; or undo the change"
+        )
+    return study
+
+
+def read_study(folder: Path, name: str, url: str | None) -> "Study":
+    """Open a study to look at it. Raises SearchError if there is none."""
+    if url is None and not (folder / DATABASE).is_file():
+        raise SearchError(f"there is no study {name} here; `genai search` begins one")
+    try:
+        return optuna.load_study(study_name=name, storage=_storage(url or f"sqlite:///{folder / DATABASE}"))
+    except KeyError:
+        raise SearchError(f"the storage has no study {name}") from None
+
+
+def searched(study: "Study") -> tuple[SearchConfig, str]:
+    """Return the section search that a study was begun with, and the distance that it improves."""
+    return SearchConfig.model_validate(study.user_attrs[SEARCHED]), str(study.user_attrs[METRIC])
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a study, which becomes part of paths and of git references. Raises SearchError."""
+    if not _NAME.fullmatch(name):
+        raise SearchError(f"study {name!r}: allowed: at most 40 letters, digits, _ and -")
+    return name
+
+
+def latest_study(workspace: Path) -> str:
+    """Return the name of the study that the last search here worked on. Raises SearchError if there was none."""
+    try:
+        return (workspace / FOLDER / LATEST).read_text().strip()
+    except OSError:
+        raise SearchError("no search was made here yet; `genai search` begins one") from None
+
+
+@contextmanager
+def only_search(folder: Path, name: str) -> Iterator[None]:
+    """Lock a study's folder: one search of a study at a time here. Raises SearchError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        if not try_lock(file):
+            raise SearchError(
+                f"another search of the study {name} is running in this checkout; wait until it ends, or stop it. "
+                "For more trials at once, start one with --parallel"
+            )
+        yield
+
+
+def is_searched(folder: Path) -> bool:
+    """Whether a search works on the study of that folder now."""
+    try:
+        with (folder / LOCK).open() as file:
+            return not try_lock(file, shared=True)
+    except OSError:
+        return False
+
+
+def begin_with(study: "Study", present: Mapping[str, Any]) -> None:
+    """Let the first trial of a new study be the present settings, so that the winner is compared with them."""
+    if not study.get_trials(deepcopy=False):
+        study.enqueue_trial(dict(present), user_attrs={PRESENT: True})
+
+
+def here(folder: Path) -> str:
+    """This machine and checkout, by which a search knows its own trials in a storage that several share."""
+    return f"{socket.gethostname()}:{folder}"
+
+
+def interrupted(study: "Study", folder: Path) -> tuple[FrozenTrial, ...]:
+    """The trials that a killed search of this folder left running. Only while its lock is held (only_search)."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return tuple(trial for trial in running if trial.user_attrs.get(WHERE, here(folder)) == here(folder))
+
+
+def taken_up(study: "Study", trial: FrozenTrial) -> Trial:
+    """Return a trial that a killed search left running, to continue it."""
+    return Trial(study, trial._trial_id)
+
+
+def ended(study: "Study") -> list[FrozenTrial]:
+    """The trials that have ended, by number: complete, pruned and failed ones."""
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    return study.get_trials(deepcopy=False, states=states)
+
+
+class _SampledByNumber(BaseSampler):
+    """Draws each trial from a seed of its own, so that a search that was killed and resumed makes the same trials."""
+
+    def __init__(self, config: SearchConfig) -> None:
+        self._config = config
+        self._inner: dict[int, BaseSampler] = {}
+
+    def infer_relative_search_space(self, study: "Study", trial: FrozenTrial) -> "dict[str, BaseDistribution]":
+        return self._of(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: "Study", trial: FrozenTrial, search_space: "dict[str, BaseDistribution]"
+    ) -> dict[str, Any]:
+        return self._of(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: "Study", trial: FrozenTrial, param_name: str, param_distribution: "BaseDistribution"
+    ) -> Any:
+        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+
+    def _of(self, trial: FrozenTrial) -> BaseSampler:
+        if trial.number not in self._inner:
+            seed = (self._config.seed * _TRIALS_PER_SEED + trial.number) % 2**32
+            if self._config.sampler == "random":
+                sampler: BaseSampler = RandomSampler(seed=seed)
+            else:
+                sampler = TPESampler(seed=seed, n_startup_trials=self._config.startup_trials)
+            self._inner[trial.number] = sampler
+        return self._inner[trial.number]
+
+
+def _pruner(config: SearchConfig) -> BasePruner:
+    """Successive halving, asynchronously (Li et al. 2020, arXiv 1810.05934); none for two objectives.
+
+    Of two objectives, a trial with a large distance may still be on the front. A rung's step is its share of the
+    training in units of the first rung: 1, 3, 9.
+    """
+    if config.pruning is None or len(config.objectives) > 1:
+        return NopPruner()
+    return SuccessiveHalvingPruner(min_resource=1, reduction_factor=config.pruning.reduction)
+
+
+def _storage(url: str) -> RDBStorage:
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return RDBStorage(url)
+    except ImportError as error:
+        raise SearchError(
+            f"the storage {without_secrets(url)} needs a driver that is not installed ({error}); for PostgreSQL: "
+            "pip install 'genai-pipeline[postgresql]', and an address postgresql+psycopg://..."
+        ) from None
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        raise SearchError(f"the storage {without_secrets(url)} cannot be used: {first}") from None
+
+
+def _plain(values: Any) -> Any:
+    """Return values as JSON has them: tuples become lists."""
+    return json.loads(json.dumps(values, default=str))

@@ -1,0 +1,242 @@
+"""One trial: its run in a slot, compared with the others at its rungs, recorded as an experiment."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import Trial
+
+from flows.git import GitError
+from flows.runs.active_run import ActiveRun
+from flows.runs.record import STOP
+from flows.search.experiment import record_experiment
+from flows.search.slot import RUNGS, Slot, SlotRun
+from flows.search.space import Target
+from flows.search.stages import TrialStages
+from flows.view import Outcome
+from genai_core import GenaiError
+from genai_core.config import PruningConfig, resolved_metric
+from genai_core.config.extractor import AUTO
+
+End = Literal["complete", "pruned", "failed", "stopped"]
+VARIABLE = "GENAI_RUNGS"  # read by tasks/rungs.py
+BEHIND = "behind"  # attribute of a trial: the share of its training at which it fell behind
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the objectives are made of. held_out: the same distance from images that were not trained on."""
+
+    distance: float
+    held_out: float | None
+    seconds_per_image: float | None
+
+
+@dataclass(frozen=True)
+class TrialEnd:
+    """How a trial ended. fault: why it failed, in a line.
+
+    seconds: of its stages' own work. overhead_s: beside that, until it was recorded.
+    """
+
+    end: End
+    figures: Figures | None = None
+    seconds: float = 0.0
+    overhead_s: float = 0.0
+    fault: str = ""
+    commit: str = ""
+
+
+@dataclass
+class TrialState:
+    """What the table shows of a trial while it runs."""
+
+    number: int
+    values: Mapping[str, Any]
+    stage: str = "waits"
+    share: float = 0.0
+    distances: dict[float, float] = field(default_factory=dict)  # share of the training -> at that rung
+    ended: TrialEnd | None = None
+
+
+class TrialView:
+    """Receives the events of a trial's run. At each rung of the training, `judge` decides whether it goes on.
+
+    trains: the stage that trains. rungs: its evaluations so far, a file in the slot; known when the trial gets one.
+    """
+
+    def __init__(self, state: TrialState, trains: str, judge: Callable[[float, float], bool]) -> None:
+        self.state, self.trains, self._judge = state, trains, judge
+        self.rungs = Path()
+        self._active: ActiveRun | None = None
+        self._turn = threading.Lock()
+        self.is_pruned = False
+
+    def begin(self, active: ActiveRun) -> None:
+        self._active = active
+
+    def stop(self) -> None:
+        """Stop the run. A training saves a checkpoint, from which it resumes exactly."""
+        if self._active is not None:
+            with suppress(OSError):
+                (self._active.recorder.folder / STOP).touch()
+
+    def waits(self, stage: str, why: str) -> None:
+        self.state.stage = f"{stage} waits {why}"
+
+    def started(self, stage: str) -> None:
+        self.state.stage, self.state.share = stage, 0.0
+
+    def line(self, stage: str, text: str) -> None:
+        """Ignore it: the run's log has it."""
+
+    def progress(self, stage: str, state: dict[str, Any]) -> None:
+        if state.get("total"):
+            self.state.stage, self.state.share = stage, state["done"] / state["total"]
+        if stage == self.trains:
+            self._look_at_rungs()
+
+    def finished(self, stage: str, outcome: Outcome, seconds: float) -> None:  # noqa: ARG002 - as View has it
+        if stage == self.trains and outcome in ("ran", "stopped"):
+            self._look_at_rungs()
+
+    def note(self, text: str) -> None:
+        """Ignore it: it is about the slot's checkout."""
+
+    def _look_at_rungs(self) -> None:
+        with self._turn:
+            for share, distance in read_rungs(self.rungs).items():
+                if share in self.state.distances:
+                    continue
+                self.state.distances[share] = distance
+                if not self.is_pruned and not self._judge(share, distance):
+                    self.is_pruned = True
+                    self.stop()
+
+
+def read_rungs(path: Path) -> dict[float, float]:
+    """The distances that a training has measured so far, by share of the training."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        with suppress(ValueError, KeyError):  # a line that is being written
+            values = json.loads(line)
+            found[float(values["share"])] = float(values["distance"])
+    return found
+
+
+def rung_variables(pruning: PruningConfig | None) -> dict[str, str]:
+    """The environment with which a training measures itself at its rungs."""
+    if pruning is None:
+        return {}
+    return {VARIABLE: json.dumps({"shares": pruning.rungs, "images": pruning.images})}
+
+
+def judge_of(trial: Trial, pruning: PruningConfig) -> Callable[[float, float], bool]:
+    """Return a function of a rung's share and distance: whether the trial goes on, by Optuna's pruner."""
+
+    def judge(share: float, distance: float) -> bool:
+        step = round(share / pruning.first_share)  # 1, 3, 9 for a reduction of 3
+        if step not in trial._cached_frozen_trial.intermediate_values:  # a resumed one may report a rung again
+            trial.report(distance, step)
+        if not trial.should_prune():
+            return True
+        trial.set_user_attr(BEHIND, share)  # a kill may come now, and the pruner decides only once
+        return False
+
+    return judge
+
+
+def read_figures(folder: Path, target: Target, metric: str) -> Figures:
+    """Read what a trial measured. Raises OSError, KeyError or ValueError."""
+    metrics = json.loads((folder / target.metrics).read_text())
+    cost = json.loads((folder / target.cost).read_text())
+    speed = cost.get("images_per_second")
+    measured_by = metrics.get("protocol", {}).get("extractor", AUTO)
+    metric = resolved_metric(metric, measured_by)  # fd_auto stands for what it is for these images
+    return Figures(
+        distance=float(metrics[metric]),
+        held_out=metrics.get(held_out_metric(metric)),
+        seconds_per_image=1.0 / speed if speed else None,
+    )
+
+
+def searched_metric(metric: str) -> str:
+    """The distance that a search improves, for selection.metric: from training images, so held-out ones stay unseen."""
+    return metric.removesuffix("_test")
+
+
+def held_out_metric(metric: str) -> str:
+    """The same distance from held-out images. There is no extrapolated one of those."""
+    return f"{metric.replace('fd_inf_', 'fd_')}_test"
+
+
+def run_trial(
+    slot: Slot,
+    view: TrialView,
+    stages: TrialStages,
+    target: Target,
+    metric: str,
+    pruning: PruningConfig | None,
+    *,
+    resumes: bool,
+) -> TrialEnd:
+    """Run a trial in a slot to its end. A fault of the trial is an end, too. One that has fallen behind is not run."""
+    try:
+        slot.set_up(view.state.values, stages, resumes=resumes)
+        if view.is_pruned:
+            return TrialEnd("pruned")
+        view.rungs = slot.folder / RUNGS / f"{target.trains}.jsonl"
+        run = slot.run((target.stage,), view, view.begin, rung_variables(pruning))
+        if view.is_pruned:
+            return TrialEnd("pruned", seconds=run.seconds)
+        if run.state is not None and run.state.is_cancelled():
+            return TrialEnd("stopped", seconds=run.seconds)
+        if not run.is_complete:
+            return TrialEnd("failed", seconds=run.seconds, fault=_fault(run))
+        return TrialEnd("complete", read_figures(slot.folder, target, metric), run.seconds)
+    except (GenaiError, OSError, KeyError, ValueError) as error:
+        return TrialEnd("failed", fault=" ".join(str(error).split()) or type(error).__name__)
+
+
+def record_trial(slot: Slot, baseline: str, name: str, end: TrialEnd, text: str) -> str:
+    """Record a trial's checkout as an experiment; return its commit, or "" if git cannot."""
+    try:
+        return record_experiment(slot.folder, baseline, name, f"{name}: {end.end}\n\n{text}")
+    except GitError:
+        return ""
+
+
+def tell(study: "optuna.study.Study", trial: Trial, end: TrialEnd, objectives: tuple[str, ...]) -> None:
+    """Record how a trial ended in its study. A stopped one stays unfinished, for the next search to continue."""
+    if end.end == "stopped":
+        return
+    trial.set_user_attr("seconds", round(end.seconds, 2))
+    trial.set_user_attr("overhead_s", round(end.overhead_s, 2))
+    if end.commit:
+        trial.set_user_attr("commit", end.commit)
+    if end.end == "pruned":
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    elif end.figures is None:
+        trial.set_user_attr("fault", end.fault)
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    else:
+        trial.set_user_attr("held_out", end.figures.held_out)
+        trial.set_user_attr("seconds_per_image", end.figures.seconds_per_image)
+        values = [getattr(end.figures, objective) for objective in objectives]
+        study.tell(trial, values)
+
+
+def _fault(run: SlotRun) -> str:
+    """The line of a failed run's message that says most: the last one that the failed stage printed."""
+    message = (run.state.message if run.state else "") or "the run failed"
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[-1]

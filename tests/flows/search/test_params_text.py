@@ -1,0 +1,50 @@
+"""Values written into params.yaml: nothing else changes."""
+
+import io
+
+import pytest
+from ruamel.yaml import YAML
+
+from flows.search import SearchError
+from flows.search.params_text import with_values, written
+from tests.test_rooms import ROOT
+
+TEXT = (ROOT / "params.yaml").read_text()
+
+
+def test_only_the_values_change_and_comments_stay_in_their_column() -> None:
+    new = with_values(
+        TEXT, {"models.vae.training.learning_rate": 1.5e-5, "augment.policy": ["flip", "move"], "data.fit": "pad"}
+    )
+    changed = [(old, now) for old, now in zip(TEXT.splitlines(), new.splitlines(), strict=True) if old != now]
+    assert [now.partition("#")[0].strip() for _, now in changed] == [
+        "fit: pad",
+        "policy: [flip, move]",
+        "learning_rate: 1.5e-05",
+    ]
+    for old, now in changed[:2]:
+        assert old.partition("#")[2] == now.partition("#")[2]
+        assert old.index("#") == now.index("#")
+    assert YAML(typ="safe").load(io.StringIO(new))["models"]["vae"]["training"]["learning_rate"] == 1.5e-5
+
+
+def test_a_value_that_is_there_already_stays_as_it_is_written() -> None:
+    assert with_values(TEXT, {"models.vae.training.learning_rate": 0.002}) == TEXT  # written as 2.0e-3
+
+
+@pytest.mark.parametrize("key", ["models.vae.training", "models.none.training.learning_rate", "nothing.at.all"])
+def test_a_name_without_a_value_is_refused(key: str) -> None:
+    with pytest.raises(SearchError, match=f"params.yaml has no value {key}"):
+        with_values(TEXT, {key: 1})
+
+
+def test_numbers_are_read_alike_by_yaml_1_1_and_1_2() -> None:
+    assert [written(value) for value in (1e-5, 2e16, 0.25, 3.0, True, None, 20000)] == [
+        "1.0e-05",
+        "2.0e+16",
+        "0.25",
+        "3.0",
+        "true",
+        "null",
+        "20_000",
+    ]

@@ -1,0 +1,112 @@
+"""The space of a search: what may vary, and what a trial's values are."""
+
+from typing import Any
+
+import optuna
+import pytest
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from flows.search import SearchError
+from flows.search.space import checked_target, present_in, suggested
+from genai_core.config import Config, RangeConfig, SearchConfig
+from tests.test_rooms import ROOT
+
+RATE = "models.gan.training.learning_rate"
+
+
+def values_with(space: dict[str, Any], **search: Any) -> dict[str, Any]:
+    values: dict[str, Any] = YAML(typ="safe").load(ROOT / "params.yaml")
+    values["search"].update({"space": space, **search})
+    return values
+
+
+def target_of(space: dict[str, Any], **search: Any) -> str:
+    values = values_with(space, **search)
+    return checked_target(Config.model_validate(values), values).stage
+
+
+def test_the_keys_say_whose_figures_count() -> None:
+    assert target_of({RATE: {"low": 1e-4, "high": 1e-2}}) == "evaluate@gan"
+    assert target_of({"augment.expand": {"low": 1.0, "high": 3.0}}, model="vae") == "evaluate@vae"
+    assert target_of({"finetune.learning_rate_share": {"low": 0.01, "high": 0.5}}) == "evaluate-finetuned"
+
+
+@pytest.mark.parametrize(
+    ("space", "search", "said"),
+    [
+        ({}, {}, "search.space in params.yaml is empty"),
+        ({"models.gan.training.rate": {"low": 0.1, "high": 0.2}}, {}, "params.yaml has no such key"),
+        ({"models.gan.training": {"choices": [1, 2]}}, {}, "this is a section; name a key in it"),
+        ({"extractor.width": {"choices": [16, 32]}}, {}, "extractor is part of the yardstick"),
+        ({"gate.max_device_hours": {"low": 1.0, "high": 2.0}}, {}, "no trained model depends on gate"),
+        ({"models.gan.training.precision": {"low": 1, "high": 2}}, {}, "write choices"),
+        ({"models.gan.network.width": {"low": 8.0, "high": 32.0}}, {}, "write low and high as whole numbers"),
+        ({RATE: {"low": 1e-4, "high": 1e-2}}, {"model": "vae"}, "do not change the figures of search.model, vae"),
+        ({RATE: {"low": 1e-4, "high": 1e-2}}, {"model": "none"}, "search.model: no model none"),
+        ({"augment.expand": {"low": 1.0, "high": 3.0}}, {}, "no key of a model; a search improves one model"),
+    ],
+)
+def test_a_space_that_makes_no_sense_is_refused(space: dict[str, Any], search: dict[str, Any], said: str) -> None:
+    with pytest.raises(SearchError, match=said):
+        target_of(space, **search)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"low": 2.0, "high": 1.0}, "allowed: low below high"),
+        ({"low": 0.0, "high": 1.0, "log": True}, "needs low above 0"),
+        ({"low": 1.0}, "write low and high, or choices"),
+        ({"choices": [1]}, "two or more values"),
+        ({"choices": [1, 1]}, "stands there twice"),
+        ({"choices": [1, 2], "low": 1.0}, "choices stand alone"),
+        ({"low": 1, "high": 4, "step": 5}, "at most high - low"),
+    ],
+)
+def test_an_impossible_range_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        RangeConfig.model_validate(given)
+
+
+def test_a_condition_names_choices_of_an_earlier_key() -> None:
+    first, later = (
+        {"choices": [None, 0.6]},
+        {"low": 1.0, "high": 2.0, "when": {"models.gan.objective.ada_target": [0.6]}},
+    )
+    values = values_with({"models.gan.objective.ada_target": first, RATE: later})
+    SearchConfig.model_validate(values["search"])
+    for space in ({RATE: later}, {"models.gan.objective.ada_target": {"choices": [None, 0.5]}, RATE: later}):
+        with pytest.raises(ValidationError, match="when"):
+            SearchConfig.model_validate({**values["search"], "space": space})
+
+
+def test_values_keep_their_types_and_conditions_hold() -> None:
+    space = SearchConfig.model_validate(
+        values_with(
+            {
+                "models.gan.objective.ada_target": {"choices": [None, 0.6]},
+                "models.gan.objective.ada_images": {
+                    "low": 1000,
+                    "high": 9000,
+                    "when": {"models.gan.objective.ada_target": [0.6]},
+                },
+                RATE: {"low": 1e-4, "high": 1e-2, "log": True},
+            }
+        )["search"]
+    ).space
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(20):
+        found = suggested(study.ask(), space)
+        adaptive = found["models.gan.objective.ada_target"] == 0.6
+        assert ("models.gan.objective.ada_images" in found) == adaptive
+        assert not adaptive or isinstance(found["models.gan.objective.ada_images"], int)
+        assert 1e-4 <= found[RATE] <= 1e-2
+        assert found[RATE] == float(f"{found[RATE]:.3g}")  # a person can read it
+
+
+def test_present_settings_are_suggested_only_if_they_lie_in_the_space() -> None:
+    values = values_with({})
+    inside = {RATE: RangeConfig(low=1e-4, high=1e-2)}
+    assert present_in(values, inside) == {RATE: 1e-3}
+    assert present_in(values, {RATE: RangeConfig(low=2e-3, high=1e-2)}) == RATE

@@ -1,0 +1,62 @@
+"""A trial's comparison with others at its rungs, and its figures."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows.search.space import Target, suggested
+from flows.search.study import interrupted, open_study, taken_up
+from flows.search.trial import BEHIND, held_out_metric, judge_of, read_figures, read_rungs, searched_metric
+from genai_core.config import PruningConfig
+from tests.flows.search.test_study import FINGERPRINT, config_of
+
+PRUNING = PruningConfig(first_share=0.2, reduction=3, images=10)
+
+
+def test_a_trial_outside_the_best_third_falls_behind_also_after_a_kill(tmp_path: Path) -> None:
+    config = config_of(pruning=PRUNING.model_dump())
+    study = open_study(tmp_path, "one", config, "fd", FINGERPRINT, None)
+    goes_on = []
+    for distance in (1.0, 2.0, 0.5):
+        trial = study.ask()
+        suggested(trial, config.space)
+        goes_on.append(judge_of(trial, PRUNING)(0.2, distance))
+    assert goes_on == [True, False, True]
+    # Killed now: none has ended. The one that fell behind is known, and the others may report a rung again.
+    again = open_study(tmp_path, "one", config, "fd", FINGERPRINT, None)
+    first, second, third = (taken_up(again, trial) for trial in interrupted(again, tmp_path))
+    assert [trial.user_attrs.get(BEHIND) for trial in (first, second, third)] == [None, 0.2, None]
+    assert judge_of(first, PRUNING)(0.2, 1.0)
+    assert judge_of(third, PRUNING)(0.6, 0.4)
+    assert not judge_of(first, PRUNING)(0.6, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("first_share", "reduction", "rungs"), [(0.2, 3, [0.2, 0.6]), (1 / 9, 3, [1 / 9, 1 / 3]), (0.5, 2, [0.5])]
+)
+def test_rungs_are_reduction_times_apart_and_before_the_end(
+    first_share: float, reduction: int, rungs: list[float]
+) -> None:
+    found = PruningConfig(first_share=first_share, reduction=reduction, images=2).rungs
+    assert found == pytest.approx(rungs)
+
+
+def test_a_line_that_is_being_written_is_read_later(tmp_path: Path) -> None:
+    path = tmp_path / "rungs.jsonl"
+    assert read_rungs(path) == {}
+    path.write_text('{"share": 0.2, "images": 10, "distance": 0.5}\n{"share": 0.6, "ima')
+    assert read_rungs(path) == {0.2: 0.5}
+
+
+def test_figures_are_of_the_metric_that_the_search_may_see(tmp_path: Path) -> None:
+    assert searched_metric("kid_inception_test") == "kid_inception"
+    assert held_out_metric("fd_inf_classifier") == "fd_classifier_test"
+    metrics = {"fd_classifier": 2.0, "fd_classifier_test": 3.0, "protocol": {"extractor": "classifier"}}
+    target = Target("gan", "evaluate@gan", "train@gan")
+    for name, values in ((target.metrics, metrics), (target.cost, {"images_per_second": 50.0})):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(values))
+    for metric in ("fd_classifier", "fd_auto"):
+        figures = read_figures(tmp_path, target, metric)
+        assert (figures.distance, figures.held_out, figures.seconds_per_image) == (2.0, 3.0, 0.02)
