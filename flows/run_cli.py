@@ -138,7 +138,7 @@ def run_stages(
         from genai_core.config import PARAMS_FILE, ConfigError, load_config
 
     server = configured_server()  # first: if the server does not answer, the run must not start or write anything
-    if executor is None and resume is None:
+    if executor is None and resume is None and (workspace / PARAMS_FILE).is_file():
         executor = load_config(workspace / PARAMS_FILE).compute.executor
     if executor == "pool" and server is None:
         raise ConfigError(

@@ -21,7 +21,7 @@ def possible_bases(workspace: Path) -> Iterable[str]:
 @json_option
 @click.pass_obj
 def base(workspace: Path, name: str | None, as_json: bool) -> None:
-    """Set the model that fine-tuning continues: NAME, or the best one of each run.
+    """Set or show the model that fine-tuning continues.
 
     NAME is prod, a version, a model of this workspace (candidate, gan), a folder or a git revision. The model is copied
     to models/base, which DVC tracks, and params.yaml gets finetune.start: base. So what is continued stays the same

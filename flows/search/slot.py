@@ -66,11 +66,15 @@ class Slot:
         """
         if self._lock is not None:
             write_file(self.folder / LOCK_FILE, self._lock)
-        for path in stages.unstored:
-            (self.folder / path).unlink(missing_ok=True)
+        self.remove_figures(stages)
         if not resumes:
             shutil.rmtree(self.folder / RUNGS, ignore_errors=True)
         write_file(self.folder / PARAMS_FILE, with_values(self._text, values))
+
+    def remove_figures(self, stages: TrialStages) -> None:
+        """Remove what a trial measured and DVC does not store."""
+        for path in stages.unstored:
+            (self.folder / path).unlink(missing_ok=True)
 
     def run(
         self,

@@ -197,6 +197,7 @@ def run_trial(
         view.rungs = slot.folder / RUNGS / f"{target.trains}.jsonl"
         run = slot.run((target.stage,), view, view.begin, rung_variables(pruning))
         if view.is_pruned:
+            slot.remove_figures(stages)  # the run may have been complete before it could be stopped
             return TrialEnd("pruned", seconds=run.seconds)
         if run.state is not None and run.state.is_cancelled():
             return TrialEnd("stopped", seconds=run.seconds)
