@@ -8,6 +8,7 @@ _SIZES = (100, 1_000, 10_000, 100_000)  # of a full shard, where files are missi
 _SPARE_DIGITS = 2  # more than their number needs: of shards, not of classes
 _MODULI = (100, 1_000, 10_000)
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
+_WORDNET_ID = re.compile(r"n\d{8}")  # ImageNet's classes
 _HEX = re.compile(r"[0-9a-f]{8,}", re.IGNORECASE)
 # Google Photos' export, in any language: Photos from 2019, Fotos von 2019. Albums are beside them.
 _YEAR_OF_PHOTOS = re.compile(r"(photos?|fotos?|foto's) [^\W\d_]+ (19|20)\d\d", re.IGNORECASE)
@@ -63,12 +64,31 @@ def storage_kind(files: Mapping[str, Sequence[str]]) -> str:
 
 
 def are_numbered(names: Sequence[str]) -> bool:
-    """Whether the names are those of parts: train-0000 and train-0001, but not n01440764 and n01443537."""
-    numbers: dict[str, list[int]] = {}
+    """Whether the names are those of parts: train-0000 and train-0001, but not n01440764 and n01443537.
+
+    Only some of the parts may be here (train-0003, train-0077): their numbers are padded and stand apart.
+    """
+    numbers: dict[str, list[str]] = {}
     for name in names:
         match = _LAST_NUMBER.search(name)
-        numbers.setdefault(name[: match.start()] if match else name, []).append(int(match[1]) if match else -1)
-    return all(min(found) >= 0 and max(found) - min(found) < 2 * len(found) for found in numbers.values())
+        numbers.setdefault(name[: match.start()] if match else name, []).append(match[1] if match else "")
+    return all(all(found) and (_are_close(found) or _are_padded(stem, found)) for stem, found in numbers.items())
+
+
+def share_stem(names: Sequence[str]) -> bool:
+    """Whether the names differ in their last number alone, and are no ids of WordNet (n01440764)."""
+    stems = {name[: match.start()] if (match := _LAST_NUMBER.search(name)) else None for name in names}
+    return len(names) > 1 and len(stems) == 1 and None not in stems and not all(map(_WORDNET_ID.fullmatch, names))
+
+
+def _are_close(numbers: Sequence[str]) -> bool:
+    values = [*map(int, numbers)]
+    return max(values) - min(values) < 2 * len(values)
+
+
+def _are_padded(stem: str, numbers: Sequence[str]) -> bool:
+    is_apart = not stem[-1:].isalnum()
+    return is_apart and len({*map(len, numbers)}) == 1 and any(number.startswith("0") for number in numbers)
 
 
 def _are_parts(numbers: Sequence[Sequence[int]]) -> bool:

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from genai_core.data.ingest.choices import Choices, giving_up_split
+from tests.data.ingest import trees
 from tests.data.ingest.conftest import nothing_was_added
 from tests.packed import files_in
 
@@ -347,3 +348,12 @@ class TestSplits:
         with pytest.raises(ValueError, match=r"set\.test exists, and its source\.json does not assign .* --as set-2"):
             add(tmp_path / "set")
         assert [path.name for path in raw.iterdir()] == ["set.test"]
+
+
+def test_an_empty_text_does_not_hide_a_caption_file(root, images):
+    for name, text in zip(images("", 3), ("", "read", "one"), strict=True):
+        trees.write(root / f"{name[:-4]}.txt", text)
+        trees.write(root / f"{name[:-4]}.caption", "the other")
+    reading, said = trees.read(root)
+    assert [*trees.captions(said).values()] == [("the other",), ("read",), ("one",)]
+    assert reading.skipped == {".caption files": 2, ".txt files": 1}
