@@ -1,7 +1,7 @@
 """Folders that only divide many files, and are no classes: shards, hash prefixes, dates, a camera's folders."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 _SIZES = (100, 1_000, 10_000, 100_000)  # of a full shard, where files are missing
@@ -22,6 +22,11 @@ _DEVICES = {
     *("camera", "camera roll", "saved pictures", "screenshots", "screen recordings", "pictures", "dcim", "100andro"),
     *("download", "downloads", "bluetooth", "instagram", "facebook", "messenger", "snapchat", "telegram", "viber"),
     *("whatsapp", "whatsapp images", "sent", "private", "restored", "panoramas", "selfies", "bursts", "edited"),
+}
+_FEW_FOLDERS = 3
+_NO_KINDS = {  # of pictures, so that they are no classes in any dataset
+    *("dcim", "camera", "camera roll", "100andro", "saved pictures", "download", "downloads", "bluetooth"),
+    *("sent", "private", "restored"),
 }
 _CAMERA = re.compile(r"\d{3}[A-Z0-9_]{5}")  # 100CANON, 101APPLE (DCF, JEITA CP-3461)
 
@@ -122,6 +127,15 @@ def may_be_classes(files: Mapping[str, Sequence[str]]) -> bool:
     spare_digits = len(folders[0]) - len(str(len(folders)))
     named_by_first = all(int(folder) == min(own) for folder, own in numbers.items())
     return is_full and spare_digits < _SPARE_DIGITS and not named_by_first
+
+
+def have_usual_names(folders: Collection[str]) -> bool:
+    """Whether folders of phones and programs may be classes all the same: a few kinds of pictures.
+
+    Somebody may tell screenshots from pictures, but not sent ones from private ones.
+    """
+    names = {*map(str.lower, folders)}
+    return len(names) <= _FEW_FOLDERS and names <= _DEVICES - _NO_KINDS
 
 
 def _are_hash_prefixes(files: Mapping[str, Sequence[str]]) -> bool:

@@ -39,6 +39,8 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
     images = [path for path in listing.images if path not in masks.paths]
     folders = _folder_layout(listing, images, choices)
     annotations = _annotations(listing, images, choices, folders)
+    if folders.doubt_with_captions and _have_captions(listing, images, annotations):
+        folders = replace(folders, doubt="", class_notes=(*folders.class_notes, folders.doubt_with_captions))
     has_labels = bool(folders.labels or (annotations and annotations.labels))
     if choices.needs_classes and choices.layout is None and folders.wrapper and not has_labels:
         folders = _folder_layout(listing, images, replace(choices, layout="class-folders"))
@@ -100,6 +102,14 @@ def _texts_beside(listing: Listing, images: Sequence[str]) -> tuple[dict[str, tu
                 used.add(path)
                 break
     return found, used
+
+
+def _have_captions(listing: Listing, images: Sequence[str], annotations: Annotations | None) -> bool:
+    """Whether most of the first images have captions, in tables or in texts beside them."""
+    said = annotations.captions if annotations else {}
+    first = images[:_JUDGED_TEXTS]
+    captioned = said or _texts_beside(listing, first)[0]
+    return 2 * sum(image in captioned for image in first) > len(first)
 
 
 def _texts_of(image: str) -> tuple[str, str]:
