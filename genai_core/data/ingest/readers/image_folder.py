@@ -1,6 +1,6 @@
 """A folder of image files: class folders, split folders, or tables and other annotation files beside the images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -146,15 +146,18 @@ def _annotations(
         found["voc"] = voc
     if choices.layout in (None, "flat", "table"):
         without = {path for paths in folders.unlabelled.values() for path in paths}
-        of_folders = (place.label for path, place in folders.places.items() if path not in without)
-        classes = frozenset(label for label in of_folders if label is not None)
+        classes = {
+            path: place.label
+            for path, place in folders.places.items()
+            if path not in without and place.label is not None
+        }
         has_classes = bool(folders.labels or found)
         chosen = bool(choices.label_columns or choices.caption_column)
         lists = None if chosen else read_cub_lists(listing, images, choices)
         if lists:
             tables: Annotations | None = _with_tables(lists, listing, images, choices, classes)
         else:
-            tables = read_tables(listing, images, choices, has_classes=has_classes, classes=classes)
+            tables = read_tables(listing, images, choices, has_classes=has_classes, folders=classes)
         found |= {"table": tables} if tables else {}
     with_labels = [name for name, said in found.items() if said.labels]
     if len(with_labels) > 1:
@@ -168,18 +171,18 @@ def _annotations(
 
 
 def _with_tables(
-    lists: Annotations, listing: Listing, images: Sequence[str], choices: Choices, classes: frozenset[str]
+    lists: Annotations, listing: Listing, images: Sequence[str], choices: Choices, classes: Mapping[str, str]
 ) -> Annotations:
     """Add to CUB's lists what tables say beside them. Raises AskError if both hold labels.
 
     Of texts, only captions.txt is read: CUB's own further lists (image_attribute_labels.txt) have millions of rows.
-    classes: those of the folders.
+    classes: those of the folders, by the image.
     """
     further = (path for path in listing.others if path not in lists.used)
     others = tuple(path for path in further if not is_text(path) or PurePosixPath(path).stem.lower() == "captions")
     choices = replace(choices, layout=None) if choices.layout == "table" else choices  # the lists are the table
     has_classes = bool(lists.labels or classes)
-    said = read_tables(replace(listing, others=others), images, choices, has_classes=has_classes, classes=classes)
+    said = read_tables(replace(listing, others=others), images, choices, has_classes=has_classes, folders=classes)
     if said is None:
         return lists
     if lists.labels and said.labels:
