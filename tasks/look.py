@@ -74,6 +74,7 @@ def pixel_facts(found: RawImages) -> dict[str, Any]:
     unreadable = {
         "sampled": sample.files,
         "unreadable": len(sample.rejected),
+        "too_large": sum(reason == "too_large" for _, reason in sample.rejected),
         "unreadable_files": [(found.names[row], reason) for row, reason in sample.rejected[:NAMED_UNREADABLE]],
     }
     if not len(sample.rows):

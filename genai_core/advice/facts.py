@@ -25,6 +25,7 @@ class DataFacts:
     mean_spread: standard deviation of the images' means in -1..1. mirrored_accuracy: how often a classifier tells an
     image from its mirror image (0.5: never); None: too few images to say. decode_s: seconds per image and core.
     unreadable: files of the sample that cannot be decoded; unreadable_files: the first ones, name and reason.
+    too_large: how many of these have more pixels than are decoded here, which prepare may decode all the same.
     """
 
     count: int
@@ -35,6 +36,7 @@ class DataFacts:
     captions: int = 0
     sampled: int = 0
     unreadable: int = 0
+    too_large: int = 0
     unreadable_files: tuple[tuple[str, str], ...] = ()
     height_px: int = 32
     width_px: int = 32

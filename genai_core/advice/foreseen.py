@@ -29,8 +29,10 @@ def foreseen(config: Config, data: DataFacts) -> tuple[Finding, ...]:
 def _unreadable(config: Config, data: DataFacts) -> Iterator[Finding]:
     limit = config.data.max_rejected_share
     if data.unreadable_share > limit:
+        # Of a sample, the share is an estimate; and data.max_megapixels may be above the limit of looking.
+        is_sure = data.sampled >= data.count and data.unreadable - data.too_large > limit * data.sampled
         yield Finding(
-            data.sampled >= data.count,  # of a sample, the share is an estimate
+            is_sure,
             f"{data.unreadable:,} of the {data.sampled:,} images looked at cannot be decoded{data.first_unreadable}, "
             f"and prepare stops above data.max_rejected_share ({limit:g}); remove them (genai data remove) or raise it",
         )

@@ -66,6 +66,9 @@ def test_files_that_cannot_be_decoded_count_against_the_limit(config: Config) ->
     )
     (text,) = fatal(config, broken)
     assert "30 of the 300 images looked at cannot be decoded, first set/a/1.jpg (corrupt), and prepare stops" in text
+    assert fatal(config, replace(broken, too_large=5))
+    assert not fatal(config, replace(broken, too_large=20))  # data.max_megapixels may allow them
+    assert "30 of the 300 images looked at cannot be decoded" in warned(config, replace(broken, too_large=20))
     sampled = replace(broken, count=2000)
     assert not fatal(config, sampled)
     assert "30 of the 300 images looked at cannot be decoded" in warned(config, sampled)

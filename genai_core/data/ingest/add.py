@@ -148,7 +148,11 @@ def _add(
         )
     same = Counter(label.casefold() for label in classes if label)
     if alike := sorted(label for label in classes if same[label.casefold()] > 1):
-        reading.notes.append(f"note: classes that differ in capitals only: {', '.join(alike[:SHOWN_CLASSES])}")
+        shown = ", ".join(alike[:SHOWN_CLASSES]) + (" ..." if len(alike) > SHOWN_CLASSES else "")
+        reading.notes.append(
+            f"note: classes that differ in capitals only: {shown}; if two are one class, remove the images (genai data "
+            "remove), correct the labels and add them again"
+        )
     folders: dict[str, Split | None] = {f"{name}.{split}": split for split in SPLITS} if keeps_split else {name: None}
     for top, split in folders.items():
         importer.write_note(top, split, origin)

@@ -51,6 +51,7 @@ def read_cub_lists(listing: Listing, images: Sequence[str], choices: Choices) ->
         labels_from=folder + _LABELS if labels else "",
         labels_in=folder + _LABELS,
         splits_from=folder + _SPLIT if splits else "",
+        overrides=True,  # the folders of NABirds are numbers: 0295 for American Crow
         used=frozenset([found[0], *(folder + name for name, said in values.items() if said)]),
     )
 

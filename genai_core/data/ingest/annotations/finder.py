@@ -55,7 +55,7 @@ class Finder:
         """
         if self._originals is None:
             return self._find_all(names, folder, split)
-        found = self._find_all([_loose(name) for name in names], _folded(folder), split)
+        found = self._find_all([_loose(_path(name)) for name in names], _folded(folder), split)
         return [None if image is None else self._originals[image] for image in found]
 
     def _find_all(self, names: Sequence[str], folder: str, split: Split | None) -> list[str | None]:

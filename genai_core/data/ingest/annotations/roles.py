@@ -1,7 +1,7 @@
 """What the columns of a table are: the image's file, its label, its captions, its split."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from genai_core.data.ingest.annotations.attributes import attribute_columns, is_one_hot
@@ -20,6 +20,7 @@ _SAMPLED_ROWS = 200
 # Labels are judged from this number of rows on. Of fewer, all may differ.
 _FEWEST_TO_JUDGE = 8
 _MAX_DIFFERENT_SHARE = 0.9
+_AGREEING_SHARE = 0.8  # with the folders: the others are mistakes, which the user is asked about
 _SHOWN_COLUMNS = 8
 
 
@@ -59,10 +60,13 @@ def file_column(table: Table, finder: Finder) -> str | None:
     return None
 
 
-def roles_of(table: Table, file: str, choices: Choices, classes: frozenset[str] = frozenset()) -> Roles:
+def roles_of(
+    table: Table, file: str, choices: Choices, rows: Sequence[str | None], folders: Mapping[str, str]
+) -> Roles:
     """Return what the columns are, by the user's choice, by their names, or because only one is left.
 
-    classes: those of the folders. A column without a known name that only has such values has the labels.
+    rows: the image of each row. folders: the class of each image by its folder. A column without a known name that
+    says the same has the labels.
     Raises AskError when a label cannot be told from the other columns, or hardly can be one.
     """
     rest = [column for column in table.columns if column != file and not _is_index(column)]
@@ -85,7 +89,7 @@ def roles_of(table: Table, file: str, choices: Choices, classes: frozenset[str] 
         return Roles(file, choices.label_columns, captions=captions, split=split, is_known_label=True, unused=unused)
     label = column_among(rest, LABEL_COLUMNS)
     if label is None:
-        label = next((column for column in rest if classes and table.distinct(column) <= classes), None)
+        label = _of_folders(table, rest, rows, folders)
     is_known = label is not None
     if label is None and len(rest) > 1:
         attributes = attribute_columns(table, rest)
@@ -103,6 +107,26 @@ def roles_of(table: Table, file: str, choices: Choices, classes: frozenset[str] 
     return Roles(file, (label,) if label else (), (), captions, split, is_known, unused)
 
 
+def _of_folders(
+    table: Table, columns: Sequence[str], rows: Sequence[str | None], folders: Mapping[str, str]
+) -> str | None:
+    """Return the column with the classes of the folders: fold and sex may be 0 or 1 too, and say something else.
+
+    If no row is for an image in a class folder (val_annotations.txt), the only column with such values is meant.
+    """
+    classes = {*folders.values()}
+    same = [column for column in columns if classes and table.distinct(column) <= classes]
+    own = [folders.get(image) if image is not None else None for image in rows]
+    labelled = [row for row, label in enumerate(own) if label is not None]
+    if not labelled:
+        return same[0] if len(same) == 1 else None
+    for column in same:
+        values = table.texts(column)
+        if sum(values[row] == own[row] for row in labelled) >= _AGREEING_SHARE * len(labelled):
+            return column
+    return None
+
+
 def _caption_columns(columns: Sequence[str], choices: Choices) -> tuple[str, ...]:
     if choices.caption_column:
         return (choices.caption_column,)
@@ -116,7 +140,7 @@ def _refuse_unique(table: Table, label: str) -> None:
     if len(values) >= _FEWEST_TO_JUDGE and different > _MAX_DIFFERENT_SHARE * len(values):
         raise AskError(
             f"{table.path}: {label} has {different:,} different values in {len(values):,} rows, so it is hardly a "
-            f"class; choose --caption-column {_quoted(label)} if these are captions, --label-column COLUMN, or "
+            f"class; choose --caption-column {quoted(label)} if these are captions, --label-column COLUMN, or "
             "--layout flat (no classes)"
         )
 
@@ -130,16 +154,16 @@ def _refuse_several(table: Table, label: str) -> None:
             first = max(values, key=len)
             raise AskError(
                 f"{table.path}: the cells of {label} hold several of {len(parts):,} labels, such as {first!r}; choose "
-                f"--label-column {_quoted(label)} to take each of the {len(values):,} combinations as a class, or "
+                f"--label-column {quoted(label)} to take each of the {len(values):,} combinations as a class, or "
                 "--layout flat (no classes)"
             )
 
 
 def _which_label(table: Table, columns: Sequence[str], attributes: Sequence[str]) -> str:
     counts = {column: len(table.distinct(column)) for column in columns}
-    first = _quoted(min(attributes or columns, key=lambda column: (counts[column] < 2, counts[column])))
+    first = quoted(min(attributes or columns, key=lambda column: (counts[column] < 2, counts[column])))
     if len(attributes) > 1:
-        two = _quoted(",".join(attributes[:2]))
+        two = quoted(",".join(attributes[:2]))
         return (
             f"{table.path}: has {len(attributes)} attributes ({_listed(attributes)}) and no label; choose one, "
             f"--label-column {first}, combinations, --label-column {two}, or no classes: --layout flat"
@@ -155,7 +179,8 @@ def _listed(columns: Sequence[str]) -> str:
     return ", ".join(columns[:_SHOWN_COLUMNS]) + more
 
 
-def _quoted(column: str) -> str:
+def quoted(column: str) -> str:
+    """Return a column as it is typed after an option."""
     return json.dumps(column, ensure_ascii=False) if " " in column else column
 
 

@@ -21,8 +21,11 @@ from genai_core.data.ingest.readers.items import split_in, split_of
 TABLE_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 # A table with one of these names holds labels even if the images are in class folders.
 LABEL_STEMS = ("labels", "metadata", "annotations")
+# Answers of a competition to be filled in, whose labels are placeholders, and lists of checksums.
+_WITHOUT_LABELS = ("submission", "md5", "sha1", "sha256", "checksum")
 _LIST_EXTENSIONS = (".txt", ".lst")
-_MAX_JSON_BYTES, _HEAD_BYTES = 64 << 20, 1 << 12
+MAX_JSON_BYTES, _HEAD_BYTES = 64 << 20, 1 << 12
+MOST_FILES = 20  # more JSON files or texts are one per image
 # A list of objects, or an object whose first value is a text or a number: COCO's begins with another object.
 _TABLE_IN_JSON = re.compile(rb'\s*(\[\s*\{|\{\s*"(?:[^"\\]|\\.)*"\s*:\s*["\d-])')
 _DELIMITERS = ",;\t|"
@@ -72,6 +75,11 @@ def is_table(path: str) -> bool:
     return path.lower().endswith(TABLE_EXTENSIONS)
 
 
+def is_without_labels(path: str) -> bool:
+    """Whether a file has no labels by its name, whatever is in it."""
+    return any(word in PurePosixPath(path).name.lower() for word in _WITHOUT_LABELS)
+
+
 def is_text(path: str) -> bool:
     return path.lower().endswith(_LIST_EXTENSIONS)
 
@@ -89,8 +97,8 @@ def json_table(root: Path, path: str) -> Table | None:
     """Return a JSON file as a table: a list of objects, or an object of files with labels; None for any other JSON."""
     try:
         with (root / path).open("rb") as file:
-            content = file.read(_HEAD_BYTES)
-            if _TABLE_IN_JSON.match(content) is None or os.fstat(file.fileno()).st_size > _MAX_JSON_BYTES:
+            content = file.read(_HEAD_BYTES).removeprefix(codecs.BOM_UTF8)
+            if _TABLE_IN_JSON.match(content) is None or os.fstat(file.fileno()).st_size > MAX_JSON_BYTES:
                 return None
             value = json.loads(content + file.read())
     except (ValueError, RecursionError, OSError):

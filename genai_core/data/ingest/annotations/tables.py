@@ -1,7 +1,6 @@
 """Labels, captions and splits from all tables beside the images."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -11,13 +10,15 @@ import pyarrow.parquet as pq
 from genai_core.data.ingest.annotations.annotations import Annotations
 from genai_core.data.ingest.annotations.finder import Finder
 from genai_core.data.ingest.annotations.join_tables import MatchedTable, join_tables
-from genai_core.data.ingest.annotations.roles import file_column, roles_of
+from genai_core.data.ingest.annotations.roles import file_column, quoted, roles_of
 from genai_core.data.ingest.annotations.table_files import (
     LABEL_STEMS,
+    MOST_FILES,
     Table,
     is_list,
     is_table,
     is_text,
+    is_without_labels,
     json_table,
     read_table,
 )
@@ -26,30 +27,27 @@ from genai_core.data.ingest.convert.kinds import is_source_image
 from genai_core.data.ingest.listing import Listing
 from genai_core.data.ingest.readers.columns import FILE_COLUMNS, column_among
 
-# Answers of a competition to be filled in: their labels are placeholders.
-_NO_LABELS = ("submission", "md5", "sha1", "sha256", "checksum")
-_MOST_FILES = 20  # more JSON files or texts are one per image
 _MEANT_SHARE = 0.2
 
 
 def read_tables(
-    listing: Listing, images: Sequence[str], choices: Choices, *, has_classes: bool, classes: frozenset[str]
+    listing: Listing, images: Sequence[str], choices: Choices, *, has_classes: bool, folders: Mapping[str, str]
 ) -> Annotations | None:
     """Read every table of the source whose rows name images; None if there is none.
 
-    has_classes: the images have labels without tables, such as those of folders, `classes`. Then tables are optional:
+    has_classes: the images have labels without tables, such as those of folders. folders: these, by the image; those
+    beside class folders are not in it. Then tables are optional:
     damaged and ambiguous ones are left out, unless they are named labels, metadata or annotations, or the user chose a
     column or the layout. Raises ValueError when the tables cannot be used as they are, with the option that decides.
     """
     insist = choices.layout == "table" or bool(choices.label_columns or choices.caption_column)
     paths = [path for path in listing.others if _may_label(listing, path)]
-    # Judged by their contents; lists with any name only if there is nothing else.
-    by_content = _json_tables(listing) | ({} if paths or has_classes else _other_lists(listing))
-    if not paths and not by_content:
-        if insist:
-            raise ValueError(f"{listing.root}: no table (CSV, TSV, JSONL, Parquet) beside the images")
-        return None
-    exact, loose = Finder(images), None
+    # Judged by their contents; lists with any name only if there is nothing else. Each is read when it is needed,
+    # because all of them together may not fit into memory.
+    by_content = [*_json_files(listing), *([] if paths or has_classes else _other_lists(listing))]
+    total_tables = 0
+    exact: Finder | None = None
+    loose: Finder | None = None
     matched: list[MatchedTable] = []
     notes: list[str] = []
     unmatched: list[Table] = []
@@ -59,11 +57,17 @@ def read_tables(
         has_other_labels = has_classes and not is_named and not insist
         is_optional = has_other_labels or ((is_list(path) or path in by_content) and not insist)
         try:
-            table = by_content.get(path) or read_table(listing.root, path)
+            table = _table_by_content(listing, path) if path in by_content else read_table(listing.root, path)
         except (ValueError, OSError):
-            if is_optional:
+            if is_optional or path in by_content:
                 continue
             raise
+        if table is None:
+            continue
+        total_tables += 1
+        is_meant = is_named and path in by_content and _names_files(table)
+        is_optional = is_optional and not is_meant
+        exact = exact or Finder(images)
         finder = exact
         file = file_column(table, exact)
         if file is None and not is_optional:
@@ -75,17 +79,23 @@ def read_tables(
             unmatched += [] if is_optional else [table]
             continue
         rows = finder.find_all(table.texts(file), table.folder, table.split)
-        if path in by_content and 2 * sum(row is not None for row in rows) <= max(2, len(rows)):
+        if path in by_content and not is_meant and 2 * sum(row is not None for row in rows) <= max(2, len(rows)):
             continue  # something else, in which a name of an image occurs
         try:
-            roles = roles_of(table, file, _for_table(choices, table, file), classes)
+            roles = roles_of(table, file, _for_table(choices, table, file), rows, folders)
         except AskError as error:
             if not has_other_labels:
                 ambiguous.append(error)
             continue
+        if path in by_content and roles.labels and not roles.is_known_label:
+            if not has_other_labels:
+                ambiguous.append(_hardly_a_label(table, roles.labels[0]))
+            continue
         one = MatchedTable(table, roles, rows)
         if not (has_other_labels and one.has_labels and not roles.is_known_label):
             matched.append(one)
+    if insist and not total_tables:
+        raise ValueError(f"{listing.root}: no table (CSV, TSV, JSONL, Parquet) beside the images")
     if ambiguous and not any(one.has_labels for one in matched):
         raise AskError(f"{listing.root}: {ambiguous[0]}")
     if not matched and unmatched and choices.layout != "flat":
@@ -113,29 +123,42 @@ def has_table_of_images(listing: Listing) -> bool:
     return False
 
 
-def _json_tables(listing: Listing) -> dict[str, Table]:
-    """Return the JSON files in the form of a table. Many JSON files are one per image, in some other form."""
+def _json_files(listing: Listing) -> list[str]:
+    """Return the JSON files that may be tables. Many JSON files are one per image, in some other form."""
     paths = [path for path in listing.others if path.lower().endswith(".json")]
-    found = {path: json_table(listing.root, path) for path in (paths if len(paths) <= _MOST_FILES else ())}
-    return {path: table for path, table in found.items() if table is not None}
+    return paths if len(paths) <= MOST_FILES else []
 
 
-def _other_lists(listing: Listing) -> dict[str, Table]:
-    """Return the texts in the form of a list, under whatever name: image_list.txt, identity_CelebA.txt."""
-    paths = [path for path in listing.others if is_text(path) and not is_list(path) and not _is_submission(path)]
-    found = {}
-    for path in paths if len(paths) <= _MOST_FILES else ():
-        with suppress(ValueError, OSError):
-            found[path] = read_table(listing.root, path)
-    return {path: table for path, table in found.items() if len(table.columns) > 1}
+def _other_lists(listing: Listing) -> list[str]:
+    """Return the texts that may be lists, under whatever name: image_list.txt, identity_CelebA.txt."""
+    paths = [path for path in listing.others if is_text(path) and not is_list(path) and not is_without_labels(path)]
+    return paths if len(paths) <= MOST_FILES else []
 
 
-def _is_submission(path: str) -> bool:
-    return any(word in PurePosixPath(path).stem.lower() for word in _NO_LABELS)
+def _table_by_content(listing: Listing, path: str) -> Table | None:
+    """Read a JSON file or a text as a table; None if it is none. Raises ValueError if a text is none."""
+    if not is_text(path):
+        return json_table(listing.root, path)
+    table = read_table(listing.root, path)
+    return table if len(table.columns) > 1 else None
+
+
+def _names_files(table: Table) -> bool:
+    """Whether most rows name an image, here or not: metadata.json may also describe the dataset."""
+    columns = map(table.texts, table.columns)
+    return any(2 * sum(map(is_source_image, texts)) > table.total_rows for texts in columns)
+
+
+def _hardly_a_label(table: Table, column: str) -> AskError:
+    return AskError(
+        f"{table.path}: its column {column} may hold labels, or something else; choose --label-column "
+        f"{quoted(column)} if it has the classes, --caption-column {quoted(column)} if it has captions, or "
+        "--layout flat (no classes)"
+    )
 
 
 def _may_label(listing: Listing, path: str) -> bool:
-    if _is_submission(path):
+    if is_without_labels(path):
         return False
     if path.lower().endswith(".parquet"):
         return not _holds_bytes(listing, path)

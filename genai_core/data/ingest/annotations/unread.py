@@ -3,14 +3,12 @@
 from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
+from genai_core.data.ingest.annotations.table_files import MAX_JSON_BYTES, MOST_FILES, is_without_labels
 from genai_core.data.ingest.listing import Listing
 
 _TEXTS = (".json", ".xml", ".txt", ".lst", ".yaml", ".yml")  # tables.py judged CSV and the like
 # Tables that only other programs read. Beside images they hold labels as a rule.
 _TABLES = (".mat", ".xlsx", ".xls", ".ods")
-_NO_LABELS = ("submission", "md5", "sha1", "sha256", "checksum")
-_MAX_FILES = 20  # more are one per image
-_MAX_BYTES = 64 << 20
 _SAMPLED_IMAGES = 50
 _LEAST_SHARE = 0.5  # of the sampled images
 _FEWEST_LINES = 8  # in fewer, the number may be by chance
@@ -22,11 +20,11 @@ def unread_annotations(listing: Listing, images: Sequence[str], used: Collection
 
     used: files that were read. A text counts if it names at least half of the images, and says more than their names.
     """
-    files = [path for path in listing.others if path not in used and not _is_without_labels(path)]
+    files = [path for path in listing.others if path not in used and not is_without_labels(path)]
     tables = [path for path in files if _ending(path) in _TABLES]
     texts = [path for path in files if _ending(path) in _TEXTS]
-    found = tables if len(tables) <= _MAX_FILES else []
-    if not found and len(texts) <= _MAX_FILES:
+    found = tables if len(tables) <= MOST_FILES else []
+    if not found and len(texts) <= MOST_FILES:
         step = max(1, len(images) // _SAMPLED_IMAGES)
         found = [path for path in texts if _names_images(listing, path, images[::step])]
         if not found and (of_lines := [path for path in texts if _has_a_line_each(listing, path, len(images))]):
@@ -43,17 +41,13 @@ def unread_annotations(listing: Listing, images: Sequence[str], used: Collection
     )
 
 
-def _is_without_labels(path: str) -> bool:
-    return any(word in PurePosixPath(path).name.lower() for word in _NO_LABELS)
-
-
 def _ending(path: str) -> str:
     return PurePosixPath(path).suffix.lower()
 
 
 def _names_images(listing: Listing, path: str, images: Sequence[str]) -> bool:
     file = listing.root / path
-    if file.stat().st_size > _MAX_BYTES:
+    if file.stat().st_size > MAX_JSON_BYTES:
         return False
     text = file.read_text(encoding="utf-8", errors="replace")
     if _ending(path) not in (".json", ".xml") and not any(len(line.split()) > 1 for line in text.split("\n")):
@@ -68,7 +62,7 @@ def _names_images(listing: Listing, path: str, images: Sequence[str]) -> bool:
 def _has_a_line_each(listing: Listing, path: str, total_images: int) -> bool:
     """Whether a text has as many lines of several words as there are images: prompts.txt."""
     file = listing.root / path
-    if _ending(path) != ".txt" or total_images < _FEWEST_LINES or file.stat().st_size > _MAX_BYTES:
+    if _ending(path) != ".txt" or total_images < _FEWEST_LINES or file.stat().st_size > MAX_JSON_BYTES:
         return False
     lines = [line.split() for line in file.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
     return len(lines) == total_images and 2 * sum(len(words) > 1 for words in lines) > total_images

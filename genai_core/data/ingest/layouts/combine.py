@@ -48,6 +48,8 @@ def combine(
         raise AskError(folders.doubt)
     combined = Combined(rejected=[*said.rejected], notes=[*folders.notes, *said.notes])
     combined.notes[:0] = [] if from_files else folders.class_notes
+    if not from_files:
+        _ask_about_foreign_labels(folders, said)
     dropped = _unlabelled(images, folders, said, from_files=from_files)
     for where, paths in dropped.items():
         combined.left_out[UNLABELLED] = combined.left_out.get(UNLABELLED, 0) + len(paths)
@@ -63,7 +65,8 @@ def combine(
             continue
         place = folders.places[path]
         split = _split(path, place, said, no_split)
-        label = place.label if path not in unlabelled else said.labels[path][0]  # val_annotations.txt beside train/hat
+        # val_annotations.txt beside train/hat
+        label = place.label if path not in unlabelled else _as_folder(said.labels[path][0])
         if from_files:
             labels = said.labels.get(path, ())
             if len(labels) != 1:
@@ -119,6 +122,20 @@ def _folders_win(folders: FolderLayout, said: Annotations) -> bool:
         f"the classes may be the folders ({_some(folder_names)}) or {said.labels_from} ({_some(label_names)}); choose "
         "--layout class-folders or --layout table"
     )
+
+
+def _ask_about_foreign_labels(folders: FolderLayout, said: Annotations) -> None:
+    """Raise AskError if a table gives images beside class folders labels that are no class: numbers beside names."""
+    without = {path for paths in folders.unlabelled.values() for path in paths} if folders.labels else set()
+    classes = {place.label for path, place in folders.places.items() if path not in without}
+    labels = {_as_folder(label) for path in without for label in said.labels.get(path, ())}
+    if foreign := labels - classes:
+        first = next(path for path in sorted(without) if not foreign.isdisjoint(map(_as_folder, said.labels[path])))
+        raise AskError(
+            f"{said.labels_in} says {said.labels[first][0]} for {first}, which is no class of the folders "
+            f"({_some({label for label in classes if label is not None})}); write these names into the table, or "
+            "choose --layout class-folders to leave these images out"
+        )
 
 
 def _unlabelled(

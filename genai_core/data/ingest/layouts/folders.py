@@ -35,7 +35,8 @@ class FolderLayout:
     wrapper: the folders around everything. labels, splits: where they are from, to show; empty: there are none.
     unlabelled: the images of split folders without classes, beside others with classes; by folder. class_notes: about
     classes, which nobody needs if they are from a table. doubt: why the folders can hardly be classes, or may be
-    although they look like storage, with the option that decides; empty if there is none.
+    although they look like storage, with the option that decides; empty if there is none. doubt_with_captions: a note
+    that takes the place of the doubt where the images have captions; empty if the doubt stays.
     """
 
     places: dict[str, Place]
@@ -47,6 +48,7 @@ class FolderLayout:
     notes: tuple[str, ...]
     class_notes: tuple[str, ...]
     doubt: str
+    doubt_with_captions: str
 
 
 def folder_layout(images: Sequence[str], *, split: bool | None = None, layout: str | None = None) -> FolderLayout:
@@ -84,6 +86,7 @@ def folder_layout(images: Sequence[str], *, split: bool | None = None, layout: s
         notes=tuple(tree.notes),
         class_notes=tuple(tree.class_notes),
         doubt=tree.doubt,
+        doubt_with_captions=tree.doubt_with_captions,
     )
 
 

@@ -2,7 +2,7 @@
 
 from genai_core.data.ingest.layouts.file_names import are_counted, name_labels
 from genai_core.data.ingest.layouts.pairs import paired_folders
-from genai_core.data.ingest.layouts.storage_folders import may_be_classes, storage_kind
+from genai_core.data.ingest.layouts.storage_folders import have_usual_names, may_be_classes, storage_kind
 from genai_core.data.ingest.layouts.tree import Tree
 
 # Fewer images are too few to tell folders of single images from small classes.
@@ -26,6 +26,11 @@ def kind_of(tree: Tree) -> str:
                 f"the folders {min(by_first)} to {max(by_first)} have {len(by_first[min(by_first)]):,} images each, "
                 "whose numbers run on from one to the next; choose --layout flat if they are parts of one set, or "
                 "--layout class-folders if they are classes"
+            )
+        if have_usual_names(by_first):
+            tree.doubt = (
+                f"the folders {', '.join(sorted(by_first))} may be those of a phone, or classes; choose --layout flat "
+                "if they only store images, or --layout class-folders if they are classes"
             )
         tree.class_notes.append(
             f"note: the folders {min(by_first)} to {max(by_first)} were taken as {storage}, not as classes; if they "
@@ -61,7 +66,9 @@ def _judge_names(tree: Tree) -> None:
         return
     first = ", ".join(f"{label} {count:,}" for label, count in counts.most_common(_SHOWN_FOLDERS))
     begin = f"the file names begin with {len(counts):,} words ({first}{' ...' if len(counts) > _SHOWN_FOLDERS else ''})"
+    note = f"note: {begin}; if these are classes, add with --layout file-names"
     if are_counted(names, counts):
         tree.doubt = f"{begin}; choose --layout file-names if these are classes, --layout flat if not"
+        tree.doubt_with_captions = note
     else:
-        tree.class_notes.append(f"note: {begin}; if these are classes, add with --layout file-names")
+        tree.class_notes.append(note)

@@ -76,10 +76,19 @@ def strip_letters(tree: Tree) -> None:
     """Keep a and b of a/airfield, a/alley and b/bakery in the names: they only sort the folders below (Places, SUN)."""
     rest = tree.with_rest()
     letters = {folder.first for folder in rest.values()}
-    if len(letters) < 2 or len(rest) < len(tree.folders) or any(len(letter) > 1 for letter in letters):
+    if (
+        len(letters) < 2
+        or len(rest) < len(tree.folders)
+        or any(len(letter) > 1 or not letter.isalpha() for letter in letters)
+    ):
         return
     if any(len(folder.left) < 2 or folder.left[1][0].lower() != folder.first.lower() for folder in rest.values()):
         return
+    if 2 * sum(folder.left[1][1:2].isalpha() for folder in rest.values()) < len(rest):
+        return  # A/A_01, A/A_02, B/B_01: the letters are the classes, and the folders below divide them
     for parts, folder in rest.items():
         tree.folders[parts] = replace(folder, left=folder.left[1:], apart=(*folder.apart, folder.first))
-    tree.notes.append(f"note: the folders {min(letters)} to {max(letters)} are the first letters of those below them")
+    tree.notes.append(
+        f"note: the folders {min(letters)} to {max(letters)} are the first letters of those below them; if they are "
+        "the classes, add with --layout class-folders"
+    )

@@ -1,13 +1,14 @@
 """Folders that only divide many files, and are no classes: shards, hash prefixes, dates, a camera's folders."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 _SIZES = (100, 1_000, 10_000, 100_000)  # of a full shard, where files are missing
 _SPARE_DIGITS = 2  # more than their number needs: of shards, not of classes
 _MODULI = (100, 1_000, 10_000)
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
+_WORDNET_ID = re.compile(r"n\d{8}")  # ImageNet's classes
 _HEX = re.compile(r"[0-9a-f]{8,}", re.IGNORECASE)
 # Google Photos' export, in any language: Photos from 2019, Fotos von 2019. Albums are beside them.
 _YEAR_OF_PHOTOS = re.compile(r"(photos?|fotos?|foto's) [^\W\d_]+ (19|20)\d\d", re.IGNORECASE)
@@ -21,6 +22,11 @@ _DEVICES = {
     *("camera", "camera roll", "saved pictures", "screenshots", "screen recordings", "pictures", "dcim", "100andro"),
     *("download", "downloads", "bluetooth", "instagram", "facebook", "messenger", "snapchat", "telegram", "viber"),
     *("whatsapp", "whatsapp images", "sent", "private", "restored", "panoramas", "selfies", "bursts", "edited"),
+}
+_FEW_FOLDERS = 3
+_NO_KINDS = {  # of pictures, so that they are no classes in any dataset
+    *("dcim", "camera", "camera roll", "100andro", "saved pictures", "download", "downloads", "bluetooth"),
+    *("sent", "private", "restored"),
 }
 _CAMERA = re.compile(r"\d{3}[A-Z0-9_]{5}")  # 100CANON, 101APPLE (DCF, JEITA CP-3461)
 
@@ -63,12 +69,31 @@ def storage_kind(files: Mapping[str, Sequence[str]]) -> str:
 
 
 def are_numbered(names: Sequence[str]) -> bool:
-    """Whether the names are those of parts: train-0000 and train-0001, but not n01440764 and n01443537."""
-    numbers: dict[str, list[int]] = {}
+    """Whether the names are those of parts: train-0000 and train-0001, but not n01440764 and n01443537.
+
+    Only some of the parts may be here (train-0003, train-0077): their numbers are padded and stand apart.
+    """
+    numbers: dict[str, list[str]] = {}
     for name in names:
         match = _LAST_NUMBER.search(name)
-        numbers.setdefault(name[: match.start()] if match else name, []).append(int(match[1]) if match else -1)
-    return all(min(found) >= 0 and max(found) - min(found) < 2 * len(found) for found in numbers.values())
+        numbers.setdefault(name[: match.start()] if match else name, []).append(match[1] if match else "")
+    return all(all(found) and (_are_close(found) or _are_padded(stem, found)) for stem, found in numbers.items())
+
+
+def share_stem(names: Sequence[str]) -> bool:
+    """Whether the names differ in their last number alone, and are no ids of WordNet (n01440764)."""
+    stems = {name[: match.start()] if (match := _LAST_NUMBER.search(name)) else None for name in names}
+    return len(names) > 1 and len(stems) == 1 and None not in stems and not all(map(_WORDNET_ID.fullmatch, names))
+
+
+def _are_close(numbers: Sequence[str]) -> bool:
+    values = [*map(int, numbers)]
+    return max(values) - min(values) < 2 * len(values)
+
+
+def _are_padded(stem: str, numbers: Sequence[str]) -> bool:
+    is_apart = not stem[-1:].isalnum()
+    return is_apart and len({*map(len, numbers)}) == 1 and any(number.startswith("0") for number in numbers)
 
 
 def _are_parts(numbers: Sequence[Sequence[int]]) -> bool:
@@ -102,6 +127,15 @@ def may_be_classes(files: Mapping[str, Sequence[str]]) -> bool:
     spare_digits = len(folders[0]) - len(str(len(folders)))
     named_by_first = all(int(folder) == min(own) for folder, own in numbers.items())
     return is_full and spare_digits < _SPARE_DIGITS and not named_by_first
+
+
+def have_usual_names(folders: Collection[str]) -> bool:
+    """Whether folders of phones and programs may be classes all the same: a few kinds of pictures.
+
+    Somebody may tell screenshots from pictures, but not sent ones from private ones.
+    """
+    names = {*map(str.lower, folders)}
+    return len(names) <= _FEW_FOLDERS and names <= _DEVICES - _NO_KINDS
 
 
 def _are_hash_prefixes(files: Mapping[str, Sequence[str]]) -> bool:

@@ -27,6 +27,7 @@ class Tree:
     notes: list[str] = field(default_factory=list)
     class_notes: list[str] = field(default_factory=list)
     doubt: str = ""
+    doubt_with_captions: str = ""  # a note instead of the doubt, where captions say that nobody needs classes
 
     def with_rest(self) -> dict[Parts, Folder]:
         """Return the folders that still have a part of their path; the others' images are beside them."""

@@ -1,11 +1,13 @@
 """A folder of image files: class folders, split folders, or tables and other annotation files beside the images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 from genai_core.data.ingest.annotations.annotations import Annotations
 from genai_core.data.ingest.annotations.coco import read_coco
 from genai_core.data.ingest.annotations.cub_lists import read_cub_lists
+from genai_core.data.ingest.annotations.table_files import is_text
 from genai_core.data.ingest.annotations.tables import read_tables
 from genai_core.data.ingest.annotations.unread import unread_annotations
 from genai_core.data.ingest.annotations.voc import read_voc
@@ -37,6 +39,8 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
     images = [path for path in listing.images if path not in masks.paths]
     folders = _folder_layout(listing, images, choices)
     annotations = _annotations(listing, images, choices, folders)
+    if folders.doubt_with_captions and _have_captions(listing, images, annotations):
+        folders = replace(folders, doubt="", class_notes=(*folders.class_notes, folders.doubt_with_captions))
     has_labels = bool(folders.labels or (annotations and annotations.labels))
     if choices.needs_classes and choices.layout is None and folders.wrapper and not has_labels:
         folders = _folder_layout(listing, images, replace(choices, layout="class-folders"))
@@ -44,7 +48,10 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
         combined = combine(images, folders, annotations, choices)
     except AskError as error:
         raise AskError(f"{listing.root}: {error}") from None
-    texts = {} if combined.understood.captions else _texts_beside(listing, [entry.path for entry in combined.entries])
+    texts: dict[str, tuple[str, ...]] = {}
+    texts_used: set[str] = set()
+    if not combined.understood.captions:
+        texts, texts_used = _texts_beside(listing, [entry.path for entry in combined.entries])
     items = [
         Item(entry.name, entry.label, entry.split, listing.root / entry.path, texts.get(entry.path, entry.captions))
         for entry in combined.entries
@@ -57,8 +64,7 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
         notes_on_boxes = _notes_on_boxes(listing)
     else:
         notes_on_boxes = []
-    beside = {text for image in texts for text in _texts_of(image)}
-    skipped = listing.skipped_without({*(annotations.used if annotations else ()), *beside})
+    skipped = listing.skipped_without({*(annotations.used if annotations else ()), *texts_used})
     notes = combined.notes + notes_on_boxes
     if masks.paths:
         skipped["masks"] = len(masks.paths)
@@ -82,15 +88,28 @@ def read_image_folder(listing: Listing, choices: Choices) -> Reading:
     )
 
 
-def _texts_beside(listing: Listing, images: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the captions in texts with an image's stem, as data/raw has them (raw/captions.py), or in .caption."""
+def _texts_beside(listing: Listing, images: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], set[str]]:
+    """Return the captions in texts with an image's stem, as data/raw has them (raw/captions.py), and their files.
+
+    Of .txt and .caption, the first with a caption counts.
+    """
     texts = {path for path in listing.others if is_caption_name(path) or path.endswith(CAPTION_ENDING)}
-    found = {}
+    found, used = {}, set()
     for image in images if texts else ():
-        text = next((path for path in _texts_of(image) if path in texts), None)
-        if text is not None and (captions := read_caption_file(listing.root / text)).text:
-            found[image] = tuple(captions.text.split("\n"))
-    return found
+        for path in _texts_of(image):
+            if path in texts and (captions := read_caption_file(listing.root / path)).text:
+                found[image] = tuple(captions.text.split("\n"))
+                used.add(path)
+                break
+    return found, used
+
+
+def _have_captions(listing: Listing, images: Sequence[str], annotations: Annotations | None) -> bool:
+    """Whether most of the first images have captions, in tables or in texts beside them."""
+    said = annotations.captions if annotations else {}
+    first = images[:_JUDGED_TEXTS]
+    captioned = said or _texts_beside(listing, first)[0]
+    return 2 * sum(image in captioned for image in first) > len(first)
 
 
 def _texts_of(image: str) -> tuple[str, str]:
@@ -127,12 +146,18 @@ def _annotations(
         found["voc"] = voc
     if choices.layout in (None, "flat", "table"):
         without = {path for paths in folders.unlabelled.values() for path in paths}
-        of_folders = (place.label for path, place in folders.places.items() if path not in without)
-        classes = frozenset(label for label in of_folders if label is not None)
+        classes = {
+            path: place.label
+            for path, place in folders.places.items()
+            if path not in without and place.label is not None
+        }
         has_classes = bool(folders.labels or found)
         chosen = bool(choices.label_columns or choices.caption_column)
-        tables = None if chosen else read_cub_lists(listing, images, choices)
-        tables = tables or read_tables(listing, images, choices, has_classes=has_classes, classes=classes)
+        lists = None if chosen else read_cub_lists(listing, images, choices)
+        if lists:
+            tables: Annotations | None = _with_tables(lists, listing, images, choices, classes)
+        else:
+            tables = read_tables(listing, images, choices, has_classes=has_classes, folders=classes)
         found |= {"table": tables} if tables else {}
     with_labels = [name for name, said in found.items() if said.labels]
     if len(with_labels) > 1:
@@ -143,6 +168,41 @@ def _annotations(
     if not found:
         return None
     return max(found.values(), key=lambda said: (bool(said.labels), bool(said.captions), bool(said.splits)))
+
+
+def _with_tables(
+    lists: Annotations, listing: Listing, images: Sequence[str], choices: Choices, classes: Mapping[str, str]
+) -> Annotations:
+    """Add to CUB's lists what tables say beside them. Raises AskError if both hold labels.
+
+    Of texts, only captions.txt is read: CUB's own further lists (image_attribute_labels.txt) have millions of rows.
+    classes: those of the folders, by the image.
+    """
+    further = (path for path in listing.others if path not in lists.used)
+    others = tuple(path for path in further if not is_text(path) or PurePosixPath(path).stem.lower() == "captions")
+    choices = replace(choices, layout=None) if choices.layout == "table" else choices  # the lists are the table
+    has_classes = bool(lists.labels or classes)
+    said = read_tables(replace(listing, others=others), images, choices, has_classes=has_classes, folders=classes)
+    if said is None:
+        return lists
+    if lists.labels and said.labels:
+        raise AskError(
+            f"{listing.root}: both {lists.labels_in} and {said.labels_in} hold labels; choose --label-column COLUMN to "
+            f"use the table, or move {said.labels_in} away"
+        )
+    used = lists.used | said.used
+    if not lists.labels:
+        return replace(said, splits=lists.splits, splits_from=lists.splits_from, used=used)
+    return replace(
+        lists,
+        captions=said.captions,
+        captions_from=said.captions_from,
+        splits=lists.splits or said.splits,
+        splits_from=lists.splits_from or said.splits_from,
+        used=used,
+        rejected=said.rejected,
+        notes=said.notes,
+    )
 
 
 def _empty_folders(listing: Listing, folders: FolderLayout) -> list[str]:

@@ -22,6 +22,7 @@ from genai_core.data.ingest.readers.items import Item, Reading, Understood, join
 
 NUMPY_EXTENSIONS = (".npy", ".npz")
 _MAX_LABEL_BYTES = 1 << 30
+_LONGEST_GREY_SIDE = 2048
 # By version of the format: NumPy's function, and the bytes that state the length.
 _HEADER_READERS = {(1, 0): (np.lib.format.read_array_header_1_0, 2), (2, 0): (np.lib.format.read_array_header_2_0, 4)}
 _MAX_HEADER_BYTES = 10_000  # as in NumPy
@@ -99,6 +100,8 @@ def _read_group(arrays: Sequence[_Array], prefix: str) -> list[Reading]:
 
 def _is_one_image(shape: tuple[int, ...]) -> bool:
     is_picture = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+    if len(shape) == 2 and max(shape) > _LONGEST_GREY_SIDE:
+        return False  # rather features: (5000, 3072)
     return is_picture and max(shape[:2]) <= MAX_SIDE_RATIO * min(shape[:2])  # not (N, 784)
 
 

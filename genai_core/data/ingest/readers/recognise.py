@@ -10,10 +10,10 @@ from genai_core.data.ingest import builtin
 from genai_core.data.ingest.annotations.table_files import TABLE_EXTENSIONS, is_table
 from genai_core.data.ingest.annotations.tables import has_table_of_images
 from genai_core.data.ingest.archives import ARCHIVE_EXTENSIONS, archive_stem, is_archive, unpack
-from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.choices import AskError, Choices
 from genai_core.data.ingest.convert.convert import holds_frames, with_converted
 from genai_core.data.ingest.convert.kinds import SOURCE_EXTENSIONS
-from genai_core.data.ingest.layouts.storage_folders import are_numbered
+from genai_core.data.ingest.layouts.storage_folders import are_numbered, share_stem
 from genai_core.data.ingest.listing import Listing, list_folder
 from genai_core.data.ingest.names import BUILTIN_PREFIX, builtin_names
 from genai_core.data.ingest.readers.cifar import cifar_batches, is_cifar_name, read_cifar
@@ -142,7 +142,8 @@ def _with_unused_tables(reading: Reading, listing: Listing) -> Reading:
 def _read_shards(shards: list[Path], unpacked: Path, choices: Choices) -> Reading:
     """Read tar files, each unpacked into a folder with its name: keys must be unique only within a shard.
 
-    Without texts, tar files that are not numbered one after the other are no shards but folders: n01440764.tar.
+    Without texts, tar files that are not numbered as parts are no shards but folders: n01440764.tar. Raises AskError
+    where they may be both.
     """
     unpacked.mkdir()
     for shard in shards:
@@ -151,7 +152,13 @@ def _read_shards(shards: list[Path], unpacked: Path, choices: Choices) -> Readin
         unpack(shard, folder, _is_wanted)
     listing = list_folder(unpacked)
     has_texts = any(path.lower().endswith(LABEL_EXTENSIONS) for path in listing.others)
-    if not has_texts and not are_numbered([archive_stem(shard) for shard in shards]):
+    names = [archive_stem(shard) for shard in shards]
+    if not has_texts and not are_numbered(names):
+        if share_stem(names) and choices.layout is None:
+            raise AskError(
+                f"{shards[0].parent}: {shards[0].name} to {shards[-1].name} may be parts of one set or a class each; "
+                "choose --layout flat if they are parts, or --layout class-folders if they are classes"
+            )
         return read_image_folder(listing, choices)
     return read_samples(unpacked, sorted([*listing.images, *listing.others]))
 

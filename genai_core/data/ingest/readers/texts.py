@@ -9,7 +9,8 @@ from genai_core.counted import counted
 _MAX_LABEL_WORDS = 4
 _MAX_LABEL_CHARACTERS = 64
 # A class number and a box, or a polygon, as YOLO writes them: 3 0.51 0.4 0.2 0.31
-_BOX = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}")
+# Each number can be read in one way only: texts of a megabyte that nearly match would take minutes otherwise.
+_BOX = re.compile(r"\d+(\s+-?(?:\d+(?:\.\d+)?|\.\d+)(?:e-?\d+)?){4,}")
 # In so few texts, repeated values say nothing.
 _FEW_TEXTS = 10
 

@@ -60,4 +60,6 @@ def test_loosely_capitals_accents_and_endings_may_differ():
     images = ["a/DSC1.JPG", "a/Gro\u0308\u00dfe.png", "a/two.png", "a/two.jpg"]
     names = ["dsc1.jpg", "Gr\u00f6\u00dfe.jpg", "DSC1", "two.png", "gone.jpg"]
     assert Finder(images, loosely=True).find_all(names) == [images[0], images[1], None, None, None]
+    captions = ["dsc1.jpg#0", "dsc1.jpg#1"]
+    assert Finder(images, loosely=True).find_all(captions) == [images[0]] * 2
     assert Finder(images).find_all(names) == [None, None, images[0], images[2], None]

@@ -154,6 +154,48 @@ class TestTables:
         assert labels(said) == dict(zip(names, "abab", strict=True))
         assert (reading.understood.labels, reading.rejected) == ("the column label of labels.json", [])
 
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+    def test_labels_json_for_more_images_than_are_here(self, encoding, root, images):
+        """As labels.csv: what it names and is not here is rejected."""
+        names = images("", 4)
+        rows = dict(zip([*names, *(f"{n}.png" for n in range(8))], "ab" * 6, strict=True))
+        (root / "labels.json").write_text(json.dumps(rows), encoding=encoding)
+        reading, said = read(root)
+        assert labels(said) == dict(zip(names, "abab", strict=True))
+        assert {file.reason for file in reading.rejected} == {"missing_file"}
+        (root / "labels.json").write_text(json.dumps({"gone.png": "a"}), encoding=encoding)
+        with pytest.raises(ValueError, match=r"labels\.json: none of its 1 rows names an existing image"):
+            read(root)
+
+    @pytest.mark.parametrize("choices", [{}, {"layout": "table"}])
+    def test_metadata_json_about_the_dataset_is_no_table(self, choices, root, images):
+        names = images("", 4)
+        write(root / "metadata.json", json.dumps({"name": "hats", "cover": names[0], "version": 3}))
+        write(root / "README.txt", "Hats and shoes\n\nphotographed at the beach in 2020\n")
+        write_csv(root / "captions.csv", file=names, caption=[f"a hat, {n}" for n in range(4)])
+        reading, said = read(root, **choices)
+        assert said[names[1]] == (None, None, ("a hat, 1",))
+        assert (reading.understood.labels, reading.rejected) == ("", [])
+
+    def test_any_column_of_any_json_is_no_label(self, root, images):
+        names = images("", 4)
+        write(root / "info.json", json.dumps([{"file_name": name, "bbox": [1, 2], "w": 3} for name in names]))
+        with pytest.raises(ValueError, match=r"info\.json: its column w may hold labels, .* choose --label-column w"):
+            read(root)
+        assert set(labels(read(root, label_columns=("w",))[1]).values()) == {"3"}
+        assert set(labels(read(root, layout="flat")[1]).values()) == {None}
+
+    def test_columns_whose_values_are_those_of_the_folders(self, root, images):
+        """The folders 0 and 1, and a table in which fold and sex are 0 or 1 too."""
+        names = [f"{folder}/{name}" for folder in ("0", "1") for name in images(folder, 4)]
+        write_csv(root / "features.csv", file=names, fold=[0, 1] * 4, sex=[1, 0, 0, 1] * 2)
+        reading, said = read(root)
+        assert [*labels(said).values()] == ["0"] * 4 + ["1"] * 4
+        assert reading.understood.labels == "the folders"
+        write_csv(root / "features.csv", file=names, fold=[0, 1] * 4, kind=[0] * 4 + [1] * 3 + [0])
+        with pytest.raises(ValueError, match=r"the column kind of features\.csv says 0 for .* 1 of 8 labels"):
+            read(root)
+
     def test_a_list_of_any_name(self, root, images):
         """As of ADE20K (sceneCategories.txt) and CelebA's identities; of a list, some images may not be here."""
         names = images("images", 4)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from genai_core.data.ingest.choices import Choices
+from genai_core.data.ingest.choices import AskError, Choices
 from tests.data.ingest.trees import coco, labels, read, write, write_csv
 
 
@@ -95,3 +95,18 @@ def test_a_table_gives_the_classes_that_the_test_folder_lacks(root, images):
     assert set(labels(said).values()) == {"n01", "n02"}
     assert not said.keys() & set(others)
     assert reading.skipped == {"images without a class, beside others with one": 2}
+
+
+@pytest.mark.parametrize("table", ["labels.csv", "test_labels.csv"])
+def test_a_table_that_gives_the_test_folder_other_classes_is_asked_about(table, root, images):
+    for folder in ("cat", "dog"):
+        images(f"train/{folder}", 4)
+    names = images("test", 4)
+    write_csv(root / table, file=[f"test/{name}" for name in names], label=[0, 1, 0, 1])
+    message = r"labels\.csv says 0 for test/03-000\.png, which is no class of the folders \(cat, dog\).*class-folders"
+    for layout in (None, "table"):
+        with pytest.raises(AskError, match=message):
+            read(root, layout=layout)
+    assert set(labels(read(root, layout="class-folders")[1]).values()) == {"cat", "dog"}
+    write_csv(root / table, file=[f"test/{name}" for name in names], label=["cat", "dog"] * 2)
+    assert labels(read(root)[1])["03-001.png"] == "dog"

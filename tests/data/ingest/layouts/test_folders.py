@@ -210,8 +210,21 @@ def test_folders_of_first_letters_are_no_classes(top):
     paths += files("val/a/alley", "val/b/bar") if top else []
     classes, layout = found(paths)
     assert {label for label, _ in classes} == {"airfield", "alley", "bakery", "bar"}
-    assert "note: the folders a to b are the first letters of those below them" in layout.notes
+    assert (
+        "a to b are the first letters of those below them; if they are the classes, add with --layout"
+        in layout.notes[0]
+    )
+    assert {label for label, _ in found(paths, layout="class-folders")[0]} == {"a", "b"}
     assert found(files("a/airfield", "b/tree"))[0] == {("a", None), ("b", None)}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sign"), [("A", "B", "_"), ("A", "B", ""), ("0", "1", "_"), ("0", "1", "a")]
+)
+def test_folders_of_letters_by_writer_are_classes(first, second, sign):
+    """As of letters and digits that several people wrote: A/A_01, A/A_02, B/B_01; 0/0_a."""
+    paths = files(*(f"{top}/{top}{sign}{writer}" for top in (first, second) for writer in ("01", "02")))
+    assert found(paths)[0] == {(first, None), (second, None)}
 
 
 @pytest.mark.parametrize(
@@ -222,6 +235,14 @@ def test_a_split_beside_a_folder_that_says_nothing_is_asked_about(folders, split
     with pytest.raises(ValueError, match=rf"{split} is named like a split, and {other} beside it .* --no-split"):
         folder_layout(files(*(f"{folder}/hat" for folder in folders)))
     assert found(files(*folders), split=False)[0] == {(folder, None) for folder in folders}
+
+
+def test_a_few_folders_with_usual_names_are_asked_about():
+    paths = files("Pictures", "screenshots")
+    assert "the folders Pictures, screenshots may be those of a phone, or classes; choose" in folder_layout(paths).doubt
+    assert found(paths, layout="class-folders")[0] == {("Pictures", None), ("screenshots", None)}
+    for more in (files("Camera"), files("download", "sent")):
+        assert folder_layout([*paths, *more]).doubt == ""
 
 
 def test_counted_file_names_are_asked_about():

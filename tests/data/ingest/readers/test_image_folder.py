@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from genai_core.data.ingest.choices import Choices, giving_up_split
+from tests.data.ingest import trees
 from tests.data.ingest.conftest import nothing_was_added
 from tests.packed import files_in
 
@@ -347,3 +348,31 @@ class TestSplits:
         with pytest.raises(ValueError, match=r"set\.test exists, and its source\.json does not assign .* --as set-2"):
             add(tmp_path / "set")
         assert [path.name for path in raw.iterdir()] == ["set.test"]
+
+
+@pytest.mark.parametrize("where", ["captions.csv", "texts", None])
+def test_classes_in_file_names_are_no_question_where_captions_are(where, root, save_images):
+    names = [f"{word}_{number}.png" for word in ("cat", "dog") for number in range(5)]
+    for old, new in zip(save_images(root, 10), names, strict=True):
+        (root / old).rename(root / new)
+    if where is None:
+        with pytest.raises(ValueError, match=r"2 words .*choose --layout file-names"):
+            trees.read(root)
+        return
+    if where == "texts":
+        for name in names:
+            trees.write(root / f"{name[:-4]}.txt", f"a photograph of {name}")
+    else:
+        trees.write_csv(root / where, file=names, caption=[f"a photograph of {name}" for name in names])
+    reading, said = trees.read(root)
+    assert said["cat_0.png"] == (None, None, ("a photograph of cat_0.png",))
+    assert "2 words (cat 5, dog 5); if these are classes, add with --layout file-names" in reading.notes[0]
+
+
+def test_an_empty_text_does_not_hide_a_caption_file(root, images):
+    for name, text in zip(images("", 3), ("", "read", "one"), strict=True):
+        trees.write(root / f"{name[:-4]}.txt", text)
+        trees.write(root / f"{name[:-4]}.caption", "the other")
+    reading, said = trees.read(root)
+    assert [*trees.captions(said).values()] == [("the other",), ("read",), ("one",)]
+    assert reading.skipped == {".caption files": 2, ".txt files": 1}

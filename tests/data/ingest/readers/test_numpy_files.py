@@ -93,6 +93,7 @@ def test_python_objects_are_refused_without_running_code(tmp_path, add, raw, pix
     [
         ({"images": np.zeros((2, 6, 5))}, r"expected uint8 pixels.*got float64.*\* 255"),
         ({"images": np.zeros((2, 30), np.uint8)}, r"got shape \(2, 30\)"),
+        ({name: np.zeros((2500, 2000), np.uint8) for name in "ab"}, r"got a \(2500, 2000\), b"),  # features
         ({"images": np.zeros((2, 6, 5, 2), np.uint8)}, r"got shape \(2, 6, 5, 2\)"),
         ({"images": np.zeros((0, 6, 5), np.uint8)}, "contains no images"),
         ({"images": np.zeros((2, 6, 5), np.uint8), "labels": np.zeros(3, int)}, "2 images, labels has 3 labels"),

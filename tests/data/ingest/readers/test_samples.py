@@ -242,6 +242,9 @@ def test_boxes_are_no_captions_and_no_labels(ending, content, images, tmp_path, 
         (("cat", "dog"), {"cat": 3, "dog": 3}),
         (("train-0000", "train-0001"), {}),
         (("00000", "00001"), {}),
+        (("sample-0003", "sample-0077"), {}),  # some of the shards
+        (("00003", "00077"), {}),
+        (("train-0003", "train-0077", "val-0001"), {}),
     ],
 )
 def test_tars_of_images_alone_are_classes_or_shards_by_their_names(names, classes, images, tmp_path, add):
@@ -249,3 +252,17 @@ def test_tars_of_images_alone_are_classes_or_shards_by_their_names(names, classe
         members = {f"{name}-{n}.png": image for n, image in enumerate(images[3 * number : 3 * number + 3])}
         write_tar(tmp_path / "tars" / f"{name}.tar", members)
     assert add(tmp_path / "tars").classes == classes
+
+
+@pytest.mark.parametrize(("layout", "classes"), [("class-folders", {"kind3": 3, "kind77": 3}), ("flat", {})])
+def test_tars_that_may_be_shards_or_classes_are_asked_about(layout, classes, images, tmp_path, add, raw):
+    for number, name in enumerate(("kind3", "kind77")):
+        members = {f"{name}-{n}.png": image for n, image in enumerate(images[3 * number : 3 * number + 3])}
+        write_tar(tmp_path / "tars" / f"{name}.tar", members)
+    message = (
+        r"kind3\.tar to kind77\.tar may be parts of one set or a class each; .*--layout flat .*--layout class-fold"
+    )
+    with pytest.raises(ValueError, match=message):
+        add(tmp_path / "tars")
+    assert nothing_was_added(raw)
+    assert add(tmp_path / "tars", choices=Choices(layout=layout)).classes == classes
