@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -154,11 +155,13 @@ class Dispatcher:
         return of_a_thread if waiting > of_a_thread else self._largest_batch_images
 
     def _threads_for(self, jobs: Sequence[Job]) -> int:
+        """Return how many threads a batch gets: those that it can use, less those that what waits will use."""
         op, images = jobs[0].op, sum(job.images for job in jobs)
         wanted = share(op, images, self._threads)
         if op != "draw":
             return wanted
-        return 1 if self._queue.images else max(1, min(wanted, self._room.left))
+        spare = self._room.left - math.ceil(self._queue.images / IMAGES_A_THREAD)
+        return max(1, min(wanted, spare))
 
     async def _compute(self, jobs: list[Job], threads: int) -> None:
         try:
