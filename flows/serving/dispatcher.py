@@ -16,6 +16,7 @@ from flows.serving.jobs import Job, JobQueue
 from flows.serving.model_process import ModelProcess, ProcessEnded
 from flows.serving.room import Coming, Room
 from genai_core import GenaiError
+from genai_core.serving.frames import PROTOCOL
 from genai_core.serving.shares import IMAGES_A_THREAD, share
 
 log = logging.getLogger("genai.serve")
@@ -93,11 +94,10 @@ class Dispatcher:
         )
         if not reply.header["ok"]:
             raise LoadError(reply.header["message"], reply.header.get("code", "model_unusable"))
-        try:
-            description, self.device, self._threads = (reply.header[name] for name in ("model", "device", "threads"))
-        except KeyError:
+        if reply.header.get("protocol") != PROTOCOL:  # older code has none
             message = "the code in this workspace is of another version than this `genai`; run the workspace's own"
-            raise LoadError(message, "other_version") from None
+            raise LoadError(message, "other_version")
+        description, self.device, self._threads = (reply.header[name] for name in ("model", "device", "threads"))
         generation.description, generation.sha256 = description, description["sha256"]
         self._room.size = 2 if self.device.startswith("cuda") else self._threads
 

@@ -155,9 +155,10 @@ def test_a_fault_of_one_job_is_not_the_answer_to_those_it_was_batched_with() -> 
     asyncio.run(story())
 
 
-def test_a_process_of_another_version_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("older", ["", ', "protocol": PROTOCOL - 1'])
+def test_a_process_of_another_version_is_said_to_be_one(older: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # As a workspace whose code is older answers.
-    monkeypatch.setattr(scripted, "SCRIPT", scripted.SCRIPT.replace(', "threads": 1', ""))
+    monkeypatch.setattr(scripted, "SCRIPT", scripted.SCRIPT.replace(', "protocol": PROTOCOL', older))
 
     async def story() -> None:
         with pytest.raises(LoadError, match="another version than this `genai`"):
