@@ -124,14 +124,16 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
 
 def _statement(provenance: dict[str, Any]) -> Iterator[str]:
     """What a picture of `genai serve` says of itself."""
-    shown = {name: value for name, value in provenance.items() if name not in ("model_sha256", "dataset", "genai")}
-    values = ", ".join(f"{name}={value}" for name, value in _flat(shown) if value is not None)
+    from flows.lineage.statement import statement
+
     yield "drawn by `genai serve`, as the file itself says; it is in no batch that could prove it"
-    yield f"weights {provenance['model_sha256'][:DIGITS]}, {values}"
+    yield f"weights {provenance['model_sha256'][:DIGITS]}, {statement(provenance)}"
 
 
 def _place(found: dict[str, Any]) -> str:
-    captions = "".join(f' "{caption}"' for caption in found.get("captions", [])[:1])
+    from flows.git import printable
+
+    captions = "".join(f' "{printable(caption)}"' for caption in found.get("captions", [])[:1])
     return f"{found['split']} {found['source']} {found['reason']}".strip() + captions
 
 

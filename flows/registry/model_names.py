@@ -7,6 +7,7 @@ registered version; a git revision, whose models/candidate comes from DVC's cach
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,7 +151,8 @@ def _draws(folder: Path) -> bool:
 def lay_out_commit(workspace: Path, commit: str, version: str | None, outputs: Iterable[str]) -> Path:
     """Lay out outputs of a commit, as its dvc.lock names them, and return their common folder.
 
-    Raises ModelNameError if dvc.lock lacks one; RemoteError, ProductionError if its data is missing or damaged.
+    Raises ModelNameError if dvc.lock lacks one, and without permission to write there; RemoteError, ProductionError if
+    its data is missing or damaged.
     """
     lock, title = lock_at(workspace, commit), version or commit[:7]
     items = {path: lock.output(path) for path in outputs}
@@ -158,13 +160,26 @@ def lay_out_commit(workspace: Path, commit: str, version: str | None, outputs: I
     for path, item in items.items():
         if item is None:
             raise ModelNameError(f"{title}: dvc.lock at {commit[:7]} has no {path}; commit after `genai run`")
-    place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.parent / ".lock"), open_repo(workspace) as repo:
-        for path, item in items.items():
-            assert item is not None
-            lay_out(Stores(repo), item.md5, place / path, f"{title}'s {path}")
-    os.utime(place)  # `genai gc` goes by the last use
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.parent / ".lock"), open_repo(workspace) as repo:
+            for path, item in items.items():
+                assert item is not None
+                lay_out(Stores(repo), item.md5, place / path, f"{title}'s {path}")
+        os.utime(place)  # `genai gc` goes by the last use
+    except PermissionError as error:
+        raise ModelNameError(f"{title} cannot be laid out: {_forbidden(error, place)}") from None
     return place
+
+
+def _forbidden(error: PermissionError, place: Path) -> str:
+    """Whose files a command may not read or write, and what to do."""
+    path = Path(error.filename or place)
+    with suppress(OSError, KeyError):  # KeyError: a user id without a name
+        existing = next(folder for folder in (path, *path.parents) if folder.exists())
+        owner = existing.owner()
+        return f"no permission for {path}: {existing} belongs to {owner}; run genai as {owner}, or give access to it"
+    return f"no permission for {path}; run genai as its owner, or give access to it"
 
 
 def _available(workspace: Path) -> str:

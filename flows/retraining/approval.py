@@ -16,7 +16,7 @@ from flows.redact import without_secrets
 from flows.registry.read import MODEL
 from flows.retraining import RetrainError
 from flows.retraining.gate import with_votes
-from flows.retraining.votes import following_votes, people_prefer, votes_so_far
+from flows.retraining.votes import following_votes, people_prefer, size_of_votes, votes_so_far
 from flows.services.api import ApiError, api_at
 from flows.whole_file import write_json
 
@@ -96,6 +96,7 @@ def ask_for_approval(work: "Work", judged: "Judged") -> tuple[str, ...]:
     def show() -> None:
         tried(lambda: create_markdown_artifact(page(), key="approval", description=title))
 
+    votes = size_of_votes(work.workspace)
     show()
     log(f"waiting for `genai approve yes` or `genai approve no`, {gate.approval_timeout_s:,} s at most")
     log(f"pictures: {pictures}")
@@ -110,7 +111,7 @@ def ask_for_approval(work: "Work", judged: "Judged") -> tuple[str, ...]:
     try:
         with (
             waiting(work.workspace, run_id, str(flow_run.get_name()), str(PREFECT_API_URL.value())),
-            following_votes(work.workspace, show),
+            following_votes(work.workspace, show, votes),
         ):
             approval = pause_flow_run(wait_for_input=wanted, timeout=gate.approval_timeout_s, poll_interval=_POLL_S)
     except FlowPauseTimeout:

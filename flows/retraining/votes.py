@@ -31,14 +31,17 @@ def votes_so_far(found: Preference) -> str:
 
 
 @contextmanager
-def following_votes(workspace: Path, show: Callable[[], None]) -> Iterator[None]:
-    """Call `show` after new votes, while the body runs; from another thread, in the caller's context."""
+def following_votes(workspace: Path, show: Callable[[], None], shown: int) -> Iterator[None]:
+    """Call `show` after new votes, while the body runs; from another thread, in the caller's context.
+
+    shown: size_of_votes before the caller read them, so that none is missed meanwhile.
+    """
     ended = threading.Event()
 
     def follow() -> None:
-        seen = _size(workspace)
+        seen = shown
         while not ended.wait(_POLL_S):
-            if (size := _size(workspace)) != seen:
+            if (size := size_of_votes(workspace)) != seen:
                 seen = size
                 show()
 
@@ -51,8 +54,8 @@ def following_votes(workspace: Path, show: Callable[[], None]) -> Iterator[None]
         thread.join()
 
 
-def _size(workspace: Path) -> int:
-    """Votes are only ever appended."""
+def size_of_votes(workspace: Path) -> int:
+    """Return the size of the file of votes in bytes. It grows with each vote: they are only ever appended."""
     try:
         return (workspace / VOTES).stat().st_size
     except OSError:

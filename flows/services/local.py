@@ -1,5 +1,6 @@
 """Start and stop Prefect's server, workers and deployments on one machine, and no other processes."""
 
+import errno
 import ipaddress
 import os
 import socket
@@ -115,10 +116,16 @@ def _check_access(host: str) -> None:
 def _check_port(host: str, port: int) -> None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError) as error:  # UnicodeError: such as a label of a name that is too long
+        reason = getattr(error, "strerror", None) or error
+        raise ServicesError(f"host {host} is not known here ({reason}); expected an address of this machine") from None
+    try:
         with socket.socket(family, kind, protocol) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(address)
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise ServicesError(f"host {host} is another machine's; expected an address of this machine") from None
         raise ServicesError(f"cannot listen on port {port} of {host} ({error.strerror}); choose another port") from None
 
 

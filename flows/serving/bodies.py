@@ -2,12 +2,26 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from genai_core.seeds import LARGEST_SEED
 
 LARGEST_COUNT = 64
+MOST_FIELDS = 100
+MOST_MIXED = 1000
 DEFAULT_STRENGTH = 0.6
+
+
+def at_most(most: int, what: str) -> BeforeValidator:
+    """Count a list or an object before its items are checked, so that many wrong items are one error."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, (list, dict)) and len(value) > most:
+            raise ValueError(f"at most {most} {what}, got {len(value)}")
+        return value
+
+    return BeforeValidator(check)
+
 
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Name = Annotated[str, Field(max_length=200)]
@@ -23,6 +37,14 @@ class Body(BaseModel):
     """A request's body."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_fields(cls, values: Any) -> Any:
+        """Each unknown field is an error of its own."""
+        if isinstance(values, dict) and len(values) > MOST_FIELDS:
+            raise ValueError(f"at most {MOST_FIELDS} fields, got {len(values)}")
+        return values
 
 
 class Point(Body):
@@ -58,7 +80,9 @@ class Direction(Body):
     """How far to move the noise along a direction of /v1/models/ID/directions."""
 
     name: Name
-    amount: Amount | list[Amount] = Field(description="of all images, or one per image")
+    amount: Annotated[Amount | list[Amount], at_most(LARGEST_COUNT, "amounts")] = Field(
+        description="of all images, or one per image"
+    )
 
     @property
     def amounts(self) -> list[float]:
@@ -74,8 +98,8 @@ class DrawBody(Body):
     seed: Seed | None = Field(None, description="of the first image; image i has seed + i; default: a random one")
     seeds: list[Seed] | None = Field(None, min_length=1, max_length=LARGEST_COUNT, description="one per image")
     class_name: Name | None = Field(None, alias="class", description="default: each class in turn")
-    mix: dict[Name, Annotated[float, Field(ge=0.0, le=1e6)]] | None = Field(
-        None, max_length=1000, description="weights of classes that are mixed; divided by their sum"
+    mix: Annotated[dict[Name, Annotated[float, Field(ge=0.0, le=1e6)]] | None, at_most(MOST_MIXED, "classes")] = Field(
+        None, max_length=MOST_MIXED, description="weights of classes that are mixed; divided by their sum"
     )
     sampling: dict[str, Any] = Field({}, description="options that replace the model's own; see /v1/models")
     latent: Latent | None = Field(None, description="of every image, instead of a seed")

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -15,6 +16,7 @@ from flows.serving.jobs import Job, JobQueue
 from flows.serving.model_process import ModelProcess, ProcessEnded
 from flows.serving.room import Coming, Room
 from genai_core import GenaiError
+from genai_core.serving.frames import PROTOCOL
 from genai_core.serving.shares import IMAGES_A_THREAD, share
 
 log = logging.getLogger("genai.serve")
@@ -92,11 +94,10 @@ class Dispatcher:
         )
         if not reply.header["ok"]:
             raise LoadError(reply.header["message"], reply.header.get("code", "model_unusable"))
-        try:
-            description, self.device, self._threads = (reply.header[name] for name in ("model", "device", "threads"))
-        except KeyError:
+        if reply.header.get("protocol") != PROTOCOL:  # older code has none
             message = "the code in this workspace is of another version than this `genai`; run the workspace's own"
-            raise LoadError(message, "other_version") from None
+            raise LoadError(message, "other_version")
+        description, self.device, self._threads = (reply.header[name] for name in ("model", "device", "threads"))
         generation.description, generation.sha256 = description, description["sha256"]
         self._room.size = 2 if self.device.startswith("cuda") else self._threads
 
@@ -154,11 +155,13 @@ class Dispatcher:
         return of_a_thread if waiting > of_a_thread else self._largest_batch_images
 
     def _threads_for(self, jobs: Sequence[Job]) -> int:
+        """Return how many threads a batch gets: those that it can use, less those that what waits will use."""
         op, images = jobs[0].op, sum(job.images for job in jobs)
         wanted = share(op, images, self._threads)
         if op != "draw":
             return wanted
-        return 1 if self._queue.images else max(1, min(wanted, self._room.left))
+        spare = self._room.left - math.ceil(self._queue.images / IMAGES_A_THREAD)
+        return max(1, min(wanted, spare))
 
     async def _compute(self, jobs: list[Job], threads: int) -> None:
         try:

@@ -20,7 +20,7 @@ from genai_core import GenaiError
 log = logging.getLogger("genai.serve")
 
 CACHE = Path(".genai/cache/directions")
-DIRECTIONS_FILE, DIRECTIONS_FORMAT = "directions.json", 1  # as in genai_core/exploring/directions_folder.py
+DIRECTIONS_FILE, DIRECTIONS_FORMAT = "directions.json", 2  # as in genai_core/exploring/directions_folder.py
 
 
 class Explored:

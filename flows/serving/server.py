@@ -1,6 +1,7 @@
 """Start a server: its port, the process of its models, HTTP; and end it."""
 
 import asyncio
+import errno
 import logging
 import signal
 import socket
@@ -67,8 +68,8 @@ def serve(workspace: Path, names: Sequence[str], options: Options, say: Callable
         except BaseException as error:
             for process in started:
                 discard(process)
-            if isinstance(error, OSError):  # such as a checkout that this user may not write to
-                raise ServeError(f"the models cannot be laid out: {error}") from None
+            if isinstance(error, OSError):  # such as a full disk
+                raise ServeError(f"the models cannot be opened: {error}") from None
             raise
         asyncio.run(_run(listener, started, workspace, sources, access, options, say))
 
@@ -100,14 +101,16 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ServeError(f"--host {host}: {error.strerror or error}") from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: such as a label of a name that is too long
+        raise ServeError(f"--host {host}: {getattr(error, 'strerror', None) or error}") from None
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(address)
             listener.listen(1024)
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise ServeError(f"--host {host} is another machine's; expected an address of this machine") from None
             raise ServeError(
                 f"port {port} of {host} cannot be used: {(error.strerror or str(error)).lower()}; stop what uses it, "
                 "or choose another one with --port"

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from genai_core.exploring.directions import Direction
 
-FORMAT = 1
+FORMAT = 2  # raised too when a search finds other directions or ranges, so that those in caches are found anew
 DIRECTIONS_FILE, VECTORS_FILE = "directions.json", "vectors.safetensors"
 
 

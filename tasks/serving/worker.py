@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from genai_core.drawing.board import Cancelled
-from genai_core.serving.frames import Frame
+from genai_core.serving.frames import PROTOCOL, Frame
 from tasks.serving.channel import Channel
 from tasks.serving.describe import describe
 from tasks.serving.draw import Pixels, draw, encode
@@ -102,7 +102,8 @@ def memory(device: str) -> dict[str, Any]:
 def _load(models: Models, frame: Frame, _channel: Channel) -> Reply:
     values = frame.header
     model = models.load(values["model"], Path(values["folder"]), values.get("sha256"))
-    return Reply({"model": describe(model), "device": models.device, "threads": models.threads})
+    facts = {"device": models.device, "threads": models.threads, "protocol": PROTOCOL}
+    return Reply({"model": describe(model), **facts})
 
 
 def _unload(models: Models, frame: Frame, _channel: Channel) -> Reply:

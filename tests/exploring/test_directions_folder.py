@@ -31,7 +31,7 @@ def test_missing_and_damaged_files_are_refused(tmp_path):
     save_directions(tmp_path / "d", DIRECTIONS)
     path = tmp_path / "d" / "directions.json"
     values = json.loads(path.read_text())
-    for damaged in ("{", json.dumps({**values, "format": 0}), json.dumps({"format": 1, "directions": [{"a": 1}]})):
+    for damaged in ("{", json.dumps({**values, "format": 0}), json.dumps({**values, "directions": [{"a": 1}]})):
         path.write_text(damaged)
         with pytest.raises(ValueError, match="not the directions of a model"):
             load_directions(tmp_path / "d")

@@ -43,6 +43,8 @@ export function detailOf(app, selected) {
       title(model),
       picture.similarity !== undefined && ` · similarity ${picture.similarity.toFixed(2)}`,
     ),
+    !app.serves(model) &&
+      h("p", { class: "note" }, `${model.id} has other weights now: they draw another picture from this seed.`),
     h(
       "div",
       { class: "actions" },
@@ -57,7 +59,7 @@ export function detailOf(app, selected) {
       h("summary", {}, "Provenance"),
       h("pre", { tabindex: 0 }, JSON.stringify(picture.provenance ?? {}, null, 2)),
     ),
-  ];
+  ].filter(Boolean);
 }
 
 /** Return the point in the model's noise that the picture was drawn from, with its class. */
@@ -70,7 +72,8 @@ function actions(app, selected, places) {
   const can = (what) => model.can.has(what);
   const asking = (action) => () => action().catch((error) => app.fail(error));
   // What was drawn over a picture is not what its seed alone gives.
-  const hasPoint = can("walk") && !picture.provenance?.start;
+  // Other weights draw something else from the same point.
+  const hasPoint = can("walk") && !picture.provenance?.start && app.serves(model);
   return [
     { id: "keep", text: "Keep", key: "K", act: () => app.keep(selected) },
     hasPoint && { id: "branch", text: "Branch from it", key: "B", act: () => app.branch(selected) },

@@ -33,6 +33,9 @@ class App {
     this.history = new History(byId("history"), this);
     this.views = [GridView, WalkView, DirectionsView, RedoView, UploadView].map((View) => new View(this));
     this.remember = settled(() => this.#remember(), CALM);
+    this.newer = null; // models that wait for the end of a drag
+    this.dragging = false;
+    this.takeOverLater = settled(() => this.#takeOver(), CALM);
     hooks.unauthorized = tokenDialog;
     hooks.waiting = (seconds) => this.say(`The server is busy. Trying again in ${seconds} s.`);
   }
@@ -60,7 +63,11 @@ class App {
     const wanted = this.store.state;
     this.store.state = possible(wanted, this.models);
     this.#fillModels();
-    this.store.subscribe((now, before, dragging) => this.#changed(now, before, dragging));
+    this.store.subscribe((now, before, dragging) => {
+      this.dragging = dragging;
+      this.#changed(now, before, dragging);
+      if (this.newer) dragging ? this.takeOverLater() : this.#takeOver();
+    });
     window.addEventListener("hashchange", () => this.#fromLink());
     listenToKeys(this);
     setInterval(() => this.#lookForVersions(), REFRESH);
@@ -94,7 +101,8 @@ class App {
   answered(images = []) {
     byId("problem").hidden = !this.warned;
     if (byId("status").textContent.startsWith("The server is busy")) this.say("");
-    if (images.some(({ provenance }) => provenance && !this.#isKnown(provenance))) this.#lookForVersions();
+    if (!this.newer && images.some(({ provenance }) => provenance && !this.#isKnown(provenance)))
+      this.#lookForVersions();
   }
 
   /** A view has drawn what its state says. */
@@ -124,8 +132,14 @@ class App {
     return pictures.findIndex(({ b64 }) => b64 === this.selected.picture.b64);
   }
 
+  /** Return whether these weights are still served: a promotion may have replaced them. */
+  serves(model) {
+    return this.models.get(model.id)?.sha256 === model.sha256;
+  }
+
+  /** Return the selected picture's point, unless other weights would draw something else there. */
   selectedPoint() {
-    const picture = this.selected?.picture;
+    const picture = this.selected && this.serves(this.selected.model) ? this.selected.picture : null;
     return typeof picture?.seed === "number" || picture?.latent ? pointOf(picture) : null;
   }
 
@@ -254,14 +268,27 @@ class App {
     return this.models.get(model)?.sha256 === weights;
   }
 
-  /** Take over a newly promoted version: what is shown is drawn anew with it. */
-  async #lookForVersions() {
-    const before = this.models;
+  /** Look for a newly promoted version, once at a time: each answer may ask for it. */
+  #lookForVersions() {
+    this.looking ??= this.#look().finally(() => (this.looking = null));
+  }
+
+  async #look() {
     try {
-      this.models = await loadModels();
+      this.newer = await loadModels();
     } catch {
       return; // the next request says what is wrong
     }
+    if (this.dragging) this.takeOverLater();
+    else this.#takeOver();
+  }
+
+  /** Take over a newly promoted version: what is shown is drawn anew with it. Not during a drag, which would end. */
+  #takeOver() {
+    if (!this.newer) return;
+    const before = this.models;
+    this.models = this.newer;
+    this.newer = null;
     const changed = [...this.models.values()].filter(({ id, sha256 }) => before.get(id)?.sha256 !== sha256);
     if (!changed.length && this.models.size === before.size) return;
     this.#fillModels();
@@ -271,6 +298,14 @@ class App {
     // Directions and latents were those of the old weights.
     if (used.some(({ id }) => id === state.model)) this.store.state = { ...state, ...forModel(state, this.model) };
     this.#changed(this.store.state, {}, false);
+    if (this.selected && !this.serves(this.selected.model)) this.#selectAgain();
+  }
+
+  /** Show the selected picture with what can still be done with it, and keep the focus. */
+  #selectAgain() {
+    const { id } = document.activeElement;
+    this.select(this.selected);
+    if (id) byId(id)?.focus();
   }
 }
 

@@ -2,6 +2,9 @@
 
 import { ask } from "./api.js";
 
+// A link is what anybody wrote. Only what looks like a version is shown as a part of a command.
+const VERSION = /^v\d+\.\d+\.\d+$/;
+
 /** Return the models by id, in the server's order: {id, family, classes, sampling, can (a Set), sha256, cost, ...}. */
 export async function loadModels(signal) {
   const { data } = await ask("/v1/models", null, signal);
@@ -56,7 +59,7 @@ function differs(name, id, made, model, version) {
   if (model.id !== id && model.version !== id)
     return `This server does not hold the model ${name}. Shown is ${title(model)}.`;
   if (!made) return null;
-  const how = version ? ` \`genai serve ${version}\` draws the link's.` : "";
+  const how = VERSION.test(version ?? "") ? ` \`genai serve ${version}\` draws the link's.` : "";
   return (
     `The link was made with other weights (${made}, ${name}) than ${title(model)} has now ` +
     `(${model.sha256.slice(0, 12)}), so the pictures differ.${how}`

@@ -42,6 +42,14 @@ def test_anything_else_says_nothing() -> None:
         assert provenance_in(content) is None
 
 
+@pytest.mark.parametrize("form", ["png", "webp"])
+@pytest.mark.parametrize("depth", [10, 500, 100_000])
+def test_a_text_that_is_nested_too_deep_is_not_ours(form: str, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f'{{"model_sha256": "{SHA256}", "walk": {"[" * depth}{"]" * depth}}}'
+    monkeypatch.setattr("flows.serving.pictures.json.dumps", lambda _: text)
+    assert provenance_in(picture(form, {})) is None
+
+
 def test_its_model_is_traced_by_the_weights(story: Story, tmp_path: Path) -> None:
     config = json.loads((story.home / "models/candidate/config.json").read_text())
     weights = config["sha256"]["model.safetensors"]

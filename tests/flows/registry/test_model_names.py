@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from flows.registry import model_names
 from flows.registry.model_names import ModelNameError, models_here, name_model, open_model
 from tests.flows.conftest import DVC_WARNS, genai, shell
 from tests.flows.model_home import make, new_home
@@ -38,6 +40,18 @@ def test_model_of_a_commit_is_laid_out_once(home: Path, name: str, version: str 
     assert found.sha256 == hashlib.sha256((found.folder / "model.safetensors").read_bytes()).hexdigest()
     inode = found.folder.stat().st_ino
     assert open_model(home, name).folder.stat().st_ino == inode
+
+
+def test_files_of_another_user_are_said_to_be_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(*_: object) -> None:  # tests may run as root, to whom nothing is forbidden
+        raise PermissionError(13, "Permission denied", str(home / ".genai/production/new"))
+
+    monkeypatch.setattr(model_names, "lay_out", forbid)
+    place = home / ".genai/production"
+    owner = place.owner()
+    expected = f"cannot be laid out: no permission for {place}/new: {place} belongs to {owner}; run genai as {owner}"
+    with pytest.raises(ModelNameError, match=re.escape(expected)):
+        open_model(home, "HEAD")
 
 
 def test_models_on_this_disk_come_first(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,3 +217,12 @@ def test_doctor_without_a_server(checkout: Path) -> None:
         assert f"{path} is still held by processes of a dead run: process {left.pid}" in found["locks"]["found"]
     for what in ("dvc.lock is empty", f"names processes that have ended: {gone.pid}", "index.lock is older"):
         assert what in found["locks"]["found"]
+
+
+@pytest.mark.parametrize(
+    ("host", "why"), [("no.such.invalid", "is not known here"), ("192.0.2.1", "another machine's")]
+)
+def test_a_wrong_host_is_not_a_wrong_port(host: str, why: str) -> None:
+    with pytest.raises(ServicesError, match=why) as raised:
+        services._check_port(host, 0)
+    assert "choose another port" not in str(raised.value)

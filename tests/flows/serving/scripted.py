@@ -16,7 +16,7 @@ from flows.serving.model_process import ModelProcess
 # of one pixel for each drawing, its seed, unless one of them has a fault, and says how many threads it was given.
 SCRIPT = """
 import sys, time
-from genai_core.serving.frames import pack, read_frame
+from genai_core.serving.frames import PROTOCOL, pack, read_frame
 
 held = []
 
@@ -30,7 +30,7 @@ while (frame := read_frame(sys.stdin.buffer)) is not None:
     reply, blobs = {"id": frame.header["id"], "ok": True, "ms": 1.0}, []
     if op == "load":
         held.append(key)
-        reply |= {"model": {"sha256": "a" * 64}, "device": "cpu", "threads": 1}
+        reply |= {"model": {"sha256": "a" * 64}, "device": "cpu", "threads": 1, "protocol": PROTOCOL}
     elif op == "unload":
         held = [other for other in held if other != key]
     elif op == "held":

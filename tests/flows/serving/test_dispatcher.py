@@ -10,7 +10,7 @@ from flows.serving import dispatcher as module
 from flows.serving.dispatcher import LoadError
 from flows.serving.errors import ApiError
 from flows.serving.generation import Generation
-from flows.serving.jobs import Job
+from flows.serving.jobs import Job, JobQueue
 from flows.serving.model_process import END_TIMEOUT_S, ProcessEnded
 from tests.flows.serving import scripted
 from tests.flows.serving.scripted import Device, generation
@@ -155,9 +155,10 @@ def test_a_fault_of_one_job_is_not_the_answer_to_those_it_was_batched_with() -> 
     asyncio.run(story())
 
 
-def test_a_process_of_another_version_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("older", ["", ', "protocol": PROTOCOL - 1'])
+def test_a_process_of_another_version_is_said_to_be_one(older: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # As a workspace whose code is older answers.
-    monkeypatch.setattr(scripted, "SCRIPT", scripted.SCRIPT.replace(', "threads": 1', ""))
+    monkeypatch.setattr(scripted, "SCRIPT", scripted.SCRIPT.replace(', "protocol": PROTOCOL', older))
 
     async def story() -> None:
         with pytest.raises(LoadError, match="another version than this `genai`"):
@@ -168,20 +169,22 @@ def test_a_process_of_another_version_is_said_to_be_one(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("jobs", "threads", "batch"),
+    ("size", "jobs", "threads", "batch"),
     [
-        ([32], [2], 32),
-        ([8, 8], [1, 1], 16),
-        ([16, 16, 16], [1, 1, 1], 16),  # each thread has a batch of its own, and none waits for another
-        ([32, 32], [1, 1], 32),
+        (2, [32], [2], 32),
+        (2, [8, 8], [1, 1], 16),
+        (2, [16, 16, 16], [1, 1, 1], 16),  # each thread has a batch of its own, and none waits for another
+        (2, [32, 32], [1, 1], 32),
+        (16, [64, 64, 64], [4, 4, 4], 64),
+        (4, [64, 64], [1, 3], 64),
     ],
-    ids=["alone", "few", "enough for several threads", "large ones"],
+    ids=["alone", "few", "enough for several threads", "large ones", "threads for all", "threads for one"],
 )
-def test_threads_are_divided_only_if_nothing_else_waits(jobs: list[int], threads: list[int], batch: int) -> None:
+def test_a_batch_leaves_threads_to_what_waits(size: int, jobs: list[int], threads: list[int], batch: int) -> None:
     async def story() -> None:
-        device, model = Device(), generation("gan")
+        device, model = Device(JobQueue(256)), generation("gan")
         async with device.opened(model) as dispatcher:
-            dispatcher._threads = dispatcher._room.size = 2
+            dispatcher._threads = dispatcher._room.size = size
             waiting = [drawing(model, images) for images in jobs]
             for job in waiting:
                 device.queue.put(job)

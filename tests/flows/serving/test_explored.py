@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from flows.registry.model_names import ModelFiles
+from flows.serving import explored as module
 from flows.serving.bodies import Direction
 from flows.serving.errors import ApiError
 from flows.serving.explored import Explored
 from flows.serving.generation import Generation
 from flows.serving.real_data import RealData
+from genai_core.exploring.directions_folder import FORMAT
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def explored(tmp_path: Path, model: Generation) -> Explored:
     folder = made.directions_folder(model)
     folder.mkdir(parents=True)
     found = [{"name": "slant", "low": -3.5, "high": 3.5}, {"name": "towards a", "low": 0.0, "high": 1.0}]
-    (folder / "directions.json").write_text(json.dumps({"format": 1, "directions": found}))
+    (folder / "directions.json").write_text(json.dumps({"format": FORMAT, "directions": found}))
     return made
 
 
@@ -58,6 +60,15 @@ def test_other_moves_are_refused(
     with pytest.raises(ApiError) as found:
         checked(explored, model, *moves)
     assert (found.value.status, found.value.param, found.value.code) == (422, param, code)
+
+
+def test_directions_of_another_format_are_found_anew(
+    explored: Explored, model: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert module.DIRECTIONS_FORMAT == FORMAT
+    folder = explored.directions_folder(model)
+    monkeypatch.setattr(module, "DIRECTIONS_FORMAT", FORMAT - 1)
+    assert explored.directions_folder(model) != folder
 
 
 def test_other_weights_or_options_have_other_directions(explored: Explored, model: Generation) -> None:

@@ -6,7 +6,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from flows.data.remote import push_commit
 from flows.registry.promotion import promote
@@ -63,12 +63,21 @@ def test_a_promotion_while_the_page_is_open(browser: "Browser", tmp_path: Path) 
         assert len(texts) == 3
         assert all("v0.0.1" in text for text in texts)
         page.page.keyboard.press("Escape")
+        # Its seed would give another picture now.
+        expect(page.page.locator("#detail")).to_contain_text("prod has other weights now")
+        expect(page.page.locator("#detail #branch, #detail #add-to-walk")).to_have_count(0)
+        page.page.locator(".grid .cell").nth(1).click()
+        expect(page.page.locator("#detail #branch, #detail #add-to-walk")).to_have_count(2)
         page.page.wait_for_url("**version=v0.0.2**")
         for old in (link, old_link):
             page.open(old)
             message = page.page.locator("#problem").inner_text()
             assert "prod (v0.0.1)" in message
             assert "`genai serve v0.0.1` draws the link's" in message
+        # Whatever else a link calls its version is not offered as a command.
+        page.open(old_link.replace("version=v0.0.1", "version=-h%3Brm"))
+        assert "The link was made with other weights" in (said := page.page.locator("#problem").inner_text())
+        assert "genai serve" not in said
         assert page.problems == []
 
 
@@ -115,3 +124,39 @@ def test_a_server_that_was_away_is_forgotten_by_every_tab(browser: "Browser", se
             page.page.locator("#shuffle").click()
             page.settle()
             problem.wait_for(state="hidden")
+
+
+def test_a_new_version_is_asked_for_once_at_a_time_and_does_not_end_a_drag(browser: "Browser", server: Server) -> None:
+    looks: list[Route] = []
+    with server.client() as client:
+        old = client.get("/v1/models").json()
+    for model in old["data"]:
+        model["genai"]["sha256"] = "0" * 64
+
+    def models(route: Route) -> None:
+        looks.append(route)
+        if len(looks) == 1:  # the page begins with weights that the server then no longer has
+            route.fulfill(json=old)
+
+    with context_of(browser) as context:
+        page = shown(context, server.address)
+        page.page.route("**/v1/models", models)
+        page.open(f"{server.address}/#count=4&model=gan")
+        for seed in (11, 12, 13):
+            page.change(lambda seed=seed: page.page.locator("#seed").fill(str(seed)))  # type: ignore[misc]
+        assert len(looks) == 2
+        slider = page.page.locator("#option-truncation").element_handle()
+        move = (
+            "(slider, [kind, value]) => { slider.value = value;"
+            " slider.dispatchEvent(new Event(kind, { bubbles: true })); }"
+        )
+        slider.evaluate(move, ["input", 0.5])
+        looks[1].continue_()
+        page.page.wait_for_timeout(200)
+        slider.evaluate(move, ["input", 0.4])
+        assert slider.evaluate("slider => slider.isConnected")
+        slider.evaluate(move, ["change", 0.3])
+        page.page.get_by_text("gan is new here").wait_for()
+        page.settle()
+        page.asked(sampling={"truncation": 0.3})
+        assert page.problems == []

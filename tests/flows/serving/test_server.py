@@ -29,6 +29,15 @@ def stopped(*, signals: int) -> tuple[bool, bool]:
     return asyncio.run(story())
 
 
+@pytest.mark.parametrize(
+    ("host", "why"), [("no.such.invalid", "--host no.such.invalid: "), ("192.0.2.1", "another machine")]
+)
+def test_a_wrong_host_is_not_a_wrong_port(host: str, why: str) -> None:
+    with pytest.raises(module.ServeError, match=why) as raised, module.listening(host, 0):
+        pass
+    assert "--port" not in str(raised.value)
+
+
 def test_the_first_signal_lets_requests_finish() -> None:
     assert stopped(signals=1) == (True, False)
 
