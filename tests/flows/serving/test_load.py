@@ -135,8 +135,9 @@ def test_sigterm_lets_requests_finish(model_folders: Path) -> None:
     with serving(str(model_folders / "diffusion"), workspace=model_folders) as server:
         server.draw(seed=1)
         with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(server.draw, **SLOW)
-            time.sleep(0.1)
+            # On a busy machine, 250 steps may take longer than the nine seconds that a request is given.
+            running = pool.submit(server.draw, **{**SLOW, "sampling": {"steps": 60}})
+            time.sleep(0.2)
             server.process.send_signal(signal.SIGTERM)
             assert running.result().status_code == 200
         assert server.process.wait(20) == 0
