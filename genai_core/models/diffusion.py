@@ -10,7 +10,7 @@ the network's input, output and loss, and in the time variable of sampling. Logi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -39,6 +39,12 @@ from genai_core.models.networks.diffusion.levels import (
 )
 from genai_core.models.networks.diffusion.ode import Denoise, euler, few_step, heun, multistep
 from genai_core.models.networks.diffusion.pairs import draw_pairs
+from genai_core.models.networks.diffusion.preconditioning import (
+    Preconditioning,
+    column,
+    flow_preconditioning,
+    preconditioning,
+)
 from genai_core.models.networks.diffusion.redraw import base_of, keeping, watched
 from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.models.protocol import (
@@ -182,7 +188,7 @@ class Diffusion(GenerativeModel):
         pairs = draw_pairs(self, weights, config.teacher, labels, config.pairs, seed, cache, on_progress)
         return Distilling(Distillation(self, Diffusion(distilled, self.shape), pairs), distilled)
 
-    def preconditioning(self, sigma: Tensor) -> "Preconditioning":
+    def preconditioning(self, sigma: Tensor) -> Preconditioning:
         """Return the scales of this model's objective at noise levels sigma (B,)."""
         scales = flow_preconditioning if self.objective.kind == "flow" else preconditioning
         return scales(sigma, self.objective.sigma_data)
@@ -358,47 +364,6 @@ class Diffusion(GenerativeModel):
         unlabelled = classes.new_full((len(classes),), self.classes, dtype=torch.int64)
         unconditional = self.denoise(images, sigmas, unlabelled)
         return unconditional + scale * (conditional - unconditional)
-
-
-@dataclass(frozen=True)
-class Preconditioning:
-    """The four scales of Karras et al. 2022, table 1, each (B,)."""
-
-    skip: Tensor
-    output: Tensor
-    input: Tensor
-    noise: Tensor
-
-
-def preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
-    """Scales that give the network's input and target unit variance at each noise level sigma (B,)."""
-    variance = sigma**2 + sigma_data**2
-    return Preconditioning(
-        skip=sigma_data**2 / variance,
-        output=sigma * sigma_data / variance.sqrt(),
-        input=1 / variance.sqrt(),
-        noise=sigma.log() / 4,
-    )
-
-
-def flow_preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
-    """Scales with which the network predicts the path's velocity n - x / sigma_data at noise levels sigma (B,).
-
-    With t = sigma / (sigma + sigma_data), the path's image is (x + sigma n) / (sigma + sigma_data), and x / sigma_data
-    is that image minus t times the velocity.
-    """
-    total = sigma + sigma_data
-    return Preconditioning(
-        skip=sigma_data / total,
-        output=-sigma * sigma_data / total,
-        input=1 / total,
-        noise=(sigma / sigma_data).log() / 4,
-    )
-
-
-def column(values: Tensor) -> Tensor:
-    """Reshape (B,) to (B, 1, 1, 1), to scale images."""
-    return values[:, None, None, None]
 
 
 def _plus(noise: Tensor, base: Tensor | None, scale: float) -> Tensor:

@@ -5,9 +5,10 @@ import torch
 from torch.distributions import Normal
 
 from genai_core.config import DiffusionSampling
-from genai_core.models.diffusion import build, flow_preconditioning, preconditioning
+from genai_core.models.diffusion import build
 from genai_core.models.networks.diffusion.levels import noise_levels
 from genai_core.models.networks.diffusion.ode import euler, heun, multistep
+from genai_core.models.networks.diffusion.preconditioning import flow_preconditioning, preconditioning
 from genai_core.models.protocol import Part, to_uint8
 from genai_core.training.noise import WholeBatchNoise
 from tests.models.overfit import UNLABELLED, learn, recall
