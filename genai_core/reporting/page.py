@@ -4,13 +4,12 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from genai_core.reporting.summary import Summary
+from genai_core.reporting.templates import template_environment
 
 TEMPLATE = "report.html.j2"
 HASH, SHORT_HASH = re.compile("[0-9a-f]{40,64}"), 12
@@ -87,13 +86,7 @@ class Page:
 
 def render_page(page: Page) -> str:
     """Render the page as HTML. All text is escaped, except for the charts of this package."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = template_environment()
     environment.filters |= {"svg": Markup, "figure": _figure, "seconds": seconds_text, "flat": _flat}
     longest_s = max((cost.seconds for cost in page.costs), default=1.0)
     return environment.get_template(TEMPLATE).render(page=page, longest_s=max(longest_s, 1e-9))

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from genai_core.reporting.page import MISSING, Picture, seconds_text
 from genai_core.reporting.scatter import Dot, Kind, scatter_svg
+from genai_core.reporting.templates import template_environment
 
 TEMPLATE = "search.html.j2"
 Trial = Mapping[str, Any]
@@ -144,13 +143,7 @@ class SearchPage:
 
 def render_search_page(page: SearchPage) -> str:
     """Render the page as HTML. All text is escaped, except for the charts of this package."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = template_environment()
     environment.filters |= {"svg": Markup, "figure": _figure, "seconds": seconds_text}
     return environment.get_template(TEMPLATE).render(page=page)
 
