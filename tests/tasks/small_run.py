@@ -79,3 +79,11 @@ def bytes_below(folder):
     """Return the content of every file by its path."""
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     return {str(path): path.read_bytes() for path in files}
+
+
+def ready_to_finetune(monkeypatch):
+    """Write datasets and a selected model by params.yaml, and set the command line of the task."""
+    write_datasets()
+    write_model("models/trained/small")
+    write_selection("models/selected", "models/trained/small", "small")
+    monkeypatch.setattr("sys.argv", ["finetune"])

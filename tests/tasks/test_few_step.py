@@ -16,6 +16,7 @@ from tests.tasks.small_run import (
     PARAMS,
     bytes_below,
     change_params,
+    ready_to_finetune,
     small_params,
     write_datasets,
     write_model,
@@ -51,10 +52,7 @@ def selected(workspace, monkeypatch):
     few_step = {"steps": 2, "pairs": 20, "teacher": TEACHER, "worst_ratio": 1.3}
     own = {"kind": "few_step", "few_step": few_step, "total_images": 128}
     change_params(finetune={**own, "warmup_images": 32, "ema_halflife_images": 64, "learning_rate_share": 1.0})
-    write_datasets()
-    write_model("models/trained/small")
-    write_selection("models/selected", "models/trained/small", "small")
-    monkeypatch.setattr("sys.argv", ["finetune"])
+    ready_to_finetune(monkeypatch)
     return workspace
 
 

@@ -9,10 +9,9 @@ from tests.tasks.small_run import (
     bytes_below,
     change_params,
     read_json,
+    ready_to_finetune,
     small_params,
-    write_datasets,
     write_model,
-    write_selection,
 )
 
 
@@ -21,10 +20,7 @@ def selected(workspace, monkeypatch):
     """A workspace with a selected model; the command line of the task is set."""
     small_params()
     change_params(finetune={"total_images": 96, "warmup_images": 32, "ema_halflife_images": 64})
-    write_datasets()
-    write_model("models/trained/small")
-    write_selection("models/selected", "models/trained/small", "small")
-    monkeypatch.setattr("sys.argv", ["finetune"])
+    ready_to_finetune(monkeypatch)
     return workspace
 
 
