@@ -35,7 +35,8 @@ def encode_routes(serving: Serving) -> APIRouter:
     async def encode(request: Request, body: EncodeBody) -> dict[str, Any]:
         """Find the noise from which the model draws a picture nearest to yours, and how far it stays from it.
 
-        `error` is the root of the mean squared difference, in grey levels of 0 to 255.
+        `error` is the root of the mean squared difference, in grey levels of 0 to 255. `prepared_b64` is your picture
+        in the size and colours of the model's images.
         """
         with serving.models.held(body.model) as model:
             description = model.description
@@ -52,13 +53,17 @@ def encode_routes(serving: Serving) -> APIRouter:
             job = Job(op="encode", model=model, values=values, blobs=[content])
             serving.queue.put(job)
             answer = await answer_of(request, job)
-            noise, pixels = answer.blobs
-            file = await serving.in_thread(encoded, pixels, shape, FORM, 1, None)
+            noise, pixels, prepared = answer.blobs
+            drawn, given = [
+                base64.b64encode(await serving.in_thread(encoded, part, shape, FORM, 1, None)).decode()
+                for part in (pixels, prepared)
+            ]
             return {
                 "latent": base64.b64encode(noise).decode(),
                 "error": answer.values["error"],
                 "class": None if label is None else description["classes"][label],
-                "b64": base64.b64encode(file).decode(),
+                "b64": drawn,
+                "prepared_b64": given,
                 "mime": MIME[FORM],
                 "ms": answer.ms,
             }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 # Of what requests and replies mean; raised when either end would misunderstand the other. The reply to `load` has it.
-PROTOCOL = 2
+PROTOCOL = 3
 PREFIX_BYTES = 4
 # Far above what a request needs; a wrong prefix, such as text on the pipe, would ask for gigabytes.
 MAX_HEADER_BYTES = 8 * 2**20

@@ -47,11 +47,16 @@ def draw(model: Model, frame: Frame, *, on_preview: OnPreview, cancelled: Callab
 
 
 def encode(model: Model, frame: Frame) -> tuple[dict[str, Any], list[bytes]]:
-    """Find the noise nearest to the frame's picture, of the class `label`; null without classes. Raises InputFault."""
+    """Find the noise nearest to the frame's picture, of the class `label`; null without classes. Raises InputFault.
+
+    The binary parts are the noise, what it draws, and the picture as it was decoded for the model.
+    """
     weights = one_hot(frame.header["label"], len(model.classes))
+    given = picture(frame)
     with faults("image"):
-        found = encode_image(model, picture(frame), weights, model.sampling_with(frame.header["sampling"]))
-    return {"error": found.error, "shape": list(found.pixels.shape)}, [found.noise.tobytes(), found.pixels.tobytes()]
+        found = encode_image(model, given, weights, model.sampling_with(frame.header["sampling"]))
+    parts = (found.noise, found.pixels, given)
+    return {"error": found.error, "shape": list(found.pixels.shape)}, [part.tobytes() for part in parts]
 
 
 @contextmanager

@@ -17,11 +17,11 @@ import { showTabs } from "./tabs.js";
 import { themeButton } from "./theme.js";
 import { History, Kept } from "./trays.js";
 import { UploadView } from "./upload.js";
+import { Versions } from "./versions.js";
 import { WalkView } from "./walk.js";
 
 const CALM = 700; // ms without a change: then the link and the history say what is shown
 const SAID = 6000; // ms that a message stays
-const REFRESH = 30_000; // ms between looks for a newly promoted version
 
 class App {
   constructor() {
@@ -33,9 +33,7 @@ class App {
     this.history = new History(byId("history"), this);
     this.views = [GridView, WalkView, DirectionsView, RedoView, UploadView].map((View) => new View(this));
     this.remember = settled(() => this.#remember(), CALM);
-    this.newer = null; // models that wait for the end of a drag
-    this.dragging = false;
-    this.takeOverLater = settled(() => this.#takeOver(), CALM);
+    this.versions = new Versions((models) => this.#takeOver(models));
     hooks.unauthorized = tokenDialog;
     hooks.waiting = (seconds) => this.say(`The server is busy. Trying again in ${seconds} s.`);
   }
@@ -64,13 +62,12 @@ class App {
     this.store.state = possible(wanted, this.models);
     this.#fillModels();
     this.store.subscribe((now, before, dragging) => {
-      this.dragging = dragging;
       this.#changed(now, before, dragging);
-      if (this.newer) dragging ? this.takeOverLater() : this.#takeOver();
+      this.versions.changed(dragging);
     });
     window.addEventListener("hashchange", () => this.#fromLink());
     listenToKeys(this);
-    setInterval(() => this.#lookForVersions(), REFRESH);
+    this.versions.start();
     this.#rebuild();
     this.#changed(this.store.state, {}, false);
     this.#warn(wanted);
@@ -101,8 +98,7 @@ class App {
   answered(images = []) {
     byId("problem").hidden = !this.warned;
     if (byId("status").textContent.startsWith("The server is busy")) this.say("");
-    if (!this.newer && images.some(({ provenance }) => provenance && !this.#isKnown(provenance)))
-      this.#lookForVersions();
+    this.versions.drawn(images, this.models);
   }
 
   /** A view has drawn what its state says. */
@@ -264,31 +260,10 @@ class App {
     if (this.last?.state === state) this.history.add(state, this.last.picture);
   }
 
-  #isKnown({ model, model_sha256: weights }) {
-    return this.models.get(model)?.sha256 === weights;
-  }
-
-  /** Look for a newly promoted version, once at a time: each answer may ask for it. */
-  #lookForVersions() {
-    this.looking ??= this.#look().finally(() => (this.looking = null));
-  }
-
-  async #look() {
-    try {
-      this.newer = await loadModels();
-    } catch {
-      return; // the next request says what is wrong
-    }
-    if (this.dragging) this.takeOverLater();
-    else this.#takeOver();
-  }
-
-  /** Take over a newly promoted version: what is shown is drawn anew with it. Not during a drag, which would end. */
-  #takeOver() {
-    if (!this.newer) return;
+  /** Take over newly promoted versions: what is shown is drawn anew with them. */
+  #takeOver(models) {
     const before = this.models;
-    this.models = this.newer;
-    this.newer = null;
+    this.models = models;
     const changed = [...this.models.values()].filter(({ id, sha256 }) => before.get(id)?.sha256 !== sha256);
     if (!changed.length && this.models.size === before.size) return;
     this.#fillModels();

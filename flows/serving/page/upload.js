@@ -144,7 +144,7 @@ export class UploadView {
       model.can.has("walk") && button("upload-walk", "Add to the walk", () => this.app.addToWalk(selected)),
       model.can.has("start") &&
         button("upload-redo", "Draw on it", () =>
-          this.app.redo({ picture: { b64: this.image, mime: this.mime }, model }),
+          this.app.redo({ picture: { b64: answer.prepared_b64, mime: answer.mime }, model }),
         ),
     );
   }

@@ -66,6 +66,7 @@ def test_another_size_is_decoded_as_the_stage_prepare_does(explored: Server) -> 
     assert found.shape == (SIZE, SIZE)
     assert (found[:3] == 9).all()
     assert (found[4:8] == 200).all()
+    assert np.array_equal(pixels(ask(explored, "encode", image=file_of(wide)).json()["prepared_b64"]), found)
 
 
 def test_what_drives_the_class_is_the_line(explored: Server) -> None:

@@ -71,4 +71,4 @@ async def begun(generation: Generation) -> None:
 def answer_to(op: str) -> Answer:
     pixels = np.zeros((1, 1, 8, 8), np.uint8).tobytes()
     values: dict[str, Any] = {"shape": [1, 1, 8, 8], "error": 0.0}
-    return Answer(values, [bytes(16), pixels] if op == "encode" else [pixels], 1.0, 1)
+    return Answer(values, [bytes(16), pixels, pixels] if op == "encode" else [pixels], 1.0, 1)

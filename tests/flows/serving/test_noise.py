@@ -170,6 +170,7 @@ def test_the_nearest_noise_of_a_picture_draws_it_again(server: Server, family: s
     assert np.array_equal(again, pixels(found["b64"]))
     difference = again.astype(float) - pixels(drawn["b64"])
     assert np.sqrt((difference**2).mean()) == pytest.approx(found["error"], abs=1e-3)
+    assert np.array_equal(pixels(found["prepared_b64"]), pixels(drawn["b64"]))
 
 
 def test_encode_refuses_what_is_no_picture(server: Server) -> None:

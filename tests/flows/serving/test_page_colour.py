@@ -81,6 +81,10 @@ def test_a_photograph_is_turned_as_its_camera_says(page: Shown, colour: Server, 
     shown_upright = pixels(page.requests[-1]["start"])[..., :3]
     assert shown_upright[0, :, 0].min() > 200
     assert shown_upright[7, :, 0].max() < 60
+    with colour.client() as client:
+        image = base64.b64encode(path.read_bytes()).decode()
+        found = client.post("/v1/encode", json={"image": image, "class": "b"}).json()
+    assert np.array_equal(shown_upright, pixels(found["prepared_b64"]))
     plain = io.BytesIO()
     Image.fromarray(upright).save(plain, "PNG")
     with colour.client() as client:

@@ -7,7 +7,8 @@ from hatchling.builders.wheel import WheelBuilder
 
 from flows.serving.page_routes import PAGE
 from tests.flows.serving.browser import Shown, context_of, faults, needs_chromium, shown
-from tests.flows.serving.served import Server
+from tests.flows.serving.served import Server, pixels
+from tests.flows.serving.strokes import finger
 from tests.test_rooms import ROOT
 
 pytestmark = needs_chromium
@@ -64,6 +65,39 @@ def test_all_can_be_touched(browser, server: Server) -> None:
         box = page.locator(".grid").first.bounding_box()
         assert box is not None
         assert box["y"] >= 0
+        assert found.problems == []
+
+
+def test_a_finger_drags_a_slider_and_the_pictures_follow(browser, server: Server) -> None:
+    with context_of(browser, phone=True) as context:
+        found = shown(context, server.address)
+        found.open(f"{server.address}/#count=4&model=gan")
+        page = found.page
+        page.get_by_text("Settings").tap()
+        page.locator("#option-truncation").scroll_into_view_if_needed()
+        before, scrolled = len(found.requests), page.evaluate("scrollY")
+        finger(found, "#option-truncation", (0.9, 0.5), (0.2, 0.5), steps=10)
+        found.settle()
+        asked = [request["sampling"]["truncation"] for request in found.requests[before:]]
+        assert len(asked) >= 3  # while the finger moved, not only at its end
+        assert asked == sorted(asked, reverse=True)
+        assert asked[-1] == float(page.locator("#option-truncation").input_value())
+        assert page.evaluate("scrollY") == scrolled
+        assert found.problems == []
+
+
+def test_a_finger_paints(browser, server: Server) -> None:
+    with context_of(browser, phone=True) as context:
+        found = shown(context, server.address)
+        found.open(f"{server.address}/#count=4&model=diffusion&view=redo&class=b")
+        found.page.locator(".layer.mask").scroll_into_view_if_needed()
+        before, scrolled = pixels(found.requests[-1]["start"]), found.page.evaluate("scrollY")
+        finger(found, ".layer.mask", (0.5, 0.05), (0.5, 0.95))
+        found.settle()
+        column = pixels(found.requests[-1]["start"])[:, 4, :3]
+        assert (column == 255).all()
+        assert not (before[:, 4, :3] == 255).all()
+        assert found.page.evaluate("scrollY") == scrolled
         assert found.problems == []
 
 
