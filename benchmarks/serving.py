@@ -73,8 +73,8 @@ def measured(arguments: argparse.Namespace, made: Path) -> Iterator[Measured]:
     for name in arguments.models:
         subject = subject_of(name, workspace, made)
         if "start" in parts:
-            first_picture(workspace, subject.argument)  # fills the file cache
-            yield from first_picture(workspace, subject.argument)
+            first_picture(workspace, subject.argument, subject.name)  # fills the file cache
+            yield from first_picture(workspace, subject.argument, subject.name)
         if parts & {"latency", "throughput", "overload", "gradio"}:
             yield from of_a_server(workspace, subject, parts, seconds, requests)
         if "gradio" in parts:

@@ -33,9 +33,9 @@ def percentile(values: list[float], percent: float) -> float:
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
-def first_picture(workspace: Path, model: str) -> list[Measured]:
-    """Seconds from the command to the first picture, torch's import included; the file cache is warm."""
-    with served(workspace, [model]) as server, server.client() as client:
+def first_picture(workspace: Path, argument: str, model: str) -> list[Measured]:
+    """Seconds from `genai serve ARGUMENT` to the first picture, torch's import included; the file cache is warm."""
+    with served(workspace, [argument]) as server, server.client() as client:
         client.post("/v1/draw", json={"model": model, "count": 1, "seed": 0}).raise_for_status()
         seconds = time.perf_counter() - server.began
     return [Measured(f"{model}: first picture after the command", seconds, "s", "with torch's import, warm file cache")]
