@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.serving_locust import closed_load, open_load
+from benchmarks.serving_locust import closed_load
+from benchmarks.serving_rate import open_load
 from benchmarks.serving_server import Served, served
 
 CLIENTS = 32

@@ -1,4 +1,4 @@
-"""Load by locust, in a process of its own: clients that ask again at once, or requests at a fixed rate."""
+"""Load by locust, in a process of its own: clients that ask again at once."""
 
 import json
 import math
@@ -12,10 +12,6 @@ from pathlib import Path
 
 from benchmarks.serving_server import ROOT
 
-# Of a client at a fixed rate, which falls behind when an answer takes longer: so where answers are slow, there are more
-# clients. Not many more than that: with 1,500, locust itself stops for a second now and then.
-SECONDS_PER_REQUEST = (1.0, 20.0)
-CLIENTS = 100
 # For requests that are on their way at the end.
 END_TIMEOUT_S = 30
 
@@ -42,20 +38,9 @@ class Load:
 
 def closed_load(address: str, kind: str, model: str, clients: int, images: int, seconds: float) -> Load:
     """Clients that ask again as soon as they have their answer: what ended in this time. kind: genai or gradio."""
-    values = {"kind": kind, "model": model, "images": images, "per_client": None}
+    values = {"kind": kind, "model": model, "images": images}
     begun, done = _run(address, clients, seconds, values)
     return Load(seconds, tuple((status, took) for status, took, at in done if begun <= at <= begun + seconds))
-
-
-def open_load(address: str, model: str, per_second: float, images: int, seconds: float) -> Load:
-    """Requests at a fixed rate, whether or not earlier ones are answered: what began in this time."""
-    least, most = (per_second * pause for pause in SECONDS_PER_REQUEST)
-    clients = max(1, round(max(least, min(most, CLIENTS))))
-    pause = clients / per_second
-    values = {"kind": "genai", "model": model, "images": images, "per_client": 1 / pause}
-    spawned, done = _run(address, clients, pause + seconds, values)
-    begun = spawned + pause  # each client begins at a moment of its own
-    return Load(seconds, tuple((status, took) for status, took, at in done if begun <= at - took <= begun + seconds))
 
 
 def _run(

@@ -1,18 +1,17 @@
 """What locust's clients ask for. locust imports this file by itself (serving_locust.py starts it).
 
-GENAI_LOAD in the environment is JSON: "kind" is genai or gradio; "model" and "images" of a request; "per_client" is the
-most requests a second of one client, null for no pause; "out" is the file for the durations of all requests.
+GENAI_LOAD in the environment is JSON: "kind" is genai or gradio; "model" and "images" of a request; "out" is the file
+for the durations of all requests.
 """
 
 import itertools
 import json
 import os
-import random
 import time
 from pathlib import Path
 from typing import Any
 
-from locust import FastHttpUser, constant, constant_throughput, events, task
+from locust import FastHttpUser, constant, events, task
 
 LOAD = json.loads(os.environ["GENAI_LOAD"])
 SEEDS = itertools.count()
@@ -35,15 +34,11 @@ def _count(status: str, begun: float) -> None:
 
 
 class Client(FastHttpUser):
-    """A client that asks again as soon as it has its answer, or at a fixed rate."""
+    """A client that asks again as soon as it has its answer."""
 
     abstract = True
     network_timeout = connection_timeout = 120.0
-    wait_time = constant(0) if LOAD["per_client"] is None else constant_throughput(LOAD["per_client"])
-
-    def on_start(self) -> None:
-        if LOAD["per_client"] is not None:  # else all would ask at the same moment, again and again
-            time.sleep(random.uniform(0.0, 1.0 / LOAD["per_client"]))
+    wait_time = constant(0)
 
 
 class GenaiClient(Client):

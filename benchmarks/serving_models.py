@@ -29,6 +29,6 @@ def untrained(folder: Path, family: str) -> Path:
     target = folder / f"{family}-{SIDE}"
     target.mkdir()
     save_model(target, model, recipe, dataset="0" * 64, training_summary={})
-    # Without it, a model folder draws with its family's usual options: Heun's 12 steps, each guided, are 46 evaluations.
+    # Without it, a model folder draws with the usual options of its family: 46 evaluations of a guided diffusion model.
     (target / "selection.json").write_text(json.dumps({"sampling": recipe.sampling.model_dump(mode="json")}))
     return target

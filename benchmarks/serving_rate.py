@@ -1,0 +1,60 @@
+"""Requests at a fixed rate, whether or not earlier ones are answered.
+
+Written here, because locust takes as much of a core for 400 requests a second as the server does for its answers.
+"""
+
+import asyncio
+import json
+import re
+import time
+from urllib.parse import urlsplit
+
+from benchmarks.serving_locust import Load
+
+# Until the queue is as full as it stays.
+WARM_UP_S = 2.0
+
+
+def open_load(address: str, model: str, per_second: float, images: int, seconds: float) -> Load:
+    """Ask for so many images at this rate; the load is what began in `seconds`, after a while to warm up."""
+    return asyncio.run(_Clients(address, model, images).run(per_second, seconds))
+
+
+class _Clients:
+    """As many connections as there are requests on their way; each is used again."""
+
+    def __init__(self, address: str, model: str, images: int) -> None:
+        parts = urlsplit(address)
+        self._host, self._port = parts.hostname, parts.port
+        self._head = f"POST /v1/draw HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        self._model, self._images = model, images
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def run(self, per_second: float, seconds: float) -> Load:
+        begun, tasks = time.perf_counter(), []
+        for number in range(round((WARM_UP_S + seconds) * per_second)):
+            await asyncio.sleep(begun + number / per_second - time.perf_counter())
+            tasks.append(asyncio.create_task(self._ask(number)))
+        ended = await asyncio.gather(*tasks)
+        for _, writer in self._idle:
+            writer.close()
+        return Load(seconds, tuple(ended[round(WARM_UP_S * per_second) :]))
+
+    async def _ask(self, number: int) -> tuple[str, float]:
+        """Return the status and the seconds of a request."""
+        body = json.dumps({"model": self._model, "count": self._images, "seed": number * self._images}).encode()
+        begun = time.perf_counter()
+        connection = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, self._port)
+        reader, writer = connection
+        writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = re.search(r"content-length: (\d+)", head)
+        if length is None:
+            raise RuntimeError(f"an answer without a length: {head}")
+        await reader.readexactly(int(length[1]))
+        took = time.perf_counter() - begun
+        if "connection: close" in head:
+            writer.close()
+        else:
+            self._idle.append(connection)
+        return head.split()[1], took
