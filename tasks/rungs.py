@@ -16,7 +16,7 @@ def requested_rungs(stage: str, evaluation: Callable[[int], Callable[[Generative
     """Return the rungs that the environment asks for; None if it asks for none.
 
     evaluation: makes the function that measures a model with so many images. Each rung becomes a line of
-    .genai/rungs/STAGE.jsonl: {"share", "images", "distance"}.
+    .genai/rungs/STAGE.jsonl: {"share", "images", "distance"}. A resumed training writes its earlier rungs again.
     """
     text = os.environ.get(VARIABLE)
     if not text:
@@ -29,4 +29,4 @@ def requested_rungs(stage: str, evaluation: Callable[[int], Callable[[Generative
         with path.open("a") as file:
             file.write(json.dumps({"share": share, "images": images, "distance": distance}) + "\n")
 
-    return Rungs(tuple(values["shares"]), evaluation(values["images"]), report)
+    return Rungs(tuple(values["shares"]), values["images"], evaluation(values["images"]), report)

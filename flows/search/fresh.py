@@ -30,7 +30,7 @@ def measure_again(study: "Study", plan: "Plan", slot: Slot) -> None:
         key = f"{row.number}"
         if before.get(key, {}).get("seed") == search.fresh_seed:
             continue
-        slot.set_up({**row.values, SEED: search.fresh_seed}, plan.stages, resumes=False)
+        slot.set_up({**row.values, SEED: search.fresh_seed}, plan.stages)
         run = slot.run((plan.target.stage,), SilentView(), lambda _active: None)
         if not run.is_complete:
             message = (run.state.message if run.state else None) or "the run failed"

@@ -43,7 +43,16 @@ class RangeConfig(Section):
             raise ValueError(f"step: got {self.step:g}; allowed: above 0, at most high - low")
         if self.is_int and self.step is not None and not isinstance(self.step, int):
             raise ValueError(f"step: got {self.step:g}; allowed: a whole number, as low and high are")
+        if self.step is not None and not self.is_at_a_step(self.high):
+            raise ValueError(f"step: got {self.step:g}; allowed: steps that lead from low, {self.low:g}, to high")
         return self
+
+    def is_at_a_step(self, value: float) -> bool:
+        """Whether a value between low and high is one that is tried. Without a step, each is."""
+        if self.step is None or self.low is None:
+            return True
+        steps = (value - self.low) / self.step
+        return abs(steps - round(steps)) < 1e-6
 
     @property
     def is_int(self) -> bool:

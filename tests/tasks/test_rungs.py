@@ -22,6 +22,7 @@ def test_a_training_measures_itself_only_if_a_search_asks(tmp_path: Path, monkey
     rungs = requested_rungs("train@gan", lambda images: lambda _model: float(images))
     assert rungs is not None
     assert rungs.shares == pytest.approx((0.2, 0.6))
+    assert rungs.generated == 40
     rungs.report(0.2, 800, 0.5)
     path = RUNGS_DIR / "train@gan.jsonl"
     assert json.loads(path.read_text()) == {"share": 0.2, "images": 800, "distance": 0.5}
