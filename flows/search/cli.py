@@ -139,6 +139,8 @@ def apply_trial(workspace: Path, trial: int | None, study: str | None, storage: 
         return
     write_file(path, new)
     click.echo(f"{PARAMS_FILE} has the values of trial {row.number} of study {name} now: {values_text(row.values)}")
+    if row.distance is None:
+        click.echo(f"note: that trial was not measured: it {row.state if row.state == 'failed' else 'was pruned'}")
     click.echo("`genai plan` shows what a run does")
 
 

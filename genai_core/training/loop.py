@@ -246,7 +246,7 @@ class _Loop:
         rung = self.rungs.passed(before, share) if self.rungs is not None and complete else None
         if self.rungs is not None and rung is not None:
             distance, _ = self._distance(self.rungs.evaluate)
-            measured = {"share": rung, "images": images, "distance": distance, "generated": self.rungs.generated}
+            measured = {"share": rung, "images": images, "distance": distance, "how": dict(self.rungs.how)}
             self.run.rungs.append(measured)
             if self.ranks.is_first:
                 self.rungs.report(rung, images, distance)
