@@ -100,11 +100,9 @@ def search(
             if not _is_reached(study, request):
                 say("bringing up to date what all trials share ...")
                 driver.share_stages(slots)
-            with shown(table, live=live):
-                driver.run(slots)
-            if best_of(rows_of(study)) is not None:
-                say("measuring the winner again, with other seeds and held-out images ...")
-                measure_again(study, plan, slots[0])
+                with shown(table, live=live):
+                    driver.run(slots)
+            measure_again(study, plan, slots[0], say)
         return Found(*write_page(workspace, study, name))
 
 
@@ -142,6 +140,8 @@ def _table(study: "Study", plan: Plan, request: Request, *, live: bool) -> Searc
 def _headline(plan: Plan, study: "Study", request: Request) -> str:
     """What the search understood: whose figures, over which keys, how long, new or continued."""
     done = len(ended(study))
+    if _is_reached(study, request):
+        return f"study {plan.name} has {counted(done, 'trial')} already; --trials {done + 10} continues it"
     state = f"continues after {counted(done, 'trial')}" if done or plan.resumed else "is new"
     if plan.resumed:
         state += f" and resumes {counted(len(plan.resumed), 'interrupted one')}"
@@ -150,5 +150,15 @@ def _headline(plan: Plan, study: "Study", request: Request) -> str:
     figures = f"{plan.metric} of {plan.target.model}"
     if len(plan.config.search.objectives) > 1:
         figures += " and its seconds an image (two objectives: no trial is pruned)"
+    elif _trains_a_tokenizer_at_all_rungs(plan):
+        figures += " (no trial is pruned: at search.pruning's rungs, its tokenizer is trained)"
     keys = counted(len(plan.config.search.space), "key")
     return f"study {plan.name} {state}; {figures} over {keys}; {', '.join(limits)}"
+
+
+def _trains_a_tokenizer_at_all_rungs(plan: Plan) -> bool:
+    """Whether a VQ-VAE cannot generate images at any rung, so that it is never compared."""
+    pruning, model = plan.config.search.pruning, plan.config.models.get(plan.target.model)
+    if pruning is None or model is None or model.family != "vqvae":
+        return False
+    return pruning.rungs[-1] <= model.objective.tokenizer_share

@@ -26,12 +26,12 @@ def test_a_training_measures_itself_only_if_a_search_asks(tmp_path: Path, monkey
     assert requested_rungs("train@gan", SAMPLING, evaluation) is None
     assert not RUNGS_DIR.exists()
 
-    for name, value in rung_variables(PruningConfig(first_share=0.2, reduction=3, images=40)).items():
+    for name, value in rung_variables(PruningConfig(first_share=0.1, reduction=3, images=40)).items():
         monkeypatch.setenv(name, value)
     rungs = requested_rungs("train@gan", SAMPLING, evaluation)
     assert rungs is not None
     assert asked == [(40, SAMPLING)]  # as the trial is measured in the end
-    assert rungs.shares == pytest.approx((0.2, 0.6))
+    assert rungs.shares == pytest.approx((0.1, 0.3))
     assert rungs.how == {"generated": 40, "sampling": {"truncation": 0.8}}
     rungs.report(0.2, 800, 0.5)
     path = RUNGS_DIR / "train@gan.jsonl"
