@@ -105,7 +105,9 @@ def read_study(folder: Path, name: str, url: str | None) -> "Study":
 
 
 def searched(study: "Study") -> tuple[SearchConfig, str]:
-    """Return the section search that a study was begun with, and the distance that it improves."""
+    """Return the section search that a study was begun with, and the distance that it improves. Raises SearchError."""
+    if METRIC not in study.user_attrs:  # a kill came before
+        raise SearchError(f"the study {study.study_name} has not begun yet; `genai search` begins it")
     return SearchConfig.model_validate(study.user_attrs[SEARCHED]), str(study.user_attrs[METRIC])
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from flows.search import SearchError
@@ -18,6 +19,7 @@ from flows.search.study import (
     open_study,
     otherwise_of,
     read_study,
+    searched,
     taken_up,
 )
 from genai_core.config import SearchConfig
@@ -88,6 +90,8 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         read_study(tmp_path, "one", None)
     with pytest.raises(SearchError, match="allowed: at most 40 letters"):
         checked_name("../one")
+    with pytest.raises(SearchError, match="has not begun yet"):  # killed before it was described
+        searched(optuna.create_study())
 
 
 @pytest.mark.parametrize(
