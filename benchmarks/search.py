@@ -32,7 +32,7 @@ SPACE = """
     models.vae.objective.kl_warmup_images: {low: 500, high: 20_000, log: true}
     models.vae.sampling.temperature: {low: 0.5, high: 1.2}"""
 SMALL = {
-    "models.vae.training.total_images": 12_000,
+    "models.vae.training.total_images": 48_000,  # so that starting a stage's process, 4 s, is a small part of a trial
     "models.vae.training.learning_rate": 5.0e-5,  # outside of the space
     "evaluation.total_images": 800,
 }
