@@ -1,105 +1,133 @@
 """A search with pruning against random trials that all train to their end: how good, in how many seconds.
 
-    python -m benchmarks.search WORKSPACE [--repeats 5] [--trials 12] [--out FILE]
+    python -m benchmarks.search [--repeats 5] [--trials 12] [--folder FOLDER] [--out FILE]
 
-WORKSPACE: a checkout with data whose shared stages have run (genai run reference). Its params.yaml is changed and
-restored. For each repeat, the same seed serves both searches. Seconds are those of the trials' own work (their stages);
-the overhead, beside them, is what a trial takes until it is recorded. With --lock, each trial is a call of its own,
-so that the machine can be shared.
+Makes a workspace of the built-in digits in FOLDER (default: a temporary one), and searches in copies of it, so that no
+search finds what another one has computed. In each repeat, both searches have the same seed. Seconds are those of the
+trials' own work (their stages); the overhead is what a trial takes beside them. The winner is measured again, with
+seeds and images that its search never saw. It has to be alone on the machine; one repeat takes about ten minutes on 2
+cores.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from flows.search.params_text import with_values
 
+ROOT = Path(__file__).parents[1]
 # A VAE of the built-in digits, with a present learning rate that is too low: no present settings help either search.
 SPACE = """
     models.vae.training.learning_rate: {low: 1.0e-4, high: 3.0e-2, log: true}
-    models.vae.network.width: {choices: [12, 16, 24]}
+    models.vae.network.width: {choices: [8, 16, 24]}
     models.vae.network.flow_layers: {low: 2, high: 8}
     models.vae.objective.kl_warmup_images: {low: 500, high: 20_000, log: true}
     models.vae.sampling.temperature: {low: 0.5, high: 1.2}"""
 SMALL = {
-    "models.vae.training.total_images": 12_000,
+    "models.vae.training.total_images": 48_000,  # so that starting a stage's process, 4 s, is a small part of a trial
     "models.vae.training.learning_rate": 5.0e-5,  # outside of the space
     "evaluation.total_images": 800,
 }
-KINDS = {
-    "random, all trained to their end": {"search.sampler": "random", "search.pruning": None},
-    "tpe, with pruning": {},
-}
+FULL, PRUNED = "random, all trained to their end", "tpe, with pruning"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workspace", type=Path)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--folder", type=Path, help="where the workspaces are made; an earlier one there is used again")
     parser.add_argument("--out", type=Path, help="where the figures are written as JSON")
-    parser.add_argument("--lock", help="a command before each call, such as: flock -s FILE")
     options = parser.parse_args()
-    params = options.workspace / "params.yaml"
-    before = params.read_text()
     found = []
-    try:
+    with working_folder(options.folder) as folder:
+        base = base_workspace(folder / "base")
         for repeat in range(options.repeats):
-            for kind, settings in KINDS.items():
-                params.write_text(settings_text(before, settings, repeat))
-                row = figures(kind, repeat, searched(options))
-                found.append(row)
-                print(json.dumps(row), flush=True)
-    finally:
-        params.write_text(before)
+            for kind in (FULL, PRUNED):
+                found.append({"search": kind, "repeat": repeat, **searched(base, folder, kind, repeat, options.trials)})
+                print(json.dumps(found[-1]), flush=True)
     print(table(found))
+    print("\n".join(ratios(found)))
     if options.out:
         options.out.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def settings_text(text: str, settings: dict[str, Any], seed: int) -> str:
-    """The params.yaml of one search."""
-    pruning = settings.get("search.pruning", "kept")
-    if pruning is None:
+@contextmanager
+def working_folder(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        yield given
+        return
+    with TemporaryDirectory(prefix="genai-search-") as folder:
+        yield Path(folder)
+
+
+def base_workspace(folder: Path) -> Path:
+    """A workspace in which all that trials share is up to date."""
+    if not folder.exists():
+        genai(ROOT, "new", str(folder))
+        genai(folder, "data", "add", "builtin:digits")
+        path = folder / "params.yaml"
+        path.write_text(with_values(path.read_text(), SMALL))
+        genai(folder, "run", "reference", "augment")
+    return folder
+
+
+def searched(base: Path, folder: Path, kind: str, seed: int, trials: int) -> dict[str, Any]:
+    """The figures of one search in a copy of the base."""
+    copy = folder / "copy"
+    shutil.copytree(base, copy, symlinks=True)
+    try:
+        path = copy / "params.yaml"
+        path.write_text(search_text(path.read_text(), kind, seed))
+        return figures(json.loads(genai(copy, "search", f"--trials={trials}", "--json")))
+    finally:
+        shutil.rmtree(copy)
+
+
+def search_text(text: str, kind: str, seed: int) -> str:
+    """A params.yaml with the section of one search."""
+    text = text.replace("  space: {}", f"  space:{SPACE}\n  #", 1)
+    if kind == FULL:
+        text = with_values(text, {"search.sampler": "random"})
         head, _, tail = text.partition("  pruning:")
         rest = tail.splitlines(keepends=True)[1:]
-        while rest and rest[0].startswith("    "):
+        while rest[0].startswith("    "):
             rest.pop(0)
         text = f"{head}  pruning: null\n{''.join(rest)}"
-    values = {key: value for key, value in settings.items() if key != "search.pruning"}
-    text = with_values(text, {**SMALL, **values, "search.seed": seed})
-    return text.replace("  space: {}", f"  space:{SPACE}\n  #", 1)
+    return with_values(text, {"search.seed": seed})
 
 
-def searched(options: argparse.Namespace) -> dict[str, Any]:
-    """Search until the study has all its trials; return what `genai search --json` prints."""
-    values: dict[str, Any] = {}
-    for count in range(1, options.trials + 1) if options.lock else [options.trials]:
-        command = [*(options.lock or "").split(), sys.executable, "-m", "flows.cli", "--workspace"]
-        command += [str(options.workspace), "search", f"--trials={count}", "--json"]
-        values = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    return values
+def genai(folder: Path, *arguments: str) -> str:
+    """Run a command of a workspace, with its code. Its progress goes to standard error."""
+    command = [sys.executable, "-m", "flows.cli", *arguments]
+    return subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def figures(kind: str, repeat: int, values: dict[str, Any]) -> dict[str, Any]:
+def figures(values: dict[str, Any]) -> dict[str, Any]:
     """What one search gave."""
     trials, best = values["trials"], values["best"]
     states = [trial["state"] for trial in trials]
     return {
-        "search": kind,
-        "repeat": repeat,
-        "best": next(trial["distance"] for trial in trials if trial["number"] == best),
-        "again": values["fresh"][str(best)]["held_out"],
+        "distance": rounded(next(trial["distance"] for trial in trials if trial["number"] == best)),
+        "new seeds and images": rounded(values["fresh"][str(best)]["held_out"]),
         "seconds": round(sum(trial["seconds"] for trial in trials), 1),
-        "overhead": round(median(trial["overhead_s"] for trial in trials), 2),
+        "overhead a trial": round(median(trial["overhead_s"] for trial in trials), 2),
         "complete": states.count("complete"),
         "pruned": states.count("pruned"),
         "failed": states.count("failed"),
     }
+
+
+def rounded(value: float) -> float:
+    return float(f"{value:.4g}")
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -107,6 +135,16 @@ def table(rows: list[dict[str, Any]]) -> str:
     names = list(rows[0])
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
     return "\n".join(lines + [f"| {' | '.join(str(row[name]) for name in names)} |" for row in rows])
+
+
+def ratios(rows: list[dict[str, Any]]) -> list[str]:
+    """The search with pruning in shares of the other one: medians over the repeats."""
+    lines = []
+    for name, goal in (("new seeds and images", 1.0), ("seconds", 0.5)):
+        full, pruned = ([row[name] for row in rows if row["search"] == kind] for kind in (FULL, PRUNED))
+        shares = [one / other for one, other in zip(pruned, full, strict=True)]
+        lines.append(f"{name}, with pruning over without: {median(shares):.2f} (goal: at most {goal:g})")
+    return lines
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from tasks import report_parts as parts
 from tasks.context import new_folder, running
 from tasks.report_lineage import lineage_svg
 from tasks.report_robustness import read_robustness
+from tasks.report_searches import read_searches
 
 PREPARED, AUGMENTED, REPORTS = Path("data/prepared"), Path("data/augmented"), Path("reports")
 
@@ -38,6 +39,7 @@ def main() -> None:
             costs=graph.costs,
             versions=parts.versions(prepared, augmented, summary, candidate),
             parameters=parts.parameters(config),
+            searches=read_searches(),
         )
         with new_folder(REPORTS) as folder:
             (folder / "report.html").write_text(render_page(page), encoding="utf-8")

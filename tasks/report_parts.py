@@ -21,6 +21,8 @@ from tasks.versions import code_version, stage_edges
 METRICS, PLOTS = Path("metrics"), Path("plots")
 CANDIDATE, BATCH = Path("models/candidate"), Path("samples/batch")
 FINETUNED = "finetuned"
+# Sections on how and when runs are made, and what is done with models. This stage does not depend on them.
+NO_RESULTS = {"compute", "retrain", "gate", "watch", "notify", "serve", "search"}
 
 
 @dataclass(frozen=True)
@@ -174,9 +176,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parameters(config: Config) -> dict[str, Any]:
-    """Return the config's sections, each model in its own."""
-    # compute affects how a run is done, not its results, and is not an input of this stage.
-    sections: dict[str, Any] = config.model_dump(mode="json", exclude={"compute"})
+    """Return the config's sections that affect results, which are inputs of this stage; each model in its own."""
+    sections: dict[str, Any] = config.model_dump(mode="json", exclude=NO_RESULTS)
     models = sections.pop("models")
     return {**sections, **{f"models.{name}": values for name, values in models.items()}}
 

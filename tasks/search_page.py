@@ -1,6 +1,6 @@
 """Write the page of a search. Not a stage: `genai search` runs it.
 
-`python -m tasks.search_page STUDY PAGE` reads STUDY/study.json and STUDY/samples; it writes PAGE.
+`python -m tasks.search_page STUDY FOLDER` reads STUDY/samples and FOLDER/study.json; it writes FOLDER/report.html.
 """
 
 import argparse
@@ -14,19 +14,21 @@ from genai_core.config import NEEDS_MANUAL_ACTION
 from genai_core.reporting.page import Picture
 from genai_core.reporting.search_page import SearchPage, render_search_page
 
+REPORT = "../../reports/report.html"  # of the last run, as a link from the page
 _SHOWN = 4  # trials whose samples are shown
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tasks.search_page", description=__doc__)
     parser.add_argument("study", type=Path)
-    parser.add_argument("page", type=Path)
+    parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     try:
-        values = json.loads((arguments.study / "study.json").read_text())
-        page = SearchPage(values, samples(arguments.study, values), datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"))
-        arguments.page.parent.mkdir(parents=True, exist_ok=True)
-        arguments.page.write_text(render_search_page(page), encoding="utf-8")
+        values = json.loads((arguments.folder / "study.json").read_text())
+        created = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
+        report = REPORT if (arguments.folder / REPORT).is_file() else None
+        page = SearchPage(values, samples(arguments.study, values), created, report)
+        (arguments.folder / "report.html").write_text(render_search_page(page), encoding="utf-8")
     except (OSError, ValueError) as error:
         print(f"search_page: {error}", file=sys.stderr)
         sys.exit(NEEDS_MANUAL_ACTION)

@@ -25,7 +25,7 @@ def main() -> None:
         torch.manual_seed(config.training.seed)
         model = build_model(config, shape_of(dataset))
         origin, to = {"started from": "nothing"}, Path("trained") / name
-        run_training(context, model, config, dataset, device, to=to, origin=origin)
+        run_training(context, model, config, dataset, device, to=to, origin=origin, sampling=config.sampling)
 
 
 if __name__ == "__main__":

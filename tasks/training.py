@@ -6,13 +6,14 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from genai_core.config import TrainingConfig
+from genai_core.config import SamplingConfig, TrainingConfig
 from genai_core.data.dataset.dataset import Dataset
 from genai_core.data.dataset.facts import Indices
 from genai_core.data.dataset.loader import Batch, training_batches
@@ -68,11 +69,13 @@ def run_training(
     to: Path,
     origin: dict[str, Any],
     continuation: Continuation | None = None,
+    sampling: SamplingConfig | None = None,
 ) -> None:
     """Train `model` on the train split according to recipe.training; write models/`to` and plots/`to`.
 
     recipe: the model's recipe, of any family. origin: source of its initial weights, as JSON values. continuation: for
-    a model that was loaded; None for random weights.
+    a model that was loaded; None for random weights. sampling: with which a search compares it with other trainings;
+    it does not affect the result.
     """
     how = continuation or Continuation()
     training: TrainingConfig = recipe.training
@@ -111,7 +114,7 @@ def run_training(
                 stop_requested=stop_requested,
                 followers=lambda: open_followers(compute.follow, followed),
                 evaluate=evaluation(dataset, training.early_stop.images) if training.early_stop else None,
-                rungs=requested_rungs(context.stage, lambda images: evaluation(dataset, images)),
+                rungs=requested_rungs(context.stage, sampling, partial(evaluation, dataset)),
                 from_average=continuation is not None,
                 rates=how.rates,
             )
@@ -145,8 +148,11 @@ def code_hash(family: str) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-def evaluation(dataset: Dataset, count: int) -> Evaluate:
-    """Return a function: distance of a model's images to `count` training images, with fixed labels and seeds."""
+def evaluation(dataset: Dataset, count: int, sampling: SamplingConfig | None = None) -> Evaluate:
+    """Return a function: distance of a model's images to `count` training images, with fixed labels and seeds.
+
+    sampling: None: as previews are drawn.
+    """
     rows = dataset.rows("train")
     chosen = rows.sample(min(count, len(rows)), random_state=0)
     distance = SlicedDistance(torch.from_numpy(dataset.images_at(chosen)))
@@ -155,7 +161,9 @@ def evaluation(dataset: Dataset, count: int) -> Evaluate:
 
     def evaluate(model: GenerativeModel) -> float:
         parts = [
-            model.sample(None if labels is None else labels[part], seeds[part], model.preview_sampling).cpu()
+            model.sample(
+                None if labels is None else labels[part], seeds[part], sampling or model.preview_sampling
+            ).cpu()
             for part in torch.split(seeds, _EVALUATION_BATCH)
         ]
         return distance(torch.cat(parts))

@@ -11,6 +11,7 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
 from genai_core.config import Config, load_config
+from tasks.report_parts import NO_RESULTS
 from tasks.select import family_code
 from tests.test_rooms import ROOT, imports
 
@@ -138,6 +139,7 @@ def test_parameters_and_config_name_the_same_keys(stages: dict[str, PipelineStag
     untracked = {leaf for leaf in leaves if not any(leaf == key or leaf.startswith(f"{key}.") for key in tracked)}
     assert untracked == set()
     assert not any(key.partition(".")[0] in HOW for key in tracked)
+    assert NO_RESULTS == HOW  # the report shows what it depends on
 
 
 def test_training_and_sampling_parameters_are_separate_for_every_model(stages: dict[str, PipelineStage]) -> None:

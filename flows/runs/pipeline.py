@@ -141,7 +141,7 @@ def _open_executor(prepared: PreparedRun, processes: Processes, chosen: str | No
         yield None
         return
     compute = load_config(active.place.folder / PARAMS_FILE).compute
-    variables = {**prepared.variables, **_variables(snapshot)}
+    variables = {**prepared.variables, **_variables(snapshot, prepared.root)}
     if (chosen or compute.executor) == "pool":
         from flows.executors.pool import open_pool_executor
 
@@ -159,9 +159,13 @@ def _may_run(stage: StageNode, plan: Plan) -> bool:
     return any(plan[name].action != "keep" for name in (stage.name, *stage.upstream))
 
 
-def _variables(snapshot: Snapshot) -> dict[str, str]:
-    """For the report: a snapshot has no branch."""
-    return {"GENAI_BRANCH": snapshot.branch or "", "GENAI_CHANGED": str(len(snapshot.changed))}
+def _variables(snapshot: Snapshot, root: Path) -> dict[str, str]:
+    """For the report: a snapshot has no branch, and a run's checkout not the pages of searches."""
+    return {
+        "GENAI_BRANCH": snapshot.branch or "",
+        "GENAI_CHANGED": str(len(snapshot.changed)),
+        "GENAI_SEARCHES": str(root / "search"),
+    }
 
 
 def _accept_nothing(_result: Result) -> None:

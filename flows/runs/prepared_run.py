@@ -9,12 +9,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.git import printable
 from flows.runs.active_run import ActiveRun, resume_run, start_run, start_run_in_place
 from flows.runs.checkout import home_of
 from flows.runs.leftovers import sweep
 from flows.runs.run_plan import RunPlan, plan_run, plan_run_in_place
-from flows.runs.snapshot import MAX_NEW_BYTES
 from flows.workspace import checked_config, only_run_in, repair_locks
 
 
@@ -44,9 +42,7 @@ class PreparedRun:
             return ()
         differs = f", uncommitted files: {len(snapshot.changed)}" if snapshot.changed else ""
         works = f"run {self.active.id} works on a snapshot of {snapshot.branch or snapshot.commit[:7]}{differs}"
-        why = f"new and larger than {MAX_NEW_BYTES / 1e6:.0f} MB"
-        left_out = (f"not in the snapshot: {printable(name)} ({why})" for name in snapshot.left_out)
-        return (works, *self.run_plan.plan.replaced, *left_out)
+        return (works, *self.run_plan.plan.replaced, *snapshot.notes)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.git import GitError, commit_of, git
+from flows.git import GitError, commit_of, git, printable
 from flows.process import scratch_folder
 
 REFS = "refs/genai/runs/"
@@ -40,6 +40,12 @@ class Snapshot:
     branch: str | None
     changed: tuple[str, ...]
     left_out: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the user: the files that the snapshot lacks."""
+        why = f"new and larger than {MAX_NEW_BYTES / 1e6:.0f} MB"
+        return tuple(f"not in the snapshot: {printable(name)} ({why})" for name in self.left_out)
 
 
 def take_snapshot(workspace: Path) -> Snapshot:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TRIALS = 20
 MOST_PARALLEL = 64
+BEFORE = "settings before the search"
 
 
 def _studies(workspace: Path) -> list[str]:
@@ -69,8 +70,10 @@ def search(
     from flows.interrupts import deferred_interrupt
 
     with deferred_interrupt():
+        from flows.search.space import checked_settings
         from flows.services.server import ensure_prefect_api
 
+        checked_settings(workspace)  # starting a server takes seconds
         quiet_prefect()
         ensure_prefect_api()
         from flows.run_cli import checked_plan
@@ -121,6 +124,7 @@ def apply_trial(workspace: Path, trial: int | None, study: str | None, storage: 
     """
     from flows.search.params_text import with_values
     from flows.search.results import chosen_row, rows_of
+    from flows.search.study import otherwise_of
     from flows.search.table import values_text
     from flows.whole_file import write_file
     from genai_core.config import PARAMS_FILE
@@ -129,12 +133,14 @@ def apply_trial(workspace: Path, trial: int | None, study: str | None, storage: 
     row = chosen_row(rows_of(opened), trial)
     path = workspace / PARAMS_FILE
     old = path.read_text()
-    new = with_values(old, row.values)
+    new = with_values(old, {**otherwise_of(opened), **row.values})
     if new == old:
         click.echo(f"{PARAMS_FILE} has the values of trial {row.number} of study {name} already")
         return
     write_file(path, new)
     click.echo(f"{PARAMS_FILE} has the values of trial {row.number} of study {name} now: {values_text(row.values)}")
+    if row.distance is None:
+        click.echo(f"note: that trial was not measured: it {row.state if row.state == 'failed' else 'was pruned'}")
     click.echo("`genai plan` shows what a run does")
 
 
@@ -146,6 +152,8 @@ def show_study(values: dict[str, Any], page: Path) -> None:
     ends = [trial["state"] for trial in trials.values()]
     counts = ", ".join(f"{ends.count(state)} {state}" for state in ("complete", "pruned", "failed"))
     click.echo(f"\nstudy {values['study']}: {counts}")
+    if unrecorded := [str(trial["number"]) for trial in trials.values() if not trial["commit"]]:
+        click.echo(f"git could not record trials {', '.join(unrecorded)}, so they are no experiments of DVC")
     if values["best"] is None:
         click.echo("no trial is complete, so there is no winner")
         return
@@ -154,8 +162,8 @@ def show_study(values: dict[str, Any], page: Path) -> None:
     rows = []
     for number, fresh in values["fresh"].items():
         trial = trials[int(number)]
-        what = "winner" if trial is best else "present settings"
-        what += " = present settings" if trial is best and trial["present"] else ""
+        what = "winner" if trial is best else BEFORE
+        what += f", which is the {BEFORE}" if trial is best and trial["present"] else ""
         rows.append([f"trial {number}, {what}", *map(_figure, (trial["distance"], fresh["distance"]))])
         rows[-1] += [*map(_figure, (trial["held_out"], fresh["held_out"]))]
     if rows:
@@ -171,13 +179,13 @@ def show_study(values: dict[str, Any], page: Path) -> None:
 
 
 def _print_trials(values: dict[str, Any]) -> None:
-    from flows.search.table import short_names
+    from flows.search.table import cell
 
-    names = short_names(list(values["space"]))
+    names = values["names"]
     rows = []
     for trial in values["trials"]:
         cells = [str(trial["number"]), trial["state"], _figure(trial["distance"]), f"{trial['seconds']:.0f}"]
-        cells += [str(trial["values"].get(key, "")) for key in names]
+        cells += [cell(trial["values"][key]) if key in trial["values"] else "" for key in names]
         rows.append([*cells, trial["fault"]])
     head = ["trial", "", values["metric"], "s", *names.values(), ""]
     print_table(rows, head, right={0, 2, 3})

@@ -11,7 +11,7 @@ from flows.search import SearchError
 from flows.search.slot import Slot
 from flows.search.space import Target, suggested
 from flows.search.stages import TrialStages
-from flows.search.study import VALUES, WHERE, ended, here, taken_up
+from flows.search.study import PRESENT, VALUES, WHERE, ended, here, taken_up
 from flows.search.table import SearchTable
 from flows.search.trial import (
     BEHIND,
@@ -27,6 +27,7 @@ from flows.search.trial import (
 from flows.view import SilentView
 from flows.whole_file import write_file
 from genai_core.config import Config
+from genai_core.counted import counted
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -71,7 +72,7 @@ class Search:
     def __init__(self, study: "Study", plan: Plan, table: SearchTable, limits: Limits) -> None:
         self._study, self._plan, self._table, self._limits = study, plan, table, limits
         search = plan.config.search
-        # Optuna prunes for one objective only: of two, a trial with a large distance may be on the front.
+        # Of two objectives, a trial with a large distance may be the fastest, and so on the front.
         self._pruning = search.pruning if len(search.objectives) == 1 else None
         self._resumed = list(plan.resumed)
         self._lock = threading.Lock()
@@ -91,8 +92,8 @@ class Search:
         for slot in slots:
             slot.keep_lock(slots[0].read_lock())
 
-    def run(self, slots: list[Slot]) -> tuple[TrialEnd, ...]:
-        """Run trials until a limit is reached. Returns the ends of this search's own ones.
+    def run(self, slots: list[Slot]) -> None:
+        """Run trials until a limit is reached.
 
         On Ctrl-C or SIGTERM, the running trials are stopped and remain unfinished in the study. Raises SearchError if
         the first trials all fail.
@@ -108,7 +109,6 @@ class Search:
             raise
         if self._error is not None:
             raise self._error
-        return tuple(self._ends)
 
     def _stop(self, threads: list[threading.Thread]) -> None:
         self._stopping.set()
@@ -122,35 +122,34 @@ class Search:
 
     def _work(self, slot: Slot) -> None:
         try:
-            while (taken := self._next()) is not None:
-                self._do(slot, *taken)
+            while (trial := self._next()) is not None:
+                self._do(slot, trial)
         except BaseException as error:  # raised again by `run`, in the main thread
             self._error = self._error or error
             self._stopping.set()
             for view in list(self._running.values()):
                 view.stop()
 
-    def _next(self) -> "tuple[Trial, bool] | None":
-        """The next trial, and whether it continues one that was interrupted; None at the end of the search."""
+    def _next(self) -> "Trial | None":
+        """The next trial: one that was interrupted, or a new one; None at the end of the search."""
         with self._lock:
             if self._stopping.is_set():
                 return None
-            if len(self._ends) >= _ALL_FAIL and all(end.end == "failed" for end in self._ends):
+            if len(self._ends) >= _ALL_FAIL and all(trial.state.name == "FAIL" for trial in ended(self._study)):
                 raise SearchError(
-                    f"the first {len(self._ends)} trials all failed; the last one: {self._ends[-1].fault}"
+                    f"all of {counted(len(ended(self._study)), 'trial')} failed; the last one: {self._ends[-1].fault}"
                 )
             if self._limits.deadline is not None and time.monotonic() >= self._limits.deadline:
                 return None
             begun = len(ended(self._study)) + len(self._running)
             if self._limits.trials is not None and begun >= self._limits.trials:
                 return None
-            resumes = bool(self._resumed)
-            trial = taken_up(self._study, self._resumed.pop(0)) if resumes else self._study.ask()
+            trial = taken_up(self._study, self._resumed.pop(0)) if self._resumed else self._study.ask()
             self._running[trial.number] = self._view(trial)
-            return trial, resumes
+            return trial
 
     def _view(self, trial: "Trial") -> TrialView:
-        values = suggested(trial, self._plan.config.search.space)
+        values = suggested(trial, self._plan.config.search.space, exact=PRESENT in trial.user_attrs)
         trial.set_user_attr(VALUES, values)
         trial.set_user_attr(WHERE, here(self._plan.folder))
         state = TrialState(trial.number, values)
@@ -161,9 +160,9 @@ class Search:
             view.is_pruned, state.distances = True, {behind: 0.0}
         return view
 
-    def _do(self, slot: Slot, trial: "Trial", resumes: bool) -> None:
+    def _do(self, slot: Slot, trial: "Trial") -> None:
         view, plan, began = self._running[trial.number], self._plan, time.monotonic()
-        end = run_trial(slot, view, plan.stages, plan.target, plan.metric, self._pruning, resumes=resumes)
+        end = run_trial(slot, view, plan.stages, plan.target, plan.metric, self._pruning)
         if end.end != "stopped":
             name = experiment_name(plan.name, trial.number)
             end = replace(end, commit=record_trial(slot, plan.baseline, name, end, described(view.state.values)))

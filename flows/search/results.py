@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from flows.search import SearchError
 from flows.search.space import label_of
 from flows.search.study import PRESENT, VALUES, ended
+from flows.search.table import short_names
 from genai_core.config import RangeConfig, SearchConfig
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ def importance_of(study: "Study", objectives: Sequence[str]) -> dict[str, float]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found = optuna.importance.get_param_importances(study, target=target)
+            # Its forest is drawn from a seed, so that the same trials have the same importance each time.
+            evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+            found = optuna.importance.get_param_importances(study, evaluator=evaluator, target=target)
         except (ValueError, RuntimeError):  # all values of a key are the same, for example
             return {}
     return {key: float(share) for key, share in found.items()}
@@ -95,6 +98,7 @@ def study_values(study: "Study", search: SearchConfig, metric: str, name: str) -
     """Everything that the page shows, as JSON values."""
     rows = rows_of(study)
     best = best_of(rows)
+    compared = {f"{row.number}" for row in rows if row is best or row.present}  # an earlier winner is of no interest
     return {
         "study": name,
         "metric": metric,
@@ -102,11 +106,12 @@ def study_values(study: "Study", search: SearchConfig, metric: str, name: str) -
         "reduction": search.pruning.reduction if search.pruning else None,
         "first_share": search.pruning.first_share if search.pruning else None,
         "space": {key: _range_values(given) for key, given in search.space.items()},
+        "names": short_names(list(search.space)),
         "trials": [asdict(row) for row in rows],
         "best": best.number if best else None,
         "front": [row.number for row in front_of(rows)] if len(search.objectives) > 1 else [],
         "importance": importance_of(study, search.objectives),
-        "fresh": study.user_attrs.get(FRESH, {}),
+        "fresh": {number: again for number, again in study.user_attrs.get(FRESH, {}).items() if number in compared},
     }
 
 

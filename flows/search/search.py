@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.data.add import run_task
-from flows.dvc_lock import parsed_yaml
 from flows.runs.leftovers import sweep
 from flows.runs.run_plan import RunPlan, plan_run
 from flows.runs.snapshot import Snapshot, take_snapshot
@@ -17,7 +16,7 @@ from flows.search.experiment import baseline_of
 from flows.search.fresh import measure_again
 from flows.search.results import best_of, rows_of, study_values
 from flows.search.slot import open_slots
-from flows.search.space import Target, checked_target, present_in
+from flows.search.space import Target, checked_settings, present_in, values_otherwise
 from flows.search.stages import TrialStages, trial_stages
 from flows.search.study import (
     FOLDER,
@@ -26,22 +25,23 @@ from flows.search.study import (
     checked_name,
     ended,
     interrupted,
+    is_new,
     only_search,
     open_study,
+    otherwise_of,
     searched,
 )
 from flows.search.table import SearchTable, shown
 from flows.search.trial import searched_metric
 from flows.whole_file import write_file, write_json
-from flows.workspace import checked_config
-from genai_core.config import PARAMS_FILE, Config
+from genai_core.config import Config
 from genai_core.counted import counted
 
 if TYPE_CHECKING:
     from optuna.study import Study
 
 VALUES_FILE = "study.json"
-PAGE = Path("search")  # of the workspace: NAME/report.html
+PAGES = Path("search")  # NAME/report.html, and its values
 _MAX_ATTEMPTS = 5
 
 
@@ -58,12 +58,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """The result of a search. values: results.study_values. page: the written page. ended: trials of this search."""
+    """The result of a search. values: results.study_values. page: the written page."""
 
-    name: str
     values: dict[str, Any]
     page: Path
-    ended: int
 
 
 def search(
@@ -75,9 +73,8 @@ def search(
     raises ends the search. Raises GenaiError if the search cannot start or its first trials all fail.
     """
     began = time.monotonic()
-    config = checked_config(workspace)
-    values = parsed_yaml((workspace / PARAMS_FILE).read_bytes(), PARAMS_FILE)
-    target = checked_target(config, values)
+    settings = checked_settings(workspace)
+    config, values, target = settings.config, settings.values, settings.target
     sweep(workspace)
     check(plan_run(workspace, (target.stage,)))
     metric = searched_metric(config.selection.metric)
@@ -89,35 +86,33 @@ def search(
         study = open_study(folder, name, config.search, metric, stages.fingerprint, request.storage)
         write_file(workspace / FOLDER / LATEST, name)
         present = present_in(values, config.search.space)
-        if isinstance(present, str):
-            say(f"the present {present} is outside the space, so the first trial is not the present settings")
-        else:
-            begin_with(study, present)
-        plan = Plan(config, target, stages, name, folder, baseline, interrupted(study, folder))
-        say(_headline(plan, study, request))
+        if isinstance(present, str) and is_new(study):
+            say(f"the present {present} is outside the space, so no trial has the present settings")
+        begin_with(study, None if isinstance(present, str) else present, values_otherwise(values, config.search.space))
+        left = () if _is_reached(study, request) else interrupted(study, folder)
+        plan = Plan(config, target, stages, name, folder, baseline, left)
+        for line in (_headline(plan, study, request), *snapshot.notes):
+            say(line)
         table = _table(study, plan, request, live=live)
         limits = Limits(request.trials, began + 60 * request.minutes if request.minutes else None)
         driver = Search(study, plan, table, limits)
-        with open_slots(workspace, snapshot.commit, name, request.parallel) as slots:
+        with open_slots(workspace, snapshot.commit, name, request.parallel, otherwise_of(study)) as slots:
             if not _is_reached(study, request):
                 say("bringing up to date what all trials share ...")
                 driver.share_stages(slots)
-            with shown(table, live=live):
-                ends = driver.run(slots)
-            if best_of(rows_of(study)) is not None:
-                say("measuring the winner again, with other seeds and held-out images ...")
-                measure_again(study, plan, slots[0])
-        return Found(name, *write_page(workspace, study, name), len(ends))
+                with shown(table, live=live):
+                    driver.run(slots)
+            measure_again(study, plan, slots[0], say)
+        return Found(*write_page(workspace, study, name))
 
 
 def write_page(workspace: Path, study: "Study", name: str) -> tuple[dict[str, Any], Path]:
     """Write the study's values and its page. Returns both."""
     values = study_values(study, *searched(study), name)
-    folder = workspace / FOLDER / name
+    folder = workspace / PAGES / name
     write_json(folder / VALUES_FILE, values)
-    page = workspace / PAGE / name / "report.html"
-    run_task(workspace, "tasks.search_page", str(folder), str(page))
-    return values, page
+    run_task(workspace, "tasks.search_page", str(workspace / FOLDER / name), str(folder))
+    return values, folder / "report.html"
 
 
 def _snapshot(workspace: Path, target: Target, config: Config) -> tuple[Snapshot, TrialStages]:
@@ -145,6 +140,8 @@ def _table(study: "Study", plan: Plan, request: Request, *, live: bool) -> Searc
 def _headline(plan: Plan, study: "Study", request: Request) -> str:
     """What the search understood: whose figures, over which keys, how long, new or continued."""
     done = len(ended(study))
+    if _is_reached(study, request):
+        return f"study {plan.name} has {counted(done, 'trial')} already; --trials {done + 10} continues it"
     state = f"continues after {counted(done, 'trial')}" if done or plan.resumed else "is new"
     if plan.resumed:
         state += f" and resumes {counted(len(plan.resumed), 'interrupted one')}"
@@ -153,5 +150,15 @@ def _headline(plan: Plan, study: "Study", request: Request) -> str:
     figures = f"{plan.metric} of {plan.target.model}"
     if len(plan.config.search.objectives) > 1:
         figures += " and its seconds an image (two objectives: no trial is pruned)"
+    elif _trains_a_tokenizer_at_all_rungs(plan):
+        figures += " (no trial is pruned: at search.pruning's rungs, its tokenizer is trained)"
     keys = counted(len(plan.config.search.space), "key")
     return f"study {plan.name} {state}; {figures} over {keys}; {', '.join(limits)}"
+
+
+def _trains_a_tokenizer_at_all_rungs(plan: Plan) -> bool:
+    """Whether a VQ-VAE cannot generate images at any rung, so that it is never compared."""
+    pruning, model = plan.config.search.pruning, plan.config.models.get(plan.target.model)
+    if pruning is None or model is None or model.family != "vqvae":
+        return False
+    return pruning.rungs[-1] <= model.objective.tokenizer_share

@@ -1,7 +1,7 @@
 """A slot: a checkout in which one trial after another runs. What trials share is laid out there once."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,16 +59,12 @@ class Slot:
     def read_lock(self) -> bytes:
         return (self.folder / LOCK_FILE).read_bytes()
 
-    def set_up(self, values: Mapping[str, Any], stages: TrialStages, *, resumes: bool) -> None:
-        """Write a trial's values, and remove what the trial before left. Raises SearchError.
-
-        resumes: keep the evaluations of a training that a kill interrupted: it resumes behind them.
-        """
+    def set_up(self, values: Mapping[str, Any], stages: TrialStages) -> None:
+        """Write a trial's values, and remove what the trial before left. Raises SearchError."""
         if self._lock is not None:
             write_file(self.folder / LOCK_FILE, self._lock)
         self.remove_figures(stages)
-        if not resumes:
-            shutil.rmtree(self.folder / RUNGS, ignore_errors=True)
+        shutil.rmtree(self.folder / RUNGS, ignore_errors=True)  # a training that resumes writes its earlier ones again
         write_file(self.folder / PARAMS_FILE, with_values(self._text, values))
 
     def remove_figures(self, stages: TrialStages) -> None:
@@ -97,22 +93,25 @@ class Slot:
 
 
 @contextmanager
-def open_slots(workspace: Path, commit: str, study: str, count: int) -> Iterator[list[Slot]]:
-    """Open checkouts of a commit, and remove them at the end. Those that a killed search left are used again."""
-    _remove_abandoned(workspace, study)
+def open_slots(workspace: Path, commit: str, study: str, count: int, values: Mapping[str, Any]) -> Iterator[list[Slot]]:
+    """Open checkouts of a commit, and remove them at the end. Those that a killed search left are used again.
+
+    values: written into params.yaml before a trial's own ones.
+    """
     roots = [workspace / WORKTREES / f"{PREFIX}{study}-{number}" for number in range(count)]
+    _remove_abandoned(workspace, study, roots)
     try:
         folders = [open_detached(workspace, commit, root) for root in roots]
-        text = files_at(folders[0], "HEAD", [PARAMS_FILE])[PARAMS_FILE].decode()
+        text = with_values(files_at(folders[0], "HEAD", [PARAMS_FILE])[PARAMS_FILE].decode(), values)
         yield [Slot(root, folder, text) for root, folder in zip(roots, folders, strict=True)]
     finally:
         for root in roots:
             remove_worktree(workspace, root)
 
 
-def _remove_abandoned(workspace: Path, study: str) -> None:
-    """Remove the checkouts of killed searches of other studies."""
+def _remove_abandoned(workspace: Path, study: str, used: Collection[Path]) -> None:
+    """Remove the checkouts of killed searches: of other studies, and of this one if it had more slots."""
     for root in (workspace / WORKTREES).glob(f"{PREFIX}*"):
         other = root.name.removeprefix(PREFIX).rpartition("-")[0]
-        if other != study and not is_searched(workspace / FOLDER / other):
+        if root not in used and (other == study or not is_searched(workspace / FOLDER / other)):
             remove_worktree(workspace, root)

@@ -1,17 +1,22 @@
 """The space of a search: which keys of params.yaml vary, over which values, for whose figures."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.dvc_lock import parsed_yaml
 from flows.search import SearchError
-from genai_core.config import PARAMS_FILE, Config, RangeConfig
+from flows.workspace import checked_config
+from genai_core.config import PARAMS_FILE, Config, RangeConfig, fault_at
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-_DIGITS = 3  # significant ones of a number that is tried: a person reads and compares it
+_DIGITS = 3  # significant ones of a number that is tried
 # Keys of these sections decide how good a model's figures look, not how good it is.
 _YARDSTICK = ("data", "extractor", "evaluation", "robustness", "selection")
 
@@ -36,6 +41,22 @@ class Target:
     def samples(self) -> str:
         where = "finetuned" if self.stage == "evaluate-finetuned" else f"trained/{self.model}"
         return f"plots/evaluated/{where}/samples.png"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a search reads in params.yaml. values: the whole file as plain values."""
+
+    config: Config
+    values: Mapping[str, Any]
+    target: Target
+
+
+def checked_settings(workspace: Path) -> Settings:
+    """Read params.yaml. Raises ConfigError, or SearchError with one line per fault of the space."""
+    config = checked_config(workspace)
+    values = parsed_yaml((workspace / PARAMS_FILE).read_bytes(), PARAMS_FILE)
+    return Settings(config, values, checked_target(config, values))
 
 
 def checked_target(config: Config, values: Mapping[str, Any]) -> Target:
@@ -63,6 +84,11 @@ def checked_target(config: Config, values: Mapping[str, Any]) -> Target:
             )
         varied = {search.model}
     if any(key.startswith("finetune.") for key in search.space):
+        if search.model is not None:
+            raise SearchError(
+                f"search.model is {search.model}, but with keys of finetune in search.space the fine-tuned model's "
+                "figures count; write null"
+            )
         return Target("finetuned", "evaluate-finetuned", "finetune")
     if not varied and len(config.models) == 1:
         varied = set(config.models)
@@ -90,7 +116,20 @@ def _fault(key: str, given: RangeConfig, values: Mapping[str, Any]) -> str | Non
         return f"{where}: low and high are for numbers, and the value is {present!r}; write choices"
     if isinstance(present, int) and not isinstance(present, bool) and given.choices is None and not given.is_int:
         return f"{where}: whole numbers only, such as {present}; write low and high as whole numbers"
-    return None
+    return next(_forbidden(key, given, values), None)
+
+
+def _forbidden(key: str, given: RangeConfig, values: Mapping[str, Any]) -> Iterator[str]:
+    """Values of a range that params.yaml may not have, whatever its other keys are: each of their trials would fail."""
+    tried = given.choices if given.choices is not None else [given.low, given.high]
+    if given.is_int and given.low is not None:
+        tried = [*tried, given.low + (given.step or 1)]  # whole numbers may have to be multiples
+    for value in tried:
+        changed = deepcopy(dict(values))
+        section, _, name = key.rpartition(".")
+        value_at(changed, section)[name] = value
+        if (fault := fault_at(changed, key)) is not None:
+            yield f"search.space: {fault.removeprefix(f'{PARAMS_FILE}: ')}"
 
 
 def value_at(values: Mapping[str, Any], key: str) -> Any:
@@ -103,8 +142,11 @@ def value_at(values: Mapping[str, Any], key: str) -> Any:
     return found
 
 
-def suggested(trial: "BaseTrial", space: Mapping[str, RangeConfig]) -> dict[str, Any]:
-    """Ask the study for a trial's values, by dotted name. A key whose `when` does not hold is left out."""
+def suggested(trial: "BaseTrial", space: Mapping[str, RangeConfig], *, exact: bool = False) -> dict[str, Any]:
+    """Ask the study for a trial's values, by dotted name. A key whose `when` does not hold is left out.
+
+    exact: do not round: the values are the present ones, which nobody drew.
+    """
     found: dict[str, Any] = {}
     for key, given in space.items():
         if not _applies(given, found):
@@ -121,8 +163,18 @@ def suggested(trial: "BaseTrial", space: Mapping[str, RangeConfig]) -> dict[str,
             assert given.low is not None
             assert given.high is not None
             value = trial.suggest_float(key, given.low, given.high, step=given.step, log=given.log)
-            found[key] = min(max(float(f"{value:.{_DIGITS}g}"), given.low), given.high)
+            found[key] = value if exact else min(max(_rounded(value, given), given.low), given.high)
     return found
+
+
+def _rounded(value: float, given: RangeConfig) -> float:
+    """Round to what a person can read and compare, but so that a narrow range still has a thousand values."""
+    assert given.low is not None
+    assert given.high is not None
+    if given.step is not None:  # only what adding steps left behind the 12th digit
+        return float(f"{value:.12g}")
+    size = min(abs(value), given.high - given.low) or 1.0
+    return round(value, _DIGITS - 1 - math.floor(math.log10(size)))
 
 
 def present_in(values: Mapping[str, Any], space: Mapping[str, RangeConfig]) -> dict[str, Any] | str:
@@ -134,17 +186,23 @@ def present_in(values: Mapping[str, Any], space: Mapping[str, RangeConfig]) -> d
             continue
         value = value_at(values, key)
         if given.choices is not None:
-            if value not in given.choices:
+            same = [choice for choice in given.choices if _is_same(choice, value)]
+            if not same:
                 return key
-            suggestions[key] = label_of(value)
+            suggestions[key] = label_of(same[0])
         else:
             assert given.low is not None
             assert given.high is not None
-            if value is None or not given.low <= value <= given.high:
+            if value is None or not given.low <= value <= given.high or not given.is_at_a_step(value):
                 return key
             suggestions[key] = value
         found[key] = value
     return suggestions
+
+
+def values_otherwise(values: Mapping[str, Any], space: Mapping[str, RangeConfig]) -> dict[str, Any]:
+    """The present values of keys with `when`, which the trials have for which that does not hold."""
+    return {key: value_at(values, key) for key, given in space.items() if given.when}
 
 
 def label_of(choice: Any) -> str:
@@ -153,4 +211,12 @@ def label_of(choice: Any) -> str:
 
 
 def _applies(given: RangeConfig, found: Mapping[str, Any]) -> bool:
-    return all(key in found and found[key] in allowed for key, allowed in (given.when or {}).items())
+    return all(
+        key in found and any(_is_same(found[key], value) for value in allowed)
+        for key, allowed in (given.when or {}).items()
+    )
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two values of params.yaml are the same. In Python, 1 and true are, too."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)

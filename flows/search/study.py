@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
+from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -33,8 +33,9 @@ DATABASE, LOCK, LATEST = "study.db", "lock", "latest"
 STORAGE_VARIABLE = "GENAI_SEARCH_STORAGE"
 # Attributes of a trial: what it writes into params.yaml, where it runs, whether it is the present params.yaml.
 VALUES, WHERE, PRESENT = "values", "where", "present"
-# Attributes of a study: the section search of its params.yaml, and the distance that it improves.
-SEARCHED, METRIC = "search", "metric"
+# Attributes of a study: the section search of its params.yaml, the distance that it improves, and the values that keys
+# with `when` have in trials for which that does not hold.
+SEARCHED, METRIC, OTHERWISE = "search", "metric", "otherwise"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _ATTRIBUTE = "fingerprint"
 # Far apart, so that no two trials of neighbouring seeds draw the same numbers.
@@ -77,7 +78,7 @@ def open_study(
         load_if_exists=True,
         directions=["minimize"] * len(config.objectives),
         sampler=_SampledByNumber(config),
-        pruner=_pruner(config),
+        pruner=NopPruner(),  # flows.search.halving decides
     )
     stored = study.user_attrs.get(_ATTRIBUTE)
     if stored is None:
@@ -104,7 +105,9 @@ def read_study(folder: Path, name: str, url: str | None) -> "Study":
 
 
 def searched(study: "Study") -> tuple[SearchConfig, str]:
-    """Return the section search that a study was begun with, and the distance that it improves."""
+    """Return the section search that a study was begun with, and the distance that it improves. Raises SearchError."""
+    if METRIC not in study.user_attrs:  # a kill came before
+        raise SearchError(f"the study {study.study_name} has not begun yet; `genai search` begins it")
     return SearchConfig.model_validate(study.user_attrs[SEARCHED]), str(study.user_attrs[METRIC])
 
 
@@ -145,10 +148,25 @@ def is_searched(folder: Path) -> bool:
         return False
 
 
-def begin_with(study: "Study", present: Mapping[str, Any]) -> None:
-    """Let the first trial of a new study be the present settings, so that the winner is compared with them."""
-    if not study.get_trials(deepcopy=False):
+def begin_with(study: "Study", present: Mapping[str, Any] | None, otherwise: Mapping[str, Any]) -> None:
+    """Let the first trial of a new study be the present settings, so that the winner is compared with them.
+
+    present: None if they lie outside the space. otherwise: the present values of keys with `when`; the study keeps
+    them, because params.yaml has others once a trial is applied.
+    """
+    if present is not None and is_new(study):
         study.enqueue_trial(dict(present), user_attrs={PRESENT: True})
+    if OTHERWISE not in study.user_attrs:
+        study.set_user_attr(OTHERWISE, dict(otherwise))
+
+
+def is_new(study: "Study") -> bool:
+    return not study.get_trials(deepcopy=False)
+
+
+def otherwise_of(study: "Study") -> dict[str, Any]:
+    """Return the values of keys with `when`, by dotted name, in trials for which that does not hold."""
+    return dict(study.user_attrs.get(OTHERWISE, {}))
 
 
 def here(folder: Path) -> str:
@@ -202,17 +220,6 @@ class _SampledByNumber(BaseSampler):
                 sampler = TPESampler(seed=seed, n_startup_trials=self._config.startup_trials)
             self._inner[trial.number] = sampler
         return self._inner[trial.number]
-
-
-def _pruner(config: SearchConfig) -> BasePruner:
-    """Successive halving, asynchronously (Li et al. 2020, arXiv 1810.05934); none for two objectives.
-
-    Of two objectives, a trial with a large distance may still be on the front. A rung's step is its share of the
-    training in units of the first rung: 1, 3, 9.
-    """
-    if config.pruning is None or len(config.objectives) > 1:
-        return NopPruner()
-    return SuccessiveHalvingPruner(min_resource=1, reduction_factor=config.pruning.reduction)
 
 
 def _storage(url: str) -> RDBStorage:

@@ -1,6 +1,7 @@
 """The table of a search while it runs: live in a terminal, a line for each trial elsewhere."""
 
 import io
+import json
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from flows.search.trial import TrialState
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 _MARKS = {"complete": ("✓", "green"), "pruned": ("·", "dim"), "failed": ("✗", "red"), "stopped": ("■", "yellow")}
 _SHOWN = 20  # the last trials; `genai search show` lists all
+_OTHER_LINES = 3  # of the terminal: the table's head, the last line, and the one of the cursor
+_STATE_WIDTH, _NUMBER_WIDTH = 22, 7  # characters
 
 
 class SearchTable:
@@ -44,30 +47,35 @@ class SearchTable:
         self._best = figures.distance
         return True
 
-    def __rich__(self) -> "RenderableType":
-        from rich.console import Group
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         from rich.table import Table
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        for name in ("trial", self._metric, *self._short.values()):
+        # One line for each trial, or the newest ones would be below the terminal's end. In a narrow one, the last keys
+        # are missing; `genai search show` has all of that.
+        names = ["trial", self._metric, *self._short.values()]
+        left = options.max_width - sum(max(len(name), _NUMBER_WIDTH) + 2 for name in names)
+        for name in names:
             table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-        table.add_column("")  # the only one that wraps, so a long fault takes nothing from the numbers
+            if name is self._metric:
+                table.add_column("", no_wrap=True, overflow="ellipsis", width=max(_STATE_WIDTH, left))
         with self._lock:
             trials = [self._trials[number] for number in sorted(self._trials)]
-        for trial in trials[-_SHOWN:]:
+        for trial in trials[-max(1, min(_SHOWN, console.height - _OTHER_LINES)) :]:
             mark, style = _MARKS[trial.ended.end] if trial.ended else ("▸", "bold")
             state = _ended_text(trial, with_distance=False) if trial.ended else _running_text(trial)
             figures = trial.ended.figures if trial.ended else None
             distance = f"{figures.distance:.4g}" if figures else ""
             if figures and figures.distance == self._best:
                 style = "bold green"
-            values = [_cell(trial.values.get(key)) if key in trial.values else "" for key in self._short]
-            table.add_row(str(trial.number), distance, *values, f"{mark} {state}", style=style)
+            values = [cell(trial.values[key]) if key in trial.values else "" for key in self._short]
+            table.add_row(str(trial.number), distance, f"{mark} {state}", *values, style=style)
         best = "none yet" if self._best is None else f"{self._best:.4g}"
         of = f" of {self._total}" if self._total else ""
         done = max(self._trials, default=-1) + 1
-        return Group(table, Text(f"trials: {done}{of}, best {self._metric}: {best}", style="dim"))
+        yield table
+        yield Text(f"trials: {done}{of}, best {self._metric}: {best}", style="dim")
 
 
 @contextmanager
@@ -98,7 +106,14 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 def values_text(values: Mapping[str, Any]) -> str:
     """A trial's values in a line, by short names."""
     names = short_names(list(values))
-    return ", ".join(f"{names[key]} {_cell(value)}" for key, value in values.items())
+    return ", ".join(f"{names[key]} {cell(value)}" for key, value in values.items())
+
+
+def cell(value: Any) -> str:
+    """A value of params.yaml as a person reads it there: null, true, 0.001."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _running_text(trial: TrialState) -> str:
@@ -115,7 +130,3 @@ def _ended_text(trial: TrialState, *, with_distance: bool = True) -> str:
     if end.end == "pruned":
         return f"pruned at {max(trial.distances, default=0.0):.0%} of its training{took}"
     return f"failed: {end.fault[:200]}" if end.end == "failed" else "stopped"
-
-
-def _cell(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,6 +15,7 @@ from flows.git import GitError
 from flows.runs.active_run import ActiveRun
 from flows.runs.record import STOP
 from flows.search.experiment import record_experiment
+from flows.search.halving import goes_on
 from flows.search.slot import RUNGS, Slot, SlotRun
 from flows.search.space import Target
 from flows.search.stages import TrialStages
@@ -25,7 +26,8 @@ from genai_core.config.extractor import AUTO
 
 End = Literal["complete", "pruned", "failed", "stopped"]
 VARIABLE = "GENAI_RUNGS"  # read by tasks/rungs.py
-BEHIND = "behind"  # attribute of a trial: the share of its training at which it fell behind
+# Attributes of a trial: the share of its training at which it fell behind; the steps of the rungs that it passed.
+BEHIND, PASSED = "behind", "passed"
 
 
 @dataclass(frozen=True)
@@ -141,15 +143,26 @@ def rung_variables(pruning: PruningConfig | None) -> dict[str, str]:
 
 
 def judge_of(trial: Trial, pruning: PruningConfig) -> Callable[[float, float], bool]:
-    """Return a function of a rung's share and distance: whether the trial goes on, by Optuna's pruner."""
+    """Return a function of a rung's share and distance: whether the trial goes on.
+
+    A trial is judged once at each rung: a resumed one reports its earlier rungs again, and others have come meanwhile.
+    """
 
     def judge(share: float, distance: float) -> bool:
         step = round(share / pruning.first_share)  # 1, 3, 9 for a reduction of 3
-        if step not in trial._cached_frozen_trial.intermediate_values:  # a resumed one may report a rung again
-            trial.report(distance, step)
-        if not trial.should_prune():
+        passed = trial.user_attrs.get(PASSED, [])
+        if step in passed:
             return True
-        trial.set_user_attr(BEHIND, share)  # a kill may come now, and the pruner decides only once
+        trials = trial.study.get_trials(deepcopy=False)
+        reached = {
+            other.number: other.intermediate_values[step] for other in trials if step in other.intermediate_values
+        }
+        if reached.pop(trial.number, None) is None:  # else a kill came before this was decided
+            trial.report(distance, step)
+        if goes_on(distance, list(reached.values()), pruning.reduction):
+            trial.set_user_attr(PASSED, [*passed, step])
+            return True
+        trial.set_user_attr(BEHIND, share)
         return False
 
     return judge
@@ -186,12 +199,10 @@ def run_trial(
     target: Target,
     metric: str,
     pruning: PruningConfig | None,
-    *,
-    resumes: bool,
 ) -> TrialEnd:
     """Run a trial in a slot to its end. A fault of the trial is an end, too. One that has fallen behind is not run."""
     try:
-        slot.set_up(view.state.values, stages, resumes=resumes)
+        slot.set_up(view.state.values, stages)
         if view.is_pruned:
             return TrialEnd("pruned")
         view.rungs = slot.folder / RUNGS / f"{target.trains}.jsonl"
@@ -218,9 +229,9 @@ def record_trial(slot: Slot, baseline: str, name: str, end: TrialEnd, text: str)
 
 def tell(study: "optuna.study.Study", trial: Trial, end: TrialEnd, objectives: tuple[str, ...]) -> None:
     """Record how a trial ended in its study. A stopped one stays unfinished, for the next search to continue."""
+    trial.set_user_attr("seconds", round(trial.user_attrs.get("seconds", 0.0) + end.seconds, 2))
     if end.end == "stopped":
         return
-    trial.set_user_attr("seconds", round(end.seconds, 2))
     trial.set_user_attr("overhead_s", round(end.overhead_s, 2))
     if end.commit:
         trial.set_user_attr("commit", end.commit)

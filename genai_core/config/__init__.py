@@ -14,7 +14,7 @@ from genai_core.config.extractor import (
     resolved_metric,
 )
 from genai_core.config.finetune import FewStepConfig, FinetuneConfig, LoraConfig
-from genai_core.config.load import load_config
+from genai_core.config.load import fault_at, load_config
 from genai_core.config.models import (
     DiffusionRecipe,
     DiffusionSampling,
@@ -88,6 +88,7 @@ __all__ = [
     "VqvaeSampling",
     "WatchConfig",
     "extractor_kind",
+    "fault_at",
     "load_config",
     "resolved_metric",
 ]

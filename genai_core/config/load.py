@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from genai_core.config.params import Config
-from genai_core.config.section import ConfigError
+from genai_core.config.section import PARAMS_FILE, ConfigError
 
 
 def load_config(path: Path) -> Config:
@@ -30,15 +30,34 @@ def load_config(path: Path) -> Config:
         raise ConfigError("\n".join(_fault(path.name, item) for item in error.errors())) from None
 
 
+def fault_at(values: dict[str, Any], key: str) -> str | None:
+    """Return what is wrong with the value at a dotted name of a params.yaml, whatever the other values are; or None.
+
+    values: the whole file as plain values. A rule over several keys is not about one value, and so not a fault here.
+    """
+    try:
+        Config.model_validate(values)
+    except ValidationError as error:
+        for item in error.errors():
+            location = _location(item)
+            if location[: key.count(".") + 1] == key.split("."):
+                return _fault(PARAMS_FILE, item)
+    return None
+
+
+def _location(item: Any) -> list[str]:
+    """The names that lead to a fault. Pydantic adds the chosen branch of a union, which is not a key of the file."""
+    location = [str(part) for part in item["loc"]]
+    if location[:1] == ["models"] and len(location) > 2 and item["type"] != "union_tag_invalid":
+        location = location[:2] + location[3:]
+    if location[:1] == ["extractor"] and len(location) > 1 and item["type"] != "union_tag_invalid":
+        location = location[:1] + location[2:]
+    return location
+
+
 def _fault(file: str, item: Any) -> str:
     """Format one of pydantic's error items: file, key, value, what is allowed."""
-    kind, context = item["type"], item.get("ctx", {})
-    # Pydantic adds the chosen branch of a union to the location; it is not a key of the file.
-    location = [str(part) for part in item["loc"]]
-    if location[:1] == ["models"] and len(location) > 2 and kind != "union_tag_invalid":
-        location = location[:2] + location[3:]
-    if location[:1] == ["extractor"] and len(location) > 1 and kind != "union_tag_invalid":
-        location = location[:1] + location[2:]
+    kind, context, location = item["type"], item.get("ctx", {}), _location(item)
     key = ".".join(part for part in location if part != "[key]")
     if kind == "missing":
         return f"{file}: {key}: missing; every key must be written out"

@@ -10,6 +10,7 @@ from genai_core.config.section import PositiveInt, Section, Seed
 # A key of params.yaml by its dotted name, such as models.gan.training.learning_rate.
 DottedName = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z0-9_-]+)+$")]
 Scalar = bool | int | float | str | None
+_LAST_SHARE = 0.5  # of a training, for rungs behind the first one
 Objective = Literal["distance", "seconds_per_image"]
 
 
@@ -43,7 +44,16 @@ class RangeConfig(Section):
             raise ValueError(f"step: got {self.step:g}; allowed: above 0, at most high - low")
         if self.is_int and self.step is not None and not isinstance(self.step, int):
             raise ValueError(f"step: got {self.step:g}; allowed: a whole number, as low and high are")
+        if self.step is not None and not self.is_at_a_step(self.high):
+            raise ValueError(f"step: got {self.step:g}; allowed: steps that lead from low, {self.low:g}, to high")
         return self
+
+    def is_at_a_step(self, value: float) -> bool:
+        """Whether a value between low and high is one that is tried. Without a step, each is."""
+        if self.step is None or self.low is None:
+            return True
+        steps = (value - self.low) / self.step
+        return abs(steps - round(steps)) < 1e-6
 
     @property
     def is_int(self) -> bool:
@@ -52,7 +62,11 @@ class RangeConfig(Section):
 
 
 class PruningConfig(Section):
-    """Successive halving: at each rung, trials outside the best 1/reduction end. Rungs are reduction times apart."""
+    """Successive halving: at each rung, trials outside the best 1/reduction end. Rungs are reduction times apart.
+
+    There is none in the second half of a training: it saves little, and the best trials are so close to each other by
+    then that the rung's few images confuse them (benchmarks/README.md).
+    """
 
     first_share: float = Field(gt=0.0, lt=1.0, description="share of the training at the first rung")
     reduction: int = Field(ge=2, le=10)
@@ -60,10 +74,9 @@ class PruningConfig(Section):
 
     @property
     def rungs(self) -> tuple[float, ...]:
-        """The shares of a training at which it is compared with the others, rising: 1/9, 1/3."""
-        count = math.floor(math.log(1.0 / self.first_share, self.reduction) + 1e-9)
-        shares = (self.first_share * self.reduction**rung for rung in range(count + 1))
-        return tuple(share for share in shares if share < 1.0 - 1e-9)
+        """The shares of a training at which it is compared with the others, rising: 0.1, 0.3."""
+        further = math.floor(math.log(_LAST_SHARE / self.first_share, self.reduction) + 1e-9)
+        return tuple(self.first_share * self.reduction**rung for rung in range(max(0, further) + 1))
 
 
 class SearchConfig(Section):

@@ -66,6 +66,15 @@ class StageCost:
 
 
 @dataclass(frozen=True)
+class SearchLink:
+    """A search for better settings: its study, the path of its page from this one, and what it found in a line."""
+
+    study: str
+    page: str
+    summary: str
+
+
+@dataclass(frozen=True)
 class Page:
     """Contents of the report. `dag`: an SVG from this package; if it is None, `dag_missing` says why."""
 
@@ -82,6 +91,7 @@ class Page:
     costs: tuple[StageCost, ...]
     versions: Mapping[str, Mapping[str, str]]  # section: name: value
     parameters: Mapping[str, Any]
+    searches: tuple[SearchLink, ...]
 
 
 def render_page(page: Page) -> str:

@@ -17,11 +17,15 @@ Trial = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class SearchPage:
-    """What a study has found. values: as `genai search` stores them (study.json). samples: of the best trials."""
+    """What a study has found. values: as `genai search` stores them (study.json). samples: of the best trials.
+
+    report: the path of the last run's report from this page; None if there is none.
+    """
 
     values: Mapping[str, Any]
     samples: tuple[Picture, ...]
     created: str
+    report: str | None = None
 
     @property
     def metric(self) -> str:
@@ -41,14 +45,8 @@ class SearchPage:
 
     @property
     def keys(self) -> dict[str, str]:
-        """The keys of the space, each with a name as short as it may be."""
-        names = {key: key.split(".") for key in self.values["space"]}
-        shared = 0
-        while len({tuple(parts[: shared + 1]) for parts in names.values()}) == 1 and all(
-            len(parts) > shared + 1 for parts in names.values()
-        ):
-            shared += 1
-        return {key: ".".join(parts[shared:]) for key, parts in names.items()}
+        """The keys of the space, each with a short name."""
+        return dict(self.values["names"])
 
     @property
     def again(self) -> list[tuple[str, Trial, Mapping[str, Any]]]:
@@ -56,7 +54,7 @@ class SearchPage:
         found = []
         for number, fresh in self.values["fresh"].items():
             trial = next(trial for trial in self.trials if trial["number"] == int(number))
-            what = "winner" if trial is self.best or trial == self.best else "settings before the search"
+            what = "winner" if trial == self.best else "settings before the search"
             if trial == self.best and trial["present"]:
                 what = "winner, which is the settings before the search"
             found.append((f"trial {number}, {what}", trial, fresh))
@@ -136,7 +134,7 @@ class SearchPage:
         return "present" if trial["present"] else "plain"
 
     def _name(self, trial: Trial) -> str:
-        values = ", ".join(f"{self.keys[key]} {value}" for key, value in trial["values"].items() if key in self.keys)
+        values = ", ".join(f"{self.keys[key]} {_label(value)}" for key, value in trial["values"].items())
         distance = "" if trial["distance"] is None else f", {self.metric} {trial['distance']:.4g}"
         return f"trial {trial['number']}, {trial['state']}{distance}: {values}"
 
@@ -144,7 +142,7 @@ class SearchPage:
 def render_search_page(page: SearchPage) -> str:
     """Render the page as HTML. All text is escaped, except for the charts of this package."""
     environment = template_environment()
-    environment.filters |= {"svg": Markup, "figure": _figure, "seconds": seconds_text}
+    environment.filters |= {"svg": Markup, "figure": _figure, "seconds": seconds_text, "label": _label}
     return environment.get_template(TEMPLATE).render(page=page)
 
 

@@ -92,6 +92,8 @@ def train(
         restore(run, state)
         if ranks.is_first:
             print(f"resuming from the checkpoint at {run.step * config.batch_images:,} images", flush=True)
+            if rungs is not None:
+                rungs.report_again(run.rungs)
     _check_same_step(ranks, run)
     stepper = Stepper(fabric, ranks, config, from_average)
     loop = _Loop(run, batches, part, config, stepper, ranks, hardware.device, evaluate, rungs)
@@ -244,6 +246,8 @@ class _Loop:
         rung = self.rungs.passed(before, share) if self.rungs is not None and complete else None
         if self.rungs is not None and rung is not None:
             distance, _ = self._distance(self.rungs.evaluate)
+            measured = {"share": rung, "images": images, "distance": distance, "how": dict(self.rungs.how)}
+            self.run.rungs.append(measured)
             if self.ranks.is_first:
                 self.rungs.report(rung, images, distance)
 

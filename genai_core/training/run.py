@@ -14,6 +14,7 @@ from genai_core.models.protocol import GenerativeModel
 from genai_core.training.curves import Curves
 from genai_core.training.early_stop import EarlyStop
 from genai_core.training.ema import Ema
+from genai_core.training.rungs import Measured
 from genai_core.training.watch import BLOCK_STEPS, LossWatch
 
 State = dict[str, Any]
@@ -43,6 +44,7 @@ class TrainingRun:
     watches: dict[str, LossWatch]
     curves: Curves = field(default_factory=Curves)
     early_stop: EarlyStop = field(default_factory=EarlyStop)
+    rungs: list[Measured] = field(default_factory=list)
     step: int = 0
     previews: list[tuple[int, Tensor]] = field(default_factory=list)  # images seen, images (10, C, H, W)
     previews_share: float = 0.0  # share of the run up to which previews have been generated
@@ -160,6 +162,7 @@ def _progress(run: TrainingRun) -> State:
         "watches": {phase: watch.state_dict() for phase, watch in run.watches.items()},
         "curves": run.curves.state_dict(),
         "early_stop": run.early_stop.state_dict(),
+        "rungs": list(run.rungs),
         "previews": list(run.previews),
         "previews_share": run.previews_share,
     }
@@ -174,6 +177,7 @@ def _set_progress(run: TrainingRun, state: State) -> None:
     run.watches = {phase: LossWatch(**values) for phase, values in state["watches"].items()}
     run.curves = Curves(**state["curves"])
     run.early_stop = EarlyStop(**state["early_stop"])
+    run.rungs = list(state["rungs"])
     run.previews, run.previews_share = list(state["previews"]), state["previews_share"]
 
 

@@ -7,7 +7,16 @@ import pytest
 from genai_core.reporting.curves import curve_svg
 from genai_core.reporting.dag import dag_svg
 from genai_core.reporting.grids import image_grid, png_bytes
-from genai_core.reporting.page import Page, Picture, Robustness, StageCost, Training, render_page, seconds_text
+from genai_core.reporting.page import (
+    Page,
+    Picture,
+    Robustness,
+    SearchLink,
+    StageCost,
+    Training,
+    render_page,
+    seconds_text,
+)
 from genai_core.reporting.summary import summarise
 from tests.reporting.test_summary import measured
 
@@ -64,6 +73,7 @@ def page():
         costs=(StageCost("train", 4.0, 700), StageCost("prepare", 1.0, 100)),
         versions={"Data": {"fingerprint": "0123456789ab" * 5}},
         parameters={"data": {"image_size": 16, "background": [0, 0, 0]}, "models": {"one": {"network": {"width": 9}}}},
+        searches=(),
     )
 
 
@@ -92,6 +102,12 @@ def test_parameters_and_versions_are_shown_with_truncated_hashes(page):
     assert "0123456789ab" in text
 
 
+def test_searches_are_linked_if_there_are_any(page):
+    assert "Searches" not in parsed(page).text
+    link = SearchLink("3ed736d1", "../search/3ed736d1/report.html", "12 trials")
+    assert "../search/3ed736d1/report.html" in parsed(replace(page, searches=(link,))).urls
+
+
 def test_the_page_has_dark_and_print_styles(page):
     html = render_page(page)
     assert "prefers-color-scheme: dark" in html
@@ -112,6 +128,7 @@ def test_hostile_names_are_escaped_everywhere(page):
         costs=(StageCost(HOSTILE, 1.0, 1),),
         versions={HOSTILE: {HOSTILE: HOSTILE}},
         parameters={HOSTILE: {HOSTILE: HOSTILE}},
+        searches=(SearchLink(HOSTILE, HOSTILE, HOSTILE),),
     )
     parser = parsed(hostile)
     assert "script" not in parser.tags

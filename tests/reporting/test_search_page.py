@@ -34,6 +34,7 @@ def values(objectives: list[str], trials: list[dict[str, Any]]) -> dict[str, Any
         "objectives": objectives,
         "first_share": 0.2,
         "space": {RATE: {"low": 1e-4, "high": 1e-2, "log": True}, TARGET: {"choices": ["null", "0.6"]}},
+        "names": {RATE: "learning_rate", TARGET: "ada_target"},
         "trials": trials,
         "best": best,
         "front": [0, 1] if len(objectives) > 1 else [],
@@ -50,7 +51,15 @@ def test_the_page_has_the_winner_measured_again_and_all_charts() -> None:
     assert text.count("<svg") == 5  # history, rungs, front, and a slice for each key
     assert "&lt;script&gt;" in text
     assert "<script>" not in text
+    assert "<td>null</td>" in text  # as params.yaml has it
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_page_links_the_report_of_the_last_run_if_there_is_one() -> None:
+    found = values(["distance"], [trial(0, 3.0), trial(1, 2.0)])
+    link = '<a href="../../reports/report.html">'
+    assert link in render_search_page(SearchPage(found, (), "today", "../../reports/report.html"))
+    assert "<a " not in render_search_page(SearchPage(found, (), "today"))
 
 
 def test_a_search_without_a_complete_trial_has_a_page() -> None:

@@ -10,7 +10,7 @@ from tests.project import change_parameters
 
 RATE, WIDTH = "models.gan.training.learning_rate", "models.gan.network.width"
 SPACE = {RATE: {"low": 1e-4, "high": 1e-2, "log": True}, WIDTH: {"choices": [16, 24, 32]}}
-PRUNING = {"first_share": 0.2, "reduction": 3, "images": 10}
+PRUNING = {"first_share": 0.1, "reduction": 3, "images": 10}
 
 
 def new_home(folder: Path, **search: Any) -> Path:

@@ -6,7 +6,9 @@ import optuna
 import pytest
 
 from flows.search import SearchError
-from flows.search.results import TrialRow, best_of, chosen_row, front_of, importance_of
+from flows.search.results import FRESH, TrialRow, best_of, chosen_row, front_of, importance_of, study_values
+from flows.search.study import PRESENT
+from tests.flows.search.test_study import config_of
 
 
 def row(number: int, distance: float | None, seconds_per_image: float | None = None) -> TrialRow:
@@ -42,5 +44,19 @@ def test_the_key_that_matters_is_the_important_one() -> None:
         if len(study.trials) == 3:
             assert importance_of(study, ["distance"]) == {}  # too few to say anything
     found = importance_of(study, ["distance"])
+    assert found == importance_of(study, ["distance"])
     assert found["matters"] > 0.8
     assert sum(found.values()) == pytest.approx(1.0)
+
+
+def test_an_earlier_winner_is_not_compared_with_the_settings_before_the_search() -> None:
+    study = optuna.create_study()
+    for number, distance in enumerate((3.0, 2.0, 1.0)):  # the search was continued after its second trial
+        trial = study.ask()
+        if number == 0:
+            trial.set_user_attr(PRESENT, True)
+        study.tell(trial, distance)
+    study.set_user_attr(FRESH, {f"{number}": {"seed": 5} for number in range(3)})
+    values = study_values(study, config_of(), "fd", "one")
+    assert values["best"] == 2
+    assert list(values["fresh"]) == ["0", "2"]

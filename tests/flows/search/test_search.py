@@ -40,7 +40,8 @@ def test_trials_are_experiments_and_the_winner_is_measured_again(tmp_path: Path,
     shell(home, "git checkout -q . && git clean -fdq")
     status, said = search(home, "--trials=3", api_url=server.url)
     assert status == 0, said
-    assert "continues after 3 trials" in said
+    assert "has 3 trials already; --trials 13 continues it" in said
+    assert "measuring" not in said
     assert started(home, "train@gan") == 3
 
     # Applied, the winner's model comes from the cache.

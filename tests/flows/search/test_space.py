@@ -45,6 +45,11 @@ def test_the_keys_say_whose_figures_count() -> None:
         ({RATE: {"low": 1e-4, "high": 1e-2}}, {"model": "vae"}, "do not change the figures of search.model, vae"),
         ({RATE: {"low": 1e-4, "high": 1e-2}}, {"model": "none"}, "search.model: no model none"),
         ({"augment.expand": {"low": 1.0, "high": 3.0}}, {}, "no key of a model; a search improves one model"),
+        ({"finetune.learning_rate_share": {"low": 0.01, "high": 0.5}}, {"model": "gan"}, "fine-tuned model's figures"),
+        ({RATE: {"low": 1e-4, "high": 2.0}}, {}, f"{RATE}: got 2.0; allowed: less than or equal to 1"),
+        ({RATE: {"choices": [1e-3, "fast"]}}, {}, f"{RATE}: got 'fast'; allowed: a valid number"),
+        ({"models.gan.network.width": {"choices": [12, 16]}}, {}, "got 12; allowed: a multiple of 8"),
+        ({"models.gan.network.width": {"low": 16, "high": 64}}, {}, "got 17; allowed: a multiple of 8"),
     ],
 )
 def test_a_space_that_makes_no_sense_is_refused(space: dict[str, Any], search: dict[str, Any], said: str) -> None:
@@ -62,6 +67,7 @@ def test_a_space_that_makes_no_sense_is_refused(space: dict[str, Any], search: d
         ({"choices": [1, 1]}, "stands there twice"),
         ({"choices": [1, 2], "low": 1.0}, "choices stand alone"),
         ({"low": 1, "high": 4, "step": 5}, "at most high - low"),
+        ({"low": 16, "high": 60, "step": 16}, "steps that lead from low, 16, to high"),
     ],
 )
 def test_an_impossible_range_is_refused(given: dict[str, Any], said: str) -> None:
@@ -110,3 +116,26 @@ def test_present_settings_are_suggested_only_if_they_lie_in_the_space() -> None:
     inside = {RATE: RangeConfig(low=1e-4, high=1e-2)}
     assert present_in(values, inside) == {RATE: 1e-3}
     assert present_in(values, {RATE: RangeConfig(low=2e-3, high=1e-2)}) == RATE
+    width = "models.gan.network.width"  # 24
+    assert present_in(values, {width: RangeConfig(low=8, high=64, step=8)}) == {width: 24}
+    assert present_in(values, {width: RangeConfig(low=16, high=64, step=16)}) == width  # no trial can have it
+    expand = "augment.expand"
+    values["augment"]["expand"] = 1
+    assert present_in(values, {expand: RangeConfig(choices=[1.0, 2.0])}) == {expand: "1.0"}
+    assert present_in(values, {expand: RangeConfig(choices=[True, 2.0])}) == expand
+
+
+@pytest.mark.parametrize(
+    ("given", "present"),
+    [({"low": 1000.1, "high": 1000.9}, 1000.4567891), ({"low": 0.0, "high": 1.0, "step": 0.0125}, 0.9875)],
+)
+def test_values_are_short_but_not_all_the_same_and_the_present_one_is_exact(
+    given: dict[str, Any], present: float
+) -> None:
+    space = {RATE: RangeConfig(**given)}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    found = [suggested(study.ask(), space)[RATE] for _ in range(20)]
+    assert len(set(found)) > 10
+    assert all(len(repr(value)) <= 8 and space[RATE].is_at_a_step(value) for value in found)
+    study.enqueue_trial({RATE: present})
+    assert suggested(study.ask(), space, exact=True) == {RATE: present}

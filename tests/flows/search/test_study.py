@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from flows.search import SearchError
@@ -16,7 +17,9 @@ from flows.search.study import (
     latest_study,
     only_search,
     open_study,
+    otherwise_of,
     read_study,
+    searched,
     taken_up,
 )
 from genai_core.config import SearchConfig
@@ -52,12 +55,13 @@ def test_a_search_that_is_restarted_makes_the_same_trials(tmp_path: Path) -> Non
 def test_an_interrupted_trial_keeps_its_number_and_values(tmp_path: Path) -> None:
     config = config_of()
     study = open_study(tmp_path, "one", config, "fd", FINGERPRINT, None)
-    begin_with(study, {RATE: 1e-3, "models.gan.network.width": "24"})
+    begin_with(study, {RATE: 1e-3, "models.gan.network.width": "24"}, {"augment.expand": 2.0})
     first = suggested(study.ask(), config.space)
     assert first == {RATE: 1e-3, "models.gan.network.width": 24}
 
     again = open_study(tmp_path, "one", config, "fd", FINGERPRINT, None)
-    begin_with(again, {RATE: 2e-3, "models.gan.network.width": "32"})  # only a new study begins with them
+    begin_with(again, {RATE: 2e-3, "models.gan.network.width": "32"}, {})  # only a new study begins with them
+    assert otherwise_of(again) == {"augment.expand": 2.0}
     (left,) = interrupted(again, tmp_path)
     assert suggested(taken_up(again, left), config.space) == first
     assert again.ask().number == 1
@@ -86,6 +90,8 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         read_study(tmp_path, "one", None)
     with pytest.raises(SearchError, match="allowed: at most 40 letters"):
         checked_name("../one")
+    with pytest.raises(SearchError, match="has not begun yet"):  # killed before it was described
+        searched(optuna.create_study())
 
 
 @pytest.mark.parametrize(

@@ -50,3 +50,14 @@ def test_the_live_table_shows_running_trials_and_the_best() -> None:
     text = console.export_text()
     assert "train@gan 42%" in text
     assert "trials: 2 of 4, best fd: 2.5" in text
+
+
+def test_the_live_table_fits_into_the_terminal() -> None:
+    table = SearchTable([RATE, WIDTH], "fd", None, 40, live=True)
+    for number in range(30):
+        table.add(ended(number, "failed", fault="the loss is not finite after 1,234 images; " * 5))
+    console = Console(width=60, height=10, record=True, file=io.StringIO())
+    console.print(table)
+    lines = console.export_text().splitlines()
+    assert len(lines) <= 10
+    assert any("29" in line and "failed: the loss" in line for line in lines)  # the newest one

@@ -33,9 +33,10 @@ def test_a_trial_outside_the_best_third_falls_behind_also_after_a_kill(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("first_share", "reduction", "rungs"), [(0.2, 3, [0.2, 0.6]), (1 / 9, 3, [1 / 9, 1 / 3]), (0.5, 2, [0.5])]
+    ("first_share", "reduction", "rungs"),
+    [(0.1, 3, [0.1, 0.3]), (0.2, 3, [0.2]), (0.125, 2, [0.125, 0.25, 0.5]), (0.6, 2, [0.6])],
 )
-def test_rungs_are_reduction_times_apart_and_before_the_end(
+def test_rungs_are_reduction_times_apart_and_in_the_first_half(
     first_share: float, reduction: int, rungs: list[float]
 ) -> None:
     found = PruningConfig(first_share=first_share, reduction=reduction, images=2).rungs
