@@ -63,9 +63,12 @@ def hashes(workspace: Path) -> dict[str, str]:
     return {path: md5 for path, md5 in outs.items() if not path.startswith(TIMED)}
 
 
-def left_behind(site: Site) -> list[str]:
-    """Checkouts of jobs, references of runs, and files at the DVC remote that are no objects: all should be gone."""
-    places = [str(path) for path in site.folder.glob("*/worker/*/jobs/*/checkout")]
+def left_behind(site: Site, workers: list[Worker]) -> list[str]:
+    """Checkouts of jobs, references of runs, and files at the DVC remote that are no objects: all should be gone.
+
+    workers: those that live; a machine that died cannot remove anything.
+    """
+    places = [str(path) for worker in workers for path in worker.folder.glob("worker/*/jobs/*/checkout")]
     return places + shell(site.folder / "origin.git", "git for-each-ref refs/genai").splitlines() + site.own_files()
 
 
@@ -212,7 +215,7 @@ class Measurement:
         mine, others = hashes(one), hashes(other)
         differing = sorted(path for path in mine.keys() | others.keys() if mine.get(path) != others.get(path))
         print(f"  hashes of all outputs: {f'DIFFERENT: {differing}' if differing else f'the same ({len(mine)})'}")
-        print(f"  left behind: {left_behind(self._site) or 'nothing'}", flush=True)
+        print(f"  left behind: {left_behind(self._site, self._workers) or 'nothing'}", flush=True)
         if differing:
             sys.exit(1)
 
