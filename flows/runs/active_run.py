@@ -78,7 +78,7 @@ def resume_run(workspace: Path, name: str, say: Callable[[str], None]) -> Iterat
         record = replace(before, state="running", ended=None, message="", pid=os.getpid(), stages=done, resumed=now())
 
         def plan_there(checkout: Path) -> RunPlan:
-            if not is_known:
+            if not is_known or before.executor not in (None, "local"):
                 fetch_recorded(checkout, say)
             return plan_run_again(checkout, before.asked, snapshot)
 

@@ -1,5 +1,6 @@
 """A run whose machine died goes on in a clone that has only the git and the DVC remote."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from flows.data.objects import RemoteError
 from flows.executors.dispatch import Dispatch, published_snapshot
 from flows.git import git
 from flows.runs.prepared_run import prepare_run
-from flows.runs.record import RunError, read_runs
+from flows.runs.record import RunError, read_runs, run_folder
 from flows.runs.snapshot import REFS
+from flows.whole_file import write_json
 from tests.flows.clones import fresh_clone
 from tests.flows.conftest import DVC_WARNS, set_parameter, shell
 from tests.flows.executors.machines import connect, node_of, ordered, worked
@@ -88,6 +90,12 @@ def test_what_is_missing_for_a_takeover_is_named(fresh: Path) -> None:
         prepare_run(clone, (), run.id, print),
     ):
         pass
+    # Once they are there, the second attempt finds them. It knows the run already, as one that used other machines.
+    shell(fresh, "dvc push -q")
+    with run_folder(clone, run.id) as (folder, _lock):
+        write_json(folder / "run.json", asdict(replace(run, executor="pool")))
+    with prepare_run(clone, (), run.id, print) as again:
+        assert again.run_plan.plan["data/raw.dvc"].action == "restore"
     shell(clone, "git remote set-url origin nowhere.git")
     with (
         pytest.raises(RunError, match="no run here matches 'nothing', and the git remote cannot be asked"),
