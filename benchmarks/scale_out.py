@@ -1,191 +1,59 @@
 """One pipeline on several machines, simulated on one: separate homes, clones and caches, a git remote, an S3 server.
 
-    python -m benchmarks.scale_out --checkout PATH                       # the toy pipeline, and killed workers
-    python -m benchmarks.scale_out --checkout PATH --pipeline digits     # the demo's own pipeline
+    python -m benchmarks.scale_out                                       # the toy pipeline
+    python -m benchmarks.scale_out --pipeline digits --checkout PATH     # the demo's own pipeline
+    python -m benchmarks.scale_out --parts worker coordinator            # only these
+    python -m benchmarks.scale_out --parts training --checkout PATH
 
-It starts a Prefect server, an S3 server, and workers, each with its own home and no shared disk. It runs the pipeline
-on one machine (`--executor local`) and on the workers (`--executor pool`), and compares the hashes of all outputs.
+It starts a Prefect server, an S3 server, and workers, each with its own home and no shared disk. Parts:
+
+same         one machine (`--executor local`) and the workers (`--executor pool`) make the same hashes; a second run
+             and a fresh clone move nothing
+overhead     seconds per stage beyond those of one machine, in a chain of stages that do nothing
+worker       a busy worker is killed, again and again; the same hashes
+coordinator  `genai run` is killed, and a clone takes the run over; the same hashes
+training     the worker of a small VAE on the digits is killed after its first checkpoint has been sent; the same bytes
+
 Metrics of time (metrics/cost) and the report, which shows them, differ between any two runs and are not compared.
 """
 
 import argparse
-import json
-import logging
 import os
 import random
+import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-import boto3
-import psutil
-from moto.server import ThreadedMotoServer
 from ruamel.yaml import YAML
 
-from flows.services.api import Api, ApiError
-from tests.flows.conftest import prefect_server
-from tests.flows.toy_home import new_toy, own_settings, shell
+from benchmarks.scale_out_machines import (
+    Site,
+    Worker,
+    connect,
+    digits_workspace,
+    keep_only,
+    run,
+    set_value,
+    started_run,
+    started_site,
+    toy_workspace,
+    wait_until_online,
+)
+from tests.flows.toy_home import own_settings, shell
 
-ROOT = Path(__file__).parents[1]
-BUCKET, POOL = "store", "cpu"
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
+PARTS = ("same", "overhead", "worker", "coordinator", "training")
+MODELS = [f"model{number}" for number in range(4)]
+CHAIN = 3  # stages that follow each other in a toy pipeline: prepare, train, select
 TIMED = ("metrics/cost/", "reports")  # outputs that show how long something took
-# Prefect's default looks for new jobs every ten seconds.
-QUICK = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_PREFETCH_SECONDS": "2"}
-
-
-@dataclass(frozen=True)
-class Site:
-    """What all machines share: the address of the Prefect server, and the variables that lead to the S3 server."""
-
-    folder: Path
-    api: str
-    s3: dict[str, str]
-
-    def variables(self, machine: Path) -> dict[str, str]:
-        """The environment of a machine: nothing of it is in another one's folders."""
-        own = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "DVC", "GIT", "GENAI"))
-        }
-        (machine / "home").mkdir(parents=True, exist_ok=True)
-        return {
-            **own,
-            **own_settings(machine),
-            **self.s3,
-            **QUICK,
-            "HOME": str(machine / "home"),
-            "GENAI_WORKER_HOME": str(machine / "worker"),
-            "PREFECT_API_URL": self.api,
-            "PYTHONPATH": str(ROOT),
-            "TOY_DIARY": str(self.folder / "diary"),
-        }
-
-
-class Worker:
-    """A Prefect process worker with a home of its own."""
-
-    def __init__(self, site: Site, name: str, toy: dict[str, Any]) -> None:
-        self.folder = site.folder / name
-        environment = {**site.variables(self.folder), "TOY": json.dumps(toy)}
-        command = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1", "--name", name]
-        self._log = (self.folder / "log").open("a")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            cwd=self.folder,
-            env=environment,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-    def kill(self) -> None:
-        """End all of its processes at once, as when the machine dies: none is left to report the others' death."""
-        members = [process for process in psutil.process_iter() if self._owns(process)]
-        for process in members:
-            with suppress(psutil.Error):
-                process.suspend()
-        for process in members:
-            with suppress(psutil.Error):
-                process.kill()
-        self._process.wait()
-        self._log.close()
-
-    def is_busy(self) -> bool:
-        return any((self.folder / "worker").glob("*/jobs/*/checkout"))
-
-    def fetched_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.folder.glob("worker/*/cache/files/md5/??/*"))
-
-    def _owns(self, process: psutil.Process) -> bool:
-        with suppress(psutil.Error):
-            return process.environ().get("GENAI_WORKER_HOME") == str(self.folder / "worker")
-        return False
-
-
-@contextmanager
-def started_site(folder: Path) -> Iterator[Site]:
-    """A Prefect server and an S3 server, for the body."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    with ExitStack() as stack:
-        stack.callback(server.stop)
-        host, port = server.get_host_and_port()
-        s3 = {**KEYS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
-        os.environ.update(s3)
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
-        home = folder / "server"
-        home.mkdir()
-        api = stack.enter_context(prefect_server(home))
-        yield Site(folder, api, s3)
-
-
-def toy_workspace(folder: Path) -> Path:
-    def change(values: Any) -> None:
-        values["models"] = {f"model{number}": values["models"]["gan"] for number in range(4)}
-
-    return new_toy(folder, change)
-
-
-def digits_workspace(checkout: Path, folder: Path) -> Path:
-    """A clone of the project with the images of a checkout in which the demo has run, and nothing that it made."""
-    shell(folder.parent, f"git clone -q {ROOT} {folder}")
-    shutil.copytree(checkout / "data/raw", folder / "data/raw")
-    shell(folder, "dvc add -q data/raw && git add data && git commit -q -m data")
-    return folder
-
-
-def connect(workspace: Path, folder: Path) -> None:
-    """A bare git repository as origin, the S3 server as DVC remote, and one pool."""
-    shell(folder, f"git init -q --bare {folder / 'origin.git'}")
-    shell(workspace, f"git remote remove origin; git remote add origin {folder / 'origin.git'}")
-    shell(workspace, f"dvc remote add -q --default store s3://{BUCKET}/{workspace.name}")
-    set_value(workspace, "compute", "pools", {POOL: {"cores": 64, "memory_gb": 64.0, "gpus": 0, "place": None}})
-    set_value(workspace, "compute", "accelerator", "cpu")
-    shell(workspace, "git add -A && git commit -q -m connected && git push -q origin HEAD:main")
-
-
-def set_value(workspace: Path, section: str, key: str, value: object) -> None:
-    yaml, path = YAML(), workspace / "params.yaml"
-    values = yaml.load(path)
-    values[section][key] = value
-    yaml.dump(values, path)
-
-
-def run(site: Site, workspace: Path, executor: str, toy: dict[str, Any]) -> float:
-    """Run the pipeline in the workspace and return its seconds."""
-    environment = {**site.variables(workspace.parent / f"of {workspace.name}"), "TOY": json.dumps(toy)}
-    command = [sys.executable, "-m", "flows.cli", "--workspace", str(workspace), "run", "--executor", executor]
-    began = time.monotonic()
-    answer = subprocess.run(command, env=environment, cwd=workspace, text=True, capture_output=True, check=False)
-    if answer.returncode != 0:
-        sys.exit(f"genai run --executor {executor} failed:\n{answer.stdout[-3000:]}{answer.stderr[-3000:]}")
-    return time.monotonic() - began
-
-
-def wait_until_online(site: Site, count: int) -> None:
-    """Return when so many workers have told the server that they are there. The first one creates the pool."""
-    deadline = time.monotonic() + 180.0
-    while True:
-        with suppress(ApiError):
-            if len(Api(site.api).post(f"work_pools/{POOL}/workers/filter")) >= count:
-                return
-        if time.monotonic() > deadline:
-            sys.exit("the workers did not start")
-        time.sleep(0.5)
+MOVED = re.compile(r"^(fetched|sent) ([\d,]+) objects", re.MULTILINE)
 
 
 def hashes(workspace: Path) -> dict[str, str]:
@@ -195,10 +63,13 @@ def hashes(workspace: Path) -> dict[str, str]:
     return {path: md5 for path, md5 in outs.items() if not path.startswith(TIMED)}
 
 
-def left_behind(site: Site) -> list[str]:
-    """Checkouts of jobs, and references of runs, that should be gone."""
-    places = [str(path) for path in site.folder.glob("*/worker/*/jobs/*/checkout")]
-    return places + shell(site.folder / "origin.git", "git for-each-ref refs/genai").splitlines()
+def left_behind(site: Site, workers: list[Worker]) -> list[str]:
+    """Checkouts of jobs, references of runs, and files at the DVC remote that are no objects: all should be gone.
+
+    workers: those that live; a machine that died cannot remove anything.
+    """
+    places = [str(path) for worker in workers for path in worker.folder.glob("worker/*/jobs/*/checkout")]
+    return places + shell(site.folder / "origin.git", "git for-each-ref refs/genai").splitlines() + site.own_files()
 
 
 def kill_at_random(workers: list[Worker], start: Callable[[str], Worker], choices: random.Random, kills: int) -> None:
@@ -215,63 +86,163 @@ def kill_at_random(workers: list[Worker], start: Callable[[str], Worker], choice
         print(f"  killed {victim.folder.name}", flush=True)
 
 
+def moved(workspace: Path) -> dict[str, int]:
+    """How many objects the workers fetched and sent in the last run, by the logs of its stages."""
+    (*_, last) = sorted((workspace / ".genai/runs").glob("*-*"))
+    found = [line for log in (last / "logs").glob("*.log") for line in MOVED.findall(log.read_text())]
+    return {
+        what: sum(int(count.replace(",", "")) for word, count in found if word == what) for what in ("fetched", "sent")
+    }
+
+
+class Measurement:
+    """The parts. Each has workspaces of its own, in which nothing has run."""
+
+    def __init__(self, site: Site, arguments: argparse.Namespace, stack: ExitStack) -> None:
+        self._site, self._arguments, self._stack = site, arguments, stack
+        self._toy: dict[str, Any] = {f"train@{name}": {"seconds": arguments.seconds} for name in MODELS}
+        self._is_toy = arguments.pipeline == "toy"
+        self._workers: list[Worker] = []
+        self._origin = site.folder / "origin.git"
+
+    def start_workers(self) -> None:
+        self._workers = [self._start(f"worker-{number}") for number in range(self._arguments.workers)]
+        wait_until_online(self._site, self._arguments.workers)
+
+    def same(self) -> None:
+        one, several = self._pair("same", test_share=0.21)
+        seconds = self._run(one, "--executor", "local")
+        print(
+            f"one machine: {seconds:.1f} s; {self._arguments.workers} workers: {self._pool(several):.1f} s", flush=True
+        )
+        self._compare(one, several)
+        print(f"  objects moved by the workers: {moved(several)}")
+        print(f"  again, nothing changed: {self._pool(several):.1f} s", flush=True)
+        clone = self._site.folder / "same-clone"
+        shell(self._site.folder, f"git clone -q {self._origin} -b {one.name} {clone}")
+        shutil.copytree(several / "data/raw", clone / "data/raw", dirs_exist_ok=True)
+        print(f"  a fresh clone: {self._pool(clone):.1f} s, objects moved by the workers: {moved(clone)}", flush=True)
+        self._compare(one, clone)
+
+    def overhead(self) -> None:
+        """The first runs are not counted: the workers make their clones."""
+        workspace = toy_workspace(self._site.folder / "chain", ["quick"])
+        connect(workspace, self._origin)
+        seconds: dict[str, list[float]] = {"local": [], "pool": []}
+        for number in range(2 * self._arguments.repeats + 2):
+            executor = ("local", "pool")[number % 2]
+            set_value(workspace, "data", "test_share", 0.1 + number / 100)  # so that all stages run
+            seconds[executor].append(self._run(workspace, "--executor", executor))
+        local, pool = seconds["local"][1:], seconds["pool"][1:]
+        beyond = [(p - one) / CHAIN for one, p in zip(local, pool, strict=True)]
+        print(f"a chain of {CHAIN} stages that do nothing, s: one machine {shown(local)}; pool {shown(pool)}")
+        print(f"  overhead per stage: {shown(beyond)} s", flush=True)
+
+    def worker(self) -> None:
+        one, several = self._pair("worker", test_share=0.22)
+        self._run(one, "--executor", "local")
+        choices = random.Random(self._arguments.seed)
+        killer = threading.Thread(
+            target=kill_at_random, args=(self._workers, self._start, choices, self._arguments.kills), daemon=True
+        )
+        killer.start()
+        print(f"with {self._arguments.kills} killed workers: {self._pool(several):.1f} s", flush=True)
+        killer.join()
+        self._compare(one, several)
+
+    def coordinator(self) -> None:
+        one, several = self._pair("coordinator", test_share=0.23)
+        self._run(one, "--executor", "local")
+        choices = random.Random(self._arguments.seed)
+        with started_run(self._site, several, "--executor", "pool", toy=self._toy) as process:
+            while not any(worker.is_busy() for worker in self._workers):
+                time.sleep(0.2)
+            time.sleep(choices.uniform(0.0, 2 * self._arguments.seconds))
+            process.kill()
+        (*_, last) = sorted((several / ".genai/runs").glob("*-*"))
+        clone = self._site.folder / "coordinator-clone"
+        shell(self._site.folder, f"git clone -q {self._origin} -b {one.name} {clone}")
+        seconds = self._run(clone, "--resume", last.name)
+        print(f"`genai run` killed; taken over by a clone: {seconds:.1f} s, up to 60 s of it to be certain", flush=True)
+        self._compare(one, clone)
+
+    def training(self) -> None:
+        one, several = (self._site.folder / name for name in ("training-one", "training"))
+        digits_workspace(self._arguments.checkout, one)
+        keep_only(one, "vae", total_images=12_000)
+        connect(one, self._origin)
+        shutil.copytree(one, several, symlinks=True)
+        self._run(one, "train@vae", "--executor", "local")
+        with started_run(self._site, several, "train@vae", "--executor", "pool", toy={}) as process:
+            while process.poll() is None and not any("/checkpoints/" in name for name in self._site.own_files()):
+                time.sleep(0.2)
+            busy = [worker for worker in self._workers if worker.is_busy()]
+            for victim in busy:
+                victim.kill()
+                self._workers.remove(victim)
+            output, _ = process.communicate()
+        if process.returncode != 0:
+            sys.exit(f"genai run failed:\n{output[-6000:]}")
+        (*_, last) = sorted((several / ".genai/runs").glob("*-*"))
+        said = [line for line in (last / "logs/train@vae.log").read_text().splitlines() if "checkpoint" in line]
+        print(f"a training whose worker was killed ({len(busy)}): {'; '.join(said)}", flush=True)
+        self._compare(one, several)
+
+    def _pair(self, name: str, test_share: float) -> tuple[Path, Path]:
+        """Two equal workspaces, connected to the remotes. test_share: of each part another one, so that all runs."""
+        first, second = self._site.folder / f"{name}-one", self._site.folder / name
+        if self._is_toy:
+            toy_workspace(first, MODELS)
+        else:
+            digits_workspace(self._arguments.checkout, first)
+        set_value(first, "data", "test_share", test_share)
+        connect(first, self._origin)
+        shutil.copytree(first, second, symlinks=True)
+        return first, second
+
+    def _run(self, workspace: Path, *arguments: str) -> float:
+        return run(self._site, workspace, *arguments, toy=self._toy)
+
+    def _pool(self, workspace: Path) -> float:
+        return self._run(workspace, "--executor", "pool")
+
+    def _start(self, name: str) -> Worker:
+        worker = Worker(self._site, name, self._toy)
+        self._stack.callback(_ended, worker)
+        return worker
+
+    def _compare(self, one: Path, other: Path) -> None:
+        mine, others = hashes(one), hashes(other)
+        differing = sorted(path for path in mine.keys() | others.keys() if mine.get(path) != others.get(path))
+        print(f"  hashes of all outputs: {f'DIFFERENT: {differing}' if differing else f'the same ({len(mine)})'}")
+        print(f"  left behind: {left_behind(self._site, self._workers) or 'nothing'}", flush=True)
+        if differing:
+            sys.exit(1)
+
+
+def shown(seconds: list[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in seconds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:-1])
     parser.add_argument("--pipeline", choices=["toy", "digits"], default="toy")
-    parser.add_argument("--checkout", type=Path, help="for --pipeline digits: where the demo has run")
+    parser.add_argument("--checkout", type=Path, help="where the demo has run: for the digits")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--kills", type=int, default=1, help="workers that are killed while they work")
+    parser.add_argument("--repeats", type=int, default=3, help="of the measurement of the overhead")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each training of the toy pipeline")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="genai-scale-out-") as name:
-        measure(Path(name), arguments)
-
-
-def measure(folder: Path, arguments: argparse.Namespace) -> None:
-    toy = {f"train@model{number}": {"seconds": arguments.seconds} for number in range(4)}
-    first = folder / "one"
-    workspace = toy_workspace(first) if arguments.pipeline == "toy" else digits_workspace(arguments.checkout, first)
-    os.environ.update(own_settings(folder))
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request to the S3 server
-    with started_site(folder) as site, ExitStack() as stack:
-        connect(workspace, folder)
-        several, killed = folder / "several", folder / "killed"
-        for copy in (several, killed):
-            shutil.copytree(workspace, copy, symlinks=True)
-        print(f"one machine: {run(site, workspace, 'local', toy):.1f} s", flush=True)
-
-        def start(name: str) -> Worker:
-            worker = Worker(site, name, toy)
-            stack.callback(_ended, worker)
-            return worker
-
-        workers = [start(f"worker-{number}") for number in range(arguments.workers)]
-        wait_until_online(site, arguments.workers)
-        print(f"{arguments.workers} workers: {run(site, several, 'pool', toy):.1f} s", flush=True)
-        _compare("hashes of all outputs", hashes(workspace), hashes(several))
-        print(f"  left behind: {left_behind(site) or 'nothing'}")
-        moved = [worker.fetched_bytes() for worker in workers]
-        print(f"  MB in the caches of the workers: {', '.join(f'{count / 1e6:.2f}' for count in moved)}")
-        print(f"  again, nothing changed: {run(site, several, 'pool', toy):.1f} s", flush=True)
-        if arguments.kills:
-            for changed in (workspace, killed):  # nothing of it is in a cache
-                set_value(changed, "data", "image_size", 8)
-            run(site, workspace, "local", toy)
-            choices = random.Random(arguments.seed)
-            killer = threading.Thread(target=kill_at_random, args=(workers, start, choices, arguments.kills))
-            killer.start()
-            print(f"with {arguments.kills} killed workers: {run(site, killed, 'pool', toy):.1f} s", flush=True)
-            killer.join()
-            _compare("hashes of all outputs", hashes(workspace), hashes(killed))
-            print(f"  left behind: {left_behind(site) or 'nothing'}")
-
-
-def _compare(what: str, one: dict[str, str], other: dict[str, str]) -> None:
-    differing = sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
-    print(f"  {what}: {f'DIFFERENT: {differing}' if differing else f'the same ({len(one)})'}", flush=True)
-    if differing:
-        sys.exit(1)
+        folder = Path(name)
+        os.environ.update(own_settings(folder))
+        with started_site(folder) as site, ExitStack() as stack:
+            measurement = Measurement(site, arguments, stack)
+            measurement.start_workers()
+            for part in arguments.parts:
+                getattr(measurement, part)()
 
 
 def _ended(worker: Worker) -> None:

@@ -70,25 +70,36 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
 _EXECUTOR = click.option(
     "--executor",
     type=click.Choice(["local", "pool"]),
-    help="Who runs the stages: this machine, or workers of Prefect work pools.  [default: compute.executor]",
+    help="Who runs the stages: this machine, or workers of Prefect work pools.  [default: compute.executor; of a "
+    "resumed run, the one before]",
 )
 
 
 @click.command()
 @_STAGES
 @_EXECUTOR
+@click.option(
+    "--resume",
+    "run_id",
+    metavar="ID",
+    shell_complete=completing(resumable_runs),
+    help="Resume a run that did not complete, instead of starting one. This may be another machine than the one where "
+    "it began.",
+)
 @json_option
 @click.pass_obj
-def run(workspace: Path, stages: tuple[str, ...], executor: str | None, as_json: bool) -> None:
+def run(workspace: Path, stages: tuple[str, ...], executor: str | None, run_id: str | None, as_json: bool) -> None:
     """Bring STAGES and all that they depend on up to date.
 
     Default: the whole pipeline. A name such as `train` stands for all its branches (train@gan ...). The run reports to
     the Prefect server in PREFECT_API_URL or in the active profile, otherwise to a temporary one. Stages that are up to
     date are kept. Interrupted trainings resume from their checkpoints.
     """
-    if sys.stderr.isatty():  # the user may still be editing while DVC loads for a second
+    if run_id is not None and stages:
+        raise click.UsageError("--resume continues the stages that the run was asked for; leave out STAGES")
+    if run_id is None and sys.stderr.isatty():  # the user may still be editing while DVC loads for a second
         click.echo("until it prints `run ID works on a snapshot`, your edits become part of this run", err=True)
-    sys.exit(run_stages(workspace, stages, executor=executor, as_json=as_json))
+    sys.exit(run_stages(workspace, stages, run_id, executor=executor, as_json=as_json))
 
 
 @click.command()
@@ -97,10 +108,11 @@ def run(workspace: Path, stages: tuple[str, ...], executor: str | None, as_json:
 @json_option
 @click.pass_obj
 def resume(workspace: Path, run_id: str, executor: str | None, as_json: bool) -> None:
-    """Resume a run that did not complete, on its own snapshot.
+    """Resume a run that did not complete, on its own snapshot. `genai run --resume ID` does the same.
 
     Finished stages come from the cache, and trainings resume from checkpoints. A result reaches this checkout if the
-    stage's inputs are still the same. The end of an ID is enough.
+    stage's inputs are still the same. The end of an ID is enough. A run that this checkout does not know is taken over
+    from the git remote, if it used other machines.
     """
     sys.exit(run_stages(workspace, (), run_id, executor=executor, as_json=as_json))
 
@@ -127,7 +139,7 @@ def run_stages(
 ) -> int:
     """Run, or resume a run, and return the exit status. Raises GenaiError if the run cannot start.
 
-    executor: None: `compute.executor` in params.yaml.
+    executor: None: as before if it is resumed, else `compute.executor` in params.yaml.
     """
     from flows.interrupts import deferred_interrupt
 
@@ -135,16 +147,12 @@ def run_stages(
         from flows.runs.prepared_run import prepare_run
         from flows.services.server import configured_server, ensure_prefect_api
         from flows.view import line_view
-        from genai_core.config import PARAMS_FILE, ConfigError, load_config
+        from genai_core.config import PARAMS_FILE, load_config
 
     server = configured_server()  # first: if the server does not answer, the run must not start or write anything
     if executor is None and resume is None and (workspace / PARAMS_FILE).is_file():
         executor = load_config(workspace / PARAMS_FILE).compute.executor
-    if executor == "pool" and server is None:
-        raise ConfigError(
-            "executor pool needs a Prefect server that the workers reach, too; start one (prefect server start, or "
-            "genai up) and set PREFECT_API_URL here and for the workers"
-        )
+    _check_server(executor, server)
     with ExitStack() as stack:
         with line_view() as view:
             prepared = stack.enter_context(prepare_run(workspace, stages, resume, _warn, checked_plan(workspace)))
@@ -153,6 +161,8 @@ def run_stages(
                 view.note(headline(plan))
             for line in prepared.notes:
                 view.note(line)
+        if resume is not None and executor is None and prepared.active is not None:
+            _check_server(prepared.active.recorder.record.executor, server)
         if prepared.active is None and server is None:
             print_results(workspace, plan)
             if as_json:
@@ -161,6 +171,17 @@ def run_stages(
         quiet_prefect()
         ensure_prefect_api()
         return run_flow(prepared, resume, executor, as_json=as_json)
+
+
+def _check_server(executor: str | None, server: object) -> None:
+    """Raise ConfigError if the workers could not reach the server."""
+    from genai_core.config import ConfigError
+
+    if executor == "pool" and server is None:
+        raise ConfigError(
+            "executor pool needs a Prefect server that the workers reach, too; start one (prefect server start, or "
+            "genai up) and set PREFECT_API_URL here and for the workers"
+        )
 
 
 def checked_plan(workspace: Path) -> "Callable[[RunPlan], None]":

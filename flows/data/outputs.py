@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from flows.data.objects import (
     FOLDER_SUFFIX,
@@ -23,6 +23,8 @@ from flows.data.transfer import fetch, send_until_complete
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
+
+Answer = TypeVar("Answer")
 
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # a restarted server, a short outage of the network
 
@@ -53,7 +55,7 @@ class Moved:
     size_bytes: int
 
 
-def patiently(move: Callable[[], Moved], say: Callable[[str], None]) -> Moved:
+def patiently(move: Callable[[], Answer], say: Callable[[str], None]) -> Answer:
     """Return `move()`. While the remote does not answer, try again, for a minute. say: receives a line per wait."""
     for wait_s in WAITS_S:
         try:

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
 
 DEFAULT_NAME = "storage"
+
+_indexes_in_use: Counter[Path] = Counter()
+_indexes_lock = threading.Lock()
 
 
 class Stores:
@@ -130,9 +135,9 @@ def opened_remote(
 
     if not leaves_no_trace:
         keep_indexes_private(workspace)
-    with open_repo(workspace, leaves_no_trace=leaves_no_trace) as repo:
-        # An interrupted push leaves it incomplete. A later push then assumes that missing objects exist.
-        shutil.rmtree(Path(repo.site_cache_dir) / "index", ignore_errors=True)
+    with ExitStack() as stack:
+        repo = stack.enter_context(open_repo(workspace, leaves_no_trace=leaves_no_trace))
+        stack.enter_context(_without_index(Path(repo.site_cache_dir) / "index"))
         names = list(repo.config["remote"])
         if remote is None and not repo.config["core"].get("remote"):
             if names:
@@ -144,6 +149,23 @@ def opened_remote(
         except RemoteConfigError as error:
             raise RemoteError(redacted(str(error))) from None
         yield repo, store
+
+
+@contextmanager
+def _without_index(folder: Path) -> Iterator[None]:
+    """Delete DVC's index of a remote, unless another thread has it open: SQLite would fail there.
+
+    An interrupted push leaves it incomplete. A later push then assumes that missing objects exist.
+    """
+    with _indexes_lock:
+        if not _indexes_in_use[folder]:
+            shutil.rmtree(folder, ignore_errors=True)
+        _indexes_in_use[folder] += 1
+    try:
+        yield
+    finally:
+        with _indexes_lock:
+            _indexes_in_use[folder] -= 1
 
 
 def add_default_remote(workspace: Path, location: str) -> bool:

@@ -12,36 +12,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.data.objects import unreachable
+from flows.executors.own_files import OwnFiles
 
 if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
 
+FOLDER = "checkpoints"  # of all jobs
 POLL_S = 2.0
-_OBJECTS = "/files/md5"  # DVC's own objects, below the remote's address
 
 
 class RemoteCheckpoints:
     """The checkpoints of one job. folder: where the job writes them, each in a folder of its run."""
 
     def __init__(self, store: "HashFileDB", key: str, folder: Path) -> None:
-        self._store, self._folder = store, folder
-        self._root = f"{str(store.path).removesuffix(_OBJECTS)}/genai/checkpoints/{key}"
+        self._files, self._folder = OwnFiles(store, f"{FOLDER}/{key}"), folder
 
     def fetch(self) -> int:
         """Fetch what is not here, and return the number of files. Raises UnreachableError."""
         fetched = 0
-        for name, size in self._there().items():
+        for name, size in self._files.sizes().items():
             target = self._folder / name
             if target.is_file() and target.stat().st_size == size:
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            new = target.with_name(f".{target.name}.new")
-            try:
-                self._store.fs.get_file(f"{self._root}/{name}", str(new))
-            except Exception as error:
-                raise unreachable(self._store, error) from None
-            new.replace(target)
+            self._files.fetch(name, target)
             fetched += 1
         return fetched
 
@@ -75,24 +68,20 @@ class RemoteCheckpoints:
 
     def send(self) -> None:
         """Send the newest checkpoint of each folder, and delete those at the remote that are no longer here."""
-        there = self._there()
+        there = self._files.sizes()
         for run in (path for path in self._folder.glob("*") if path.is_dir()):
             files = sorted((path for path in run.iterdir() if path.name[0] != "."), key=_age)
             for path in files[-1:]:
                 name = f"{run.name}/{path.name}"
                 if there.get(name) != path.stat().st_size:
-                    self._put(path, name)
-                    there = self._there()
+                    self._files.send(path, name)
+                    there = self._files.sizes()
             if files and there.get(f"{run.name}/{files[-1].name}") == files[-1].stat().st_size:
                 self._delete_old(run.name, {path.name for path in files}, there)
 
     def delete(self) -> None:
         """Delete all: the job has its result."""
-        try:
-            for name in self._there():
-                self._store.fs.rm_file(f"{self._root}/{name}")
-        except Exception as error:
-            raise unreachable(self._store, error) from None
+        self._files.delete_all()
 
     def _tried(self, say: Callable[[str], None]) -> None:
         try:
@@ -101,33 +90,8 @@ class RemoteCheckpoints:
             say(f"a checkpoint could not be sent: {error}")
 
     def _delete_old(self, run: str, here: set[str], there: dict[str, int]) -> None:
-        for name in there:
-            folder, _, file = name.partition("/")
-            if folder == run and file not in here:
-                self._store.fs.rm_file(f"{self._root}/{name}")
-
-    def _put(self, path: Path, name: str) -> None:
-        try:
-            self._store.fs.put_file(str(path), f"{self._root}/{name}")
-        except FileNotFoundError:  # the training has replaced it meanwhile
-            return
-        except Exception as error:
-            raise unreachable(self._store, error) from None
-
-    def _there(self) -> dict[str, int]:
-        """The sizes of the files at the remote, by their paths below the job's folder."""
-        fs = self._store.fs
-        try:
-            fs.fs.invalidate_cache()  # of listings from before the last change
-            paths = list(fs.find(self._root))
-            sizes = [int(info["size"]) for info in fs.info(paths)] if paths else []
-        except FileNotFoundError:
-            return {}
-        except Exception as error:
-            raise unreachable(self._store, error) from None
-        prefix = f"{self._root.lstrip('/')}/"
-        names = [path.lstrip("/").removeprefix(prefix) for path in paths]
-        return dict(zip(names, sizes, strict=True))
+        names = [name for name in there if name.startswith(f"{run}/") and name.removeprefix(f"{run}/") not in here]
+        self._files.delete(names)
 
 
 def _age(path: Path) -> tuple[float, str]:

@@ -9,19 +9,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from flows.data.objects import RemoteError, UnreachableError
 from flows.data.outputs import Moved, StoredOutput, fetch_outputs, patiently, send_outputs
 from flows.data.stores import opened_remote
 from flows.executors.executor import CommandFailed
+from flows.executors.open_results import OpenResults, delete_forgotten
 from flows.executors.order import Order, Outcome
 from flows.executors.software import Software, this_software
 from flows.git import GitError, git, prefix_of, remote_of
 from flows.graph import StageNode
 from flows.redact import without_secrets
-from flows.runs.checkout import NO_HOOKS
+from flows.runs.checkout import project_in
 from flows.runs.job import Job, Result, key_of
 from flows.runs.place import Place
-from flows.runs.record import RUNS, read_run
+from flows.runs.publication import is_forgotten, publish, published_runs, withdraw
+from flows.runs.record import CHECKOUT, RUNS, RunRecord, read_run
 from flows.runs.snapshot import REFS
+from genai_core import GenaiError
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
 
 
@@ -38,6 +42,23 @@ class Dispatch:
         self._attempts: dict[str, int] = {}
         self._at_remote: set[StoredOutput] = set()
         self._lock = threading.Lock()
+
+    def known(self, job: Job, say: Callable[[str], None]) -> Result | None:
+        """The job's result, if an earlier attempt has left it at the DVC remote; its outputs are in the place then.
+
+        Of a coordinator that died, or of a worker that was given up. say: as in `order`. Raises RemoteError.
+        """
+        with opened_remote(self._place.folder, None) as (_, store):
+            outcome = patiently(lambda: OpenResults(store, job.run).find(key_of(job)), say)
+        if outcome is None:
+            return None
+        try:
+            return self._taken(job, outcome, say)
+        except UnreachableError:
+            raise
+        except RemoteError as error:
+            say(f"the result of an earlier attempt is not complete, so the stage runs again: {error}")
+            return None
 
     def order(self, stage: StageNode, job: Job, say: Callable[[str], None]) -> Order:
         """Send the inputs that the DVC remote lacks, and return the order of a new attempt.
@@ -58,6 +79,11 @@ class Dispatch:
             software=self._software,
         )
 
+    def expect(self, order: Order) -> None:
+        """Let an order be the job's last attempt, also one of an earlier coordinator of the run."""
+        with self._lock:
+            self._attempts[order.job.stage] = order.job.attempt
+
     def is_current(self, order: Order, outcome: Outcome) -> bool:
         """Whether an outcome is that of the job's last attempt. An earlier one is late: its worker was given up."""
         with self._lock:
@@ -69,14 +95,17 @@ class Dispatch:
 
         Raises CommandFailed if the job failed; PlaceError if the outcome does not belong to the job; RemoteError.
         """
+        return self._taken(order.job, outcome, say)
+
+    def _taken(self, job: Job, outcome: Outcome, say: Callable[[str], None]) -> Result:
         if outcome.entry is None:
             raise CommandFailed(outcome.failure, retryable=outcome.retryable)
-        made = self._place.named(outcome.entry, order.job.stage)
+        made = self._place.named(outcome.entry, job.stage)
         patiently(lambda: self._moved(fetch_outputs, made), say)
-        self._place.take(order.job, outcome.entry)
+        self._place.take(job, outcome.entry)
         with self._lock:
             self._at_remote.update(made)
-        return Result(order.job, outcome.entry, ran=outcome.ran, seconds=outcome.seconds, machine=dict(outcome.machine))
+        return Result(job, outcome.entry, ran=outcome.ran, seconds=outcome.seconds, machine=dict(outcome.machine))
 
     def _send(self, reads: tuple[StoredOutput, ...], say: Callable[[str], None]) -> None:
         whole = {replace(read, parts=None) for read in reads}
@@ -94,9 +123,10 @@ class Dispatch:
 
 @contextmanager
 def published_snapshot(workspace: Path, run: str, snapshot: str) -> Iterator[str]:
-    """Push a run's snapshot to the git remote, and return the remote's address. It is deleted there afterwards.
+    """Push a run's snapshot to the git remote, and return the remote's address.
 
-    Raises ConfigError without a git remote, GitError.
+    When the run is completed, it is deleted there, with what the run has at the DVC remote besides its outputs. Until
+    then another machine can take the run over. Raises ConfigError without a git remote, GitError.
     """
     remote = remote_of(workspace)
     if remote is None:
@@ -106,31 +136,47 @@ def published_snapshot(workspace: Path, run: str, snapshot: str) -> Iterator[str
         )
     address = git(workspace, "remote", "get-url", remote).strip()
     local = (workspace / address).resolve() if "://" not in address else None
-    ref = f"{REFS}{run}"
-    try:
-        git(workspace, *NO_HOOKS, "push", "--quiet", remote, f"+{snapshot}:{ref}")
-    except GitError as error:
-        raise GitError(f"the run's snapshot cannot be pushed to {remote}: {error}") from None
-    _delete_old(workspace, remote, run)
+    publish(workspace, remote, run, snapshot, _resumable(workspace, run))
+    with suppress(GitError):  # the next run deletes them
+        _delete_old(workspace, remote, run)
     try:
         yield str(local) if local and local.exists() else without_secrets(address)
     finally:
-        with suppress(GitError):  # the next run deletes it
-            git(workspace, *NO_HOOKS, "push", "--quiet", remote, f":{ref}")
+        if _is_over(workspace, run):
+            with suppress(GenaiError):  # it is deleted when it is old
+                _clean_remote(workspace, run)
+            with suppress(GitError):  # the next run deletes it
+                withdraw(workspace, remote, [run])
+
+
+def _clean_remote(workspace: Path, run: str) -> None:
+    checkout = project_in(workspace, workspace / RUNS / run / CHECKOUT)  # the workspace may be in the middle of an edit
+    with opened_remote(checkout if checkout.is_dir() else workspace, None) as (_, store):
+        OpenResults(store, run).close()
+        delete_forgotten(store)
 
 
 def _delete_old(workspace: Path, remote: str, run: str) -> None:
-    """Delete what killed runs of this workspace left at the git remote. Other clones' runs are theirs to delete."""
-    with suppress(GitError):
-        there = [line.split("\t")[1] for line in git(workspace, "ls-remote", remote, f"{REFS}*").splitlines()]
-        old = [ref for ref in there if _has_ended(workspace / RUNS / ref.removeprefix(REFS)) and ref != f"{REFS}{run}"]
-        if old:
-            git(workspace, *NO_HOOKS, "push", "--quiet", remote, *(f":{ref}" for ref in old))
+    """Delete completed runs of this workspace at the git remote, and all that nobody will resume."""
+    old = [
+        other
+        for other in published_runs(workspace, remote)
+        if other != run
+        and (is_forgotten(other) or ((workspace / RUNS / other).is_dir() and _is_over(workspace, other)))
+    ]
+    withdraw(workspace, remote, old)
 
 
-def _has_ended(folder: Path) -> bool:
-    record = read_run(folder)
-    return record is not None and record.state != "running"
+def _resumable(workspace: Path, run: str) -> RunRecord | None:
+    """The run's record, if `genai run --resume` could resume it."""
+    record = read_run(workspace / RUNS / run)
+    return None if record is None or record.place else record
+
+
+def _is_over(workspace: Path, run: str) -> bool:
+    """Whether a run of this workspace is completed, or cannot be resumed."""
+    record = _resumable(workspace, run)
+    return record is None or record.state == "completed"
 
 
 def check_portable(place: Path) -> None:

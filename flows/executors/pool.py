@@ -13,21 +13,24 @@ from uuid import UUID
 import httpx
 from prefect import get_client, task
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType, FlowRunFilterTags
 from prefect.client.schemas.objects import State, StateType, WorkerStatus
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling, Crashed, Pending
 
 from flows.executors.dispatch import Dispatch, check_portable, published_snapshot
 from flows.executors.executor import CommandFailed, Listener
-from flows.executors.order import Order, Outcome, outcome_from
+from flows.executors.lease import Lease, held_lease
+from flows.executors.order import Order, Outcome, order_from, outcome_from
 from flows.executors.pool_deployment import deploy, starting_patience_s
 from flows.executors.pool_job import BEAT_S, SERVER_AWAY_S
-from flows.executors.pool_watch import Seen, Watch
+from flows.executors.pool_watch import MAX_LINES, Seen, Watch
 from flows.executors.pools import pool_for
 from flows.graph import StageNode
 from flows.process import Processes, Stopped
-from flows.runs.job import Job, Result
+from flows.runs.job import Job, Result, key_of
 from flows.runs.place import Place
+from flows.view import current_view
 from genai_core.config import PARAMS_FILE, load_config
 
 POLL_S = 0.2
@@ -40,30 +43,39 @@ LAST_LINES_S = 5.0  # for the last lines of a log, which come after the end
 
 
 class PoolExecutor:
-    """See Executor. pools: of each stage that may run."""
+    """See Executor. run: its id. pools: of each stage that may run."""
 
     def __init__(
         self,
+        run: str,
         client: SyncPrefectClient,
         dispatch: Dispatch,
+        lease: Lease,
         processes: Processes,
         pools: Mapping[str, str],
         deployments: Mapping[str, UUID],
         patience_s: Mapping[str, float],
     ) -> None:
-        self._client, self._dispatch, self._processes = client, dispatch, processes
+        self._client, self._dispatch, self._lease, self._processes = client, dispatch, lease, processes
         self._pools, self._deployments, self._patience_s = pools, deployments, patience_s
         self._watch = Watch(client)
         self._flow_run = flow_run.id
+        self._under_way = _jobs_under_way(client, run)
 
     def close(self) -> None:
         self._watch.close()
+        for run, _ in self._under_way.values():  # no stage of this run waited for them
+            self._cancel(run, StateType.RUNNING)
 
     def execute(self, stage: StageNode, job: Job, listener: Listener, held: int | None = None) -> Result:  # noqa: ARG002
         """See Executor.execute. A lost worker is no failure of the stage: another one gets the job."""
         for _ in range(MAX_LOST):
-            order = self._dispatch.order(stage, job, listener.line)
-            outcome = self._outcome(order, listener)
+            if (result := self._dispatch.known(job, listener.line)) is not None:
+                return result
+            key = key_of(job)
+            run, order = self._under_way.pop(key) if key in self._under_way else self._ordered(stage, job, listener)
+            self._dispatch.expect(order)
+            outcome = self._outcome(run, order, listener)
             if outcome is not None and self._dispatch.is_current(order, outcome):
                 return self._dispatch.take(order, outcome, listener.line)
         raise CommandFailed(
@@ -71,16 +83,19 @@ class PoolExecutor:
             retryable=False,
         )
 
-    def _outcome(self, order: Order, listener: Listener) -> Outcome | None:
+    def _ordered(self, stage: StageNode, job: Job, listener: Listener) -> tuple[UUID, Order]:
+        """A new attempt: its flow run and its order."""
+        order, pool = self._dispatch.order(stage, job, listener.line), self._pools[stage.name]
+        title, key = f"{stage.name} on {pool}", f"{stage.name}-{order.job.attempt}"
+        return self._patiently(lambda: self._create(order, title, key, pool)), order
+
+    def _outcome(self, run: UUID, order: Order, listener: Listener) -> Outcome | None:
         """The outcome of one attempt; None if its worker was lost."""
-        stage, attempt = order.job.stage, order.job.attempt
-        pool = self._pools[stage]
-        run = self._patiently(lambda: self._create(order, f"{stage} on {pool}", f"{stage}-{attempt}", pool))
         seen = self._watch.add(run)
         try:
-            return self._followed(run, seen, pool, listener)
+            return self._followed(run, seen, self._pools[order.job.stage], listener)
         except Stopped:
-            self._cancel(run, seen)
+            self._cancel(run, seen.state)
             raise
         finally:
             self._watch.remove(run)
@@ -180,8 +195,10 @@ class PoolExecutor:
         with suppress(Exception):
             self._client.set_flow_run_state(run, Crashed(message=why), force=True)
 
-    def _cancel(self, run: UUID, seen: Seen) -> None:
-        state: State[Any] = Cancelling() if seen.state == StateType.RUNNING else Cancelled()
+    def _cancel(self, run: UUID, known: StateType) -> None:
+        if self._lease.is_lost:  # the job belongs to the coordinator that has taken the run over
+            return
+        state: State[Any] = Cancelling() if known == StateType.RUNNING else Cancelled()
         with suppress(Exception):
             self._client.set_flow_run_state(run, state)
 
@@ -246,14 +263,31 @@ def open_pool_executor(
         used = sorted(set(pools.values()))
         patience = {pool: starting_patience_s(client, pool) for pool in used}
         deployments = {pool: deploy(client, pool) for pool in used}
-        with published_snapshot(workspace, run, snapshot) as address:
-            executor = PoolExecutor(
-                client, Dispatch(place, address, variables), processes, pools, deployments, patience
-            )
+        with (
+            held_lease(client, workspace, run, current_view().note, processes.stop) as lease,
+            published_snapshot(workspace, run, snapshot) as address,
+        ):
+            dispatch = Dispatch(place, address, variables)
+            executor = PoolExecutor(run, client, dispatch, lease, processes, pools, deployments, patience)
             try:
                 yield executor
             finally:
                 executor.close()
+
+
+def _jobs_under_way(client: SyncPrefectClient, run: str) -> dict[str, tuple[UUID, Order]]:
+    """The jobs that a dead coordinator of the run has left with the workers: flow run and order, by the job's key."""
+    active = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
+    filters = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=["genai", run]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=active)),
+    )
+    found: dict[str, tuple[UUID, Order]] = {}
+    for flow_run_ in client.read_flow_runs(flow_run_filter=filters, limit=MAX_LINES):
+        with suppress(ValueError, KeyError):
+            order = order_from(flow_run_.parameters["order"])
+            found[key_of(order.job)] = flow_run_.id, order
+    return found
 
 
 def _nothing() -> None:

@@ -5,6 +5,7 @@ printed; they are in the log); waits; gpus (null before the command begins); pro
 before the end).
 """
 
+import logging
 import socket
 import threading
 import time
@@ -33,6 +34,7 @@ from flows.runs.job import key_of
 from genai_core import GenaiError
 
 ARTIFACT = "genai-job"
+FLOW_LOGGER = "prefect.flow_runs"
 LOGGER = "stage"  # of the command's lines; the rest of the log is the worker's own
 BEAT_S = 10.0
 REPORT_S = 1.0
@@ -118,6 +120,8 @@ class Report:
     def end(self, outcome: Outcome) -> None:
         """Send the outcome, and wait for a server that does not answer: without it, the job counts as failed."""
         self._over.set()
+        for handler in logging.getLogger(FLOW_LOGGER).handlers:
+            handler.flush()  # Prefect sends lines every two seconds, and the coordinator waits for the last ones
         self._set(outcome=outcome.text())
         deadline = time.monotonic() + SERVER_AWAY_S
         while True:

@@ -26,8 +26,9 @@ from flows.dvc_config import edited_config
 from flows.executors.checkpoints import RemoteCheckpoints
 from flows.executors.executor import Listener
 from flows.executors.local import LocalExecutor
-from flows.executors.order import Order
-from flows.executors.software import differences, this_software
+from flows.executors.open_results import OpenResults
+from flows.executors.order import Order, Outcome
+from flows.executors.software import differences, machine_facts, this_software
 from flows.file_lock import try_lock
 from flows.git import GitError, git
 from flows.graph import StageNode, open_repo, read_graph
@@ -37,6 +38,7 @@ from flows.resources import Resources, this_machine
 from flows.runs.checkout import LINKS, NO_HOOKS, SHARED
 from flows.runs.job import Job, Result, changed_inputs, key_of
 from flows.runs.place import Place, PlaceError, open_place
+from flows.runs.publication import KEEP_DAYS
 from flows.runs.record import CHECKOUT, LOCK
 from genai_core.config import PARAMS_FILE, load_config
 from genai_core.counted import counted
@@ -53,7 +55,9 @@ def worker_home() -> Path:
 
 
 def execute_order(order: Order, home: Path, listener: Listener, processes: Processes) -> Result:
-    """Execute a job here. When this returns, all of its outputs are at the DVC remote, checked object by object.
+    """Execute a job here. When this returns, its result is at the DVC remote.
+
+    That is all of its outputs, checked object by object, and its lock entry, for whoever takes the run over.
 
     Raises:
         CommandFailed, Stopped: See Executor.execute.
@@ -84,7 +88,11 @@ def execute_order(order: Order, home: Path, listener: Listener, processes: Proce
             made = place.made(job.stage)
             moved = patiently(lambda: _send(folder, made), listener.line)
             listener.line(f"sent {_described(moved)}")
-            checkpoints.delete()
+            outcome = Outcome(
+                key_of(job), job.attempt, result.entry, result.ran, result.seconds, machine=machine_facts()
+            )
+            patiently(lambda: OpenResults(store, job.run).add(outcome), listener.line)
+            patiently(checkpoints.delete, listener.line)
         return result
 
 
@@ -128,6 +136,7 @@ def _checkout(order: Order, home: Path) -> Iterator[tuple[Path, int]]:
     with ExitStack() as stack:
         with FileLock(_made(own) / "lock"):
             _sweep(own / "jobs", clone)
+            _forget(own / "genai" / CHECKPOINTS.name)
             _fetch_snapshot(clone, address, order)
             file = stack.enter_context((_made(folder) / LOCK).open("a"))
             try_lock(file)
@@ -170,7 +179,10 @@ def _configure(project: Path, own: Path, key: str) -> None:
     (project / ".genai").mkdir(exist_ok=True)
     for name in SHARED:
         target = own / "genai" / name
-        (project / ".genai" / name).symlink_to(_made(target / key if name == CHECKPOINTS.name else target))
+        if name == CHECKPOINTS.name:
+            target /= key
+            _made(target).touch()  # it is in use (_forget)
+        (project / ".genai" / name).symlink_to(_made(target))
 
 
 def _sweep(jobs: Path, clone: Path) -> None:
@@ -180,6 +192,14 @@ def _sweep(jobs: Path, clone: Path) -> None:
             if try_lock(file):
                 _remove(clone, folder / CHECKOUT)
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget(checkpoints: Path) -> None:
+    """Remove the checkpoints of jobs that nobody has continued here for a long time. A new one changes its folder."""
+    for folder in checkpoints.glob("*"):
+        newest = max(path.stat().st_mtime for path in (folder, *folder.glob("*")))
+        if time.time() - newest > KEEP_DAYS * 86_400:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove(clone: Path, checkout: Path) -> None:

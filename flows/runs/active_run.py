@@ -25,12 +25,14 @@ from flows.runs.record import (
     Recorder,
     RunRecord,
     find_resumable,
+    matching_runs,
     new_id,
     now,
     run_folder,
 )
 from flows.runs.run_plan import RunPlan, plan_run_again
 from flows.runs.snapshot import Snapshot, keep_snapshot
+from flows.runs.takeover import fetch_recorded, take_over
 from genai_core.config import PARAMS_FILE, load_config
 
 KEEPER = Path(__file__).with_name("keeper.py")
@@ -61,19 +63,23 @@ def start_run(workspace: Path, run_plan: RunPlan, asked: Iterable[str]) -> Itera
 
 
 @contextmanager
-def resume_run(workspace: Path, name: str) -> Iterator[tuple[ActiveRun, RunPlan]]:
-    """Resume a run on its snapshot; finished stages come from the cache. Raises RunError, GitError.
+def resume_run(workspace: Path, name: str, say: Callable[[str], None]) -> Iterator[tuple[ActiveRun, RunPlan]]:
+    """Resume a run on its snapshot; finished stages come from the cache. Raises RunError, GitError, RemoteError.
 
-    The record keeps the stages that earlier attempts finished, with their seconds and figures.
+    A run that this workspace does not know is taken over from the git remote. The record keeps the stages that earlier
+    attempts finished, with their seconds and figures. say: receives lines about that.
     """
     sweep(workspace)
-    before = find_resumable(workspace, name)
+    is_known = bool(matching_runs(workspace, name))
+    before = find_resumable(workspace, name if is_known else take_over(workspace, name, say))
     with run_folder(workspace, before.id) as (folder, lock):
         snapshot = Snapshot(before.snapshot, "", before.base, before.branch, before.changed, ())
         done = {name: stage for name, stage in before.stages.items() if stage.outcome in DONE}
         record = replace(before, state="running", ended=None, message="", pid=os.getpid(), stages=done, resumed=now())
 
         def plan_there(checkout: Path) -> RunPlan:
+            if not is_known or before.executor not in (None, "local"):
+                fetch_recorded(checkout, say)
             return plan_run_again(checkout, before.asked, snapshot)
 
         with _active_run(workspace, folder, lock, record, plan_there) as (active, run_plan):

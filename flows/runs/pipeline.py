@@ -68,7 +68,8 @@ def pipeline(
         workspace: The checkout, relative to where the worker runs.
         stages: Run up to these; a name such as train stands for all its branches. None: the whole pipeline.
         resume: The id of a run to resume instead.
-        executor: Who runs the stages: local or pool. None: `compute.executor` in params.yaml.
+        executor: Who runs the stages: local or pool. None: as before if it is resumed, else `compute.executor` in
+            params.yaml.
     """
     root = Path(workspace).resolve()
     with ExitStack() as stack:
@@ -129,7 +130,24 @@ def _run(prepared: PreparedRun, processes: Processes, executor: Executor | None)
         recorder=active.recorder if active else None,
         accept=active.acceptance.offer if active and active.acceptance else _accept_nothing,
         sources=frozenset(entry.stage for entry in prepared.run_plan.sources),
-        checks_out_sources=not prepared.is_resumed,  # this checkout may be at another version by now
+        checks_out_sources=not prepared.is_resumed or _lacks_sources(prepared),
+    )
+
+
+def _lacks_sources(prepared: PreparedRun) -> bool:
+    """Whether the checkout has no data yet, and tracks the same as a resumed run: a new clone that takes it over.
+
+    Other data there are of another version, or may have been edited since.
+    """
+    if prepared.active is None:
+        return False
+    here, there = prepared.root, prepared.active.place.folder
+    names = [entry.stage for entry in prepared.run_plan.plan.stages if entry.is_source]
+    return all(
+        not (here / name).with_suffix("").exists()
+        and (here / name).is_file()
+        and (here / name).read_bytes() == (there / name).read_bytes()
+        for name in names
     )
 
 
@@ -142,7 +160,9 @@ def _open_executor(prepared: PreparedRun, processes: Processes, chosen: str | No
         return
     compute = load_config(active.place.folder / PARAMS_FILE).compute
     variables = {**prepared.variables, **_variables(snapshot, prepared.root)}
-    if (chosen or compute.executor) == "pool":
+    chosen = chosen or active.recorder.record.executor or compute.executor
+    active.recorder.set(executor=chosen)
+    if chosen == "pool":
         from flows.executors.pool import open_pool_executor
 
         stages = [stage for stage in prepared.run_plan.graph.stages if _may_run(stage, prepared.run_plan.plan)]

@@ -59,7 +59,8 @@ def prepare_run(
         root: The checkout to run in.
         stages: Run up to these stages. Empty: all.
         resumed: The id of a run to resume instead.
-        warn: Receives one line for each of DVC's files that an interrupted write had truncated and that was repaired.
+        warn: Receives a line for each of DVC's files that an interrupted write had truncated and that was repaired, and
+            lines about a run that is taken over.
         check: Called with the plan before anything is started; what it raises ends the run.
 
     Raises:
@@ -74,7 +75,7 @@ def prepare_run(
             warn(message)
         active: ActiveRun | None = None
         if resumed is not None:
-            active, run_plan = stack.enter_context(resume_run(root, resumed))
+            active, run_plan = stack.enter_context(resume_run(root, resumed, warn))
             stages = active.recorder.record.asked
         elif home is not None:
             run_plan = plan_run_in_place(root, stages)

@@ -53,6 +53,7 @@ class RunRecord:
     """One run. place: its checkout, if `genai run` did not start it. asked: the requested stages.
 
     began: the first attempt; resumed: the last one, if there were several. figures: of the stages in DONE.
+    executor: who runs the stages, once that is known.
     """
 
     id: str
@@ -71,6 +72,7 @@ class RunRecord:
     stages: dict[str, StageRecord] = field(default_factory=dict)
     figures: tuple[dict[str, Any], ...] = ()
     resumed: str | None = None
+    executor: str | None = None
 
 
 class Recorder:
@@ -191,12 +193,17 @@ def read_runs(home: Path) -> list[RunRecord]:
     return [record for record in found if record is not None]
 
 
-def find_run(home: Path, name: str) -> RunRecord:
-    """The run with that id, or the only one whose id begins or ends with it. Raises RunError."""
+def matching_runs(home: Path, name: str) -> list[RunRecord]:
+    """The run with that id, or those whose id begins or ends with it."""
     runs = read_runs(home)
-    found = [run for run in runs if run.id == name] or [
+    return [run for run in runs if run.id == name] or [
         run for run in runs if name and (run.id.startswith(name) or run.id.endswith(name))
     ]
+
+
+def find_run(home: Path, name: str) -> RunRecord:
+    """The run with that id, or the only one whose id begins or ends with it. Raises RunError."""
+    found = matching_runs(home, name)
     if len(found) != 1:
         what = f"{len(found)} runs match" if found else "no run matches"
         raise RunError(f"{what} {name!r}; `genai runs` lists them")
@@ -226,15 +233,19 @@ def how_to_resume(run: RunRecord) -> str:
 def read_run(folder: Path) -> RunRecord | None:
     """The record in a run's folder. If it says `running` and no process holds the lock, the run was killed."""
     try:
-        values = json.loads((folder / "run.json").read_text())
-        stages = {name: StageRecord(**entry) for name, entry in values.pop("stages").items()}
-        values.update({name: tuple(values[name]) for name in ("changed", "asked", "planned", "figures")})
-        record = RunRecord(**values, stages=stages)
+        record = record_from(json.loads((folder / "run.json").read_text()))
     except (OSError, ValueError, TypeError, KeyError):
         return None
     if record.state == "running" and not is_held(folder):
         return RunRecord(**{**vars(record), "state": "killed"})
     return record
+
+
+def record_from(values: dict[str, Any]) -> RunRecord:
+    """The record that JSON has. Raises ValueError, TypeError or KeyError if another version of this code wrote it."""
+    stages = {name: StageRecord(**entry) for name, entry in values["stages"].items()}
+    lists = {name: tuple(values[name]) for name in ("changed", "asked", "planned", "figures")}
+    return RunRecord(**{**values, **lists, "stages": stages})
 
 
 def is_held(folder: Path) -> bool:

@@ -38,7 +38,7 @@ class Heard:
 def connect(workspace: Path) -> Path:
     """Give a workspace a bare git remote and a DVC remote in folders beside it; returns the git remote."""
     bare, store = workspace.parent / "origin.git", workspace.parent / "store"
-    shell(workspace.parent, f"git init -q --bare {bare}")
+    shell(workspace.parent, f"git init -q --bare -b main {bare}")
     add_default_remote(workspace, str(store))
     shell(
         workspace, f"git remote add origin {bare} && git add -A && git commit -q -m remotes && git push -q origin main"

@@ -49,7 +49,7 @@ def test_the_last_two_are_at_the_remote_and_elsewhere(
     (folder / "train-0123" / ".new-17").write_text("half a")
     checkpoints.send()
     assert there(store) == ["step-3.pt", "step-4.pt"]
-    elsewhere = RemoteCheckpoints(checkpoints._store, "key", fresh.parent / "elsewhere")
+    elsewhere = RemoteCheckpoints(checkpoints._files._store, "key", fresh.parent / "elsewhere")
     assert (elsewhere.fetch(), elsewhere.fetch()) == (2, 0)
     assert (fresh.parent / "elsewhere/train-0123/step-4.pt").read_text() == "state 4"
     elsewhere.delete()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flows.runs.record import read_runs
 from flows.runs.snapshot import REFS
-from tests.flows.conftest import DVC_WARNS, Server, genai, set_parameter, shell, wait_for
+from tests.flows.clones import fresh_clone
+from tests.flows.conftest import DVC_WARNS, Server, asked, genai, set_parameter, shell, started_genai, wait_for
 from tests.flows.executors.machines import connect
 from tests.flows.runs.places import locked
 from tests.project import ROOT
@@ -30,6 +33,8 @@ def test_a_run_on_other_machines_needs_a_server_that_they_reach(fresh: Path) -> 
     assert not (fresh / ".genai" / "runs").exists()
     answer = genai(fresh, "run", "--executor", "ray")
     assert "'ray' is not one of 'local', 'pool'" in answer.stderr
+    answer = genai(fresh, "run", "--resume", "ab12", "train")
+    assert "--resume continues the stages that the run was asked for; leave out STAGES" in answer.stderr
 
 
 def test_a_pool_that_nobody_started_is_refused_before_any_stage(fresh: Path, server: Server) -> None:
@@ -70,11 +75,11 @@ def _end_all(process: "subprocess.Popen[bytes]") -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_a_run_on_two_machines_of_which_one_dies(
+def test_a_worker_dies_then_the_coordinator_and_a_clone_takes_over(
     fresh: Path, done: Path, server: Server, monkeypatch: pytest.MonkeyPatch, prefect_home: Callable[[Path], Path]
 ) -> None:
-    connect(fresh)
     set_parameter(fresh, "compute.pools", {POOL: OFFER})
+    bare = connect(fresh)
     monkeypatch.setenv("TOY", '{"train@gan": {"seconds": 5}}')
     monkeypatch.setenv("TOY_DIARY", str(fresh.parent / "diary"))
     first, second = fresh.parent / "beta", fresh.parent / "gamma"
@@ -82,23 +87,27 @@ def test_a_run_on_two_machines_of_which_one_dies(
         pools = lambda: [pool["name"] for pool in server.post("work_pools/filter")]  # noqa: E731
         wait_for(lambda: POOL in pools(), SLOW)
 
-        def kill() -> bool:
-            if any((first / "worker").glob("*/jobs/*/checkout")):
-                _end_all(dying)
-                return True
-            return False
+        def works(home: Path) -> bool:
+            return any((home / "worker").glob("*/jobs/*/checkout"))
 
-        with subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "--workspace", str(fresh), "run", "--executor", "pool"],
-            env={**os.environ, "PREFECT_API_URL": server.url, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as run:
-            wait_for(lambda: kill() or run.poll() is not None, SLOW)
-            output, _ = run.communicate(timeout=SLOW)
-    assert run.returncode == 0, output
-    assert "another worker gets the job" in output
-    assert locked(fresh) == locked(done)
-    assert shell(fresh.parent / "origin.git", f"git for-each-ref {REFS}") == ""
-    assert not list(fresh.parent.glob("gamma/worker/*/jobs/*/checkout"))
+        with started_genai(fresh, "run", "--executor", "pool", api_url=server.url) as run:
+            wait_for(lambda: works(first) or run.poll() is not None, SLOW)
+            _end_all(dying)
+        wait_for(lambda: read_runs(fresh)[0].state == "killed", SLOW)
+        (record,) = read_runs(fresh)
+        clone = fresh_clone(bare, fresh.parent / "clone")
+        _end_lease(server, record.id)  # as if a minute had passed
+        answer = genai(clone, "run", "--resume", record.id, api_url=server.url, timeout=SLOW)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert f"run {record.id} was that of process {run.pid} in {fresh}" in answer.stderr
+    assert "another worker gets the job" in answer.stdout + answer.stderr
+    assert locked(clone) == locked(done)
+    assert (clone / "out/selected").read_bytes() == (done / "out/selected").read_bytes()
+    assert read_runs(clone)[0].state == "completed"
+    assert shell(bare, f"git for-each-ref {REFS}") == ""
+    assert not [path for path in (fresh.parent / "store/genai").rglob("*") if path.is_file()]
+    assert not works(second)
+
+
+def _end_lease(server: Server, run: str) -> None:
+    asked(urllib.request.Request(f"{server.url}/variables/name/genai-run-{run}", method="DELETE"))

@@ -1,6 +1,8 @@
 """A job on a machine that has only git and the DVC remote: same hashes, little data, nothing left, nothing shared."""
 
+import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from flows.executors.executor import CommandFailed
 from flows.executors.order import Outcome, outcome_from
 from flows.git import GitError, commit_of, git
 from flows.runs.place import Place, PlaceError
+from flows.runs.publication import KEEP_DAYS
 from flows.runs.record import RunRecord, run_folder
 from flows.runs.snapshot import REFS, take_snapshot
 from flows.whole_file import write_json
@@ -70,13 +73,29 @@ def test_two_machines_make_what_one_makes(fresh: Path, done: Path, dispatch: Dis
 
 def test_the_snapshot_is_at_the_git_remote_while_the_run_lives(fresh: Path, bare: Path) -> None:
     commit = take_snapshot(fresh).commit
-    # What a killed run of this workspace left, and the run of another clone.
-    with run_folder(fresh, "killed") as (folder, _lock):
-        write_json(folder / "run.json", asdict(RunRecord("killed", commit, None, None, (), (), "", "", 1)))
-    shell(fresh, f"git push -q origin HEAD:{REFS}killed HEAD:{REFS}foreign")
+    # Runs of this workspace of which one was killed, so that it may be resumed; of another clone; a forgotten one.
+    for state in ("running", "completed"):
+        with run_folder(fresh, state) as (folder, _lock):
+            record = RunRecord(state, commit, None, None, (), (), "", "", 1, state=state)
+            write_json(folder / "run.json", asdict(record))
+    for name in ("running", "completed", "foreign", "20200101-000000-ab12"):
+        shell(fresh, f"git push -q origin HEAD:{REFS}{name}")
     with published_snapshot(fresh, "one", commit):
         assert commit_of(bare, REF) == commit
-    assert git(bare, "for-each-ref", "--format=%(refname)", REFS).split() == [f"{REFS}foreign"]
+        names = git(bare, "for-each-ref", "--format=%(refname)", REFS).split()
+    assert names == [f"{REFS}foreign", REF, f"{REFS}running"]
+    assert git(bare, "for-each-ref", "--format=%(refname)", REFS).split() == [f"{REFS}foreign", f"{REFS}running"]
+
+
+@pytest.mark.parametrize(("state", "stays"), [("completed", False), ("failed", True), ("stopped", True)])
+def test_a_run_that_is_not_completed_stays_at_the_git_remote(fresh: Path, bare: Path, state: str, stays: bool) -> None:
+    commit = take_snapshot(fresh).commit
+    with run_folder(fresh, "one") as (folder, _lock):
+        record = RunRecord("one", commit, None, "main", (), (), "2026-11-23T10:10:10+00:00", "", 1)
+        write_json(folder / "run.json", asdict(record))
+        with published_snapshot(fresh, "one", commit):
+            write_json(folder / "run.json", asdict(replace(record, state=state)))  # type: ignore[arg-type]
+    assert bool(shell(bare, f"git for-each-ref {REFS}")) == stays
 
 
 def test_a_stage_fetches_only_what_it_reads(fresh: Path, dispatch: Dispatch, place: Place) -> None:
@@ -97,9 +116,14 @@ def test_a_stage_fetches_only_what_it_reads(fresh: Path, dispatch: Dispatch, pla
 def test_a_second_job_of_the_same_inputs_moves_and_runs_nothing(fresh: Path, dispatch: Dispatch, place: Place) -> None:
     commit, home = take_snapshot(fresh).commit, fresh.parent / "home"
     first, _ = worked(ordered(dispatch, place, "prepare", commit, REF), home)
+    (own,) = home.iterdir()
+    for name, days in (("abandoned", KEEP_DAYS + 1), ("interrupted", KEEP_DAYS - 1)):
+        (own / "genai/checkpoints" / name).mkdir()
+        os.utime(own / "genai/checkpoints" / name, (time.time() - days * 86_400,) * 2)
     again, heard = worked(ordered(dispatch, place, "prepare", commit, REF), home)
     assert (again.entry, again.ran, again.attempt) == (first.entry, False, 2)
     assert heard.lines == ["fetched 0 objects, 0.0 MB", "sent 0 objects, 0.0 MB"]
+    assert sorted(path.name for path in (own / "genai/checkpoints").iterdir())[1:] == ["interrupted"]
 
 
 def test_late_and_foreign_outcomes_are_not_current(fresh: Path, dispatch: Dispatch, place: Place) -> None:
@@ -162,4 +186,4 @@ def test_edited_code_reaches_the_other_machine(fresh: Path, bare: Path) -> None:
             outcome, _ = worked(order, fresh.parent / "home")
             entry = dispatch.take(order, outcome, print).entry
     assert entry["params"]["params.yaml"]["data"]["image_size"] == 8
-    assert shell(bare, "git branch --list").split() == ["main"]
+    assert shell(bare, "git for-each-ref refs/heads").split()[2:] == ["refs/heads/main"]

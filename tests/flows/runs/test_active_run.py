@@ -97,12 +97,12 @@ def test_an_error_during_a_run_leaves_nothing(done: Path) -> None:
     assert not run.acceptance._thread.is_alive()
     assert worktrees(done) == 1
     assert [(record.state, record.message) for record in read_runs(done)] == [("failed", "fault")]
-    with resume_run(done, run.id) as (again, run_plan):
+    with resume_run(done, run.id, print) as (again, run_plan):
         assert again.id == run.id
         assert run_plan.snapshot is not None
         assert run_plan.snapshot.commit == again.recorder.record.snapshot
         assert run_plan.plan["train@gan"].action == "run"
-        with pytest.raises(RunError, match="is active"), resume_run(done, run.id):
+        with pytest.raises(RunError, match="is active"), resume_run(done, run.id, print):
             pass
     assert worktrees(done) == 1
 
@@ -120,7 +120,7 @@ def test_a_resumed_run_keeps_its_history(done: Path) -> None:
         run.recorder.started("select")
         run.recorder.finished("select", "stopped", 1.0)
         first = finish_run(run, "stopped", "")
-    with resume_run(done, run.id) as (again, _):
+    with resume_run(done, run.id, print) as (again, _):
         assert set(again.recorder.record.stages) == {"evaluate@diffusion", "train@gan", "evaluate@gan"}
         again.recorder.finished("train@gan", "restored", 0.1)
         second = finish_run(again, "stopped", "")
@@ -129,9 +129,9 @@ def test_a_resumed_run_keeps_its_history(done: Path) -> None:
     assert second.stages == {name: stage for name, stage in first.stages.items() if name != "select"}
     assert second.figures == first.figures
     assert len(first.figures) == 2
-    with resume_run(done, run.id) as (again, _):
+    with resume_run(done, run.id, print) as (again, _):
         finish_run(again, "completed", "")
-    with pytest.raises(RunError, match="is completed"), resume_run(done, run.id):
+    with pytest.raises(RunError, match="is completed"), resume_run(done, run.id, print):
         pass
 
 

@@ -1,0 +1,197 @@
+"""Machines for benchmarks/scale_out.py, simulated on one: homes, clones and caches of their own, and two servers."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+from moto.server import ThreadedMotoServer
+from ruamel.yaml import YAML
+
+from flows.services.api import Api, ApiError
+from tests.flows.conftest import prefect_server
+from tests.flows.toy_home import new_toy, own_settings, shell
+
+ROOT = Path(__file__).parents[1]
+BUCKET, POOL = "store", "cpu"
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+# Prefect's default looks for new jobs every ten seconds.
+QUICK = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_PREFETCH_SECONDS": "2"}
+
+
+@dataclass(frozen=True)
+class Site:
+    """What all machines share: the address of the Prefect server, and the variables that lead to the S3 server."""
+
+    folder: Path
+    api: str
+    s3: dict[str, str]
+
+    def variables(self, machine: Path) -> dict[str, str]:
+        """The environment of a machine: nothing of it is in another one's folders."""
+        own = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "DVC", "GIT", "GENAI"))
+        }
+        (machine / "home").mkdir(parents=True, exist_ok=True)
+        return {
+            **own,
+            **own_settings(machine),
+            **self.s3,
+            **QUICK,
+            "HOME": str(machine / "home"),
+            "GENAI_WORKER_HOME": str(machine / "worker"),
+            "PREFECT_API_URL": self.api,
+            "PYTHONPATH": str(ROOT),
+            "TOY_DIARY": str(self.folder / "diary"),
+        }
+
+    def own_files(self) -> list[str]:
+        """What is at the DVC remotes besides objects."""
+        pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", ()) if "/genai/" in entry["Key"]]
+
+
+class Worker:
+    """A Prefect process worker with a home of its own."""
+
+    def __init__(self, site: Site, name: str, toy: dict[str, Any]) -> None:
+        self.folder = site.folder / name
+        environment = {**site.variables(self.folder), "TOY": json.dumps(toy)}
+        command = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1", "--name", name]
+        self._log = (self.folder / "log").open("a")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=self.folder,
+            env=environment,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def kill(self) -> None:
+        """End all of its processes at once, as when the machine dies: none is left to report the others' death."""
+        members = [process for process in psutil.process_iter() if self._owns(process)]
+        for process in members:
+            with suppress(psutil.Error):
+                process.suspend()
+        for process in members:
+            with suppress(psutil.Error):
+                process.kill()
+        self._process.wait()
+        self._log.close()
+
+    def is_busy(self) -> bool:
+        return any((self.folder / "worker").glob("*/jobs/*/checkout"))
+
+    def _owns(self, process: psutil.Process) -> bool:
+        with suppress(psutil.Error):
+            return process.environ().get("GENAI_WORKER_HOME") == str(self.folder / "worker")
+        return False
+
+
+@contextmanager
+def started_site(folder: Path) -> Iterator[Site]:
+    """A Prefect server and an S3 server, for the body."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request to the S3 server
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        host, port = server.get_host_and_port()
+        s3 = {**KEYS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
+        os.environ.update(s3)
+        boto3.client("s3").create_bucket(Bucket=BUCKET)
+        home = folder / "server"
+        home.mkdir()
+        api = stack.enter_context(prefect_server(home))
+        yield Site(folder, api, s3)
+
+
+def toy_workspace(folder: Path, models: list[str]) -> Path:
+    """prepare, a branch per model, select."""
+
+    def change(values: Any) -> None:
+        values["models"] = dict.fromkeys(models, values["models"]["gan"])
+
+    return new_toy(folder, change)
+
+
+def digits_workspace(checkout: Path, folder: Path) -> Path:
+    """A clone of the project with the images of a checkout in which the demo has run, and nothing that it made."""
+    shell(folder.parent, f"git clone -q {ROOT} {folder}")
+    shutil.copytree(checkout / "data/raw", folder / "data/raw")
+    shell(folder, "dvc add -q data/raw && git add data && git commit -q -m data")
+    return folder
+
+
+def connect(workspace: Path, origin: Path) -> None:
+    """A bare git repository as origin, with a branch of the workspace's name; the S3 server as DVC remote; one pool."""
+    shell(origin.parent, f"git init -q --bare {origin}")
+    shell(workspace, f"git remote remove origin; git remote add origin {origin}")
+    shell(workspace, f"dvc remote add -q --default store s3://{BUCKET}/{workspace.name}")
+    set_value(workspace, "compute", "pools", {POOL: {"cores": 64, "memory_gb": 64.0, "gpus": 0, "place": None}})
+    set_value(workspace, "compute", "accelerator", "cpu")
+    shell(workspace, f"git add -A && git commit -q -m connected && git push -q origin HEAD:{workspace.name}")
+
+
+def keep_only(workspace: Path, model: str, total_images: int) -> None:
+    """Leave one model, with a training of so many images, and a checkpoint every second."""
+    yaml, path = YAML(), workspace / "params.yaml"
+    values = yaml.load(path)
+    values["models"] = {model: values["models"][model]}
+    values["models"][model]["training"]["total_images"] = total_images
+    values["compute"]["checkpoint_every_s"] = 1
+    yaml.dump(values, path)
+
+
+def set_value(workspace: Path, section: str, key: str, value: object) -> None:
+    yaml, path = YAML(), workspace / "params.yaml"
+    values = yaml.load(path)
+    values[section][key] = value
+    yaml.dump(values, path)
+
+
+def started_run(site: Site, workspace: Path, *arguments: str, toy: dict[str, Any]) -> "subprocess.Popen[str]":
+    """`genai run` in the workspace, on a machine of its own."""
+    environment = {**site.variables(workspace.parent / f"of {workspace.name}"), "TOY": json.dumps(toy)}
+    command = [sys.executable, "-m", "flows.cli", "--workspace", str(workspace), "run", *arguments]
+    return subprocess.Popen(
+        command, env=environment, cwd=workspace, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def run(site: Site, workspace: Path, *arguments: str, toy: dict[str, Any]) -> float:
+    """Run the pipeline in the workspace and return its seconds."""
+    began = time.monotonic()
+    with started_run(site, workspace, *arguments, toy=toy) as process:
+        output, _ = process.communicate()
+    if process.returncode != 0:
+        sys.exit(f"genai run {' '.join(arguments)} failed:\n{output[-6000:]}")
+    return time.monotonic() - began
+
+
+def wait_until_online(site: Site, count: int) -> None:
+    """Return when so many workers have told the server that they are there. The first one creates the pool."""
+    deadline = time.monotonic() + 180.0
+    while True:
+        with suppress(ApiError):
+            if len(Api(site.api).post(f"work_pools/{POOL}/workers/filter")) >= count:
+                return
+        if time.monotonic() > deadline:
+            sys.exit("the workers did not start")
+        time.sleep(0.5)
