@@ -17,6 +17,8 @@ SLOW = (
     "flows/advising/test_cli.py",
     "flows/data",
     "flows/executors/test_checkpoints.py",
+    "flows/executors/test_engines.py",
+    "flows/executors/test_job_process.py",
     "flows/executors/test_pool.py",
     "flows/executors/test_remote_place.py",
     "flows/gc/test_collect.py",

@@ -28,8 +28,8 @@ def test_a_run_on_other_machines_needs_a_server_that_they_reach(fresh: Path) -> 
     assert answer.returncode == 2
     assert "executor pool needs a Prefect server that the workers reach, too" in answer.stderr
     assert not (fresh / ".genai" / "runs").exists()
-    answer = genai(fresh, "run", "--executor", "ray")
-    assert "'ray' is not one of 'local', 'pool'" in answer.stderr
+    answer = genai(fresh, "run", "--executor", "spark")
+    assert "'spark' is not one of 'local', 'pool', 'ray', 'dask', 'slurm'" in answer.stderr
 
 
 def test_a_pool_that_nobody_started_is_refused_before_any_stage(fresh: Path, server: Server) -> None:
