@@ -7,11 +7,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -36,7 +35,15 @@ class Cluster:
 
     def kill(self, number: int) -> None:
         """End all processes of a worker at once, as if its machine died."""
-        _end_all(self.workers[number])
+        _end_all(self.workers[number], [process for process in psutil.process_iter() if self._is_of(process, number)])
+
+    def _is_of(self, process: psutil.Process, number: int) -> bool:
+        """Whether a process works for the worker, or watches one that does: Slurm's are not children of its daemon."""
+        with suppress(psutil.Error):
+            watched = process.children() if process.name().startswith("slurmstepd") else [process]
+            home = str(self.homes[number])
+            return any(one.environ().get("GENAI_WORKER_HOME") == home for one in watched)
+        return False
 
 
 @contextmanager
@@ -103,7 +110,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 SlurmUser=root
 SlurmdUser=root
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/socket
 StateSaveLocation={folder}/state
 SlurmctldPidFile={folder}/controller.pid
 SlurmdPidFile={folder}/%n.pid
@@ -136,19 +143,16 @@ def slurm_cluster(folder: Path) -> Iterator[Cluster]:
             (own / name).mkdir()
         host, ports = socket.gethostname().partition(".")[0], [_free_port() for _ in range(3)]
         (own / "slurm.conf").write_text(_SLURM.format(host=host, ports=ports, folder=own))
-        (own / "key").write_bytes(os.urandom(1024))
-        (own / "key").chmod(0o400)
+        (own / "key-file").write_bytes(os.urandom(1024))
+        (own / "key-file").chmod(0o400)
         at = {"SLURM_CONF": str(own / "slurm.conf")}
-        munge = [f"--{option}={own / option}" for option in ("pid-file", "log-file", "seed-file")]
-        _command(
-            stack,
-            folder,
-            ["munged", "-F", "--force", f"--key-file={own / 'key'}", f"--socket={own}/munge.socket", *munge],
-        )
-        wait_for(lambda: (own / "munge.socket").exists(), START_S)
-        _command(stack, folder, ["slurmctld", "-D"], at)
-        for name in ("node-0", "node-1"):
-            cluster.workers.append(_command(stack, folder, ["slurmd", "-D", "-N", name], at))
+        stack.callback(_end_steps_in, folder)
+        munge = [f"--{option}={own / option}" for option in ("key-file", "socket", "pid-file", "log-file", "seed-file")]
+        _command(stack, folder, "munged", ["munged", "-F", "--force", *munge])
+        wait_for(lambda: (own / "socket").exists(), START_S)
+        _command(stack, folder, "controller", ["slurmctld", "-D"], at)
+        for node in ("node-0", "node-1"):
+            cluster.workers.append(_command(stack, folder, node, ["slurmd", "-D", "-N", node], at))
         cluster.variables = {**at, "GENAI_WORKER_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)}
         yield cluster
 
@@ -163,29 +167,37 @@ def _started(
 ) -> "subprocess.Popen[bytes]":
     """Start a module of Python, as a program of the environment does."""
     own = {"PYTHONPATH": str(ROOT), **(own or {})}
-    return _command(stack, folder, [sys.executable, "-m", *module], own, name)
+    return _command(stack, folder, name, [sys.executable, "-m", *module], own)
 
 
 def _command(
-    stack: ExitStack, folder: Path, command: list[str], own: dict[str, str] | None = None, name: str = ""
+    stack: ExitStack, folder: Path, name: str, command: list[str], own: dict[str, str] | None = None
 ) -> "subprocess.Popen[bytes]":
     """Start a program, which is ended with its descendants at the end. name: of its log."""
-    log = stack.enter_context((folder / f"{name or command[-1]}.log").open("w"))
+    log = stack.enter_context((folder / f"{name}.log").open("w"))
     environment = {**os.environ, **(own or {})}
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     stack.callback(_end_all, process)
     return process
 
 
-def _end_all(process: "subprocess.Popen[bytes]") -> None:
-    members: list[Any] = []
+def _end_all(process: "subprocess.Popen[bytes]", others: Sequence[psutil.Process] = ()) -> None:
+    members = list(others)
     with suppress(psutil.NoSuchProcess):
-        members = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+        members += [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
     for act in (psutil.Process.suspend, psutil.Process.kill):
         for member in members:
             with suppress(psutil.NoSuchProcess):
                 act(member)
     process.wait()
+
+
+def _end_steps_in(folder: Path) -> None:
+    """End what watches jobs of Slurm: it is no child of a daemon, and works in the folder where that was started."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.name().startswith("slurmstepd") and Path(process.cwd()) == folder:
+                process.kill()
 
 
 def _free_port() -> int:
