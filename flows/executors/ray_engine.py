@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 
 from flows.executors.attempts import Lost
 from flows.executors.engine import EngineAway
@@ -53,7 +53,7 @@ class RayAttempt:
         except RayTaskError as error:
             raise CommandFailed(f"its worker could not run it: {_last_line(error)}") from None
         except RayError as error:
-            raise Lost(_first_line(error)) from None
+            raise Lost(_how(error)) from None
 
     def cancel(self) -> None:
         """Wait for the end as well: Ray kills the workers of a driver that leaves."""
@@ -107,6 +107,17 @@ def _offer(node: dict[str, Any]) -> Offer:
         has.get("GPU", 0.0),
         frozenset([place] if place else []),
     )
+
+
+def _how(error: RayError) -> str:
+    """How a task was lost; Ray's own words are half a page."""
+    if isinstance(error, NodeDiedError):
+        return "its node is gone"
+    if isinstance(error, WorkerCrashedError):
+        return "its worker's process died"
+    if isinstance(error, OutOfMemoryError):
+        return "Ray ended it, because its node ran out of memory"
+    return _first_line(error)
 
 
 def _first_line(error: Exception) -> str:
