@@ -69,9 +69,9 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
 
 _EXECUTOR = click.option(
     "--executor",
-    type=click.Choice(["local", "pool"]),
-    help="Who runs the stages: this machine, or workers of Prefect work pools.  [default: compute.executor; of a "
-    "resumed run, the one before]",
+    type=click.Choice(["local", "pool", "ray", "dask", "slurm"]),
+    help="Who runs the stages: this machine, workers of Prefect work pools, or the machines of a Ray, Dask or Slurm "
+    "cluster (docs/machines.md).  [default: compute.executor; of a resumed run, the one before]",
 )
 
 
@@ -144,6 +144,7 @@ def run_stages(
     from flows.interrupts import deferred_interrupt
 
     with deferred_interrupt():
+        from flows.executors.installed import check_installed
         from flows.runs.prepared_run import prepare_run
         from flows.services.server import configured_server, ensure_prefect_api
         from flows.view import line_view
@@ -152,6 +153,8 @@ def run_stages(
     server = configured_server()  # first: if the server does not answer, the run must not start or write anything
     if executor is None and resume is None and (workspace / PARAMS_FILE).is_file():
         executor = load_config(workspace / PARAMS_FILE).compute.executor
+    if executor is not None:
+        check_installed(executor)
     _check_server(executor, server)
     with ExitStack() as stack:
         with line_view() as view:

@@ -17,6 +17,8 @@ SLOW = (
     "flows/advising/test_cli.py",
     "flows/data",
     "flows/executors/test_checkpoints.py",
+    "flows/executors/test_engines.py",
+    "flows/executors/test_job_process.py",
     "flows/executors/test_lease.py",
     "flows/executors/test_open_results.py",
     "flows/executors/test_pool.py",

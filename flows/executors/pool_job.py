@@ -23,15 +23,10 @@ from prefect.logging.loggers import PrefectLogAdapter
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.data.objects import RemoteError
-from flows.executors.executor import CommandFailed
-from flows.executors.order import Order, Outcome, order_from
-from flows.executors.remote_place import execute_order, worker_home
-from flows.executors.software import machine_facts
-from flows.git import GitError
+from flows.executors.order import Outcome, order_from
+from flows.executors.remote_place import worker_home
+from flows.executors.worked import outcome_of
 from flows.process import Processes, Stopped
-from flows.runs.job import key_of
-from genai_core import GenaiError
 
 ARTIFACT = "genai-job"
 FLOW_LOGGER = "prefect.flow_runs"
@@ -54,7 +49,7 @@ def execute_job(order: str) -> State[None]:
     with get_client(sync_client=True) as client, Report(client, UUID(flow_run.id)).sent(processes) as report:
         try:
             job = order_from(order)
-            outcome = _outcome(job, report, processes)
+            outcome = outcome_of(job, report, processes)
         except Stopped:
             return Cancelled(message="stopped on request")
         except ValueError as error:
@@ -63,19 +58,6 @@ def execute_job(order: str) -> State[None]:
     if outcome.entry is None:
         return Failed(message=outcome.failure)
     return Completed(message=f"ran in {outcome.seconds:.1f} s" if outcome.ran else "restored from this machine's cache")
-
-
-def _outcome(order: Order, report: "Report", processes: Processes) -> Outcome:
-    facts, known = machine_facts(), (key_of(order.job), order.job.attempt)
-    try:
-        result = execute_order(order, worker_home(), report, processes)
-    except CommandFailed as failure:
-        return Outcome(*known, failure=str(failure), retryable=failure.retryable, machine=facts)
-    except (RemoteError, GitError) as error:  # a network may be back at the next attempt
-        return Outcome(*known, failure=f"on {facts['host']}: {error}", machine=facts)
-    except GenaiError as error:
-        return Outcome(*known, failure=f"on {facts['host']}: {error}", retryable=False, machine=facts)
-    return Outcome(*known, entry=result.entry, ran=result.ran, seconds=result.seconds, machine=facts)
 
 
 class Report:

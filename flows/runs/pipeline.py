@@ -68,8 +68,8 @@ def pipeline(
         workspace: The checkout, relative to where the worker runs.
         stages: Run up to these; a name such as train stands for all its branches. None: the whole pipeline.
         resume: The id of a run to resume instead.
-        executor: Who runs the stages: local or pool. None: as before if it is resumed, else `compute.executor` in
-            params.yaml.
+        executor: Who runs the stages: local, pool, ray, dask or slurm. None: as before if it is resumed, else
+            `compute.executor` in params.yaml.
     """
     root = Path(workspace).resolve()
     with ExitStack() as stack:
@@ -170,6 +170,22 @@ def _open_executor(prepared: PreparedRun, processes: Processes, chosen: str | No
             active.place, prepared.home, active.id, snapshot.commit, stages, processes, variables
         ) as executor:
             yield executor
+        return
+    if chosen != "local":
+        from flows.executors.engines import open_engine_executor
+
+        stages = [stage for stage in prepared.run_plan.graph.stages if _may_run(stage, prepared.run_plan.plan)]
+        with open_engine_executor(
+            chosen,
+            active.place,
+            prepared.home,
+            active.id,
+            snapshot.commit,
+            stages,
+            processes,
+            variables,
+        ) as engine_executor:
+            yield engine_executor
         return
     resources = Resources(this_machine(compute.accelerator), compute.stages_per_gpu)
     yield LocalExecutor(active.place, processes, resources, variables)

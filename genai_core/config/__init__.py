@@ -31,7 +31,7 @@ from genai_core.config.models import (
     VqvaeSampling,
 )
 from genai_core.config.params import Config
-from genai_core.config.running import ComputeConfig, GateConfig, PoolConfig, RetrainConfig
+from genai_core.config.running import ComputeConfig, GateConfig, PoolConfig, RetrainConfig, SlurmConfig
 from genai_core.config.search import PruningConfig, RangeConfig, SearchConfig
 from genai_core.config.section import NEEDS_MANUAL_ACTION, PARAMS_FILE, ConfigError
 from genai_core.config.serving import ServeConfig
@@ -80,6 +80,7 @@ __all__ = [
     "SamplingConfig",
     "SearchConfig",
     "ServeConfig",
+    "SlurmConfig",
     "TrainedExtractorConfig",
     "TrainingConfig",
     "VaeRecipe",

@@ -16,11 +16,22 @@ class PoolConfig(Section):
     place: str | None = Field(description="label: a stage with `meta: place` runs only where it is the same")
 
 
+class SlurmConfig(Section):
+    """How executor slurm submits the job of a stage; its cores, memory and GPUs are those of the stage's `meta:`."""
+
+    partition: str | None = Field(description="null: the cluster's default")
+    account: str | None
+    time_limit_minutes: int | None = Field(ge=2, description="of one allocation; null: the partition's own")
+
+
 class ComputeConfig(Section):
     """How a run is executed, not what it produces: no stage of dvc.yaml depends on this section."""
 
-    executor: Literal["local", "pool"] = Field(description="local: this machine; pool: workers of Prefect work pools")
+    executor: Literal["local", "pool", "ray", "dask", "slurm"] = Field(
+        description="local: this machine; pool: workers of Prefect work pools; others: machines of such a cluster"
+    )
     pools: dict[str, PoolConfig] = Field(description="the work pools of executor pool, by their names at the server")
+    slurm: SlurmConfig
     accelerator: Literal["auto", "cpu", "cuda"]
     cpu_threads: int = Field(ge=1, le=1024, description="threads, and thus cores, per stage")
     stages_per_gpu: PositiveInt = Field(description="stages that may share a GPU")

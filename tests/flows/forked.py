@@ -28,7 +28,8 @@ _NAMES = """
 import sys, pkgutil, importlib, flows
 import dvc.cli, dvc.repo, dvc.stage, dvc.commands.repro, dvc.commands.add, prefect.client.orchestration
 for module in pkgutil.walk_packages(flows.__path__, "flows."):
-    importlib.import_module(module.name)
+    if not module.name.endswith("_engine"):  # the library of a cluster may not be installed, and starts threads
+        importlib.import_module(module.name)
 print(*sys.modules)
 """
 _NOT_PRELOADED = ("__main__", "prefect", "flows", "genai_core", "tasks")

@@ -31,8 +31,8 @@ def test_a_run_on_other_machines_needs_a_server_that_they_reach(fresh: Path) -> 
     assert answer.returncode == 2
     assert "executor pool needs a Prefect server that the workers reach, too" in answer.stderr
     assert not (fresh / ".genai" / "runs").exists()
-    answer = genai(fresh, "run", "--executor", "ray")
-    assert "'ray' is not one of 'local', 'pool'" in answer.stderr
+    answer = genai(fresh, "run", "--executor", "spark")
+    assert "'spark' is not one of 'local', 'pool', 'ray', 'dask', 'slurm'" in answer.stderr
     answer = genai(fresh, "run", "--resume", "ab12", "train")
     assert "--resume continues the stages that the run was asked for; leave out STAGES" in answer.stderr
 

@@ -55,5 +55,5 @@ def test_what_no_worker_has_is_refused() -> None:
 
 
 def test_an_executor_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ValueError, match="'local' or 'pool'"):
-        compute(executor="ray")
+    with pytest.raises(ValueError, match="'local', 'pool', 'ray', 'dask' or 'slurm'"):
+        compute(executor="spark")

@@ -1,0 +1,108 @@
+"""The toy pipeline on a cluster of Ray, Dask or Slurm on this machine: hashes, a killed worker, overhead a stage.
+
+    python -m benchmarks.engines dask          # or ray, slurm; what has to be installed: docs/machines.md
+    python -m benchmarks.engines dask --kill   # a worker, in the middle of a training
+
+It starts the cluster with two workers of two cores each, which share no disk but the git and the DVC remote. Slurm's
+nodes share the workspace, too. The pipeline runs on this machine and on the cluster, and the hashes of all outputs are
+compared; again after a change of the first stage.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from benchmarks.scale_out import hashes, set_value, toy_workspace
+from flows.data.stores import add_default_remote
+from tests.flows.executors.clusters import Cluster, dask_cluster, ray_cluster, slurm_cluster
+from tests.flows.toy_home import own_settings, shell
+from tests.project import ROOT
+
+CLUSTERS = {"dask": dask_cluster, "ray": ray_cluster, "slurm": slurm_cluster}
+LEVELS = 3  # of the toy pipeline: stages that wait for each other
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engine", choices=sorted(CLUSTERS))
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each of four trainings")
+    parser.add_argument("--kill", action="store_true", help="one run, in which a worker is killed")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="genai-engines-") as name:
+        folder = Path(name)
+        os.environ.update(own_settings(folder))
+        os.environ.update(PYTHONPATH=str(ROOT), TOY_DIARY=str(folder / "diary"), HOME=str(folder))
+        os.environ["TOY"] = json.dumps({f"train@model{n}": {"seconds": arguments.seconds} for n in range(4)})
+        measure(folder, arguments.engine, kills=arguments.kill)
+
+
+def measure(folder: Path, engine: str, *, kills: bool) -> None:
+    workspace = toy_workspace(folder / "one")
+    shell(folder, f"git init -q --bare {folder / 'origin.git'}")
+    add_default_remote(workspace, str(folder / "store"))
+    set_value(workspace, "compute", "accelerator", "cpu")
+    shell(workspace, f"git remote add origin {folder / 'origin.git'} && git add -A && git commit -q -m connected")
+    shell(workspace, "git push -q origin HEAD:main")
+    several = shutil.copytree(workspace, folder / "several", symlinks=True)
+    alone_s = run(workspace, "local")
+    print(f"one machine: {alone_s:.1f} s", flush=True)
+    with CLUSTERS[engine](folder) as cluster:
+        os.environ.update(cluster.variables)
+        if kills:
+            killer = threading.Thread(target=kill_one, args=(cluster,), daemon=True)
+            killer.start()
+            print(f"{engine}, with a killed worker: {run(several, engine):.1f} s", flush=True)
+            compare(workspace, several)
+            return
+        for what in ("cold workers", "a changed parameter, warm workers"):
+            seconds = run(several, engine)
+            print(f"{engine}, {what}: {seconds:.1f} s; {(seconds - alone_s) / LEVELS:.1f} s more a level of the graph")
+            compare(workspace, several)
+            change_all(workspace, several, 8)
+
+
+def change_all(workspace: Path, several: Path, image_size: int) -> None:
+    """Change what the first stage depends on, and run on one machine."""
+    for place in (workspace, several):
+        set_value(place, "data", "image_size", image_size)
+    run(workspace, "local")
+
+
+def run(workspace: Path, executor: str) -> float:
+    """Run the pipeline, and return its seconds."""
+    command = [sys.executable, "-m", "flows.cli", "--workspace", str(workspace), "run", "--executor", executor]
+    began = time.monotonic()
+    answer = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        sys.exit(f"genai run --executor {executor} failed:\n{answer.stdout[-3000:]}{answer.stderr[-3000:]}")
+    for line in answer.stdout.splitlines():
+        if "lost:" in line:
+            print(f"  {line.strip()}", flush=True)
+    return time.monotonic() - began
+
+
+def compare(workspace: Path, several: Path) -> None:
+    one, other = hashes(workspace), hashes(several)
+    if one != other:
+        sys.exit(f"DIFFERENT: {sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))}")
+    refs = shell(several.parent / "origin.git", "git for-each-ref refs/genai")
+    print(f"  the same hashes ({len(one)}); left at the git remote: {refs or 'nothing'}", flush=True)
+
+
+def kill_one(cluster: Cluster) -> None:
+    """Kill a worker as soon as each of both has a job: then trainings run."""
+    while len(busy := cluster.busy()) < len(cluster.workers):
+        time.sleep(0.1)
+    cluster.kill(busy[0])
+    print(f"  killed worker {busy[0]}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Runs on a worker of Ray or Dask: starts the process of a job and passes on its events."""
+
+import json
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from flows.process import DEFAULT_GRACE_S, Piped, start_piped
+
+BATCH_S = 0.5
+LAST = ("outcome", "broken", "stopped")  # what the process itself says at its end
+# To interrupt the command and save, to send the last checkpoint, and to remove the place.
+END_S = DEFAULT_GRACE_S + 20.0
+
+
+def run_order(order: str, is_cancelled: Callable[[], bool]) -> Iterator[str]:
+    """Execute an order (its text), and yield its events: a JSON list of them now and then, the outcome last.
+
+    is_cancelled: asked twice a second. If the process dies without a last word, the last event is `lost` or `broken`.
+    If this generator is closed or its worker dies, the process ends its stage by itself.
+    """
+    process = start_piped(["flows.executors.job_process"], folder=Path("/"))
+    lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(process, lines), daemon=True).start()
+    ended = has_last = False
+    try:
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # it died; its status says how
+            process.stdin.write(order.encode() + b"\n")
+            process.stdin.flush()
+        while not ended and not is_cancelled():
+            events, ended = _batch(lines)
+            has_last = has_last or any(kind in LAST for kind, _ in events)
+            if ended and not has_last:
+                events.append(_end(process.wait()))
+            if events:
+                yield json.dumps(events)
+    finally:
+        _end_process(process)
+
+
+def _read(process: Piped, lines: "queue.SimpleQueue[bytes | None]") -> None:
+    assert process.stdout is not None
+    with process.stdout:
+        for line in process.stdout:
+            lines.put(line)
+    lines.put(None)
+
+
+def _batch(lines: "queue.SimpleQueue[bytes | None]") -> tuple[list[list[Any]], bool]:
+    """The events of the next half second, and whether there will be no more."""
+    events: list[list[Any]] = []
+    deadline = time.monotonic() + BATCH_S
+    while (left := deadline - time.monotonic()) > 0.0:
+        try:
+            line = lines.get(timeout=left)
+        except queue.Empty:
+            break
+        if line is None:
+            return events, True
+        events.append(json.loads(line))
+    return events, False
+
+
+def _end(status: int) -> list[Any]:
+    if status < 0:
+        return ["lost", f"its process was ended by signal {-status}"]
+    return ["broken", f"its process ended with status {status}; the worker's log says why"]
+
+
+def _end_process(process: Piped) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

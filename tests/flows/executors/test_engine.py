@@ -1,0 +1,137 @@
+"""What the executor of engines makes of what an engine says, which here is written down beforehand."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from flows.executors import engine as module
+from flows.executors.attempts import MAX_LOST
+from flows.executors.dispatch import Dispatch
+from flows.executors.engine import EngineAway, EngineExecutor, check_stages
+from flows.executors.executor import CommandFailed
+from flows.executors.order import Order
+from flows.executors.shares import Offer, Share
+from flows.executors.software import Software
+from flows.graph import Needs, StageNode
+from flows.process import Processes, Stopped
+from flows.runs.job import Job
+from genai_core.config import ConfigError
+from tests.flows.executors.machines import Heard
+from tests.flows.executors.test_pools import compute
+
+WORKER = Offer("a", 4, 16.0, 0)
+
+
+class Written:
+    """An engine whose offers and news are written down. Each list of news is of one attempt."""
+
+    start_worker = "Start one: worker"
+
+    def __init__(self, offers: Sequence[Sequence[Offer] | EngineAway], news: Sequence[list[Any]] = ()) -> None:
+        self._offers, self._news = list(offers), list(news)
+        self.orders: list[tuple[Order, Share]] = []
+        self.cancelled = 0
+
+    def offers(self) -> Sequence[Offer]:
+        offers = self._offers.pop(0) if len(self._offers) > 1 else self._offers[0]
+        if isinstance(offers, EngineAway):
+            raise offers
+        return offers
+
+    def submit(self, order: Order, share: Share) -> "Written":
+        self.orders.append((order, share))
+        return self
+
+    def news(self, _timeout_s: float) -> Sequence[Sequence[Any]]:
+        if not self._news:
+            return []
+        return [self._news.pop(0)]
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+class Ordered(Dispatch):
+    """Counts attempts; nothing is sent anywhere."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def order(self, _stage: StageNode, job: Job, _say: Callable[[str], None]) -> Order:
+        self._count += 1
+        return Order(replace(job, attempt=self._count), "", "", "", (), {}, Software("", "", {}))
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OFFERS_POLL_S", 0.0)
+
+
+def stage(cores: int) -> StageNode:
+    return StageNode("prepare", "", "python work.py", Needs(cores=cores), ())
+
+
+def executed(engine: Written, processes: Processes | None = None) -> Heard:
+    """Execute the stage `prepare`; an error is raised with what was heard as its note."""
+    heard, executor = Heard(), EngineExecutor(engine, Ordered(), processes or Processes(), compute())
+    try:
+        executor.execute(stage(2), Job("one", "commit", "prepare", {}), heard)
+    except (CommandFailed, Stopped) as error:
+        error.add_note("\n".join(heard.lines))
+        raise
+    return heard
+
+
+def test_a_lost_worker_is_another_attempt_until_there_were_ten() -> None:
+    engine = Written([[WORKER]], [["line", "begins"], *[["lost", "it died"]] * MAX_LOST])
+    with pytest.raises(CommandFailed, match="10 workers were lost while they ran it") as failure:
+        executed(engine)
+    assert not failure.value.retryable
+    assert failure.value.__notes__[0].split("\n") == ["begins", *["lost: it died; another worker gets the job"] * 10]
+    assert [order.job.attempt for order, _ in engine.orders] == list(range(1, 11))
+    assert {share for _, share in engine.orders} == {Share(2, 0.0, 0, None)}
+
+
+def test_what_a_worker_could_not_run_is_a_failure() -> None:
+    with pytest.raises(CommandFailed, match="its worker could not run it: no module") as failure:
+        executed(Written([[WORKER]], [["broken", "no module"]]))
+    assert failure.value.retryable
+
+
+def test_it_waits_for_a_worker_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "NO_WORKER_S", -1.0)
+    small = Offer("small", 1, 16.0, 0)
+    for offers, said in (
+        ([[], [], [WORKER]], "waits for a worker: there is none. Start one: worker"),
+        ([[small], [small], [WORKER]], "waits for a worker: dvc.yaml: prepare needs 2 cores, .* 1 with 1 cores"),
+        ([EngineAway("no answer"), EngineAway("no answer"), [WORKER]], "waits no answer"),
+    ):
+        with pytest.raises(CommandFailed, match="could not run it") as failure:
+            executed(Written(offers, [["broken", ""]]))
+        (line,) = failure.value.__notes__[0].split("\n")
+        assert re.search(said, line)
+    monkeypatch.setattr(module, "AWAY_S", -1.0)
+    with pytest.raises(CommandFailed, match="no answer"):
+        executed(Written([EngineAway("no answer")]))
+
+
+def test_a_stop_cancels_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    processes, engine = Processes(), Written([[WORKER]])
+    monkeypatch.setattr(engine, "news", lambda _: processes.stop() or [])
+    with pytest.raises(Stopped):
+        executed(engine, processes)
+    assert engine.cancelled == 1
+    with pytest.raises(Stopped, match="before this stage began"):
+        executed(Written([[]]), processes)
+
+
+def test_stages_are_checked_before_a_run_if_there_are_workers() -> None:
+    huge = stage(5)
+    check_stages(Written([[]]), [huge], compute())
+    with pytest.raises(ConfigError, match="prepare needs 5 cores"):
+        check_stages(Written([[WORKER]]), [huge], compute())
+    with pytest.raises(ConfigError, match="no answer"):
+        check_stages(Written([EngineAway("no answer")]), [huge], compute())

@@ -1,0 +1,168 @@
+"""Ray and Dask as engines, with real clusters: the same hashes, a lost worker, a stop, and what is refused."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from flows.executors import dask_engine
+from flows.executors.dask_engine import open_dask
+from flows.executors.dispatch import Dispatch, published_snapshot
+from flows.executors.engine import Engine, EngineExecutor, check_stages
+from flows.graph import Needs, StageNode
+from flows.process import Processes, Stopped
+from flows.runs.job import Job, Result
+from flows.runs.snapshot import take_snapshot
+from genai_core.config import ConfigError
+from tests.flows.conftest import DVC_WARNS, genai, wait_for
+from tests.flows.executors.clusters import Cluster, dask_cluster, ray_cluster, slurm_cluster
+from tests.flows.executors.machines import Heard, connect, node_of
+from tests.flows.executors.test_pools import compute
+from tests.flows.runs.places import job_of, locked, place_of
+
+pytestmark = [DVC_WARNS, pytest.mark.timeout(240)]
+
+CLUSTERS = {"dask": dask_cluster, "ray": ray_cluster, "slurm": slurm_cluster}
+# Those that the test environment has not, or that wait long for a machine that died.
+ENGINES = ["dask", pytest.param("ray", marks=pytest.mark.long), pytest.param("slurm", marks=pytest.mark.long)]
+SLOW = 90.0
+
+
+@contextmanager
+def opened(name: str, cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    for variable, value in cluster.variables.items():
+        monkeypatch.setenv(variable, value)
+    if name == "dask":
+        with open_dask("one") as dask:
+            yield dask
+    elif name == "ray":
+        from flows.executors.ray_engine import open_ray
+
+        with open_ray() as ray:
+            yield ray
+    else:
+        from flows.executors.slurm_engine import open_slurm
+
+        with open_slurm("one", compute().slurm, folder / "slurm") as slurm:
+            yield slurm
+
+
+class Background:
+    """A stage that is executed in a thread, as by a run."""
+
+    def __init__(self, executor: EngineExecutor, stage: StageNode, job: Job) -> None:
+        self.heard = Heard()
+        self.result: Result | None = None
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._execute, args=(executor, stage, job))
+        self._thread.start()
+
+    def end(self) -> Result | None:
+        self._thread.join(SLOW)
+        assert not self._thread.is_alive()
+        return self.result
+
+    def _execute(self, executor: EngineExecutor, stage: StageNode, job: Job) -> None:
+        try:
+            self.result = executor.execute(stage, job, self.heard)
+        except BaseException as error:
+            self.error = error
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_jobs_on_an_engine(fresh: Path, done: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(fresh)
+    go, never = tmp_path / "go", tmp_path / "never"
+    monkeypatch.setenv("TOY", json.dumps({"train@gan": {"until": str(go)}, "train@diffusion": {"until": str(never)}}))
+    monkeypatch.setenv("TOY_DIARY", str(tmp_path / "diary"))
+    commit, processes = take_snapshot(fresh).commit, Processes()
+    with (
+        CLUSTERS[name](tmp_path) as cluster,
+        place_of(fresh) as place,
+        published_snapshot(fresh, "one", commit) as address,
+        opened(name, cluster, tmp_path, monkeypatch) as engine,
+    ):
+        wait_for(lambda: len(engine.offers()) == 2, SLOW)
+        executor = EngineExecutor(engine, Dispatch(place, address, {}), processes, compute())
+
+        def started(stage: str, needs: Needs) -> Background:
+            job = replace(job_of(place, stage), run="one", snapshot=commit)
+            return Background(executor, replace(node_of(place, stage), needs=needs), job)
+
+        def outcome(running: Background, stage: str) -> None:
+            result = running.end()
+            assert result is not None, (running.error, running.heard.lines)
+            assert (result.ran, result.entry) == (True, locked(done)[stage])
+
+        # The worker with the label gets it, and its lines arrive here.
+        prepare = started("prepare", Needs(place="cellar", memory_gb=1.0))
+        outcome(prepare, "prepare")
+        assert "prepare did 1 steps" in prepare.heard.lines
+        assert prepare.heard.gpus == [()]
+        assert [any(home.glob("*/cache")) for home in cluster.homes] == [True, False]
+
+        # A worker whose machine dies: another one gets the job, as a new attempt.
+        training = started("train@gan", Needs(cores=2))
+        wait_for(lambda: "train@gan begins" in training.heard.lines, SLOW)
+        (victim,) = cluster.busy()
+        cluster.kill(victim)
+        go.touch()
+        outcome(training, "train@gan")
+        assert any(line.startswith("lost: ") and "another worker gets the job" in line for line in training.heard.lines)
+        assert "train@gan did 1 steps" in training.heard.lines
+
+        # Nobody has it any more, or never had: refused before a run starts.
+        huge = replace(node_of(place, "select"), needs=Needs(cores=3))
+        with pytest.raises(ConfigError, match=r"select needs 3 cores.* and no worker has that: 1 with 2 cores"):
+            check_stages(engine, [huge], compute())
+
+        # A stop reaches the command, and nothing is left there.
+        stopped = started("train@diffusion", Needs())
+        other = 1 - victim
+        wait_for(lambda: cluster.busy() == sorted([victim, other]), SLOW)  # what the dead machine had is still there
+        wait_for(lambda: "train@diffusion begins" in stopped.heard.lines, SLOW)
+        processes.stop()
+        stopped.end()
+        assert isinstance(stopped.error, Stopped)
+        wait_for(lambda: cluster.busy() == [victim], SLOW)
+
+
+def test_a_dask_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_engine, "CONNECT_S", 0.5)
+    monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
+    with (
+        pytest.raises(ConfigError, match=r"\(dask scheduler\) and set DASK_SCHEDULER_ADDRESS"),
+        open_dask("one"),
+    ):
+        pass
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")
+    with pytest.raises(ConfigError, match=r"tcp://127.0.0.1:9 \(DASK_SCHEDULER_ADDRESS\): no Dask"), open_dask("one"):
+        pass
+
+
+@pytest.mark.long
+def test_a_ray_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="its extra is not part of the test environment")
+    from flows.executors.ray_engine import open_ray
+
+    monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:9")
+    with pytest.raises(ConfigError, match="make this machine a node: ray start --address"), open_ray():
+        pass
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with pytest.raises(ConfigError, match=r"no Ray cluster at 127.0.0.1:9 \(RAY_ADDRESS\)"), open_ray():
+        pass
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_a_library_that_is_not_installed(fresh: Path) -> None:
+    answer = genai(fresh, "run", "--executor", "ray")
+    assert answer.returncode == 2
+    assert "executor ray needs the package ray, here and on every worker: pip install 'genai-pipeline[ray]'" in (
+        " ".join(answer.stderr.split())
+    )
+    assert not (fresh / ".genai" / "runs").exists()
