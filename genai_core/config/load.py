@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from genai_core.config.params import Config
-from genai_core.config.section import ConfigError
+from genai_core.config.section import OWN_TAG, ConfigError
 
 
 def load_config(path: Path) -> Config:
@@ -39,7 +39,7 @@ def _fault(file: str, item: Any) -> str:
         location = location[:2] + location[3:]
     if location[:1] == ["extractor"] and len(location) > 1 and kind != "union_tag_invalid":
         location = location[:1] + location[2:]
-    key = ".".join(part for part in location if part != "[key]")
+    key = ".".join(part for part in location if part not in ("[key]", OWN_TAG))
     if kind == "missing":
         return f"{file}: {key}: missing; every key must be written out"
     if kind == "extra_forbidden":
@@ -56,6 +56,8 @@ def _fault(file: str, item: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f"{file}: {key}: got {value}; allowed: a finite number"
     allowed = re.sub(r"^(Input should be |Value error, )", "", item["msg"])
+    if location[-1:] == [OWN_TAG] and kind != "value_error":
+        allowed = f"auto, or {allowed}"
     if kind == "value_error" and isinstance(value, dict):
         # A rule over a whole section: printing its values would hide the fault.
         return f"{file}: {key}{': ' if key else ''}{allowed}"
