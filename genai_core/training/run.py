@@ -15,6 +15,7 @@ from genai_core.training.curves import Curves
 from genai_core.training.early_stop import EarlyStop
 from genai_core.training.ema import Ema
 from genai_core.training.moments import Moments, restore_moments
+from genai_core.training.rates import FrozenError
 from genai_core.training.watch import BLOCK_STEPS, LossWatch
 
 State = dict[str, Any]
@@ -88,6 +89,9 @@ def begin(
         for phase, parameters in groups.items()
         if parameters
     }
+    for phase in model.phases_at(1.0):
+        if phase not in optimizers:  # low-rank changes have only layers to train, and these may be frozen
+            raise FrozenError(f"frozen: nothing of the {phase} is left to train; freeze less (finetune.frozen)")
     if moments is not None:
         restore_moments(model, optimizers, moments)
     watches = {phase: LossWatch() for phase in optimizers}

@@ -125,6 +125,14 @@ def test_the_optimizer_goes_on_but_for_weights_of_classes(based, monkeypatch, ca
     assert "generator.class_embedding.weight" in said
 
 
+def test_low_rank_changes_need_a_layer_that_is_not_frozen(based, monkeypatch, capsys):
+    shutil.copytree("data/old", "data/prepared")
+    change_params(finetune={"kind": "lora", "frozen": ["*.weight"]})
+    with pytest.raises(SystemExit):
+        run(monkeypatch, finetune)
+    assert "nothing of the discriminator is left to train; freeze less" in capsys.readouterr().err
+
+
 def test_nothing_new_is_an_error_that_says_what_to_do(based, monkeypatch, capsys):
     shutil.copytree("data/old", "data/prepared")
     change_params(finetune={"images": "new"})
@@ -157,6 +165,7 @@ def test_the_base_is_measured_too_and_kept_if_the_other_is_worse(based, monkeypa
     assert chosen["model"] == ("v0.0.1" if kept else "finetuned")
     assert chosen["figures"]["fd_classifier"] == (others if kept else own)
     assert Path("models/candidate/card.md").read_text().count("## Licence") == 1
+    assert not Path("models/candidate/base.json").exists()  # which is about models/base
 
 
 def measured(name, **figures):
